@@ -1,0 +1,1 @@
+"""The circuit breaker: one verdict per service for the whole cluster."""

@@ -1,0 +1,157 @@
+"""The circuit's states and the rules that move between them: pure functions of (snapshot, policy, now).
+
+`now` is wall-clock seconds, since several machines read the same snapshot. Every change of state
+raises the generation, and an outcome that began under another generation changes nothing.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from resilience.breaker.policy import BreakerPolicy
+
+
+class State(StrEnum):
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"
+    HALF_OPEN = "HALF_OPEN"
+    FORCED_OPEN = "FORCED_OPEN"
+    DISABLED = "DISABLED"
+
+
+class Outcome(StrEnum):
+    """How a permitted call ended. CANCELLED says nothing about the backend."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCELLED = "cancelled"
+
+
+AUTOMATIC: Final = frozenset(
+    {
+        (State.CLOSED, State.OPEN),
+        (State.OPEN, State.HALF_OPEN),
+        (State.HALF_OPEN, State.CLOSED),
+        (State.HALF_OPEN, State.OPEN),
+        (State.FORCED_OPEN, State.CLOSED),
+        (State.DISABLED, State.CLOSED),
+    }
+)
+"""Moves the machine makes by itself; the last two when an override reaches its end."""
+
+OPERATOR: Final = frozenset(
+    (before, after) for before in State for after in (State.CLOSED, State.FORCED_OPEN, State.DISABLED)
+)
+"""Moves an operator may order: a reset, or an override, from anywhere."""
+
+TRANSITIONS: Final = AUTOMATIC | OPERATOR
+
+
+class IllegalTransition(Exception):
+    """A move that is not in TRANSITIONS; a fault in the rules themselves."""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A probe's permit, taken back at `expires` if its holder never reported."""
+
+    holder: str
+    expires: float
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything the cluster knows of one circuit; small enough to compare and set whole."""
+
+    state: State = State.CLOSED
+    generation: int = 0
+    failures: tuple[float, ...] = ()
+    successes: int = 0
+    leases: tuple[Lease, ...] = ()
+    until: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to make one call. `holder` is set for a probe, whose permit is counted."""
+
+    generation: int
+    holder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No call now; `retry_after` seconds until it is worth asking again."""
+
+    state: State
+    retry_after: float
+
+
+def admit(snapshot: Snapshot, policy: BreakerPolicy, now: float, holder: str) -> tuple[Snapshot, Permit | Refusal]:
+    """May `holder` call the backend now? The snapshot that comes back must be shared if it changed."""
+    current = settle(snapshot, now)
+    match current.state:
+        case State.CLOSED | State.DISABLED:
+            return current, Permit(current.generation)
+        case State.HALF_OPEN if len(current.leases) < policy.half_open_permits:
+            lease = Lease(holder, now + policy.permit_lease)
+            leased = msgspec.structs.replace(current, leases=(*current.leases, lease))
+            return leased, Permit(current.generation, holder)
+    return current, Refusal(current.state, retry_after(current, policy, now))
+
+
+def record(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, outcome: Outcome, now: float) -> Snapshot:
+    """The snapshot after a permitted call ended; unchanged if the state has moved on meanwhile."""
+    current = settle(snapshot, now)
+    if permit.generation != current.generation:
+        return current
+    if current.state is State.HALF_OPEN:
+        return _record_probe(current, policy, permit, outcome, now)
+    if current.state is State.CLOSED and outcome is Outcome.FAILURE:
+        return _record_failure(current, policy, now)
+    return current
+
+
+def settle(snapshot: Snapshot, now: float) -> Snapshot:
+    """What time alone has done: an open circuit half-opens, an override ends, a dead probe's lease runs out."""
+    if snapshot.until is not None and now >= snapshot.until:
+        after = State.HALF_OPEN if snapshot.state is State.OPEN else State.CLOSED
+        return move(snapshot, after)
+    if snapshot.leases and any(lease.expires <= now for lease in snapshot.leases):
+        alive = tuple(lease for lease in snapshot.leases if lease.expires > now)
+        return msgspec.structs.replace(snapshot, leases=alive)
+    return snapshot
+
+
+def move(snapshot: Snapshot, after: State, *, until: float | None = None, reason: str = "") -> Snapshot:
+    """A fresh snapshot in state `after`. Raises IllegalTransition for a move that is not in the table."""
+    if (snapshot.state, after) not in TRANSITIONS:
+        raise IllegalTransition(f"{snapshot.state} -> {after}")
+    return Snapshot(state=after, generation=snapshot.generation + 1, until=until, reason=reason)
+
+
+def retry_after(snapshot: Snapshot, policy: BreakerPolicy, now: float) -> float:
+    """Seconds until a call may be let through: the end of the open time, else the soonest free permit."""
+    if snapshot.until is not None:
+        return max(0.0, snapshot.until - now)
+    if snapshot.leases:
+        return max(0.0, min(lease.expires for lease in snapshot.leases) - now)
+    return policy.open_for
+
+
+def _record_failure(current: Snapshot, policy: BreakerPolicy, now: float) -> Snapshot:
+    recent = (*(at for at in current.failures if at > now - policy.window), now)
+    if len(recent) >= policy.failure_threshold:
+        return move(current, State.OPEN, until=now + policy.open_for)
+    return msgspec.structs.replace(current, failures=recent)
+
+
+def _record_probe(current: Snapshot, policy: BreakerPolicy, permit: Permit, outcome: Outcome, now: float) -> Snapshot:
+    if outcome is Outcome.FAILURE:
+        return move(current, State.OPEN, until=now + policy.open_for)
+    leases = tuple(lease for lease in current.leases if lease.holder != permit.holder)
+    successes = current.successes + (outcome is Outcome.SUCCESS)
+    if successes >= policy.success_threshold:
+        return move(current, State.CLOSED)
+    return msgspec.structs.replace(current, leases=leases, successes=successes)

@@ -1,0 +1,60 @@
+"""The sliding window's arithmetic: counts by slice, oldest first, no clock and no I/O.
+
+A slice's requests leave the window together, once the whole slice has. So no window of the policy's
+length ever holds more than the limit, whenever it begins, at the price of at most one slice's delay.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from resilience.ratelimit.policy import SLICES, RatePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a caller may do now. `reset` is seconds until more becomes free than `remaining`."""
+
+    granted: int
+    remaining: int
+    reset: float
+
+    @property
+    def allowed(self) -> bool:
+        return self.granted > 0
+
+
+class SlidingWindow:
+    """One caller's requests under one policy. The Redis script keeps the same numbers in a hash."""
+
+    __slots__ = ("slices", "total")
+
+    def __init__(self) -> None:
+        self.slices: deque[tuple[int, int]] = deque()
+        self.total = 0
+
+    def take(self, policy: RatePolicy, now: float, wanted: int = 1) -> Decision:
+        """Count as many of `wanted` requests as still fit; none of them if the window is full."""
+        current = int(now / policy.slice)
+        self._forget_before(current - SLICES + 1)
+        granted = max(0, min(wanted, policy.limit - self.total))
+        if granted:
+            self._count(current, granted)
+        return Decision(granted, max(0, policy.limit - self.total), self._reset(policy, now))
+
+    def _forget_before(self, oldest: int) -> None:
+        slices = self.slices
+        while slices and slices[0][0] < oldest:
+            self.total -= slices.popleft()[1]
+
+    def _count(self, current: int, granted: int) -> None:
+        self.total += granted
+        if self.slices and self.slices[-1][0] >= current:
+            index, count = self.slices[-1]
+            self.slices[-1] = (index, count + granted)
+        else:
+            self.slices.append((current, granted))
+
+    def _reset(self, policy: RatePolicy, now: float) -> float:
+        if not self.slices:
+            return 0.0
+        return max(0.0, (self.slices[0][0] + SLICES) * policy.slice - now)

@@ -1,0 +1,195 @@
+"""The circuit's rules, on a clock that is an argument."""
+
+import itertools
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from resilience.breaker.machine import (
+    AUTOMATIC,
+    TRANSITIONS,
+    IllegalTransition,
+    Outcome,
+    Permit,
+    Refusal,
+    Snapshot,
+    State,
+    admit,
+    move,
+    record,
+    settle,
+)
+from resilience.breaker.policy import BreakerPolicy
+
+POLICY = BreakerPolicy()
+
+
+def fail(snapshot: Snapshot, now: float, times: int = 1) -> Snapshot:
+    for _ in range(times):
+        snapshot, permit = admit(snapshot, POLICY, now, "caller")
+        assert isinstance(permit, Permit)
+        snapshot = record(snapshot, POLICY, permit, Outcome.FAILURE, now)
+    return snapshot
+
+
+def opened(now: float = 0.0) -> Snapshot:
+    return fail(Snapshot(), now, POLICY.failure_threshold)
+
+
+def test_it_opens_after_five_failures_in_the_window() -> None:
+    snapshot = fail(Snapshot(), 0.0, 4)
+    assert snapshot.state is State.CLOSED
+    assert fail(snapshot, 59.0).state is State.OPEN
+
+
+def test_failures_older_than_the_window_are_forgotten() -> None:
+    snapshot = fail(Snapshot(), 0.0, 4)
+    assert fail(snapshot, 61.0).state is State.CLOSED
+
+
+def test_a_success_between_failures_does_not_wipe_them() -> None:
+    snapshot = fail(Snapshot(), 0.0, 4)
+    snapshot, permit = admit(snapshot, POLICY, 1.0, "caller")
+    assert isinstance(permit, Permit)
+    snapshot = record(snapshot, POLICY, permit, Outcome.SUCCESS, 1.0)
+    assert fail(snapshot, 2.0).state is State.OPEN
+
+
+def test_an_open_circuit_refuses_and_says_for_how_long() -> None:
+    _, verdict = admit(opened(), POLICY, 20.0, "caller")
+    assert verdict == Refusal(State.OPEN, 40.0)
+
+
+def test_it_half_opens_after_the_wait_and_closes_after_two_successes() -> None:
+    snapshot = opened()
+    for number in range(POLICY.success_threshold):
+        snapshot, permit = admit(snapshot, POLICY, 60.0, f"probe-{number}")
+        assert isinstance(permit, Permit)
+        assert snapshot.state is State.HALF_OPEN
+        snapshot = record(snapshot, POLICY, permit, Outcome.SUCCESS, 60.0)
+    assert snapshot.state is State.CLOSED
+    assert snapshot.failures == ()
+
+
+def test_one_failed_probe_opens_it_again() -> None:
+    snapshot, permit = admit(opened(), POLICY, 60.0, "probe")
+    assert isinstance(permit, Permit)
+    snapshot = record(snapshot, POLICY, permit, Outcome.FAILURE, 61.0)
+    assert (snapshot.state, snapshot.until) == (State.OPEN, 121.0)
+
+
+def test_half_open_lets_no_more_probes_through_than_permits() -> None:
+    snapshot = opened()
+    verdicts = []
+    for number in range(5):
+        snapshot, verdict = admit(snapshot, POLICY, 60.0, f"probe-{number}")
+        verdicts.append(isinstance(verdict, Permit))
+    assert verdicts == [True, True, False, False, False]
+
+
+def test_a_cancelled_probe_gives_its_permit_back_without_a_verdict() -> None:
+    snapshot, first = admit(opened(), POLICY, 60.0, "first")
+    snapshot, _ = admit(snapshot, POLICY, 60.0, "second")
+    assert isinstance(first, Permit)
+    snapshot = record(snapshot, POLICY, first, Outcome.CANCELLED, 60.0)
+    assert (snapshot.state, snapshot.successes) == (State.HALF_OPEN, 0)
+    assert isinstance(admit(snapshot, POLICY, 60.0, "third")[1], Permit)
+
+
+def test_a_dead_workers_permit_is_taken_back_when_its_lease_ends() -> None:
+    snapshot = opened()
+    for number in range(2):
+        snapshot, _ = admit(snapshot, POLICY, 60.0, f"dead-{number}")
+    assert isinstance(admit(snapshot, POLICY, 94.9, "late")[1], Refusal)
+    assert isinstance(admit(snapshot, POLICY, 95.0, "late")[1], Permit)
+
+
+def test_an_outcome_from_an_earlier_generation_changes_nothing() -> None:
+    closed, early = admit(Snapshot(), POLICY, 0.0, "slow call")
+    assert isinstance(early, Permit)
+    snapshot = settle(fail(closed, 0.0, 5), 60.0)
+    assert record(snapshot, POLICY, early, Outcome.FAILURE, 60.0) == snapshot
+
+
+@pytest.mark.parametrize(("forced", "admitted"), [(State.FORCED_OPEN, False), (State.DISABLED, True)])
+def test_an_override_holds_until_its_end(forced: State, admitted: bool) -> None:
+    snapshot = move(Snapshot(), forced, until=30.0, reason="maintenance")
+    assert isinstance(admit(snapshot, POLICY, 29.0, "caller")[1], Permit) is admitted
+    assert settle(snapshot, 30.0).state is State.CLOSED
+
+
+def test_a_disabled_circuit_does_not_count_failures() -> None:
+    snapshot = move(Snapshot(), State.DISABLED)
+    assert fail(snapshot, 0.0, 20).state is State.DISABLED
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
+def test_only_the_moves_in_the_table_are_legal(before: State, after: State) -> None:
+    snapshot = Snapshot(state=before, generation=7)
+    if (before, after) in TRANSITIONS:
+        assert move(snapshot, after) == Snapshot(state=after, generation=8)
+    else:
+        with pytest.raises(IllegalTransition, match=f"{before} -> {after}"):
+            move(snapshot, after)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("failure_threshold", 0), ("success_threshold", 0), ("half_open_permits", 0), ("window", 0.0), ("open_for", -1.0)],
+)
+def test_a_policy_that_could_never_work_is_refused_by_name(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=field):
+        BreakerPolicy(**{field: value})  # type: ignore[arg-type]  # one field of either type
+
+
+class AnySequence(RuleBasedStateMachine):
+    """Calls begin, end and die in any order while the clock runs: the table and the permits hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1_000.0
+        self.snapshot = Snapshot()
+        self.permits: list[Permit] = []
+        self.begun = 0
+
+    def become(self, after: Snapshot) -> None:
+        before = self.snapshot
+        if after.state is not before.state:
+            assert (before.state, after.state) in AUTOMATIC
+            assert after.generation > before.generation
+        self.snapshot = after
+
+    @rule(seconds=st.floats(0, 120))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.become(settle(self.snapshot, self.now))
+
+    @rule()
+    def a_call_begins(self) -> None:
+        self.begun += 1
+        after, verdict = admit(self.snapshot, POLICY, self.now, f"call-{self.begun}")
+        self.become(after)
+        if isinstance(verdict, Permit):
+            self.permits.append(verdict)
+        else:
+            assert self.snapshot.state in (State.OPEN, State.HALF_OPEN)
+            assert verdict.retry_after >= 0
+
+    @precondition(lambda self: self.permits)
+    @rule(data=st.data(), outcome=st.sampled_from(Outcome))
+    def a_call_ends(self, data: st.DataObject, outcome: Outcome) -> None:
+        permit = self.permits.pop(data.draw(st.integers(0, len(self.permits) - 1)))
+        self.become(record(self.snapshot, POLICY, permit, outcome, self.now))
+
+    @invariant()
+    def never_more_probes_than_permits(self) -> None:
+        assert len(self.snapshot.leases) <= POLICY.half_open_permits
+
+    @invariant()
+    def an_open_circuit_always_has_an_end(self) -> None:
+        if self.snapshot.state is State.OPEN:
+            assert self.snapshot.until is not None
+
+
+TestAnySequence = AnySequence.TestCase
