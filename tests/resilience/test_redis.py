@@ -1,0 +1,88 @@
+"""The link to Redis: what a worker notices when it goes, comes back, and says no."""
+
+import asyncio
+
+import pytest
+
+from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink
+from tests.redis_server import RedisServer
+from tests.resilience.waiting import until
+
+
+async def test_it_is_away_at_once_after_the_first_failure_and_back_after_a_restart(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url)
+    await link.start()
+    own_redis.stop()
+    with pytest.raises(StoreUnavailable):
+        await link.call(lambda client: client.ping())
+    assert link.away
+    asked = []
+    with pytest.raises(StoreUnavailable, match="away"):
+        await link.call(lambda client: asked.append(client) or client.ping())  # type: ignore[func-returns-value]
+    assert asked == []
+    own_redis.start()
+    await until(lambda: not link.away)
+    assert await link.call(lambda client: client.ping())
+    await link.close()
+
+
+async def test_a_server_that_accepts_and_never_answers_is_away(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url)
+    await link.start()
+    own_redis.pause()
+    with pytest.raises(StoreUnavailable):
+        await link.call(lambda client: client.ping())
+    assert link.away
+    own_redis.resume()
+    await until(lambda: not link.away)
+    await link.close()
+
+
+async def test_the_feed_says_when_it_rises_and_falls(own_redis: RedisServer) -> None:
+    link, edges = RedisLink(own_redis.url), list[str]()
+    link.feed.listen("news", lambda message: None)
+    link.feed.watch(up=lambda: edges.append("up"), down=lambda: edges.append("down"))
+    await link.start()
+    await until(lambda: edges == ["up"])
+    own_redis.stop()
+    await until(lambda: edges == ["up", "down"])
+    own_redis.start()
+    await until(lambda: edges == ["up", "down", "up"])
+    await link.close()
+
+
+async def test_a_listener_that_fails_does_not_end_the_feed(redis_url: str) -> None:
+    link, heard = RedisLink(redis_url), list[int]()
+    link.feed.listen("news", lambda message: heard.append(int(message)))
+    await link.start()
+    await until(lambda: link.feed.alive)
+    await link.publish("news", b"not a number")
+    await link.publish("news", b"7")
+    await until(lambda: heard == [7])
+    await link.close()
+
+
+async def test_a_refused_command_does_not_mean_away(own_redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    link = RedisLink(own_redis.url)
+    await link.call(lambda client: client.config_set("maxmemory", 1))
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await link.call(lambda client: client.set("key", "value"))
+    assert not link.away
+    assert caplog.text.count("refused") == 1
+    assert await link.call(lambda client: client.ping())
+    await link.close()
+
+
+async def test_a_cancelled_call_leaves_no_answer_for_the_next(redis_url: str) -> None:
+    link = RedisLink(redis_url)
+    for number in range(50):
+        call = asyncio.ensure_future(link.call(lambda client: client.echo("cancelled")))
+        for _ in range(number % 5):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait([call])
+        answer = await link.call(lambda client, number=number: client.echo(str(number)))  # type: ignore[misc]
+        assert answer == str(number).encode()
+    await link.close()

@@ -1,0 +1,20 @@
+"""Waiting for a condition, bounded: a hung test fails instead of hanging the run."""
+
+import asyncio
+from collections.abc import Callable
+
+BOUND_SECONDS = 20.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(BOUND_SECONDS):
+        while not condition():  # noqa: ASYNC110 - what is awaited happens in another process
+            await asyncio.sleep(0.01)
+
+
+class FakeClock:
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
