@@ -70,6 +70,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     leases: tuple[Lease, ...] = ()
     until: float | None = None
     reason: str = ""
+    trips: int = 0
+    """Times it opened since it was last closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +118,41 @@ def record(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, outcome: O
 def settle(snapshot: Snapshot, now: float) -> Snapshot:
     """What time alone has done: an open circuit half-opens, an override ends, a dead probe's lease runs out."""
     if snapshot.until is not None and now >= snapshot.until:
-        after = State.HALF_OPEN if snapshot.state is State.OPEN else State.CLOSED
-        return move(snapshot, after)
+        if snapshot.state is State.OPEN:
+            return move(snapshot, State.HALF_OPEN, reason="the wait is over", trips=snapshot.trips)
+        return move(snapshot, State.CLOSED, reason="the override ended")
     if snapshot.leases and any(lease.expires <= now for lease in snapshot.leases):
         alive = tuple(lease for lease in snapshot.leases if lease.expires > now)
         return msgspec.structs.replace(snapshot, leases=alive)
     return snapshot
 
 
-def move(snapshot: Snapshot, after: State, *, until: float | None = None, reason: str = "") -> Snapshot:
+def move(snapshot: Snapshot, after: State, *, until: float | None = None, reason: str = "", trips: int = 0) -> Snapshot:
     """A fresh snapshot in state `after`. Raises IllegalTransition for a move that is not in the table."""
     if (snapshot.state, after) not in TRANSITIONS:
         raise IllegalTransition(f"{snapshot.state} -> {after}")
-    return Snapshot(state=after, generation=snapshot.generation + 1, until=until, reason=reason)
+    return Snapshot(state=after, generation=snapshot.generation + 1, until=until, reason=reason, trips=trips)
+
+
+def order(snapshot: Snapshot, after: State, now: float, until: float | None, reason: str) -> Snapshot:
+    """What an operator's order makes of it. Raises IllegalTransition for a state that only the machine reaches."""
+    current = settle(snapshot, now)
+    if (current.state, after) not in OPERATOR:
+        raise IllegalTransition(f"{current.state} -> {after} by order")
+    return move(current, after, until=until, reason=reason)
+
+
+def trip(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, reason: str, now: float) -> Snapshot:
+    """Open a closed circuit for a reason the snapshot cannot see, such as one worker's failure rate."""
+    current = settle(snapshot, now)
+    if current.state is State.CLOSED and permit.generation == current.generation:
+        return _open(current, policy, reason, now)
+    return current
+
+
+def judge(policy: BreakerPolicy, duration: float) -> Outcome:
+    """What a call that succeeded after `duration` seconds counts as."""
+    return Outcome.FAILURE if policy.slow_call is not None and duration > policy.slow_call else Outcome.SUCCESS
 
 
 def retry_after(snapshot: Snapshot, policy: BreakerPolicy, now: float) -> float:
@@ -140,18 +164,23 @@ def retry_after(snapshot: Snapshot, policy: BreakerPolicy, now: float) -> float:
     return policy.open_for
 
 
+def _open(current: Snapshot, policy: BreakerPolicy, reason: str, now: float) -> Snapshot:
+    trips = current.trips + 1
+    return move(current, State.OPEN, until=now + policy.open_time(trips), reason=reason, trips=trips)
+
+
 def _record_failure(current: Snapshot, policy: BreakerPolicy, now: float) -> Snapshot:
     recent = (*(at for at in current.failures if at > now - policy.window), now)
     if len(recent) >= policy.failure_threshold:
-        return move(current, State.OPEN, until=now + policy.open_for)
+        return _open(current, policy, f"{len(recent)} failures within {policy.window:g} s", now)
     return msgspec.structs.replace(current, failures=recent)
 
 
 def _record_probe(current: Snapshot, policy: BreakerPolicy, permit: Permit, outcome: Outcome, now: float) -> Snapshot:
     if outcome is Outcome.FAILURE:
-        return move(current, State.OPEN, until=now + policy.open_for)
+        return _open(current, policy, "a probe failed", now)
     leases = tuple(lease for lease in current.leases if lease.holder != permit.holder)
     successes = current.successes + (outcome is Outcome.SUCCESS)
     if successes >= policy.success_threshold:
-        return move(current, State.CLOSED)
+        return move(current, State.CLOSED, reason=f"{successes} probes succeeded")
     return msgspec.structs.replace(current, leases=leases, successes=successes)

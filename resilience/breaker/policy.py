@@ -16,11 +16,31 @@ class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     half_open_permits: int = 2
     permit_lease: float = 35.0
     """How long a probe may hold its permit before a dead worker's permit is taken back."""
+    failure_rate: float | None = None
+    """Share of calls, 0 to 1, that opens it too, beside `failure_threshold`; raise that for this to decide alone."""
+    minimum_calls: int = 20
+    """Fewer calls than this in the window have no rate."""
+    slow_call: float | None = None
+    """A success that took longer counts as a failure."""
+    open_factor: float = 1.0
+    open_max: float | None = None
+    """Each trip that follows a failed probe waits `open_factor` times longer, up to `open_max`."""
 
     def __post_init__(self) -> None:
-        for field in ("failure_threshold", "success_threshold", "half_open_permits"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1")
-        for field in ("window", "open_for", "permit_lease"):
-            if not 0 < getattr(self, field) <= 86_400:
+        for field in ("failure_threshold", "success_threshold", "half_open_permits", "minimum_calls"):
+            if not 1 <= getattr(self, field) <= 1_000:
+                raise ValueError(f"{field} must be at least 1 and at most 1000")
+        for field in ("window", "open_for", "permit_lease", "slow_call", "open_max"):
+            value = getattr(self, field)
+            if value is not None and not 0 < value <= 86_400:
                 raise ValueError(f"{field} must be above 0 and at most 1 day")
+        if self.failure_rate is not None and not 0 < self.failure_rate <= 1:
+            raise ValueError("failure_rate must be above 0 and at most 1")
+        if not 1 <= self.open_factor <= 10:
+            raise ValueError("open_factor must be from 1 to 10")
+        if self.open_max is not None and self.open_max < self.open_for:
+            raise ValueError("open_max must be at least open_for")
+
+    def open_time(self, trips: int) -> float:
+        """Seconds to stay open after the `trips`th trip in a row."""
+        return min(self.open_for * self.open_factor ** min(trips - 1, 64), self.open_max or 86_400.0)

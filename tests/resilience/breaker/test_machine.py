@@ -79,6 +79,22 @@ def test_one_failed_probe_opens_it_again() -> None:
     assert (snapshot.state, snapshot.until) == (State.OPEN, 121.0)
 
 
+def test_each_trip_without_a_close_waits_longer_up_to_the_most() -> None:
+    policy = BreakerPolicy(failure_threshold=1, success_threshold=1, open_factor=2.0, open_max=150.0)
+    snapshot, now, waits = Snapshot(), 0.0, []
+    for _ in range(4):
+        snapshot, permit = admit(snapshot, policy, now, "call")
+        assert isinstance(permit, Permit)
+        snapshot = record(snapshot, policy, permit, Outcome.FAILURE, now)
+        assert snapshot.until is not None
+        waits.append(snapshot.until - now)
+        now = snapshot.until
+    assert waits == [60.0, 120.0, 150.0, 150.0]
+    snapshot, permit = admit(snapshot, policy, now, "call")
+    assert isinstance(permit, Permit)
+    assert record(snapshot, policy, permit, Outcome.SUCCESS, now).trips == 0
+
+
 def test_half_open_lets_no_more_probes_through_than_permits() -> None:
     snapshot = opened()
     verdicts = []
@@ -136,7 +152,18 @@ def test_only_the_moves_in_the_table_are_legal(before: State, after: State) -> N
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("failure_threshold", 0), ("success_threshold", 0), ("half_open_permits", 0), ("window", 0.0), ("open_for", -1.0)],
+    [
+        ("failure_threshold", 0),
+        ("success_threshold", 0),
+        ("half_open_permits", 0),
+        ("window", 0.0),
+        ("open_for", -1.0),
+        ("failure_rate", 1.5),
+        ("slow_call", 0.0),
+        ("open_factor", 0.5),
+        ("open_max", 10.0),
+        ("minimum_calls", 0),
+    ],
 )
 def test_a_policy_that_could_never_work_is_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):

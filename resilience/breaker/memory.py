@@ -1,0 +1,35 @@
+"""Circuits in this process: for one worker, for tests, and for a worker that must decide alone."""
+
+from collections.abc import Callable, Sequence
+
+from resilience.breaker.machine import Snapshot
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self._snapshots: dict[str, Snapshot] = {}
+        self._listeners: list[Callable[[str, Snapshot], None]] = []
+
+    async def load(self, names: Sequence[str]) -> list[Snapshot]:
+        return [self.get(name) for name in names]
+
+    async def swap(self, name: str, before: Snapshot, after: Snapshot) -> Snapshot | None:
+        stored = self.get(name)
+        if stored != before:
+            return stored
+        self._snapshots[name] = after
+        if after.generation != before.generation:
+            for listener in self._listeners:
+                listener(name, after)
+        return None
+
+    def listen(self, listener: Callable[[str, Snapshot], None]) -> None:
+        self._listeners.append(listener)
+
+    def get(self, name: str) -> Snapshot:
+        return self._snapshots.get(name, Snapshot())
+
+    def put(self, name: str, snapshot: Snapshot) -> None:
+        """Take over what was learnt elsewhere, unless it is older than what is known."""
+        if snapshot.generation >= self.get(name).generation:
+            self._snapshots[name] = snapshot

@@ -1,0 +1,203 @@
+"""Several workers' circuits over one store, in memory and in a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from resilience.breaker.driver import Breaker, Breakers, CircuitRefused
+from resilience.breaker.machine import IllegalTransition, Outcome, Permit, Refusal, State
+from resilience.breaker.memory import MemoryStore
+from resilience.breaker.policy import BreakerPolicy
+from resilience.breaker.redis import RedisStore
+from resilience.redis import RedisLink
+from tests.redis_server import RedisServer
+from tests.resilience.waiting import FakeClock, until
+
+POLICY = BreakerPolicy()
+Worker = Callable[[], Awaitable[Breakers]]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def changes() -> list[tuple[str, State, State]]:
+    return []
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def worker(
+    request: pytest.FixtureRequest, clock: FakeClock, changes: list[tuple[str, State, State]]
+) -> AsyncIterator[Worker]:
+    memory = MemoryStore()
+    async with AsyncExitStack() as stack:
+
+        async def another() -> Breakers:
+            if request.param == "memory":
+                store: MemoryStore | RedisStore = memory
+            else:
+                link = RedisLink(request.getfixturevalue("redis_url"))
+                store = RedisStore(link)
+            breakers = Breakers(
+                store, clock=clock, on_change=lambda name, before, after, _: changes.append((name, before, after))
+            )
+            if request.param == "redis":
+                await link.start()
+                stack.push_async_callback(link.close)
+                await until(lambda: link.feed.alive)
+            stack.push_async_callback(breakers.close)
+            return breakers
+
+        if request.param == "redis":
+            request.getfixturevalue("redis_url")
+        yield another
+
+
+async def fail(breaker: Breaker, times: int) -> None:
+    for _ in range(times):
+        async with breaker.attempt() as attempt:
+            attempt.failed()
+
+
+async def test_failures_spread_over_two_workers_open_both(
+    worker: Worker, changes: list[tuple[str, State, State]]
+) -> None:
+    first, second = (await worker()).of("slack", POLICY), (await worker()).of("slack", POLICY)
+    await asyncio.gather(fail(first, 3), fail(second, 2))
+    await until(lambda: first.state() is State.OPEN and second.state() is State.OPEN)
+    assert changes == [("slack", State.CLOSED, State.OPEN)]
+    with pytest.raises(CircuitRefused) as refused:
+        await fail(second, 1)
+    assert refused.value.retry_after == 60.0
+
+
+async def test_racing_workers_send_no_more_probes_than_permits(worker: Worker, clock: FakeClock) -> None:
+    workers = [(await worker()).of("slack", POLICY) for _ in range(4)]
+    await fail(workers[0], 5)
+    await until(lambda: all(breaker.state() is State.OPEN for breaker in workers))
+    clock.now += 60
+    verdicts = await asyncio.gather(*(breaker.admit() for breaker in workers for _ in range(5)))
+    assert sum(isinstance(verdict, Permit) for verdict in verdicts) == POLICY.half_open_permits
+
+
+async def half_open(breaker: Breaker, clock: FakeClock) -> None:
+    await fail(breaker, 5)
+    clock.now += 60
+
+
+async def test_two_successful_probes_close_it(worker: Worker, clock: FakeClock) -> None:
+    breaker = (await worker()).of("slack", POLICY)
+    await half_open(breaker, clock)
+    for _ in range(2):
+        async with breaker.attempt() as attempt:
+            attempt.succeeded(0.1)
+    assert breaker.state() is State.CLOSED
+
+
+async def test_a_cancelled_probe_gives_its_permit_back(worker: Worker, clock: FakeClock) -> None:
+    breakers = await worker()
+    breaker = breakers.of("slack", POLICY)
+    await half_open(breaker, clock)
+    inside = asyncio.Event()
+
+    async def probe() -> None:
+        async with breaker.attempt():
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(probe())
+    await inside.wait()
+    assert len(breaker.snapshot.leases) == 1
+    task.cancel()
+    await asyncio.wait([task])
+    await breakers.close()
+    assert breaker.state() is State.HALF_OPEN
+    assert not breaker.snapshot.leases
+
+
+async def test_a_caller_cancelled_while_asking_holds_no_permit(worker: Worker, clock: FakeClock) -> None:
+    breakers = await worker()
+    breaker = breakers.of("slack", POLICY)
+    await half_open(breaker, clock)
+    asking = asyncio.create_task(breaker.admit())
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+    await breakers.close()
+    assert not breaker.snapshot.leases
+
+
+async def test_a_dead_workers_permits_return_when_their_lease_ends(worker: Worker, clock: FakeClock) -> None:
+    dead, alive = (await worker()).of("slack", POLICY), (await worker()).of("slack", POLICY)
+    await half_open(dead, clock)
+    for _ in range(2):
+        assert isinstance(await dead.admit(), Permit)
+    await until(lambda: alive.state() is State.HALF_OPEN)
+    assert isinstance(await alive.admit(), Refusal)
+    clock.now += POLICY.permit_lease
+    assert isinstance(await alive.admit(), Permit)
+
+
+async def test_an_outcome_of_an_earlier_generation_is_ignored(worker: Worker, clock: FakeClock) -> None:
+    breaker = (await worker()).of("slack", POLICY)
+    early = breaker.admit_now()
+    assert isinstance(early, Permit)
+    await half_open(breaker, clock)
+    await breaker.record(early, Outcome.FAILURE)
+    assert breaker.state() is State.HALF_OPEN
+
+
+async def test_an_order_reaches_every_worker_and_ends_by_itself(worker: Worker, clock: FakeClock) -> None:
+    one, other = await worker(), await worker()
+    first, second = one.of("slack", POLICY), other.of("slack", POLICY)
+    await first.order(State.FORCED_OPEN, until=clock.now + 30, reason="maintenance")
+    await until(lambda: second.state() is State.FORCED_OPEN)
+    assert second.snapshot.reason == "maintenance"
+    clock.now += 30
+    await other.refresh()
+    await until(lambda: first.state() is State.CLOSED)
+    with pytest.raises(IllegalTransition):
+        await first.order(State.HALF_OPEN)
+
+
+async def test_a_worker_that_joins_late_reads_what_is_known(worker: Worker) -> None:
+    await (await worker()).of("slack", POLICY).order(State.DISABLED)
+    late = await worker()
+    breaker = late.of("slack", POLICY)
+    await late.refresh()
+    assert breaker.state() is State.DISABLED
+
+
+async def test_a_rate_of_failures_opens_it(worker: Worker) -> None:
+    policy = BreakerPolicy(failure_threshold=1_000, failure_rate=0.5, slow_call=1.0)
+    breaker = (await worker()).of("slack", policy)
+    for number in range(20):
+        assert breaker.state() is State.CLOSED
+        async with breaker.attempt() as attempt:
+            attempt.succeeded(2.0 if number % 2 else 0.1)
+    assert breaker.state() is State.OPEN
+
+
+async def test_without_redis_each_decides_alone_and_its_news_is_pushed_up(
+    own_redis: RedisServer, clock: FakeClock
+) -> None:
+    links = [RedisLink(own_redis.url) for _ in range(2)]
+    workers = [Breakers(RedisStore(link), clock=clock) for link in links]
+    first, second = (breakers.of("slack", POLICY) for breakers in workers)
+    for link in links:
+        await link.start()
+    await fail(first, 2)
+    own_redis.stop()
+    await fail(first, 3)
+    assert (first.state(), workers[0].degraded, second.state()) == (State.OPEN, True, State.CLOSED)
+    own_redis.start()
+    await until(lambda: not any(link.away for link in links))
+    for breakers in workers:
+        await breakers.refresh()
+    assert (second.state(), workers[0].degraded) == (State.OPEN, False)
+    for link in links:
+        await link.close()
