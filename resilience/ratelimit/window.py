@@ -12,11 +12,16 @@ from resilience.ratelimit.policy import SLICES, RatePolicy
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a caller may do now. `reset` is seconds until more becomes free than `remaining`."""
+    """What a caller may do now. `reset` is seconds until more becomes free than `remaining`.
+
+    `slice` is where the grant was counted, and `keep` the seconds until that slice ends.
+    """
 
     granted: int
     remaining: int
     reset: float
+    slice: int = 0
+    keep: float = 0.0
 
     @property
     def allowed(self) -> bool:
@@ -35,11 +40,23 @@ class SlidingWindow:
     def take(self, policy: RatePolicy, now: float, wanted: int = 1) -> Decision:
         """Count as many of `wanted` requests as still fit; none of them if the window is full."""
         current = int(now / policy.slice)
-        self._forget_before(current - SLICES + 1)
+        # The slice one window ago may have ended less than a window ago: it still counts.
+        self._forget_before(current - SLICES)
         granted = max(0, min(wanted, policy.limit - self.total))
         if granted:
             self._count(current, granted)
-        return Decision(granted, max(0, policy.limit - self.total), self._reset(policy, now))
+        keep = (current + 1) * policy.slice - now
+        return Decision(granted, max(0, policy.limit - self.total), self._reset(policy, now), current, keep)
+
+    def give_back(self, taken: int, count: int) -> None:
+        """Uncount `count` of what slice `taken` holds; nothing, once it has left the window."""
+        for position, (index, held) in enumerate(self.slices):
+            if index == taken:
+                count = min(count, held)
+                self.total -= count
+                self.slices[position] = (index, held - count)
+                break
+        self.slices = deque(pair for pair in self.slices if pair[1])
 
     def _forget_before(self, oldest: int) -> None:
         slices = self.slices
@@ -57,4 +74,4 @@ class SlidingWindow:
     def _reset(self, policy: RatePolicy, now: float) -> float:
         if not self.slices:
             return 0.0
-        return max(0.0, (self.slices[0][0] + SLICES) * policy.slice - now)
+        return max(0.0, (self.slices[0][0] + SLICES + 1) * policy.slice - now)

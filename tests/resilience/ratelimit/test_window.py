@@ -20,9 +20,9 @@ def test_a_full_window_says_when_it_frees_and_then_does() -> None:
     window = SlidingWindow()
     window.take(POLICY, 1_000.0, 100)
     refused = window.take(POLICY, 1_010.0)
-    assert (refused.allowed, refused.remaining, refused.reset) == (False, 0, 50.0)
-    assert not window.take(POLICY, 1_059.9).allowed
-    assert window.take(POLICY, 1_060.0).allowed
+    assert (refused.allowed, refused.remaining, refused.reset) == (False, 0, 51.0)
+    assert not window.take(POLICY, 1_060.9).allowed
+    assert window.take(POLICY, 1_061.0).allowed
 
 
 def test_a_block_gets_what_is_left() -> None:
@@ -43,6 +43,13 @@ def test_a_rate_is_read_from_text(text: str, limit: int, window: float) -> None:
 def test_anything_else_is_not_a_rate(text: str) -> None:
     with pytest.raises(ValueError, match="rate"):
         RatePolicy.parse(text)
+
+
+def test_a_request_late_in_its_slice_still_counts_a_window_later() -> None:
+    window = SlidingWindow()
+    window.take(POLICY, 1_000.9, 100)
+    assert not window.take(POLICY, 1_060.0).allowed
+    assert window.take(POLICY, 1_061.0).allowed
 
 
 @given(

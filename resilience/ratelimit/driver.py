@@ -1,0 +1,153 @@
+"""One worker's limiter: tokens leased in blocks, one question at a time for each caller, denials remembered.
+
+A token is used only while the slice it was counted in lasts, by the store's clock: so a count never leaves the
+window before the request it stands for, and no window holds more than the limit. What is left of a block
+when its slice ends is given back, so a worker withholds one block of a caller's limit at most.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from resilience.ratelimit.memory import CALLERS, MemoryStore
+from resilience.ratelimit.policy import RatePolicy
+from resilience.ratelimit.store import FailOpen, Store
+from resilience.ratelimit.window import Decision
+
+DENIAL_SECONDS: Final = 1.0
+"""Longest a denial is repeated without asking again: others may have given tokens back."""
+NEAR: Final = 10
+"""A block is at most this part of what is left, so that a limit is exact when it is reached."""
+
+
+class Lease:
+    """What this worker holds and knows of one caller's window. Times are of this worker's clock."""
+
+    __slots__ = ("denied_until", "expires", "remaining", "reset_at", "serving", "slice", "tokens", "waiters")
+
+    def __init__(self, policy: RatePolicy) -> None:
+        self.tokens = 0
+        self.slice = 0
+        self.expires = 0.0
+        self.remaining = policy.limit
+        self.reset_at = 0.0
+        self.denied_until = 0.0
+        self.waiters: list[asyncio.Future[Decision]] = []
+        self.serving = False
+
+    def spend(self, now: float) -> Decision | None:
+        """A decision that needs nobody else: a token in hand, or a denial that still holds."""
+        if self.tokens and now < self.expires:
+            self.tokens -= 1
+            return Decision(1, self.remaining + self.tokens, max(0.0, self.reset_at - now), self.slice)
+        if now < self.denied_until:
+            return Decision(0, 0, max(0.0, self.reset_at - now))
+        return None
+
+
+class Limiter:
+    """`share` is the number of workers: what each allows of a limit, while the shared store is away."""
+
+    def __init__(
+        self, store: Store, *, clock: Callable[[], float] = time.time, share: int = 1, callers: int = CALLERS
+    ) -> None:
+        self._alone = store if isinstance(store, MemoryStore) else None
+        self._store = FailOpen(store, share)
+        self._clock = clock
+        self._callers = callers
+        self._leases: OrderedDict[tuple[str, RatePolicy], Lease] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def degraded(self) -> bool:
+        """The shared store is away: this worker allows its share alone."""
+        return self._store.degraded
+
+    def take_now(self, key: str, policy: RatePolicy) -> Decision | None:
+        """The decision, where no store must be asked; None where `take` must be awaited."""
+        if self._alone is not None:
+            return self._alone.take_now(key, policy, self._clock(), 1)
+        lease = self._leases.get((key, policy))
+        return None if lease is None else lease.spend(self._clock())
+
+    async def take(self, key: str, policy: RatePolicy) -> Decision:
+        """Count one request, or deny it. Requests that come while the store is asked are asked for together, next."""
+        decision = self.take_now(key, policy)
+        if decision is not None:
+            return decision
+        lease = self._lease(key, policy)
+        waiter: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        lease.waiters.append(waiter)
+        if not lease.serving:
+            lease.serving = True
+            self._track(self._serve(lease, key, policy))
+        return await waiter
+
+    async def refund(self, key: str, policy: RatePolicy, decision: Decision) -> None:
+        """Uncount a request that `decision` allowed and that was then not made."""
+        if not decision.allowed:
+            return
+        lease = self._leases.get((key, policy))
+        if lease is not None:
+            lease.denied_until = 0.0
+        await self._store.give_back(key, policy, decision.slice, 1)
+
+    async def close(self) -> None:
+        """Wait for the questions that are still open."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _lease(self, key: str, policy: RatePolicy) -> Lease:
+        lease = self._leases.get((key, policy))
+        if lease is None:
+            lease = self._leases[key, policy] = Lease(policy)
+            if len(self._leases) > self._callers:
+                self._leases.popitem(last=False)
+        else:
+            self._leases.move_to_end((key, policy))
+        return lease
+
+    async def _serve(self, lease: Lease, key: str, policy: RatePolicy) -> None:
+        """Ask the store for all who wait, until nobody does."""
+        try:
+            while lease.waiters:
+                batch, lease.waiters = lease.waiters, []
+                await self._ask(lease, key, policy, batch)
+        except BaseException as error:
+            for waiter in (*batch, *lease.waiters):
+                if not waiter.done():
+                    waiter.set_exception(error)
+            lease.waiters = []
+            raise
+        finally:
+            lease.serving = False
+
+    async def _ask(self, lease: Lease, key: str, policy: RatePolicy, batch: list[asyncio.Future[Decision]]) -> None:
+        if lease.tokens:
+            spare, lease.tokens = lease.tokens, 0
+            await self._store.give_back(key, policy, lease.slice, spare)
+        asked = self._clock()
+        wanted = max(len(batch), min(policy.block, lease.remaining // NEAR))
+        decision = await self._store.take(key, policy, asked, wanted)
+        # The store counted after `asked`, so its slice ends no sooner than this, whatever its clock shows.
+        lease.tokens, lease.slice, lease.expires = decision.granted, decision.slice, asked + decision.keep
+        lease.remaining, lease.reset_at = decision.remaining, asked + decision.reset
+        if decision.granted < wanted:
+            lease.denied_until = asked + min(decision.reset, DENIAL_SECONDS)
+        for waiter in batch:
+            if not waiter.done():  # one that was cancelled leaves its token to the next
+                waiter.set_result(_served(lease, decision))
+
+    def _track(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _served(lease: Lease, decision: Decision) -> Decision:
+    """What one of those who waited gets: counted when the store answered, though the slice may have ended since."""
+    granted = min(1, lease.tokens)
+    lease.tokens -= granted
+    return Decision(granted, lease.remaining + lease.tokens, decision.reset, decision.slice)

@@ -1,0 +1,75 @@
+"""Windows in Redis: a hash of counts by slice for each caller, counted in one atomic script.
+
+The script reads the server's clock. Workers' clocks differ, and a fast one would forget what the slow ones
+still count; with one clock no window holds more than the limit, whoever asks.
+"""
+
+import hashlib
+from typing import Final
+
+from resilience.ratelimit.policy import SLICES, RatePolicy
+from resilience.ratelimit.window import Decision
+from resilience.redis import RedisLink
+
+CLOCK: Final = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+"""
+
+TAKE: Final = """
+local limit, window, wanted, slices = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local slice = window / slices
+local current = math.floor(now / slice)
+local total, oldest = 0, nil
+local counts = redis.call('HGETALL', KEYS[1])
+for i = 1, #counts, 2 do
+  local index = tonumber(counts[i])
+  if index < current - slices then
+    redis.call('HDEL', KEYS[1], counts[i])
+  else
+    total = total + tonumber(counts[i + 1])
+    if oldest == nil or index < oldest then oldest = index end
+  end
+end
+local granted = math.max(0, math.min(wanted, limit - total))
+if granted > 0 then
+  redis.call('HINCRBY', KEYS[1], string.format('%d', current), granted)
+  redis.call('PEXPIRE', KEYS[1], math.ceil((window + slice) * 1000))
+  oldest = oldest or current
+end
+local reset = oldest and math.max(0, (oldest + slices + 1) * slice - now) or 0
+local keep = (current + 1) * slice - now
+return {granted, math.max(0, limit - total - granted), math.ceil(reset * 1000000), current, math.floor(keep * 1000000)}
+"""
+
+GIVE_BACK: Final = """
+local held = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+local count = math.min(held, tonumber(ARGV[2]))
+if count == held then redis.call('HDEL', KEYS[1], ARGV[1])
+else redis.call('HINCRBY', KEYS[1], ARGV[1], -count) end
+"""
+
+
+class RedisStore:
+    def __init__(self, link: RedisLink, *, clock: str = CLOCK) -> None:
+        """`clock` is the script's line that sets `now`."""
+        self._link = link
+        self._take = link.client.register_script(clock + TAKE)
+        self._give_back = link.client.register_script(GIVE_BACK)
+
+    async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
+        args = (policy.limit, policy.window, wanted, SLICES, now)
+        granted, remaining, reset, current, keep = await self._link.call(
+            lambda client: self._take(keys=[_name(key, policy)], args=args, client=client)
+        )
+        return Decision(granted, remaining, reset / 1e6, current, keep / 1e6)
+
+    async def give_back(self, key: str, policy: RatePolicy, taken: int, count: int) -> None:
+        args = (taken, count)
+        await self._link.call(lambda client: self._give_back(keys=[_name(key, policy)], args=args, client=client))
+
+
+def _name(key: str, policy: RatePolicy) -> str:
+    """Callers go to Redis as digests alone; a policy that changed begins a window of its own."""
+    digest = hashlib.blake2b(f"{policy.limit}/{policy.window} {key}".encode(), digest_size=16)
+    return f"gw:rate:{digest.hexdigest()}"
