@@ -1,0 +1,1 @@
+"""The cache: answers kept in two tiers, found by scope, and taken back by tag."""

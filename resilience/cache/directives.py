@@ -1,0 +1,71 @@
+"""Cache directives as they are on the wire: read leniently where RFC 9111 asks for it, and never an exception."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+Directives = dict[bytes, bytes | None]
+"""Lower-case name to argument, unquoted; None for a directive without one, INVALID for one that contradicts itself."""
+
+INVALID: Final = b""
+FOREVER: Final = 2**31
+"""Seconds beyond which a cache need not count (RFC 9111 section 1.2.2)."""
+
+_DIRECTIVE: Final = re.compile(rb'([^\s,;="]+)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?', re.DOTALL)
+_ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
+
+_BARE: Final = (
+    rb"(?:\?[01]|-?[0-9]{1,15}(?:\.[0-9]{1,3})?|\"(?:[ !#-\[\]-~]|\\[\"\\])*\"|[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*)"
+)
+_KEY: Final = rb"[a-z*][a-z0-9_.*-]*"
+_MEMBER: Final = rb"(" + _KEY + rb")(?:=(" + _BARE + rb"))?(?:; *" + _KEY + rb"(?:=" + _BARE + rb")?)*"
+_TARGETED_MEMBER: Final = re.compile(_MEMBER)
+_TARGETED_FIELD: Final = re.compile(_MEMBER + rb"(?:[ \t]*,[ \t]*" + _MEMBER + rb")*")
+
+
+def parse(values: Iterable[bytes]) -> Directives:
+    """All lines of one Cache-Control field (RFC 9111 section 5.2): tokens and quoted strings alike."""
+    directives: Directives = {}
+    for line in values:
+        for match in _DIRECTIVE.finditer(line):
+            name, argument = match[1].lower(), _argument(match)
+            if directives.setdefault(name, argument) != argument:
+                directives[name] = INVALID  # repeated and different: stale at once (RFC 9111 section 4.2.1)
+    return directives
+
+
+def parse_targeted(values: Iterable[bytes]) -> Directives | None:
+    """A targeted field such as CDN-Cache-Control, a dictionary of structured fields (RFC 9213 section 2.1).
+
+    None when it is absent, empty or malformed: the cache then goes by Cache-Control.
+    """
+    line = b", ".join(values).strip(b" ")
+    if not _TARGETED_FIELD.fullmatch(line):
+        return None
+    directives: Directives = {}
+    for match in _TARGETED_MEMBER.finditer(line):
+        name, argument = match[1], match[2]
+        if argument == b"?0":
+            directives.pop(name, None)
+        elif argument is None or not argument.startswith(b'"'):  # a string where a number belongs says nothing
+            directives[name] = argument
+    return directives
+
+
+def seconds(directives: Directives, name: bytes) -> int | None:
+    """A directive's delta-seconds: None when absent, 0 when it is not a number (RFC 9111 sections 1.2.2 and 4.2.1)."""
+    if name not in directives:
+        return None
+    return delta_seconds(directives[name] or INVALID) or 0
+
+
+def delta_seconds(text: bytes) -> int | None:
+    """A non-negative integer, at most FOREVER; None for anything else (RFC 9111 section 1.2.2)."""
+    if not text.isdigit():
+        return None
+    return FOREVER if len(text.lstrip(b"0")) > 10 else min(int(text), FOREVER)
+
+
+def _argument(match: re.Match[bytes]) -> bytes | None:
+    quoted, token = match[2], match[3]
+    return token if quoted is None else _ESCAPED.sub(rb"\1", quoted)

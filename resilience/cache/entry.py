@@ -1,0 +1,77 @@
+"""A stored answer, and the bytes it becomes in Redis: explicit, versioned, and a miss when they are not understood."""
+
+import zlib
+from typing import Final
+
+import msgspec
+
+VERSION: Final = b"\x01"
+_PLAIN: Final = b"\x00"
+_ZLIB: Final = b"\x01"
+
+WORTH_COMPRESSING: Final = 1_024
+"""Bytes below which compression costs more than it saves."""
+LARGEST: Final = 64 * 1_024 * 1_024
+"""What no entry may unpack to more than, so that damaged bytes cannot fill the memory."""
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """An answer as stored. Times are Unix seconds; all of it is immutable, since hits share it.
+
+    `born` is when the answer was made, as far as its Age and Date tell: its age is `now - born`. `vary` are the
+    request fields it was chosen by and `variant` their digest.
+    """
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    stored_at: float
+    born: float
+    fresh_until: float
+    stale_until: float
+    vary: tuple[bytes, ...] = ()
+    variant: bytes = b""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes in memory, near enough: what it holds, and what Python adds to hold it."""
+        held = len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
+        return held + 1_000 + 150 * len(self.headers) + sum(100 + len(tag) for tag in self.tags)
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Entry)
+
+
+def encode(entry: Entry) -> bytes:
+    """The entry as bytes: the version, how it is packed, and msgpack."""
+    plain = _encoder.encode(entry)
+    if len(plain) > WORTH_COMPRESSING and not any(name == b"content-encoding" for name, _ in entry.headers):
+        packed = zlib.compress(plain, 1)
+        if len(packed) < len(plain) * 0.9:
+            return VERSION + _ZLIB + packed
+    return VERSION + _PLAIN + plain
+
+
+def decode(data: bytes) -> Entry | None:
+    """The entry in these bytes; None when they are damaged, or of another version of the gateway."""
+    if data[:1] != VERSION:
+        return None
+    try:
+        match data[1:2]:
+            case b"\x00":
+                return _decoder.decode(data[2:])
+            case b"\x01":
+                return _decoder.decode(_unpacked(data[2:]))
+    except (msgspec.MsgspecError, zlib.error, UnicodeDecodeError):
+        pass
+    return None
+
+
+def _unpacked(packed: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    plain = unpacker.decompress(packed, LARGEST)
+    if not unpacker.eof:
+        raise zlib.error("cut short, or larger than any entry")
+    return plain

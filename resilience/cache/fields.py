@@ -1,0 +1,94 @@
+"""The header fields that a cache reads beside its directives: dates, ages, what a variant hangs on, and tags."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_tz
+from hashlib import blake2b
+from typing import Final
+
+from resilience.cache.directives import delta_seconds
+
+Header = tuple[bytes, bytes]
+
+NOT_KEPT: Final = frozenset(
+    {
+        b"age",  # made anew for every hit
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Fields that are about one connection or one moment, and are not stored (RFC 9111 section 3.1)."""
+
+MOST_TAGS: Final = 128
+LONGEST_TAG: Final = 256
+"""A backend that names more tags, or longer ones, is heard only this far: each costs the index an entry."""
+
+_DATE: Final = re.compile(
+    r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
+    r"|[A-Z][a-z]{5,8}, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}",
+    re.ASCII,
+)
+_QUOTED: Final = re.compile(rb'"([^"\\]*)"')
+
+
+def every(headers: Iterable[Header], name: bytes) -> list[bytes]:
+    """The values of all lines of a field, in their order."""
+    return [value for field, value in headers if field == name]
+
+
+def date(values: Sequence[bytes]) -> float | None:
+    """Unix time of a field's first line, in any of HTTP's three formats (RFC 9110 section 5.6.7); None if in none."""
+    text = values[0].decode("latin-1").strip() if values else ""
+    if not _DATE.fullmatch(text):
+        return None
+    parts = parsedate_tz(text)
+    try:
+        return None if parts is None else datetime(*parts[:6], tzinfo=UTC).timestamp()
+    except ValueError:  # a day 32, say
+        return None
+
+
+def age(values: Sequence[bytes]) -> int:
+    """The Age that upstream gave, its first value; 0 when it gave none or nonsense (RFC 9111 section 5.1)."""
+    return (delta_seconds(values[0].split(b",")[0].strip()) or 0) if values else 0
+
+
+def names(values: Iterable[bytes]) -> set[bytes]:
+    """The members of a list of field names, as Vary holds."""
+    return {name for value in values for part in value.split(b",") if (name := part.strip().lower())}
+
+
+def variant(headers: Sequence[Header], vary: Iterable[bytes]) -> bytes:
+    """A digest of the request's values of the fields `vary` (RFC 9111 section 4.1), since some are secrets."""
+    parts = []
+    for name in vary:
+        lines = [b" ".join(value.split()) for field, value in headers if field == name]
+        value = b",".join(lines)
+        parts.append(b"%d:%d:%s" % (len(value), bool(lines), value))
+    return blake2b(b"".join(parts), digest_size=16).digest()
+
+
+def tags(headers: Sequence[Header]) -> set[str]:
+    """The tags a response gives itself: Surrogate-Key, Cache-Tag, and Cache-Groups (RFC 9875)."""
+    found = {tag for value in every(headers, b"surrogate-key") for tag in value.split()}
+    found.update(tag.strip() for value in every(headers, b"cache-tag") for tag in value.split(b","))
+    found.update(tag for value in every(headers, b"cache-groups") for tag in _QUOTED.findall(value))
+    fitting = sorted(tag for tag in found if 0 < len(tag) <= LONGEST_TAG)
+    return {tag.decode("utf-8", "backslashreplace") for tag in fitting[:MOST_TAGS]}
+
+
+def kept(headers: Iterable[Header]) -> tuple[Header, ...]:
+    """The fields that are stored with an answer."""
+    headers = list(headers)
+    dropped = NOT_KEPT | names(every(headers, b"connection"))
+    return tuple((name, value) for name, value in headers if name not in dropped)

@@ -1,0 +1,126 @@
+"""Entries in this process: bounded in bytes, the least recently used out first, found again by tag."""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Final
+
+from resilience.cache.entry import Entry
+from resilience.cache.fences import Fences
+from resilience.cache.store import Found, Gone, Usage, tagged
+
+MEMORY_BYTES: Final = 64 * 1_024 * 1_024
+
+_Place = tuple[str, str]
+
+
+class Shelf:
+    """Entries by service and key, with an index by tag that holds exactly what is there. No time, no fences."""
+
+    def __init__(self, limit: int = MEMORY_BYTES) -> None:
+        self.bytes = 0
+        self._limit = limit
+        self._entries: OrderedDict[_Place, Entry] = OrderedDict()
+        self._places: defaultdict[tuple[str, str], set[_Place]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, service: str, key: str) -> Entry | None:
+        place = (service, key)
+        entry = self._entries.get(place)
+        if entry is not None:
+            self._entries.move_to_end(place)
+        return entry
+
+    def add(self, service: str, key: str, entry: Entry) -> None:
+        """Keep it, in place of what was there, and let go of the longest unused if that is too much."""
+        place = (service, key)
+        self.remove(place)
+        if entry.size > self._limit:
+            return
+        self._entries[place] = entry
+        self.bytes += entry.size
+        for tag in tagged(service, entry):
+            self._places[service, tag].add(place)
+        while self.bytes > self._limit:
+            self.remove(next(iter(self._entries)))
+
+    def remove(self, place: _Place) -> Entry | None:
+        entry = self._entries.pop(place, None)
+        if entry is None:
+            return None
+        self.bytes -= entry.size
+        for tag in tagged(place[0], entry):
+            places = self._places[place[0], tag]
+            places.discard(place)
+            if not places:
+                del self._places[place[0], tag]
+        return entry
+
+    def drop(self, service: str, tag: str) -> list[Entry]:
+        """Let go of everything with this tag, and say what it was."""
+        dropped = (self.remove(place) for place in list(self._places.get((service, tag), ())))
+        return [entry for entry in dropped if entry is not None]
+
+    def having(self, service: str, tag: str) -> list[Entry]:
+        return [self._entries[place] for place in self._places.get((service, tag), ())]
+
+    def oldest(self, count: int) -> list[tuple[_Place, Entry]]:
+        """Up to `count` of the longest unused."""
+        return [item for item, _ in zip(self._entries.items(), range(count), strict=False)]
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self._places.clear()
+        self.bytes = 0
+
+    @property
+    def tags(self) -> int:
+        """How many tags the index knows: none that no entry has."""
+        return len(self._places)
+
+
+class MemoryStore:
+    """The whole cache of a gateway without Redis: one process, its own count of invalidations."""
+
+    def __init__(self, clock: Callable[[], float], limit: int = MEMORY_BYTES) -> None:
+        self.shelf = Shelf(limit)
+        self._clock = clock
+        self._seq = 0
+        self._fences: defaultdict[str, Fences] = defaultdict(Fences)
+
+    def peek(self, service: str, key: str) -> Entry | None:
+        entry = self.shelf.get(service, key)
+        if entry is not None and entry.stale_until <= self._clock():
+            self.shelf.remove((service, key))
+            return None
+        return entry
+
+    async def get(self, service: str, key: str) -> Found:
+        return Found(self.peek(service, key), self._seq)
+
+    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
+        self._sweep()
+        if seq < 0 or not self._fences[service].allow(tagged(service, entry), seq):
+            return False
+        self.shelf.add(service, key, entry)
+        return True
+
+    async def invalidate(self, service: str, tag: str | None = None) -> Gone:
+        self._seq += 1
+        self._fences[service].raised(tag or service, self._seq)
+        now = self._clock()
+        dropped = self.shelf.drop(service, tag or service)
+        return Gone(sum(entry.stale_until > now for entry in dropped), self._seq)
+
+    async def usage(self, service: str, tag: str | None = None) -> Usage:
+        now = self._clock()
+        alive = [entry for entry in self.shelf.having(service, tag or service) if entry.stale_until > now]
+        return Usage(len(alive), sum(entry.size for entry in alive))
+
+    def _sweep(self) -> None:
+        """Each entry that comes looks at two that have long been unused: what expired goes without a timer."""
+        now = self._clock()
+        for place, entry in self.shelf.oldest(2):
+            if entry.stale_until <= now:
+                self.shelf.remove(place)

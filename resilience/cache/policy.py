@@ -1,0 +1,44 @@
+"""What a route wants of the cache."""
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+_PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
+
+
+def filled(tags: Iterable[str], params: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Tags with each `{name}` replaced by the path's value: once, so that a value with braces is only a value."""
+    values = dict(params)
+    return tuple(_PARAMETER.sub(lambda match: values.get(match[1], match[0]), tag) for tag in tags)
+
+
+class Scope(StrEnum):
+    """Who may be given a stored answer."""
+
+    USER = "user"
+    TENANT = "tenant"
+    SHARED = "shared"
+
+
+class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """The cache settings of one route. Durations are seconds.
+
+    `tags` may hold `{name}`, filled in from the route's path. Raises ValueError, naming the field and its bound.
+    """
+
+    ttl: float = 300.0
+    scope: Scope = Scope.USER
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 300.0
+    tags: tuple[str, ...] = ()
+    vary: tuple[str, ...] = ()
+    override: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("ttl", "stale_while_revalidate", "stale_if_error"):
+            if not 0 <= getattr(self, field) <= 31_536_000:
+                raise ValueError(f"{field} must be from 0 to 1 year")

@@ -1,0 +1,191 @@
+"""Entries in Redis, for all workers and machines. All keys of a service hash to one slot, so a cluster will do.
+
+    gw:{service}:e:<key>    an entry, gone at its stale_until
+    gw:{service}:t:<tag>    the keys that have a tag, scored by when they end (server's clock, ms)
+    gw:{service}:seq        the number of the latest invalidation
+    gw:{service}:fences     the tags taken back lately, scored by that number, and the floor (see fences.py)
+
+Numbers are the server's microseconds, or one more than the last: they grow even across a server that lost its memory.
+The index must not be evicted while its entries live: `maxmemory-policy noeviction`, or one of the `volatile` ones
+with room to spare.
+"""
+
+import asyncio
+import hashlib
+import itertools
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from redis.exceptions import NoScriptError
+
+from resilience.cache.entry import Entry, decode, encode
+from resilience.cache.fences import MOST
+from resilience.cache.store import Found, Gone, Usage, tagged
+from resilience.redis import RedisLink
+
+CHANNEL: Final = "gw:cache"
+"""Where an invalidation is told: a Notice, as JSON."""
+BATCH: Final = 500
+"""Entries touched by one run of a script: Redis serves nobody else meanwhile."""
+FENCE_MS: Final = 2 * 3_600 * 1_000
+"""How long a fence stands after its service's last invalidation: longer than any answer is being fetched."""
+OFF_THE_LOOP: Final = 16 * 1_024
+"""Bytes from which packing is done in a thread, so that other requests go on."""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Everything of `service` with `tag` was taken back, at number `seq`."""
+
+    service: str
+    tag: str
+    seq: int
+
+
+class Script:
+    """A Lua script, sent once to each server that does not know it yet."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, client: Any, keys: list[str], arguments: tuple[Any, ...]) -> Any:
+        try:
+            return await client.evalsha(self._sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await client.eval(self._source, len(keys), *keys, *arguments)
+
+
+# Each put takes a hundred ended keys off its tags' lists, so these shrink, and no single put pays for all.
+# A fence number above the present one is of a server that has since lost its memory, and invalidations with it.
+_PUT: Final = Script(
+    """
+local fence = tonumber(ARGV[3])
+if tonumber(redis.call('GET', KEYS[2]) or '0') < fence then return 0 end
+if tonumber(redis.call('ZSCORE', KEYS[3], 'floor') or '0') > fence then return 0 end
+for i = 4, #ARGV do
+  if tonumber(redis.call('ZSCORE', KEYS[3], 't:' .. ARGV[i]) or '0') > fence then return 0 end
+end
+local time = redis.call('TIME')
+local now, lives = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[2])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', lives)
+for i = 4, #KEYS do
+  local ended = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'LIMIT', 0, 100)
+  if #ended > 0 then redis.call('ZREM', KEYS[i], unpack(ended)) end
+  redis.call('ZADD', KEYS[i], now + lives, KEYS[1])
+  if redis.call('PTTL', KEYS[i]) < lives then redis.call('PEXPIRE', KEYS[i], lives) end
+end
+return 1
+"""
+)
+
+# The number is raised in the same breath as the entries go: whoever reads an entry before has the older number.
+# It begins with a write that takes no memory: then a server that is full lets the others pass too, and can be emptied.
+_INVALIDATE: Final = Script(
+    """
+local time = redis.call('TIME')
+redis.call('ZREM', KEYS[3], '')
+local seq = math.max(tonumber(redis.call('GET', KEYS[1]) or '0') + 1, time[1] * 1000000 + time[2])
+local number = string.format('%.0f', seq)
+redis.call('SET', KEYS[1], number, 'PX', ARGV[5])
+redis.call('ZADD', KEYS[2], number, 't:' .. ARGV[1])
+if redis.call('ZCARD', KEYS[2]) > tonumber(ARGV[4]) then
+  local oldest = redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES')
+  local lost = oldest[1] == 'floor' and 3 or 1
+  redis.call('ZREM', KEYS[2], oldest[lost])
+  redis.call('ZADD', KEYS[2], oldest[lost + 1], 'floor')
+end
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+local members, count = redis.call('ZRANGE', KEYS[3], 0, ARGV[3] - 1), 0
+if #members > 0 then
+  count = redis.call('UNLINK', unpack(members))
+  redis.call('ZREM', KEYS[3], unpack(members))
+  redis.call('ZREM', KEYS[4], unpack(members))
+end
+local left = redis.call('ZCARD', KEYS[3])
+if left == 0 then redis.call('PUBLISH', ARGV[6], ARGV[2] .. number .. '}') end
+return {count, number, left}
+"""
+)
+
+_MEASURE: Final = Script(
+    """
+local members, entries, bytes = redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[2]), 0, 0
+for _, member in ipairs(members) do
+  local length = redis.call('STRLEN', member)
+  if length > 0 then entries, bytes = entries + 1, bytes + length end
+end
+return {#members, entries, bytes}
+"""
+)
+
+
+class RedisStore:
+    """The store that all workers share. Raises StoreUnavailable when it cannot be reached."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self.link = link
+
+    async def get(self, service: str, key: str) -> Found:
+        """One round trip."""
+        names = [_entry(service, key), _name(service, "seq")]
+        data, seq = await self.link.call(lambda client: client.mget(names))
+        return Found(await _decoded(data), int(seq or 0))
+
+    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
+        lives = int((entry.stale_until - entry.stored_at) * 1_000)
+        if seq < 0 or lives <= 0:
+            return False
+        tags = tagged(service, entry)
+        keys = [_entry(service, key), _name(service, "seq"), _name(service, "fences")]
+        keys += [_tag(service, tag) for tag in tags]
+        data = await _encoded(entry)
+        return bool(await self.link.call(partial(_PUT, keys=keys, arguments=(data, lives, seq, *tags))))
+
+    async def invalidate(self, service: str, tag: str | None = None) -> Gone:
+        """In batches, so that a tag of many entries does not hold up the others' calls.
+
+        The number is raised with every batch, and told with the last.
+        """
+        tag = tag or service
+        keys = [_name(service, "seq"), _name(service, "fences"), _tag(service, tag), _tag(service, service)]
+        notice = msgspec.json.encode({"service": service, "tag": tag})[:-1] + b',"seq":'
+        batch = partial(_INVALIDATE, keys=keys, arguments=(tag, notice, BATCH, MOST, FENCE_MS, CHANNEL))
+        total, left, number = 0, 1, 0
+        while left:
+            count, seq, left = await self.link.call(batch)
+            total, number = total + count, int(seq)
+        return Gone(total, number)
+
+    async def usage(self, service: str, tag: str | None = None) -> Usage:
+        """Counted in batches; bytes are as packed."""
+        name, seen, entries, size = _tag(service, tag or service), BATCH, 0, 0
+        for start in itertools.count(0, BATCH):
+            if seen < BATCH:
+                break
+            measure = partial(_MEASURE, keys=[name], arguments=(start, start + BATCH - 1))
+            seen, alive, held = await self.link.call(measure)
+            entries, size = entries + alive, size + held
+        return Usage(entries, size)
+
+
+def _name(service: str, part: str) -> str:
+    return f"gw:{{{service}}}:{part}"
+
+
+def _entry(service: str, key: str) -> str:
+    return _name(service, f"e:{key}")
+
+
+def _tag(service: str, tag: str) -> str:
+    return _name(service, f"t:{tag}")
+
+
+async def _encoded(entry: Entry) -> bytes:
+    return await asyncio.to_thread(encode, entry) if len(entry.body) > OFF_THE_LOOP else encode(entry)
+
+
+async def _decoded(data: bytes | None) -> Entry | None:
+    if data is None:
+        return None
+    return await asyncio.to_thread(decode, data) if len(data) > OFF_THE_LOOP else decode(data)

@@ -1,0 +1,63 @@
+"""What the cache asks of the place where entries are: a few whole, atomic operations.
+
+Every service's entries, tags and fences are apart from every other's, and every entry carries its service's
+name as a tag, so that taking back a whole service is taking back one tag.
+
+The fence: `get` tells the number of the service's latest invalidation; whoever then fetches an answer hands the number
+back with it, and `put` refuses the answer when one of its tags was taken back after that number.
+"""
+
+from typing import Final, NamedTuple, Protocol
+
+from resilience.cache.entry import Entry
+
+UNFENCED: Final = -1
+"""The number from a store that could not be asked: an answer fetched under it is never stored."""
+
+
+class Found(NamedTuple):
+    """What is under a key, if anything, and the fence to fetch its successor under."""
+
+    entry: Entry | None
+    seq: int
+
+
+class Gone(NamedTuple):
+    """How many live entries an invalidation took, and its number."""
+
+    entries: int
+    seq: int
+
+
+class Usage(NamedTuple):
+    """Live entries, and the bytes they take."""
+
+    entries: int
+    bytes: int
+
+
+class Store(Protocol):
+    """Raises StoreUnavailable where a shared store cannot be reached."""
+
+    async def get(self, service: str, key: str) -> Found: ...
+
+    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
+        """Keep the entry until its `stale_until`; False if one of its tags was taken back after `seq`."""
+
+    async def invalidate(self, service: str, tag: str | None = None) -> Gone:
+        """Take back every entry with this tag, or of the whole service, and all that are being fetched now."""
+
+    async def usage(self, service: str, tag: str | None = None) -> Usage:
+        """What a tag, or the whole service, has in the store."""
+
+
+class NearStore(Store, Protocol):
+    """A store that may have an answer without waiting."""
+
+    def peek(self, service: str, key: str) -> Entry | None:
+        """The entry, if it is in this process and may be trusted: one look-up, no waiting."""
+
+
+def tagged(service: str, entry: Entry) -> tuple[str, ...]:
+    """All tags of an entry, its service's name among them."""
+    return entry.tags if service in entry.tags else (*entry.tags, service)

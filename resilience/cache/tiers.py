@@ -1,0 +1,94 @@
+"""Two tiers: this process's memory over Redis. What to do when Redis is away is decided here, once."""
+
+from collections import defaultdict
+from typing import Final
+
+import msgspec
+
+from resilience.cache.entry import Entry
+from resilience.cache.fences import Fences
+from resilience.cache.memory import MEMORY_BYTES, Shelf
+from resilience.cache.redis import CHANNEL, Notice, RedisStore
+from resilience.cache.store import UNFENCED, Found, Gone, Usage, tagged
+from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink
+
+NEAR_BYTES: Final = 256 * 1_024
+"""A body above this is left to Redis: one such would push out hundreds of small ones."""
+
+
+class TieredStore:
+    """Redis has the say; the memory repeats it while the feed of invalidations is alive, and else is silent and empty.
+
+    Redis away: nothing is found, nothing is kept, nobody fails. Only an invalidation says that it could not be made.
+    """
+
+    def __init__(self, link: RedisLink, limit: int = MEMORY_BYTES) -> None:
+        """Before `link.start()`: it listens to the feed."""
+        self.shelf = Shelf(limit)
+        self.lost_gets = 0
+        self.lost_puts = 0
+        self._redis = RedisStore(link)
+        self._feed = link.feed
+        self._fences: defaultdict[str, Fences] = defaultdict(Fences)
+        self._epoch = 0
+        self._notices = msgspec.json.Decoder(Notice)
+        link.feed.listen(CHANNEL, self._hear)
+        link.feed.watch(up=self._begin_anew, down=self._begin_anew)
+
+    def peek(self, service: str, key: str) -> Entry | None:
+        return self.shelf.get(service, key) if self._feed.alive else None
+
+    async def get(self, service: str, key: str) -> Found:
+        epoch = self._epoch
+        try:
+            found = await self._redis.get(service, key)
+        except StoreUnavailable:
+            self.lost_gets += 1
+            return Found(None, UNFENCED)
+        if found.entry is not None:
+            self._repeat(service, key, found.entry, found.seq, epoch)
+        return found
+
+    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
+        epoch = self._epoch
+        try:
+            kept = await self._redis.put(service, key, entry, seq)
+        except StoreUnavailable:
+            self.lost_puts += 1
+            return False
+        if kept:
+            self._repeat(service, key, entry, seq, epoch)
+        return kept
+
+    async def invalidate(self, service: str, tag: str | None = None) -> Gone:
+        """Raises StoreUnavailable when Redis could not be told, or not to the end: then only this process obeys."""
+        try:
+            gone = await self._redis.invalidate(service, tag)
+        except StoreUnavailable:
+            self.shelf.drop(service, tag or service)
+            raise
+        self._obey(Notice(service, tag or service, gone.seq))
+        return gone
+
+    async def usage(self, service: str, tag: str | None = None) -> Usage:
+        """Raises StoreUnavailable when Redis cannot be asked."""
+        return await self._redis.usage(service, tag)
+
+    def _repeat(self, service: str, key: str, entry: Entry, seq: int, epoch: int) -> None:
+        """Keep near what Redis has, unless an invalidation overtook it, or may have while the feed was cut."""
+        heard_all = self._feed.alive and epoch == self._epoch
+        if heard_all and len(entry.body) <= NEAR_BYTES and self._fences[service].allow(tagged(service, entry), seq):
+            self.shelf.add(service, key, entry)
+
+    def _hear(self, message: bytes) -> None:
+        self._obey(self._notices.decode(message))
+
+    def _obey(self, notice: Notice) -> None:
+        self._fences[notice.service].raised(notice.tag, notice.seq)
+        self.shelf.drop(notice.service, notice.tag)
+
+    def _begin_anew(self) -> None:
+        """The feed fell or stands again: what was missed meanwhile is unknown, so nothing from before is trusted."""
+        self._epoch += 1
+        self.shelf.clear()

@@ -1,0 +1,156 @@
+"""Cache directives: what is well-formed is understood, and nothing at all raises."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.cache import fields
+from resilience.cache.directives import FOREVER, delta_seconds, parse, parse_targeted, seconds
+
+
+@pytest.mark.parametrize(
+    ("line", "directives"),
+    [
+        (b"max-age=60", {b"max-age": b"60"}),
+        (b"Max-Age=60, PUBLIC", {b"max-age": b"60", b"public": None}),
+        (b'max-age="60"', {b"max-age": b"60"}),  # RFC 9111 section 5.2: both forms
+        (b'private="set-cookie, x", no-cache', {b"private": b"set-cookie, x", b"no-cache": None}),
+        (b'ext="a \\"no-store\\" b",public', {b"ext": b'a "no-store" b', b"public": None}),
+        (b" , ,public,, ", {b"public": None}),
+        (b"max-age=60,max-age=60", {b"max-age": b"60"}),
+        (b"", {}),
+    ],
+)
+def test_a_line_is_read_into_directives(line: bytes, directives: dict[bytes, bytes | None]) -> None:
+    assert parse([line]) == directives
+
+
+def test_several_lines_are_one_field() -> None:
+    assert parse([b"public", b"max-age=5"]) == {b"public": None, b"max-age": b"5"}
+
+
+def test_a_directive_inside_a_quoted_string_is_none() -> None:
+    assert b"no-store" not in parse([b'ext="no-store, private"'])
+
+
+def test_a_quote_that_never_ends_hides_nothing() -> None:
+    assert b"no-store" in parse([b'ext="oops, no-store'])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"", None),
+        (b"max-age=0", 0),
+        (b"max-age=60", 60),
+        (b"max-age=007", 7),
+        (b"max-age", 0),
+        (b"max-age=", 0),
+        (b"max-age=-1", 0),
+        (b"max-age=1.5", 0),
+        (b"max-age=soon", 0),
+        (b"max-age='60'", 0),
+        (b"max-age=60, max-age=61", 0),  # RFC 9111 section 4.2.1: contradictory is stale
+        (b"max-age=2147483649", FOREVER),  # RFC 9111 section 1.2.2
+        (b"max-age=" + b"9" * 5_000, FOREVER),
+        (b"max-age=\xd9\xa3", 0),
+    ],
+)
+def test_an_age_that_is_no_number_is_stale_and_a_huge_one_is_capped(line: bytes, expected: int | None) -> None:
+    assert seconds(parse([line]), b"max-age") == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "directives"),
+    [
+        (b"max-age=60", {b"max-age": b"60"}),
+        (b"max-age=60, no-store=?0", {b"max-age": b"60"}),
+        (b"max-age=60;x=1, must-revalidate", {b"max-age": b"60", b"must-revalidate": None}),
+        (b"max-age=60, max-age=5", {b"max-age": b"5"}),  # the last one counts in a structured dictionary
+        (b'max-age="60", s-maxage=5', {b"s-maxage": b"5"}),
+        (b'ext="a, no-store", max-age=1', {b"max-age": b"1"}),
+        (b"", None),
+        (b"max-age=60, &&&", None),
+        (b"MAX-AGE=60", None),
+        (b"max-age=60,", None),
+    ],
+)
+def test_a_targeted_field_is_a_structured_dictionary_or_nothing(
+    line: bytes, directives: dict[bytes, bytes | None] | None
+) -> None:
+    assert parse_targeted([line]) == directives  # RFC 9213 section 2.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994"],
+)
+def test_a_date_is_read_in_all_three_formats(text: bytes) -> None:
+    assert fields.date([text]) == 784_111_777.0  # RFC 9110 section 5.6.7
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"0",
+        b"",
+        b"-1",
+        b"tomorrow",
+        b"Sun, 06 Nov 1994 08:49:37",
+        b"Sun, 06 Nov 1994 08:49:37 PST",
+        b"Sun, 32 Nov 1994 08:49:37 GMT",
+        b"Sun, 06 Nov 1994 25:49:37 GMT",
+        b"Sun, 06 Bad 1994 08:49:37 GMT",
+        b"1994-11-06T08:49Z",
+    ],
+)
+def test_anything_else_is_no_date(text: bytes) -> None:
+    assert fields.date([text]) is None
+
+
+def test_tags_are_read_from_all_three_fields_and_only_so_many() -> None:
+    headers = [
+        (b"surrogate-key", b"one two"),
+        (b"cache-tag", b"three, four and more"),
+        (b"cache-groups", b'"five";x, "six"'),
+        (b"surrogate-key", b"x" * (fields.LONGEST_TAG + 1)),
+    ]
+    assert fields.tags(headers) == {"one", "two", "three", "four and more", "five", "six"}
+    flood = b" ".join(b"t%d" % number for number in range(10_000))
+    assert len(fields.tags([(b"surrogate-key", flood)])) == fields.MOST_TAGS
+
+
+def test_fields_of_one_connection_are_not_kept() -> None:
+    headers = [(b"connection", b"close, X-Hop"), (b"x-hop", b"1"), (b"age", b"5"), (b"etag", b'"a"')]
+    assert fields.kept(headers) == ((b"etag", b'"a"'),)  # RFC 9111 section 3.1
+
+
+def test_a_variant_is_a_digest_that_tells_absent_from_empty_and_one_field_from_the_next() -> None:
+    vary = (b"a", b"b")
+    requests: list[list[tuple[bytes, bytes]]] = [
+        [],
+        [(b"a", b"")],
+        [(b"a", b"secret")],
+        [(b"b", b"secret")],
+        [(b"a", b"1:1:x")],
+    ]
+    variants = {fields.variant(request, vary) for request in requests}
+    assert len(variants) == len(requests)
+    assert not any(b"secret" in variant for variant in variants)
+    assert fields.variant([(b"a", b" x   y ")], vary) == fields.variant([(b"a", b"x y")], vary)
+
+
+@given(lines=st.lists(st.binary(max_size=200) | st.from_regex(rb'[a-z=",\\ -]{0,80}', fullmatch=True), max_size=4))
+def test_nothing_raises(lines: list[bytes]) -> None:
+    for name, argument in parse(lines).items():
+        assert name == name.lower()
+        assert (seconds({name: argument}, name) or 0) <= FOREVER
+    parse_targeted(lines)
+    fields.date(lines)
+    fields.age(lines)
+    fields.tags([(b"cache-tag", line) for line in lines] + [(b"cache-groups", line) for line in lines])
+
+
+@given(st.integers(0, 2**80))
+def test_every_number_of_seconds_is_read_or_capped(number: int) -> None:
+    assert delta_seconds(b"%d" % number) == min(number, FOREVER)

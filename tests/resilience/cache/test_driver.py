@@ -1,0 +1,167 @@
+"""The HTTP cache as the request's way uses it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.cache.driver import Cache, Recorder, Tally
+from resilience.cache.memory import MemoryStore
+from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.rules import Answered, Asked, Forward, Fresh, Miss, Skip, Stale
+from resilience.cache.store import UNFENCED
+from resilience.cache.tiers import TieredStore
+from resilience.redis import RedisLink
+from tests.redis_server import RedisServer
+from tests.resilience.cache.entries import Clock, until
+
+NOW = 1_000.0
+GET = Asked("GET", [(b"host", b"x"), (b"accept", b"*/*")])
+POLICY = CachePolicy()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOW)
+
+
+@pytest.fixture
+def cache(clock: Clock) -> Cache:
+    return Cache(MemoryStore(clock))
+
+
+async def keep(
+    cache: Cache, key: str = "k", body: bytes | None = b"body", tags: tuple[str, ...] = (), **headers: str
+) -> Skip | None:
+    found = await cache.lookup("s", key, GET, NOW)
+    assert isinstance(found, Miss)
+    fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return await cache.store(
+        "s", key, GET, Answered(200, fields, NOW), policy=POLICY, body=body, seq=found.seq, tags=tags
+    )
+
+
+async def test_a_stored_answer_is_found_without_waiting(cache: Cache) -> None:
+    assert cache.peek("s", "k", GET, NOW) is None
+    assert await keep(cache, content_type="text/plain", age="3") is None
+    found = cache.peek("s", "k", GET, NOW + 5)
+    assert found is not None
+    assert (found.age, found.entry.body) == (8, b"body")
+    assert found.entry.headers == ((b"content-type", b"text/plain"),)
+
+
+async def test_peek_knows_only_what_is_fresh_for_this_request(cache: Cache) -> None:
+    await keep(cache)
+    assert cache.peek("s", "k", Asked("POST", []), NOW) is None
+    assert cache.peek("s", "k", Asked("GET", [(b"cache-control", b"no-cache")]), NOW) is None
+    assert cache.peek("s", "k", GET, NOW + 300) is None
+    assert isinstance(await cache.lookup("s", "k", GET, NOW + 300), Stale)
+
+
+async def test_head_is_answered_from_a_stored_get_and_never_stored(cache: Cache) -> None:
+    head = Asked("HEAD", [])
+    answered = Answered(200, [], NOW)
+    assert isinstance(await cache.store("s", "k", head, answered, policy=POLICY, body=b"", seq=0), Skip)
+    await keep(cache)
+    assert isinstance(cache.peek("s", "k", head, NOW), Fresh)
+
+
+async def test_what_is_too_large_or_cut_short_is_not_stored(cache: Cache) -> None:
+    assert await keep(cache, body=None) == Skip("the body is too large")
+    assert await keep(cache, content_length="5") == Skip("the body is cut short")
+    assert await keep(cache, content_length="4") is None
+
+
+async def test_every_kind_of_tag_takes_an_answer_back(cache: Cache) -> None:
+    for tag in ("route:7", "one", "two", "s"):
+        assert await keep(cache, tags=("route:7",), surrogate_key="one", cache_tag="two, three") is None
+        assert await cache.invalidate("s", [tag]) == 1
+    await keep(cache)
+    assert await cache.invalidate("s") == 1
+
+
+async def test_what_could_not_be_taken_back_by_its_tag_is_not_stored(cache: Cache) -> None:
+    assert await keep(cache, tags=("user:" + "x" * 10_000,)) == Skip("a tag is too long")
+
+
+async def test_an_entry_with_two_of_the_tags_is_counted_once(cache: Cache) -> None:
+    await keep(cache, "1", tags=("a", "b"))
+    await keep(cache, "2", tags=("b",))
+    assert await cache.invalidate("s", ["a", "b"]) == 2
+
+
+async def test_a_tag_may_be_taken_back_in_all_services(cache: Cache) -> None:
+    await keep(cache, tags=("a",))
+    assert await cache.invalidate_all(["s", "t"], "a") == 1
+    await keep(cache)
+    assert await cache.invalidate_all(["s", "t"]) == 1
+    assert (await cache.usage("s")).entries == 0
+
+
+async def test_an_answer_fetched_while_its_tag_was_taken_back_is_not_stored(cache: Cache) -> None:
+    found = await cache.lookup("s", "k", GET, NOW)
+    assert isinstance(found, Miss)
+    await cache.invalidate("s", ["a"])
+    answered = Answered(200, [(b"surrogate-key", b"a")], NOW)
+    refused = await cache.store("s", "k", GET, answered, policy=POLICY, body=b"", seq=found.seq)
+    assert isinstance(refused, Skip)
+
+
+async def test_a_request_that_is_none_of_the_caches_business_asks_no_store(cache: Cache) -> None:
+    assert await cache.lookup("s", "k", Asked("POST", []), NOW) == Miss(Forward.METHOD, UNFENCED)
+    silent = Asked("GET", [(b"cache-control", b"no-store")])
+    assert await cache.lookup("s", "k", silent, NOW) == Miss(Forward.REQUEST, UNFENCED)
+
+
+async def test_a_key_made_wider_than_the_policy_needs_the_answers_leave(cache: Cache) -> None:
+    mine = Asked("GET", [], authenticated=True)
+    for value, kept in ((b"max-age=60", False), (b"public, max-age=60", True)):
+        answered = Answered(200, [(b"cache-control", value)], NOW)
+        stored = await cache.store("s", "k", mine, answered, policy=POLICY, body=b"", seq=0, scope=Scope.SHARED)
+        assert (stored is None) is kept
+
+
+async def test_hits_and_misses_are_counted_by_service(cache: Cache) -> None:
+    await keep(cache)
+    cache.peek("s", "k", GET, NOW)
+    cache.peek("s", "other", GET, NOW)
+    await cache.lookup("s", "k", GET, NOW)
+    await cache.lookup("s", "k", GET, NOW + 300)
+    assert cache.tallies == {"s": Tally(hits=2, misses=2)}
+
+
+@pytest.fixture
+async def over_redis(own_redis: RedisServer) -> AsyncIterator[Cache]:
+    link = RedisLink(own_redis.url)
+    cache = Cache(TieredStore(link))
+    await link.start()
+    await until(lambda: link.feed.alive)
+    yield cache
+    await link.close()
+
+
+async def test_over_redis_that_goes_away_everything_is_a_miss(over_redis: Cache, own_redis: RedisServer) -> None:
+    assert await keep(over_redis) is None
+    assert over_redis.peek("s", "k", GET, NOW) is not None
+    own_redis.stop()
+    found = await over_redis.lookup("s", "k", GET, NOW)
+    assert found == Miss(Forward.URI_MISS, UNFENCED)
+    answered = Answered(200, [], NOW)
+    assert isinstance(await over_redis.store("s", "k", GET, answered, policy=POLICY, body=b"", seq=0), Skip)
+
+
+async def test_many_look_up_at_once(over_redis: Cache) -> None:
+    await keep(over_redis)
+    found = await asyncio.gather(*(over_redis.lookup("s", "k", GET, NOW) for _ in range(50)))
+    assert all(isinstance(verdict, Fresh) for verdict in found)
+
+
+@given(st.lists(st.binary(max_size=20), max_size=10), st.integers(0, 100))
+def test_a_recorder_has_the_whole_body_or_none(chunks: list[bytes], limit: int) -> None:
+    recorder = Recorder(limit)
+    for chunk in chunks:
+        recorder.add(chunk)
+    whole = b"".join(chunks)
+    assert recorder.body() == (whole if len(whole) <= limit else None)

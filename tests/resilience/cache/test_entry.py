@@ -1,0 +1,68 @@
+"""Entries as bytes: what was packed comes back, and anything else is a miss."""
+
+import zlib
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.cache.entry import LARGEST, VERSION, WORTH_COMPRESSING, Entry, decode, encode
+
+ENTRY = Entry(
+    status=200,
+    headers=((b"content-type", b"text/plain"), (b"x-latin", b"\xe9")),
+    body=b"hello",
+    stored_at=1.5,
+    born=1.0,
+    fresh_until=2.0,
+    stale_until=3.0,
+    vary=(b"accept",),
+    variant=b"\x00\xff",
+    tags=("a", "ü"),
+)
+
+
+@given(body=st.binary(max_size=3_000), name=st.binary(max_size=20), tag=st.text(max_size=20))
+def test_what_was_packed_comes_back(body: bytes, name: bytes, tag: str) -> None:
+    entry = msgspec.structs.replace(ENTRY, body=body, headers=((name, body[:9]),), tags=(tag,))
+    assert decode(encode(entry)) == entry
+
+
+def test_a_large_body_is_compressed_when_that_pays() -> None:
+    entry = msgspec.structs.replace(ENTRY, body=b"ab" * WORTH_COMPRESSING)
+    assert len(encode(entry)) < len(entry.body) / 10
+    assert decode(encode(entry)) == entry
+
+
+def test_what_is_compressed_already_is_left_alone() -> None:
+    body = b"ab" * WORTH_COMPRESSING
+    entry = msgspec.structs.replace(ENTRY, body=body, headers=((b"content-encoding", b"gzip"),))
+    assert len(encode(entry)) > len(body)
+
+
+def test_another_version_is_a_miss() -> None:
+    assert decode(b"\x02" + encode(ENTRY)[1:]) is None
+    assert decode(VERSION + b"\x07" + encode(ENTRY)[2:]) is None
+
+
+def test_an_entry_of_another_shape_is_a_miss() -> None:
+    assert decode(VERSION + b"\x00" + msgspec.msgpack.encode(["status", 200])) is None
+
+
+def test_bytes_that_unpack_to_more_than_any_entry_are_a_miss() -> None:
+    bomb = zlib.compress(b"\x00" * (LARGEST + 1), 9)
+    assert decode(VERSION + b"\x01" + bomb) is None
+
+
+@given(st.binary(max_size=100), st.booleans(), st.integers(0, 80))
+def test_damaged_bytes_are_a_miss_and_never_an_error(noise: bytes, packed: bool, at: int) -> None:
+    whole = encode(msgspec.structs.replace(ENTRY, body=b"ab" * 2_000) if packed else ENTRY)
+    for damaged in (
+        noise,
+        VERSION + noise,
+        VERSION + b"\x00" + noise,
+        whole[:at],
+        whole[:at] + noise + whole[at + 1 :],
+    ):
+        found = decode(damaged)
+        assert found is None or isinstance(found, Entry)

@@ -1,0 +1,71 @@
+"""Entries in memory: bounded, in order of use, and indexed by what is there."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.cache.memory import MemoryStore, Shelf
+from tests.resilience.cache.entries import Clock, make
+
+SIZE = make(b"x" * 1_000, "a").size
+
+
+def test_the_longest_unused_goes_first() -> None:
+    shelf = Shelf(limit=3 * SIZE)
+    for key in "abc":
+        shelf.add("s", key, make(b"x" * 1_000, "a"))
+    shelf.get("s", "a")
+    shelf.add("s", "d", make(b"x" * 1_000, "a"))
+    assert [shelf.get("s", key) is not None for key in "abcd"] == [True, False, True, True]
+
+
+def test_what_could_never_fit_is_not_kept_and_moves_nothing_out() -> None:
+    shelf = Shelf(limit=3 * SIZE)
+    shelf.add("s", "small", make(b"x", "a"))
+    shelf.add("s", "large", make(b"x" * 4 * SIZE, "a"))
+    assert shelf.get("s", "large") is None
+    assert shelf.get("s", "small") is not None
+
+
+async def test_an_entry_ends_with_its_time_and_leaves_nothing_in_the_index() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    await store.put("s", "k", make(b"", "a", "b", ttl=10), 0)
+    clock.now += 10
+    assert (await store.usage("s")).entries == 0
+    assert store.peek("s", "k") is None
+    assert (store.shelf.tags, store.shelf.bytes) == (0, 0)
+
+
+async def test_what_ended_unasked_is_not_counted_and_makes_room() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    for number in range(10):
+        await store.put("s", f"{number}", make(b"", "a", ttl=10), 0)
+    clock.now += 10
+    for number in range(10, 20):
+        await store.put("s", f"{number}", make(b"", "b", now=clock.now), 0)
+    assert len(store.shelf) == 10
+    await store.put("s", "k", make(b"", "a", ttl=5, now=clock.now), 0)
+    clock.now += 5
+    assert (await store.invalidate("s", "a")).entries == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("st"), st.sampled_from("abcdef"), st.sets(st.sampled_from("xyz")), st.booleans()),
+        max_size=60,
+    )
+)
+def test_the_index_is_exactly_what_is_there(steps: list[tuple[str, str, set[str], bool]]) -> None:
+    shelf = Shelf(limit=4 * SIZE)
+    for service, key, tags, drop in steps:
+        if drop:
+            assert all(tag in entry.tags for tag in tags for entry in shelf.drop(service, tag))
+        else:
+            shelf.add(service, key, make(b"x" * 1_000, *tags))
+        entries = shelf.oldest(100)
+        assert shelf.bytes == sum(entry.size for _, entry in entries) <= 4 * SIZE
+        assert shelf.tags == len({(place[0], tag) for place, entry in entries for tag in (place[0], *entry.tags)})
+    for service in "st":
+        shelf.drop(service, service)
+    assert (len(shelf), shelf.tags, shelf.bytes) == (0, 0, 0)

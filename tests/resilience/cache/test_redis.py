@@ -1,0 +1,137 @@
+"""Entries in a real Redis: what is left there, what is read of it, and what is said on the channel."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+from redis import Redis
+
+from resilience.cache import redis as module
+from resilience.cache.entry import encode
+from resilience.cache.redis import CHANNEL, Notice, RedisStore
+from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink
+from tests.redis_server import RedisServer
+from tests.resilience.cache.entries import make, until
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[RedisStore]:
+    link = RedisLink(redis_url)
+    yield RedisStore(link)
+    await link.close()
+
+
+@pytest.fixture
+def outside(shared_redis: RedisServer, redis_url: str) -> Redis:
+    return shared_redis.client()
+
+
+async def test_nothing_is_left_of_an_entry_and_its_tags_when_it_has_ended(store: RedisStore, outside: Redis) -> None:
+    assert await store.put("mail", "k", make(b"", "a", "b", ttl=0.05), 0)
+    assert len(outside.keys("*")) == 4
+    await until(lambda: not outside.keys("*"))
+
+
+async def test_a_tags_index_loses_what_has_ended_while_others_live(store: RedisStore, outside: Redis) -> None:
+    for number in range(20):
+        await store.put("mail", f"{number}", make(b"", "a", ttl=0.03), 0)
+    await until(lambda: not outside.keys("*:e:*"))
+    await store.put("mail", "k", make(b"", "a"), 0)
+    assert outside.zcard("gw:{mail}:t:a") == outside.zcard("gw:{mail}:t:mail") == 1
+    assert 299_000 < int(str(outside.pttl("gw:{mail}:t:a"))) <= 300_000
+
+
+async def test_what_has_ended_is_not_counted(store: RedisStore, outside: Redis) -> None:
+    await store.put("mail", "short", make(b"", "a", ttl=0.03), 0)
+    await store.put("mail", "long", make(b"", "a"), 0)
+    await until(lambda: len(outside.keys("*:e:*")) == 1)
+    assert (await store.usage("mail", "a")).entries == 1
+    assert (await store.invalidate("mail", "a")).entries == 1
+
+
+async def test_an_invalidation_leaves_only_fences_and_those_end(store: RedisStore, outside: Redis) -> None:
+    await store.put("mail", "k", make(b"", "a"), 0)
+    await store.invalidate("mail", "a")
+    left = outside.keys("*")
+    assert set(left) == {b"gw:{mail}:seq", b"gw:{mail}:fences"}
+    assert all(0 < outside.pttl(key) <= module.FENCE_MS for key in left)
+
+
+async def test_all_keys_of_a_service_are_in_one_slot(store: RedisStore, outside: Redis) -> None:
+    await store.put("mail", "k", make(b"", "a{b}"), 0)
+    await store.invalidate("mail", "c")
+    assert len(outside.keys("*")) == len(outside.keys("gw:{mail}:*")) == 5
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x02" + encode(make())[1:], b"\x01\x00garbage", encode(make())[:-3], b"\x80\x04pickle."]
+)
+async def test_damaged_and_other_versions_entries_are_misses(store: RedisStore, outside: Redis, data: bytes) -> None:
+    await store.put("mail", "k", make(), 0)
+    outside.set("gw:{mail}:e:k", data)
+    assert (await store.get("mail", "k")).entry is None
+
+
+async def test_fences_are_bounded_and_the_forgotten_refuse_all_from_before(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, outside: Redis
+) -> None:
+    monkeypatch.setattr(module, "MOST", 3)
+    gone = [await store.invalidate("mail", f"tag-{number}") for number in range(6)]
+    assert outside.zcard("gw:{mail}:fences") == 3 + 1  # and the floor
+    assert not await store.put("mail", "k", make(b"", "untouched"), gone[0].seq)
+    assert not await store.put("mail", "k", make(b"", "tag-5"), gone[4].seq)
+    assert await store.put("mail", "k", make(b"", "untouched"), gone[4].seq)
+
+
+async def test_a_server_that_lost_its_memory_refuses_what_was_fetched_before(store: RedisStore, outside: Redis) -> None:
+    before = await store.invalidate("mail", "x")
+    outside.flushall()
+    assert not await store.put("mail", "k", make(b"", "a"), before.seq)
+    assert (await store.invalidate("mail", "x")).seq > before.seq
+
+
+async def test_scripts_are_sent_again_to_a_server_that_forgot_them(store: RedisStore, outside: Redis) -> None:
+    assert await store.put("mail", "k", make(), 0)
+    outside.script_flush()
+    assert await store.put("mail", "k", make(), 0)
+
+
+async def test_an_invalidation_is_told_once_after_its_last_batch(
+    store: RedisStore, outside: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 10)
+    for number in range(25):
+        await store.put("mail", f"{number}", make(b"", 'a"b'), 0)
+    with outside.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
+        pubsub.subscribe(CHANNEL)
+        pubsub.get_message(timeout=5)  # the confirmation
+        gone = await store.invalidate("mail", 'a"b')
+        message = pubsub.get_message(timeout=5)
+        assert message is not None
+        assert msgspec.json.decode(message["data"], type=Notice) == Notice("mail", 'a"b', gone.seq)
+        assert pubsub.get_message(timeout=0.01) is None
+    assert gone.entries == 25
+
+
+async def test_a_server_that_is_full_keeps_nothing_more_but_can_be_emptied(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url)
+    store = RedisStore(link)
+    await store.put("mail", "k", make(b"", "a"), 0)
+    with own_redis.client() as outside:
+        outside.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable):
+        await store.put("mail", "other", make(b"", "a"), 0)
+    assert (await store.invalidate("mail", "a")).entries == 1
+    assert (await store.invalidate("mail", "a")).entries == 0
+    await link.close()
+
+
+async def test_it_says_when_redis_cannot_be_reached(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url)
+    store = RedisStore(link)
+    own_redis.stop()
+    for call in (store.get("s", "k"), store.put("s", "k", make(), 0), store.invalidate("s"), store.usage("s")):
+        with pytest.raises(StoreUnavailable):
+            await call
+    await link.close()

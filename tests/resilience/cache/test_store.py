@@ -1,0 +1,182 @@
+"""What every store promises, over memory, over a real Redis, and over both tiers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any
+
+import pytest
+
+from resilience.cache.fences import MOST, Fences
+from resilience.cache.memory import MemoryStore
+from resilience.cache.redis import BATCH, RedisStore
+from resilience.cache.store import UNFENCED, Store, Usage
+from resilience.cache.tiers import TieredStore
+from resilience.redis import RedisLink
+from tests.resilience.cache.entries import Clock, make, until
+
+
+@pytest.fixture(params=["memory", "redis", "tiers"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore(Clock())
+        return
+    link = RedisLink(request.getfixturevalue("redis_url"))
+    store = RedisStore(link) if request.param == "redis" else TieredStore(link)
+    await link.start()
+    if request.param == "tiers":
+        await until(lambda: link.feed.alive)
+    yield store
+    await link.close()
+
+
+async def fill(store: Store, service: str, key: str, *tags: str) -> None:
+    _, seq = await store.get(service, key)
+    assert await store.put(service, key, make(key.encode(), *tags), seq)
+
+
+async def few_at_a_time(calls: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """All of them, sixteen at once: a busy machine must not run into the link's time limit."""
+    turn = asyncio.Semaphore(16)
+
+    async def one(call: Coroutine[Any, Any, object]) -> None:
+        async with turn:
+            await call
+
+    await asyncio.gather(*(one(call) for call in calls))
+
+
+async def has(store: Store, service: str, key: str) -> bool:
+    return (await store.get(service, key)).entry is not None
+
+
+async def test_what_was_put_is_found_as_it_was(store: Store) -> None:
+    entry = make(b"\x00\xff" * 2_000, "tag")
+    assert await store.put("mail", "k", entry, 0)
+    assert (await store.get("mail", "k")).entry == entry
+
+
+async def test_nothing_is_found_where_nothing_was_put(store: Store) -> None:
+    await fill(store, "mail", "k")
+    assert await store.get("mail", "other") == (None, 0)
+    assert not await has(store, "chat", "k")
+
+
+async def test_a_newer_entry_takes_the_olders_place(store: Store) -> None:
+    await fill(store, "mail", "k", "a")
+    _, seq = await store.get("mail", "k")
+    assert await store.put("mail", "k", make(b"newer", "a"), seq)
+    assert await store.usage("mail") == (1, (await store.usage("mail")).bytes)
+    found = (await store.get("mail", "k")).entry
+    assert found is not None
+    assert found.body == b"newer"
+
+
+async def test_a_tag_takes_its_entries_and_says_how_many(store: Store) -> None:
+    for key, tags in {"1": ["a"], "2": ["a", "b"], "3": ["b"], "4": []}.items():
+        await fill(store, "mail", key, *tags)
+    assert (await store.invalidate("mail", "a")).entries == 2
+    assert [await has(store, "mail", key) for key in "1234"] == [False, False, True, True]
+    assert (await store.invalidate("mail", "a")).entries == 0
+    assert (await store.invalidate("mail", "b")).entries == 1
+    assert (await store.invalidate("mail")).entries == 1
+
+
+async def test_a_services_entries_are_its_own(store: Store) -> None:
+    await fill(store, "mail", "k", "tag", "chat")
+    await fill(store, "chat", "k", "tag")
+    assert (await store.invalidate("chat")).entries == 1
+    assert await has(store, "mail", "k")
+
+
+async def test_a_services_name_is_a_tag_of_all_its_entries(store: Store) -> None:
+    await fill(store, "mail", "1", "a")
+    await fill(store, "mail", "2", "mail")
+    assert (await store.usage("mail")).entries == 2
+    assert (await store.invalidate("mail", "mail")).entries == 2
+
+
+async def test_an_answer_fetched_while_its_tag_was_taken_back_is_not_kept(store: Store) -> None:
+    _, seq = await store.get("mail", "k")
+    await store.invalidate("mail", "a")
+    assert not await store.put("mail", "k", make(b"old", "a"), seq)
+    assert not await has(store, "mail", "k")
+    _, seq = await store.get("mail", "k")
+    assert await store.put("mail", "k", make(b"new", "a"), seq)
+
+
+async def test_the_same_for_the_whole_service(store: Store) -> None:
+    _, seq = await store.get("mail", "k")
+    await store.invalidate("mail")
+    assert not await store.put("mail", "k", make(b"old"), seq)
+
+
+async def test_another_tags_invalidation_starves_nobody(store: Store) -> None:
+    _, seq = await store.get("mail", "k")
+    for number in range(20):
+        await store.invalidate("mail", f"other-{number}")
+    await store.invalidate("chat", "a")
+    assert await store.put("mail", "k", make(b"", "a"), seq)
+
+
+async def test_the_number_of_an_invalidation_is_a_fence_to_fetch_under(store: Store) -> None:
+    first = await store.invalidate("mail", "a")
+    assert await store.put("mail", "k", make(b"", "a"), first.seq)
+    second = await store.invalidate("mail", "a")
+    assert second.seq > first.seq
+    assert (await store.get("mail", "k")).seq == second.seq
+
+
+async def test_nothing_is_kept_that_was_fetched_without_a_fence(store: Store) -> None:
+    assert not await store.put("mail", "k", make(), UNFENCED)
+
+
+async def test_many_at_once_leave_no_old_answer(store: Store) -> None:
+    """Fetches and invalidations of one tag in any order: what is kept at the end is not older than the last of them."""
+    version = 0
+
+    async def fetch(key: str) -> None:
+        _, seq = await store.get("mail", key)
+        body = b"%d" % version
+        await asyncio.sleep(0)
+        await store.put("mail", key, make(body, "a"), seq)
+
+    async def change() -> None:
+        nonlocal version
+        version += 1
+        await store.invalidate("mail", "a")
+
+    await few_at_a_time(change() if number % 7 == 3 else fetch(f"{number % 5}") for number in range(140))
+    for key in "01234":
+        entry = (await store.get("mail", key)).entry
+        assert entry is None or entry.body == b"%d" % version
+
+
+async def test_more_entries_than_one_batch_all_go_and_are_counted(store: Store) -> None:
+    count = BATCH * 2 + 50
+    await few_at_a_time(store.put("mail", f"{number}", make(b"", "a"), 0) for number in range(count))
+    assert (await store.usage("mail")).entries == count
+    assert (await store.invalidate("mail", "a")).entries == count
+    assert await store.usage("mail") == Usage(0, 0)
+
+
+async def test_a_tag_may_be_any_text(store: Store) -> None:
+    for tag in ("slack:channels", "ü {x} *?", 'quote"\\', "floor", "t:floor", "e:k", "seq"):
+        await fill(store, "mail", tag, tag)
+        assert (await store.invalidate("mail", tag)).entries == 1
+
+
+class TestFences:
+    def test_it_forgets_the_oldest_and_then_refuses_all_from_before_it(self) -> None:
+        fences = Fences()
+        for number in range(1, MOST + 2):
+            fences.raised(f"tag-{number}", number)
+        assert not fences.allow(["untouched"], 0)
+        assert fences.allow(["untouched"], 1)
+        assert not fences.allow(["tag-2"], 1)
+
+    def test_a_message_that_comes_late_lowers_nothing(self) -> None:
+        fences = Fences()
+        fences.raised("a", 9)
+        fences.raised("a", 3)
+        assert not fences.allow(["a"], 8)
+        assert fences.latest == 9
