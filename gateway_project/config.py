@@ -1,0 +1,193 @@
+"""What the environment asks for: the only reader of `os.environ`. Frozen, validated, all faults told at once."""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from resilience.ratelimit.policy import RatePolicy
+
+BASE_DIR: Final = Path(__file__).resolve().parent.parent
+VAR: Final = BASE_DIR / "var"
+"""Where a gateway that was told nothing else keeps its database and, under DEBUG, its secret."""
+EMBEDDED: Final = "embedded"
+
+_REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
+
+Network = IPv4Network | IPv6Network
+Value = TypeVar("Value")
+
+
+class ConfigurationFault(Exception):
+    """The environment cannot be served; `faults` names each variable and what is wrong with it."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The static configuration. Services, routes and keys are the database's: see routing."""
+
+    debug: bool
+    secret_key: str
+    allowed_hosts: tuple[str, ...]
+    database_url: str
+    redis_url: str | None
+    firebase_project: str | None
+    firebase_credentials: Path | None
+    firebase_emulator: str | None
+    trusted_proxies: tuple[Network, ...]
+    cors_origins: tuple[str, ...]
+    rate_limit: RatePolicy
+    gateway_config: Path | None
+    max_body_bytes: int
+    log_format: str
+    access_log: bool
+    host: str
+    port: int
+    workers: int
+    environment: dict[str, str]
+    """All of it, for services' `env:NAME` headers. Never logged."""
+
+    def secret(self, name: str) -> str | None:
+        """The value of a service's `env:NAME`, or None when it is not set."""
+        return self.environment.get(name)
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Config:
+    """The configuration the environment asks for. Raises ConfigurationFault with every fault there is."""
+    faults: list[str] = []
+
+    def get(name: str, default: Value, parse: Callable[[str], Value]) -> Value:
+        text = environment.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as fault:
+            faults.append(f"{name}: {fault}")
+            return default
+
+    debug = get("DEBUG", False, _flag)
+    config = Config(
+        debug=debug,
+        secret_key=environment.get("SECRET_KEY", "") or (_own_secret() if debug else ""),
+        allowed_hosts=get("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), _words),
+        database_url=get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", _database),
+        redis_url=get("REDIS_URL", None, _redis),
+        firebase_project=get("FIREBASE_PROJECT_ID", None, str),
+        firebase_credentials=get("FIREBASE_CREDENTIALS", None, _file),
+        firebase_emulator=get("FIREBASE_AUTH_EMULATOR_HOST", None, str),
+        trusted_proxies=get("TRUSTED_PROXIES", (), _networks),
+        cors_origins=get("CORS_ORIGINS", (), _origins),
+        rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
+        gateway_config=get("GATEWAY_CONFIG", None, _file),
+        max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, _number(0, 1 << 40)),
+        log_format=get("LOG_FORMAT", "console" if debug else "json", _one_of("json", "console")),
+        access_log=get("ACCESS_LOG", True, _flag),
+        host=get("HOST", "127.0.0.1", str),
+        port=get("PORT", 8000, _number(1, 65_535)),
+        workers=get("WORKERS", 1, _number(1, 256)),
+        environment=dict(environment),
+    )
+    faults += _contradictions(config)
+    if faults:
+        raise ConfigurationFault(faults)
+    return config
+
+
+def _contradictions(config: Config) -> list[str]:
+    faults = []
+    if not config.secret_key:
+        faults.append("SECRET_KEY: must be set, unless DEBUG is on")
+    if config.firebase_emulator and not config.debug:
+        faults.append(
+            "FIREBASE_AUTH_EMULATOR_HOST: the emulator accepts forged tokens; it is refused unless DEBUG is on"
+        )
+    if config.firebase_emulator and not config.firebase_project:
+        faults.append("FIREBASE_AUTH_EMULATOR_HOST: needs FIREBASE_PROJECT_ID")
+    if config.workers > 1 and config.redis_url is None:
+        faults.append("WORKERS: more than one needs REDIS_URL, since without it every store is one process's own")
+    return faults
+
+
+def _own_secret() -> str:
+    """A secret of this checkout's own, made once, so that sessions outlive a restart under DEBUG."""
+    path = VAR / "secret_key"
+    if not path.exists():
+        VAR.mkdir(exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    return path.read_text().strip()
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(f"{text!r} is neither on nor off")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[,\s]+", text) if word)
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", text) or not least <= int(text) <= most:
+            raise ValueError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _database(text: str) -> str:
+    if urlsplit(text).scheme not in ("sqlite", "postgres", "postgresql"):
+        raise ValueError("must be a sqlite:// or postgresql:// address")
+    return text
+
+
+def _redis(text: str) -> str:
+    if text != EMBEDDED and urlsplit(text).scheme not in _REDIS_SCHEMES:
+        raise ValueError(f"must be `{EMBEDDED}` or an address with one of {', '.join(_REDIS_SCHEMES)}")
+    return text
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError(f"there is no file {text!r}")
+    return path
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(word) for word in _words(text))
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = _words(text)
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} is not an origin such as https://app.example.com")
+    return tuple(origin.lower() for origin in origins)

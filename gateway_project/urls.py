@@ -1,0 +1,6 @@
+"""Django's part of the paths: what asgi.py does not answer ahead of it."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
