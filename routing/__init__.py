@@ -1,0 +1,1 @@
+"""The request's way: nine steps in plain async Python, and the configuration they follow."""

@@ -1,0 +1,177 @@
+"""Every way the gateway itself says no, and the only place that knows its status codes.
+
+GatewayError
+├── BadRequest 400, HeadersTooLarge 431, BodyTooLarge 413    the request cannot be taken as it is
+├── Unauthenticated 401, Forbidden 403                       who asks
+├── UnknownService 404, MethodNotAllowed 405                 what for
+├── RateLimited 429                                          how often
+├── InternalError 500                                        a fault of ours
+├── BadGateway 502, UpstreamTimeout 504                      the backend failed
+└── Unavailable 503                                          no call is made now
+    ├── CircuitOpen
+    ├── ServiceDisabled
+    ├── Overloaded
+    └── AuthenticationUnavailable
+"""
+
+import math
+from http import HTTPStatus
+from typing import ClassVar, Final
+
+import msgspec
+
+from routing.http import Headers, Response
+
+PROBLEM: Final = b"application/problem+json"
+
+
+class GatewayError(Exception):
+    """An answer of the gateway's own. `detail` is shown to the caller; `retry_after` is seconds."""
+
+    status: ClassVar[HTTPStatus]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, *, service: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.service = service
+        self.retry_after = retry_after
+
+    def headers(self) -> Headers:
+        """The fields this error adds to its answer."""
+        if self.retry_after is None:
+            return []
+        return [(b"retry-after", b"%d" % max(1, math.ceil(self.retry_after)))]
+
+
+class BadRequest(GatewayError):
+    status = HTTPStatus.BAD_REQUEST
+    code = "bad_request"
+    title = "The request is malformed"
+
+
+class HeadersTooLarge(GatewayError):
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    code = "headers_too_large"
+    title = "The request's header fields are too large"
+
+
+class BodyTooLarge(GatewayError):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "body_too_large"
+    title = "The request's body is too large"
+
+
+class Unauthenticated(GatewayError):
+    status = HTTPStatus.UNAUTHORIZED
+    code = "unauthenticated"
+    title = "A valid credential is needed"
+
+    def headers(self) -> Headers:
+        return [(b"www-authenticate", b'Bearer realm="gateway"'), *super().headers()]
+
+
+class Forbidden(GatewayError):
+    status = HTTPStatus.FORBIDDEN
+    code = "forbidden"
+    title = "This caller may not use this service"
+
+
+class UnknownService(GatewayError):
+    status = HTTPStatus.NOT_FOUND
+    code = "unknown_service"
+    title = "There is no such service"
+
+
+class MethodNotAllowed(GatewayError):
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    code = "method_not_allowed"
+    title = "The method is not allowed here"
+
+    def __init__(self, detail: str, *, service: str, allow: tuple[str, ...]) -> None:
+        super().__init__(detail, service=service)
+        self.allow = allow
+
+    def headers(self) -> Headers:
+        return [(b"allow", ", ".join(self.allow).encode())]
+
+
+class RateLimited(GatewayError):
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "rate_limited"
+    title = "Too many requests"
+
+
+class InternalError(GatewayError):
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    code = "internal_error"
+    title = "The gateway failed"
+
+
+class BadGateway(GatewayError):
+    status = HTTPStatus.BAD_GATEWAY
+    code = "bad_gateway"
+    title = "The service gave no valid answer"
+
+
+class UpstreamTimeout(GatewayError):
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "upstream_timeout"
+    title = "The service did not answer in time"
+
+
+class Unavailable(GatewayError):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "unavailable"
+    title = "The service is not available"
+
+
+class CircuitOpen(Unavailable):
+    code = "circuit_open"
+    title = "The service's circuit is open"
+
+
+class ServiceDisabled(Unavailable):
+    code = "service_disabled"
+    title = "The service is switched off"
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+    title = "The service is at its limit of concurrent calls"
+
+
+class AuthenticationUnavailable(Unavailable):
+    code = "authentication_unavailable"
+    title = "Credentials cannot be verified now"
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """A problem document (RFC 9457 section 3)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    service: str | None = None
+    retry_after: int | None = None
+
+
+def problem(error: GatewayError, request_id: str) -> Response:
+    """The error as an answer."""
+    retry_after = None if error.retry_after is None else max(1, math.ceil(error.retry_after))
+    document = Problem(
+        type=f"urn:gateway:problem:{error.code}",
+        title=error.title,
+        status=int(error.status),
+        detail=error.detail,
+        code=error.code,
+        request_id=request_id,
+        service=error.service,
+        retry_after=retry_after,
+    )
+    body = msgspec.json.encode(document)
+    return Response(int(error.status), [(b"content-type", PROBLEM), *error.headers()], body)

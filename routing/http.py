@@ -1,0 +1,105 @@
+"""HTTP as the gateway passes it on: bytes as they came, names in lower case, bodies as streams."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from routing.caller import Caller
+
+Header = tuple[bytes, bytes]
+Headers = list[Header]
+Body = AsyncIterator[bytes]
+
+
+class Stream(Protocol):
+    """A body on its way, which must be read to its end or closed."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
+
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Fields that end at this hop, whatever `Connection` says (RFC 9110 section 7.6.1)."""
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods that ask for no change (RFC 9110 section 9.2.1)."""
+IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
+"""Methods that may be sent twice (RFC 9110 section 9.2.2)."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A client's request. `path` and `query` are the bytes as sent; `body` is None when there is none.
+
+    `caller` is set by an adapter that has verified it by its own means, a staff session. `on_wait` is called when
+    the answer begins to depend on a backend: from then on whoever brought the request watches for the client going
+    away, and cancels.
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    client: str
+    scheme: str = "http"
+    body: Body | None = None
+    caller: Caller | None = None
+    on_wait: Callable[[], None] | None = None
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer. `body` is either whole or a stream that must be read to its end or closed."""
+
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: bytes | Stream = b""
+
+
+class ClientGone(Exception):
+    """The client went away before its request or our answer was whole."""
+
+
+def first(headers: Iterable[Header], name: bytes) -> bytes | None:
+    """The first value of a field, or None."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+def joined(headers: Iterable[Header], name: bytes) -> bytes | None:
+    """All of a field's values as one list (RFC 9110 section 5.3), or None when it is absent."""
+    values = [value for key, value in headers if key == name]
+    return b", ".join(values) if values else None
+
+
+def end_to_end(headers: Headers) -> Headers:
+    """The fields that go further than this hop: neither hop-by-hop nor named by `Connection`."""
+    named = connection_options(headers)
+    if not named:
+        return [pair for pair in headers if pair[0] not in HOP_BY_HOP]
+    return [pair for pair in headers if pair[0] not in HOP_BY_HOP and pair[0] not in named]
+
+
+def connection_options(headers: Headers) -> frozenset[bytes]:
+    """The field names that `Connection` lists, in lower case."""
+    value = joined(headers, b"connection")
+    if value is None:
+        return frozenset()
+    return frozenset(option.strip().lower() for option in value.split(b","))
