@@ -1,0 +1,120 @@
+"""The way to a backend: an HTTP/1.1 client that passes bytes on as they are. Every fault on it becomes ours here."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from routing.backend.connection import Connection
+from routing.backend.pool import Pool
+from routing.backend.reply import Unheard
+from routing.backend.turn import LATE, Turn
+from routing.backend.wire import Call, Origin, head, origin
+from routing.errors import BadGateway, UpstreamTimeout
+from routing.http import IDEMPOTENT, Body, Headers
+from routing.policy import Target, Timeout
+
+__all__ = ["Answer", "Backend", "Call", "Stream"]
+
+MAX_IDLE: Final = 128
+"""Connections kept for each target: more than are in flight on a busy day would only age."""
+IDLE_SECONDS: Final = 30.0
+"""Below the 60 to 75 seconds after which most servers close, for a close can cross a request."""
+
+UNREACHABLE: Final = "The service cannot be reached."
+
+
+class Stream(Protocol):
+    """A body that can be given up, as any asynchronous generator is."""
+
+    def __aiter__(self) -> Body: ...
+    def __anext__(self) -> Awaitable[bytes]: ...
+    def aclose(self) -> Awaitable[None]: ...
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back: its fields as they came, framing and hop-by-hop ones included, names in lower case.
+
+    `body` yields chunks as they come; it raises UpstreamTimeout when they stop, BadGateway when they are cut.
+    """
+
+    status: int
+    headers: Headers
+    body: Stream
+
+    async def aclose(self) -> None:
+        """Must be called unless `body` was read to its end; gives up what has not come yet. May be called twice."""
+        await self.body.aclose()
+
+
+class Backend:
+    """Calls targets, over connections it keeps. `tls` None verifies against the system's authorities."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_idle: int = MAX_IDLE,
+        idle_seconds: float = IDLE_SECONDS,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._pool = Pool(clock, max_idle, idle_seconds)
+        self._tls = tls
+
+    async def send(self, target: Target, call: Call, timeout: Timeout) -> Answer:  # noqa: ASYNC109 - three, not one
+        """Returns when the fields of the final answer are in. Raises BadGateway, UpstreamTimeout, or BadRequest for
+        a call that cannot be written; what the call's own body raises passes through unchanged.
+
+        A kept connection may turn out to be closed: a call that can be repeated is, once, on a new one.
+        """
+        to = origin(target.url)
+        written = head(to, call)
+        until = asyncio.get_running_loop().time() + timeout.total
+        connection = self._pool.take(to.key)
+        if connection is not None:
+            try:
+                return await self._call(connection, written, call, timeout.read, until)
+            except Unheard:
+                if call.body is not None or call.method not in IDEMPOTENT:
+                    raise
+        connection = await self._connect(to, timeout.connect, until)
+        return await self._call(connection, written, call, timeout.read, until)
+
+    async def close(self) -> None:
+        """Closes the connections at rest; those at work are closed when their answer ends."""
+        self._pool.close()
+        await asyncio.sleep(0)
+
+    async def _call(self, connection: Connection, written: bytes, call: Call, read: float, until: float) -> Answer:
+        turn = Turn(connection, call.method, read=read, until=until, done=self._pool.put)
+        turn.send(written, call)
+        try:
+            await turn.answered()
+        except BaseException:
+            await turn.aclose()
+            raise
+        return Answer(turn.status, turn.headers, turn)
+
+    async def _connect(self, to: Origin, seconds: float, until: float) -> Connection:
+        self._pool.sweep()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(min(loop.time() + seconds, until)):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(to.key, loop), to.host, to.port, ssl=self._context() if to.tls else None
+                )
+        except TimeoutError as error:
+            raise UpstreamTimeout(LATE) from error
+        except (OSError, UnicodeError) as error:
+            raise BadGateway(UNREACHABLE) from error
+        return connection
+
+    def _context(self) -> ssl.SSLContext:
+        """Made when first needed: reading the authorities takes a while."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls

@@ -1,0 +1,158 @@
+"""An answer as its bytes come in. No I/O: it is fed, and says what it has understood so far.
+
+llhttp does the parsing, in its strict mode: bare line feeds, folded fields, a Content-Length that is repeated or stands
+beside Transfer-Encoding are faults (RFC 9112 section 6.3). What it leaves to its user is bounded and refused here.
+"""
+
+from typing import Final
+
+from httptools import HttpParserError, HttpResponseParser
+
+from routing.errors import BadGateway
+from routing.http import Headers
+
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of an answer that may pass without one of its body: fields, interim answers, chunk extensions, trailers."""
+MAX_FIELDS: Final = 200
+
+FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+SWITCHING_PROTOCOLS: Final = 101
+WITHOUT_BODY: Final = frozenset({204, 304})
+
+MALFORMED: Final = "The service's answer is not valid HTTP."
+TOO_LONG: Final = "The service's answer has too many or too long header fields."
+SURPLUS: Final = "There is more after the answer."
+CUT: Final = "The service closed the connection before the end of its answer."
+
+
+class Unheard(BadGateway):
+    """The connection was closed before any byte of the answer: an idle one may just have been too old."""
+
+
+class Reply:
+    """One final answer, after the interim ones before it. Every method that takes bytes may raise BadGateway.
+
+    `chunks` are the pieces of the body not yet taken and `size` their bytes; `reusable` is whether the connection
+    may bear another answer once this one is `complete`.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_framed",
+        "_head_only",
+        "_parser",
+        "_spent",
+        "chunks",
+        "complete",
+        "headed",
+        "headers",
+        "reusable",
+        "size",
+        "status",
+    )
+
+    def __init__(self, method: str) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.chunks: list[bytes] = []
+        self.size = 0
+        self.headed = False
+        self.complete = False
+        self.reusable = False
+        self._head_only = method == "HEAD"
+        self._framed = False
+        self._chunked = False
+        self._spent = 0
+        self._parser = HttpResponseParser(self)
+
+    @property
+    def begun(self) -> bool:
+        """Whether any byte has come."""
+        return self.headed or self._spent > 0
+
+    def feed(self, data: bytes) -> None:
+        """Understands some more of it."""
+        self._spent += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            self.reusable = False
+            if not self.complete:
+                raise BadGateway(MALFORMED) from error
+        if self._spent > MAX_HEAD and not self.complete:
+            raise BadGateway(TOO_LONG)
+
+    def end(self) -> None:
+        """Nothing follows: a body that never said how long it is ends here, anything else is cut (section 8)."""
+        if not self.begun:
+            raise Unheard(CUT)
+        if not self.headed or self._framed:
+            raise BadGateway(CUT)
+        self.complete = True
+
+    def take(self) -> bytes:
+        """What has come of the body since the last time."""
+        chunks, self.chunks, self.size = self.chunks, [], 0
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def release(self) -> None:
+        """Lets the parser go, which would otherwise wait with this object for the garbage collector."""
+        del self._parser
+
+    def on_message_begin(self) -> None:
+        """Stops at what follows a complete answer: nobody asked for it, and nothing of it is anybody's."""
+        if self.complete:
+            raise ValueError(SURPLUS)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.headed:
+            return  # a trailer field: it belongs to this hop
+        if len(self.headers) >= MAX_FIELDS:
+            raise ValueError(TOO_LONG)
+        name, value = name.lower(), value.rstrip(b" \t")
+        if name in FRAMING:
+            self._frame(name, value)
+        self.headers.append((name, value))
+
+    def _frame(self, name: bytes, value: bytes) -> None:
+        """Chunked, alone and in HTTP/1.1, is the only transfer coding there is (RFC 9112 sections 6.1 and 7)."""
+        if name == b"transfer-encoding":
+            if self._framed or value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                raise ValueError("the transfer coding is not understood")
+            self._chunked = True
+        self._framed = True
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._pass_over(status)
+            return
+        if status > 599:
+            raise ValueError("there is no such status")
+        if self._spent > MAX_HEAD and sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD:
+            raise ValueError(TOO_LONG)
+        self.status = status
+        self.headed = True
+        self.reusable = self._parser.should_keep_alive()
+        self.complete = self._head_only or status in WITHOUT_BODY
+
+    def _pass_over(self, status: int) -> None:
+        """An interim answer, of which only a switch of protocols, never asked for here, is meant for us."""
+        if status < 100 or status == SWITCHING_PROTOCOLS:
+            raise ValueError("the status was not asked for")
+        self.headers = []
+        self._framed = self._chunked = False
+
+    def on_body(self, data: bytes) -> None:
+        if self.complete:
+            raise ValueError(SURPLUS)
+        self._spent = 0
+        self.chunks.append(data)
+        self.size += len(data)
+
+    def on_message_complete(self) -> None:
+        if not self.headed:
+            return
+        if self.complete and self._chunked:
+            raise ValueError(SURPLUS)  # the last chunk of an answer that has none
+        self.complete = True

@@ -1,0 +1,90 @@
+"""How a call is written on the wire: its request line, its fields, and the framing of its body."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from routing.errors import BadRequest
+from routing.http import Body, Headers
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+EXPECT_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods that say so when they carry nothing (RFC 9110 section 8.6)."""
+
+
+@dataclass(slots=True)
+class Call:
+    """What is sent to a target.
+
+    `path` is the origin-form with its query, the bytes exactly as they go on the wire; the target's base path is put
+    before it. `headers` are the end-to-end fields without Host, Connection and framing. A `body` of unknown `length`
+    is sent in chunks. `host` None is the target's own.
+    """
+
+    method: str
+    path: bytes
+    headers: Headers
+    body: Body | None
+    length: int | None = None
+    host: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a target's connections lead, and what its paths begin with."""
+
+    host: str
+    port: int
+    tls: bool
+    authority: bytes
+    base: bytes
+
+    @property
+    def key(self) -> tuple[str, int, bool]:
+        """What targets that may share a connection have in common."""
+        return self.host, self.port, self.tls
+
+
+@lru_cache(maxsize=4096)
+def origin(url: str) -> Origin:
+    """The origin of a target's address, which is already validated."""
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    return Origin(parts.hostname or "", port, tls, parts.netloc.encode(), parts.path.rstrip("/").encode())
+
+
+def head(to: Origin, call: Call) -> bytes:
+    """The request up to its body. Raises BadRequest when a part of it would break out of its place."""
+    lines = [
+        b"%b %b%b HTTP/1.1" % (call.method.encode("ascii", "replace"), to.base, call.path),
+        b"host: " + (call.host or to.authority),
+    ]
+    lines += [b"%b: %b" % pair for pair in call.headers]
+    lines += framing(call)
+    lines += (b"", b"")
+    written = b"\r\n".join(lines)
+    if lines[0].count(b" ") != 2 or not _has_lines(written, len(lines) - 1):
+        raise BadRequest("The request has a character that cannot be passed on.")
+    return written
+
+
+def framing(call: Call) -> tuple[bytes, ...]:
+    """The field that says where the body ends (RFC 9112 section 6)."""
+    if call.body is None:
+        return (b"content-length: 0",) if call.length == 0 or call.method in EXPECT_CONTENT else ()
+    if call.length is None:
+        return (b"transfer-encoding: chunked",)
+    return (b"content-length: %d" % call.length,)
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a body in the chunked coding; it must not be empty, for that would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _has_lines(text: bytes, count: int) -> bool:
+    """Whether the only line ends are ours: one pass of C for each of the three characters that smuggle."""
+    return text.count(b"\r") == count and text.count(b"\n") == count and b"\0" not in text

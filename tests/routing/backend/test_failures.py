@@ -1,0 +1,293 @@
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from routing.backend.client import Answer, Backend
+from routing.backend.turn import HIGH_WATER
+from routing.errors import BadGateway, UpstreamTimeout
+from routing.policy import Target, Timeout
+from tests.origin import Peer, ScriptedOrigin
+from tests.routing.backend.calls import OK, PATIENT, call, fetch, pieces, read, send
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+SOON = Timeout(connect=5, read=0.05, total=20)
+SOON_IN_ALL = Timeout(connect=5, read=20, total=0.1)
+
+
+async def test_a_refused_connection_is_a_bad_gateway_that_names_no_address(backend: Backend) -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        port = unheard.getsockname()[1]
+        with pytest.raises(BadGateway) as fault:
+            await backend.send(Target(f"http://127.0.0.1:{port}"), call(), PATIENT)
+    assert "127.0.0.1" not in fault.value.detail
+    assert str(port) not in fault.value.detail
+
+
+async def test_a_name_that_cannot_be_looked_up_is_a_bad_gateway(backend: Backend) -> None:
+    with pytest.raises(BadGateway):
+        await backend.send(Target(f"http://{'a' * 64}.invalid"), call(), PATIENT)
+
+
+async def test_a_connection_that_does_not_open_in_time_is_a_timeout(backend: Backend) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        with pytest.raises(UpstreamTimeout):
+            await backend.send(Target(f"http://127.0.0.1:{address[1]}"), call(), Timeout(connect=0.05))
+        for filler in fillers:
+            filler.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"garbage\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+        b"<html>hello</html>\n",
+        b"HTTP/1.1 099 Low\r\n\r\n",
+        b"HTTP/1.1 600 High\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nokk",
+        HEAD + b"Content-Length: 2, 3\r\n\r\nokk",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: identity\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Content-Length : 2\r\n\r\nok",
+        HEAD + b"X: a\r\n folded\r\nContent-Length: 2\r\n\r\nok",
+        HEAD + b"X: a\0b\r\nContent-Length: 2\r\n\r\nok",
+        HEAD + b"X: a\nContent-Length: 2\r\n\r\nok",
+        HEAD + b"X: " + b"a" * 70_000 + b"\r\nContent-Length: 2\r\n\r\nok",
+        HEAD + b"X: a\r\n" * 201 + b"Content-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" * 4_000 + OK,
+    ],
+)
+async def test_an_answer_that_is_not_sound_http_is_a_bad_gateway(backend: Backend, answer: bytes) -> None:
+    async with ScriptedOrigin(answer) as origin:
+        with pytest.raises(BadGateway):
+            await fetch(backend, origin)
+    assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (HEAD + b"X: ", b"a" * 1000),
+        (HEAD, b"X: a\r\n"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a" * 1000),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["line", "fields", "chunk extension", "trailers", "interim answers"],
+)
+async def test_an_endless_head_is_a_bad_gateway(backend: Backend, head: bytes, more: bytes) -> None:
+    async def endless(peer: Peer) -> None:
+        await peer.send(head)
+        while True:
+            await peer.send(more)
+
+    async with ScriptedOrigin(endless) as origin:
+        with pytest.raises(BadGateway):
+            await fetch(backend, origin)
+
+
+@pytest.mark.parametrize("part", [b"", b"HTTP/1.1 2", HEAD + b"X: a\r\n"])
+async def test_a_close_before_the_head_is_in_is_a_bad_gateway(backend: Backend, part: bytes) -> None:
+    async def cut(peer: Peer) -> None:
+        await peer.send(part)
+        peer.close()
+
+    async with ScriptedOrigin(cut) as origin:
+        with pytest.raises(BadGateway):
+            await send(backend, origin)
+    assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH\r\n"])
+async def test_a_service_that_hangs_up_or_speaks_first_is_a_bad_gateway(backend: Backend, greeting: bytes) -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(BadGateway):
+            await backend.send(Target(f"http://127.0.0.1:{port}"), call("POST", body=pieces(b"ab")), PATIENT)
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 9\r\n\r\nsome", b"Transfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n"]
+)
+@pytest.mark.parametrize("way", ["close", "reset"])
+async def test_a_cut_in_mid_body_comes_after_what_was_sent(backend: Backend, framing: bytes, way: str) -> None:
+    read_so_far = asyncio.Event()
+
+    async def cut(peer: Peer) -> None:
+        await peer.send(HEAD + framing)
+        await read_so_far.wait()
+        getattr(peer, way)()
+
+    async with ScriptedOrigin(cut) as origin:
+        answer = await send(backend, origin)
+        assert await anext(answer.body) == b"some"
+        read_so_far.set()
+        for _ in range(2):
+            with pytest.raises(BadGateway):
+                await anext(answer.body)
+
+
+async def test_a_reset_does_not_pass_for_the_end_of_a_body_without_a_length(backend: Backend) -> None:
+    read_so_far = asyncio.Event()
+
+    async def cut(peer: Peer) -> None:
+        await peer.send(HEAD + b"\r\nsome")
+        await read_so_far.wait()
+        peer.reset()
+
+    async with ScriptedOrigin(cut) as origin:
+        answer = await send(backend, origin)
+        assert await anext(answer.body) == b"some"
+        read_so_far.set()
+        with pytest.raises(BadGateway):
+            await anext(answer.body)
+
+
+@pytest.mark.parametrize("waits", [SOON, SOON_IN_ALL])
+@pytest.mark.parametrize("part", [b"", HEAD, b"HTTP/1.1 100 Continue\r\n\r\n"])
+async def test_an_answer_that_does_not_begin_is_a_timeout(backend: Backend, part: bytes, waits: Timeout) -> None:
+    async def stall(peer: Peer) -> None:
+        await peer.send(part)
+        await peer.gone()
+
+    async with ScriptedOrigin(stall) as origin:
+        with pytest.raises(UpstreamTimeout):
+            await send(backend, origin, waits=waits)
+
+
+@pytest.mark.parametrize("waits", [SOON, SOON_IN_ALL])
+async def test_a_body_that_stops_is_a_timeout(backend: Backend, waits: Timeout) -> None:
+    async def stall(peer: Peer) -> None:
+        await peer.send(HEAD + b"Content-Length: 9\r\n\r\nsome")
+        await peer.gone()
+
+    async with ScriptedOrigin(stall) as origin:
+        with pytest.raises(UpstreamTimeout):
+            await read(await send(backend, origin, waits=waits))
+
+
+async def test_a_slow_drip_ends_with_the_whole_calls_time(backend: Backend) -> None:
+    async def drip(peer: Peer) -> None:
+        await peer.send(HEAD + b"\r\n")
+        while True:
+            await peer.send(b".")
+            await asyncio.sleep(0.005)
+
+    async with ScriptedOrigin(drip) as origin:
+        with pytest.raises(UpstreamTimeout):
+            await read(await send(backend, origin, waits=SOON_IN_ALL))
+
+
+async def test_the_time_a_reader_takes_is_not_the_services(backend: Backend) -> None:
+    go_on = asyncio.Event()
+
+    async def wait_for_reader(peer: Peer) -> None:
+        await peer.send(HEAD + b"Content-Length: 3\r\n\r\na")
+        await go_on.wait()
+        await peer.send(b"bc")
+
+    async with ScriptedOrigin(wait_for_reader) as origin:
+        answer = await send(backend, origin, waits=SOON)
+        await asyncio.sleep(SOON.read * 2)
+        go_on.set()
+        assert await read(answer) == b"abc"
+
+
+async def test_a_service_that_does_not_take_the_body_is_a_timeout(backend: Backend) -> None:
+    async def deaf(_: Peer) -> None:
+        await asyncio.Event().wait()
+
+    async with ScriptedOrigin(deaf) as origin:
+        big = pieces(*[bytes(1 << 20)] * 40)
+        with pytest.raises(UpstreamTimeout):
+            await send(backend, origin, call("POST", body=big), waits=SOON)
+
+
+async def test_a_slow_reader_holds_the_service_back(backend: Backend) -> None:
+    sent = 0
+    whole = 64 << 20
+
+    async def huge(peer: Peer) -> None:
+        nonlocal sent
+        await peer.send(HEAD + b"Content-Length: %d\r\n\r\n" % whole)
+        while sent < whole:
+            await peer.send(bytes(1 << 18))
+            sent += 1 << 18
+
+    async with ScriptedOrigin(huge) as origin:
+        answer = await send(backend, origin)
+        before = -1
+        while before != sent:
+            before = sent
+            await asyncio.sleep(0.05)
+        assert sent < whole / 2
+        largest = total = 0
+        async for data in answer.body:
+            largest, total = max(largest, len(data)), total + len(data)
+        assert total == whole
+        assert largest <= 2 * HIGH_WATER
+
+
+async def _gone_after(begun: bytes, leave: Callable[[ScriptedOrigin], Awaitable[None]]) -> None:
+    gone = asyncio.Event()
+
+    async def wait_for_it(peer: Peer) -> None:
+        await peer.send(begun)
+        await peer.gone()
+        gone.set()
+
+    async with ScriptedOrigin(wait_for_it) as origin:
+        await leave(origin)
+        await asyncio.wait_for(gone.wait(), 10)
+
+
+async def test_a_cancelled_call_closes_its_connection(backend: Backend) -> None:
+    async def leave(origin: ScriptedOrigin) -> None:
+        sending = asyncio.create_task(send(backend, origin))
+        await origin.asked.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+    await _gone_after(b"", leave)
+
+
+async def test_a_cancelled_reader_closes_its_connection(backend: Backend) -> None:
+    async def leave(origin: ScriptedOrigin) -> None:
+        reading = asyncio.create_task(read(await send(backend, origin)))
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    await _gone_after(HEAD + b"Content-Length: 9\r\n\r\n", leave)
+
+
+async def test_an_answer_given_up_closes_its_connection(backend: Backend) -> None:
+    async def leave(origin: ScriptedOrigin) -> None:
+        answer: Answer = await send(backend, origin)
+        await answer.aclose()
+        await answer.aclose()
+        assert await read(answer) == b""
+
+    await _gone_after(HEAD + b"Content-Length: 9\r\n\r\nsome", leave)
