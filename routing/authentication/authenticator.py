@@ -1,0 +1,100 @@
+"""Step 3: which credential a request bears, and whose it is."""
+
+import re
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from routing.authentication.apikeys import ApiKeys, looks_like_key
+from routing.caller import Caller
+from routing.errors import Unauthenticated
+from routing.http import Headers
+
+CREDENTIAL_HEADERS: Final = frozenset({b"authorization", b"x-api-key"})
+"""Fields that bear a credential: they end at the gateway unless a route forwards them."""
+LARGEST: Final = 16_384
+"""Bytes of a credential; a longer one is refused unread."""
+_BEARER: Final = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)[ \t]*")
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """What a request bears, not yet verified: an API key by its form, else a token. Never shown."""
+
+    text: str
+    is_key: bool
+
+    def __repr__(self) -> str:
+        return f"Credential(is_key={self.is_key})"
+
+
+class TokenVerifier(Protocol):
+    """Tells whose a token is; `FirebaseVerifier` is one."""
+
+    def remembered(self, token: str, now: float) -> Caller | None: ...
+
+    async def verify(self, token: str, now: float) -> Caller: ...
+
+
+class Authenticator:
+    """Turns credentials into callers. `keys` gives the table of this moment, so that a revoked key ends at once."""
+
+    def __init__(self, keys: Callable[[], ApiKeys], tokens: TokenVerifier | None = None) -> None:
+        self._keys: Final = keys
+        self._tokens: Final = tokens
+
+    def known(self, credential: Credential, now: float) -> Caller | None:
+        """The caller, when no I/O is needed to tell: for the limiter. `now` is Unix time."""
+        if credential.is_key:
+            return self._keys().find(credential.text, now)
+        return None if self._tokens is None else self._tokens.remembered(credential.text, now)
+
+    async def identify(self, credential: Credential, now: float) -> Caller:
+        """The caller. Raises Unauthenticated, or AuthenticationUnavailable when nobody can tell now."""
+        if not credential.is_key and self._tokens is not None:
+            return await self._tokens.verify(credential.text, now)
+        caller = self.known(credential, now)
+        if caller is None:
+            raise Unauthenticated("the API key is not valid" if credential.is_key else "the token is not valid")
+        return caller
+
+
+def credential(headers: Headers) -> Credential | None:
+    """The request's credential, None when it bears none. Raises Unauthenticated when it cannot be read as one."""
+    bearer = _only(headers, b"authorization")
+    key = _only(headers, b"x-api-key")
+    given = None if bearer is None else _of_authorization(bearer)
+    if key is None:
+        return given
+    named = _of_api_key(key)
+    if given is not None and given != named:
+        raise Unauthenticated("Authorization and X-API-Key are different credentials")
+    return named
+
+
+def of_text(text: str) -> Credential:
+    """The credential in a bare text, as a WebSocket's subprotocol brings it."""
+    return Credential(text, looks_like_key(text))
+
+
+def _only(headers: Headers, name: bytes) -> bytes | None:
+    values = [value for key, value in headers if key == name]
+    if len(values) > 1:
+        raise Unauthenticated(f"more than one {name.decode()} field")
+    if values and len(values[0]) > LARGEST:
+        raise Unauthenticated("the credential is too long")
+    return values[0] if values else None
+
+
+def _of_authorization(value: bytes) -> Credential:
+    form = _BEARER.fullmatch(value)
+    if form is None:
+        raise Unauthenticated("Authorization must be Bearer and one token")
+    return of_text(form[1].decode())
+
+
+def _of_api_key(value: bytes) -> Credential:
+    found = of_text(value.strip(b" \t").decode("ascii", "replace"))
+    if not found.is_key:
+        raise Unauthenticated("X-API-Key is not an API key")
+    return found

@@ -1,0 +1,332 @@
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from routing.authentication import firebase
+from routing.authentication.firebase import EMULATOR, FirebaseVerifier, check_emulator
+from routing.caller import Caller
+from routing.errors import AuthenticationUnavailable, Unauthenticated
+from tests.firebase import KID, PROJECT, FirebaseIssuer, certificate, encoded, serving
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def issuer() -> Iterator[FirebaseIssuer]:
+    with serving(FirebaseIssuer()) as issuer:
+        yield issuer
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def verifier(issuer: FirebaseIssuer, clock: Clock) -> Iterator[FirebaseVerifier]:
+    verifier = FirebaseVerifier(PROJECT, clock=clock)
+    yield verifier
+    verifier.close()
+
+
+def hs256(secret: bytes) -> str:
+    content = f"{encoded({'alg': 'HS256', 'kid': KID})}.{encoded(FirebaseIssuer().claims())}"
+    mac = hmac.HMAC(secret, hashes.SHA256())
+    mac.update(content.encode())
+    return f"{content}.{encoded(mac.finalize())}"
+
+
+def public_key() -> bytes:
+    key = x509.load_pem_x509_certificate(certificate(KID).encode()).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def relabelled(token: str, **header: object) -> str:
+    return f"{encoded({'alg': 'RS256', 'kid': KID} | header)}.{token.split('.', 1)[1]}"
+
+
+def forgeries() -> dict[str, str]:
+    mint = FirebaseIssuer()
+    good, now = mint.token(), int(time.time())
+    head, body, signature = good.split(".")
+    custom = "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
+    return {
+        "issued in the future": mint.token(iat=now + 600),
+        "signed in, in the future": mint.token(auth_time=now + 600),
+        "another project": mint.token(aud="other"),
+        "another issuer": mint.token(iss="https://accounts.google.com"),
+        "another project's issuer": mint.token(iss="https://securetoken.google.com/other"),
+        "a session cookie": mint.token(iss=f"https://session.firebase.google.com/{PROJECT}"),
+        "a custom token": mint.token(aud=custom, iss="robot@example.com", uid="ada"),
+        "alg none, unsigned": f"{encoded({'alg': 'none', 'kid': KID})}.{body}.",
+        "alg none, signed": f"{encoded({'alg': 'none', 'kid': KID})}.{body}.{signature}",
+        "RS256, unsigned": f"{head}.{body}.",
+        "HS256 with the certificate": hs256(certificate(KID).encode()),
+        "HS256 with the public key": hs256(public_key()),
+        "another key under a known id": mint.token(signer="stranger"),
+        "truncated signature": good[:-8],
+        "signature of odd length": f"{head}.{body}.A",
+        "another's claims": f"{head}.{encoded(mint.claims(sub='root'))}.{signature}",
+        "unknown kid": relabelled(good, kid="nobody"),
+        "no kid": mint.token(header={"alg": "RS256"}),
+        "a list for a kid": mint.token(header={"alg": "RS256", "kid": [KID]}),
+        "no subject": mint.token(sub=None),
+        "empty subject": mint.token(sub=""),
+        "a number for a subject": mint.token(sub=7),
+        "long subject": mint.token(sub="a" * 129),
+        "a newline in the subject": mint.token(sub="ada\nroot"),
+        "a space a header loses": mint.token(sub="ada "),
+        "no end": mint.token(exp=None),
+        "no beginning": mint.token(iat=None),
+        "text for an end": mint.token(exp="tomorrow"),
+        "a list of audiences": mint.token(aud=[PROJECT]),
+        "empty": "",
+        "not a token": "hello",
+        "three dots": "...",
+        "garbage in three parts": "abc.def.ghi",
+        "four parts": good + ".x",
+        "claims that are a list": f"{head}.{encoded([1])}.{signature}",
+        "nested beyond reason": f"{head}.{encoded(b'[' * 8_000)}.{signature}",
+        "a megabyte of junk": "a" * 1_000_000,
+        "a megabyte with dots": f"{head}.{'a' * 1_000_000}.{signature}",
+        "not ASCII": good[:-1] + "é",
+        "a lone surrogate": "\ud800",
+    }
+
+
+async def refusal(verifier: FirebaseVerifier, token: str, clock: Clock) -> Unauthenticated:
+    with pytest.raises(Unauthenticated) as refused:
+        await verifier.verify(token, clock())
+    return refused.value
+
+
+async def test_a_good_token_names_its_caller(verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock) -> None:
+    end = int(clock.now) + 600
+    token = issuer.token(exp=end, scopes=["crm"], firebase={"tenant": "acme"})
+    assert await verifier.verify(token, clock()) == Caller("firebase:ada", "acme", frozenset({"crm"}), float(end))
+
+
+@pytest.mark.parametrize("token", [pytest.param(token, id=name) for name, token in forgeries().items()])
+async def test_it_refuses(verifier: FirebaseVerifier, clock: Clock, token: str) -> None:
+    refused = await refusal(verifier, token, clock)
+    assert refused.detail == "the token is not valid"
+    assert refused.__cause__ is None
+    assert verifier.remembered(token, clock()) is None
+
+
+async def test_it_says_that_a_token_has_expired(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    token = issuer.token(exp=int(clock.now) - 1)
+    assert (await refusal(verifier, token, clock)).detail == "the token has expired"
+
+
+async def test_an_expired_token_is_refused_by_the_library_too(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    began = int(clock.now) - 7_200
+    token = issuer.token(iat=began, auth_time=began, exp=int(clock.now) - 60)
+    clock.now -= 3_600
+    assert (await refusal(verifier, token, clock)).detail == "the token has expired"
+    assert issuer.fetches == 1
+
+
+async def test_the_keys_are_fetched_once_for_many_tokens(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    for uid in ("ada", "bob", "eve"):
+        await verifier.verify(issuer.token(sub=uid), clock())
+    await refusal(verifier, relabelled(issuer.token(), kid="nobody"), clock)
+    assert issuer.fetches == 1
+
+
+async def test_junk_never_reaches_the_keys(verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock) -> None:
+    for token in ("a.b.c", "", issuer.token(aud="other"), issuer.token(header={"alg": "none"})):
+        await refusal(verifier, token, clock)
+    assert issuer.fetches == 0
+
+
+async def test_a_token_is_remembered_for_five_minutes(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    token = issuer.token()
+    assert verifier.remembered(token, clock()) is None
+    caller = await verifier.verify(token, clock())
+    assert verifier.remembered(token, clock() + 299) == caller
+    assert verifier.remembered(token, clock() + 300) is None
+    assert verifier.remembered(token, clock()) is None
+
+
+async def test_a_token_is_forgotten_when_it_expires(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    end = int(clock.now) + 60
+    token = issuer.token(exp=end)
+    await verifier.verify(token, clock())
+    assert verifier.remembered(token, end - 1) is not None
+    assert verifier.remembered(token, end) is None
+    clock.now = end
+    assert (await refusal(verifier, token, clock)).detail == "the token has expired"
+
+
+async def test_the_least_recently_used_token_is_forgotten_first(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firebase, "REMEMBERED", 2)
+    first, second, third = (issuer.token(sub=uid) for uid in ("a", "b", "c"))
+    await verifier.verify(first, clock())
+    await verifier.verify(second, clock())
+    assert verifier.remembered(first, clock()) is not None
+    await verifier.verify(third, clock())
+    assert verifier.remembered(second, clock()) is None
+    assert verifier.remembered(first, clock()) is not None
+
+
+def crafted(header: bytes = b"", claims: bytes = b"") -> str:
+    """A forgery whose header and claims are good but for what is added to them."""
+    head = b'{"alg":"RS256","kid":"key-1"' + header + b"}"
+    return f"{encoded(head)}.{encoded(encoded_claims()[:-1] + claims + b'}')}.{encoded(b'x' * 256)}"
+
+
+def encoded_claims() -> bytes:
+    return json.dumps(FirebaseIssuer().claims()).encode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        crafted(),
+        crafted(header=b',"kid":"keys"'),
+        crafted(header=b',"kid":"__class__"'),
+        crafted(header=b',"x":"\xff"'),
+        crafted(claims=b',"x":"\xff"'),
+        crafted(claims=b',"x":"\\ud800"'),
+        crafted(claims=b',"x":NaN'),
+        crafted(claims=b',"x":1e999'),
+        crafted(claims=b',"x":' + b"9" * 5_000),
+        crafted(claims=b',"exp":' + b"9" * 300),
+        crafted(claims=b',"x":' + b"[" * 500 + b"]" * 500),
+        crafted(claims=b',"x":' + b"[" * 950 + b"]" * 950),
+        crafted(claims=b',"x":' + b"[" * 4_000 + b"]" * 4_000),
+    ],
+)
+async def test_no_crafted_token_stops_the_verifier_for_others(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, token: str
+) -> None:
+    assert (await refusal(verifier, token, clock)).detail == "the token is not valid"
+    assert (await verifier.verify(issuer.token(), clock())).id == "firebase:ada"
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [(500, b"{}"), (404, b""), (200, b"<html>"), (200, b"\xff"), (200, b"3"), (200, b'{"key-1": "x"}')],
+)
+async def test_without_keys_nobody_is_let_in_and_nobody_is_blamed(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, status: int, answer: bytes
+) -> None:
+    issuer.status, issuer.answer = status, answer
+    with pytest.raises(AuthenticationUnavailable) as refused:
+        await verifier.verify(issuer.token(), clock())
+    assert refused.value.retry_after == 2.0
+
+
+async def test_it_rests_after_a_failed_fetch_and_then_recovers(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    token, issuer.status = issuer.token(), 500
+    for _ in range(3):
+        with pytest.raises(AuthenticationUnavailable):
+            await verifier.verify(token, clock())
+    assert issuer.fetches == 1
+    issuer.status = 200
+    clock.now += 2
+    assert (await verifier.verify(token, clock())).id == "firebase:ada"
+
+
+async def test_remembered_callers_pass_while_the_keys_are_out_of_reach(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    issuer.cache_control = "no-store"
+    token = issuer.token()
+    caller = await verifier.verify(token, clock())
+    issuer.status = 500
+    with pytest.raises(AuthenticationUnavailable):
+        await verifier.verify(issuer.token(sub="bob"), clock())
+    assert await verifier.verify(token, clock()) == caller
+
+
+async def test_one_token_at_once_is_verified_once(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    issuer.cache_control = "no-store"
+    issuer.gate.clear()
+    token = issuer.token()
+    waiting = [asyncio.create_task(verifier.verify(token, clock())) for _ in range(10)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    issuer.gate.set()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert {caller.id for caller in outcomes[1:] if isinstance(caller, Caller)} == {"firebase:ada"}
+    assert issuer.fetches == 1
+
+
+async def test_a_full_queue_turns_newcomers_away(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firebase, "QUEUE", 2)
+    issuer.gate.clear()
+    waiting = [asyncio.create_task(verifier.verify(issuer.token(sub=uid), clock())) for uid in ("a", "b")]
+    await asyncio.sleep(0)
+    with pytest.raises(AuthenticationUnavailable):
+        await verifier.verify(issuer.token(sub="c"), clock())
+    issuer.gate.set()
+    assert [caller.id for caller in await asyncio.gather(*waiting)] == ["firebase:a", "firebase:b"]
+
+
+async def test_a_fetch_that_hangs_is_not_waited_for(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firebase, "DEADLINE", 0.01)
+    issuer.gate.clear()
+    with pytest.raises(AuthenticationUnavailable):
+        await verifier.verify(issuer.token(), clock())
+
+
+@pytest.mark.parametrize(("environment", "emulator"), [({}, None), ({EMULATOR: ""}, None), ({EMULATOR: "h:1"}, "h:1")])
+def test_an_emulator_is_taken_when_it_is_the_one_allowed(environment: dict[str, str], emulator: str | None) -> None:
+    check_emulator(environment, emulator)
+
+
+@pytest.mark.parametrize(
+    ("environment", "emulator"), [({EMULATOR: "h:1"}, None), ({EMULATOR: "h:1"}, "h:2"), ({}, "h:1")]
+)
+def test_any_other_emulator_is_refused(environment: dict[str, str], emulator: str | None) -> None:
+    with pytest.raises(ValueError, match=EMULATOR):
+        check_emulator(environment, emulator)
+
+
+def test_it_does_not_start_under_an_emulator_nobody_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATOR, "127.0.0.1:9099")
+    with pytest.raises(ValueError, match=EMULATOR):
+        FirebaseVerifier(PROJECT, clock=time.time)
+
+
+async def test_an_allowed_emulators_unsigned_token_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATOR, "127.0.0.1:9099")
+    verifier = FirebaseVerifier(PROJECT, clock=time.time, emulator="127.0.0.1:9099")
+    token = f"{encoded({'alg': 'none', 'typ': 'JWT'})}.{encoded(FirebaseIssuer().claims())}."
+    assert (await verifier.verify(token, time.time())).id == "firebase:ada"
+    verifier.close()
