@@ -1,0 +1,29 @@
+"""What must be there before Django reads its settings: the private Valkey that `REDIS_URL=embedded` asks for."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, MutableMapping
+
+from gateway_project.config import EMBEDDED
+from gateway_project.embedded import EmbeddedUnavailable, EmbeddedValkey, supported
+
+
+@contextlib.contextmanager
+def embedded_valkey(arguments: list[str], environment: MutableMapping[str, str]) -> Iterator[None]:
+    """For `rungateway` alone: a Valkey that lives as long as the command, with its address in the environment."""
+    if arguments[1:2] != ["rungateway"] or environment.get("REDIS_URL", "").strip() != EMBEDDED:
+        yield
+        return
+    valkey = EmbeddedValkey()
+    try:
+        environment["REDIS_URL"] = valkey.start()
+    except EmbeddedUnavailable as fault:
+        sys.exit(f"REDIS_URL: {fault}")
+    try:
+        yield
+    finally:
+        valkey.stop()
+
+
+if __name__ == "__main__":  # for `make run`: the best REDIS_URL this machine has to offer by itself
+    sys.stdout.write(EMBEDDED if supported() else "")

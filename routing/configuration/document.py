@@ -1,0 +1,267 @@
+"""The configuration file: YAML or JSON text to structures and back. Every fault gets its line."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from routing.configuration.decode import TARGET, decode, route_readers, service_readers
+from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
+from routing.configuration.sections import BREAKER, CACHE, FALLBACK, HEALTH, RETRIES, TIMEOUT
+from routing.configuration.values import Secret, shown
+from routing.table import Service
+
+LIMIT: Final = 5_000_000
+"""Bytes of a file: no configuration is longer, and parsing costs time."""
+DEPTH: Final = 40
+"""How deep structures may nest."""
+
+_TAG: Final = "tag:yaml.org,2002:"
+_PLAIN: Final = frozenset(f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str"))
+_SURPRISES: Final = frozenset(f"{_TAG}{name}" for name in ("timestamp", "merge", "value"))
+"""What YAML 1.1 would make of a date, `<<` and `=`; here they are text, as in JSON."""
+_BREAKS: Final = frozenset("\n\x85\u2028\u2029")
+_RESOLVERS: Final = {
+    first: [(tag, form) for tag, form in pairs if tag not in _SURPRISES]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as a tree: no anchors or aliases, which can swell without bound, and no bottomless nesting."""
+
+    yaml_implicit_resolvers = _RESOLVERS
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "anchor", None) is not None:
+            raise yaml.composer.ComposerError(None, None, "anchors and aliases are not accepted", event.start_mark)
+        if self.depth > DEPTH:
+            raise yaml.composer.ComposerError(None, None, f"nested deeper than {DEPTH}", event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers = _RESOLVERS
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the parent's signature
+        return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Line breaks are written as escapes: bare, YAML reads three of the four kinds back as another."""
+        style = '"' if _BREAKS.intersection(data) else None
+        return self.represent_scalar(f"{_TAG}str", data, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def _read_exponents() -> None:
+    """Makes `1e5` a number, as JSON has it, for reader and writer alike."""
+    form = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?[eE][-+]?\d+")
+    for first in "-0123456789":
+        _RESOLVERS.setdefault(first, []).insert(0, (f"{_TAG}float", form))
+
+
+_read_exponents()
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A file's structure, and on which line each part of it begins."""
+
+    structure: Any
+    lines: dict[Path, int]
+
+    def services(self, secret: Secret) -> tuple[Service, ...]:
+        """What it means. Raises ConfigurationError with every fault, each with its line."""
+        try:
+            return decode(self.structure, secret)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                sorted(map(self._located, error.faults), key=lambda fault: fault.line or 0)
+            ) from None
+
+    def _located(self, fault: Fault) -> Fault:
+        path: Path = fault.path if fault.key is None else (*fault.path, fault.key)
+        while path and path not in self.lines:
+            path = path[:-1]
+        return msgspec.structs.replace(fault, line=self.lines.get(path, 1))
+
+
+def parse(text: str | bytes) -> Document:
+    """The text's structure. Raises ConfigurationError for what is no YAML, or says what JSON could not."""
+    content = _decoded(text)
+    loader = _Loader(_without_tabs(content))
+    try:
+        node = loader.get_single_node()
+        reading = _Reading(loader)
+        structure = None if node is None else reading.value(node, ())
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigurationError([Fault((), f"not valid YAML or JSON: {said}", line=line)]) from None
+    finally:
+        loader.dispose()
+    reading.faults.settle()
+    return Document(structure, reading.lines)
+
+
+def _decoded(text: str | bytes) -> str:
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if len(raw) > LIMIT:
+        raise ConfigurationError([Fault((), f"the file is larger than {LIMIT // 1_000_000} MB")])
+    try:
+        content = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([Fault((), "not UTF-8", line=raw.count(b"\n", 0, error.start) + 1)]) from None
+    unprintable = yaml.reader.Reader.NON_PRINTABLE.search(content)
+    if unprintable:
+        line = content.count("\n", 0, unprintable.start()) + 1
+        raise ConfigurationError([Fault((), "a control character that YAML does not allow", line=line)])
+    return content
+
+
+def _without_tabs(content: str) -> str:
+    """JSON may be indented with tabs, and YAML may not. JSON's texts hold none, so they can go."""
+    if "\t" not in content or not content.lstrip().startswith("{"):
+        return content
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    return content.replace("\t", " ")
+
+
+class _Reading:
+    """Turns nodes into structures, noting the lines."""
+
+    def __init__(self, loader: _Loader) -> None:
+        self._loader = loader
+        self.lines: dict[Path, int] = {}
+        self.faults = Faults()
+
+    def value(self, node: yaml.Node, path: Path) -> Any:
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN:
+            return self._scalar(node, path)
+        return self._fault(node, path, f"the tag {shown(node.tag.replace(_TAG, '!!'))} is not accepted")
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        said: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._fault(key_node, path, "a key must be plain text")
+                continue
+            # A key is the text that was written: `on` and `123` are names here, not a truth and a number.
+            key = self._text(key_node, path)
+            if key in said:
+                self._fault(key_node, path, f"the key {shown(key)} is there twice")
+            self.lines[*path, key] = key_node.start_mark.line + 1
+            said[key] = self.value(value_node, (*path, key))
+        return said
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        if node.tag == f"{_TAG}str":
+            return self._text(node, path)
+        try:
+            return self._loader.construct_object(node)
+        except (ValueError, KeyError, IndexError, OverflowError):
+            return self._fault(node, path, f"{shown(node.value)} is not what its tag says")
+
+    def _text(self, node: yaml.ScalarNode, path: Path) -> str:
+        """JSON writes a sign beyond the basic plane as two escapes, which YAML leaves apart."""
+        try:
+            return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._fault(node, path, "half of a surrogate pair")
+            return ""
+
+    def _fault(self, node: yaml.Node, path: Path, message: str) -> None:
+        self.faults.found.append(Fault(path, message, line=node.start_mark.line + 1))
+
+
+def dump(structure: Any) -> str:
+    """A document's canonical text: equal documents are equal texts, whatever the order they were written in."""
+    return yaml.dump(
+        canonical(structure), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
+    )
+
+
+def inline(value: Any) -> str:
+    """One value on one line, as the file would write it."""
+    text = yaml.dump(
+        plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**9
+    )
+    return text.removesuffix("...\n").strip()
+
+
+_UNSAID: Final[dict[str, Any]] = {
+    "enabled": True,
+    "weight": 1,
+    "hosts": [],
+    "routes": [],
+    "methods": [],
+    "invalidates": [],
+    "idempotency": False,
+}
+"""What says the same as not being there."""
+_SECTIONS: Final[dict[str, Iterable[str]]] = {
+    "timeout": TIMEOUT,
+    "retries": RETRIES,
+    "cache": CACHE,
+    "breaker": BREAKER,
+    "health": HEALTH,
+    "fallback": FALLBACK,
+}
+_SERVICE: Final = tuple(service_readers(lambda _: None))
+_ROUTE: Final = tuple(route_readers(lambda _: None))
+
+
+def canonical(structure: Any) -> dict[str, Any]:
+    """A valid document in one form: keys in the contract's order, services by name, targets by url, no idle words."""
+    services = structure.get("services") or {}
+    return {"version": structure["version"], "services": {name: _service(services[name]) for name in sorted(services)}}
+
+
+def _service(said: dict[str, Any]) -> dict[str, Any]:
+    targets = sorted((_ordered(target, TARGET) for target in said["targets"]), key=lambda target: str(target["url"]))
+    routes = [_ordered(route, _ROUTE) for route in said.get("routes") or ()]
+    return _ordered({**said, "targets": targets, "routes": routes}, _SERVICE)
+
+
+def _ordered(said: dict[str, Any], order: Iterable[str]) -> dict[str, Any]:
+    return {
+        key: said[key] if key in ("targets", "routes") else _section(key, said[key])
+        for key in order
+        if said.get(key) is not None and not _goes_without_saying(key, said[key])
+    }
+
+
+def _goes_without_saying(key: str, value: Any) -> bool:
+    return key in _UNSAID and bool(value == _UNSAID[key])
+
+
+def _section(key: str, value: Any) -> Any:
+    if not isinstance(value, dict):
+        return plain(value)
+    return {name: plain(value[name]) for name in _SECTIONS.get(key, sorted(value)) if name in value}
+
+
+def plain(value: Any) -> Any:
+    """The same in one form: keys sorted, whole numbers without a point. A database may keep neither."""
+    if isinstance(value, dict):
+        return {key: plain(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value

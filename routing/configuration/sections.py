@@ -1,0 +1,160 @@
+"""The settings that a service and a route share: how each is read, laid over another's, and made a policy.
+
+No Django, no I/O. Sections (`cache`, `timeout`) are merged key by key; everything else is replaced whole.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from resilience.breaker.policy import BreakerPolicy
+from resilience.cache.policy import CachePolicy, Scope
+from routing.configuration.faults import ConfigurationError, Fault, Faults
+from routing.configuration.values import (
+    Reader,
+    Secret,
+    duration,
+    field_name,
+    flag,
+    headers,
+    json_value,
+    listed,
+    nullable,
+    number,
+    one_of,
+    rate,
+    record,
+    scope,
+    tag,
+    text,
+    whole,
+)
+from routing.policy import Auth, Fallback, Health, Retries, RoutePolicy, Timeout
+
+PERMIT_GRACE: Final = 5.0
+"""Seconds a probe's permit outlives the longest its call may take."""
+
+_COUNT: Final = whole(1, 1_000)
+_SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
+    "timeout": Timeout,
+    "retries": Retries,
+    "cache": CachePolicy,
+    "health": Health,
+    "fallback": Fallback,
+}
+
+
+def _section(readers: Mapping[str, Reader], *, switch: bool = False) -> Reader:
+    """A mapping of settings; with a `switch`, also `off` (None) and `on` (nothing said beyond that)."""
+
+    def read(value: object) -> dict[str, Any] | None:
+        if switch and isinstance(value, bool):
+            return {} if value else None
+        return record(value, readers)
+
+    return read
+
+
+def _open_for(value: object) -> dict[str, float]:
+    """How long a circuit stays open: a duration, or `{base, factor, max}` for one that grows."""
+    if not isinstance(value, dict):
+        return {"open_for": duration(value)}
+    words = {"base": "open_for", "factor": "open_factor", "max": "open_max"}
+    readers: dict[str, Reader] = {"base": duration, "factor": number(1, 10), "max": duration}
+    return {words[key]: item for key, item in record(value, readers).items()}
+
+
+def _path(value: object) -> str:
+    if not text(value).startswith("/") or not str(value).isascii() or not str(value).isprintable():
+        raise ValueError("must be a path: ASCII, starting with '/'")
+    return str(value)
+
+
+TIMEOUT: Final[dict[str, Reader]] = {"connect": duration, "read": duration, "total": duration}
+RETRIES: Final[dict[str, Reader]] = {"attempts": whole(1, 10), "budget": number(0, 1)}
+CACHE: Final[dict[str, Reader]] = {
+    "ttl": duration,
+    "scope": one_of(Scope),
+    "stale_while_revalidate": duration,
+    "stale_if_error": duration,
+    "tags": listed(tag),
+    "vary": listed(field_name),
+    "override": flag,
+}
+BREAKER: Final[dict[str, Reader]] = {
+    "failure_threshold": _COUNT,
+    "window": duration,
+    "open_for": _open_for,
+    "success_threshold": _COUNT,
+    "failure_rate": nullable(number(0, 1)),
+    "minimum_calls": _COUNT,
+    "slow_call": nullable(duration),
+    "half_open_permits": _COUNT,
+}
+HEALTH: Final[dict[str, Reader]] = {
+    "path": _path,
+    "interval": duration,
+    "timeout": duration,
+    "down_after": whole(1, 1_000),
+    "up_after": whole(1, 1_000),
+}
+FALLBACK: Final[dict[str, Reader]] = {"status": whole(200, 599), "body": json_value}
+
+
+def settings(secret: Secret) -> dict[str, Reader]:
+    """What a service and a route may both set, in the order it is written."""
+    return {
+        "auth": one_of(Auth),
+        "scopes": listed(scope),
+        "rate_limit": rate,
+        "timeout": _section(TIMEOUT),
+        "max_concurrency": whole(1, 100_000),
+        "retries": _section(RETRIES),
+        "headers": headers(secret),
+        "forward_authorization": flag,
+        "cache": _section(CACHE, switch=True),
+        "breaker": _section(BREAKER),
+        "health": _section(HEALTH, switch=True),
+        "fallback": _section(FALLBACK, switch=True),
+        "cost_per_call": number(0, 1_000_000),
+        "websocket": flag,
+    }
+
+
+def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """What is said above, over what is said below: sections key by key, everything else whole."""
+    both = {
+        key: {**below[key], **above[key]}
+        for key in below.keys() & above.keys()
+        if isinstance(below[key], dict) and isinstance(above[key], dict)
+    }
+    return {**below, **above, **both}
+
+
+def policy(said: dict[str, Any]) -> RoutePolicy:
+    """What was said, over the defaults. Raises ConfigurationError."""
+    faults, asked = Faults(), dict(said)
+    for name in [name for name in _SECTIONS if name in said]:
+        with faults.at(name):
+            asked[name] = built(_SECTIONS[name], said[name])
+    timeout = asked.get("timeout")
+    lease = (timeout if isinstance(timeout, Timeout) else Timeout()).total + PERMIT_GRACE
+    with faults.at("breaker"):
+        asked["breaker"] = built(BreakerPolicy, {**said.get("breaker", {}), "permit_lease": lease})
+    if "headers" in said:
+        asked["headers"] = tuple(said["headers"].values())
+    faults.settle()
+    return RoutePolicy(**asked)
+
+
+def built(kind: type[Any], said: dict[str, Any] | None) -> Any:
+    """A section as its policy, or None where it is switched off. A refusal that names a key is that key's fault."""
+    if said is None:
+        return None
+    fields = {**said, **fields} if isinstance(fields := said.get("open_for"), dict) else said
+    try:
+        return kind(**fields)
+    except ValueError as error:
+        word = str(error).split(" ", 1)[0]
+        raise ConfigurationError([Fault((), str(error), word if word in said else None)]) from error

@@ -1,0 +1,283 @@
+"""How one value of the configuration is read: strictly, from what YAML or JSON gives. No Django, no I/O.
+
+A reader takes a value and gives it in our own types. It raises ValueError, or ConfigurationError for faults deeper in.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from resilience.cache.policy import Scope
+from resilience.ratelimit.policy import RatePolicy
+from routing.configuration.faults import Faults
+from routing.http import HOP_BY_HOP, Header
+from routing.policy import Auth
+
+Reader = Callable[[Any], Any]
+Secret = Callable[[str], str | None]
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+OURS: Final = frozenset({b"host", b"content-length", b"x-request-id", b"x-gateway-caller", b"forwarded", b"via"})
+"""Fields that the gateway or its HTTP client sets on every call to a backend: no configuration may forge them."""
+
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)?")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, None: 1.0}
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
+"""RFC 9110 section 5.6.2."""
+_FIELD_VALUE: Final = re.compile(r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?")
+"""RFC 9110 section 5.5: no control characters, no white space around."""
+_VARIABLE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+_HOST: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?)*")
+_SCOPE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,128}")
+_TAG: Final = re.compile(r"(?:[\x21-\x2b\x2d-\x7a\x7c\x7e]|\{[A-Za-z_][A-Za-z0-9_]*\}){1,256}")
+"""Visible ASCII without the comma, since tags travel in lists; braces only around a parameter's name."""
+
+
+def shown(value: object) -> str:
+    """A value as a message may show it: in the file's own words, and not at length."""
+    words: dict[object, str] = {True: "true", False: "false", None: "null"}
+    text = words[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a mapping of names to values, not {shown(value)}")
+    return {str(key): item for key, item in value.items()}
+
+
+def record(value: object, readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """What a mapping says, each key read by its own reader; unknown keys are faults that name the nearest known."""
+    faults = Faults()
+    said = recorded(value, readers, faults)
+    faults.settle()
+    return said
+
+
+def recorded(
+    value: object, readers: Mapping[str, Reader], faults: Faults, *, null_is_unsaid: bool = False
+) -> dict[str, Any]:
+    """The same, as far as it can be read: what cannot is left out, and told to `faults`."""
+    said: dict[str, Any] = {}
+    for key, item in mapping(value).items():
+        if key not in readers:
+            faults.add((), f"unknown key {shown(key)}{_meant(key, readers)}", key)
+        elif item is not None or not null_is_unsaid:
+            with faults.at(key):
+                said[key] = readers[key](item)
+    return said
+
+
+def _meant(key: str, known: Mapping[str, Reader]) -> str:
+    nearest = get_close_matches(key[:64], known, n=1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else f" (known: {', '.join(known)})"
+
+
+def listed(reader: Reader) -> Reader:
+    """A list, each item read by `reader`."""
+
+    def read(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"must be a list, not {shown(value)}")
+        faults, items = Faults(), []
+        for index, item in enumerate(value):
+            with faults.at(index):
+                items.append(reader(item))
+        faults.settle()
+        return tuple(items)
+
+    return read
+
+
+def nullable(reader: Reader) -> Reader:
+    """The same, where null is a setting of its own."""
+    return lambda value: None if value is None else reader(value)
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {shown(value)} (put it in quotes)")
+    return value
+
+
+def flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {shown(value)}")
+    return value
+
+
+def whole(low: int, high: int) -> Reader:
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"must be a whole number, not {shown(value)}")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return value
+
+    return read
+
+
+def number(low: float, high: float) -> Reader:
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"must be a number, not {shown(value)}")
+        if not low <= value <= high:  # also false for NaN
+            raise ValueError(f"must be from {low:g} to {high:g}")
+        return float(value)
+
+    return read
+
+
+def duration(value: object) -> float:
+    """Seconds: `500ms`, `2s`, `1m`, `1h`, or a plain number of seconds."""
+    if isinstance(value, str) and (form := _DURATION.fullmatch(value.strip())):
+        return float(form[1]) * _UNITS[form[2]]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ValueError(f"must be a duration such as 500ms, 2s, 1m or 1h, not {shown(value)}")
+    return float(value)
+
+
+def rate(value: object) -> RatePolicy:
+    """`100/m`."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be a rate such as 100/m, not {shown(value)}")
+    return RatePolicy.parse(value)
+
+
+def one_of(kind: type[Auth] | type[Scope]) -> Reader:
+    def read(value: object) -> Auth | Scope:
+        words = [str(member) for member in kind]
+        if isinstance(value, str) and value in words:
+            return kind(value)
+        trap = " (YAML reads a bare yes, no, on or off as true or false)" if isinstance(value, bool) else ""
+        raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}, not {shown(value)}{trap}")
+
+    return read
+
+
+def matching(form: re.Pattern[str], what: str) -> Reader:
+    def read(value: object) -> str:
+        if form.fullmatch(text(value)) is None:
+            raise ValueError(f"{shown(value)} is not {what}")
+        return str(value)
+
+    return read
+
+
+scope: Final = matching(_SCOPE, "a scope: visible ASCII without spaces, quotes or commas")
+tag: Final = matching(_TAG, "a tag: visible ASCII without spaces or commas, braces only around a parameter's name")
+token: Final = matching(_TOKEN, "a header's name")
+
+
+def field_name(value: object) -> str:
+    """A header's name, in lower case."""
+    return str(token(value)).lower()
+
+
+def host(value: object) -> str:
+    """A host's name or IPv4 address, in lower case, without a port."""
+    name = text(value).lower().removesuffix(".")
+    if _HOST.fullmatch(name) is None:
+        raise ValueError(f"{shown(value)} is not a host's name (no scheme, no port, no path)")
+    return name
+
+
+def method(value: object) -> str:
+    if value in METHODS:
+        return str(value)
+    if text(value).upper() in METHODS:
+        raise ValueError(f"methods are in capitals: {str(value).upper()}")
+    raise ValueError(f"{shown(value)} is not a method the gateway knows ({', '.join(METHODS)})")
+
+
+def pattern(value: object) -> str:
+    """A route's path: `/mailboxes/{user}/messages`, `/files/*`."""
+    path = text(value)
+    if not path.startswith("/"):
+        raise ValueError("must start with '/'")
+    if any(ord(sign) < 0x20 or ord(sign) == 0x7F or sign in "?#%" for sign in path):
+        raise ValueError("must be written decoded: no '%', '?', '#' or control characters")
+    segments = path[1:].split("/") if path != "/" else []
+    for index, segment in enumerate(segments):
+        _check_segment(segment, last=index == len(segments) - 1)
+    names = parameters(path)
+    if len(names) != len(set(names)):
+        raise ValueError("each {name} may appear once")
+    return path
+
+
+def _check_segment(segment: str, *, last: bool) -> None:
+    if re.fullmatch(r"\{[A-Za-z_][A-Za-z0-9_]*\}", segment):
+        return
+    if "{" in segment or "}" in segment:
+        raise ValueError(f"{shown(segment)}: a {{name}} takes a whole segment")
+    if "*" in segment and not (segment == "*" and last):
+        raise ValueError("'*' may only be the whole last segment")
+    if not segment and last:
+        raise ValueError("must not end with '/'; '/*' takes whatever follows")
+    if segment in ("", ".", ".."):
+        raise ValueError(f"{shown(segment)} cannot be a segment")
+
+
+def parameters(text: str) -> list[str]:
+    """The `{name}`s in a pattern or a tag, in order."""
+    return re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", text)
+
+
+def json_value(value: object) -> object:
+    """Any JSON value; what JSON cannot say (NaN, infinity) is refused."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending += [*item, *item.values()]
+        elif isinstance(item, list | tuple):
+            pending += item
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise ValueError(f"{item} cannot be said in JSON")
+        elif not (item is None or isinstance(item, str | int | float)):
+            raise ValueError(f"{shown(item)} cannot be said in JSON")
+    return value
+
+
+def headers(secret: Secret) -> Reader:
+    """Fields for the backend by lower-case name; `env:NAME` becomes what `secret` says. No message shows a value."""
+
+    def read(value: object) -> dict[str, Header]:
+        if not isinstance(value, dict):
+            raise ValueError("must be a mapping of names to values")
+        faults, fields = Faults(), {}
+        for name, item in mapping(value).items():
+            with faults.at(name):
+                key = field_name(name)
+                if key in fields:
+                    raise ValueError("the same header twice")
+                fields[key] = (_settable(key), _field_value(item, secret))
+        faults.settle()
+        return fields
+
+    return read
+
+
+def _settable(name: str) -> bytes:
+    key = name.encode()
+    if key in HOP_BY_HOP or key in OURS or key.startswith(b"x-forwarded-"):
+        raise ValueError("this header is the gateway's own to set")
+    return key
+
+
+def _field_value(value: object, secret: Secret) -> bytes:
+    if not isinstance(value, str):
+        raise ValueError("must be text (put it in quotes)")
+    variable = _VARIABLE.fullmatch(value)
+    if variable is None and value.startswith("env:"):
+        raise ValueError("env: must be followed by the name of an environment variable")
+    content = secret(variable[1]) if variable else value
+    if content is None:
+        raise ValueError(f"the environment variable {variable and variable[1]} is not set")
+    if _FIELD_VALUE.fullmatch(content) is None:
+        where = f"the value of the environment variable {variable[1]}" if variable else "the value"
+        raise ValueError(f"{where} has control characters, or white space around it")
+    return content.encode("utf-8", "surrogateescape")

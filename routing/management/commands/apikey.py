@@ -1,0 +1,63 @@
+"""API keys from a terminal."""
+
+import re
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any, Final
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from routing.authentication.issuing import issue, revoke
+from routing.models import ApiKey
+
+_AGE: Final = re.compile(r"(\d{1,5})([hdw])")
+_HOURS: Final = {"h": 1, "d": 24, "w": 24 * 7}
+
+
+class Command(BaseCommand):
+    help = "Keys for programs: create, list, revoke."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        create = actions.add_parser("create", help="make a key; it is printed once, alone on the last line")
+        create.add_argument("name", help="what it is for, as lists show it")
+        create.add_argument(
+            "--scope", action="append", dest="scopes", help="a service's name, *, or a right; may be repeated"
+        )
+        create.add_argument("--tenant", default="", help="whose answers it may share")
+        create.add_argument("--expires", help="how long it lasts: 12h, 90d, 52w; for ever when left out")
+        actions.add_parser("list", help="all keys, without their secrets")
+        actions.add_parser("revoke", help="end a key").add_argument("prefix", help="as `apikey list` shows it")
+
+    def handle(self, *, action: str, **options: Any) -> None:
+        getattr(self, f"_{action}")(**options)
+
+    def _create(self, *, name: str, scopes: list[str] | None, tenant: str, expires: str | None, **_: Any) -> None:
+        key = ApiKey(name=name, scopes=scopes, tenant=tenant, expires_at=expires and timezone.now() + _age(expires))
+        try:
+            secret = issue(key)
+        except ValidationError as error:
+            raise CommandError("\n".join(error.messages)) from None
+        self.stdout.write(f"{key} is made. This is the only time its key is shown:")
+        self.stdout.write(secret)
+
+    def _list(self, **_: Any) -> None:
+        now = timezone.now()
+        for key in ApiKey.objects.all():
+            scopes = "any service that asks for none" if key.scopes is None else " ".join(key.scopes) or "none"
+            self.stdout.write("  ".join([key.prefix, f"{key.name:<24}", f"{key.state(now):<8}", scopes]))
+
+    def _revoke(self, *, prefix: str, **_: Any) -> None:
+        keys = ApiKey.objects.filter(prefix=prefix.removeprefix("gw_"), revoked_at=None)
+        if not revoke(keys):
+            raise CommandError(f"no key in force has the prefix {prefix!r}")
+        self.stdout.write(f"revoked {prefix}")
+
+
+def _age(text: str) -> timedelta:
+    form = _AGE.fullmatch(text)
+    if form is None or not int(form[1]):
+        raise CommandError(f"{text!r} is not a time such as 12h, 90d or 52w")
+    return timedelta(hours=int(form[1]) * _HOURS[form[2]])

@@ -1,0 +1,180 @@
+"""What operators edit: services, their targets and routes, API keys. The fields say what the file says, unresolved.
+
+Empty is "not said": the gateway's or the service's own setting holds.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+
+from routing.configuration import decode
+from routing.configuration.faults import ConfigurationError, Fault, Faults, dotted
+from routing.configuration.sections import settings
+from routing.configuration.values import listed, scope
+from routing.policy import NAME, Auth
+
+ANY_SECRET: Final = lambda _name: ""  # noqa: E731 - rows are checked where the gateway's variables may not be set
+SETTINGS: Final = tuple(settings(ANY_SECRET))
+NAME_FORM: Final = f"^{NAME.pattern}$"
+
+
+def refusal(faults: Iterable[Fault], fields: Iterable[str]) -> ValidationError:
+    """Faults as Django shows them: at the field their path begins with, or above the form."""
+    known, messages = set(fields), dict[str, list[str]]()
+    for fault in faults:
+        start = fault.path[0] if fault.path else fault.key
+        field = str(start) if start in known else "__all__"
+        rest = dotted(fault.path[1:] if field == start else fault.path)
+        messages.setdefault(field, []).append(f"{rest}: {fault.message}" if rest else fault.message)
+    return ValidationError(messages)
+
+
+class Settings(models.Model):
+    """What a service and a route may both set."""
+
+    enabled = models.BooleanField(default=True)
+    auth = models.CharField(max_length=8, blank=True, choices=[(word.value, word.value) for word in Auth])
+    scopes = models.JSONField(null=True, blank=True)
+    rate_limit = models.CharField(max_length=32, blank=True)
+    timeout = models.JSONField(null=True, blank=True)
+    max_concurrency = models.PositiveIntegerField(null=True, blank=True)
+    retries = models.JSONField(null=True, blank=True)
+    headers = models.JSONField(null=True, blank=True)
+    forward_authorization = models.BooleanField(null=True, blank=True)
+    cache = models.JSONField(null=True, blank=True)
+    breaker = models.JSONField(null=True, blank=True)
+    health = models.JSONField(null=True, blank=True)
+    fallback = models.JSONField(null=True, blank=True)
+    cost_per_call = models.FloatField(null=True, blank=True)
+    websocket = models.BooleanField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+    def said(self) -> dict[str, Any]:
+        """These settings as the file would say them."""
+        said = {name: getattr(self, name) for name in SETTINGS}
+        return {"enabled": self.enabled} | {name: value for name, value in said.items() if value not in (None, "")}
+
+
+class Service(Settings):
+    name = models.CharField(max_length=63, unique=True, validators=[RegexValidator(NAME_FORM)])
+    hosts = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (models.CheckConstraint(condition=models.Q(name__regex=NAME_FORM), name="service_name_form"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def said(self) -> dict[str, Any]:
+        return {"hosts": self.hosts or [], **super().said()}
+
+    def clean(self) -> None:
+        self.hosts = self.hosts or []
+        faults = Faults()
+        with faults.at():
+            # Its targets and routes are rows of their own, with their own clean().
+            read = decode.service(self.name, {**self.said(), "targets": [{"url": "http://any"}]}, ANY_SECRET)
+            others = Service.objects.exclude(pk=self.pk).values_list("hosts", flat=True)
+            taken = {str(host).lower() for hosts in others for host in hosts or ()}
+            for name in taken.intersection(read.hosts):
+                faults.add(("hosts",), f"{name!r} is already another service's")
+        if faults.found:
+            raise refusal(faults.found, (field.name for field in self._meta.fields))
+
+
+class Target(models.Model):
+    service = models.ForeignKey(Service, models.CASCADE, related_name="targets")
+    url = models.CharField(max_length=500)
+    weight = models.PositiveIntegerField(default=1)
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("url",)
+        constraints = (models.UniqueConstraint(fields=("service", "url"), name="target_once_per_service"),)
+
+    def __str__(self) -> str:
+        return self.url
+
+    def said(self) -> dict[str, Any]:
+        return {"url": self.url, "weight": self.weight, "enabled": self.enabled}
+
+    def clean(self) -> None:
+        faults = Faults()
+        with faults.at():
+            decode.target(self.said())
+        if faults.found:
+            raise refusal(faults.found, ("url", "weight"))
+
+
+class Route(Settings):
+    service = models.ForeignKey(Service, models.CASCADE, related_name="routes")
+    position = models.PositiveIntegerField(default=0, help_text="The first route that fits wins.")
+    path = models.CharField(max_length=500)
+    methods = models.JSONField(default=list, blank=True)
+    invalidates = models.JSONField(default=list, blank=True)
+    idempotency = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("position", "pk")
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.methods) or 'any'} {self.path}"
+
+    def said(self) -> dict[str, Any]:
+        own = {"path": self.path, "methods": self.methods or [], "invalidates": self.invalidates or []}
+        return {**own, **super().said(), "idempotency": self.idempotency}
+
+    def clean(self) -> None:
+        self.methods, self.invalidates = self.methods or [], self.invalidates or []
+        try:
+            decode.route(self.said(), {}, ANY_SECRET)
+        except ConfigurationError as error:
+            raise refusal(error.faults, (field.name for field in self._meta.fields)) from None
+
+
+class ApiKey(models.Model):
+    """A program's credential. The key itself is nowhere: only its digest, which opens nothing."""
+
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16, unique=True, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = models.JSONField(null=True, blank=True)
+    tenant = models.CharField(max_length=100, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ("name", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.name} (gw_{self.prefix})"
+
+    def state(self, now: datetime) -> str:
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "in force"
+
+    def clean(self) -> None:
+        faults = Faults()
+        with faults.at("scopes"):
+            listed(scope)([] if self.scopes is None else self.scopes)
+        if faults.found:
+            raise refusal(faults.found, ("scopes",))
+
+
+class ConfigurationVersion(models.Model):
+    """One row, counted up in the transaction of every change: workers ask it whether to read the rest again."""
+
+    number = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.number)

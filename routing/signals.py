@@ -1,0 +1,45 @@
+"""One purpose: whoever saves configuration, its version goes up with it, and this process's reloader is told at once.
+
+Bulk updates send no signal; the reloader's periodic full read finds those.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from django.db import models, transaction
+from django.db.models import F
+from django.db.models.signals import post_delete, post_save
+
+from routing.models import ApiKey, ConfigurationVersion, Route, Service, Target
+
+nudges: Final[list[Callable[[], None]]] = []
+"""Called after each committed change, in the thread that made it."""
+
+_THE_ROW: Final = 1
+
+
+def connect() -> None:
+    for model in (Service, Target, Route, ApiKey):
+        for signal in (post_save, post_delete):
+            signal.connect(_changed, sender=model, dispatch_uid=f"routing.{model.__name__}")
+
+
+def _changed(sender: type[models.Model], using: str, **_: object) -> None:  # noqa: ARG001 - Django's signature
+    bump(using)
+
+
+def bump(using: str | None = None) -> None:
+    """Counts the configuration's version up, and tells the reloader when that is committed."""
+    rows = ConfigurationVersion.objects.using(using)
+    if not rows.filter(pk=_THE_ROW).update(number=F("number") + 1):
+        rows.get_or_create(pk=_THE_ROW)
+        rows.filter(pk=_THE_ROW).update(number=F("number") + 1)
+    connection = transaction.get_connection(using)
+    # One transaction may write hundreds of rows; it is one change. A nudge that fails must not fail who saved.
+    if not any(callback is _nudge for _, callback, _ in connection.run_on_commit):
+        transaction.on_commit(_nudge, using=using, robust=True)
+
+
+def _nudge() -> None:
+    for nudge in tuple(nudges):
+        nudge()

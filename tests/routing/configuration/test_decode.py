@@ -1,0 +1,354 @@
+"""Plain structures become services, or every fault there is."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from resilience.breaker.policy import BreakerPolicy
+from resilience.cache.policy import CachePolicy, Scope
+from resilience.ratelimit.policy import RatePolicy
+from routing.configuration.decode import decode, notices, route_readers, service_readers
+from routing.configuration.faults import ConfigurationError
+from routing.configuration.sections import BREAKER, CACHE
+from routing.policy import Auth, Fallback, RoutePolicy, Target, Timeout
+from routing.table import Service
+
+URL = "http://127.0.0.1:9101"
+
+
+def secret(name: str) -> str | None:
+    return {"TOKEN": "Bearer t0ken", "BROKEN": "two\r\nlines"}.get(name)
+
+
+def document(**said: Any) -> dict[str, Any]:
+    return {"version": 1, "services": {"crm": {"targets": [{"url": URL}], **said}}}
+
+
+def read(**said: Any) -> Service:
+    (service,) = decode(document(**said), secret)
+    return service
+
+
+def faults(structure: object) -> list[str]:
+    with pytest.raises(ConfigurationError) as error:
+        decode(structure, secret)
+    return [str(fault) for fault in error.value.faults]
+
+
+def fault(**said: Any) -> str:
+    (only,) = faults(document(**said))
+    return only.removeprefix("services.crm").removeprefix(".")
+
+
+def test_a_service_that_says_nothing_has_the_defaults() -> None:
+    assert read() == Service("crm", (Target(URL),))
+
+
+def test_every_setting_is_read() -> None:
+    policy = read(
+        auth="optional",
+        scopes=["reports"],
+        rate_limit="10/s",
+        timeout={"connect": "500ms", "read": 5, "total": "1m"},
+        max_concurrency=8,
+        retries={"attempts": 3, "budget": 0.5},
+        headers={"Authorization": "env:TOKEN", "X-Plain": "as it is"},
+        forward_authorization=True,
+        cache={"ttl": "1h", "scope": "shared", "vary": ["Accept-Language"]},
+        fallback={"status": 203, "body": {"items": []}},
+        cost_per_call=0.5,
+    ).policy
+    assert (policy.auth, policy.scopes, policy.max_concurrency) == (Auth.OPTIONAL, ("reports",), 8)
+    assert policy.rate_limit == RatePolicy(10, 1.0)
+    assert policy.timeout == Timeout(connect=0.5, read=5.0, total=60.0)
+    assert policy.headers == ((b"authorization", b"Bearer t0ken"), (b"x-plain", b"as it is"))
+    assert policy.cache == CachePolicy(ttl=3_600.0, scope=Scope.SHARED, vary=("accept-language",))
+    assert policy.fallback == Fallback(status=203, body={"items": []})
+    assert (policy.forward_authorization, policy.cost_per_call) == (True, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("2s", 2.0), ("500ms", 0.5), ("1m", 60.0), ("1h", 3_600.0), ("1.5s", 1.5), (2, 2.0), (0.25, 0.25)],
+)
+def test_a_duration_is_a_number_with_a_unit_or_of_seconds(written: object, seconds: float) -> None:
+    assert read(timeout={"read": written}).policy.timeout.read == seconds
+
+
+@pytest.mark.parametrize(
+    "written", ["", "2 weeks", "-1s", "s", True, None, -1, float("nan"), float("inf"), [1], "1m30s"]
+)
+def test_anything_else_is_no_duration(written: object) -> None:
+    assert fault(timeout={"read": written}).startswith("timeout.read: must be a duration such as 500ms")
+
+
+def test_a_probes_permit_outlives_the_longest_call() -> None:
+    service = read(timeout={"total": "90s"}, breaker={"failure_threshold": 9})
+    assert service.policy.breaker == BreakerPolicy(failure_threshold=9, permit_lease=95.0)
+
+
+def test_a_circuit_may_stay_open_longer_each_time() -> None:
+    grown = {"open_for": {"base": "30s", "factor": 2, "max": "5m"}, "failure_rate": 0.5, "slow_call": "2s"}
+    service = read(breaker=grown, routes=[{"path": "/a", "breaker": {"open_for": "10s", "failure_rate": None}}])
+    assert service.policy.breaker == BreakerPolicy(
+        open_for=30.0, open_factor=2.0, open_max=300.0, failure_rate=0.5, slow_call=2.0
+    )
+    # A key that the route says replaces its service's whole: what grew there does not grow here.
+    assert service.routes[0].policy.breaker == BreakerPolicy(open_for=10.0, slow_call=2.0)
+
+
+def test_cache_off_is_never() -> None:
+    assert read(cache=False).policy.cache is None
+
+
+def test_cache_on_is_the_defaults() -> None:
+    assert read(cache=True).policy.cache == CachePolicy()
+
+
+def test_a_routes_section_is_laid_over_its_services_key_by_key() -> None:
+    service = read(
+        cache={"ttl": 60, "stale_if_error": 5},
+        headers={"X-A": "1", "X-B": "2"},
+        routes=[{"path": "/a", "cache": {"tags": ["t"]}, "headers": {"x-b": "3"}, "timeout": {"read": 1}}],
+    )
+    policy = service.routes[0].policy
+    assert policy.cache == CachePolicy(ttl=60.0, stale_if_error=5.0, tags=("t",))
+    assert policy.headers == ((b"x-a", b"1"), (b"x-b", b"3"))
+    assert policy.timeout == Timeout(read=1.0)
+    assert service.policy.cache == CachePolicy(ttl=60.0, stale_if_error=5.0)
+
+
+def test_a_route_that_says_nothing_of_a_setting_has_its_services() -> None:
+    service = read(auth="none", max_concurrency=7, routes=[{"path": "/a"}])
+    assert service.routes[0].policy == service.policy
+
+
+def test_a_route_may_switch_its_services_cache_off_and_on_again() -> None:
+    assert read(cache={"ttl": 60}, routes=[{"path": "/a", "cache": False}]).routes[0].policy.cache is None
+    assert read(cache=False, routes=[{"path": "/a", "cache": True}]).routes[0].policy.cache == CachePolicy()
+    tagged = read(cache=False, routes=[{"path": "/a", "cache": {"ttl": 1}}])
+    assert tagged.routes[0].policy.cache == CachePolicy(ttl=1.0)
+
+
+def test_a_service_switched_off_takes_its_routes_along() -> None:
+    service = read(enabled=False, routes=[{"path": "/a", "enabled": True}])
+    assert not service.routes[0].policy.enabled
+
+
+def test_null_says_nothing() -> None:
+    assert read(cache=None, auth=None, routes=None) == read()
+
+
+def test_a_target_switched_off_rests() -> None:
+    assert read(targets=[{"url": URL, "weight": 5, "enabled": False}]).targets == (Target(URL, 0),)
+
+
+def test_hosts_are_in_lower_case() -> None:
+    assert read(hosts=["CRM.Example.com"]).hosts == ("crm.example.com",)
+
+
+def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
+    assert fault(cache={"tll": 3}) == "cache: unknown key 'tll' (did you mean 'ttl'?)"
+    assert fault(rate_limits="1/m") == ": unknown key 'rate_limits' (did you mean 'rate_limit'?)"
+    assert "known: path, methods" in fault(routes=[{"path": "/a", "xyzzy": 1}])
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"auth": "no"}, "auth: must be required, optional or none, not 'no'"),
+        ({"auth": False}, "auth: must be required, optional or none, not false (YAML reads a bare yes"),
+        ({"enabled": "off"}, "enabled: must be true or false, not 'off'"),
+        ({"scopes": "reports"}, "scopes: must be a list, not 'reports'"),
+        ({"scopes": ["a b"]}, "scopes[0]: 'a b' is not a scope"),
+        ({"rate_limit": 100}, "rate_limit: must be a rate such as 100/m, not 100"),
+        ({"rate_limit": "100/w"}, "rate_limit: '100/w' is not a rate"),
+        ({"timeout": {"total": "2h"}}, "timeout: total must be above 0 and at most 1 hour"),
+        ({"timeout": 3}, "timeout: must be a mapping of names to values, not 3"),
+        ({"max_concurrency": 0}, "max_concurrency: must be from 1 to 100000"),
+        ({"max_concurrency": True}, "max_concurrency: must be a whole number, not true"),
+        ({"retries": {"attempts": 2.5}}, "retries.attempts: must be a whole number, not 2.5"),
+        ({"retries": {"budget": 2}}, "retries.budget: must be from 0 to 1"),
+        ({"cache": "off"}, "cache: must be a mapping of names to values, not 'off'"),
+        ({"cache": {"scope": "everyone"}}, "cache.scope: must be user, tenant or shared, not 'everyone'"),
+        ({"cache": {"tags": ["{user}"]}}, "cache.tags[0]: {user} is not in the route's path"),
+        ({"cache": {"tags": ["a{"]}}, "cache.tags[0]: 'a{' is not a tag"),
+        ({"breaker": {"failure_threshold": "5"}}, "breaker.failure_threshold: must be a whole number, not '5'"),
+        ({"breaker": {"open_for": {"bas": 1}}}, "breaker.open_for: unknown key 'bas' (did you mean 'base'?)"),
+        ({"breaker": {"open_for": {"base": 9, "max": 8}}}, "breaker: open_max must be at least open_for"),
+        ({"breaker": {"failure_rate": 0}}, "breaker: failure_rate must be above 0 and at most 1"),
+        ({"health": {"path": "health"}}, "health.path: must be a path"),
+        ({"fallback": {"status": 99}}, "fallback.status: must be from 200 to 599"),
+        ({"fallback": {"body": float("nan")}}, "fallback.body: nan cannot be said in JSON"),
+        ({"cost_per_call": -1}, "cost_per_call: must be from 0"),
+        ({"hosts": ["http://crm"]}, "hosts[0]: 'http://crm' is not a host's name"),
+        ({"hosts": ["a", "a"]}, "hosts[1]: 'a' is already crm's"),
+        ({"targets": []}, ": a service needs at least one target"),
+        ({"targets": [{}]}, "targets[0]: a target needs a url"),
+        ({"targets": [{"url": "ftp://a"}]}, "targets[0]: url must be http://host or https://host"),
+        ({"targets": [{"url": "http://u:p@a"}]}, "targets[0]: url must have no user"),
+        ({"targets": [{"url": URL}, {"url": URL}]}, "targets[1]: the same target twice"),
+        ({"headers": {"X A": "1"}}, "headers.X A: 'X A' is not a header's name"),
+        ({"headers": {"X-A": 1}}, "headers.X-A: must be text (put it in quotes)"),
+        ({"headers": {"X-A": "1", "x-a": "2"}}, "headers.x-a: the same header twice"),
+        ({"headers": {"X-A": "a\r\nX-B: b"}}, "headers.X-A: the value has control characters"),
+        ({"headers": {"X-A": "a\0"}}, "headers.X-A: the value has control characters"),
+        ({"headers": {"X-A": "env:"}}, "headers.X-A: env: must be followed by"),
+        ({"headers": {"X-A": "env:NOT_SET"}}, "headers.X-A: the environment variable NOT_SET is not set"),
+        ({"headers": {"X-A": "env:BROKEN"}}, "headers.X-A: the value of the environment variable BROKEN has control"),
+    ],
+)
+def test_a_wrong_value_is_told_where_it_is(said: dict[str, Any], message: str) -> None:
+    assert fault(**said).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "content-length", "X-Forwarded-For", "X-Request-ID", "X-Gateway-Caller", "Connection", "TE", "Via"]
+)
+def test_headers_that_are_the_gateways_own_cannot_be_set(name: str) -> None:
+    assert fault(headers={name: "x"}) == f"headers.{name}: this header is the gateway's own to set"
+
+
+def test_no_fault_shows_a_headers_value() -> None:
+    told = faults(document(headers={"A": "hunter2\n", "B": ["hunter2"], "C": "env:BROKEN"}))
+    assert len(told) == 3
+    assert "hunter2" not in "".join(told)
+    assert "lines" not in "".join(told)
+    assert "hunter2" not in fault(headers="Authorization: hunter2") + fault(headers=["hunter2"])
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("channels", "must start with '/'"),
+        ("/a/{x}y", "a {name} takes a whole segment"),
+        ("/{x}/{x}", "each {name} may appear once"),
+        ("/*/a", "'*' may only be the whole last segment"),
+        ("/a*", "'*' may only be the whole last segment"),
+        ("/a//b", "cannot be a segment"),
+        ("/a/../b", "cannot be a segment"),
+        ("/a/", "must not end with '/'"),
+        ("/a?b", "must be written decoded"),
+        ("/a%20b", "must be written decoded"),
+        (7, "must be text, not 7"),
+    ],
+)
+def test_a_pattern_that_could_not_match_as_meant_is_refused(path: object, message: str) -> None:
+    assert message in fault(routes=[{"path": path}])
+
+
+@pytest.mark.parametrize("path", ["/", "/*", "/a", "/a/{b}/c", "/a/{b}/*", "/grüße"])
+def test_patterns(path: str) -> None:
+    assert read(routes=[{"path": path}]).routes[0].path == path
+
+
+def test_a_routes_tags_may_name_its_parameters_and_no_others() -> None:
+    assert read(routes=[{"path": "/{user}", "cache": {"tags": ["m:{user}"]}, "invalidates": ["{user}"]}])
+    assert fault(routes=[{"path": "/{user}", "invalidates": ["{usr}"]}]).endswith("{usr} is not in the route's path")
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (["get"], "methods are in capitals: GET"),
+        (["FETCH"], "'FETCH' is not a method"),
+        ("GET", "must be a list"),
+        (["GET", "GET"], "the same method twice"),
+    ],
+)
+def test_methods_are_known_and_in_capitals(methods: object, message: str) -> None:
+    assert message in fault(routes=[{"path": "/a", "methods": methods}])
+
+
+def test_the_same_route_twice_is_told_whatever_its_parameters_are_called() -> None:
+    routes = [{"path": "/{a}", "methods": ["GET", "PUT"]}, {"path": "/{b}", "methods": ["PUT", "GET"]}]
+    assert fault(routes=routes) == "routes[1].path: the same route twice: /{b}"
+    assert len(read(routes=[routes[0], {"path": "/{b}"}]).routes) == 2
+
+
+@pytest.mark.parametrize("name", ["1st", "a b", "", "x" * 64, "a.b", "debug"])
+def test_a_bad_name_is_refused(name: str) -> None:
+    (told,) = faults({"version": 1, "services": {name: {"targets": [{"url": URL}]}}})
+    assert "is not a name" in told or "reserved word" in told
+
+
+def test_a_host_belongs_to_one_service() -> None:
+    services = {name: {"targets": [{"url": URL}], "hosts": ["crm.example.com"]} for name in ("a", "b")}
+    assert faults({"version": 1, "services": services}) == ["services.b.hosts[0]: 'crm.example.com' is already a's"]
+
+
+def test_the_version_must_be_said() -> None:
+    assert faults({"services": {}}) == ["the file must say 'version: 1'"]
+    assert faults({"version": 2}) == ["version: must be 1, not 2"]
+    assert faults({"version": True}) == ["version: must be 1, not true"]
+    assert decode({"version": 1}, secret) == ()
+
+
+@pytest.mark.parametrize("structure", [None, [], "x", 3])
+def test_a_document_that_is_no_mapping_is_refused(structure: object) -> None:
+    assert len(faults(structure)) == 1
+
+
+def test_all_faults_are_told_at_once() -> None:
+    told = faults(
+        {
+            "verson": 1,
+            "services": {
+                "crm": {"auth": "x", "timeout": {"total": "9h"}, "routes": [{"path": "x"}, {"cache": {"ttl": "x"}}]},
+                "debug": {"targets": "x"},
+                "empty": None,
+            },
+        }
+    )
+    assert [line.split(":")[0] for line in told] == [
+        "unknown key 'verson' (did you mean 'version'?)",
+        "the file must say 'version",
+        "services.crm.auth",
+        "services.crm",
+        "services.crm.timeout",
+        "services.crm.routes[0].path",
+        "services.crm.routes[1].cache.ttl",
+        "services.crm.routes[1]",
+        "services.debug",
+        "services.debug.targets",
+        "services.empty",
+    ]
+
+
+def test_a_fault_of_the_services_is_not_told_again_for_each_route() -> None:
+    assert (
+        len(
+            faults(
+                document(cache={"ttl": 10**9 - 1}, routes=[{"path": "/a"}, {"path": "/b", "cache": {"tags": ["x"]}}])
+            )
+        )
+        == 1
+    )
+
+
+def test_what_is_not_in_force_yet_is_noticed_where_it_is_used() -> None:
+    said = document(websocket=True, routes=[{"path": "/a"}, {"path": "/b", "idempotency": True, "websocket": False}])
+    assert list(notices(said)) == [
+        "services.crm.websocket is accepted; not in force yet",
+        "services.crm.routes[1].idempotency is accepted; not in force yet",
+    ]
+
+
+KEYS = {"version", "services", "crm", "url", *service_readers(secret), *route_readers(secret), *CACHE, *BREAKER}
+VALUES = {URL, "/{a}", "GET", "env:TOKEN", "2s", "debug", "100/m", "shared"}
+WORDS = st.sampled_from(sorted(KEYS | VALUES))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text("a{}*/:% \0\n\ud800é", max_size=5)
+STRUCTURES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=12
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(WORDS, STRUCTURES, max_size=6))
+def test_nothing_but_faults_comes_of_any_structure(said: dict[str, Any]) -> None:
+    for structure in (said, {"version": 1, "services": said}, document(**said), document(routes=[said])):
+        with suppress(ConfigurationError):
+            assert all(isinstance(service.policy, RoutePolicy) for service in decode(structure, secret))

@@ -1,0 +1,214 @@
+"""The file as text: every fault with its line, and one canonical form."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from routing.configuration.document import LIMIT, Document, dump, inline, parse
+from routing.configuration.faults import ConfigurationError
+
+EXAMPLE = Path(__file__).parents[3] / "docs" / "gateway.example.yaml"
+
+
+def secret(name: str) -> str | None:
+    return "s3cret" if name == "SLACK_TOKEN" else None
+
+
+def faults(
+    text: str | bytes, read: Callable[[Document], Any] = lambda document: document.services(secret)
+) -> list[str]:
+    with pytest.raises(ConfigurationError) as error:
+        read(parse(text))
+    return str(error.value).splitlines()
+
+
+def test_the_example_file_is_valid_and_survives_a_round_trip() -> None:
+    document = parse(EXAMPLE.read_text())
+    (service,) = document.services(secret)
+    assert service.name == "slackIntelligence"
+    assert [route.path for route in service.routes] == ["/channels", "/mailboxes/{user}/messages", "/channels"]
+    assert service.policy.headers == ((b"authorization", b"s3cret"),)
+    again = parse(dump(document.structure))
+    assert again.services(secret) == (service,)
+    assert dump(again.structure) == dump(document.structure)
+    assert "env:SLACK_TOKEN" in dump(document.structure)
+
+
+FAULTY = """\
+version: 1
+services:
+  crm:
+    targets:
+      - url: http://127.0.0.1:9101
+        weigth: 2
+    cache:
+      ttl: on
+      tll: 300
+    timeout: {total: 9h}
+    auth: off
+    routes:
+      - path: /a
+      - {path: /a}
+      - methods: [GET,
+                  get]
+        path: x
+  123: {targets: [{url: http://a}]}
+"""
+
+
+def test_every_fault_has_its_line() -> None:
+    assert [line[: line.index(": ", 10)] for line in faults(FAULTY)] == [
+        "line 6: services.crm.targets[0]",
+        "line 8: services.crm.cache.ttl",
+        "line 9: services.crm.cache",
+        "line 10: services.crm.timeout",
+        "line 11: services.crm.auth",
+        "line 14: services.crm.routes[1].path",
+        "line 16: services.crm.routes[2].methods[1]",
+        "line 17: services.crm.routes[2].path",
+        "line 18: services.123",
+    ]
+
+
+def test_an_unknown_key_is_told_as_promised() -> None:
+    text = "version: 1\nservices:\n  crm:\n    targets: [{url: http://a}]\n    cache:\n      ttl: 1\n      tll: 2\n"
+    assert faults(text) == ["line 7: services.crm.cache: unknown key 'tll' (did you mean 'ttl'?)"]
+
+
+def test_a_duplicate_key_is_told_with_its_second_line() -> None:
+    assert faults("version: 1\nservices:\n  crm: {}\n  crm: {}\n") == ["line 4: services: the key 'crm' is there twice"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("version: 1\nservices: [", "line 2: not valid YAML or JSON"),
+        ('{"version": 1,\n"services": {"crm": }}', "line 2: "),
+        ("a: b: c", "line 1: not valid YAML or JSON"),
+        ("version: 1\n---\nversion: 1\n", "line 2: not valid YAML or JSON: expected a single document"),
+        ("version: 1\nservices: &a {}\n", "line 2: not valid YAML or JSON: anchors and aliases are not accepted"),
+        ("version: 1\nservices: *a\n", "line 2: not valid YAML or JSON: anchors and aliases are not accepted"),
+        ("version: 1\nservices: !!python/object/apply:os.system [ls]\n", "line 2: services: the tag"),
+        ("version: 1\nservices: !!binary aGk=\n", "line 2: services: the tag '!!binary' is not accepted"),
+        ("version: !!int x\n", "line 1: version: 'x' is not what its tag says"),
+        ("version: !!bool x\n", "line 1: version: 'x' is not what its tag says"),
+        ("version: 1\n? [a]\n: b\n", "line 2: a key must be plain text"),
+        ("version: 1\nservices: \x07\n", "line 2: a control character"),
+        (b"version: 1\nservices: \xff\n", "line 2: not UTF-8"),
+        ("[" * 100, "line 1: not valid YAML or JSON: nested deeper than 40"),
+        ("x" * (LIMIT + 1), "the file is larger than 5 MB"),
+        ("version: 1" + "0" * 5_000, "line 1: version: "),
+        ('{"version": "\\ud83d"}', "line 1: version: half of a surrogate pair"),
+        ("", "line 1: must be a mapping"),
+    ],
+)
+def test_what_is_no_configuration_file_is_one_fault_with_its_line(text: str | bytes, told: str) -> None:
+    assert faults(text)[0].startswith(told)
+
+
+def test_aliases_cannot_swell() -> None:
+    bomb = "a: &a [x, x]\n" + "".join(f"k{n}: &k{n} [*a, *a]\n" for n in range(30))
+    assert len(faults(bomb)) == 1
+
+
+@pytest.mark.parametrize("indent", ["  ", "\t"])
+def test_json_is_accepted_with_its_lines(indent: str) -> None:
+    text = json.dumps(
+        {"version": 1, "services": {"crm": {"targets": [{"url": "http://a"}], "atuh": "none"}}}, indent=indent
+    )
+    line = 1 + text[: text.index("atuh")].count("\n")
+    assert faults(text) == [f"line {line}: services.crm: unknown key 'atuh' (did you mean 'auth'?)"]
+
+
+def test_json_means_in_yaml_what_it_means_in_json() -> None:
+    structure = {"a": [1e5, -2.5e-3, "\U0001f600", "on", "2024-01-01", None, True], "=": "<<", "no": "~"}
+    assert parse(json.dumps(structure)).structure == structure
+
+
+def test_yamls_surprises_are_text_or_told() -> None:
+    structure = parse("on: 1\n123: 2024-01-01\n<<: {a: =}\n").structure
+    assert structure == {"on": 1, "123": "2024-01-01", "<<": {"a": "="}}
+
+
+def test_equal_configurations_are_equal_texts() -> None:
+    first = """
+version: 1
+services:
+  b: {targets: [{url: http://b, weight: 1}, {url: http://a}], cache: {scope: user, ttl: 3.0}, enabled: true, hosts: []}
+  a: {targets: [{url: http://a}], fallback: {body: {y: 1, x: 2}}, auth: null}
+"""
+    second = """
+services:
+  a: {fallback: {body: {x: 2, y: 1}}, targets: [{url: http://a, enabled: true}]}
+  b: {cache: {ttl: 3, scope: user}, targets: [{url: http://a}, {url: http://b}], routes: []}
+version: 1
+"""
+    assert dump(parse(first).structure) == dump(parse(second).structure)
+    assert dump(parse(first).structure).index("  a:") < dump(parse(first).structure).index("  b:")
+
+
+def test_what_says_nothing_is_left_out_and_what_says_something_stays() -> None:
+    text = (
+        "version: 1\nservices:\n  a:\n    targets: [{url: http://a, weight: 2}]\n    enabled: false\n    cache: off\n"
+    )
+    assert parse(dump(parse(text).structure)).structure["services"]["a"] == {
+        "targets": [{"url": "http://a", "weight": 2}],
+        "enabled": False,
+        "cache": False,
+    }
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    | st.sampled_from(
+        [
+            "off",
+            "1e5",
+            "12:30",
+            "2024-01-01",
+            "~",
+            "a: b",
+            "# x",
+            "'",
+            "0x1f",
+            "1_000",
+            "<<",
+            "=",
+            ".inf",
+            "a\n\x85\u2028b\r",
+        ]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("aon1:~ ", max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+RELAXED = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
+@RELAXED
+@given(JSON)
+def test_any_json_value_survives_the_text(value: Any) -> None:
+    structure = {"version": 1, "services": {"a": {"targets": [{"url": "http://a"}], "fallback": {"body": value}}}}
+    text = dump(structure)
+    document = parse(text)
+    assert document.services(secret)[0].policy.fallback is not None
+    body = document.structure["services"]["a"]["fallback"]["body"]
+    assert body == value
+    assert dump(document.structure) == text
+    assert parse(inline(value)).structure == value
+
+
+@RELAXED
+@given(st.text(st.sampled_from("version: 1\n-[]{}&*!|>'\"%@`#,? \t\\u0x\x85\ufeff\U0001f600"), max_size=40))
+def test_nothing_but_faults_comes_of_any_text(text: str) -> None:
+    with suppress(ConfigurationError):
+        parse(text).services(secret)

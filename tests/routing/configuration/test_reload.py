@@ -1,0 +1,214 @@
+"""The reloader: quick to follow, and never worse than the last good configuration."""
+
+import asyncio
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from routing import signals
+from routing.configuration.applying import apply_document
+from routing.configuration.faults import ConfigurationError, Fault
+from routing.configuration.loader import Loaded, current_version, load
+from routing.configuration.reload import Reloader
+from routing.policy import Target
+from routing.table import RouteTable, Service
+
+
+@dataclass
+class Database:
+    """What the reloader reads, and what comes of it."""
+
+    number: int = 1
+    names: tuple[str, ...] = ("crm",)
+    fault: Exception | None = None
+    gone: Exception | None = None
+    loads: int = 0
+    looks: int = 0
+    now: float = 1_000.0
+    swapped: list[list[str]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def version(self) -> int:
+        self.looks += 1
+        if self.gone:
+            raise self.gone
+        return self.number
+
+    def load(self) -> Loaded:
+        self.loads += 1
+        self.threads.add(threading.current_thread().name)
+        if self.fault:
+            raise self.fault
+        services = [Service(name, (Target("http://a"),)) for name in self.names]
+        return Loaded(RouteTable(services, self.number), ())
+
+    def swap(self, loaded: Loaded) -> None:
+        self.swapped.append(list(loaded.table.services))
+        self.arrived.set()
+
+    def reloader(self, interval: float = 0.75) -> Reloader:
+        return Reloader(
+            self.load,
+            self.version,
+            self.swap,
+            clock=lambda: self.now,
+            interval=interval,
+            on_fault=lambda error: self.faults.append(str(error)),
+        )
+
+
+DOCUMENT = {"version": 1, "services": {"crm": {"targets": [{"url": "http://a"}]}}}
+BAD = ConfigurationError([Fault(("services", "crm"), "bad")])
+
+
+async def test_it_loads_at_the_first_look_and_not_again_until_the_version_moves() -> None:
+    database = Database()
+    reloader = database.reloader()
+    for _ in range(3):
+        await reloader.check()
+    assert (database.loads, database.looks, database.swapped) == (1, 3, [["crm"]])
+    database.number, database.names = 2, ("crm", "mail")
+    await reloader.check()
+    assert database.swapped == [["crm"], ["crm", "mail"]]
+    assert reloader.status.version == 2
+
+
+async def test_it_reads_everything_now_and_then_although_the_version_stands() -> None:
+    database = Database()
+    reloader = database.reloader()
+    await reloader.check()
+    database.names = ("mail",)
+    database.now += 9.9
+    await reloader.check()
+    assert database.swapped == [["crm"]]
+    database.now += 0.2
+    await reloader.check()
+    assert database.swapped == [["crm"], ["mail"]]
+
+
+async def test_a_clock_that_jumps_back_does_not_put_the_full_read_off() -> None:
+    database = Database()
+    reloader = database.reloader()
+    await reloader.check()
+    database.now -= 3_600
+    await reloader.check()
+    assert database.loads == 2
+
+
+async def test_an_equal_configuration_is_not_swapped_in() -> None:
+    database = Database()
+    reloader = database.reloader()
+    await reloader.check()
+    database.number = 2
+    await reloader.check()
+    assert (database.loads, database.swapped, reloader.status.version) == (2, [["crm"]], 2)
+
+
+async def test_a_bad_configuration_leaves_the_last_good_one_and_is_told_once() -> None:
+    database = Database()
+    reloader = database.reloader()
+    await reloader.check()
+    database.number, database.fault = 2, BAD
+    for _ in range(3):
+        await reloader.check()
+    assert (database.loads, database.swapped) == (2, [["crm"]])
+    database.now += 11
+    await reloader.check()
+    assert (database.loads, database.faults) == (3, ["services.crm: bad"])
+    assert (reloader.status.version, reloader.status.fault) == (1, "ConfigurationError: services.crm: bad")
+    database.number, database.fault, database.names = 3, None, ("mail",)
+    await reloader.check()
+    assert (database.swapped[-1], reloader.status.fault, reloader.status.version) == (["mail"], None, 3)
+
+
+async def test_a_fault_that_comes_back_is_told_again() -> None:
+    database = Database()
+    reloader = database.reloader()
+    for number, fault in enumerate([BAD, None, BAD]):
+        database.number, database.fault = number, fault
+        await reloader.check()
+    assert len(database.faults) == 2
+
+
+async def test_a_database_that_is_gone_is_survived_and_read_as_soon_as_it_is_back() -> None:
+    database = Database()
+    reloader = database.reloader()
+    await reloader.check()
+    database.gone = OSError("no database")
+    for _ in range(3):
+        await reloader.check()
+    assert (database.faults, database.swapped) == (["no database"], [["crm"]])
+    database.gone = None
+    await reloader.check()
+    assert reloader.status.fault is None
+    database.number, database.fault = 2, OSError("gone in mid-read")
+    await reloader.check()
+    database.fault, database.names = None, ("mail",)
+    await reloader.check()
+    assert database.swapped[-1] == ["mail"]
+
+
+async def test_a_nudge_from_another_thread_is_followed_without_waiting_for_the_interval() -> None:
+    database = Database()
+    reloader = database.reloader(interval=3_600)
+    reloader.nudge()  # before it runs: nothing to wake
+    running = asyncio.create_task(reloader.run())
+    await database.arrived.wait()
+    database.arrived.clear()
+    database.number, database.names = 2, ("mail",)
+    await asyncio.to_thread(reloader.nudge)
+    await database.arrived.wait()
+    assert database.swapped[-1] == ["mail"]
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    reloader.nudge()  # after it ran: nothing either
+
+
+async def test_it_looks_by_itself_every_interval() -> None:
+    database = Database()
+    running = asyncio.create_task(database.reloader(interval=0.001).run())
+    await database.arrived.wait()
+    database.arrived.clear()
+    database.number, database.names = 2, ("mail",)
+    await database.arrived.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert all(name.startswith("configuration") for name in database.threads)
+
+
+async def test_without_anyone_to_tell_faults_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    database = Database(fault=BAD)
+    reloader = Reloader(database.load, database.version, database.swap, clock=lambda: 0.0)
+    with caplog.at_level(logging.INFO, "routing.configuration.reload"):
+        await reloader.check()
+        database.number, database.fault = 2, None
+        await reloader.check()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert "services.crm: bad" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_service_saved_in_the_database_is_served_a_moment_later() -> None:
+    arrived: asyncio.Queue[Loaded] = asyncio.Queue()
+
+    reloader = Reloader(
+        lambda: load(lambda _: None), current_version, arrived.put_nowait, clock=time.time, interval=3_600
+    )
+    signals.nudges.append(reloader.nudge)
+    running = asyncio.create_task(reloader.run())
+    try:
+        assert (await arrived.get()).table.services == {}
+        await asyncio.to_thread(apply_document, DOCUMENT)
+        assert list((await arrived.get()).table.services) == ["crm"]
+    finally:
+        signals.nudges.remove(reloader.nudge)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running

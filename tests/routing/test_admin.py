@@ -1,0 +1,193 @@
+"""The admin: the same rules at each field, and every save live."""
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from routing.authentication.apikeys import ApiKeys, digest
+from routing.configuration.loader import current_version, load, raw_document
+from routing.models import ApiKey, Route, Service, Target
+
+pytestmark = pytest.mark.django_db
+
+ADD = "/admin/routing/service/add/"
+LIST = "/admin/routing/service/"
+KEYS = "/admin/routing/apikey/"
+
+
+@pytest.fixture
+def staff() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
+    return client
+
+
+def form(*, targets: list[dict[str, Any]], routes: list[dict[str, Any]] | None = None, **fields: Any) -> dict[str, Any]:
+    """A service's page as a browser posts it."""
+    posted = {"name": "crm", "enabled": "on", **fields}
+    for prefix, rows in (("targets", targets), ("routes", routes or [])):
+        initial = sum("id" in row for row in rows)
+        posted |= {f"{prefix}-TOTAL_FORMS": len(rows), f"{prefix}-INITIAL_FORMS": initial}
+        for index, row in enumerate(rows):
+            posted |= {f"{prefix}-{index}-{name}": value for name, value in {"enabled": "on", **row}.items()}
+    return posted
+
+
+TARGET = {"url": "http://127.0.0.1:9101", "weight": 1}
+
+
+def errors(page: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def test_a_service_is_made_with_its_targets_and_routes(staff: Client) -> None:
+    route = {"path": "/{user}", "position": 0, "methods": "[GET]", "cache": "{ttl: 60, tags: ['m:{user}']}"}
+    answer = staff.post(
+        ADD, form(targets=[TARGET], routes=[route], cache="off", timeout="{total: 5s}", hosts="[a.example]")
+    )
+    assert answer.status_code == 302, errors(answer.content.decode())
+    assert raw_document()["services"]["crm"] == {
+        "enabled": True,
+        "hosts": ["a.example"],
+        "timeout": {"total": "5s"},
+        "cache": False,
+        "targets": [{**TARGET, "enabled": True}],
+        "routes": [
+            {
+                "path": "/{user}",
+                "methods": ["GET"],
+                "invalidates": [],
+                "idempotency": False,
+                "enabled": True,
+                "cache": {"ttl": 60, "tags": ["m:{user}"]},
+            }
+        ],
+    }
+    assert load(lambda _: None).table.services["crm"].routes[0].path == "/{user}"
+
+
+@pytest.mark.parametrize(
+    ("posted", "message"),
+    [
+        ({"cache": "{tll: 1}"}, "unknown key 'tll' (did you mean 'ttl'?)"),
+        ({"cache": "{ttl: 1"}, "line 1: not valid YAML or JSON"),
+        ({"breaker": '{"window": "x"}'}, "window: must be a duration"),
+        ({"rate_limit": "lots"}, "'lots' is not a rate"),
+        ({"name": "debug"}, "'debug' is a reserved word"),
+        ({"targets": []}, "at least 1"),
+        ({"targets": [{**TARGET, "url": "http://u:p@a"}]}, "must have no user"),
+        ({"routes": [{"path": "a", "position": 0}]}, "must start with '/'"),
+        ({"routes": [{"path": "/a", "position": 0}, {"path": "/a", "position": 1}]}, "the same route twice: /a"),
+    ],
+)
+def test_a_fault_is_shown_on_the_page_and_nothing_is_saved(staff: Client, posted: dict[str, Any], message: str) -> None:
+    answer = staff.post(ADD, form(**{"targets": [TARGET], **posted}))
+    assert answer.status_code == 200
+    assert message in errors(answer.content.decode())
+    assert not Service.objects.exists()
+
+
+def test_what_was_typed_comes_back_beside_its_fault(staff: Client) -> None:
+    page = staff.post(ADD, form(targets=[TARGET], cache="{tll: 1}")).content.decode()
+    assert "{tll: 1}" in page
+
+
+@pytest.fixture
+def crm() -> Service:
+    service = Service.objects.create(name="crm", cache={"ttl": 60, "scope": "user"}, headers={"X": "env:TOKEN"})
+    Target.objects.create(service=service, **TARGET)
+    Route.objects.create(service=service, path="/a", cache=False)
+    return service
+
+
+def page_of(service: Service) -> str:
+    return f"{LIST}{service.pk}/change/"
+
+
+def test_the_pages_show_what_is_stored_in_the_files_form(staff: Client, crm: Service) -> None:
+    page = unescape(staff.get(page_of(crm)).content.decode())
+    assert "{scope: user, ttl: 60}" in page
+    assert "env:TOKEN" in page
+    assert "http://127.0.0.1:9101" in staff.get(LIST).content.decode()
+
+
+def posted_back(crm: Service, **changes: Any) -> dict[str, Any]:
+    target, route = crm.targets.get(), crm.routes.get()
+    return form(
+        targets=[{**TARGET, "id": target.pk, "service": crm.pk}],
+        routes=[{"path": "/a", "position": 0, "cache": "false", "id": route.pk, "service": crm.pk}],
+        **{"cache": "{scope: user, ttl: 60}", "headers": "{X: 'env:TOKEN'}", "hosts": "[]", **changes},
+    )
+
+
+def test_a_page_saved_as_it_is_says_the_same(staff: Client, crm: Service) -> None:
+    before = raw_document()
+    assert staff.post(page_of(crm), posted_back(crm)).status_code == 302
+    assert raw_document() == before
+
+
+def test_a_change_in_an_inline_counts_the_version_up(staff: Client, crm: Service) -> None:
+    version = current_version()
+    posted = posted_back(crm) | {"targets-0-weight": 7}
+    assert staff.post(page_of(crm), posted).status_code == 302
+    assert crm.targets.get().weight == 7
+    assert current_version() > version
+
+
+def test_services_are_switched_off_and_on_from_the_list(staff: Client, crm: Service) -> None:
+    for action, enabled in (("switch_off", False), ("switch_on", True)):
+        version = current_version()
+        staff.post(LIST, {"action": action, "_selected_action": [crm.pk]})
+        crm.refresh_from_db()
+        assert crm.enabled is enabled
+        assert current_version() > version
+
+
+def test_services_are_deleted_from_the_list_and_the_version_moves(staff: Client, crm: Service) -> None:
+    version = current_version()
+    staff.post(LIST, {"action": "delete_selected", "_selected_action": [crm.pk], "post": "yes"})
+    assert not Service.objects.exists()
+    assert current_version() > version
+
+
+def test_a_new_key_is_shown_once_and_its_digest_never(staff: Client) -> None:
+    answer = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[crm]"}, follow=True)
+    shown = re.search(r"gw_[a-z2-7]{8}_[A-Za-z0-9_-]{43}", answer.content.decode())
+    assert shown is not None
+    assert ApiKeys(load(lambda _: None).keys).find(shown[0], 0.0) is not None
+    key = ApiKey.objects.get()
+    for url in (KEYS, f"{KEYS}{key.pk}/change/", "/admin/"):
+        page = staff.get(url).content.decode()
+        assert shown[0] not in page
+        assert digest(shown[0]) not in page
+
+
+def test_a_keys_digest_cannot_be_posted(staff: Client) -> None:
+    staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "", "expires_at_0": "", "expires_at_1": ""})
+    key = ApiKey.objects.get()
+    staff.post(f"{KEYS}{key.pk}/change/", {"name": "renamed", "digest": "0" * 64, "prefix": "mine"})
+    after = ApiKey.objects.get()
+    assert (after.name, after.digest, after.prefix) == ("renamed", key.digest, key.prefix)
+
+
+def test_a_bad_scope_is_shown_at_its_field(staff: Client) -> None:
+    answer = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[a b, 'c,d']"})
+    assert "'c,d' is not a scope" in errors(answer.content.decode())
+    assert not ApiKey.objects.exists()
+
+
+def test_keys_are_revoked_from_the_list_and_the_version_moves(staff: Client) -> None:
+    staff.post(f"{KEYS}add/", {"name": "ci"})
+    version = current_version()
+    staff.post(KEYS, {"action": "revoke_keys", "_selected_action": [ApiKey.objects.get().pk]})
+    assert ApiKey.objects.get().revoked_at is not None
+    assert load(lambda _: None).keys == ()
+    assert current_version() > version
+
+
+def test_a_stranger_sees_nothing(client: Client, crm: Service) -> None:
+    assert client.get(page_of(crm)).status_code == 302

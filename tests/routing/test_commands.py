@@ -1,0 +1,153 @@
+"""`config` and `apikey`, as an operator types them."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from routing.authentication.apikeys import ApiKeys
+from routing.configuration.loader import current_version, load
+from routing.models import Service
+
+pytestmark = pytest.mark.django_db
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "docs" / "gateway.example.yaml"
+CRM = "version: 1\nservices:\n  crm:\n    targets: [{url: 'http://a'}]\n"
+
+
+def run(*arguments: str) -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    call_command(*arguments, stdout=out, stderr=err, no_color=True)
+    return out.getvalue(), err.getvalue()
+
+
+def fault(*arguments: str) -> list[str]:
+    with pytest.raises(CommandError) as error:
+        run(*arguments)
+    assert error.value.returncode == 1
+    return str(error.value).splitlines()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(CRM)
+    return path
+
+
+def test_validate_says_what_there_is_and_changes_nothing(file: Path) -> None:
+    out, err = run("config", "validate", str(file))
+    assert (out, err) == (f"{file}: valid, 1 service\n", "")
+    assert not Service.objects.exists()
+
+
+def test_validate_tells_each_fault_on_a_line_of_its_own(file: Path) -> None:
+    file.write_text(CRM + "    cache: {tll: 1}\n    auth: off\n")
+    header, *faults = fault("config", "validate", str(file))
+    assert header == f"{file}: 2 faults"
+    assert faults[0] == "line 5: services.crm.cache: unknown key 'tll' (did you mean 'ttl'?)"
+    assert faults[1].startswith("line 6: services.crm.auth: must be required")
+
+
+def test_a_setting_not_in_force_and_a_variable_not_set_are_noticed() -> None:
+    out, err = run("config", "validate", str(EXAMPLE))
+    assert out.endswith("valid, 1 service\n")
+    assert err.splitlines() == [
+        "services.slackIntelligence.health is accepted; not in force yet",
+        "services.slackIntelligence.routes[2].idempotency is accepted; not in force yet",
+        "SLACK_TOKEN is not set here; a gateway without it will not load this",
+    ]
+
+
+def test_a_file_that_is_not_there_is_said_plainly(tmp_path: Path) -> None:
+    assert fault("config", "apply", str(tmp_path / "none.yaml"))[0].endswith("No such file or directory")
+
+
+def test_apply_says_what_it_did_and_the_second_time_does_nothing(file: Path) -> None:
+    assert run("config", "apply", str(file))[0] == f"created crm\napplied {file}: 1 service\n"
+    version = current_version()
+    assert run("config", "apply", str(file))[0] == "nothing to change\n"
+    assert current_version() == version
+    file.write_text(CRM.replace("crm", "mail"))
+    assert run("config", "apply", str(file))[0] == f"created mail\nremoved crm\napplied {file}: 1 service\n"
+
+
+def test_apply_of_a_faulty_file_changes_nothing(file: Path) -> None:
+    run("config", "apply", str(file))
+    file.write_text(CRM.replace("crm", "mail") + "    auth: off\n")
+    fault("config", "apply", str(file))
+    assert [service.name for service in Service.objects.all()] == ["crm"]
+
+
+def test_diff_shows_what_apply_would_change_and_exits_with_1(file: Path) -> None:
+    run("config", "apply", str(file))
+    assert run("config", "diff", str(file))[0] == "no differences\n"
+    file.write_text(CRM + "    auth: none\n")
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as leaving:
+        call_command("config", "diff", str(file), stdout=out)
+    assert leaving.value.code == 1
+    changed = [line for line in out.getvalue().splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    assert changed == ["+    auth: none"]
+
+
+def test_export_then_apply_changes_nothing_and_exports_the_same_text(tmp_path: Path) -> None:
+    run("config", "apply", str(EXAMPLE))
+    version = current_version()
+    exported = tmp_path / "exported.yaml"
+    run("config", "export", str(exported))
+    assert run("config", "apply", str(exported))[0] == "nothing to change\n"
+    assert current_version() == version
+    assert run("config", "export")[0] == exported.read_text()
+
+
+def test_a_key_is_alone_on_the_last_line_and_works() -> None:
+    out, _ = run(
+        "apikey", "create", "ci", "--scope", "crm", "--scope", "metrics:read", "--tenant", "acme", "--expires", "90d"
+    )
+    key = out.splitlines()[-1]
+    (record,) = load(lambda _: None).keys
+    assert (record.name, record.tenant) == ("ci", "acme")
+    assert record.scopes == frozenset({"crm", "metrics:read"})
+    assert record.expires is not None
+    caller = ApiKeys([record]).find(key, record.expires - 1)
+    assert caller is not None
+    assert caller.id == f"key:{record.prefix}"
+
+
+def test_the_list_shows_no_secret_and_a_revoked_key_as_such() -> None:
+    key = run("apikey", "create", "ci")[0].splitlines()[-1]
+    prefix = key.split("_")[1]
+    listed = run("apikey", "list")[0]
+    assert prefix in listed
+    assert "in force" in listed
+    assert key not in listed
+    assert run("apikey", "revoke", prefix)[0] == f"revoked {prefix}\n"
+    assert "revoked" in run("apikey", "list")[0]
+    assert load(lambda _: None).keys == ()
+    assert fault("apikey", "revoke", prefix) == [f"no key in force has the prefix {prefix!r}"]
+
+
+@pytest.mark.parametrize("arguments", [["--expires", "soon"], ["--expires", "0d"], ["--scope", "a b"]])
+def test_a_key_that_would_not_be_as_asked_is_not_made(arguments: list[str]) -> None:
+    fault("apikey", "create", "ci", *arguments)
+    assert "ci" not in run("apikey", "list")[0]
+
+
+def test_the_commands_fault_leaves_the_process_with_1(tmp_path: Path) -> None:
+    faulty = tmp_path / "faulty.yaml"
+    faulty.write_text("version: 2\n")
+    process = subprocess.run(
+        [sys.executable, "-m", "django", "config", "validate", str(faulty)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "line 1: version: must be 1, not 2" in process.stderr
+    assert "Traceback" not in process.stderr

@@ -1,0 +1,240 @@
+"""Rows are held to the same rules as the file, and every change counts the version up."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.db import IntegrityError, models, transaction
+
+from routing import signals
+from routing.authentication.issuing import issue, revoke
+from routing.configuration.applying import Changes, apply_document
+from routing.configuration.document import canonical
+from routing.configuration.faults import ConfigurationError
+from routing.configuration.loader import current_version, raw_document
+from routing.models import ApiKey, Route, Service, Target
+
+pytestmark = pytest.mark.django_db
+
+URL = "http://127.0.0.1:9101"
+
+
+def crm(**fields: Any) -> Service:
+    service = Service.objects.create(name="crm", **fields)
+    Target.objects.create(service=service, url=URL)
+    return service
+
+
+def refusals(row: models.Model) -> dict[str, list[str]]:
+    with pytest.raises(ValidationError) as error:
+        row.full_clean()
+    return error.value.message_dict
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({"cache": {"tll": 1}}, "cache", "unknown key 'tll' (did you mean 'ttl'?)"),
+        ({"timeout": {"total": "x"}}, "timeout", "total: must be a duration"),
+        ({"rate_limit": "100/w"}, "rate_limit", "'100/w' is not a rate"),
+        ({"hosts": ["a b"]}, "hosts", "[0]: 'a b' is not a host's name"),
+        ({"headers": {"Host": "x"}}, "headers", "Host: this header is the gateway's own to set"),
+        ({"name": "debug"}, "__all__", "'debug' is a reserved word"),
+        ({"name": "a b"}, "name", "Enter a valid value."),
+    ],
+)
+def test_a_services_fault_is_at_its_field(fields: dict[str, Any], field: str, message: str) -> None:
+    assert refusals(Service(**{"name": "crm", **fields}))[field][0].startswith(message)
+
+
+def test_a_header_may_name_a_variable_that_is_not_set_here() -> None:
+    Service(name="crm", headers={"Authorization": "env:NOT_SET_HERE"}).full_clean()
+
+
+def test_the_migrations_are_complete() -> None:
+    call_command("makemigrations", "routing", check=True, dry_run=True, verbosity=0)
+
+
+def test_two_services_cannot_have_one_host() -> None:
+    crm(hosts=["crm.example.com"])
+    other = Service(name="other", hosts=["CRM.example.com"])
+    assert refusals(other)["hosts"] == ["'crm.example.com' is already another service's"]
+
+
+def test_a_targets_and_a_routes_faults_are_at_their_fields() -> None:
+    service = crm()
+    assert "must have no user" in refusals(Target(service=service, url="http://user:pass@a"))["url"][0]
+    assert refusals(Route(service=service, path="a"))["path"] == ["must start with '/'"]
+    route = Route(service=service, path="/{user}", invalidates=["{usr}"])
+    assert refusals(route)["invalidates"] == ["[0]: {usr} is not in the route's path"]
+
+
+def test_the_database_refuses_a_name_that_no_form_has_seen() -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Service.objects.create(name="not a name")
+
+
+def test_a_target_is_a_services_once() -> None:
+    service = crm()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Target.objects.create(service=service, url=URL)
+
+
+@pytest.fixture
+def nudged() -> Iterator[list[None]]:
+    calls: list[None] = []
+
+    def note() -> None:
+        calls.append(None)
+
+    signals.nudges.append(note)
+    yield calls
+    signals.nudges.remove(note)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_change_counts_the_version_up_and_nudges_once_committed(nudged: list[None]) -> None:
+    service = crm()
+    seen = [current_version()]
+    route = Route.objects.create(service=service, path="/a")
+    seen.append(current_version())
+    route.delete()
+    seen.append(current_version())
+    issue(ApiKey(name="ci"))
+    seen.append(current_version())
+    service.delete()
+    seen.append(current_version())
+    assert seen == sorted(set(seen))
+    assert nudged
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_transaction_is_one_nudge_and_the_next_is_another(nudged: list[None]) -> None:
+    apply_document(DOCUMENT)
+    assert len(nudged) == 1
+    apply_document(changed(auth="required"))
+    assert len(nudged) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_nudge_that_fails_does_not_fail_who_saved() -> None:
+    def fail() -> None:
+        raise RuntimeError("the loop is closed")
+
+    signals.nudges.append(fail)
+    try:
+        crm()
+    finally:
+        signals.nudges.remove(fail)
+    assert Service.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_that_is_rolled_back_counts_and_nudges_nothing(nudged: list[None]) -> None:
+    with transaction.atomic():
+        crm()
+        transaction.set_rollback(True)
+    assert (current_version(), nudged) == (0, [])
+
+
+DOCUMENT: dict[str, Any] = {
+    "version": 1,
+    "services": {
+        "crm": {
+            "targets": [{"url": URL, "weight": 2}, {"url": "http://b", "enabled": False}],
+            "hosts": ["crm.example.com"],
+            "enabled": False,
+            "auth": "none",
+            "headers": {"Authorization": "env:CRM_TOKEN"},
+            "cache": False,
+            "cost_per_call": 1,
+            "routes": [{"path": "/a", "methods": ["GET"], "cache": {"ttl": 1}}, {"path": "/b", "idempotency": True}],
+        },
+        "mail": {"targets": [{"url": URL}], "fallback": {"body": {"x": 1}}},
+    },
+}
+
+
+def changed(**said: Any) -> dict[str, Any]:
+    return {"version": 1, "services": {**DOCUMENT["services"], "crm": {**DOCUMENT["services"]["crm"], **said}}}
+
+
+def test_what_is_applied_is_what_the_rows_say() -> None:
+    assert apply_document(DOCUMENT) == Changes(created=("crm", "mail"))
+    assert canonical(raw_document()) == canonical(DOCUMENT)
+
+
+def test_applying_twice_changes_nothing() -> None:
+    apply_document(DOCUMENT)
+    version = current_version()
+    assert apply_document(DOCUMENT) == Changes()
+    assert apply_document(raw_document()) == Changes()
+    assert current_version() == version
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"enabled": True},
+        {"auth": "required"},
+        {"cache": True},
+        {"cache": None},
+        {"hosts": []},
+        {"cost_per_call": 2},
+        {"targets": [{"url": URL}]},
+        {"targets": [{"url": "http://b", "enabled": False}, {"url": URL, "weight": 3}]},
+        {"routes": []},
+        {"routes": [{"path": "/b", "idempotency": True}, {"path": "/a", "methods": ["GET"], "cache": {"ttl": 1}}]},
+    ],
+)
+def test_each_kind_of_change_is_written_and_told(said: dict[str, Any]) -> None:
+    apply_document(DOCUMENT)
+    mail = Service.objects.get(name="mail")
+    assert apply_document(changed(**said)) == Changes(updated=("crm",))
+    assert canonical(raw_document()) == canonical(changed(**said))
+    assert Service.objects.get(name="mail").pk == mail.pk
+
+
+def test_true_is_not_one() -> None:
+    apply_document(changed(fallback={"body": 1}))
+    assert apply_document(changed(fallback={"body": True})).updated == ("crm",)
+    assert apply_document(changed(fallback={"body": 1.0})).updated == ("crm",)
+
+
+def test_a_service_the_document_does_not_name_goes_and_its_host_may_move() -> None:
+    apply_document(DOCUMENT)
+    mail = {"targets": [{"url": URL}], "hosts": ["crm.example.com"]}
+    assert apply_document({"version": 1, "services": {"mail": mail}}) == Changes(updated=("mail",), deleted=("crm",))
+    assert Route.objects.count() == 0
+
+
+def test_a_faulty_document_changes_nothing() -> None:
+    apply_document(DOCUMENT)
+    with pytest.raises(ConfigurationError):
+        apply_document({"version": 1, "services": {"new": {"targets": [{"url": URL}]}, "crm": {}}})
+    assert canonical(raw_document()) == canonical(DOCUMENT)
+
+
+def test_a_key_is_kept_as_its_digest_alone() -> None:
+    key = ApiKey(name="ci", scopes=["crm", "metrics:read"])
+    secret = issue(key)
+    kept = ApiKey.objects.values().get()
+    assert secret.startswith(f"gw_{kept['prefix']}_")
+    assert secret not in str(kept)
+    assert secret.split("_", 2)[2] not in str(kept)
+
+
+def test_a_keys_scopes_are_checked() -> None:
+    with pytest.raises(ValidationError):
+        issue(ApiKey(name="ci", scopes=["a b"]))
+    with pytest.raises(ValidationError):
+        issue(ApiKey(name="ci", scopes="crm"))
+
+
+def test_a_key_is_revoked_once() -> None:
+    key = ApiKey(name="ci")
+    issue(key)
+    assert revoke([key]) == 1
+    assert revoke([key]) == 0
