@@ -1,0 +1,118 @@
+"""Header fields on their way through: what goes to the backend, and what comes back from it."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from routing.http import HOP_BY_HOP, Header, Headers, connection_options, end_to_end, joined
+from routing.policy import Target
+
+_OURS: Final = frozenset(
+    {
+        b"via",
+        b"forwarded",
+        b"x-real-ip",
+        b"x-request-id",
+        b"x-gateway-caller",
+        b"x-gateway-debug",
+    }
+)
+"""Fields a backend may believe because the gateway alone sets them."""
+_FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
+_BARRED: Final = _FRAMING | _OURS | {b"x-api-key"}
+_TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context section 3.2; other versions are begun anew."""
+
+_TRACE: Final = frozenset({b"traceparent", b"tracestate"})
+_REFERENCES: Final = frozenset({b"location", b"content-location"})
+
+_ANSWER_DROPPED: Final = HOP_BY_HOP | {
+    b"x-request-id",
+    b"x-cache",
+    b"x-circuit-state",
+    b"ratelimit",
+    b"ratelimit-policy",
+    b"x-gateway-debug",
+}
+"""Fields of an answer that would be mistaken for the gateway's own words."""
+
+
+def to_backend(
+    headers: Headers, added: Sequence[Header], own_cookies: frozenset[bytes], *, keep_credential: bool, trace: bytes
+) -> Headers:
+    """The fields of a backend call: the client's end-to-end fields, without what is the gateway's, and `added`.
+
+    `trace` is the traceparent to begin with when the client brought none that is valid.
+    """
+    barred = _BARRED | connection_options(headers) | {name for name, _ in added}
+    if not keep_credential:
+        barred |= {b"authorization"}
+    given = joined(headers, b"traceparent")
+    begun = given is None or not _TRACEPARENT.fullmatch(given)
+    if begun:
+        barred |= _TRACE
+    passed = [(name, value) for name, value in headers if not _is_barred(name, barred)]
+    passed = [pair if pair[0] != b"cookie" else (b"cookie", without_cookies(pair[1], own_cookies)) for pair in passed]
+    if begun:
+        passed.append((b"traceparent", trace))
+    passed += added
+    return [pair for pair in passed if pair != (b"cookie", b"")]
+
+
+def _is_barred(name: bytes, barred: frozenset[bytes]) -> bool:
+    """A name with underscores is read as if it had hyphens, as many backends do: it cannot pose as one of ours."""
+    plain = name.replace(b"_", b"-")
+    return plain in barred or plain.startswith(b"x-forwarded-")
+
+
+def without_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
+    """A Cookie field without the gateway's own cookies: a backend must not get hold of a staff session."""
+    if not any(name in value for name in names):
+        return value
+    kept = [pair for pair in value.split(b";") if pair.partition(b"=")[0].strip() not in names]
+    return b";".join(kept).strip()
+
+
+def to_client(headers: Headers, target: Target, prefix: bytes, own_cookies: frozenset[bytes]) -> Headers:
+    """The end-to-end fields of a backend's answer, with its addresses turned into the gateway's own paths.
+
+    Cross-origin rules are the gateway's, so the backend's `Access-Control-*` stay behind, and so does a cookie
+    that would pose as one of the gateway's own.
+    """
+    return [
+        (name, own_location(value, target, prefix)) if name in _REFERENCES else (name, value)
+        for name, value in end_to_end(headers)
+        if name not in _ANSWER_DROPPED
+        and not name.startswith(b"access-control-")
+        and not (name == b"set-cookie" and value.partition(b"=")[0].strip() in own_cookies)
+    ]
+
+
+def own_location(location: bytes, target: Target, prefix: bytes) -> bytes:
+    """A reference into the target as a path of the gateway's; any other reference as it is."""
+    try:
+        parts = urlsplit(location.decode("latin-1"))
+        ours = _is_within(parts, urlsplit(target.url))
+    except ValueError:
+        return location
+    if not ours:
+        return location
+    path = parts.path or "/"
+    root = urlsplit(target.url).path.rstrip("/")
+    if root and (path == root or path.startswith(root + "/")):
+        path = path[len(root) :] or "/"
+    tail = parts._replace(scheme="", netloc="", path="").geturl()
+    return prefix + path.encode("latin-1") + tail.encode("latin-1")
+
+
+def _is_within(parts: SplitResult, base: SplitResult) -> bool:
+    """Whether a reference points into the target: by its address, or by being a path from the root."""
+    if not parts.netloc:
+        return not parts.scheme and parts.path.startswith("/")
+    scheme = parts.scheme or base.scheme
+    return (parts.hostname, parts.port or _port(scheme)) == (base.hostname, base.port or _port(base.scheme))
+
+
+def _port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80

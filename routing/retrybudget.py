@@ -1,0 +1,25 @@
+"""How many calls may be repeated, as a share of all: so that retries never multiply a backend's trouble."""
+
+from typing import Final
+
+RESERVE: Final = 10.0
+"""Repeats that may be saved up, and that a service begins with."""
+
+
+class RetryBudget:
+    """Each call earns `share` of a repeat; each repeat costs one. Per service and worker."""
+
+    __slots__ = ("_saved",)
+
+    def __init__(self) -> None:
+        self._saved = RESERVE
+
+    def earn(self, share: float) -> None:
+        self._saved = min(RESERVE, self._saved + share)
+
+    def spend(self) -> bool:
+        """Whether one more repeat is within the budget."""
+        if self._saved < 1:
+            return False
+        self._saved -= 1
+        return True

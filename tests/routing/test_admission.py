@@ -1,0 +1,105 @@
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.admission import MAX_HEADER_BYTES, check, client_address, client_scheme, limited_address
+from routing.errors import BadRequest, GatewayError, HeadersTooLarge
+from routing.http import Request
+
+PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+
+
+def request(path: bytes = b"/api/v1/crm/contacts", **kwargs: object) -> Request:
+    return Request("GET", path, b"", [(b"host", b"gateway")], "192.0.2.1", **kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/api/v1/crm/../admin",
+        b"/api/v1/crm/..",
+        b"/api/v1/crm/./x",
+        b"/api/v1/crm/%2e%2e/admin",
+        b"/api/v1/crm/%2E./admin",
+        b"/api/v1/crm/..%2fadmin",
+        b"/api/v1/crm/..\\admin",
+        b"/api/v1/crm/..%5cadmin",
+        b"/api/v1/crm/..;/admin",
+        b"/api/v1/crm/..;a=b/admin",
+    ],
+)
+def test_dot_segments_are_refused_however_they_are_written(path: bytes) -> None:
+    with pytest.raises(BadRequest):
+        check(request(path))
+
+
+@pytest.mark.parametrize("path", [b"//api/v1/crm", b"/api/v1/crm//x", b"/api/v1//crm", b"/api/v1/crm/%2f/x"])
+def test_empty_segments_are_refused(path: bytes) -> None:
+    with pytest.raises(BadRequest):
+        check(request(path))
+
+
+@pytest.mark.parametrize("path", [b"/api/v1/crm/%00", b"/api/v1/crm/a%0d%0ab", b"/api/v1/crm/\x7f"])
+def test_control_characters_are_refused(path: bytes) -> None:
+    with pytest.raises(BadRequest):
+        check(request(path))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/",
+        b"/api/v1/crm/",
+        b"/api/v1/crm/a.b/.well-known/x",
+        b"/api/v1/crm/a%20b;v=1/...",
+        b"/api/v1/crm/a%2Fb",
+        b"/api/v1/crm/\xc3\xbc",
+    ],
+)
+def test_other_paths_pass_as_they_are(path: bytes) -> None:
+    check(request(path))
+
+
+@given(st.binary(max_size=40))
+def test_whatever_the_path_it_passes_or_is_refused_with_a_status(path: bytes) -> None:
+    try:
+        check(request(b"/" + path))
+    except GatewayError as error:
+        refused: int = error.status
+    else:
+        refused = 0
+    assert refused == 400 or b"/../" not in b"/" + path + b"/"
+
+
+def test_header_fields_beyond_the_bound_are_refused() -> None:
+    asked = request()
+    asked.headers.append((b"x", b"a" * MAX_HEADER_BYTES))
+    with pytest.raises(HeadersTooLarge):
+        check(asked)
+
+
+def test_a_stranger_cannot_choose_its_address() -> None:
+    assert client_address("192.0.2.1", [(b"x-forwarded-for", b"1.2.3.4")], PROXIES) == "192.0.2.1"
+    assert client_address("10.0.0.1", [(b"x-forwarded-for", b"1.2.3.4")], ()) == "10.0.0.1"
+
+
+def test_behind_proxies_it_is_the_last_address_they_do_not_vouch_for() -> None:
+    headers = [(b"x-forwarded-for", b"6.6.6.6, 192.0.2.9"), (b"x-forwarded-for", b"10.0.0.2")]
+    assert client_address("10.0.0.1", headers, PROXIES) == "192.0.2.9"
+
+
+def test_garbage_in_the_list_stops_the_reading() -> None:
+    assert client_address("10.0.0.1", [(b"x-forwarded-for", b"1.2.3.4, junk, 10.0.0.3")], PROXIES) == "10.0.0.3"
+
+
+def test_the_scheme_is_a_trusted_proxys_to_say() -> None:
+    headers = [(b"x-forwarded-proto", b"https")]
+    assert client_scheme("10.0.0.1", "http", headers, PROXIES) == "https"
+    assert client_scheme("192.0.2.1", "http", headers, PROXIES) == "http"
+
+
+def test_one_client_holds_a_whole_ipv6_network() -> None:
+    assert limited_address("2001:db8::1") == limited_address("2001:db8::ffff") == "2001:db8::/64"
+    assert limited_address("::ffff:192.0.2.1") == limited_address("192.0.2.1") == "192.0.2.1"
