@@ -1,0 +1,50 @@
+"""A model's answers: whole, or word by word as server-sent events."""
+
+import asyncio
+import json
+from typing import Final
+
+from aiohttp import web
+
+from routing.demo.answers import application as backend
+from routing.demo.answers import body
+
+MODELS: Final = {"data": [{"id": "router-small", "context": 32_768}, {"id": "router-large", "context": 200_000}]}
+WORD_SECONDS: Final = 0.15
+STREAMED: Final = "Three renewals close this week; Contoso is the largest and waits for legal."
+STREAM: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+
+
+async def models(_: web.Request) -> web.Response:
+    return web.json_response(MODELS)
+
+
+async def complete(request: web.Request) -> web.Response:
+    prompt = (await body(request)).get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise web.HTTPBadRequest(reason="prompt must be a text")
+    words = prompt.split()
+    text = f"You asked in {len(words)} words: {' '.join(words[:40])}"
+    usage = {"prompt_tokens": len(words), "completion_tokens": len(text.split())}
+    answer = {"model": "router-small", "text": text, "finish_reason": "stop", "usage": usage}
+    return web.json_response(answer, headers={"Cache-Control": "no-store"})
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers=STREAM)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        for word in STREAMED.split():
+            await response.write(b"data: %s\n\n" % json.dumps({"delta": f"{word} "}).encode())
+            await asyncio.sleep(WORD_SECONDS)
+        await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
+
+
+def application() -> web.Application:
+    ai = backend("ai-routing/0.7")
+    ai.router.add_get("/models", models)
+    ai.router.add_post("/complete", complete)
+    ai.router.add_get("/stream", stream)
+    return ai
