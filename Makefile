@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test check format clean
+.PHONY: help install install-dev run test check format clean
 
 help: ## what there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 18
@@ -24,13 +24,22 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+run: install ## serve, with demonstration services (PORT, HOST, WORKERS)
+	@DEBUG=$${DEBUG:-1} REDIS_URL="$${REDIS_URL-$$($(BIN)/python -m gateway_project.launch)}" exec $(BIN)/python manage.py rungateway --demo
+
 test: install install-dev ## every test
 	$(BIN)/python -m pytest $(TESTS)
 
-check: install install-dev ## format, lint, types
+# The environment of a production start, for what only checks: nothing of it is served.
+CHECKED := DEBUG=off SECRET_KEY=c8f1e0b6a94d7352f08e1b6a94d7352c8f1e0b6a94d7352f08e DATABASE_URL=sqlite://:memory:
+
+check: install install-dev ## format, lint, types, layers, Django's own checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(CHECKED) $(BIN)/mypy
+	$(BIN)/lint-imports
+	$(CHECKED) $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(CHECKED) $(BIN)/python manage.py makemigrations --check --dry-run
 
 format: install-dev ## write the code the way `check` wants it
 	$(BIN)/ruff format .

@@ -1,0 +1,50 @@
+"""The whole gateway as one ASGI application: requests for services and health ahead of Django, the rest to Django."""
+
+import django
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+
+from gateway_project.lifespan import lifespan
+from routing import asgi, runtime
+from routing.asgi import Receive, Scope, Send
+
+django.setup(set_prefix=False)
+
+_django: asgi.Application = ASGIHandler()
+_session = settings.SESSION_COOKIE_NAME.encode()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """HTTP to the gateway or to Django; a worker's life to the runtime."""
+    match scope["type"]:
+        case "http":
+            await _http(scope, receive, send)
+        case "lifespan":
+            await lifespan(runtime.current(), receive, send)
+        case "websocket":
+            await send({"type": "websocket.close", "code": 4404})
+
+
+async def _http(scope: Scope, receive: Receive, send: Send) -> None:
+    gateway = runtime.current().gateway
+    if gateway.serves(scope["path"], asgi.host(scope)) and not _wants_page(scope):
+        await asgi.answer(gateway, scope, receive, send)
+        return
+    page = await runtime.current().health.answer(scope["path"]) if scope["path"].startswith("/health") else None
+    if page is not None:
+        await asgi.send_response(page, send)
+        return
+    await _django(scope, receive, send)
+
+
+def _wants_page(scope: Scope) -> bool:
+    """Whether Django should look closer: a browser that may be a member of staff wants the answer as a page."""
+    if scope["method"] != "GET":
+        return False
+    accepts_page = has_session = False
+    for name, value in scope["headers"]:
+        if name == b"accept":
+            accepts_page = b"text/html" in value
+        elif name == b"cookie":
+            has_session = _session in value
+    return accepts_page and has_session

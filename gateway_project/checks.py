@@ -1,0 +1,73 @@
+"""What `/health/deep` asks: the database, Redis, the channel layer, and every service."""
+
+import asyncio
+from functools import partial
+
+from channels.layers import get_channel_layer
+from django.db import close_old_connections, connection
+
+from resilience.breaker.driver import Breakers
+from resilience.breaker.machine import State
+from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink
+from routing.configuration.live import Live
+from routing.health import Check, Health
+from routing.table import Service
+
+_OF_STATE = {
+    State.CLOSED: Health.OK,
+    State.HALF_OPEN: Health.DEGRADED,
+    State.OPEN: Health.DOWN,
+    State.FORCED_OPEN: Health.OFF,
+    State.DISABLED: Health.OK,
+}
+
+
+def health_checks(link: RedisLink | None, live: Live, breakers: Breakers) -> dict[str, Check]:
+    """Every check by name; a service's is what its circuit knows of it, so that asking disturbs no backend."""
+    checks: dict[str, Check] = {
+        "database": partial(asyncio.to_thread, _database),
+        "redis": partial(_redis, link),
+        "channel_layer": _channel_layer,
+    }
+    for service in live.table.services.values():
+        checks[service.name] = partial(_service, service, breakers)
+    return checks
+
+
+def _database() -> Health:
+    close_old_connections()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    connection.close()
+    return Health.OK
+
+
+async def _redis(link: RedisLink | None) -> Health:
+    """Without Redis each worker decides alone, which is less, but is not down."""
+    if link is None:
+        return Health.OFF
+    try:
+        await link.call(lambda client: client.ping())
+    except StoreUnavailable:
+        return Health.DEGRADED
+    return Health.OK if link.feed.alive else Health.DEGRADED
+
+
+async def _channel_layer() -> Health:
+    layer = get_channel_layer()
+    if layer is None:
+        return Health.OFF
+    try:
+        channel = await layer.new_channel()
+        await layer.send(channel, {"type": "health.ping"})
+        await layer.receive(channel)
+    except OSError:
+        return Health.DEGRADED
+    return Health.OK
+
+
+async def _service(service: Service, breakers: Breakers) -> Health:
+    if not service.policy.enabled:
+        return Health.OFF
+    return _OF_STATE[breakers.of(service.name, service.policy.breaker).state()]

@@ -1,0 +1,58 @@
+"""`manage.py rungateway`: the server itself, and with --demo everything a first look needs."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from gateway_project import config as environment
+from gateway_project import quickstart, serving
+from gateway_project.config import Config, ConfigurationFault
+
+
+class Command(BaseCommand):
+    help = "Serve the gateway: HTTP, health, staff's pages, all in one."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", help="the address to listen on (HOST, 127.0.0.1)")
+        parser.add_argument("--port", type=int, help="the port to listen on (PORT, 8000)")
+        parser.add_argument("--workers", type=int, help="processes that serve (WORKERS, 1)")
+        parser.add_argument("--demo", action="store_true", help="with demonstration services, a staff user and a key")
+
+    def handle(self, **options: Any) -> None:
+        config = _with_options(settings.CONFIG, options)
+        _prepare_database()
+        with quickstart.demonstration(config) if options["demo"] else quickstart.nothing() as greeting:
+            if config.gateway_config:
+                call_command("config", "apply", str(config.gateway_config))
+            connections.close_all()
+            serving.serve(config, greeting)
+
+
+def _with_options(config: Config, options: dict[str, Any]) -> Config:
+    """The command line's word goes before the environment's, and is checked by the same rules."""
+    given = {name.upper(): str(options[name]) for name in ("host", "port", "workers") if options[name] is not None}
+    try:
+        return environment.read({**config.environment, **given})
+    except ConfigurationFault as faults:
+        raise CommandError("\n".join(faults.faults)) from None
+
+
+def _prepare_database() -> None:
+    """A file of one's own is migrated on the spot; a shared server's tables are changed by `migrate` alone."""
+    try:
+        executor = MigrationExecutor(connection)
+        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        raise CommandError(f"the database does not answer: {error}") from None
+    if pending and connection.vendor == "sqlite":
+        Path(settings.DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        call_command("migrate", verbosity=0)
+    elif pending:
+        raise CommandError("the database lacks migrations: run `python manage.py migrate` first")

@@ -1,0 +1,116 @@
+"""The gateway as an ASGI application: scope in, messages out, and nothing of a framework in between."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from routing.http import ClientGone, Request, Response, first
+from routing.pipeline import Gateway
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+Application = Callable[[Any, Receive, Any], Awaitable[None]]
+
+PATIENCE: Final = 0.05
+"""Seconds a call may take before a watch on its client begins: most are over by then, and cost no task."""
+
+
+async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Bring one HTTP request to `gateway`, and its answer back. A client that goes away cancels both."""
+    bearer = _Bearer(receive)
+    try:
+        await send_response(await gateway.answer(_request(scope, bearer)), send)
+    except ClientGone:
+        return
+    except asyncio.CancelledError:
+        if not bearer.gone:
+            raise
+    finally:
+        bearer.end()
+
+
+def _request(scope: Scope, bearer: "_Bearer") -> Request:
+    headers = scope["headers"]
+    has_body = first(headers, b"transfer-encoding") is not None or first(headers, b"content-length") not in (None, b"0")
+    client = scope.get("client")
+    return Request(
+        method=scope["method"],
+        path=scope.get("raw_path") or scope["path"].encode(),
+        query=scope["query_string"],
+        headers=headers,
+        client=client[0] if client else "",
+        scheme=scope.get("scheme", "http"),
+        body=bearer.body() if has_body else None,
+        on_wait=bearer.watch,
+    )
+
+
+def host(scope: Scope) -> str:
+    """The host a request names, with its port if it has one."""
+    return (first(scope["headers"], b"host") or b"").decode("latin-1")
+
+
+async def send_response(response: Response, send: Send) -> None:
+    """An answer as ASGI messages; a stream is let go of however sending ends."""
+    start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
+    if isinstance(response.body, bytes):
+        await send(start)
+        await send({"type": "http.response.body", "body": response.body})
+        return
+    async with contextlib.aclosing(response.body) as chunks:
+        await send(start)
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+class _Bearer:
+    """The client's side of one exchange: its body as it comes, and a watch on whether it is still there."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.gone = False
+        self._receive = receive
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body's pieces. Raises ClientGone when it ends before it is whole."""
+        self._reading.clear()
+        try:
+            while True:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                if message.get("body"):
+                    yield message["body"]
+                if not message.get("more_body"):
+                    return
+        finally:
+            self._reading.set()
+
+    def watch(self) -> None:
+        """From now on, if it takes long, cancel the running task when the client goes away."""
+        task = asyncio.current_task()
+        if task is not None and self._timer is None:
+            self._timer = task.get_loop().call_later(PATIENCE, self._begin, task)
+
+    def end(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        if self._watch:
+            self._watch.cancel()
+
+    def _begin(self, task: "asyncio.Task[Any]") -> None:
+        self._watch = asyncio.create_task(self._until_gone(task))
+
+    async def _until_gone(self, task: "asyncio.Task[Any]") -> None:
+        await self._reading.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        task.cancel()

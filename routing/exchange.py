@@ -1,0 +1,150 @@
+"""One request on its way through the nine steps, and what each of them found out."""
+
+import random
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from resilience.cache.policy import CachePolicy
+from resilience.cache.rules import Asked, Fresh, Miss, Stale
+from resilience.ratelimit.policy import RatePolicy
+from resilience.ratelimit.window import Decision
+from routing.authentication.authenticator import Credential
+from routing.errors import GatewayError
+from routing.http import Header, Headers, Request, first
+from routing.policy import Target
+from routing.table import Match
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the cache this request's answer is, or would be, and what was found there."""
+
+    policy: CachePolicy
+    key: str
+    asked: Asked
+    found: Fresh | Stale | Miss
+
+
+_WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+class Exchange:
+    """Filled in step by step. `started` is monotonic seconds, `at` Unix time; `backend` is seconds until its headers.
+
+    A fault found before the step that tells of it waits in `unread` (the credential's) or `unrouted` (the route's).
+    """
+
+    __slots__ = (
+        "at",
+        "backend",
+        "cache",
+        "cache_status",
+        "caller",
+        "circuit",
+        "code",
+        "credential",
+        "decision",
+        "id",
+        "match",
+        "place",
+        "prefix",
+        "rate",
+        "rate_key",
+        "request",
+        "started",
+        "steps",
+        "target",
+        "unread",
+        "unrouted",
+    )
+
+    def __init__(self, request: Request, identifier: str, at: float, started: float) -> None:
+        self.request = request
+        self.id = identifier
+        self.at = at
+        self.started = started
+        self.credential: Credential | None = None
+        self.unread: GatewayError | None = None
+        self.caller = request.caller
+        self.match: Match | None = None
+        self.unrouted: GatewayError | None = None
+        self.prefix = b""
+        self.rate: RatePolicy | None = None
+        self.rate_key = ""
+        self.decision: Decision | None = None
+        self.place: Place | None = None
+        self.cache = ""
+        self.cache_status = ""
+        self.circuit = ""
+        self.target: Target | None = None
+        self.backend: float | None = None
+        self.code = ""
+        self.steps: list[tuple[str, str, float]] | None = None
+
+    @classmethod
+    def begin(cls, request: Request, at: float, started: float) -> "Exchange":
+        """Step 1: the client's well-formed request id is kept, any other is replaced."""
+        given = first(request.headers, b"x-request-id")
+        kept = given is not None and _WELL_FORMED.fullmatch(given)
+        exchange = cls(request, given.decode() if given and kept else new_id(at), at, started)
+        if first(request.headers, b"x-gateway-debug") == b"1":
+            exchange.steps = []
+        return exchange
+
+    @property
+    def service(self) -> str:
+        return self.match.service.name if self.match else ""
+
+    @property
+    def routed(self) -> Match:
+        """The match, from step 4 on."""
+        assert self.match is not None  # noqa: S101 - step 4 has raised for a request without one
+        return self.match
+
+    def mark(self, step: str, verdict: str, now: float) -> None:
+        """Note a step's verdict for a caller who debugs. `now` is monotonic seconds."""
+        if self.steps is not None:
+            self.steps.append((step, verdict, now - self.started))
+
+
+def new_id(at: float) -> str:
+    """A UUIDv7 (RFC 9562 section 5.7): Unix milliseconds, then randomness. A name, not a secret."""
+    bits = int(at * 1000) << 80 | 0x7 << 76 | random.getrandbits(12) << 64 | 0b10 << 62 | random.getrandbits(62)
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_trace() -> bytes:
+    """A traceparent that begins here, sampled (W3C Trace Context section 3.2)."""
+    return b"00-%032x-%016x-01" % (random.getrandbits(128) or 1, random.getrandbits(64) or 1)
+
+
+def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:
+    """The limit and what is left of it (draft-ietf-httpapi-ratelimit-headers-10)."""
+    return [
+        (b"ratelimit-policy", b'"default";q=%d;w=%d' % (policy.limit, policy.window)),
+        (b"ratelimit", b'"default";r=%d;t=%d' % (decision.remaining, -int(-decision.reset // 1))),
+    ]
+
+
+def timing_field(exchange: Exchange, now: float) -> Header:
+    """Milliseconds until the answer's headers: in the gateway itself, and in the backend."""
+    total = now - exchange.started
+    if exchange.backend is None:
+        return (b"server-timing", b"gateway;dur=%.3f" % (total * 1000))
+    ours = max(0.0, total - exchange.backend)
+    return (b"server-timing", b"gateway;dur=%.3f, backend;dur=%.3f" % (ours * 1000, exchange.backend * 1000))
+
+
+def debug_field(exchange: Exchange) -> Header:
+    """Each step's verdict, and when it was reached in milliseconds, in Server-Timing's form."""
+    steps = exchange.steps or ()
+    text = ", ".join(
+        f'{step.replace(" ", "-")};dur={at * 1000:.3f};desc="{_quoted(verdict)}"' for step, verdict, at in steps
+    )
+    return (b"x-gateway-debug", text.encode("ascii", "backslashreplace"))
+
+
+def _quoted(text: str) -> str:
+    return text.translate({34: "'", 92: "/"} | dict.fromkeys(range(32)))

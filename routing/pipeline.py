@@ -1,0 +1,307 @@
+"""The nine steps of one request, in order, and nothing else: rules and waiting are their rooms' own."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from resilience.ratelimit.driver import Limiter
+from resilience.ratelimit.policy import RatePolicy
+from routing import admission
+from routing.authentication.authenticator import Authenticator, credential
+from routing.caching import Caching
+from routing.calling import Calling
+from routing.configuration.live import Live
+from routing.cors import Cors
+from routing.errors import (
+    BadRequest,
+    BodyTooLarge,
+    Forbidden,
+    GatewayError,
+    InternalError,
+    RateLimited,
+    ServiceDisabled,
+    Unauthenticated,
+    UnknownService,
+    problem,
+)
+from routing.events import Finished, Observers
+from routing.exchange import Exchange, debug_field, rate_fields, timing_field
+from routing.http import ClientGone, Request, Response, first
+from routing.policy import Auth
+from routing.relay import Relay
+from routing.table import Service
+
+log = logging.getLogger(__name__)
+
+PREFIX: Final = b"/api/v1/"
+DEBUG: Final = "debug"
+
+
+class GatewayRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for every service."""
+
+    rate: RatePolicy = RatePolicy()
+    max_body_bytes: int = 10 * 1024 * 1024
+    trusted_proxies: tuple[admission.Network, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+
+
+class Gateway:
+    """One door: `handle` takes any request under `/api/v1/<service>/`, or for a service's own host."""
+
+    def __init__(
+        self,
+        *,
+        rules: GatewayRules,
+        live: Live,
+        limiter: Limiter,
+        authenticator: Authenticator,
+        caching: Caching,
+        calling: Calling,
+        observers: Observers,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.live = live
+        self._rules = rules
+        self._limiter = limiter
+        self._authenticator = authenticator
+        self._caching = caching
+        self._calling = calling
+        self._observers = observers
+        self._cors = Cors(rules.cors_origins)
+        self._clock = clock
+        self._timer = timer
+
+    def serves(self, path: str, host: str) -> bool:
+        """Whether a request is the gateway's to answer: by its path, or as a service's own host."""
+        return path.startswith("/api/v1/") or path == "/api/v1" or self._by_host(host) is not None
+
+    async def answer(self, request: Request) -> Response:
+        """The list of services at `/api/v1/` itself, and what they answer below it."""
+        if request.path in (PREFIX, PREFIX[:-1]) and self._by_host(_host(request)) is None:
+            return await self.index(request)
+        return await self.handle(request)
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request. Never raises but ClientGone and CancelledError, both of them the client's doing."""
+        exchange = self._begin(request)  # 1 request id
+        try:
+            response = self._cors.preflight(request)
+            if response is None:
+                await self._limit(exchange)  # 2 rate limit
+                await self._identify(exchange)  # 3 authentication
+                self._route(exchange)  # 4 service router
+                response = await self._caching.lookup(exchange)  # 5 cache check
+            if response is None:
+                response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
+        except GatewayError as error:
+            response = self._refusal(exchange, error)
+        except (ClientGone, asyncio.CancelledError):
+            self._gone(exchange)
+            raise
+        except Exception:
+            log.exception("request %s failed inside the gateway", exchange.id)
+            response = self._refusal(exchange, InternalError("the request could not be handled"))
+        return self._answer(exchange, response)  # 9 return
+
+    async def index(self, request: Request) -> Response:
+        """`GET /api/v1/`: the services this caller may use, behind steps 1 to 3 like any other request."""
+        exchange = self._begin(request)
+        try:
+            await self._limit(exchange)
+            await self._identify(exchange)
+            response = self._services(exchange)
+        except GatewayError as error:
+            response = self._refusal(exchange, error)
+        return self._answer(exchange, response)
+
+    async def _fetch(self, exchange: Exchange) -> Response:
+        try:
+            leave = await self._calling.admit(exchange)  # 6 circuit breaker
+            called = await self._calling.call(exchange, leave)  # 7 backend call
+        except GatewayError as error:
+            return self._caching.instead(exchange, error)
+        return self._caching.stored(exchange, called)  # 8 store
+
+    def _begin(self, request: Request) -> Exchange:
+        trusted = self._rules.trusted_proxies
+        if trusted:
+            peer = request.client
+            request.client = admission.client_address(peer, request.headers, trusted)
+            request.scheme = admission.client_scheme(peer, request.scheme, request.headers, trusted)
+        return Exchange.begin(request, self._clock(), self._timer())
+
+    async def _limit(self, exchange: Exchange) -> None:
+        """By caller where the credential is already known, else by address: junk tokens cost their sender."""
+        request = exchange.request
+        admission.check(request)
+        self._find(exchange)
+        try:
+            exchange.credential = credential(request.headers)
+        except Unauthenticated as error:
+            exchange.unread = error
+        if exchange.credential and exchange.caller is None and self._auth(exchange) is not Auth.NONE:
+            exchange.caller = self._authenticator.known(exchange.credential, exchange.at)
+        await self._take(exchange)
+        exchange.mark("rate limit", exchange.rate_key, self._timer())
+
+    def _find(self, exchange: Exchange) -> None:
+        """The route, looked up before it is due because its limit and its auth decide steps 2 and 3."""
+        request, table = exchange.request, self.live.table
+        try:
+            service = self._by_host(_host(request))
+            if service is not None:
+                exchange.match = table.within(service, request.method, request.path)
+                return
+            if not request.path.startswith(PREFIX):
+                raise UnknownService("there is nothing here")
+            name, slash, rest = request.path[len(PREFIX) :].partition(b"/")
+            exchange.prefix = PREFIX + name
+            exchange.match = table.match(name.decode("latin-1"), request.method, slash + rest or b"/")
+        except GatewayError as error:
+            exchange.unrouted = error
+
+    def _by_host(self, host: str) -> Service | None:
+        table = self.live.table
+        return table.by_host(host) or table.by_host(host.rpartition(":")[0])
+
+    def _auth(self, exchange: Exchange) -> Auth:
+        """What is asked of the caller; where no service is found, a credential, so that names cannot be probed."""
+        return exchange.match.policy.auth if exchange.match else Auth.REQUIRED
+
+    async def _take(self, exchange: Exchange) -> None:
+        """Count the request against its caller. Raises RateLimited."""
+        own = exchange.match.policy.rate_limit if exchange.match else None
+        policy = own or self._rules.rate
+        whose = exchange.caller.id if exchange.caller else admission.limited_address(exchange.request.client)
+        key = f"{exchange.service if own else ''}|{whose}"
+        decision = self._limiter.take_now(key, policy) or await self._limiter.take(key, policy)
+        exchange.rate, exchange.rate_key, exchange.decision = policy, key, decision
+        if not decision.allowed:
+            raise RateLimited(
+                f"over {policy.limit} requests in {policy.window:g} s",
+                service=(own and exchange.service) or None,
+                retry_after=decision.reset,
+            )
+
+    async def _identify(self, exchange: Exchange) -> None:
+        auth = self._auth(exchange)
+        if exchange.caller is not None or auth is Auth.NONE:
+            return
+        if exchange.unread:
+            raise exchange.unread
+        if exchange.credential is None:
+            if auth is Auth.REQUIRED:
+                raise Unauthenticated("send an API key or a Firebase ID token")
+            return
+        exchange.caller = await self._authenticator.identify(exchange.credential, exchange.at)
+        exchange.mark("authentication", exchange.caller.id, self._timer())
+        await self._recharge(exchange)
+
+    async def _recharge(self, exchange: Exchange) -> None:
+        """A credential seen for the first time was good: its caller pays, and the address gets its token back."""
+        rate, decision = exchange.rate, exchange.decision
+        if rate is not None and decision is not None:
+            await self._limiter.refund(exchange.rate_key, rate, decision)
+        await self._take(exchange)
+
+    def _route(self, exchange: Exchange) -> None:
+        if exchange.unrouted:
+            raise exchange.unrouted
+        match, caller = exchange.routed, exchange.caller
+        name, policy = match.service.name, match.policy
+        if caller is not None and not caller.may_use(name, policy.scopes):
+            raise Forbidden("the credential's scopes do not cover this service", service=name)
+        if caller is None and policy.scopes:
+            raise Unauthenticated("this service asks for scopes", service=name)
+        if not policy.enabled:
+            raise ServiceDisabled("an operator has switched this service off", service=name)
+        self._check_length(exchange)
+        exchange.mark("service router", f"{name}{match.pattern}", self._timer())
+
+    def _check_length(self, exchange: Exchange) -> None:
+        length = first(exchange.request.headers, b"content-length")
+        if length is None:
+            return
+        if not length.isdigit():
+            raise BadRequest("Content-Length is not a number")
+        if int(length) > self._rules.max_body_bytes:
+            raise BodyTooLarge(f"the body is over {self._rules.max_body_bytes} bytes", service=exchange.service)
+
+    def _services(self, exchange: Exchange) -> Response:
+        caller = exchange.caller
+        services = [
+            {"name": service.name, "path": f"/api/v1/{service.name}/", "enabled": service.policy.enabled}
+            for service in self.live.table.services.values()
+            if caller is not None and caller.may_use(service.name, service.policy.scopes)
+        ]
+        body = msgspec.json.encode({"services": services})
+        return Response(200, [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store")], body)
+
+    def _refusal(self, exchange: Exchange, error: GatewayError) -> Response:
+        exchange.code = error.code
+        return problem(error, exchange.id)
+
+    def _gone(self, exchange: Exchange) -> None:
+        """499 is what access logs have come to call a client that did not wait."""
+        self._tell(exchange, 499, 0, "client_gone")
+
+    def _answer(self, exchange: Exchange, response: Response) -> Response:
+        headers, now = response.headers, self._timer()
+        headers.append((b"x-request-id", exchange.id.encode()))
+        if exchange.cache:
+            headers.append((b"x-cache", exchange.cache.encode()))
+            headers.append((b"cache-status", exchange.cache_status.encode()))
+        if exchange.rate and exchange.decision:
+            headers += rate_fields(exchange.rate, exchange.decision)
+        if exchange.circuit:
+            headers.append((b"x-circuit-state", exchange.circuit.encode()))
+        headers += self._cors.fields(exchange.request)
+        headers.append(timing_field(exchange, now))
+        if exchange.steps is not None and exchange.caller and exchange.caller.holds(DEBUG):
+            headers.append(debug_field(exchange))
+        self._account(exchange, response)
+        return response
+
+    def _account(self, exchange: Exchange, response: Response) -> None:
+        body, status = response.body, response.status
+        if isinstance(body, Relay):
+            body.when_ended(lambda passed, aborted: self._tell(exchange, status, passed, aborted))
+        elif isinstance(body, bytes):
+            if first(response.headers, b"content-length") is None and status >= 200 and status not in (204, 304):
+                response.headers.append((b"content-length", b"%d" % len(body)))
+            if exchange.request.method == "HEAD":
+                response.body = b""
+            self._tell(exchange, status, len(body), "")
+
+    def _tell(self, exchange: Exchange, status: int, size: int, aborted: str) -> None:
+        match, request = exchange.match, exchange.request
+        self._observers.finished(
+            Finished(
+                at=exchange.at,
+                request_id=exchange.id,
+                method=request.method,
+                path=request.path.decode("latin-1"),
+                status=status,
+                duration=self._timer() - exchange.started,
+                backend=exchange.backend,
+                service=exchange.service,
+                route=match.pattern if match else "",
+                caller=exchange.caller.id if exchange.caller else "",
+                client=request.client,
+                cache=exchange.cache,
+                code=exchange.code,
+                circuit=exchange.circuit,
+                bytes=size,
+                aborted=aborted,
+            )
+        )
+
+
+def _host(request: Request) -> str:
+    return (first(request.headers, b"host") or b"").decode("latin-1").lower()

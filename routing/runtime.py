@@ -1,0 +1,93 @@
+"""Where this process's gateway lives: on the server's loop, or, under any other host, on a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from routing.health import HealthPages
+from routing.pipeline import Gateway
+
+Answer = TypeVar("Answer")
+
+
+class Parts(Protocol):
+    """What the composition root opens: the gateway, and how to close all that it stands on."""
+
+    gateway: Gateway
+    health: HealthPages
+
+    async def close(self) -> None: ...
+
+
+class Runtime:
+    """One gateway on one event loop, reachable from any thread."""
+
+    def __init__(self, open_parts: Callable[[], Awaitable[Parts]]) -> None:
+        self._open = open_parts
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._parts: Parts | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._parts is not None
+
+    @property
+    def gateway(self) -> Gateway:
+        """The running gateway. Raises RuntimeError before `start`."""
+        return self._opened.gateway
+
+    @property
+    def _opened(self) -> Parts:
+        if self._parts is None:
+            raise RuntimeError("the gateway has not been started in this process")
+        return self._parts
+
+    @property
+    def health(self) -> HealthPages:
+        """The pages of its health. Raises RuntimeError before `start`."""
+        return self._opened.health
+
+    async def start(self) -> None:
+        """Open the gateway on the running loop: a server's lifespan."""
+        self._loop = asyncio.get_running_loop()
+        self._parts = await self._open()
+
+    async def stop(self) -> None:
+        parts, self._parts, self._loop = self._parts, None, None
+        if parts:
+            await parts.close()
+
+    def submit(self, coroutine: Coroutine[Any, Any, Answer]) -> Future[Answer]:
+        """Run `coroutine` on the gateway's loop, from another thread or loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None:
+                self._start_thread()
+            assert self._loop is not None  # noqa: S101 - for the type checker: _start_thread has set it
+            return self._loop
+
+    def _start_thread(self) -> None:
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, name="gateway", daemon=True).start()
+        asyncio.run_coroutine_threadsafe(self.start(), loop).result()
+
+
+_installed: Runtime | None = None
+
+
+def install(runtime: Runtime) -> None:
+    """Make `runtime` this process's: called once, by the composition root."""
+    global _installed  # noqa: PLW0603 - a process has one gateway, as it has one set of Django settings
+    _installed = runtime
+
+
+def current() -> Runtime:
+    """This process's runtime. Raises RuntimeError where no composition root has run."""
+    if _installed is None:
+        raise RuntimeError("no gateway is installed in this process")
+    return _installed

@@ -1,0 +1,122 @@
+"""A whole gateway in memory over a scripted backend, behind each of its two doors."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from resilience.breaker.driver import Breakers
+from resilience.breaker.memory import MemoryStore as BreakerMemory
+from resilience.cache.driver import Cache
+from resilience.cache.memory import MemoryStore as CacheMemory
+from resilience.ratelimit.driver import Limiter
+from resilience.ratelimit.memory import MemoryStore as RateMemory
+from resilience.ratelimit.policy import RatePolicy
+from routing import runtime
+from routing.authentication.apikeys import ApiKeys, KeyRecord, mint
+from routing.authentication.authenticator import Authenticator
+from routing.backend.client import Backend
+from routing.caching import Caching
+from routing.calling import Calling
+from routing.configuration.live import Live
+from routing.events import Finished, Observers
+from routing.pipeline import Gateway, GatewayRules
+from routing.policy import RoutePolicy, Timeout
+from routing.table import RouteTable, Service
+from tests.clock import FakeClock
+from tests.gateway.door import Answered, AsgiDoor, DjangoDoor, Door, ask, install
+from tests.origin import Script, ScriptedOrigin
+
+OWN_COOKIES = frozenset({b"sessionid", b"csrftoken"})
+
+
+class Recording:
+    """An Observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.requests: list[Finished] = []
+        self.circuits: list[tuple[str, str, str]] = []
+
+    def finished(self, event: Finished) -> None:
+        self.requests.append(event)
+
+    def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
+        self.circuits.append((service, before, after))
+
+
+@dataclass
+class World:
+    """A gateway, its one backend, two callers, and a clock."""
+
+    clock: FakeClock
+    live: Live
+    gateway: Gateway
+    door: Door
+    backend: Backend
+    seen: Recording
+    origins: list[ScriptedOrigin] = field(default_factory=list)
+    key: str = ""
+    other_key: str = ""
+
+    async def ask(self, method: str, path: str | bytes, headers: Any = (), **more: Any) -> Answered:
+        """A request with the first caller's key, unless `key` says otherwise."""
+        key = more.pop("key", self.key)
+        credential = [("X-API-Key", key)] if key else []
+        return await ask(self.door, method, path, [*credential, *headers], **more)
+
+    async def serve(
+        self,
+        *scripts: Script,
+        name: str = "crm",
+        policy: RoutePolicy | None = None,
+        **more: Any,
+    ) -> ScriptedOrigin:
+        """Put a scripted backend behind service `name`."""
+        origin = await ScriptedOrigin(*scripts).__aenter__()
+        self.origins.append(origin)
+        self.add(Service(name, (origin.target,), policy=policy or RoutePolicy(timeout=QUICK), **more))
+        return origin
+
+    def add(self, service: Service) -> None:
+        self.live.table = RouteTable([*self.live.table.services.values(), service])
+
+
+QUICK = Timeout(connect=2, read=5, total=10)
+
+
+@pytest.fixture(params=["asgi", "django"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    made = make_world(request.param)
+    install(made.gateway)
+    await runtime.current().start()
+    yield made
+    await runtime.current().stop()
+    await made.backend.close()
+    for origin in made.origins:
+        await origin.__aexit__()
+
+
+def make_world(door: str, rules: GatewayRules | None = None) -> World:
+    clock, live, backend, seen = FakeClock(), Live(), Backend(), Recording()
+    ours, theirs = mint(), mint()
+    live.keys = ApiKeys(
+        [
+            KeyRecord(prefix=ours.prefix, digest=ours.digest, name="ours", scopes=frozenset({"*", "debug"})),
+            KeyRecord(prefix=theirs.prefix, digest=theirs.digest, name="theirs"),
+        ]
+    )
+    observers = Observers([seen])
+    breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
+    gateway = Gateway(
+        rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
+        live=live,
+        limiter=Limiter(RateMemory(), clock=clock),
+        authenticator=Authenticator(lambda: live.keys),
+        caching=Caching(Cache(CacheMemory(clock)), own_cookies=OWN_COOKIES, clock=clock),
+        calling=Calling(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000),
+        observers=observers,
+        clock=clock,
+    )
+    doors: dict[str, Callable[[Gateway], Door]] = {"asgi": AsgiDoor, "django": DjangoDoor}
+    return World(clock, live, gateway, doors[door](gateway), backend, seen, key=ours.key, other_key=theirs.key)
