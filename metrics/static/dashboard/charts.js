@@ -55,7 +55,7 @@ export class Chart {
     this.title = title;
     this.at = null;
     this.node = el("figure", { class: "card chart" },
-      el("figcaption", {}, el("h3", {}, title), this.readout), this.plot, this.legend,
+      el("figcaption", {}, el("h3", {}, title), this.legend), this.plot, this.readout,
       el("details", { ontoggle: (event) => event.target.open && this.tabulate() },
         el("summary", {}, "As a table"), this.table));
     this.plot.addEventListener("pointermove", (event) => this.point(event));

@@ -20,6 +20,7 @@ export function rate(value) {
 export function latency(seconds) {
   if (!known(seconds)) return NONE;
   const ms = seconds * 1000;
+  if (ms === 0) return "0 ms";
   if (ms >= 10000) return `${(ms / 1000).toFixed(0)} s`;
   if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
   return ms >= 10 ? `${ms.toFixed(0)} ms` : ms >= 1 ? `${ms.toFixed(1)} ms` : `${ms.toFixed(2)} ms`;
@@ -28,7 +29,7 @@ export function latency(seconds) {
 /** Seconds as a span of time. */
 export function span(seconds) {
   if (!known(seconds)) return NONE;
-  if (seconds < 60) return `${seconds < 10 && seconds > 0 ? seconds.toFixed(1) : seconds.toFixed(0)} s`;
+  if (seconds < 60) return `${seconds < 10 && !Number.isInteger(seconds) ? seconds.toFixed(1) : seconds.toFixed(0)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
   if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
   return `${whole.format(seconds / 86400)} days`;

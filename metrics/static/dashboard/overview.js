@@ -45,7 +45,7 @@ function showRow(row, service) {
   for (const name of ["p50", "p95", "p99"]) put(name, latency(recent[name]));
   put("saved", plural(total.saved_calls, "call"));
   put("money", money(total.saved_usd));
-  put("targets", service.targets.map((address) => address.replace(/^https?:\/\//, "")).join(", "));
+  put("targets", service.targets.map((address) => address.replace(/^https?:\/\//, "")).join("\n"));
   const chart = find(".traffic svg", row);
   sparkline(chart, service.sparkline);
   chart.setAttribute("aria-label", `${service.name}, requests per minute: up to ${Math.max(...service.sparkline)} in the last half hour`);
