@@ -42,6 +42,22 @@ class Batch(models.Model):
         return self.id
 
 
+class CircuitChange(models.Model):
+    """A circuit's move, by the machine's rules or by order: what a timeline is drawn from."""
+
+    at = models.DateTimeField(db_index=True)
+    service = models.CharField(max_length=63)
+    before = models.CharField(max_length=16)
+    after = models.CharField(max_length=16)
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ("-at", "-pk")
+
+    def __str__(self) -> str:
+        return f"{self.service}: {self.before} to {self.after}"
+
+
 class Operation(models.Model):
     """One thing that somebody did to the gateway. Written once, never changed.
 

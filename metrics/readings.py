@@ -100,6 +100,14 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     figures: Figures
 
 
+class PathReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One path's look-ups in the cache."""
+
+    path: str
+    hits: int
+    misses: int
+
+
 class Warmed(msgspec.Struct, frozen=True, kw_only=True):
     warmed: int
     failed: int

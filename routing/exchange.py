@@ -40,6 +40,7 @@ class Exchange:
         "backend",
         "cache",
         "cache_status",
+        "call",
         "caller",
         "circuit",
         "code",
@@ -52,6 +53,7 @@ class Exchange:
         "rate",
         "rate_key",
         "request",
+        "retries",
         "started",
         "steps",
         "target",
@@ -79,6 +81,8 @@ class Exchange:
         self.circuit = ""
         self.target: Target | None = None
         self.backend: float | None = None
+        self.call = ""
+        self.retries = 0
         self.code = ""
         self.steps: list[tuple[str, str, float]] | None = None
 
