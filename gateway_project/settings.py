@@ -117,8 +117,49 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
 }
+
+
+def _list(model: str) -> Any:
+    return reverse_lazy(f"admin:{model}_changelist")
+
+
 SPECTACULAR_SETTINGS = {"TITLE": "Intelligence Gateway", "VERSION": "0.1.0", "SERVE_INCLUDE_SCHEMA": False}
-UNFOLD = {"SITE_TITLE": "Intelligence Gateway", "SITE_HEADER": "Intelligence Gateway"}
+UNFOLD = {
+    "SITE_TITLE": "Intelligence Gateway",
+    "SITE_HEADER": "Intelligence Gateway",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}dashboard/mark.svg"}],
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "title": "Now",
+                "items": [
+                    {"title": "Dashboard", "icon": "monitoring", "link": reverse_lazy("dashboard:overview")},
+                    {"title": "Circuits", "icon": "electric_bolt", "link": _list("metrics_circuit")},
+                    {"title": "Cache", "icon": "bolt", "link": _list("metrics_cachedservice")},
+                    {"title": "Explain a request", "icon": "help", "link": reverse_lazy("explain")},
+                ],
+            },
+            {
+                "title": "Configuration",
+                "separator": True,
+                "items": [
+                    {"title": "Services", "icon": "route", "link": _list("routing_service")},
+                    {"title": "API keys", "icon": "key", "link": _list("routing_apikey")},
+                    {"title": "History", "icon": "history", "link": _list("routing_configurationrevision")},
+                ],
+            },
+            {
+                "title": "People",
+                "separator": True,
+                "items": [
+                    {"title": "Record of operations", "icon": "checklist", "link": _list("metrics_operation")},
+                    {"title": "Staff", "icon": "person", "link": _list("auth_user")},
+                    {"title": "Groups", "icon": "group", "link": _list("auth_group")},
+                ],
+            },
+        ]
+    },
+}
 
 LOGGING = {
     "version": 1,

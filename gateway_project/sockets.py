@@ -1,22 +1,25 @@
 """Every WebSocket path of the gateway's own: one list, each entry with its own guard."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
 from channels.auth import AuthMiddlewareStack
-from channels.routing import URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
-from django.urls import path, re_path
 
 from metrics.live import DashboardFeed
 from routing.asgi import Receive, Scope, Send
 
+NOWHERE: Final = 4404
 
-async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
-    """There is nothing here."""
-    await send({"type": "websocket.close", "code": 4404})
+PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
+    "/ws/dashboard/": AllowedHostsOriginValidator(AuthMiddlewareStack(DashboardFeed.as_asgi())),
+}
 
 
-application = URLRouter(
-    [
-        path("ws/dashboard/", AllowedHostsOriginValidator(AuthMiddlewareStack(DashboardFeed.as_asgi()))),
-        re_path(r"", nowhere),
-    ]
-)
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """The socket that `scope` asks for; closed where there is none."""
+    socket = PATHS.get(scope["path"])
+    if socket is None:
+        await send({"type": "websocket.close", "code": NOWHERE})
+        return
+    await socket(scope, receive, send)

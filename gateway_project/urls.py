@@ -3,7 +3,10 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from metrics.admin import explain
+
 urlpatterns = [
+    path("admin/explain/", admin.site.admin_view(explain.page), name="explain"),
     path("admin/", admin.site.urls),
     path("dashboard/", include("metrics.dashboard_urls")),
 ]

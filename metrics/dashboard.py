@@ -12,7 +12,6 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from metrics import live, selectors, services
-from metrics.models import CircuitChange
 from resilience.outage import StoreUnavailable
 from routing import runtime
 from routing.table import Service
@@ -24,11 +23,12 @@ RANGES: Final = {"1h": (3_600, 60), "24h": (86_400, 900), "30d": (30 * 86_400, 6
 MOVES: Final = 100
 """How many of a circuit's moves its page knows."""
 OPERATIONS: Final = 10
+PATHS: Final = 8
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing inline and nothing of anybody else's. The sockets are named, since not every browser counts them as 'self'."""
+"""Nothing inline, nothing of anybody else's. The sockets are named: not every browser counts them as 'self'."""
 
 
 def staff_page(view: View) -> View:
@@ -84,7 +84,7 @@ def history(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """What a service's page shows and the feed does not say."""
     found = _configured(name)
-    moves = CircuitChange.objects.filter(service=name)[:MOVES]
+    moves = selectors.circuit_changes(name, limit=MOVES)
     return _json(
         {
             "now": time.time(),
@@ -93,6 +93,8 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - D
                 for move in reversed(moves)
             ],
             "tags": _tags(found),
+            "hit": selectors.top_paths(name, limit=PATHS),
+            "missed": selectors.top_paths(name, limit=PATHS, hits=False),
             "operations": [
                 {"at": done.at.timestamp(), "actor": done.actor, "action": done.action}
                 for done in selectors.operations(OPERATIONS, name)
@@ -105,7 +107,9 @@ def _tags(service: Service) -> list[dict[str, Any]]:
     """The service's own tag and those of its routes, with how many entries have each: None where it is not known."""
     policies = [service.policy, *(route.policy for route in service.routes)]
     tags = sorted({tag for policy in policies if policy.cache for tag in policy.cache.tags} - {service.name})
-    return [{"tag": tag, "entries": None if tag and "{" in tag else _entries(service.name, tag)} for tag in [None, *tags]]
+    return [
+        {"tag": tag, "entries": None if tag and "{" in tag else _entries(service.name, tag)} for tag in [None, *tags]
+    ]
 
 
 def _entries(service: str, tag: str | None) -> int | None:

@@ -77,7 +77,7 @@ _in_a_thread: Final = database_sync_to_async
 _ticker: Final = Ticker()
 
 
-class DashboardFeed(AsyncWebsocketConsumer):  # type: ignore[misc] # channels has no types for it
+class DashboardFeed(AsyncWebsocketConsumer):
     """`/ws/dashboard/`: staff alone, from the gateway's own pages alone. What a client says is not listened to."""
 
     async def connect(self) -> None:

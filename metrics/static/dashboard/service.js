@@ -11,6 +11,7 @@ const name = head.dataset.name;
 const pace = new Pace();
 let state = null;
 let tags = [];
+let paths = [];
 
 function show({ summary, services }) {
   const service = services.find((each) => each.name === name);
@@ -56,6 +57,12 @@ function showTags(listed) {
   }));
 }
 
+function showPaths(place, listed, what) {
+  find(place).replaceChildren(...(listed.length ? listed.map((each) => el("tr", {},
+    el("td", {}, el("code", {}, each.path)), el("td", { class: "num" }, count(each[what]))))
+    : [el("tr", {}, el("td", { colspan: 2, class: "quiet" }, "None yet."))]));
+}
+
 function showOperations(operations, now) {
   find("#operations").replaceChildren(...(operations.length ? operations.map((done) => el("tr", {},
     el("td", { class: "quiet" }, when(done.at, now)), el("td", {}, done.actor), el("td", {}, done.action)))
@@ -76,6 +83,9 @@ async function load() {
   if (!detail) return;
   showMoves(detail.moves, detail.now);
   renew("tags", detail.tags, () => showTags(detail.tags));
+  paths = detail.hit.map((each) => each.path);
+  renew("hit", detail.hit, () => showPaths("#hit", detail.hit, "hits"));
+  renew("missed", detail.missed, () => showPaths("#missed", detail.missed, "misses"));
   renew("operations", detail.operations, () => showOperations(detail.operations, detail.now));
 }
 
@@ -83,7 +93,7 @@ const on = (action, act) => find(`[data-do="${action}"]`).addEventListener("clic
 on("reset", (event) => perform(event.target, () => api.reset(name), () => `The circuit of ${name} is closed.`).then(load));
 on("open", () => askOpen(name));
 on("tag", () => askTag(name, tags, "", load));
-on("warm", (event) => perform(event.target, () => api.warm(), warmed).then(load));
+on("warm", (event) => perform(event.target, () => (paths.length ? api.warm(paths) : { warmed: 0, failed: 0 }), warmed).then(load));
 on("flush", () => askFlush(name, load));
 histories(name);
 load();
