@@ -124,9 +124,25 @@ def _list(model: str) -> Any:
 
 
 SPECTACULAR_SETTINGS = {"TITLE": "Intelligence Gateway", "VERSION": "0.1.0", "SERVE_INCLUDE_SCHEMA": False}
+_INDIGO = {
+    "50": "#eef1fe",
+    "100": "#e0e6fd",
+    "200": "#c6d0fb",
+    "300": "#a4b3f8",
+    "400": "#8193f2",
+    "500": "#5169e4",
+    "600": "#2f4bd0",
+    "700": "#283fae",
+    "800": "#24378c",
+    "900": "#223270",
+    "950": "#151d42",
+}
+"""The dashboard's accent, for the admin beside it."""
 UNFOLD = {
     "SITE_TITLE": "Intelligence Gateway",
     "SITE_HEADER": "Intelligence Gateway",
+    "SITE_ICON": f"{STATIC_URL}dashboard/mark.svg",
+    "COLORS": {"primary": _INDIGO},
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}dashboard/mark.svg"}],
     "SIDEBAR": {
         "navigation": [

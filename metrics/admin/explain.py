@@ -76,4 +76,6 @@ def _steps(told: Explanation) -> list[tuple[str, list[tuple[str, str]]]]:
 def _shown(value: object) -> str:
     if value in (None, "", [], {}):
         return "none"
-    return value if isinstance(value, str) else {True: "yes", False: "no"}.get(value) or inline(value)  # type: ignore[call-overload]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else inline(value)
