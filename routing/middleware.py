@@ -1,4 +1,4 @@
-"""What goes around Django's views: a service's own host is the gateway's, and who changes something is known by name."""
+"""What goes around Django's views: a service's own host is the gateway's, and who changes something has a name."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Whoever saves configuration, its version goes up with it, this process's reloader is told at once, and history keeps it.
+"""Whoever saves configuration: its version goes up with it, this process's reloader is told, and history keeps it.
 
 Bulk updates send no signal; the reloader's periodic full read finds those.
 """
