@@ -5,6 +5,7 @@ from typing import Any
 import dj_database_url
 from django.urls import reverse_lazy
 
+from gateway_project import adminlook
 from gateway_project import config as environment
 from gateway_project.config import BASE_DIR, EMBEDDED, VAR
 
@@ -26,6 +27,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "gateway_project",
     "metrics",
     "routing",
@@ -38,6 +40,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "metrics.requestid.RequestId",
     "routing.middleware.Acting",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -117,65 +120,18 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
 }
-
-
-def _list(model: str) -> Any:
-    return reverse_lazy(f"admin:{model}_changelist")
-
-
-SPECTACULAR_SETTINGS = {"TITLE": "Intelligence Gateway", "VERSION": "0.1.0", "SERVE_INCLUDE_SCHEMA": False}
-_INDIGO = {
-    "50": "#eef1fe",
-    "100": "#e0e6fd",
-    "200": "#c6d0fb",
-    "300": "#a4b3f8",
-    "400": "#8193f2",
-    "500": "#5169e4",
-    "600": "#2f4bd0",
-    "700": "#283fae",
-    "800": "#24378c",
-    "900": "#223270",
-    "950": "#151d42",
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Intelligence Gateway",
+    "DESCRIPTION": "One door in front of a company's services: limited, authenticated, cached and protected.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "metrics.openapi.add_gateway"],
+    "ENUM_NAME_OVERRIDES": {"CircuitState": "resilience.breaker.machine.State"},
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }
-"""The dashboard's accent, for the admin beside it."""
-UNFOLD = {
-    "SITE_TITLE": "Intelligence Gateway",
-    "SITE_HEADER": "Intelligence Gateway",
-    "SITE_ICON": f"{STATIC_URL}dashboard/mark.svg",
-    "COLORS": {"primary": _INDIGO},
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}dashboard/mark.svg"}],
-    "SIDEBAR": {
-        "navigation": [
-            {
-                "title": "Now",
-                "items": [
-                    {"title": "Dashboard", "icon": "monitoring", "link": reverse_lazy("dashboard:overview")},
-                    {"title": "Circuits", "icon": "electric_bolt", "link": _list("metrics_circuit")},
-                    {"title": "Cache", "icon": "bolt", "link": _list("metrics_cachedservice")},
-                    {"title": "Explain a request", "icon": "help", "link": reverse_lazy("explain")},
-                ],
-            },
-            {
-                "title": "Configuration",
-                "separator": True,
-                "items": [
-                    {"title": "Services", "icon": "route", "link": _list("routing_service")},
-                    {"title": "API keys", "icon": "key", "link": _list("routing_apikey")},
-                    {"title": "History", "icon": "history", "link": _list("routing_configurationrevision")},
-                ],
-            },
-            {
-                "title": "People",
-                "separator": True,
-                "items": [
-                    {"title": "Record of operations", "icon": "checklist", "link": _list("metrics_operation")},
-                    {"title": "Staff", "icon": "person", "link": _list("auth_user")},
-                    {"title": "Groups", "icon": "group", "link": _list("auth_group")},
-                ],
-            },
-        ]
-    },
-}
+UNFOLD = adminlook.UNFOLD
 
 LOGGING = {
     "version": 1,

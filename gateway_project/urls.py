@@ -9,4 +9,5 @@ urlpatterns = [
     path("admin/explain/", admin.site.admin_view(explain.page), name="explain"),
     path("admin/", admin.site.urls),
     path("dashboard/", include("metrics.dashboard_urls")),
+    path("", include("metrics.urls")),
 ]

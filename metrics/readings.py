@@ -93,6 +93,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     recent: Figures
 
 
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything at one moment (Unix seconds), from one reading: its numbers agree with each other.
+
+    `services` has also those that are configured no more, and under the empty name what reached none.
+    """
+
+    at: float
+    cache: CacheUsage
+    circuits: dict[str, Circuit]
+    services: dict[str, Figures]
+
+
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a history, from `start` (Unix seconds) on."""
 

@@ -11,7 +11,7 @@ from metrics.counts import Batch, Fields, merged, under
 from metrics.figures import figures, hits_and_misses, rate
 from metrics.models import CircuitChange, Operation, Resolution
 from metrics.parts import parts, run
-from metrics.readings import CacheUsage, Circuit, PathReading, Point, ServiceCache, ServiceReading, Summary
+from metrics.readings import CacheUsage, Circuit, Overview, PathReading, Point, ServiceCache, ServiceReading, Summary
 from resilience.breaker.machine import Snapshot, State
 from resilience.cache.store import Usage
 from resilience.outage import StoreUnavailable
@@ -33,7 +33,7 @@ class UnknownService(LookupError):
 
 def summary() -> Summary:
     """What matters now, over all services and the requests that reached none."""
-    at, waiting, costs = _now(), _waiting(), _costs()
+    at, waiting, costs = now(), _waiting(), _costs()
     minutes = _minutes(waiting, at, RECENT_SECONDS)
     last = int(at // 60 - 1) * 60
     requests = sum(_requests(fields) for (start, _), fields in minutes.items() if start == last)
@@ -49,7 +49,7 @@ def summary() -> Summary:
 
 def services() -> list[ServiceReading]:
     """Every configured service, by name."""
-    at, waiting = _now(), _waiting()
+    at, waiting = now(), _waiting()
     totals, minutes = _since_reset(waiting), _minutes(waiting, at, SPARKS * 60)
     known = {circuit.service: circuit for circuit in _circuits(_totals(waiting))}
     return [_reading(one, known[name], totals, minutes, at) for name, one in sorted(_table().items())]
@@ -85,6 +85,18 @@ def history(service: str | None, start: float, end: float, step: int) -> list[Po
     return [Point(start=at, figures=figures(steps.get(at, {}), costs)) for at in starts]
 
 
+def overview() -> Overview:
+    """Everything, from one reading."""
+    at, totals, costs = now(), _since_reset(_waiting()), _costs()
+    names = sorted({*totals, *_table()})
+    return Overview(
+        at=at,
+        cache=_cache_usage(totals),
+        circuits={circuit.service: circuit for circuit in _circuits(totals)},
+        services={name: figures({name: totals.get(name, Counter())}, costs) for name in names},
+    )
+
+
 def circuits() -> list[Circuit]:
     """Every service's circuit, by name, as this worker's mirror knows it: the cluster's state, a moment old at most."""
     return _circuits(_totals(_waiting()))
@@ -98,7 +110,11 @@ def circuit_changes(service: str | None = None, since: float = 0, limit: int = 2
 
 def cache_usage() -> CacheUsage:
     """What the cache holds, and hits and misses since the statistics were last reset."""
-    totals, usage = _since_reset(_waiting()), run(_usage(list(_table())))
+    return _cache_usage(_since_reset(_waiting()))
+
+
+def _cache_usage(totals: Mapping[str, Fields]) -> CacheUsage:
+    usage = run(_usage(list(_table())))
     by_service = {name: _service_cache(totals.get(name, {}), (usage or {}).get(name)) for name in sorted(_table())}
     hits, misses = hits_and_misses(under(merged(totals.values()), "cache"))
     return CacheUsage(
@@ -117,7 +133,7 @@ def top_paths(service: str | None = None, *, limit: int = 20, hits: bool = True)
 
     Close, not exact: a worker notes so many paths a second, and a row keeps the most frequent.
     """
-    end = int(_now() // 3_600 + 1) * 3_600
+    end = int(now() // 3_600 + 1) * 3_600
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for fields in ledger.read(_waiting(), Resolution.HOUR, end - 86_400, end, service).values():
         for labels, number in under(fields, "path").items():
@@ -132,6 +148,11 @@ def operations(limit: int = 100, service: str | None = None) -> Sequence[Operati
     """The latest operations, newest first."""
     found = Operation.objects.all()
     return list((found if service is None else found.filter(service=service))[:limit])
+
+
+def now() -> float:
+    """Unix seconds."""
+    return parts().flusher.now()
 
 
 def configured(name: str) -> Service:
@@ -151,10 +172,6 @@ def counted() -> tuple[ByService, dict[str, int]]:
 def cache_counts() -> dict[str, Fields]:
     """What each service's cache has counted since ever: what a reset is measured from."""
     return {name: _cache_fields(fields) for name, fields in _totals(_waiting()).items()}
-
-
-def _now() -> float:
-    return parts().flusher.now()
 
 
 def _table() -> Mapping[str, Service]:
@@ -203,7 +220,7 @@ def _cache_fields(fields: Fields) -> dict[str, int]:
 
 def _resolution(start: float, step: int) -> Resolution:
     """The finest that is kept for that long, and is not finer than needed."""
-    age = _now() - start
+    age = now() - start
     for resolution, coarser in ((Resolution.MINUTE, 3_600), (Resolution.HOUR, 86_400)):
         if step < coarser and age <= ledger.KEPT[resolution].total_seconds():
             return resolution

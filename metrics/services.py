@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from metrics import ledger, selectors
+from metrics import ledger, requestid, selectors
 from metrics.models import Operation
 from metrics.parts import parts, run
 from metrics.readings import Warmed
@@ -30,14 +30,17 @@ WARMER: Final = "system:warm"
 def record(
     actor: str, action: str, service: str = "", *, before: object = None, after: object = None, request_id: str = ""
 ) -> Operation:
-    """Write down that `actor` did `action`. `before` and `after` are what JSON can hold."""
+    """Write down that `actor` did `action`. `before` and `after` are what JSON can hold.
+
+    `request_id` is that of the request being answered, unless said.
+    """
     return Operation.objects.create(
         actor=actor[:200],
         action=action,
         service=service,
         before=before,
         after=after,
-        request_id=request_id,
+        request_id=request_id or requestid.current(),
     )
 
 

@@ -59,7 +59,10 @@ def test_a_late_count_still_finds_its_hour() -> None:
 
 def test_what_is_past_its_time_goes_and_the_rest_stays() -> None:
     Ledger().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
-    kept = lambda: set(Aggregate.objects.values_list("resolution", flat=True))  # noqa: E731
+
+    def kept() -> set[str]:
+        return set(Aggregate.objects.values_list("resolution", flat=True))
+
     Ledger().forget(MINUTE + timedelta(hours=47).total_seconds())
     assert kept() == {"minute", "hour", "day", "total"}
     Ledger().forget(MINUTE + timedelta(hours=50).total_seconds())
