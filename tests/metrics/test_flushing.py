@@ -20,7 +20,6 @@ from resilience.redis import RedisLink
 from routing.events import Finished
 from tests.clock import FakeClock
 from tests.metrics.events import at_random, finished
-from tests.redis_server import RedisServer
 
 
 class Rows:
@@ -96,11 +95,9 @@ async def test_while_the_database_fails_counts_wait(caplog: pytest.LogCaptureFix
     assert len(rows.changes) == 1
 
 
-async def test_the_end_of_a_worker_without_its_store_goes_to_the_database(own_redis: RedisServer) -> None:
-    link, rows, counting = RedisLink(own_redis.url), Rows(), Counting(FakeClock())
-    await link.start()
+async def test_the_end_of_a_worker_without_its_store_goes_to_the_database() -> None:
+    link, rows, counting = RedisLink("unix:///nowhere/socket"), Rows(), Counting(FakeClock())
     flusher = Flusher(counting, RedisStore(link), rows, clock=FakeClock())
-    own_redis.stop()
     counting.finished(finished())
     assert requests(merged(batch.counts for batch in (await flusher.waiting()).batches)) == 1
     counting.finished(finished())
