@@ -80,6 +80,21 @@ async def test_a_flush_that_was_taken_without_being_said_is_counted_once() -> No
     assert flusher.connected
 
 
+async def test_while_the_store_is_away_counts_go_to_the_database_and_none_twice() -> None:
+    store, rows, counting = Unsure(), Rows(), Counting(FakeClock())
+    flusher = Flusher(counting, store, rows, clock=FakeClock())
+    for _ in range(3):
+        counting.finished(finished())
+        await flusher.tick()
+        counting.finished(finished())
+    assert requests(merged([rows.total, *(batch.counts for batch in (await flusher.waiting()).batches)])) == 6
+    store.sure = True
+    await flusher.tick()
+    counting.finished(finished())
+    await flusher.close()
+    assert requests(rows.total) == 7
+
+
 async def test_while_the_database_fails_counts_wait(caplog: pytest.LogCaptureFixture) -> None:
     store, rows, counting = MemoryStore(), Rows(), Counting(FakeClock())
     flusher = Flusher(counting, store, rows, clock=FakeClock())
