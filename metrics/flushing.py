@@ -61,6 +61,7 @@ class Flusher:
         self._thread = ThreadPoolExecutor(1, "metrics")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        store.listen(self.flush)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())

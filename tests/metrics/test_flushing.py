@@ -209,6 +209,27 @@ def test_20_000_requests_over_four_workers_that_all_restart_add_up_exactly(redis
     assert counted() == expected(events)
 
 
+async def test_a_reader_has_what_the_other_workers_have_just_counted(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metrics.redis.ANSWER_SECONDS", 30)
+    links = [RedisLink(redis_url) for _ in range(3)]
+    workers = [Flusher(Counting(FakeClock()), RedisStore(link), Rows(), clock=FakeClock()) for link in links]
+    up = [asyncio.Event() for _ in links]
+    for link, event in zip(links, up, strict=True):
+        link.feed.watch(up=event.set, down=lambda: None)
+        await link.start()
+    for event in up:
+        await event.wait()
+    for worker in workers:
+        worker.counting.finished(finished())
+    waiting = await workers[0].waiting()
+    assert requests(merged(batch.counts for batch in waiting.batches)) == 3
+    for worker, link in zip(workers, links, strict=True):
+        await worker.close()
+        await link.close()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_killed_worker_loses_only_what_it_had_not_flushed(redis_url: str) -> None:
     async def serve() -> None:
