@@ -93,6 +93,12 @@ def taken(shape: type[Serializer[Any]], said: Any) -> dict[str, Any]:
     return dict(given.validated_data)
 
 
+def ordered(name: str, state: State) -> Callable[[Method], Method]:
+    return documented(
+        name, shapes.OrderOutput, {"service": "slackIntelligence", "state": state.value}, takes=shapes.OrderInput
+    )
+
+
 class MetricsApi(Operation):
     @documented(
         "metrics",

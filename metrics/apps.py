@@ -8,4 +8,6 @@ class MetricsConfig(AppConfig):
     verbose_name = "Metrics"
 
     def ready(self) -> None:
-        from metrics import openapi  # noqa: F401, PLC0415 - drf-spectacular knows an extension once it is imported
+        from metrics import openapi, recording  # noqa: F401, PLC0415 - models, and an extension known once imported
+
+        recording.connect()

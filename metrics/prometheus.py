@@ -31,11 +31,11 @@ def negotiated(accept: str) -> Format | None:
     for part in accept.lower().split(","):
         media, *parameters = (piece.strip() for piece in part.split(";"))
         wanted[media] = max(wanted.get(media, 0.0), _quality(parameters))
-    json = max((wanted.get(media, 0.0) for media in ("application/json", "application/*", "*/*")), default=0.0)
+    json, anything = (wanted.get(media, 0.0) for media in ("application/json", "*/*"))
     best = max((Format.OPENMETRICS, Format.TEXT), key=lambda one: wanted.get(one.value, 0.0))
     weight = wanted.get(best.value, 0.0)
-    # As likely as JSON, but named: whoever writes text/plain beside */* is a scraper.
-    return best if weight > 0 and weight >= json else None
+    # Browsers' libraries name JSON before text/plain, at the same weight; a scraper names no JSON.
+    return best if weight > json and weight >= anything else None
 
 
 def exposition(wanted: Format) -> tuple[bytes, str]:

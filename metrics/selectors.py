@@ -74,7 +74,7 @@ def history(service: str | None, start: float, end: float, step: int) -> list[Po
     step = max(unit, step // unit * unit)
     begin = int(start // step) * step
     starts = range(begin, max(begin, int(end)), step)
-    if step <= 0 or not 0 < len(starts) <= MOST_POINTS:
+    if start >= end or not 0 < len(starts) <= MOST_POINTS:
         raise ValueError(f"from must be before to, with at most {MOST_POINTS} steps between")
     rows = ledger.read(_waiting(), resolution, begin, starts[-1] + step, service)
     steps: defaultdict[int, ByService] = defaultdict(dict)

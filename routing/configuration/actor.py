@@ -1,5 +1,6 @@
 """Who is changing the configuration: known to whoever writes it down, without passing through every hand between."""
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,3 +31,11 @@ def acting(name: str, note: str = "") -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def command_user() -> str:
+    """Who types a command, as the system knows them; a container's user may have no name."""
+    try:
+        return f"command:{getpass.getuser()}"
+    except (OSError, KeyError):
+        return "command:unknown"

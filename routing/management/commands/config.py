@@ -1,6 +1,5 @@
 """The configuration file's commands."""
 
-import getpass
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from routing.configuration import history
-from routing.configuration.actor import acting
+from routing.configuration.actor import acting, command_user
 from routing.configuration.applying import Changes, apply_document
 from routing.configuration.decode import notices
 from routing.configuration.document import LIMIT, Document, dump, parse
@@ -51,7 +50,7 @@ class Command(BaseCommand):
     def handle(self, *, action: str, **options: Any) -> None:
         subject = options["revision"] if action in ("history", "rollback") else options["file"]
         try:
-            with acting(f"command:{_user()}"):
+            with acting(command_user()):
                 getattr(self, f"_{action}")(subject)
         except ConfigurationError as error:
             count = len(error.faults)
@@ -70,7 +69,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{revision.pk:>5}  {when}  {revision.actor:<20}  {revision.summary}")
 
     def _rollback(self, number: int) -> None:
-        self._say(history.rollback(_revision(number), f"command:{_user()}"), f"rolled back to revision {number}")
+        self._say(history.rollback(_revision(number), command_user()), f"rolled back to revision {number}")
 
     def _validate(self, file: str) -> None:
         document = self._read(file)
@@ -119,14 +118,6 @@ class Command(BaseCommand):
         if value is None:
             absent.add(name)
         return value or ""
-
-
-def _user() -> str:
-    """Who types, as the system knows them; a container's user may have no name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def _revision(number: int) -> ConfigurationRevision:
