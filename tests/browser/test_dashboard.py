@@ -82,7 +82,7 @@ def test_a_circuit_is_seen_to_open_within_two_seconds_of_the_fifth_failure_and_i
     page = visit(width=width)
     is_live(page)
     expect(state_of(page, "crm")).to_have_text("Closed")
-    waits = []
+    waits: list[float] = []
     while not waits or (min(waits) > 2 and len(waits) < 3):  # a busy machine may be late once, not every time
         page.evaluate(WATCH)
         fail_five_times(gateway)
