@@ -72,6 +72,7 @@ class Counting:
         self._clock = clock
         self._cells: dict[_Key, tuple[_Cell, Finished]] = {}
         self._paths: defaultdict[str, Counter[tuple[int, str, str]]] = defaultdict(Counter)
+        self._noted: Counter[tuple[int, str, str]] = Counter()
         self._changes: list[Change] = []
 
     def finished(self, event: Finished) -> None:
@@ -109,22 +110,27 @@ class Counting:
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         self._changes.append(Change(self._clock(), service, before, after, reason))
+        self.note(service, f"transition|{before}|{after}")
+
+    def note(self, service: str, field: str) -> None:
+        """Count something beside the requests, in the words of counts.py."""
+        self._noted[int(self._clock() // MINUTE), service, field] += 1
 
     def take(self) -> tuple[dict[str, int], list[Change]]:
         """All counts by `start|service|field`, and the circuits' moves this worker made: the taker's from now on."""
         cells, self._cells = self._cells, {}
         paths, self._paths = self._paths, defaultdict(Counter)
+        noted, self._noted = self._noted, Counter()
         changes, self._changes = self._changes, []
         counts: Counter[str] = Counter()
         for key, (cell, like) in cells.items():
             for field, number in cell.fields(like):
                 counts[f"{key[0] * MINUTE}|{like.service}|{field}"] += number
-        for service, noted in paths.items():
-            for (minute, word, path), number in noted.items():
+        for service, looked_up in paths.items():
+            for (minute, word, path), number in looked_up.items():
                 counts[f"{minute * MINUTE}|{service}|path|{word}|{path}"] += number
-        for change in changes:
-            start = int(change.at // MINUTE) * MINUTE
-            counts[f"{start}|{change.service}|transition|{change.before}|{change.after}"] += 1
+        for (minute, service, field), number in noted.items():
+            counts[f"{minute * MINUTE}|{service}|{field}"] += number
         return dict(counts), changes
 
     def _note_path(self, minute: int, event: Finished) -> None:

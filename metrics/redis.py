@@ -27,7 +27,7 @@ CHANNEL: Final = "gw:metrics"
 ID: Final = b"id"
 """Beside the counts, each batch's hash holds its id: no count's field is a single word."""
 
-REMEMBERED_SECONDS: Final = 3_600
+REMEMBERED_SECONDS: Final = 600
 """How long a flush may be sent again without being counted again."""
 LEASE_SECONDS: Final = 10
 """How long the counts of a cluster wait when the worker that takes them is gone."""
