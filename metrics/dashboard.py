@@ -1,6 +1,5 @@
 """The staff's pages: an overview, a page per service, and the JSON both are drawn from. What they do goes by REST."""
 
-import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
@@ -12,6 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from metrics import live, selectors, services
+from metrics.parts import parts
 from resilience.outage import StoreUnavailable
 from routing import runtime
 from routing.table import Service
@@ -69,7 +69,7 @@ def history(request: HttpRequest) -> HttpResponse:
     name = request.GET.get("service") or None
     if name is not None:
         _configured(name)
-    end = time.time() // step * step + step
+    end = parts().flusher.now() // step * step + step
     points = selectors.history(name, end - length, end, step)
     figures = [point.figures for point in points]
     columns = {
@@ -87,7 +87,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - D
     moves = selectors.circuit_changes(name, limit=MOVES)
     return _json(
         {
-            "now": time.time(),
+            "now": parts().flusher.now(),
             "moves": [
                 {"at": move.at.timestamp(), "before": move.before, "after": move.after, "reason": move.reason}
                 for move in reversed(moves)

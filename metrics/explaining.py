@@ -1,6 +1,5 @@
 """Explain, as people ask it: their words to a request and a caller, and this process's table and circuits to rules."""
 
-import time
 from typing import Final
 
 import msgspec
@@ -41,7 +40,7 @@ def explain(question: Question) -> Explanation:
         parts().gateway.live.table,
         rate=settings.CONFIG.rate_limit,
         circuits=lambda name: circuits.get(name, Snapshot()),
-        now=time.time(),
+        now=parts().flusher.now(),
     )
     return explainer.explain(_request(question), _caller(question.caller))
 

@@ -1,0 +1,187 @@
+"""The admin's pages that steer and look back: circuits, cache, history, record."""
+
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from metrics import services
+from metrics.models import Circuit, Operation
+from resilience.breaker.machine import State
+from resilience.breaker.policy import BreakerPolicy
+from routing.configuration.actor import acting
+from routing.configuration.applying import apply_document
+from routing.configuration.loader import raw_document
+from routing.models import ConfigurationRevision, Service, Target
+from tests.metrics.panel import Panel, ok
+
+pytestmark = pytest.mark.django_db
+
+CIRCUITS = "/admin/metrics/circuit/"
+CACHE = "/admin/metrics/cachedservice/"
+HISTORY = "/admin/routing/configurationrevision/"
+RECORD = "/admin/metrics/operation/"
+
+
+@pytest.fixture
+def root(panel: Panel) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
+    return client
+
+
+@pytest.fixture
+def crm(panel: Panel) -> Service:
+    panel.serve(ok())
+    service = Service.objects.create(name="crm")
+    Target.objects.create(service=service, url="http://a")
+    return service
+
+
+def act(client: Client, url: str, action: str, *rows: Any, **more: str) -> str:
+    answer = client.post(url, {"action": action, "_selected_action": [row.pk for row in rows], **more}, follow=True)
+    return unescape(answer.content.decode())
+
+
+def done() -> list[tuple[str, str, str]]:
+    """What was done to circuits and cache, latest first."""
+    steered = Operation.objects.exclude(action__startswith="service").exclude(action__startswith="target")
+    return list(steered.values_list("actor", "action", "service"))
+
+
+def state(panel: Panel) -> State:
+    return panel.breakers.of("crm", BreakerPolicy()).state()
+
+
+def test_circuits_are_listed_as_they_are_now(root: Client, crm: Service) -> None:
+    services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "maintenance")
+    page = root.get(CIRCUITS).content.decode()
+    assert "FORCED_OPEN" in page
+    assert "maintenance" in page
+
+
+def test_a_circuit_is_forced_open_with_a_reason_and_reset(panel: Panel, root: Client, crm: Service) -> None:
+    assert "an override needs a reason" in act(root, CIRCUITS, "force_open", crm)
+    assert state(panel) is State.CLOSED
+    act(root, CIRCUITS, "force_open", crm, ttl="300", reason="maintenance")
+    assert state(panel) is State.FORCED_OPEN
+    assert panel.breakers.of("crm", BreakerPolicy()).snapshot.until == panel.clock() + 300
+    act(root, CIRCUITS, "reset", crm)
+    assert state(panel) is State.CLOSED
+    assert done() == [("staff:root", "circuit.reset", "crm"), ("staff:root", "circuit.open", "crm")]
+
+
+def test_a_service_that_is_not_served_yet_is_named_and_the_rest_is_done(
+    panel: Panel, root: Client, crm: Service
+) -> None:
+    new = Service.objects.create(name="brandnew")
+    page = act(root, CIRCUITS, "disable", new, crm, reason="a test")
+    assert "brandnew is not being served yet." in page
+    assert state(panel) is State.DISABLED
+
+
+def test_a_row_leads_to_the_services_page(root: Client, crm: Service) -> None:
+    answer = root.get(f"{CIRCUITS}{crm.pk}/change/")
+    assert (answer.status_code, answer["Location"]) == (302, "/dashboard/crm/")
+
+
+def test_the_cache_is_listed_and_a_tag_is_invalidated(panel: Panel, root: Client, crm: Service) -> None:
+    panel.ask("/api/v1/crm/contacts/7")
+    assert "0.00 %" in root.get(CACHE).content.decode()
+    assert "Which tag?" in act(root, CACHE, "invalidate", crm)
+    assert "1 entries went." in act(root, CACHE, "invalidate", crm, tag="contacts")
+    assert Operation.objects.get(action="cache.invalidate").after == {"tag": "contacts", "keysDeleted": 1}
+    panel.ask("/api/v1/crm/contacts/7")
+    assert "1 entries went." in act(root, CACHE, "flush", crm)
+
+
+def test_staff_without_the_right_may_look_but_not_act(panel: Panel, crm: Service) -> None:
+    from django.contrib.auth.models import Permission
+
+    eve = User.objects.create_user("eve", is_staff=True)
+    eve.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client = Client()
+    client.force_login(eve)
+    assert client.get(CIRCUITS).status_code == 200
+    act(client, CIRCUITS, "force_open", crm, reason="a test")
+    act(client, CACHE, "flush", crm)
+    assert state(panel) is State.CLOSED
+    assert done() == []
+
+
+def test_the_record_is_read_and_never_written(root: Client) -> None:
+    row = services.record("staff:ada", "circuit.reset", "crm", before={"state": "OPEN"}, after={"state": "<b>"})
+    assert "circuit.reset" in root.get(RECORD).content.decode()
+    page = root.get(f"{RECORD}{row.pk}/change/").content.decode()
+    assert "state: OPEN" in page
+    assert "state: &lt;b&gt;" in page
+    assert root.post(f"{RECORD}{row.pk}/change/", {"actor": "nobody"}).status_code == 403
+    assert root.post(f"{RECORD}add/").status_code == 403
+    assert root.post(f"{RECORD}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def revision(ttl: int) -> ConfigurationRevision:
+    """One change more, as its commit would write it down."""
+    from routing.configuration import history
+
+    said = {"targets": [{"url": "http://a"}], "cache": {"ttl": ttl}}
+    apply_document({"version": 1, "services": {"crm": said}})
+    with acting("staff:ada"):
+        kept = history.keep()
+    assert kept is not None
+    return kept
+
+
+def test_history_says_who_changed_what_line_by_line(root: Client) -> None:
+    revision(1)
+    second = revision(2)
+    assert "staff:ada" in root.get(HISTORY).content.decode()
+    page = root.get(f"{HISTORY}{second.pk}/change/").content.decode()
+    assert "-    cache: {ttl: 1}" in page
+    assert "+    cache: {ttl: 2}" in page
+
+
+def test_a_rollback_shows_what_it_would_change_and_then_does(root: Client) -> None:
+    first = revision(1)
+    revision(2)
+    back = f"{HISTORY}{first.pk}/rollback/"
+    page = root.get(back).content.decode()
+    assert "+    cache: {ttl: 1}" in page
+    assert raw_document()["services"]["crm"]["cache"] == {"ttl": 2}
+    assert root.post(back).status_code == 302
+    assert raw_document()["services"]["crm"]["cache"] == {"ttl": 1}
+    row = Operation.objects.get(action="configuration.rollback")
+    assert (row.actor, row.after) == ("staff:root", {"revision": first.pk, "services": ["crm"]})
+
+
+def test_a_rollback_asks_for_the_right_to_change_services(panel: Panel) -> None:
+    first = revision(1)
+    client = Client()
+    client.force_login(User.objects.create_user("eve", is_staff=True))
+    for send in (client.get, client.post):
+        assert send(f"{HISTORY}{first.pk}/rollback/").status_code == 403
+    assert client.get(f"{HISTORY}{first.pk}/change/").status_code == 403
+
+
+def test_a_rollback_asks_for_the_forms_token(panel: Panel) -> None:
+    first = revision(1)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
+    assert client.post(f"{HISTORY}{first.pk}/rollback/").status_code == 403
+
+
+def test_a_services_page_leads_to_the_explanation_of_its_first_route(root: Client, crm: Service) -> None:
+    crm.routes.create(path="/contacts/{id}", methods=["PUT"])
+    answer = root.get(f"/admin/routing/service/{crm.pk}/try/")
+    assert answer["Location"] == "/admin/explain/?method=PUT&path=%2Fapi%2Fv1%2Fcrm%2Fcontacts%2F%7Bid%7D"
+
+
+@pytest.mark.parametrize("url", [CIRCUITS, CACHE, HISTORY, RECORD, "/admin/", "/admin/auth/user/"])
+def test_every_page_opens_where_there_is_nothing_to_show(root: Client, url: str) -> None:
+    assert root.get(url).status_code == 200
+
+
+def test_circuits_are_services_by_another_name(crm: Service) -> None:
+    assert Circuit.objects.get().pk == crm.pk

@@ -1,0 +1,83 @@
+"""The dashboard's pages and the JSON they are drawn from."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from metrics import services
+from metrics.models import CircuitChange
+from resilience.breaker.machine import State
+from tests.metrics.panel import Panel, ok
+
+pytestmark = pytest.mark.django_db
+
+PAGES = ["/dashboard/", "/dashboard/crm/"]
+DATA = ["/dashboard/snapshot.json", "/dashboard/history.json?range=24h", "/dashboard/crm/detail.json"]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *DATA])
+def test_who_is_not_staff_is_sent_to_log_in(panel: Panel, path: str) -> None:
+    panel.serve(ok())
+    eve = Client()
+    eve.force_login(User.objects.create_user("eve"))
+    for client in (Client(), eve):
+        answer = client.get(path)
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/admin/login/?next=/dashboard/")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_has_nothing_inline_and_loads_nothing_from_elsewhere(panel: Panel, staff: Client, path: str) -> None:
+    panel.serve(ok())
+    answer = staff.get(path)
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    policy = dict(part.split(" ", 1) for part in answer["Content-Security-Policy"].split("; "))
+    assert (policy["default-src"], policy["script-src"], policy["style-src"]) == ("'none'", "'self'", "'self'")
+    assert policy["connect-src"] == "'self' ws://testserver wss://testserver"
+    assert " style=" not in page
+    assert " onclick=" not in page
+    assert "<script>" not in page
+    assert 'src="http' not in page
+    assert answer["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.parametrize("path", ["/dashboard/nothing/", "/dashboard/nothing/detail.json"])
+def test_a_service_that_is_not_there_is_404(panel: Panel, staff: Client, path: str) -> None:
+    assert staff.get(path).status_code == 404
+
+
+def test_the_snapshot_says_what_the_feed_says(panel: Panel, staff: Client) -> None:
+    panel.serve(ok())
+    panel.ask("/api/v1/crm/contacts/7")
+    panel.ask("/api/v1/crm/contacts/7")
+    said = staff.get("/dashboard/snapshot.json").json()
+    assert said["summary"]["total"]["requests"] == 2
+    (crm,) = said["services"]
+    assert (crm["name"], crm["circuit"]["state"], crm["total"]["hits"]) == ("crm", "CLOSED", 1)
+
+
+def test_a_history_comes_in_columns_with_gaps_where_nothing_is_known(panel: Panel, staff: Client) -> None:
+    panel.serve(ok())
+    panel.ask("/api/v1/crm/contacts/7")
+    said = staff.get("/dashboard/history.json?service=crm&range=1h").json()
+    assert len(said["times"]) == len(said["requests"]) == len(said["p99"]) == 60
+    assert said["requests"][-1] == 1
+    assert (said["hit_rate"][0], said["hit_rate"][-1]) == (None, 0.0)
+    assert staff.get("/dashboard/history.json?service=nothing").status_code == 404
+
+
+def test_a_services_page_knows_its_tags_its_operations_and_its_moves(panel: Panel, staff: Client) -> None:
+    panel.serve(ok())
+    panel.ask("/api/v1/crm/contacts/7")
+    services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
+    at = datetime.fromtimestamp(panel.clock(), UTC)
+    CircuitChange.objects.create(at=at, service="crm", before="CLOSED", after="FORCED_OPEN", reason="a test")
+    said = staff.get("/dashboard/crm/detail.json").json()
+    assert said["tags"] == [{"tag": None, "entries": 1}, {"tag": "contacts", "entries": 1}]
+    assert [(done["actor"], done["action"]) for done in said["operations"]] == [("staff:ada", "circuit.open")]
+    assert [(move["before"], move["after"], move["reason"]) for move in said["moves"]] == [
+        ("CLOSED", "FORCED_OPEN", "a test")
+    ]

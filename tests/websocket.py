@@ -1,0 +1,33 @@
+"""A WebSocket as an application sees it: ASGI messages in and out, no server in between."""
+
+import json
+from typing import Any
+
+from asgiref.testing import ApplicationCommunicator
+
+from routing.http import Headers
+
+
+class Socket:
+    def __init__(self, application: Any, path: str, headers: Headers, **scope: Any) -> None:
+        about = {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
+        communicator: Any = ApplicationCommunicator  # has no types
+        self._peer = communicator(application, {**about, **scope})
+
+    async def connect(self) -> int | None:
+        """None when it is accepted, else the code it is closed with."""
+        await self._peer.send_input({"type": "websocket.connect"})
+        answer = await self.heard()
+        return None if answer["type"] == "websocket.accept" else int(answer.get("code", 1000))
+
+    async def heard(self) -> dict[str, Any]:
+        """The application's next message."""
+        message: dict[str, Any] = await self._peer.receive_output(30)
+        return message
+
+    async def json(self) -> Any:
+        return json.loads((await self.heard())["text"])
+
+    async def leave(self) -> None:
+        await self._peer.send_input({"type": "websocket.disconnect", "code": 1000})
+        await self._peer.wait(30)
