@@ -77,6 +77,7 @@ def _greeting(config: Config, known: dict[str, str]) -> str:
     asked = f"curl -i -H 'X-API-Key: {key}' {address}/api/v1"
     return f"""
 Intelligence Gateway   {address}/
+dashboard              {address}/dashboard/
 staff's pages          {address}/admin/   {login}
 key                    {key}
 

@@ -236,6 +236,15 @@ def test_a_chart_is_read_by_keys_and_as_a_table(visit: Open, gateway: Gateway) -
     expect(chart.get_by_role("columnheader", name="errors")).to_be_visible()
 
 
+def test_a_session_that_has_ended_leads_to_the_log_in_and_back(visit: Open) -> None:
+    page = visit()
+    is_live(page)
+    page.context.clear_cookies()
+    page.context.set_offline(True)
+    page.context.set_offline(False)
+    page.wait_for_url("**/admin/login/?next=/dashboard/")
+
+
 def test_explain_is_a_page_of_the_admin(visit: Open, keep: Keep) -> None:
     page = visit("/admin/explain/?method=GET&path=/api/v1/crm/contacts/7&caller=firebase:ada")
     expect(page.get_by_role("status")).to_contain_text("The backend is called")

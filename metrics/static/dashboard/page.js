@@ -32,8 +32,10 @@ export function announce(text) {
   say(find("#announcer"), text);
 }
 
+/** JSON from the gateway. A session that has ended is sent to the log-in, and comes back to this page after it. */
 export async function getJson(address, signal) {
-  const answer = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "error", signal });
+  const answer = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "manual", signal });
+  if (answer.type === "opaqueredirect") location.reload();
   if (!answer.ok) throw new Error(`${answer.status}`);
   return answer.json();
 }
