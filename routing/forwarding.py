@@ -19,8 +19,18 @@ _OURS: Final = frozenset(
     }
 )
 """Fields a backend may believe because the gateway alone sets them."""
+_REWRITING: Final = frozenset(
+    {
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+    }
+)
+"""Fields by which some backends take another path or method than the one that was routed, permitted and cached."""
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
-_BARRED: Final = _FRAMING | _OURS | {b"x-api-key"}
+_BARRED: Final = _FRAMING | _OURS | _REWRITING | {b"x-api-key"}
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context section 3.2; other versions are begun anew."""
 

@@ -154,7 +154,7 @@ class Gateway:
         """The route, looked up before it is due because its limit and its auth decide steps 2 and 3."""
         request, table = exchange.request, self.live.table
         try:
-            service = self._by_host(_host(request))
+            service = self._by_host(_host(request)) if table.has_hosts else None
             if service is not None:
                 exchange.match = table.within(service, request.method, request.path)
                 return
