@@ -1,7 +1,7 @@
 """The running gateway beside its own ceilings: `python benchmarks/gateway.py [seconds a round]`; needs `wrk`.
 
 One worker, authentication by API key and the rate limit on, the access log off, 32 connections, 1.8 kB of JSON.
-The contestants take turns in short rounds, so that a busy moment of the machine hits all alike; ratios of medians count.
+The contestants take turns in short rounds, so that a busy moment of the machine hits all alike; only ratios count.
 """
 
 import os
