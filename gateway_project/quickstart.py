@@ -10,7 +10,7 @@ from typing import Final
 
 from django.contrib.auth import get_user_model
 
-from gateway_project.config import VAR, Config
+from gateway_project.config import Config
 from routing.authentication.issuing import issue
 from routing.configuration.applying import apply_document
 from routing.demo.document import document
@@ -18,7 +18,7 @@ from routing.demo.process import Demonstration
 from routing.models import ApiKey, Service, Target
 
 LOGIN: Final = "admin"
-CREDENTIALS: Final = VAR / "demo.json"
+CREDENTIALS: Final = "demo.json"
 """The demonstration's key and password, for this machine's user alone, so that every start can show them again."""
 
 
@@ -29,7 +29,7 @@ def demonstration(config: Config) -> Iterator[str]:
     try:
         ports = backends.start()
         _configure(ports)
-        yield _greeting(config, _credentials())
+        yield _greeting(config, _credentials(config.var / CREDENTIALS))
     finally:
         backends.stop()
 
@@ -52,15 +52,15 @@ def _configure(ports: dict[str, int]) -> None:
             target.save()
 
 
-def _credentials() -> dict[str, str]:
-    known: dict[str, str] = json.loads(CREDENTIALS.read_text()) if CREDENTIALS.exists() else {}
+def _credentials(path: Path) -> dict[str, str]:
+    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     users = get_user_model().objects
     if not users.filter(is_staff=True).exists():
         known["password"] = secrets.token_urlsafe(9)
         users.create_superuser(LOGIN, password=known["password"])
     if not ApiKey.objects.filter(revoked_at=None).exists():
         known["key"] = issue(ApiKey(name="demonstration", scopes=["*", "debug", "metrics:read", "metrics:write"]))
-    _keep(CREDENTIALS, known)
+    _keep(path, known)
     return known
 
 
