@@ -25,6 +25,8 @@ def translated(request: HttpRequest) -> Request:
         headers=_fields(request),
         client=request.META.get("REMOTE_ADDR", ""),
         scheme=request.scheme or "http",
+        # Under WSGI whether a host must be named is the server's to judge, which knows what came.
+        version=request.scope.get("http_version", "1.1") if isinstance(request, ASGIRequest) else "1.0",
         body=_pieces(request) if has_body else None,
     )
 
