@@ -88,7 +88,7 @@ class Gateway:
         return await self.handle(request)
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request. Never raises but ClientGone and CancelledError, both of them the client's doing."""
+        """Answer one request. Never raises but CancelledError, the client's doing."""
         exchange = self._begin(request)  # 1 request id
         try:
             response = self._cors.preflight(request)
@@ -101,7 +101,11 @@ class Gateway:
                 response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
         except GatewayError as error:
             response = self._refusal(exchange, error)
-        except (ClientGone, asyncio.CancelledError):
+        except ClientGone:
+            self._gone(exchange)
+            # Read by nobody, unless the body did not end but broke the rules of its framing: a server tells both alike.
+            return problem(BadRequest("the body ended before it was whole"), exchange.id)
+        except asyncio.CancelledError:
             self._gone(exchange)
             raise
         except Exception:
