@@ -57,7 +57,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     workers: int
     var: Path
-    """Where it keeps what it makes for itself: beside its database file, so that two gateways keep out of each other's."""
+    """Where it keeps what it makes for itself: beside its database file, so that each of two gateways has its own."""
     environment: dict[str, str]
     """All of it, for services' `env:NAME` headers. Never logged."""
 

@@ -126,6 +126,12 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"plain": {"()": "gateway_project.logs.WithoutTraceback"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+        "plain": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["plain"]},
+    },
+    # Anyone can send a wrong host; a line of log is what it may cost.
+    "loggers": {"django.security": {"handlers": ["plain"], "propagate": False}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }
