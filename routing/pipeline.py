@@ -79,7 +79,11 @@ class Gateway:
 
     def serves(self, path: str, host: str) -> bool:
         """Whether a request is the gateway's to answer: by its path, or as a service's own host."""
-        return path.startswith("/api/v1/") or path == "/api/v1" or self._by_host(host) is not None
+        return path.startswith("/api/v1/") or path == "/api/v1" or self.owns(host)
+
+    def owns(self, host: str) -> bool:
+        """Whether `host` is a service's own."""
+        return self._by_host(host) is not None
 
     async def answer(self, request: Request) -> Response:
         """The list of services at `/api/v1/` itself, and what they answer below it."""
