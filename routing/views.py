@@ -28,6 +28,7 @@ class ServiceProxyView(APIView):
     authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAdminUser,)
     renderer_classes = (BrowsableAPIRenderer, JSONRenderer)
+    schema = None  # its answers are the services' own
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Programs get the gateway's answer as it is; REST framework has its say on its own pages alone."""
