@@ -14,6 +14,10 @@ PIECE: Final = 64 * 1024
 """Bytes of a request's body passed on at once."""
 
 
+_BLANK: Final = frozenset({b"content-length", b"content-type"})
+"""WSGI says that a field is absent by an empty variable (PEP 3333)."""
+
+
 def translated(request: HttpRequest) -> Request:
     """The gateway's view of a Django request. Django has read the body by now; it is passed on in pieces."""
     has_body = "Transfer-Encoding" in request.headers or request.headers.get("Content-Length", "0") not in ("", "0")
@@ -46,7 +50,8 @@ def _target(request: HttpRequest) -> bytes:
 def _fields(request: HttpRequest) -> Headers:
     if isinstance(request, ASGIRequest):
         return list(request.scope["headers"])
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
+    fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
+    return [(name, value) for name, value in fields if value or name not in _BLANK]
 
 
 async def _pieces(request: HttpRequest) -> AsyncIterator[bytes]:

@@ -60,6 +60,8 @@ def ask(
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         fields = {name.lower(): value for name, value in answer.getheaders() if name.lower() not in VARYING}
+        if answer.status == 204:
+            fields.pop("content-length", None)  # which wsgiref adds though RFC 9110 section 8.6 forbids it
         return answer.status, fields, answer.read()
     finally:
         connection.close()
