@@ -79,7 +79,11 @@ class Gateway:
 
     def serves(self, path: str, host: str) -> bool:
         """Whether a request is the gateway's to answer: by its path, or as a service's own host."""
-        return path.startswith("/api/v1/") or path == "/api/v1" or self._by_host(host) is not None
+        return path.startswith("/api/v1/") or path == "/api/v1" or self.owns(host)
+
+    def owns(self, host: str) -> bool:
+        """Whether `host` is a service's own."""
+        return self._by_host(host) is not None
 
     async def answer(self, request: Request) -> Response:
         """The list of services at `/api/v1/` itself, and what they answer below it."""
@@ -88,7 +92,7 @@ class Gateway:
         return await self.handle(request)
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request. Never raises but ClientGone and CancelledError, both of them the client's doing."""
+        """Answer one request. Never raises but CancelledError, the client's doing."""
         exchange = self._begin(request)  # 1 request id
         try:
             response = self._cors.preflight(request)
@@ -101,7 +105,11 @@ class Gateway:
                 response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
         except GatewayError as error:
             response = self._refusal(exchange, error)
-        except (ClientGone, asyncio.CancelledError):
+        except ClientGone:
+            self._gone(exchange)
+            # Read by nobody, unless the body did not end but broke the rules of its framing: a server tells both alike.
+            return problem(BadRequest("the body ended before it was whole"), exchange.id)
+        except asyncio.CancelledError:
             self._gone(exchange)
             raise
         except Exception:
