@@ -42,7 +42,9 @@ class Asked:
         if self.decisive.isdisjoint(_DIRECTING):
             return {}
         lines = self.every(b"cache-control")
-        return directives.parse(lines or self.every(b"pragma"))
+        if lines:
+            return directives.parse(lines)
+        return {b"no-cache": None} if b"no-cache" in directives.parse(self.every(b"pragma")) else {}
 
     def plain(self) -> "Asked":
         """The same as a GET that asks nothing of a cache."""
