@@ -52,8 +52,8 @@ class Asked:
 
     @property
     def wants_whole(self) -> bool:
-        """Is the answer to this request of use to others who ask for the same?"""
-        return self.method == "GET" and self.decisive <= _DIRECTING
+        """Does this request want what others want who ask for the same, and would theirs do?"""
+        return self.method == "GET" and self.decisive <= _DIRECTING and b"no-cache" not in self.control
 
     def every(self, name: bytes) -> list[bytes]:
         return fields.every(self.headers, name)
