@@ -107,7 +107,7 @@ class Caching:
             if status in serving.FAILURES and place.found.usable:
                 await self._let_go(called)
                 cachestatus.instead_of(exchange, why(place), status)
-                self._landed(place, End.PASS)
+                self._landed(place, End.FAILED, error=BadGateway(f"the service answered {status}"))
                 return given(place.asked, place.found)
             answered = self._answered(exchange, called, self._headers(exchange, called))
             if status == 304 and exchange.asks is not None:
