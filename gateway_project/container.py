@@ -15,6 +15,8 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.redis import RedisStore as BreakerRedis
 from resilience.cache.driver import Cache
+from resilience.cache.flights import Flights
+from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.store import NearStore
 from resilience.cache.tiers import TieredStore
@@ -55,6 +57,7 @@ class Parts:
     gateway: Gateway
     health: HealthPages
     cache: Cache
+    caching: Caching
     breakers: Breakers
     reloader: Reloader
     _limiter: Limiter
@@ -71,6 +74,7 @@ class Parts:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.caching.close()
         if self._tokens:
             self._tokens.close()
         await self._limiter.close()
@@ -97,6 +101,8 @@ async def open_parts() -> Parts:
     limiter = Limiter(RateRedis(link) if link else RateMemory(), clock=time.time, share=config.workers)
     near: NearStore = TieredStore(link) if link else CacheMemory(time.time)
     cache = Cache(near)
+    flights = Flights(RedisLeases(link) if link else None, clock=time.time)
+    caching = Caching(cache, own_cookies=own_cookies, flights=flights)
     gateway = Gateway(
         rules=GatewayRules(
             rate=config.rate_limit,
@@ -107,7 +113,7 @@ async def open_parts() -> Parts:
         live=live,
         limiter=limiter,
         authenticator=Authenticator(lambda: live.keys, tokens),
-        caching=Caching(cache, own_cookies=own_cookies),
+        caching=caching,
         calling=Calling(backend, breakers, own_cookies=own_cookies, max_body_bytes=config.max_body_bytes),
         observers=observers,
     )
@@ -120,7 +126,7 @@ async def open_parts() -> Parts:
     )
     tasks = await _start(link, breakers, reloader)
     health = HealthPages(partial(health_checks, link, live, breakers), lambda: reloader.status.version is not None)
-    return Parts(gateway, health, cache, breakers, reloader, limiter, tokens, backend, link, log, tasks)
+    return Parts(gateway, health, cache, caching, breakers, reloader, limiter, tokens, backend, link, log, tasks)
 
 
 async def _start(link: RedisLink | None, breakers: Breakers, reloader: Reloader) -> list["asyncio.Task[None]"]:

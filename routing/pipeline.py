@@ -71,6 +71,7 @@ class Gateway:
         self._limiter = limiter
         self._authenticator = authenticator
         self._caching = caching
+        caching.fetch = self._fetch
         self._calling = calling
         self._observers = observers
         self._cors = Cors(rules.cors_origins)
@@ -134,7 +135,10 @@ class Gateway:
             called = await self._calling.call(exchange, leave)  # 7 backend call
         except GatewayError as error:
             return self._caching.instead(exchange, error)
-        return self._caching.stored(exchange, called)  # 8 store
+        except BaseException:
+            self._caching.abandoned(exchange)
+            raise
+        return await self._caching.stored(exchange, called)  # 8 store
 
     def _begin(self, request: Request) -> Exchange:
         trusted = self._rules.trusted_proxies
