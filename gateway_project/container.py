@@ -11,6 +11,11 @@ from django.conf import settings
 
 from gateway_project.checks import health_checks
 from gateway_project.config import Config
+from metrics.counting import Counting
+from metrics.flushing import Flusher
+from metrics.ledger import Ledger
+from metrics.memory import MemoryStore as CountsMemory
+from metrics.redis import RedisStore as CountsRedis
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.redis import RedisStore as BreakerRedis
@@ -60,6 +65,7 @@ class Parts:
     caching: Caching
     breakers: Breakers
     reloader: Reloader
+    flusher: Flusher
     _limiter: Limiter
     _tokens: "FirebaseVerifier | None"
     _backend: Backend
@@ -80,6 +86,7 @@ class Parts:
         await self._limiter.close()
         await self.breakers.close()
         await self._backend.close()
+        await self.flusher.close()
         if self._link:
             await self._link.close()
         if self._log:
@@ -92,7 +99,9 @@ async def open_parts() -> Parts:
     link = RedisLink(settings.REDIS_URL) if settings.REDIS_URL else None
     own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
     log = AccessLog(config.log_format) if config.access_log else None
-    observers = Observers([log] if log else [])
+    counting = Counting()
+    observers = Observers([log, counting] if log else [counting])
+    flusher = Flusher(counting, CountsRedis(link) if link else CountsMemory(), Ledger())
     live, backend = Live(), Backend()
     breakers = Breakers(
         BreakerRedis(link) if link else BreakerMemory(), clock=time.time, on_change=observers.circuit_changed
@@ -125,8 +134,11 @@ async def open_parts() -> Parts:
         interval=LOOK_SECONDS,
     )
     tasks = await _start(link, breakers, reloader)
+    flusher.start()
     health = HealthPages(partial(health_checks, link, live, breakers), lambda: reloader.status.version is not None)
-    return Parts(gateway, health, cache, caching, breakers, reloader, limiter, tokens, backend, link, log, tasks)
+    return Parts(
+        gateway, health, cache, caching, breakers, reloader, flusher, limiter, tokens, backend, link, log, tasks
+    )
 
 
 async def _start(link: RedisLink | None, breakers: Breakers, reloader: Reloader) -> list["asyncio.Task[None]"]:

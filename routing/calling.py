@@ -123,6 +123,7 @@ class Calling:
                 tried.append(target)
                 if len(tried) >= attempts or not budget.spend():
                     raise
+                exchange.retries += 1
                 await asyncio.sleep(random.random() * PAUSE_SECONDS)  # noqa: S311 - spread, not secrecy
 
     def _prepare(self, exchange: Exchange) -> Call:

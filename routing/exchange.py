@@ -46,6 +46,7 @@ class Exchange:
         "backend",
         "cache",
         "cache_status",
+        "call",
         "caller",
         "circuit",
         "code",
@@ -58,6 +59,7 @@ class Exchange:
         "rate",
         "rate_key",
         "request",
+        "retries",
         "started",
         "steps",
         "target",
@@ -86,15 +88,15 @@ class Exchange:
         self.circuit = ""
         self.target: Target | None = None
         self.backend: float | None = None
+        self.call = ""
+        self.retries = 0
         self.code = ""
         self.steps: list[tuple[str, str, float]] | None = None
 
     @classmethod
     def begin(cls, request: Request, at: float, started: float) -> "Exchange":
         """Step 1: the client's well-formed request id is kept, any other is replaced."""
-        given = first(request.headers, b"x-request-id")
-        kept = given is not None and _WELL_FORMED.fullmatch(given)
-        exchange = cls(request, given.decode() if given and kept else new_id(at), at, started)
+        exchange = cls(request, request_id(first(request.headers, b"x-request-id"), at), at, started)
         if first(request.headers, b"x-gateway-debug") == b"1":
             exchange.steps = []
         return exchange
@@ -122,6 +124,11 @@ class Exchange:
         """Note a step's verdict for a caller who debugs. `now` is monotonic seconds."""
         if self.steps is not None:
             self.steps.append((step, verdict, now - self.started))
+
+
+def request_id(given: bytes | None, at: float) -> str:
+    """The client's, if it is well formed, else a new one."""
+    return given.decode() if given and _WELL_FORMED.fullmatch(given) else new_id(at)
 
 
 def new_id(at: float) -> str:

@@ -134,6 +134,7 @@ class Gateway:
             leave = await self._calling.admit(exchange)  # 6 circuit breaker
             called = await self._calling.call(exchange, leave)  # 7 backend call
         except GatewayError as error:
+            exchange.call = error.code
             return self._caching.instead(exchange, error)
         except BaseException:
             self._caching.abandoned(exchange)
@@ -311,6 +312,8 @@ class Gateway:
                 circuit=exchange.circuit,
                 bytes=size,
                 aborted=aborted,
+                call=exchange.call,
+                retries=exchange.retries,
             )
         )
 

@@ -54,6 +54,11 @@ class Runtime:
         """The pages of its health. Raises RuntimeError before `start`."""
         return self._opened.health
 
+    def opened(self) -> Parts:
+        """All that was opened, after opening it where nothing has yet. From another thread than the loop's."""
+        self._running_loop()
+        return self._opened
+
     async def start(self) -> None:
         """Open the gateway on the running loop: a server's lifespan."""
         self._loop = asyncio.get_running_loop()
