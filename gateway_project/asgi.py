@@ -10,6 +10,8 @@ from routing.asgi import Receive, Scope, Send
 
 django.setup(set_prefix=False)
 
+from gateway_project import sockets  # noqa: E402 - consumers know models, which need Django set up
+
 _django: asgi.Application = ASGIHandler()
 _life = Life(runtime.current())
 _session = settings.SESSION_COOKIE_NAME.encode()
@@ -23,7 +25,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         case "lifespan":
             await _life.span(receive, send)
         case "websocket":
-            await send({"type": "websocket.close", "code": 4404})
+            await sockets.application(scope, receive, send)
 
 
 async def _http(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import dj_database_url
 from django.urls import reverse_lazy
 
+from gateway_project import adminlook
 from gateway_project import config as environment
 from gateway_project.config import BASE_DIR, EMBEDDED
 
@@ -129,7 +130,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }
-UNFOLD = {"SITE_TITLE": "Intelligence Gateway", "SITE_HEADER": "Intelligence Gateway"}
+UNFOLD = adminlook.UNFOLD
 
 LOGGING = {
     "version": 1,

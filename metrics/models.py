@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from routing.models import Service
+
 
 class Resolution(models.TextChoices):
     """How much time one row of counts covers. TOTAL is all of it; RESET is what TOTAL said at the last reset."""
@@ -77,3 +79,19 @@ class Operation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.action} {self.service}".rstrip()
+
+
+class Circuit(Service):
+    """A service, as the admin lists it by its circuit."""
+
+    class Meta:
+        proxy = True
+
+
+class CachedService(Service):
+    """A service, as the admin lists it by what is cached of it."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "cache"
+        verbose_name_plural = "cache"

@@ -6,6 +6,7 @@ from django.urls import re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from metrics import api
+from metrics.api_explain import ExplainApi
 
 _SERVICE = r"(?P<service>[A-Za-z][A-Za-z0-9_-]{0,62})"
 _OPEN: Final[dict[str, Any]] = {"authentication_classes": (), "permission_classes": ()}
@@ -25,6 +26,7 @@ urlpatterns = [
         for word, view in _ORDERS.items()
     ),
     re_path(r"^metrics/history/?$", api.HistoryApi.as_view(), name="metrics-history"),
+    re_path(r"^api/explain/?$", ExplainApi.as_view(), name="api-explain"),
     re_path(r"^api/schema/?$", SpectacularAPIView.as_view(**_OPEN), name="schema"),
     re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(url_name="schema", **_OPEN), name="docs"),
 ]

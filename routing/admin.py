@@ -7,9 +7,13 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.forms import BaseInlineFormSet, Field, JSONField, ModelForm
 from django.forms.fields import InvalidJSONInput
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from unfold.admin import ModelAdmin, StackedInline, TabularInline
+from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from routing.authentication.issuing import issue, revoke
@@ -141,6 +145,7 @@ class ServiceAdmin(FileForms, ModelAdmin):
     search_fields = ("name", "targets__url")
     inlines = (TargetInline, RouteInline)
     actions = ("switch_on", "switch_off")
+    actions_detail = ("try_route",)
     fieldsets = (
         (None, {"fields": (("name", "enabled"), "hosts")}),
         ("Who may call it, and how often", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
@@ -154,6 +159,16 @@ class ServiceAdmin(FileForms, ModelAdmin):
     @admin.display(description="targets")
     def addresses(self, service: Service) -> str:
         return ", ".join(target.url for target in service.targets.all())
+
+    @action(description="Try a route", url_path="try")
+    def try_route(self, request: HttpRequest, object_id: int) -> HttpResponse:  # noqa: ARG002 - unfold's signature
+        """The page that explains what becomes of a request to this service."""
+        service = get_object_or_404(Service, pk=object_id)
+        route = service.routes.first()
+        query = (
+            {"method": (route.methods or ["GET"])[0], "path": f"/api/v1/{service.name}{route.path}"} if route else {}
+        )
+        return redirect(f"{reverse('explain')}?{urlencode(query or {'path': f'/api/v1/{service.name}/'})}")
 
     @admin.action(description="Switch on", permissions=("change",))
     def switch_on(self, request: HttpRequest, queryset: models.QuerySet[Service]) -> None:

@@ -131,7 +131,7 @@ class RouteTable:
         routes = self._routes.get(service.name)
         if routes is None:
             return Match(service, service.policy, path)
-        segments = [_decoded(segment) for segment in path[1:].split(b"/")] if path != b"/" else []
+        segments = segments_of(path)
         fitting = routes.find(segments)
         if not fitting:
             return Match(service, service.policy, path)
@@ -140,6 +140,11 @@ class RouteTable:
                 return Match(service, route.policy, path, route.path, _parameters(route.path, segments))
         allow = sorted({allowed for route in fitting for allowed in _methods(route)})
         raise MethodNotAllowed(f"{method} is not allowed here", service=service.name, allow=tuple(allow))
+
+
+def segments_of(path: bytes) -> list[str]:
+    """A path's segments, decoded: what patterns are held against."""
+    return [_decoded(segment) for segment in path[1:].split(b"/")] if path != b"/" else []
 
 
 def _decoded(segment: bytes) -> str:

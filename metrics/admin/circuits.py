@@ -1,0 +1,121 @@
+"""Every service's circuit, and an operator's orders to it."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from unfold.decorators import display
+from unfold.forms import ActionForm
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from metrics import selectors, services
+from metrics.admin.readonly import ReadOnlyAdmin, actor
+from metrics.models import Circuit
+from metrics.readings import Circuit as Reading
+from resilience.breaker.machine import State
+
+SPANS: Final = [
+    ("", "until it is reset"),
+    ("60", "1 minute"),
+    ("300", "5 minutes"),
+    ("3600", "1 hour"),
+    ("86400", "1 day"),
+]
+LABELS: Final = {
+    "CLOSED": "success",
+    "OPEN": "danger",
+    "FORCED_OPEN": "danger",
+    "HALF_OPEN": "warning",
+    "DISABLED": "warning",
+}
+
+
+class OrderForm(ActionForm):
+    """What an override needs beside its name."""
+
+    ttl = forms.ChoiceField(
+        choices=SPANS, required=False, label="", widget=UnfoldAdminSelectWidget({"aria-label": "For how long"})
+    )
+    reason = forms.CharField(
+        max_length=200,
+        required=False,
+        label="",
+        widget=UnfoldAdminTextInputWidget({"aria-label": "Why", "placeholder": "Why: for an override"}),
+    )
+
+
+@admin.register(Circuit)
+class CircuitAdmin(ReadOnlyAdmin):
+    list_display = ("name", "state", "calls", "failures", "until", "reason")
+    list_display_links = ("name",)
+    search_fields = ("name",)
+    actions = ("reset", "force_open", "disable")
+    action_form = OrderForm
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list, each row with its circuit as this moment knows it."""
+        listed = super().get_changelist_instance(request)
+        known = {reading.service: reading for reading in selectors.circuits()}
+        for row in listed.result_list:
+            row.reading = known.get(row.name, Reading(service=row.name, state=State.CLOSED))
+        return listed
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002
+        return redirect("dashboard:service", get_object_or_404(Circuit, pk=object_id).name)
+
+    @display(description="state", label=LABELS)
+    def state(self, circuit: Any) -> str:
+        return str(circuit.reading.state)
+
+    @admin.display(description="calls")
+    def calls(self, circuit: Any) -> int:
+        return int(circuit.reading.total_requests)
+
+    @admin.display(description="failures")
+    def failures(self, circuit: Any) -> int:
+        return int(circuit.reading.failures)
+
+    @admin.display(description="until")
+    def until(self, circuit: Any) -> str:
+        until = circuit.reading.until
+        return "" if until is None else f"{datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+    @admin.display(description="reason")
+    def reason(self, circuit: Any) -> str:
+        return str(circuit.reading.reason)
+
+    @admin.action(description="Reset: close it", permissions=("order",))
+    def reset(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:
+        self._order(request, queryset, State.CLOSED)
+
+    @admin.action(description="Force open: no call passes", permissions=("order",))
+    def force_open(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:
+        self._order(request, queryset, State.FORCED_OPEN)
+
+    @admin.action(description="Disable: every call passes", permissions=("order",))
+    def disable(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:
+        self._order(request, queryset, State.DISABLED)
+
+    def has_order_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("metrics.change_circuit")
+
+    def _order(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]", state: State) -> None:
+        span, reason = request.POST.get("ttl", ""), request.POST.get("reason", "").strip()
+        if state is not State.CLOSED and not reason:
+            self.message_user(request, "Say why: an override needs a reason.", messages.ERROR)
+            return
+        ttl = float(span) if span in dict(SPANS) and span and state is not State.CLOSED else None
+        done = [self._ordered(request, circuit.name, state, ttl, reason) for circuit in queryset]
+        self.message_user(request, f"{sum(done)} now {state}.")
+
+    def _ordered(self, request: HttpRequest, name: str, state: State, ttl: float | None, reason: str) -> bool:
+        try:
+            services.order_circuit(actor(request), name, state, ttl, reason)
+        except selectors.UnknownService:
+            self.message_user(request, f"{name} is not being served yet.", messages.ERROR)
+            return False
+        return True

@@ -1,0 +1,68 @@
+"""The configuration's history: who changed what and when, line by line, and the way back to any of it."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from metrics import services
+from metrics.admin.readonly import ReadOnlyAdmin, actor
+from routing.configuration import history
+from routing.configuration.document import dump
+from routing.configuration.faults import ConfigurationError
+from routing.configuration.loader import raw_document
+from routing.models import ConfigurationRevision
+
+
+@admin.register(ConfigurationRevision)
+class ConfigurationRevisionAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "actor", "summary", "way_back")
+    list_display_links = ("created_at", "summary")
+    list_filter = ("actor",)
+    search_fields = ("actor", "summary", "document")
+    date_hierarchy = "created_at"
+
+    def get_urls(self) -> list[Any]:
+        back = path("<int:pk>/rollback/", self.admin_site.admin_view(self.roll_back), name="roll_back")
+        return [back, *super().get_urls()]
+
+    @admin.display(description="")
+    def way_back(self, revision: ConfigurationRevision) -> SafeString:
+        url = reverse("admin:roll_back", args=(revision.pk,))
+        return format_html('<a class="underline" href="{}">Roll back…</a>', url)
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        revision = get_object_or_404(ConfigurationRevision, pk=object_id)
+        lines = history.differences(history.previous(revision), revision.document)
+        return self._page(request, revision, "What this changed", list(lines))
+
+    def roll_back(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """GET shows what would change; POST does it."""
+        if not request.user.has_perms(("routing.change_service", "routing.delete_service")):
+            raise PermissionDenied
+        revision = get_object_or_404(ConfigurationRevision, pk=pk)
+        if request.method != "POST":
+            lines = history.differences(dump(raw_document()), revision.document)
+            return self._page(request, revision, "What rolling back would change", list(lines), confirm=True)
+        try:
+            changes = history.rollback(revision, actor(request))
+        except ConfigurationError as error:
+            self.message_user(request, f"It cannot be served any more: {error}", messages.ERROR)
+        else:
+            after = {"revision": revision.pk, "services": [*changes.created, *changes.updated, *changes.deleted]}
+            services.record(actor(request), "configuration.rollback", after=after)
+            self.message_user(request, f"The configuration is that of revision {revision.pk} again.")
+        return redirect("admin:routing_configurationrevision_changelist")
+
+    def _page(
+        self, request: HttpRequest, revision: ConfigurationRevision, title: str, lines: list[str], **more: Any
+    ) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "lines": lines}
+        return render(request, "admin/gateway/revision.html", {**context, "revision": revision, **more})

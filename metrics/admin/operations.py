@@ -1,0 +1,35 @@
+"""The record of every operation: read, never written."""
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.models import Operation
+from routing.configuration.document import inline
+
+
+@admin.register(Operation)
+class OperationAdmin(ReadOnlyAdmin):
+    list_display = ("at", "actor", "action", "service", "outcome", "request_id")
+    list_filter = ("action", "service")
+    search_fields = ("actor", "action", "service", "request_id")
+    date_hierarchy = "at"
+    fields = ("at", "actor", "action", "service", "was", "became", "request_id")
+    readonly_fields = ("at", "was", "became")
+
+    @admin.display(description="outcome")
+    def outcome(self, operation: Operation) -> str:
+        return "" if operation.after is None else inline(operation.after)[:100]
+
+    @admin.display(description="before")
+    def was(self, operation: Operation) -> SafeString:
+        return _shown(operation.before)
+
+    @admin.display(description="after")
+    def became(self, operation: Operation) -> SafeString:
+        return _shown(operation.after)
+
+
+def _shown(value: object) -> SafeString:
+    return format_html("<code>{}</code>", "none" if value is None else inline(value))

@@ -1,0 +1,183 @@
+"""A real gateway with its demonstration, and the system's own Chromium in front of it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.needs import skip_or_fail
+
+ROOT = Path(__file__).parents[2]
+ARTEFACTS = ROOT / "test-artefacts"
+PASSWORD = "for tests alone"
+PREPARE = """
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+get_user_model().objects.create_superuser("ada", password=%r)
+call_command("apikey", "create", "browser", "--scope", "*", "--scope", "metrics:write")
+"""
+"""A database with somebody to log in as and a key, so that the demonstration makes neither."""
+START_SECONDS = 60
+
+
+@dataclass
+class Gateway:
+    """A running gateway, asked as a program would."""
+
+    url: str
+    key: str
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def get(self, path: str) -> requests.Response:
+        return self.session.get(f"{self.url}{path}", headers={"X-API-Key": self.key}, timeout=30)
+
+
+def _environment(directory: Path, port: int) -> dict[str, str]:
+    named = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    return named | {
+        "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
+        "DEBUG": "1",
+        "SECRET_KEY": "for tests alone",
+        "ALLOWED_HOSTS": "127.0.0.1",
+        "DATABASE_URL": f"sqlite:///{directory / 'gateway.sqlite3'}",
+        "REDIS_URL": _redis_url(),
+        "RATE_LIMIT": "100000/m",
+        "PORT": str(port),
+    }
+
+
+def _redis_url() -> str:
+    from gateway_project.embedded import supported
+
+    return "embedded" if supported() else ""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    port = _free_port()
+    environment = _environment(tmp_path_factory.mktemp("gateway"), port)
+    prepared = subprocess.run(
+        [sys.executable, "manage.py", "shell", "--no-imports", "-c", PREPARE % PASSWORD],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert prepared.returncode == 0, prepared.stderr
+    command = [sys.executable, "manage.py", "rungateway", "--demo"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    _wait_until_ready(process)
+    made = Gateway(f"http://127.0.0.1:{port}", prepared.stdout.split()[-1])
+    yield made
+    made.session.close()
+    process.send_signal(signal.SIGTERM)
+    process.wait(START_SECONDS)
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdout is not None
+    killer = threading.Timer(START_SECONDS, process.kill)
+    killer.start()
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.strip() == b"ready":
+            break
+    else:
+        pytest.fail(b"".join(said).decode())
+    killer.cancel()
+    threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
+
+
+def _drain(stream: Any) -> None:
+    with stream:
+        for _ in stream:
+            pass
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium")
+    if found is None:
+        skip_or_fail("there is no chromium on this machine")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def logged_in(browser: Browser, gateway: Gateway) -> Any:
+    """What a browser keeps of one log-in: by the page's own form."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{gateway.url}/dashboard/")
+    assert "/admin/login/" in page.url
+    page.fill("[name=username]", "ada")
+    page.fill("[name=password]", PASSWORD)
+    page.press("[name=password]", "Enter")
+    page.wait_for_url("**/dashboard/")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(browser: Browser, gateway: Gateway, logged_in: Any) -> Iterator[Open]:
+    """Opens a page as staff; at the end, none may have complained on its console."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def opened(path: str = "/dashboard/", *, width: int = 1440, scheme: Any = "light") -> Page:
+        size: Any = {"width": width, "height": 900 if width > 400 else 844}
+        context = browser.new_context(viewport=size, storage_state=logged_in, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if _is_fault(said.text, said.type) else None)
+        page.goto(f"{gateway.url}{path}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _is_fault(text: str, kind: str) -> bool:
+    """A page that is cut off cannot help its browser saying so."""
+    return kind == "error" and "net::ERR" not in text and "WebSocket connection" not in text
+
+
+@pytest.fixture(scope="session")
+def keep() -> Callable[[Page, str], None]:
+    """Keeps a picture of the whole page in test-artefacts/."""
+    ARTEFACTS.mkdir(exist_ok=True)
+
+    def kept(page: Page, name: str) -> None:
+        page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
+
+    return kept

@@ -1,0 +1,243 @@
+"""The dashboard as staff meet it: in Chromium, on a phone and on a wide screen, over a real gateway."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from tests.browser.conftest import Gateway, Open
+
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+SERVICES = ["aiRouting", "calendarIntelligence", "crm", "gmailIntelligence", "slackIntelligence"]
+PHONE, WIDE = 390, 1440
+WATCH = """() => { window.opened = new Promise((resolve, reject) => {
+  const pill = document.querySelector('[data-service="crm"] .pill');
+  const look = () => pill.textContent === "Open" && resolve(Date.now() / 1000);
+  new MutationObserver(look).observe(pill, {childList: true, characterData: true, subtree: true});
+  setTimeout(() => reject(new Error("it did not open")), 20000);
+  look();
+}); }"""
+"""Notes when the row of `crm` comes to say Open, by the browser's clock, which is this machine's."""
+
+Keep = Callable[[Page, str], None]
+
+
+@pytest.fixture(autouse=True)
+def closed(gateway: Gateway) -> Iterator[None]:
+    """Every test leaves the circuits closed."""
+    yield
+    reset = f"{gateway.url}/metrics/circuit-breakers/reset"
+    assert gateway.session.post(reset, headers={"X-API-Key": gateway.key}, timeout=30).status_code == 200
+
+
+def state_of(page: Page, service: str) -> Any:
+    return page.locator(f'[data-service="{service}"] .pill')
+
+
+def is_live(page: Page) -> None:
+    expect(page.locator("#feed")).to_have_text("Live", timeout=15_000)
+
+
+def fail_five_times(gateway: Gateway) -> None:
+    for _ in range(5):
+        assert gateway.get("/api/v1/crm/status/500").status_code == 500
+
+
+def toasted(page: Page, text: str) -> None:
+    expect(page.locator("#toasts")).to_contain_text(text, timeout=15_000)
+
+
+def violations(page: Page) -> list[str]:
+    page.evaluate(AXE)
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [
+        f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:300]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+def overflows(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_every_service_is_there_and_live_on_any_screen(visit: Open, keep: Keep, width: int) -> None:
+    page = visit(width=width)
+    is_live(page)
+    assert page.locator("#services tr").evaluate_all("rows => rows.map((row) => row.dataset.service)") == SERVICES
+    expect(page.locator("[data-figure=open] dd").first).to_have_text("0")
+    assert not overflows(page)
+    keep(page, f"overview-{width}")
+
+
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_a_circuit_is_seen_to_open_within_two_seconds_of_the_fifth_failure_and_is_reset(
+    visit: Open, keep: Keep, gateway: Gateway, width: int
+) -> None:
+    page = visit(width=width)
+    is_live(page)
+    expect(state_of(page, "crm")).to_have_text("Closed")
+    waits: list[float] = []
+    while not waits or (min(waits) > 2 and len(waits) < 3):  # a busy machine may be late once, not every time
+        page.evaluate(WATCH)
+        fail_five_times(gateway)
+        failed_at = time.time()
+        waits.append(page.evaluate("window.opened") - failed_at)
+        expect(page.locator("#verdict")).to_contain_text("The circuit of crm is open.")
+        keep(page, f"open-{width}")
+        page.get_by_role("button", name="Reset crm").click()
+        expect(state_of(page, "crm")).to_have_text("Closed", timeout=15_000)
+    assert min(waits) <= 2
+    toasted(page, "The circuit of crm is closed.")
+    expect(page.locator("#verdict")).to_be_hidden()
+    expect(page.locator("#announcer")).to_contain_text("The circuit of crm is now closed.")
+
+
+def test_the_numbers_change_while_one_watches(visit: Open, gateway: Gateway) -> None:
+    page = visit()
+    is_live(page)
+    total = page.locator('[data-service="slackIntelligence"] [data-cell="total"]')
+    before = int(total.inner_text().split()[0].replace(",", ""))
+    for _ in range(7):
+        gateway.get("/api/v1/slackIntelligence/channels")
+    expect(total).to_have_text(f"{before + 7} requests in all", timeout=15_000)
+
+
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_a_tag_is_counted_and_invalidated(visit: Open, keep: Keep, gateway: Gateway, width: int) -> None:
+    gateway.get("/api/v1/crm/contacts")
+    assert gateway.get("/api/v1/crm/contacts").headers["X-Cache"] == "HIT"
+    page = visit("/dashboard/crm/", width=width)
+    is_live(page)
+    page.get_by_role("button", name="Invalidate crm:contacts").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Count first").click()
+    expect(dialog).to_contain_text("1 entry would go.")
+    keep(page, f"invalidate-{width}")
+    dialog.get_by_role("button", name="Invalidate", exact=True).click()
+    toasted(page, "1 entry with crm:contacts went.")
+    expect(dialog).to_have_count(0)
+    assert gateway.get("/api/v1/crm/contacts").headers["X-Cache"] == "MISS"
+    expect(page.locator("#operations")).to_contain_text("cache.invalidate", timeout=15_000)
+    assert not overflows(page)
+
+
+def test_a_circuit_is_forced_open_for_a_time_with_a_reason(visit: Open, gateway: Gateway) -> None:
+    page = visit("/dashboard/aiRouting/")
+    is_live(page)
+    page.get_by_role("button", name="Force open").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Why").fill("<b>the model moves</b>")
+    dialog.get_by_role("button", name="Force open").click()
+    expect(page.locator("#state")).to_have_text("Forced open", timeout=15_000)
+    expect(page.locator("#verdict")).to_contain_text("<b>the model moves</b>")  # as text, not as markup
+    assert gateway.get("/api/v1/aiRouting/models").status_code == 503
+    expect(page.locator("#moves")).to_contain_text("<b>the model moves</b>", timeout=15_000)
+    page.get_by_role("button", name="Reset circuit").click()
+    expect(page.locator("#state")).to_have_text("Closed", timeout=15_000)
+
+
+def test_flushing_asks_for_the_services_name_and_all_of_it_goes_by_keyboard(visit: Open, gateway: Gateway) -> None:
+    gateway.get("/api/v1/slackIntelligence/channels")
+    page = visit("/dashboard/slackIntelligence/")
+    is_live(page)
+    opener = page.locator('[data-do="flush"]')
+    opener.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    go = dialog.get_by_role("button", name="Flush")
+    expect(go).to_be_disabled()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(opener).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.type("slackIntelligence")
+    expect(go).to_be_enabled()
+    page.keyboard.press("Enter")
+    toasted(page, "went.")
+    assert gateway.get("/api/v1/slackIntelligence/channels").headers["X-Cache"] == "MISS"
+
+
+def test_the_feed_is_lost_said_to_be_lost_and_comes_back(visit: Open, keep: Keep, gateway: Gateway) -> None:
+    page = visit()
+    is_live(page)
+    page.context.set_offline(True)
+    expect(page.locator("#feed")).to_have_text("Feed cut, retrying", timeout=15_000)
+    expect(page.locator("body")).to_have_attribute("data-stale", "")
+    keep(page, "cut")
+    page.context.set_offline(False)
+    is_live(page)
+    expect(page.locator("body")).not_to_have_attribute("data-stale", "")
+
+
+def test_a_feed_that_falls_silent_is_replaced_by_asking(visit: Open, keep: Keep, gateway: Gateway) -> None:
+    page = visit("/admin/explain/")
+    muted = {"now": False}
+
+    def between(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda message: None if muted["now"] else socket.send(message))
+
+    page.route_web_socket("**/ws/dashboard/", between)
+    page.goto(f"{gateway.url}/dashboard/")
+    is_live(page)
+    muted["now"] = True
+    expect(page.locator("#feed")).to_have_text("Feed cut, retrying · asking instead", timeout=15_000)
+    total = page.locator('[data-service="gmailIntelligence"] [data-cell="total"]')
+    before = total.inner_text()
+    gateway.get("/api/v1/gmailIntelligence/mailboxes/ada/messages")
+    expect(total).not_to_have_text(before, timeout=15_000)
+    keep(page, "polling")
+    muted["now"] = False
+    is_live(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_axe_finds_nothing_serious(visit: Open, keep: Keep, gateway: Gateway, scheme: str, width: int) -> None:
+    gateway.get("/api/v1/crm/contacts")
+    fail_five_times(gateway)
+    for path, name in (("/dashboard/", "overview"), ("/dashboard/crm/", "service")):
+        page = visit(path, width=width, scheme=scheme)
+        is_live(page)
+        expect(page.locator("#charts path").first).to_be_attached()
+        assert violations(page) == []
+        keep(page, f"{name}-{width}-{scheme}")
+        page.locator('[data-do^="flush"]').click()
+        assert violations(page) == []
+        assert not overflows(page)
+
+
+def test_the_theme_is_chosen_and_stays_chosen(visit: Open) -> None:
+    page = visit(scheme="light")
+    toggle = page.locator("[data-theme-toggle]")
+    expect(toggle).to_have_text("Theme: system")
+    toggle.click()
+    toggle.click()
+    expect(toggle).to_have_text("Theme: dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_a_chart_is_read_by_keys_and_as_a_table(visit: Open, gateway: Gateway) -> None:
+    gateway.get("/api/v1/crm/contacts")
+    page = visit("/dashboard/crm/")
+    is_live(page)
+    chart = page.locator("figure.chart").first
+    chart.locator(".plot").focus()
+    page.keyboard.press("End")
+    expect(chart.locator(".readout")).to_contain_text("all ")
+    chart.get_by_text("As a table").click()
+    expect(chart.get_by_role("columnheader", name="errors")).to_be_visible()
+
+
+def test_explain_is_a_page_of_the_admin(visit: Open, keep: Keep) -> None:
+    page = visit("/admin/explain/?method=GET&path=/api/v1/crm/contacts/7&caller=firebase:ada")
+    expect(page.get_by_role("status")).to_contain_text("The backend is called")
+    expect(page.get_by_text("matches: the first that fits")).to_be_visible()
+    keep(page, "explain")

@@ -1,0 +1,45 @@
+"""What Explain foretells is what the gateway then does."""
+
+import pytest
+
+from resilience.breaker.machine import Snapshot
+from resilience.ratelimit.policy import RatePolicy
+from routing.explain import Explainer
+from routing.http import Request
+from routing.policy import Auth, RoutePolicy
+from routing.table import Route
+from tests.gateway.conftest import World
+
+CASES = [
+    ("GET", "/api/v1/crm/contacts", True),
+    ("DELETE", "/api/v1/crm/contacts", True),
+    ("GET", "/api/v1/crm/hidden", True),
+    ("GET", "/api/v1/crm/hidden", False),
+    ("GET", "/api/v1/crm/open", False),
+    ("GET", "/api/v1/crm/off", True),
+    ("GET", "/api/v1/crm/%2e%2e/x", True),
+    ("GET", "/api/v1/CRM/contacts", True),
+    ("GET", "/api/v1/CRM/contacts", False),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "known"), CASES)
+async def test_the_gateway_answers_as_foretold(world: World, method: str, path: str, known: bool) -> None:
+    await world.serve(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        routes=(
+            Route("/contacts", ("GET",)),
+            Route("/hidden", (), RoutePolicy(scopes=("secret",))),
+            Route("/open", (), RoutePolicy(auth=Auth.NONE)),
+            Route("/off", (), RoutePolicy(enabled=False)),
+        ),
+    )
+    caller = world.live.keys.find(world.key, world.clock()) if known else None
+    explainer = Explainer(
+        world.live.table, rate=RatePolicy(1_000, 60), circuits=lambda _: Snapshot(), now=world.clock()
+    )
+    told = explainer.explain(Request(method, path.encode(), b"", [], "192.0.2.1"), caller)
+    answered = await world.ask(method, path, key=world.key if known else "")
+    assert (told.verdict.status or 200) == answered.status
+    if told.verdict.code:
+        assert answered.json()["code"] == told.verdict.code
