@@ -9,8 +9,9 @@ import msgspec
 from resilience.cache import invalidation, serving, storing
 from resilience.cache.driver import BODY_BYTES, Cache, Recorder
 from resilience.cache.flights import End, Flights
+from resilience.cache.heat import Heat
 from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Skip, Stale
-from resilience.cache.policy import filled
+from resilience.cache.policy import CachePolicy, filled
 from resilience.cache.replies import reply
 from resilience.cache.store import UNFENCED
 from routing import cacheplace, cachestatus, forwarding
@@ -38,6 +39,7 @@ class Caching:
         *,
         own_cookies: frozenset[bytes],
         flights: Flights | None = None,
+        heat: Heat | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -45,8 +47,8 @@ class Caching:
         self._cache = cache
         self._own_cookies = own_cookies
         self._places = cacheplace.Places(own_cookies)
-        self._flights = flights or Flights(clock=clock)
-        self._coalescing = Coalescing(cache, self._flights, clock=clock, timer=timer)
+        self._heat = heat or Heat()
+        self._coalescing = Coalescing(cache, flights or Flights(clock=clock), clock=clock, timer=timer)
         self._revalidation = Revalidation(cache)
         self._clock = clock
         self._timer = timer
@@ -72,17 +74,21 @@ class Caching:
         if exchange.steps is not None:
             exchange.mark("cache check", f"{type(found).__name__.lower()} {key}", self._timer())
         if isinstance(found, Fresh):
-            cachestatus.hit(exchange, found)
-            if found.refresh:
-                self._coalescing.renew(
-                    exchange, Place(cacheplace.spot(exchange, policy, key), asked, found), self.fetch
-                )
-            return given(asked, found)
+            return self._hit(exchange, policy, key, asked, found)
         exchange.place = Place(cacheplace.spot(exchange, policy, key), asked, found)
         if serving.only_if_cached(asked):
             exchange.cache, exchange.cache_status = "MISS", "gateway; detail=only-if-cached"
             raise NotCached("the request is only for what is stored", service=service)
         return await self._joined(exchange, exchange.place)
+
+    def _hit(self, exchange: Exchange, policy: CachePolicy, key: str, asked: Asked, found: Fresh) -> Response:
+        cachestatus.hit(exchange, found)
+        if not self._heat.again(key):
+            self._heat.first(exchange.service, key, cacheplace.recipe(exchange))
+        if found.refresh:
+            place = Place(cacheplace.spot(exchange, policy, key), asked, found)
+            self._coalescing.renew(exchange, place, self.fetch)
+        return given(asked, found)
 
     async def _joined(self, exchange: Exchange, place: Place) -> Response | None:
         """Another request's answer, if one is being fetched that will do."""

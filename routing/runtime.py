@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from resilience.cache.driver import Cache
 from routing.health import HealthPages
 from routing.pipeline import Gateway
+from routing.warming import Warmer
 
 Answer = TypeVar("Answer")
 
@@ -17,6 +19,8 @@ class Parts(Protocol):
 
     gateway: Gateway
     health: HealthPages
+    cache: Cache
+    warmer: Warmer
 
     async def close(self) -> None: ...
 
@@ -49,6 +53,20 @@ class Runtime:
     def health(self) -> HealthPages:
         """The pages of its health. Raises RuntimeError before `start`."""
         return self._opened.health
+
+    @property
+    def cache(self) -> Cache:
+        """Its cache of answers. Raises RuntimeError before `start`."""
+        return self._opened.cache
+
+    @property
+    def warmer(self) -> Warmer:
+        """Raises RuntimeError before `start`."""
+        return self._opened.warmer
+
+    def begin(self) -> None:
+        """Start it on a thread of its own, unless it runs: for a process that serves nobody."""
+        self._running_loop()
 
     async def start(self) -> None:
         """Open the gateway on the running loop: a server's lifespan."""
