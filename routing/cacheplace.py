@@ -16,6 +16,8 @@ from routing.http import first
 _UNTOLD: Final = frozenset({b"cookie", b"range", b"if-range"})
 _CHOOSING: Final = frozenset({b"accept", b"accept-encoding", b"accept-language"})
 """Fields that answers are commonly chosen by, and that say nothing of anybody."""
+LONGEST_RECIPE: Final = 1_024
+"""Bytes of a path and query above which a request is not written down to be repeated."""
 ANONYMOUS: Final = "anonymous"
 """Whose answers those are that were asked for without a credential."""
 
@@ -54,6 +56,8 @@ def recipe(exchange: Exchange) -> Recipe | None:
         or policy.forward_authorization
         or not _UNTOLD.isdisjoint([name for name, _ in request.headers])
     ):
+        return None
+    if len(request.path) + len(request.query) > LONGEST_RECIPE:
         return None
     chosen = tuple(pair for pair in request.headers if pair[0] in _CHOOSING)
     owner = caller if policy.cache.scope is not Scope.SHARED else None
