@@ -4,13 +4,20 @@ from hashlib import blake2b
 from typing import Final
 
 from resilience.cache.driver import Spot
+from resilience.cache.heat import Recipe
 from resilience.cache.invalidation import uri_tag
 from resilience.cache.key import key as digest_of
 from resilience.cache.key import scope_id
 from resilience.cache.policy import CachePolicy, Scope, filled
 from routing import forwarding
 from routing.exchange import Exchange
+from routing.http import first
 
+_UNTOLD: Final = frozenset({b"cookie", b"range", b"if-range"})
+_CHOOSING: Final = frozenset({b"accept", b"accept-encoding", b"accept-language"})
+"""Fields that answers are commonly chosen by, and that say nothing of anybody."""
+LONGEST_RECIPE: Final = 1_024
+"""Bytes of a path and query above which a request is not written down to be repeated."""
 ANONYMOUS: Final = "anonymous"
 """Whose answers those are that were asked for without a credential."""
 
@@ -38,6 +45,30 @@ class Places:
                     digest = digest or blake2b(digest_size=20)
                     digest.update(b"%s:%d:%s" % (name, len(kept), kept))
         return digest.digest() if digest else b""
+
+
+def recipe(exchange: Exchange) -> Recipe | None:
+    """How to ask for this again; None where the answer may depend on what is not to be written down."""
+    request, caller = exchange.request, exchange.caller
+    policy = exchange.routed.policy
+    if (
+        policy.cache is None
+        or policy.forward_authorization
+        or not _UNTOLD.isdisjoint([name for name, _ in request.headers])
+    ):
+        return None
+    if len(request.path) + len(request.query) > LONGEST_RECIPE:
+        return None
+    chosen = tuple(pair for pair in request.headers if pair[0] in _CHOOSING)
+    owner = caller if policy.cache.scope is not Scope.SHARED else None
+    return Recipe(
+        host=first(request.headers, b"host") or b"",
+        path=request.path,
+        query=request.query,
+        headers=chosen,
+        caller=owner.id if owner else None,
+        tenant=owner.tenant if owner else None,
+    )
 
 
 def spot(exchange: Exchange, policy: CachePolicy, key: str) -> Spot:

@@ -32,10 +32,10 @@ def not_stored(exchange: Exchange, why: str) -> None:
     exchange.cache_status += _detail(why)
 
 
-def revalidated(exchange: Exchange, reason: Forward, ttl: float) -> None:
+def revalidated(exchange: Exchange, reason: Forward) -> None:
     """The backend has said that the stored answer still holds (RFC 9211 section 2.3)."""
     exchange.cache = "REVALIDATED"
-    exchange.cache_status = f"gateway; fwd={reason}; fwd-status=304; stored; ttl={int(ttl)}"
+    exchange.cache_status = f"gateway; fwd={reason}; fwd-status=304"
 
 
 def instead(exchange: Exchange, code: str) -> None:

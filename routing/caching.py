@@ -9,8 +9,9 @@ import msgspec
 from resilience.cache import invalidation, serving, storing
 from resilience.cache.driver import BODY_BYTES, Cache, Recorder
 from resilience.cache.flights import End, Flights
-from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Skip, Stale
-from resilience.cache.policy import filled
+from resilience.cache.heat import Heat
+from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Skip, Stale, Storable
+from resilience.cache.policy import CachePolicy, Scope, filled
 from resilience.cache.replies import reply
 from resilience.cache.store import UNFENCED
 from routing import cacheplace, cachestatus, forwarding
@@ -22,6 +23,8 @@ from routing.http import Headers, Response, joined
 from routing.relay import Complete, Relay
 from routing.revalidation import Revalidation
 
+CALLER: Final = b"x-gateway-caller"
+"""By whom an answer may vary where its key says who it is for."""
 SHARED_FAILURES: Final = (BadGateway, UpstreamTimeout, CircuitOpen, Overloaded)
 """What befalls one fetch would befall those who wait for it."""
 
@@ -38,6 +41,7 @@ class Caching:
         *,
         own_cookies: frozenset[bytes],
         flights: Flights | None = None,
+        heat: Heat | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -45,8 +49,8 @@ class Caching:
         self._cache = cache
         self._own_cookies = own_cookies
         self._places = cacheplace.Places(own_cookies)
-        self._flights = flights or Flights(clock=clock)
-        self._coalescing = Coalescing(cache, self._flights, clock=clock, timer=timer)
+        self._heat = heat or Heat()
+        self._coalescing = Coalescing(cache, flights or Flights(clock=clock), clock=clock, timer=timer)
         self._revalidation = Revalidation(cache)
         self._clock = clock
         self._timer = timer
@@ -72,17 +76,21 @@ class Caching:
         if exchange.steps is not None:
             exchange.mark("cache check", f"{type(found).__name__.lower()} {key}", self._timer())
         if isinstance(found, Fresh):
-            cachestatus.hit(exchange, found)
-            if found.refresh:
-                self._coalescing.renew(
-                    exchange, Place(cacheplace.spot(exchange, policy, key), asked, found), self.fetch
-                )
-            return given(asked, found)
+            return self._hit(exchange, policy, key, asked, found)
         exchange.place = Place(cacheplace.spot(exchange, policy, key), asked, found)
         if serving.only_if_cached(asked):
             exchange.cache, exchange.cache_status = "MISS", "gateway; detail=only-if-cached"
             raise NotCached("the request is only for what is stored", service=service)
         return await self._joined(exchange, exchange.place)
+
+    def _hit(self, exchange: Exchange, policy: CachePolicy, key: str, asked: Asked, found: Fresh) -> Response:
+        cachestatus.hit(exchange, found)
+        if not self._heat.again(key):
+            self._heat.first(exchange.service, key, cacheplace.recipe(exchange))
+        if found.refresh:
+            place = Place(cacheplace.spot(exchange, policy, key), asked, found)
+            self._coalescing.renew(exchange, place, self.fetch)
+        return given(asked, found)
 
     async def _joined(self, exchange: Exchange, place: Place) -> Response | None:
         """Another request's answer, if one is being fetched that will do."""
@@ -168,9 +176,7 @@ class Caching:
         place = exchange.place
         if place is None:
             return None, self._change(exchange, answered)
-        verdict = storing.may_store(place.asked, answered, place.spot.policy, place.spot.scope)
-        if not isinstance(verdict, Skip) and (length or 0) > BODY_BYTES:
-            verdict = Skip("the body is too large")
+        verdict = _storable(place, answered, length or 0)
         seq = UNFENCED if isinstance(place.found, Fresh) else place.found.seq
         if isinstance(verdict, Skip) or seq == UNFENCED:
             cachestatus.not_stored(exchange, verdict.reason if isinstance(verdict, Skip) else "the store is away")
@@ -221,6 +227,20 @@ class Caching:
     def _landed(self, place: Place, end: End, *, remember: bool = False, error: Exception | None = None) -> None:
         if place.flight:
             place.flight.land(end, remember=remember, error=error)
+
+
+def _storable(place: Place, answered: Answered, length: int) -> Storable | Skip:
+    """As the rules have it, but for what the gateway knows beside: a body's announced length, and that some fields
+    are its own words to the backend. An answer chosen by those would be found by what the client says in them.
+    """
+    spot = place.spot
+    verdict = storing.may_store(place.asked, answered, spot.policy, spot.scope)
+    if isinstance(verdict, Skip):
+        return verdict
+    known = {CALLER} if spot.scope is Scope.USER else set()
+    if any(forwarding.is_ours(name) and name not in known for name in verdict.vary):
+        return Skip("the answer varies by what the gateway says")
+    return verdict if length <= BODY_BYTES else Skip("the body is too large")
 
 
 def given(asked: Asked, found: Fresh | Stale) -> Response:

@@ -5,12 +5,12 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
+from resilience.cache.rules import Asked, Forward, refuses
 
 from resilience.breaker import machine
 from resilience.breaker.machine import Refusal, Snapshot
 from resilience.cache.key import scope_id
 from resilience.cache.policy import CachePolicy, filled
-from resilience.cache.rules import Asked, Forward, refuses
 from resilience.ratelimit.policy import RatePolicy
 from routing import admission
 from routing.caching import ANONYMOUS

@@ -76,6 +76,11 @@ def _is_barred(name: bytes, barred: frozenset[bytes]) -> bool:
     return plain in barred or plain.startswith(b"x-forwarded-")
 
 
+def is_ours(name: bytes) -> bool:
+    """Does a backend get this field from the gateway alone, whatever the client has sent?"""
+    return _is_barred(name, _OURS | _TRACE)
+
+
 def without_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
     """A Cookie field without the gateway's own cookies: a backend must not get hold of a staff session."""
     if not any(name in value for name in names):

@@ -118,6 +118,18 @@ class Gateway:
             response = self._refusal(exchange, InternalError("the request could not be handled"))
         return self._answer(exchange, response)  # 9 return
 
+    async def renewed(self, request: Request) -> Response:
+        """Steps 4 to 8 for an operator, who has been let in already: an answer fetched to be stored. Raises
+        GatewayError.
+        """
+        exchange = self._begin(request)
+        self._find(exchange)
+        if exchange.unrouted:
+            raise exchange.unrouted
+        response = await self._caching.lookup(exchange) or await self._fetch(exchange)
+        response.headers.append((b"cache-status", exchange.cache_status.encode()))
+        return response
+
     async def index(self, request: Request) -> Response:
         """`GET /api/v1/`: the services this caller may use, behind steps 1 to 3 like any other request."""
         exchange = self._begin(request)

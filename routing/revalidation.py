@@ -35,8 +35,10 @@ class Revalidation:
             place.found = Miss(found.reason, found.seq)
             exchange.asks = [pair for pair in exchange.request.headers if pair[0] not in CONDITIONS]
             return None
-        entry = await self._cache.freshen(place.spot, place.asked, found.entry, answered, found.seq)
-        cachestatus.revalidated(exchange, found.reason, entry.fresh_until - answered.at if entry.fresh_until else 0)
+        entry, kept = await self._cache.freshen(place.spot, place.asked, found.entry, answered, found.seq)
+        cachestatus.revalidated(exchange, found.reason)
+        if kept:
+            cachestatus.stored(exchange, entry.fresh_until - answered.at if entry.fresh_until else 0)
         return Fresh(entry, max(0, int(answered.at - entry.born)))
 
     async def compared(self, place: Place, answered: Answered) -> None:

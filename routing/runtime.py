@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from resilience.cache.driver import Cache
 from routing.health import HealthPages
 from routing.pipeline import Gateway
+from routing.warming import Warmer
 
 Answer = TypeVar("Answer")
 
@@ -17,6 +19,8 @@ class Parts(Protocol):
 
     gateway: Gateway
     health: HealthPages
+    cache: Cache
+    warmer: Warmer
 
     async def close(self) -> None: ...
 
@@ -58,6 +62,16 @@ class Runtime:
         """All that was opened, after opening it where nothing has yet. From another thread than the loop's."""
         self._running_loop()
         return self._opened
+
+    @property
+    def cache(self) -> Cache:
+        """Its cache of answers. Raises RuntimeError before `start`."""
+        return self._opened.cache
+
+    @property
+    def warmer(self) -> Warmer:
+        """Raises RuntimeError before `start`."""
+        return self._opened.warmer
 
     async def start(self) -> None:
         """Open the gateway on the running loop: a server's lifespan."""

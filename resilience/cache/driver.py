@@ -63,6 +63,13 @@ class Spot(NamedTuple):
     tags: Collection[str] = ()
 
 
+class Renewed(NamedTuple):
+    """An answer that still holds, and whether it is stored as it is now."""
+
+    entry: Entry
+    kept: bool
+
+
 class Cache:
     """`now` is Unix seconds. Nothing here fails for want of Redis but `invalidate` and `usage`."""
 
@@ -116,17 +123,17 @@ class Cache:
             return Skip("a tag is too long")
         return await self._keep(spot, asked, _entry(answered, verdict, body, spot.tags), seq)
 
-    async def freshen(self, spot: Spot, asked: Asked, entry: Entry, answered: Answered, seq: int) -> Entry:
+    async def freshen(self, spot: Spot, asked: Asked, entry: Entry, answered: Answered, seq: int) -> Renewed:
         """The stored answer as a 304, or the answer to a HEAD, says it is now: kept so, where the rules allow it."""
         headers = validation.freshened(entry, answered)
         get = msgspec.structs.replace(entry, headers=tuple(headers), others=())
         renewed = Answered(entry.status, headers, answered.at, answered.delay)
         verdict = storing.may_store(Asked("GET", asked.headers, asked.authenticated), renewed, spot.policy, spot.scope)
         if isinstance(verdict, Skip):
-            return msgspec.structs.replace(get, headers=fields.kept(headers), born=answered.at, fresh_until=answered.at)
+            once = msgspec.structs.replace(get, headers=fields.kept(headers), born=answered.at, fresh_until=answered.at)
+            return Renewed(once, kept=False)
         fresh = _entry(renewed, verdict, entry.body, spot.tags)
-        await self._keep(spot, asked, fresh, seq)
-        return fresh
+        return Renewed(fresh, kept=await self._keep(spot, asked, fresh, seq) is None)
 
     async def _keep(self, spot: Spot, asked: Asked, entry: Entry, seq: int) -> Skip | None:
         """Beside the answers of the same URI to requests that differ: as they are now, not as they were then."""

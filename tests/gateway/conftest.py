@@ -10,6 +10,7 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
+from resilience.cache.heat import Heat
 from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.tiers import TieredStore
@@ -62,6 +63,7 @@ class World:
     seen: Recording
     cache: Cache
     caching: Caching
+    heat: Heat
     origins: list[ScriptedOrigin] = field(default_factory=list)
     key: str = ""
     other_key: str = ""
@@ -138,7 +140,8 @@ def make_world(
     breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     cache = Cache(TieredStore(link) if link else CacheMemory(clock))
     flights = Flights(RedisLeases(link) if link else None, clock=clock)
-    caching = Caching(cache, own_cookies=OWN_COOKIES, flights=flights, clock=clock)
+    heat = Heat(link)
+    caching = Caching(cache, own_cookies=OWN_COOKIES, flights=flights, heat=heat, clock=clock)
     gateway = Gateway(
         rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
         live=live,
@@ -151,5 +154,15 @@ def make_world(
     )
     doors: dict[str, Callable[[Gateway], Door]] = {"asgi": AsgiDoor, "django": DjangoDoor}
     return World(
-        clock, live, gateway, doors[door](gateway), backend, seen, cache, caching, key=ours.key, other_key=theirs.key
+        clock,
+        live,
+        gateway,
+        doors[door](gateway),
+        backend,
+        seen,
+        cache,
+        caching,
+        heat,
+        key=ours.key,
+        other_key=theirs.key,
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from resilience.cache.policy import Scope
 from tests.gateway.cached import CONFIRMED, DATE, DOWN, PATH, TAGGED, Case, Step, get, policy, says, walk
 from tests.gateway.conftest import World
 
@@ -244,6 +245,27 @@ async def test_the_debugging_caller_learns_key_and_verdict(either: World) -> Non
     answer = await walk(either, [says()], [get("MISS"), get("HIT", x_gateway_debug="1")])
     assert "cache-check;dur=" in (answer.get("x-gateway-debug") or "")
     assert 'desc="fresh ' in (answer.get("x-gateway-debug") or "")
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Gateway-Caller", "x-gateway-caller, accept", "X-Forwarded-For", "Via", "X-Request-ID"]
+)
+async def test_what_varies_by_the_gateways_own_words_is_not_shared(either: World, name: str) -> None:  # section 4.1
+    shared = policy(scope=Scope.SHARED)
+    answer = await walk(either, [says(body=b"ours", vary=name), says(body=b"theirs")], [get("MISS")], shared)
+    assert "varies by what the gateway says" in (answer.get("cache-status") or "")
+    forged = [("X-Gateway-Caller", "key:forged")]
+    assert (await either.ask("GET", PATH + "/x", forged, key=either.other_key)).body == b"theirs"
+
+
+async def test_but_may_vary_by_the_caller_whose_it_is(either: World) -> None:
+    await walk(either, [says(vary="X-Gateway-Caller")], [get("MISS"), get("HIT")])
+
+
+async def test_a_304_that_forbids_storing_is_not_said_to_be_stored(either: World) -> None:  # RFC 9211 section 2.5
+    answers = [TAGGED, says(304, cache_control="no-store")]
+    answer = await walk(either, answers, [get("MISS"), get("REVALIDATED", 11)])
+    assert answer.get("cache-status") == "gateway; fwd=stale; fwd-status=304"
 
 
 async def test_off_is_off(either: World) -> None:

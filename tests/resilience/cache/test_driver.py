@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -149,6 +150,30 @@ async def test_over_redis_that_goes_away_everything_is_a_miss(over_redis: Cache,
     assert found == Miss(Forward.URI_MISS, UNFENCED)
     answered = Answered(200, [], NOW)
     assert isinstance(await over_redis.store(HERE, GET, answered, b"", 0), Skip)
+
+
+async def test_a_hit_in_redis_costs_one_round_trip_and_one_in_memory_none(
+    own_redis: RedisServer, over_redis: Cache
+) -> None:
+    await keep(over_redis)
+    link = RedisLink(own_redis.url)
+    other, calls = Cache(TieredStore(link)), 0
+    await link.start()
+    await until(lambda: link.feed.alive)
+    call = link.call
+
+    async def counted(command: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return await call(command)
+
+    link.call = counted  # type: ignore[method-assign]
+    assert other.peek("s", "k", GET, NOW) is None
+    assert isinstance(await other.lookup("s", "k", GET, NOW), Fresh)
+    assert calls == 1
+    assert other.peek("s", "k", GET, NOW) is not None
+    assert calls == 1
+    await link.close()
 
 
 async def test_many_look_up_at_once(over_redis: Cache) -> None:
