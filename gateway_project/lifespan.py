@@ -16,8 +16,6 @@ ORPHAN_SECONDS: Final = 0.25
 """How often a worker looks whether its server still lives: killed outright, it can tell nobody."""
 GRACE_SECONDS: Final = 10.0
 """How long requests in flight may take to finish once the gateway is told to stop."""
-STOPPING: Final = signal.SIGUSR1
-"""What tells a worker that its server stops. SIGTERM is the server library's own, and closes the door."""
 
 
 class BrokenOff(Exception):
@@ -63,11 +61,10 @@ class Life:
 
     async def _start(self) -> None:
         await self._runtime.start()
-        asyncio.get_running_loop().add_signal_handler(STOPPING, self._stopping)
+        self._runtime.on_stopping.append(self._stopping)
 
     def _stopping(self) -> None:
         """The server waits for requests in flight, and would kill a worker outright that has one without an end."""
-        self._runtime.stopping()
         asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut)
 
     def _cut(self) -> None:
@@ -79,5 +76,4 @@ async def _end_with(parent: int) -> None:
     while os.getppid() == parent:  # noqa: ASYNC110 - a parent's death is no event of this loop
         await asyncio.sleep(ORPHAN_SECONDS)
     log.error("the server is gone; this worker ends too")
-    os.kill(os.getpid(), STOPPING)
     os.kill(os.getpid(), signal.SIGTERM)

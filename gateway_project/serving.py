@@ -1,23 +1,29 @@
 """The server: granian with uvloop, its workers, their end, and the word `ready`."""
 
+import asyncio
 import http.client
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 from typing import Any, Final
 
+from granian import Granian, _signals
+from granian._granian import WorkerSignal
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LOGGING_CONFIG, LogLevels
-from granian.server import MPServer
 
 from gateway_project.config import Config
-from gateway_project.lifespan import GRACE_SECONDS, STOPPING, BrokenOff
+from gateway_project.lifespan import GRACE_SECONDS, BrokenOff
+from routing import runtime
 
 KILL_SECONDS: Final = int(GRACE_SECONDS) + 2
 """A worker that has not ended by then hangs, and is killed."""
+SETTLING_SECONDS: Final = 1.0
+"""How old a worker must be to be told that it ends."""
 POLL_SECONDS: Final = 0.05
 
 
@@ -37,19 +43,31 @@ LOGGING: Final[dict[str, Any]] = {
 """Granian's own, quieter."""
 
 
-class _Server(MPServer):
-    """Granian, whose workers learn that it stops: by itself it only closes their door."""
+def hear_of_the_end(loop: asyncio.AbstractEventLoop) -> WorkerSignal:
+    """In a worker, and in place of Granian's own: what SIGTERM does there.
 
-    def _stop_workers(self) -> None:
-        for worker in self.wrks:
-            if worker.is_alive():  # type: ignore[no-untyped-call]
-                os.kill(worker.inner.pid, STOPPING)
-        super()._stop_workers()  # type: ignore[no-untyped-call]
+    A terminal's Ctrl-C, and systemd's stop, reach workers beside their server, which then ends them once more: Granian
+    would act on both. And a worker told while its server's threads begin misses it, or locks up, and has to be killed.
+    """
+    end, told, settled = WorkerSignal(), asyncio.Event(), loop.time() + SETTLING_SECONDS
+
+    def stop() -> None:
+        if not told.is_set():
+            told.set()
+            runtime.current().stopping()
+            loop.call_at(settled, end.set)
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    return end
+
+
+_signals.set_loop_signals = hear_of_the_end
 
 
 def serve(config: Config, greeting: str) -> None:
     """Serve until SIGINT or SIGTERM; print `greeting` and `ready` once requests are answered."""
-    server = _Server(
+    server = Granian(
         "gateway_project.asgi:application",
         address=config.host,
         port=config.port,

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from tests.origin import Peer
+from tests.processes import eventually
 from tests.system.backend import ok
 from tests.system.conftest import Gateway
 from tests.system.wire import Raw, head, send
@@ -180,7 +181,6 @@ def test_a_body_that_the_backend_breaks_off_does_not_look_whole(single: Gateway,
 
 def wait_for_line(single: Gateway, part: str) -> bytes:
     """The access line that says `part`, once it has been written."""
-    from tests.processes import eventually
-
-    assert eventually(lambda: part in single.log)
-    return next(line for line in reversed(single.log.splitlines()) if part in line).encode()
+    log = single.server
+    assert eventually(lambda: part in log.log)
+    return next(line for line in reversed(log.log.splitlines()) if part in line).encode()

@@ -12,7 +12,7 @@ import pytest
 
 from gateway_project.lifespan import GRACE_SECONDS
 from tests.origin import Peer
-from tests.processes import eventually
+from tests.processes import eventually, gone
 from tests.system.backend import Backend, ok
 from tests.system.conftest import Gateway, Seed, gateway
 from tests.system.server import Server
@@ -92,6 +92,7 @@ def test_an_answer_without_an_end_is_cut_after_the_time_of_grace(own: Server, ba
 def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(pair: Gateway) -> None:
     before = pair.workers
     os.kill(before[0], signal.SIGKILL)
+    assert eventually(lambda: gone(before[0]))
     assert pair.get("/api/v1/open/x").status_code == 200
     assert eventually(lambda: len(pair.workers) == 2 and before[0] not in pair.workers)
     assert len(pair.doors()) == 2
