@@ -5,63 +5,29 @@ of the machine hits all alike. The origin is a raw socket in a process of its ow
 """
 
 import asyncio
-import multiprocessing
 import resource
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import Final, cast
+from typing import Final
 
 import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.origin import JSON, ODD, running
 from routing.backend.client import Backend, Call
 from routing.http import Headers
 from routing.policy import Target, Timeout
 
 CONCURRENCY: Final = 32
 ROUNDS: Final = 5
-ODD: Final = b"caf\xe9 \xc3\xa9"
-"""A header value in two encodings at once, as backends send them."""
-
 Fetch = Callable[[str, Headers], Awaitable[tuple[Headers, bytes]]]
 """Asks for an address with these fields; answers the fields and the whole body."""
-
-JSON: Final = b'{"items":[' + b",".join(b'{"id":%d,"name":"channel"}' % n for n in range(70)) + b"]}"
-FIELDS: Final = b"content-type: application/json\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: raw\r\n"
-ANSWER: Final = b"HTTP/1.1 200 OK\r\n" + FIELDS + b"content-length: %d\r\n\r\n" % len(JSON) + JSON
-STRANGE: Final = b"HTTP/1.1 200 OK\r\nx-odd: " + ODD + b"\r\ncontent-length: 0\r\n\r\n"
-
-
-class Origin(asyncio.Protocol):
-    """Answers every head with the same bytes; at /odd with a strange field, at /echo with the one it was sent."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        answer = ANSWER
-        if data.startswith(b"GET /odd"):
-            answer = STRANGE
-        elif data.startswith(b"GET /echo"):
-            sent = next((line[7:] for line in data.split(b"\r\n") if line.lower().startswith(b"x-odd: ")), b"")
-            answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(sent), sent)
-        self.transport.write(answer)
-
-
-def serve(port: Connection) -> None:
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Origin, "127.0.0.1", 0)
-        port.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    uvloop.run(run())
 
 
 @asynccontextmanager
@@ -166,11 +132,8 @@ async def compare(base: str, seconds: float) -> None:
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
-    here, there = multiprocessing.Pipe()
-    origin = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
-    origin.start()
-    uvloop.run(compare(f"http://127.0.0.1:{here.recv()}", seconds))
-    origin.terminate()
+    with running() as base:
+        uvloop.run(compare(base, seconds))
 
 
 if __name__ == "__main__":

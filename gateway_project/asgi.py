@@ -4,7 +4,7 @@ import django
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 
-from gateway_project.lifespan import lifespan
+from gateway_project.lifespan import Life
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 
@@ -13,6 +13,7 @@ django.setup(set_prefix=False)
 from gateway_project import sockets  # noqa: E402 - consumers know models, which need Django set up
 
 _django: asgi.Application = ASGIHandler()
+_life = Life(runtime.current())
 _session = settings.SESSION_COOKIE_NAME.encode()
 
 
@@ -20,9 +21,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """HTTP to the gateway or to Django; a worker's life to the runtime."""
     match scope["type"]:
         case "http":
-            await _http(scope, receive, send)
+            await _life.serve(_http, scope, receive, send)
         case "lifespan":
-            await lifespan(runtime.current(), receive, send)
+            await _life.span(receive, send)
         case "websocket":
             await sockets.application(scope, receive, send)
 

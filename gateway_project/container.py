@@ -20,6 +20,9 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.redis import RedisStore as BreakerRedis
 from resilience.cache.driver import Cache
+from resilience.cache.flights import Flights
+from resilience.cache.heat import Heat
+from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.store import NearStore
 from resilience.cache.tiers import TieredStore
@@ -42,11 +45,14 @@ from routing.configuration.reload import Reloader
 from routing.events import Observers
 from routing.health import HealthPages
 from routing.pipeline import Gateway, GatewayRules
+from routing.warming import Warmer
 
 if TYPE_CHECKING:
     from routing.authentication.firebase import FirebaseVerifier
 
 REFRESH_SECONDS: Final = 1.0
+HEAT_SECONDS: Final = 5.0
+"""How often a worker tells what it was asked for most."""
 LOOK_SECONDS: Final = 0.5
 """How often a worker looks whether the configuration moved: half of the second it may take."""
 CONFIGURATION: Final = "gw:configuration"
@@ -60,6 +66,8 @@ class Parts:
     gateway: Gateway
     health: HealthPages
     cache: Cache
+    caching: Caching
+    warmer: Warmer
     breakers: Breakers
     reloader: Reloader
     flusher: Flusher
@@ -77,6 +85,7 @@ class Parts:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.caching.close()
         if self._tokens:
             self._tokens.close()
         await self._limiter.close()
@@ -106,6 +115,9 @@ async def open_parts() -> Parts:
     limiter = Limiter(RateRedis(link) if link else RateMemory(), clock=time.time, share=config.workers)
     near: NearStore = TieredStore(link) if link else CacheMemory(time.time)
     cache = Cache(near)
+    flights = Flights(RedisLeases(link) if link else None, clock=time.time)
+    heat = Heat(link)
+    caching = Caching(cache, own_cookies=own_cookies, flights=flights, heat=heat)
     gateway = Gateway(
         rules=GatewayRules(
             rate=config.rate_limit,
@@ -116,7 +128,7 @@ async def open_parts() -> Parts:
         live=live,
         limiter=limiter,
         authenticator=Authenticator(lambda: live.keys, tokens),
-        caching=Caching(cache, own_cookies=own_cookies),
+        caching=caching,
         calling=Calling(backend, breakers, own_cookies=own_cookies, max_body_bytes=config.max_body_bytes),
         observers=observers,
     )
@@ -127,10 +139,25 @@ async def open_parts() -> Parts:
         clock=time.time,
         interval=LOOK_SECONDS,
     )
-    tasks = await _start(link, breakers, reloader)
+    tasks = [*await _start(link, breakers, reloader), asyncio.create_task(_flush(heat))]
     flusher.start()
     health = HealthPages(partial(health_checks, link, live, breakers), lambda: reloader.status.version is not None)
-    return Parts(gateway, health, cache, breakers, reloader, flusher, limiter, tokens, backend, link, log, tasks)
+    return Parts(
+        gateway=gateway,
+        health=health,
+        cache=cache,
+        caching=caching,
+        warmer=Warmer(gateway, heat),
+        breakers=breakers,
+        reloader=reloader,
+        flusher=flusher,
+        _limiter=limiter,
+        _tokens=tokens,
+        _backend=backend,
+        _link=link,
+        _log=log,
+        _tasks=tasks,
+    )
 
 
 async def _start(link: RedisLink | None, breakers: Breakers, reloader: Reloader) -> list["asyncio.Task[None]"]:
@@ -157,6 +184,12 @@ async def _refresh(breakers: Breakers) -> None:
     while True:
         await breakers.refresh()
         await asyncio.sleep(REFRESH_SECONDS)
+
+
+async def _flush(heat: Heat) -> None:
+    while True:
+        await asyncio.sleep(HEAT_SECONDS)
+        await heat.flush()
 
 
 async def _tell(link: RedisLink) -> None:

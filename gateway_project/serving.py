@@ -1,22 +1,68 @@
 """The server: granian with uvloop, its workers, their end, and the word `ready`."""
 
+import asyncio
 import http.client
+import logging
 import os
+import signal
 import sys
 import threading
 import time
-from typing import Final
+from typing import Any, Final
 
-from granian import Granian
+from granian import Granian, _signals
+from granian._granian import WorkerSignal
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
-from granian.log import LogLevels
+from granian.log import LOGGING_CONFIG, LogLevels
 
 from gateway_project.config import Config
+from gateway_project.lifespan import GRACE_SECONDS, BrokenOff
+from routing import runtime
 
-GRACE_SECONDS: Final = 10
-"""How long requests in flight may take to finish once the gateway is told to stop."""
+KILL_SECONDS: Final = int(GRACE_SECONDS) + 2
+"""A worker that has not ended by then hangs, and is killed."""
+SETTLING_SECONDS: Final = 1.0
+"""How old a worker must be to be told that it ends."""
 POLL_SECONDS: Final = 0.05
+
+
+class Unintended(logging.Filter):
+    """Keeps what the server says of broken-off answers out of the log: their access lines have the reason."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().rpartition("\n")[2].startswith(BrokenOff.__name__)
+
+
+LOGGING: Final[dict[str, Any]] = {
+    **LOGGING_CONFIG,
+    "filters": {"unintended": {"()": Unintended}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "generic", "filters": ["unintended"]}},
+    "loggers": {"_granian": {"handlers": ["console"], "propagate": False}},
+}
+"""Granian's own, quieter."""
+
+
+def hear_of_the_end(loop: asyncio.AbstractEventLoop) -> WorkerSignal:
+    """In a worker, and in place of Granian's own: what SIGTERM does there.
+
+    A terminal's Ctrl-C, and systemd's stop, reach workers beside their server, which then ends them once more: Granian
+    would act on both. And a worker told while its server's threads begin misses it, or locks up, and has to be killed.
+    """
+    end, told, settled = WorkerSignal(), asyncio.Event(), loop.time() + SETTLING_SECONDS
+
+    def stop() -> None:
+        if not told.is_set():
+            told.set()
+            runtime.current().stopping()
+            loop.call_at(settled, end.set)
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    return end
+
+
+_signals.set_loop_signals = hear_of_the_end
 
 
 def serve(config: Config, greeting: str) -> None:
@@ -33,7 +79,8 @@ def serve(config: Config, greeting: str) -> None:
         backlog=4096,
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
-        workers_kill_timeout=GRACE_SECONDS + 2,
+        log_dictconfig=LOGGING,
+        workers_kill_timeout=KILL_SECONDS,
     )
     threading.Thread(target=_announce, args=(config, greeting, os.getpid()), daemon=True).start()
     server.serve()

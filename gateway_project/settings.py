@@ -7,7 +7,7 @@ from django.urls import reverse_lazy
 
 from gateway_project import adminlook
 from gateway_project import config as environment
-from gateway_project.config import BASE_DIR, EMBEDDED, VAR
+from gateway_project.config import BASE_DIR, EMBEDDED
 
 CONFIG = environment.read()
 
@@ -62,7 +62,7 @@ TEMPLATES = [
     }
 ]
 
-VAR.mkdir(exist_ok=True)
+CONFIG.var.mkdir(parents=True, exist_ok=True)
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(CONFIG.database_url, conn_max_age=60, conn_health_checks=True)
 }
@@ -101,7 +101,6 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -137,6 +136,12 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"plain": {"()": "gateway_project.logs.WithoutTraceback"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+        "plain": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["plain"]},
+    },
+    # Anyone can send a wrong host; a line of log is what it may cost.
+    "loggers": {"django.security": {"handlers": ["plain"], "propagate": False}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }

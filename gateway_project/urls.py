@@ -10,4 +10,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("dashboard/", include("metrics.dashboard_urls")),
     path("", include("metrics.urls")),
+    path("", include("routing.urls")),
 ]

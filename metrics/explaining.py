@@ -14,6 +14,8 @@ from routing.http import Request
 
 CLIENT: Final = "192.0.2.1"
 """The address a request is explained for: one that is nobody's (RFC 5737)."""
+HOST: Final = b"gateway"
+"""The host a request is explained for where it names none: no service's own."""
 
 
 class AskedCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +55,8 @@ def _request(question: Question) -> Request:
     if not path.startswith("/"):
         raise ValueError("path must begin with a slash")
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in question.headers.items()]
+    if not any(name == b"host" for name, _ in headers):
+        headers.append((b"host", HOST))
     return Request(method, path.encode(), query.encode(), headers, CLIENT)
 
 

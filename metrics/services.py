@@ -125,7 +125,9 @@ async def _fetch(path: str) -> bool:
     if not target.startswith(PREFIX) or match.policy.cache is None or match.policy.cache.scope is not Scope.SHARED:
         return False
     caller = msgspec.structs.replace(staff_caller("warm"), id=WARMER)
-    response = await gateway.handle(Request("GET", target, query, [(b"accept", b"*/*")], "127.0.0.1", caller=caller))
+    response = await gateway.handle(
+        Request("GET", target, query, [(b"host", b"gateway"), (b"accept", b"*/*")], "127.0.0.1", caller=caller)
+    )
     try:
         if not isinstance(response.body, bytes):
             async for _ in response.body:

@@ -9,11 +9,12 @@ import msgspec
 from resilience.breaker import machine
 from resilience.breaker.machine import Refusal, Snapshot
 from resilience.cache.key import scope_id
+from resilience.cache.messages import Asked, Forward
 from resilience.cache.policy import CachePolicy, filled
-from resilience.cache.rules import Asked, Forward, refuses
+from resilience.cache.serving import refuses
 from resilience.ratelimit.policy import RatePolicy
 from routing import admission
-from routing.caching import ANONYMOUS
+from routing.cacheplace import ANONYMOUS
 from routing.caller import Caller
 from routing.errors import (
     CircuitOpen,

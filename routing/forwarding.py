@@ -19,8 +19,18 @@ _OURS: Final = frozenset(
     }
 )
 """Fields a backend may believe because the gateway alone sets them."""
+_REWRITING: Final = frozenset(
+    {
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+    }
+)
+"""Fields by which some backends take another path or method than the one that was routed, permitted and cached."""
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
-_BARRED: Final = _FRAMING | _OURS | {b"x-api-key"}
+_BARRED: Final = _FRAMING | _OURS | _REWRITING | {b"x-api-key"}
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context section 3.2; other versions are begun anew."""
 
@@ -64,6 +74,11 @@ def _is_barred(name: bytes, barred: frozenset[bytes]) -> bool:
     """A name with underscores is read as if it had hyphens, as many backends do: it cannot pose as one of ours."""
     plain = name.replace(b"_", b"-")
     return plain in barred or plain.startswith(b"x-forwarded-")
+
+
+def is_ours(name: bytes) -> bool:
+    """Does a backend get this field from the gateway alone, whatever the client has sent?"""
+    return _is_barred(name, _OURS | _TRACE)
 
 
 def without_cookies(value: bytes, names: frozenset[bytes]) -> bytes:

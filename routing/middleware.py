@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 
 from routing import runtime
 from routing.configuration.actor import acting
-from routing.views import ServiceProxyView
+from routing.views import ServiceProxyView, may_want_page
 
 
 class ServiceHosts:
@@ -18,11 +18,14 @@ class ServiceHosts:
         self._proxy = ServiceProxyView.as_view()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if runtime.current().started and runtime.current().gateway.serves(
-            request.path, request.headers.get("Host", "")
-        ):
+        if runtime.current().started and self._answers(request):
             return self._proxy(request)
         return self._get_response(request)
+
+    def _answers(self, request: HttpRequest) -> bool:
+        """Who wants a page is known once the session has been read; and no page is shown on a service's own host."""
+        gateway, host = runtime.current().gateway, request.headers.get("Host", "")
+        return gateway.owns(host) or (gateway.serves(request.path, host) and not may_want_page(request))
 
 
 class Acting:

@@ -71,6 +71,7 @@ class Gateway:
         self._limiter = limiter
         self._authenticator = authenticator
         self._caching = caching
+        caching.fetch = self._fetch
         self._calling = calling
         self._observers = observers
         self._cors = Cors(rules.cors_origins)
@@ -79,7 +80,11 @@ class Gateway:
 
     def serves(self, path: str, host: str) -> bool:
         """Whether a request is the gateway's to answer: by its path, or as a service's own host."""
-        return path.startswith("/api/v1/") or path == "/api/v1" or self._by_host(host) is not None
+        return path.startswith("/api/v1/") or path == "/api/v1" or self.owns(host)
+
+    def owns(self, host: str) -> bool:
+        """Whether `host` is a service's own."""
+        return self._by_host(host) is not None
 
     async def answer(self, request: Request) -> Response:
         """The list of services at `/api/v1/` itself, and what they answer below it."""
@@ -88,7 +93,7 @@ class Gateway:
         return await self.handle(request)
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request. Never raises but ClientGone and CancelledError, both of them the client's doing."""
+        """Answer one request. Never raises but CancelledError, the client's doing."""
         exchange = self._begin(request)  # 1 request id
         try:
             response = self._cors.preflight(request)
@@ -101,13 +106,29 @@ class Gateway:
                 response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
         except GatewayError as error:
             response = self._refusal(exchange, error)
-        except (ClientGone, asyncio.CancelledError):
+        except ClientGone:
+            self._gone(exchange)
+            # Read by nobody, unless the body did not end but broke the rules of its framing: a server tells both alike.
+            return problem(BadRequest("the body ended before it was whole"), exchange.id)
+        except asyncio.CancelledError:
             self._gone(exchange)
             raise
         except Exception:
             log.exception("request %s failed inside the gateway", exchange.id)
             response = self._refusal(exchange, InternalError("the request could not be handled"))
         return self._answer(exchange, response)  # 9 return
+
+    async def renewed(self, request: Request) -> Response:
+        """Steps 4 to 8 for an operator, who has been let in already: an answer fetched to be stored. Raises
+        GatewayError.
+        """
+        exchange = self._begin(request)
+        self._find(exchange)
+        if exchange.unrouted:
+            raise exchange.unrouted
+        response = await self._caching.lookup(exchange) or await self._fetch(exchange)
+        response.headers.append((b"cache-status", exchange.cache_status.encode()))
+        return response
 
     async def index(self, request: Request) -> Response:
         """`GET /api/v1/`: the services this caller may use, behind steps 1 to 3 like any other request."""
@@ -127,7 +148,10 @@ class Gateway:
         except GatewayError as error:
             exchange.call = error.code
             return self._caching.instead(exchange, error)
-        return self._caching.stored(exchange, called)  # 8 store
+        except BaseException:
+            self._caching.abandoned(exchange)
+            raise
+        return await self._caching.stored(exchange, called)  # 8 store
 
     def _begin(self, request: Request) -> Exchange:
         trusted = self._rules.trusted_proxies
@@ -155,7 +179,7 @@ class Gateway:
         """The route, looked up before it is due because its limit and its auth decide steps 2 and 3."""
         request, table = exchange.request, self.live.table
         try:
-            service = self._by_host(_host(request))
+            service = self._by_host(_host(request)) if table.has_hosts else None
             if service is not None:
                 exchange.match = table.within(service, request.method, request.path)
                 return

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from resilience.cache.driver import Cache
 from routing.health import HealthPages
 from routing.pipeline import Gateway
+from routing.warming import Warmer
 
 Answer = TypeVar("Answer")
 
@@ -17,15 +19,21 @@ class Parts(Protocol):
 
     gateway: Gateway
     health: HealthPages
+    cache: Cache
+    warmer: Warmer
 
     async def close(self) -> None: ...
 
 
 class Runtime:
-    """One gateway on one event loop, reachable from any thread."""
+    """One gateway on one event loop, reachable from any thread.
+
+    `on_stopping` is called when the server has been told to stop, in the loop, while requests in flight still finish.
+    """
 
     def __init__(self, open_parts: Callable[[], Awaitable[Parts]]) -> None:
         self._open = open_parts
+        self.on_stopping: list[Callable[[], None]] = []
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._parts: Parts | None = None
@@ -55,10 +63,25 @@ class Runtime:
         self._running_loop()
         return self._opened
 
+    @property
+    def cache(self) -> Cache:
+        """Its cache of answers. Raises RuntimeError before `start`."""
+        return self._opened.cache
+
+    @property
+    def warmer(self) -> Warmer:
+        """Raises RuntimeError before `start`."""
+        return self._opened.warmer
+
     async def start(self) -> None:
         """Open the gateway on the running loop: a server's lifespan."""
         self._loop = asyncio.get_running_loop()
         self._parts = await self._open()
+
+    def stopping(self) -> None:
+        """The server has been told to stop and takes nothing new: whoever keeps a client waiting should let it go."""
+        for tell in self.on_stopping:
+            tell()
 
     async def stop(self) -> None:
         parts, self._parts, self._loop = self._parts, None, None

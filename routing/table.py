@@ -35,8 +35,7 @@ class Service(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """Where a request goes. `path` is the backend's, as sent; `params` are the route's, decoded."""
 
     service: Service
@@ -108,9 +107,14 @@ class RouteTable:
 
     __hash__ = None  # type: ignore[assignment] # compared by value, never a key
 
+    @property
+    def has_hosts(self) -> bool:
+        """Whether any service is reached under a host of its own; where none is, nobody need ask."""
+        return bool(self._hosts)
+
     def by_host(self, host: str) -> Service | None:
         """The service that is reached under its own host name, if this is one."""
-        return self._hosts.get(host.lower()) if self._hosts else None
+        return self._hosts.get(host.lower())
 
     def match(self, name: str, method: str, path: bytes) -> Match:
         """Service `name`'s first route for `path` (which begins with a slash) that allows `method`.

@@ -5,13 +5,13 @@ length ever holds more than the limit, whenever it begins, at the price of at mo
 """
 
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 from resilience.ratelimit.policy import SLICES, RatePolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What a caller may do now. `reset` is seconds until more becomes free than `remaining`.
 
     `slice` is where the grant was counted, and `keep` the seconds until that slice ends.
@@ -39,14 +39,15 @@ class SlidingWindow:
 
     def take(self, policy: RatePolicy, now: float, wanted: int = 1) -> Decision:
         """Count as many of `wanted` requests as still fit; none of them if the window is full."""
-        current = int(now / policy.slice)
+        length = policy.slice
+        current = int(now / length)
         # The slice one window ago may have ended less than a window ago: it still counts.
         self._forget_before(current - SLICES)
         granted = max(0, min(wanted, policy.limit - self.total))
         if granted:
             self._count(current, granted)
-        keep = (current + 1) * policy.slice - now
-        return Decision(granted, max(0, policy.limit - self.total), self._reset(policy, now), current, keep)
+        keep = (current + 1) * length - now
+        return Decision(granted, max(0, policy.limit - self.total), self._reset(length, now), current, keep)
 
     def give_back(self, taken: int, count: int) -> None:
         """Uncount `count` of what slice `taken` holds; nothing, once it has left the window."""
@@ -71,7 +72,7 @@ class SlidingWindow:
         else:
             self.slices.append((current, granted))
 
-    def _reset(self, policy: RatePolicy, now: float) -> float:
+    def _reset(self, length: float, now: float) -> float:
         if not self.slices:
             return 0.0
-        return max(0.0, (self.slices[0][0] + SLICES + 1) * policy.slice - now)
+        return max(0.0, (self.slices[0][0] + SLICES + 1) * length - now)

@@ -61,8 +61,12 @@ class Authenticator:
 
 def credential(headers: Headers) -> Credential | None:
     """The request's credential, None when it bears none. Raises Unauthenticated when it cannot be read as one."""
-    bearer = _only(headers, b"authorization")
-    key = _only(headers, b"x-api-key")
+    bearer = key = None
+    for name, value in headers:
+        if name == b"authorization":
+            bearer = _single(bearer, name, value)
+        elif name == b"x-api-key":
+            key = _single(key, name, value)
     given = None if bearer is None else _of_authorization(bearer)
     if key is None:
         return given
@@ -77,13 +81,12 @@ def of_text(text: str) -> Credential:
     return Credential(text, looks_like_key(text))
 
 
-def _only(headers: Headers, name: bytes) -> bytes | None:
-    values = [value for key, value in headers if key == name]
-    if len(values) > 1:
+def _single(before: bytes | None, name: bytes, value: bytes) -> bytes:
+    if before is not None:
         raise Unauthenticated(f"more than one {name.decode()} field")
-    if values and len(values[0]) > LARGEST:
+    if len(value) > LARGEST:
         raise Unauthenticated("the credential is too long")
-    return values[0] if values else None
+    return value
 
 
 def _of_authorization(value: bytes) -> Credential:

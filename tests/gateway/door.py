@@ -119,12 +119,13 @@ async def ask(
     return answered
 
 
-def install(gateway: Gateway) -> None:
-    """Make `gateway` the one that Django's views find."""
+def install(gateway: Gateway, **parts: Any) -> None:
+    """Make `gateway` the one that Django's views find, and `parts` what its commands find."""
 
     class Opened:
         def __init__(self) -> None:
             self.gateway = gateway
+            self.__dict__.update(parts)
 
         async def close(self) -> None:
             pass

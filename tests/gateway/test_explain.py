@@ -38,7 +38,7 @@ async def test_the_gateway_answers_as_foretold(world: World, method: str, path: 
     explainer = Explainer(
         world.live.table, rate=RatePolicy(1_000, 60), circuits=lambda _: Snapshot(), now=world.clock()
     )
-    told = explainer.explain(Request(method, path.encode(), b"", [], "192.0.2.1"), caller)
+    told = explainer.explain(Request(method, path.encode(), b"", [(b"host", b"gateway.test")], "192.0.2.1"), caller)
     answered = await world.ask(method, path, key=world.key if known else "")
     assert (told.verdict.status or 200) == answered.status
     if told.verdict.code:

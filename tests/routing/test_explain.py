@@ -16,6 +16,7 @@ from routing.http import Headers, Request
 from routing.policy import Auth, Fallback, RoutePolicy, Target
 from routing.table import Route, RouteTable, Service, segments_of
 
+HOST = (b"host", b"gateway.test")
 ADA = Caller("key:ada", scopes=frozenset({"crm"}))
 TARGETS = (Target("http://a", 3), Target("http://b", 1))
 CRM = Service(
@@ -40,12 +41,13 @@ def explain(
     caller: Caller | None = ADA,
     service: Service = CRM,
     headers: Headers | None = None,
+    host: tuple[bytes, bytes] = HOST,
     circuit: Snapshot | None = None,
 ) -> Explanation:
     table = RouteTable([service, Service("calendar", TARGETS)])
     explainer = Explainer(table, rate=RatePolicy(100, 60), circuits=lambda _: circuit or Snapshot(), now=1_000.0)
     raw, _, query = path.encode().partition(b"?")
-    return explainer.explain(Request(method, raw, query, headers or [], "192.0.2.1"), caller)
+    return explainer.explain(Request(method, raw, query, [host, *(headers or [])], "192.0.2.1"), caller)
 
 
 def said(part: dict[str, Any] | None) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def test_a_service_that_nearly_matched_is_named(asked: str, hint: str) -> None:
 
 
 def test_a_service_is_found_by_its_host() -> None:
-    told = explain("/contacts", headers=[(b"host", b"crm.example:8000")])
+    told = explain("/contacts", host=(b"host", b"crm.example:8000"))
     assert said(told.service)["found_by"] == "host"
     assert said(told.service)["route"] == "/contacts"
 

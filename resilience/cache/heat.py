@@ -1,0 +1,125 @@
+"""Which stored answers are asked for most, and how to ask a backend for them again: for warming.
+
+gw:{service}:hot    recipes, scored by hits since the list was begun, a day at most
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from resilience.cache.redis import Script
+from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink
+
+MOST: Final = 5_000
+"""Answers counted in a worker at a time; beyond it all counts are halved, and those of nothing forgotten."""
+KEPT: Final = 1_000
+"""Recipes kept for each service."""
+DAY_MS: Final = 86_400_000
+
+
+class Recipe(msgspec.Struct, frozen=True, array_like=True):
+    """A request that gets a stored answer. Without a secret: answers to requests with one are not counted."""
+
+    host: bytes
+    path: bytes
+    query: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    caller: str | None = None
+    tenant: str | None = None
+
+
+@dataclass(slots=True)
+class _Count:
+    service: str
+    recipe: Recipe | None
+    hits: int = 0
+
+
+_ADD: Final = Script(
+    """
+for i = 3, #ARGV, 2 do redis.call('ZINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[1])
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 1
+"""
+)
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decoder: Final = msgspec.msgpack.Decoder(Recipe)
+
+
+class Heat:
+    """Counted in this worker; over all workers once flushed, where there is a link to Redis."""
+
+    def __init__(self, link: RedisLink | None = None) -> None:
+        self._link = link
+        self._counts: dict[str, _Count] = {}
+
+    def again(self, key: str) -> bool:
+        """Count a hit. False: nothing is known of this key, and `first` is due."""
+        count = self._counts.get(key)
+        if count is None:
+            return False
+        count.hits += 1
+        return True
+
+    def first(self, service: str, key: str, recipe: Recipe | None) -> None:
+        """Begin counting; None for an answer that is not to be asked for again."""
+        if len(self._counts) >= MOST:
+            self._halve()
+        self._counts[key] = _Count(service, recipe, 1)
+
+    async def flush(self) -> None:
+        """Tell Redis, and begin anew. Redis away: what was counted is lost."""
+        if self._link is None:
+            return
+        counts, self._counts = self._counts, {}
+        for service, hits in _by_service(counts).items():
+            arguments = [part for recipe, number in hits.most_common(KEPT) for part in (number, _encode(recipe))]
+            add = partial(_ADD, keys=[_key(service)], arguments=(KEPT, DAY_MS, *arguments))
+            try:
+                await self._link.call(add)
+            except StoreUnavailable:
+                return
+
+    async def top(self, service: str, count: int) -> list[Recipe]:
+        """The most asked for, most first. Raises StoreUnavailable."""
+        if self._link is None:
+            return [recipe for recipe, _ in _by_service(self._counts)[service].most_common(count)]
+        members: list[bytes] = await self._link.call(lambda client: _most(client, service, count))
+        return [recipe for member in members if (recipe := _decoded(member)) is not None]
+
+    def _halve(self) -> None:
+        for key, count in list(self._counts.items()):
+            count.hits //= 2
+            if not count.hits:
+                del self._counts[key]
+        if len(self._counts) >= MOST:
+            self._counts.clear()
+
+
+def _by_service(counts: dict[str, _Count]) -> defaultdict[str, Counter[Recipe]]:
+    hits: defaultdict[str, Counter[Recipe]] = defaultdict(Counter)
+    for count in counts.values():
+        if count.recipe is not None:
+            hits[count.service][count.recipe] += count.hits
+    return hits
+
+
+async def _most(client: Any, service: str, count: int) -> list[bytes]:
+    return list(await client.zrevrange(_key(service), 0, count - 1))
+
+
+def _decoded(member: bytes) -> Recipe | None:
+    try:
+        return _decoder.decode(member)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _key(service: str) -> str:
+    return f"gw:{{{service}}}:hot"

@@ -1,0 +1,78 @@
+"""Fetching again what is asked for most, or what an operator lists, before anybody has to wait for it."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from resilience.cache.heat import Heat, Recipe
+from routing.caller import Caller
+from routing.errors import GatewayError
+from routing.http import Header, Request, Response
+from routing.pipeline import PREFIX, Gateway
+
+AT_A_TIME: Final = 8
+"""Calls in flight: warming is not to crowd out those who wait."""
+_FRESHLY: Final[Header] = (b"cache-control", b"no-cache")
+_STORED: Final = (b"; stored", b"gateway; hit")
+
+
+class Warmed(NamedTuple):
+    """Answers that are stored now, and those that are not."""
+
+    warmed: int
+    failed: int
+
+
+class Warmer:
+    """Refetches through the gateway's own steps, as the caller whose answer it is; no rate limit counts it."""
+
+    def __init__(self, gateway: Gateway, heat: Heat) -> None:
+        self._gateway = gateway
+        self._heat = heat
+
+    async def hottest(self, services: Iterable[str], count: int) -> list[Recipe]:
+        """The most asked for of each service. Raises StoreUnavailable."""
+        return [recipe for service in services for recipe in await self._heat.top(service, count)]
+
+    async def warm(self, recipes: Iterable[Recipe], told: Callable[[Recipe, bool], None] | None = None) -> Warmed:
+        """Fetch all of them, telling of each whether its answer is stored now."""
+        turn = asyncio.Semaphore(AT_A_TIME)
+
+        async def one(recipe: Recipe) -> bool:
+            async with turn:
+                stored = await self._fetched(recipe)
+            if told:
+                told(recipe, stored)
+            return stored
+
+        results = await asyncio.gather(*[one(recipe) for recipe in recipes])
+        return Warmed(sum(results), len(results) - sum(results))
+
+    async def _fetched(self, recipe: Recipe) -> bool:
+        headers = [(b"host", recipe.host), *recipe.headers, _FRESHLY]
+        caller = Caller(recipe.caller, recipe.tenant) if recipe.caller else None
+        request = Request("GET", recipe.path, recipe.query, headers, "127.0.0.1", caller=caller)
+        try:
+            response = await self._gateway.renewed(request)
+            await _read(response)
+        except GatewayError:
+            return False
+        said = dict(response.headers).get(b"cache-status", b"")
+        return response.status < 500 and any(word in said for word in _STORED)
+
+
+def listed(reference: str) -> Recipe:
+    """The recipe for a path of the gateway's, or `<service>/<path>`, asked for without a credential."""
+    path, _, query = reference.strip().encode().partition(b"?")
+    if not path.startswith(PREFIX):
+        path = PREFIX + path.lstrip(b"/")
+    return Recipe(b"localhost", path, query)
+
+
+async def _read(response: Response) -> None:
+    if isinstance(response.body, bytes):
+        return
+    async with contextlib.aclosing(response.body) as chunks:
+        async for _ in chunks:
+            pass

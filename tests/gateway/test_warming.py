@@ -1,0 +1,183 @@
+"""What is asked for most, fetched again before it is asked for; and the cache from a terminal and from models."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection, transaction
+from django.db.models.signals import post_delete, post_save
+
+from resilience.cache.heat import MOST, Heat, Recipe
+from resilience.cache.policy import Scope
+from resilience.redis import RedisLink
+from routing import runtime
+from routing.models import ApiKey
+from routing.modeltags import invalidates_on_change
+from routing.warming import Warmed, Warmer, listed
+from tests.gateway.cached import CONFIRMED, DOWN, PATH, TAGGED, policy, says
+from tests.gateway.conftest import World
+from tests.gateway.door import install
+from tests.redis_server import RedisServer
+
+SHARED = policy(scope=Scope.SHARED, tags=("all",))
+
+
+@pytest.fixture
+async def warmer(either: World) -> AsyncIterator[Warmer]:
+    made = Warmer(either.gateway, either.heat)
+    install(either.gateway, cache=either.cache, warmer=made)
+    await runtime.current().start()
+    yield made
+    await runtime.current().stop()
+
+
+async def command(*words: str) -> str:
+    """What `manage.py cache` says, run as it is: beside the gateway's loop, not on it."""
+    out = StringIO()
+    await asyncio.to_thread(call_command, "cache", *words, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+async def ask(world: World, path: str, times: int = 1, **more: str) -> str | None:
+    for _ in range(times):
+        answer = await world.ask("GET", PATH + path, list(more.items()))
+    return answer.get("x-cache")
+
+
+async def test_the_most_asked_for_comes_first(either: World, warmer: Warmer) -> None:
+    await either.serve(TAGGED, policy=SHARED)
+    for path, times in (("/a", 2), ("/b", 5), ("/c", 3)):
+        await ask(either, path, times)
+    await either.heat.flush()
+    assert [recipe.path for recipe in await warmer.hottest(["crm"], 2)] == [b"/api/v1/crm/b", b"/api/v1/crm/c"]
+
+
+async def test_what_it_warms_is_a_hit_after_its_end(either: World, warmer: Warmer) -> None:
+    origin = await either.serve(TAGGED, CONFIRMED, policy=SHARED)
+    await ask(either, "/a", 2)
+    await either.heat.flush()
+    either.clock.advance(9)
+    assert await warmer.warm(await warmer.hottest(["crm"], 10)) == Warmed(1, 0)
+    either.clock.advance(9)
+    assert await ask(either, "/a") == "HIT"
+    assert len(origin.requests) == 2
+
+
+async def test_each_callers_own_is_fetched_in_its_name(either: World, warmer: Warmer) -> None:
+    origin = await either.serve(TAGGED)
+    await ask(either, "/a", 2)
+    await either.heat.flush()
+    await warmer.warm(await warmer.hottest(["crm"], 10))
+    callers = [dict(request.fields)[b"x-gateway-caller"] for request in origin.requests]
+    assert len(callers) == 2
+    assert callers[0] == callers[1]
+
+
+async def test_what_a_secret_decides_is_not_written_down(either: World, warmer: Warmer) -> None:
+    await either.serve(TAGGED)
+    await ask(either, "/a", 3, Cookie="session=secret")
+    await either.heat.flush()
+    assert await warmer.hottest(["crm"], 10) == []
+
+
+async def test_what_fails_is_counted(either: World, warmer: Warmer) -> None:
+    await either.serve(DOWN, policy=SHARED)
+    told: list[bool] = []
+    result = await warmer.warm([listed("crm/a"), listed("/api/v1/nope/b?q")], lambda _, stored: told.append(stored))
+    assert (result, told) == (Warmed(0, 2), [False, False])
+
+
+async def test_counts_stay_within_a_bound() -> None:
+    heat = Heat()
+    for number in range(MOST * 3):
+        assert not heat.again(str(number))
+        heat.first("s", str(number), Recipe(b"h", b"%d" % number, b""))
+    assert len(await heat.top("s", MOST * 3)) <= MOST
+
+
+async def test_a_list_without_redis_or_with_rubbish_is_empty_not_an_error(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url)
+    heat = Heat(link)
+    with own_redis.client() as outside:
+        outside.zadd("gw:{s}:hot", {"rubbish": 1})
+    assert await heat.top("s", 5) == []
+    heat.first("s", "k", Recipe(b"h", b"p", b""))
+    own_redis.stop()
+    await heat.flush()
+    await link.close()
+
+
+class TestTheCommand:
+    async def test_warms_a_list(self, either: World, warmer: Warmer, tmp_path: Path) -> None:
+        await either.serve(says(), policy=SHARED)
+        file = tmp_path / "list"
+        file.write_text("# two\ncrm/a\n\n/api/v1/crm/b?q=1\n")
+        assert "2 warmed, 0 failed" in await command("warm", "--list", str(file))
+        assert [await ask(either, path) for path in ("/a", "/b?q=1")] == ["HIT", "HIT"]
+
+    async def test_says_what_it_would_warm(self, either: World, warmer: Warmer) -> None:
+        origin = await either.serve(says(), policy=SHARED)
+        said = await command("warm", "crm/a", "--dry-run")
+        assert (said, origin.requests) == ("/api/v1/crm/a\n1 to warm\n", [])
+
+    async def test_warms_what_is_asked_for_most(self, either: World, warmer: Warmer) -> None:
+        await either.serve(says(), policy=SHARED)
+        await ask(either, "/a", 2)
+        await either.heat.flush()
+        assert await command("warm", "--top", "5") == "1 warmed, 0 failed\n"
+
+    async def test_names_what_is_not_stored(self, either: World, warmer: Warmer) -> None:
+        await either.serve(says(cache_control="no-store"), policy=SHARED)
+        assert await command("warm", "crm/a") == "/api/v1/crm/a is not stored\n0 warmed, 1 failed\n"
+
+    async def test_flushes_and_takes_back_by_tag(self, either: World, warmer: Warmer) -> None:
+        await either.serve(says(surrogate_key="one"), policy=SHARED)
+        await ask(either, "/a")
+        await ask(either, "/b")
+        assert await command("invalidate", "one", "--dry-run") == "crm: 2 would go with one\n"
+        assert await command("invalidate", "one") == "crm: 2 gone with one\n"
+        await ask(either, "/a")
+        assert (await command("stats")).split()[:3] == ["crm", "1", "entries"]
+        assert await command("flush", "--service", "crm") == "crm: 1 gone\n"
+
+    async def test_knows_its_services(self, either: World, warmer: Warmer) -> None:
+        with pytest.raises(CommandError, match="no service 'nope'"):
+            await command("flush", "--service", "nope")
+
+
+async def test_alone_without_redis_it_says_why_it_cannot() -> None:
+    install(None)  # type: ignore[arg-type]
+    with pytest.raises(CommandError, match="without a REDIS_URL"):
+        await command("stats")
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_models_change_takes_back_its_tags_once_committed(
+    either: World, warmer: Warmer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await either.serve(says(surrogate_key="key:alpha"), policy=SHARED)
+    for signal in (post_save, post_delete):  # what is connected here is for this test alone
+        monkeypatch.setattr(signal, "receivers", [*signal.receivers])
+        monkeypatch.setattr(signal, "sender_receivers_cache", {})
+        monkeypatch.setattr(signal, "use_caching", False)
+    invalidates_on_change(ApiKey, tags=["key:{name}"], service="crm")
+    seen: list[bool] = []
+
+    def stored() -> bool:
+        return bool(runtime.current().submit(either.cache.usage("crm")).result().entries)
+
+    def change() -> None:
+        with transaction.atomic():
+            key = ApiKey(name="alpha", prefix="p" * 8, digest="d" * 64)
+            key.save()
+            seen.append(stored())
+        seen.append(stored())
+        connection.close()
+
+    await ask(either, "/a")
+    await asyncio.to_thread(change)
+    assert seen == [True, False]

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from gateway_project import config
+from gateway_project.config import ConfigurationFault
+
+GIVEN = {"SECRET_KEY": "x"}
+
+
+def faults(**environment: str) -> list[str]:
+    with pytest.raises(ConfigurationFault) as caught:
+        config.read(environment)
+    return caught.value.faults
+
+
+def test_a_secret_is_all_it_takes() -> None:
+    read = config.read(GIVEN)
+    assert (read.host, read.port, read.workers, read.redis_url) == ("127.0.0.1", 8000, 1, None)
+    assert (read.rate_limit.limit, read.rate_limit.window) == (100, 60)
+    assert (read.debug, read.log_format, read.access_log) == (False, "json", True)
+
+
+def test_every_fault_is_told_at_once() -> None:
+    told = faults(PORT="99999", DEBUG="perhaps", REDIS_URL="http://x", RATE_LIMIT="many", TRUSTED_PROXIES="10.0.0.300")
+    assert [fault.partition(":")[0] for fault in told] == [
+        "DEBUG",
+        "REDIS_URL",
+        "TRUSTED_PROXIES",
+        "RATE_LIMIT",
+        "PORT",
+        "SECRET_KEY",
+    ]
+
+
+def test_no_fault_repeats_a_secret() -> None:
+    told = faults(SECRET_KEY="hush", REDIS_URL="http://:hunter2@x", DATABASE_URL="mysql://:hunter2@x")
+    assert "hunter2" not in "".join(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PORT", "0"),
+        ("PORT", "८०००"),
+        ("WORKERS", "-1"),
+        ("MAX_BODY_BYTES", "10MB"),
+        ("DATABASE_URL", "mysql://x"),
+        ("GATEWAY_CONFIG", "/nowhere.yaml"),
+        ("FIREBASE_CREDENTIALS", "/nowhere.json"),
+        ("CORS_ORIGINS", "app.example.com"),
+        ("LOG_FORMAT", "xml"),
+        ("ACCESS_LOG", "maybe"),
+    ],
+)
+def test_a_wrong_value_is_a_fault_of_its_variable(name: str, text: str) -> None:
+    told = faults(**GIVEN, **{name: text})
+    assert [fault.partition(":")[0] for fault in told] == [name]
+
+
+def test_empty_is_unset() -> None:
+    assert config.read({**GIVEN, "REDIS_URL": " ", "PORT": ""}).port == 8000
+
+
+def test_several_workers_need_a_redis() -> None:
+    assert faults(**GIVEN, WORKERS="2")[0].startswith("WORKERS")
+    assert config.read({**GIVEN, "WORKERS": "2", "REDIS_URL": "embedded"}).workers == 2
+
+
+def test_the_emulator_is_refused_outside_debug() -> None:
+    told = faults(**GIVEN, FIREBASE_AUTH_EMULATOR_HOST="127.0.0.1:9099", FIREBASE_PROJECT_ID="p")
+    assert told[0].startswith("FIREBASE_AUTH_EMULATOR_HOST")
+
+
+def test_debug_makes_a_secret_of_its_own_and_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config, "VAR", tmp_path / "var")
+    first = config.read({"DEBUG": "1"}).secret_key
+    assert len(first) > 40
+    assert config.read({"DEBUG": "1"}).secret_key == first
+    assert (tmp_path / "var" / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_services_secret_is_looked_up_by_name() -> None:
+    read = config.read({**GIVEN, "SLACK_TOKEN": "t"})
+    assert (read.secret("SLACK_TOKEN"), read.secret("OTHER")) == ("t", None)

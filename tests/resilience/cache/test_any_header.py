@@ -1,0 +1,106 @@
+"""Whatever a backend or a client puts into its fields: a decision, never an exception, and never against these."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resilience.cache import fields, validation
+from resilience.cache.directives import parse
+from resilience.cache.entry import Entry, decode, encode
+from resilience.cache.invalidation import taken_back
+from resilience.cache.messages import Answered, Asked, Fresh, Stale, Storable
+from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.replies import reply
+from resilience.cache.serving import lookup
+from resilience.cache.storing import may_store
+from resilience.cache.variants import filed
+from tests.resilience.cache.answers import DATE, IN_A_MINUTE, MINUTE_AGO, NOW
+
+Headers = list[tuple[bytes, bytes]]
+
+WORDS = [
+    b"max-age=10", b"max-age=0", b"s-maxage=5", b"no-cache", b'no-cache="etag"', b"no-store", b"private", b"public",
+    b'private="x"', b"must-revalidate", b"must-understand", b"stale-if-error=9", b"stale-while-revalidate=9",
+    b"max-stale", b"min-fresh=3", b"only-if-cached", b"*", b"accept", b'"a"', b'W/"a"', b'"a", "b"', b"bytes=0-1",
+    b"bytes=-1", b"bytes=5-,0-0", b"bytes 0-1/2", b"-1", b"99999999999999999999", b"5", b"", DATE, MINUTE_AGO,
+    IN_A_MINUTE, b"/x", b"http://[", b"//x", b"x-a, connection",
+]  # fmt: skip
+NAMES = [
+    b"cache-control", b"cdn-cache-control", b"expires", b"date", b"age", b"vary", b"etag", b"last-modified", b"pragma",
+    b"connection", b"set-cookie", b"content-length", b"content-range", b"location", b"content-location", b"accept",
+    b"surrogate-key", b"cache-tag", b"cache-groups", b"cache-group-invalidation", b"if-none-match", b"if-range",
+    b"if-modified-since", b"if-match", b"range", b"x-a",
+]  # fmt: skip
+
+values = st.one_of(
+    st.sampled_from(WORDS),
+    st.lists(st.sampled_from(WORDS), max_size=4).map(b", ".join),
+    st.binary(max_size=30),
+)
+headers = st.lists(st.tuples(st.sampled_from(NAMES), values), max_size=8)
+policies = st.builds(
+    CachePolicy,
+    ttl=st.sampled_from([0.0, 60.0]),
+    override=st.booleans(),
+    stale_while_revalidate=st.sampled_from([0.0, 9.0]),
+    vary=st.sampled_from([(), ("Accept",)]),
+)
+statuses = st.sampled_from([200, 204, 206, 301, 302, 304, 404, 500, 599])
+
+
+def kept(said: Headers, asking: Headers, status: int, policy: CachePolicy) -> Entry | None:
+    stored = may_store(Asked("GET", asking), Answered(status, said, NOW), policy, Scope.USER)
+    if not isinstance(stored, Storable):
+        return None
+    times = stored.times
+    return Entry(
+        status=status,
+        headers=stored.headers,
+        body=b"0123456789",
+        stored_at=NOW,
+        born=times.born,
+        fresh_until=times.fresh_until,
+        refresh_until=times.refresh_until,
+        stale_until=times.stale_until,
+        kept_until=times.kept_until,
+        strict=times.strict,
+        vary=stored.vary,
+        variant=stored.variant,
+        tags=tuple(sorted(fields.tags(said))),
+    )
+
+
+@settings(max_examples=500, deadline=None)
+@given(headers, headers, statuses, policies, st.sampled_from([0, 1, 9, 61, 400, 9_000]))
+def test_storing_and_serving(said: Headers, asking: Headers, status: int, policy: CachePolicy, later: float) -> None:
+    entry = kept(said, asking, status, policy)
+    if entry is None:
+        return
+    control = parse(fields.every(said, b"cache-control"))
+    if not fields.every(said, b"cdn-cache-control") and b"must-understand" not in control:
+        assert b"no-store" not in control
+    assert b"no-store" not in Asked("GET", asking).control
+    assert b"set-cookie" not in dict(entry.headers)
+    assert entry.kept_until > NOW
+    assert decode(encode(entry)) == entry
+    found = lookup(entry, Asked("GET", asking), NOW + later)
+    if isinstance(found, Fresh) and not found.stale:
+        assert NOW + later < entry.fresh_until
+    if isinstance(found, Fresh | Stale):
+        ready = reply(found.entry, Asked("GET", asking), found.age)
+        assert ready.status in (entry.status, 206, 304, 416)
+        assert ready.body in entry.body
+
+
+@settings(max_examples=200, deadline=None)
+@given(headers, headers, headers)
+def test_validation_variants_and_invalidation(said: Headers, news: Headers, asking: Headers) -> None:
+    entry = kept([(b"cache-control", b"max-age=9")], asking, 200, CachePolicy())
+    if entry is None:
+        return
+    renewed = validation.freshened(entry, Answered(304, [*said, *news], NOW))
+    assert [value for name, value in renewed if name == b"content-length"] == []
+    validation.is_about(entry, Answered(304, news, NOW))
+    validation.head_agrees(entry, Answered(200, news, NOW))
+    taken_back(b"/x", b"", news, b"/api/v1/crm")
+    other = kept(news, said, 200, CachePolicy())
+    assert other is None or filed(other, entry, said, NOW).body == other.body

@@ -1,0 +1,196 @@
+"""One fetch at a time: who leads, who waits, and what becomes of both; alone, and by leases in a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from resilience.cache import flights as module
+from resilience.cache.flights import MOST_PASSING, PASS_SECONDS, End, Flights
+from resilience.cache.leases import Claim, Leases, NoLeases, RedisLeases
+from resilience.cache.messages import Forward, Found, Fresh, Miss
+from resilience.redis import RedisLink
+from tests.redis_server import RedisServer
+from tests.resilience.cache.entries import Clock, make, until
+
+NOTHING = Miss(Forward.URI_MISS, 7)
+THERE = Fresh(make(), 0)
+
+
+class Looking:
+    """What a look at the store finds, in turn; the last for ever."""
+
+    def __init__(self, *found: Found) -> None:
+        self.found = list(found)
+        self.looks = 0
+
+    async def __call__(self) -> Found:
+        self.looks += 1
+        return self.found.pop(0) if len(self.found) > 1 else self.found[0]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+class TestInOneProcess:
+    @pytest.fixture
+    async def flights(self, clock: Clock) -> Flights:
+        return Flights(clock=clock)
+
+    async def test_who_begins_leads_and_others_find_it(self, flights: Flights) -> None:
+        assert flights.begun("s", "k") is None
+        flight = flights.begin("s", "k")
+        assert flights.begun("s", "k") is flight
+        assert flights.begun("s", "other") is flights.begun("other", "k") is None
+        assert await flights.lead(flight, Looking(NOTHING)) is None
+
+    @pytest.mark.parametrize("end", list(End))
+    async def test_all_who_wait_learn_its_end_and_the_next_leads_anew(self, flights: Flights, end: End) -> None:
+        flight = flights.begin("s", "k")
+        waiting = [asyncio.create_task(flight.ended()) for _ in range(3)]
+        flight.land(end)
+        assert await asyncio.gather(*waiting) == [end] * 3
+        assert flights.begun("s", "k") is None
+
+    async def test_only_its_first_end_counts(self, flights: Flights) -> None:
+        flight = flights.begin("s", "k")
+        flight.land(End.STORED)
+        flight.land(End.GONE)
+        assert await flight.ended() is End.STORED
+
+    async def test_one_who_stops_waiting_ends_nothing(self, flights: Flights) -> None:
+        flight = flights.begin("s", "k")
+        waiting = asyncio.create_task(flight.ended())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert not flight.end.done()
+
+    async def test_what_cannot_be_kept_is_remembered_for_a_while(self, flights: Flights, clock: Clock) -> None:
+        flights.begin("s", "k").land(End.PASS, remember=True)
+        assert flights.passes("s", "k")
+        assert not flights.passes("s", "other")
+        clock.now += PASS_SECONDS
+        assert not flights.passes("s", "k")
+
+    async def test_until_it_can(self, flights: Flights) -> None:
+        flights.begin("s", "k").land(End.PASS, remember=True)
+        flights.begin("s", "k").land(End.STORED)
+        assert not flights.passes("s", "k")
+
+    async def test_a_passing_fault_is_not_remembered(self, flights: Flights) -> None:
+        flights.begin("s", "k").land(End.PASS)
+        assert not flights.passes("s", "k")
+
+    async def test_what_is_remembered_is_bounded(self, flights: Flights) -> None:
+        for number in range(MOST_PASSING + 1):
+            flights.begin("s", str(number)).land(End.PASS, remember=True)
+        assert not flights.passes("s", "0")
+        assert flights.passes("s", "1")
+
+    async def test_a_body_that_takes_long_frees_those_who_wait(
+        self, flights: Flights, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "BODY_SECONDS", 0.0)
+        flight = flights.begin("s", "k")
+        flight.body_begins()
+        assert await flight.ended() is End.GONE
+
+    async def test_closing_strands_nobody(self, flights: Flights) -> None:
+        waiting = asyncio.create_task(flights.begin("s", "k").ended())
+        await flights.close()
+        assert await waiting is End.GONE
+
+    async def test_alone_every_lease_is_ours(self) -> None:
+        assert await NoLeases().claim("s", "k", "me", looked=False) is Claim.OURS
+
+
+class TestAmongWorkers:
+    @pytest.fixture
+    async def link(self, redis_url: str) -> AsyncIterator[RedisLink]:
+        link = RedisLink(redis_url)
+        yield link
+        await link.close()
+
+    @pytest.fixture
+    def leases(self, link: RedisLink) -> Leases:
+        return RedisLeases(link)
+
+    async def test_one_at_a_time(self, leases: Leases) -> None:
+        assert await leases.claim("s", "k", "one", looked=False) is Claim.OURS
+        assert await leases.claim("s", "k", "two", looked=False) is Claim.THEIRS
+        assert await leases.claim("s", "other", "two", looked=False) is Claim.OURS
+        assert await leases.claim("t", "k", "two", looked=False) is Claim.OURS
+
+    @pytest.mark.parametrize("said", [Claim.OURS, Claim.STORED, Claim.UNKEPT])
+    async def test_the_next_learns_what_came_of_it(self, leases: Leases, said: Claim) -> None:
+        await leases.claim("s", "k", "one", looked=False)
+        await leases.release("s", "k", "one", said, 60)
+        assert await leases.claim("s", "k", "two", looked=False) is said
+
+    async def test_what_is_stored_is_no_answer_to_one_who_has_looked(self, leases: Leases) -> None:
+        await leases.claim("s", "k", "one", looked=False)
+        await leases.release("s", "k", "one", Claim.STORED, 60)
+        assert await leases.claim("s", "k", "two", looked=True) is Claim.OURS
+
+    async def test_nobody_ends_anothers(self, leases: Leases) -> None:
+        await leases.claim("s", "k", "one", looked=False)
+        await leases.release("s", "k", "two", Claim.OURS, 0)
+        assert await leases.claim("s", "k", "two", looked=False) is Claim.THEIRS
+
+    async def test_a_dead_ones_ends_by_itself(self, link: RedisLink, shared_redis: RedisServer) -> None:
+        leases = RedisLeases(link, seconds=0.05)
+        await leases.claim("s", "k", "dead", looked=False)
+
+        async def free() -> bool:
+            return await leases.claim("s", "k", "next", looked=False) is Claim.OURS
+
+        await until(free)
+
+    async def test_who_was_late_looks_again(self, leases: Leases, clock: Clock) -> None:
+        one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
+        first = one.begin("s", "k")
+        assert await one.lead(first, Looking(NOTHING)) is None
+        first.land(End.STORED)
+        await one.close()
+        looking = Looking(THERE)
+        assert await two.lead(two.begin("s", "k"), looking) is THERE
+        assert looking.looks == 1
+
+    async def test_and_fetches_if_what_it_finds_will_not_do(self, leases: Leases, clock: Clock) -> None:
+        one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
+        first = one.begin("s", "k")
+        await one.lead(first, Looking(NOTHING))
+        first.land(End.STORED)
+        await one.close()
+        second = two.begin("s", "k")
+        assert await two.lead(second, Looking(NOTHING)) is NOTHING
+        assert second.owner
+
+    async def test_who_waits_is_served_as_soon_as_it_is_there(self, leases: Leases, clock: Clock) -> None:
+        one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
+        await one.lead(one.begin("s", "k"), Looking(NOTHING))
+        assert await two.lead(two.begin("s", "k"), Looking(NOTHING, NOTHING, THERE)) is THERE
+
+    async def test_what_one_cannot_keep_the_other_does_not_wait_for(self, leases: Leases, clock: Clock) -> None:
+        one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
+        first = one.begin("s", "k")
+        await one.lead(first, Looking(NOTHING))
+        first.land(End.PASS, remember=True)
+        await one.close()
+        second = two.begin("s", "k")
+        assert await two.lead(second, Looking(NOTHING)) is None
+        assert await second.ended() is End.PASS
+        assert two.passes("s", "k")
+
+    async def test_without_redis_each_worker_leads_alone(self, own_redis: RedisServer, clock: Clock) -> None:
+        link = RedisLink(own_redis.url)
+        own_redis.stop()
+        flights = Flights(RedisLeases(link), clock=clock)
+        flight = flights.begin("s", "k")
+        assert await flights.lead(flight, Looking(NOTHING)) is None
+        flight.land(End.STORED)
+        await flights.close()
+        await link.close()
