@@ -177,8 +177,8 @@ class Caching:
         if place is None:
             return None, self._change(exchange, answered)
         verdict = _storable(place, answered, length or 0)
-        seq = UNFENCED if isinstance(place.found, Fresh) else place.found.seq
-        if isinstance(verdict, Skip) or seq == UNFENCED:
+        found = place.found
+        if isinstance(verdict, Skip) or isinstance(found, Fresh) or found.seq == UNFENCED:
             cachestatus.not_stored(exchange, verdict.reason if isinstance(verdict, Skip) else "the store is away")
             self._landed(place, End.PASS, remember=isinstance(verdict, Skip) and answered.status < 500)
             return None, None
@@ -188,7 +188,7 @@ class Caching:
         recorder = Recorder(over=lambda: self._landed(place, End.PASS, remember=True))
 
         async def complete() -> None:
-            skipped = await self._cache.store(place.spot, place.asked, answered, recorder.body(), seq)
+            skipped = await self._cache.store(place.spot, place.asked, answered, recorder.body(), found)
             if skipped:
                 self._landed(place, End.GONE)
             self._settled(place, verdict.fresh_until)
