@@ -138,7 +138,7 @@ class Gateway:
             leave = await self._calling.admit(exchange)  # 6 circuit breaker
             called = await self._calling.call(exchange, leave)  # 7 backend call
         except GatewayError as error:
-            return self._caching.instead(exchange, error)
+            return await self._caching.instead(exchange, error)
         except BaseException:
             self._caching.abandoned(exchange)
             raise
