@@ -10,7 +10,7 @@ from resilience.cache import invalidation, serving, storing
 from resilience.cache.driver import BODY_BYTES, Cache, Recorder
 from resilience.cache.flights import End, Flights
 from resilience.cache.heat import Heat
-from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Skip, Stale, Storable
+from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Miss, Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope, filled
 from resilience.cache.replies import reply
 from resilience.cache.store import UNFENCED
@@ -98,7 +98,7 @@ class Caching:
         try:
             found = await self._coalescing.join(exchange, place)
         except SHARED_FAILURES as error:
-            return self.instead(exchange, error)
+            return await self.instead(exchange, error)
         if found is not None:
             cachestatus.collapsed(exchange, reason)
             return given(place.asked, found)
@@ -112,11 +112,12 @@ class Caching:
         if place is None or not isinstance(place.found, Stale):
             return self._passed_on(exchange, called)
         try:
-            if status in serving.FAILURES and place.found.usable:
+            standing = await self._standing(place) if status in serving.FAILURES else None
+            if standing is not None:
                 await self._let_go(called)
                 cachestatus.instead_of(exchange, why(place), status)
                 self._landed(place, End.FAILED, error=BadGateway(f"the service answered {status}"))
-                return given(place.asked, place.found)
+                return given(place.asked, standing)
             answered = self._answered(exchange, called, self._headers(exchange, called))
             if status == 304 and exchange.asks is not None:
                 await self._let_go(called)
@@ -131,7 +132,7 @@ class Caching:
             raise
         return self._passed_on(exchange, called)
 
-    def instead(self, exchange: Exchange, error: GatewayError) -> Response:
+    async def instead(self, exchange: Exchange, error: GatewayError) -> Response:
         """What this caller may be given when the backend cannot be asked or has failed: its own stale answer, or,
         while the circuit is open, the service's fallback. Raises `error` where there is neither.
         """
@@ -140,15 +141,26 @@ class Caching:
             shared = isinstance(error, SHARED_FAILURES)
             self._landed(place, End.FAILED if shared else End.GONE, error=error if shared else None)
         failed = isinstance(error, CircuitOpen | BadGateway | UpstreamTimeout)
-        if failed and place is not None and isinstance(place.found, Stale) and place.found.usable:
+        standing = await self._standing(place) if failed and place is not None else None
+        if place is not None and standing is not None:
             cachestatus.instead(exchange, error.code)
-            return given(place.asked, place.found)
+            return given(place.asked, standing)
         fallback = exchange.routed.policy.fallback
         if isinstance(error, CircuitOpen) and fallback is not None:
             exchange.code = error.code
             body = msgspec.json.encode(fallback.body)
             return Response(fallback.status, [(b"content-type", b"application/json")], body)
         raise error
+
+    async def _standing(self, place: Place) -> Fresh | Stale | None:
+        """The stored answer, if it may stand in for the backend's and was not taken back while that was asked."""
+        found = place.found
+        if not isinstance(found, Stale) or not found.usable:
+            return None
+        now = await self._cache.look(place.spot.service, place.spot.key, place.asked, self._clock())
+        if isinstance(now, Miss):
+            return found if now.seq == UNFENCED else None
+        return now if isinstance(now, Fresh) or now.usable else None
 
     def abandoned(self, exchange: Exchange) -> None:
         """The call was given up: whoever waits for its answer need not."""
@@ -177,8 +189,8 @@ class Caching:
         if place is None:
             return None, self._change(exchange, answered)
         verdict = _storable(place, answered, length or 0)
-        seq = UNFENCED if isinstance(place.found, Fresh) else place.found.seq
-        if isinstance(verdict, Skip) or seq == UNFENCED:
+        found = place.found
+        if isinstance(verdict, Skip) or isinstance(found, Fresh) or found.seq == UNFENCED:
             cachestatus.not_stored(exchange, verdict.reason if isinstance(verdict, Skip) else "the store is away")
             self._landed(place, End.PASS, remember=isinstance(verdict, Skip) and answered.status < 500)
             return None, None
@@ -188,7 +200,7 @@ class Caching:
         recorder = Recorder(over=lambda: self._landed(place, End.PASS, remember=True))
 
         async def complete() -> None:
-            skipped = await self._cache.store(place.spot, place.asked, answered, recorder.body(), seq)
+            skipped = await self._cache.store(place.spot, place.asked, answered, recorder.body(), found)
             if skipped:
                 self._landed(place, End.GONE)
             self._settled(place, verdict.fresh_until)

@@ -147,7 +147,7 @@ class Gateway:
             called = await self._calling.call(exchange, leave)  # 7 backend call
         except GatewayError as error:
             exchange.call = error.code
-            return self._caching.instead(exchange, error)
+            return await self._caching.instead(exchange, error)
         except BaseException:
             self._caching.abandoned(exchange)
             raise

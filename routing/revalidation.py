@@ -35,7 +35,7 @@ class Revalidation:
             place.found = Miss(found.reason, found.seq)
             exchange.asks = [pair for pair in exchange.request.headers if pair[0] not in CONDITIONS]
             return None
-        entry, kept = await self._cache.freshen(place.spot, place.asked, found.entry, answered, found.seq)
+        entry, kept = await self._cache.freshen(place.spot, place.asked, found, answered)
         cachestatus.revalidated(exchange, found.reason)
         if kept:
             cachestatus.stored(exchange, entry.fresh_until - answered.at if entry.fresh_until else 0)
@@ -47,7 +47,7 @@ class Revalidation:
         if place.asked.method != "HEAD" or answered.status != 200 or not isinstance(found, Stale):
             return
         if validation.head_agrees(found.entry, answered):
-            await self._cache.freshen(place.spot, place.asked, found.entry, answered, found.seq)
+            await self._cache.freshen(place.spot, place.asked, found, answered)
         else:
             await self.taken_back(place.spot.service, [tag for tag in place.spot.tags if tag.startswith("uri:")])
 

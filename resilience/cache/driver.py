@@ -9,7 +9,7 @@ import msgspec
 
 from resilience.cache import fields, serving, storing, validation, variants
 from resilience.cache.entry import Entry
-from resilience.cache.messages import Answered, Asked, Found, Fresh, Miss, Skip, Storable
+from resilience.cache.messages import Answered, Asked, Found, Fresh, Miss, Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.store import UNFENCED, NearStore, Usage
 
@@ -108,9 +108,11 @@ class Cache:
         found = await self._store.get(service, key)
         return serving.lookup(found.entry, asked, now, found.seq)
 
-    async def store(self, spot: Spot, asked: Asked, answered: Answered, body: bytes | None, seq: int) -> Skip | None:
-        """Keep an answer, if the rules and the fence `seq` allow it; else why not. `body` is the whole body, None if
-        it was too large.
+    async def store(
+        self, spot: Spot, asked: Asked, answered: Answered, body: bytes | None, found: Stale | Miss
+    ) -> Skip | None:
+        """Keep an answer, if the rules and the fence of what was `found` before allow it; else why not. `body` is the
+        whole body, None if it was too large.
         """
         verdict = storing.may_store(asked, answered, spot.policy, spot.scope)
         if isinstance(verdict, Skip):
@@ -121,10 +123,11 @@ class Cache:
             return Skip("the body is cut short")
         if any(len(tag) > fields.LONGEST_TAG for tag in spot.tags):  # not found by its tag, it could not be taken back
             return Skip("a tag is too long")
-        return await self._keep(spot, asked, _entry(answered, verdict, body, spot.tags), seq)
+        return await self._keep(spot, asked, _entry(answered, verdict, body, spot.tags), found)
 
-    async def freshen(self, spot: Spot, asked: Asked, entry: Entry, answered: Answered, seq: int) -> Renewed:
+    async def freshen(self, spot: Spot, asked: Asked, found: Stale, answered: Answered) -> Renewed:
         """The stored answer as a 304, or the answer to a HEAD, says it is now: kept so, where the rules allow it."""
+        entry = found.entry
         headers = validation.freshened(entry, answered)
         get = msgspec.structs.replace(entry, headers=tuple(headers), others=())
         renewed = Answered(entry.status, headers, answered.at, answered.delay)
@@ -133,13 +136,14 @@ class Cache:
             once = msgspec.structs.replace(get, headers=fields.kept(headers), born=answered.at, fresh_until=answered.at)
             return Renewed(once, kept=False)
         fresh = _entry(renewed, verdict, entry.body, spot.tags)
-        return Renewed(fresh, kept=await self._keep(spot, asked, fresh, seq) is None)
+        return Renewed(fresh, kept=await self._keep(spot, asked, fresh, found) is None)
 
-    async def _keep(self, spot: Spot, asked: Asked, entry: Entry, seq: int) -> Skip | None:
+    async def _keep(self, spot: Spot, asked: Asked, entry: Entry, found: Stale | Miss) -> Skip | None:
         """Beside the answers of the same URI to requests that differ: as they are now, not as they were then."""
-        before = (await self._store.get(spot.service, spot.key)).entry
-        entry = variants.filed(entry, before, asked.headers, entry.stored_at)
-        kept = await self._store.put(spot.service, spot.key, entry, seq)
+        if entry.vary or found.varies:
+            before = (await self._store.get(spot.service, spot.key)).entry
+            entry = variants.filed(entry, before, asked.headers, entry.stored_at)
+        kept = await self._store.put(spot.service, spot.key, entry, found.seq)
         return None if kept else Skip("taken back, or the store is away")
 
     async def invalidate(self, service: str, tags: Iterable[str] | None = None) -> int:

@@ -119,6 +119,11 @@ class Stale(msgspec.Struct, frozen=True):
     usable: bool = True
     reason: Forward = Forward.STALE
 
+    @property
+    def varies(self) -> bool:
+        """May other answers be stored under the same key?"""
+        return bool(self.entry.vary)
+
 
 class Miss(msgspec.Struct, frozen=True):
     """Nothing for this caller. `seq` is the fence for storing what the backend says.
@@ -129,6 +134,11 @@ class Miss(msgspec.Struct, frozen=True):
     reason: Forward
     seq: int = 0
     variant: bytes = b""
+
+    @property
+    def varies(self) -> bool:
+        """May other answers be stored under the same key?"""
+        return self.reason is not Forward.URI_MISS
 
 
 Found = Fresh | Stale | Miss

@@ -111,7 +111,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 @pytest.fixture(params=["memory", "tiers"])
-async def either(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+async def either(request: pytest.FixtureRequest, patient_links: None) -> AsyncIterator[World]:
     link = RedisLink(request.getfixturevalue("redis_url")) if request.param == "tiers" else None
     made = make_world("asgi", link=link)
     if link:

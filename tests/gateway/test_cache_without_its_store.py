@@ -8,7 +8,7 @@ import pytest
 
 from resilience.cache.policy import Scope
 from resilience.redis import RedisLink
-from tests.gateway.cached import PATH, TAGGED, policy, says
+from tests.gateway.cached import DOWN, PATH, TAGGED, policy, says
 from tests.gateway.conftest import World, make_world
 from tests.origin import Peer
 from tests.redis_server import RedisServer
@@ -106,6 +106,35 @@ async def test_rubbish_in_a_leases_place_is_waited_out_or_passed(over: World, ow
         outside.rpush(lease, "a list")
     over.clock.advance(11)
     assert (await over.ask("GET", PATH + "/x")).status == 200
+
+
+async def test_stale_is_given_when_redis_is_gone_too(over: World, own_redis: RedisServer) -> None:
+    async def end(peer: Peer) -> None:
+        own_redis.stop()
+        await peer.send(DOWN)
+
+    await over.serve(TAGGED, end, policy=SHARED)
+    await over.ask("GET", PATH + "/x")
+    over.clock.advance(11)
+    assert (await over.ask("GET", PATH + "/x")).get("x-cache") == "STALE"
+
+
+async def test_what_was_taken_back_while_the_backend_failed_is_not_given(either: World) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def fail(peer: Peer) -> None:
+        asked.set()
+        await go.wait()
+        await peer.send(DOWN)
+
+    await either.serve(TAGGED, fail)
+    await either.ask("GET", PATH + "/x")
+    either.clock.advance(11)
+    reading = asyncio.create_task(either.ask("GET", PATH + "/x"))
+    await asked.wait()
+    await either.cache.invalidate("crm")
+    go.set()
+    assert (await reading).status == 503
 
 
 async def test_what_was_taken_back_while_it_was_fetched_is_not_kept(either: World) -> None:

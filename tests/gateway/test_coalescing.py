@@ -248,7 +248,7 @@ async def test_past_that_time_it_is_asked_about_first(either: World) -> None:
 
 
 @pytest.fixture
-async def workers(redis_url: str) -> AsyncIterator[Callable[[], Awaitable[World]]]:
+async def workers(redis_url: str, patient_links: None) -> AsyncIterator[Callable[[], Awaitable[World]]]:
     """Makes gateways over one Redis, under one clock, with one set of keys."""
     made: list[tuple[World, RedisLink]] = []
     clock = FakeClock()

@@ -21,6 +21,7 @@ from tests.resilience.cache.entries import Clock, until
 NOW = 1_000.0
 GET = Asked("GET", [(b"host", b"x"), (b"accept", b"*/*")])
 POLICY = CachePolicy()
+NOTHING = Miss(Forward.URI_MISS)
 HERE = Spot("s", "k", POLICY, Scope.USER)
 
 
@@ -40,7 +41,7 @@ async def keep(
     found = await cache.lookup("s", key, GET, NOW)
     assert isinstance(found, Miss)
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return await cache.store(Spot("s", key, POLICY, Scope.USER, tags), GET, Answered(200, fields, NOW), body, found.seq)
+    return await cache.store(Spot("s", key, POLICY, Scope.USER, tags), GET, Answered(200, fields, NOW), body, found)
 
 
 async def test_a_stored_answer_is_found_without_waiting(cache: Cache) -> None:
@@ -63,7 +64,7 @@ async def test_peek_knows_only_what_is_fresh_for_this_request(cache: Cache) -> N
 async def test_head_is_answered_from_a_stored_get_and_never_stored(cache: Cache) -> None:
     head = Asked("HEAD", [])
     answered = Answered(200, [], NOW)
-    assert isinstance(await cache.store(HERE, head, answered, b"", 0), Skip)
+    assert isinstance(await cache.store(HERE, head, answered, b"", NOTHING), Skip)
     await keep(cache)
     assert isinstance(cache.peek("s", "k", head, NOW), Fresh)
 
@@ -105,7 +106,7 @@ async def test_an_answer_fetched_while_its_tag_was_taken_back_is_not_stored(cach
     assert isinstance(found, Miss)
     await cache.invalidate("s", ["a"])
     answered = Answered(200, [(b"surrogate-key", b"a")], NOW)
-    refused = await cache.store(HERE, GET, answered, b"", found.seq)
+    refused = await cache.store(HERE, GET, answered, b"", found)
     assert isinstance(refused, Skip)
 
 
@@ -119,7 +120,7 @@ async def test_a_key_made_wider_than_the_policy_needs_the_answers_leave(cache: C
     mine = Asked("GET", [], authenticated=True)
     for value, kept in ((b"max-age=60", False), (b"public, max-age=60", True)):
         answered = Answered(200, [(b"cache-control", value)], NOW)
-        stored = await cache.store(HERE._replace(scope=Scope.SHARED), mine, answered, b"", 0)
+        stored = await cache.store(HERE._replace(scope=Scope.SHARED), mine, answered, b"", NOTHING)
         assert (stored is None) is kept
 
 
@@ -149,7 +150,7 @@ async def test_over_redis_that_goes_away_everything_is_a_miss(over_redis: Cache,
     found = await over_redis.lookup("s", "k", GET, NOW)
     assert found == Miss(Forward.URI_MISS, UNFENCED)
     answered = Answered(200, [], NOW)
-    assert isinstance(await over_redis.store(HERE, GET, answered, b"", 0), Skip)
+    assert isinstance(await over_redis.store(HERE, GET, answered, b"", NOTHING), Skip)
 
 
 async def test_a_hit_in_redis_costs_one_round_trip_and_one_in_memory_none(

@@ -109,7 +109,7 @@ class TestInOneProcess:
 
 class TestAmongWorkers:
     @pytest.fixture
-    async def link(self, redis_url: str) -> AsyncIterator[RedisLink]:
+    async def link(self, redis_url: str, patient_links: None) -> AsyncIterator[RedisLink]:
         link = RedisLink(redis_url)
         yield link
         await link.close()
