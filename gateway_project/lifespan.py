@@ -18,6 +18,16 @@ GRACE_SECONDS: Final = 10.0
 """How long requests in flight may take to finish once the gateway is told to stop."""
 
 
+ENDINGS: Final = (signal.SIGTERM, signal.SIGINT)
+SETTLING_SECONDS: Final = 0.5
+"""How long a worker must have been open to be told that it ends: before, its server is not listening yet."""
+
+
+def release() -> None:
+    """From now on this thread hears SIGTERM and SIGINT; what came before comes now."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
+
+
 class BrokenOff(Exception):
     """Tells the server to cut the connection: how a client learns that an answer is not whole."""
 
@@ -62,6 +72,7 @@ class Life:
     async def _start(self) -> None:
         await self._runtime.start()
         self._runtime.on_stopping.append(self._stopping)
+        asyncio.get_running_loop().call_later(SETTLING_SECONDS, release)
 
     def _stopping(self) -> None:
         """The server waits for requests in flight, and would kill a worker outright that has one without an end."""

@@ -17,13 +17,11 @@ from granian.http import HTTP1Settings
 from granian.log import LOGGING_CONFIG, LogLevels
 
 from gateway_project.config import Config
-from gateway_project.lifespan import GRACE_SECONDS, BrokenOff
+from gateway_project.lifespan import ENDINGS, GRACE_SECONDS, BrokenOff, release
 from routing import runtime
 
 KILL_SECONDS: Final = int(GRACE_SECONDS) + 2
 """A worker that has not ended by then hangs, and is killed."""
-SETTLING_SECONDS: Final = 1.0
-"""How old a worker must be to be told that it ends."""
 POLL_SECONDS: Final = 0.05
 
 
@@ -49,17 +47,24 @@ def hear_of_the_end(loop: asyncio.AbstractEventLoop) -> WorkerSignal:
     A terminal's Ctrl-C, and systemd's stop, reach workers beside their server, which then ends them once more: Granian
     would act on both. And a worker told while its server's threads begin misses it, or locks up, and has to be killed.
     """
-    end, told, settled = WorkerSignal(), asyncio.Event(), loop.time() + SETTLING_SECONDS
+    end, told = WorkerSignal(), asyncio.Event()
 
     def stop() -> None:
         if not told.is_set():
             told.set()
             runtime.current().stopping()
-            loop.call_at(settled, end.set)
+            end.set()
 
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     return end
+
+
+def _hold() -> None:
+    """A worker is born with its server's handlers, which would swallow what tells it to end: until it has its own and
+    listens, the kernel keeps the signals for it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
 
 
 _signals.set_loop_signals = hear_of_the_end
@@ -82,6 +87,7 @@ def serve(config: Config, greeting: str) -> None:
         log_dictconfig=LOGGING,
         workers_kill_timeout=KILL_SECONDS,
     )
+    os.register_at_fork(before=_hold, after_in_parent=release)
     threading.Thread(target=_announce, args=(config, greeting, os.getpid()), daemon=True).start()
     server.serve()
 
