@@ -28,6 +28,7 @@ from routing.accesslog import AccessLog
 from routing.authentication.apikeys import ApiKeys
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
+from routing.balancing.driver import Targets
 from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration import loader
@@ -93,6 +94,7 @@ async def open_parts() -> Parts:
     breakers = Breakers(
         BreakerRedis(link) if link else BreakerMemory(), clock=time.time, on_change=observers.circuit_changed
     )
+    targets = Targets(tell=observers.happened)
     tokens = _firebase(config)
     limiter = Limiter(RateRedis(link) if link else RateMemory(), clock=time.time, share=config.workers)
     near: NearStore = TieredStore(link) if link else CacheMemory(time.time)
@@ -108,7 +110,14 @@ async def open_parts() -> Parts:
         limiter=limiter,
         authenticator=Authenticator(lambda: live.keys, tokens),
         caching=Caching(cache, own_cookies=own_cookies),
-        calling=Calling(backend, breakers, own_cookies=own_cookies, max_body_bytes=config.max_body_bytes),
+        calling=Calling(
+            backend,
+            breakers,
+            own_cookies=own_cookies,
+            max_body_bytes=config.max_body_bytes,
+            targets=targets,
+            tell=observers.happened,
+        ),
         observers=observers,
     )
     reloader = Reloader(

@@ -17,9 +17,9 @@ class RetryBudget:
     def earn(self, share: float) -> None:
         self._saved = min(RESERVE, self._saved + share)
 
-    def spend(self) -> bool:
-        """Whether one more repeat is within the budget."""
-        if self._saved < 1:
+    def spend(self, share: float) -> bool:
+        """Whether one more repeat is within the budget; of no share, none is."""
+        if self._saved < 1 or not share:
             return False
         self._saved -= 1
         return True

@@ -20,7 +20,7 @@ from routing.backend.client import Backend
 from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration.live import Live
-from routing.events import Finished, Observers
+from routing.events import Finished, Happened, Observer, Observers
 from routing.pipeline import Gateway, GatewayRules
 from routing.policy import RoutePolicy, Timeout
 from routing.table import RouteTable, Service
@@ -31,18 +31,22 @@ from tests.origin import Script, ScriptedOrigin
 OWN_COOKIES = frozenset({b"sessionid", b"csrftoken"})
 
 
-class Recording:
+class Recording(Observer):
     """An Observer that keeps what it is told."""
 
     def __init__(self) -> None:
         self.requests: list[Finished] = []
         self.circuits: list[tuple[str, str, str]] = []
+        self.events: list[Happened] = []
 
     def finished(self, event: Finished) -> None:
         self.requests.append(event)
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         self.circuits.append((service, before, after))
+
+    def happened(self, event: Happened) -> None:
+        self.events.append(event)
 
 
 @dataclass
@@ -114,7 +118,7 @@ def make_world(door: str, rules: GatewayRules | None = None) -> World:
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
         caching=Caching(Cache(CacheMemory(clock)), own_cookies=OWN_COOKIES, clock=clock),
-        calling=Calling(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000),
+        calling=Calling(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, tell=observers.happened),
         observers=observers,
         clock=clock,
     )
