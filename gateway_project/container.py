@@ -37,6 +37,9 @@ from routing.configuration.loader import Loaded
 from routing.configuration.reload import Reloader
 from routing.events import Observers
 from routing.health import HealthPages
+from routing.idempotency.driver import Idempotency
+from routing.idempotency.memory import MemoryStore as IdempotencyMemory
+from routing.idempotency.redis import RedisStore as IdempotencyRedis
 from routing.pipeline import Gateway, GatewayRules
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class Parts:
     cache: Cache
     breakers: Breakers
     reloader: Reloader
+    _idempotency: Idempotency
     _limiter: Limiter
     _tokens: "FirebaseVerifier | None"
     _backend: Backend
@@ -74,6 +78,7 @@ class Parts:
                 await task
         if self._tokens:
             self._tokens.close()
+        await self._idempotency.close()
         await self._limiter.close()
         await self.breakers.close()
         await self._backend.close()
@@ -93,6 +98,11 @@ async def open_parts() -> Parts:
     live, backend = Live(), Backend()
     breakers = Breakers(
         BreakerRedis(link) if link else BreakerMemory(), clock=time.time, on_change=observers.circuit_changed
+    )
+    idempotency = Idempotency(
+        IdempotencyRedis(link) if link else IdempotencyMemory(time.time),
+        own_cookies=own_cookies,
+        tell=observers.happened,
     )
     targets = Targets(tell=observers.happened)
     tokens = _firebase(config)
@@ -119,6 +129,7 @@ async def open_parts() -> Parts:
             tell=observers.happened,
         ),
         observers=observers,
+        idempotency=idempotency,
     )
     reloader = Reloader(
         partial(loader.load, config.secret),
@@ -129,7 +140,7 @@ async def open_parts() -> Parts:
     )
     tasks = await _start(link, breakers, reloader)
     health = HealthPages(partial(health_checks, link, live, breakers), lambda: reloader.status.version is not None)
-    return Parts(gateway, health, cache, breakers, reloader, limiter, tokens, backend, link, log, tasks)
+    return Parts(gateway, health, cache, breakers, reloader, idempotency, limiter, tokens, backend, link, log, tasks)
 
 
 async def _start(link: RedisLink | None, breakers: Breakers, reloader: Reloader) -> list["asyncio.Task[None]"]:

@@ -40,7 +40,7 @@ FORMS: Final = {
     "path": "/mailboxes/{user}/messages, /files/*",
     "methods": "[GET, POST]; empty: any",
     "invalidates": '["mailbox:{user}"]: tags that a successful call empties from the cache',
-    "idempotency": "accepted, not in force yet",
+    "idempotency": "the first answer to an Idempotency-Key on a POST or PATCH is kept for a day and given to repeats",
 }
 """How each field is written: the file's own form."""
 
