@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,9 @@ from routing.authentication.apikeys import ApiKeys
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
 from routing.balancing.driver import Targets
+from routing.balancing.memory import MemoryStore as TargetsMemory
+from routing.balancing.prober import Prober
+from routing.balancing.redis import RedisStore as TargetsRedis
 from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration import loader
@@ -41,6 +45,7 @@ from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore as IdempotencyMemory
 from routing.idempotency.redis import RedisStore as IdempotencyRedis
 from routing.pipeline import Gateway, GatewayRules
+from routing.table import Service
 
 if TYPE_CHECKING:
     from routing.authentication.firebase import FirebaseVerifier
@@ -138,12 +143,17 @@ async def open_parts() -> Parts:
         clock=time.time,
         interval=LOOK_SECONDS,
     )
-    tasks = await _start(link, breakers, reloader)
-    health = HealthPages(partial(health_checks, link, live, breakers), lambda: reloader.status.version is not None)
+    prober = Prober(backend, TargetsRedis(link) if link else TargetsMemory(), targets, partial(_services, live))
+    tasks = await _start(link, breakers, reloader, prober)
+    health = HealthPages(
+        partial(health_checks, link, live, breakers, targets), lambda: reloader.status.version is not None
+    )
     return Parts(gateway, health, cache, breakers, reloader, idempotency, limiter, tokens, backend, link, log, tasks)
 
 
-async def _start(link: RedisLink | None, breakers: Breakers, reloader: Reloader) -> list["asyncio.Task[None]"]:
+async def _start(
+    link: RedisLink | None, breakers: Breakers, reloader: Reloader, prober: Prober
+) -> list["asyncio.Task[None]"]:
     """Listen before the first word may be said; load before the first request comes."""
     nudge = reloader.nudge
     if link:
@@ -159,7 +169,7 @@ async def _start(link: RedisLink | None, breakers: Breakers, reloader: Reloader)
     signals.nudges.append(nudge)
     await reloader.check()
     await breakers.refresh()
-    return [asyncio.create_task(reloader.run()), asyncio.create_task(_refresh(breakers))]
+    return [asyncio.create_task(work) for work in (reloader.run(), _refresh(breakers), prober.run())]
 
 
 async def _refresh(breakers: Breakers) -> None:
@@ -173,6 +183,11 @@ async def _tell(link: RedisLink) -> None:
     """Where Redis is away, the version check finds the change a little later."""
     with contextlib.suppress(StoreUnavailable):
         await link.publish(CONFIGURATION, b"changed")
+
+
+def _services(live: Live) -> Iterable[Service]:
+    """Those of the table that is served by now."""
+    return live.table.services.values()
 
 
 def _swap(live: Live, breakers: Breakers, loaded: Loaded) -> None:

@@ -57,6 +57,11 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     down_after: int = 3
     up_after: int = 2
 
+    def __post_init__(self) -> None:
+        for field in ("interval", "timeout"):
+            if not 0 < getattr(self, field) <= 3_600:
+                raise ValueError(f"{field} must be above 0 and at most 1 hour")
+
 
 class Fallback(msgspec.Struct, frozen=True, kw_only=True):
     """What to answer when the circuit is open; `body` is any JSON value."""
