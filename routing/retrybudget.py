@@ -3,7 +3,9 @@
 from typing import Final
 
 RESERVE: Final = 10.0
-"""Repeats that may be saved up, and that a service begins with."""
+"""Repeats that a service begins with."""
+MOST_SAVED: Final = 100.0
+"""Repeats that may be saved up, for the moment in which a target with many calls in flight goes away."""
 
 
 class RetryBudget:
@@ -15,7 +17,7 @@ class RetryBudget:
         self._saved = RESERVE
 
     def earn(self, share: float) -> None:
-        self._saved = min(RESERVE, self._saved + share)
+        self._saved = min(MOST_SAVED, self._saved + share)
 
     def spend(self, share: float) -> bool:
         """Whether one more repeat is within the budget; of no share, none is."""

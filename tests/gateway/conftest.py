@@ -8,6 +8,7 @@ import pytest
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
+from resilience.breaker.store import Store as BreakerStore
 from resilience.cache.driver import Cache
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.ratelimit.driver import Limiter
@@ -101,8 +102,10 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         await origin.__aexit__()
 
 
-def make_world(door: str, rules: GatewayRules | None = None) -> World:
-    clock, live, backend, seen = FakeClock(), Live(), Backend(), Recording()
+def make_world(
+    door: str, rules: GatewayRules | None = None, circuits: BreakerStore | None = None, clock: FakeClock | None = None
+) -> World:
+    clock, live, backend, seen = clock or FakeClock(), Live(), Backend(), Recording()
     ours, theirs = mint(), mint()
     live.keys = ApiKeys(
         [
@@ -111,7 +114,7 @@ def make_world(door: str, rules: GatewayRules | None = None) -> World:
         ]
     )
     observers = Observers([seen])
-    breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
+    breakers = Breakers(circuits or BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     gateway = Gateway(
         rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
         live=live,
