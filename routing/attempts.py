@@ -54,7 +54,7 @@ class Taken:
 class _Effort:
     """One request's attempts so far. `until` is the one deadline of them all, in the event loop's time."""
 
-    __slots__ = ("balancer", "call", "exchange", "policy", "tried", "until", "upload")
+    __slots__ = ("balancer", "call", "clock", "exchange", "policy", "tried", "until", "upload")
 
     def __init__(self, exchange: Exchange, balancer: Balancer, call: Call, upload: Upload | None) -> None:
         self.exchange = exchange
@@ -62,17 +62,19 @@ class _Effort:
         self.call = call
         self.upload = upload
         self.policy = exchange.routed.policy
-        self.until = asyncio.get_running_loop().time() + self.policy.timeout.total
+        self.clock = asyncio.get_running_loop().time
+        self.until = self.clock() + self.policy.timeout.total
         self.tried: list[Standing] = []
 
     @property
     def left(self) -> float:
         """Seconds until the deadline."""
-        return self.until - asyncio.get_running_loop().time()
+        return self.until - self.clock()
 
     def prepare(self) -> None:
         """The body from its beginning, and the time that is left."""
-        self.call.headers[-1] = (TIMEOUT, b"%d" % max(1, self.left * 1000))
+        left = self.left if self.tried else self.policy.timeout.total
+        self.call.headers[-1] = (TIMEOUT, b"%d" % (left * 1000 or 1))
         if self.upload is not None:
             self.call.body = self.upload.pieces()
 
@@ -93,8 +95,9 @@ class Attempts:
         self, exchange: Exchange, leave: Permission, call: Call, upload: Upload | None
     ) -> tuple[Answer, Taken]:
         """The last attempt's answer. Raises BadGateway, UpstreamTimeout, or what the client's body raises."""
-        effort = _Effort(exchange, self._targets.of(exchange.routed.service), call, upload)
-        self._budgets[exchange.service].earn(effort.policy.retries.budget)
+        service = exchange.routed.service
+        effort = _Effort(exchange, self._targets.of(service), call, upload)
+        self._budgets[service.name].earn(effort.policy.retries.budget)
         while True:
             try:
                 answer, taken = await self._attempt(effort)
@@ -115,9 +118,9 @@ class Attempts:
     async def _attempt(self, effort: _Effort) -> tuple[Answer, Taken]:
         balancer, exchange = effort.balancer, effort.exchange
         standing = balancer.take(effort.tried)
-        effort.tried.append(standing)
         exchange.target = standing.target
         effort.prepare()
+        effort.tried.append(standing)
         try:
             answer = await self._backend.send(standing.target, effort.call, effort.policy.timeout, effort.until)
         except BaseException as error:
@@ -130,7 +133,8 @@ class Attempts:
             balancer.failed(standing, str(answer.status), cut=False)
         else:
             balancer.succeeded(standing)
-        self._mark(effort, str(answer.status))
+        if exchange.steps is not None:
+            self._mark(effort, str(answer.status))
         return answer, Taken(balancer, standing)
 
     def _pause(self, effort: _Effort, leave: Permission, fault: str, *, elsewhere: bool) -> float | None:
@@ -148,10 +152,9 @@ class Attempts:
         return pause
 
     def _mark(self, effort: _Effort, verdict: str) -> None:
-        """For a caller who debugs, who learns how many targets there were and none of their addresses."""
-        if effort.exchange.steps is not None:
-            said = f"{verdict} with {effort.left * 1000:.0f} of {effort.policy.timeout.total * 1000:.0f} ms left"
-            effort.exchange.mark(f"attempt {len(effort.tried)}", said, self._timer())
+        """For a caller who debugs, who learns how many attempts there were and none of their addresses."""
+        said = f"{verdict} with {effort.left * 1000:.0f} of {effort.policy.timeout.total * 1000:.0f} ms left"
+        effort.exchange.mark(f"attempt {len(effort.tried)}", said, self._timer())
 
 
 def repeatable(request: Request) -> bool:

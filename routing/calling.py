@@ -110,16 +110,17 @@ class Calling:
         return bulkhead
 
     def _prepare(self, exchange: Exchange) -> tuple[Call, Upload | None]:
-        """What is sent, and the body that each attempt takes up anew. The last field is each attempt's own."""
+        """What is sent, and the body that each attempt takes up anew. The last field is for each attempt to fill in."""
         match, request = exchange.routed, exchange.request
         length = first(request.headers, b"content-length")
         headers = forwarding.to_backend(
             request.headers,
-            [*self._ours(exchange), *match.policy.headers, (TIMEOUT, b"")],
+            [*self._ours(exchange), *match.policy.headers],
             self._own_cookies,
             keep_credential=match.policy.forward_authorization and not _bears_key(exchange),
             trace=new_trace(),
         )
+        headers.append((TIMEOUT, b""))
         path = match.path + b"?" + request.query if request.query else match.path
         call = Call(request.method, path, headers, None, int(length) if length else None)
         if request.body is None:

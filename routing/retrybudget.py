@@ -17,7 +17,8 @@ class RetryBudget:
         self._saved = RESERVE
 
     def earn(self, share: float) -> None:
-        self._saved = min(MOST_SAVED, self._saved + share)
+        if self._saved < MOST_SAVED:
+            self._saved += share
 
     def spend(self, share: float) -> bool:
         """Whether one more repeat is within the budget; of no share, none is."""
