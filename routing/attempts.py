@@ -117,7 +117,8 @@ class Attempts:
 
     async def _attempt(self, effort: _Effort) -> tuple[Answer, Taken]:
         balancer, exchange = effort.balancer, effort.exchange
-        standing = balancer.take(effort.tried)
+        caller = exchange.caller
+        standing = balancer.take(effort.tried, caller.id if caller else exchange.request.client)
         exchange.target = standing.target
         effort.prepare()
         effort.tried.append(standing)

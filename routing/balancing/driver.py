@@ -1,10 +1,11 @@
 """This worker's view of every service's targets: who is called, how it went, and what health checks found."""
 
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
-from routing.balancing.rules import Standing, Verdict, candidates, choose
+from routing.balancing.rules import Standing, Verdict, candidates, choose, preferred
 from routing.errors import ServiceDisabled
 from routing.events import Happened, Kind
 from routing.policy import Target
@@ -23,6 +24,7 @@ class Balancer:
         self._chance = chance
         self._targets: tuple[Target, ...] = ()
         self._standings: list[Standing] = []
+        self._has_canaries = False
 
     @property
     def unwell(self) -> int:
@@ -37,9 +39,10 @@ class Balancer:
         known = {standing.target: standing for standing in self._standings}
         self._standings = [known.get(target) or Standing(target) for target in targets]
         self._targets = targets
+        self._has_canaries = any(target.canary for target in targets)
 
-    def take(self, tried: Sequence[Standing]) -> Standing:
-        """The target of the next call, another than those `tried` where there is one.
+    def take(self, tried: Sequence[Standing], caller: str = "") -> Standing:
+        """The target of the `caller`'s next call, another than those `tried` where there is one.
 
         Raises ServiceDisabled when an operator lets none of them work.
         """
@@ -51,6 +54,8 @@ class Balancer:
             fit = candidates(standings, tried)
             if not fit:
                 raise ServiceDisabled("an operator has switched all its targets off", service=self._service)
+            if self._has_canaries:
+                fit = preferred(fit, standings, point_of(self._service, caller))
             taken = choose(fit, self._clock(), self._chance)
         taken.outstanding += 1
         return taken
@@ -123,3 +128,8 @@ class Targets:
 def name(service: str, target: Target) -> str:
     """A target's name among all: the same address may be well for one service's health check and not another's."""
     return f"{service} {target.url}"
+
+
+def point_of(service: str, caller: str) -> float:
+    """Where a caller stands for a service's canaries, from 0 to 100: the same in every worker, another elsewhere."""
+    return zlib.crc32(f"{service} {caller}".encode()) * 100 / 2**32

@@ -91,6 +91,21 @@ def candidates(standings: Sequence[Standing], tried: Sequence[Standing]) -> list
     return [standing for standing in well if standing not in tried] or well
 
 
+def preferred(fit: list[Standing], standings: Sequence[Standing], point: float) -> list[Standing]:
+    """Of those fit, whom this caller is for. `point` is the caller's own, from 0 to 100.
+
+    A canary has its share of the points, and its callers go to it and nobody else does; where it is unfit they are
+    served like all others, and where only canaries are left, these serve all.
+    """
+    least = 0.0
+    for standing in standings:
+        most = least + standing.target.canary
+        if least <= point < most and standing in fit:
+            return [standing]
+        least = most
+    return [standing for standing in fit if not standing.target.canary] or fit
+
+
 def choose(standings: Sequence[Standing], now: float, chance: Random) -> Standing:
     """The less busy of two, drawn by weight ("power of two choices"): good news is old, and all would run after it."""
     if len(standings) == 1:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.balancing.rules import Standing, Verdict, candidates, choose, judged
+from routing.balancing.rules import Standing, Verdict, candidates, choose, judged, preferred
 from routing.policy import Health, Target
 
 POLICY = Health(down_after=3, up_after=2)
@@ -130,6 +130,24 @@ def test_of_two_the_less_busy_for_its_weight_is_called() -> None:
     assert set(drawn([one, other])) == {"http://t1"}
     one.outstanding, other.outstanding = 3, 2
     assert set(drawn([one, other])) == {"http://t0"}
+
+
+def test_a_canarys_callers_go_to_it_and_nobody_else_does() -> None:
+    plain, five, ten = (
+        Standing(Target("http://a")),
+        Standing(Target("http://b", 1, 5)),
+        Standing(Target("http://c", 1, 10)),
+    )
+    among = [plain, five, ten]
+    assert [preferred(among, among, point) for point in (0, 4.9)] == [[five]] * 2
+    assert [preferred(among, among, point) for point in (5, 14.9)] == [[ten]] * 2
+    assert [preferred(among, among, point) for point in (15, 99.9)] == [[plain]] * 2
+
+
+def test_while_a_canary_is_out_its_callers_are_served_like_all_others() -> None:
+    plain, canary = Standing(Target("http://a")), Standing(Target("http://b", 1, 5))
+    assert preferred([plain], [plain, canary], 1) == [plain]
+    assert preferred([canary], [plain, canary], 50) == [canary]
 
 
 @given(weights=st.lists(st.integers(0, 1_000), min_size=1, max_size=8), data=st.data())

@@ -144,6 +144,7 @@ def test_null_says_nothing() -> None:
 
 def test_a_target_switched_off_rests() -> None:
     assert read(targets=[{"url": URL, "weight": 5, "enabled": False}]).targets == (Target(URL, 0),)
+    assert read(targets=[{"url": URL, "canary": 2.5}]).targets == (Target(URL, 1, 2.5),)
 
 
 def test_hosts_are_in_lower_case() -> None:
