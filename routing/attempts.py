@@ -74,7 +74,7 @@ class _Effort:
     def prepare(self) -> None:
         """The body from its beginning, and the time that is left."""
         left = self.left if self.tried else self.policy.timeout.total
-        self.call.headers[-1] = (TIMEOUT, b"%d" % (left * 1000 or 1))
+        self.call.headers[-1] = (TIMEOUT, b"%d" % max(1, left * 1000))
         if self.upload is not None:
             self.call.body = self.upload.pieces()
 

@@ -19,6 +19,7 @@ from routing.table import Service
 from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer, ScriptedOrigin
+from tests.redis_server import RedisServer
 from tests.resilience.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -27,12 +28,12 @@ POLICY = RoutePolicy(timeout=QUICK, cache=None)
 
 
 @pytest.fixture
-async def workers(redis_url: str) -> AsyncIterator[list[World]]:
+async def workers(own_redis: RedisServer) -> AsyncIterator[list[World]]:
     clock = FakeClock()
     async with AsyncExitStack() as stack:
         worlds = []
         for _ in range(2):
-            link = RedisLink(redis_url)
+            link = RedisLink(own_redis.url)
             world = make_world("asgi", circuits=RedisStore(link), clock=clock)
             await link.start()
             stack.push_async_callback(link.close)
@@ -89,6 +90,32 @@ async def test_while_it_fails_one_call_after_the_other_only_five_are_made(worker
             # What one worker has reported, the other hears by a message.
             await until(lambda: state(workers[0]) is state(workers[1]))
         assert statuses == {500: 5, 503: 195}
+        assert len(origin.requests) == 5
+
+
+async def test_without_redis_each_decides_alone_and_with_it_they_agree_again(
+    workers: list[World], own_redis: RedisServer
+) -> None:
+    breakers = [world.gateway._calling._breakers for world in workers]
+    async with ScriptedOrigin(FAILING) as origin:
+        for world in workers:
+            world.add(Service("crm", (origin.target,), policy=POLICY))
+        own_redis.stop()
+        statuses = [(await workers[0].ask("GET", "/api/v1/crm/x")).status for _ in range(20)]
+        assert statuses == [500] * 5 + [503] * 15
+        assert [state(world) for world in workers] == [State.OPEN, State.CLOSED]
+        assert breakers[0].degraded
+        own_redis.start()
+
+        async def agree() -> bool:
+            for each in breakers:
+                await each.refresh()
+            return [state(world) for world in workers] == [State.OPEN] * 2 and not any(b.degraded for b in breakers)
+
+        async with asyncio.timeout(20):
+            while not await agree():  # noqa: ASYNC110 - Redis comes back in its own time
+                await asyncio.sleep(0.05)
+        assert (await workers[1].ask("GET", "/api/v1/crm/x")).json()["code"] == "circuit_open"
         assert len(origin.requests) == 5
 
 
