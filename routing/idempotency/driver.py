@@ -23,6 +23,7 @@ from routing.events import Happened, Kind
 from routing.exchange import Exchange
 from routing.http import Response, first
 from routing.idempotency.record import (
+    COME_AGAIN,
     FIELD,
     KEPT_BYTES,
     KEPT_SECONDS,
@@ -128,10 +129,10 @@ class Idempotency:
             raise
 
     async def _first(self, exchange: Exchange, name: str, record: Record, fetch: Fetch) -> Response:
-        """The call. A failure is not kept, nor what stands in for an answer: it may be tried again under its key."""
+        """The call. What says to come again is not kept, nor what stands in for an answer: its key may try again."""
         try:
             response = await fetch(exchange)
-            if response.status >= 500 or exchange.code:
+            if response.status in COME_AGAIN or exchange.code:
                 await self._release(name, record)
                 return response
             answer = await _kept(response)

@@ -20,6 +20,8 @@ FIELD: Final = b"idempotency-key"
 KEPT_SECONDS: Final = 86_400.0
 KEPT_BYTES: Final = 1024 * 1024
 """Largest body of an answer that is kept, and of a request that is compared."""
+COME_AGAIN: Final = frozenset({408, 425, 429, 502, 503, 504})
+"""Answers that say the write was not done, and to ask again: kept, they would say so for a day."""
 
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 _NOT_KEPT: Final = frozenset({b"set-cookie"})

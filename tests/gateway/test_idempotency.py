@@ -10,7 +10,7 @@ from resilience.outage import StoreUnavailable
 from routing.events import Kind
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.record import KEPT_BYTES
-from routing.policy import Auth, Fallback, RoutePolicy
+from routing.policy import Auth, Fallback, Retries, RoutePolicy
 from routing.table import Route
 from tests.gateway.conftest import QUICK, World
 from tests.gateway.door import Answered
@@ -109,9 +109,26 @@ async def test_a_client_that_goes_away_finds_its_answer_when_it_asks_again(world
     assert len(origin.requests) == 1
 
 
-async def test_a_failure_is_not_kept(world: World) -> None:
-    await serve(world, b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", created(1))
-    assert [(await write(world)).status for _ in range(2)] == [500, 201]
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_an_answer_that_says_to_come_again_is_not_kept(world: World, status: int) -> None:
+    await serve(world, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status, created(1))
+    assert [(await write(world)).status for _ in range(2)] == [status, 201]
+
+
+@pytest.mark.parametrize("status", [400, 409, 500])
+async def test_any_other_failure_is_an_answer_like_any(world: World, status: int) -> None:
+    origin = await serve(world, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status, created(1))
+    assert [(await write(world)).status for _ in range(2)] == [status] * 2
+    assert len(origin.requests) == 1
+
+
+async def test_a_call_that_was_cut_may_be_tried_again(world: World) -> None:
+    async def cut(peer: Peer) -> None:
+        peer.reset()
+
+    policy = RoutePolicy(timeout=QUICK, idempotency=True, retries=Retries(attempts=1))
+    await serve(world, cut, created(1), policy=policy)
+    assert [(await write(world)).status for _ in range(2)] == [502, 201]
 
 
 async def test_nor_is_a_fallback(world: World) -> None:
@@ -119,9 +136,9 @@ async def test_nor_is_a_fallback(world: World) -> None:
         timeout=QUICK, idempotency=True, breaker=BreakerPolicy(failure_threshold=1), fallback=Fallback(body="soon")
     )
     await world.serve(
-        b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", created(1), policy=policy, routes=(Route("/m", (), policy),)
+        b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", created(1), policy=policy, routes=(Route("/m", (), policy),)
     )
-    assert (await write(world)).status == 500
+    assert (await write(world)).status == 503
     assert (await write(world)).json() == "soon"
     world.clock.advance(60)
     assert (await write(world)).body == b"1"
