@@ -4,13 +4,14 @@ import django
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 
-from gateway_project.lifespan import lifespan
+from gateway_project.lifespan import Life
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 
 django.setup(set_prefix=False)
 
 _django: asgi.Application = ASGIHandler()
+_life = Life(runtime.current())
 _session = settings.SESSION_COOKIE_NAME.encode()
 
 
@@ -18,9 +19,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """HTTP to the gateway or to Django; a worker's life to the runtime."""
     match scope["type"]:
         case "http":
-            await _http(scope, receive, send)
+            await _life.serve(_http, scope, receive, send)
         case "lifespan":
-            await lifespan(runtime.current(), receive, send)
+            await _life.span(receive, send)
         case "websocket":
             await send({"type": "websocket.close", "code": 4404})
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -15,7 +15,7 @@ from resilience.ratelimit.policy import RatePolicy
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 VAR: Final = BASE_DIR / "var"
-"""Where a gateway that was told nothing else keeps its database and, under DEBUG, its secret."""
+"""Where a gateway that was told nothing else keeps its database, and what it makes for itself beside it."""
 EMBEDDED: Final = "embedded"
 
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
@@ -56,6 +56,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     workers: int
+    var: Path
+    """Where it keeps what it makes for itself: beside its database file, so that each of two gateways has its own."""
     environment: dict[str, str]
     """All of it, for services' `env:NAME` headers. Never logged."""
 
@@ -79,11 +81,13 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
             return default
 
     debug = get("DEBUG", False, _flag)
+    database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", _database)
+    var = _beside(database)
     config = Config(
         debug=debug,
-        secret_key=environment.get("SECRET_KEY", "") or (_own_secret() if debug else ""),
+        secret_key=environment.get("SECRET_KEY", "") or (_own_secret(var) if debug else ""),
         allowed_hosts=get("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), _words),
-        database_url=get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", _database),
+        database_url=database,
         redis_url=get("REDIS_URL", None, _redis),
         firebase_project=get("FIREBASE_PROJECT_ID", None, str),
         firebase_credentials=get("FIREBASE_CREDENTIALS", None, _file),
@@ -98,6 +102,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         host=get("HOST", "127.0.0.1", str),
         port=get("PORT", 8000, _number(1, 65_535)),
         workers=get("WORKERS", 1, _number(1, 256)),
+        var=var,
         environment=dict(environment),
     )
     faults += _contradictions(config)
@@ -121,11 +126,18 @@ def _contradictions(config: Config) -> list[str]:
     return faults
 
 
-def _own_secret() -> str:
-    """A secret of this checkout's own, made once, so that sessions outlive a restart under DEBUG."""
-    path = VAR / "secret_key"
+def _beside(database: str) -> Path:
+    """The folder of a database that is a file; the checkout's own for any other."""
+    parts = urlsplit(database)
+    is_file = parts.scheme == "sqlite" and ":memory:" not in database and len(parts.path) > 1
+    return Path(unquote(parts.path[1:])).parent if is_file else VAR
+
+
+def _own_secret(var: Path) -> str:
+    """A secret of this database's own, made once, so that sessions outlive a restart under DEBUG."""
+    path = var / "secret_key"
     if not path.exists():
-        VAR.mkdir(exist_ok=True)
+        var.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(48))

@@ -12,10 +12,17 @@ from django.conf import settings
 
 from gateway_project.checks import health_checks
 from gateway_project.config import Config
+from metrics.counting import Counting
+from metrics.flushing import Flusher
+from metrics.ledger import Ledger
+from metrics.memory import MemoryStore as CountsMemory
+from metrics.redis import RedisStore as CountsRedis
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.redis import RedisStore as BreakerRedis
 from resilience.cache.driver import Cache
+from resilience.cache.flights import Flights
+from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.store import NearStore
 from resilience.cache.tiers import TieredStore
@@ -64,9 +71,11 @@ class Parts:
     gateway: Gateway
     health: HealthPages
     cache: Cache
+    caching: Caching
     breakers: Breakers
     reloader: Reloader
     _idempotency: Idempotency
+    flusher: Flusher
     _limiter: Limiter
     _tokens: "FirebaseVerifier | None"
     _backend: Backend
@@ -81,12 +90,14 @@ class Parts:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.caching.close()
         if self._tokens:
             self._tokens.close()
         await self._idempotency.close()
         await self._limiter.close()
         await self.breakers.close()
         await self._backend.close()
+        await self.flusher.close()
         if self._link:
             await self._link.close()
         if self._log:
@@ -99,7 +110,9 @@ async def open_parts() -> Parts:
     link = RedisLink(settings.REDIS_URL) if settings.REDIS_URL else None
     own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
     log = AccessLog(config.log_format) if config.access_log else None
-    observers = Observers([log] if log else [])
+    counting = Counting()
+    observers = Observers([log, counting] if log else [counting])
+    flusher = Flusher(counting, CountsRedis(link) if link else CountsMemory(), Ledger())
     live, backend = Live(), Backend()
     breakers = Breakers(
         BreakerRedis(link) if link else BreakerMemory(), clock=time.time, on_change=observers.circuit_changed
@@ -114,6 +127,8 @@ async def open_parts() -> Parts:
     limiter = Limiter(RateRedis(link) if link else RateMemory(), clock=time.time, share=config.workers)
     near: NearStore = TieredStore(link) if link else CacheMemory(time.time)
     cache = Cache(near)
+    flights = Flights(RedisLeases(link) if link else None, clock=time.time)
+    caching = Caching(cache, own_cookies=own_cookies, flights=flights)
     gateway = Gateway(
         rules=GatewayRules(
             rate=config.rate_limit,
@@ -124,7 +139,7 @@ async def open_parts() -> Parts:
         live=live,
         limiter=limiter,
         authenticator=Authenticator(lambda: live.keys, tokens),
-        caching=Caching(cache, own_cookies=own_cookies),
+        caching=caching,
         calling=Calling(
             backend,
             breakers,
@@ -145,10 +160,12 @@ async def open_parts() -> Parts:
     )
     prober = Prober(backend, TargetsRedis(link) if link else TargetsMemory(), targets, partial(_services, live))
     tasks = await _start(link, breakers, reloader, prober)
+    flusher.start()
     health = HealthPages(
         partial(health_checks, link, live, breakers, targets), lambda: reloader.status.version is not None
     )
-    return Parts(gateway, health, cache, breakers, reloader, idempotency, limiter, tokens, backend, link, log, tasks)
+    behind = (idempotency, flusher, limiter, tokens, backend, link, log, tasks)
+    return Parts(gateway, health, cache, caching, breakers, reloader, *behind)
 
 
 async def _start(

@@ -1,4 +1,4 @@
-"""A worker's life: open the gateway, serve, close it; and end when the process that started it is gone."""
+"""A worker's life: open the gateway, serve, finish what is in flight, close it; end when its server is gone."""
 
 import asyncio
 import logging
@@ -6,37 +6,78 @@ import os
 import signal
 from typing import Final
 
-from routing.asgi import Receive, Send
+from routing.asgi import Application, Receive, Scope, Send
+from routing.errors import GatewayError
 from routing.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
 ORPHAN_SECONDS: Final = 0.25
 """How often a worker looks whether its server still lives: killed outright, it can tell nobody."""
+GRACE_SECONDS: Final = 10.0
+"""How long requests in flight may take to finish once the gateway is told to stop."""
+STOPPING: Final = signal.SIGUSR1
+"""What tells a worker that its server stops. SIGTERM is the server library's own, and closes the door."""
 
 
-async def lifespan(runtime: Runtime, receive: Receive, send: Send) -> None:
-    """The ASGI lifespan protocol. A gateway that cannot start says why, and the server stops."""
-    watch = asyncio.create_task(_end_with(os.getppid()))
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            try:
-                await runtime.start()
-            except Exception as error:
-                log.exception("the gateway cannot start")
-                await send({"type": "lifespan.startup.failed", "message": str(error)})
+class BrokenOff(Exception):
+    """Tells the server to cut the connection: how a client learns that an answer is not whole."""
+
+
+class Life:
+    """One worker's: `serve` runs a request as long as the worker has to live, `span` is the ASGI lifespan protocol."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._in_flight: set[asyncio.Task[None]] = set()
+
+    async def serve(self, application: Application, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._in_flight.add(task)
+        try:
+            await application(scope, receive, send)
+        except (GatewayError, asyncio.CancelledError):
+            raise BrokenOff from None
+        finally:
+            self._in_flight.discard(task)
+
+    async def span(self, receive: Receive, send: Send) -> None:
+        """A gateway that cannot start says why, and the server stops."""
+        watch = asyncio.create_task(_end_with(os.getppid()))
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._start()
+                except Exception as error:
+                    log.exception("the gateway cannot start")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                watch.cancel()
+                await self._runtime.stop()
+                await send({"type": "lifespan.shutdown.complete"})
                 return
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            watch.cancel()
-            await runtime.stop()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+
+    async def _start(self) -> None:
+        await self._runtime.start()
+        asyncio.get_running_loop().add_signal_handler(STOPPING, self._stopping)
+
+    def _stopping(self) -> None:
+        """The server waits for requests in flight, and would kill a worker outright that has one without an end."""
+        self._runtime.stopping()
+        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        for task in self._in_flight:
+            task.cancel()
 
 
 async def _end_with(parent: int) -> None:
     while os.getppid() == parent:  # noqa: ASYNC110 - a parent's death is no event of this loop
         await asyncio.sleep(ORPHAN_SECONDS)
     log.error("the server is gone; this worker ends too")
+    os.kill(os.getpid(), STOPPING)
     os.kill(os.getpid(), signal.SIGTERM)

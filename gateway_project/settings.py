@@ -6,7 +6,7 @@ import dj_database_url
 from django.urls import reverse_lazy
 
 from gateway_project import config as environment
-from gateway_project.config import BASE_DIR, EMBEDDED, VAR
+from gateway_project.config import BASE_DIR, EMBEDDED
 
 CONFIG = environment.read()
 
@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "gateway_project",
     "metrics",
     "routing",
@@ -38,6 +39,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "metrics.requestid.RequestId",
+    "routing.middleware.Acting",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -58,7 +61,7 @@ TEMPLATES = [
     }
 ]
 
-VAR.mkdir(exist_ok=True)
+CONFIG.var.mkdir(parents=True, exist_ok=True)
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(CONFIG.database_url, conn_max_age=60, conn_health_checks=True)
 }
@@ -115,13 +118,29 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
 }
-SPECTACULAR_SETTINGS = {"TITLE": "Intelligence Gateway", "VERSION": "0.1.0", "SERVE_INCLUDE_SCHEMA": False}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Intelligence Gateway",
+    "DESCRIPTION": "One door in front of a company's services: limited, authenticated, cached and protected.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "metrics.openapi.add_gateway"],
+    "ENUM_NAME_OVERRIDES": {"CircuitState": "resilience.breaker.machine.State"},
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
+}
 UNFOLD = {"SITE_TITLE": "Intelligence Gateway", "SITE_HEADER": "Intelligence Gateway"}
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"plain": {"()": "gateway_project.logs.WithoutTraceback"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+        "plain": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["plain"]},
+    },
+    # Anyone can send a wrong host; a line of log is what it may cost.
+    "loggers": {"django.security": {"handlers": ["plain"], "propagate": False}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }

@@ -17,20 +17,42 @@ _PLAIN_PATH: Final = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$
 """Paths of which nothing can be said against: no dot first, no escape, no empty segment, no semicolon."""
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.v]+\])(?::[0-9]*)?")
+"""RFC 3986 section 3.2.2, without the user."""
+_REFLECTING: Final = frozenset({"TRACE", "CONNECT"})
+"""TRACE answers with the request as it came, and so with the fields that the gateway adds for the backend alone."""
+
 Network = IPv4Network | IPv6Network
 
 
 def check(request: Request) -> None:
     """Raises BadRequest or HeadersTooLarge for a request that two readers might read differently."""
-    size = 0
+    size, hosts = 0, []
     for name, value in request.headers:
         size += len(name) + len(value)
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"transfer-encoding" and value.lower() != b"chunked":
+            raise BadRequest("the body has a transfer coding other than chunked")
+    _check_host(hosts, request.version)
     if size > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"the header fields are over {MAX_HEADER_BYTES} bytes")
+    if request.method in _REFLECTING:
+        raise BadRequest(f"{request.method} is not passed on")
     if len(request.path) + len(request.query) > MAX_TARGET_BYTES:
         raise BadRequest(f"the path and query are over {MAX_TARGET_BYTES} bytes")
     if not _PLAIN_PATH.fullmatch(request.path):
         _check_path(request.path)
+
+
+def _check_host(hosts: list[bytes], version: str) -> None:
+    """RFC 9112 section 3.2: one host, and a well-formed one. Before HTTP/1.1 it may be missing, or empty."""
+    if version != "1.1" and hosts in ([], [b""]):
+        return
+    if len(hosts) != 1:
+        raise BadRequest("the request must name one host")
+    if not _HOST.fullmatch(hosts[0]):
+        raise BadRequest("the host is malformed")
 
 
 def _check_path(path: bytes) -> None:

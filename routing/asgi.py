@@ -23,8 +23,6 @@ async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -
     bearer = _Bearer(receive)
     try:
         await send_response(await gateway.answer(_request(scope, bearer)), send)
-    except ClientGone:
-        return
     except asyncio.CancelledError:
         if not bearer.gone:
             raise
@@ -43,6 +41,7 @@ def _request(scope: Scope, bearer: "_Bearer") -> Request:
         headers=headers,
         client=client[0] if client else "",
         scheme=scope.get("scheme", "http"),
+        version=scope.get("http_version", "1.1"),
         body=bearer.body() if has_body else None,
         on_wait=bearer.watch,
     )

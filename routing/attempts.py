@@ -148,6 +148,7 @@ class Attempts:
         pause = random.random() * min(PAUSE_MOST_SECONDS, PAUSE_SECONDS * 2.0 ** (count - 1))  # noqa: S311 - spread
         if pause >= effort.left or not self._budgets[effort.exchange.service].spend(retries.budget):
             return None
+        effort.exchange.retries += 1
         url = effort.tried[-1].target.url
         self._tell(Happened(kind=Kind.RETRIED, service=effort.exchange.service, target=url, detail=fault))
         return pause

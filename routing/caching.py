@@ -1,88 +1,140 @@
-"""Steps 5 and 8: a request's place in the cache, and what the cache says of it and of its answer."""
+"""Steps 5 and 8: what the cache has for a request, and what becomes of its answer in it."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable
-from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
-from resilience.cache.driver import Cache, Recorder
-from resilience.cache.key import key, scope_id
-from resilience.cache.policy import CachePolicy, Scope, filled
-from resilience.cache.rules import Answered, Asked, Forward, Fresh, Miss, Skip, Stale, may_store
+from resilience.cache import invalidation, serving, storing
+from resilience.cache.driver import BODY_BYTES, Cache, Recorder
+from resilience.cache.flights import End, Flights
+from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Skip, Stale
+from resilience.cache.policy import filled
+from resilience.cache.replies import reply
 from resilience.cache.store import UNFENCED
-from resilience.outage import StoreUnavailable
-from routing import forwarding
+from routing import cacheplace, cachestatus, forwarding
 from routing.calling import Called
-from routing.errors import BadGateway, CircuitOpen, GatewayError, UpstreamTimeout
+from routing.coalescing import Coalescing
+from routing.errors import BadGateway, CircuitOpen, GatewayError, NotCached, Overloaded, UpstreamTimeout
 from routing.exchange import Exchange, Place
-from routing.http import SAFE, Headers, Response, joined
-from routing.relay import Relay
+from routing.http import Headers, Response, joined
+from routing.relay import Complete, Relay
+from routing.revalidation import Revalidation
 
-log = logging.getLogger(__name__)
-
-ANONYMOUS: Final = "anonymous"
-"""Whose answers those are that were asked for without a credential."""
+SHARED_FAILURES: Final = (BadGateway, UpstreamTimeout, CircuitOpen, Overloaded)
+"""What befalls one fetch would befall those who wait for it."""
 
 
 class Caching:
-    """The pipeline's side of `resilience.cache`: keys, scopes, and the words of X-Cache and Cache-Status."""
+    """The pipeline's side of `resilience.cache`. `clock` is Unix seconds, `timer` monotonic ones.
 
-    def __init__(self, cache: Cache, *, own_cookies: frozenset[bytes], clock: Callable[[], float] = time.time) -> None:
+    `fetch` takes an exchange through steps 6 to 8: the gateway sets it.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        *,
+        own_cookies: frozenset[bytes],
+        flights: Flights | None = None,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.fetch: Callable[[Exchange], Awaitable[Response]]
         self._cache = cache
         self._own_cookies = own_cookies
+        self._places = cacheplace.Places(own_cookies)
+        self._flights = flights or Flights(clock=clock)
+        self._coalescing = Coalescing(cache, self._flights, clock=clock, timer=timer)
+        self._revalidation = Revalidation(cache)
         self._clock = clock
+        self._timer = timer
+
+    async def close(self) -> None:
+        """Ends what is being renewed behind the answers."""
+        await self._coalescing.close()
 
     async def lookup(self, exchange: Exchange) -> Response | None:
-        """Step 5: the stored answer, if it is fresh and this caller's to have."""
-        policy, request = exchange.routed.policy.cache, exchange.request
+        """Step 5: the stored answer, if it is this caller's to have. None: the backend is to be asked."""
+        policy = exchange.routed.policy.cache
         if policy is None:
-            exchange.cache, exchange.cache_status = "BYPASS", "gateway; fwd=bypass; detail=off"
+            cachestatus.forward(exchange, Forward.BYPASS, "off")
             return None
-        if request.method not in ("GET", "HEAD"):
-            exchange.cache, exchange.cache_status = "BYPASS", "gateway; fwd=method"
+        if exchange.request.method not in ("GET", "HEAD"):
+            cachestatus.forward(exchange, Forward.METHOD)
             return None
-        service = exchange.service
-        entry_key = self._key(exchange, policy)
-        asked = Asked(request.method, request.headers, exchange.caller is not None)
-        found = self._cache.peek(service, entry_key, asked, exchange.at) or await self._cache.lookup(
-            service, entry_key, asked, exchange.at
-        )
-        exchange.place = Place(policy, entry_key, asked, found)
+        service, key = exchange.service, self._places.key(exchange, policy)
+        asked = Asked(exchange.request.method, exchange.request.headers, exchange.caller is not None)
+        found: Found | None = self._cache.peek(service, key, asked, exchange.at)
+        if found is None:
+            found = await self._cache.lookup(service, key, asked, exchange.at)
+        if exchange.steps is not None:
+            exchange.mark("cache check", f"{type(found).__name__.lower()} {key}", self._timer())
         if isinstance(found, Fresh):
-            left = int(found.entry.fresh_until - exchange.at)
-            exchange.cache, exchange.cache_status = "HIT", f"gateway; hit; ttl={left}"
-            return _from_store(found)
-        exchange.cache, exchange.cache_status = "MISS", f"gateway; fwd={_why(found)}"
+            cachestatus.hit(exchange, found)
+            if found.refresh:
+                self._coalescing.renew(
+                    exchange, Place(cacheplace.spot(exchange, policy, key), asked, found), self.fetch
+                )
+            return given(asked, found)
+        exchange.place = Place(cacheplace.spot(exchange, policy, key), asked, found)
+        if serving.only_if_cached(asked):
+            exchange.cache, exchange.cache_status = "MISS", "gateway; detail=only-if-cached"
+            raise NotCached("the request is only for what is stored", service=service)
+        return await self._joined(exchange, exchange.place)
+
+    async def _joined(self, exchange: Exchange, place: Place) -> Response | None:
+        """Another request's answer, if one is being fetched that will do."""
+        reason = why(place)
+        try:
+            found = await self._coalescing.join(exchange, place)
+        except SHARED_FAILURES as error:
+            return self.instead(exchange, error)
+        if found is not None:
+            cachestatus.collapsed(exchange, reason)
+            return given(place.asked, found)
+        cachestatus.forward(exchange, reason)
+        self._revalidation.prepare(exchange, place)
         return None
 
-    def stored(self, exchange: Exchange, called: Called) -> Response:
+    async def stored(self, exchange: Exchange, called: Called) -> Response:
         """Step 8: the backend's answer on its way to the client, and into the cache where the rules allow it."""
-        assert exchange.target is not None  # noqa: S101 - a call that was answered had a target
-        answer = called.answer
-        headers = forwarding.to_client(answer.headers, exchange.target, exchange.prefix, self._own_cookies)
-        length = joined(answer.headers, b"content-length")
-        complete, recorder = self._completion(exchange, answer.status, headers)
-        relay = Relay(
-            answer,
-            int(length) if length and length.isdigit() else None,
-            recorder.add if recorder else None,
-            complete,
-        )
-        relay.when_ended(lambda _passed, aborted: called.ended(aborted))
-        return Response(answer.status, headers, relay)
+        place, status = exchange.place, called.answer.status
+        if place is None or not isinstance(place.found, Stale):
+            return self._passed_on(exchange, called)
+        try:
+            if status in serving.FAILURES and place.found.usable:
+                await self._let_go(called)
+                cachestatus.instead_of(exchange, why(place), status)
+                self._landed(place, End.FAILED, error=BadGateway(f"the service answered {status}"))
+                return given(place.asked, place.found)
+            answered = self._answered(exchange, called, self._headers(exchange, called))
+            if status == 304 and exchange.asks is not None:
+                await self._let_go(called)
+                renewed = await self._revalidation.confirmed(exchange, place, answered)
+                if renewed is None:
+                    return await self.fetch(exchange)
+                self._settled(place, renewed.entry.fresh_until)
+                return given(place.asked, renewed)
+            await self._revalidation.compared(place, answered)
+        except BaseException:
+            self.abandoned(exchange)
+            raise
+        return self._passed_on(exchange, called)
 
     def instead(self, exchange: Exchange, error: GatewayError) -> Response:
         """What this caller may be given when the backend cannot be asked or has failed: its own stale answer, or,
         while the circuit is open, the service's fallback. Raises `error` where there is neither.
         """
         place = exchange.place
+        if place is not None:
+            shared = isinstance(error, SHARED_FAILURES)
+            self._landed(place, End.FAILED if shared else End.GONE, error=error if shared else None)
         failed = isinstance(error, CircuitOpen | BadGateway | UpstreamTimeout)
-        if failed and place is not None and isinstance(place.found, Stale):
-            exchange.cache, exchange.cache_status = "STALE", f"gateway; hit; detail={error.code}"
-            return _from_store(place.found)
+        if failed and place is not None and isinstance(place.found, Stale) and place.found.usable:
+            cachestatus.instead(exchange, error.code)
+            return given(place.asked, place.found)
         fallback = exchange.routed.policy.fallback
         if isinstance(error, CircuitOpen) and fallback is not None:
             exchange.code = error.code
@@ -90,72 +142,99 @@ class Caching:
             return Response(fallback.status, [(b"content-type", b"application/json")], body)
         raise error
 
-    def _completion(
-        self, exchange: Exchange, status: int, headers: Headers
-    ) -> tuple[Callable[[], Awaitable[None]] | None, Recorder | None]:
-        """What to do once the body is whole, and what collects it: decided before the first byte goes on."""
-        place, request = exchange.place, exchange.request
+    def abandoned(self, exchange: Exchange) -> None:
+        """The call was given up: whoever waits for its answer need not."""
+        if exchange.place is not None:
+            self._landed(exchange.place, End.GONE)
+
+    def _passed_on(self, exchange: Exchange, called: Called) -> Response:
+        answer, headers = called.answer, self._headers(exchange, called)
+        length = joined(answer.headers, b"content-length")
+        announced = int(length) if length and length.isdigit() else None
+        recorder, complete = self._kept(exchange, self._answered(exchange, called, headers), announced)
+        relay = Relay(answer, announced, recorder.add if recorder else None, complete)
+
+        def ended(_passed: int, aborted: str) -> None:
+            called.ended(aborted)
+            self.abandoned(exchange)  # unless it has landed
+
+        relay.when_ended(ended)
+        return Response(answer.status, headers, relay)
+
+    def _kept(
+        self, exchange: Exchange, answered: Answered, length: int | None
+    ) -> tuple[Recorder | None, Complete | None]:
+        """What collects the body and what to do once it is whole: decided before its first byte goes on."""
+        place = exchange.place
         if place is None:
-            tags = exchange.routed.policy.invalidates
-            if request.method in SAFE or status >= 400 or not tags:
-                return None, None
-            return lambda: self._invalidate(exchange, tags), None
-        answered = Answered(status, tuple(headers), self._clock(), exchange.backend or 0.0)
-        verdict = may_store(place.asked, answered, place.policy, place.policy.scope)
+            return None, self._change(exchange, answered)
+        verdict = storing.may_store(place.asked, answered, place.spot.policy, place.spot.scope)
+        if not isinstance(verdict, Skip) and (length or 0) > BODY_BYTES:
+            verdict = Skip("the body is too large")
         seq = UNFENCED if isinstance(place.found, Fresh) else place.found.seq
         if isinstance(verdict, Skip) or seq == UNFENCED:
+            cachestatus.not_stored(exchange, verdict.reason if isinstance(verdict, Skip) else "the store is away")
+            self._landed(place, End.PASS, remember=isinstance(verdict, Skip) and answered.status < 500)
             return None, None
-        exchange.cache_status += "; stored"
-        recorder = Recorder()
+        cachestatus.stored(exchange, verdict.fresh_until - exchange.at if verdict.fresh_until else 0)
+        if place.flight:
+            place.flight.body_begins()
+        recorder = Recorder(over=lambda: self._landed(place, End.PASS, remember=True))
 
         async def complete() -> None:
-            await self._cache.store(
-                exchange.service,
-                place.key,
-                place.asked,
-                answered,
-                policy=place.policy,
-                body=recorder.body(),
-                seq=seq,
-                tags=filled(place.policy.tags, exchange.routed.params),
-            )
+            skipped = await self._cache.store(place.spot, place.asked, answered, recorder.body(), seq)
+            if skipped:
+                self._landed(place, End.GONE)
+            self._settled(place, verdict.fresh_until)
 
-        return complete, recorder
+        return recorder, complete
 
-    async def _invalidate(self, exchange: Exchange, tags: tuple[str, ...]) -> None:
+    def _change(self, exchange: Exchange, answered: Answered) -> Complete | None:
         """What a successful write takes back, before its answer is whole: the writer's next read sees its change."""
-        try:
-            await self._cache.invalidate(exchange.service, filled(tags, exchange.routed.params))
-        except StoreUnavailable:
-            log.warning("tags of %s could not be taken back: the store is away", exchange.service)
+        request, match = exchange.request, exchange.routed
+        if not invalidation.changes(request.method, answered.status):
+            return None
+        tags = set(filled(match.policy.invalidates, match.params))
+        if _keeps(exchange):
+            tags |= invalidation.taken_back(match.path, request.query, answered.headers, exchange.prefix)
+        return (lambda: self._revalidation.taken_back(exchange.service, tags)) if tags else None
 
-    def _key(self, exchange: Exchange, policy: CachePolicy) -> str:
-        """The prefix is part of it, since references in the stored answer are written for it."""
-        caller, request, match = exchange.caller, exchange.request, exchange.routed
-        whose = scope_id(policy.scope, caller.id if caller else ANONYMOUS, caller.tenant if caller else None)
-        said = b"" if policy.scope is Scope.SHARED else self._said(exchange)
-        return key(exchange.service, whose, exchange.prefix + match.path, request.query, said)
+    def _answered(self, exchange: Exchange, called: Called, headers: Headers) -> Answered:
+        return Answered(called.answer.status, tuple(headers), self._clock(), exchange.backend or 0.0)
 
-    def _said(self, exchange: Exchange) -> bytes:
-        """A digest of what the backend is given in the caller's name beside the caller's id: it may answer by it."""
-        digest, forwards = None, exchange.routed.policy.forward_authorization
-        for name, value in exchange.request.headers:
-            if name == b"cookie" or (forwards and name == b"authorization"):
-                kept = forwarding.without_cookies(value, self._own_cookies)
-                if kept:
-                    digest = digest or blake2b(digest_size=20)
-                    digest.update(b"%s:%d:%s" % (name, len(kept), kept))
-        return digest.digest() if digest else b""
+    def _headers(self, exchange: Exchange, called: Called) -> Headers:
+        assert exchange.target is not None  # noqa: S101 - a call that was answered had a target
+        return forwarding.to_client(called.answer.headers, exchange.target, exchange.prefix, self._own_cookies)
 
+    async def _let_go(self, called: Called) -> None:
+        """The answer's body is of no use."""
+        await called.answer.aclose()
+        called.ended("")
 
-def _from_store(found: Fresh | Stale) -> Response:
-    entry = found.entry
-    headers: Headers = [*entry.headers, (b"age", b"%d" % found.age)]
-    if joined(headers, b"content-length") is None and entry.status != 204:
-        headers.append((b"content-length", b"%d" % len(entry.body)))
-    return Response(entry.status, headers, entry.body)
+    def _settled(self, place: Place, fresh_until: float) -> None:
+        """It is stored; but of no use to those who wait, if the backend is to be asked about it each time."""
+        if fresh_until > self._clock():
+            self._landed(place, End.STORED)
+        else:
+            self._landed(place, End.PASS, remember=True)
+
+    def _landed(self, place: Place, end: End, *, remember: bool = False, error: Exception | None = None) -> None:
+        if place.flight:
+            place.flight.land(end, remember=remember, error=error)
 
 
-def _why(found: Stale | Miss) -> str:
+def given(asked: Asked, found: Fresh | Stale) -> Response:
+    """The stored answer as this request gets it."""
+    ready = reply(found.entry, asked, found.age)
+    return Response(ready.status, ready.headers, ready.body)
+
+
+def why(place: Place) -> Forward:
     """Why the request goes on (RFC 9211 section 2.2)."""
-    return Forward.STALE if isinstance(found, Stale) else found.reason
+    return Forward.STALE if isinstance(place.found, Fresh) else place.found.reason
+
+
+def _keeps(exchange: Exchange) -> bool:
+    """Is there anything of this service's that may be stored?"""
+    service = exchange.routed.service
+    return service.policy.cache is not None or any(route.policy.cache is not None for route in service.routes)

@@ -114,7 +114,7 @@ class Calling:
         match, request = exchange.routed, exchange.request
         length = first(request.headers, b"content-length")
         headers = forwarding.to_backend(
-            request.headers,
+            request.headers if exchange.asks is None else exchange.asks,
             [*self._ours(exchange), *match.policy.headers],
             self._own_cookies,
             keep_credential=match.policy.forward_authorization and not _bears_key(exchange),

@@ -8,6 +8,7 @@ GatewayError
 ├── RateLimited 429                                          how often
 ├── InternalError 500                                        a fault of ours
 ├── BadGateway 502, UpstreamTimeout 504                      the backend failed
+├── NotCached 504                                            only-if-cached, and nothing is
 └── Unavailable 503                                          no call is made now
     ├── CircuitOpen
     ├── ServiceDisabled
@@ -133,6 +134,12 @@ class UpstreamTimeout(GatewayError):
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "upstream_timeout"
     title = "The service did not answer in time"
+
+
+class NotCached(GatewayError):
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "not_cached"
+    title = "Nothing stored answers this request"
 
 
 class Unavailable(GatewayError):

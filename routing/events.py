@@ -13,7 +13,9 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """One request, from its first byte to the last of its answer. Durations are seconds, `at` Unix time.
 
     `cache` is X-Cache's word, or empty when the cache was not reached; `code` is the problem's, when the
-    answer is the gateway's own refusal; `aborted` says why a body stopped before its end.
+    answer is the gateway's own refusal; `aborted` says why a body stopped before its end. `call` is the code the call
+    to the backend ended with, where it did not come to an answer, whatever was answered instead; `retries` are calls
+    beyond the first.
     """
 
     at: float
@@ -32,6 +34,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     circuit: str = ""
     bytes: int = 0
     aborted: str = ""
+    call: str = ""
+    retries: int = 0
 
 
 class Kind(StrEnum):

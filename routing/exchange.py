@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from resilience.cache.policy import CachePolicy
-from resilience.cache.rules import Asked, Fresh, Miss, Stale
+from resilience.cache.driver import Spot
+from resilience.cache.flights import Flight
+from resilience.cache.messages import Asked, Found
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from routing.authentication.authenticator import Credential
@@ -16,14 +17,17 @@ from routing.policy import Target
 from routing.table import Match
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
-    """Where in the cache this request's answer is, or would be, and what was found there."""
+    """Where in the cache this request's answer is, or would be, and what was found there.
 
-    policy: CachePolicy
-    key: str
+    `flight` is the fetch that others wait for, when this request makes it.
+    """
+
+    spot: Spot
     asked: Asked
-    found: Fresh | Stale | Miss
+    found: Found
+    flight: Flight | None = None
 
 
 _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -33,13 +37,16 @@ class Exchange:
     """Filled in step by step. `started` is monotonic seconds, `at` Unix time; `backend` is seconds until its headers.
 
     A fault found before the step that tells of it waits in `unread` (the credential's) or `unrouted` (the route's).
+    `asks` are the fields to call the backend with in place of the client's, when the cache asks about what it has.
     """
 
     __slots__ = (
+        "asks",
         "at",
         "backend",
         "cache",
         "cache_status",
+        "call",
         "caller",
         "circuit",
         "code",
@@ -52,6 +59,7 @@ class Exchange:
         "rate",
         "rate_key",
         "request",
+        "retries",
         "started",
         "steps",
         "target",
@@ -74,22 +82,32 @@ class Exchange:
         self.rate_key = ""
         self.decision: Decision | None = None
         self.place: Place | None = None
+        self.asks: Headers | None = None
         self.cache = ""
         self.cache_status = ""
         self.circuit = ""
         self.target: Target | None = None
         self.backend: float | None = None
+        self.call = ""
+        self.retries = 0
         self.code = ""
         self.steps: list[tuple[str, str, float]] | None = None
 
     @classmethod
     def begin(cls, request: Request, at: float, started: float) -> "Exchange":
         """Step 1: the client's well-formed request id is kept, any other is replaced."""
-        given = first(request.headers, b"x-request-id")
-        kept = given is not None and _WELL_FORMED.fullmatch(given)
-        exchange = cls(request, given.decode() if given and kept else new_id(at), at, started)
+        exchange = cls(request, request_id(first(request.headers, b"x-request-id"), at), at, started)
         if first(request.headers, b"x-gateway-debug") == b"1":
             exchange.steps = []
+        return exchange
+
+    def again(self, headers: Headers, at: float, started: float) -> "Exchange":
+        """The same request once more, as a GET with these fields and without a client: to renew what was answered."""
+        request = self.request
+        copy = Request("GET", request.path, request.query, headers, request.client, request.scheme)
+        exchange = Exchange(copy, self.id, at, started)
+        exchange.caller, exchange.credential = self.caller, self.credential
+        exchange.match, exchange.prefix = self.match, self.prefix
         return exchange
 
     @property
@@ -106,6 +124,11 @@ class Exchange:
         """Note a step's verdict for a caller who debugs. `now` is monotonic seconds."""
         if self.steps is not None:
             self.steps.append((step, verdict, now - self.started))
+
+
+def request_id(given: bytes | None, at: float) -> str:
+    """The client's, if it is well formed, else a new one."""
+    return given.decode() if given and _WELL_FORMED.fullmatch(given) else new_id(at)
 
 
 def new_id(at: float) -> str:

@@ -46,6 +46,7 @@ IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
 class Request:
     """A client's request. `path` and `query` are the bytes as sent; `body` is None when there is none.
 
+    `version` is that of HTTP, as the client speaks it.
     `caller` is set by an adapter that has verified it by its own means, a staff session. `on_wait` is called when
     the answer begins to depend on a backend: from then on whoever brought the request watches for the client going
     away, and cancels.
@@ -57,6 +58,7 @@ class Request:
     headers: Headers
     client: str
     scheme: str = "http"
+    version: str = "1.1"
     body: Body | None = None
     caller: Caller | None = None
     on_wait: Callable[[], None] | None = None

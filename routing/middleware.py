@@ -1,4 +1,4 @@
-"""What asgi.py does in production, for Django's own servers: a service's own host is the gateway's, on every path."""
+"""What goes around Django's views: a service's own host is the gateway's, and who changes something has a name."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from routing import runtime
-from routing.views import ServiceProxyView
+from routing.configuration.actor import acting
+from routing.views import ServiceProxyView, may_want_page
 
 
 class ServiceHosts:
@@ -17,8 +18,24 @@ class ServiceHosts:
         self._proxy = ServiceProxyView.as_view()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if runtime.current().started and runtime.current().gateway.serves(
-            request.path, request.headers.get("Host", "")
-        ):
+        if runtime.current().started and self._answers(request):
             return self._proxy(request)
         return self._get_response(request)
+
+    def _answers(self, request: HttpRequest) -> bool:
+        """Who wants a page is known once the session has been read; and no page is shown on a service's own host."""
+        gateway, host = runtime.current().gateway, request.headers.get("Host", "")
+        return gateway.owns(host) or (gateway.serves(request.path, host) and not may_want_page(request))
+
+
+class Acting:
+    """Whatever a logged-in person changes is written down as theirs. Goes after authentication."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.method in ("GET", "HEAD") or not request.user.is_authenticated:
+            return self._get_response(request)
+        with acting(f"staff:{request.user.get_username()}"):
+            return self._get_response(request)

@@ -180,3 +180,18 @@ class ConfigurationVersion(models.Model):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+class ConfigurationRevision(models.Model):
+    """The services as the file would say them after one change: who made it, when, and what it touched."""
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    actor = models.CharField(max_length=200)
+    summary = models.CharField(max_length=200)
+    document = models.TextField()
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {self.summary}"

@@ -74,6 +74,7 @@ class Gateway:
         self._limiter = limiter
         self._authenticator = authenticator
         self._caching = caching
+        caching.fetch = self._fetch
         self._calling = calling
         self._observers = observers
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), tell=observers.happened)
@@ -83,7 +84,11 @@ class Gateway:
 
     def serves(self, path: str, host: str) -> bool:
         """Whether a request is the gateway's to answer: by its path, or as a service's own host."""
-        return path.startswith("/api/v1/") or path == "/api/v1" or self._by_host(host) is not None
+        return path.startswith("/api/v1/") or path == "/api/v1" or self.owns(host)
+
+    def owns(self, host: str) -> bool:
+        """Whether `host` is a service's own."""
+        return self._by_host(host) is not None
 
     async def answer(self, request: Request) -> Response:
         """The list of services at `/api/v1/` itself, and what they answer below it."""
@@ -92,7 +97,7 @@ class Gateway:
         return await self.handle(request)
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request. Never raises but ClientGone and CancelledError, both of them the client's doing."""
+        """Answer one request. Never raises but CancelledError, the client's doing."""
         exchange = self._begin(request)  # 1 request id
         try:
             response = self._cors.preflight(request)
@@ -105,7 +110,11 @@ class Gateway:
                 response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
         except GatewayError as error:
             response = self._refusal(exchange, error)
-        except (ClientGone, asyncio.CancelledError):
+        except ClientGone:
+            self._gone(exchange)
+            # Read by nobody, unless the body did not end but broke the rules of its framing: a server tells both alike.
+            return problem(BadRequest("the body ended before it was whole"), exchange.id)
+        except asyncio.CancelledError:
             self._gone(exchange)
             raise
         except Exception:
@@ -134,8 +143,12 @@ class Gateway:
             leave = await self._calling.admit(exchange)  # 6 circuit breaker
             called = await self._calling.call(exchange, leave)  # 7 backend call
         except GatewayError as error:
+            exchange.call = error.code
             return self._caching.instead(exchange, error)
-        return self._caching.stored(exchange, called)  # 8 store
+        except BaseException:
+            self._caching.abandoned(exchange)
+            raise
+        return await self._caching.stored(exchange, called)  # 8 store
 
     def _begin(self, request: Request) -> Exchange:
         trusted = self._rules.trusted_proxies
@@ -308,6 +321,8 @@ class Gateway:
                 circuit=exchange.circuit,
                 bytes=size,
                 aborted=aborted,
+                call=exchange.call,
+                retries=exchange.retries,
             )
         )
 

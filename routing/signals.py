@@ -1,4 +1,4 @@
-"""One purpose: whoever saves configuration, its version goes up with it, and this process's reloader is told at once.
+"""Whoever saves configuration: its version goes up with it, this process's reloader is told, and history keeps it.
 
 Bulk updates send no signal; the reloader's periodic full read finds those.
 """
@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.db.models import F
 from django.db.models.signals import post_delete, post_save
 
+from routing.configuration import history
 from routing.models import ApiKey, ConfigurationVersion, Route, Service, Target
 
 nudges: Final[list[Callable[[], None]]] = []
@@ -43,3 +44,4 @@ def bump(using: str | None = None) -> None:
 def _nudge() -> None:
     for nudge in tuple(nudges):
         nudge()
+    history.keep()

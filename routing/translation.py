@@ -14,6 +14,10 @@ PIECE: Final = 64 * 1024
 """Bytes of a request's body passed on at once."""
 
 
+_BLANK: Final = frozenset({b"content-length", b"content-type"})
+"""WSGI says that a field is absent by an empty variable (PEP 3333)."""
+
+
 def translated(request: HttpRequest) -> Request:
     """The gateway's view of a Django request. Django has read the body by now; it is passed on in pieces."""
     has_body = "Transfer-Encoding" in request.headers or request.headers.get("Content-Length", "0") not in ("", "0")
@@ -25,6 +29,8 @@ def translated(request: HttpRequest) -> Request:
         headers=_fields(request),
         client=request.META.get("REMOTE_ADDR", ""),
         scheme=request.scheme or "http",
+        # Under WSGI whether a host must be named is the server's to judge, which knows what came.
+        version=request.scope.get("http_version", "1.1") if isinstance(request, ASGIRequest) else "1.0",
         body=_pieces(request) if has_body else None,
     )
 
@@ -44,7 +50,8 @@ def _target(request: HttpRequest) -> bytes:
 def _fields(request: HttpRequest) -> Headers:
     if isinstance(request, ASGIRequest):
         return list(request.scope["headers"])
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
+    fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
+    return [(name, value) for name, value in fields if value or name not in _BLANK]
 
 
 async def _pieces(request: HttpRequest) -> AsyncIterator[bytes]:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import IsAdminUser
@@ -27,6 +28,7 @@ class ServiceProxyView(APIView):
     authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAdminUser,)
     renderer_classes = (BrowsableAPIRenderer, JSONRenderer)
+    schema = None  # its answers are the services' own
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Programs get the gateway's answer as it is; REST framework has its say on its own pages alone."""
@@ -46,9 +48,15 @@ class ServiceProxyView(APIView):
         return RestResponse(_readable(body), status=status, headers=shown)
 
 
+def may_want_page(request: HttpRequest) -> bool:
+    """Whether a browser asks for a page, with a session, whoever's it is."""
+    asked = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+    return asked and settings.SESSION_COOKIE_NAME in request.COOKIES
+
+
 def wants_page(request: HttpRequest) -> bool:
     """Whether a browser asks for a page, with a session that belongs to staff."""
-    if request.method != "GET" or "text/html" not in request.headers.get("Accept", ""):
+    if not may_want_page(request):
         return False
     user = getattr(request, "user", None)
     return bool(user and user.is_active and user.is_staff)

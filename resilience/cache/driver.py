@@ -1,14 +1,16 @@
 """The HTTP cache as the request's way uses it: the rules of RFC 9111 over a store, and what they came to."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from resilience.cache import fields, rules
+import msgspec
+
+from resilience.cache import fields, serving, storing, validation, variants
 from resilience.cache.entry import Entry
+from resilience.cache.messages import Answered, Asked, Found, Fresh, Miss, Skip, Storable
 from resilience.cache.policy import CachePolicy, Scope
-from resilience.cache.rules import Answered, Asked, Fresh, Miss, Skip, Stale, Storable
 from resilience.cache.store import UNFENCED, NearStore, Usage
 
 BODY_BYTES: Final = 8 * 1_024 * 1_024
@@ -24,13 +26,14 @@ class Tally:
 
 
 class Recorder:
-    """Keeps a copy of a body while it streams past, and gives up on one above the limit."""
+    """Keeps a copy of a body while it streams past, and gives up on one above the limit, saying so once."""
 
-    __slots__ = ("_chunks", "_left")
+    __slots__ = ("_chunks", "_left", "_over")
 
-    def __init__(self, limit: int = BODY_BYTES) -> None:
+    def __init__(self, limit: int = BODY_BYTES, over: Callable[[], None] | None = None) -> None:
         self._chunks: list[bytes] = []
         self._left = limit
+        self._over = over
 
     def add(self, chunk: bytes) -> None:
         if self._left >= 0:
@@ -38,10 +41,26 @@ class Recorder:
             self._chunks.append(chunk)
             if self._left < 0:
                 self._chunks.clear()
+                if self._over:
+                    self._over()
 
     def body(self) -> bytes | None:
         """The whole body; None when it was above the limit. Only worth asking once the stream has ended well."""
         return None if self._left < 0 else b"".join(self._chunks)
+
+
+class Spot(NamedTuple):
+    """Whose cache, under which key, and on what terms an answer is kept.
+
+    `tags` are the route's, filled in; those of the answer and the service are added. `scope` is what the key was
+    made for.
+    """
+
+    service: str
+    key: str
+    policy: CachePolicy
+    scope: Scope
+    tags: Collection[str] = ()
 
 
 class Cache:
@@ -52,57 +71,69 @@ class Cache:
         self._store = store
 
     def peek(self, service: str, key: str, asked: Asked, now: float) -> Fresh | None:
-        """A fresh answer that this process has: the hot path, without waiting. None: `lookup` knows more."""
+        """An answer that this process has: the hot path, without waiting. None: `lookup` knows more."""
         entry = self._store.peek(service, key)
         if entry is None:
             return None
-        verdict = rules.lookup(entry, asked, now)
+        verdict = serving.lookup(entry, asked, now)
         if type(verdict) is not Fresh:
             return None
         self.tallies[service].hits += 1
         return verdict
 
-    async def lookup(self, service: str, key: str, asked: Asked, now: float) -> Fresh | Stale | Miss:
+    async def lookup(self, service: str, key: str, asked: Asked, now: float) -> Found:
         """What is stored for this request. A Stale or a Miss holds the fence that `store` wants to see again."""
-        refusal = rules.refuses(asked)
-        verdict: Fresh | Stale | Miss
-        if refusal:
-            verdict = Miss(refusal, UNFENCED)
-        else:
-            found = await self._store.get(service, key)
-            verdict = rules.lookup(found.entry, asked, now, found.seq)
+        verdict = await self._far(service, key, asked, now)
         self._count(service, verdict)
         return verdict
 
-    async def store(
-        self,
-        service: str,
-        key: str,
-        asked: Asked,
-        answered: Answered,
-        *,
-        policy: CachePolicy,
-        body: bytes | None,
-        seq: int,
-        scope: Scope | None = None,
-        tags: Collection[str] = (),
-    ) -> Skip | None:
-        """Keep an answer, if the rules and the fence `seq` allow it; else why not.
+    async def look(self, service: str, key: str, asked: Asked, now: float) -> Found:
+        """The same once more, for a request that has been counted and has waited since."""
+        near = serving.lookup(self._store.peek(service, key), asked, now)
+        if isinstance(near, Fresh) and not near.refresh:
+            return near
+        return await self._far(service, key, asked, now)
 
-        `tags` are the route's, filled in; those of the answer and the service are added. `body` is the whole body,
-        None if it was too large. `scope` is what the key was made for, the policy's unless said.
+    async def _far(self, service: str, key: str, asked: Asked, now: float) -> Found:
+        refusal = serving.refuses(asked)
+        if refusal:
+            return Miss(refusal, UNFENCED)
+        found = await self._store.get(service, key)
+        return serving.lookup(found.entry, asked, now, found.seq)
+
+    async def store(self, spot: Spot, asked: Asked, answered: Answered, body: bytes | None, seq: int) -> Skip | None:
+        """Keep an answer, if the rules and the fence `seq` allow it; else why not. `body` is the whole body, None if
+        it was too large.
         """
-        verdict = rules.may_store(asked, answered, policy, scope or policy.scope)
+        verdict = storing.may_store(asked, answered, spot.policy, spot.scope)
         if isinstance(verdict, Skip):
             return verdict
         if body is None:
             return Skip("the body is too large")
-        if not rules.is_whole(answered.headers, len(body)):
+        if not storing.is_whole(answered.headers, len(body)):
             return Skip("the body is cut short")
-        if any(len(tag) > fields.LONGEST_TAG for tag in tags):  # not found by its tag, it could not be taken back
+        if any(len(tag) > fields.LONGEST_TAG for tag in spot.tags):  # not found by its tag, it could not be taken back
             return Skip("a tag is too long")
-        entry = _entry(answered, verdict, body, tags)
-        return None if await self._store.put(service, key, entry, seq) else Skip("taken back, or the store is away")
+        return await self._keep(spot, asked, _entry(answered, verdict, body, spot.tags), seq)
+
+    async def freshen(self, spot: Spot, asked: Asked, entry: Entry, answered: Answered, seq: int) -> Entry:
+        """The stored answer as a 304, or the answer to a HEAD, says it is now: kept so, where the rules allow it."""
+        headers = validation.freshened(entry, answered)
+        get = msgspec.structs.replace(entry, headers=tuple(headers), others=())
+        renewed = Answered(entry.status, headers, answered.at, answered.delay)
+        verdict = storing.may_store(Asked("GET", asked.headers, asked.authenticated), renewed, spot.policy, spot.scope)
+        if isinstance(verdict, Skip):
+            return msgspec.structs.replace(get, headers=fields.kept(headers), born=answered.at, fresh_until=answered.at)
+        fresh = _entry(renewed, verdict, entry.body, spot.tags)
+        await self._keep(spot, asked, fresh, seq)
+        return fresh
+
+    async def _keep(self, spot: Spot, asked: Asked, entry: Entry, seq: int) -> Skip | None:
+        """Beside the answers of the same URI to requests that differ: as they are now, not as they were then."""
+        before = (await self._store.get(spot.service, spot.key)).entry
+        entry = variants.filed(entry, before, asked.headers, entry.stored_at)
+        kept = await self._store.put(spot.service, spot.key, entry, seq)
+        return None if kept else Skip("taken back, or the store is away")
 
     async def invalidate(self, service: str, tags: Iterable[str] | None = None) -> int:
         """How many entries went: those with any of these tags, or all of the service's. Raises StoreUnavailable."""
@@ -118,7 +149,7 @@ class Cache:
         """What a service, or one of its tags, has in the store, and so would lose. Raises StoreUnavailable."""
         return await self._store.usage(service, tag)
 
-    def _count(self, service: str, verdict: Fresh | Stale | Miss) -> None:
+    def _count(self, service: str, verdict: Found) -> None:
         tally = self.tallies[service]
         if isinstance(verdict, Fresh):
             tally.hits += 1
@@ -127,14 +158,18 @@ class Cache:
 
 
 def _entry(answered: Answered, storable: Storable, body: bytes, tags: Iterable[str]) -> Entry:
+    times = storable.times
     return Entry(
         status=answered.status,
-        headers=fields.kept(answered.headers),
+        headers=storable.headers,
         body=body,
         stored_at=answered.at,
-        born=storable.born,
-        fresh_until=storable.fresh_until,
-        stale_until=storable.stale_until,
+        born=times.born,
+        fresh_until=times.fresh_until,
+        refresh_until=times.refresh_until,
+        stale_until=times.stale_until,
+        kept_until=times.kept_until,
+        strict=times.strict,
         vary=storable.vary,
         variant=storable.variant,
         tags=tuple(sorted(fields.tags(answered.headers).union(tags))),

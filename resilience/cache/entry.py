@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-VERSION: Final = b"\x01"
+VERSION: Final = b"\x02"
 _PLAIN: Final = b"\x00"
 _ZLIB: Final = b"\x01"
 
@@ -18,8 +18,11 @@ LARGEST: Final = 64 * 1_024 * 1_024
 class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """An answer as stored. Times are Unix seconds; all of it is immutable, since hits share it.
 
-    `born` is when the answer was made, as far as its Age and Date tell: its age is `now - born`. `vary` are the
-    request fields it was chosen by and `variant` their digest.
+    `born` is when the answer was made, as far as its Age and Date tell: its age is `now - born`. Until `fresh_until`
+    it is given out; until `refresh_until` too, and renewed behind that; until `stale_until` when the backend fails;
+    until `kept_until` the backend may be asked whether it still holds. `strict` ones are never given out stale.
+    `vary` are the request fields it was chosen by and `variant` their digest; `others` are the same URI's answers
+    to requests with other values, newest first.
     """
 
     status: int
@@ -29,15 +32,33 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     born: float
     fresh_until: float
     stale_until: float
+    refresh_until: float = 0.0
+    kept_until: float = 0.0
+    strict: bool = False
     vary: tuple[bytes, ...] = ()
     variant: bytes = b""
     tags: tuple[str, ...] = ()
+    others: tuple["Entry", ...] = ()
+
+    @property
+    def ends(self) -> float:
+        """When the last of it is of no more use."""
+        own = max(self.stale_until, self.kept_until)
+        return max(own, *(other.ends for other in self.others)) if self.others else own
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first line of a field, or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
     @property
     def size(self) -> int:
         """Bytes it takes in memory, near enough: what it holds, and what Python adds to hold it."""
         held = len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
-        return held + 1_000 + 150 * len(self.headers) + sum(100 + len(tag) for tag in self.tags)
+        own = held + 1_000 + 150 * len(self.headers) + sum(100 + len(tag) for tag in self.tags)
+        return own + sum(other.size for other in self.others)
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -47,7 +68,7 @@ _decoder: Final = msgspec.msgpack.Decoder(Entry)
 def encode(entry: Entry) -> bytes:
     """The entry as bytes: the version, how it is packed, and msgpack."""
     plain = _encoder.encode(entry)
-    if len(plain) > WORTH_COMPRESSING and not any(name == b"content-encoding" for name, _ in entry.headers):
+    if len(plain) > WORTH_COMPRESSING and entry.field(b"content-encoding") is None:
         packed = zlib.compress(plain, 1)
         if len(packed) < len(plain) * 0.9:
             return VERSION + _ZLIB + packed
@@ -64,7 +85,7 @@ def decode(data: bytes) -> Entry | None:
                 return _decoder.decode(data[2:])
             case b"\x01":
                 return _decoder.decode(_unpacked(data[2:]))
-    except (msgspec.MsgspecError, zlib.error, UnicodeDecodeError):
+    except (msgspec.MsgspecError, zlib.error, UnicodeDecodeError, RecursionError):
         pass
     return None
 

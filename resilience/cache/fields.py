@@ -39,6 +39,7 @@ _DATE: Final = re.compile(
     re.ASCII,
 )
 _QUOTED: Final = re.compile(rb'"([^"\\]*)"')
+_ENTITY_TAG: Final = re.compile(rb'(?:W/)?"[^"]*"')
 
 
 def every(headers: Iterable[Header], name: bytes) -> list[bytes]:
@@ -83,12 +84,26 @@ def tags(headers: Sequence[Header]) -> set[str]:
     found = {tag for value in every(headers, b"surrogate-key") for tag in value.split()}
     found.update(tag.strip() for value in every(headers, b"cache-tag") for tag in value.split(b","))
     found.update(tag for value in every(headers, b"cache-groups") for tag in _QUOTED.findall(value))
+    return _fitting(found)
+
+
+def groups(values: Iterable[bytes]) -> set[str]:
+    """The names in Cache-Group-Invalidation (RFC 9875 section 3)."""
+    return _fitting({tag for value in values for tag in _QUOTED.findall(value)})
+
+
+def entity_tags(value: bytes) -> list[bytes]:
+    """The members of a list of entity tags (RFC 9110 section 8.8.3), which may hold commas."""
+    return _ENTITY_TAG.findall(value)
+
+
+def _fitting(found: Iterable[bytes]) -> set[str]:
     fitting = sorted(tag for tag in found if 0 < len(tag) <= LONGEST_TAG)
     return {tag.decode("utf-8", "backslashreplace") for tag in fitting[:MOST_TAGS]}
 
 
-def kept(headers: Iterable[Header]) -> tuple[Header, ...]:
-    """The fields that are stored with an answer."""
+def kept(headers: Iterable[Header], withheld: Iterable[bytes] = ()) -> tuple[Header, ...]:
+    """The fields that are stored with an answer: none of one connection's or one moment's, nor any `withheld`."""
     headers = list(headers)
-    dropped = NOT_KEPT | names(every(headers, b"connection"))
+    dropped = NOT_KEPT.union(names(every(headers, b"connection")), withheld)
     return tuple((name, value) for name, value in headers if name not in dropped)

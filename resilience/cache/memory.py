@@ -91,7 +91,7 @@ class MemoryStore:
 
     def peek(self, service: str, key: str) -> Entry | None:
         entry = self.shelf.get(service, key)
-        if entry is not None and entry.stale_until <= self._clock():
+        if entry is not None and entry.ends <= self._clock():
             self.shelf.remove((service, key))
             return None
         return entry
@@ -111,16 +111,16 @@ class MemoryStore:
         self._fences[service].raised(tag or service, self._seq)
         now = self._clock()
         dropped = self.shelf.drop(service, tag or service)
-        return Gone(sum(entry.stale_until > now for entry in dropped), self._seq)
+        return Gone(sum(entry.ends > now for entry in dropped), self._seq)
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
         now = self._clock()
-        alive = [entry for entry in self.shelf.having(service, tag or service) if entry.stale_until > now]
+        alive = [entry for entry in self.shelf.having(service, tag or service) if entry.ends > now]
         return Usage(len(alive), sum(entry.size for entry in alive))
 
     def _sweep(self) -> None:
         """Each entry that comes looks at two that have long been unused: what expired goes without a timer."""
         now = self._clock()
         for place, entry in self.shelf.oldest(2):
-            if entry.stale_until <= now:
+            if entry.ends <= now:
                 self.shelf.remove(place)

@@ -1,6 +1,6 @@
 """Entries in Redis, for all workers and machines. All keys of a service hash to one slot, so a cluster will do.
 
-    gw:{service}:e:<key>    an entry, gone at its stale_until
+    gw:{service}:e:<key>    an entry, gone when it ends
     gw:{service}:t:<tag>    the keys that have a tag, scored by when they end (server's clock, ms)
     gw:{service}:seq        the number of the latest invalidation
     gw:{service}:fences     the tags taken back lately, scored by that number, and the floor (see fences.py)
@@ -133,7 +133,7 @@ class RedisStore:
         return Found(await _decoded(data), int(seq or 0))
 
     async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
-        lives = int((entry.stale_until - entry.stored_at) * 1_000)
+        lives = int((entry.ends - entry.stored_at) * 1_000)
         if seq < 0 or lives <= 0:
             return False
         tags = tagged(service, entry)
@@ -182,7 +182,7 @@ def _tag(service: str, tag: str) -> str:
 
 
 async def _encoded(entry: Entry) -> bytes:
-    return await asyncio.to_thread(encode, entry) if len(entry.body) > OFF_THE_LOOP else encode(entry)
+    return await asyncio.to_thread(encode, entry) if entry.size > OFF_THE_LOOP else encode(entry)
 
 
 async def _decoded(data: bytes | None) -> Entry | None:

@@ -42,7 +42,7 @@ class Store(Protocol):
     async def get(self, service: str, key: str) -> Found: ...
 
     async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
-        """Keep the entry until its `stale_until`; False if one of its tags was taken back after `seq`."""
+        """Keep the entry until it `ends`; False if one of its tags was taken back after `seq`."""
 
     async def invalidate(self, service: str, tag: str | None = None) -> Gone:
         """Take back every entry with this tag, or of the whole service, and all that are being fetched now."""
@@ -59,5 +59,8 @@ class NearStore(Store, Protocol):
 
 
 def tagged(service: str, entry: Entry) -> tuple[str, ...]:
-    """All tags of an entry, its service's name among them."""
-    return entry.tags if service in entry.tags else (*entry.tags, service)
+    """All tags of an entry, its service's name among them. Taken back by one variant's tag, all of them go."""
+    tags = entry.tags
+    if entry.others:
+        tags = tuple(sorted(frozenset(tags).union(*(other.tags for other in entry.others))))
+    return tags if service in tags else (*tags, service)

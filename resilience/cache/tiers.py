@@ -14,7 +14,7 @@ from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 
 NEAR_BYTES: Final = 256 * 1_024
-"""A body above this is left to Redis: one such would push out hundreds of small ones."""
+"""An entry above this is left to Redis: one such would push out hundreds of small ones."""
 
 
 class TieredStore:
@@ -78,7 +78,7 @@ class TieredStore:
     def _repeat(self, service: str, key: str, entry: Entry, seq: int, epoch: int) -> None:
         """Keep near what Redis has, unless an invalidation overtook it, or may have while the feed was cut."""
         heard_all = self._feed.alive and epoch == self._epoch
-        if heard_all and len(entry.body) <= NEAR_BYTES and self._fences[service].allow(tagged(service, entry), seq):
+        if heard_all and entry.size <= NEAR_BYTES and self._fences[service].allow(tagged(service, entry), seq):
             self.shelf.add(service, key, entry)
 
     def _hear(self, message: bytes) -> None:

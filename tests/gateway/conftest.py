@@ -10,10 +10,14 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.store import Store as BreakerStore
 from resilience.cache.driver import Cache
+from resilience.cache.flights import Flights
+from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
+from resilience.cache.tiers import TieredStore
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory
 from resilience.ratelimit.policy import RatePolicy
+from resilience.redis import RedisLink
 from routing import runtime
 from routing.authentication.apikeys import ApiKeys, KeyRecord, mint
 from routing.authentication.authenticator import Authenticator
@@ -28,6 +32,7 @@ from routing.table import RouteTable, Service
 from tests.clock import FakeClock
 from tests.gateway.door import Answered, AsgiDoor, DjangoDoor, Door, ask, install
 from tests.origin import Script, ScriptedOrigin
+from tests.resilience.cache.entries import until
 
 OWN_COOKIES = frozenset({b"sessionid", b"csrftoken"})
 
@@ -60,6 +65,8 @@ class World:
     door: Door
     backend: Backend
     seen: Recording
+    cache: Cache
+    caching: Caching
     origins: list[ScriptedOrigin] = field(default_factory=list)
     key: str = ""
     other_key: str = ""
@@ -83,6 +90,12 @@ class World:
         self.add(Service(name, (origin.target,), policy=policy or RoutePolicy(timeout=QUICK), **more))
         return origin
 
+    async def close(self) -> None:
+        await self.caching.close()
+        await self.backend.close()
+        for origin in self.origins:
+            await origin.__aexit__()
+
     def add(self, service: Service) -> None:
         self.live.table = RouteTable([*self.live.table.services.values(), service])
 
@@ -97,15 +110,33 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     await runtime.current().start()
     yield made
     await runtime.current().stop()
-    await made.backend.close()
-    for origin in made.origins:
-        await origin.__aexit__()
+    await made.close()
+
+
+@pytest.fixture(params=["memory", "tiers"])
+async def either(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    link = RedisLink(request.getfixturevalue("redis_url")) if request.param == "tiers" else None
+    made = make_world("asgi", link=link)
+    if link:
+        await link.start()
+        await until(lambda: link.feed.alive)
+    yield made
+    await made.close()
+    if link:
+        await link.close()
 
 
 def make_world(
-    door: str, rules: GatewayRules | None = None, circuits: BreakerStore | None = None, clock: FakeClock | None = None
+    door: str,
+    rules: GatewayRules | None = None,
+    *,
+    link: RedisLink | None = None,
+    circuits: BreakerStore | None = None,
+    clock: FakeClock | None = None,
 ) -> World:
-    clock, live, backend, seen = clock or FakeClock(), Live(), Backend(), Recording()
+    """Its cache is over Redis where there is a link to one, which the caller starts and closes."""
+    live, backend, seen = Live(), Backend(), Recording()
+    clock = clock or FakeClock()
     ours, theirs = mint(), mint()
     live.keys = ApiKeys(
         [
@@ -115,15 +146,20 @@ def make_world(
     )
     observers = Observers([seen])
     breakers = Breakers(circuits or BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
+    cache = Cache(TieredStore(link) if link else CacheMemory(clock))
+    flights = Flights(RedisLeases(link) if link else None, clock=clock)
+    caching = Caching(cache, own_cookies=OWN_COOKIES, flights=flights, clock=clock)
     gateway = Gateway(
         rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
         live=live,
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
-        caching=Caching(Cache(CacheMemory(clock)), own_cookies=OWN_COOKIES, clock=clock),
+        caching=caching,
         calling=Calling(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, tell=observers.happened),
         observers=observers,
         clock=clock,
     )
     doors: dict[str, Callable[[Gateway], Door]] = {"asgi": AsgiDoor, "django": DjangoDoor}
-    return World(clock, live, gateway, doors[door](gateway), backend, seen, key=ours.key, other_key=theirs.key)
+    return World(
+        clock, live, gateway, doors[door](gateway), backend, seen, cache, caching, key=ours.key, other_key=theirs.key
+    )

@@ -11,8 +11,12 @@ from routing.http import Request
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
 
-def request(path: bytes = b"/api/v1/crm/contacts", **kwargs: object) -> Request:
-    return Request("GET", path, b"", [(b"host", b"gateway")], "192.0.2.1", **kwargs)  # type: ignore[arg-type]
+HOST = (b"host", b"gateway")
+
+
+def request(path: bytes = b"/api/v1/crm/contacts", *, method: str = "GET", **kwargs: object) -> Request:
+    fields = kwargs.pop("headers", [HOST])
+    return Request(method, path, b"", fields, "192.0.2.1", **kwargs)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -103,3 +107,39 @@ def test_the_scheme_is_a_trusted_proxys_to_say() -> None:
 def test_one_client_holds_a_whole_ipv6_network() -> None:
     assert limited_address("2001:db8::1") == limited_address("2001:db8::ffff") == "2001:db8::/64"
     assert limited_address("::ffff:192.0.2.1") == limited_address("192.0.2.1") == "192.0.2.1"
+
+
+@pytest.mark.parametrize("host", [b"", b"a b", b"a/b", b"user@a", b"a:b", b"[::1", b"a\x00"])
+def test_a_malformed_host_is_refused(host: bytes) -> None:
+    with pytest.raises(BadRequest):
+        check(request(headers=[(b"host", host)]))
+
+
+@pytest.mark.parametrize("host", [b"gateway", b"gateway.test:8000", b"192.0.2.1:80", b"[2001:db8::1]:80", b"a_b.test."])
+def test_a_host_may_be_a_name_or_an_address_with_a_port(host: bytes) -> None:
+    check(request(headers=[(b"host", host)]))
+
+
+def test_a_request_names_one_host() -> None:
+    for fields in ([], [HOST, HOST]):
+        with pytest.raises(BadRequest):
+            check(request(headers=fields))
+
+
+def test_before_1_1_it_need_not() -> None:
+    check(request(headers=[], version="1.0"))
+    with pytest.raises(BadRequest):
+        check(request(headers=[HOST, HOST], version="1.0"))
+
+
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"gzip", b"identity"])
+def test_a_body_in_another_coding_than_chunks_is_refused_for_it_would_arrive_as_something_else(coding: bytes) -> None:
+    with pytest.raises(BadRequest):
+        check(request(headers=[HOST, (b"transfer-encoding", coding)]))
+    check(request(headers=[HOST, (b"transfer-encoding", b"Chunked")]))
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
+def test_what_would_show_a_caller_the_gateways_own_fields_is_refused(method: str) -> None:
+    with pytest.raises(BadRequest):
+        check(request(method=method))

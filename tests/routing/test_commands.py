@@ -149,3 +149,22 @@ def test_the_commands_fault_leaves_the_process_with_1(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "line 1: version: must be 1, not 2" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+def test_history_lists_the_changes_and_rollback_undoes_them(file: Path) -> None:
+    run("config", "apply", str(file))
+    file.write_text(CRM + "    cache: {ttl: 7}\n")
+    run("config", "apply", str(file))
+    out, _ = run("config", "history")
+    latest, first = (line.split() for line in out.splitlines())
+    assert latest[-2:] == ["changed", "crm"]
+    assert first[3].startswith("command:")
+    assert "+    cache: {ttl: 7}" in run("config", "history", latest[0])[0]
+    out, _ = run("config", "rollback", first[0])
+    assert out == f"updated crm\nrolled back to revision {first[0]}\n"
+    assert Service.objects.get().cache is None
+
+
+def test_a_revision_that_is_not_there_is_a_fault() -> None:
+    assert fault("config", "rollback", "404") == ["there is no revision 404"]

@@ -1,7 +1,6 @@
 """`manage.py rungateway`: the server itself, and with --demo everything a first look needs."""
 
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -52,7 +51,6 @@ def _prepare_database() -> None:
     except DatabaseError as error:
         raise CommandError(f"the database does not answer: {error}") from None
     if pending and connection.vendor == "sqlite":
-        Path(settings.DATABASES["default"]["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         call_command("migrate", verbosity=0)
     elif pending:
         raise CommandError("the database lacks migrations: run `python manage.py migrate` first")

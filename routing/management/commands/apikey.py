@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from routing.authentication.issuing import issue, revoke
+from routing.configuration.actor import acting, command_user
 from routing.models import ApiKey
 
 _AGE: Final = re.compile(r"(\d{1,5})([hdw])")
@@ -32,7 +33,8 @@ class Command(BaseCommand):
         actions.add_parser("revoke", help="end a key").add_argument("prefix", help="as `apikey list` shows it")
 
     def handle(self, *, action: str, **options: Any) -> None:
-        getattr(self, f"_{action}")(**options)
+        with acting(command_user()):
+            getattr(self, f"_{action}")(**options)
 
     def _create(self, *, name: str, scopes: list[str] | None, tenant: str, expires: str | None, **_: Any) -> None:
         key = ApiKey(name=name, scopes=scopes, tenant=tenant, expires_at=expires and timezone.now() + _age(expires))

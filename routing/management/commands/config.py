@@ -10,15 +10,21 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from routing.configuration.applying import apply_document
+from routing.configuration import history
+from routing.configuration.actor import acting, command_user
+from routing.configuration.applying import Changes, apply_document
 from routing.configuration.decode import notices
 from routing.configuration.document import LIMIT, Document, dump, parse
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.loader import raw_document
+from routing.models import ConfigurationRevision
+
+LISTED = 20
+"""How many revisions `history` shows."""
 
 
 class Command(BaseCommand):
-    help = "Services from and to a file: validate, diff, apply, export."
+    help = "Services from and to a file: validate, diff, apply, export; and their history: history, rollback."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -34,15 +40,36 @@ class Command(BaseCommand):
             "export", help="write what the database says", description="Write the database's services."
         )
         export.add_argument("file", nargs="?", default="-", help="a file; standard output when left out")
+        past = actions.add_parser(
+            "history", help="who changed what, and when", description="Who changed what, and when."
+        )
+        past.add_argument("revision", nargs="?", type=int, help="one revision: what it changed, line by line")
+        back = actions.add_parser("rollback", help="go back to a revision", description="Go back to a revision.")
+        back.add_argument("revision", type=int, help="its number, from `history`")
 
-    def handle(self, *, action: str, file: str, **_: Any) -> None:
+    def handle(self, *, action: str, **options: Any) -> None:
+        subject = options["revision"] if action in ("history", "rollback") else options["file"]
         try:
-            getattr(self, f"_{action}")(file)
+            with acting(command_user()):
+                getattr(self, f"_{action}")(subject)
         except ConfigurationError as error:
             count = len(error.faults)
-            raise CommandError(f"{file}: {count} {'fault' if count == 1 else 'faults'}\n{error}") from None
+            raise CommandError(f"{subject}: {count} {'fault' if count == 1 else 'faults'}\n{error}") from None
         except OSError as error:
-            raise CommandError(f"{file}: {error.strerror}") from None
+            raise CommandError(f"{subject}: {error.strerror}") from None
+
+    def _history(self, number: int | None) -> None:
+        if number is not None:
+            revision = _revision(number)
+            for line in history.differences(history.previous(revision), revision.document):
+                self.stdout.write(line)
+            return
+        for revision in ConfigurationRevision.objects.defer("document")[:LISTED]:
+            when = f"{revision.created_at:%Y-%m-%d %H:%M:%S}Z"
+            self.stdout.write(f"{revision.pk:>5}  {when}  {revision.actor:<20}  {revision.summary}")
+
+    def _rollback(self, number: int) -> None:
+        self._say(history.rollback(_revision(number), command_user()), f"rolled back to revision {number}")
 
     def _validate(self, file: str) -> None:
         document = self._read(file)
@@ -59,11 +86,13 @@ class Command(BaseCommand):
 
     def _apply(self, file: str) -> None:
         document = self._read(file)
-        changes = apply_document(document.structure)
+        self._say(apply_document(document.structure), f"applied {file}: {_count(document.structure)}")
+
+    def _say(self, changes: Changes, done: str) -> None:
         for verb, names in (("created", changes.created), ("updated", changes.updated), ("removed", changes.deleted)):
             for name in names:
                 self.stdout.write(f"{verb} {name}")
-        self.stdout.write(f"applied {file}: {_count(document.structure)}" if changes else "nothing to change")
+        self.stdout.write(done if changes else "nothing to change")
 
     def _export(self, file: str) -> None:
         text = dump(raw_document())
@@ -89,6 +118,13 @@ class Command(BaseCommand):
         if value is None:
             absent.add(name)
         return value or ""
+
+
+def _revision(number: int) -> ConfigurationRevision:
+    revision = ConfigurationRevision.objects.filter(pk=number).first()
+    if revision is None:
+        raise CommandError(f"there is no revision {number}")
+    return revision
 
 
 def _content(file: str) -> bytes:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.driver import Cache, Recorder, Tally
+from resilience.cache.driver import Cache, Recorder, Spot, Tally
 from resilience.cache.memory import MemoryStore
+from resilience.cache.messages import Answered, Asked, Forward, Fresh, Miss, Skip, Stale
 from resilience.cache.policy import CachePolicy, Scope
-from resilience.cache.rules import Answered, Asked, Forward, Fresh, Miss, Skip, Stale
 from resilience.cache.store import UNFENCED
 from resilience.cache.tiers import TieredStore
 from resilience.redis import RedisLink
@@ -20,6 +20,7 @@ from tests.resilience.cache.entries import Clock, until
 NOW = 1_000.0
 GET = Asked("GET", [(b"host", b"x"), (b"accept", b"*/*")])
 POLICY = CachePolicy()
+HERE = Spot("s", "k", POLICY, Scope.USER)
 
 
 @pytest.fixture
@@ -38,9 +39,7 @@ async def keep(
     found = await cache.lookup("s", key, GET, NOW)
     assert isinstance(found, Miss)
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return await cache.store(
-        "s", key, GET, Answered(200, fields, NOW), policy=POLICY, body=body, seq=found.seq, tags=tags
-    )
+    return await cache.store(Spot("s", key, POLICY, Scope.USER, tags), GET, Answered(200, fields, NOW), body, found.seq)
 
 
 async def test_a_stored_answer_is_found_without_waiting(cache: Cache) -> None:
@@ -49,7 +48,7 @@ async def test_a_stored_answer_is_found_without_waiting(cache: Cache) -> None:
     found = cache.peek("s", "k", GET, NOW + 5)
     assert found is not None
     assert (found.age, found.entry.body) == (8, b"body")
-    assert found.entry.headers == ((b"content-type", b"text/plain"),)
+    assert found.entry.headers == ((b"content-type", b"text/plain"), (b"date", b"Thu, 01 Jan 1970 00:16:40 GMT"))
 
 
 async def test_peek_knows_only_what_is_fresh_for_this_request(cache: Cache) -> None:
@@ -63,7 +62,7 @@ async def test_peek_knows_only_what_is_fresh_for_this_request(cache: Cache) -> N
 async def test_head_is_answered_from_a_stored_get_and_never_stored(cache: Cache) -> None:
     head = Asked("HEAD", [])
     answered = Answered(200, [], NOW)
-    assert isinstance(await cache.store("s", "k", head, answered, policy=POLICY, body=b"", seq=0), Skip)
+    assert isinstance(await cache.store(HERE, head, answered, b"", 0), Skip)
     await keep(cache)
     assert isinstance(cache.peek("s", "k", head, NOW), Fresh)
 
@@ -105,7 +104,7 @@ async def test_an_answer_fetched_while_its_tag_was_taken_back_is_not_stored(cach
     assert isinstance(found, Miss)
     await cache.invalidate("s", ["a"])
     answered = Answered(200, [(b"surrogate-key", b"a")], NOW)
-    refused = await cache.store("s", "k", GET, answered, policy=POLICY, body=b"", seq=found.seq)
+    refused = await cache.store(HERE, GET, answered, b"", found.seq)
     assert isinstance(refused, Skip)
 
 
@@ -119,7 +118,7 @@ async def test_a_key_made_wider_than_the_policy_needs_the_answers_leave(cache: C
     mine = Asked("GET", [], authenticated=True)
     for value, kept in ((b"max-age=60", False), (b"public, max-age=60", True)):
         answered = Answered(200, [(b"cache-control", value)], NOW)
-        stored = await cache.store("s", "k", mine, answered, policy=POLICY, body=b"", seq=0, scope=Scope.SHARED)
+        stored = await cache.store(HERE._replace(scope=Scope.SHARED), mine, answered, b"", 0)
         assert (stored is None) is kept
 
 
@@ -149,7 +148,7 @@ async def test_over_redis_that_goes_away_everything_is_a_miss(over_redis: Cache,
     found = await over_redis.lookup("s", "k", GET, NOW)
     assert found == Miss(Forward.URI_MISS, UNFENCED)
     answered = Answered(200, [], NOW)
-    assert isinstance(await over_redis.store("s", "k", GET, answered, policy=POLICY, body=b"", seq=0), Skip)
+    assert isinstance(await over_redis.store(HERE, GET, answered, b"", 0), Skip)
 
 
 async def test_many_look_up_at_once(over_redis: Cache) -> None:

@@ -41,7 +41,7 @@ def test_what_is_compressed_already_is_left_alone() -> None:
 
 
 def test_another_version_is_a_miss() -> None:
-    assert decode(b"\x02" + encode(ENTRY)[1:]) is None
+    assert decode(b"\x01" + encode(ENTRY)[1:]) is None
     assert decode(VERSION + b"\x07" + encode(ENTRY)[2:]) is None
 
 

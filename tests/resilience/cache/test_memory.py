@@ -69,3 +69,13 @@ def test_the_index_is_exactly_what_is_there(steps: list[tuple[str, str, set[str]
     for service in "st":
         shelf.drop(service, service)
     assert (len(shelf), shelf.tags, shelf.bytes) == (0, 0, 0)
+
+
+async def test_its_bound_holds_through_any_number_of_keys() -> None:
+    store = MemoryStore(Clock(), limit=50 * SIZE)
+    for number in range(50_000):
+        await store.put("s", f"{number}", make(b"x" * (number % 1_000), f"tag {number}"), 0)
+        if number % 5_000 == 0:
+            assert store.shelf.bytes <= 50 * SIZE
+    assert store.shelf.bytes <= 50 * SIZE
+    assert store.shelf.tags <= len(store.shelf) + 1

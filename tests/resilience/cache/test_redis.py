@@ -65,7 +65,7 @@ async def test_all_keys_of_a_service_are_in_one_slot(store: RedisStore, outside:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x02" + encode(make())[1:], b"\x01\x00garbage", encode(make())[:-3], b"\x80\x04pickle."]
+    "data", [b"", b"\x01" + encode(make())[1:], b"\x02\x00garbage", encode(make())[:-3], b"\x80\x04pickle."]
 )
 async def test_damaged_and_other_versions_entries_are_misses(store: RedisStore, outside: Redis, data: bytes) -> None:
     await store.put("mail", "k", make(), 0)

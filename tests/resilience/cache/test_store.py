@@ -180,3 +180,12 @@ class TestFences:
         fences.raised("a", 3)
         assert not fences.allow(["a"], 8)
         assert fences.latest == 9
+
+
+async def test_ten_thousand_entries_go_by_one_tag_and_are_counted(store: Store) -> None:
+    await few_at_a_time(store.put("mail", f"{number}", make(b"", "many"), 0) for number in range(10_000))
+    await fill(store, "mail", "other", "few")
+    await fill(store, "chat", "k", "many")
+    assert (await store.invalidate("mail", "many")).entries == 10_000
+    assert (await store.usage("mail")).entries == 1
+    assert await has(store, "chat", "k")

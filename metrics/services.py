@@ -1,0 +1,141 @@
+"""Writes: blocking, for Django's threads. Each is on record with who did it before it answers."""
+
+from collections.abc import Sequence
+from http.client import OK
+from typing import Final
+
+import msgspec
+
+from metrics import ledger, requestid, selectors
+from metrics.models import Operation
+from metrics.parts import parts, run
+from metrics.readings import Warmed
+from metrics.selectors import configured
+from resilience.breaker.driver import Breaker
+from resilience.breaker.machine import State
+from resilience.cache.policy import Scope
+from routing.errors import GatewayError
+from routing.http import Request
+from routing.pipeline import PREFIX
+from routing.views import staff_caller
+
+ACTIONS: Final = {State.CLOSED: "circuit.reset", State.FORCED_OPEN: "circuit.open", State.DISABLED: "circuit.disable"}
+MOST_PATHS: Final = 100
+"""Paths warmed at once: as many as the usual limit lets a caller ask for in a minute."""
+REASON_LENGTH: Final = 500
+WARMER: Final = "system:warm"
+"""Who asks when nobody does."""
+
+
+def record(
+    actor: str, action: str, service: str = "", *, before: object = None, after: object = None, request_id: str = ""
+) -> Operation:
+    """Write down that `actor` did `action`. `before` and `after` are what JSON can hold.
+
+    `request_id` is that of the request being answered, unless said.
+    """
+    return Operation.objects.create(
+        actor=actor[:200],
+        action=action,
+        service=service,
+        before=before,
+        after=after,
+        request_id=request_id or requestid.current(),
+    )
+
+
+def reset_cache_statistics(actor: str, *, request_id: str = "") -> None:
+    """Hits and misses count from zero again; what is cached stays."""
+    usage = selectors.cache_usage()
+    ledger.reset(selectors.cache_counts())
+    before = {"hits": usage.hits, "misses": usage.misses}
+    record(actor, "cache.reset", before=before, after={"hits": 0, "misses": 0}, request_id=request_id)
+
+
+def flush(actor: str, *, request_id: str = "") -> int:
+    """Empty the cache; how many entries went. Raises StoreUnavailable."""
+    gone = run(parts().cache.invalidate_all(list(parts().gateway.live.table.services)))
+    record(actor, "cache.flush", after={"keysDeleted": gone}, request_id=request_id)
+    return gone
+
+
+def invalidate(actor: str, service: str, tag: str | None = None, *, dry_run: bool = False, request_id: str = "") -> int:
+    """Take back a service's entries, those with `tag` or all; how many went, or with `dry_run` would go.
+
+    Raises UnknownService, StoreUnavailable.
+    """
+    configured(service)
+    cache = parts().cache
+    if dry_run:
+        return run(cache.usage(service, tag)).entries
+    gone = run(cache.invalidate(service, None if tag is None else [tag]))
+    after = {"keysDeleted": gone} if tag is None else {"tag": tag[:REASON_LENGTH], "keysDeleted": gone}
+    record(actor, "cache.invalidate", service, after=after, request_id=request_id)
+    return gone
+
+
+def reset_circuits(actor: str, *, request_id: str = "") -> list[str]:
+    """Close every circuit that is not; their names."""
+    names = [circuit.service for circuit in selectors.circuits() if circuit.state != State.CLOSED]
+    for name in names:
+        order_circuit(actor, name, State.CLOSED, request_id=request_id)
+    return names
+
+
+def order_circuit(
+    actor: str, service: str, state: State, ttl: float | None = None, reason: str = "", *, request_id: str = ""
+) -> State:
+    """Move a circuit to CLOSED (reset), FORCED_OPEN or DISABLED, for `ttl` seconds or until the next order.
+
+    Raises UnknownService.
+    """
+    policy = configured(service).policy.breaker
+    breaker = parts().breakers.of(service, policy)
+    until = None if ttl is None else parts().flusher.now() + ttl
+    before = _told(breaker)
+    run(breaker.order(state, until, reason[:REASON_LENGTH]))
+    record(actor, ACTIONS[state], service, before=before, after=_told(breaker), request_id=request_id)
+    return breaker.state()
+
+
+def warm(actor: str, paths: Sequence[str] = (), *, request_id: str = "") -> Warmed:
+    """Fetch `paths` (`/api/v1/<service>/...`), or where none are given the most-hit ones, so that they are cached.
+
+    Only answers that all callers share can be made ready for them; the rest counts as failed.
+    """
+    wanted = list(dict.fromkeys(paths or [one.path for one in selectors.top_paths(limit=MOST_PATHS)]))[:MOST_PATHS]
+    warmed = sum([run(_fetch(path)) for path in wanted])
+    outcome = Warmed(warmed=warmed, failed=len(wanted) - warmed)
+    after = {"warmed": outcome.warmed, "failed": outcome.failed}
+    record(actor, "cache.warm", after=after, request_id=request_id)
+    return outcome
+
+
+async def _fetch(path: str) -> bool:
+    """Whether the answer to `path` is in the shared cache now."""
+    gateway = parts().gateway
+    target, _, query = path.encode().partition(b"?")
+    try:
+        name, slash, rest = target.removeprefix(PREFIX).partition(b"/")
+        match = gateway.live.table.match(name.decode(), "GET", slash + rest or b"/")
+    except (GatewayError, UnicodeDecodeError):
+        return False
+    if not target.startswith(PREFIX) or match.policy.cache is None or match.policy.cache.scope is not Scope.SHARED:
+        return False
+    caller = msgspec.structs.replace(staff_caller("warm"), id=WARMER)
+    response = await gateway.handle(Request("GET", target, query, [(b"accept", b"*/*")], "127.0.0.1", caller=caller))
+    try:
+        if not isinstance(response.body, bytes):
+            async for _ in response.body:
+                pass
+    except GatewayError:
+        return False
+    return response.status == OK
+
+
+def _told(breaker: Breaker) -> dict[str, object]:
+    snapshot = breaker.snapshot
+    told: dict[str, object] = {"state": snapshot.state.value}
+    if snapshot.until is not None:
+        told["until"] = snapshot.until
+    return told | ({"reason": snapshot.reason} if snapshot.reason else {})

@@ -1,0 +1,150 @@
+"""One fetch at a time for one answer: in this process by a future, among processes by a lease."""
+
+import asyncio
+import contextlib
+import itertools
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final
+
+from resilience.cache.leases import ECHO_SECONDS, LEASE_SECONDS, Claim, Leases, NoLeases
+from resilience.cache.messages import Found, Fresh
+from resilience.outage import StoreUnavailable
+
+PASS_SECONDS: Final = 5.0
+"""How long it is remembered that an answer could not be kept: who comes meanwhile does not wait for another's."""
+MOST_PASSING: Final = 4_096
+"""Answers this is remembered of."""
+BODY_SECONDS: Final = 2.0
+"""How long others wait for a body that has begun: its first reader may be slow, and is not to hold them up."""
+PAUSES: Final = (0.005, 0.01, 0.02, 0.04, 0.08)
+"""Seconds between two looks at what another worker fetches; the last goes on."""
+
+_Name = tuple[str, str]
+
+
+class End(Enum):
+    """How a flight ended for those who waited."""
+
+    STORED = auto()
+    PASS = auto()
+    """Nothing was kept, nor will be: each goes for itself."""
+    GONE = auto()
+    """The leader gave up: another has to."""
+    FAILED = auto()
+    """The backend could not be asked: `error` says why, for all."""
+
+
+_SAID: Final = {End.STORED: Claim.STORED, End.PASS: Claim.UNKEPT}
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """One fetch, of its leader. `land` must be called, whatever happens; only the first call counts."""
+
+    service: str
+    name: str
+    landed: Callable[["Flight", float], None]
+    owner: str = ""
+    error: Exception | None = None
+    end: "asyncio.Future[End]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def land(self, end: End, *, remember: bool = False, error: Exception | None = None) -> None:
+        """`remember`: what could not be kept now cannot be kept soon."""
+        if not self.end.done():
+            self.error = error
+            self.end.set_result(end)
+            self.landed(self, PASS_SECONDS if remember else 0.0)
+
+    def body_begins(self) -> None:
+        """From here on the fetch may be as slow as the client that reads it."""
+        self.end.get_loop().call_later(BODY_SECONDS, self.land, End.GONE)
+
+    async def ended(self) -> End:
+        """Waits. One who stops waiting stops nobody else."""
+        return await asyncio.shield(self.end)
+
+
+class Flights:
+    """All fetches that others may wait for. `clock` is Unix seconds."""
+
+    def __init__(self, leases: Leases | None = None, *, clock: Callable[[], float]) -> None:
+        self._leases = leases or NoLeases()
+        self._clock = clock
+        self._flights: dict[_Name, Flight] = {}
+        self._passing: OrderedDict[_Name, float] = OrderedDict()
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def begun(self, service: str, name: str) -> Flight | None:
+        return self._flights.get((service, name))
+
+    def passes(self, service: str, name: str) -> bool:
+        """Is it known that this answer is not kept?"""
+        until = self._passing.get((service, name))
+        return until is not None and self._clock() < until
+
+    def begin(self, service: str, name: str) -> Flight:
+        """Lead: nobody here does, `begun` has said so."""
+        flight = self._flights[service, name] = Flight(service, name, self._landed)
+        return flight
+
+    async def lead(self, flight: Flight, look: Callable[[], Awaitable[Found]]) -> Found | None:
+        """Wait until no other worker fetches the same. What one of them has stored meanwhile, or, when it is ours to
+        fetch, what is there now: None if nothing has changed since the caller looked.
+        """
+        try:
+            return await self._lead(flight, look)
+        except StoreUnavailable:
+            return None
+        except BaseException:
+            flight.land(End.GONE)
+            raise
+
+    async def _lead(self, flight: Flight, look: Callable[[], Awaitable[Found]]) -> Found | None:
+        owner, found, waited = uuid.uuid4().hex, None, 0.0
+        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            claim = await self._leases.claim(flight.service, flight.name, owner, looked=found is not None)
+            if claim is Claim.OURS:
+                flight.owner = owner
+                return found
+            if claim is Claim.UNKEPT:
+                flight.land(End.PASS, remember=True)
+                return found
+            if claim is Claim.THEIRS:
+                if waited >= LEASE_SECONDS:
+                    return found
+                await asyncio.sleep(pause)
+                waited += pause
+            found = await look()
+            if isinstance(found, Fresh) and not found.refresh:
+                break
+        return found
+
+    async def close(self) -> None:
+        """Nobody waits for what a closing process had begun."""
+        for flight in list(self._flights.values()):
+            flight.land(End.GONE)
+        await asyncio.gather(*self._telling)
+
+    def _landed(self, flight: Flight, remember: float) -> None:
+        name, end = (flight.service, flight.name), flight.end.result()
+        if self._flights.get(name) is flight:
+            del self._flights[name]
+        if end is End.STORED:
+            self._passing.pop(name, None)
+        elif remember:
+            self._passing[name] = self._clock() + remember
+            while len(self._passing) > MOST_PASSING:
+                self._passing.popitem(last=False)
+        if flight.owner:
+            said = _SAID.get(end, Claim.OURS) if end is End.STORED or remember else Claim.OURS
+            task = asyncio.create_task(self._tell(flight, said, ECHO_SECONDS if end is End.STORED else remember))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, flight: Flight, said: Claim, seconds: float) -> None:
+        with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself
+            await self._leases.release(flight.service, flight.name, flight.owner, said, seconds)

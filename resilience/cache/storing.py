@@ -1,0 +1,183 @@
+"""What may be kept, and for how long: RFC 9111 sections 3 and 4.2, as pure functions. Times are Unix seconds."""
+
+from collections.abc import Sequence
+from email.utils import formatdate
+from typing import Final
+
+from resilience.cache import fields
+from resilience.cache.directives import Directives, seconds
+from resilience.cache.fields import Header
+from resilience.cache.messages import Answered, Asked, Skip, Storable, Times, control_of
+from resilience.cache.policy import CachePolicy, Scope
+
+HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308})
+"""Statuses that the policy's ttl may make fresh. The other heuristic ones (404, 405, 410, 414 and 501 in RFC 9110
+section 15.1) are faults that an operator wants to see the end of: they must say themselves how long they last."""
+PARTIAL: Final = frozenset({206, 304})
+"""Statuses whose answer is not a whole one (RFC 9111 sections 3.3 and 4.3.4)."""
+UNDERSTOOD: Final = HEURISTIC | {302, 303, 307, 404, 405, 410, 414, 451, 501}
+"""Statuses whose storing RFC 9110 section 15 says enough about for `must-understand` (RFC 9111 section 5.2.2.3)."""
+DEFAULT_SHARE: Final = 0.1
+LONGEST_GUESS: Final = 86_400.0
+"""An answer that tells only when it last changed is taken to be fresh for a tenth of the time since, a day at most
+(RFC 9111 section 4.2.2)."""
+VALIDATED_SECONDS: Final = 3_600.0
+"""How long after its end an answer is kept because the backend can be asked whether it still holds."""
+
+_SCOPE_WIDTH: Final = {Scope.USER: 0, Scope.TENANT: 1, Scope.SHARED: 2}
+_NEVER_STALE: Final = (b"must-revalidate", b"proxy-revalidate", b"s-maxage")
+_SHAREABLE: Final = (b"public", b"s-maxage", b"must-revalidate")
+
+
+def may_store(asked: Asked, answered: Answered, policy: CachePolicy, scope: Scope) -> Storable | Skip:
+    """May this answer be kept for `scope`, and for how long (RFC 9111 section 3)?
+
+    `scope` is the one its key was made for, which may be wider than the policy's.
+    """
+    control, targeted = control_of(answered.headers)
+    headers = fields.kept(answered.headers, _withheld(control))
+    refusal = (
+        _refused_by_request(asked)
+        or _refused_by_answer(answered, control, headers)
+        or _refused_by_scope(asked, policy, control, scope)
+    )
+    if refusal:
+        return Skip(refusal)
+    lifetime = _lifetime(policy, answered, control, targeted)
+    if lifetime is None:
+        return Skip("the answer says not how long it is fresh")
+    times = _times(answered, policy, control, lifetime, keepable=_has_validator(headers))
+    if times.kept_until <= answered.at:
+        return Skip("the answer is stale already")
+    if not fields.every(headers, b"date"):  # RFC 9110 section 6.6.1
+        headers = (*headers, (b"date", formatdate(answered.at, usegmt=True).encode()))
+    vary = tuple(sorted(fields.names(answered.every(b"vary")) | _policy_vary(policy)))
+    return Storable(times, vary, fields.variant(asked.headers, vary) if vary else b"", headers)
+
+
+def is_whole(headers: Sequence[Header], length: int) -> bool:
+    """Did all come that was announced? A body cut short is not stored as the whole (RFC 9111 section 3.3)."""
+    return all(value.strip() == b"%d" % length for value in fields.every(headers, b"content-length"))
+
+
+def _times(answered: Answered, policy: CachePolicy, control: Directives, lifetime: float, *, keepable: bool) -> Times:
+    """Until when the answer is good for what (RFC 9111 section 4.2). `keepable`: a backend can be asked about it."""
+    born = answered.at - _initial_age(answered)
+    strict = any(name in control for name in _NEVER_STALE) or _is_bare(control, b"no-cache")
+    fresh_until = 0.0 if _is_bare(control, b"no-cache") else born + lifetime
+    ends = max(answered.at, fresh_until)
+    refresh_until = ends + _beyond(policy.stale_while_revalidate, control, b"stale-while-revalidate", strict)
+    stale_until = ends + _beyond(policy.stale_if_error, control, b"stale-if-error", strict)
+    kept_until = max(refresh_until, stale_until, ends + VALIDATED_SECONDS if keepable else 0.0)
+    return Times(born, fresh_until, refresh_until, stale_until, kept_until, strict)
+
+
+def _withheld(control: Directives) -> set[bytes]:
+    """Fields that `no-cache` or `private` is about, and about no others (RFC 9111 sections 5.2.2.4 and 5.2.2.7)."""
+    return fields.names(control.get(name) or b"" for name in (b"no-cache", b"private"))
+
+
+def _is_bare(control: Directives, name: bytes) -> bool:
+    """Is the directive there without field names, and so about the whole answer?"""
+    return name in control and not control[name]
+
+
+def _has_validator(headers: Sequence[Header]) -> bool:
+    return any(name in (b"etag", b"last-modified") for name, _ in headers)
+
+
+def _refused_by_request(asked: Asked) -> str | None:
+    """Only GET is stored; `no-store` asks to leave no trace (RFC 9111 section 5.2.1.5)."""
+    if asked.method != "GET":
+        return f"the method is {asked.method}"
+    return "the request says no-store" if b"no-store" in asked.control else None
+
+
+def _refused_by_answer(answered: Answered, control: Directives, headers: Sequence[Header]) -> str | None:
+    """What an answer forbids, or what makes it one caller's own (RFC 9111 sections 3, 5.2.2 and 7.3)."""
+    if answered.status in PARTIAL or answered.status < 200:
+        return f"the status is {answered.status}"
+    if _refused_by_directive(answered.status, control):
+        return _refused_by_directive(answered.status, control)
+    if any(name == b"set-cookie" for name, _ in headers):
+        return "the answer sets a cookie"
+    if b"*" in fields.names(answered.every(b"vary")):  # never matches again (section 4.1)
+        return "the answer varies by everything"
+    if _is_bare(control, b"no-cache") and not _has_validator(headers):  # it could not be asked about
+        return "the answer says no-cache and has no validator"
+    return None
+
+
+def _refused_by_directive(status: int, control: Directives) -> str | None:
+    """`must-understand` takes the place of `no-store` where the status is understood (RFC 9111 section 5.2.2.3)."""
+    if b"must-understand" in control:
+        if status not in UNDERSTOOD:
+            return f"the status {status} must be understood"
+    elif b"no-store" in control:
+        return "the answer says no-store"
+    return "the answer says private" if _is_bare(control, b"private") else None
+
+
+def _refused_by_scope(asked: Asked, policy: CachePolicy, control: Directives, scope: Scope) -> str | None:
+    """An authenticated answer goes no wider than its route says, unless it says so itself (RFC 9111 section 3.5)."""
+    wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
+    if wider and asked.authenticated and not any(directive in control for directive in _SHAREABLE):
+        return "the answer is one caller's own"
+    return None
+
+
+def _lifetime(policy: CachePolicy, answered: Answered, control: Directives, targeted: bool) -> float | None:
+    """Seconds from the answer's making for which it is fresh (RFC 9111 section 4.2.1); None when nothing says."""
+    guessed = _guessed(policy, answered) if answered.status in HEURISTIC or b"public" in control else None
+    if policy.override and policy.ttl > 0 and answered.status in HEURISTIC:
+        return policy.ttl
+    for name in (b"s-maxage", b"max-age"):
+        explicit = seconds(control, name)
+        if explicit is not None:
+            return explicit
+    expires = [] if targeted else answered.every(b"expires")
+    if expires:
+        return _until(expires, answered)
+    if guessed is None and _is_bare(control, b"no-cache"):  # asked about each time, it needs no lifetime
+        return 0.0
+    return guessed
+
+
+def _guessed(policy: CachePolicy, answered: Answered) -> float | None:
+    """The operator's word, else a share of the time since the last change (RFC 9111 section 4.2.2)."""
+    if policy.ttl > 0:
+        return policy.ttl
+    changed = fields.date(answered.every(b"last-modified"))
+    if changed is None:
+        return None
+    return min(LONGEST_GUESS, max(0.0, _made(answered) - changed) * DEFAULT_SHARE)
+
+
+def _until(expires: Sequence[bytes], answered: Answered) -> float:
+    """Expires less Date. A date that is none, "0" above all, is in the past (RFC 9111 section 5.3)."""
+    end = fields.date(expires)
+    return 0.0 if end is None else max(0.0, end - _made(answered))
+
+
+def _made(answered: Answered) -> float:
+    """When the answer says it was made; when it came, if it does not (RFC 9110 section 6.6.1)."""
+    made = fields.date(answered.every(b"date"))
+    return answered.at if made is None else made
+
+
+def _initial_age(answered: Answered) -> float:
+    """How old the answer was when it came (RFC 9111 section 4.2.3)."""
+    apparent = max(0.0, answered.at - _made(answered))
+    return max(apparent, fields.age(answered.every(b"age")) + answered.delay)
+
+
+def _beyond(wanted: float, control: Directives, name: bytes, strict: bool) -> float:
+    """Seconds past its freshness for which an answer beats none (RFC 5861, RFC 9111 section 4.2.4)."""
+    if strict:
+        return 0.0
+    own = seconds(control, name)
+    return wanted if own is None else own
+
+
+def _policy_vary(policy: CachePolicy) -> set[bytes]:
+    return {name.lower().encode() for name in policy.vary}

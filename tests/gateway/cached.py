@@ -1,0 +1,89 @@
+"""Tables of exchanges through a caching gateway: what the backend says in turn, and what each request gets."""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from resilience.cache.policy import CachePolicy
+from routing.policy import RoutePolicy
+from tests.gateway.conftest import QUICK, World
+from tests.gateway.door import Answered
+
+PATH = "/api/v1/crm"
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
+"""When the clock of a World begins."""
+MINUTE_AGO = "Tue, 14 Nov 2023 22:12:20 GMT"
+IN_A_MINUTE = "Tue, 14 Nov 2023 22:14:20 GMT"
+
+
+def says(status: int = 200, body: bytes = b"0123456789", **fields: str) -> bytes:
+    """A backend's answer, byte for byte."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
+    if status not in (204, 304):
+        lines.append(f"Content-Length: {len(body)}")
+    else:
+        body = b""
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+CONFIRMED = says(304)
+TAGGED = says(etag='"a"', cache_control="max-age=10")
+DATED = says(last_modified=MINUTE_AGO, cache_control="max-age=10")
+DOWN = says(503, b"down")
+
+
+@dataclass
+class Step:
+    """One request, `after` seconds, and what X-Cache and the status line say then; `calls` how often the backend was
+    asked for it."""
+
+    cache: str
+    after: float
+    status: int
+    method: str
+    path: str
+    body: bytes | None
+    calls: int | None
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+def get(
+    cache: str,
+    after: float = 0,
+    status: int = 200,
+    *,
+    method: str = "GET",
+    path: str = "/x",
+    body: bytes | None = None,
+    calls: int | None = None,
+    **headers: str,
+) -> Step:
+    fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return Step(cache, after, status, method, path, body, calls, fields)
+
+
+def policy(**cache: object) -> RoutePolicy:
+    return RoutePolicy(timeout=QUICK, cache=CachePolicy(**cache))  # type: ignore[arg-type]
+
+
+Case = tuple[str, list[bytes], list[Step]]
+"""The section that says so, what the backend answers, and what is asked and given."""
+
+_CALLS = {"HIT": 0, "MISS": 1, "REVALIDATED": 1, "BYPASS": 1}
+
+
+async def walk(world: World, answers: list[bytes], steps: list[Step], route: RoutePolicy | None = None) -> Answered:
+    """Take the steps; what the last of them got."""
+    origin = await world.serve(*answers, policy=route)
+    for number, step in enumerate(steps):
+        world.clock.advance(step.after)
+        before = len(origin.requests)
+        sent = [b""] if step.method in ("POST", "PUT", "PATCH") else None
+        answer = await world.ask(step.method, PATH + step.path, step.headers, body=sent)
+        assert (answer.get("x-cache"), answer.status) == (step.cache, step.status), (number, answer.get("cache-status"))
+        if step.body is not None:
+            assert answer.body == step.body, number
+        calls = step.calls if step.calls is not None else _CALLS.get(step.cache)
+        if calls is not None:
+            assert len(origin.requests) - before == calls, number
+    return answer

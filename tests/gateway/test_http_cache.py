@@ -1,0 +1,198 @@
+"""RFC 9111 section by section, through the whole gateway, over memory and over both tiers of a real Redis: what is
+stored, what is asked of the backend about it, and what requests get of it."""
+
+import pytest
+
+from tests.gateway.cached import CONFIRMED, DATE, DATED, IN_A_MINUTE, MINUTE_AGO, TAGGED, Case, Step, get, says, walk
+from tests.gateway.conftest import World
+
+STORING: list[Case] = [
+    ("3 nothing said, the ttl counts", [says()], [get("MISS"), get("HIT", 299), get("MISS", 301)]),
+    ("3 max-age", [says(cache_control="max-age=10")], [get("MISS"), get("HIT", 9), get("MISS", 2)]),
+    ("3 Expires", [says(expires=IN_A_MINUTE)], [get("MISS"), get("HIT", 59), get("MISS", 2)]),
+    ("3 a status that says nothing", [says(404)], [get("MISS", status=404)] * 2),
+    ("3 a 404 that does", [says(404, cache_control="max-age=9")], [get("MISS", 0, 404), get("HIT", 8, 404)]),
+    ("3 a 500 that does not", [says(500)], [get("MISS", status=500)] * 2),
+    ("3 a 204", [says(204)], [get("MISS", status=204), get("HIT", status=204, body=b"")]),
+    ("3 a 301", [says(301, location="/y")], [get("MISS", status=301), get("HIT", status=301)]),
+    ("3 a 302", [says(302, location="/y")], [get("MISS", status=302)] * 2),
+    ("3 no-store of the answer", [says(cache_control="no-store")], [get("MISS")] * 2),
+    ("3 no-store of the request", [says()], [get("MISS", cache_control="no-store"), get("MISS")]),
+    ("3 another path", [says()], [get("MISS"), get("MISS", path="/y"), get("HIT")]),
+    ("3 another query", [says()], [get("MISS"), get("MISS", path="/x?a"), get("HIT", path="/x?a")]),
+    ("3 HEAD is not stored", [says(body=b"")], [get("MISS", method="HEAD"), get("MISS")]),
+    ("3 POST is not stored", [says()], [get("BYPASS", method="POST"), get("MISS")]),
+    ("3 a cookie is not", [says(set_cookie="a=1")], [get("MISS")] * 2),
+    (
+        "3 but for a named one",
+        [says(set_cookie="a=1", cache_control='no-cache="set-cookie"')],
+        [get("MISS"), get("HIT")],
+    ),
+    ("3.1 what Connection names", [says(connection="x-gone", x_gone="1")], [get("MISS"), get("HIT")]),
+    ("3.3 a part", [says(206, content_range="bytes 0-9/20")], [get("MISS", status=206)] * 2),
+    ("3.5 private", [says(cache_control="private, max-age=9")], [get("MISS")] * 2),
+    ("4.2.1 twice, and not alike", [says(cache_control="max-age=9, max-age=8")], [get("MISS")] * 2),
+    ("4.2.1 nonsense", [says(cache_control="max-age=x")], [get("MISS")] * 2),
+    ("4.2.3 Age", [says(cache_control="max-age=10", age="5")], [get("MISS"), get("HIT", 4), get("MISS", 1)]),
+    ("4.2.3 Date", [says(cache_control="max-age=100", date=MINUTE_AGO)], [get("MISS"), get("HIT", 39), get("MISS", 1)]),
+    ("4.2.3 a Date to come", [says(cache_control="max-age=9", date=IN_A_MINUTE)], [get("MISS"), get("HIT", 8)]),
+    ("5.2.2.1 max-age=0", [says(cache_control="max-age=0")], [get("MISS")] * 2),
+    ("5.2.2.2 must-revalidate", [says(cache_control="must-revalidate, max-age=9")], [get("MISS"), get("HIT", 8)]),
+    ("5.2.2.3 must-understand", [says(cache_control="must-understand, no-store")], [get("MISS"), get("HIT")]),
+    ("5.2.2.10 s-maxage", [says(cache_control="s-maxage=9, max-age=99")], [get("MISS"), get("HIT", 8), get("MISS", 2)]),
+    ("5.3 Expires: 0", [says(expires="0")], [get("MISS")] * 2),
+    ("5.4 a Pragma of the answer means nothing", [says(pragma="no-cache")], [get("MISS"), get("HIT")]),
+    ("9213 targeted", [says(cdn_cache_control="max-age=99", cache_control="no-store")], [get("MISS"), get("HIT", 98)]),
+    ("9213 silences Expires", [says(cdn_cache_control="public", expires="0")], [get("MISS"), get("HIT")]),
+]
+
+ASKING: list[Case] = [
+    (
+        "4.2.4 past its end and confirmed",
+        [TAGGED, CONFIRMED],
+        [get("MISS"), get("REVALIDATED", 11, body=b"0123456789")],
+    ),
+    ("4.2.4 by its date", [DATED, CONFIRMED], [get("MISS"), get("REVALIDATED", 11), get("HIT", 9)]),
+    (
+        "4.3.3 a new one",
+        [TAGGED, says(etag='"b"', body=b"new")],
+        [get("MISS"), get("MISS", 11, body=b"new"), get("HIT")],
+    ),
+    ("4.3.3 gone", [TAGGED, says(404, b"")], [get("MISS"), get("MISS", 11, 404)]),
+    (
+        "4.3.4 fresh again",
+        [TAGGED, CONFIRMED],
+        [get("MISS"), get("REVALIDATED", 11), get("HIT", 9), get("REVALIDATED", 2)],
+    ),
+    (
+        "4.3.4 with a new lifetime",
+        [TAGGED, says(304, cache_control="max-age=100")],
+        [get("MISS"), get("REVALIDATED", 11), get("HIT", 99)],
+    ),
+    (
+        "4.3.4 a 304 about another",
+        [TAGGED, says(304, etag='"b"'), says(body=b"new")],
+        [get("MISS"), get("MISS", 11, body=b"new", calls=2)],
+    ),
+    (
+        "4.3.4 a 304 that forbids storing",
+        [TAGGED, says(304, cache_control="no-store"), says(304)],
+        [get("MISS"), get("REVALIDATED", 11, body=b"0123456789"), get("REVALIDATED", 1)],
+    ),
+    (
+        "5.2.2.4 no-cache",
+        [says(etag='"a"', cache_control="no-cache"), CONFIRMED],
+        [get("MISS")] + [get("REVALIDATED")] * 2,
+    ),
+    ("5.2.2.4 without a validator", [says(cache_control="no-cache")], [get("MISS")] * 2),
+    ("5.2.2.1 max-age=0", [says(etag='"a"', cache_control="max-age=0"), CONFIRMED], [get("MISS"), get("REVALIDATED")]),
+    (
+        "5.2.2.2 must-revalidate",
+        [says(etag='"a"', cache_control="must-revalidate, max-age=9"), CONFIRMED],
+        [get("MISS"), get("HIT", 8), get("REVALIDATED", 2)],
+    ),
+    (
+        "5.2.1.4 no-cache of the request",
+        [TAGGED, CONFIRMED],
+        [get("MISS"), get("REVALIDATED", cache_control="no-cache")],
+    ),
+    (
+        "5.2.1.1 max-age=0 of the request",
+        [TAGGED, CONFIRMED],
+        [get("MISS"), get("REVALIDATED", cache_control="max-age=0")],
+    ),
+    ("5.4 Pragma of the request", [TAGGED, CONFIRMED], [get("MISS"), get("REVALIDATED", pragma="no-cache")]),
+    ("4.3.5 by HEAD", [TAGGED, CONFIRMED], [get("MISS"), get("REVALIDATED", 11, method="HEAD"), get("HIT", 9)]),
+    (
+        "4.3.5 a HEAD that agrees",
+        [TAGGED, b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\nCache-Control: max-age=10\r\nETag: "a"\r\n\r\n'],
+        [get("MISS"), get("MISS", 11, method="HEAD"), get("HIT", 9, body=b"0123456789")],
+    ),
+    (
+        "4.3.5 a HEAD that does not",
+        [TAGGED, b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "b"\r\n\r\n', says(body=b"new")],
+        [get("MISS"), get("MISS", 11, method="HEAD"), get("MISS", body=b"new")],
+    ),
+]
+
+CONDITIONS: list[Case] = [
+    ("4.3.2 If-None-Match", [TAGGED], [get("MISS"), get("HIT", status=304, if_none_match='"a"', body=b"")]),
+    ("4.3.2 weakly", [TAGGED], [get("MISS"), get("HIT", status=304, if_none_match='W/"a"')]),
+    ("4.3.2 one of several", [TAGGED], [get("MISS"), get("HIT", status=304, if_none_match='"b", "a"')]),
+    ("4.3.2 another", [TAGGED], [get("MISS"), get("HIT", if_none_match='"b"', body=b"0123456789")]),
+    ("4.3.2 any", [TAGGED], [get("MISS"), get("HIT", status=304, if_none_match="*")]),
+    ("4.3.2 of a HEAD", [TAGGED], [get("MISS"), get("HIT", status=304, method="HEAD", if_none_match='"a"')]),
+    ("4.3.2 If-Modified-Since", [DATED], [get("MISS"), get("HIT", status=304, if_modified_since=MINUTE_AGO)]),
+    ("4.3.2 later", [DATED], [get("MISS"), get("HIT", status=304, if_modified_since=DATE)]),
+    ("4.3.2 earlier", [DATED], [get("MISS"), get("HIT", if_modified_since="Tue, 14 Nov 2023 22:12:19 GMT")]),
+    ("4.3.2 nonsense", [DATED], [get("MISS"), get("HIT", if_modified_since="yesterday")]),
+    (
+        "4.3.2 the tag goes before the date",
+        [TAGGED],
+        [get("MISS"), get("HIT", if_none_match='"b"', if_modified_since=IN_A_MINUTE)],
+    ),
+    ("4.3.2 If-Match is the backend's", [TAGGED], [get("MISS"), get("MISS", if_match='"a"')]),
+    ("4.3.2 so is If-Unmodified-Since", [DATED], [get("MISS"), get("MISS", if_unmodified_since=DATE)]),
+    (
+        "4.3.2 confirmed, then judged",
+        [TAGGED, CONFIRMED],
+        [get("MISS"), get("REVALIDATED", 11, 304, if_none_match='"a"')],
+    ),
+    (
+        "4.3.2 confirmed, then whole",
+        [TAGGED, CONFIRMED],
+        [get("MISS"), get("REVALIDATED", 11, if_none_match='"b"', body=b"0123456789")],
+    ),
+    ("4.3.2 of nothing stored", [CONFIRMED], [get("MISS", 0, 304, if_none_match='"a"')] * 2),
+    ("9110 14.2 a part", [TAGGED], [get("MISS"), get("HIT", status=206, range="bytes=2-4", body=b"234")]),
+    ("9110 14.2 the end", [TAGGED], [get("MISS"), get("HIT", status=206, range="bytes=-2", body=b"89")]),
+    ("9110 14.2 none", [TAGGED], [get("MISS"), get("HIT", status=416, range="bytes=10-", body=b"")]),
+    ("9110 14.2 two that touch", [TAGGED], [get("MISS"), get("HIT", status=206, range="bytes=0-1,2-3", body=b"0123")]),
+    ("9110 14.2 two that do not", [TAGGED], [get("MISS"), get("HIT", range="bytes=0-1,8-9", body=b"0123456789")]),
+    ("9110 14.2 another unit", [TAGGED], [get("MISS"), get("HIT", range="items=0-1", body=b"0123456789")]),
+    ("9110 14.2 a HEAD has none", [TAGGED], [get("MISS"), get("HIT", method="HEAD", range="bytes=0-1")]),
+    ("9110 13.1.5 If-Range", [TAGGED], [get("MISS"), get("HIT", status=206, range="bytes=0-1", if_range='"a"')]),
+    ("9110 13.1.5 of another", [TAGGED], [get("MISS"), get("HIT", range="bytes=0-1", if_range='"b"')]),
+    ("9110 13.1.5 weak", [TAGGED], [get("MISS"), get("HIT", range="bytes=0-1", if_range='W/"a"')]),
+    (
+        "9110 13.2.2 the condition first",
+        [TAGGED],
+        [get("MISS"), get("HIT", 0, 304, range="bytes=0-1", if_none_match="*")],
+    ),
+    (
+        "3.3 a part confirmed",
+        [TAGGED, CONFIRMED],
+        [get("MISS"), get("REVALIDATED", 11, 206, range="bytes=0-1", body=b"01")],
+    ),
+    (
+        "3.3 a part of nothing stored is passed on and not kept",
+        [says(206, b"01", content_range="bytes 0-1/10"), says()],
+        [get("MISS", status=206, range="bytes=0-1"), get("MISS")],
+    ),
+]
+
+WISHES: list[Case] = [
+    ("5.2.1.1 max-age", [TAGGED, CONFIRMED], [get("MISS"), get("HIT", 5, cache_control="max-age=6")]),
+    ("5.2.1.1 too old", [TAGGED, CONFIRMED], [get("MISS"), get("REVALIDATED", 5, cache_control="max-age=4")]),
+    ("5.2.1.2 max-stale", [TAGGED], [get("MISS"), get("STALE", 15, cache_control="max-stale=6", calls=0)]),
+    ("5.2.1.2 any", [TAGGED], [get("MISS"), get("STALE", 290, cache_control="max-stale", calls=0)]),
+    ("5.2.1.2 too stale", [TAGGED, CONFIRMED], [get("MISS"), get("REVALIDATED", 15, cache_control="max-stale=4")]),
+    (
+        "5.2.2.2 never what must be asked about",
+        [says(etag='"a"', cache_control="max-age=9, must-revalidate"), CONFIRMED],
+        [get("MISS"), get("REVALIDATED", 15, cache_control="max-stale")],
+    ),
+    ("5.2.1.3 min-fresh", [TAGGED], [get("MISS"), get("HIT", 5, cache_control="min-fresh=4")]),
+    ("5.2.1.3 not for so long", [TAGGED, CONFIRMED], [get("MISS"), get("REVALIDATED", 5, cache_control="min-fresh=6")]),
+    ("5.2.1.7 only-if-cached", [TAGGED], [get("MISS", 0, 504, cache_control="only-if-cached", calls=0)]),
+    ("5.2.1.7 and it is", [TAGGED], [get("MISS"), get("HIT", cache_control="only-if-cached")]),
+    ("5.2.1.7 no longer", [TAGGED], [get("MISS"), get("MISS", 11, 504, cache_control="only-if-cached", calls=0)]),
+    ("5.2.1.7 stale will do", [TAGGED], [get("MISS"), get("STALE", 11, cache_control="only-if-cached, max-stale")]),
+]
+
+ALL = [*STORING, *ASKING, *CONDITIONS, *WISHES]
+
+
+@pytest.mark.parametrize(("answers", "steps"), [case[1:] for case in ALL], ids=[case[0] for case in ALL])
+async def test_rfc_9111(either: World, answers: list[bytes], steps: list[Step]) -> None:
+    await walk(either, answers, steps)

@@ -1,0 +1,253 @@
+"""RFC 9111, 5861, 9211 and 9875 through the whole gateway, over either store: variants, changes, failures, words."""
+
+from typing import Any
+
+import pytest
+
+from tests.gateway.cached import CONFIRMED, DATE, DOWN, PATH, TAGGED, Case, Step, get, policy, says, walk
+from tests.gateway.conftest import World
+
+DE: dict[str, Any] = {"accept_language": "de"}
+FR: dict[str, Any] = {"accept_language": "fr"}
+VARIED = [says(body=b"de", vary="Accept-Language"), says(body=b"fr", vary="Accept-Language"), says(body=b"3")]
+
+VARYING: list[Case] = [
+    (
+        "4.1 each its own",
+        VARIED,
+        [get("MISS", **DE), get("MISS", **FR), get("HIT", body=b"de", **DE), get("HIT", body=b"fr", **FR)],
+    ),
+    ("4.1 one that says nothing", VARIED, [get("MISS", **DE), get("MISS"), get("HIT", **DE)]),
+    ("4.1 whitespace", [says(vary="accept")], [get("MISS", accept="a, b"), get("HIT", accept="a,  b")]),
+    ("4.1 order", [says(vary="accept")], [get("MISS", accept="a, b"), get("MISS", accept="b, a")]),
+    ("4.1 everything", [says(vary="*")], [get("MISS")] * 2),
+    ("4.1 among others", [says(vary="accept, *")], [get("MISS")] * 2),
+    ("4.1 of a field nobody sends", [says(vary="x-none")], [get("MISS"), get("HIT")]),
+    (
+        "4.1 one forgets",
+        [says(body=b"de", vary="Accept-Language"), says(body=b"any")],
+        [get("MISS", **DE), get("MISS"), get("HIT", body=b"de", **DE), get("HIT", body=b"any")],
+    ),
+    (
+        "4.3.1 each asked about by itself",
+        [
+            says(body=b"de", vary="Accept-Language", etag='"de"', cache_control="max-age=9"),
+            says(body=b"fr", vary="Accept-Language", etag='"fr"', cache_control="max-age=9"),
+            says(304, etag='"de"'),
+            says(304, etag='"fr"'),
+        ],
+        [
+            get("MISS", **DE),
+            get("MISS", **FR),
+            get("REVALIDATED", 11, body=b"de", **DE),
+            get("REVALIDATED", body=b"fr", **FR),
+        ],
+    ),
+]
+
+CHANGING: list[Case] = (
+    [
+        (
+            f"4.4 {method}",
+            [says(), says(204), says(body=b"new")],
+            [get("MISS"), get("BYPASS", 0, 204, method=method), get("MISS")],
+        )
+        for method in ("POST", "PUT", "DELETE", "PATCH", "PURGE")
+    ]
+    + [
+        (f"4.4 {method} changes nothing", [says(), says()], [get("MISS"), get("BYPASS", method=method), get("HIT")])
+        for method in ("OPTIONS", "TRACE")
+    ]
+    + [
+        (
+            f"4.4 a failed {status}",
+            [says(), says(status)],
+            [get("MISS"), get("BYPASS", 0, status, method="POST"), get("HIT")],
+        )
+        for status in (400, 404, 409, 500)
+    ]
+    + [
+        (
+            "4.4 a redirect counts",
+            [says(), says(303), says()],
+            [get("MISS"), get("BYPASS", 0, 303, method="POST"), get("MISS")],
+        ),
+        (
+            "4.4 another URI",
+            [says(), says(204)],
+            [get("MISS"), get("BYPASS", 0, 204, method="POST", path="/y"), get("HIT")],
+        ),
+        (
+            "4.4 another query",
+            [says(), says(204)],
+            [get("MISS"), get("BYPASS", 0, 204, method="POST", path="/x?a"), get("HIT")],
+        ),
+        (
+            "4.4 Location",
+            [says(), says(201, location="/x"), says()],
+            [get("MISS"), get("BYPASS", 0, 201, method="POST", path="/y"), get("MISS")],
+        ),
+        (
+            "4.4 Content-Location",
+            [says(), says(200, content_location="x")],
+            [get("MISS"), get("BYPASS", method="POST", path="/y"), get("MISS")],
+        ),
+        (
+            "4.4 of another origin",
+            [says(), says(201, location="http://elsewhere.test/x")],
+            [get("MISS"), get("BYPASS", 0, 201, method="POST", path="/y"), get("HIT")],
+        ),
+        (
+            "9875 a group",
+            [says(cache_groups='"a", "b"'), says(204, cache_group_invalidation='"b"'), says()],
+            [get("MISS"), get("BYPASS", 0, 204, method="POST", path="/y"), get("MISS")],
+        ),
+        (
+            "9875 another group",
+            [says(cache_groups='"a"'), says(204, cache_group_invalidation='"b"'), says()],
+            [get("MISS"), get("BYPASS", 0, 204, method="POST", path="/y"), get("HIT")],
+        ),
+        (
+            "9875 not of a safe method",
+            [says(cache_groups='"a"'), says(200, cache_group_invalidation='"a"')],
+            [get("MISS"), get("MISS", path="/y"), get("HIT")],
+        ),
+    ]
+)
+
+SHORT = says(cache_control="max-age=9, stale-if-error=5")
+
+FAILING: list[Case] = (
+    [
+        (
+            f"5861 4 a {status}",
+            [TAGGED, says(status, b"bad")],
+            [get("MISS"), get("STALE", 11, body=b"0123456789", calls=1)],
+        )
+        for status in (500, 502, 503, 504)
+    ]
+    + [
+        (f"5861 4 not a {status}", [TAGGED, says(status)], [get("MISS"), get("MISS", 11, status)])
+        for status in (400, 403, 404, 429, 501)
+    ]
+    + [
+        ("5861 4 as long as it says", [SHORT, DOWN], [get("MISS"), get("STALE", 13)]),
+        ("5861 4 and no longer", [SHORT, DOWN], [get("MISS"), get("MISS", 15, 503)]),
+        *(
+            (
+                f"4.2.4 never for {said}",
+                [says(etag='"a"', cache_control=said), DOWN],
+                [get("MISS"), get("MISS", 11, 503)],
+            )
+            for said in ("max-age=9, must-revalidate", "max-age=9, proxy-revalidate", "s-maxage=9", "no-cache")
+        ),
+        ("5.2.1.4 nor if asked not to", [TAGGED, DOWN], [get("MISS"), get("MISS", 1, 503, cache_control="no-cache")]),
+        (
+            "5861 4 well again",
+            [TAGGED, DOWN, CONFIRMED],
+            [get("MISS"), get("STALE", 11), get("REVALIDATED"), get("HIT")],
+        ),
+    ]
+)
+
+ALL = [*VARYING, *CHANGING, *FAILING]
+
+
+@pytest.mark.parametrize(("answers", "steps"), [case[1:] for case in ALL], ids=[case[0] for case in ALL])
+async def test_rfc_9111(either: World, answers: list[bytes], steps: list[Step]) -> None:
+    await walk(either, answers, steps)
+
+
+@pytest.mark.parametrize(
+    ("answers", "steps", "said"),
+    [
+        ([says()], [get("MISS")], "fwd=uri-miss; stored; ttl="),
+        ([says()], [get("MISS"), get("HIT", 100)], "hit; ttl=199"),
+        ([says(cache_control="no-store")], [get("MISS")], 'fwd=uri-miss; detail="the answer says no-store"'),
+        ([says(set_cookie="a=1")], [get("MISS")], 'fwd=uri-miss; detail="the answer sets a cookie"'),
+        ([says(404)], [get("MISS", 0, 404)], 'fwd=uri-miss; detail="the answer says not how long it is fresh"'),
+        ([says()], [get("BYPASS", method="POST")], "fwd=method"),
+        ([says()], [get("MISS", cache_control="no-store")], "fwd=request"),
+        (VARIED, [get("MISS", **DE), get("MISS", **FR)], "fwd=vary-miss; stored; ttl="),
+        ([TAGGED], [get("MISS"), get("MISS", 11)], "fwd=stale; stored; ttl="),
+        ([TAGGED, CONFIRMED], [get("MISS"), get("REVALIDATED", 11)], "fwd=stale; fwd-status=304; stored; ttl="),
+        ([TAGGED, DOWN], [get("MISS"), get("STALE", 11)], "fwd=stale; fwd-status=503; detail=stale-if-error"),
+        ([TAGGED], [get("MISS"), get("STALE", 15, cache_control="max-stale")], "hit; ttl=-5; detail=max-stale"),
+        (
+            [TAGGED, CONFIRMED],
+            [get("MISS"), get("REVALIDATED", cache_control="no-cache")],
+            "fwd=request; fwd-status=304",
+        ),
+        ([TAGGED], [get("MISS", 0, 504, cache_control="only-if-cached", calls=0)], "detail=only-if-cached"),
+    ],
+)
+async def test_cache_status_always_tells_why(  # RFC 9211
+    either: World, answers: list[bytes], steps: list[Step], said: str
+) -> None:
+    answer = await walk(either, answers, steps)
+    assert said in (answer.get("cache-status") or "")
+
+
+async def test_what_is_asked_of_the_backend_is_our_question(either: World) -> None:  # section 4.3.1
+    origin = await either.serve(TAGGED, CONFIRMED)
+    await either.ask("GET", PATH + "/x")
+    either.clock.advance(11)
+    await either.ask("GET", PATH + "/x", [("If-None-Match", '"mine"'), ("If-Modified-Since", DATE)])
+    fields = origin.requests[1].fields
+    assert [value for name, value in fields if name == b"if-none-match"] == [b'"a"']
+    assert b"if-modified-since" not in dict(fields)
+
+
+async def test_a_304_updates_what_is_stored_but_what_is_about_the_body(either: World) -> None:  # section 3.2
+    confirmed = says(304, x_kind="new", content_type="text/x", content_length="0", connection="x-hop", x_hop="1")
+    answers = [says(etag='"a"', cache_control="max-age=9", x_kind="old", content_type="text/plain"), confirmed]
+    await walk(either, answers, [get("MISS"), get("REVALIDATED", 11)])
+    answer = await either.ask("GET", PATH + "/x")
+    assert [answer.get(name) for name in ("x-kind", "content-type", "content-length")] == ["new", "text/plain", "10"]
+    assert answer.get("x-hop") is None
+
+
+async def test_an_age_counts_from_the_answers_making(either: World) -> None:  # section 5.1
+    answer = await walk(either, [says(age="5")], [get("MISS"), get("HIT", 10)])
+    assert answer.get("age") == "15"
+
+
+async def test_a_part_bears_its_place(either: World) -> None:  # RFC 9110 section 15.3.7
+    answer = await walk(either, [TAGGED], [get("MISS"), get("HIT", 0, 206, range="bytes=2-4")])
+    assert [answer.get(name) for name in ("content-range", "content-length", "etag")] == ["bytes 2-4/10", "3", '"a"']
+
+
+async def test_who_asks_for_what_is_stored_alone_gets_a_problem(either: World) -> None:  # section 5.2.1.7
+    answer = await walk(either, [says()], [get("MISS", 0, 504, cache_control="only-if-cached", calls=0)])
+    assert answer.json()["code"] == "not_cached"
+
+
+async def test_a_change_takes_back_every_callers_answer(either: World) -> None:  # section 4.4
+    await walk(either, [says(), says(), says(204), says()], [get("MISS")])
+    await either.ask("GET", PATH + "/x", key=either.other_key)
+    await either.ask("DELETE", PATH + "/x")
+    assert (await either.ask("GET", PATH + "/x", key=either.other_key)).get("x-cache") == "MISS"
+
+
+async def test_the_backends_interim_answer_disturbs_nothing(either: World) -> None:  # section 3
+    early = b"HTTP/1.1 103 Early Hints\r\nCache-Control: no-store\r\n\r\n"
+    await walk(either, [early + says(cache_control="max-age=9")], [get("MISS"), get("HIT", 8)])
+
+
+async def test_trailers_are_not_stored(either: World) -> None:  # RFC 9110 section 6.5.1
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nab\r\n0\r\nX-T: 1\r\n\r\n"
+    answer = await walk(either, [chunked], [get("MISS"), get("HIT", body=b"ab")])
+    assert answer.get("x-t") is answer.get("trailer") is None
+
+
+async def test_the_debugging_caller_learns_key_and_verdict(either: World) -> None:
+    answer = await walk(either, [says()], [get("MISS"), get("HIT", x_gateway_debug="1")])
+    assert "cache-check;dur=" in (answer.get("x-gateway-debug") or "")
+    assert 'desc="fresh ' in (answer.get("x-gateway-debug") or "")
+
+
+async def test_off_is_off(either: World) -> None:
+    route = policy()
+    off = type(route)(timeout=route.timeout, cache=None)
+    answer = await walk(either, [says()], [get("BYPASS"), get("BYPASS", cache_control="only-if-cached")], off)
+    assert answer.get("cache-status") == "gateway; fwd=bypass; detail=off"

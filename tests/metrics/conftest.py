@@ -1,0 +1,54 @@
+"""A gateway with its metrics where Django's views find it, and those who use them."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.cache import cache as django_cache
+from django.test import Client
+
+from routing import runtime
+
+if TYPE_CHECKING:
+    from tests.metrics.panel import Panel  # models, which are there only after this file is read
+
+
+@pytest.fixture
+def panel() -> Iterator["Panel"]:
+    from tests.metrics.panel import make
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    made = asyncio.run_coroutine_threadsafe(make(loop), loop).result()
+
+    async def opened() -> Any:
+        return made
+
+    installed = runtime.Runtime(opened)
+    runtime.install(installed)
+    django_cache.clear()
+    made.run(installed.start())
+    yield made
+    made.run(installed.stop())
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def staff(db: None) -> Client:
+    """A member of staff in a browser, whose every form must bear its token."""
+    from django.contrib.auth.models import User
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.create_user("ada", password="for tests alone", is_staff=True))
+    return client
+
+
+@pytest.fixture
+def program(panel: "Panel") -> Client:
+    """A program that may read and write."""
+    return Client(headers={"X-API-Key": panel.keys["both"], "X-Request-ID": "req-1"})

@@ -1,0 +1,127 @@
+"""A whole gateway in memory on a loop of its own, with its metrics, and who may look at it."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+from django.test import Client
+
+from metrics.counting import Counting
+from metrics.flushing import Flusher
+from metrics.ledger import Ledger
+from metrics.memory import MemoryStore as CountsMemory
+from resilience.breaker.driver import Breakers
+from resilience.breaker.memory import MemoryStore as BreakerMemory
+from resilience.cache.driver import Cache
+from resilience.cache.memory import MemoryStore as CacheMemory
+from resilience.cache.policy import CachePolicy, Scope
+from resilience.ratelimit.driver import Limiter
+from resilience.ratelimit.memory import MemoryStore as RateMemory
+from resilience.ratelimit.policy import RatePolicy
+from routing.authentication.apikeys import ApiKeys, KeyRecord, mint
+from routing.authentication.authenticator import Authenticator
+from routing.backend.client import Backend
+from routing.caching import Caching
+from routing.calling import Calling
+from routing.configuration.live import Live
+from routing.events import Observers
+from routing.pipeline import Gateway, GatewayRules
+from routing.policy import RoutePolicy, Timeout
+from routing.table import Route, RouteTable, Service
+from tests.clock import FakeClock
+from tests.metrics.events import NOW
+from tests.origin import Script, ScriptedOrigin
+
+Answer = TypeVar("Answer")
+
+QUICK = Timeout(connect=2, read=5, total=10)
+SHARED = RoutePolicy(
+    timeout=QUICK, cache=CachePolicy(ttl=600, scope=Scope.SHARED, tags=("contacts",)), cost_per_call=0.5
+)
+
+
+def ok(body: bytes = b'{"a":1}') -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: public\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@dataclass
+class Panel:
+    """The gateway, and who may look at it: its keys by what they are for."""
+
+    clock: FakeClock
+    gateway: Gateway
+    live: Live
+    cache: Cache
+    breakers: Breakers
+    backend: Backend
+    flusher: Flusher
+    keys: dict[str, str]
+    loop: asyncio.AbstractEventLoop
+    health: Any = None
+    reloader: Any = None
+    origins: list[ScriptedOrigin] = field(default_factory=list)
+
+    @property
+    def counting(self) -> Counting:
+        return self.flusher.counting
+
+    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def serve(self, *scripts: Script, name: str = "crm", policy: RoutePolicy = SHARED) -> ScriptedOrigin:
+        """Put a scripted backend behind service `name`."""
+        origin = self.run(ScriptedOrigin(*scripts).__aenter__())
+        self.origins.append(origin)
+        self.add(Service(name, (origin.target,), policy=policy, routes=(Route("/contacts/{id}", (), policy),)))
+        return origin
+
+    def add(self, service: Service) -> None:
+        self.live.table = RouteTable([*self.live.table.services.values(), service])
+
+    def ask(self, path: str, method: str = "get") -> int:
+        """A program's request to a service, through the gateway."""
+        answer = getattr(Client(), method)(path, headers={"X-API-Key": self.keys["every"]})
+        b"".join(answer.streaming_content) if answer.streaming else answer.content
+        return int(answer.status_code)
+
+    async def close(self) -> None:
+        await self.backend.close()
+        for origin in self.origins:
+            await origin.__aexit__()
+
+
+async def make(loop: asyncio.AbstractEventLoop) -> Panel:
+    clock, live, backend = FakeClock(NOW), Live(), Backend()
+    scopes = {
+        "every": {"*"},
+        "both": {"metrics:read", "metrics:write"},
+        "read": {"metrics:read"},
+        "write": {"metrics:write"},
+        "none": set[str](),
+    }
+    minted = {name: mint() for name in scopes}
+    live.keys = ApiKeys(
+        KeyRecord(prefix=key.prefix, digest=key.digest, name=name, scopes=frozenset(scopes[name]))
+        for name, key in minted.items()
+    )
+    counting = Counting(clock)
+    observers = Observers([counting])
+    breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
+    cache = Cache(CacheMemory(clock))
+    gateway = Gateway(
+        rules=GatewayRules(rate=RatePolicy(10_000, 60)),
+        live=live,
+        limiter=Limiter(RateMemory(), clock=clock),
+        authenticator=Authenticator(lambda: live.keys),
+        caching=Caching(cache, own_cookies=frozenset(), clock=clock),
+        calling=Calling(backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000),
+        observers=observers,
+        clock=clock,
+    )
+    flusher = Flusher(counting, CountsMemory(), Ledger(), clock=clock)
+    keys = {name: key.key for name, key in minted.items()}
+    reloader = SimpleNamespace(status=SimpleNamespace(version=7))
+    return Panel(clock, gateway, live, cache, breakers, backend, flusher, keys, loop, None, reloader)

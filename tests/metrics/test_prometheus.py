@@ -1,0 +1,101 @@
+"""Prometheus text and OpenMetrics: negotiated, well formed, and the same numbers."""
+
+import pytest
+from django.test import Client
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as text
+
+from metrics.histogram import SHOWN
+from metrics.prometheus import Format, negotiated
+from resilience.breaker.machine import State
+from tests.metrics.events import finished
+from tests.metrics.panel import SHARED, Panel, ok
+
+pytestmark = pytest.mark.django_db
+
+SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", None),
+        ("*/*", None),
+        ("application/json", None),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", None),
+        ("application/json, text/plain;q=0.5, */*;q=0.1", None),
+        ("application/json, text/plain, */*", None),
+        ("text/plain", Format.TEXT),
+        ("text/plain;version=0.0.4;q=1,*/*;q=0.1", Format.TEXT),
+        ("application/openmetrics-text", Format.OPENMETRICS),
+        (SCRAPER, Format.OPENMETRICS),
+        ("text/plain;q=0", None),
+        ("text/plain;q=nonsense", None),
+    ],
+)
+def test_what_is_preferred_is_given(accept: str, expected: Format | None) -> None:
+    assert negotiated(accept) is expected
+
+
+def scrape(program: Client, accept: str = "text/plain") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    page = program.get("/metrics", headers={"Accept": accept})
+    families = openmetrics if "openmetrics" in page["Content-Type"] else text
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families(page.content.decode())
+        for sample in family.samples
+    }
+
+
+def test_the_types_are_named(panel: Panel, program: Client) -> None:
+    plain, modern = (program.get("/metrics", headers={"Accept": accept}) for accept in ("text/plain", SCRAPER))
+    assert plain["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert modern["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert modern.content.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("accept", ["text/plain", SCRAPER])
+def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str) -> None:
+    panel.serve(ok())
+    panel.run(panel.breakers.of("crm", SHARED.breaker).order(State.FORCED_OPEN))
+    panel.counting.gauges["websocket_connections"] = lambda: 3
+    for duration in (0.004, 0.02, 0.02, 99.0):
+        panel.counting.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
+    panel.counting.finished(finished(status=429, code="rate_limited", service=""))
+    seen = scrape(program, accept)
+    crm = (("service", "crm"),)
+    labels = (("method", "GET"), ("route", "/x"), ("service", "crm"), ("status_class", "2xx"))
+    assert seen["gateway_requests_total", labels] == 4
+    assert seen["gateway_request_duration_seconds_count", crm] == 4
+    assert seen["gateway_request_duration_seconds_sum", crm] == pytest.approx(99.044)
+    buckets = {bound: seen["gateway_request_duration_seconds_bucket", (("le", str(bound)), *crm)] for bound in SHOWN}
+    assert [buckets[bound] for bound in (0.0025, 0.005, 0.01, 0.025, 30.0)] == [0, 1, 1, 3, 3]
+    assert seen["gateway_backend_duration_seconds_bucket", (("le", "+Inf"), *crm)] == 4
+    assert seen["gateway_cache_requests_total", (("result", "MISS"), *crm)] == 4
+    assert seen["gateway_cache_bytes", crm] == 0
+    assert seen["gateway_breaker_state", crm] == 3
+    assert seen["gateway_breaker_transitions_total", (("from", "CLOSED"), *crm, ("to", "FORCED_OPEN"))] == 1
+    assert seen["gateway_ratelimit_total", (("decision", "allowed"),)] == 4
+    assert seen["gateway_ratelimit_total", (("decision", "denied"),)] == 1
+    assert seen["gateway_retries_total", crm] == 4
+    assert seen["gateway_websocket_connections", ()] == 3
+    assert seen["gateway_config_version", ()] == 7
+
+
+@pytest.mark.parametrize("accept", ["text/plain", SCRAPER])
+def test_a_labels_value_is_escaped(panel: Panel, program: Client, accept: str) -> None:
+    route = '/a"b\\c\nd|e'
+    panel.counting.finished(finished(route=route))
+    labels = (("method", "GET"), ("route", route), ("service", "crm"), ("status_class", "2xx"))
+    assert scrape(program, accept)["gateway_requests_total", labels] == 1
+
+
+def test_a_reset_of_the_statistics_leaves_the_counters_alone(panel: Panel, program: Client) -> None:
+    panel.counting.finished(finished(cache="HIT"))
+    program.post("/metrics/cache/reset")
+    assert scrape(program)["gateway_cache_requests_total", (("result", "HIT"), ("service", "crm"))] == 1
+    assert program.get("/metrics").json()["cache"]["stats"]["hits"] == 0
+
+
+def test_it_wants_a_credential_too(panel: Panel) -> None:
+    assert Client().get("/metrics", headers={"Accept": "text/plain"}).status_code == 401

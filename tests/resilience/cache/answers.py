@@ -1,0 +1,62 @@
+"""Requests and answers for the rules' tests, and what the rules make of them."""
+
+from resilience.cache.entry import Entry
+from resilience.cache.messages import Answered, Asked, Skip, Storable
+from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.storing import may_store
+
+NOW = 1_700_000_000.0
+DATE = b"Tue, 14 Nov 2023 22:13:20 GMT"  # NOW
+MINUTE_AGO = b"Tue, 14 Nov 2023 22:12:20 GMT"
+IN_A_MINUTE = b"Tue, 14 Nov 2023 22:14:20 GMT"
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def asked(method: str = "GET", *, authenticated: bool = False, **headers: str) -> Asked:
+    return Asked(method, pairs(**headers), authenticated)
+
+
+def pairs(**headers: str) -> Headers:
+    return [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+
+
+def verdict(
+    headers: Headers,
+    status: int = 200,
+    request: Asked | None = None,
+    policy: CachePolicy | None = None,
+    scope: Scope = Scope.USER,
+) -> Storable | Skip:
+    return may_store(request or asked(), Answered(status, headers, NOW), policy or CachePolicy(), scope)
+
+
+def lifetime(headers: Headers, status: int = 200, policy: CachePolicy | None = None) -> float | None:
+    """Seconds from now that the answer stays fresh; None if it is not stored."""
+    stored = verdict(headers, status, policy=policy)
+    return None if isinstance(stored, Skip) else stored.fresh_until - NOW
+
+
+def entry(
+    headers: Headers,
+    request: Asked | None = None,
+    status: int = 200,
+    policy: CachePolicy | None = None,
+    body: bytes = b"",
+) -> Entry:
+    stored = verdict(headers, status, request, policy)
+    assert isinstance(stored, Storable)
+    return Entry(
+        status=status,
+        headers=stored.headers,
+        body=body,
+        stored_at=NOW,
+        born=stored.times.born,
+        fresh_until=stored.times.fresh_until,
+        refresh_until=stored.times.refresh_until,
+        stale_until=stored.times.stale_until,
+        kept_until=stored.times.kept_until,
+        strict=stored.times.strict,
+        vary=stored.vary,
+        variant=stored.variant,
+    )

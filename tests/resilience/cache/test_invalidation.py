@@ -1,0 +1,86 @@
+"""What a change takes back (RFC 9111 section 4.4, RFC 9875)."""
+
+import pytest
+
+from resilience.cache.invalidation import changes, taken_back, uri_tag
+from tests.resilience.cache.answers import Headers, pairs
+
+PREFIX = b"/api/v1/crm"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "PROPPATCH", "get", "UNHEARD-OF"])
+@pytest.mark.parametrize(
+    ("status", "changed"),
+    [
+        (200, True),
+        (201, True),
+        (204, True),
+        (303, True),
+        (301, True),
+        (400, False),
+        (404, False),
+        (500, False),
+        (101, False),
+    ],
+)
+def test_an_unsafe_method_that_did_not_fail_changes(method: str, status: int, changed: bool) -> None:
+    assert changes(method, status) is changed
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
+def test_a_safe_one_changes_nothing(method: str) -> None:
+    assert not changes(method, 200)
+
+
+@pytest.mark.parametrize(
+    ("headers", "uris"),
+    [
+        ([], []),
+        (pairs(location="/api/v1/crm/b"), [(b"/b", b"")]),
+        (pairs(location="/api/v1/crm/b?q=1"), [(b"/b", b"q=1")]),
+        (pairs(content_location="/api/v1/crm/b"), [(b"/b", b"")]),
+        (pairs(location="/api/v1/crm/b", content_location="/api/v1/crm/c"), [(b"/b", b""), (b"/c", b"")]),
+        (pairs(location="b"), [(b"/x/b", b"")]),
+        (pairs(location="../b"), [(b"/b", b"")]),
+        (pairs(location="?q=1"), [(b"/x/a", b"q=1")]),
+        (pairs(location="/api/v1/crm/b#part"), [(b"/b", b"")]),
+        (pairs(location=" /api/v1/crm/b "), [(b"/b", b"")]),
+        (pairs(location="/api/v1/other/b"), []),
+        (pairs(location="/api/v1/crmother/b"), []),
+        (pairs(location="/elsewhere"), []),
+        (pairs(location="../../../../etc"), []),
+        (pairs(location="http://elsewhere.test/api/v1/crm/b"), []),
+        (pairs(location="//elsewhere.test/api/v1/crm/b"), []),
+        (pairs(location="http://[broken"), []),
+        ([(b"location", b"/api/v1/crm/\xff")], [(b"/\xff", b"")]),
+    ],
+)
+def test_the_uri_itself_and_those_it_names_of_the_same_origin(
+    headers: Headers, uris: list[tuple[bytes, bytes]]
+) -> None:
+    expected = {uri_tag(b"/x/a", b"q"), *(uri_tag(path, query) for path, query in uris)}
+    assert taken_back(b"/x/a", b"q", headers, PREFIX) == expected
+
+
+def test_a_service_under_its_own_host_has_no_prefix() -> None:
+    assert uri_tag(b"/b", b"") in taken_back(b"/a", b"", pairs(location="/b"), b"")
+
+
+@pytest.mark.parametrize(
+    ("value", "groups"),
+    [
+        ('"a"', {"a"}),
+        ('"a", "b c"', {"a", "b c"}),
+        ("a", set()),
+        ("", set()),
+        ('"' + "x" * 300 + '"', set()),
+    ],
+)
+def test_groups_go_by_name(value: str, groups: set[str]) -> None:  # RFC 9875 section 3
+    tags = taken_back(b"/a", b"", pairs(cache_group_invalidation=value), PREFIX)
+    assert tags - {uri_tag(b"/a", b"")} == groups
+
+
+def test_no_two_uris_share_a_tag() -> None:
+    parts = [(b"/a", b""), (b"/a", b"b"), (b"/ab", b""), (b"/", b"ab"), (b"/A", b"")]
+    assert len({uri_tag(path, query) for path, query in parts}) == len(parts)

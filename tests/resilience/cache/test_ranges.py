@@ -1,0 +1,112 @@
+"""Parts of a stored whole (RFC 9110 section 14, RFC 9111 section 3.3)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.cache.ranges import MOST, Part, Unsatisfiable, part
+from resilience.cache.replies import reply
+from tests.resilience.cache.answers import DATE, MINUTE_AGO, asked, entry, pairs
+
+TEN = entry(
+    pairs(etag='"a"', last_modified=MINUTE_AGO.decode(), date=DATE.decode(), content_length="10"), body=b"0123456789"
+)
+NONE = Unsatisfiable()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("bytes=0-3", Part(0, 4)),
+        ("bytes=3-3", Part(3, 4)),
+        ("bytes=9-", Part(9, 10)),
+        ("bytes=0-", Part(0, 10)),
+        ("bytes=4-100", Part(4, 10)),
+        ("bytes=-3", Part(7, 10)),
+        ("bytes=-100", Part(0, 10)),
+        ("Bytes=0-3", Part(0, 4)),
+        ("bytes = 0-3", Part(0, 4)),
+        ("bytes= 0 - 3 ", Part(0, 4)),
+        ("bytes=0-3,4-5", Part(0, 6)),
+        ("bytes=4-5, 0-4", Part(0, 6)),
+        ("bytes=0-3,2-9", Part(0, 10)),
+        ("bytes=0-3,,4-5", Part(0, 6)),
+        ("bytes=0-3,20-30", Part(0, 4)),
+        ("bytes=0-9", Part(0, 10)),
+        ("bytes=10-", NONE),
+        ("bytes=10-20", NONE),
+        ("bytes=-0", NONE),
+        ("bytes=20-30,40-50", NONE),
+        ("bytes=0-1,8-9", None),
+        ("bytes=3-2", None),
+        ("bytes=", None),
+        ("bytes=,", None),
+        ("bytes=-", None),
+        ("bytes=a-b", None),
+        ("bytes=0x0-3", None),
+        ("bytes=--3", None),
+        ("bytes=0-3-5", None),
+        ("bytes 0-3", None),
+        ("items=0-3", None),
+        ("0-3", None),
+        ("", None),
+        ("bytes=" + "9" * 40 + "-", None),
+        ("bytes=" + ",".join(["0-1"] * (MOST + 1)), None),
+    ],
+)
+def test_what_is_asked_for(value: str, expected: Part | Unsatisfiable | None) -> None:
+    assert part(TEN, asked(range=value)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "partial"),
+    [
+        ('"a"', True),
+        ('W/"a"', False),
+        ('"b"', False),
+        ("a", False),
+        (MINUTE_AGO.decode(), True),
+        (DATE.decode(), False),
+        ("Tuesday, 14-Nov-23 22:12:20 GMT", False),
+        ("", False),
+    ],
+)
+def test_if_range_wants_the_very_same_answer(value: str, partial: bool) -> None:  # RFC 9110 section 13.1.5
+    assert (part(TEN, asked(range="bytes=0-3", if_range=value)) is not None) is partial
+
+
+def test_a_date_of_the_same_second_is_no_proof() -> None:  # RFC 9110 section 8.8.2.2
+    young = entry(pairs(last_modified=DATE.decode(), date=DATE.decode()), body=b"0123456789")
+    assert part(young, asked(range="bytes=0-3", if_range=DATE.decode())) is None
+
+
+def test_only_a_get_of_a_200_has_parts() -> None:  # RFC 9110 section 14.2
+    assert part(TEN, asked("HEAD", range="bytes=0-3")) is None
+    gone = entry(pairs(cache_control="max-age=9"), status=410, body=b"0123456789")
+    assert part(gone, asked(range="bytes=0-3")) is None
+
+
+def test_a_part_says_where_it_belongs() -> None:  # RFC 9110 section 15.3.7
+    ready = reply(TEN, asked(range="bytes=2-4"), 5)
+    fields = dict(ready.headers)
+    assert (ready.status, ready.body) == (206, b"234")
+    assert (fields[b"content-range"], fields[b"content-length"], fields[b"age"]) == (b"bytes 2-4/10", b"3", b"5")
+    assert fields[b"etag"] == b'"a"'
+
+
+def test_what_is_not_there_is_said_with_the_length() -> None:  # RFC 9110 section 15.5.17
+    ready = reply(TEN, asked(range="bytes=10-"), 0)
+    assert (ready.status, ready.body, dict(ready.headers)[b"content-range"]) == (416, b"", b"bytes */10")
+
+
+def test_a_condition_comes_first() -> None:  # RFC 9110 section 13.2.2
+    assert reply(TEN, asked(range="bytes=0-3", if_none_match='"a"'), 0).status == 304
+    assert reply(TEN, asked(range="bytes=0-3", if_none_match='"b"'), 0).status == 206
+
+
+@given(st.binary(max_size=50), st.text(alphabet="bytes=-,0123456789 x", max_size=40))
+def test_whatever_is_asked_is_a_slice_of_the_whole(body: bytes, value: str) -> None:
+    kept = entry([], body=body)
+    wanted = part(kept, asked(range="bytes=" + value))
+    if isinstance(wanted, Part):
+        assert 0 <= wanted.start < wanted.end <= len(body)

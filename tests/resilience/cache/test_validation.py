@@ -1,0 +1,212 @@
+"""Conditions, from clients to us and from us to backends (RFC 9111 section 4.3)."""
+
+import msgspec
+import pytest
+
+from resilience.cache.messages import Answered, Asked
+from resilience.cache.replies import reply
+from resilience.cache.validation import (
+    conditional,
+    conditions,
+    freshened,
+    head_agrees,
+    is_about,
+    not_modified,
+    still_holds,
+    strong,
+)
+from tests.resilience.cache.answers import DATE, IN_A_MINUTE, MINUTE_AGO, NOW, Headers, asked, entry, pairs
+
+TAGGED = entry(pairs(etag='"a"', last_modified=MINUTE_AGO.decode(), date=DATE.decode(), content_type="t"), body=b"body")
+WEAK = entry(pairs(etag='W/"a"'))
+BARE = entry([])
+
+
+class TestOfAClient:
+    @pytest.mark.parametrize(
+        ("given", "held"),
+        [
+            ('"a"', True),
+            ('W/"a"', True),
+            ('"b"', False),
+            ('"b", "a"', True),
+            ('"b","a"', True),
+            ('"b" , W/"a" , "c"', True),
+            ('"A"', False),
+            ("a", False),
+            ("*", True),
+            (" * ", True),
+            ('"*"', False),
+            ("", False),
+            ('"a', False),
+            ('"x, "a"', False),
+            ('"b, a"', False),
+            ('w/"a"', True),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    def test_if_none_match_is_compared_weakly(self, given: str, held: bool, method: str) -> None:  # section 4.3.2
+        assert still_holds(TAGGED, asked(method, if_none_match=given)) is held
+        assert still_holds(WEAK, asked(method, if_none_match=given)) is held
+
+    def test_a_tag_may_hold_a_comma(self) -> None:  # RFC 9110 section 8.8.3
+        assert still_holds(entry(pairs(etag='"a,b"')), asked(if_none_match='"x", "a,b"'))
+
+    def test_several_lines_are_one_list(self) -> None:
+        assert still_holds(TAGGED, Asked("GET", [(b"if-none-match", b'"b"'), (b"if-none-match", b'"a"')]))
+
+    def test_nothing_without_a_tag_is_named(self) -> None:
+        assert not still_holds(BARE, asked(if_none_match='"a"'))
+
+    @pytest.mark.parametrize(
+        ("since", "held"),
+        [
+            (MINUTE_AGO.decode(), True),
+            (DATE.decode(), True),
+            (IN_A_MINUTE.decode(), True),
+            ("Tue, 14 Nov 2023 22:12:19 GMT", False),
+            ("Tuesday, 14-Nov-23 22:13:20 GMT", True),
+            ("Tue Nov 14 22:13:20 2023", True),
+            ("nonsense", False),
+            ("", False),
+            ("0", False),
+        ],
+    )
+    def test_if_modified_since_is_a_date(self, since: str, held: bool) -> None:  # section 4.3.2
+        assert still_holds(TAGGED, asked(if_modified_since=since)) is held
+
+    @pytest.mark.parametrize(("since", "held"), [(MINUTE_AGO.decode(), False), (DATE.decode(), True)])
+    def test_without_last_modified_the_date_stands_in(self, since: str, held: bool) -> None:  # section 4.3.2
+        assert still_holds(entry(pairs(date=DATE.decode())), asked(if_modified_since=since)) is held
+        undated = msgspec.structs.replace(BARE, headers=())
+        assert still_holds(undated, asked(if_modified_since=since)) is held
+
+    def test_if_none_match_silences_it(self) -> None:  # RFC 9110 section 13.2.2
+        both = asked(if_none_match='"b"', if_modified_since=IN_A_MINUTE.decode())
+        assert not still_holds(TAGGED, both)
+
+    @pytest.mark.parametrize("status", [203, 204, 301, 404, 410])
+    def test_only_a_200_may_be_confirmed(self, status: int) -> None:  # RFC 9110 section 13.2.1
+        assert not still_holds(
+            entry(pairs(etag='"a"', cache_control="max-age=9"), status=status), asked(if_none_match="*")
+        )
+
+    def test_a_304_says_what_the_200_would_but_of_the_body(self) -> None:  # RFC 9110 section 15.4.5
+        headers = pairs(
+            etag='"a"', last_modified="l", date="d", vary="v", expires="e", cache_control="c", content_location="/x",
+            content_type="t", content_length="4", content_encoding="gzip", content_language="de", x_own="1",
+        )  # fmt: skip
+        kept = {name for name, _ in not_modified(headers)}
+        assert kept == {b"etag", b"date", b"vary", b"expires", b"cache-control", b"content-location", b"x-own"}
+        assert (b"last-modified", b"l") in not_modified(pairs(last_modified="l"))
+
+    def test_it_has_no_body_and_an_age(self) -> None:
+        ready = reply(TAGGED, asked(if_none_match='"a"'), 7)
+        assert (ready.status, ready.body, dict(ready.headers)[b"age"]) == (304, b"", b"7")
+        assert b"content-length" not in dict(ready.headers)
+
+
+class TestOfABackend:
+    @pytest.mark.parametrize(
+        ("headers", "asking"),
+        [
+            (pairs(etag='"a"'), [(b"if-none-match", b'"a"')]),
+            (pairs(etag='W/"a"'), [(b"if-none-match", b'W/"a"')]),
+            (pairs(last_modified="l"), [(b"if-modified-since", b"l")]),
+            (pairs(etag='"a"', last_modified="l"), [(b"if-none-match", b'"a"'), (b"if-modified-since", b"l")]),
+            ([], []),
+        ],
+    )
+    def test_it_is_asked_by_every_validator_there_is(self, headers: Headers, asking: Headers) -> None:  # section 4.3.1
+        assert conditions(entry(headers)) == asking
+
+    def test_the_clients_own_conditions_make_way(self) -> None:  # section 4.3.1
+        mine = pairs(if_none_match='"mine"', if_modified_since="mine", accept="x")
+        kept = entry(pairs(last_modified="l"))
+        assert conditional(mine, kept) == [(b"accept", b"x"), (b"if-modified-since", b"l")]
+
+    @pytest.mark.parametrize(
+        ("ours", "theirs", "same"),
+        [
+            ({"etag": '"a"'}, {"etag": '"a"'}, True),
+            ({"etag": '"a"'}, {"etag": '"b"'}, False),
+            ({"etag": '"a"'}, {"etag": 'W/"a"'}, True),
+            ({"etag": 'W/"a"'}, {"etag": 'W/"a"'}, True),
+            ({"etag": 'W/"a"'}, {"etag": '"a"'}, False),
+            ({"etag": '"a"'}, {}, True),
+            ({"last_modified": "l"}, {"last_modified": "l"}, True),
+            ({"last_modified": "l"}, {"last_modified": "m"}, False),
+            ({"last_modified": "l"}, {"etag": '"a"'}, True),
+            ({"etag": '"a"', "last_modified": "l"}, {"etag": '"a"', "last_modified": "m"}, True),
+            ({"etag": '"a"', "last_modified": "l"}, {"last_modified": "m"}, False),
+            ({}, {"etag": '"a"'}, True),
+        ],
+    )
+    def test_a_304_is_about_what_has_its_validator(  # section 4.3.4
+        self, ours: dict[str, str], theirs: dict[str, str], same: bool
+    ) -> None:
+        assert is_about(entry(pairs(**ours)), Answered(304, pairs(**theirs), NOW)) is same
+
+    @pytest.mark.parametrize(
+        ("stored", "said", "becomes"),
+        [
+            ({"x_a": "1"}, {"x_a": "2"}, {"x-a": "2"}),
+            ({"x_a": "1"}, {"x_b": "2"}, {"x-a": "1", "x-b": "2"}),
+            ({"cache_control": "max-age=1"}, {"cache_control": "max-age=2"}, {"cache-control": "max-age=2"}),
+            ({"expires": "1"}, {"expires": "2"}, {"expires": "2"}),
+            ({"etag": 'W/"1"'}, {"etag": 'W/"2"'}, {"etag": 'W/"2"'}),
+            ({"vary": "a"}, {"vary": "b"}, {"vary": "b"}),
+            ({"content_length": "4"}, {"content_length": "0"}, {"content-length": "4"}),
+            ({"content_type": "t"}, {"content_type": "u"}, {"content-type": "t"}),
+            ({"content_encoding": "gzip"}, {"content_encoding": "br"}, {"content-encoding": "gzip"}),
+            ({"x_a": "1"}, {"content_range": "bytes 0-1/2"}, {"x-a": "1"}),
+            ({"x_a": "1"}, {"connection": "x-b", "x_b": "2"}, {"x-a": "1"}),
+            ({"x_a": "1"}, {"transfer_encoding": "chunked"}, {"x-a": "1"}),
+            ({"x_a": "1"}, {"keep_alive": "1"}, {"x-a": "1"}),
+            ({"date": MINUTE_AGO.decode()}, {"date": DATE.decode()}, {"date": DATE.decode()}),
+            ({"content_language": "de"}, {"content_language": "fr"}, {"content-language": "fr"}),
+        ],
+    )
+    def test_it_updates_what_is_stored_but_what_is_about_the_body(  # section 3.2
+        self, stored: dict[str, str], said: dict[str, str], becomes: dict[str, str]
+    ) -> None:
+        kept = msgspec.structs.replace(BARE, headers=tuple(pairs(**stored)))
+        assert freshened(kept, Answered(304, pairs(**said), NOW)) == [
+            (n.encode(), v.encode()) for n, v in becomes.items()
+        ]
+
+    def test_all_lines_of_a_field_are_replaced(self) -> None:  # section 3.2
+        kept = msgspec.structs.replace(BARE, headers=((b"link", b"1"), (b"link", b"2"), (b"x", b"y")))
+        assert freshened(kept, Answered(304, [(b"link", b"3"), (b"link", b"4")], NOW)) == [
+            (b"x", b"y"),
+            (b"link", b"3"),
+            (b"link", b"4"),
+        ]
+
+    def test_a_304_without_a_date_is_of_now(self) -> None:  # RFC 9110 section 6.6.1
+        assert freshened(entry(pairs(date=MINUTE_AGO.decode())), Answered(304, [], NOW)) == []
+
+    @pytest.mark.parametrize(
+        ("status", "headers", "agrees"),
+        [
+            (200, pairs(content_length="4", etag='"a"'), True),
+            (200, pairs(etag='"a"'), True),
+            (200, [], True),
+            (200, pairs(content_length="5"), False),
+            (200, pairs(etag='"b"'), False),
+            (200, pairs(etag='W/"a"'), False),
+            (200, pairs(last_modified=DATE.decode()), False),
+            (404, pairs(etag='"a"'), False),
+        ],
+    )
+    def test_a_head_tells_whether_the_stored_get_holds(  # section 4.3.5
+        self, status: int, headers: Headers, agrees: bool
+    ) -> None:
+        assert head_agrees(TAGGED, Answered(status, headers, NOW)) is agrees
+
+    @pytest.mark.parametrize(
+        ("one", "other", "same"),
+        [(b'"a"', b'"a"', True), (b'W/"a"', b'W/"a"', False), (b'"a"', b'W/"a"', False), (None, None, False)],
+    )
+    def test_strong_comparison(self, one: bytes | None, other: bytes | None, same: bool) -> None:  # RFC 9110 8.8.3.2
+        assert strong(one, other) is same

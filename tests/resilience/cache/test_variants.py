@@ -1,0 +1,122 @@
+"""Vary: one URI, several answers (RFC 9111 section 4.1)."""
+
+import msgspec
+import pytest
+
+from resilience.cache import variants
+from resilience.cache.entry import Entry, decode, encode
+from resilience.cache.messages import Asked
+from resilience.cache.store import tagged
+from resilience.cache.variants import filed, selected
+from tests.resilience.cache.answers import NOW, Headers, entry, pairs
+
+
+def answer(headers: Headers, vary: str | None = "accept-language", body: bytes = b"", **said: str) -> Entry:
+    fields = pairs(**said) if vary is None else [*pairs(**said), (b"vary", vary.encode())]
+    return entry(fields, Asked("GET", headers), body=body)
+
+
+def put(stored: Entry | None, headers: Headers, vary: str | None = "accept-language", body: bytes = b"") -> Entry:
+    return filed(answer(headers, vary, body), stored, headers, NOW)
+
+
+DE, FR, EN = pairs(accept_language="de"), pairs(accept_language="fr"), pairs(accept_language="en")
+
+
+def body(stored: Entry, headers: Headers) -> bytes | None:
+    found = selected(stored, headers)
+    return None if found is None else found.body
+
+
+def test_each_gets_its_own() -> None:
+    stored = put(put(None, DE, body=b"de"), FR, body=b"fr")
+    assert [body(stored, headers) for headers in (DE, FR, EN, [])] == [b"de", b"fr", None, None]
+
+
+@pytest.mark.parametrize(
+    ("vary", "one", "other", "same"),
+    [
+        ("accept", {"accept": "a"}, {"accept": "a"}, True),
+        ("accept", {"accept": "a"}, {"accept": "b"}, False),
+        ("Accept", {"accept": "a"}, {"accept": "b"}, False),
+        ("accept", {"accept": "a"}, {}, False),
+        ("accept", {}, {}, True),
+        ("accept", {"accept": ""}, {}, False),
+        ("accept", {"accept": "a, b"}, {"accept": "a,  b"}, True),
+        ("accept", {"accept": " a"}, {"accept": "a "}, True),
+        ("accept", {"accept": "a, b"}, {"accept": "b, a"}, False),
+        ("accept", {"accept": "a", "x_o": "1"}, {"accept": "a", "x_o": "2"}, True),
+        ("accept, x-o", {"accept": "a", "x_o": "1"}, {"accept": "a", "x_o": "2"}, False),
+        ("x-o,accept", {"accept": "a", "x_o": "1"}, {"accept": "a", "x_o": "1"}, True),
+        (" accept ,, x-o ", {"x_o": "1"}, {"x_o": "2"}, False),
+        ("accept-encoding", {"accept_encoding": "gzip"}, {"accept_encoding": "br"}, False),
+        ("cookie", {"cookie": "a=1"}, {"cookie": "a=2"}, False),
+        ("authorization", {"authorization": "Bearer a"}, {"authorization": "Bearer b"}, False),
+    ],
+)
+def test_who_is_given_the_same(vary: str, one: dict[str, str], other: dict[str, str], same: bool) -> None:
+    stored = put(None, pairs(**one), vary)
+    assert (selected(stored, pairs(**other)) is not None) is same
+
+
+def test_lines_of_a_field_are_one_value() -> None:
+    stored = put(None, pairs(accept="a,b"), "accept")
+    assert selected(stored, [(b"accept", b"a"), (b"accept", b"b")]) is not None
+
+
+def test_the_newest_takes_the_place_of_its_like() -> None:
+    stored = put(put(put(None, DE, body=b"1"), FR, body=b"2"), DE, body=b"3")
+    assert (body(stored, DE), body(stored, FR), len(stored.others)) == (b"3", b"2", 1)
+
+
+def test_one_chosen_by_other_fields_stands_beside() -> None:
+    both = pairs(accept_language="de", accept_encoding="br")
+    stored = put(put(None, FR, body=b"fr"), both, "accept-language, accept-encoding", b"de, br")
+    assert (body(stored, both), body(stored, FR), body(stored, DE)) == (b"de, br", b"fr", None)
+
+
+def test_one_that_forgot_vary_does_not_hide_the_others() -> None:
+    stored = put(put(None, DE, body=b"de"), [], None, b"default")
+    assert [body(stored, headers) for headers in (DE, [], FR)] == [b"de", b"default", None]
+
+
+def test_what_never_varied_is_replaced_by_what_does() -> None:
+    stored = put(put(None, [], None, b"all"), DE, body=b"de")
+    assert (body(stored, DE), body(stored, FR)) == (b"de", None)
+
+
+def test_their_number_is_bounded_and_the_oldest_go() -> None:
+    stored = None
+    for number in range(variants.MOST + 5):
+        stored = put(stored, pairs(accept_language=str(number)), body=b"%d" % number)
+    assert stored is not None
+    assert len(stored.others) == variants.MOST - 1
+    assert body(stored, pairs(accept_language="5")) == b"5"
+    assert body(stored, pairs(accept_language="4")) is None
+
+
+def test_their_bytes_are_bounded() -> None:
+    large = b"x" * (variants.MOST_BYTES // 2)
+    stored = put(put(put(None, DE, body=large), FR, body=large), EN, body=large)
+    assert [body(stored, headers) is not None for headers in (EN, FR, DE)] == [True, True, False]
+
+
+def test_ended_ones_are_left_behind() -> None:
+    old = msgspec.structs.replace(answer(DE), kept_until=NOW)
+    assert filed(answer(FR), old, FR, NOW).others == ()
+
+
+def test_all_bear_the_tags_of_each_and_last_as_long_as_the_longest() -> None:
+    one, two = (
+        msgspec.structs.replace(answer(h), tags=(t,), kept_until=NOW + e) for h, t, e in ((DE, "a", 900), (FR, "b", 5))
+    )
+    stored = filed(two, one, FR, NOW)
+    assert tagged("s", stored) == ("a", "b", "s")
+    assert stored.ends == NOW + 900
+    assert selected(stored, FR) is stored
+
+
+def test_they_survive_the_store() -> None:
+    stored = put(put(None, DE, body=b"de"), FR, body=b"f" * 5_000)
+    assert decode(encode(stored)) == stored
+    assert stored.size > 6_000

@@ -1,0 +1,122 @@
+"""`ServiceProxyView` under real servers of other kinds answers as the gateway does; tests/gateway has the rest."""
+
+import asyncio
+import contextlib
+import http.client
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.origin import Peer
+from tests.processes import eventually
+from tests.system.backend import ok
+from tests.system.conftest import Gateway
+from tests.system.server import ROOT, free_port
+
+ASGI = ["granian", "--interface", "asgi", "--no-ws", "tests.system.plain_django:application", "--port"]
+WSGI = ["tests.system.plain_django"]
+VARYING = {"date", "server", "server-timing", "x-request-id", "ratelimit", "connection", "keep-alive"}
+"""Fields that differ from one answer to the next, or are the server's own."""
+
+
+@dataclass
+class Other:
+    """Another server's address; it keeps its own stores over the same database and the same backend."""
+
+    port: int
+
+
+@pytest.fixture(scope="module", params=[ASGI, WSGI], ids=["asgi", "wsgi"])
+def other(request: pytest.FixtureRequest, single: Gateway) -> Iterator[Other]:
+    port = free_port()
+    command = [sys.executable, "-m", *request.param, str(port)]
+    with (single.directory / "other").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=single.environment, stdout=log, stderr=log)
+    try:
+        assert eventually(lambda: answers(port) or process.poll() is not None)
+        assert process.poll() is None, (single.directory / "other").read_text()
+        yield Other(port)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return ask(port, "GET", "/api/v1/open/x")[0] == 200
+    return False
+
+
+def ask(
+    port: int, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, the fields that must be the same, body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        fields = {name.lower(): value for name, value in answer.getheaders() if name.lower() not in VARYING}
+        if answer.status == 204:
+            fields.pop("content-length", None)  # which wsgiref adds though RFC 9110 section 8.6 forbids it
+        return answer.status, fields, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/api/v1/open/same?a=%2B+1&&b", None),
+        ("HEAD", "/api/v1/open/same", None),
+        ("POST", "/api/v1/open/echo", b"a" * 200_000),
+        ("GET", "/api/v1/open/../x", None),
+        ("GET", "/api/v1/open//x", None),
+        ("GET", "/api/v1/open/none", None),
+        ("GET", "/api/v1/open/cookies", None),
+        ("GET", "/api/v1/open/%ff%2F", None),
+        ("DELETE", "/api/v1/open/fails", None),
+    ],
+)
+def test_the_same_request_gets_the_same_answer(
+    single: Gateway, other: Other, method: str, path: str, body: bytes | None
+) -> None:
+    async def echo(peer: Peer) -> None:
+        await peer.send(ok(await peer.read_body()))
+
+    single.backend.scripts |= {
+        "/same": ok(b'{"a":1}', b'ETag: "1"'),
+        "/echo": echo,
+        "/none": b"HTTP/1.1 204 No Content\r\n\r\n",
+        "/cookies": ok(b"{}", b"Set-Cookie: a=1", b"X-Odd: \xfc"),
+        "/fails": b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nOops",
+    }
+    headers = {"X-Request-ID": "the-same"}
+    expected = ask(single.port, method, path, headers, body)
+    assert ask(other.port, method, path, headers, body) == expected
+
+
+def test_who_has_no_credential_is_refused_alike(single: Gateway, other: Other) -> None:
+    headers = {"X-Request-ID": "the-same"}
+    assert ask(other.port, "GET", "/api/v1/plain/x", headers) == ask(single.port, "GET", "/api/v1/plain/x", headers)
+
+
+def test_a_stream_is_passed_on_as_it_comes(single: Gateway, other: Other) -> None:
+    seen = threading.Event()
+
+    async def waits(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await asyncio.to_thread(seen.wait, 20)
+        await peer.send(b"1\r\nb\r\n0\r\n\r\n")
+
+    single.backend.scripts["/through"] = waits
+    connection = http.client.HTTPConnection("127.0.0.1", other.port, timeout=30)
+    connection.request("GET", "/api/v1/open/through")
+    answer = connection.getresponse()
+    assert answer.read(1) == b"a"
+    seen.set()
+    assert answer.read() == b"b"
+    connection.close()

@@ -1,0 +1,138 @@
+"""How it stops, and how a call stops whose client has gone."""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gateway_project.lifespan import GRACE_SECONDS
+from tests.origin import Peer
+from tests.processes import eventually
+from tests.system.backend import Backend, ok
+from tests.system.conftest import Gateway, Seed, gateway
+from tests.system.server import Server
+from tests.system.wire import head, received
+
+CALLED_OFF = 10.0
+"""Seconds a broken gateway is waited for; a sound one closes at once."""
+
+
+@pytest.fixture
+def own(seed: Seed, backend: Backend) -> Iterator[Server]:
+    """A gateway that this test alone may stop."""
+    with gateway(seed, backend) as server:
+        yield server
+
+
+def begun(server: Server, backend: Backend, path: str) -> socket.socket:
+    """A connection whose request has reached the backend."""
+    before, connection = backend.asked(path), server.connect()
+    connection.sendall(head(b"/api/v1/open" + path.encode()).replace(b"Connection: close\r\n", b""))
+    assert eventually(lambda: backend.asked(path) > before)
+    return connection
+
+
+def refuses(server: Server) -> bool:
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("stop", [Server.terminate, Server.interrupt])
+def test_a_request_in_flight_is_finished_and_no_other_is_begun(
+    own: Server, backend: Backend, stop: Callable[[Server], None]
+) -> None:
+    may_end = threading.Event()
+
+    async def in_two_pieces(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await asyncio.to_thread(may_end.wait, 20)
+        await peer.send(b"1\r\nb\r\n0\r\n\r\n")
+
+    async def after_a_while(peer: Peer) -> None:
+        await asyncio.to_thread(may_end.wait, 20)
+        await peer.send(ok(b'"late"'))
+
+    backend.scripts |= {"/pieces": in_two_pieces, "/late": after_a_while}
+    with begun(own, backend, "/pieces") as streaming, begun(own, backend, "/late") as waiting, own.connect() as idle:
+        stop(own)
+        assert eventually(lambda: refuses(own))
+        assert received(idle) == b""
+        may_end.set()
+        assert received(waiting).endswith(b'"late"')
+        assert received(streaming).endswith(b"1\r\nb\r\n0\r\n\r\n")
+    assert own.end() == 0
+
+
+def test_an_answer_without_an_end_is_cut_after_the_time_of_grace(own: Server, backend: Backend) -> None:
+    async def endless(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            await peer.send(b"1\r\na\r\n")
+            await asyncio.sleep(0.1)
+
+    backend.scripts["/endless"] = endless
+    with begun(own, backend, "/endless") as connection:
+        began = time.monotonic()
+        own.terminate()
+        assert not received(connection).endswith(b"0\r\n\r\n")
+        assert own.end() == 0
+    assert GRACE_SECONDS - 1 < time.monotonic() - began < GRACE_SECONDS + 5
+    assert "Killing" not in own.log
+    assert '"path":"/api/v1/open/endless"' in own.log, "a worker that ends in good order has its lines written"
+
+
+def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(pair: Gateway) -> None:
+    before = pair.workers
+    os.kill(before[0], signal.SIGKILL)
+    assert pair.get("/api/v1/open/x").status_code == 200
+    assert eventually(lambda: len(pair.workers) == 2 and before[0] not in pair.workers)
+    assert len(pair.doors()) == 2
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        head(b"/api/v1/open/gone"),
+        head(b"/api/v1/open/gone", b"Content-Length: 100000", method=b"POST") + b"a" * 100,
+        head(b"/api/v1/open/gone", b"Transfer-Encoding: chunked", method=b"PUT") + b"3\r\nabc\r\n",
+    ],
+    ids=["an answer", "an upload", "a chunked upload"],
+)
+def test_a_client_that_goes_away_takes_its_call_with_it(single: Gateway, sent: bytes) -> None:
+    came, left = threading.Event(), threading.Event()
+
+    async def watches(peer: Peer) -> None:
+        came.set()
+        await peer.gone()
+        left.set()
+
+    single.backend.scripts["/gone"] = watches
+    before = single.log.count('"client_gone"')
+    with single.connect() as connection:
+        connection.sendall(sent)
+        assert came.wait(20)
+        assert not left.is_set()
+    assert left.wait(CALLED_OFF)
+    assert eventually(lambda: single.log.count('"client_gone"') > before)
+
+
+def test_one_that_leaves_amid_an_answer_too(single: Gateway) -> None:
+    left = threading.Event()
+
+    async def endless(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await peer.gone()
+        left.set()
+
+    single.backend.scripts["/amid"] = endless
+    with single.get("/api/v1/open/amid", stream=True) as answer:
+        assert next(answer.iter_content(1)) == b"a"
+    assert left.wait(CALLED_OFF)

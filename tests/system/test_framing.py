@@ -1,0 +1,77 @@
+"""Answers as the server frames them: no body where there is none to have, and each piece as soon as it is there."""
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.origin import Peer
+from tests.system.conftest import Gateway
+from tests.system.wire import head, send
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 10\r\n", b""])
+def test_head_has_the_length_that_get_would_have_and_no_body(single: Gateway, length: bytes) -> None:
+    single.backend.scripts["/head"] = b'HTTP/1.1 200 OK\r\nETag: "1"\r\n' + length + b"\r\n"
+    raw = send(single.server, head(b"/api/v1/open/head", method=b"HEAD"))
+    assert (raw.status, raw.body) == (200, b"")
+    assert raw.field("content-length") == (b"10" if length else None)
+
+
+def test_head_of_the_gateways_own_errors_too(single: Gateway) -> None:
+    raw = send(single.server, head(b"/api/v1/plain/x", method=b"HEAD"))
+    assert (raw.status, raw.body) == (401, b"")
+    assert int(raw.field("content-length") or 0) > 100
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_what_has_no_body_is_not_framed_as_if_it_had(single: Gateway, status: bytes) -> None:
+    single.backend.scripts["/none"] = b"HTTP/1.1 " + status + b"\r\n\r\n"
+    raw = send(single.server, head(b"/api/v1/open/none"))
+    assert (raw.status, raw.body) == (int(status[:3]), b"")
+    assert raw.field("transfer-encoding") is None
+    assert raw.field("content-length") is None
+
+
+def test_a_body_of_unknown_length_is_sent_in_chunks(single: Gateway) -> None:
+    single.backend.scripts["/chunks"] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+    raw = send(single.server, head(b"/api/v1/open/chunks"))
+    assert raw.field("transfer-encoding") == b"chunked"
+    assert raw.body.endswith(b"\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("more", [{}, {"data": "abc"}])
+def test_each_piece_is_passed_on_before_the_next_is_there(single: Gateway, more: dict[str, str]) -> None:
+    """The backend sends its second piece only when the client has the first."""
+    seen = threading.Event()
+
+    async def waits(peer: Peer) -> None:
+        await peer.read_body()
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await asyncio.to_thread(seen.wait, 20)
+        await peer.send(b"1\r\nb\r\n0\r\n\r\n")
+
+    single.backend.scripts["/pieces"] = waits
+    with single.ask("POST" if more else "GET", "/api/v1/open/pieces", stream=True, **more) as answer:
+        pieces = answer.iter_content(chunk_size=None)
+        assert next(pieces) == b"a"
+        seen.set()
+        assert b"".join(pieces) == b"b"
+
+
+def test_an_upload_is_passed_on_while_it_is_sent(single: Gateway) -> None:
+    arrived = threading.Event()
+
+    async def listens(peer: Peer) -> None:
+        await peer.reader.readuntil(b"first\r\n")
+        arrived.set()
+        await peer.reader.readuntil(b"0\r\n\r\n")
+        await peer.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    single.backend.scripts["/upload"] = listens
+    with single.connect() as connection:
+        connection.sendall(head(b"/api/v1/open/upload", b"Transfer-Encoding: chunked", method=b"PUT"))
+        connection.sendall(b"5\r\nfirst\r\n")
+        assert arrived.wait(20)
+        connection.sendall(b"0\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 204 ")
