@@ -1,8 +1,8 @@
 """An Observer that adds up what happened, in this worker's memory: constant work a request, and nothing awaited."""
 
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from metrics.counts import MINUTE
@@ -11,7 +11,10 @@ from routing.errors import BadGateway, CircuitOpen, UpstreamTimeout
 from routing.events import Finished, Observer
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
-"""Any other is counted as OTHER: a client may invent as many as it likes."""
+OTHER: Final = "OTHER"
+"""Any other method: a client may invent as many as it likes."""
+NOTED: Final = frozenset({"HIT", "MISS"})
+"""The cache's answers whose paths are noted."""
 PATHS: Final = 50
 """Paths of one service noted between two flushes: clients may ask for any number."""
 PATH_LENGTH: Final = 200
@@ -30,74 +33,111 @@ class Change(NamedTuple):
     reason: str
 
 
+_Key = tuple[int, str, str, str, int, str, str, str, str, bool]
+
+
+class _Cell:
+    """Requests that ended alike, in one minute: what differs between them is added up."""
+
+    __slots__ = ("backend", "backends", "bytes", "durations", "number", "retries", "total")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.total = 0.0
+        self.backend = 0.0
+        self.bytes = 0
+        self.retries = 0
+        self.durations: dict[int, int] = {}
+        self.backends: dict[int, int] = {}
+
+    def fields(self, like: Finished) -> Iterator[tuple[str, int]]:
+        """The words of counts.py. `like` is any of the requests."""
+        method = like.method if like.method in METHODS else OTHER
+        yield f"requests|{method}|{like.status // 100}xx|{like.route}", self.number
+        yield "duration_us", round(self.total * 1e6)
+        yield from ((f"duration|{number}", count) for number, count in self.durations.items())
+        if self.backends:
+            yield "backend_us", round(self.backend * 1e6)
+            yield from ((f"backend|{number}", count) for number, count in self.backends.items())
+        said = {"cache": like.cache, "code": like.code, "aborted": like.aborted, "circuit": outcome(like)}
+        yield from ((f"{what}|{word}", self.number) for what, word in said.items() if word)
+        yield from ((what, sum_) for what, sum_ in (("bytes", self.bytes), ("retries", self.retries)) if sum_)
+
+
 class Counting(Observer):
     """`take` hands over what was counted since the last time. `gauges` are asked at every flush."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.gauges: dict[str, Callable[[], int]] = {}
         self._clock = clock
-        self._counts: dict[tuple[int, str], Counter[tuple[str, ...]]] = {}
+        self._cells: dict[_Key, tuple[_Cell, Finished]] = {}
+        self._paths: defaultdict[str, Counter[tuple[int, str, str]]] = defaultdict(Counter)
+        self._noted: Counter[tuple[int, str, str]] = Counter()
         self._changes: list[Change] = []
-        self._paths: Counter[str] = Counter()
 
     def finished(self, event: Finished) -> None:
-        counter = self._counter(event.at + event.duration, event.service)
-        method = event.method if event.method in METHODS else "OTHER"
-        counter["requests", method, f"{event.status // 100}xx", event.route] += 1
-        counter["duration", str(bucket(event.duration))] += 1
-        counter["duration_us",] += round(event.duration * 1e6)
-        counter["bytes",] += event.bytes
-        if event.backend is not None:
-            counter["backend", str(bucket(event.backend))] += 1
-            counter["backend_us",] += round(event.backend * 1e6)
-        if event.cache:
-            counter["cache", event.cache] += 1
-        if event.code:
-            counter["code", event.code] += 1
-        if event.aborted:
-            counter["aborted", event.aborted] += 1
-        if event.retries:
-            counter["retries",] += event.retries
-        called = outcome(event)
-        if called:
-            counter["circuit", called] += 1
-        if event.cache in ("HIT", "MISS") and event.status < 400:
-            self._note_path(counter, event)
+        duration, backend, cache = event.duration, event.backend, event.cache
+        minute = int((event.at + duration) // MINUTE)
+        method = event.method if event.method in METHODS else OTHER
+        key = (
+            minute,
+            event.service,
+            event.route,
+            method,
+            event.status,
+            cache,
+            event.code,
+            event.aborted,
+            event.call,
+            backend is None,
+        )
+        known = self._cells.get(key)
+        if known is None:
+            known = self._cells[key] = (_Cell(), event)
+        cell = known[0]
+        cell.number += 1
+        cell.total += duration
+        cell.bytes += event.bytes
+        cell.retries += event.retries
+        number = bucket(duration)
+        cell.durations[number] = cell.durations.get(number, 0) + 1
+        if backend is not None:
+            cell.backend += backend
+            number = bucket(backend)
+            cell.backends[number] = cell.backends.get(number, 0) + 1
+        if cache in NOTED and event.status < 400:
+            self._note_path(minute, event)
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
-        now = self._clock()
-        self._counter(now, service)["transition", before, after] += 1
-        self._changes.append(Change(now, service, before, after, reason))
+        self._changes.append(Change(self._clock(), service, before, after, reason))
+        self.note(service, f"transition|{before}|{after}")
 
-    def take(self) -> dict[str, int]:
-        """All counts by `start|service|field`, which are the taker's from now on."""
-        counts, self._counts = self._counts, {}
-        self._paths.clear()
-        return {
-            f"{start}|{service}|{'|'.join(field)}": number
-            for (start, service), counter in counts.items()
-            for field, number in counter.items()
-        }
+    def note(self, service: str, field: str) -> None:
+        """Count something beside the requests, in the words of counts.py."""
+        self._noted[int(self._clock() // MINUTE), service, field] += 1
 
-    def take_changes(self) -> list[Change]:
-        """The circuits' moves that this worker made, likewise."""
+    def take(self) -> tuple[dict[str, int], list[Change]]:
+        """All counts by `start|service|field`, and the circuits' moves this worker made: the taker's from now on."""
+        cells, self._cells = self._cells, {}
+        paths, self._paths = self._paths, defaultdict(Counter)
+        noted, self._noted = self._noted, Counter()
         changes, self._changes = self._changes, []
-        return changes
+        counts: Counter[str] = Counter()
+        for key, (cell, like) in cells.items():
+            for field, number in cell.fields(like):
+                counts[f"{key[0] * MINUTE}|{like.service}|{field}"] += number
+        for service, looked_up in paths.items():
+            for (minute, word, path), number in looked_up.items():
+                counts[f"{minute * MINUTE}|{service}|path|{word}|{path}"] += number
+        for (minute, service, field), number in noted.items():
+            counts[f"{minute * MINUTE}|{service}|{field}"] += number
+        return dict(counts), changes
 
-    def _note_path(self, counter: Counter[tuple[str, ...]], event: Finished) -> None:
-        key = ("path", event.cache, event.path)
-        if key not in counter:
-            if self._paths[event.service] >= PATHS or len(event.path) > PATH_LENGTH:
-                return
-            self._paths[event.service] += 1
-        counter[key] += 1
-
-    def _counter(self, at: float, service: str) -> Counter[tuple[str, ...]]:
-        key = (int(at // MINUTE) * MINUTE, service)
-        counter = self._counts.get(key)
-        if counter is None:
-            counter = self._counts[key] = Counter()
-        return counter
+    def _note_path(self, minute: int, event: Finished) -> None:
+        noted = self._paths[event.service]
+        key = (minute, event.cache, event.path)
+        if key in noted or (len(noted) < PATHS and len(event.path) <= PATH_LENGTH):
+            noted[key] += 1
 
 
 def outcome(event: Finished) -> str:

@@ -54,12 +54,14 @@ class Flusher:
         self._clock = clock
         self._worker = secrets.token_hex(8)
         self._unsent: Flush | None = None
+        self._aside: Flush | None = None
         self._unkept: list[Change] = []
         self._forgot_at = 0.0
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "metrics")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        store.listen(self.flush)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -70,8 +72,8 @@ class Flusher:
         if self._task:
             await self._task
         await self._round(None)
-        if not self.connected:
-            await self._past_the_store()
+        for batch in _batches(self._unsent):  # if the store took it without saying so, and survives, it counts twice
+            await self._blocking(self._database.apply, batch)
         await self._blocking(self._database.disconnect)
         self._thread.shutdown(wait=False)
 
@@ -96,16 +98,22 @@ class Flusher:
 
     async def drain(self, worker: str | None) -> None:
         """Bring what waits in the store into the database, if that is `worker`'s to do; None does it in any case."""
-        self._unkept += self.counting.take_changes()
         if self._unkept:
-            await self._blocking(self._database.keep, self._unkept)
-            self._unkept = []
+            keeping, self._unkept = self._unkept, []
+            await self._keep(keeping)
         while batch := await self._store.take(worker):
             await self._blocking(self._database.apply, batch)
             await self._store.done(batch.id)
             if worker is not None:
                 break
         await self._forget()
+
+    async def _keep(self, changes: list[Change]) -> None:
+        try:
+            await self._blocking(self._database.keep, changes)
+        except Exception:
+            self._unkept = [*changes, *self._unkept]
+            raise
 
     async def _forget(self) -> None:
         now = self._clock()
@@ -116,22 +124,31 @@ class Flusher:
     async def waiting(self) -> Waiting:
         """What the database does not have yet: this worker's included, and the others' as the store knows them."""
         await self.flush()
+        if not self.connected:
+            self._aside = self._aside or self._next()
+        aside = _batches(self._aside)
         try:
-            return await self._store.waiting(self._clock())
+            shared = await self._store.waiting(self._clock())
         except StoreUnavailable:
             self.connected = False
-        own = self._unsent
-        return Waiting((Batch(own.id, own.counts),) if own else ())
+            return Waiting((*_batches(self._unsent), *aside))
+        return Waiting((*shared.batches, *aside), shared.gauges)
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), FLUSH_SECONDS)
-            await self._round(self._worker)
+            await self.tick()
+
+    async def tick(self) -> None:
+        """What is done each second."""
+        await self._round(self._worker)
 
     async def _round(self, worker: str | None) -> None:
-        await self.flush()
         try:
+            await self.flush()
+            if self._aside or not self.connected:
+                await self._go_around()
             await self.drain(worker)
         except StoreUnavailable:
             self.connected = False
@@ -139,17 +156,23 @@ class Flusher:
             log.exception("counts cannot be brought into the database now; they wait")
 
     def _next(self) -> Flush | None:
-        counts = self.counting.take()
+        counts, changes = self.counting.take()
+        self._unkept += changes
         gauges = {name: ask() for name, ask in self.counting.gauges.items()}
         if not counts and not gauges:
             return None
         return Flush(id=secrets.token_hex(16), worker=self._worker, at=self._clock(), counts=counts, gauges=gauges)
 
-    async def _past_the_store(self) -> None:
-        """The last of a worker whose store is away. A flush the store has taken without saying so is counted twice."""
-        for flush in (self._unsent, self._next()):
-            if flush:
-                await self._blocking(self._database.apply, Batch(flush.id, flush.counts))
+    async def _go_around(self) -> None:
+        """While the store is away, what it was never offered goes to the database itself."""
+        self._aside = self._aside or self._next()
+        for batch in _batches(self._aside):
+            await self._blocking(self._database.apply, batch)
+        self._aside = None
 
     async def _blocking(self, work: Callable[..., None], *given: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+
+
+def _batches(flush: Flush | None) -> tuple[Batch, ...]:
+    return (Batch(flush.id, flush.counts),) if flush else ()

@@ -2,6 +2,7 @@
 
 import secrets
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from metrics.counts import Batch, Waiting
@@ -41,3 +42,6 @@ class MemoryStore:
     async def waiting(self, now: float) -> Waiting:  # noqa: ARG002 - this process lives
         batches = (self._closed, Batch(self._id, dict(self._open)) if self._open else None)
         return Waiting(tuple(batch for batch in batches if batch), dict(self._gauges))
+
+    def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
+        """Nobody else is there to ask."""

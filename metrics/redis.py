@@ -3,13 +3,17 @@
 Every key has the same hash tag: in a Redis Cluster they live in one place, and each step is one atomic script.
 """
 
+import asyncio
+import contextlib
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 
 from metrics.counts import Batch, Waiting
 from metrics.store import Flush
+from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 
 OPEN: Final = "{gw:metrics}:open"
@@ -17,13 +21,20 @@ CLOSED: Final = "{gw:metrics}:closed"
 GAUGES: Final = "{gw:metrics}:gauges"
 LEASE: Final = "{gw:metrics}:lease"
 FLUSHED: Final = "{gw:metrics}:flushed:"
+ASKED: Final = "{gw:metrics}:asked:"
+CHANNEL: Final = "gw:metrics"
+"""Where a worker that is asked for the numbers asks the others for theirs: the message is the key they answer at."""
 ID: Final = b"id"
 """Beside the counts, each batch's hash holds its id: no count's field is a single word."""
 
-REMEMBERED_SECONDS: Final = 3_600
+REMEMBERED_SECONDS: Final = 600
 """How long a flush may be sent again without being counted again."""
 LEASE_SECONDS: Final = 10
 """How long the counts of a cluster wait when the worker that takes them is gone."""
+ANSWER_SECONDS: Final = 0.25
+"""Longest a reader waits for the others; one that is busier than that is as late as its last flush."""
+ASKED_SECONDS: Final = 10
+POLL_SECONDS: Final = 0.003
 GAUGE_SECONDS: Final = 5
 """A worker that has said nothing for this long is gone, and its gauges with it."""
 
@@ -62,6 +73,7 @@ class RedisStore:
         self._take = link.client.register_script(TAKE)
         self._done = link.client.register_script(DONE)
         self._waiting = link.client.register_script(WAITING)
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def add(self, flush: Flush) -> None:
         gauges = msgspec.json.encode((flush.at + GAUGE_SECONDS, flush.gauges))
@@ -79,10 +91,40 @@ class RedisStore:
         await self._link.call(lambda client: self._done(keys=[CLOSED], args=[batch], client=client))
 
     async def waiting(self, now: float) -> Waiting:
+        await self._gather()
         keys = [CLOSED, OPEN, GAUGES]
         closed, opened, gauges = await self._link.call(lambda client: self._waiting(keys=keys, client=client))
         batches = (_batch(closed), _batch(opened))
         return Waiting(tuple(batch for batch in batches if batch), _sum(_pairs(gauges), now))
+
+    def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
+        def asked(message: bytes) -> None:
+            task = asyncio.create_task(self._answer(message.decode(), flush))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+        self._link.feed.listen(CHANNEL, asked)
+
+    async def _gather(self) -> None:
+        key, loop = ASKED + secrets.token_hex(16), asyncio.get_running_loop()
+        others = await self._link.call(lambda client: client.publish(CHANNEL, key))
+        deadline = loop.time() + ANSWER_SECONDS
+        while others and loop.time() < deadline:
+            if int(await self._link.call(lambda client: client.get(key)) or 0) >= others:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _answer(self, key: str, flush: Callable[[], Awaitable[None]]) -> None:
+        if not key.startswith(ASKED):
+            return
+        with contextlib.suppress(StoreUnavailable):
+            await flush()
+            await self._link.call(lambda client: _count_up(client, key))
+
+
+async def _count_up(client: Any, key: str) -> None:
+    await client.incr(key)
+    await client.expire(key, ASKED_SECONDS)
 
 
 def _pairs(flat: Any) -> dict[bytes, bytes]:

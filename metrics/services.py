@@ -79,6 +79,8 @@ def reset_circuits(actor: str, *, request_id: str = "") -> list[str]:
     names = [circuit.service for circuit in selectors.circuits() if circuit.state != State.CLOSED]
     for name in names:
         order_circuit(actor, name, State.CLOSED, request_id=request_id)
+    if not names:
+        record(actor, ACTIONS[State.CLOSED], after={"reset": []}, request_id=request_id)
     return names
 
 

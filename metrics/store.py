@@ -1,5 +1,6 @@
 """What counting asks of the place where all workers' counts wait for the database."""
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -31,4 +32,10 @@ class Store(Protocol):
         """The batch is in the database."""
 
     async def waiting(self, now: float) -> Waiting:
-        """What has been added and is not `done`, at one moment (Unix seconds)."""
+        """What has been added and is not `done`, at one moment (Unix seconds).
+
+        The other workers are asked to add what they hold first, and waited for a moment.
+        """
+
+    def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
+        """Call `flush` whenever another worker wants to know what waits. Before the link to the store starts."""

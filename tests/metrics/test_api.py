@@ -297,6 +297,12 @@ def test_every_write_is_on_record(panel: Panel, program: Client, method: str, pa
     assert done.request_id == "req-1"
 
 
+def test_a_reset_that_found_nothing_to_close_is_on_record(panel: Panel, program: Client) -> None:
+    panel.serve(ok())
+    assert send(program, "post", "/metrics/circuit-breakers/reset").json()["reset"] == []
+    assert Operation.objects.get().after == {"reset": []}
+
+
 def test_a_member_of_staff_is_on_record_by_name(panel: Panel, staff: Client) -> None:
     staff.cookies["csrftoken"] = "a" * 32
     send(staff, "post", "/metrics/cache/reset", **{"X-CSRFToken": "a" * 32})

@@ -13,7 +13,7 @@ from tests.metrics.events import NOW, finished
 def test_a_request_is_counted_under_its_service_minute_and_labels() -> None:
     counting = Counting(FakeClock())
     counting.finished(finished(route="/x", cache="MISS", backend=0.25, bytes=7, retries=2, duration=0.5))
-    assert split(counting.take()) == {
+    assert split(counting.take()[0]) == {
         (int(NOW), "crm"): {
             "requests|GET|2xx|/x": 1,
             f"duration|{bucket(0.5)}": 1,
@@ -32,28 +32,28 @@ def test_a_request_is_counted_under_its_service_minute_and_labels() -> None:
 def test_it_belongs_to_the_minute_in_which_it_ended() -> None:
     counting = Counting(FakeClock())
     counting.finished(finished(at=NOW - 1, duration=2.0))
-    assert list(split(counting.take())) == [(int(NOW), "crm")]
+    assert list(split(counting.take()[0])) == [(int(NOW), "crm")]
 
 
 def test_what_was_taken_is_not_there_again() -> None:
     counting = Counting(FakeClock())
     counting.finished(finished())
-    assert counting.take()
-    assert not counting.take()
+    assert counting.take()[0]
+    assert counting.take() == ({}, [])
 
 
 def test_a_method_of_the_clients_own_invention_is_other() -> None:
     counting = Counting(FakeClock())
     for method in ("BREW", "get", "X" * 999):
         counting.finished(finished(method=method))
-    assert merged(split(counting.take()).values())["requests|OTHER|2xx|"] == 3
+    assert merged(split(counting.take()[0]).values())["requests|OTHER|2xx|"] == 3
 
 
 def test_paths_are_noted_up_to_a_bound_and_requests_without() -> None:
     counting = Counting(FakeClock())
     for number in range(PATHS * 2):
         counting.finished(finished(cache="MISS", path=f"/api/v1/crm/{number}"))
-    fields = split(counting.take())[int(NOW), "crm"]
+    fields = split(counting.take()[0])[int(NOW), "crm"]
     assert sum(field.startswith("path|") for field in fields) == PATHS
     assert fields["cache|MISS"] == PATHS * 2
 
@@ -83,6 +83,6 @@ def test_a_circuits_move_is_counted_and_kept_with_its_time() -> None:
     clock = FakeClock()
     counting = Counting(clock)
     counting.circuit_changed("crm", "CLOSED", "OPEN", "5 failures within 60 s")
-    assert merged(split(counting.take()).values()) == {"transition|CLOSED|OPEN": 1}
-    assert counting.take_changes() == [(clock.now, "crm", "CLOSED", "OPEN", "5 failures within 60 s")]
-    assert counting.take_changes() == []
+    counts, changes = counting.take()
+    assert merged(split(counts).values()) == {"transition|CLOSED|OPEN": 1}
+    assert changes == [(clock.now, "crm", "CLOSED", "OPEN", "5 failures within 60 s")]

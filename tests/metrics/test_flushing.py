@@ -80,6 +80,21 @@ async def test_a_flush_that_was_taken_without_being_said_is_counted_once() -> No
     assert flusher.connected
 
 
+async def test_while_the_store_is_away_counts_go_to_the_database_and_none_twice() -> None:
+    store, rows, counting = Unsure(), Rows(), Counting(FakeClock())
+    flusher = Flusher(counting, store, rows, clock=FakeClock())
+    for _ in range(3):
+        counting.finished(finished())
+        await flusher.tick()
+        counting.finished(finished())
+    assert requests(merged([rows.total, *(batch.counts for batch in (await flusher.waiting()).batches)])) == 6
+    store.sure = True
+    await flusher.tick()
+    counting.finished(finished())
+    await flusher.close()
+    assert requests(rows.total) == 7
+
+
 async def test_while_the_database_fails_counts_wait(caplog: pytest.LogCaptureFixture) -> None:
     store, rows, counting = MemoryStore(), Rows(), Counting(FakeClock())
     flusher = Flusher(counting, store, rows, clock=FakeClock())
@@ -192,6 +207,27 @@ def test_20_000_requests_over_four_workers_that_all_restart_add_up_exactly(redis
     assert counted(waiting) == counted() == expected(events[:12_000])
     asyncio.run(serve(events[12_000:]))
     assert counted() == expected(events)
+
+
+async def test_a_reader_has_what_the_other_workers_have_just_counted(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metrics.redis.ANSWER_SECONDS", 30)
+    links = [RedisLink(redis_url) for _ in range(3)]
+    workers = [Flusher(Counting(FakeClock()), RedisStore(link), Rows(), clock=FakeClock()) for link in links]
+    up = [asyncio.Event() for _ in links]
+    for link, event in zip(links, up, strict=True):
+        link.feed.watch(up=event.set, down=lambda: None)
+        await link.start()
+    for event in up:
+        await event.wait()
+    for worker in workers:
+        worker.counting.finished(finished())
+    waiting = await workers[0].waiting()
+    assert requests(merged(batch.counts for batch in waiting.batches)) == 3
+    for worker, link in zip(workers, links, strict=True):
+        await worker.close()
+        await link.close()
 
 
 @pytest.mark.django_db(transaction=True)
