@@ -10,6 +10,7 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import State
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+from routing.balancing.driver import Targets
 from routing.configuration.live import Live
 from routing.health import Check, Health
 from routing.table import Service
@@ -23,15 +24,17 @@ _OF_STATE = {
 }
 
 
-def health_checks(link: RedisLink | None, live: Live, breakers: Breakers) -> dict[str, Check]:
+def health_checks(link: RedisLink | None, live: Live, breakers: Breakers, targets: Targets) -> dict[str, Check]:
     """Every check by name; a service's is what its circuit knows of it, so that asking disturbs no backend."""
     checks: dict[str, Check] = {
         "database": partial(asyncio.to_thread, _database),
         "redis": partial(_redis, link),
+        "circuits": partial(_circuits, breakers),
         "channel_layer": _channel_layer,
     }
     for service in live.table.services.values():
-        checks[service.name] = partial(_service, service, breakers)
+        name = f"service {service.name}" if service.name in checks else service.name
+        checks[name] = partial(_service, service, breakers, targets)
     return checks
 
 
@@ -67,7 +70,14 @@ async def _channel_layer() -> Health:
     return Health.OK
 
 
-async def _service(service: Service, breakers: Breakers) -> Health:
+async def _circuits(breakers: Breakers) -> Health:
+    """Whether this worker's circuits are the cluster's, or its own alone."""
+    return Health.DEGRADED if breakers.degraded else Health.OK
+
+
+async def _service(service: Service, breakers: Breakers, targets: Targets) -> Health:
+    """What the circuit says; a service with a target left out works with less."""
     if not service.policy.enabled:
         return Health.OFF
-    return _OF_STATE[breakers.of(service.name, service.policy.breaker).state()]
+    verdict = _OF_STATE[breakers.of(service.name, service.policy.breaker).state()]
+    return Health.DEGRADED if verdict is Health.OK and targets.of(service).unwell else verdict

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -36,6 +37,10 @@ from routing.accesslog import AccessLog
 from routing.authentication.apikeys import ApiKeys
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
+from routing.balancing.driver import Targets
+from routing.balancing.memory import MemoryStore as TargetsMemory
+from routing.balancing.prober import Prober
+from routing.balancing.redis import RedisStore as TargetsRedis
 from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration import loader
@@ -44,7 +49,11 @@ from routing.configuration.loader import Loaded
 from routing.configuration.reload import Reloader
 from routing.events import Observers
 from routing.health import HealthPages
+from routing.idempotency.driver import Idempotency
+from routing.idempotency.memory import MemoryStore as IdempotencyMemory
+from routing.idempotency.redis import RedisStore as IdempotencyRedis
 from routing.pipeline import Gateway, GatewayRules
+from routing.table import Service
 from routing.warming import Warmer
 
 if TYPE_CHECKING:
@@ -70,6 +79,7 @@ class Parts:
     warmer: Warmer
     breakers: Breakers
     reloader: Reloader
+    _idempotency: Idempotency
     flusher: Flusher
     _limiter: Limiter
     _tokens: "FirebaseVerifier | None"
@@ -88,6 +98,7 @@ class Parts:
         await self.caching.close()
         if self._tokens:
             self._tokens.close()
+        await self._idempotency.close()
         await self._limiter.close()
         await self.breakers.close()
         await self._backend.close()
@@ -111,6 +122,12 @@ async def open_parts() -> Parts:
     breakers = Breakers(
         BreakerRedis(link) if link else BreakerMemory(), clock=time.time, on_change=observers.circuit_changed
     )
+    idempotency = Idempotency(
+        IdempotencyRedis(link) if link else IdempotencyMemory(time.time),
+        own_cookies=own_cookies,
+        tell=observers.happened,
+    )
+    targets = Targets(tell=observers.happened)
     tokens = _firebase(config)
     limiter = Limiter(RateRedis(link) if link else RateMemory(), clock=time.time, share=config.workers)
     near: NearStore = TieredStore(link) if link else CacheMemory(time.time)
@@ -129,8 +146,16 @@ async def open_parts() -> Parts:
         limiter=limiter,
         authenticator=Authenticator(lambda: live.keys, tokens),
         caching=caching,
-        calling=Calling(backend, breakers, own_cookies=own_cookies, max_body_bytes=config.max_body_bytes),
+        calling=Calling(
+            backend,
+            breakers,
+            own_cookies=own_cookies,
+            max_body_bytes=config.max_body_bytes,
+            targets=targets,
+            tell=observers.happened,
+        ),
         observers=observers,
+        idempotency=idempotency,
     )
     reloader = Reloader(
         partial(loader.load, config.secret),
@@ -139,9 +164,12 @@ async def open_parts() -> Parts:
         clock=time.time,
         interval=LOOK_SECONDS,
     )
-    tasks = [*await _start(link, breakers, reloader), asyncio.create_task(_flush(heat))]
+    prober = Prober(backend, TargetsRedis(link) if link else TargetsMemory(), targets, partial(_services, live))
+    tasks = [*await _start(link, breakers, reloader, prober), asyncio.create_task(_flush(heat))]
     flusher.start()
-    health = HealthPages(partial(health_checks, link, live, breakers), lambda: reloader.status.version is not None)
+    health = HealthPages(
+        partial(health_checks, link, live, breakers, targets), lambda: reloader.status.version is not None
+    )
     return Parts(
         gateway=gateway,
         health=health,
@@ -151,6 +179,7 @@ async def open_parts() -> Parts:
         breakers=breakers,
         reloader=reloader,
         flusher=flusher,
+        _idempotency=idempotency,
         _limiter=limiter,
         _tokens=tokens,
         _backend=backend,
@@ -160,7 +189,9 @@ async def open_parts() -> Parts:
     )
 
 
-async def _start(link: RedisLink | None, breakers: Breakers, reloader: Reloader) -> list["asyncio.Task[None]"]:
+async def _start(
+    link: RedisLink | None, breakers: Breakers, reloader: Reloader, prober: Prober
+) -> list["asyncio.Task[None]"]:
     """Listen before the first word may be said; load before the first request comes."""
     nudge = reloader.nudge
     if link:
@@ -176,7 +207,7 @@ async def _start(link: RedisLink | None, breakers: Breakers, reloader: Reloader)
     signals.nudges.append(nudge)
     await reloader.check()
     await breakers.refresh()
-    return [asyncio.create_task(reloader.run()), asyncio.create_task(_refresh(breakers))]
+    return [asyncio.create_task(work) for work in (reloader.run(), _refresh(breakers), prober.run())]
 
 
 async def _refresh(breakers: Breakers) -> None:
@@ -196,6 +227,11 @@ async def _tell(link: RedisLink) -> None:
     """Where Redis is away, the version check finds the change a little later."""
     with contextlib.suppress(StoreUnavailable):
         await link.publish(CONFIGURATION, b"changed")
+
+
+def _services(live: Live) -> Iterable[Service]:
+    """Those of the table that is served by now."""
+    return live.table.services.values()
 
 
 def _swap(live: Live, breakers: Breakers, loaded: Loaded) -> None:

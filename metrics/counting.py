@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from metrics.counts import MINUTE
 from metrics.histogram import bucket
 from routing.errors import BadGateway, CircuitOpen, UpstreamTimeout
-from routing.events import Finished
+from routing.events import Finished, Observer
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 OTHER: Final = "OTHER"
@@ -64,7 +64,7 @@ class _Cell:
         yield from ((what, sum_) for what, sum_ in (("bytes", self.bytes), ("retries", self.retries)) if sum_)
 
 
-class Counting:
+class Counting(Observer):
     """`take` hands over what was counted since the last time. `gauges` are asked at every flush."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:

@@ -7,7 +7,7 @@ from typing import Final, TextIO
 
 import msgspec
 
-from routing.events import Finished
+from routing.events import Finished, Observer
 
 FLUSH_SECONDS: Final = 0.1
 """How long a line may wait for others."""
@@ -17,7 +17,7 @@ MAX_WAITING: Final = 10_000
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}
 
 
-class AccessLog:
+class AccessLog(Observer):
     """An Observer that writes to `stream`, as JSON or for the console. Bodies, queries and credentials never appear."""
 
     def __init__(self, log_format: str, stream: TextIO = sys.stdout) -> None:
@@ -34,9 +34,6 @@ class AccessLog:
         self._waiting.append(self._line(event))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-
-    def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
-        """Not a request: the breaker's own log tells of it."""
 
     def flush(self) -> None:
         """Write what waits. At shutdown too, so that the last requests are on record."""

@@ -37,14 +37,14 @@ FORMS: Final = {
     "headers": '{Authorization: "env:CRM_TOKEN"}: sent to the backend; a secret belongs in the environment, not here',
     "cache": "{ttl: 300, scope: user, stale_if_error: 300, tags: [contacts]}, or off",
     "breaker": "{failure_threshold: 5, window: 60s, open_for: 60s, success_threshold: 2}",
-    "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}; accepted, not in force yet",
+    "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}: asked by one worker for all",
     "fallback": "{status: 200, body: {items: []}}: answered when the circuit is open and nothing is stale",
     "cost_per_call": "USD; what one avoided call saves",
     "websocket": "pass Upgrade through; accepted, not in force yet",
     "path": "/mailboxes/{user}/messages, /files/*",
     "methods": "[GET, POST]; empty: any",
     "invalidates": '["mailbox:{user}"]: tags that a successful call empties from the cache',
-    "idempotency": "accepted, not in force yet",
+    "idempotency": "the first answer to an Idempotency-Key on a POST or PATCH is kept for a day and given to repeats",
 }
 """How each field is written: the file's own form."""
 

@@ -1,28 +1,22 @@
-"""Steps 6 and 7: leave from the circuit, a place in the bulkhead, a target, and the call itself."""
+"""Steps 6 and 7: leave from the circuit, a place in the bulkhead, and the call itself."""
 
 import asyncio
-import random
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import Callable
 from urllib.parse import quote
 
 from resilience.breaker.driver import Breaker, Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
 from routing import forwarding
+from routing.attempts import FAILURES, TIMEOUT, Attempts, Taken, repeatable
 from routing.backend.client import Answer, Backend, Call
+from routing.balancing.driver import Targets, Tell
 from routing.bulkhead import Bulkhead
-from routing.errors import BadGateway, BodyTooLarge, CircuitOpen, UpstreamTimeout
+from routing.errors import BadGateway, CircuitOpen, Overloaded, UpstreamTimeout
+from routing.events import Happened, Kind
 from routing.exchange import Exchange, new_trace
-from routing.http import IDEMPOTENT, Body, Header, first
-from routing.policy import Target
-from routing.retrybudget import RetryBudget
-
-FAILURES: Final = frozenset({500, 502, 503, 504})
-"""Answers that count against a circuit (contract section 6)."""
-PAUSE_SECONDS: Final = 0.05
-"""A repeated call waits up to this long, at random, so that many do not arrive together."""
+from routing.http import Header, first
+from routing.upload import Upload
 
 
 class Calling:
@@ -35,15 +29,17 @@ class Calling:
         *,
         own_cookies: frozenset[bytes],
         max_body_bytes: int,
+        targets: Targets | None = None,
+        tell: Tell = lambda _event: None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._backend = backend
+        self._attempts = Attempts(backend, targets or Targets(tell=tell), tell, timer)
         self._breakers = breakers
+        self._tell = tell
         self._own_cookies = own_cookies
         self._max_body_bytes = max_body_bytes
         self._timer = timer
         self._bulkheads: dict[str, Bulkhead] = {}
-        self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
 
     async def admit(self, exchange: Exchange) -> "Leave":
         """Step 6: leave to call. Raises CircuitOpen."""
@@ -52,6 +48,7 @@ class Calling:
         verdict = breaker.admit_now() or await breaker.admit()
         if isinstance(verdict, Refusal):
             exchange.circuit = verdict.state
+            self._refused(service.name, CircuitOpen.code)
             raise CircuitOpen(
                 "calls to this service are suspended", service=service.name, retry_after=verdict.retry_after
             )
@@ -70,8 +67,10 @@ class Calling:
         bulkhead = self._bulkhead(exchange)
         try:
             await bulkhead.enter()
-        except BaseException:
+        except BaseException as error:
             leave.ends(Outcome.CANCELLED)
+            if isinstance(error, Overloaded):
+                self._refused(exchange.service, error.code)
             raise
         try:
             return await self._called(exchange, leave, bulkhead)
@@ -82,7 +81,7 @@ class Calling:
     async def _called(self, exchange: Exchange, leave: "Leave", bulkhead: Bulkhead) -> "Called":
         started = self._timer()
         try:
-            answer = await self._send(exchange)
+            answer, taken = await self._attempts.send(exchange, leave, *self._prepare(exchange))
         except (BadGateway, UpstreamTimeout) as error:
             error.service = exchange.service
             await leave.ended(Outcome.FAILURE)
@@ -94,9 +93,13 @@ class Calling:
         try:
             await leave.ended(Outcome.FAILURE if answer.status in FAILURES else leave.judged(exchange.backend))
         except BaseException:
+            taken.left()
             await answer.aclose()
             raise
-        return Called(answer, leave, bulkhead)
+        return Called(answer, leave, bulkhead, taken)
+
+    def _refused(self, service: str, code: str) -> None:
+        self._tell(Happened(kind=Kind.REFUSED, service=service, detail=code))
 
     def _bulkhead(self, exchange: Exchange) -> Bulkhead:
         service = exchange.routed.service
@@ -106,27 +109,8 @@ class Calling:
         bulkhead.limit = service.policy.max_concurrency
         return bulkhead
 
-    async def _send(self, exchange: Exchange) -> Answer:
-        """The call, repeated on another target when a connection failed and repeating does no harm."""
-        match, request = exchange.routed, exchange.request
-        call = self._prepare(exchange)
-        repeatable = request.method in IDEMPOTENT and request.body is None
-        attempts = match.policy.retries.attempts if repeatable else 1
-        budget = self._budgets[match.service.name]
-        budget.earn(match.policy.retries.budget)
-        tried: list[Target] = []
-        while True:
-            exchange.target = target = choose(match.service.targets, tried)
-            try:
-                return await self._backend.send(target, call, match.policy.timeout)
-            except BadGateway:
-                tried.append(target)
-                if len(tried) >= attempts or not budget.spend():
-                    raise
-                exchange.retries += 1
-                await asyncio.sleep(random.random() * PAUSE_SECONDS)  # noqa: S311 - spread, not secrecy
-
-    def _prepare(self, exchange: Exchange) -> Call:
+    def _prepare(self, exchange: Exchange) -> tuple[Call, Upload | None]:
+        """What is sent, and the body that each attempt takes up anew. The last field is for each attempt to fill in."""
         match, request = exchange.routed, exchange.request
         length = first(request.headers, b"content-length")
         headers = forwarding.to_backend(
@@ -136,13 +120,13 @@ class Calling:
             keep_credential=match.policy.forward_authorization and not _bears_key(exchange),
             trace=new_trace(),
         )
-        return Call(
-            method=request.method,
-            path=match.path + b"?" + request.query if request.query else match.path,
-            headers=headers,
-            body=_bounded(request.body, self._max_body_bytes, exchange.service) if request.body else None,
-            length=int(length) if length else None,
-        )
+        headers.append((TIMEOUT, b""))
+        path = match.path + b"?" + request.query if request.query else match.path
+        call = Call(request.method, path, headers, None, int(length) if length else None)
+        if request.body is None:
+            return call, None
+        keep = repeatable(request)
+        return call, Upload(request.body, limit=self._max_body_bytes, service=exchange.service, keep=keep)
 
     def _ours(self, exchange: Exchange) -> list[Header]:
         request = exchange.request
@@ -174,6 +158,11 @@ class Leave:
     def ends(self, outcome: Outcome) -> asyncio.Task[None] | None:
         return self._breaker.report(self._permit, outcome)
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether the circuit still lets calls through. A probe's permit is for one call."""
+        return self._permit.holder is None and isinstance(self._breaker.admit_now(), Permit)
+
     async def ended(self, outcome: Outcome) -> None:
         """The same, once all who must know have been told. Nobody must, of a success while CLOSED."""
         telling = self.ends(outcome)
@@ -184,41 +173,23 @@ class Leave:
 class Called:
     """A backend's answer, and what must be told when its body has ended."""
 
-    __slots__ = ("_bulkhead", "_leave", "answer")
+    __slots__ = ("_bulkhead", "_leave", "_taken", "answer")
 
-    def __init__(self, answer: Answer, leave: Leave, bulkhead: Bulkhead) -> None:
+    def __init__(self, answer: Answer, leave: Leave, bulkhead: Bulkhead, taken: Taken) -> None:
         self.answer = answer
         self._leave = leave
         self._bulkhead = bulkhead
+        self._taken = taken
 
     def ended(self, aborted: str) -> None:
         """The body is over. One that the backend broke off counts against its circuit."""
         self._bulkhead.leave()
-        if aborted in (BadGateway.code, UpstreamTimeout.code):
+        broken_off = aborted in (BadGateway.code, UpstreamTimeout.code)
+        self._taken.left(broken_off=broken_off)
+        if broken_off:
             self._leave.ends(Outcome.FAILURE)
-
-
-def choose(targets: tuple[Target, ...], tried: list[Target]) -> Target:
-    """A target at random by weight, one not yet tried where there is one. Raises BadGateway when all rest."""
-    able = [target for target in targets if target.weight]
-    fresh = [target for target in able if target not in tried] or able
-    if not fresh:
-        raise BadGateway("the service has no target")
-    if len(fresh) == 1:
-        return fresh[0]
-    return random.choices(fresh, [target.weight for target in fresh])[0]  # noqa: S311 - spread, not secrecy
 
 
 def _bears_key(exchange: Exchange) -> bool:
     """An API key opens this gateway, and is no backend's business, whatever its service asks to see."""
     return exchange.credential is not None and exchange.credential.is_key
-
-
-async def _bounded(body: Body, limit: int, service: str) -> AsyncIterator[bytes]:
-    """The body's pieces, as long as they are within the limit. Raises BodyTooLarge."""
-    size = 0
-    async for piece in body:
-        size += len(piece)
-        if size > limit:
-            raise BodyTooLarge(f"the body is over {limit} bytes", service=service)
-        yield piece

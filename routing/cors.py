@@ -5,7 +5,8 @@ from typing import Final
 from routing.http import Headers, Request, Response, first
 
 EXPOSED: Final = (
-    b"X-Request-ID, X-Cache, Cache-Status, Age, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, Location"
+    b"X-Request-ID, X-Cache, Cache-Status, Age, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, Location, "
+    b"Idempotency-Replayed"
 )
 PREFLIGHT_SECONDS: Final = b"600"
 

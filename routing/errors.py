@@ -4,6 +4,7 @@ GatewayError
 ├── BadRequest 400, HeadersTooLarge 431, BodyTooLarge 413    the request cannot be taken as it is
 ├── Unauthenticated 401, Forbidden 403                       who asks
 ├── UnknownService 404, MethodNotAllowed 405                 what for
+├── IdempotencyConflict 409, IdempotencyMismatch 422         whether it was asked before
 ├── RateLimited 429                                          how often
 ├── InternalError 500                                        a fault of ours
 ├── BadGateway 502, UpstreamTimeout 504                      the backend failed
@@ -12,7 +13,8 @@ GatewayError
     ├── CircuitOpen
     ├── ServiceDisabled
     ├── Overloaded
-    └── AuthenticationUnavailable
+    ├── AuthenticationUnavailable
+    └── IdempotencyUnavailable
 """
 
 import math
@@ -98,6 +100,18 @@ class MethodNotAllowed(GatewayError):
         return [(b"allow", ", ".join(self.allow).encode())]
 
 
+class IdempotencyConflict(GatewayError):
+    status = HTTPStatus.CONFLICT
+    code = "idempotency_conflict"
+    title = "The request with this key is not repeated now"
+
+
+class IdempotencyMismatch(GatewayError):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "idempotency_mismatch"
+    title = "The key stands for another request"
+
+
 class RateLimited(GatewayError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "rate_limited"
@@ -152,6 +166,11 @@ class Overloaded(Unavailable):
 class AuthenticationUnavailable(Unavailable):
     code = "authentication_unavailable"
     title = "Credentials cannot be verified now"
+
+
+class IdempotencyUnavailable(Unavailable):
+    code = "idempotency_unavailable"
+    title = "Repeats cannot be told apart now"
 
 
 class Problem(msgspec.Struct, omit_defaults=True):

@@ -1,8 +1,8 @@
 """What the gateway tells those who watch it: synchronous, in memory, never awaited on the request's way."""
 
 import logging
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 
 import msgspec
 
@@ -38,12 +38,43 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 0
 
 
-class Observer(Protocol):
-    """Implemented above routing; what it raises is logged and goes no further."""
+class Kind(StrEnum):
+    """What may happen on the way to a backend, beside a change of its circuit."""
 
-    def finished(self, event: Finished) -> None: ...
+    RETRIED = "retried"
+    REFUSED = "refused"
+    EJECTED = "ejected"
+    RETURNED = "returned"
+    DOWN = "down"
+    UP = "up"
+    REPLAYED = "replayed"
 
-    def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None: ...
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a service or to one of its targets; `target` is an address, for operators alone.
+
+    RETRIED: a call is made again, `detail` says after what. REFUSED: none was made, `detail` is the problem's code.
+    EJECTED and RETURNED: this worker leaves a failing target out, and takes it in again. DOWN and UP: the health
+    check's verdict for the cluster, told by each worker. REPLAYED: a write's first answer was given again.
+    """
+
+    kind: Kind
+    service: str
+    target: str = ""
+    detail: str = ""
+
+
+class Observer:
+    """Implemented above routing, by inheriting: what is not wanted is passed over. What it raises is logged."""
+
+    def finished(self, event: Finished) -> None:
+        """A request is over."""
+
+    def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
+        """A circuit has moved; told by the one worker that moved it."""
+
+    def happened(self, event: Happened) -> None:
+        """Something else happened on the way to a backend."""
 
 
 class Observers:
@@ -53,15 +84,17 @@ class Observers:
         self._observers = observers
 
     def finished(self, event: Finished) -> None:
-        for observer in self._observers:
-            try:
-                observer.finished(event)
-            except Exception:
-                log.exception("an observer failed on a finished request")
+        self._tell(lambda observer: observer.finished(event))
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
+        self._tell(lambda observer: observer.circuit_changed(service, before, after, reason))
+
+    def happened(self, event: Happened) -> None:
+        self._tell(lambda observer: observer.happened(event))
+
+    def _tell(self, tell: Callable[[Observer], None]) -> None:
         for observer in self._observers:
             try:
-                observer.circuit_changed(service, before, after, reason)
+                tell(observer)
             except Exception:
-                log.exception("an observer failed on a change of a circuit")
+                log.exception("an observer failed on an event")

@@ -16,6 +16,7 @@ _OURS: Final = frozenset(
         b"x-request-id",
         b"x-gateway-caller",
         b"x-gateway-debug",
+        b"x-gateway-timeout-ms",
     }
 )
 """Fields a backend may believe because the gateway alone sets them."""
@@ -44,6 +45,7 @@ _ANSWER_DROPPED: Final = HOP_BY_HOP | {
     b"ratelimit",
     b"ratelimit-policy",
     b"x-gateway-debug",
+    b"idempotency-replayed",
 }
 """Fields of an answer that would be mistaken for the gateway's own words."""
 

@@ -94,6 +94,7 @@ class Target(models.Model):
     url = models.CharField(max_length=500)
     weight = models.PositiveIntegerField(default=1)
     enabled = models.BooleanField(default=True)
+    canary = models.FloatField(null=True, blank=True)
 
     class Meta:
         ordering = ("url",)
@@ -103,14 +104,15 @@ class Target(models.Model):
         return self.url
 
     def said(self) -> dict[str, Any]:
-        return {"url": self.url, "weight": self.weight, "enabled": self.enabled}
+        said = {"url": self.url, "weight": self.weight, "enabled": self.enabled}
+        return said if self.canary is None else {**said, "canary": self.canary}
 
     def clean(self) -> None:
         faults = Faults()
         with faults.at():
             decode.target(self.said())
         if faults.found:
-            raise refusal(faults.found, ("url", "weight"))
+            raise refusal(faults.found, ("url", "weight", "canary"))
 
 
 class Route(Settings):

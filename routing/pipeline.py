@@ -31,6 +31,8 @@ from routing.errors import (
 from routing.events import Finished, Observers
 from routing.exchange import Exchange, debug_field, rate_fields, timing_field
 from routing.http import ClientGone, Request, Response, first
+from routing.idempotency.driver import Idempotency
+from routing.idempotency.memory import MemoryStore
 from routing.policy import Auth
 from routing.relay import Relay
 from routing.table import Service
@@ -63,6 +65,7 @@ class Gateway:
         caching: Caching,
         calling: Calling,
         observers: Observers,
+        idempotency: Idempotency | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -74,6 +77,7 @@ class Gateway:
         caching.fetch = self._fetch
         self._calling = calling
         self._observers = observers
+        self._idempotency = idempotency or Idempotency(MemoryStore(clock), tell=observers.happened)
         self._cors = Cors(rules.cors_origins)
         self._clock = clock
         self._timer = timer
@@ -142,6 +146,11 @@ class Gateway:
         return self._answer(exchange, response)
 
     async def _fetch(self, exchange: Exchange) -> Response:
+        if self._idempotency.guards(exchange):
+            return await self._idempotency.once(exchange, self._forward)
+        return await self._forward(exchange)
+
+    async def _forward(self, exchange: Exchange) -> Response:
         try:
             leave = await self._calling.admit(exchange)  # 6 circuit breaker
             called = await self._calling.call(exchange, leave)  # 7 backend call

@@ -57,6 +57,11 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     down_after: int = 3
     up_after: int = 2
 
+    def __post_init__(self) -> None:
+        for field in ("interval", "timeout"):
+            if not 0 < getattr(self, field) <= 3_600:
+                raise ValueError(f"{field} must be above 0 and at most 1 hour")
+
 
 class Fallback(msgspec.Struct, frozen=True, kw_only=True):
     """What to answer when the circuit is open; `body` is any JSON value."""
@@ -70,10 +75,14 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One address of a service: `http://host:port/base`. `weight` is its share beside the others; 0 rests it."""
+    """One address of a service: `http://host:port/base`. `weight` is its share beside the others; 0 rests it.
+
+    One with a `canary` serves that percentage of the callers, always the same ones, and no others.
+    """
 
     url: str
     weight: int = 1
+    canary: float = 0.0
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -84,6 +93,8 @@ class Target(msgspec.Struct, frozen=True):
         parts.port  # noqa: B018 - raises ValueError when it is out of range
         if not 0 <= self.weight <= 1_000:
             raise ValueError("weight must be from 0 to 1000")
+        if not 0 <= self.canary <= 100:
+            raise ValueError("canary must be from 0 to 100")
 
 
 class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):

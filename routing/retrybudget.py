@@ -3,7 +3,9 @@
 from typing import Final
 
 RESERVE: Final = 10.0
-"""Repeats that may be saved up, and that a service begins with."""
+"""Repeats that a service begins with."""
+MOST_SAVED: Final = 100.0
+"""Repeats that may be saved up, for the moment in which a target with many calls in flight goes away."""
 
 
 class RetryBudget:
@@ -15,11 +17,12 @@ class RetryBudget:
         self._saved = RESERVE
 
     def earn(self, share: float) -> None:
-        self._saved = min(RESERVE, self._saved + share)
+        if self._saved < MOST_SAVED:
+            self._saved += share
 
-    def spend(self) -> bool:
-        """Whether one more repeat is within the budget."""
-        if self._saved < 1:
+    def spend(self, share: float) -> bool:
+        """Whether one more repeat is within the budget; of no share, none is."""
+        if self._saved < 1 or not share:
             return False
         self._saved -= 1
         return True

@@ -48,6 +48,9 @@ OPERATOR: Final = frozenset(
 
 TRANSITIONS: Final = AUTOMATIC | OPERATOR
 
+PROBE_SECONDS: Final = 1.0
+"""When to ask again while all permits are out: a probe ends long before its lease does."""
+
 
 class IllegalTransition(Exception):
     """A move that is not in TRANSITIONS; a fault in the rules themselves."""
@@ -156,11 +159,11 @@ def judge(policy: BreakerPolicy, duration: float) -> Outcome:
 
 
 def retry_after(snapshot: Snapshot, policy: BreakerPolicy, now: float) -> float:
-    """Seconds until a call may be let through: the end of the open time, else the soonest free permit."""
+    """Seconds until a call may be let through: the end of the open time, else soon, for permits come back."""
     if snapshot.until is not None:
         return max(0.0, snapshot.until - now)
     if snapshot.leases:
-        return max(0.0, min(lease.expires for lease in snapshot.leases) - now)
+        return max(0.0, min(PROBE_SECONDS, min(lease.expires for lease in snapshot.leases) - now))
     return policy.open_for
 
 

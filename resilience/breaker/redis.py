@@ -1,13 +1,19 @@
-"""Circuits in Redis: one JSON snapshot a service, compared and set in one script, changes of generation published."""
+"""Circuits in Redis: one JSON snapshot a service, compared and set in one script, changes of generation published.
 
+What cannot be read there, or was written in another form, counts by its meaning: one bad value must neither blind the
+worker to the other circuits, nor stay.
+"""
+
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from resilience.breaker.machine import Snapshot, State
-from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+
+log = logging.getLogger(__name__)
 
 CHANNEL: Final = "gw:breaker"
 KEPT_SECONDS: Final = 172_800
@@ -37,14 +43,27 @@ class RedisStore:
     async def load(self, names: Sequence[str]) -> list[Snapshot]:
         if not names:
             return []
-        return [_decode(stored) for stored in await self._link.call(lambda client: _get_all(client, names))]
+        stored = await self._link.call(lambda client: _get_all(client, names))
+        return [_decode(name, value) for name, value in zip(names, stored, strict=True)]
 
     async def swap(self, name: str, before: Snapshot, after: Snapshot) -> Snapshot | None:
+        expected = _encode(before)
+        while (stored := await self._swap_bytes(name, expected, before, after)) is not None:
+            found = _decode(name, stored)
+            if found != before:
+                return found
+            expected = stored
+        return None
+
+    async def _swap_bytes(self, name: str, expected: bytes, before: Snapshot, after: Snapshot) -> bytes | None:
+        """Store `after` in the place of the very bytes `expected`, and give None; else the bytes that are there."""
         kept = 0 if after.state in _OVERRIDES else KEPT_SECONDS
         message = _encode((name, after)) if after.generation != before.generation else b""
-        args = (_NEVER_WRITTEN, _encode(before), _encode(after), kept, message, CHANNEL)
-        stored = await self._link.call(lambda client: self._swap(keys=[_key(name)], args=args, client=client))
-        return None if stored is None else _decode(stored)
+        args = (_NEVER_WRITTEN, expected, _encode(after), kept, message, CHANNEL)
+        stored: bytes | None = await self._link.call(
+            lambda client: self._swap(keys=[_key(name)], args=args, client=client)
+        )
+        return stored
 
     def listen(self, listener: Callable[[str, Snapshot], None]) -> None:
         self._link.feed.listen(CHANNEL, lambda message: listener(*_message.decode(message)))
@@ -63,8 +82,10 @@ async def _get_all(client: Any, names: Sequence[str]) -> list[bytes | None]:
     return answers
 
 
-def _decode(stored: bytes | None) -> Snapshot:
+def _decode(name: str, stored: bytes | None) -> Snapshot:
+    """What is stored; one written by something that is not this version of the gateway was never written."""
     try:
         return Snapshot() if stored is None else _snapshot.decode(stored)
-    except msgspec.MsgspecError as error:  # written by something that is not this version of the gateway
-        raise StoreUnavailable("a circuit in Redis cannot be read") from error
+    except msgspec.MsgspecError:
+        log.warning("the circuit of %s in Redis cannot be read; it is begun anew", name)
+        return Snapshot()

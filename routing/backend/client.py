@@ -64,15 +64,23 @@ class Backend:
         self._pool = Pool(clock, max_idle, idle_seconds)
         self._tls = tls
 
-    async def send(self, target: Target, call: Call, timeout: Timeout) -> Answer:  # noqa: ASYNC109 - three, not one
+    async def send(
+        self,
+        target: Target,
+        call: Call,
+        timeout: Timeout,  # noqa: ASYNC109 - three, not one
+        until: float | None = None,
+    ) -> Answer:
         """Returns when the fields of the final answer are in. Raises BadGateway, UpstreamTimeout, or BadRequest for
         a call that cannot be written; what the call's own body raises passes through unchanged.
 
+        `until`, in the event loop's time, is when all must be over; None is `timeout.total` from now.
         A kept connection may turn out to be closed: a call that can be repeated is, once, on a new one.
         """
         to = origin(target.url)
         written = head(to, call)
-        until = asyncio.get_running_loop().time() + timeout.total
+        if until is None:
+            until = asyncio.get_running_loop().time() + timeout.total
         connection = self._pool.take(to.key)
         if connection is not None:
             try:

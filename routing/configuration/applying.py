@@ -55,7 +55,7 @@ def _write_targets(service: Service, rows: dict[str, Target], wanted: list[dict[
     written = [
         _write(
             rows.get(said["url"]) or Target(service=service, url=said["url"]),
-            {"weight": said.get("weight", 1), "enabled": said.get("enabled", True)},
+            {"weight": said.get("weight", 1), "enabled": said.get("enabled", True), "canary": said.get("canary")},
         )
         for said in wanted
     ]

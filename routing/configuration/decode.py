@@ -13,6 +13,7 @@ from routing.configuration.values import (
     listed,
     mapping,
     method,
+    number,
     parameters,
     pattern,
     recorded,
@@ -27,10 +28,10 @@ from routing.table import Route, Service
 VERSION: Final = 1
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})
 """Words that mean something else where a service's name is written: a right, the gateway, parts of operators' paths."""
-NOT_YET_IN_FORCE: Final = ("websocket", "health", "idempotency")
+NOT_YET_IN_FORCE: Final = ("websocket",)
 """Settings that are accepted and checked, and change nothing yet."""
 
-TARGET: Final[dict[str, Reader]] = {"url": text, "weight": whole(0, 1_000), "enabled": flag}
+TARGET: Final[dict[str, Reader]] = {"url": text, "weight": whole(0, 1_000), "canary": number(0, 100), "enabled": flag}
 
 
 def _as_is(value: Any) -> Any:
@@ -123,7 +124,7 @@ def target(value: object) -> Target:
     if "url" not in said:
         raise ValueError("a target needs a url")
     weight = said.get("weight", 1) if said.get("enabled", True) else 0
-    read: Target = built(Target, {"url": said["url"], "weight": weight})
+    read: Target = built(Target, {"url": said["url"], "weight": weight, "canary": said.get("canary", 0.0)})
     return read
 
 

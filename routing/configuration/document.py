@@ -209,6 +209,7 @@ def inline(value: Any) -> str:
 _UNSAID: Final[dict[str, Any]] = {
     "enabled": True,
     "weight": 1,
+    "canary": 0,
     "hosts": [],
     "routes": [],
     "methods": [],

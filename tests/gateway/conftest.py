@@ -8,6 +8,7 @@ import pytest
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
+from resilience.breaker.store import Store as BreakerStore
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
 from resilience.cache.heat import Heat
@@ -25,7 +26,7 @@ from routing.backend.client import Backend
 from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration.live import Live
-from routing.events import Finished, Observers
+from routing.events import Finished, Happened, Observer, Observers
 from routing.pipeline import Gateway, GatewayRules
 from routing.policy import RoutePolicy, Timeout
 from routing.table import RouteTable, Service
@@ -37,18 +38,22 @@ from tests.resilience.cache.entries import until
 OWN_COOKIES = frozenset({b"sessionid", b"csrftoken"})
 
 
-class Recording:
+class Recording(Observer):
     """An Observer that keeps what it is told."""
 
     def __init__(self) -> None:
         self.requests: list[Finished] = []
         self.circuits: list[tuple[str, str, str]] = []
+        self.events: list[Happened] = []
 
     def finished(self, event: Finished) -> None:
         self.requests.append(event)
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         self.circuits.append((service, before, after))
+
+    def happened(self, event: Happened) -> None:
+        self.events.append(event)
 
 
 @dataclass
@@ -124,7 +129,12 @@ async def either(request: pytest.FixtureRequest, patient_links: None) -> AsyncIt
 
 
 def make_world(
-    door: str, rules: GatewayRules | None = None, *, link: RedisLink | None = None, clock: FakeClock | None = None
+    door: str,
+    rules: GatewayRules | None = None,
+    *,
+    link: RedisLink | None = None,
+    circuits: BreakerStore | None = None,
+    clock: FakeClock | None = None,
 ) -> World:
     """Its cache is over Redis where there is a link to one, which the caller starts and closes."""
     live, backend, seen = Live(), Backend(), Recording()
@@ -137,7 +147,7 @@ def make_world(
         ]
     )
     observers = Observers([seen])
-    breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
+    breakers = Breakers(circuits or BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     cache = Cache(TieredStore(link) if link else CacheMemory(clock))
     flights = Flights(RedisLeases(link) if link else None, clock=clock)
     heat = Heat(link)
@@ -148,7 +158,7 @@ def make_world(
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
         caching=caching,
-        calling=Calling(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000),
+        calling=Calling(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, tell=observers.happened),
         observers=observers,
         clock=clock,
     )

@@ -143,7 +143,7 @@ DOCUMENT: dict[str, Any] = {
     "version": 1,
     "services": {
         "crm": {
-            "targets": [{"url": URL, "weight": 2}, {"url": "http://b", "enabled": False}],
+            "targets": [{"url": URL, "weight": 2, "canary": 5}, {"url": "http://b", "enabled": False}],
             "hosts": ["crm.example.com"],
             "enabled": False,
             "auth": "none",

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from resilience.breaker.machine import (
     AUTOMATIC,
+    OPERATOR,
     TRANSITIONS,
     IllegalTransition,
     Outcome,
@@ -17,8 +18,10 @@ from resilience.breaker.machine import (
     State,
     admit,
     move,
+    order,
     record,
     settle,
+    trip,
 )
 from resilience.breaker.policy import BreakerPolicy
 
@@ -121,6 +124,14 @@ def test_a_dead_workers_permit_is_taken_back_when_its_lease_ends() -> None:
     assert isinstance(admit(snapshot, POLICY, 95.0, "late")[1], Permit)
 
 
+def test_while_all_permits_are_out_it_is_soon_worth_asking_again() -> None:
+    snapshot = opened()
+    for number in range(2):
+        snapshot, _ = admit(snapshot, POLICY, 60.0, f"probe-{number}")
+    assert admit(snapshot, POLICY, 60.0, "late")[1] == Refusal(State.HALF_OPEN, 1.0)
+    assert admit(snapshot, POLICY, 94.5, "later")[1] == Refusal(State.HALF_OPEN, 0.5)
+
+
 def test_an_outcome_from_an_earlier_generation_changes_nothing() -> None:
     closed, early = admit(Snapshot(), POLICY, 0.0, "slow call")
     assert isinstance(early, Permit)
@@ -171,7 +182,7 @@ def test_a_policy_that_could_never_work_is_refused_by_name(field: str, value: fl
 
 
 class AnySequence(RuleBasedStateMachine):
-    """Calls begin, end and die in any order while the clock runs: the table and the permits hold."""
+    """Calls begin, end and die in any order, time passes, operators order: the table and the permits hold."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,38 +191,65 @@ class AnySequence(RuleBasedStateMachine):
         self.permits: list[Permit] = []
         self.begun = 0
 
-    def become(self, after: Snapshot) -> None:
+    def settles(self) -> None:
+        """First what time alone does, so that what follows is one move."""
+        self.become(settle(self.snapshot, self.now), AUTOMATIC)
+
+    def become(self, after: Snapshot, legal: frozenset[tuple[State, State]]) -> None:
         before = self.snapshot
-        if after.state is not before.state:
-            assert (before.state, after.state) in AUTOMATIC
-            assert after.generation > before.generation
+        assert after.generation - before.generation in (0, 1)
+        if after.generation == before.generation:
+            assert after.state is before.state
+        else:
+            assert (before.state, after.state) in legal
         self.snapshot = after
 
     @rule(seconds=st.floats(0, 120))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
-        self.become(settle(self.snapshot, self.now))
+        self.settles()
 
     @rule()
     def a_call_begins(self) -> None:
         self.begun += 1
         after, verdict = admit(self.snapshot, POLICY, self.now, f"call-{self.begun}")
-        self.become(after)
+        self.become(after, AUTOMATIC)
         if isinstance(verdict, Permit):
             self.permits.append(verdict)
+            assert self.snapshot.state in (State.CLOSED, State.HALF_OPEN, State.DISABLED)
         else:
-            assert self.snapshot.state in (State.OPEN, State.HALF_OPEN)
+            assert self.snapshot.state in (State.OPEN, State.HALF_OPEN, State.FORCED_OPEN)
             assert verdict.retry_after >= 0
 
     @precondition(lambda self: self.permits)
     @rule(data=st.data(), outcome=st.sampled_from(Outcome))
     def a_call_ends(self, data: st.DataObject, outcome: Outcome) -> None:
         permit = self.permits.pop(data.draw(st.integers(0, len(self.permits) - 1)))
-        self.become(record(self.snapshot, POLICY, permit, outcome, self.now))
+        self.become(record(self.snapshot, POLICY, permit, outcome, self.now), AUTOMATIC)
+
+    @precondition(lambda self: self.permits)
+    @rule(data=st.data())
+    def a_worker_sees_too_many_fail(self, data: st.DataObject) -> None:
+        permit = data.draw(st.sampled_from(self.permits))
+        before = self.snapshot
+        self.become(trip(before, POLICY, permit, "its rate", self.now), AUTOMATIC)
+        counted = before.state is State.CLOSED and permit.generation == before.generation
+        assert (self.snapshot.state is State.OPEN) is (counted or before.state is State.OPEN)
+
+    @rule(after=st.sampled_from(State), seconds=st.none() | st.floats(1, 120))
+    def an_operator_orders(self, after: State, seconds: float | None) -> None:
+        until = None if seconds is None or after is State.CLOSED else self.now + seconds
+        try:
+            self.become(order(self.snapshot, after, self.now, until, "because"), OPERATOR)
+        except IllegalTransition:
+            assert after in (State.OPEN, State.HALF_OPEN)
+        else:
+            assert (self.snapshot.state, self.snapshot.reason) == (after, "because")
 
     @invariant()
     def never_more_probes_than_permits(self) -> None:
         assert len(self.snapshot.leases) <= POLICY.half_open_permits
+        assert not self.snapshot.leases or self.snapshot.state is State.HALF_OPEN
 
     @invariant()
     def an_open_circuit_always_has_an_end(self) -> None:

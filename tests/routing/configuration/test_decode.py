@@ -144,6 +144,7 @@ def test_null_says_nothing() -> None:
 
 def test_a_target_switched_off_rests() -> None:
     assert read(targets=[{"url": URL, "weight": 5, "enabled": False}]).targets == (Target(URL, 0),)
+    assert read(targets=[{"url": URL, "canary": 2.5}]).targets == (Target(URL, 1, 2.5),)
 
 
 def test_hosts_are_in_lower_case() -> None:
@@ -330,10 +331,12 @@ def test_a_fault_of_the_services_is_not_told_again_for_each_route() -> None:
 
 
 def test_what_is_not_in_force_yet_is_noticed_where_it_is_used() -> None:
-    said = document(websocket=True, routes=[{"path": "/a"}, {"path": "/b", "idempotency": True, "websocket": False}])
+    said = document(
+        websocket=True, routes=[{"path": "/a"}, {"path": "/b", "websocket": True}, {"path": "/c", "websocket": False}]
+    )
     assert list(notices(said)) == [
         "services.crm.websocket is accepted; not in force yet",
-        "services.crm.routes[1].idempotency is accepted; not in force yet",
+        "services.crm.routes[1].websocket is accepted; not in force yet",
     ]
 
 

@@ -1,0 +1,34 @@
+"""Verdicts in this process: for one worker, for tests, and for a worker that must decide alone."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from routing.balancing.rules import Verdict
+
+
+class MemoryStore:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._leader = ""
+        self._until = float("-inf")
+        self._verdicts: Mapping[str, Verdict] = {}
+
+    async def lead(self, holder: str, seconds: float) -> bool:
+        if self._leads(holder) or self._clock() >= self._until:
+            self._leader, self._until = holder, self._clock() + seconds
+        return self._leads(holder)
+
+    async def load(self) -> Mapping[str, Verdict]:
+        return self._verdicts
+
+    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+        if not self._leads(holder):
+            return False
+        self.put(verdicts)
+        return True
+
+    def put(self, verdicts: Mapping[str, Verdict]) -> None:
+        self._verdicts = dict(verdicts)
+
+    def _leads(self, holder: str) -> bool:
+        return holder == self._leader and self._clock() < self._until

@@ -1,0 +1,56 @@
+"""Verdicts in Redis: one JSON object for all targets, written by whoever holds a short lease."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from resilience.redis import RedisLink
+from routing.balancing.rules import Verdict
+
+log = logging.getLogger(__name__)
+
+LEADER: Final = "gw:{targets}:prober"
+VERDICTS: Final = "gw:{targets}:verdicts"
+"""In a Redis Cluster, the braces keep the two in one place."""
+KEPT_SECONDS: Final = 3_600
+"""Verdicts nobody has renewed for so long say nothing any more."""
+
+LEAD: Final = """
+local leader = redis.call('GET', KEYS[1])
+if leader and leader ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+SAVE: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+return 1
+"""
+
+_encode: Final = msgspec.json.Encoder().encode
+_decoder: Final = msgspec.json.Decoder(dict[str, Verdict])
+
+
+class RedisStore:
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._lead = link.client.register_script(LEAD)
+        self._save = link.client.register_script(SAVE)
+
+    async def lead(self, holder: str, seconds: float) -> bool:
+        args = holder, round(seconds * 1000)
+        return bool(await self._link.call(lambda client: self._lead(keys=[LEADER], args=args, client=client)))
+
+    async def load(self) -> Mapping[str, Verdict]:
+        stored: bytes | None = await self._link.call(lambda client: client.get(VERDICTS))
+        try:
+            return {} if stored is None else _decoder.decode(stored)
+        except msgspec.MsgspecError:
+            log.warning("the health checks' verdicts in Redis cannot be read; they are begun anew")
+            return {}
+
+    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+        args = holder, _encode(verdicts), KEPT_SECONDS
+        return bool(await self._link.call(lambda client: self._save(keys=[LEADER, VERDICTS], args=args, client=client)))

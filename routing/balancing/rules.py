@@ -1,0 +1,136 @@
+"""What a worker has seen of one target, and which of several gets the next call. `now` is an argument; no I/O."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+import msgspec
+
+from routing.policy import Health, Target
+
+EJECT_AFTER: Final = 5
+"""Failures in a row, at the last of which a target is ejected."""
+EJECT_AFTER_CUT: Final = 3
+"""The same, when the last was no answer at all: an address where nothing listens shows itself soon."""
+EJECT_SECONDS: Final = 10.0
+EJECT_MOST_SECONDS: Final = 300.0
+"""The first ejection lasts the one; each that follows twice as long as the last, up to the other."""
+SLOW_START_SECONDS: Final = 30.0
+SLOW_START_SHARE: Final = 0.1
+"""A target that returns gets this share of its weight at first, and all of it after that time."""
+PANIC_SHARE: Final = 0.5
+"""When fewer than this share of the targets are well, all are used: the few would only be trampled."""
+
+
+class Standing:
+    """One target as this worker sees it. `failures` are in a row; times are seconds of whatever clock `now` is of."""
+
+    __slots__ = ("_back", "_ejected_until", "_ejections", "down", "failures", "outstanding", "target")
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.outstanding = 0
+        self.failures = 0
+        self.down = False
+        self._ejections = 0
+        self._ejected_until: float | None = None
+        self._back = float("-inf")
+
+    @property
+    def well(self) -> bool:
+        """Neither ejected nor found down; `settle` comes first."""
+        return not self.down and self._ejected_until is None
+
+    def settle(self, now: float) -> bool:
+        """Whether an ejection has just come to its end."""
+        if self._ejected_until is None or now < self._ejected_until:
+            return False
+        self._back, self._ejected_until, self.failures = now, None, 0
+        return True
+
+    def succeeded(self, now: float) -> None:
+        """One that has behaved for a whole slow start begins with a clean slate."""
+        self.failures = 0
+        if self._ejections and self._ejected_until is None and now - self._back >= SLOW_START_SECONDS:
+            self._ejections = 0
+
+    def failed(self, now: float, *, cut: bool) -> bool:
+        """Whether this failure ejects it. `cut`: there was no answer. Calls out when it was ejected say nothing."""
+        if self._ejected_until is not None:
+            return False
+        self.failures += 1
+        if self.failures < (EJECT_AFTER_CUT if cut else EJECT_AFTER):
+            return False
+        self._ejected_until = now + min(EJECT_SECONDS * 2.0 ** min(self._ejections, 16), EJECT_MOST_SECONDS)
+        self._ejections += 1
+        return True
+
+    def found(self, down: bool, now: float) -> bool:
+        """The health check's verdict; whether it is news. One found up again starts slowly, and ends an ejection."""
+        if down is self.down:
+            return False
+        self.down = down
+        if not down:
+            self._back, self._ejected_until, self.failures = now, None, 0
+        return True
+
+    def share(self, now: float) -> float:
+        """Its weight, or the part of it that a target just back can bear."""
+        age = now - self._back
+        if age >= SLOW_START_SECONDS:
+            return self.target.weight
+        return self.target.weight * max(SLOW_START_SHARE, age / SLOW_START_SECONDS)
+
+
+def candidates(standings: Sequence[Standing], tried: Sequence[Standing]) -> list[Standing]:
+    """Who may get the call: of those an operator lets work, the well ones; of these, those not yet tried, if any."""
+    able = [standing for standing in standings if standing.target.weight]
+    well = [standing for standing in able if standing.well]
+    if len(well) < PANIC_SHARE * len(able):
+        well = able
+    return [standing for standing in well if standing not in tried] or well
+
+
+def preferred(fit: list[Standing], standings: Sequence[Standing], point: float) -> list[Standing]:
+    """Of those fit, whom this caller is for. `point` is the caller's own, from 0 to 100.
+
+    A canary has its share of the points, and its callers go to it and nobody else does; where it is unfit they are
+    served like all others, and where only canaries are left, these serve all.
+    """
+    least = 0.0
+    for standing in standings:
+        most = least + standing.target.canary
+        if least <= point < most and standing in fit:
+            return [standing]
+        least = most
+    return [standing for standing in fit if not standing.target.canary] or fit
+
+
+def choose(standings: Sequence[Standing], now: float, chance: Random) -> Standing:
+    """The less busy of two, drawn by weight ("power of two choices"): good news is old, and all would run after it."""
+    if len(standings) == 1:
+        return standings[0]
+    shares = [standing.share(now) for standing in standings]
+    first = chance.choices(range(len(standings)), shares)[0]
+    of_first, shares[first] = shares[first], 0.0
+    second = chance.choices(range(len(standings)), shares)[0]
+    one, other = standings[first], standings[second]
+    return one if one.outstanding / of_first <= other.outstanding / shares[second] else other
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What health checks say of one target. `streak` results in a row spoke against it; `asked` is Unix time."""
+
+    down: bool = False
+    streak: int = 0
+    asked: float = 0.0
+
+
+def judged(verdict: Verdict, well: bool, policy: Health, now: float) -> Verdict:
+    """The verdict after one more check."""
+    if well is not verdict.down:
+        return Verdict(verdict.down, 0, now)
+    needed = policy.up_after if verdict.down else policy.down_after
+    if verdict.streak + 1 >= needed:
+        return Verdict(not verdict.down, 0, now)
+    return Verdict(verdict.down, verdict.streak + 1, now)

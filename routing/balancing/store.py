@@ -1,0 +1,50 @@
+"""Where the verdicts of health checks are shared, and what a worker does when it cannot reach them."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from resilience.outage import StoreUnavailable
+from routing.balancing.memory import MemoryStore
+from routing.balancing.rules import Verdict
+
+
+class Store(Protocol):
+    """One prober and its verdicts, by target's name. Raises StoreUnavailable."""
+
+    async def lead(self, holder: str, seconds: float) -> bool:
+        """Whether `holder` is the one that asks, now and for so many seconds: nobody else was, or it was already."""
+
+    async def load(self) -> Mapping[str, Verdict]:
+        """What was saved last."""
+
+    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+        """Put `verdicts` in the place of all that was saved, if `holder` still leads."""
+
+
+class FailOpen:
+    """A store that never fails: while the shared one is away, this worker asks for itself, from what it knew last."""
+
+    def __init__(self, shared: Store) -> None:
+        self._shared = shared
+        self._alone = MemoryStore()
+
+    async def lead(self, holder: str, seconds: float) -> bool:
+        try:
+            return await self._shared.lead(holder, seconds)
+        except StoreUnavailable:
+            return True
+
+    async def load(self) -> Mapping[str, Verdict]:
+        try:
+            verdicts = await self._shared.load()
+        except StoreUnavailable:
+            return await self._alone.load()
+        self._alone.put(verdicts)
+        return verdicts
+
+    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+        self._alone.put(verdicts)
+        try:
+            return await self._shared.save(holder, verdicts)
+        except StoreUnavailable:
+            return True

@@ -1,0 +1,219 @@
+"""A write with a key, on its way: found done, found under way, or made once, whether or not its client waits."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+
+from resilience.outage import StoreUnavailable
+from routing import forwarding
+from routing.balancing.driver import Tell
+from routing.errors import (
+    BodyTooLarge,
+    GatewayError,
+    IdempotencyConflict,
+    IdempotencyMismatch,
+    IdempotencyUnavailable,
+)
+from routing.events import Happened, Kind
+from routing.exchange import Exchange
+from routing.http import Response, first
+from routing.idempotency.record import (
+    COME_AGAIN,
+    FIELD,
+    KEPT_BYTES,
+    KEPT_SECONDS,
+    METHODS,
+    Answer,
+    Record,
+    Verdict,
+    fingerprint,
+    judge,
+    kept,
+    key_of,
+    name_of,
+)
+from routing.idempotency.store import Store
+from routing.relay import Relay
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS: Final = 10.0
+"""How long after its call must be over a key is taken back from a worker that died."""
+RETRY_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 5.0
+
+Fetch = Callable[[Exchange], Awaitable[Response]]
+
+
+class Idempotency:
+    """Keys are a caller's own. One without a credential has none: a stranger's key could be guessed."""
+
+    def __init__(
+        self, store: Store, *, own_cookies: frozenset[bytes] = frozenset(), tell: Tell = lambda _event: None
+    ) -> None:
+        self._store = store
+        self._own_cookies = own_cookies
+        self._tell = tell
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def guards(self, exchange: Exchange) -> bool:
+        """Whether this request is to be done once."""
+        request = exchange.request
+        return (
+            exchange.routed.policy.idempotency
+            and request.method in METHODS
+            and exchange.caller is not None
+            and first(request.headers, FIELD) is not None
+        )
+
+    async def once(self, exchange: Exchange, fetch: Fetch) -> Response:
+        """The first answer to this request's key, from `fetch` if this is the first.
+
+        Raises IdempotencyConflict, IdempotencyMismatch, IdempotencyUnavailable, or what `fetch` raises. Where Redis is
+        away the write is refused: to do it twice cannot be taken back, to ask again costs a second.
+        """
+        name, record = await self._identified(exchange)
+        try:
+            found = await self._store.begin(name, record, exchange.routed.policy.timeout.total + GRACE_SECONDS)
+        except StoreUnavailable as error:
+            raise IdempotencyUnavailable(
+                "it cannot be known whether this was done before", service=exchange.service, retry_after=RETRY_SECONDS
+            ) from error
+        if found is not None:
+            return self._again(exchange, judge(record, found), found.answer)
+        return await self._unhurried(exchange, self._first(exchange, name, record, fetch))
+
+    async def close(self) -> None:
+        """Wait a little for the writes whose clients did not."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+
+    async def _identified(self, exchange: Exchange) -> tuple[str, Record]:
+        """The key's name and this request's record; its body is read to the end for it."""
+        request, caller = exchange.request, exchange.caller
+        key = key_of(request.headers)
+        body = await _whole(exchange)
+        request.body = None if request.body is None else _once(body)
+        cookies = (value for field, value in request.headers if field == b"cookie")
+        said = b"\n".join(forwarding.without_cookies(value, self._own_cookies) for value in cookies)
+        print_of = (request.method.encode(), exchange.routed.path, request.query, said, body)
+        name = name_of(exchange.service, caller.id if caller else "", key or b"")
+        return name, Record(secrets.token_hex(16), fingerprint(print_of))
+
+    def _again(self, exchange: Exchange, verdict: Verdict, answer: Answer | None) -> Response:
+        service = exchange.service
+        if verdict is Verdict.OTHER:
+            raise IdempotencyMismatch("this Idempotency-Key was used for another request", service=service)
+        if answer is None:
+            retry_after = RETRY_SECONDS if verdict is Verdict.WAIT else None
+            raise IdempotencyConflict(verdict.value, service=service, retry_after=retry_after)
+        self._tell(Happened(kind=Kind.REPLAYED, service=service))
+        return Response(answer.status, [*answer.headers, (b"idempotency-replayed", b"true")], answer.body)
+
+    async def _unhurried(self, exchange: Exchange, work: Coroutine[Any, Any, Response]) -> Response:
+        """Await `work`, which goes on when the client does not wait: its repeat finds the answer."""
+        request = exchange.request
+        if request.on_wait:
+            request.on_wait()
+            request.on_wait = None  # it watches over the task that calls it, and that is this one
+        task = self._track(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._track(_abandoned(task))
+            raise
+
+    async def _first(self, exchange: Exchange, name: str, record: Record, fetch: Fetch) -> Response:
+        """The call. What says to come again is not kept, nor what stands in for an answer: its key may try again."""
+        try:
+            response = await fetch(exchange)
+            if response.status in COME_AGAIN or exchange.code:
+                await self._release(name, record)
+                return response
+            answer = await _kept(response)
+        except BaseException:
+            await self._release(name, record)
+            raise
+        await self._finish(name, msgspec.structs.replace(record, done=True, answer=answer))
+        return response
+
+    async def _finish(self, name: str, record: Record) -> None:
+        try:
+            await self._store.finish(name, record, KEPT_SECONDS)
+        except StoreUnavailable:
+            log.warning("an answer could not be kept for its Idempotency-Key: the store is away")
+
+    async def _release(self, name: str, record: Record) -> None:
+        with contextlib.suppress(StoreUnavailable):  # then it is released when its time is over
+            await self._store.release(name, record.holder)
+
+    def _track(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class _Resumed:
+    """A relay's source: the pieces already read of another, and then the rest."""
+
+    def __init__(self, pieces: list[bytes], rest: Relay) -> None:
+        self._rest = rest
+        self.body = self._all(pieces)
+
+    async def _all(self, pieces: list[bytes]) -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+        async for piece in self._rest:
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._rest.aclose()
+
+
+async def _kept(response: Response) -> Answer | None:
+    """The answer to keep, its body read to the end; None for an endless or a large one, which is passed on."""
+    if isinstance(response.body, bytes):
+        return kept(response.status, response.headers, response.body)
+    if (first(response.headers, b"content-type") or b"").startswith(b"text/event-stream"):
+        return None
+    relay, pieces, size = response.body, list[bytes](), 0
+    assert isinstance(relay, Relay)  # noqa: S101 - what step 8 gives is whole or a relay
+    async for piece in relay:
+        pieces.append(piece)
+        size += len(piece)
+        if size > KEPT_BYTES:
+            response.body = Relay(_Resumed(pieces, relay), None, None, None)
+            return None
+    response.body = b"".join(pieces)
+    return kept(response.status, response.headers, response.body)
+
+
+async def _whole(exchange: Exchange) -> bytes:
+    pieces, size = [], 0
+    if exchange.request.body is not None:
+        async for piece in exchange.request.body:
+            pieces.append(piece)
+            size += len(piece)
+            if size > KEPT_BYTES:
+                detail = f"with an Idempotency-Key a body may have {KEPT_BYTES} bytes"
+                raise BodyTooLarge(detail, service=exchange.service)
+    return b"".join(pieces)
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    if body:
+        yield body
+
+
+async def _abandoned(task: asyncio.Task[Response]) -> None:
+    """An answer that nobody waits for any more."""
+    with contextlib.suppress(GatewayError):
+        response = await task
+        if isinstance(response.body, Relay):
+            await response.body.aclose()

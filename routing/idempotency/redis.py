@@ -1,0 +1,73 @@
+"""Keys in Redis: the holder's name, then the record, so that a script can tell whose it is."""
+
+from typing import Final
+
+import msgspec
+
+from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink
+from routing.idempotency.record import Record
+
+BEGIN: Final = """
+local stored = redis.call('GET', KEYS[1])
+if stored then return stored end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return false
+"""
+FINISH: Final = """
+local stored = redis.call('GET', KEYS[1])
+if not stored or string.sub(stored, 1, #ARGV[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+"""
+RELEASE: Final = """
+local stored = redis.call('GET', KEYS[1])
+if stored and string.sub(stored, 1, #ARGV[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decoder: Final = msgspec.msgpack.Decoder(Record)
+
+
+class RedisStore:
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._begin = link.client.register_script(BEGIN)
+        self._finish = link.client.register_script(FINISH)
+        self._release = link.client.register_script(RELEASE)
+
+    async def begin(self, name: str, record: Record, seconds: float) -> Record | None:
+        args = _written(record), _milliseconds(seconds)
+        stored: bytes | None = await self._link.call(
+            lambda client: self._begin(keys=[_key(name)], args=args, client=client)
+        )
+        return None if stored is None else _read(stored)
+
+    async def finish(self, name: str, record: Record, seconds: float) -> None:
+        args = _mark(record.holder), _written(record), _milliseconds(seconds)
+        await self._link.call(lambda client: self._finish(keys=[_key(name)], args=args, client=client))
+
+    async def release(self, name: str, holder: str) -> None:
+        await self._link.call(lambda client: self._release(keys=[_key(name)], args=(_mark(holder),), client=client))
+
+
+def _key(name: str) -> str:
+    return f"gw:idempotency:{name}"
+
+
+def _mark(holder: str) -> bytes:
+    return holder.encode() + b"\n"
+
+
+def _written(record: Record) -> bytes:
+    return _mark(record.holder) + _encode(record)
+
+
+def _read(stored: bytes) -> Record:
+    """What is stored. What cannot be read might be a write that was done: it is not taken for nothing."""
+    try:
+        return _decoder.decode(stored.partition(b"\n")[2])
+    except msgspec.MsgspecError as error:
+        raise StoreUnavailable("an idempotency record in Redis cannot be read") from error
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

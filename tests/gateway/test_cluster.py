@@ -1,0 +1,190 @@
+"""Two workers, one real Redis, and one service: what the issue asks to be shown."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from resilience.breaker.machine import State
+from resilience.breaker.policy import BreakerPolicy
+from resilience.breaker.redis import RedisStore
+from resilience.redis import RedisLink
+from routing.balancing.rules import EJECT_AFTER_CUT
+from routing.events import Kind
+from routing.policy import RoutePolicy
+from routing.retrybudget import RESERVE
+from routing.table import Service
+from tests.clock import FakeClock
+from tests.gateway.conftest import QUICK, World, make_world
+from tests.origin import Peer, ScriptedOrigin
+from tests.redis_server import RedisServer
+from tests.resilience.waiting import until
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+FAILING = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
+POLICY = RoutePolicy(timeout=QUICK, cache=None)
+
+
+@pytest.fixture
+async def workers(own_redis: RedisServer) -> AsyncIterator[list[World]]:
+    clock = FakeClock()
+    async with AsyncExitStack() as stack:
+        worlds = []
+        for _ in range(2):
+            link = RedisLink(own_redis.url)
+            world = make_world("asgi", circuits=RedisStore(link), clock=clock)
+            await link.start()
+            stack.push_async_callback(link.close)
+            stack.push_async_callback(world.backend.close)
+            stack.push_async_callback(world.gateway._calling._breakers.close)
+            await until(lambda link=link: link.feed.alive)  # type: ignore[misc]
+            worlds.append(world)
+        yield worlds
+
+
+def state(world: World) -> State:
+    return world.gateway._calling._breakers.of("crm", BreakerPolicy()).state()
+
+
+async def ask_all(workers: list[World], times: int) -> Counter[int]:
+    asked = (workers[number % 2].ask("GET", "/api/v1/crm/x") for number in range(times))
+    return Counter(answer.status for answer in await asyncio.gather(*asked))
+
+
+async def test_a_failing_backend_is_left_alone_by_both_and_then_gets_no_more_probes_than_permits(
+    workers: list[World],
+) -> None:
+    async def hangs(peer: Peer) -> None:
+        await going.wait()
+        await peer.send(OK)
+
+    going = asyncio.Event()
+    async with ScriptedOrigin(*[FAILING] * 200, hangs) as origin:
+        for world in workers:
+            world.add(Service("crm", (origin.target,), policy=POLICY))
+        assert await ask_all(workers, 200) == {500: 200}
+        await until(lambda: [state(world) for world in workers] == [State.OPEN] * 2)
+        assert [move for world in workers for move in world.seen.circuits] == [("crm", "CLOSED", "OPEN")]
+
+        assert await ask_all(workers, 200) == {503: 200}
+        assert len(origin.requests) == 200
+
+        workers[0].clock.advance(60)
+        asking = [asyncio.create_task(workers[n % 2].ask("GET", "/api/v1/crm/x")) for n in range(200)]
+        await until(lambda: sum(task.done() for task in asking) == 198)
+        going.set()
+        assert Counter([(await task).status for task in asking]) == {200: 2, 503: 198}
+        assert len(origin.requests) == 202
+        await until(lambda: [state(world) for world in workers] == [State.CLOSED] * 2)
+
+
+async def test_while_it_fails_one_call_after_the_other_only_five_are_made(workers: list[World]) -> None:
+    async with ScriptedOrigin(FAILING) as origin:
+        for world in workers:
+            world.add(Service("crm", (origin.target,), policy=POLICY))
+        statuses = Counter[int]()
+        for number in range(200):
+            statuses[(await workers[number % 2].ask("GET", "/api/v1/crm/x")).status] += 1
+            # What one worker has reported, the other hears by a message.
+            await until(lambda: state(workers[0]) is state(workers[1]))
+        assert statuses == {500: 5, 503: 195}
+        assert len(origin.requests) == 5
+
+
+async def test_without_redis_each_decides_alone_and_with_it_they_agree_again(
+    workers: list[World], own_redis: RedisServer
+) -> None:
+    breakers = [world.gateway._calling._breakers for world in workers]
+    async with ScriptedOrigin(FAILING) as origin:
+        for world in workers:
+            world.add(Service("crm", (origin.target,), policy=POLICY))
+        own_redis.stop()
+        statuses = [(await workers[0].ask("GET", "/api/v1/crm/x")).status for _ in range(20)]
+        assert statuses == [500] * 5 + [503] * 15
+        assert [state(world) for world in workers] == [State.OPEN, State.CLOSED]
+        assert breakers[0].degraded
+        own_redis.start()
+
+        async def agree() -> bool:
+            for each in breakers:
+                await each.refresh()
+            return [state(world) for world in workers] == [State.OPEN] * 2 and not any(b.degraded for b in breakers)
+
+        async with asyncio.timeout(20):
+            while not await agree():  # noqa: ASYNC110 - Redis comes back in its own time
+                await asyncio.sleep(0.05)
+        assert (await workers[1].ask("GET", "/api/v1/crm/x")).json()["code"] == "circuit_open"
+        assert len(origin.requests) == 5
+
+
+async def test_one_of_two_targets_killed_under_load_fails_nobody() -> None:
+    world = make_world("asgi")
+    async with ScriptedOrigin(OK) as stays, ScriptedOrigin(OK) as doomed:
+        world.add(Service("crm", (stays.target, doomed.target), policy=POLICY))
+        statuses = Counter[int]()
+
+        async def client(times: int) -> None:
+            for _ in range(times):
+                statuses[(await world.ask("GET", "/api/v1/crm/x")).status] += 1
+
+        load = asyncio.gather(*(client(60) for _ in range(8)))
+        await until(lambda: len(doomed.requests) >= 50)
+        await doomed.__aexit__()
+        await load
+    assert statuses == {200: 480}
+    kinds = Counter(event.kind for event in world.seen.events)
+    assert kinds[Kind.EJECTED] == 1
+    assert EJECT_AFTER_CUT <= kinds[Kind.RETRIED] <= 0.2 * 480 + RESERVE
+    assert not world.seen.circuits
+    await world.backend.close()
+
+
+async def test_a_service_that_hangs_leaves_its_neighbour_where_it_was() -> None:
+    """Ratios of one machine to itself, and the best of several rounds: others work on it too."""
+
+    async def hangs(peer: Peer) -> None:
+        await peer.gone()
+
+    async def takes_a_while(peer: Peer) -> None:
+        await asyncio.sleep(0.004)
+        await peer.send(OK)
+
+    world = make_world("asgi")
+    bounded = RoutePolicy(timeout=QUICK, cache=None, max_concurrency=4)
+    async with ScriptedOrigin(hangs) as hung, ScriptedOrigin(takes_a_while) as well:
+        world.add(Service("hung", (hung.target,), policy=bounded))
+        world.add(Service("well", (well.target,), policy=POLICY))
+        ratios = []
+        for _ in range(8):
+            alone = await slowest(world)
+            flood = asyncio.create_task(flooding(world))
+            ratios.append(await slowest(world) / alone)
+            flood.cancel()
+            await asyncio.wait([flood])
+            if ratios[-1] <= 1.5:
+                break
+        assert min(ratios) <= 1.5
+        assert hung.connections <= 4 * len(ratios)
+    overloaded = [event for event in world.seen.events if event.detail == "overloaded"]
+    assert overloaded
+    await world.backend.close()
+
+
+async def slowest(world: World, times: int = 40) -> float:
+    """The time within which all but the slowest two of the healthy service's answers came."""
+    loop, took = asyncio.get_running_loop(), []
+    for _ in range(times):
+        began = loop.time()
+        assert (await world.ask("GET", "/api/v1/well/x", key=world.other_key)).status == 200
+        took.append(loop.time() - began)
+    return sorted(took)[-3]
+
+
+async def flooding(world: World) -> None:
+    """200 requests a second to the service that hangs."""
+    async with asyncio.TaskGroup() as asked:
+        while True:
+            asked.create_task(world.ask("GET", "/api/v1/hung/x"))
+            await asyncio.sleep(0.005)

@@ -1,0 +1,205 @@
+"""A write with an Idempotency-Key, through both doors."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from resilience.breaker.policy import BreakerPolicy
+from resilience.outage import StoreUnavailable
+from routing.events import Kind
+from routing.idempotency.driver import Idempotency
+from routing.idempotency.record import KEPT_BYTES
+from routing.policy import Auth, Fallback, Retries, RoutePolicy
+from routing.table import Route
+from tests.gateway.conftest import QUICK, World
+from tests.gateway.door import Answered
+from tests.origin import Peer, Script, ScriptedOrigin
+from tests.resilience.waiting import until
+
+POLICY = RoutePolicy(timeout=QUICK, idempotency=True)
+
+
+def created(number: int, *fields: bytes) -> bytes:
+    head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 1\r\n"
+    return head + b"".join(field + b"\r\n" for field in fields) + b"\r\n%d" % number
+
+
+async def serve(world: World, *scripts: Script, policy: RoutePolicy = POLICY) -> ScriptedOrigin:
+    return await world.serve(*scripts, routes=(Route("/m", ("POST", "PATCH"), policy), Route("/plain", ("POST",))))
+
+
+async def write(world: World, key: str = "k1", body: bytes = b"{}", **more: Any) -> Answered:
+    asked = {"method": "POST", "path": "/api/v1/crm/m", **more}
+    fields = [("Idempotency-Key", key), *asked.pop("headers", ())]
+    return await world.ask(asked.pop("method"), asked.pop("path"), fields, body=[body], **asked)
+
+
+async def test_a_repeat_is_given_the_first_answer_and_the_backend_is_asked_once(world: World) -> None:
+    origin = await serve(world, created(1, b"X-Kind: caf\xe9", b"Set-Cookie: s=1"), created(2))
+    first, again = await write(world), await write(world)
+    assert (first.status, first.body, first.get("idempotency-replayed")) == (201, b"1", None)
+    assert (again.status, again.body, again.get("idempotency-replayed")) == (201, b"1", "true")
+    assert (first.get("x-kind"), again.get("x-kind")) == ("caf\xe9", "caf\xe9")
+    assert (first.get("set-cookie"), again.get("set-cookie")) == ("s=1", None)
+    assert first.get("x-request-id") != again.get("x-request-id")
+    assert [request.body for request in origin.requests] == [b"{}"]
+    assert (b"idempotency-key", b"k1") in origin.requests[0].fields
+    assert [event.kind for event in world.seen.events] == [Kind.REPLAYED]
+
+
+async def test_another_key_or_caller_or_no_key_is_another_write(world: World) -> None:
+    origin = await serve(world, created(1))
+    await write(world)
+    await write(world, "k2")
+    await write(world, key="k1", headers=[("X-Other", "1")], path="/api/v1/crm/plain")
+    await world.ask("POST", "/api/v1/crm/m", body=[b"{}"])
+    others = [("Idempotency-Key", "k1")]
+    assert (await world.ask("POST", "/api/v1/crm/m", others, body=[b"{}"], key=world.other_key)).status == 201
+    assert len(origin.requests) == 5
+
+
+@pytest.mark.parametrize(
+    "differs", [{"body": b"[]"}, {"method": "PATCH"}, {"path": "/api/v1/crm/m?a=1"}, {"headers": [("Cookie", "u=2")]}]
+)
+async def test_the_same_key_for_another_request_is_a_mistake(world: World, differs: dict[str, Any]) -> None:
+    origin = await serve(world, created(1))
+    await write(world)
+    answer = await write(world, **differs)
+    assert (answer.status, answer.json()["code"]) == (422, "idempotency_mismatch")
+    assert len(origin.requests) == 1
+
+
+async def test_while_the_first_is_under_way_a_repeat_is_a_conflict(world: World) -> None:
+    going = asyncio.Event()
+
+    async def waits(peer: Peer) -> None:
+        await peer.read_body()
+        await going.wait()
+        await peer.send(created(1))
+
+    origin = await serve(world, waits)
+    first = asyncio.create_task(write(world))
+    await origin.asked.wait()
+    answer = await write(world)
+    assert (answer.status, answer.json()["code"], answer.get("retry-after")) == (409, "idempotency_conflict", "1")
+    going.set()
+    assert (await first).status == 201
+    assert (await write(world)).get("idempotency-replayed") == "true"
+
+
+@pytest.mark.parametrize("world", ["asgi"], indirect=True)  # Django's thread does not hear of it
+async def test_a_client_that_goes_away_finds_its_answer_when_it_asks_again(world: World) -> None:
+    going = asyncio.Event()
+
+    async def waits(peer: Peer) -> None:
+        await peer.read_body()
+        await going.wait()
+        await peer.send(created(1))
+
+    origin = await serve(world, waits)
+    first = asyncio.create_task(write(world))
+    await origin.asked.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    assert (await write(world)).status == 409
+    going.set()
+    await until(lambda: not world.gateway._idempotency._tasks)
+    assert (await write(world)).get("idempotency-replayed") == "true"
+    assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_an_answer_that_says_to_come_again_is_not_kept(world: World, status: int) -> None:
+    await serve(world, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status, created(1))
+    assert [(await write(world)).status for _ in range(2)] == [status, 201]
+
+
+@pytest.mark.parametrize("status", [400, 409, 500])
+async def test_any_other_failure_is_an_answer_like_any(world: World, status: int) -> None:
+    origin = await serve(world, b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status, created(1))
+    assert [(await write(world)).status for _ in range(2)] == [status] * 2
+    assert len(origin.requests) == 1
+
+
+async def test_a_call_that_was_cut_may_be_tried_again(world: World) -> None:
+    async def cut(peer: Peer) -> None:
+        peer.reset()
+
+    policy = RoutePolicy(timeout=QUICK, idempotency=True, retries=Retries(attempts=1))
+    await serve(world, cut, created(1), policy=policy)
+    assert [(await write(world)).status for _ in range(2)] == [502, 201]
+
+
+async def test_nor_is_a_fallback(world: World) -> None:
+    policy = RoutePolicy(
+        timeout=QUICK, idempotency=True, breaker=BreakerPolicy(failure_threshold=1), fallback=Fallback(body="soon")
+    )
+    await world.serve(
+        b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", created(1), policy=policy, routes=(Route("/m", (), policy),)
+    )
+    assert (await write(world)).status == 503
+    assert (await write(world)).json() == "soon"
+    world.clock.advance(60)
+    assert (await write(world)).body == b"1"
+
+
+async def test_an_answer_ends_after_a_day(world: World) -> None:
+    await serve(world, created(1), created(2))
+    await write(world)
+    world.clock.advance(86_399)
+    assert (await write(world)).body == b"1"
+    world.clock.advance(1)
+    assert (await write(world)).body == b"2"
+
+
+async def test_a_large_answer_is_passed_on_whole_and_not_made_again(world: World) -> None:
+    large = b"x" * (KEPT_BYTES + 5)
+    origin = await serve(world, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(large), large))
+    first, again = await write(world), await write(world)
+    assert (first.status, first.body == large, first.whole) == (200, True, True)
+    assert (again.status, again.json()["code"]) == (409, "idempotency_conflict")
+    assert len(origin.requests) == 1
+
+
+async def test_events_stream_as_they_come(world: World) -> None:
+    async def drips(peer: Peer) -> None:
+        await peer.read_body()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await peer.send(b"2\r\na\n\r\n0\r\n\r\n")
+
+    await serve(world, drips)
+    assert (await write(world)).body == b"a\n"
+    assert (await write(world)).status == 409
+
+
+async def test_a_malformed_key_is_refused(world: World) -> None:
+    origin = await serve(world, created(1))
+    assert (await write(world, "")).status == 400
+    assert origin.requests == []
+
+
+async def test_a_stranger_has_no_keys(world: World) -> None:
+    policy = RoutePolicy(timeout=QUICK, idempotency=True, auth=Auth.NONE)
+    origin = await world.serve(created(1), created(2), policy=policy)
+    answers = [
+        await world.ask("POST", "/api/v1/crm/m", [("Idempotency-Key", "k")], body=[b""], key="") for _ in range(2)
+    ]
+    assert [answer.body for answer in answers] == [b"1", b"2"]
+    assert len(origin.requests) == 2
+
+
+class Away:
+    async def begin(self, *_: Any) -> None:
+        raise StoreUnavailable
+
+    finish = release = begin
+
+
+async def test_where_the_store_is_away_the_write_is_refused_and_others_go_on(world: World) -> None:
+    origin = await serve(world, created(1))
+    world.gateway._idempotency = Idempotency(Away())
+    answer = await write(world)
+    assert (answer.status, answer.json()["code"], answer.get("retry-after")) == (503, "idempotency_unavailable", "1")
+    assert origin.requests == []
+    assert (await world.ask("POST", "/api/v1/crm/m", body=[b"{}"])).status == 201

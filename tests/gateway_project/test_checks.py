@@ -1,0 +1,52 @@
+"""What `/health/deep` says while Redis is away."""
+
+from gateway_project.checks import health_checks
+from resilience.breaker.driver import Breakers
+from resilience.breaker.redis import RedisStore
+from resilience.redis import RedisLink
+from routing.balancing.driver import Targets
+from routing.configuration.live import Live
+from routing.health import Health
+from routing.policy import Target
+from routing.table import RouteTable, Service
+from tests.redis_server import RedisServer
+from tests.resilience.waiting import until
+
+CRM = Service("crm", (Target("http://a"), Target("http://b")))
+
+
+async def test_it_is_degraded_while_redis_is_away_and_agrees_again_when_it_is_back(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url)
+    breakers = Breakers(RedisStore(link))
+    breaker = breakers.of("crm", CRM.policy.breaker)
+    checks = health_checks(link, Live(RouteTable([CRM])), breakers, Targets())
+
+    async def said() -> list[Health]:
+        return [await checks[name]() for name in ("redis", "circuits", "crm")]
+
+    await link.start()
+    await until(lambda: link.feed.alive)
+    assert await said() == [Health.OK] * 3
+    own_redis.stop()
+    await breakers.refresh()
+    assert await said() == [Health.DEGRADED, Health.DEGRADED, Health.OK]
+    await breaker.order(breaker.state().FORCED_OPEN, reason="decided alone")
+    own_redis.start()
+    await until(lambda: not link.away and link.feed.alive)
+    await breakers.refresh()
+    assert await said() == [Health.OK, Health.OK, Health.OFF]
+    await link.close()
+
+
+async def test_a_service_with_a_target_left_out_is_degraded_and_its_name_hides_no_other_check() -> None:
+    service = Service("redis", CRM.targets)
+    targets, breakers = Targets(), Breakers(RedisStore(RedisLink("unix:///nowhere")))
+    checks = health_checks(None, Live(RouteTable([service])), breakers, targets)
+    assert [await checks["redis"](), await checks["service redis"]()] == [Health.OFF, Health.OK]
+    balancer = targets.of(service)
+    for _ in range(3):
+        taken = balancer.take([])
+        while taken.target != CRM.targets[0]:
+            taken = balancer.take([])
+        balancer.failed(taken, "bad_gateway", cut=True)
+    assert await checks["service redis"]() is Health.DEGRADED

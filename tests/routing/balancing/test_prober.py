@@ -1,0 +1,149 @@
+"""Health checks over real sockets: one worker asks, all go by it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from routing.backend.client import Backend
+from routing.balancing.driver import Targets
+from routing.balancing.memory import MemoryStore
+from routing.balancing.prober import Prober
+from routing.events import Happened, Kind
+from routing.policy import Health, RoutePolicy, Target
+from routing.table import Service
+from tests.clock import FakeClock
+from tests.origin import Peer, Script, ScriptedOrigin
+
+WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+ILL = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
+ASKED = Health(path="/up?deep=1", interval=10, timeout=5, down_after=2, up_after=1)
+
+
+class Scene:
+    """Two workers over one store, and a service of scripted targets."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.events: list[Happened] = []
+        self.services: list[Service] = []
+        self.backend = Backend()
+        self.targets = [Targets(clock=self.clock, tell=self.events.append) for _ in range(2)]
+        self.memory = MemoryStore(self.clock)
+        self.probers = [
+            Prober(self.backend, self.memory, targets, lambda: self.services, clock=self.clock)
+            for targets in self.targets
+        ]
+
+    async def round(self) -> None:
+        """One interval: who leads asks, and both take over what it found."""
+        self.clock.advance(10)
+        for prober in self.probers:
+            await prober.look()
+        for prober in self.probers:
+            await prober.answered()
+        for prober in self.probers:
+            await prober.look()
+
+    def called(self, worker: int, times: int = 40) -> set[str]:
+        balancer = self.targets[worker].of(self.services[0])
+        taken = [balancer.take([]) for _ in range(times)]
+        for standing in taken:
+            balancer.left(standing)
+        return {standing.target.url for standing in taken}
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+async def scene(
+    stack: AsyncExitStack, *scripts: list[Script], health: Health = ASKED
+) -> tuple[Scene, list[ScriptedOrigin]]:
+    made = Scene()
+    stack.push_async_callback(made.backend.close)
+    origins = [await stack.enter_async_context(ScriptedOrigin(*script)) for script in scripts]
+    policy = RoutePolicy(health=health, headers=((b"authorization", b"Bearer backend"),))
+    made.services.append(Service("crm", tuple(origin.target for origin in origins), policy=policy))
+    return made, origins
+
+
+async def test_a_target_that_fails_its_checks_is_left_out_by_every_worker_and_comes_back(stack: AsyncExitStack) -> None:
+    made, (well, ill) = await scene(stack, [WELL], [ILL, ILL, WELL])
+    await made.round()
+    assert made.called(0) == {well.url, ill.url}
+    await made.round()
+    assert [made.called(worker) for worker in (0, 1)] == [{well.url}] * 2
+    await made.round()
+    made.clock.advance(60)
+    assert [made.called(worker) for worker in (0, 1)] == [{well.url, ill.url}] * 2
+    assert [event.kind for event in made.events] == [Kind.DOWN, Kind.DOWN, Kind.UP, Kind.UP]
+
+
+async def test_one_of_the_workers_asks_with_the_services_own_headers(stack: AsyncExitStack) -> None:
+    made, (origin,) = await scene(stack, [WELL])
+    for _ in range(3):
+        await made.round()
+    assert [request.line for request in origin.requests] == [b"GET /up?deep=1 HTTP/1.1"] * 3
+    assert (b"authorization", b"Bearer backend") in origin.requests[0].fields
+
+
+async def test_nobody_is_asked_before_it_is_due(stack: AsyncExitStack) -> None:
+    made, (origin,) = await scene(stack, [WELL])
+    await made.round()
+    made.clock.advance(9.9)
+    for prober in made.probers:
+        await prober.look()
+        await prober.answered()
+    assert len(origin.requests) == 1
+
+
+async def test_a_target_that_hangs_holds_up_no_other(stack: AsyncExitStack) -> None:
+    async def hangs(peer: Peer) -> None:
+        await peer.gone()
+
+    made, (hung, well) = await scene(stack, [hangs], [WELL])
+    made.clock.advance(10)
+    await made.probers[0].look()
+    await hung.asked.wait()
+    await well.asked.wait()
+    made.clock.advance(10)
+    await made.probers[0].look()
+    await asyncio.sleep(0)
+    assert len(hung.requests) == 1
+
+
+async def test_a_target_nobody_listens_at_and_a_redirection_are_not_well(stack: AsyncExitStack) -> None:
+    elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"
+    made, (gone, _, well) = await scene(stack, [WELL], [elsewhere], [WELL])
+    await gone.__aexit__()
+    for _ in range(2):
+        await made.round()
+    balancer = made.targets[0].of(made.services[0])
+    assert balancer.unwell == 2
+    assert len(made.called(0)) == 3, "fewer than half are well: all are used"
+    assert len(well.requests) == 2
+
+
+async def test_an_operators_word_wins(stack: AsyncExitStack) -> None:
+    made, (down, resting) = await scene(stack, [ILL], [WELL])
+    rested = Target(resting.url, 0)
+    made.services[0] = Service("crm", (down.target, rested), policy=made.services[0].policy)
+    for _ in range(2):
+        await made.round()
+    assert resting.requests == []
+    assert made.called(0) == {down.url}
+
+
+async def test_when_checks_are_switched_off_their_verdicts_are_forgotten(stack: AsyncExitStack) -> None:
+    made, (down, well) = await scene(stack, [ILL], [WELL])
+    for _ in range(2):
+        await made.round()
+    assert made.called(0) == {well.url}
+    made.services[0] = Service("crm", made.services[0].targets)
+    await made.round()
+    made.clock.advance(60)
+    assert made.called(0) == {down.url, well.url}

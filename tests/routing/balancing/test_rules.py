@@ -1,0 +1,181 @@
+"""What one worker makes of a target, on a clock that is an argument."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.balancing.rules import Standing, Verdict, candidates, choose, judged, preferred
+from routing.policy import Health, Target
+
+POLICY = Health(down_after=3, up_after=2)
+
+
+def standings(*weights: int) -> list[Standing]:
+    return [Standing(Target(f"http://t{number}", weight)) for number, weight in enumerate(weights)]
+
+
+def eject(standing: Standing, now: float = 0.0) -> None:
+    while not standing.failed(now, cut=True):
+        pass
+
+
+def drawn(among: list[Standing], times: int = 4_000, now: float = 1_000.0) -> Counter[str]:
+    chance = Random(1)
+    return Counter(choose(among, now, chance).target.url for _ in range(times))
+
+
+def test_five_failing_answers_in_a_row_eject_it() -> None:
+    [standing] = standings(1)
+    assert [standing.failed(0.0, cut=False) for _ in range(5)] == [False] * 4 + [True]
+
+
+def test_three_without_an_answer_do() -> None:
+    [standing] = standings(1)
+    assert [standing.failed(0.0, cut=True) for _ in range(3)] == [False, False, True]
+
+
+def test_an_answer_between_failures_begins_the_row_anew() -> None:
+    [standing] = standings(1)
+    for _ in range(20):
+        assert not standing.failed(0.0, cut=True)
+        assert not standing.failed(0.0, cut=True)
+        standing.succeeded(0.0)
+
+
+def test_each_ejection_is_twice_as_long_as_the_last_up_to_five_minutes() -> None:
+    [standing] = standings(1)
+    now, lengths = 0.0, []
+    for _ in range(7):
+        eject(standing, now)
+        began = now
+        while not standing.settle(now):
+            now += 1.0
+        lengths.append(now - began)
+    assert lengths == [10, 20, 40, 80, 160, 300, 300]
+
+
+def test_one_that_behaves_through_its_slow_start_has_a_clean_slate() -> None:
+    [standing] = standings(1)
+    eject(standing)
+    assert standing.settle(10.0)
+    standing.succeeded(39.9)
+    standing.succeeded(40.0)
+    eject(standing, 50.0)
+    assert standing.settle(60.0)
+
+
+def test_calls_still_out_when_it_was_ejected_do_not_lengthen_it() -> None:
+    [standing] = standings(1)
+    eject(standing)
+    assert not any(standing.failed(9.0, cut=True) for _ in range(20))
+    assert standing.settle(10.0)
+
+
+def test_one_that_returns_starts_slowly() -> None:
+    [standing] = standings(10)
+    assert standing.share(0.0) == 10
+    eject(standing)
+    standing.settle(10.0)
+    assert [standing.share(now) for now in (10.0, 13.0, 25.0, 40.0)] == [1, 1, 5, 10]
+
+
+def test_what_a_health_check_finds_up_again_is_no_longer_ejected() -> None:
+    [standing] = standings(10)
+    assert standing.found(True, 0.0)
+    assert not standing.found(True, 1.0)
+    eject(standing, 1.0)
+    assert standing.found(False, 2.0)
+    assert (standing.well, standing.share(2.0)) == (True, 1)
+
+
+def test_an_ejected_one_gets_no_calls_while_half_are_well() -> None:
+    one, other = standings(1, 1)
+    eject(one)
+    assert candidates([one, other], []) == [other]
+
+
+def test_when_fewer_than_half_are_well_all_are_used() -> None:
+    all_three = standings(1, 1, 1)
+    eject(all_three[0])
+    assert candidates(all_three, []) == all_three[1:]
+    all_three[1].found(True, 0.0)
+    assert candidates(all_three, []) == all_three
+
+
+def test_but_never_one_an_operator_rests() -> None:
+    one, rested = standings(1, 0)
+    eject(one)
+    assert candidates([one, rested], []) == [one]
+
+
+def test_one_already_tried_comes_last() -> None:
+    one, other = standings(1, 1)
+    assert candidates([one, other], [one]) == [other]
+    assert candidates([one, other], [one, other]) == [one, other]
+    eject(other)
+    assert candidates([one, other], [one]) == [one]
+
+
+def test_idle_targets_are_called_by_their_weight() -> None:
+    counts = drawn(standings(3, 1))
+    assert 0.7 < counts["http://t0"] / 4_000 < 0.8
+
+
+def test_of_two_the_less_busy_for_its_weight_is_called() -> None:
+    one, other = standings(2, 1)
+    one.outstanding, other.outstanding = 3, 1
+    assert set(drawn([one, other])) == {"http://t1"}
+    one.outstanding, other.outstanding = 3, 2
+    assert set(drawn([one, other])) == {"http://t0"}
+
+
+def test_a_canarys_callers_go_to_it_and_nobody_else_does() -> None:
+    plain, five, ten = (
+        Standing(Target("http://a")),
+        Standing(Target("http://b", 1, 5)),
+        Standing(Target("http://c", 1, 10)),
+    )
+    among = [plain, five, ten]
+    assert [preferred(among, among, point) for point in (0, 4.9)] == [[five]] * 2
+    assert [preferred(among, among, point) for point in (5, 14.9)] == [[ten]] * 2
+    assert [preferred(among, among, point) for point in (15, 99.9)] == [[plain]] * 2
+
+
+def test_while_a_canary_is_out_its_callers_are_served_like_all_others() -> None:
+    plain, canary = Standing(Target("http://a")), Standing(Target("http://b", 1, 5))
+    assert preferred([plain], [plain, canary], 1) == [plain]
+    assert preferred([canary], [plain, canary], 50) == [canary]
+
+
+@given(weights=st.lists(st.integers(0, 1_000), min_size=1, max_size=8), data=st.data())
+def test_whoever_is_chosen_may_work(weights: list[int], data: st.DataObject) -> None:
+    among = standings(*weights)
+    for standing in among:
+        standing.outstanding = data.draw(st.integers(0, 50))
+        if data.draw(st.booleans()):
+            eject(standing)
+        standing.found(data.draw(st.booleans()), 0.0)
+    fit = candidates(among, [])
+    assert bool(fit) is any(weights)
+    if fit:
+        chosen = choose(fit, 0.0, Random(0))
+        able = [standing for standing in among if standing.target.weight]
+        assert chosen in able
+        assert chosen.well or 2 * sum(standing.well for standing in able) < len(able)
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_a_verdict_holds_while_checks_agree_with_it(well: bool) -> None:
+    verdict = Verdict(down=not well, streak=1)
+    assert judged(verdict, well, POLICY, 5.0) == Verdict(not well, 0, 5.0)
+
+
+def test_three_bad_checks_in_a_row_find_it_down_and_two_good_ones_up() -> None:
+    verdict, history = Verdict(), []
+    for well in (False, False, True, False, False, False, True, False, True, True):
+        verdict = judged(verdict, well, POLICY, 1.0)
+        history.append(verdict.down)
+    assert history == [False] * 5 + [True] * 4 + [False]

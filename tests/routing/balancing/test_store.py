@@ -1,0 +1,75 @@
+"""What every store of verdicts does, in memory and in a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from resilience.redis import RedisLink
+from routing.balancing.memory import MemoryStore
+from routing.balancing.redis import VERDICTS, RedisStore
+from routing.balancing.rules import Verdict
+from routing.balancing.store import FailOpen, Store
+from tests.redis_server import RedisServer
+
+SAID = {"crm http://a": Verdict(True, 1, 5.5), "crm http://b": Verdict()}
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    link = RedisLink(request.getfixturevalue("redis_url"))
+    await link.start()
+    yield RedisStore(link)
+    await link.close()
+
+
+async def test_one_of_many_leads_and_goes_on_leading(store: Store) -> None:
+    led = await asyncio.gather(*(store.lead(str(number), 60) for number in range(20)))
+    assert led.count(True) == 1
+    leader = str(led.index(True))
+    assert [await store.lead(leader, 60), await store.lead("late", 60)] == [True, False]
+
+
+async def test_when_the_leader_is_gone_another_leads(store: Store) -> None:
+    assert await store.lead("dead", 0.001)
+    async with asyncio.timeout(20):
+        while not await store.lead("heir", 60):  # noqa: ASYNC110 - Redis's clock is its own
+            await asyncio.sleep(0.001)
+    assert not await store.save("dead", SAID)
+
+
+async def test_what_the_leader_saves_all_read(store: Store) -> None:
+    assert await store.load() == {}
+    await store.lead("one", 60)
+    assert [await store.save("other", {}), await store.save("one", SAID)] == [False, True]
+    assert await store.load() == SAID
+    assert await store.save("one", {})
+    assert await store.load() == {}
+
+
+async def test_verdicts_that_cannot_be_read_are_begun_anew(redis_url: str, shared_redis: RedisServer) -> None:
+    link = RedisLink(redis_url)
+    with shared_redis.client() as client:
+        client.set(VERDICTS, b"\xff")
+    store = RedisStore(link)
+    assert await store.load() == {}
+    await store.lead("one", 60)
+    await store.save("one", SAID)
+    assert await store.load() == SAID
+    await link.close()
+
+
+async def test_without_redis_each_leads_for_itself_from_what_was_known(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url)
+    store = FailOpen(RedisStore(link))
+    await store.lead("one", 60)
+    await store.save("one", SAID)
+    own_redis.stop()
+    assert await store.lead("other", 60)
+    assert await store.load() == SAID
+    assert await store.save("other", {})
+    assert await store.load() == {}
+    await link.close()
