@@ -3,7 +3,7 @@
 import random
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from resilience.cache.policy import CachePolicy
 from resilience.cache.rules import Asked, Fresh, Miss, Stale
@@ -24,6 +24,13 @@ class Place:
     key: str
     asked: Asked
     found: Fresh | Stale | Miss
+
+
+class Own(NamedTuple):
+    """A page of the gateway's own, and how often each caller may ask for it."""
+
+    name: str
+    rate: RatePolicy
 
 
 _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -47,6 +54,7 @@ class Exchange:
         "decision",
         "id",
         "match",
+        "own",
         "place",
         "prefix",
         "rate",
@@ -68,6 +76,7 @@ class Exchange:
         self.unread: GatewayError | None = None
         self.caller = request.caller
         self.match: Match | None = None
+        self.own: Own | None = None
         self.unrouted: GatewayError | None = None
         self.prefix = b""
         self.rate: RatePolicy | None = None
