@@ -10,6 +10,8 @@ from routing.asgi import Receive, Scope, Send
 
 django.setup(set_prefix=False)
 
+from gateway_project.sockets import socket  # noqa: E402 - Channels wants Django's settings
+
 _django: asgi.Application = ASGIHandler()
 _session = settings.SESSION_COOKIE_NAME.encode()
 
@@ -22,7 +24,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         case "lifespan":
             await lifespan(runtime.current(), receive, send)
         case "websocket":
-            await send({"type": "websocket.close", "code": 4404})
+            await socket(scope, receive, send)
 
 
 async def _http(scope: Scope, receive: Receive, send: Send) -> None:

@@ -37,6 +37,10 @@ from routing.configuration.reload import Reloader
 from routing.events import Observers
 from routing.health import HealthPages
 from routing.pipeline import Gateway, GatewayRules
+from routing.realtime.control import Control
+from routing.realtime.log import MemoryLog
+from routing.realtime.realtime import Realtime
+from routing.realtime.redis import RedisLog
 
 if TYPE_CHECKING:
     from routing.authentication.firebase import FirebaseVerifier
@@ -57,6 +61,8 @@ class Parts:
     cache: Cache
     breakers: Breakers
     reloader: Reloader
+    realtime: Realtime
+    _control: Control
     _limiter: Limiter
     _tokens: "FirebaseVerifier | None"
     _backend: Backend
@@ -66,6 +72,8 @@ class Parts:
 
     async def close(self) -> None:
         """End what runs behind the requests, then what they stood on."""
+        await self._control.close()
+        await self.realtime.close()
         signals.nudges.clear()
         for task in self._tasks:
             task.cancel()
@@ -88,14 +96,19 @@ async def open_parts() -> Parts:
     link = RedisLink(settings.REDIS_URL) if settings.REDIS_URL else None
     own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
     log = AccessLog(config.log_format) if config.access_log else None
-    observers = Observers([log] if log else [])
     live, backend = Live(), Backend()
+    tokens = _firebase(config)
+    authenticator = Authenticator(lambda: live.keys, tokens)
+    realtime = Realtime(
+        RedisLog(link) if link else MemoryLog(time.time), live, authenticator, origins=config.cors_origins
+    )
+    observers = Observers([log, realtime] if log else [realtime])
     breakers = Breakers(
         BreakerRedis(link) if link else BreakerMemory(), clock=time.time, on_change=observers.circuit_changed
     )
-    tokens = _firebase(config)
     limiter = Limiter(RateRedis(link) if link else RateMemory(), clock=time.time, share=config.workers)
     near: NearStore = TieredStore(link) if link else CacheMemory(time.time)
+    near.listeners.append(realtime.invalidated)
     cache = Cache(near)
     gateway = Gateway(
         rules=GatewayRules(
@@ -106,7 +119,7 @@ async def open_parts() -> Parts:
         ),
         live=live,
         limiter=limiter,
-        authenticator=Authenticator(lambda: live.keys, tokens),
+        authenticator=authenticator,
         caching=Caching(cache, own_cookies=own_cookies),
         calling=Calling(backend, breakers, own_cookies=own_cookies, max_body_bytes=config.max_body_bytes),
         observers=observers,
@@ -120,7 +133,12 @@ async def open_parts() -> Parts:
     )
     tasks = await _start(link, breakers, reloader)
     health = HealthPages(partial(health_checks, link, live, breakers), lambda: reloader.status.version is not None)
-    return Parts(gateway, health, cache, breakers, reloader, limiter, tokens, backend, link, log, tasks)
+    realtime.start()
+    control = Control(realtime)
+    control.start()
+    return Parts(
+        gateway, health, cache, breakers, reloader, realtime, control, limiter, tokens, backend, link, log, tasks
+    )
 
 
 async def _start(link: RedisLink | None, breakers: Breakers, reloader: Reloader) -> list["asyncio.Task[None]"]:

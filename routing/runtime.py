@@ -4,10 +4,13 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from routing.health import HealthPages
 from routing.pipeline import Gateway
+
+if TYPE_CHECKING:
+    from routing.realtime.realtime import Realtime
 
 Answer = TypeVar("Answer")
 
@@ -17,6 +20,7 @@ class Parts(Protocol):
 
     gateway: Gateway
     health: HealthPages
+    realtime: "Realtime"
 
     async def close(self) -> None: ...
 
@@ -49,6 +53,15 @@ class Runtime:
     def health(self) -> HealthPages:
         """The pages of its health. Raises RuntimeError before `start`."""
         return self._opened.health
+
+    @property
+    def realtime(self) -> "Realtime":
+        """Where sockets and streams subscribe. Raises RuntimeError before `start`."""
+        return self._opened.realtime
+
+    async def publish(self, topic: str, kind: str, data: object) -> None:
+        """`Realtime.publish`, once the gateway runs: for `submit`, which starts it where need be."""
+        await self.realtime.publish(topic, kind, data)
 
     async def start(self) -> None:
         """Open the gateway on the running loop: a server's lifespan."""
