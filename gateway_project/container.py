@@ -23,7 +23,7 @@ from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory
 from resilience.ratelimit.redis import RedisStore as RateRedis
 from resilience.redis import RedisLink
-from routing import signals
+from routing import runtime, signals
 from routing.accesslog import AccessLog
 from routing.authentication.apikeys import ApiKeys
 from routing.authentication.authenticator import Authenticator
@@ -134,6 +134,7 @@ async def open_parts() -> Parts:
     tasks = await _start(link, breakers, reloader)
     health = HealthPages(partial(health_checks, link, live, breakers), lambda: reloader.status.version is not None)
     realtime.start()
+    runtime.current().on_stopping.append(realtime.restart)
     control = Control(realtime)
     control.start()
     return Parts(

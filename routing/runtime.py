@@ -26,10 +26,14 @@ class Parts(Protocol):
 
 
 class Runtime:
-    """One gateway on one event loop, reachable from any thread."""
+    """One gateway on one event loop, reachable from any thread.
+
+    `on_stopping` is called when the server has been told to stop, in the loop, while requests in flight still finish.
+    """
 
     def __init__(self, open_parts: Callable[[], Awaitable[Parts]]) -> None:
         self._open = open_parts
+        self.on_stopping: list[Callable[[], None]] = []
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._parts: Parts | None = None
@@ -59,14 +63,19 @@ class Runtime:
         """Where sockets and streams subscribe. Raises RuntimeError before `start`."""
         return self._opened.realtime
 
-    async def publish(self, topic: str, kind: str, data: object) -> None:
+    async def publish(self, topic: str, kind: str, data: object) -> str:
         """`Realtime.publish`, once the gateway runs: for `submit`, which starts it where need be."""
-        await self.realtime.publish(topic, kind, data)
+        return await self.realtime.publish(topic, kind, data)
 
     async def start(self) -> None:
         """Open the gateway on the running loop: a server's lifespan."""
         self._loop = asyncio.get_running_loop()
         self._parts = await self._open()
+
+    def stopping(self) -> None:
+        """The server has been told to stop and takes nothing new: whoever keeps a client waiting should let it go."""
+        for tell in self.on_stopping:
+            tell()
 
     async def stop(self) -> None:
         parts, self._parts, self._loop = self._parts, None, None

@@ -7,10 +7,10 @@ from routing import runtime
 PUBLISH_SECONDS: Final = 5.0
 
 
-def publish(topic: str, kind: str, data: object) -> None:
-    """Tell the subscribers of `topic`, from any thread but the gateway's own loop; `data` is what JSON can hold.
+def publish(topic: str, kind: str, data: object) -> str:
+    """Tell the subscribers of `topic`: the event's id. From any thread but the gateway's own loop.
 
-    Raises StoreUnavailable when nobody could be told.
+    `data` is what JSON can hold. Raises StoreUnavailable when nobody could be told.
     """
     current = runtime.current()
-    current.submit(current.publish(topic, kind, data)).result(PUBLISH_SECONDS)
+    return current.submit(current.publish(topic, kind, data)).result(PUBLISH_SECONDS)

@@ -19,8 +19,8 @@ class Reader(Protocol):
 
 
 class Log(Protocol):
-    async def append(self, record: bytes) -> None:
-        """Raises StoreUnavailable; then nobody hears of it."""
+    async def append(self, record: bytes) -> str:
+        """The event's id. Raises StoreUnavailable; then nobody hears of it."""
 
     async def follow(self, reader: Reader) -> None:
         """Until cancelled."""
@@ -34,10 +34,12 @@ class MemoryLog:
         self._last: Position = (int(clock() * 1_000), 0)
         self._reader: Reader | None = None
 
-    async def append(self, record: bytes) -> None:
+    async def append(self, record: bytes) -> str:
         self._last = following(self._last, self._clock())
+        identifier = ident(self._last)
         if self._reader:
-            self._reader.heard(ident(self._last), record)
+            self._reader.heard(identifier, record)
+        return identifier
 
     async def follow(self, reader: Reader) -> None:
         reader.begin(self._last, self._last)

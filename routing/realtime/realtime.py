@@ -68,12 +68,15 @@ class Realtime:
         """On the running loop."""
         self._tasks = [asyncio.create_task(work) for work in (self._log.follow(self), self._say_all(), self._keep())]
 
-    async def close(self) -> None:
-        """Tell everyone to come back, a little later each; then end. Safe to call twice."""
+    def restart(self) -> None:
+        """Tell everyone to come back, a little later each."""
         self.closing = True
         for session in tuple(self._sessions):
             session.subscriber.say(say("restart", retry_in=round(random.random() * RETRY_SECONDS, 2)))  # noqa: S311
             session.subscriber.close(1012, "the gateway restarts")
+
+    async def close(self) -> None:
+        self.restart()
         if self._sessions:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._bounds.goodbye):
@@ -105,13 +108,13 @@ class Realtime:
         if self.closing and not self._sessions:
             self._emptied.set()
 
-    async def publish(self, topic: str, kind: str, data: object) -> None:
-        """Tell the subscribers of `topic`, on every worker. `data` is what JSON can hold.
+    async def publish(self, topic: str, kind: str, data: object) -> str:
+        """Tell the subscribers of `topic`, on every worker: the event's id. `data` is what JSON can hold.
 
         Raises StoreUnavailable when nobody could be told.
         """
         raw = data if isinstance(data, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(data))
-        await self._log.append(packed(Record(topics.published(topic), kind, self._clock(), raw)))
+        return await self._log.append(packed(Record(topics.published(topic), kind, self._clock(), raw)))
 
     def finished(self, event: Finished) -> None:
         """Requests are nobody's event."""

@@ -44,11 +44,11 @@ class RedisLog:
         self._life = b""
         self._last: Position | None = None
 
-    async def append(self, record: bytes) -> None:
+    async def append(self, record: bytes) -> str:
         add: Callable[[Any], Awaitable[Any]] = lambda client: client.xadd(  # noqa: E731 - a command, named for its line
             STREAM, {"e": record}, maxlen=MOST, approximate=True
         )
-        await self._link.call(add)
+        return bytes(await self._link.call(add)).decode()
 
     async def follow(self, reader: Reader) -> None:
         while True:
