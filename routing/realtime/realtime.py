@@ -84,9 +84,7 @@ class Realtime:
         for session in tuple(self._sessions):
             session.subscriber.abort()
         for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await _ended(task)
 
     def open(self, abort: Callable[[], None], client: str, caller: Caller | None, held: Credential | None) -> Session:
         """A new connection. Raises TooMany."""
@@ -203,6 +201,13 @@ class Realtime:
                 self.tick()
             except Exception:
                 log.exception("looking after connections failed")
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancelled until it ends: a client of Redis may take a cancellation for its own time limit's, and go on."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
 
 
 def _identity(table: RouteTable, keys: object) -> tuple[object, object]:

@@ -1,0 +1,232 @@
+"""The whole gateway, two workers in their own processes over a real Redis, and the clients that people use."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.redis_server import RedisServer
+
+ROOT = Path(__file__).resolve().parents[2]
+TOPIC = '{"type":"subscribe","topics":["news"]}'
+SERVICES = """
+version: 1
+services:
+  crm:
+    targets: [{url: "http://127.0.0.1:1"}]
+    breaker: {failure_threshold: 1}
+    retries: {attempts: 1}
+"""
+
+
+@dataclass
+class Served:
+    """A gateway at an address, with a key that may publish and one that may not."""
+
+    port: int
+    environment: dict[str, str]
+    key: str = ""
+    poor: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def manage(self, *words: str) -> str:
+        command = [sys.executable, "manage.py", *words]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True)
+        return done.stdout.strip().rpartition("\n")[2]
+
+    def publish(self, data: Any, key: str | None = None, topic: str = "news", **more: Any) -> requests.Response:
+        body = msgspec.json.encode({"topic": topic, "type": "tick", "data": data, **more})
+        return requests.post(f"{self.url}/events", body, headers={"X-API-Key": key or self.key}, timeout=20)
+
+    def socket(self, **more: Any) -> connect:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return connect(f"ws://127.0.0.1:{self.port}/ws/events/", **{"additional_headers": headers, **more})
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    place, redis = tmp_path_factory.mktemp("gateway"), RedisServer()
+    redis.start()
+    (place / "gateway.yaml").write_text(SERVICES)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "DATABASE_URL": f"sqlite:///{place}/db.sqlite3",
+        "REDIS_URL": redis.url,
+        "GATEWAY_CONFIG": str(place / "gateway.yaml"),
+        "RATE_LIMIT": "10000/m",
+        "ACCESS_LOG": "off",
+    }
+    gateway = Served(port, environment)
+    command = [sys.executable, "manage.py", "rungateway", "--port", str(port), "--workers", "2"]
+    with (place / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 60
+        while b"ready" not in (place / "log").read_bytes():
+            assert process.poll() is None, (place / "log").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        gateway.key = gateway.manage("apikey", "create", "ours", "--scope", "*", "--scope", "events:publish")
+        gateway.poor = gateway.manage("apikey", "create", "poor", "--scope", "nothing")
+        while (
+            gateway.publish(0, topic="warm").status_code != 202 or gateway.publish(0, gateway.poor).status_code != 403
+        ):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(1)  # the other worker, too, has the keys
+        yield gateway
+    finally:
+        process.terminate()
+        process.wait(30)
+        redis.close()
+
+
+async def read(ws: ClientConnection) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        message: dict[str, Any] = msgspec.json.decode(await ws.recv())
+    return message
+
+
+async def numbers(ws: ClientConnection, count: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < count:
+        message = await read(ws)
+        if "id" in message:
+            found.append(message["data"])
+    return found
+
+
+async def subscribed(served: Served, **more: Any) -> ClientConnection:
+    ws: ClientConnection = await served.socket(**more)
+    await ws.send(TOPIC)
+    assert (await read(ws))["type"] == "subscribed"
+    return ws
+
+
+async def close_code(ws: ClientConnection) -> int | None:
+    try:
+        while True:
+            await read(ws)
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else None
+
+
+async def test_subscribers_on_both_workers_get_every_event_once_and_in_order(served: Served) -> None:
+    sockets = [await subscribed(served) for _ in range(40)]
+    publishing = asyncio.create_task(asyncio.to_thread(lambda: [served.publish(number) for number in range(50)]))
+    assert await asyncio.gather(*(numbers(ws, 50) for ws in sockets)) == [list(range(50))] * 40
+    await publishing
+    await asyncio.gather(*(ws.close() for ws in sockets))
+
+
+async def test_a_browser_brings_its_token_as_a_subprotocol_that_is_not_echoed(served: Served) -> None:
+    ws = await subscribed(
+        served, additional_headers={}, subprotocols=["bearer", served.key], origin=f"http://127.0.0.1:{served.port}"
+    )
+    assert ws.subprotocol == "bearer"
+    await ws.close()
+
+
+async def test_a_first_message_may_bring_it(served: Served) -> None:
+    async with served.socket(additional_headers={}) as ws:
+        await ws.send(msgspec.json.encode({"type": "auth", "token": served.key}).decode())
+        assert (await read(ws))["type"] == "authenticated"
+        await ws.send(TOPIC)
+        assert (await read(ws))["topics"] == ["news"]
+
+
+@pytest.mark.parametrize("origin", ["http://evil.test", "null", "http://127.0.0.1:1", "https://127.0.0.1"])
+async def test_a_page_of_another_host_is_refused(served: Served, origin: str) -> None:
+    with pytest.raises(InvalidStatus):
+        await served.socket(origin=origin)
+
+
+async def test_a_credential_that_is_not_good_is_refused(served: Served) -> None:
+    async with served.socket(additional_headers={"Authorization": "Bearer junk"}) as ws:
+        assert await close_code(ws) == 4401
+
+
+async def test_no_rights_no_topic(served: Served) -> None:
+    async with served.socket(additional_headers={"X-API-Key": served.poor}) as ws:
+        await ws.send('{"type":"subscribe","topics":["service:crm","tag:mailbox:bob","resource:/api/v1/crm/x"]}')
+        said = await read(ws)
+        assert said["topics"] == []
+        assert [refused["code"] for refused in said["refused"]] == ["forbidden"] * 3
+
+
+async def test_a_revoked_key_ends_its_sockets(served: Served) -> None:
+    key = served.manage("apikey", "create", "short", "--scope", "*")
+    async with asyncio.timeout(20):
+        while True:
+            ws: ClientConnection = await served.socket(additional_headers={"X-API-Key": key})
+            await ws.send(TOPIC)
+            try:
+                assert (await read(ws))["type"] == "subscribed"
+                break
+            except ConnectionClosed:  # this worker has not heard of the key yet
+                continue
+    await asyncio.to_thread(served.manage, "apikey", "revoke", key.split("_")[1])
+    assert await close_code(ws) == 4401
+
+
+async def test_a_circuit_that_opens_is_told_once(served: Served) -> None:
+    async with served.socket() as ws:
+        await ws.send('{"type":"subscribe","topics":["service:crm"]}')
+        assert (await read(ws))["topics"] == ["service:crm"]
+        headers = {"X-API-Key": served.key}
+        answer = await asyncio.to_thread(
+            lambda: requests.get(f"{served.url}/api/v1/crm/x", headers=headers, timeout=20)
+        )
+        assert answer.status_code == 502
+        said = await read(ws)
+        assert (said["type"], said["data"]["after"]) == ("circuit", "OPEN")
+
+
+async def test_fragments_and_control_frames_are_put_together(served: Served) -> None:
+    async with served.socket() as ws:
+        await ws.send(["{", '"type":', '"ping"}'])
+        await ws.ping()
+        assert (await read(ws))["type"] == "pong"
+
+
+def test_the_same_as_server_sent_events_with_what_was_missed(served: Served) -> None:
+    first = served.publish(1).json()["id"]
+    served.publish({"text": "a\nb"})
+    headers = {"X-API-Key": served.key, "Last-Event-ID": first}
+    with requests.get(f"{served.url}/events?topics=news", headers=headers, stream=True, timeout=20) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = (line for line in answer.iter_lines() if line.startswith(b"data: {"))
+        assert msgspec.json.decode(next(lines)[6:])["data"] == {"text": "a\nb"}
+        served.publish(3)
+        assert msgspec.json.decode(next(lines)[6:])["data"] == 3
+
+
+def test_what_may_not_be_published_is_refused_in_problem_documents(served: Served) -> None:
+    def said(answer: requests.Response) -> tuple[int, str]:
+        assert answer.headers["content-type"] == "application/problem+json"
+        return answer.status_code, answer.json()["code"]
+
+    assert said(requests.post(f"{served.url}/events", b"{}", timeout=20)) == (401, "unauthenticated")
+    assert said(served.publish(1, served.poor)) == (403, "forbidden")
+    assert said(served.publish(1, topic="service:nope")) == (403, "forbidden")
+    assert said(served.publish("x" * 70_000)) == (413, "body_too_large")
+    assert said(served.publish(1, more="x")) == (400, "bad_request")
+    assert said(served.publish(1, type="circuit")) == (400, "bad_request")
+    assert said(requests.get(f"{served.url}/events", headers={"X-API-Key": served.key}, timeout=20))[0] == 400
