@@ -39,6 +39,7 @@ from routing.health import HealthPages
 from routing.pipeline import Gateway, GatewayRules
 from routing.realtime.control import Control
 from routing.realtime.log import MemoryLog
+from routing.realtime.proxy import SocketProxy
 from routing.realtime.realtime import Realtime
 from routing.realtime.redis import RedisLog
 
@@ -62,6 +63,7 @@ class Parts:
     breakers: Breakers
     reloader: Reloader
     realtime: Realtime
+    proxy: SocketProxy
     _control: Control
     _limiter: Limiter
     _tokens: "FirebaseVerifier | None"
@@ -110,6 +112,7 @@ async def open_parts() -> Parts:
     near: NearStore = TieredStore(link) if link else CacheMemory(time.time)
     near.listeners.append(realtime.invalidated)
     cache = Cache(near)
+    calling = Calling(backend, breakers, own_cookies=own_cookies, max_body_bytes=config.max_body_bytes)
     gateway = Gateway(
         rules=GatewayRules(
             rate=config.rate_limit,
@@ -121,7 +124,7 @@ async def open_parts() -> Parts:
         limiter=limiter,
         authenticator=authenticator,
         caching=Caching(cache, own_cookies=own_cookies),
-        calling=Calling(backend, breakers, own_cookies=own_cookies, max_body_bytes=config.max_body_bytes),
+        calling=calling,
         observers=observers,
     )
     reloader = Reloader(
@@ -134,11 +137,12 @@ async def open_parts() -> Parts:
     tasks = await _start(link, breakers, reloader)
     health = HealthPages(partial(health_checks, link, live, breakers), lambda: reloader.status.version is not None)
     realtime.start()
-    runtime.current().on_stopping.append(realtime.restart)
+    proxy = SocketProxy(gateway, calling, authenticator, origins=config.cors_origins)
+    runtime.current().on_stopping += [realtime.restart, proxy.restart]
     control = Control(realtime)
     control.start()
     return Parts(
-        gateway, health, cache, breakers, reloader, realtime, control, limiter, tokens, backend, link, log, tasks
+        gateway, health, cache, breakers, reloader, realtime, proxy, control, limiter, tokens, backend, link, log, tasks
     )
 
 

@@ -20,7 +20,7 @@ async def socket(scope: Scope, receive: Receive, send: Send) -> None:
     """One WebSocket, from its handshake to its end."""
     gateway = runtime.current().gateway
     if gateway.serves(scope["path"], asgi.host(scope)):
-        await send({"type": "websocket.close", "code": 4404})
+        await runtime.current().proxy.answer(scope, receive, send)
     elif any(route.pattern.match(scope["path"].lstrip("/")) for route in ROUTES):
         await _router(scope, receive, send)
     else:

@@ -15,7 +15,7 @@ from routing.backend.client import Answer, Backend, Call
 from routing.bulkhead import Bulkhead
 from routing.errors import BadGateway, BodyTooLarge, CircuitOpen, UpstreamTimeout
 from routing.exchange import Exchange, new_trace
-from routing.http import IDEMPOTENT, Body, Header, first
+from routing.http import IDEMPOTENT, Body, Header, Headers, first
 from routing.policy import Target
 from routing.retrybudget import RetryBudget
 
@@ -128,19 +128,23 @@ class Calling:
     def _prepare(self, exchange: Exchange) -> Call:
         match, request = exchange.routed, exchange.request
         length = first(request.headers, b"content-length")
-        headers = forwarding.to_backend(
-            request.headers,
-            [*self._ours(exchange), *match.policy.headers],
-            self._own_cookies,
-            keep_credential=match.policy.forward_authorization and not _bears_key(exchange),
-            trace=new_trace(),
-        )
         return Call(
             method=request.method,
             path=match.path + b"?" + request.query if request.query else match.path,
-            headers=headers,
+            headers=self.fields(exchange),
             body=_bounded(request.body, self._max_body_bytes, exchange.service) if request.body else None,
             length=int(length) if length else None,
+        )
+
+    def fields(self, exchange: Exchange) -> Headers:
+        """What the backend is told of this request: the client's end-to-end fields, and ours."""
+        policy = exchange.routed.policy
+        return forwarding.to_backend(
+            exchange.request.headers,
+            [*self._ours(exchange), *policy.headers],
+            self._own_cookies,
+            keep_credential=policy.forward_authorization and not _bears_key(exchange),
+            trace=new_trace(),
         )
 
     def _ours(self, exchange: Exchange) -> list[Header]:

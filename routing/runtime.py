@@ -10,6 +10,7 @@ from routing.health import HealthPages
 from routing.pipeline import Gateway
 
 if TYPE_CHECKING:
+    from routing.realtime.proxy import SocketProxy
     from routing.realtime.realtime import Realtime
 
 Answer = TypeVar("Answer")
@@ -21,6 +22,7 @@ class Parts(Protocol):
     gateway: Gateway
     health: HealthPages
     realtime: "Realtime"
+    proxy: "SocketProxy"
 
     async def close(self) -> None: ...
 
@@ -62,6 +64,11 @@ class Runtime:
     def realtime(self) -> "Realtime":
         """Where sockets and streams subscribe. Raises RuntimeError before `start`."""
         return self._opened.realtime
+
+    @property
+    def proxy(self) -> "SocketProxy":
+        """Where sockets go to services. Raises RuntimeError before `start`."""
+        return self._opened.proxy
 
     async def publish(self, topic: str, kind: str, data: object) -> str:
         """`Realtime.publish`, once the gateway runs: for `submit`, which starts it where need be."""

@@ -27,7 +27,7 @@ from routing.table import Route, Service
 VERSION: Final = 1
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})
 """Words that mean something else where a service's name is written: a right, the gateway, parts of operators' paths."""
-NOT_YET_IN_FORCE: Final = ("websocket", "health", "idempotency")
+NOT_YET_IN_FORCE: Final = ("health", "idempotency")
 """Settings that are accepted and checked, and change nothing yet."""
 
 TARGET: Final[dict[str, Reader]] = {"url": text, "weight": whole(0, 1_000), "enabled": flag}

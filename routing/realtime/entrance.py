@@ -25,16 +25,18 @@ class Handshake(msgspec.Struct, frozen=True):
 
     exchange: Exchange
     subprotocol: str | None
+    offered: tuple[str, ...] = ()
+    """What the client offers beside its token."""
 
 
 def begin(gateway: Gateway, scope: Scope, own: Own | None = _OWN) -> Handshake:
     """A browser cannot set Authorization on a socket: its token comes as the subprotocol after `bearer`."""
     request = asgi.upgrade(scope)
     offered = subprotocols(scope)
-    bears = len(offered) == 2 and offered[0] == BEARER
+    bears = len(offered) >= 2 and offered[0] == BEARER
     if bears:
         request.headers = [*request.headers, (b"authorization", b"Bearer " + offered[1].encode())]
-    return Handshake(gateway.begin(request, own), BEARER if bears else None)
+    return Handshake(gateway.begin(request, own), BEARER if bears else None, tuple(offered[2:] if bears else offered))
 
 
 def check_origin(headers: Headers, allowed: Sequence[str]) -> None:

@@ -6,16 +6,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 import msgspec
 import pytest
 import requests
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from tests.redis_server import RedisServer
 
@@ -28,7 +34,59 @@ services:
     targets: [{url: "http://127.0.0.1:1"}]
     breaker: {failure_threshold: 1}
     retries: {attempts: 1}
+  live:
+    targets: [{url: "http://127.0.0.1:LIVE/base"}]
+    websocket: true
+    headers: {X-Inside: "secret"}
+  gone:
+    targets: [{url: "http://127.0.0.1:1"}]
+    websocket: true
 """
+
+
+async def _echo(ws: ServerConnection) -> None:
+    """Says what it was sent in the handshake, then repeats; `bye` makes it close, `redirect` is no more than text."""
+    assert ws.request is not None
+    fields = {name.lower(): value for name, value in ws.request.headers.raw_items()}
+    await ws.send(msgspec.json.encode({"path": ws.request.path, "fields": fields}).decode())
+    async for message in ws:
+        if message == "bye":
+            await ws.close(4123, "as asked")
+            return
+        await ws.send(message)
+
+
+def _handshake(ws: ServerConnection, request: Request) -> Response | None:
+    if "elsewhere" in request.path:
+        response = ws.respond(302, "")
+        response.headers["Location"] = "ws://127.0.0.1:1/inside"
+        return response
+    return None
+
+
+def _chosen(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return Subprotocol("chat") if "chat" in offered else None
+
+
+@contextmanager
+def live_backend() -> Iterator[int]:
+    """A backend that speaks WebSocket, on a thread of its own."""
+    loop, ports = asyncio.new_event_loop(), Queue[int]()
+    stop = asyncio.Event()
+
+    async def run() -> None:
+        async with serve(_echo, "127.0.0.1", 0, process_request=_handshake, select_subprotocol=_chosen) as server:
+            ports.put(server.sockets[0].getsockname()[1])
+            await stop.wait()
+
+    thread = Thread(target=loop.run_until_complete, args=(run(),))
+    thread.start()
+    try:
+        yield ports.get(timeout=20)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
 
 
 @dataclass
@@ -53,16 +111,22 @@ class Served:
         body = msgspec.json.encode({"topic": topic, "type": "tick", "data": data, **more})
         return requests.post(f"{self.url}/events", body, headers={"X-API-Key": key or self.key}, timeout=20)
 
-    def socket(self, **more: Any) -> connect:
+    def socket(self, path: str = "/ws/events/", **more: Any) -> connect:
         headers = {"Authorization": f"Bearer {self.key}"}
-        return connect(f"ws://127.0.0.1:{self.port}/ws/events/", **{"additional_headers": headers, **more})
+        return connect(f"ws://127.0.0.1:{self.port}{path}", **{"additional_headers": headers, **more})
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def backend() -> Iterator[int]:
+    with live_backend() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, backend: int) -> Iterator[Served]:
     place, redis = tmp_path_factory.mktemp("gateway"), RedisServer()
     redis.start()
-    (place / "gateway.yaml").write_text(SERVICES)
+    (place / "gateway.yaml").write_text(SERVICES.replace("LIVE", str(backend)))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -176,8 +240,8 @@ async def test_a_revoked_key_ends_its_sockets(served: Served) -> None:
     async with asyncio.timeout(20):
         while True:
             ws: ClientConnection = await served.socket(additional_headers={"X-API-Key": key})
-            await ws.send(TOPIC)
             try:
+                await ws.send(TOPIC)
                 assert (await read(ws))["type"] == "subscribed"
                 break
             except ConnectionClosed:  # this worker has not heard of the key yet
@@ -230,3 +294,65 @@ def test_what_may_not_be_published_is_refused_in_problem_documents(served: Serve
     assert said(served.publish(1, more="x")) == (400, "bad_request")
     assert said(served.publish(1, type="circuit")) == (400, "bad_request")
     assert said(requests.get(f"{served.url}/events", headers={"X-API-Key": served.key}, timeout=20))[0] == 400
+
+
+# WebSockets to services
+
+
+async def test_messages_pass_both_ways_and_the_backend_learns_who_asks(served: Served) -> None:
+    headers = {"X-API-Key": served.key, "X-Gateway-Caller": "key:forged", "Cookie": "sessionid=1; a=b"}
+    async with served.socket("/api/v1/live/room/7?x=1", additional_headers=headers) as ws:
+        said = await read(ws)
+        assert said["path"] == "/base/room/7?x=1"
+        fields = said["fields"]
+        assert fields["x-gateway-caller"] == f"key:{served.key.split('_')[1]}"
+        assert fields["x-inside"] == "secret"
+        assert fields["cookie"] == "a=b"
+        assert served.key not in str(fields)
+        for message in ("text", b"\x00\xff", "x" * 500_000):
+            await ws.send(message)
+            assert await ws.recv() == message
+        await ws.send("bye")
+        assert await close_code(ws) == 4123
+
+
+async def test_a_subprotocol_is_settled_with_the_backend_and_a_token_is_not_passed_on(served: Served) -> None:
+    ws = await served.socket("/api/v1/live/", additional_headers={}, subprotocols=["bearer", served.key, "chat"])
+    assert ws.subprotocol == "chat"
+    assert served.key not in str(await read(ws))
+    await ws.close()
+
+
+async def test_a_message_over_the_limit_ends_it(served: Served) -> None:
+    async with served.socket("/api/v1/live/", max_size=None) as ws:
+        await read(ws)
+        await ws.send("x" * 1_100_000)
+        assert await close_code(ws) == 1009
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/api/v1/crm/", {}),
+        ("/api/v1/nope/", {}),
+        ("/api/v1/live/", {"origin": "http://evil.test"}),
+        ("/api/v1/live/%2e%2e/x", {}),
+        ("/elsewhere/", {}),
+    ],
+)
+async def test_what_may_not_pass_is_refused(served: Served, path: str, more: dict[str, Any]) -> None:
+    with pytest.raises(InvalidStatus):
+        await served.socket(path, **more)
+
+
+async def test_without_rights_a_service_takes_no_socket(served: Served) -> None:
+    with pytest.raises(InvalidStatus):
+        await served.socket("/api/v1/live/", additional_headers={"X-API-Key": served.poor})
+    async with served.socket("/api/v1/live/", additional_headers={}) as ws:
+        assert await close_code(ws) == 4401
+
+
+async def test_a_backend_that_is_not_there_or_leads_elsewhere_is_a_bad_gateway(served: Served) -> None:
+    for path in ("/api/v1/gone/", "/api/v1/live/elsewhere"):
+        async with served.socket(path) as ws:
+            assert await close_code(ws) == 1014

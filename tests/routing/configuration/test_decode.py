@@ -330,9 +330,11 @@ def test_a_fault_of_the_services_is_not_told_again_for_each_route() -> None:
 
 
 def test_what_is_not_in_force_yet_is_noticed_where_it_is_used() -> None:
-    said = document(websocket=True, routes=[{"path": "/a"}, {"path": "/b", "idempotency": True, "websocket": False}])
+    said = document(
+        health={"path": "/ok"}, routes=[{"path": "/a"}, {"path": "/b", "idempotency": True, "websocket": True}]
+    )
     assert list(notices(said)) == [
-        "services.crm.websocket is accepted; not in force yet",
+        "services.crm.health is accepted; not in force yet",
         "services.crm.routes[1].idempotency is accepted; not in force yet",
     ]
 
