@@ -16,7 +16,7 @@ TOPICS_AT_ONCE: Final = 100
 LONGEST_TOPIC: Final = 500
 QUEUED_EVENTS: Final = 256
 QUEUED_CHARACTERS: Final = 1_048_576
-HANDSHAKES: Final = RatePolicy(1_200, 60.0)
+HANDSHAKES: Final = RatePolicy(6_000, 60.0)
 """Sockets and streams a known caller may open; an unknown one has the gateway's own limit, by address."""
 PUBLISHING: Final = RatePolicy(6_000, 60.0)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import msgspec
 import pytest
 import requests
+from playwright.sync_api import sync_playwright
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -25,6 +27,7 @@ from websockets.typing import Subprotocol
 
 from tests.redis_server import RedisServer
 
+CHROMIUM = shutil.which("chromium")
 ROOT = Path(__file__).resolve().parents[2]
 TOPIC = '{"type":"subscribe","topics":["news"]}'
 SERVICES = """
@@ -294,6 +297,54 @@ def test_what_may_not_be_published_is_refused_in_problem_documents(served: Serve
     assert said(served.publish(1, more="x")) == (400, "bad_request")
     assert said(served.publish(1, type="circuit")) == (400, "bad_request")
     assert said(requests.get(f"{served.url}/events", headers={"X-API-Key": served.key}, timeout=20))[0] == 400
+
+
+# The examples in docs/
+
+
+def test_the_example_in_python_follows(served: Served) -> None:
+    command = [sys.executable, "docs/examples/events.py", served.url.replace("http", "ws", 1), served.key, "example"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as program:
+        try:
+            assert program.stdout is not None
+            with publishing(served):
+                said = msgspec.json.decode(program.stdout.readline())
+        finally:
+            program.kill()
+    assert (said["type"], said["topic"]) == ("tick", "example")
+
+
+@pytest.mark.skipif(not CHROMIUM and "NOTHING_SKIPPED" not in os.environ, reason="there is no Chromium on PATH")
+def test_the_example_for_browsers_follows_in_a_browser(served: Served) -> None:
+    module = (ROOT / "docs/examples/events.js").read_text().replace("export function", "window.follow = function", 1)
+    begin = """([gateway, token]) => new Promise((heard) => { follow(gateway, () => token, ["example"], heard); })"""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"{served.url}/health")
+        page.evaluate(module)
+        with publishing(served):
+            said = page.evaluate(begin, [served.url.replace("http", "ws", 1), served.key])
+        browser.close()
+    assert (said["type"], said["topic"]) == ("tick", "example")
+
+
+@contextmanager
+def publishing(served: Served) -> Iterator[None]:
+    """Events without end: whoever subscribes, whenever it is ready, hears one."""
+    stop = Event()
+
+    def publish() -> None:
+        while not stop.wait(0.1):
+            served.publish(1, topic="example")
+
+    publisher = Thread(target=publish)
+    publisher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        publisher.join()
 
 
 # WebSockets to services
