@@ -95,7 +95,7 @@ class Gateway:
             if response is None:
                 await self._limit(exchange)  # 2 rate limit
                 await self._identify(exchange)  # 3 authentication
-                self._route(exchange)  # 4 service router
+                self.route(exchange)  # 4 service router
                 response = await self._caching.lookup(exchange)  # 5 cache check
             if response is None:
                 response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
@@ -116,7 +116,7 @@ class Gateway:
     async def page(
         self, request: Request, own: Own | None, answer: Callable[[Exchange], Awaitable[Response]]
     ) -> Response:
-        """A page of the gateway's own, behind steps 1 to 3 like any other request. Raises as `handle` does."""
+        """A page of the gateway's own, behind steps 1 to 3 like any other request."""
         exchange = self.begin(request, own)
         try:
             response = self._cors.preflight(request)
@@ -125,7 +125,10 @@ class Gateway:
                 response = await answer(exchange)
         except GatewayError as error:
             response = self._refusal(exchange, error)
-        except (ClientGone, asyncio.CancelledError):
+        except ClientGone:
+            self._gone(exchange)
+            return problem(BadRequest("the body ended before it was whole"), exchange.id)
+        except asyncio.CancelledError:
             self._gone(exchange)
             raise
         except Exception:
@@ -138,10 +141,6 @@ class Gateway:
         await self._limit(exchange)
         if not anonymous or exchange.credential or exchange.unread:
             await self._identify(exchange)
-
-    def route(self, exchange: Exchange) -> None:
-        """Step 4, for what is admitted and is no call: an upgrade. Raises GatewayError."""
-        self._route(exchange)
 
     def tell(self, exchange: Exchange, status: int, code: str = "") -> None:
         """Account for an exchange that was answered otherwise than by a Response."""
@@ -243,7 +242,8 @@ class Gateway:
             await self._limiter.refund(exchange.rate_key, rate, decision)
         await self._take(exchange)
 
-    def _route(self, exchange: Exchange) -> None:
+    def route(self, exchange: Exchange) -> None:
+        """Step 4. Raises GatewayError."""
         if exchange.unrouted:
             raise exchange.unrouted
         match, caller = exchange.routed, exchange.caller

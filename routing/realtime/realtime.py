@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from resilience.outage import StoreUnavailable
+from routing.admission import limited_address
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.caller import Caller
 from routing.configuration.live import Live
@@ -19,7 +20,7 @@ from routing.realtime import topics
 from routing.realtime.bounds import Bounds
 from routing.realtime.event import Record, packed, unpacked
 from routing.realtime.history import History
-from routing.realtime.hub import Hub
+from routing.realtime.hub import Hub, TooMany
 from routing.realtime.ident import Position
 from routing.realtime.log import Log
 from routing.realtime.messages import say
@@ -87,9 +88,11 @@ class Realtime:
             await _ended(task)
 
     def open(self, abort: Callable[[], None], client: str, caller: Caller | None, held: Credential | None) -> Session:
-        """A new connection. Raises TooMany."""
+        """A new connection, from this address. Raises TooMany."""
+        if self.closing:
+            raise TooMany("the gateway restarts")
         session = Session(
-            self.hub.join(abort, client, caller),
+            self.hub.join(abort, limited_address(client), caller),
             held,
             hub=self.hub,
             live=self.live,

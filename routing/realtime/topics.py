@@ -12,6 +12,7 @@ is for that caller alone: another's mailbox is not even known to have changed.
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
 from resilience.cache.policy import Scope, filled
@@ -150,14 +151,20 @@ def _uses(service: Service, tag: str) -> Iterator[tuple[RoutePolicy, tuple[str, 
     """The policies under which answers carry `tag`, each with the values that its parameters then have."""
     for policy in (service.policy, *(route.policy for route in service.routes)):
         for pattern in policy.cache.tags if policy.cache else ():
-            form = re.fullmatch(_expression(pattern), tag)
-            if form is not None:
-                yield policy, form.groups()
+            if "{" not in pattern:
+                values: tuple[str, ...] | None = () if pattern == tag else None
+            else:
+                form = _expression(pattern).fullmatch(tag)
+                values = form.groups() if form else None
+            if values is not None:
+                yield policy, values
 
 
-def _expression(pattern: str) -> str:
+@lru_cache(maxsize=10_000)
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Kept, since a subscriber may ask for a hundred tags of a thousand routes at once."""
     parts = _PARAMETER.split(pattern)
-    return "(.+)".join(re.escape(part) for part in parts[::2])
+    return re.compile("(.+)".join(re.escape(part) for part in parts[::2]))
 
 
 def _is_open(service: Service, caller: Caller) -> bool:
