@@ -7,6 +7,7 @@ from django.core.handlers.asgi import ASGIHandler
 from gateway_project.lifespan import Life
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
+from routing.realtime.pages import PATH, EventPages
 
 django.setup(set_prefix=False)
 
@@ -32,6 +33,10 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     gateway = runtime.current().gateway
     if gateway.serves(scope["path"], asgi.host(scope)) and not _wants_page(scope):
         await asgi.answer(gateway, scope, receive, send)
+        return
+    if scope["path"] == PATH:
+        current = runtime.current()
+        await asgi.answer(EventPages(current.gateway, current.realtime), scope, receive, send)
         return
     page = await runtime.current().health.answer(scope["path"]) if scope["path"].startswith("/health") else None
     if page is not None:

@@ -1,4 +1,4 @@
-"""The composition root: the only module that picks implementations, and the only one that owns the clock."""
+"""The composition root: the only module that puts the parts together, and the only one that owns the clock."""
 
 import asyncio
 import contextlib
@@ -10,62 +10,93 @@ from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 
+from gateway_project import background
 from gateway_project.checks import health_checks
 from gateway_project.config import Config
+from gateway_project.stores import Stores
 from metrics.counting import Counting
 from metrics.flushing import Flusher
 from metrics.ledger import Ledger
-from metrics.memory import MemoryStore as CountsMemory
-from metrics.redis import RedisStore as CountsRedis
 from resilience.breaker.driver import Breakers
-from resilience.breaker.memory import MemoryStore as BreakerMemory
-from resilience.breaker.redis import RedisStore as BreakerRedis
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
 from resilience.cache.heat import Heat
-from resilience.cache.leases import RedisLeases
-from resilience.cache.memory import MemoryStore as CacheMemory
-from resilience.cache.store import NearStore
-from resilience.cache.tiers import TieredStore
-from resilience.outage import StoreUnavailable
 from resilience.ratelimit.driver import Limiter
-from resilience.ratelimit.memory import MemoryStore as RateMemory
-from resilience.ratelimit.redis import RedisStore as RateRedis
 from resilience.redis import RedisLink
-from routing import signals
+from routing import runtime, signals
 from routing.accesslog import AccessLog
 from routing.authentication.apikeys import ApiKeys
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
 from routing.balancing.driver import Targets
-from routing.balancing.memory import MemoryStore as TargetsMemory
 from routing.balancing.prober import Prober
-from routing.balancing.redis import RedisStore as TargetsRedis
 from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration import loader
 from routing.configuration.live import Live
 from routing.configuration.loader import Loaded
 from routing.configuration.reload import Reloader
-from routing.events import Observers
+from routing.events import Observer, Observers
 from routing.health import HealthPages
 from routing.idempotency.driver import Idempotency
-from routing.idempotency.memory import MemoryStore as IdempotencyMemory
-from routing.idempotency.redis import RedisStore as IdempotencyRedis
 from routing.pipeline import Gateway, GatewayRules
+from routing.realtime.control import Control
+from routing.realtime.proxy import SocketProxy
+from routing.realtime.realtime import Realtime
 from routing.table import Service
 from routing.warming import Warmer
 
 if TYPE_CHECKING:
     from routing.authentication.firebase import FirebaseVerifier
 
-REFRESH_SECONDS: Final = 1.0
-HEAT_SECONDS: Final = 5.0
-"""How often a worker tells what it was asked for most."""
 LOOK_SECONDS: Final = 0.5
 """How often a worker looks whether the configuration moved: half of the second it may take."""
-CONFIGURATION: Final = "gw:configuration"
-"""Where a saved change is told, so that every worker looks at once."""
+
+
+class Foundation:
+    """What every other part is told by or stands on."""
+
+    def __init__(self, config: Config) -> None:
+        self.link = RedisLink(settings.REDIS_URL) if settings.REDIS_URL else None
+        self.stores = Stores.over(self.link)
+        self.live = Live()
+        self.backend = Backend()
+        self.tokens = _firebase(config)
+        self.authenticator = Authenticator(lambda: self.live.keys, self.tokens)
+        self.log = AccessLog(config.log_format) if config.access_log else None
+        self.counting = Counting()
+        self.realtime = Realtime(self.stores.events, self.live, self.authenticator, origins=config.cors_origins)
+        watching: list[Observer] = [self.realtime, self.counting]
+        self.observers = Observers([self.log, *watching] if self.log else watching)
+        self.own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
+
+
+class Resilience:
+    """What guards the calls: circuits, limits, targets, answers kept and writes remembered."""
+
+    def __init__(self, config: Config, base: Foundation) -> None:
+        stores, observers = base.stores, base.observers
+        self.breakers = Breakers(stores.circuits, clock=time.time, on_change=observers.circuit_changed)
+        self.limiter = Limiter(stores.rates, clock=time.time, share=config.workers)
+        self.targets = Targets(tell=observers.happened)
+        self.idempotency = Idempotency(stores.writes, own_cookies=base.own_cookies, tell=observers.happened)
+        self.cache = Cache(stores.answers)
+        self.heat = Heat(base.link)
+        stores.answers.listeners.append(base.realtime.invalidated)
+        self.caching = Caching(
+            self.cache,
+            own_cookies=base.own_cookies,
+            flights=Flights(stores.leases, clock=time.time),
+            heat=self.heat,
+        )
+        self.calling = Calling(
+            base.backend,
+            self.breakers,
+            own_cookies=base.own_cookies,
+            max_body_bytes=config.max_body_bytes,
+            targets=self.targets,
+            tell=observers.happened,
+        )
 
 
 @dataclass(slots=True)
@@ -75,158 +106,97 @@ class Parts:
     gateway: Gateway
     health: HealthPages
     cache: Cache
-    caching: Caching
     warmer: Warmer
     breakers: Breakers
     reloader: Reloader
-    _idempotency: Idempotency
     flusher: Flusher
-    _limiter: Limiter
-    _tokens: "FirebaseVerifier | None"
-    _backend: Backend
-    _link: RedisLink | None
-    _log: AccessLog | None
+    realtime: Realtime
+    proxy: SocketProxy
+    _control: Control
+    _base: Foundation
+    _guards: Resilience
     _tasks: list["asyncio.Task[None]"]
 
     async def close(self) -> None:
         """End what runs behind the requests, then what they stood on."""
+        await self._control.close()
+        await self.realtime.close()
         signals.nudges.clear()
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await self.caching.close()
-        if self._tokens:
-            self._tokens.close()
-        await self._idempotency.close()
-        await self._limiter.close()
+        await self._guards.caching.close()
+        if self._base.tokens:
+            self._base.tokens.close()
+        await self._guards.idempotency.close()
+        await self._guards.limiter.close()
         await self.breakers.close()
-        await self._backend.close()
+        await self._base.backend.close()
         await self.flusher.close()
-        if self._link:
-            await self._link.close()
-        if self._log:
-            self._log.flush()
+        if self._base.link:
+            await self._base.link.close()
+        if self._base.log:
+            self._base.log.flush()
 
 
 async def open_parts() -> Parts:
     """This process's gateway, on the running loop, as the environment asks for it."""
     config: Config = settings.CONFIG
-    link = RedisLink(settings.REDIS_URL) if settings.REDIS_URL else None
-    own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
-    log = AccessLog(config.log_format) if config.access_log else None
-    counting = Counting()
-    observers = Observers([log, counting] if log else [counting])
-    flusher = Flusher(counting, CountsRedis(link) if link else CountsMemory(), Ledger())
-    live, backend = Live(), Backend()
-    breakers = Breakers(
-        BreakerRedis(link) if link else BreakerMemory(), clock=time.time, on_change=observers.circuit_changed
+    base = Foundation(config)
+    guards = Resilience(config, base)
+    gateway = _gateway(config, base, guards)
+    proxy = SocketProxy(gateway, guards.calling, guards.targets, base.authenticator, origins=config.cors_origins)
+    flusher = Flusher(base.counting, base.stores.counts, Ledger())
+    base.counting.gauges["websocket_connections"] = lambda: len(base.realtime.hub)
+    reloader = Reloader(
+        partial(loader.load, config.secret),
+        loader.current_version,
+        partial(_swap, base.live, guards.breakers),
+        clock=time.time,
+        interval=LOOK_SECONDS,
     )
-    idempotency = Idempotency(
-        IdempotencyRedis(link) if link else IdempotencyMemory(time.time),
-        own_cookies=own_cookies,
-        tell=observers.happened,
+    prober = Prober(base.backend, base.stores.targets, guards.targets, partial(_services, base.live))
+    tasks = await background.begin(base.link, guards.breakers, reloader, prober, guards.heat)
+    flusher.start()
+    base.realtime.start()
+    runtime.current().on_stopping += [base.realtime.restart, proxy.restart]
+    control = Control(base.realtime)
+    control.start()
+    checks = partial(health_checks, base.link, base.live, guards.breakers, guards.targets)
+    return Parts(
+        gateway=gateway,
+        health=HealthPages(checks, lambda: reloader.status.version is not None),
+        cache=guards.cache,
+        warmer=Warmer(gateway, guards.heat),
+        breakers=guards.breakers,
+        reloader=reloader,
+        flusher=flusher,
+        realtime=base.realtime,
+        proxy=proxy,
+        _control=control,
+        _base=base,
+        _guards=guards,
+        _tasks=tasks,
     )
-    targets = Targets(tell=observers.happened)
-    tokens = _firebase(config)
-    limiter = Limiter(RateRedis(link) if link else RateMemory(), clock=time.time, share=config.workers)
-    near: NearStore = TieredStore(link) if link else CacheMemory(time.time)
-    cache = Cache(near)
-    flights = Flights(RedisLeases(link) if link else None, clock=time.time)
-    heat = Heat(link)
-    caching = Caching(cache, own_cookies=own_cookies, flights=flights, heat=heat)
-    gateway = Gateway(
+
+
+def _gateway(config: Config, base: Foundation, guards: Resilience) -> Gateway:
+    return Gateway(
         rules=GatewayRules(
             rate=config.rate_limit,
             max_body_bytes=config.max_body_bytes,
             trusted_proxies=config.trusted_proxies,
             cors_origins=config.cors_origins,
         ),
-        live=live,
-        limiter=limiter,
-        authenticator=Authenticator(lambda: live.keys, tokens),
-        caching=caching,
-        calling=Calling(
-            backend,
-            breakers,
-            own_cookies=own_cookies,
-            max_body_bytes=config.max_body_bytes,
-            targets=targets,
-            tell=observers.happened,
-        ),
-        observers=observers,
-        idempotency=idempotency,
+        live=base.live,
+        limiter=guards.limiter,
+        authenticator=base.authenticator,
+        caching=guards.caching,
+        calling=guards.calling,
+        observers=base.observers,
+        idempotency=guards.idempotency,
     )
-    reloader = Reloader(
-        partial(loader.load, config.secret),
-        loader.current_version,
-        partial(_swap, live, breakers),
-        clock=time.time,
-        interval=LOOK_SECONDS,
-    )
-    prober = Prober(backend, TargetsRedis(link) if link else TargetsMemory(), targets, partial(_services, live))
-    tasks = [*await _start(link, breakers, reloader, prober), asyncio.create_task(_flush(heat))]
-    flusher.start()
-    health = HealthPages(
-        partial(health_checks, link, live, breakers, targets), lambda: reloader.status.version is not None
-    )
-    return Parts(
-        gateway=gateway,
-        health=health,
-        cache=cache,
-        caching=caching,
-        warmer=Warmer(gateway, heat),
-        breakers=breakers,
-        reloader=reloader,
-        flusher=flusher,
-        _idempotency=idempotency,
-        _limiter=limiter,
-        _tokens=tokens,
-        _backend=backend,
-        _link=link,
-        _log=log,
-        _tasks=tasks,
-    )
-
-
-async def _start(
-    link: RedisLink | None, breakers: Breakers, reloader: Reloader, prober: Prober
-) -> list["asyncio.Task[None]"]:
-    """Listen before the first word may be said; load before the first request comes."""
-    nudge = reloader.nudge
-    if link:
-        loop = asyncio.get_running_loop()
-        link.feed.listen(CONFIGURATION, lambda _message: reloader.nudge())
-        link.feed.watch(up=reloader.nudge, down=lambda: None)
-        await link.start()
-
-        def nudge() -> None:
-            asyncio.run_coroutine_threadsafe(_tell(link), loop)
-            reloader.nudge()
-
-    signals.nudges.append(nudge)
-    await reloader.check()
-    await breakers.refresh()
-    return [asyncio.create_task(work) for work in (reloader.run(), _refresh(breakers), prober.run())]
-
-
-async def _refresh(breakers: Breakers) -> None:
-    """Messages may be missed; a look each second is not."""
-    while True:
-        await breakers.refresh()
-        await asyncio.sleep(REFRESH_SECONDS)
-
-
-async def _flush(heat: Heat) -> None:
-    while True:
-        await asyncio.sleep(HEAT_SECONDS)
-        await heat.flush()
-
-
-async def _tell(link: RedisLink) -> None:
-    """Where Redis is away, the version check finds the change a little later."""
-    with contextlib.suppress(StoreUnavailable):
-        await link.publish(CONFIGURATION, b"changed")
 
 
 def _services(live: Live) -> Iterable[Service]:

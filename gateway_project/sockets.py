@@ -1,4 +1,4 @@
-"""Every WebSocket path of the gateway's own: one list, each entry with its own guard."""
+"""Every WebSocket: services' own go to the proxy, the gateway's are one list, each entry with its own guard."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -7,19 +7,24 @@ from channels.auth import AuthMiddlewareStack
 from channels.security.websocket import AllowedHostsOriginValidator
 
 from metrics.live import DashboardFeed
+from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
+from routing.realtime.consumer import EventsConsumer
 
 NOWHERE: Final = 4404
 
 PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
     "/ws/dashboard/": AllowedHostsOriginValidator(AuthMiddlewareStack(DashboardFeed.as_asgi())),
+    "/ws/events/": EventsConsumer.as_asgi(),
 }
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """The socket that `scope` asks for; closed where there is none."""
+    """The socket that `scope` asks for, from its handshake to its end; closed where there is none."""
     socket = PATHS.get(scope["path"])
-    if socket is None:
+    if runtime.current().gateway.serves(scope["path"], asgi.host(scope)):
+        await runtime.current().proxy.answer(scope, receive, send)
+    elif socket is not None:
+        await socket(scope, receive, send)
+    else:
         await send({"type": "websocket.close", "code": NOWHERE})
-        return
-    await socket(scope, receive, send)

@@ -3,10 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from routing.http import ClientGone, Request, Response, first
-from routing.pipeline import Gateway
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -18,7 +17,13 @@ PATIENCE: Final = 0.05
 """Seconds a call may take before a watch on its client begins: most are over by then, and cost no task."""
 
 
-async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+class Answers(Protocol):
+    """A `Gateway`, or another that answers requests: raises ClientGone and CancelledError alone."""
+
+    async def answer(self, request: Request) -> Response: ...
+
+
+async def answer(gateway: Answers, scope: Scope, receive: Receive, send: Send) -> None:
     """Bring one HTTP request to `gateway`, and its answer back. A client that goes away cancels both."""
     bearer = _Bearer(receive)
     try:
@@ -30,7 +35,12 @@ async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -
         bearer.end()
 
 
-def _request(scope: Scope, bearer: "_Bearer") -> Request:
+def upgrade(scope: Scope) -> Request:
+    """A WebSocket's handshake as the request it began as."""
+    return _request({**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"}, None)
+
+
+def _request(scope: Scope, bearer: "_Bearer | None") -> Request:
     headers = scope["headers"]
     has_body = first(headers, b"transfer-encoding") is not None or first(headers, b"content-length") not in (None, b"0")
     client = scope.get("client")
@@ -42,8 +52,8 @@ def _request(scope: Scope, bearer: "_Bearer") -> Request:
         client=client[0] if client else "",
         scheme=scope.get("scheme", "http"),
         version=scope.get("http_version", "1.1"),
-        body=bearer.body() if has_body else None,
-        on_wait=bearer.watch,
+        body=bearer.body() if has_body and bearer else None,
+        on_wait=bearer.watch if bearer else None,
     )
 
 

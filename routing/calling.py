@@ -15,7 +15,7 @@ from routing.bulkhead import Bulkhead
 from routing.errors import BadGateway, CircuitOpen, Overloaded, UpstreamTimeout
 from routing.events import Happened, Kind
 from routing.exchange import Exchange, new_trace
-from routing.http import Header, first
+from routing.http import Header, Headers, first
 from routing.upload import Upload
 
 
@@ -113,13 +113,7 @@ class Calling:
         """What is sent, and the body that each attempt takes up anew. The last field is for each attempt to fill in."""
         match, request = exchange.routed, exchange.request
         length = first(request.headers, b"content-length")
-        headers = forwarding.to_backend(
-            request.headers if exchange.asks is None else exchange.asks,
-            [*self._ours(exchange), *match.policy.headers],
-            self._own_cookies,
-            keep_credential=match.policy.forward_authorization and not _bears_key(exchange),
-            trace=new_trace(),
-        )
+        headers = self.fields(exchange)
         headers.append((TIMEOUT, b""))
         path = match.path + b"?" + request.query if request.query else match.path
         call = Call(request.method, path, headers, None, int(length) if length else None)
@@ -127,6 +121,17 @@ class Calling:
             return call, None
         keep = repeatable(request)
         return call, Upload(request.body, limit=self._max_body_bytes, service=exchange.service, keep=keep)
+
+    def fields(self, exchange: Exchange) -> Headers:
+        """What the backend is told of this request: the client's end-to-end fields, and ours."""
+        policy = exchange.routed.policy
+        return forwarding.to_backend(
+            exchange.request.headers if exchange.asks is None else exchange.asks,
+            [*self._ours(exchange), *policy.headers],
+            self._own_cookies,
+            keep_credential=policy.forward_authorization and not _bears_key(exchange),
+            trace=new_trace(),
+        )
 
     def _ours(self, exchange: Exchange) -> list[Header]:
         request = exchange.request

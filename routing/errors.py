@@ -92,7 +92,7 @@ class MethodNotAllowed(GatewayError):
     code = "method_not_allowed"
     title = "The method is not allowed here"
 
-    def __init__(self, detail: str, *, service: str, allow: tuple[str, ...]) -> None:
+    def __init__(self, detail: str, *, service: str | None = None, allow: tuple[str, ...]) -> None:
         super().__init__(detail, service=service)
         self.allow = allow
 

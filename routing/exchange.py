@@ -3,7 +3,7 @@
 import random
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from resilience.cache.driver import Spot
 from resilience.cache.flights import Flight
@@ -30,6 +30,13 @@ class Place:
     flight: Flight | None = None
 
 
+class Own(NamedTuple):
+    """A page of the gateway's own, and how often each caller may ask for it."""
+
+    name: str
+    rate: RatePolicy
+
+
 _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -54,6 +61,7 @@ class Exchange:
         "decision",
         "id",
         "match",
+        "own",
         "place",
         "prefix",
         "rate",
@@ -76,6 +84,7 @@ class Exchange:
         self.unread: GatewayError | None = None
         self.caller = request.caller
         self.match: Match | None = None
+        self.own: Own | None = None
         self.unrouted: GatewayError | None = None
         self.prefix = b""
         self.rate: RatePolicy | None = None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -29,7 +29,7 @@ from routing.errors import (
     problem,
 )
 from routing.events import Finished, Observers
-from routing.exchange import Exchange, debug_field, rate_fields, timing_field
+from routing.exchange import Exchange, Own, debug_field, rate_fields, timing_field
 from routing.http import ClientGone, Request, Response, first
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
@@ -98,13 +98,13 @@ class Gateway:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. Never raises but CancelledError, the client's doing."""
-        exchange = self._begin(request)  # 1 request id
+        exchange = self.begin(request)  # 1 request id
         try:
             response = self._cors.preflight(request)
             if response is None:
                 await self._limit(exchange)  # 2 rate limit
                 await self._identify(exchange)  # 3 authentication
-                self._route(exchange)  # 4 service router
+                self.route(exchange)  # 4 service router
                 response = await self._caching.lookup(exchange)  # 5 cache check
             if response is None:
                 response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
@@ -126,7 +126,7 @@ class Gateway:
         """Steps 4 to 8 for an operator, who has been let in already: an answer fetched to be stored. Raises
         GatewayError.
         """
-        exchange = self._begin(request)
+        exchange = self.begin(request)
         self._find(exchange)
         if exchange.unrouted:
             raise exchange.unrouted
@@ -135,15 +135,42 @@ class Gateway:
         return response
 
     async def index(self, request: Request) -> Response:
-        """`GET /api/v1/`: the services this caller may use, behind steps 1 to 3 like any other request."""
-        exchange = self._begin(request)
+        """`GET /api/v1/`: the services this caller may use."""
+        return await self.page(request, None, self._services)
+
+    async def page(
+        self, request: Request, own: Own | None, answer: Callable[[Exchange], Awaitable[Response]]
+    ) -> Response:
+        """A page of the gateway's own, behind steps 1 to 3 like any other request."""
+        exchange = self.begin(request, own)
         try:
-            await self._limit(exchange)
-            await self._identify(exchange)
-            response = self._services(exchange)
+            response = self._cors.preflight(request)
+            if response is None:
+                await self.admit(exchange)
+                response = await answer(exchange)
         except GatewayError as error:
             response = self._refusal(exchange, error)
+        except ClientGone:
+            self._gone(exchange)
+            return problem(BadRequest("the body ended before it was whole"), exchange.id)
+        except asyncio.CancelledError:
+            self._gone(exchange)
+            raise
+        except Exception:
+            log.exception("request %s failed inside the gateway", exchange.id)
+            response = self._refusal(exchange, InternalError("the request could not be handled"))
         return self._answer(exchange, response)
+
+    async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
+        """Steps 2 and 3. `anonymous`: no credential at all is let in, with `caller` None. Raises GatewayError."""
+        await self._limit(exchange)
+        if not anonymous or exchange.credential or exchange.unread:
+            await self._identify(exchange)
+
+    def tell(self, exchange: Exchange, status: int, code: str = "") -> None:
+        """Account for an exchange that was answered otherwise than by a Response."""
+        exchange.code = code
+        self._tell(exchange, status, 0, "")
 
     async def _fetch(self, exchange: Exchange) -> Response:
         if self._idempotency.guards(exchange):
@@ -162,13 +189,16 @@ class Gateway:
             raise
         return await self._caching.stored(exchange, called)  # 8 store
 
-    def _begin(self, request: Request) -> Exchange:
+    def begin(self, request: Request, own: Own | None = None) -> Exchange:
+        """Step 1. `own` is the gateway's own page that is asked for, if it has a limit of its own."""
         trusted = self._rules.trusted_proxies
         if trusted:
             peer = request.client
             request.client = admission.client_address(peer, request.headers, trusted)
             request.scheme = admission.client_scheme(peer, request.scheme, request.headers, trusted)
-        return Exchange.begin(request, self._clock(), self._timer())
+        exchange = Exchange.begin(request, self._clock(), self._timer())
+        exchange.own = own
+        return exchange
 
     async def _limit(self, exchange: Exchange) -> None:
         """By caller where the credential is already known, else by address: junk tokens cost their sender."""
@@ -210,10 +240,12 @@ class Gateway:
 
     async def _take(self, exchange: Exchange) -> None:
         """Count the request against its caller. Raises RateLimited."""
-        own = exchange.match.policy.rate_limit if exchange.match else None
+        own, name = exchange.match.policy.rate_limit if exchange.match else None, exchange.service
+        if exchange.own and exchange.caller:
+            own, name = exchange.own.rate, exchange.own.name
         policy = own or self._rules.rate
         whose = exchange.caller.id if exchange.caller else admission.limited_address(exchange.request.client)
-        key = f"{exchange.service if own else ''}|{whose}"
+        key = f"{name if own else ''}|{whose}"
         decision = self._limiter.take_now(key, policy) or await self._limiter.take(key, policy)
         exchange.rate, exchange.rate_key, exchange.decision = policy, key, decision
         if not decision.allowed:
@@ -244,7 +276,8 @@ class Gateway:
             await self._limiter.refund(exchange.rate_key, rate, decision)
         await self._take(exchange)
 
-    def _route(self, exchange: Exchange) -> None:
+    def route(self, exchange: Exchange) -> None:
+        """Step 4. Raises GatewayError."""
         if exchange.unrouted:
             raise exchange.unrouted
         match, caller = exchange.routed, exchange.caller
@@ -267,7 +300,7 @@ class Gateway:
         if int(length) > self._rules.max_body_bytes:
             raise BodyTooLarge(f"the body is over {self._rules.max_body_bytes} bytes", service=exchange.service)
 
-    def _services(self, exchange: Exchange) -> Response:
+    async def _services(self, exchange: Exchange) -> Response:
         caller = exchange.caller
         services = [
             {"name": service.name, "path": f"/api/v1/{service.name}/", "enabled": service.policy.enabled}
@@ -312,6 +345,8 @@ class Gateway:
             if exchange.request.method == "HEAD":
                 response.body = b""
             self._tell(exchange, status, len(body), "")
+        else:  # a page's stream without end is accounted for when it begins
+            self._tell(exchange, status, 0, "")
 
     def _tell(self, exchange: Exchange, status: int, size: int, aborted: str) -> None:
         match, request = exchange.match, exchange.request

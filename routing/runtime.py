@@ -4,12 +4,16 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from resilience.cache.driver import Cache
 from routing.health import HealthPages
 from routing.pipeline import Gateway
 from routing.warming import Warmer
+
+if TYPE_CHECKING:
+    from routing.realtime.proxy import SocketProxy
+    from routing.realtime.realtime import Realtime
 
 Answer = TypeVar("Answer")
 
@@ -21,6 +25,8 @@ class Parts(Protocol):
     health: HealthPages
     cache: Cache
     warmer: Warmer
+    realtime: "Realtime"
+    proxy: "SocketProxy"
 
     async def close(self) -> None: ...
 
@@ -72,6 +78,20 @@ class Runtime:
     def warmer(self) -> Warmer:
         """Raises RuntimeError before `start`."""
         return self._opened.warmer
+
+    @property
+    def realtime(self) -> "Realtime":
+        """Where sockets and streams subscribe. Raises RuntimeError before `start`."""
+        return self._opened.realtime
+
+    @property
+    def proxy(self) -> "SocketProxy":
+        """Where sockets go to services. Raises RuntimeError before `start`."""
+        return self._opened.proxy
+
+    async def publish(self, topic: str, kind: str, data: object) -> str:
+        """`Realtime.publish`, once the gateway runs: for `submit`, which starts it where need be."""
+        return await self.realtime.publish(topic, kind, data)
 
     async def start(self) -> None:
         """Open the gateway on the running loop: a server's lifespan."""

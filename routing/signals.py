@@ -4,6 +4,7 @@ Bulk updates send no signal; the reloader's periodic full read finds those.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from django.db import models, transaction
@@ -23,6 +24,16 @@ def connect() -> None:
     for model in (Service, Target, Route, ApiKey):
         for signal in (post_save, post_delete):
             signal.connect(_changed, sender=model, dispatch_uid=f"routing.{model.__name__}")
+    for signal in (post_save, post_delete):
+        signal.connect(_ended, sender=ApiKey, dispatch_uid="routing.ApiKey.ended")
+
+
+def _ended(instance: ApiKey, using: str, created: bool | None = None, **_: object) -> None:
+    """A key that was revoked (`created` False) or deleted (None) ends its sockets, on every worker, at once."""
+    if created is None or (not created and instance.revoked_at is not None):
+        from routing.realtime.control import tell_revoked  # noqa: PLC0415 - few of Django's commands need Channels
+
+        transaction.on_commit(partial(tell_revoked, instance.prefix), using=using, robust=True)
 
 
 def _changed(sender: type[models.Model], using: str, **_: object) -> None:  # noqa: ARG001 - Django's signature

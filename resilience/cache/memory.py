@@ -6,7 +6,7 @@ from typing import Final
 
 from resilience.cache.entry import Entry
 from resilience.cache.fences import Fences
-from resilience.cache.store import Found, Gone, Usage, tagged
+from resilience.cache.store import Found, Gone, Listener, Usage, tagged
 
 MEMORY_BYTES: Final = 64 * 1_024 * 1_024
 
@@ -85,6 +85,7 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], float], limit: int = MEMORY_BYTES) -> None:
         self.shelf = Shelf(limit)
+        self.listeners: list[Listener] = []
         self._clock = clock
         self._seq = 0
         self._fences: defaultdict[str, Fences] = defaultdict(Fences)
@@ -111,6 +112,8 @@ class MemoryStore:
         self._fences[service].raised(tag or service, self._seq)
         now = self._clock()
         dropped = self.shelf.drop(service, tag or service)
+        for listener in self.listeners:
+            listener(service, tag or service)
         return Gone(sum(entry.ends > now for entry in dropped), self._seq)
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:

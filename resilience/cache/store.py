@@ -7,6 +7,7 @@ The fence: `get` tells the number of the service's latest invalidation; whoever 
 back with it, and `put` refuses the answer when one of its tags was taken back after that number.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from resilience.cache.entry import Entry
@@ -51,8 +52,14 @@ class Store(Protocol):
         """What a tag, or the whole service, has in the store."""
 
 
+Listener = Callable[[str, str], None]
+"""Told of a service and a tag that were taken back: once in the cluster, by the worker that did it."""
+
+
 class NearStore(Store, Protocol):
     """A store that may have an answer without waiting."""
+
+    listeners: list[Listener]
 
     def peek(self, service: str, key: str) -> Entry | None:
         """The entry, if it is in this process and may be trusted: one look-up, no waiting."""

@@ -9,7 +9,7 @@ from resilience.cache.entry import Entry
 from resilience.cache.fences import Fences
 from resilience.cache.memory import MEMORY_BYTES, Shelf
 from resilience.cache.redis import CHANNEL, Notice, RedisStore
-from resilience.cache.store import UNFENCED, Found, Gone, Usage, tagged
+from resilience.cache.store import UNFENCED, Found, Gone, Listener, Usage, tagged
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 
@@ -26,6 +26,7 @@ class TieredStore:
     def __init__(self, link: RedisLink, limit: int = MEMORY_BYTES) -> None:
         """Before `link.start()`: it listens to the feed."""
         self.shelf = Shelf(limit)
+        self.listeners: list[Listener] = []
         self.lost_gets = 0
         self.lost_puts = 0
         self._redis = RedisStore(link)
@@ -69,6 +70,8 @@ class TieredStore:
             self.shelf.drop(service, tag or service)
             raise
         self._obey(Notice(service, tag or service, gone.seq))
+        for listener in self.listeners:
+            listener(service, tag or service)
         return gone
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:

@@ -1,6 +1,6 @@
 """What a configuration means: from plain structures to services, or every fault at once. No Django, no I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
@@ -28,9 +28,6 @@ from routing.table import Route, Service
 VERSION: Final = 1
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})
 """Words that mean something else where a service's name is written: a right, the gateway, parts of operators' paths."""
-NOT_YET_IN_FORCE: Final = ("websocket",)
-"""Settings that are accepted and checked, and change nothing yet."""
-
 TARGET: Final[dict[str, Reader]] = {"url": text, "weight": whole(0, 1_000), "canary": number(0, 100), "enabled": flag}
 
 
@@ -181,15 +178,3 @@ def _check_placeholders(said: dict[str, Any], known: Iterable[str], faults: Faul
         for index, written in enumerate(tags):
             for name in sorted(set(parameters(written)) - set(known)):
                 faults.add((*place, index), f"{{{name}}} is not in the route's path")
-
-
-def notices(document: object) -> Iterator[str]:
-    """One line for each use of a setting that is accepted and not in force yet. The document must be without fault."""
-    services = document.get("services") if isinstance(document, dict) else None
-    for name, said in (services or {}).items():
-        places = [(f"services.{name}", said)]
-        places += [(f"services.{name}.routes[{index}]", route) for index, route in enumerate(said.get("routes") or ())]
-        for place, said_there in places:
-            for key in NOT_YET_IN_FORCE:
-                if said_there.get(key):
-                    yield f"{place}.{key} is accepted; not in force yet"

@@ -13,7 +13,6 @@ from django.core.management.base import BaseCommand, CommandError
 from routing.configuration import history
 from routing.configuration.actor import acting, command_user
 from routing.configuration.applying import Changes, apply_document
-from routing.configuration.decode import notices
 from routing.configuration.document import LIMIT, Document, dump, parse
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.loader import raw_document
@@ -106,8 +105,6 @@ class Command(BaseCommand):
         document = parse(_content(file))
         absent: set[str] = set()
         document.services(lambda name: self._secret(name, absent))
-        for notice in notices(document.structure):
-            self.stderr.write(notice, self.style.WARNING)
         for name in sorted(absent):
             self.stderr.write(f"{name} is not set here; a gateway without it will not load this", self.style.WARNING)
         return document

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
-from routing.configuration.decode import decode, notices, route_readers, service_readers
+from routing.configuration.decode import decode, route_readers, service_readers
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.sections import BREAKER, CACHE
 from routing.policy import Auth, Fallback, RoutePolicy, Target, Timeout
@@ -328,16 +328,6 @@ def test_a_fault_of_the_services_is_not_told_again_for_each_route() -> None:
         )
         == 1
     )
-
-
-def test_what_is_not_in_force_yet_is_noticed_where_it_is_used() -> None:
-    said = document(
-        websocket=True, routes=[{"path": "/a"}, {"path": "/b", "websocket": True}, {"path": "/c", "websocket": False}]
-    )
-    assert list(notices(said)) == [
-        "services.crm.websocket is accepted; not in force yet",
-        "services.crm.routes[1].websocket is accepted; not in force yet",
-    ]
 
 
 KEYS = {"version", "services", "crm", "url", *service_readers(secret), *route_readers(secret), *CACHE, *BREAKER}

@@ -1,0 +1,58 @@
+"""What runs behind the requests: listening, looking, refreshing, flushing; and how it begins."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from resilience.breaker.driver import Breakers
+from resilience.cache.heat import Heat
+from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink
+from routing import signals
+from routing.balancing.prober import Prober
+from routing.configuration.reload import Reloader
+
+REFRESH_SECONDS: Final = 1.0
+HEAT_SECONDS: Final = 5.0
+CONFIGURATION: Final = "gw:configuration"
+"""Where a saved change is told, so that every worker looks at once."""
+
+
+async def begin(
+    link: RedisLink | None, breakers: Breakers, reloader: Reloader, prober: Prober, heat: Heat
+) -> list["asyncio.Task[None]"]:
+    """Listen before the first word may be said; load before the first request comes."""
+    nudge = reloader.nudge
+    if link:
+        loop = asyncio.get_running_loop()
+        link.feed.listen(CONFIGURATION, lambda _message: reloader.nudge())
+        link.feed.watch(up=reloader.nudge, down=lambda: None)
+        await link.start()
+
+        def nudge() -> None:
+            asyncio.run_coroutine_threadsafe(_tell(link), loop)
+            reloader.nudge()
+
+    signals.nudges.append(nudge)
+    await reloader.check()
+    await breakers.refresh()
+    return [asyncio.create_task(work) for work in (reloader.run(), _refresh(breakers), prober.run(), _flush(heat))]
+
+
+async def _refresh(breakers: Breakers) -> None:
+    """Messages may be missed; a look each second is not."""
+    while True:
+        await breakers.refresh()
+        await asyncio.sleep(REFRESH_SECONDS)
+
+
+async def _flush(heat: Heat) -> None:
+    while True:
+        await asyncio.sleep(HEAT_SECONDS)
+        await heat.flush()
+
+
+async def _tell(link: RedisLink) -> None:
+    """Where Redis is away, the version check finds the change a little later."""
+    with contextlib.suppress(StoreUnavailable):
+        await link.publish(CONFIGURATION, b"changed")

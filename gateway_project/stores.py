@@ -1,0 +1,67 @@
+"""In memory or over Redis: the one place that chooses, for every store at once."""
+
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from metrics import store as counts
+from metrics.memory import MemoryStore as CountsMemory
+from metrics.redis import RedisStore as CountsRedis
+from resilience.breaker import store as breaker
+from resilience.breaker.memory import MemoryStore as BreakerMemory
+from resilience.breaker.redis import RedisStore as BreakerRedis
+from resilience.cache.leases import RedisLeases
+from resilience.cache.memory import MemoryStore as CacheMemory
+from resilience.cache.store import NearStore
+from resilience.cache.tiers import TieredStore
+from resilience.ratelimit import store as ratelimit
+from resilience.ratelimit.memory import MemoryStore as RateMemory
+from resilience.ratelimit.redis import RedisStore as RateRedis
+from resilience.redis import RedisLink
+from routing.balancing import store as balancing
+from routing.balancing.memory import MemoryStore as TargetsMemory
+from routing.balancing.redis import RedisStore as TargetsRedis
+from routing.idempotency import store as idempotency
+from routing.idempotency.memory import MemoryStore as IdempotencyMemory
+from routing.idempotency.redis import RedisStore as IdempotencyRedis
+from routing.realtime.log import Log, MemoryLog
+from routing.realtime.redis import RedisLog
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Whatever a gateway keeps, by what it is for. Made before the link starts: some listen to its feed."""
+
+    circuits: breaker.Store
+    rates: ratelimit.Store
+    answers: NearStore
+    leases: RedisLeases | None
+    targets: balancing.Store
+    writes: idempotency.Store
+    counts: counts.Store
+    events: Log
+
+    @classmethod
+    def over(cls, link: RedisLink | None) -> Self:
+        """Shared over `link`, or where there is none, this process's own."""
+        if link is None:
+            return cls(
+                circuits=BreakerMemory(),
+                rates=RateMemory(),
+                answers=CacheMemory(time.time),
+                leases=None,
+                targets=TargetsMemory(),
+                writes=IdempotencyMemory(time.time),
+                counts=CountsMemory(),
+                events=MemoryLog(time.time),
+            )
+        return cls(
+            circuits=BreakerRedis(link),
+            rates=RateRedis(link),
+            answers=TieredStore(link),
+            leases=RedisLeases(link),
+            targets=TargetsRedis(link),
+            writes=IdempotencyRedis(link),
+            counts=CountsRedis(link),
+            events=RedisLog(link),
+        )

@@ -1,0 +1,75 @@
+"""An event: as it is kept in the log, and as its subscribers get it."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from routing.realtime.ident import Position, ident, position
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What the log keeps. `key` says who hears of it (see topics.py); `ts` is Unix seconds; `data` any JSON."""
+
+    key: str
+    type: str
+    ts: float
+    data: msgspec.Raw
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A record, and its place in the log."""
+
+    at: Position
+    record: Record
+    size: int
+
+
+_records: Final = msgspec.json.Decoder(Record)
+
+
+def packed(record: Record) -> bytes:
+    return msgspec.json.encode(record)
+
+
+def unpacked(identifier: str, data: bytes) -> Event:
+    """Raises ValueError for what is no event of ours."""
+    at = position(identifier)
+    if at is None:
+        raise ValueError(f"not an event's id: {identifier!r}")
+    return Event(at, _records.decode(data), len(data))
+
+
+class _Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: str
+    type: str
+    topic: str
+    ts: float
+    data: msgspec.Raw
+    also: tuple[str, ...] = ()
+
+
+class Frame:
+    """One event as its subscribers get it, encoded once in each of the two forms however many they are."""
+
+    __slots__ = ("_sse", "at", "text")
+
+    def __init__(self, at: Position, text: str) -> None:
+        self.at = at
+        self.text = text
+        self._sse: bytes | None = None
+
+    @property
+    def sse(self) -> bytes:
+        """As a server-sent event; the JSON has no line breaks of its own."""
+        if self._sse is None:
+            self._sse = f"id: {ident(self.at)}\ndata: {self.text}\n\n".encode()
+        return self._sse
+
+
+def framed(event: Event, topics: Iterable[str]) -> Frame:
+    """For subscribers who hear of this event by `topics`: it comes once, under the first, and names the others."""
+    record = event.record
+    first, *others = topics
+    message = _Message(ident(event.at), record.type, first, record.ts, record.data, tuple(others))
+    return Frame(event.at, msgspec.json.encode(message).decode())

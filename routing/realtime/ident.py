@@ -1,0 +1,24 @@
+"""Ids of events, in the form Redis Streams give them: `<Unix ms>-<number>`, each higher than all before it."""
+
+import re
+from typing import Final
+
+Position = tuple[int, int]
+
+_FORM: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
+
+
+def position(text: str) -> Position | None:
+    """Where an id stands among all; None when it is none."""
+    form = _FORM.fullmatch(text)
+    return (int(form[1]), int(form[2])) if form else None
+
+
+def ident(place: Position) -> str:
+    return f"{place[0]}-{place[1]}"
+
+
+def following(last: Position, now: float) -> Position:
+    """The id of an event at `now` (Unix seconds), where Redis gives none."""
+    ms = int(now * 1_000)
+    return (ms, 0) if ms > last[0] else (last[0], last[1] + 1)

@@ -1,0 +1,46 @@
+"""Where events are kept in order: the port, and the log of a gateway that is one process."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from routing.realtime.ident import Position, following, ident
+
+
+class Reader(Protocol):
+    """Who follows a log: told of each event once and in order, or that some may be missing."""
+
+    def begin(self, floor: Position, last: Position) -> None:
+        """What came above `floor` follows at once, then what is new. After a cut, all from before is void."""
+
+    def heard(self, identifier: str, record: bytes) -> None: ...
+
+    def lost(self) -> None:
+        """Between what was heard and what will be, there may have been more."""
+
+
+class Log(Protocol):
+    async def append(self, record: bytes) -> str:
+        """The event's id. Raises StoreUnavailable; then nobody hears of it."""
+
+    async def follow(self, reader: Reader) -> None:
+        """Until cancelled."""
+
+
+class MemoryLog:
+    """Tells its one reader at once. What a ring must remember, the reader's history does."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last: Position = (int(clock() * 1_000), 0)
+        self._reader: Reader | None = None
+
+    async def append(self, record: bytes) -> str:
+        self._last = following(self._last, self._clock())
+        identifier = ident(self._last)
+        if self._reader:
+            self._reader.heard(identifier, record)
+        return identifier
+
+    async def follow(self, reader: Reader) -> None:
+        reader.begin(self._last, self._last)
+        self._reader = reader

@@ -1,0 +1,198 @@
+"""One connection as the hub sees it: what it hears, and a bounded queue of what it has not yet taken.
+
+The hub pushes; while a subscriber catches up, it pulls from the history instead, and pushed events pass it by.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from routing.caller import Caller
+from routing.realtime.bounds import QUEUED_CHARACTERS, QUEUED_EVENTS
+from routing.realtime.event import Event, Frame, framed
+from routing.realtime.history import History
+from routing.realtime.ident import Position, ident
+from routing.realtime.messages import say
+
+AT_ONCE: Final = 64
+"""Events taken from the history in one go, so that one who catches up lets the others be served."""
+GRACE_SECONDS: Final = 0.05
+"""After a connection's first topics: a `resume` that comes right behind still gets everything in order."""
+
+
+class Closed(Exception):
+    """The connection is over: `code` is a WebSocket's close code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Subscriber:
+    """`caller` is None until it is authenticated. `abort` ends a connection that takes nothing any more."""
+
+    def __init__(self, history: History, abort: Callable[[], None], *, client: str = "") -> None:
+        self.caller: Caller | None = None
+        self.client = client
+        self.keys: dict[str, tuple[str, ...]] = {}
+        self.topics: dict[str, tuple[str, ...]] = {}
+        self.sending_since: float | None = None
+        self.abort = abort
+        self.closing: Closed | None = None
+        self._history = history
+        self._since: dict[str, Position] = {}
+        self._queue: deque[Frame | str] = deque()
+        self._events = self._characters = 0
+        self._wake = asyncio.Event()
+        self._from: Position | None = None
+        self._origin: Position = (0, 0)
+        self._seen: Position = (0, 0)
+        self._resume: Position | None = None
+        self._held = False
+
+    def offer(self, frame: Frame) -> None:
+        """An event that just happened. One too many for the queue, and the reader is too slow."""
+        if self._from is not None or frame.at <= self._seen or self.closing:
+            return
+        if self._events >= QUEUED_EVENTS or self._characters >= QUEUED_CHARACTERS:
+            self.too_slow()
+            return
+        self._put(frame)
+        self._wake.set()
+
+    def say(self, text: str) -> None:
+        """A message of the gateway's own, in its place among the events."""
+        if not self.closing:
+            self._queue.append(text)
+            self._wake.set()
+
+    def too_slow(self) -> None:
+        """What it has not taken is let go of; it is told from where to resume, if it reads that."""
+        first = next((item.at for item in self._queue if isinstance(item, Frame)), self._history.last)
+        missed = ident((first[0], first[1] - 1) if first[1] else (first[0] - 1, 0))
+        self._queue.clear()
+        self.say(say("slow", last_id=missed, detail="too many events were waiting to be read"))
+        self.close(4408, "too slow")
+
+    def close(self, code: int, reason: str) -> None:
+        """Say what is queued, then end."""
+        if self.closing is None:
+            self.closing = Closed(code, reason)
+            self._wake.set()
+
+    def hear(self, topic: str, keys: tuple[str, ...]) -> None:
+        """Begin to hear a topic: what comes from now on, or what was missed since where `resume` said."""
+        first = not self.topics
+        self.topics[topic] = keys
+        self._since[topic] = self._history.last
+        self._index()
+        if self._resume is not None:
+            place, self._resume = self._resume, None
+            self._catch_up(place)
+        elif first and self._from is None:
+            self._from = self._origin = self._seen = self._history.last
+            self._held = True
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._release)
+
+    def forget(self, topic: str) -> None:
+        self.topics.pop(topic, None)
+        self._since.pop(topic, None)
+        self._index()
+
+    def resume(self, place: Position) -> bool:
+        """Replay what came after `place`. False: some of that is gone, and only what is to come will come."""
+        is_covered = self._history.covers(place)
+        if not is_covered:
+            self._release()
+        elif not self.topics:
+            self._resume = place
+        elif self._from is None or self._held:  # else it is being replayed already
+            self._catch_up(place)
+        return is_covered
+
+    def lost(self) -> None:
+        """Events that nobody can name were lost on their way here."""
+        self._from = None
+        self._since = dict.fromkeys(self._since, self._history.last)
+        self.say(say("gap", last_id=ident(self._history.last), detail="events may have been lost"))
+
+    async def take(self) -> Frame | str:
+        """The next thing to send. Raises Closed."""
+        while True:
+            if self._queue:
+                return self._popped()
+            if self.closing:
+                raise self.closing
+            if self._from is not None and not self._held:
+                self._pull()
+                await asyncio.sleep(0)
+                continue
+            self._wake.clear()
+            await self._wake.wait()
+
+    @property
+    def is_behind(self) -> bool:
+        return self._from is not None or bool(self._queue)
+
+    def _put(self, frame: Frame) -> None:
+        self._events += 1
+        self._characters += len(frame.text)
+        self._queue.append(frame)
+
+    def _popped(self) -> Frame | str:
+        item = self._queue.popleft()
+        if isinstance(item, Frame):
+            self._events -= 1
+            self._characters -= len(item.text)
+        return item
+
+    def _index(self) -> None:
+        """Topics by key, in a fixed order, so that subscribers of the same topics share one frame."""
+        keys: dict[str, tuple[str, ...]] = {}
+        for topic in sorted(self.topics):
+            for key in self.topics[topic]:
+                keys[key] = (*keys.get(key, ()), topic)
+        self.keys = keys
+
+    def _catch_up(self, place: Position) -> None:
+        """From `place` on, but nothing that was pushed since the topic began to be heard.
+
+        A place ahead of this worker is of an event that another one told of first: it is not told twice.
+        """
+        if self._from is None:
+            self._seen = max(self._seen, self._history.last)
+        self._seen = max(self._seen, place)
+        self._from = self._origin = place
+        self._release()
+
+    def _release(self) -> None:
+        self._held = False
+        self._wake.set()
+
+    def _pull(self) -> None:
+        """Queue the next events of the history; level with it, what is pushed is heard again."""
+        place = self._from
+        assert place is not None  # noqa: S101 - `take` has looked
+        if not self._history.covers(place):
+            self.say(
+                say("gap", last_id=ident(self._history.floor), detail="events were forgotten before they were read")
+            )
+            place = self._history.floor
+        events = list(self._history.after(place, AT_ONCE))
+        for event in events:
+            topics = self._unheard(event)
+            if topics:
+                self._put(framed(event, topics))
+        if len(events) < AT_ONCE:
+            self._from = None
+            self._since = {topic: min(since, self._origin) for topic, since in self._since.items()}
+        else:
+            self._from = events[-1].at
+
+    def _unheard(self, event: Event) -> tuple[str, ...]:
+        """By which topics an event of the past is news: pushed ones are not."""
+        at = event.at
+        topics = self.keys.get(event.record.key, ())
+        return tuple(topic for topic in topics if at <= self._since[topic] or at > self._seen)

@@ -1,0 +1,192 @@
+"""What may be subscribed to, by whom, and what its subscribers hear: pure rules over the table of routes.
+
+    service:<name>                    its circuit, and that all of its cache was taken back
+    tag:<tag>, tag:<service>:<tag>    that what carries a tag was taken back
+    resource:/api/v1/<service>/...    the same, of all tags that this path's answers carry
+    caller:<id>, tenant:<name>        for one caller, or for one tenant's
+    anything else                     free: every caller may read it
+
+Who may use a service may hear of it. Where answers are a caller's own, a tag that names somebody by a path's parameter
+is for that caller alone: another's mailbox is not even known to have changed.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Final
+
+from resilience.cache.policy import Scope, filled
+from routing.caller import Caller
+from routing.errors import GatewayError
+from routing.policy import RoutePolicy
+from routing.realtime.bounds import LONGEST_TOPIC
+from routing.table import RouteTable, Service
+
+PREFIX: Final = "/api/v1/"
+_FREE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]*")
+_PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
+
+
+class TopicRefused(Exception):
+    """`code` is `bad_topic` or `forbidden`; which of several reasons is nobody's business."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def published(topic: str) -> str:
+    """The key under which what is published on `topic` reaches its subscribers."""
+    return f"pub|{topic}"
+
+
+def taken_back(service: str, tag: str) -> str:
+    """The key of an invalidation."""
+    return f"inv|{service}|{tag}"
+
+
+def keys(topic: str, caller: Caller, table: RouteTable) -> tuple[str, ...]:
+    """All that a subscriber of `topic` hears. Raises TopicRefused."""
+    kind, rest = _parsed(topic)
+    if kind == "service":
+        found = _of_service(rest, caller, table)
+    elif kind == "tag":
+        found = _of_tag(rest, caller, table)
+    elif kind == "resource":
+        found = _of_resource(rest, caller, table)
+    else:
+        _check_owner(kind, rest, caller)
+        found = set()
+    return (published(topic), *sorted(found))
+
+
+def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
+    """Raises TopicRefused unless `caller` may publish here: of services, only of those it may use."""
+    kind, rest = _parsed(topic)
+    if kind in ("caller", "tenant", ""):
+        return
+    if kind == "tag":
+        named = [service for service in table.services.values() if _declares(service, rest)]
+    else:
+        name = rest if kind == "service" else rest.removeprefix(PREFIX).partition("/")[0]
+        named = [table.services[name]] if name in table.services else []
+    if not any(_may_use(caller, service, service.policy) for service in named):
+        raise _forbidden()
+
+
+def _parsed(topic: str) -> tuple[str, str]:
+    if not topic or len(topic) > LONGEST_TOPIC or not topic.isprintable():
+        raise TopicRefused("bad_topic", f"a topic is 1 to {LONGEST_TOPIC} printable characters")
+    kind, colon, rest = topic.partition(":")
+    if colon and rest and kind in ("service", "tag", "resource", "caller", "tenant"):
+        return kind, rest
+    if _FREE.fullmatch(topic) is None or kind in ("service", "tag", "resource", "caller", "tenant"):
+        raise TopicRefused("bad_topic", "not the form of a topic")
+    return "", topic
+
+
+def _check_owner(kind: str, name: str, caller: Caller) -> None:
+    if (kind == "caller" and name != caller.id) or (kind == "tenant" and name != caller.tenant):
+        raise _forbidden()
+
+
+def _of_service(name: str, caller: Caller, table: RouteTable) -> set[str]:
+    service = table.services.get(name)
+    if service is None or not _may_use(caller, service, service.policy):
+        raise _forbidden()
+    return {taken_back(name, name)}
+
+
+def _of_tag(text: str, caller: Caller, table: RouteTable) -> set[str]:
+    """The tag in every service that declares it and lets this caller in; or, with a service's name first, in that."""
+    found = {
+        key
+        for service in table.services.values()
+        if _may_read_tag(service, text, caller)
+        for key in (taken_back(service.name, text), taken_back(service.name, service.name))
+    }
+    name, _, tag = text.partition(":")
+    service = table.services.get(name)
+    if service is not None and tag and (_may_read_tag(service, tag, caller) or _is_open(service, caller)):
+        found |= {taken_back(name, tag), taken_back(name, name)}
+    if not found:
+        raise _forbidden()
+    return found
+
+
+def _of_resource(text: str, caller: Caller, table: RouteTable) -> set[str]:
+    path = text.partition("?")[0]
+    name, slash, rest = path.removeprefix(PREFIX).partition("/")
+    if not path.startswith(PREFIX) or not name:
+        raise TopicRefused("bad_topic", f"a resource's path begins with {PREFIX}<service>")
+    try:
+        match = table.match(name, "GET", (slash + rest or "/").encode())
+    except GatewayError:
+        raise _forbidden() from None
+    if not _may_use(caller, match.service, match.policy):
+        raise _forbidden()
+    tags = match.policy.cache.tags if match.policy.cache else ()
+    parameters = dict(match.params)
+    if not all(_is_own(parameters[name], match.policy, caller) for tag in tags for name in _PARAMETER.findall(tag)):
+        raise _forbidden()
+    return {taken_back(name, tag) for tag in (*filled(tags, match.params), name)}
+
+
+def _may_read_tag(service: Service, tag: str, caller: Caller) -> bool:
+    if tag == service.name:
+        return _may_use(caller, service, service.policy)
+    return any(
+        _may_use(caller, service, policy) and all(_is_own(value, policy, caller) for value in values)
+        for policy, values in _uses(service, tag)
+    )
+
+
+def _declares(service: Service, tag: str) -> bool:
+    within = tag.removeprefix(f"{service.name}:")
+    return any(True for _ in _uses(service, tag)) or any(True for _ in _uses(service, within)) or tag == service.name
+
+
+def _uses(service: Service, tag: str) -> Iterator[tuple[RoutePolicy, tuple[str, ...]]]:
+    """The policies under which answers carry `tag`, each with the values that its parameters then have."""
+    for policy in (service.policy, *(route.policy for route in service.routes)):
+        for pattern in policy.cache.tags if policy.cache else ():
+            if "{" not in pattern:
+                values: tuple[str, ...] | None = () if pattern == tag else None
+            else:
+                form = _expression(pattern).fullmatch(tag)
+                values = form.groups() if form else None
+            if values is not None:
+                yield policy, values
+
+
+@lru_cache(maxsize=10_000)
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Kept, since a subscriber may ask for a hundred tags of a thousand routes at once."""
+    parts = _PARAMETER.split(pattern)
+    return re.compile("(.+)".join(re.escape(part) for part in parts[::2]))
+
+
+def _is_open(service: Service, caller: Caller) -> bool:
+    """Whether tags that only the backend's answers declare may be heard of: where all callers share its answers."""
+    cache = service.policy.cache
+    return cache is not None and cache.scope is Scope.SHARED and _may_use(caller, service, service.policy)
+
+
+def _is_own(value: str, policy: RoutePolicy, caller: Caller) -> bool:
+    """Whether what a parameter names is this caller's, in the scope in which answers are kept."""
+    scope = policy.cache.scope if policy.cache else Scope.USER
+    return scope is Scope.SHARED or value in _names(caller, scope)
+
+
+def _names(caller: Caller, scope: Scope) -> Iterable[str]:
+    own = (caller.id, caller.id.partition(":")[2])
+    return (*own, caller.tenant) if scope is Scope.TENANT and caller.tenant else own
+
+
+def _may_use(caller: Caller, service: Service, policy: RoutePolicy) -> bool:
+    return caller.may_use(service.name, policy.scopes)
+
+
+def _forbidden() -> TopicRefused:
+    return TopicRefused("forbidden", "this caller may not read or publish this topic")

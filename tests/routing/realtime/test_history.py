@@ -1,0 +1,50 @@
+"""What is remembered, and for how long."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.realtime.event import Event, Record
+from routing.realtime.history import History
+from routing.realtime.ident import following, ident, position
+
+
+def event(ms: int, size: int = 10) -> Event:
+    return Event((ms, 0), Record("k", "t", ms / 1_000, msgspec.Raw(b"1")), size)
+
+
+def test_what_came_after_a_place_in_order() -> None:
+    history = History()
+    for ms in range(10):
+        history.add(event(ms))
+    assert [found.at[0] for found in history.after((6, 0), 10)] == [7, 8, 9]
+    assert [found.at[0] for found in history.after((2, 5), 2)] == [3, 4]
+
+
+def test_after_five_minutes_it_is_too_late() -> None:
+    history = History()
+    history.begin((0, 0), (0, 0))
+    history.add(event(1_000))
+    history.add(event(200_000))
+    history.expire(301.1)
+    assert not history.covers((999, 0))
+    assert history.covers((1_000, 0))
+
+
+@given(st.lists(st.integers(1, 50), max_size=60))
+def test_bounded_in_count_and_bytes_without_a_hole(sizes: list[int]) -> None:
+    history = History(most=8, size=100)
+    for ms, size in enumerate(sizes, 1):
+        history.add(event(ms, size))
+    kept = list(history.after(history.floor, 1_000))
+    assert len(kept) == len(history) <= 8
+    assert sum(found.size for found in kept) <= 100
+    assert [found.at[0] for found in kept] == list(range(history.floor[0] + 1, len(sizes) + 1))
+
+
+def test_ids_grow_even_if_the_clock_does_not() -> None:
+    first = following((0, 0), 5.0)
+    second = following(first, 4.0)
+    assert second > first
+    assert position(ident(second)) == second
+    assert [position(text) for text in ("", "1", "1-", "a-1", "1-1-1", "-1-1", "1" * 30 + "-0")] == [None] * 7

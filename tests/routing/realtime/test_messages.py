@@ -1,0 +1,56 @@
+"""What a client may say, and how little else it may."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.realtime.bounds import Budget
+from routing.realtime.messages import Auth, Ping, Resume, Subscribe, decode
+
+
+def test_the_five_words_of_a_client() -> None:
+    assert decode('{"type":"subscribe","topics":["a"]}') == Subscribe(["a"])
+    assert decode('{"type":"subscribe","topics":["a"],"last_id":"1-0"}') == Subscribe(["a"], "1-0")
+    assert decode('{"type":"resume","last_id":"1-0"}') == Resume("1-0")
+    assert decode('{"type":"ping"}') == Ping()
+    assert repr(decode('{"type":"auth","token":"secret"}')) == "Auth()"
+    assert decode('{"type":"auth","token":"t"}') == Auth("t")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        '{"type":"nope"}',
+        '{"type":"ping","more":1}',
+        '{"type":"subscribe"}',
+        '{"type":"subscribe","topics":[]}',
+        '{"type":"subscribe","topics":"a"}',
+        '{"type":"subscribe","topics":[1]}',
+        f'{{"type":"subscribe","topics":[{",".join(chr(34) + "a" + chr(34) for _ in range(101))}]}}',
+        "[" * 4_000,
+        '{"type":"ping"',
+        '"\ud800"',
+    ],
+)
+def test_anything_else_is_a_fault_that_can_be_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        decode(text)
+
+
+@given(st.text())
+def test_no_text_does_worse(text: str) -> None:
+    with suppress(ValueError):
+        decode(text)
+
+
+def test_sixty_messages_in_any_minute() -> None:
+    budget = Budget(60)
+    assert all(budget.spend(float(second)) for second in range(60))
+    assert not budget.spend(59.9)
+    assert budget.spend(60.0)
+    assert not budget.spend(60.5)

@@ -1,0 +1,139 @@
+"""Who may subscribe to what, and what reaches them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.cache.policy import CachePolicy, Scope
+from routing.caller import Caller
+from routing.policy import RoutePolicy, Target
+from routing.realtime.topics import TopicRefused, check_publishable, keys, published, taken_back
+from routing.table import Route, RouteTable, Service
+
+ADA = Caller("firebase:ada", tenant="acme")
+NOBODY = Caller("key:nobody", scopes=frozenset())
+CRM_ONLY = Caller("key:crmonly", scopes=frozenset({"crm"}))
+EVERYWHERE = Caller("key:every", scopes=frozenset({"*"}))
+
+
+def cached(*tags: str, scope: Scope = Scope.USER, scopes: tuple[str, ...] = ()) -> RoutePolicy:
+    return RoutePolicy(cache=CachePolicy(tags=tags, scope=scope), scopes=scopes)
+
+
+def service(name: str, *routes: Route, policy: RoutePolicy | None = None) -> Service:
+    return Service(name, (Target("http://127.0.0.1:1"),), policy=policy or RoutePolicy(), routes=routes)
+
+
+TABLE = RouteTable(
+    [
+        service("crm", Route("/contacts", policy=cached("contacts"))),
+        service(
+            "gmail",
+            Route("/mailboxes/{user}/messages", policy=cached("mailbox:{user}")),
+            Route("/teams/{team}", policy=cached("team:{team}", scope=Scope.TENANT)),
+            Route("/rooms/{room}", policy=cached("room:{room}", scope=Scope.SHARED)),
+        ),
+        service("slack", Route("/channels", policy=cached("slack:channels", "channels"))),
+        service(
+            "vault",
+            Route("/x", policy=cached("secrets", scopes=("vault:read",))),
+            policy=cached(scopes=("vault:read",)),
+        ),
+        service("news", policy=cached(scope=Scope.SHARED)),
+    ]
+)
+
+
+def allowed(topic: str, caller: Caller = ADA) -> bool:
+    try:
+        return bool(keys(topic, caller, TABLE))
+    except TopicRefused:
+        return False
+
+
+def test_a_service_is_heard_by_those_who_may_use_it() -> None:
+    assert allowed("service:crm", CRM_ONLY)
+    assert not allowed("service:gmail", CRM_ONLY)
+    assert not allowed("service:vault")
+    assert not allowed("service:nope")
+
+
+def test_a_tag_is_heard_in_the_services_that_declare_it_and_let_the_caller_in() -> None:
+    assert taken_back("slack", "slack:channels") in keys("tag:slack:channels", EVERYWHERE, TABLE)
+    assert not allowed("tag:slack:channels", CRM_ONLY)
+    assert not allowed("tag:secrets")
+    assert not allowed("tag:never-declared")
+
+
+def test_a_tag_may_be_named_within_one_service() -> None:
+    assert keys("tag:crm:contacts", ADA, TABLE) == (
+        published("tag:crm:contacts"),
+        taken_back("crm", "contacts"),
+        taken_back("crm", "crm"),
+    )
+    assert not allowed("tag:vault:secrets")
+
+
+def test_what_only_answers_declare_is_heard_where_all_callers_share_them() -> None:
+    assert allowed("tag:news:frontpage")
+    assert not allowed("tag:crm:surrogate")
+
+
+@pytest.mark.parametrize(
+    ("topic", "may"),
+    [
+        ("tag:mailbox:ada", True),
+        ("tag:mailbox:bob", False),
+        ("tag:gmail:mailbox:bob", False),
+        ("resource:/api/v1/gmail/mailboxes/ada/messages", True),
+        ("resource:/api/v1/gmail/mailboxes/bob/messages", False),
+        ("resource:/api/v1/gmail/mailboxes/b%6Fb/messages", False),
+        ("tag:team:acme", True),
+        ("tag:team:other", False),
+        ("tag:room:7", True),
+        ("caller:firebase:ada", True),
+        ("caller:firebase:bob", False),
+        ("tenant:acme", True),
+        ("tenant:other", False),
+    ],
+)
+def test_what_is_another_callers_is_not_even_known_to_have_changed(topic: str, may: bool) -> None:
+    assert allowed(topic) is may
+
+
+def test_a_resource_hears_its_own_tags_and_its_service_taken_back() -> None:
+    assert set(keys("resource:/api/v1/slack/channels?a=1", ADA, TABLE)) == {
+        published("resource:/api/v1/slack/channels?a=1"),
+        taken_back("slack", "slack:channels"),
+        taken_back("slack", "channels"),
+        taken_back("slack", "slack"),
+    }
+    assert not allowed("resource:/api/v1/vault/x")
+    assert not allowed("resource:/elsewhere")
+
+
+@pytest.mark.parametrize("topic", ["", "service:", "a b", "-x", "x" * 501, "a\nb", "tag:\x00", "caller:"])
+def test_what_has_not_the_form_of_a_topic_is_refused(topic: str) -> None:
+    with pytest.raises(TopicRefused):
+        keys(topic, EVERYWHERE, TABLE)
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "service:", "tag:", "resource:/api/v1/", "caller:"]))
+def test_a_caller_without_rights_hears_nothing_but_free_topics(rest: str, kind: str) -> None:
+    topic = kind + rest
+    try:
+        heard = keys(topic, NOBODY, TABLE)
+    except TopicRefused:
+        return
+    assert heard == (published(topic),)
+    assert not topic.startswith(("service:", "tag:", "resource:", "tenant:"))
+
+
+def test_publishing_needs_the_service_where_a_topic_is_one_services() -> None:
+    check_publishable("orders.created", CRM_ONLY, TABLE)
+    check_publishable("caller:firebase:bob", CRM_ONLY, TABLE)
+    check_publishable("service:crm", CRM_ONLY, TABLE)
+    check_publishable("resource:/api/v1/crm/contacts", CRM_ONLY, TABLE)
+    for topic in ("service:gmail", "resource:/api/v1/gmail/x", "tag:mailbox:ada", "tag:nowhere", "service:nope"):
+        with pytest.raises(TopicRefused):
+            check_publishable(topic, CRM_ONLY, TABLE)
