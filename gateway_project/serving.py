@@ -22,6 +22,8 @@ from routing import runtime
 
 KILL_SECONDS: Final = int(GRACE_SECONDS) + 2
 """A worker that has not ended by then hangs, and is killed."""
+FAREWELL_SECONDS: Final = 0.3
+"""Time for sockets to be told of the restart, before the server drops them."""
 POLL_SECONDS: Final = 0.05
 
 
@@ -53,7 +55,7 @@ def hear_of_the_end(loop: asyncio.AbstractEventLoop) -> WorkerSignal:
         if not told.is_set():
             told.set()
             runtime.current().stopping()
-            end.set()
+            loop.call_later(FAREWELL_SECONDS, end.set)
 
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_signal_handler(signal.SIGINT, lambda: None)

@@ -22,9 +22,9 @@ PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """The socket that `scope` asks for, from its handshake to its end; closed where there is none."""
     socket = PATHS.get(scope["path"])
-    if runtime.current().gateway.serves(scope["path"], asgi.host(scope)):
-        await runtime.current().proxy.answer(scope, receive, send)
-    elif socket is not None:
+    if socket is not None:
         await socket(scope, receive, send)
+    elif runtime.current().started and runtime.current().gateway.serves(scope["path"], asgi.host(scope)):
+        await runtime.current().proxy.answer(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": NOWHERE})
