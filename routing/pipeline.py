@@ -11,7 +11,8 @@ import msgspec
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from routing import admission
-from routing.authentication.authenticator import Authenticator, credential
+from routing.accounting import Accounts
+from routing.authentication.authenticator import Authenticator
 from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration.live import Live
@@ -22,22 +23,22 @@ from routing.errors import (
     Forbidden,
     GatewayError,
     InternalError,
-    RateLimited,
     ServiceDisabled,
     Unauthenticated,
     UnknownService,
     problem,
 )
-from routing.events import Finished, Observers
+from routing.events import Observers
 from routing.exchange import Exchange, Own, debug_field, rate_fields, timing_field
+from routing.gatekeeping import Gatekeeper
 from routing.http import ClientGone, Request, Response, first
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
-from routing.policy import Auth
-from routing.relay import Relay
 from routing.table import Service
 
 log = logging.getLogger(__name__)
+
+Steps = Callable[[Exchange], Awaitable[Response]]
 
 PREFIX: Final = b"/api/v1/"
 DEBUG: Final = "debug"
@@ -71,12 +72,11 @@ class Gateway:
     ) -> None:
         self.live = live
         self._rules = rules
-        self._limiter = limiter
-        self._authenticator = authenticator
+        self._gatekeeper = Gatekeeper(limiter, authenticator, rules.rate, timer)
         self._caching = caching
         caching.fetch = self._fetch
         self._calling = calling
-        self._observers = observers
+        self._accounts = Accounts(observers, timer)
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), tell=observers.happened)
         self._cors = Cors(rules.cors_origins)
         self._clock = clock
@@ -99,28 +99,34 @@ class Gateway:
     async def handle(self, request: Request) -> Response:
         """Answer one request. Never raises but CancelledError, the client's doing."""
         exchange = self.begin(request)  # 1 request id
+        return await self._answered(exchange, self._steps)
+
+    async def _steps(self, exchange: Exchange) -> Response:
+        await self._limit(exchange)  # 2 rate limit
+        await self._gatekeeper.identify(exchange)  # 3 authentication
+        self.route(exchange)  # 4 service router
+        response = await self._caching.lookup(exchange)  # 5 cache check
+        if response is None:
+            response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
+        return response
+
+    async def _answered(self, exchange: Exchange, steps: Steps) -> Response:
+        """What `steps` come to, or what they raise as an answer."""
         try:
-            response = self._cors.preflight(request)
-            if response is None:
-                await self._limit(exchange)  # 2 rate limit
-                await self._identify(exchange)  # 3 authentication
-                self.route(exchange)  # 4 service router
-                response = await self._caching.lookup(exchange)  # 5 cache check
-            if response is None:
-                response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
+            response = self._cors.preflight(exchange.request) or await steps(exchange)
         except GatewayError as error:
             response = self._refusal(exchange, error)
         except ClientGone:
-            self._gone(exchange)
+            self._accounts.gone(exchange)
             # Read by nobody, unless the body did not end but broke the rules of its framing: a server tells both alike.
             return problem(BadRequest("the body ended before it was whole"), exchange.id)
         except asyncio.CancelledError:
-            self._gone(exchange)
+            self._accounts.gone(exchange)
             raise
         except Exception:
             log.exception("request %s failed inside the gateway", exchange.id)
             response = self._refusal(exchange, InternalError("the request could not be handled"))
-        return self._answer(exchange, response)  # 9 return
+        return self._finish(exchange, response)  # 9 return
 
     async def renewed(self, request: Request) -> Response:
         """Steps 4 to 8 for an operator, who has been let in already: an answer fetched to be stored. Raises
@@ -138,39 +144,25 @@ class Gateway:
         """`GET /api/v1/`: the services this caller may use."""
         return await self.page(request, None, self._services)
 
-    async def page(
-        self, request: Request, own: Own | None, answer: Callable[[Exchange], Awaitable[Response]]
-    ) -> Response:
+    async def page(self, request: Request, own: Own | None, answer: Steps) -> Response:
         """A page of the gateway's own, behind steps 1 to 3 like any other request."""
-        exchange = self.begin(request, own)
-        try:
-            response = self._cors.preflight(request)
-            if response is None:
-                await self.admit(exchange)
-                response = await answer(exchange)
-        except GatewayError as error:
-            response = self._refusal(exchange, error)
-        except ClientGone:
-            self._gone(exchange)
-            return problem(BadRequest("the body ended before it was whole"), exchange.id)
-        except asyncio.CancelledError:
-            self._gone(exchange)
-            raise
-        except Exception:
-            log.exception("request %s failed inside the gateway", exchange.id)
-            response = self._refusal(exchange, InternalError("the request could not be handled"))
-        return self._answer(exchange, response)
+
+        async def steps(exchange: Exchange) -> Response:
+            await self.admit(exchange)
+            return await answer(exchange)
+
+        return await self._answered(self.begin(request, own), steps)
 
     async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
         """Steps 2 and 3. `anonymous`: no credential at all is let in, with `caller` None. Raises GatewayError."""
         await self._limit(exchange)
         if not anonymous or exchange.credential or exchange.unread:
-            await self._identify(exchange)
+            await self._gatekeeper.identify(exchange)
 
     def tell(self, exchange: Exchange, status: int, code: str = "") -> None:
         """Account for an exchange that was answered otherwise than by a Response."""
         exchange.code = code
-        self._tell(exchange, status, 0, "")
+        self._accounts.told(exchange, status)
 
     async def _fetch(self, exchange: Exchange) -> Response:
         if self._idempotency.guards(exchange):
@@ -201,18 +193,9 @@ class Gateway:
         return exchange
 
     async def _limit(self, exchange: Exchange) -> None:
-        """By caller where the credential is already known, else by address: junk tokens cost their sender."""
-        request = exchange.request
-        admission.check(request)
+        admission.check(exchange.request)
         self._find(exchange)
-        try:
-            exchange.credential = credential(request.headers)
-        except Unauthenticated as error:
-            exchange.unread = error
-        if exchange.credential and exchange.caller is None and self._auth(exchange) is not Auth.NONE:
-            exchange.caller = self._authenticator.known(exchange.credential, exchange.at)
-        await self._take(exchange)
-        exchange.mark("rate limit", exchange.rate_key, self._timer())
+        await self._gatekeeper.limit(exchange)
 
     def _find(self, exchange: Exchange) -> None:
         """The route, looked up before it is due because its limit and its auth decide steps 2 and 3."""
@@ -233,48 +216,6 @@ class Gateway:
     def _by_host(self, host: str) -> Service | None:
         table = self.live.table
         return table.by_host(host) or table.by_host(host.rpartition(":")[0])
-
-    def _auth(self, exchange: Exchange) -> Auth:
-        """What is asked of the caller; where no service is found, a credential, so that names cannot be probed."""
-        return exchange.match.policy.auth if exchange.match else Auth.REQUIRED
-
-    async def _take(self, exchange: Exchange) -> None:
-        """Count the request against its caller. Raises RateLimited."""
-        own, name = exchange.match.policy.rate_limit if exchange.match else None, exchange.service
-        if exchange.own and exchange.caller:
-            own, name = exchange.own.rate, exchange.own.name
-        policy = own or self._rules.rate
-        whose = exchange.caller.id if exchange.caller else admission.limited_address(exchange.request.client)
-        key = f"{name if own else ''}|{whose}"
-        decision = self._limiter.take_now(key, policy) or await self._limiter.take(key, policy)
-        exchange.rate, exchange.rate_key, exchange.decision = policy, key, decision
-        if not decision.allowed:
-            raise RateLimited(
-                f"over {policy.limit} requests in {policy.window:g} s",
-                service=(own and exchange.service) or None,
-                retry_after=decision.reset,
-            )
-
-    async def _identify(self, exchange: Exchange) -> None:
-        auth = self._auth(exchange)
-        if exchange.caller is not None or auth is Auth.NONE:
-            return
-        if exchange.unread:
-            raise exchange.unread
-        if exchange.credential is None:
-            if auth is Auth.REQUIRED:
-                raise Unauthenticated("send an API key or a Firebase ID token")
-            return
-        exchange.caller = await self._authenticator.identify(exchange.credential, exchange.at)
-        exchange.mark("authentication", exchange.caller.id, self._timer())
-        await self._recharge(exchange)
-
-    async def _recharge(self, exchange: Exchange) -> None:
-        """A credential seen for the first time was good: its caller pays, and the address gets its token back."""
-        rate, decision = exchange.rate, exchange.decision
-        if rate is not None and decision is not None:
-            await self._limiter.refund(exchange.rate_key, rate, decision)
-        await self._take(exchange)
 
     def route(self, exchange: Exchange) -> None:
         """Step 4. Raises GatewayError."""
@@ -314,11 +255,7 @@ class Gateway:
         exchange.code = error.code
         return problem(error, exchange.id)
 
-    def _gone(self, exchange: Exchange) -> None:
-        """499 is what access logs have come to call a client that did not wait."""
-        self._tell(exchange, 499, 0, "client_gone")
-
-    def _answer(self, exchange: Exchange, response: Response) -> Response:
+    def _finish(self, exchange: Exchange, response: Response) -> Response:
         headers, now = response.headers, self._timer()
         headers.append((b"x-request-id", exchange.id.encode()))
         if exchange.cache:
@@ -332,46 +269,18 @@ class Gateway:
         headers.append(timing_field(exchange, now))
         if exchange.steps is not None and exchange.caller and exchange.caller.holds(DEBUG):
             headers.append(debug_field(exchange))
-        self._account(exchange, response)
+        if isinstance(response.body, bytes):
+            _frame(exchange, response, response.body)
+        self._accounts.answered(exchange, response)
         return response
 
-    def _account(self, exchange: Exchange, response: Response) -> None:
-        body, status = response.body, response.status
-        if isinstance(body, Relay):
-            body.when_ended(lambda passed, aborted: self._tell(exchange, status, passed, aborted))
-        elif isinstance(body, bytes):
-            if first(response.headers, b"content-length") is None and status >= 200 and status not in (204, 304):
-                response.headers.append((b"content-length", b"%d" % len(body)))
-            if exchange.request.method == "HEAD":
-                response.body = b""
-            self._tell(exchange, status, len(body), "")
-        else:  # a page's stream without end is accounted for when it begins
-            self._tell(exchange, status, 0, "")
 
-    def _tell(self, exchange: Exchange, status: int, size: int, aborted: str) -> None:
-        match, request = exchange.match, exchange.request
-        self._observers.finished(
-            Finished(
-                at=exchange.at,
-                request_id=exchange.id,
-                method=request.method,
-                path=request.path.decode("latin-1"),
-                status=status,
-                duration=self._timer() - exchange.started,
-                backend=exchange.backend,
-                service=exchange.service,
-                route=match.pattern if match else "",
-                caller=exchange.caller.id if exchange.caller else "",
-                client=request.client,
-                cache=exchange.cache,
-                code=exchange.code,
-                circuit=exchange.circuit,
-                bytes=size,
-                aborted=aborted,
-                call=exchange.call,
-                retries=exchange.retries,
-            )
-        )
+def _frame(exchange: Exchange, response: Response, body: bytes) -> None:
+    """The length of a whole body, and nothing after it where only the head was asked for."""
+    if first(response.headers, b"content-length") is None and response.status not in (204, 304):
+        response.headers.append((b"content-length", b"%d" % len(body)))
+    if exchange.request.method == "HEAD":
+        response.body = b""
 
 
 def _host(request: Request) -> str:
