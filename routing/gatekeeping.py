@@ -58,7 +58,7 @@ class Gatekeeper:
             own, name = exchange.own.rate, exchange.own.name
         policy = own or self._rate
         whose = exchange.caller.id if exchange.caller else admission.limited_address(exchange.request.client)
-        key = f"{name if own else ''}|{whose}"
+        key = f"{name if own else ''}|{policy}|{whose}"
         decision = self._limiter.take_now(key, policy) or await self._limiter.take(key, policy)
         exchange.rate, exchange.rate_key, exchange.decision = policy, key, decision
         if not decision.allowed:

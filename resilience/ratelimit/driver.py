@@ -57,7 +57,7 @@ class Limiter:
         self._store = FailOpen(store, share)
         self._clock = clock
         self._callers = callers
-        self._leases: OrderedDict[tuple[str, RatePolicy], Lease] = OrderedDict()
+        self._leases: OrderedDict[str, Lease] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -66,10 +66,13 @@ class Limiter:
         return self._store.degraded
 
     def take_now(self, key: str, policy: RatePolicy) -> Decision | None:
-        """The decision, where no store must be asked; None where `take` must be awaited."""
+        """The decision, where no store must be asked; None where `take` must be awaited.
+
+        `key` says whose requests are counted, and under which policy: two policies are never counted under one key.
+        """
         if self._alone is not None:
             return self._alone.take_now(key, policy, self._clock(), 1)
-        lease = self._leases.get((key, policy))
+        lease = self._leases.get(key)
         return None if lease is None else lease.spend(self._clock())
 
     async def take(self, key: str, policy: RatePolicy) -> Decision:
@@ -89,7 +92,7 @@ class Limiter:
         """Uncount a request that `decision` allowed and that was then not made."""
         if not decision.allowed:
             return
-        lease = self._leases.get((key, policy))
+        lease = self._leases.get(key)
         if lease is not None:
             lease.denied_until = 0.0
         await self._store.give_back(key, policy, decision.slice, 1)
@@ -100,13 +103,13 @@ class Limiter:
             await asyncio.wait(self._tasks)
 
     def _lease(self, key: str, policy: RatePolicy) -> Lease:
-        lease = self._leases.get((key, policy))
+        lease = self._leases.get(key)
         if lease is None:
-            lease = self._leases[key, policy] = Lease(policy)
+            lease = self._leases[key] = Lease(policy)
             if len(self._leases) > self._callers:
                 self._leases.popitem(last=False)
         else:
-            self._leases.move_to_end((key, policy))
+            self._leases.move_to_end(key)
         return lease
 
     async def _serve(self, lease: Lease, key: str, policy: RatePolicy) -> None:

@@ -9,7 +9,7 @@ from resilience.ratelimit.window import Decision
 
 
 class Store(Protocol):
-    """One sliding window for each key and policy. Raises StoreUnavailable.
+    """One sliding window for each key, which is counted under one policy alone. Raises StoreUnavailable.
 
     `now` is this worker's clock; a shared store goes by its own, the one clock that all workers have in common.
     """

@@ -39,15 +39,18 @@ class SlidingWindow:
 
     def take(self, policy: RatePolicy, now: float, wanted: int = 1) -> Decision:
         """Count as many of `wanted` requests as still fit; none of them if the window is full."""
-        length = policy.slice
+        length = policy.window / SLICES
         current = int(now / length)
+        slices = self.slices
         # The slice one window ago may have ended less than a window ago: it still counts.
-        self._forget_before(current - SLICES)
-        granted = max(0, min(wanted, policy.limit - self.total))
+        if slices and slices[0][0] < current - SLICES:
+            self._forget_before(current - SLICES)
+        free = policy.limit - self.total
+        granted = wanted if wanted <= free else max(0, free)
         if granted:
             self._count(current, granted)
-        keep = (current + 1) * length - now
-        return Decision(granted, max(0, policy.limit - self.total), self._reset(length, now), current, keep)
+        reset = (slices[0][0] + SLICES + 1) * length - now if slices else 0.0
+        return Decision(granted, max(0, free - granted), max(0.0, reset), current, (current + 1) * length - now)
 
     def give_back(self, taken: int, count: int) -> None:
         """Uncount `count` of what slice `taken` holds; nothing, once it has left the window."""
@@ -71,8 +74,3 @@ class SlidingWindow:
             self.slices[-1] = (index, count + granted)
         else:
             self.slices.append((current, granted))
-
-    def _reset(self, length: float, now: float) -> float:
-        if not self.slices:
-            return 0.0
-        return max(0.0, (self.slices[0][0] + SLICES + 1) * length - now)
