@@ -15,6 +15,7 @@ from routing.errors import GatewayError
 from routing.http import Header, Headers, Request, first
 from routing.policy import Target
 from routing.table import Match
+from routing.tracecontext import Trace
 
 
 @dataclass(slots=True)
@@ -35,6 +36,17 @@ class Own(NamedTuple):
 
     name: str
     rate: RatePolicy
+
+
+class Steps(list[tuple[str, str, float]]):
+    """Each step with its verdict and when it was over, in seconds: for a caller who debugs, or for a trace."""
+
+    __slots__ = ("shown", "trace")
+
+    def __init__(self, *, shown: bool = False, trace: Trace | None = None) -> None:
+        super().__init__()
+        self.shown = shown
+        self.trace = trace
 
 
 _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -100,14 +112,14 @@ class Exchange:
         self.call = ""
         self.retries = 0
         self.code = ""
-        self.steps: list[tuple[str, str, float]] | None = None
+        self.steps: Steps | None = None
 
     @classmethod
     def begin(cls, request: Request, at: float, started: float) -> "Exchange":
         """Step 1: the client's well-formed request id is kept, any other is replaced."""
         exchange = cls(request, request_id(first(request.headers, b"x-request-id"), at), at, started)
         if first(request.headers, b"x-gateway-debug") == b"1":
-            exchange.steps = []
+            exchange.steps = Steps(shown=True)
         return exchange
 
     def again(self, headers: Headers, at: float, started: float) -> "Exchange":
@@ -130,7 +142,7 @@ class Exchange:
         return self.match
 
     def mark(self, step: str, verdict: str, now: float) -> None:
-        """Note a step's verdict for a caller who debugs. `now` is monotonic seconds."""
+        """Note a step's verdict, where somebody asks for it. `now` is monotonic seconds."""
         if self.steps is not None:
             self.steps.append((step, verdict, now - self.started))
 
@@ -145,11 +157,6 @@ def new_id(at: float) -> str:
     bits = int(at * 1000) << 80 | 0x7 << 76 | random.getrandbits(12) << 64 | 0b10 << 62 | random.getrandbits(62)
     text = f"{bits:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def new_trace() -> bytes:
-    """A traceparent that begins here, sampled (W3C Trace Context section 3.2)."""
-    return b"00-%032x-%016x-01" % (random.getrandbits(128) or 1, random.getrandbits(64) or 1)
 
 
 def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:

@@ -267,8 +267,10 @@ class Gateway:
             headers.append((b"x-circuit-state", exchange.circuit.encode()))
         headers += self._cors.fields(exchange.request)
         headers.append(timing_field(exchange, now))
-        if exchange.steps is not None and exchange.caller and exchange.caller.holds(DEBUG):
-            headers.append(debug_field(exchange))
+        if exchange.steps is not None:
+            exchange.mark("return", str(response.status), now)
+            if exchange.steps.shown and exchange.caller and exchange.caller.holds(DEBUG):
+                headers.append(debug_field(exchange))
         if isinstance(response.body, bytes):
             _frame(exchange, response, response.body)
         self._accounts.answered(exchange, response)
