@@ -9,7 +9,7 @@ import msgspec
 log = logging.getLogger(__name__)
 
 
-class Finished(msgspec.Struct, frozen=True, kw_only=True):
+class Finished(msgspec.Struct, frozen=True):
     """One request, from its first byte to the last of its answer. Durations are seconds, `at` Unix time.
 
     `cache` is X-Cache's word, or empty when the cache was not reached; `code` is the problem's, when the
@@ -82,9 +82,14 @@ class Observers:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
+        self._of_requests = [one.finished for one in observers if type(one).finished is not Observer.finished]
 
     def finished(self, event: Finished) -> None:
-        self._tell(lambda observer: observer.finished(event))
+        for finished in self._of_requests:
+            try:
+                finished(event)
+            except Exception:
+                log.exception("an observer failed on an event")
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         self._tell(lambda observer: observer.circuit_changed(service, before, after, reason))

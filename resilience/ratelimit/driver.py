@@ -88,14 +88,14 @@ class Limiter:
             self._track(self._serve(lease, key, policy))
         return await waiter
 
-    async def refund(self, key: str, policy: RatePolicy, decision: Decision) -> None:
+    async def refund(self, key: str, decision: Decision) -> None:
         """Uncount a request that `decision` allowed and that was then not made."""
         if not decision.allowed:
             return
         lease = self._leases.get(key)
         if lease is not None:
             lease.denied_until = 0.0
-        await self._store.give_back(key, policy, decision.slice, 1)
+        await self._store.give_back(key, decision.slice, 1)
 
     async def close(self) -> None:
         """Wait for the questions that are still open."""
@@ -130,7 +130,7 @@ class Limiter:
     async def _ask(self, lease: Lease, key: str, policy: RatePolicy, batch: list[asyncio.Future[Decision]]) -> None:
         if lease.tokens:
             spare, lease.tokens = lease.tokens, 0
-            await self._store.give_back(key, policy, lease.slice, spare)
+            await self._store.give_back(key, lease.slice, spare)
         asked = self._clock()
         wanted = max(len(batch), min(policy.block, lease.remaining // NEAR))
         decision = await self._store.take(key, policy, asked, wanted)

@@ -17,7 +17,7 @@ class MemoryStore:
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         return self.take_now(key, policy, now, wanted)
 
-    async def give_back(self, key: str, policy: RatePolicy, taken: int, count: int) -> None:
+    async def give_back(self, key: str, taken: int, count: int) -> None:
         window = self._windows.get(key)
         if window is not None:
             window.give_back(taken, count)

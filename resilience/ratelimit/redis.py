@@ -64,7 +64,7 @@ class RedisStore:
         )
         return Decision(granted, remaining, reset / 1e6, current, keep / 1e6)
 
-    async def give_back(self, key: str, policy: RatePolicy, taken: int, count: int) -> None:
+    async def give_back(self, key: str, taken: int, count: int) -> None:
         args = (taken, count)
         await self._link.call(lambda client: self._give_back(keys=[_name(key)], args=args, client=client))
 
