@@ -28,7 +28,13 @@ from routing.table import Route, Service
 VERSION: Final = 1
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})
 """Words that mean something else where a service's name is written: a right, the gateway, parts of operators' paths."""
-TARGET: Final[dict[str, Reader]] = {"url": text, "weight": whole(0, 1_000), "canary": number(0, 100), "enabled": flag}
+TARGET: Final[dict[str, Reader]] = {
+    "url": text,
+    "weight": whole(0, 1_000),
+    "canary": number(0, 100),
+    "enabled": flag,
+    "always_up": flag,
+}
 
 
 def _as_is(value: Any) -> Any:
@@ -120,8 +126,8 @@ def target(value: object) -> Target:
     faults.settle()
     if "url" not in said:
         raise ValueError("a target needs a url")
-    weight = said.get("weight", 1) if said.get("enabled", True) else 0
-    read: Target = built(Target, {"url": said["url"], "weight": weight, "canary": said.get("canary", 0.0)})
+    weight = said.get("weight", 1) if said.pop("enabled", True) else 0
+    read: Target = built(Target, {**said, "weight": weight})
     return read
 
 

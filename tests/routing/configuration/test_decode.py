@@ -147,6 +147,12 @@ def test_a_target_switched_off_rests() -> None:
     assert read(targets=[{"url": URL, "canary": 2.5}]).targets == (Target(URL, 1, 2.5),)
 
 
+def test_a_target_is_up_because_an_operator_says_so_unless_he_has_switched_it_off() -> None:
+    assert read(targets=[{"url": URL, "always_up": True}]).targets == (Target(URL, always_up=True),)
+    off = read(targets=[{"url": URL, "always_up": True, "enabled": False}]).targets
+    assert off == (Target(URL, 0, always_up=True),)
+
+
 def test_hosts_are_in_lower_case() -> None:
     assert read(hosts=["CRM.Example.com"]).hosts == ("crm.example.com",)
 
@@ -190,6 +196,10 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"targets": []}, ": a service needs at least one target"),
         ({"targets": [{}]}, "targets[0]: a target needs a url"),
         ({"targets": [{"url": "ftp://a"}]}, "targets[0]: url must be http://host or https://host"),
+        (
+            {"targets": [{"url": "http://a/ b"}]},
+            "targets[0]: url must have no user, query or fragment, and be visible ASCII",
+        ),
         ({"targets": [{"url": "http://u:p@a"}]}, "targets[0]: url must have no user"),
         ({"targets": [{"url": URL}, {"url": URL}]}, "targets[1]: the same target twice"),
         ({"headers": {"X A": "1"}}, "headers.X A: 'X A' is not a header's name"),
