@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.sections import built, laid_over, policy, settings
+from routing.configuration.sections import built, for_its_longest_call, laid_over, policy, settings
 from routing.configuration.values import (
     Reader,
     Secret,
@@ -116,7 +116,7 @@ def service(name: str, value: object, secret: Secret) -> Service:
     # Routes over settings at fault are still read, over the defaults, so that their own faults are told too.
     routes = _routes(written, {} if faults.found else said, secret, faults)
     faults.settle()
-    return Service(name, targets, hosts, asked, routes)
+    return Service(name, targets, hosts, for_its_longest_call(asked, routes), routes)
 
 
 def target(value: object) -> Target:

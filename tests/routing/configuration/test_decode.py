@@ -90,6 +90,11 @@ def test_a_probes_permit_outlives_the_longest_call() -> None:
     assert service.policy.breaker == BreakerPolicy(failure_threshold=9, permit_lease=95.0)
 
 
+def test_a_probes_permit_outlives_the_longest_call_of_any_route() -> None:
+    service = read(timeout={"total": "20s"}, routes=[{"path": "/report", "timeout": {"total": "10m"}}, {"path": "/a"}])
+    assert service.policy.breaker.permit_lease == 605.0
+
+
 def test_a_circuit_may_stay_open_longer_each_time() -> None:
     grown = {"open_for": {"base": "30s", "factor": 2, "max": "5m"}, "failure_rate": 0.5, "slow_call": "2s"}
     service = read(breaker=grown, routes=[{"path": "/a", "breaker": {"open_for": "10s", "failure_rate": None}}])
