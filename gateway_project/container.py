@@ -36,6 +36,7 @@ from routing.configuration import loader
 from routing.configuration.live import Live
 from routing.configuration.loader import Loaded
 from routing.configuration.reload import Reloader
+from routing.eventlog import EventLog
 from routing.events import Observer, Observers
 from routing.health import HealthPages
 from routing.idempotency.driver import Idempotency
@@ -68,7 +69,7 @@ class Foundation:
         self.log = AccessLog(config.log_format) if config.access_log else None
         self.counting = Counting()
         self.realtime = Realtime(self.stores.events, self.live, self.authenticator, origins=config.cors_origins)
-        watching: list[Observer] = [self.realtime, self.counting]
+        watching: list[Observer] = [self.realtime, self.counting, EventLog()]
         self.observers = Observers([self.log, *watching] if self.log else watching)
         self.tracer = _tracer(config)
         self.own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
@@ -161,7 +162,8 @@ async def open_parts() -> Parts:
         clock=time.time,
         interval=LOOK_SECONDS,
     )
-    prober = Prober(base.backend, base.stores.targets, guards.targets, partial(_services, base.live))
+    services = partial(_services, base.live)
+    prober = Prober(base.backend, base.stores.targets, guards.targets, services, tell=base.observers.happened)
     tasks = await background.begin(base.link, guards.breakers, reloader, prober, guards.heat)
     flusher.start()
     base.realtime.start()

@@ -161,11 +161,9 @@ class Caching:
         """What this caller may be given when the backend cannot be asked or has failed: its own stale answer, or,
         while the circuit is open, the service's fallback. Raises `error` where there is neither.
         """
-        place = exchange.place
+        place, failed = exchange.place, isinstance(error, SHARED_FAILURES)
         if place is not None:
-            shared = isinstance(error, SHARED_FAILURES)
-            self._landed(place, End.FAILED if shared else End.GONE, error=error if shared else None)
-        failed = isinstance(error, CircuitOpen | BadGateway | UpstreamTimeout)
+            self._landed(place, End.FAILED if failed else End.GONE, error=error if failed else None)
         standing = await self._standing(place) if failed and place is not None else None
         if place is not None and standing is not None:
             cachestatus.instead(exchange, error.code)

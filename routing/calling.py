@@ -94,7 +94,8 @@ class Calling:
             raise
         exchange.backend = self._timer() - started
         try:
-            await leave.ended(Outcome.FAILURE if answer.status in FAILURES else leave.judged(exchange.backend))
+            breaker = exchange.routed.policy.breaker
+            await leave.ended(Outcome.FAILURE if answer.status in FAILURES else judge(breaker, exchange.backend))
         except BaseException:
             taken.left()
             await answer.aclose()
@@ -160,10 +161,6 @@ class Leave:
     def __init__(self, breaker: Breaker, permit: Permit) -> None:
         self._breaker = breaker
         self._permit = permit
-
-    def judged(self, duration: float) -> Outcome:
-        """A success, unless the service's policy calls `duration` seconds too slow."""
-        return judge(self._breaker.policy, duration)
 
     def ends(self, outcome: Outcome) -> asyncio.Task[None] | None:
         return self._breaker.report(self._permit, outcome)
