@@ -11,7 +11,7 @@ from resilience.cache.driver import BODY_BYTES, Cache, Recorder
 from resilience.cache.flights import End, Flights
 from resilience.cache.heat import Heat
 from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Miss, Skip, Stale, Storable
-from resilience.cache.policy import CachePolicy, Scope, filled
+from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.replies import reply
 from resilience.cache.store import UNFENCED
 from routing import cacheplace, cachestatus, forwarding
@@ -22,6 +22,7 @@ from routing.exchange import Exchange, Place
 from routing.http import Headers, Response, joined
 from routing.relay import Complete, Relay
 from routing.revalidation import Revalidation
+from routing.tagging import filled
 
 CALLER: Final = b"x-gateway-caller"
 """By whom an answer may vary where its key says who it is for."""
@@ -212,7 +213,7 @@ class Caching:
         request, match = exchange.request, exchange.routed
         if not invalidation.changes(request.method, answered.status):
             return None
-        tags = set(filled(match.policy.invalidates, match.params))
+        tags = set(filled(match.policy.invalidates, match, exchange.caller))
         if _keeps(exchange):
             tags |= invalidation.taken_back(match.path, request.query, answered.headers, exchange.prefix)
         return (lambda: self._revalidation.taken_back(exchange.service, tags)) if tags else None

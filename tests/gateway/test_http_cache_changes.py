@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from resilience.cache.policy import Scope
+from routing.policy import RoutePolicy
+from routing.table import Route
 from tests.gateway.cached import CONFIRMED, DATE, DOWN, PATH, TAGGED, Case, Step, get, policy, says, walk
-from tests.gateway.conftest import World
+from tests.gateway.conftest import QUICK, World
 
 DE: dict[str, Any] = {"accept_language": "de"}
 FR: dict[str, Any] = {"accept_language": "fr"}
@@ -273,3 +275,18 @@ async def test_off_is_off(either: World) -> None:
     off = type(route)(timeout=route.timeout, cache=None)
     answer = await walk(either, [says()], [get("BYPASS"), get("BYPASS", cache_control="only-if-cached")], off)
     assert answer.get("cache-status") == "gateway; fwd=bypass; detail=off"
+
+
+async def test_a_tag_may_name_whose_answer_it_is(either: World) -> None:
+    writing = RoutePolicy(timeout=QUICK, invalidates=("box:{caller}",))
+    routes = (Route("/write", ("POST",), writing),)
+    await either.serve(says(), policy=policy(tags=("box:{caller}",)), routes=routes)
+    for key in (either.key, either.other_key):
+        await either.ask("GET", PATH + "/x", key=key)
+    await either.ask("POST", PATH + "/write", body=[b"1"], key=either.other_key)
+    verdicts = [
+        (await either.ask("GET", PATH + "/x", key=key)).get("x-cache") for key in (either.key, either.other_key)
+    ]
+    assert verdicts == ["HIT", "MISS"]
+    own = "box:key:" + either.key.split("_")[1]
+    assert await either.cache.invalidate("crm", [own]) == 1
