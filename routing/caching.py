@@ -10,7 +10,7 @@ from resilience.cache import invalidation, serving, storing
 from resilience.cache.driver import BODY_BYTES, Cache, Recorder
 from resilience.cache.flights import End, Flights
 from resilience.cache.heat import Heat
-from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Miss, Skip, Stale, Storable
+from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Miss, Skip, Stale, Storable, control_of
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.replies import reply
 from resilience.cache.store import UNFENCED
@@ -19,7 +19,7 @@ from routing.calling import Called
 from routing.coalescing import Coalescing
 from routing.errors import BadGateway, CircuitOpen, GatewayError, NotCached, Overloaded, UpstreamTimeout
 from routing.exchange import Exchange, Place
-from routing.http import Headers, Response, joined
+from routing.http import Headers, Response, first, joined
 from routing.relay import Complete, Relay
 from routing.revalidation import Revalidation
 from routing.tagging import filled
@@ -189,7 +189,7 @@ class Caching:
         place = exchange.place
         if place is None:
             return None, self._change(exchange, answered)
-        verdict = _storable(place, answered, length or 0)
+        verdict = _storable(place, answered, length or 0, unverified=_passes_unverified(exchange))
         found = place.found
         if isinstance(verdict, Skip) or isinstance(found, Fresh) or found.seq == UNFENCED:
             cachestatus.not_stored(exchange, verdict.reason if isinstance(verdict, Skip) else "the store is away")
@@ -242,9 +242,10 @@ class Caching:
             place.flight.land(end, remember=remember, error=error)
 
 
-def _storable(place: Place, answered: Answered, length: int) -> Storable | Skip:
+def _storable(place: Place, answered: Answered, length: int, *, unverified: bool) -> Storable | Skip:
     """As the rules have it, but for what the gateway knows beside: a body's announced length, and that some fields
     are its own words to the backend. An answer chosen by those would be found by what the client says in them.
+    `unverified`: it is to a credential that only the backend knows, and a route's `shared` was said of callers.
     """
     spot = place.spot
     verdict = storing.may_store(place.asked, answered, spot.policy, spot.scope)
@@ -253,6 +254,8 @@ def _storable(place: Place, answered: Answered, length: int) -> Storable | Skip:
     known = {CALLER} if spot.scope is Scope.USER else set()
     if any(forwarding.is_ours(name) and name not in known for name in verdict.vary):
         return Skip("the answer varies by what the gateway says")
+    if spot.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(answered.headers)[0]):
+        return Skip("the answer is one credential's own")
     return verdict if length <= BODY_BYTES else Skip("the body is too large")
 
 
@@ -265,6 +268,13 @@ def given(asked: Asked, found: Fresh | Stale) -> Response:
 def why(place: Place) -> Forward:
     """Why the request goes on (RFC 9211 section 2.2)."""
     return Forward.STALE if isinstance(place.found, Fresh) else place.found.reason
+
+
+def _passes_unverified(exchange: Exchange) -> bool:
+    """Does the backend get a credential that the gateway has not looked at?"""
+    if exchange.caller is not None or not exchange.routed.policy.forward_authorization:
+        return False
+    return first(exchange.request.headers, b"authorization") is not None
 
 
 def _keeps(exchange: Exchange) -> bool:

@@ -11,11 +11,13 @@ from resilience.cache.messages import Answered, Asked, Skip, Storable, Times, co
 from resilience.cache.policy import CachePolicy, Scope
 
 HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308})
-"""Statuses that the policy's ttl may make fresh. The other heuristic ones (404, 405, 410, 414 and 501 in RFC 9110
-section 15.1) are faults that an operator wants to see the end of: they must say themselves how long they last."""
+"""Statuses that the policy's ttl may make fresh."""
+LASTING: Final = frozenset({404, 405, 410, 414, 501})
+"""The other heuristic ones (RFC 9110 section 15.1) are faults that an operator wants to see the end of: they must say
+themselves how long they last, or at least since when."""
 PARTIAL: Final = frozenset({206, 304})
 """Statuses whose answer is not a whole one (RFC 9111 sections 3.3 and 4.3.4)."""
-UNDERSTOOD: Final = HEURISTIC | {302, 303, 307, 404, 405, 410, 414, 451, 501}
+UNDERSTOOD: Final = HEURISTIC | LASTING | {302, 303, 307, 451}
 """Statuses whose storing RFC 9110 section 15 says enough about for `must-understand` (RFC 9111 section 5.2.2.3)."""
 DEFAULT_SHARE: Final = 0.1
 LONGEST_GUESS: Final = 86_400.0
@@ -53,6 +55,11 @@ def may_store(asked: Asked, answered: Answered, policy: CachePolicy, scope: Scop
         headers = (*headers, (b"date", formatdate(answered.at, usegmt=True).encode()))
     vary = tuple(sorted(fields.names(answered.every(b"vary")) | _policy_vary(policy)))
     return Storable(times, vary, fields.variant(asked.headers, vary) if vary else b"", headers)
+
+
+def is_shareable(control: Directives) -> bool:
+    """Does an answer to somebody's credential say itself that others may have it (RFC 9111 section 3.5)?"""
+    return any(directive in control for directive in _SHAREABLE)
 
 
 def is_whole(headers: Sequence[Header], length: int) -> bool:
@@ -121,14 +128,14 @@ def _refused_by_directive(status: int, control: Directives) -> str | None:
 def _refused_by_scope(asked: Asked, policy: CachePolicy, control: Directives, scope: Scope) -> str | None:
     """An authenticated answer goes no wider than its route says, unless it says so itself (RFC 9111 section 3.5)."""
     wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
-    if wider and asked.authenticated and not any(directive in control for directive in _SHAREABLE):
+    if wider and asked.authenticated and not is_shareable(control):
         return "the answer is one caller's own"
     return None
 
 
 def _lifetime(policy: CachePolicy, answered: Answered, control: Directives, targeted: bool) -> float | None:
     """Seconds from the answer's making for which it is fresh (RFC 9111 section 4.2.1); None when nothing says."""
-    guessed = _guessed(policy, answered) if answered.status in HEURISTIC or b"public" in control else None
+    guessed = _guessed(policy, answered, control)
     if policy.override and policy.ttl > 0 and answered.status in HEURISTIC:
         return policy.ttl
     for name in (b"s-maxage", b"max-age"):
@@ -143,10 +150,13 @@ def _lifetime(policy: CachePolicy, answered: Answered, control: Directives, targ
     return guessed
 
 
-def _guessed(policy: CachePolicy, answered: Answered) -> float | None:
+def _guessed(policy: CachePolicy, answered: Answered, control: Directives) -> float | None:
     """The operator's word, else a share of the time since the last change (RFC 9111 section 4.2.2)."""
-    if policy.ttl > 0:
-        return policy.ttl
+    if answered.status in HEURISTIC or b"public" in control:
+        if policy.ttl > 0:
+            return policy.ttl
+    elif answered.status not in LASTING:
+        return None
     changed = fields.date(answered.every(b"last-modified"))
     if changed is None:
         return None

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from resilience.cache.policy import Scope
-from routing.policy import RoutePolicy
+from resilience.cache.policy import CachePolicy, Scope
+from routing.policy import Auth, RoutePolicy
 from routing.table import Route
 from tests.gateway.cached import CONFIRMED, DATE, DOWN, PATH, TAGGED, Case, Step, get, policy, says, walk
 from tests.gateway.conftest import QUICK, World
@@ -290,3 +290,31 @@ async def test_a_tag_may_name_whose_answer_it_is(either: World) -> None:
     assert verdicts == ["HIT", "MISS"]
     own = "box:key:" + either.key.split("_")[1]
     assert await either.cache.invalidate("crm", [own]) == 1
+
+
+@pytest.mark.parametrize(
+    ("control", "shared"),
+    [("max-age=60", False), ("max-age=60, public", True), ("s-maxage=60", True), ("must-revalidate, max-age=9", True)],
+)
+async def test_what_only_the_backend_knows_to_be_ones_own_is_shared_where_it_says_so(  # RFC 9111 section 3.5
+    either: World, control: str, shared: bool
+) -> None:
+    open_to_all = RoutePolicy(
+        timeout=QUICK, auth=Auth.NONE, forward_authorization=True, cache=CachePolicy(scope=Scope.SHARED)
+    )
+    await either.serve(says(body=b"ann", cache_control=control), says(body=b"anybody"), policy=open_to_all)
+    first = await either.ask("GET", PATH + "/x", [("Authorization", "Basic YW5u")], key="")
+    assert first.body == b"ann"
+    second = await either.ask("GET", PATH + "/x", key="")
+    assert second.body == (b"ann" if shared else b"anybody")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "M-SEARCH", "UNKNOWN"])
+async def test_any_unsafe_method_takes_back_what_is_stored(either: World, method: str) -> None:  # section 4.4
+    away = [says(201, location="/x/new", content_location="/x/other")]
+    await either.serve(says(), says(), says(), *away, says())
+    for path in ("/x", "/x/new", "/x/other"):
+        await either.ask("GET", PATH + path)
+    assert (await either.ask(method, PATH + "/x", body=[b"1"])).status == 201
+    verdicts = [(await either.ask("GET", PATH + path)).get("x-cache") for path in ("/x", "/x/new", "/x/other")]
+    assert verdicts == ["MISS"] * 3
