@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from resilience.cache import invalidation, serving, storing
+from resilience.cache import explaining, invalidation, serving, storing
 from resilience.cache.driver import BODY_BYTES, Cache, Recorder
 from resilience.cache.flights import End, Flights
 from resilience.cache.heat import Heat
@@ -75,7 +75,8 @@ class Caching:
         if found is None:
             found = await self._cache.lookup(service, key, asked, exchange.at)
         if exchange.steps is not None:
-            exchange.mark("cache check", f"{type(found).__name__.lower()} {key}", self._timer())
+            why = explaining.rule(found, asked)
+            exchange.mark("cache check", f"{type(found).__name__.lower()} {key} {why}", self._timer())
         if isinstance(found, Fresh):
             return self._hit(exchange, policy, key, asked, found)
         exchange.place = Place(cacheplace.spot(exchange, policy, key), asked, found)
@@ -191,6 +192,8 @@ class Caching:
             return None, self._change(exchange, answered)
         verdict = _storable(place, answered, length or 0, unverified=_passes_unverified(exchange))
         found = place.found
+        if exchange.steps is not None:
+            exchange.mark("store", explaining.kept(verdict, answered, place.spot.policy), self._timer())
         if isinstance(verdict, Skip) or isinstance(found, Fresh) or found.seq == UNFENCED:
             cachestatus.not_stored(exchange, verdict.reason if isinstance(verdict, Skip) else "the store is away")
             self._landed(place, End.PASS, remember=isinstance(verdict, Skip) and answered.status < 500)
@@ -253,9 +256,9 @@ def _storable(place: Place, answered: Answered, length: int, *, unverified: bool
         return verdict
     known = {CALLER} if spot.scope is Scope.USER else set()
     if any(forwarding.is_ours(name) and name not in known for name in verdict.vary):
-        return Skip("the answer varies by what the gateway says")
+        return Skip("the answer varies by what the gateway says", "RFC 9111 section 4.1")
     if spot.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(answered.headers)[0]):
-        return Skip("the answer is one credential's own")
+        return Skip("the answer is one credential's own", "RFC 9111 section 3.5")
     return verdict if length <= BODY_BYTES else Skip("the body is too large")
 
 

@@ -44,13 +44,13 @@ def may_store(asked: Asked, answered: Answered, policy: CachePolicy, scope: Scop
         or _refused_by_scope(asked, policy, control, scope)
     )
     if refusal:
-        return Skip(refusal)
+        return refusal
     lifetime = _lifetime(policy, answered, control, targeted)
     if lifetime is None:
-        return Skip("the answer says not how long it is fresh")
+        return Skip("the answer says not how long it is fresh", "RFC 9111 section 3")
     times = _times(answered, policy, control, lifetime, keepable=_has_validator(headers))
     if times.kept_until <= answered.at:
-        return Skip("the answer is stale already")
+        return Skip("the answer is stale already", "RFC 9111 section 4.2.4")
     if not fields.every(headers, b"date"):  # RFC 9110 section 6.6.1
         headers = (*headers, (b"date", formatdate(answered.at, usegmt=True).encode()))
     vary = tuple(sorted(fields.names(answered.every(b"vary")) | _policy_vary(policy)))
@@ -93,43 +93,44 @@ def _has_validator(headers: Sequence[Header]) -> bool:
     return any(name in (b"etag", b"last-modified") for name, _ in headers)
 
 
-def _refused_by_request(asked: Asked) -> str | None:
+def _refused_by_request(asked: Asked) -> Skip | None:
     """Only GET is stored; `no-store` asks to leave no trace (RFC 9111 section 5.2.1.5)."""
     if asked.method != "GET":
-        return f"the method is {asked.method}"
-    return "the request says no-store" if b"no-store" in asked.control else None
+        return Skip(f"the method is {asked.method}", "RFC 9111 section 3")
+    return Skip("the request says no-store", "RFC 9111 section 5.2.1.5") if b"no-store" in asked.control else None
 
 
-def _refused_by_answer(answered: Answered, control: Directives, headers: Sequence[Header]) -> str | None:
+def _refused_by_answer(answered: Answered, control: Directives, headers: Sequence[Header]) -> Skip | None:
     """What an answer forbids, or what makes it one caller's own (RFC 9111 sections 3, 5.2.2 and 7.3)."""
     if answered.status in PARTIAL or answered.status < 200:
-        return f"the status is {answered.status}"
-    if _refused_by_directive(answered.status, control):
-        return _refused_by_directive(answered.status, control)
+        return Skip(f"the status is {answered.status}", "RFC 9111 section 3")
+    forbidden = _refused_by_directive(answered.status, control)
+    if forbidden:
+        return forbidden
     if any(name == b"set-cookie" for name, _ in headers):
-        return "the answer sets a cookie"
-    if b"*" in fields.names(answered.every(b"vary")):  # never matches again (section 4.1)
-        return "the answer varies by everything"
+        return Skip("the answer sets a cookie", "RFC 9111 section 7.3")
+    if b"*" in fields.names(answered.every(b"vary")):  # never matches again
+        return Skip("the answer varies by everything", "RFC 9111 section 4.1")
     if _is_bare(control, b"no-cache") and not _has_validator(headers):  # it could not be asked about
-        return "the answer says no-cache and has no validator"
+        return Skip("the answer says no-cache and has no validator", "RFC 9111 section 5.2.2.4")
     return None
 
 
-def _refused_by_directive(status: int, control: Directives) -> str | None:
+def _refused_by_directive(status: int, control: Directives) -> Skip | None:
     """`must-understand` takes the place of `no-store` where the status is understood (RFC 9111 section 5.2.2.3)."""
     if b"must-understand" in control:
         if status not in UNDERSTOOD:
-            return f"the status {status} must be understood"
+            return Skip(f"the status {status} must be understood", "RFC 9111 section 5.2.2.3")
     elif b"no-store" in control:
-        return "the answer says no-store"
-    return "the answer says private" if _is_bare(control, b"private") else None
+        return Skip("the answer says no-store", "RFC 9111 section 5.2.2.5")
+    return Skip("the answer says private", "RFC 9111 section 5.2.2.7") if _is_bare(control, b"private") else None
 
 
-def _refused_by_scope(asked: Asked, policy: CachePolicy, control: Directives, scope: Scope) -> str | None:
+def _refused_by_scope(asked: Asked, policy: CachePolicy, control: Directives, scope: Scope) -> Skip | None:
     """An authenticated answer goes no wider than its route says, unless it says so itself (RFC 9111 section 3.5)."""
     wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
     if wider and asked.authenticated and not is_shareable(control):
-        return "the answer is one caller's own"
+        return Skip("the answer is one caller's own", "RFC 9111 section 3.5")
     return None
 
 

@@ -1,5 +1,6 @@
 """RFC 9111, 5861, 9211 and 9875 through the whole gateway, over either store: variants, changes, failures, words."""
 
+import re
 from typing import Any
 
 import pytest
@@ -244,9 +245,20 @@ async def test_trailers_are_not_stored(either: World) -> None:  # RFC 9110 secti
 
 
 async def test_the_debugging_caller_learns_key_and_verdict(either: World) -> None:
-    answer = await walk(either, [says()], [get("MISS"), get("HIT", x_gateway_debug="1")])
-    assert "cache-check;dur=" in (answer.get("x-gateway-debug") or "")
-    assert 'desc="fresh ' in (answer.get("x-gateway-debug") or "")
+    debug: dict[str, Any] = {"x_gateway_debug": "1"}
+    missed = await walk(either, [says(cache_control="max-age=9")], [get("MISS", **debug)])
+    said = missed.get("x-gateway-debug") or ""
+    assert re.search(r'cache-check;dur=[\d.]+;desc="miss [0-9a-f]{40} RFC 9111 section 4: nothing is stored', said)
+    assert 'desc="kept for 9 s by RFC 9111 section 4.2.1: max-age"' in said
+    hit = await either.ask("GET", PATH + "/x", [("X-Gateway-Debug", "1")])
+    assert re.search(r'desc="fresh [0-9a-f]{40} RFC 9111 section 4.2: it is fresh"', hit.get("x-gateway-debug") or "")
+    quiet = await either.ask("GET", PATH + "/x", [("X-Gateway-Debug", "1")], key=either.other_key)
+    assert quiet.get("x-gateway-debug") is None
+
+
+async def test_the_debugging_caller_learns_why_an_answer_is_not_kept(either: World) -> None:
+    answer = await walk(either, [says(cache_control="no-store")], [get("MISS", x_gateway_debug="1")])
+    assert "not kept RFC 9111 section 5.2.2.5: the answer says no-store" in (answer.get("x-gateway-debug") or "")
 
 
 @pytest.mark.parametrize(
