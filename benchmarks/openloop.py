@@ -91,12 +91,16 @@ class Players:
         parts = urlsplit(url)
         self._asking = request(url, key)
         self._lines = [Line((parts.hostname or "", parts.port or 80)) for _ in range(connections)]
-        for line in self._lines:
-            line.send(self._asking, 0.0)
-            while not (select.select([line], [], [], PATIENCE)[0] and line.receive()):
-                pass
 
     def __enter__(self) -> Self:
+        try:
+            for line in self._lines:
+                line.send(self._asking, 0.0)
+                while not (select.select([line], [], [], PATIENCE)[0] and line.receive()):
+                    pass
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
