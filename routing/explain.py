@@ -10,11 +10,10 @@ from resilience.breaker import machine
 from resilience.breaker.machine import Refusal, Snapshot
 from resilience.cache.key import scope_id
 from resilience.cache.messages import Asked, Forward
-from resilience.cache.policy import CachePolicy, filled
+from resilience.cache.policy import CachePolicy
 from resilience.cache.serving import refuses
 from resilience.ratelimit.policy import RatePolicy
 from routing import admission
-from routing.cacheplace import ANONYMOUS
 from routing.caller import Caller
 from routing.errors import (
     CircuitOpen,
@@ -27,6 +26,7 @@ from routing.errors import (
 from routing.http import Request
 from routing.policy import Auth, RoutePolicy
 from routing.table import REST, Match, Route, RouteTable, Service, segments_of
+from routing.tagging import ANONYMOUS, filled
 from routing.ways import PREFIX, host, turned_away
 
 Circuits = Callable[[str], Snapshot]
@@ -271,7 +271,7 @@ def _cache_said(
     """What the cache does with the request, and by which rule."""
     if policy is None or match is None:
         return None
-    wrote = list(filled(policy.invalidates, match.params))
+    wrote = list(filled(policy.invalidates, match, caller))
     if policy.cache is None:
         return {"consulted": False, "rule": "the configuration says cache: off", "invalidates": wrote}
     refusal = refuses(Asked(request.method, request.headers, caller is not None))
@@ -294,7 +294,7 @@ def _consulted(cache: CachePolicy, match: Match, caller: Caller | None) -> dict[
         "ttl": cache.ttl,
         "stale_while_revalidate": cache.stale_while_revalidate,
         "stale_if_error": cache.stale_if_error,
-        "tags": [match.service.name, *filled(cache.tags, match.params)],
+        "tags": [match.service.name, *filled(cache.tags, match, caller)],
         "vary": list(cache.vary),
     }
 

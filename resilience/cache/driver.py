@@ -131,7 +131,7 @@ class Cache:
         if body is None:
             return Skip("the body is too large")
         if not storing.is_whole(answered.headers, len(body)):
-            return Skip("the body is cut short")
+            return Skip("the body is cut short", "RFC 9111 section 3.3")
         if any(len(tag) > fields.LONGEST_TAG for tag in spot.tags):  # not found by its tag, it could not be taken back
             return Skip("a tag is too long")
         return await self._keep(spot, asked, _entry(answered, verdict, body, spot.tags), found)

@@ -170,6 +170,7 @@ class Storable(msgspec.Struct, frozen=True):
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """An answer that is not kept."""
+    """An answer that is not kept, and the rule that keeps it out: an RFC's section, or a bound of ours."""
 
     reason: str
+    rule: str = "the gateway's own"
