@@ -24,9 +24,9 @@ from websockets.sync.client import ClientConnection, connect
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import wrk
 from benchmarks.origin import running
 from benchmarks.processes import answers, free_port, serving
+from benchmarks.wrk import Load, run
 
 ROUNDS: Final = 10
 DASHBOARDS: Final = 3
@@ -175,8 +175,8 @@ def _stat(process: int) -> list[str]:
 
 def timed(gateway: Gateway, seconds: int) -> Round:
     before = cpu_seconds()
-    load = wrk.Load(f"{gateway.address}/api/v1/s0/hit", (("X-API-Key", gateway.key),))
-    speed = wrk.run(load, seconds).rate
+    load = Load(f"{gateway.address}/api/v1/s0/hit", headers=(("X-API-Key", gateway.key),))
+    speed = run(load, seconds).rate
     return Round(speed, speed * seconds / (cpu_seconds() - before))
 
 
