@@ -30,6 +30,8 @@ HEARTBEAT_SECONDS: Final = 1.0
 """A quiet feed is pinged this often; two silent beats, and it is taken for cut."""
 COMPLAINT_SECONDS: Final = 60.0
 """A full Redis refuses every request; it is logged this often."""
+PATIENCE_SECONDS: Final = 0.1
+"""How long something that was cancelled may take to end before it is cancelled again."""
 POOL_SIZE: Final = 64
 SPARE_CONNECTIONS: Final = 4
 """For the feed, the probe, and whoever speaks to the client directly."""
@@ -203,6 +205,9 @@ class Feed:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
+    """Cancelled until it obeys: a client that is connecting anew may swallow the word."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
     with contextlib.suppress(asyncio.CancelledError):
         await task

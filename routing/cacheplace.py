@@ -8,18 +8,17 @@ from resilience.cache.heat import Recipe
 from resilience.cache.invalidation import uri_tag
 from resilience.cache.key import key as digest_of
 from resilience.cache.key import scope_id
-from resilience.cache.policy import CachePolicy, Scope, filled
+from resilience.cache.policy import CachePolicy, Scope
 from routing import forwarding
 from routing.exchange import Exchange
 from routing.http import first
+from routing.tagging import ANONYMOUS, filled
 
 _UNTOLD: Final = frozenset({b"cookie", b"range", b"if-range"})
 _CHOOSING: Final = frozenset({b"accept", b"accept-encoding", b"accept-language"})
 """Fields that answers are commonly chosen by, and that say nothing of anybody."""
 LONGEST_RECIPE: Final = 1_024
 """Bytes of a path and query above which a request is not written down to be repeated."""
-ANONYMOUS: Final = "anonymous"
-"""Whose answers those are that were asked for without a credential."""
 
 
 class Places:
@@ -74,5 +73,5 @@ def recipe(exchange: Exchange) -> Recipe | None:
 def spot(exchange: Exchange, policy: CachePolicy, key: str) -> Spot:
     """With the route's tags, filled in, and the URI's: what is changed there is taken back whoever asked for it."""
     match = exchange.routed
-    tags = (*filled(policy.tags, match.params), uri_tag(match.path, exchange.request.query))
+    tags = (*filled(policy.tags, match, exchange.caller), uri_tag(match.path, exchange.request.query))
     return Spot(exchange.service, key, policy, policy.scope, tags)

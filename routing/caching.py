@@ -6,12 +6,25 @@ from typing import Final
 
 import msgspec
 
-from resilience.cache import invalidation, serving, storing
+from resilience.cache import explaining, invalidation, serving, storing
 from resilience.cache.driver import BODY_BYTES, Cache, Recorder
+from resilience.cache.entry import Entry
 from resilience.cache.flights import End, Flights
 from resilience.cache.heat import Heat
-from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Miss, Skip, Stale, Storable
-from resilience.cache.policy import CachePolicy, Scope, filled
+from resilience.cache.messages import (
+    DECISIVE,
+    Answered,
+    Asked,
+    Forward,
+    Found,
+    Fresh,
+    Miss,
+    Skip,
+    Stale,
+    Storable,
+    control_of,
+)
+from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.replies import reply
 from resilience.cache.store import UNFENCED
 from routing import cacheplace, cachestatus, forwarding
@@ -19,12 +32,15 @@ from routing.calling import Called
 from routing.coalescing import Coalescing
 from routing.errors import BadGateway, CircuitOpen, GatewayError, NotCached, Overloaded, UpstreamTimeout
 from routing.exchange import Exchange, Place
-from routing.http import Headers, Response, joined
+from routing.http import Headers, Response, first, joined
 from routing.relay import Complete, Relay
 from routing.revalidation import Revalidation
+from routing.tagging import filled
+from routing.ways import Page
 
 CALLER: Final = b"x-gateway-caller"
 """By whom an answer may vary where its key says who it is for."""
+CACHED_METHODS: Final = frozenset({"GET", "HEAD"})
 SHARED_FAILURES: Final = (BadGateway, UpstreamTimeout, CircuitOpen, Overloaded)
 """What befalls one fetch would befall those who wait for it."""
 
@@ -59,13 +75,35 @@ class Caching:
         """Ends what is being renewed behind the answers."""
         await self._coalescing.close()
 
+    def at_hand(self, exchange: Exchange) -> Response | None:
+        """Step 5 at its shortest: a fresh answer that this process has, for a request that asks nothing of a cache."""
+        request, match, seat, now = exchange.request, exchange.routed, exchange.seat, exchange.at
+        policy = match.policy.cache
+        if policy is None or request.method not in CACHED_METHODS or not DECISIVE.isdisjoint(request.fields):
+            return None
+        if not seat.key:
+            seat.key = self._places.key(exchange, policy)
+        entry = self._cache.at_hand(match.service.name, seat.key, now)
+        if entry is None:
+            return None
+        if not self._heat.again(seat.key):
+            self._heat.first(match.service.name, seat.key, cacheplace.recipe(exchange))
+        page = seat.page
+        age, left = int(now - entry.born) if now > entry.born else 0, int(entry.fresh_until - now)
+        if page is None or page.entry is not entry or page.age != age or page.left != left:
+            page = seat.page = Page(entry, age, left, _paged(entry, age, left))
+        exchange.cache = "HIT"
+        if exchange.steps is not None:
+            self._mark(exchange, Fresh(entry, age), seat.key, Asked("GET", ()))
+        return Response(entry.status, page.headers.copy(), entry.body, framed=True)
+
     async def lookup(self, exchange: Exchange) -> Response | None:
         """Step 5: the stored answer, if it is this caller's to have. None: the backend is to be asked."""
         policy = exchange.routed.policy.cache
         if policy is None:
             cachestatus.forward(exchange, Forward.BYPASS, "off")
             return None
-        if exchange.request.method not in ("GET", "HEAD"):
+        if exchange.request.method not in CACHED_METHODS:
             cachestatus.forward(exchange, Forward.METHOD)
             return None
         service, key = exchange.service, self._places.key(exchange, policy)
@@ -74,7 +112,7 @@ class Caching:
         if found is None:
             found = await self._cache.lookup(service, key, asked, exchange.at)
         if exchange.steps is not None:
-            exchange.mark("cache check", f"{type(found).__name__.lower()} {key}", self._timer())
+            self._mark(exchange, found, key, asked)
         if isinstance(found, Fresh):
             return self._hit(exchange, policy, key, asked, found)
         exchange.place = Place(cacheplace.spot(exchange, policy, key), asked, found)
@@ -82,6 +120,10 @@ class Caching:
             exchange.cache, exchange.cache_status = "MISS", "gateway; detail=only-if-cached"
             raise NotCached("the request is only for what is stored", service=service)
         return await self._joined(exchange, exchange.place)
+
+    def _mark(self, exchange: Exchange, found: Found, key: str, asked: Asked) -> None:
+        verdict = f"{type(found).__name__.lower()} {key} {explaining.rule(found, asked)}"
+        exchange.mark("cache check", verdict, self._timer())
 
     def _hit(self, exchange: Exchange, policy: CachePolicy, key: str, asked: Asked, found: Fresh) -> Response:
         cachestatus.hit(exchange, found)
@@ -186,8 +228,10 @@ class Caching:
         place = exchange.place
         if place is None:
             return None, self._change(exchange, answered)
-        verdict = _storable(place, answered, length or 0)
+        verdict = _storable(place, answered, length or 0, unverified=_passes_unverified(exchange))
         found = place.found
+        if exchange.steps is not None:
+            exchange.mark("store", explaining.kept(verdict, answered, place.spot.policy), self._timer())
         if isinstance(verdict, Skip) or isinstance(found, Fresh) or found.seq == UNFENCED:
             cachestatus.not_stored(exchange, verdict.reason if isinstance(verdict, Skip) else "the store is away")
             self._landed(place, End.PASS, remember=isinstance(verdict, Skip) and answered.status < 500)
@@ -210,7 +254,7 @@ class Caching:
         request, match = exchange.request, exchange.routed
         if not invalidation.changes(request.method, answered.status):
             return None
-        tags = set(filled(match.policy.invalidates, match.params))
+        tags = set(filled(match.policy.invalidates, match, exchange.caller))
         if _keeps(exchange):
             tags |= invalidation.taken_back(match.path, request.query, answered.headers, exchange.prefix)
         return (lambda: self._revalidation.taken_back(exchange.service, tags)) if tags else None
@@ -239,9 +283,10 @@ class Caching:
             place.flight.land(end, remember=remember, error=error)
 
 
-def _storable(place: Place, answered: Answered, length: int) -> Storable | Skip:
+def _storable(place: Place, answered: Answered, length: int, *, unverified: bool) -> Storable | Skip:
     """As the rules have it, but for what the gateway knows beside: a body's announced length, and that some fields
     are its own words to the backend. An answer chosen by those would be found by what the client says in them.
+    `unverified`: it is to a credential that only the backend knows, and a route's `shared` was said of callers.
     """
     spot = place.spot
     verdict = storing.may_store(place.asked, answered, spot.policy, spot.scope)
@@ -249,19 +294,34 @@ def _storable(place: Place, answered: Answered, length: int) -> Storable | Skip:
         return verdict
     known = {CALLER} if spot.scope is Scope.USER else set()
     if any(forwarding.is_ours(name) and name not in known for name in verdict.vary):
-        return Skip("the answer varies by what the gateway says")
+        return Skip("the answer varies by what the gateway says", "RFC 9111 section 4.1")
+    if spot.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(answered.headers)[0]):
+        return Skip("the answer is one credential's own", "RFC 9111 section 3.5")
     return verdict if length <= BODY_BYTES else Skip("the body is too large")
 
 
 def given(asked: Asked, found: Fresh | Stale) -> Response:
     """The stored answer as this request gets it."""
     ready = reply(found.entry, asked, found.age)
-    return Response(ready.status, ready.headers, ready.body)
+    return Response(ready.status, ready.headers, ready.body, framed=True)
+
+
+def _paged(entry: Entry, age: int, left: int) -> Headers:
+    """A fresh answer's fields and the cache's own."""
+    whole = reply(entry, Asked("GET", ()), age)
+    return [*whole.headers, (b"x-cache", b"HIT"), (b"cache-status", cachestatus.fresh(left).encode())]
 
 
 def why(place: Place) -> Forward:
     """Why the request goes on (RFC 9211 section 2.2)."""
     return Forward.STALE if isinstance(place.found, Fresh) else place.found.reason
+
+
+def _passes_unverified(exchange: Exchange) -> bool:
+    """Does the backend get a credential that the gateway has not looked at?"""
+    if exchange.caller is not None or not exchange.routed.policy.forward_authorization:
+        return False
+    return first(exchange.request.headers, b"authorization") is not None
 
 
 def _keeps(exchange: Exchange) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 log = logging.getLogger(__name__)
 
 
-class Finished(msgspec.Struct, frozen=True, kw_only=True):
+class Finished(msgspec.Struct, frozen=True):
     """One request, from its first byte to the last of its answer. Durations are seconds, `at` Unix time.
 
     `cache` is X-Cache's word, or empty when the cache was not reached; `code` is the problem's, when the
@@ -83,19 +83,23 @@ class Observers:
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
         # Each request ends: who does not ask to hear of it costs it nothing.
-        self._counting = [one for one in observers if type(one).finished is not Observer.finished]
+        self._of_requests = [one.finished for one in observers if type(one).finished is not Observer.finished]
 
     def finished(self, event: Finished) -> None:
-        self._tell(self._counting, lambda observer: observer.finished(event))
+        for finished in self._of_requests:
+            try:
+                finished(event)
+            except Exception:
+                log.exception("an observer failed on an event")
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
-        self._tell(self._observers, lambda observer: observer.circuit_changed(service, before, after, reason))
+        self._tell(lambda observer: observer.circuit_changed(service, before, after, reason))
 
     def happened(self, event: Happened) -> None:
-        self._tell(self._observers, lambda observer: observer.happened(event))
+        self._tell(lambda observer: observer.happened(event))
 
-    def _tell(self, observers: Sequence[Observer], tell: Callable[[Observer], None]) -> None:
-        for observer in observers:
+    def _tell(self, tell: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
             try:
                 tell(observer)
             except Exception:

@@ -10,25 +10,24 @@ from resilience.breaker import machine
 from resilience.breaker.machine import Refusal, Snapshot
 from resilience.cache.key import scope_id
 from resilience.cache.messages import Asked, Forward
-from resilience.cache.policy import CachePolicy, filled
+from resilience.cache.policy import CachePolicy
 from resilience.cache.serving import refuses
 from resilience.ratelimit.policy import RatePolicy
 from routing import admission
-from routing.cacheplace import ANONYMOUS
 from routing.caller import Caller
 from routing.errors import (
     CircuitOpen,
     Forbidden,
     GatewayError,
     MethodNotAllowed,
-    ServiceDisabled,
     Unauthenticated,
     UnknownService,
 )
-from routing.http import Request, first
-from routing.pipeline import PREFIX
+from routing.http import Request
 from routing.policy import Auth, RoutePolicy
 from routing.table import REST, Match, Route, RouteTable, Service, segments_of
+from routing.tagging import ANONYMOUS, filled
+from routing.ways import PREFIX, host, turned_away
 
 Circuits = Callable[[str], Snapshot]
 
@@ -92,14 +91,14 @@ class Explainer:
                 nearly=tuple(self._nearly(request)),
                 rate_limit=self._limit(None, None, caller, request),
             )
-        host = not request.path.startswith(PREFIX) or self._by_host(request) is not None
+        by_host = not request.path.startswith(PREFIX) or self._by_host(request) is not None
         matched = match.pattern if match else None
         return Explanation(
             request=said,
             verdict=self._verdict(refusal, match),
             service={
                 "name": service.name,
-                "found_by": "host" if host else "path",
+                "found_by": "host" if by_host else "path",
                 "enabled": service.policy.enabled,
                 "path": path.decode("latin-1"),
                 "route": matched or (ROOT if match else None),
@@ -114,8 +113,7 @@ class Explainer:
         )
 
     def _by_host(self, request: Request) -> Service | None:
-        host = (first(request.headers, b"host") or b"").decode("latin-1").lower()
-        return self._table.by_host(host) or self._table.by_host(host.rpartition(":")[0])
+        return self._table.by_host(host(request))
 
     def _service(self, request: Request) -> tuple[Service | None, bytes, GatewayError | None]:
         """The service, the path that is its own, and why there is none."""
@@ -241,13 +239,7 @@ def _refusal(
         return Unauthenticated("send an API key or a Firebase ID token")
     if unrouted or service is None or policy is None:
         return unrouted
-    if caller is not None and not caller.may_use(service.name, policy.scopes):
-        return Forbidden("the credential's scopes do not cover this service")
-    if caller is None and policy.scopes:
-        return Unauthenticated("this service asks for scopes")
-    if not policy.enabled:
-        return ServiceDisabled("an operator has switched this service off")
-    return None
+    return turned_away(service.name, policy, caller)
 
 
 def _refused(error: GatewayError | None) -> Verdict:
@@ -279,7 +271,7 @@ def _cache_said(
     """What the cache does with the request, and by which rule."""
     if policy is None or match is None:
         return None
-    wrote = list(filled(policy.invalidates, match.params))
+    wrote = list(filled(policy.invalidates, match, caller))
     if policy.cache is None:
         return {"consulted": False, "rule": "the configuration says cache: off", "invalidates": wrote}
     refusal = refuses(Asked(request.method, request.headers, caller is not None))
@@ -302,7 +294,7 @@ def _consulted(cache: CachePolicy, match: Match, caller: Caller | None) -> dict[
         "ttl": cache.ttl,
         "stale_while_revalidate": cache.stale_while_revalidate,
         "stale_if_error": cache.stale_if_error,
-        "tags": [match.service.name, *filled(cache.tags, match.params)],
+        "tags": [match.service.name, *filled(cache.tags, match, caller)],
         "vary": list(cache.vary),
     }
 

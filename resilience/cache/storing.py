@@ -11,11 +11,13 @@ from resilience.cache.messages import Answered, Asked, Skip, Storable, Times, co
 from resilience.cache.policy import CachePolicy, Scope
 
 HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308})
-"""Statuses that the policy's ttl may make fresh. The other heuristic ones (404, 405, 410, 414 and 501 in RFC 9110
-section 15.1) are faults that an operator wants to see the end of: they must say themselves how long they last."""
+"""Statuses that the policy's ttl may make fresh."""
+LASTING: Final = frozenset({404, 405, 410, 414, 501})
+"""The other heuristic ones (RFC 9110 section 15.1) are faults that an operator wants to see the end of: they must say
+themselves how long they last, or at least since when."""
 PARTIAL: Final = frozenset({206, 304})
 """Statuses whose answer is not a whole one (RFC 9111 sections 3.3 and 4.3.4)."""
-UNDERSTOOD: Final = HEURISTIC | {302, 303, 307, 404, 405, 410, 414, 451, 501}
+UNDERSTOOD: Final = HEURISTIC | LASTING | {302, 303, 307, 451}
 """Statuses whose storing RFC 9110 section 15 says enough about for `must-understand` (RFC 9111 section 5.2.2.3)."""
 DEFAULT_SHARE: Final = 0.1
 LONGEST_GUESS: Final = 86_400.0
@@ -42,17 +44,22 @@ def may_store(asked: Asked, answered: Answered, policy: CachePolicy, scope: Scop
         or _refused_by_scope(asked, policy, control, scope)
     )
     if refusal:
-        return Skip(refusal)
+        return refusal
     lifetime = _lifetime(policy, answered, control, targeted)
     if lifetime is None:
-        return Skip("the answer says not how long it is fresh")
+        return Skip("the answer says not how long it is fresh", "RFC 9111 section 3")
     times = _times(answered, policy, control, lifetime, keepable=_has_validator(headers))
     if times.kept_until <= answered.at:
-        return Skip("the answer is stale already")
+        return Skip("the answer is stale already", "RFC 9111 section 4.2.4")
     if not fields.every(headers, b"date"):  # RFC 9110 section 6.6.1
         headers = (*headers, (b"date", formatdate(answered.at, usegmt=True).encode()))
     vary = tuple(sorted(fields.names(answered.every(b"vary")) | _policy_vary(policy)))
     return Storable(times, vary, fields.variant(asked.headers, vary) if vary else b"", headers)
+
+
+def is_shareable(control: Directives) -> bool:
+    """Does an answer to somebody's credential say itself that others may have it (RFC 9111 section 3.5)?"""
+    return any(directive in control for directive in _SHAREABLE)
 
 
 def is_whole(headers: Sequence[Header], length: int) -> bool:
@@ -86,49 +93,50 @@ def _has_validator(headers: Sequence[Header]) -> bool:
     return any(name in (b"etag", b"last-modified") for name, _ in headers)
 
 
-def _refused_by_request(asked: Asked) -> str | None:
+def _refused_by_request(asked: Asked) -> Skip | None:
     """Only GET is stored; `no-store` asks to leave no trace (RFC 9111 section 5.2.1.5)."""
     if asked.method != "GET":
-        return f"the method is {asked.method}"
-    return "the request says no-store" if b"no-store" in asked.control else None
+        return Skip(f"the method is {asked.method}", "RFC 9111 section 3")
+    return Skip("the request says no-store", "RFC 9111 section 5.2.1.5") if b"no-store" in asked.control else None
 
 
-def _refused_by_answer(answered: Answered, control: Directives, headers: Sequence[Header]) -> str | None:
+def _refused_by_answer(answered: Answered, control: Directives, headers: Sequence[Header]) -> Skip | None:
     """What an answer forbids, or what makes it one caller's own (RFC 9111 sections 3, 5.2.2 and 7.3)."""
     if answered.status in PARTIAL or answered.status < 200:
-        return f"the status is {answered.status}"
-    if _refused_by_directive(answered.status, control):
-        return _refused_by_directive(answered.status, control)
+        return Skip(f"the status is {answered.status}", "RFC 9111 section 3")
+    forbidden = _refused_by_directive(answered.status, control)
+    if forbidden:
+        return forbidden
     if any(name == b"set-cookie" for name, _ in headers):
-        return "the answer sets a cookie"
-    if b"*" in fields.names(answered.every(b"vary")):  # never matches again (section 4.1)
-        return "the answer varies by everything"
+        return Skip("the answer sets a cookie", "RFC 9111 section 7.3")
+    if b"*" in fields.names(answered.every(b"vary")):  # never matches again
+        return Skip("the answer varies by everything", "RFC 9111 section 4.1")
     if _is_bare(control, b"no-cache") and not _has_validator(headers):  # it could not be asked about
-        return "the answer says no-cache and has no validator"
+        return Skip("the answer says no-cache and has no validator", "RFC 9111 section 5.2.2.4")
     return None
 
 
-def _refused_by_directive(status: int, control: Directives) -> str | None:
+def _refused_by_directive(status: int, control: Directives) -> Skip | None:
     """`must-understand` takes the place of `no-store` where the status is understood (RFC 9111 section 5.2.2.3)."""
     if b"must-understand" in control:
         if status not in UNDERSTOOD:
-            return f"the status {status} must be understood"
+            return Skip(f"the status {status} must be understood", "RFC 9111 section 5.2.2.3")
     elif b"no-store" in control:
-        return "the answer says no-store"
-    return "the answer says private" if _is_bare(control, b"private") else None
+        return Skip("the answer says no-store", "RFC 9111 section 5.2.2.5")
+    return Skip("the answer says private", "RFC 9111 section 5.2.2.7") if _is_bare(control, b"private") else None
 
 
-def _refused_by_scope(asked: Asked, policy: CachePolicy, control: Directives, scope: Scope) -> str | None:
+def _refused_by_scope(asked: Asked, policy: CachePolicy, control: Directives, scope: Scope) -> Skip | None:
     """An authenticated answer goes no wider than its route says, unless it says so itself (RFC 9111 section 3.5)."""
     wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
-    if wider and asked.authenticated and not any(directive in control for directive in _SHAREABLE):
-        return "the answer is one caller's own"
+    if wider and asked.authenticated and not is_shareable(control):
+        return Skip("the answer is one caller's own", "RFC 9111 section 3.5")
     return None
 
 
 def _lifetime(policy: CachePolicy, answered: Answered, control: Directives, targeted: bool) -> float | None:
     """Seconds from the answer's making for which it is fresh (RFC 9111 section 4.2.1); None when nothing says."""
-    guessed = _guessed(policy, answered) if answered.status in HEURISTIC or b"public" in control else None
+    guessed = _guessed(policy, answered, control)
     if policy.override and policy.ttl > 0 and answered.status in HEURISTIC:
         return policy.ttl
     for name in (b"s-maxage", b"max-age"):
@@ -143,10 +151,13 @@ def _lifetime(policy: CachePolicy, answered: Answered, control: Directives, targ
     return guessed
 
 
-def _guessed(policy: CachePolicy, answered: Answered) -> float | None:
+def _guessed(policy: CachePolicy, answered: Answered, control: Directives) -> float | None:
     """The operator's word, else a share of the time since the last change (RFC 9111 section 4.2.2)."""
-    if policy.ttl > 0:
-        return policy.ttl
+    if answered.status in HEURISTIC or b"public" in control:
+        if policy.ttl > 0:
+            return policy.ttl
+    elif answered.status not in LASTING:
+        return None
     changed = fields.date(answered.every(b"last-modified"))
     if changed is None:
         return None

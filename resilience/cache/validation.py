@@ -54,14 +54,14 @@ def not_modified(headers: Sequence[Header]) -> list[Header]:
 
 def is_about(entry: Entry, answered: Answered) -> bool:
     """Is this 304 about the stored answer? Its validator, if it has one, is the same, and as strong as it says
-    (RFC 9111 section 4.3.4).
+    (RFC 9111 section 4.3.4). With none in common, a strong one is another's.
     """
     for name in (b"etag", b"last-modified"):
         said, ours = answered.every(name), entry.field(name)
         if said and ours is not None:
             tag = said[0].strip()
             return tag == ours.strip() or (tag.startswith(b"W/") and _opaque(tag) == _opaque(ours))
-    return True
+    return all(tag.strip().startswith(b"W/") for tag in answered.every(b"etag"))
 
 
 def freshened(entry: Entry, answered: Answered) -> list[Header]:

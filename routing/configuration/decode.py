@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from resilience.cache.policy import CALLER_FIELDS
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.sections import built, for_its_longest_call, laid_over, policy, settings
 from routing.configuration.values import (
@@ -182,5 +183,5 @@ def _check_placeholders(said: dict[str, Any], known: Iterable[str], faults: Faul
     ]
     for place, tags in places:
         for index, written in enumerate(tags):
-            for name in sorted(set(parameters(written)) - set(known)):
+            for name in sorted(set(parameters(written)) - set(known) - CALLER_FIELDS.keys()):
                 faults.add((*place, index), f"{{{name}}} is not in the route's path")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
-from resilience.cache.policy import Scope
+from resilience.cache.policy import CALLER_FIELDS, Scope
 from resilience.ratelimit.policy import RatePolicy
 from routing.configuration.faults import Faults
 from routing.http import HOP_BY_HOP, Header
@@ -205,6 +205,8 @@ def pattern(value: object) -> str:
     names = parameters(path)
     if len(names) != len(set(names)):
         raise ValueError("each {name} may appear once")
+    for name in CALLER_FIELDS.keys() & set(names):
+        raise ValueError(f"{{{name}}} stands for who is asking, in tags: call the parameter otherwise")
     return path
 
 

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from resilience.cache.policy import Scope, filled
+from resilience.cache.policy import CALLER_FIELDS, Scope
+from routing import tagging
 from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.policy import RoutePolicy
@@ -127,17 +128,17 @@ def _of_resource(text: str, caller: Caller, table: RouteTable) -> set[str]:
     if not _may_use(caller, match.service, match.policy):
         raise _forbidden()
     tags = match.policy.cache.tags if match.policy.cache else ()
-    parameters = dict(match.params)
-    if not all(_is_own(parameters[name], match.policy, caller) for tag in tags for name in _PARAMETER.findall(tag)):
+    named = {parameter for tag in tags for parameter in _PARAMETER.findall(tag)}
+    if not all(_is_own(one, value, match.policy, caller) for one, value in match.params if one in named):
         raise _forbidden()
-    return {taken_back(name, tag) for tag in (*filled(tags, match.params), name)}
+    return {taken_back(name, tag) for tag in (*tagging.filled(tags, match, caller), name)}
 
 
 def _may_read_tag(service: Service, tag: str, caller: Caller) -> bool:
     if tag == service.name:
         return _may_use(caller, service, service.policy)
     return any(
-        _may_use(caller, service, policy) and all(_is_own(value, policy, caller) for value in values)
+        _may_use(caller, service, policy) and all(_is_own(one, value, policy, caller) for one, value in values)
         for policy, values in _uses(service, tag)
     )
 
@@ -147,17 +148,15 @@ def _declares(service: Service, tag: str) -> bool:
     return any(True for _ in _uses(service, tag)) or any(True for _ in _uses(service, within)) or tag == service.name
 
 
-def _uses(service: Service, tag: str) -> Iterator[tuple[RoutePolicy, tuple[str, ...]]]:
-    """The policies under which answers carry `tag`, each with the values that its parameters then have."""
+def _uses(service: Service, tag: str) -> Iterator[tuple[RoutePolicy, list[tuple[str, str]]]]:
+    """The policies under which answers carry `tag`, each with its parameters and the values they then have."""
     for policy in (service.policy, *(route.policy for route in service.routes)):
         for pattern in policy.cache.tags if policy.cache else ():
             if "{" not in pattern:
-                values: tuple[str, ...] | None = () if pattern == tag else None
-            else:
-                form = _expression(pattern).fullmatch(tag)
-                values = form.groups() if form else None
-            if values is not None:
-                yield policy, values
+                if pattern == tag:
+                    yield policy, []
+            elif form := _expression(pattern).fullmatch(tag):
+                yield policy, list(zip(_PARAMETER.findall(pattern), form.groups(), strict=True))
 
 
 @lru_cache(maxsize=10_000)
@@ -173,8 +172,10 @@ def _is_open(service: Service, caller: Caller) -> bool:
     return cache is not None and cache.scope is Scope.SHARED and _may_use(caller, service, service.policy)
 
 
-def _is_own(value: str, policy: RoutePolicy, caller: Caller) -> bool:
+def _is_own(parameter: str, value: str, policy: RoutePolicy, caller: Caller) -> bool:
     """Whether what a parameter names is this caller's, in the scope in which answers are kept."""
+    if parameter in CALLER_FIELDS:
+        return value == tagging.fields(caller)[parameter]
     scope = policy.cache.scope if policy.cache else Scope.USER
     return scope is Scope.SHARED or value in _names(caller, scope)
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from resilience.cache import flights, leases
+from resilience.cache.leases import RedisLeases
 from resilience.cache.policy import Scope
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
@@ -285,17 +286,34 @@ async def test_a_thousand_requests_on_two_workers_make_one_call(workers: Callabl
     assert {answer.body for answer in answers} == {b"0123456789"}
 
 
-async def test_a_dead_leaders_lease_ends(
-    workers: Callable[[], Awaitable[World]], shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+async def test_a_backend_slower_than_the_lease_is_called_once(
+    workers: Callable[[], Awaitable[World]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flights, "LEASE_SECONDS", 0.1)
+    monkeypatch.setattr(RedisLeases.__init__, "__defaults__", (1.0,))
+    monkeypatch.setattr(flights, "RENEW_SECONDS", 0.05)
+    one = await workers()
+    held = Held()
+    origin = await one.serve(held, policy=SHARED)
+    two = await workers()
+    leader = begin(one)
+    await held.asked.wait()
+    followers = [begin(two) for _ in range(3)]
+    await asyncio.sleep(1.8)
+    assert len(origin.requests) == 1
+    held.go.set()
+    answers = await asyncio.gather(leader, *followers)
+    assert [answer.get("x-cache") for answer in answers] == ["MISS", "HIT", "HIT", "HIT"]
+    assert len(origin.requests) == 1
+
+
+async def test_a_dead_leaders_lease_ends(workers: Callable[[], Awaitable[World]], shared_redis: RedisServer) -> None:
     world = await workers()
     await world.serve(TAGGED, policy=SHARED)
     await world.ask("GET", PATH + "/x")
     with shared_redis.client() as outside:
         outside.delete(*outside.keys("gw:{crm}:e:*"))
         lease = outside.keys("gw:{crm}:l:*")[0]
-        outside.set(lease, "of one that died", px=60_000)
+        outside.set(lease, "of one that died", px=100)
         second = await workers()
         assert (await second.ask("GET", PATH + "/x")).get("x-cache") == "MISS"
 

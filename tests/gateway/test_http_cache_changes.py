@@ -1,12 +1,15 @@
 """RFC 9111, 5861, 9211 and 9875 through the whole gateway, over either store: variants, changes, failures, words."""
 
+import re
 from typing import Any
 
 import pytest
 
-from resilience.cache.policy import Scope
+from resilience.cache.policy import CachePolicy, Scope
+from routing.policy import Auth, RoutePolicy
+from routing.table import Route
 from tests.gateway.cached import CONFIRMED, DATE, DOWN, PATH, TAGGED, Case, Step, get, policy, says, walk
-from tests.gateway.conftest import World
+from tests.gateway.conftest import QUICK, World
 
 DE: dict[str, Any] = {"accept_language": "de"}
 FR: dict[str, Any] = {"accept_language": "fr"}
@@ -242,9 +245,20 @@ async def test_trailers_are_not_stored(either: World) -> None:  # RFC 9110 secti
 
 
 async def test_the_debugging_caller_learns_key_and_verdict(either: World) -> None:
-    answer = await walk(either, [says()], [get("MISS"), get("HIT", x_gateway_debug="1")])
-    assert "cache-check;dur=" in (answer.get("x-gateway-debug") or "")
-    assert 'desc="fresh ' in (answer.get("x-gateway-debug") or "")
+    debug: dict[str, Any] = {"x_gateway_debug": "1"}
+    missed = await walk(either, [says(cache_control="max-age=9")], [get("MISS", **debug)])
+    said = missed.get("x-gateway-debug") or ""
+    assert re.search(r'cache-check;dur=[\d.]+;desc="miss [0-9a-f]{40} RFC 9111 section 4: nothing is stored', said)
+    assert 'desc="kept for 9 s by RFC 9111 section 4.2.1: max-age"' in said
+    hit = await either.ask("GET", PATH + "/x", [("X-Gateway-Debug", "1")])
+    assert re.search(r'desc="fresh [0-9a-f]{40} RFC 9111 section 4.2: it is fresh"', hit.get("x-gateway-debug") or "")
+    quiet = await either.ask("GET", PATH + "/x", [("X-Gateway-Debug", "1")], key=either.other_key)
+    assert quiet.get("x-gateway-debug") is None
+
+
+async def test_the_debugging_caller_learns_why_an_answer_is_not_kept(either: World) -> None:
+    answer = await walk(either, [says(cache_control="no-store")], [get("MISS", x_gateway_debug="1")])
+    assert "not kept RFC 9111 section 5.2.2.5: the answer says no-store" in (answer.get("x-gateway-debug") or "")
 
 
 @pytest.mark.parametrize(
@@ -273,3 +287,46 @@ async def test_off_is_off(either: World) -> None:
     off = type(route)(timeout=route.timeout, cache=None)
     answer = await walk(either, [says()], [get("BYPASS"), get("BYPASS", cache_control="only-if-cached")], off)
     assert answer.get("cache-status") == "gateway; fwd=bypass; detail=off"
+
+
+async def test_a_tag_may_name_whose_answer_it_is(either: World) -> None:
+    writing = RoutePolicy(timeout=QUICK, invalidates=("box:{caller}",))
+    routes = (Route("/write", ("POST",), writing),)
+    await either.serve(says(), policy=policy(tags=("box:{caller}",)), routes=routes)
+    for key in (either.key, either.other_key):
+        await either.ask("GET", PATH + "/x", key=key)
+    await either.ask("POST", PATH + "/write", body=[b"1"], key=either.other_key)
+    verdicts = [
+        (await either.ask("GET", PATH + "/x", key=key)).get("x-cache") for key in (either.key, either.other_key)
+    ]
+    assert verdicts == ["HIT", "MISS"]
+    own = "box:key:" + either.key.split("_")[1]
+    assert await either.cache.invalidate("crm", [own]) == 1
+
+
+@pytest.mark.parametrize(
+    ("control", "shared"),
+    [("max-age=60", False), ("max-age=60, public", True), ("s-maxage=60", True), ("must-revalidate, max-age=9", True)],
+)
+async def test_what_only_the_backend_knows_to_be_ones_own_is_shared_where_it_says_so(  # RFC 9111 section 3.5
+    either: World, control: str, shared: bool
+) -> None:
+    open_to_all = RoutePolicy(
+        timeout=QUICK, auth=Auth.NONE, forward_authorization=True, cache=CachePolicy(scope=Scope.SHARED)
+    )
+    await either.serve(says(body=b"ann", cache_control=control), says(body=b"anybody"), policy=open_to_all)
+    first = await either.ask("GET", PATH + "/x", [("Authorization", "Basic YW5u")], key="")
+    assert first.body == b"ann"
+    second = await either.ask("GET", PATH + "/x", key="")
+    assert second.body == (b"ann" if shared else b"anybody")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "M-SEARCH", "UNKNOWN"])
+async def test_any_unsafe_method_takes_back_what_is_stored(either: World, method: str) -> None:  # section 4.4
+    away = [says(201, location="/x/new", content_location="/x/other")]
+    await either.serve(says(), says(), says(), *away, says())
+    for path in ("/x", "/x/new", "/x/other"):
+        await either.ask("GET", PATH + path)
+    assert (await either.ask(method, PATH + "/x", body=[b"1"])).status == 201
+    verdicts = [(await either.ask("GET", PATH + path)).get("x-cache") for path in ("/x", "/x/new", "/x/other")]
+    assert verdicts == ["MISS"] * 3

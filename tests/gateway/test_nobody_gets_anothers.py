@@ -1,21 +1,28 @@
 """Whatever callers, changes, failures and time come to: no caller gets another's answer, nothing taken back is
-given out again, nothing that may not be stored is stored."""
+given out again, nothing that may not be stored is stored. In one worker's memory, and in two tiers of two workers over
+a real Redis."""
 
 import asyncio
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.tiers import TieredStore
 from resilience.ratelimit.policy import RatePolicy
+from resilience.redis import RedisLink
 from routing.pipeline import GatewayRules
 from routing.policy import RoutePolicy
 from routing.table import Route
+from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer, ScriptedOrigin
+from tests.redis_server import RedisServer
+from tests.resilience.cache.entries import until
 
+PLENTY = GatewayRules(rate=RatePolicy(1_000_000, 60), max_body_bytes=1_000)
 PATHS = ("/mine/a", "/mine/b", "/ours/a")
 CONTROLS = (
     "max-age=30",
@@ -78,23 +85,41 @@ class Callers(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.floor = dict.fromkeys(PATHS, 0)
         self.origin = Origin()
-        self.given: set[int] = set()
         self.runner.run(self._begin())
 
     async def _begin(self) -> None:
-        self.world: World = make_world("asgi", GatewayRules(rate=RatePolicy(1_000_000, 60), max_body_bytes=1_000))
+        first, *others = self.worlds = await self.open()
         shared = CachePolicy(scope=Scope.SHARED, tags=("ours",))
-        self.server: ScriptedOrigin = await self.world.serve(
+        self.server: ScriptedOrigin = await first.serve(
             self.origin,
             routes=(Route("/ours/*", (), RoutePolicy(timeout=QUICK, cache=shared)),),
             policy=RoutePolicy(timeout=QUICK, cache=CachePolicy(tags=("mine",))),
         )
-        self.keys = {key.split("_")[1]: key for key in (self.world.key, self.world.other_key)}
+        for world in others:
+            world.live.keys, world.live.table = first.live.keys, first.live.table
+        self.keys = {key.split("_")[1]: key for key in (first.key, first.other_key)}
+        self.turn = 0
+
+    async def open(self) -> list[World]:
+        return [make_world("asgi", PLENTY)]
+
+    async def all_have_heard(self) -> None:
+        """What was taken back in one worker is known in all."""
+
+    async def close(self) -> None:
+        for world in self.worlds:
+            await world.close()
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):
-            self.runner.run(self.world.close())
+            self.runner.run(self.close())
             self.runner.close()
+
+    @property
+    def world(self) -> World:
+        """The workers take turns."""
+        self.turn += 1
+        return self.worlds[self.turn % len(self.worlds)]
 
     @rule(
         path=st.sampled_from(PATHS),
@@ -136,9 +161,14 @@ class Callers(RuleBasedStateMachine):
         if answer.get("x-cache") != "MISS":
             assert int(call) not in self.origin.unkept
 
+    @property
+    def any_key(self) -> str:
+        return next(iter(self.keys.values()))
+
     @rule(path=st.sampled_from(PATHS))
     def write(self, path: str) -> None:
-        answer: Any = self.runner.run(self.world.ask("POST", "/api/v1/crm" + path, body=[b"1"]))
+        answer: Any = self.runner.run(self.world.ask("POST", "/api/v1/crm" + path, body=[b"1"], key=self.any_key))
+        self.runner.run(self.all_have_heard())
         if answer.status == 204:
             self.floor[path] = self.origin.version
 
@@ -146,6 +176,7 @@ class Callers(RuleBasedStateMachine):
     def take_back(self, tag: str | None) -> None:
         self.origin.version += 1
         self.runner.run(self.world.cache.invalidate("crm", None if tag is None else [tag]))
+        self.runner.run(self.all_have_heard())
         for path in PATHS:
             if tag in (None, "all") or path.startswith(f"/{tag}"):
                 self.floor[path] = self.origin.version
@@ -156,10 +187,60 @@ class Callers(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 6, 31, 61, 400, 5_000]))
     def wait(self, seconds: float) -> None:
-        self.world.clock.advance(seconds)
+        self.worlds[0].clock.advance(seconds)
 
 
-Callers.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
+QUIETLY = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+Callers.TestCase.settings = settings(QUIETLY, max_examples=60, stateful_step_count=30)
 TestCallers = Callers.TestCase
+
+
+class CallersOverRedis(Callers):
+    """The same of two workers: what one of them stored, took back or is fetching is so for the other."""
+
+    def __init__(self, server: RedisServer) -> None:
+        super().__init__()
+        self.redis = server
+
+    async def open(self) -> list[World]:
+        self.redis.flush()
+        clock = FakeClock()
+        self.links = [RedisLink(self.redis.url) for _ in range(2)]
+        worlds = [make_world("asgi", PLENTY, link=link, clock=clock) for link in self.links]
+        for link in self.links:
+            await link.start()
+        await until(lambda: all(link.feed.alive for link in self.links))
+        return worlds
+
+    async def all_have_heard(self) -> None:
+        """A later word has come: the feed keeps its order. One that was cut meanwhile has begun anew, or is silent."""
+        stores = [store for world in self.worlds if isinstance(store := world.cache._store, TieredStore)]
+        epochs = [store._epoch for store in stores]
+        gone = await stores[0].invalidate("later")
+
+        def heard() -> bool:
+            return all(
+                store._fences["later"].latest >= gone.seq or store._epoch != epoch
+                for store, epoch in zip(stores, epochs, strict=True)
+            )
+
+        await until(heard)
+
+    @rule()
+    def cut_the_feed(self) -> None:
+        with self.redis.client() as outside:
+            outside.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+    @rule()
+    def wait_for_the_feed(self) -> None:
+        self.runner.run(until(lambda: all(link.feed.alive for link in self.links)))
+
+    async def close(self) -> None:
+        await super().close()
+        for link in self.links:
+            await link.close()
+
+
+def test_over_redis(shared_redis: RedisServer, patient_links: None) -> None:
+    few = settings(QUIETLY, max_examples=60, stateful_step_count=20, phases=[Phase.generate])
+    run_state_machine_as_test(lambda: CallersOverRedis(shared_redis), settings=few)  # type: ignore[arg-type]

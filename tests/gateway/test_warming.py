@@ -21,6 +21,7 @@ from routing.warming import Warmed, Warmer, listed
 from tests.gateway.cached import CONFIRMED, DOWN, PATH, TAGGED, policy, says
 from tests.gateway.conftest import World
 from tests.gateway.door import install
+from tests.origin import Peer
 from tests.redis_server import RedisServer
 
 SHARED = policy(scope=Scope.SHARED, tags=("all",))
@@ -75,6 +76,55 @@ async def test_each_callers_own_is_fetched_in_its_name(either: World, warmer: Wa
     callers = [dict(request.fields)[b"x-gateway-caller"] for request in origin.requests]
     assert len(callers) == 2
     assert callers[0] == callers[1]
+
+
+class Whose:
+    """Answers with who asks, and in which call."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self, peer: Peer) -> None:
+        await peer.read_body()
+        self.calls += 1
+        caller = dict(peer.request.fields).get(b"x-gateway-caller", b"nobody")
+        await peer.send(says(body=b"%b %d" % (caller, self.calls), cache_control="max-age=10"))
+
+
+async def test_several_callers_each_find_their_own_renewed_and_no_others(either: World, warmer: Warmer) -> None:
+    origin = await either.serve(Whose())
+    keys = {f"key:{key.split('_')[1]}": key for key in (either.key, either.other_key)}
+    for key in keys.values():
+        for _ in range(2):
+            await either.ask("GET", PATH + "/a", key=key)
+    await either.heat.flush()
+    either.clock.advance(11)
+    recipes = await warmer.hottest(["crm"], 10)
+    assert {recipe.caller for recipe in recipes} == set(keys)
+    assert await warmer.warm(recipes) == Warmed(2, 0)
+    assert len(origin.requests) == 4
+    for caller, key in keys.items():
+        answer = await either.ask("GET", PATH + "/a", key=key)
+        assert (answer.get("x-cache"), answer.body.split()[0].decode()) == ("HIT", caller)
+        assert int(answer.body.split()[1]) > 2
+    assert len(origin.requests) == 4
+
+
+async def test_what_all_share_is_warmed_once_and_in_nobodys_name(either: World, warmer: Warmer) -> None:
+    origin = await either.serve(Whose(), policy=SHARED)
+    for key in (either.key, either.other_key) * 2:
+        await either.ask("GET", PATH + "/a", key=key)
+    await either.heat.flush()
+    assert await warmer.warm(await warmer.hottest(["crm"], 10)) == Warmed(1, 0)
+    assert b"x-gateway-caller" not in dict(origin.requests[-1].fields)
+
+
+async def test_a_callers_own_is_not_given_to_a_list_without_one(either: World, warmer: Warmer) -> None:
+    await either.serve(Whose())
+    await ask(either, "/a", 2)
+    assert await warmer.warm([listed("crm/a")]) == Warmed(1, 0)  # nobody's own
+    answer = await either.ask("GET", PATH + "/a")
+    assert answer.body == f"key:{either.key.split('_')[1]} 1".encode()
 
 
 async def test_what_a_secret_decides_is_not_written_down(either: World, warmer: Warmer) -> None:
@@ -133,6 +183,26 @@ class TestTheCommand:
     async def test_names_what_is_not_stored(self, either: World, warmer: Warmer) -> None:
         await either.serve(says(cache_control="no-store"), policy=SHARED)
         assert await command("warm", "crm/a") == "/api/v1/crm/a is not stored\n0 warmed, 1 failed\n"
+
+    async def test_shows_a_bar_to_who_is_looking(self, either: World, warmer: Warmer) -> None:
+        class Terminal(StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        await either.serve(says(), policy=SHARED)
+        out, screen = StringIO(), Terminal()
+        await asyncio.to_thread(call_command, "cache", "warm", "crm/a", "crm/b", stdout=out, stderr=screen)
+        drawn = screen.getvalue().split("\r")
+        assert drawn[1:] == [f"[{'#' * 15}{'.' * 15}] 1/2", f"[{'#' * 30}] 2/2\n"]
+        assert out.getvalue() == "2 warmed, 0 failed\n"
+
+    async def test_says_as_whom_it_would_warm(self, either: World, warmer: Warmer) -> None:
+        origin = await either.serve(says())
+        await ask(either, "/a", 2)
+        await either.heat.flush()
+        said = await command("warm", "--dry-run")
+        assert said == f"/api/v1/crm/a  key:{either.key.split('_')[1]}\n1 to warm\n"
+        assert len(origin.requests) == 1
 
     async def test_flushes_and_takes_back_by_tag(self, either: World, warmer: Warmer) -> None:
         await either.serve(says(surrogate_key="one"), policy=SHARED)

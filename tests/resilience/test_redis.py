@@ -86,3 +86,16 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next(redis_url: str) ->
         answer = await link.call(lambda client, number=number: client.echo(str(number)))  # type: ignore[misc]
         assert answer == str(number).encode()
     await link.close()
+
+
+async def test_closing_ends_a_feed_that_is_connecting_anew(redis_url: str, shared_redis: RedisServer) -> None:
+    for number in range(30):
+        link = RedisLink(redis_url)
+        link.feed.listen("news", lambda _: None)
+        await link.start()
+        await until(lambda link=link: link.feed.alive)  # type: ignore[misc]
+        with shared_redis.client() as outside:
+            outside.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await asyncio.sleep(number % 10 / 1_000)
+        async with asyncio.timeout(20):
+            await link.close()

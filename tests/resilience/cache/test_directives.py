@@ -33,6 +33,11 @@ def test_a_directive_inside_a_quoted_string_is_none() -> None:
     assert b"no-store" not in parse([b'ext="no-store, private"'])
 
 
+@pytest.mark.parametrize("line", [b"no-store =x", b"no-store= x", b"x =no-store", b"x= no-store"])
+def test_white_space_around_the_sign_hides_nothing(line: bytes) -> None:
+    assert b"no-store" in parse([line])
+
+
 def test_a_quote_that_never_ends_hides_nothing() -> None:
     assert b"no-store" in parse([b'ext="oops, no-store'])
 
@@ -54,6 +59,9 @@ def test_a_quote_that_never_ends_hides_nothing() -> None:
         (b"max-age=2147483649", FOREVER),  # RFC 9111 section 1.2.2
         (b"max-age=" + b"9" * 5_000, FOREVER),
         (b"max-age=\xd9\xa3", 0),
+        (b"max-age =60", 0),  # white space is not of the grammar
+        (b"max-age= 60", 0),
+        (b"max-age\t=60", 0),
     ],
 )
 def test_an_age_that_is_no_number_is_stale_and_a_huge_one_is_capped(line: bytes, expected: int | None) -> None:
@@ -67,8 +75,15 @@ def test_an_age_that_is_no_number_is_stale_and_a_huge_one_is_capped(line: bytes,
         (b"max-age=60, no-store=?0", {b"max-age": b"60"}),
         (b"max-age=60;x=1, must-revalidate", {b"max-age": b"60", b"must-revalidate": None}),
         (b"max-age=60, max-age=5", {b"max-age": b"5"}),  # the last one counts in a structured dictionary
-        (b'max-age="60", s-maxage=5', {b"s-maxage": b"5"}),
-        (b'ext="a, no-store", max-age=1', {b"max-age": b"1"}),
+        (b'ext="a, no-store", max-age=1', {b"ext": b"a, no-store", b"max-age": b"1"}),
+        (b'private="x, y"', {b"private": b"x, y"}),
+        (b"max-age=-1", {b"max-age": b"-1"}),
+        (b'max-age="60", s-maxage=5', None),  # the wrong type: Cache-Control, which may forbid storing, has its say
+        (b"max-age=1.5", None),
+        (b"max-age", None),
+        (b"max-age=soon", None),
+        (b"no-store=?0", None),
+        (b"max-age =60", None),
         (b"", None),
         (b"max-age=60, &&&", None),
         (b"MAX-AGE=60", None),
@@ -138,6 +153,28 @@ def test_a_variant_is_a_digest_that_tells_absent_from_empty_and_one_field_from_t
     assert len(variants) == len(requests)
     assert not any(b"secret" in variant for variant in variants)
     assert fields.variant([(b"a", b" x   y ")], vary) == fields.variant([(b"a", b"x y")], vary)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "same"),
+    [
+        (b"a", [b"1, 2"], [b"1,2"], True),
+        (b"a", [b"1, 2"], [b" 1 ,2 "], True),
+        (b"a", [b"1, 2"], [b"1", b"2"], True),
+        (b"a", [b"1, 2"], [b"2, 1"], False),
+        (b"a", [b'"1, 2"'], [b'"1,2"'], False),
+        (b"a", [b"X"], [b"x"], False),
+        (b"accept-language", [b"en, DE;q=0.5"], [b"EN,de;Q=0.5"], True),
+        (b"accept-encoding", [b"gzip"], [b"GZIP"], True),
+        (b"accept-language", [b"en, de"], [b"de, en"], False),  # some take the order for a preference
+        (b"accept", [b"text/x;p=A"], [b"text/x;p=a"], False),
+    ],
+)
+def test_what_makes_no_difference_makes_no_variant(  # RFC 9111 section 4.1
+    name: bytes, one: list[bytes], other: list[bytes], same: bool
+) -> None:
+    first, second = (fields.variant([(name, line) for line in lines], (name,)) for lines in (one, other))
+    assert (first == second) is same
 
 
 @given(lines=st.lists(st.binary(max_size=200) | st.from_regex(rb'[a-z=",\\ -]{0,80}', fullmatch=True), max_size=4))

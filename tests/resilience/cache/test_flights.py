@@ -13,6 +13,11 @@ from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import Clock, make, until
 
+
+def _is_over(timer: asyncio.TimerHandle) -> bool:
+    return timer.when() < asyncio.get_running_loop().time()
+
+
 NOTHING = Miss(Forward.URI_MISS, 7)
 THERE = Fresh(make(), 0)
 
@@ -106,6 +111,14 @@ class TestInOneProcess:
     async def test_alone_every_lease_is_ours(self) -> None:
         assert await NoLeases().claim("s", "k", "me", looked=False) is Claim.OURS
 
+    async def test_alone_none_is_renewed(self, flights: Flights, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "RENEW_SECONDS", 0.0)
+        flight = flights.begin("s", "k")
+        await flights.lead(flight, Looking(NOTHING))
+        timer = flight.renewal
+        await asyncio.sleep(0.01)
+        assert flight.renewal is timer
+
 
 class TestAmongWorkers:
     @pytest.fixture
@@ -148,6 +161,64 @@ class TestAmongWorkers:
             return await leases.claim("s", "k", "next", looked=False) is Claim.OURS
 
         await until(free)
+
+    async def test_a_living_ones_is_renewed_for_as_long_as_it_takes(
+        self, link: RedisLink, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "RENEW_SECONDS", 0.1)
+        leases = RedisLeases(link, seconds=1.0)
+        one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
+        first = one.begin("s", "k")
+        await one.lead(first, Looking(NOTHING))
+        follower = asyncio.create_task(two.lead(two.begin("s", "k"), Looking(NOTHING)))
+        await asyncio.sleep(1.5)
+        assert not follower.done()
+        first.land(End.GONE)
+        await one.close()
+        assert await follower is NOTHING  # which looked while it waited, and leads now
+        await two.close()
+
+    async def test_the_renewals_of_one_that_lost_its_lease_end(
+        self, leases: Leases, clock: Clock, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "RENEW_SECONDS", 0.01)
+        flights = Flights(leases, clock=clock)
+        flight = flights.begin("s", "k")
+        await flights.lead(flight, Looking(NOTHING))
+        with shared_redis.client() as outside:
+            outside.set("gw:{s}:l:k", "another", px=60_000)
+            assert not await leases.renew("s", "k", flight.owner)
+            await until(lambda: flight.renewal is not None and not flights._telling and _is_over(flight.renewal))
+            flight.land(End.STORED)
+            await flights.close()
+            assert outside.get("gw:{s}:l:k") == b"another"
+
+    async def test_without_redis_renewing_goes_on_trying(
+        self, own_redis: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch, patient_links: None
+    ) -> None:
+        monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
+        link = RedisLink(own_redis.url)
+        flights = Flights(RedisLeases(link), clock=clock)
+        flight = flights.begin("s", "k")
+        await flights.lead(flight, Looking(NOTHING))
+        own_redis.stop()
+        await until(lambda: link.away)
+        own_redis.start()
+        with own_redis.client() as outside:
+            outside.set("gw:{s}:l:k", flight.owner, px=60_000)
+            await until(lambda: 0 < int(str(outside.pttl("gw:{s}:l:k"))) <= 5_000)
+        flight.land(End.GONE)
+        await flights.close()
+        await link.close()
+
+    @pytest.mark.parametrize("milliseconds", [None, 3_600_000])
+    async def test_one_that_would_outlive_any_fetcher_is_cut_short(
+        self, leases: Leases, shared_redis: RedisServer, milliseconds: int | None
+    ) -> None:
+        with shared_redis.client() as outside:
+            outside.set("gw:{s}:l:k", "nobody", px=milliseconds)
+            assert await leases.claim("s", "k", "one", looked=False) is Claim.THEIRS
+            assert 0 < int(str(outside.pttl("gw:{s}:l:k"))) <= 5_000
 
     async def test_who_was_late_looks_again(self, leases: Leases, clock: Clock) -> None:
         one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)

@@ -168,6 +168,15 @@ class TestGuessing:
     def test_without_a_ttl_the_last_change_tells(self, headers: Headers, seconds: float | None) -> None:
         assert lifetime(headers, policy=CachePolicy(ttl=0)) == seconds
 
+    @pytest.mark.parametrize(
+        ("status", "seconds"), [(404, 60), (405, 60), (410, 60), (414, 60), (501, 60), (403, None), (302, None)]
+    )
+    def test_a_lasting_fault_may_be_guessed_from_its_last_change_alone(  # RFC 9110 section 15.1
+        self, status: int, seconds: float | None
+    ) -> None:
+        changed = pairs(last_modified="Tue, 14 Nov 2023 22:03:20 GMT")
+        assert lifetime(changed, status, CachePolicy(ttl=0)) == lifetime(changed, status) == seconds
+
     def test_the_operators_ttl_comes_first(self) -> None:
         assert lifetime(pairs(last_modified="Thu, 01 Jan 1970 00:00:00 GMT"), policy=CachePolicy(ttl=5)) == 5
 
@@ -265,8 +274,8 @@ class TestTargetedControl:
             ("MAX-AGE=10", 60),
             ("max-age=10,", 60),
             ("max-age 10", 60),
-            ('max-age="10"', 300),
-            ("max-age=1.5", 0),
+            ('max-age="10"', 60),
+            ("max-age=1.5", 60),
             ("max-age=-1", 0),
             ("must-revalidate", 300),
         ],

@@ -1,10 +1,12 @@
 """Parts of a stored whole (RFC 9110 section 14, RFC 9111 section 3.3)."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.ranges import MOST, Part, Unsatisfiable, part
+from resilience.cache.ranges import MOST, Part, Unsatisfiable, parts
 from resilience.cache.replies import reply
 from tests.resilience.cache.answers import DATE, MINUTE_AGO, asked, entry, pairs
 
@@ -17,27 +19,36 @@ NONE = Unsatisfiable()
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("bytes=0-3", Part(0, 4)),
-        ("bytes=3-3", Part(3, 4)),
-        ("bytes=9-", Part(9, 10)),
-        ("bytes=0-", Part(0, 10)),
-        ("bytes=4-100", Part(4, 10)),
-        ("bytes=-3", Part(7, 10)),
-        ("bytes=-100", Part(0, 10)),
-        ("Bytes=0-3", Part(0, 4)),
-        ("bytes = 0-3", Part(0, 4)),
-        ("bytes= 0 - 3 ", Part(0, 4)),
-        ("bytes=0-3,4-5", Part(0, 6)),
-        ("bytes=4-5, 0-4", Part(0, 6)),
-        ("bytes=0-3,2-9", Part(0, 10)),
-        ("bytes=0-3,,4-5", Part(0, 6)),
-        ("bytes=0-3,20-30", Part(0, 4)),
-        ("bytes=0-9", Part(0, 10)),
+        ("bytes=0-3", (Part(0, 4),)),
+        ("bytes=3-3", (Part(3, 4),)),
+        ("bytes=9-", (Part(9, 10),)),
+        ("bytes=0-", (Part(0, 10),)),
+        ("bytes=4-100", (Part(4, 10),)),
+        ("bytes=-3", (Part(7, 10),)),
+        ("bytes=-100", (Part(0, 10),)),
+        ("Bytes=0-3", (Part(0, 4),)),
+        ("bytes = 0-3", (Part(0, 4),)),
+        ("bytes= 0 - 3 ", (Part(0, 4),)),
+        ("bytes=0-3,4-5", (Part(0, 6),)),
+        ("bytes=4-5, 0-4", (Part(0, 6),)),
+        ("bytes=0-3,2-9", (Part(0, 10),)),
+        ("bytes=0-3,,4-5", (Part(0, 6),)),
+        ("bytes=0-3,20-30", (Part(0, 4),)),
+        ("bytes=0-9", (Part(0, 10),)),
         ("bytes=10-", NONE),
         ("bytes=10-20", NONE),
         ("bytes=-0", NONE),
         ("bytes=20-30,40-50", NONE),
-        ("bytes=0-1,8-9", None),
+        ("bytes=0-1,8-9", (Part(0, 2), Part(8, 10))),
+        ("bytes=0-1,5-6", (Part(0, 2), Part(5, 7))),
+        ("bytes=8-9,0-1", (Part(8, 10), Part(0, 2))),
+        ("bytes=-1,0-0", (Part(9, 10), Part(0, 1))),
+        ("bytes=0-0,8-,2-3", (Part(0, 1), Part(8, 10), Part(2, 4))),
+        ("bytes=6-7,0-1,7-8", (Part(6, 9), Part(0, 2))),
+        ("bytes=7-8,0-1,6-7", (Part(6, 9), Part(0, 2))),
+        ("bytes=0-1,20-30,8-9", (Part(0, 2), Part(8, 10))),
+        ("bytes=0-9,0-9,0-9", (Part(0, 10),)),
+        ("bytes=" + ",".join(["0-"] * MOST), (Part(0, 10),)),
         ("bytes=3-2", None),
         ("bytes=", None),
         ("bytes=,", None),
@@ -54,8 +65,8 @@ NONE = Unsatisfiable()
         ("bytes=" + ",".join(["0-1"] * (MOST + 1)), None),
     ],
 )
-def test_what_is_asked_for(value: str, expected: Part | Unsatisfiable | None) -> None:
-    assert part(TEN, asked(range=value)) == expected
+def test_what_is_asked_for(value: str, expected: tuple[Part, ...] | Unsatisfiable | None) -> None:
+    assert parts(TEN, asked(range=value)) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,18 +83,18 @@ def test_what_is_asked_for(value: str, expected: Part | Unsatisfiable | None) ->
     ],
 )
 def test_if_range_wants_the_very_same_answer(value: str, partial: bool) -> None:  # RFC 9110 section 13.1.5
-    assert (part(TEN, asked(range="bytes=0-3", if_range=value)) is not None) is partial
+    assert (parts(TEN, asked(range="bytes=0-3", if_range=value)) is not None) is partial
 
 
 def test_a_date_of_the_same_second_is_no_proof() -> None:  # RFC 9110 section 8.8.2.2
     young = entry(pairs(last_modified=DATE.decode(), date=DATE.decode()), body=b"0123456789")
-    assert part(young, asked(range="bytes=0-3", if_range=DATE.decode())) is None
+    assert parts(young, asked(range="bytes=0-3", if_range=DATE.decode())) is None
 
 
 def test_only_a_get_of_a_200_has_parts() -> None:  # RFC 9110 section 14.2
-    assert part(TEN, asked("HEAD", range="bytes=0-3")) is None
+    assert parts(TEN, asked("HEAD", range="bytes=0-3")) is None
     gone = entry(pairs(cache_control="max-age=9"), status=410, body=b"0123456789")
-    assert part(gone, asked(range="bytes=0-3")) is None
+    assert parts(gone, asked(range="bytes=0-3")) is None
 
 
 def test_a_part_says_where_it_belongs() -> None:  # RFC 9110 section 15.3.7
@@ -104,9 +115,43 @@ def test_a_condition_comes_first() -> None:  # RFC 9110 section 13.2.2
     assert reply(TEN, asked(range="bytes=0-3", if_none_match='"b"'), 0).status == 206
 
 
+def test_several_parts_each_say_where_they_belong() -> None:  # RFC 9110 sections 14.6 and 15.3.7.2
+    kept = entry(pairs(content_type="text/plain", content_length="10", etag='"a"'), body=b"0123456789")
+    ready = reply(kept, asked(range="bytes=0-1,5-6"), 5)
+    fields = dict(ready.headers)
+    kind, _, boundary = fields[b"content-type"].partition(b"; boundary=")
+    assert (ready.status, kind, fields[b"etag"], fields[b"age"]) == (206, b"multipart/byteranges", b'"a"', b"5")
+    assert b"content-range" not in fields
+    assert int(fields[b"content-length"]) == len(ready.body)
+    part = b"--" + boundary + b"\r\ncontent-type: text/plain\r\ncontent-range: bytes "
+    assert ready.body == (part + b"0-1/10\r\n\r\n01\r\n" + part + b"5-6/10\r\n\r\n56\r\n--" + boundary + b"--\r\n")
+
+
+def test_a_boundary_cannot_be_known_beforehand() -> None:
+    one, other = (reply(TEN, asked(range="bytes=0-1,5-6"), 0).body for _ in range(2))
+    assert one != other
+
+
+def test_one_part_left_of_several_is_sent_as_one() -> None:  # RFC 9110 section 15.3.7.2
+    ready = reply(TEN, asked(range="bytes=0-1,2-3,50-60"), 0)
+    assert (ready.status, ready.body, dict(ready.headers)[b"content-range"]) == (206, b"0123", b"bytes 0-3/10")
+
+
+def test_no_request_gets_much_more_than_the_whole() -> None:  # RFC 9110 section 17.15
+    large = entry(pairs(content_type="text/plain"), body=bytes(10_000))
+    greedy = "bytes=" + ",".join(f"{number}-{9_999 - number}" for number in range(MOST))
+    assert len(reply(large, asked(range=greedy), 0).body) == 10_000
+    crumbs = "bytes=" + ",".join(f"{number * 2}-{number * 2}" for number in range(MOST))
+    assert len(reply(large, asked(range=crumbs), 0).body) < 2_500
+    assert reply(large, asked(range=crumbs + ",9000-9000"), 0).status == 200
+
+
 @given(st.binary(max_size=50), st.text(alphabet="bytes=-,0123456789 x", max_size=40))
-def test_whatever_is_asked_is_a_slice_of_the_whole(body: bytes, value: str) -> None:
+def test_whatever_is_asked_is_slices_of_the_whole(body: bytes, value: str) -> None:
     kept = entry([], body=body)
-    wanted = part(kept, asked(range="bytes=" + value))
-    if isinstance(wanted, Part):
-        assert 0 <= wanted.start < wanted.end <= len(body)
+    wanted = parts(kept, asked(range="bytes=" + value))
+    if isinstance(wanted, tuple):
+        assert 0 < len(wanted) <= MOST
+        assert all(0 <= one.start < one.end <= len(body) for one in wanted)
+        ordered = sorted(wanted, key=lambda one: one.start)
+        assert all(one.end < following.start for one, following in pairwise(ordered))

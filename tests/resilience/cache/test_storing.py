@@ -34,7 +34,9 @@ class TestWhatIsStored:
 
     def test_what_the_request_forbids_is_not_stored(self) -> None:  # section 5.2.1.5
         request = asked(cache_control="no-store")
-        assert verdict(pairs(cache_control="max-age=60"), request=request) == Skip("the request says no-store")
+        assert verdict(pairs(cache_control="max-age=60"), request=request) == Skip(
+            "the request says no-store", "RFC 9111 section 5.2.1.5"
+        )
 
     def test_a_cookie_is_never_stored(self) -> None:  # section 7.3
         assert isinstance(verdict(pairs(cache_control="public, max-age=60", set_cookie="a=b")), Skip)
@@ -98,8 +100,8 @@ class TestEveryResponseDirective:
             ("5.2.2.1", "MAX-AGE=60", 60),
             ("5.2.2.1", 'max-age="60"', 60),
             ("5.2.2.1", "max-age=060", 60),
-            ("5.2.2.1", "max-age =60", 60),
-            ("5.2.2.1", "max-age= 60", 60),
+            ("4.2.1", "max-age =60", 0),
+            ("4.2.1", "max-age= 60", 0),
             ("5.2.2.1", ", , max-age=60,", 60),
             ("4.2.1", "max-age=60;", 0),
             ("5.2.2.1", "public max-age=60", 60),

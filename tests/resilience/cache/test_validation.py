@@ -136,10 +136,13 @@ class TestOfABackend:
             ({"etag": '"a"'}, {}, True),
             ({"last_modified": "l"}, {"last_modified": "l"}, True),
             ({"last_modified": "l"}, {"last_modified": "m"}, False),
-            ({"last_modified": "l"}, {"etag": '"a"'}, True),
+            ({"last_modified": "l"}, {"etag": '"a"'}, False),
+            ({"last_modified": "l"}, {"etag": 'W/"a"'}, True),
+            ({"last_modified": "l"}, {"etag": '"a"', "last_modified": "l"}, True),
+            ({"last_modified": "l"}, {}, True),
             ({"etag": '"a"', "last_modified": "l"}, {"etag": '"a"', "last_modified": "m"}, True),
             ({"etag": '"a"', "last_modified": "l"}, {"last_modified": "m"}, False),
-            ({}, {"etag": '"a"'}, True),
+            ({}, {"etag": '"a"'}, False),
         ],
     )
     def test_a_304_is_about_what_has_its_validator(  # section 4.3.4

@@ -242,6 +242,8 @@ def test_no_fault_shows_a_headers_value() -> None:
         ("channels", "must start with '/'"),
         ("/a/{x}y", "a {name} takes a whole segment"),
         ("/{x}/{x}", "each {name} may appear once"),
+        ("/of/{caller}", "{caller} stands for who is asking, in tags: call the parameter otherwise"),
+        ("/{tenant}/x", "{tenant} stands for who is asking, in tags: call the parameter otherwise"),
         ("/*/a", "'*' may only be the whole last segment"),
         ("/a*", "'*' may only be the whole last segment"),
         ("/a//b", "cannot be a segment"),
@@ -264,6 +266,16 @@ def test_patterns(path: str) -> None:
 def test_a_routes_tags_may_name_its_parameters_and_no_others() -> None:
     assert read(routes=[{"path": "/{user}", "cache": {"tags": ["m:{user}"]}, "invalidates": ["{user}"]}])
     assert fault(routes=[{"path": "/{user}", "invalidates": ["{usr}"]}]).endswith("{usr} is not in the route's path")
+
+
+def test_tags_may_name_who_asks_where_the_answer_is_theirs_alone() -> None:
+    tags = {"cache": {"tags": ["m:{caller}", "t:{tenant}"]}}
+    assert read(**tags, routes=[{"path": "/a", "invalidates": ["m:{caller}", "t:{tenant}"]}])
+    assert read(cache={"scope": "tenant", "tags": ["t:{tenant}"]})
+    shared = fault(cache={"scope": "shared", "tags": ["t:{tenant}"]})
+    assert shared.startswith("cache: tags may not hold {tenant} in scope shared")
+    inherited = fault(**tags, routes=[{"path": "/a", "cache": {"scope": "shared"}}])
+    assert inherited.startswith("routes[0].cache: tags may not hold {caller} in scope shared")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,16 @@ def test_an_unknown_key_is_told_as_promised() -> None:
     assert faults(text) == ["line 7: services.crm.cache: unknown key 'tll' (did you mean 'ttl'?)"]
 
 
+def test_a_tag_that_names_nothing_known_is_told_with_its_line() -> None:
+    head = (
+        "version: 1\nservices:\n  crm:\n    targets: [{url: http://a}]\n    cache:\n      scope: shared\n      tags:\n"
+    )
+    unknown = head + "        - all\n        - of:{callr}\n"
+    assert faults(unknown) == ["line 9: services.crm.cache.tags[1]: {callr} is not in the route's path"]
+    (theirs,) = faults(head + "        - of:{caller}\n")
+    assert theirs.startswith("line 7: services.crm.cache: tags may not hold {caller} in scope shared")
+
+
 def test_a_duplicate_key_is_told_with_its_second_line() -> None:
     assert faults("version: 1\nservices:\n  crm: {}\n  crm: {}\n") == ["line 4: services: the key 'crm' is there twice"]
 

@@ -33,6 +33,11 @@ TABLE = RouteTable(
             Route("/teams/{team}", policy=cached("team:{team}", scope=Scope.TENANT)),
             Route("/rooms/{room}", policy=cached("room:{room}", scope=Scope.SHARED)),
         ),
+        service(
+            "drive",
+            Route("/files", policy=cached("files:{caller}")),
+            Route("/folders", policy=cached("folders:{tenant}", scope=Scope.TENANT)),
+        ),
         service("slack", Route("/channels", policy=cached("slack:channels", "channels"))),
         service(
             "vault",
@@ -91,6 +96,11 @@ def test_what_only_answers_declare_is_heard_where_all_callers_share_them() -> No
         ("tag:team:acme", True),
         ("tag:team:other", False),
         ("tag:room:7", True),
+        ("tag:files:firebase:ada", True),
+        ("tag:files:firebase:bob", False),
+        ("tag:files:ada", False),
+        ("tag:folders:acme", True),
+        ("tag:folders:other", False),
         ("caller:firebase:ada", True),
         ("caller:firebase:bob", False),
         ("tenant:acme", True),
@@ -99,6 +109,11 @@ def test_what_only_answers_declare_is_heard_where_all_callers_share_them() -> No
 )
 def test_what_is_another_callers_is_not_even_known_to_have_changed(topic: str, may: bool) -> None:
     assert allowed(topic) is may
+
+
+def test_a_resource_whose_tags_name_who_asks_hears_of_ones_own() -> None:
+    assert taken_back("drive", "files:firebase:ada") in keys("resource:/api/v1/drive/files", ADA, TABLE)
+    assert taken_back("drive", "folders:acme") in keys("resource:/api/v1/drive/folders", ADA, TABLE)
 
 
 def test_a_resource_hears_its_own_tags_and_its_service_taken_back() -> None:

@@ -1,0 +1,106 @@
+"""A real cluster of three servers on loopback, which share the slots among them."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.redis_server import START_SECONDS, binary
+
+NODES: Final = 3
+SLOTS: Final = 16_384
+
+
+class RedisClusterServers:
+    """Each in a process of its own, without a disk; `url` is for the gateway."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="cluster-"))
+        self.ports = _free_ports(NODES)
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://127.0.0.1:{self.ports[0]}"
+
+    def start(self) -> None:
+        """Returns once all nodes agree that all slots are served."""
+        for port in self.ports:
+            self._launch(port)
+        clients = [self.client(port) for port in self.ports]
+        _wait(lambda: all(client.ping() for client in clients))
+        share = SLOTS // NODES + 1
+        for number, client in enumerate(clients):
+            first, last = number * share, min((number + 1) * share, SLOTS) - 1
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+        for client, port in zip(clients[1:], self.ports[1:], strict=True):
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", port)
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.ports[0])
+        _wait(lambda: all(_is_whole(client) for client in clients))
+        for client in clients:
+            client.close()
+
+    def client(self, port: int) -> Any:
+        """One node alone."""
+        return Redis(port=port, socket_timeout=START_SECONDS, decode_responses=True)
+
+    def keys(self, port: int) -> list[str]:
+        with self.client(port) as client:
+            return [str(key) for key in client.scan_iter("*", count=1_000)]
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _launch(self, port: int) -> None:
+        directory = self.directory / str(port)
+        directory.mkdir()
+        words = [binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+        words += ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(port + 10_000)]
+        with (directory / "log").open("ab") as log:
+            self._processes.append(subprocess.Popen(words, stdout=log, stderr=log))
+
+
+def _is_whole(client: Any) -> bool:
+    information = str(client.execute_command("CLUSTER", "INFO"))
+    return "cluster_state:ok" in information and f"cluster_known_nodes:{NODES}" in information
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            if condition():
+                return
+        except RedisError:
+            pass
+        if time.monotonic() > deadline:
+            raise RuntimeError("no cluster")
+        time.sleep(0.02)
+
+
+def _free_ports(count: int) -> list[int]:
+    """With room for the second port that each node needs, ten thousand above."""
+    ports: list[int] = []
+    while len(ports) < count:
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            port: int = one.getsockname()[1]
+            if port > 55_000 or port in ports:
+                continue
+            try:
+                other.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            ports.append(port)
+    return ports

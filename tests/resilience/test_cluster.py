@@ -1,0 +1,106 @@
+"""All that is shared, over a real cluster of three: a service's keys are on one node, and services on several."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from resilience.breaker.machine import Snapshot, State
+from resilience.breaker.redis import RedisStore as BreakerStore
+from resilience.cache.heat import Heat, Recipe
+from resilience.cache.leases import Claim, RedisLeases
+from resilience.cache.redis import RedisStore as CacheStore
+from resilience.cache.tiers import TieredStore
+from resilience.ratelimit.policy import RatePolicy
+from resilience.ratelimit.redis import RedisStore as RateStore
+from resilience.redis import RedisLink
+from tests.redis_cluster import RedisClusterServers
+from tests.resilience.cache.entries import make, until
+
+SERVICES = [f"service-{number}" for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisClusterServers]:
+    servers = RedisClusterServers()
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.close()
+
+
+@pytest.fixture
+async def link(cluster: RedisClusterServers, patient_links: None) -> AsyncIterator[RedisLink]:
+    made = RedisLink(cluster.url)
+    yield made
+    await made.close()
+
+
+async def test_entries_tags_and_fences(link: RedisLink, cluster: RedisClusterServers) -> None:
+    store = CacheStore(link)
+    for service in SERVICES:
+        for number in range(3):
+            assert await store.put(service, str(number), make(b"", "even" if number % 2 == 0 else "odd"), 0)
+        assert (await store.get(service, "0")).entry == make(b"", "even")
+        assert (await store.usage(service)).entries == 3
+        gone = await store.invalidate(service, "even")
+        assert gone.entries == 2
+        assert not await store.put(service, "0", make(b"", "even"), gone.seq - 1)
+        assert (await store.usage(service)).entries == 1
+    homes = [cluster.keys(port) for port in cluster.ports]
+    assert sum(bool(keys) for keys in homes) > 1  # not all on one node
+    for service in SERVICES:
+        assert sum(any(f"{{{service}}}" in key for key in keys) for keys in homes) == 1
+
+
+async def test_an_invalidation_reaches_workers_that_listen_to_any_node(cluster: RedisClusterServers) -> None:
+    links = [RedisLink(cluster.url) for _ in range(3)]
+    stores = [TieredStore(one) for one in links]
+    for one in links:
+        await one.start()
+    await until(lambda: all(one.feed.alive for one in links))
+    for service in SERVICES:
+        await stores[0].put(service, "near", make(b"", "a"), (await stores[0].get(service, "near")).seq)
+        for store in stores:
+            await store.get(service, "near")
+            assert store.peek(service, "near")
+        assert (await stores[1].invalidate(service, "a")).entries == 1
+    await until(lambda: not any(store.peek(service, "near") for store in stores for service in SERVICES))
+    for one in links:
+        await one.close()
+
+
+async def test_leases(link: RedisLink) -> None:
+    leases = RedisLeases(link)
+    for service in SERVICES:
+        assert await leases.claim(service, "k", "one", looked=False) is Claim.OURS
+        assert await leases.claim(service, "k", "two", looked=False) is Claim.THEIRS
+        assert await leases.renew(service, "k", "one")
+        await leases.release(service, "k", "one", Claim.STORED, 60)
+        assert await leases.claim(service, "k", "two", looked=False) is Claim.STORED
+
+
+async def test_what_is_asked_for_most(link: RedisLink) -> None:
+    heat = Heat(link)
+    for service in SERVICES:
+        heat.first(service, service, Recipe(b"h", service.encode(), b""))
+    await heat.flush()
+    for service in SERVICES:
+        assert [recipe.path for recipe in await heat.top(service, 5)] == [service.encode()]
+
+
+async def test_limits(link: RedisLink) -> None:
+    store = RateStore(link)
+    for number in range(12):
+        policy = RatePolicy(3, 86_400.0)
+        granted = [(await store.take(f"caller-{number}", policy, 0.0, 2)).granted for _ in range(3)]
+        assert sum(granted) == 3
+
+
+async def test_circuits(link: RedisLink) -> None:
+    store = BreakerStore(link)
+    opened = Snapshot(state=State.OPEN)
+    for service in SERVICES:
+        assert await store.swap(service, Snapshot(), opened) is None
+        assert await store.swap(service, Snapshot(), opened) == opened
+    assert [snapshot.state for snapshot in await store.load(SERVICES)] == [State.OPEN] * len(SERVICES)
