@@ -12,7 +12,7 @@ _OURS: Final = re.compile(rb"\r\nserver-timing: *gateway;dur=([0-9.]+)", re.IGNO
 
 
 class Answer(NamedTuple):
-    """`begun` and `ended` are monotonic seconds, the same for all processes; `ours` is the gateway's own milliseconds."""
+    """`begun` and `ended` are monotonic seconds, one clock for all processes; `ours` is the gateway's milliseconds."""
 
     begun: float
     ended: float
@@ -65,12 +65,12 @@ async def crowd(url: str, key: str, size: int, goes_on: Callable[[Answer], bool]
 
 async def steadily(url: str, key: str, rate: float, seconds: float) -> list[Answer]:
     """`rate` requests a second whether they are answered or not, as strangers send them; the unanswered are left."""
-    answers, idle, clients = list[Answer](), list[Client](), list[Client]()
+    answers, idle, clients = list[Answer](), list[Client](), set[Client]()
 
     async def one() -> None:
         client = idle.pop() if idle else Client(url, key)
         if client not in clients:
-            clients.append(client)
+            clients.add(client)
             await client.open()
         answers.append(await client.ask())
         idle.append(client)
@@ -86,8 +86,3 @@ async def steadily(url: str, key: str, rate: float, seconds: float) -> list[Answ
     for client in clients:
         client.close()
     return answers
-
-
-def quantile(values: list[float], share: float) -> float:
-    """The value that `share` of them do not exceed."""
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
