@@ -24,8 +24,9 @@ from websockets.sync.client import ClientConnection, connect
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.gateway import free_port, measure, serving
 from benchmarks.origin import running
+from benchmarks.processes import answers, free_port, serving
+from benchmarks.wrk import Load, run
 
 ROUNDS: Final = 10
 DASHBOARDS: Final = 3
@@ -82,7 +83,7 @@ def gateway(origin: str) -> Iterator[Gateway]:
             text=True,
         )
         address = f"http://127.0.0.1:{port}"
-        with serving([*manage, "rungateway"], environment, f"{address}/health/ready"):
+        with serving([*manage, "rungateway"], answers(f"{address}/health/ready"), environment=environment):
             yield Gateway(address, made.stdout.split()[-1])
 
 
@@ -174,7 +175,8 @@ def _stat(process: int) -> list[str]:
 
 def timed(gateway: Gateway, seconds: int) -> Round:
     before = cpu_seconds()
-    speed = measure(f"{gateway.address}/api/v1/s0/hit", gateway.key, seconds)
+    load = Load(f"{gateway.address}/api/v1/s0/hit", headers=(("X-API-Key", gateway.key),))
+    speed = run(load, seconds).rate
     return Round(speed, speed * seconds / (cpu_seconds() - before))
 
 
