@@ -2,8 +2,11 @@
 FROM python:3.12-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
-COPY requirements.txt .
+COPY requirements*.txt ./
 RUN /opt/venv/bin/pip install -r requirements.txt
+# `--build-arg TRACES=on` adds what sends traces to an OpenTelemetry collector.
+ARG TRACES=off
+RUN [ "$TRACES" = off ] || /opt/venv/bin/pip install -r requirements-otel.txt
 RUN /opt/venv/bin/python -m compileall -q /opt/venv/lib
 
 FROM python:3.12-slim

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test check format clean
+.PHONY: help install install-dev run test check format compare latency story memory micro load clean
 
 help: ## what there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 18
@@ -20,7 +20,7 @@ $(VENV)/.installed: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-otel.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
@@ -44,6 +44,24 @@ check: install install-dev ## format, lint, types, layers, Django's own checks
 format: install-dev ## write the code the way `check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+compare: install-dev ## the gateway beside nginx and others, in ratios (ARGS="--only hit,miss --seconds 3")
+	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+latency: install-dev ## what the gateway adds to an answer's time, at fixed rates
+	$(BIN)/python -m benchmarks.latency $(ARGS)
+
+story: install-dev ## the same 1,000 requests with and without the gateway
+	$(BIN)/python -m benchmarks.story $(ARGS)
+
+memory: install-dev ## of one worker, idle and after a million requests
+	$(BIN)/python -m benchmarks.memory $(ARGS)
+
+micro: install-dev ## what the single rules cost
+	$(BIN)/python -m benchmarks.micro $(ARGS)
+
+load: install ## five load tests with ApacheBench, against a gateway of their own
+	$(BIN)/python -m benchmarks.load
 
 clean: ## remove what install and the tests made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -123,11 +123,11 @@ async def compare(base: str, seconds: float) -> None:
             for name, fetch in fetches.items():
                 measured[name].append(await rate(fetch, base + "/json", seconds))
         first = median(speed for speed, _ in measured["ours"])
-        print(f"{'client':<12}{'requests/s':>12}{'ratio':>8}{'CPU us':>8}  header bytes outside ASCII")  # noqa: T201
+        print(f"{'client':<12}{'requests/s':>12}{'ratio':>8}{'CPU us':>8}  header bytes outside ASCII")
         for name, fetch in fetches.items():
             speed, cpu = (median(values) for values in zip(*measured[name], strict=True))
             fidelity = await verdict(fetch, base)
-            print(f"{name:<12}{speed:>12,.0f}{speed / first:>8.2f}{cpu:>8.0f}  {fidelity}")  # noqa: T201
+            print(f"{name:<12}{speed:>12,.0f}{speed / first:>8.2f}{cpu:>8.0f}  {fidelity}")
 
 
 def main() -> None:

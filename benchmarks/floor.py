@@ -1,28 +1,74 @@
-"""What server and client can do with nothing of the gateway in between: the ceilings of benchmarks/gateway.py."""
+"""What server and client can do with nothing of the gateway in between: `python -m benchmarks.floor PORT`.
+
+BENCHMARK_ANSWERS is a file of recorded answers by path, given out as they are; any other path is passed to
+BENCHMARK_ORIGIN.
+"""
 
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
-from benchmarks.origin import JSON
+import msgspec
+
+from gateway_project.serving import server
 from routing.backend.client import Backend, Call
 from routing.policy import Target, Timeout
 
-HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(JSON))]
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An answer as the gateway gave it, or its body alone."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def plain(self) -> "Recorded":
+        """The same body with the least fields an answer can have."""
+        fields = [("content-type", "application/json"), ("content-length", str(len(self.body)))]
+        return Recorded(self.status, fields, self.body)
+
+
+Answers = dict[str, Recorded]
 TIMEOUT = Timeout()
 TARGET = Target(os.environ.get("BENCHMARK_ORIGIN", "http://127.0.0.1:1"))
 backend = Backend()
 
 
-async def answering(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The least an ASGI application can do: the floor under every hit."""
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    await send({"type": "http.response.body", "body": JSON})
+def _messages(recorded: Recorded) -> tuple[dict[str, Any], dict[str, Any]]:
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in recorded.headers]
+    start = {"type": "http.response.start", "status": recorded.status, "headers": headers}
+    return start, {"type": "http.response.body", "body": recorded.body}
 
 
-async def proxying(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The least a proxy can do with our client: the ceiling of every miss."""
+def _read() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    file = os.environ.get("BENCHMARK_ANSWERS")
+    if file is None:
+        return {}
+    answers = msgspec.msgpack.decode(Path(file).read_bytes(), type=Answers)
+    return {path: _messages(recorded) for path, recorded in answers.items()}
+
+
+_ready = _read()
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The least an ASGI application can do, the floor under every hit; and the least a proxy can do with our client,
+    the ceiling of every miss.
+    """
+    if scope["type"] != "http":
+        return
+    messages = _ready.get(scope["path"])
+    if messages is not None:
+        await send(messages[0])
+        await send(messages[1])
+        return
     answer = await backend.send(TARGET, Call("GET", scope["raw_path"], [], None), TIMEOUT)
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     async for chunk in answer.body:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+if __name__ == "__main__":
+    server("benchmarks.floor:application", host="127.0.0.1", port=int(sys.argv[1]), workers=1).serve()

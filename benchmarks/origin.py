@@ -14,33 +14,46 @@ ODD: Final = b"caf\xe9 \xc3\xa9"
 """A header value in two encodings at once, as backends send them."""
 JSON: Final = b'{"items":[' + b",".join(b'{"id":%d,"name":"channel"}' % n for n in range(70)) + b"]}"
 """1.8 kB, as every table in docs/ has it."""
+TEN: Final = (JSON * 6)[:10_000]
+LARGE: Final = (JSON * 600)[:1_000_000]
 
 DATE: Final = formatdate(usegmt=True).encode()
 """Of today: an answer from 1970 would be stale on arrival."""
-FIELDS: Final = b"content-type: application/json\r\ndate: %b\r\nserver: raw\r\n" % DATE
-ANSWER: Final = b"HTTP/1.1 200 OK\r\n" + FIELDS + b"content-length: %d\r\n\r\n" % len(JSON) + JSON
+ETAG: Final = b'"v1"'
+FIELDS: Final = (
+    b"content-type: application/json\r\ndate: %b\r\nserver: raw\r\ncache-control: public, max-age=3600\r\netag: %b\r\n"
+    % (DATE, ETAG)
+)
+
+
+def _answer(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\n" + FIELDS + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+ANSWER: Final = _answer(JSON)
 STRANGE: Final = b"HTTP/1.1 200 OK\r\nx-odd: " + ODD + b"\r\ncontent-length: 0\r\n\r\n"
 FAILURE: Final = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
+ANSWERS: Final = {b"/odd": STRANGE, b"/fail": FAILURE, b"/ten": _answer(TEN), b"/large": _answer(LARGE)}
+METHODS: Final = (b"GET ", b"POST ", b"HEAD ")
 
 
 class Origin(asyncio.Protocol):
     """Answers every head with the same bytes; at /odd with a strange field, at /echo with the one it was sent, at
-    /fail with 500.
+    /ten and /large with more, at /fail with 500. What is below /miss is what is beside it.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        answer = ANSWER
-        if data.startswith(b"GET /odd"):
-            answer = STRANGE
-        elif data.startswith(b"GET /fail"):
-            answer = FAILURE
-        elif data.startswith(b"GET /echo"):
+        if not data.startswith(METHODS):
+            return  # the rest of a request that was answered at its head
+        path = data.split(b" ", 2)[1].partition(b"?")[0].removeprefix(b"/miss")
+        if path == b"/echo":
             sent = next((line[7:] for line in data.split(b"\r\n") if line.lower().startswith(b"x-odd: ")), b"")
-            answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(sent), sent)
-        self.transport.write(answer)
+            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(sent), sent))
+        else:
+            self.transport.write(ANSWERS.get(path, ANSWER))
 
 
 @contextmanager

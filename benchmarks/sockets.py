@@ -53,8 +53,8 @@ async def main(url: str, key: str, pid: int, sockets: int = 400, rate: int = 10,
     spent, wanted = cpu(pid) - before, rate * seconds
     in_order = sum(len(ids) == wanted and ids == seen[0] for ids in seen)
     waits.sort()
-    print(f"{len(waits)} of {wanted * sockets} deliveries; {in_order} of {sockets} sockets got all, once, in order")  # noqa: T201
-    print(f"{spent / len(waits) * 1e6:.0f} us of CPU per delivery; p50 {_ms(waits, 0.5)}, p99 {_ms(waits, 0.99)} ms")  # noqa: T201
+    print(f"{len(waits)} of {wanted * sockets} deliveries; {in_order} of {sockets} sockets got all, once, in order")
+    print(f"{spent / len(waits) * 1e6:.0f} us of CPU per delivery; p50 {_ms(waits, 0.5)}, p99 {_ms(waits, 0.99)} ms")
     for task in readers:
         task.cancel()
     await asyncio.gather(*(ws.close() for ws in opened))

@@ -46,6 +46,7 @@ UNFOLD: Final[dict[str, Any]] = {
                 "separator": True,
                 "items": [
                     {"title": "Services", "icon": "route", "link": _list("routing_service")},
+                    {"title": "Targets", "icon": "dns", "link": _list("routing_target")},
                     {"title": "API keys", "icon": "key", "link": _list("routing_apikey")},
                     {"title": "History", "icon": "history", "link": _list("routing_configurationrevision")},
                 ],

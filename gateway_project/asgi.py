@@ -1,5 +1,8 @@
 """The whole gateway as one ASGI application: requests for services and health ahead of Django, the rest to Django."""
 
+from collections.abc import Awaitable
+from typing import Final
+
 import django
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -8,6 +11,7 @@ from gateway_project.lifespan import Life
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.realtime.pages import PATH, EventPages
+from routing.ways import PREFIX
 
 django.setup(set_prefix=False)
 
@@ -15,6 +19,8 @@ from gateway_project import sockets  # noqa: E402 - consumers know models, which
 
 _django: asgi.Application = ASGIHandler()
 _life = Life(runtime.current())
+SERVICES: Final = PREFIX.decode()
+
 _session = settings.SESSION_COOKIE_NAME.encode()
 
 
@@ -29,15 +35,19 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await sockets.application(scope, receive, send)
 
 
-async def _http(scope: Scope, receive: Receive, send: Send) -> None:
+def _http(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     gateway = runtime.current().gateway
-    if gateway.serves(scope["path"], asgi.host(scope)) and not _wants_page(scope):
-        await asgi.answer(gateway, scope, receive, send)
-        return
+    if (scope["path"].startswith(SERVICES) or gateway.serves(scope["path"], asgi.host(scope))) and not _wants_page(
+        scope
+    ):
+        return asgi.answer(gateway, scope, receive, send)
     if scope["path"] == PATH:
-        current = runtime.current()
-        await asgi.answer(EventPages(current.gateway, current.realtime), scope, receive, send)
-        return
+        return asgi.answer(EventPages(gateway, runtime.current().realtime), scope, receive, send)
+    return _page(scope, receive, send)
+
+
+async def _page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Health, or anything of Django's."""
     page = await runtime.current().health.answer(scope["path"]) if scope["path"].startswith("/health") else None
     if page is not None:
         await asgi.send_response(page, send)

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from gateway_project import telemetry
+from gateway_project.telemetry import Traces
 from resilience.ratelimit.policy import RatePolicy
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
@@ -53,6 +55,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int
     log_format: str
     access_log: bool
+    traces: Traces | None
     host: str
     port: int
     workers: int
@@ -99,6 +102,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, _number(0, 1 << 40)),
         log_format=get("LOG_FORMAT", "console" if debug else "json", _one_of("json", "console")),
         access_log=get("ACCESS_LOG", True, _flag),
+        traces=telemetry.read(environment, faults),
         host=get("HOST", "127.0.0.1", str),
         port=get("PORT", 8000, _number(1, 65_535)),
         workers=get("WORKERS", 1, _number(1, 256)),

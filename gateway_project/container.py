@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -36,6 +36,7 @@ from routing.configuration import loader
 from routing.configuration.live import Live
 from routing.configuration.loader import Loaded
 from routing.configuration.reload import Reloader
+from routing.eventlog import EventLog
 from routing.events import Observer, Observers
 from routing.health import HealthPages
 from routing.idempotency.driver import Idempotency
@@ -44,9 +45,11 @@ from routing.realtime.control import Control
 from routing.realtime.proxy import SocketProxy
 from routing.realtime.realtime import Realtime
 from routing.table import Service
+from routing.tracing import TracedGateway
 from routing.warming import Warmer
 
 if TYPE_CHECKING:
+    from metrics.tracing import SpanSender
     from routing.authentication.firebase import FirebaseVerifier
 
 LOOK_SECONDS: Final = 0.5
@@ -66,8 +69,9 @@ class Foundation:
         self.log = AccessLog(config.log_format) if config.access_log else None
         self.counting = Counting()
         self.realtime = Realtime(self.stores.events, self.live, self.authenticator, origins=config.cors_origins)
-        watching: list[Observer] = [self.realtime, self.counting]
+        watching: list[Observer] = [self.realtime, self.counting, EventLog()]
         self.observers = Observers([self.log, *watching] if self.log else watching)
+        self.tracer = _tracer(config)
         self.own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
 
 
@@ -136,6 +140,8 @@ class Parts:
         await self.flusher.close()
         if self._base.link:
             await self._base.link.close()
+        if self._base.tracer:
+            await asyncio.to_thread(self._base.tracer.close)
         if self._base.log:
             self._base.log.flush()
 
@@ -156,7 +162,8 @@ async def open_parts() -> Parts:
         clock=time.time,
         interval=LOOK_SECONDS,
     )
-    prober = Prober(base.backend, base.stores.targets, guards.targets, partial(_services, base.live))
+    services = partial(_services, base.live)
+    prober = Prober(base.backend, base.stores.targets, guards.targets, services, tell=base.observers.happened)
     tasks = await background.begin(base.link, guards.breakers, reloader, prober, guards.heat)
     flusher.start()
     base.realtime.start()
@@ -182,7 +189,7 @@ async def open_parts() -> Parts:
 
 
 def _gateway(config: Config, base: Foundation, guards: Resilience) -> Gateway:
-    return Gateway(
+    return _kind(config, base)(
         rules=GatewayRules(
             rate=config.rate_limit,
             max_body_bytes=config.max_body_bytes,
@@ -199,6 +206,13 @@ def _gateway(config: Config, base: Foundation, guards: Resilience) -> Gateway:
     )
 
 
+def _kind(config: Config, base: Foundation) -> Callable[..., Gateway]:
+    """A gateway; one that is traced where the environment asks for it."""
+    if config.traces is None or base.tracer is None:
+        return Gateway
+    return partial(TracedGateway, tracer=base.tracer, sampling=config.traces.sampling)
+
+
 def _services(live: Live) -> Iterable[Service]:
     """Those of the table that is served by now."""
     return live.table.services.values()
@@ -208,6 +222,14 @@ def _swap(live: Live, breakers: Breakers, loaded: Loaded) -> None:
     for service in loaded.table.services.values():
         breakers.of(service.name, service.policy.breaker)
     live.table, live.keys = loaded.table, ApiKeys(loaded.keys)
+
+
+def _tracer(config: Config) -> "SpanSender | None":
+    if config.traces is None:
+        return None
+    from metrics.tracing import over_http  # noqa: PLC0415 - an optional extra, which config.py has looked for
+
+    return over_http(config.traces.endpoint, config.traces.resource)
 
 
 def _firebase(config: Config) -> "FirebaseVerifier | None":

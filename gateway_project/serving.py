@@ -15,6 +15,7 @@ from granian._granian import WorkerSignal
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LOGGING_CONFIG, LogLevels
+from granian.server.common import AbstractServer
 
 from gateway_project.config import Config
 from gateway_project.lifespan import ENDINGS, GRACE_SECONDS, BrokenOff, release
@@ -72,14 +73,14 @@ def _hold() -> None:
 _signals.set_loop_signals = hear_of_the_end
 
 
-def serve(config: Config, greeting: str) -> None:
-    """Serve until SIGINT or SIGTERM; print `greeting` and `ready` once requests are answered."""
-    server = Granian(
-        "gateway_project.asgi:application",
-        address=config.host,
-        port=config.port,
+def server(application: str, *, host: str, port: int, workers: int) -> AbstractServer[Any]:
+    """Granian as the gateway runs on it; benchmarks put other applications on the same."""
+    return Granian(
+        application,
+        address=host,
+        port=port,
         interface=Interfaces.ASGI,
-        workers=config.workers,
+        workers=workers,
         loop=Loops.uvloop,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=30_000),
@@ -89,9 +90,14 @@ def serve(config: Config, greeting: str) -> None:
         log_dictconfig=LOGGING,
         workers_kill_timeout=KILL_SECONDS,
     )
+
+
+def serve(config: Config, greeting: str) -> None:
+    """Serve until SIGINT or SIGTERM; print `greeting` and `ready` once requests are answered."""
+    serving = server("gateway_project.asgi:application", host=config.host, port=config.port, workers=config.workers)
     os.register_at_fork(before=_hold, after_in_parent=release)
     threading.Thread(target=_announce, args=(config, greeting, os.getpid()), daemon=True).start()
-    server.serve()
+    serving.serve()
 
 
 def _announce(config: Config, greeting: str, server: int) -> None:

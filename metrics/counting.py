@@ -47,8 +47,8 @@ class _Cell:
         self.backend = 0.0
         self.bytes = 0
         self.retries = 0
-        self.durations: dict[int, int] = {}
-        self.backends: dict[int, int] = {}
+        self.durations: defaultdict[int, int] = defaultdict(int)
+        self.backends: defaultdict[int, int] = defaultdict(int)
 
     def fields(self, like: Finished) -> Iterator[tuple[str, int]]:
         """The words of counts.py. `like` is any of the requests."""
@@ -76,21 +76,11 @@ class Counting(Observer):
         self._changes: list[Change] = []
 
     def finished(self, event: Finished) -> None:
-        duration, backend, cache = event.duration, event.backend, event.cache
+        duration, backend, cache, status = event.duration, event.backend, event.cache, event.status
         minute = int((event.at + duration) // MINUTE)
         method = event.method if event.method in METHODS else OTHER
-        key = (
-            minute,
-            event.service,
-            event.route,
-            method,
-            event.status,
-            cache,
-            event.code,
-            event.aborted,
-            event.call,
-            backend is None,
-        )
+        route, code, aborted, call = event.route, event.code, event.aborted, event.call
+        key = (minute, event.service, route, method, status, cache, code, aborted, call, backend is None)
         known = self._cells.get(key)
         if known is None:
             known = self._cells[key] = (_Cell(), event)
@@ -99,13 +89,11 @@ class Counting(Observer):
         cell.total += duration
         cell.bytes += event.bytes
         cell.retries += event.retries
-        number = bucket(duration)
-        cell.durations[number] = cell.durations.get(number, 0) + 1
+        cell.durations[bucket(duration)] += 1
         if backend is not None:
             cell.backend += backend
-            number = bucket(backend)
-            cell.backends[number] = cell.backends.get(number, 0) + 1
-        if cache in NOTED and event.status < 400:
+            cell.backends[bucket(backend)] += 1
+        if cache in NOTED and status < 400:
             self._note_path(minute, event)
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:

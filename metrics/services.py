@@ -16,8 +16,8 @@ from resilience.breaker.machine import State
 from resilience.cache.policy import Scope
 from routing.errors import GatewayError
 from routing.http import Request
-from routing.pipeline import PREFIX
 from routing.views import staff_caller
+from routing.ways import PREFIX
 
 ACTIONS: Final = {State.CLOSED: "circuit.reset", State.FORCED_OPEN: "circuit.open", State.DISABLED: "circuit.disable"}
 MOST_PATHS: Final = 100

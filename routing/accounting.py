@@ -22,35 +22,37 @@ class Accounts:
     def answered(self, exchange: Exchange, response: Response) -> None:
         """Tell now of a whole body, and of a stream when it ends; of a page's, which has no end, when it begins."""
         body, status = response.body, response.status
-        if isinstance(body, Relay):
+        if type(body) is bytes:
+            self.told(exchange, status, len(body))
+        elif isinstance(body, Relay):
             body.when_ended(lambda passed, aborted: self.told(exchange, status, passed, aborted))
         else:
-            self.told(exchange, status, len(body) if isinstance(body, bytes) else 0)
+            self.told(exchange, status)
 
     def gone(self, exchange: Exchange) -> None:
         self.told(exchange, GONE, 0, "client_gone")
 
     def told(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:
-        match, request = exchange.match, exchange.request
-        self._observers.finished(
-            Finished(
-                at=exchange.at,
-                request_id=exchange.id,
-                method=request.method,
-                path=request.path.decode("latin-1"),
-                status=status,
-                duration=self._timer() - exchange.started,
-                backend=exchange.backend,
-                service=exchange.service,
-                route=match.pattern if match else "",
-                caller=exchange.caller.id if exchange.caller else "",
-                client=request.client,
-                cache=exchange.cache,
-                code=exchange.code,
-                circuit=exchange.circuit,
-                bytes=size,
-                aborted=aborted,
-                call=exchange.call,
-                retries=exchange.retries,
-            )
+        way, match, request, caller = exchange.way, exchange.way.match, exchange.request, exchange.caller
+        # By position, in Finished's order: by name it takes seven times as long, 0.8 us of every request.
+        event = Finished(
+            exchange.at,
+            exchange.id,
+            request.method,
+            way.path or request.path.decode("latin-1"),
+            status,
+            self._timer() - exchange.started,
+            exchange.backend,
+            match.service.name if match else "",
+            match.pattern if match else "",
+            caller.id if caller else "",
+            request.client,
+            exchange.cache,
+            exchange.code,
+            exchange.circuit,
+            size,
+            aborted,
+            exchange.call,
+            exchange.retries,
         )
+        self._observers.finished(event)

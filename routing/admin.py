@@ -41,6 +41,8 @@ FORMS: Final = {
     "fallback": "{status: 200, body: {items: []}}: answered when the circuit is open and nothing is stale",
     "cost_per_call": "USD; what one avoided call saves",
     "websocket": "pass Upgrade through; accepted, not in force yet",
+    "canary": "5: serves 5 % of the callers, always the same ones, and nobody else",
+    "always_up": "used whatever its calls and health checks say",
     "path": "/mailboxes/{user}/messages, /files/*",
     "methods": "[GET, POST]; empty: any",
     "invalidates": '["mailbox:{user}"]: tags that a successful call empties from the cache',
@@ -185,6 +187,51 @@ class ServiceAdmin(FileForms, ModelAdmin):
             service.save(update_fields=["enabled"])
             self.log_change(request, service, f"Switched {'on' if on else 'off'}.")
         self.message_user(request, f"{len(switched)} switched {'on' if on else 'off'}.")
+
+
+@admin.register(Target)
+class TargetAdmin(ModelAdmin):
+    """Every service's targets, and the operator's word on them, which wins over checks and failures."""
+
+    list_display = ("url", "service", "weight", "canary", "word")
+    list_display_links = None
+    list_select_related = ("service",)
+    search_fields = ("url", "service__name")
+    actions = ("take_down", "keep_up", "leave_alone")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
+        return False
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Targets come and go with their services, which need one."""
+        offered: dict[str, Any] = super().get_actions(request)
+        return {name: action for name, action in offered.items() if name != "delete_selected"}
+
+    @admin.display(description="operator's word")
+    def word(self, target: Target) -> str:
+        if not target.enabled:
+            return "down"
+        return "up" if target.always_up else ""
+
+    @admin.action(description="Down: no call goes there", permissions=("change",))
+    def take_down(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
+        self._say(request, queryset, enabled=False, always_up=False)
+
+    @admin.action(description="Up: used whatever its calls and health checks say", permissions=("change",))
+    def keep_up(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
+        self._say(request, queryset, enabled=True, always_up=True)
+
+    @admin.action(description="Neither: as its calls and health checks say", permissions=("change",))
+    def leave_alone(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
+        self._say(request, queryset, enabled=True, always_up=False)
+
+    def _say(self, request: HttpRequest, queryset: models.QuerySet[Target], *, enabled: bool, always_up: bool) -> None:
+        changed = [target for target in queryset if (target.enabled, target.always_up) != (enabled, always_up)]
+        for target in changed:
+            target.enabled, target.always_up = enabled, always_up
+            target.save(update_fields=["enabled", "always_up"])
+            self.log_change(request, target, f"The operator's word: {self.word(target) or 'none'}.")
+        self.message_user(request, f"{len(changed)} changed.")
 
 
 @admin.register(ApiKey)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from itertools import chain
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -27,22 +28,26 @@ Network = IPv4Network | IPv6Network
 
 def check(request: Request) -> None:
     """Raises BadRequest or HeadersTooLarge for a request that two readers might read differently."""
-    size, hosts = 0, []
+    hosts = []
     for name, value in request.headers:
-        size += len(name) + len(value)
         if name == b"host":
             hosts.append(value)
         elif name == b"transfer-encoding" and value.lower() != b"chunked":
             raise BadRequest("the body has a transfer coding other than chunked")
     _check_host(hosts, request.version)
-    if size > MAX_HEADER_BYTES:
-        raise HeadersTooLarge(f"the header fields are over {MAX_HEADER_BYTES} bytes")
+    check_size(request.headers)
     if request.method in _REFLECTING:
         raise BadRequest(f"{request.method} is not passed on")
     if len(request.path) + len(request.query) > MAX_TARGET_BYTES:
         raise BadRequest(f"the path and query are over {MAX_TARGET_BYTES} bytes")
     if not _PLAIN_PATH.fullmatch(request.path):
         _check_path(request.path)
+
+
+def check_size(headers: Headers) -> None:
+    """Raises HeadersTooLarge."""
+    if sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
+        raise HeadersTooLarge(f"the header fields are over {MAX_HEADER_BYTES} bytes")
 
 
 def _check_host(hosts: list[bytes], version: str) -> None:

@@ -20,7 +20,7 @@ PATIENCE: Final = 0.05
 class Answers(Protocol):
     """A `Gateway`, or another that answers requests: raises ClientGone and CancelledError alone."""
 
-    async def answer(self, request: Request) -> Response: ...
+    def answer(self, request: Request) -> Awaitable[Response]: ...
 
 
 async def answer(gateway: Answers, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,20 +41,21 @@ def upgrade(scope: Scope) -> Request:
 
 
 def _request(scope: Scope, bearer: "_Bearer | None") -> Request:
-    headers = scope["headers"]
-    has_body = first(headers, b"transfer-encoding") is not None or first(headers, b"content-length") not in (None, b"0")
     client = scope.get("client")
-    return Request(
-        method=scope["method"],
-        path=scope.get("raw_path") or scope["path"].encode(),
-        query=scope["query_string"],
-        headers=headers,
-        client=client[0] if client else "",
-        scheme=scope.get("scheme", "http"),
-        version=scope.get("http_version", "1.1"),
-        body=bearer.body() if has_body and bearer else None,
-        on_wait=bearer.watch if bearer else None,
+    request = Request(
+        scope["method"],
+        scope.get("raw_path") or scope["path"].encode(),
+        scope["query_string"],
+        scope["headers"],
+        client[0] if client else "",
+        scope.get("scheme", "http"),
+        scope.get("http_version", "1.1"),
     )
+    if bearer is not None:
+        request.on_wait = bearer.watch
+        if b"transfer-encoding" in request.fields or request.fields.get(b"content-length", b"0") != b"0":
+            request.body = bearer.body()
+    return request
 
 
 def host(scope: Scope) -> str:
@@ -79,17 +80,18 @@ async def send_response(response: Response, send: Send) -> None:
 class _Bearer:
     """The client's side of one exchange: its body as it comes, and a watch on whether it is still there."""
 
+    gone = False
+    _reading: asyncio.Event | None = None
+    """While the body is read: two readers would take each other's messages."""
+    _timer: asyncio.TimerHandle | None = None
+    _watch: asyncio.Task[None] | None = None
+
     def __init__(self, receive: Receive) -> None:
-        self.gone = False
         self._receive = receive
-        self._reading = asyncio.Event()
-        self._reading.set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._watch: asyncio.Task[None] | None = None
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body's pieces. Raises ClientGone when it ends before it is whole."""
-        self._reading.clear()
+        reading = self._reading = asyncio.Event()
         try:
             while True:
                 message = await self._receive()
@@ -100,7 +102,7 @@ class _Bearer:
                 if not message.get("more_body"):
                     return
         finally:
-            self._reading.set()
+            reading.set()
 
     def watch(self) -> None:
         """From now on, if it takes long, cancel the running task when the client goes away."""
@@ -118,7 +120,8 @@ class _Bearer:
         self._watch = asyncio.create_task(self._until_gone(task))
 
     async def _until_gone(self, task: "asyncio.Task[Any]") -> None:
-        await self._reading.wait()
+        if self._reading is not None:
+            await self._reading.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.gone = True

@@ -4,12 +4,17 @@ from resilience.cache.messages import Forward, Fresh
 from routing.exchange import Exchange
 
 
+def fresh(left: int) -> str:
+    """Given from the store, `left` seconds before it would have been stale."""
+    return f"gateway; hit; ttl={left}"
+
+
 def hit(exchange: Exchange, found: Fresh) -> None:
     """Given from the store. A stale answer has a negative ttl (RFC 9211 section 2.4)."""
     left = int(found.entry.fresh_until - exchange.at) if found.entry.fresh_until else -found.age
     why = "; detail=stale-while-revalidate" if found.refresh else "; detail=max-stale"
     exchange.cache = "STALE" if found.stale else "HIT"
-    exchange.cache_status = f"gateway; hit; ttl={left}{why if found.stale else ''}"
+    exchange.cache_status = fresh(left) + (why if found.stale else "")
 
 
 def collapsed(exchange: Exchange, reason: Forward) -> None:

@@ -8,9 +8,22 @@ import msgspec
 
 from resilience.cache import explaining, invalidation, serving, storing
 from resilience.cache.driver import BODY_BYTES, Cache, Recorder
+from resilience.cache.entry import Entry
 from resilience.cache.flights import End, Flights
 from resilience.cache.heat import Heat
-from resilience.cache.messages import Answered, Asked, Forward, Found, Fresh, Miss, Skip, Stale, Storable, control_of
+from resilience.cache.messages import (
+    DECISIVE,
+    Answered,
+    Asked,
+    Forward,
+    Found,
+    Fresh,
+    Miss,
+    Skip,
+    Stale,
+    Storable,
+    control_of,
+)
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.replies import reply
 from resilience.cache.store import UNFENCED
@@ -23,9 +36,11 @@ from routing.http import Headers, Response, first, joined
 from routing.relay import Complete, Relay
 from routing.revalidation import Revalidation
 from routing.tagging import filled
+from routing.ways import Page
 
 CALLER: Final = b"x-gateway-caller"
 """By whom an answer may vary where its key says who it is for."""
+CACHED_METHODS: Final = frozenset({"GET", "HEAD"})
 SHARED_FAILURES: Final = (BadGateway, UpstreamTimeout, CircuitOpen, Overloaded)
 """What befalls one fetch would befall those who wait for it."""
 
@@ -60,13 +75,35 @@ class Caching:
         """Ends what is being renewed behind the answers."""
         await self._coalescing.close()
 
+    def at_hand(self, exchange: Exchange) -> Response | None:
+        """Step 5 at its shortest: a fresh answer that this process has, for a request that asks nothing of a cache."""
+        request, match, seat, now = exchange.request, exchange.routed, exchange.seat, exchange.at
+        policy = match.policy.cache
+        if policy is None or request.method not in CACHED_METHODS or not DECISIVE.isdisjoint(request.fields):
+            return None
+        if not seat.key:
+            seat.key = self._places.key(exchange, policy)
+        entry = self._cache.at_hand(match.service.name, seat.key, now)
+        if entry is None:
+            return None
+        if not self._heat.again(seat.key):
+            self._heat.first(match.service.name, seat.key, cacheplace.recipe(exchange))
+        page = seat.page
+        age, left = int(now - entry.born) if now > entry.born else 0, int(entry.fresh_until - now)
+        if page is None or page.entry is not entry or page.age != age or page.left != left:
+            page = seat.page = Page(entry, age, left, _paged(entry, age, left))
+        exchange.cache = "HIT"
+        if exchange.steps is not None:
+            self._mark(exchange, Fresh(entry, age), seat.key, Asked("GET", ()))
+        return Response(entry.status, page.headers.copy(), entry.body, framed=True)
+
     async def lookup(self, exchange: Exchange) -> Response | None:
         """Step 5: the stored answer, if it is this caller's to have. None: the backend is to be asked."""
         policy = exchange.routed.policy.cache
         if policy is None:
             cachestatus.forward(exchange, Forward.BYPASS, "off")
             return None
-        if exchange.request.method not in ("GET", "HEAD"):
+        if exchange.request.method not in CACHED_METHODS:
             cachestatus.forward(exchange, Forward.METHOD)
             return None
         service, key = exchange.service, self._places.key(exchange, policy)
@@ -75,8 +112,7 @@ class Caching:
         if found is None:
             found = await self._cache.lookup(service, key, asked, exchange.at)
         if exchange.steps is not None:
-            why = explaining.rule(found, asked)
-            exchange.mark("cache check", f"{type(found).__name__.lower()} {key} {why}", self._timer())
+            self._mark(exchange, found, key, asked)
         if isinstance(found, Fresh):
             return self._hit(exchange, policy, key, asked, found)
         exchange.place = Place(cacheplace.spot(exchange, policy, key), asked, found)
@@ -84,6 +120,10 @@ class Caching:
             exchange.cache, exchange.cache_status = "MISS", "gateway; detail=only-if-cached"
             raise NotCached("the request is only for what is stored", service=service)
         return await self._joined(exchange, exchange.place)
+
+    def _mark(self, exchange: Exchange, found: Found, key: str, asked: Asked) -> None:
+        verdict = f"{type(found).__name__.lower()} {key} {explaining.rule(found, asked)}"
+        exchange.mark("cache check", verdict, self._timer())
 
     def _hit(self, exchange: Exchange, policy: CachePolicy, key: str, asked: Asked, found: Fresh) -> Response:
         cachestatus.hit(exchange, found)
@@ -138,11 +178,9 @@ class Caching:
         """What this caller may be given when the backend cannot be asked or has failed: its own stale answer, or,
         while the circuit is open, the service's fallback. Raises `error` where there is neither.
         """
-        place = exchange.place
+        place, failed = exchange.place, isinstance(error, SHARED_FAILURES)
         if place is not None:
-            shared = isinstance(error, SHARED_FAILURES)
-            self._landed(place, End.FAILED if shared else End.GONE, error=error if shared else None)
-        failed = isinstance(error, CircuitOpen | BadGateway | UpstreamTimeout)
+            self._landed(place, End.FAILED if failed else End.GONE, error=error if failed else None)
         standing = await self._standing(place) if failed and place is not None else None
         if place is not None and standing is not None:
             cachestatus.instead(exchange, error.code)
@@ -265,7 +303,13 @@ def _storable(place: Place, answered: Answered, length: int, *, unverified: bool
 def given(asked: Asked, found: Fresh | Stale) -> Response:
     """The stored answer as this request gets it."""
     ready = reply(found.entry, asked, found.age)
-    return Response(ready.status, ready.headers, ready.body)
+    return Response(ready.status, ready.headers, ready.body, framed=True)
+
+
+def _paged(entry: Entry, age: int, left: int) -> Headers:
+    """A fresh answer's fields and the cache's own."""
+    whole = reply(entry, Asked("GET", ()), age)
+    return [*whole.headers, (b"x-cache", b"HIT"), (b"cache-status", cachestatus.fresh(left).encode())]
 
 
 def why(place: Place) -> Forward:

@@ -14,8 +14,9 @@ from routing.balancing.driver import Targets, Tell
 from routing.bulkhead import Bulkhead
 from routing.errors import BadGateway, CircuitOpen, Overloaded, UpstreamTimeout
 from routing.events import Happened, Kind
-from routing.exchange import Exchange, new_trace
+from routing.exchange import Exchange
 from routing.http import Header, Headers, first
+from routing.tracecontext import new_traceparent
 from routing.upload import Upload
 
 
@@ -53,6 +54,8 @@ class Calling:
                 "calls to this service are suspended", service=service.name, retry_after=verdict.retry_after
             )
         state = breaker.state()
+        if exchange.steps is not None:
+            exchange.mark("circuit breaker", state, self._timer())
         exchange.circuit = "" if state is State.CLOSED else state
         return Leave(breaker, verdict)
 
@@ -91,7 +94,8 @@ class Calling:
             raise
         exchange.backend = self._timer() - started
         try:
-            await leave.ended(Outcome.FAILURE if answer.status in FAILURES else leave.judged(exchange.backend))
+            breaker = exchange.routed.policy.breaker
+            await leave.ended(Outcome.FAILURE if answer.status in FAILURES else judge(breaker, exchange.backend))
         except BaseException:
             taken.left()
             await answer.aclose()
@@ -125,12 +129,14 @@ class Calling:
     def fields(self, exchange: Exchange) -> Headers:
         """What the backend is told of this request: the client's end-to-end fields, and ours."""
         policy = exchange.routed.policy
+        trace = exchange.steps.trace if exchange.steps is not None else None
         return forwarding.to_backend(
             exchange.request.headers if exchange.asks is None else exchange.asks,
             [*self._ours(exchange), *policy.headers],
             self._own_cookies,
             keep_credential=policy.forward_authorization and not _bears_key(exchange),
-            trace=new_trace(),
+            trace=trace.traceparent if trace else new_traceparent(),
+            traced=trace is not None,
         )
 
     def _ours(self, exchange: Exchange) -> list[Header]:
@@ -155,10 +161,6 @@ class Leave:
     def __init__(self, breaker: Breaker, permit: Permit) -> None:
         self._breaker = breaker
         self._permit = permit
-
-    def judged(self, duration: float) -> Outcome:
-        """A success, unless the service's policy calls `duration` seconds too slow."""
-        return judge(self._breaker.policy, duration)
 
     def ends(self, outcome: Outcome) -> asyncio.Task[None] | None:
         return self._breaker.report(self._permit, outcome)

@@ -15,7 +15,7 @@ class Cors:
     """The origins that may read answers; `*` is every one. Credentials are header fields, never cookies."""
 
     def __init__(self, origins: tuple[str, ...] = ()) -> None:
-        self._origins = frozenset(origin.encode() for origin in origins)
+        self.origins = frozenset(origin.encode() for origin in origins)
 
     def preflight(self, request: Request) -> Response | None:
         """The gateway's own answer to a preflight; None for any other request."""
@@ -36,10 +36,10 @@ class Cors:
 
     def fields(self, request: Request) -> Headers:
         """What an answer says to this request's origin: nothing where no origin may read."""
-        if not self._origins:
+        if not self.origins:
             return []
         origin = (first(request.headers, b"origin") or b"").lower()
-        if origin not in self._origins:
+        if origin not in self.origins:
             return [(b"vary", b"Origin")]
         return [
             (b"vary", b"Origin"),

@@ -9,7 +9,7 @@ import msgspec
 log = logging.getLogger(__name__)
 
 
-class Finished(msgspec.Struct, frozen=True, kw_only=True):
+class Finished(msgspec.Struct, frozen=True):
     """One request, from its first byte to the last of its answer. Durations are seconds, `at` Unix time.
 
     `cache` is X-Cache's word, or empty when the cache was not reached; `code` is the problem's, when the
@@ -55,7 +55,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
 
     RETRIED: a call is made again, `detail` says after what. REFUSED: none was made, `detail` is the problem's code.
     EJECTED and RETURNED: this worker leaves a failing target out, and takes it in again. DOWN and UP: the health
-    check's verdict for the cluster, told by each worker. REPLAYED: a write's first answer was given again.
+    check's verdict for the cluster, told by the one worker that asks. REPLAYED: a write's first answer was given again.
     """
 
     kind: Kind
@@ -82,9 +82,15 @@ class Observers:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
+        # Each request ends: who does not ask to hear of it costs it nothing.
+        self._of_requests = [one.finished for one in observers if type(one).finished is not Observer.finished]
 
     def finished(self, event: Finished) -> None:
-        self._tell(lambda observer: observer.finished(event))
+        for finished in self._of_requests:
+            try:
+                finished(event)
+            except Exception:
+                log.exception("an observer failed on an event")
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         self._tell(lambda observer: observer.circuit_changed(service, before, after, reason))

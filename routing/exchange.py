@@ -3,6 +3,9 @@
 import random
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+from math import ceil
 from typing import Final, NamedTuple
 
 from resilience.cache.driver import Spot
@@ -11,10 +14,11 @@ from resilience.cache.messages import Asked, Found
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from routing.authentication.authenticator import Credential
-from routing.errors import GatewayError
-from routing.http import Header, Headers, Request, first
+from routing.http import Header, Headers, Request
 from routing.policy import Target
 from routing.table import Match
+from routing.tracecontext import Trace
+from routing.ways import NOWHERE, Seat, Way
 
 
 @dataclass(slots=True)
@@ -37,77 +41,60 @@ class Own(NamedTuple):
     rate: RatePolicy
 
 
+class Steps(list[tuple[str, str, float]]):
+    """Each step with its verdict and when it was over, in seconds: for a caller who debugs, or for a trace."""
+
+    __slots__ = ("shown", "trace")
+
+    def __init__(self, *, shown: bool = False, trace: Trace | None = None) -> None:
+        super().__init__()
+        self.shown = shown
+        self.trace = trace
+
+
 _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class Exchange:
     """Filled in step by step. `started` is monotonic seconds, `at` Unix time; `backend` is seconds until its headers.
 
-    A fault found before the step that tells of it waits in `unread` (the credential's) or `unrouted` (the route's).
-    `asks` are the fields to call the backend with in place of the client's, when the cache asks about what it has.
+    `cache` is X-Cache's word; `cache_status` is empty where the answer has that field already. `asks` are the fields to
+    call the backend with in place of the client's, when the cache asks about what it has. What no step has found yet is
+    the class's, since most of it never is: setting it all for each request would cost as much as a step.
     """
 
-    __slots__ = (
-        "asks",
-        "at",
-        "backend",
-        "cache",
-        "cache_status",
-        "call",
-        "caller",
-        "circuit",
-        "code",
-        "credential",
-        "decision",
-        "id",
-        "match",
-        "own",
-        "place",
-        "prefix",
-        "rate",
-        "rate_key",
-        "request",
-        "retries",
-        "started",
-        "steps",
-        "target",
-        "unread",
-        "unrouted",
-    )
+    way: Way = NOWHERE
+    seat: Seat = NOWHERE.seat(None)
+    own: Own | None = None
+    rate: RatePolicy = RatePolicy()
+    rate_key = ""
+    decision: Decision | None = None
+    place: Place | None = None
+    asks: Headers | None = None
+    cache = ""
+    cache_status = ""
+    circuit = ""
+    target: Target | None = None
+    backend: float | None = None
+    call = ""
+    retries = 0
+    code = ""
+    steps: Steps | None = None
 
     def __init__(self, request: Request, identifier: str, at: float, started: float) -> None:
         self.request = request
         self.id = identifier
         self.at = at
         self.started = started
-        self.credential: Credential | None = None
-        self.unread: GatewayError | None = None
         self.caller = request.caller
-        self.match: Match | None = None
-        self.own: Own | None = None
-        self.unrouted: GatewayError | None = None
-        self.prefix = b""
-        self.rate: RatePolicy | None = None
-        self.rate_key = ""
-        self.decision: Decision | None = None
-        self.place: Place | None = None
-        self.asks: Headers | None = None
-        self.cache = ""
-        self.cache_status = ""
-        self.circuit = ""
-        self.target: Target | None = None
-        self.backend: float | None = None
-        self.call = ""
-        self.retries = 0
-        self.code = ""
-        self.steps: list[tuple[str, str, float]] | None = None
 
     @classmethod
     def begin(cls, request: Request, at: float, started: float) -> "Exchange":
         """Step 1: the client's well-formed request id is kept, any other is replaced."""
-        exchange = cls(request, request_id(first(request.headers, b"x-request-id"), at), at, started)
-        if first(request.headers, b"x-gateway-debug") == b"1":
-            exchange.steps = []
+        fields = request.fields
+        exchange = cls(request, request_id(fields.get(b"x-request-id"), at), at, started)
+        if fields.get(b"x-gateway-debug") == b"1":
+            exchange.steps = Steps(shown=True)
         return exchange
 
     def again(self, headers: Headers, at: float, started: float) -> "Exchange":
@@ -115,22 +102,36 @@ class Exchange:
         request = self.request
         copy = Request("GET", request.path, request.query, headers, request.client, request.scheme)
         exchange = Exchange(copy, self.id, at, started)
-        exchange.caller, exchange.credential = self.caller, self.credential
-        exchange.match, exchange.prefix = self.match, self.prefix
+        exchange.caller, exchange.way, exchange.seat = self.caller, self.way, self.seat
         return exchange
 
     @property
+    def match(self) -> Match | None:
+        return self.way.match
+
+    @property
+    def credential(self) -> Credential | None:
+        return self.way.credential
+
+    @property
+    def prefix(self) -> bytes:
+        """What of the path is the gateway's; nothing, under a service's own host."""
+        return self.way.prefix
+
+    @property
     def service(self) -> str:
-        return self.match.service.name if self.match else ""
+        match = self.way.match
+        return match.service.name if match else ""
 
     @property
     def routed(self) -> Match:
         """The match, from step 4 on."""
-        assert self.match is not None  # noqa: S101 - step 4 has raised for a request without one
-        return self.match
+        match = self.way.match
+        assert match is not None  # noqa: S101 - step 4 has raised for a request without one
+        return match
 
     def mark(self, step: str, verdict: str, now: float) -> None:
-        """Note a step's verdict for a caller who debugs. `now` is monotonic seconds."""
+        """Note a step's verdict, where somebody asks for it. `now` is monotonic seconds."""
         if self.steps is not None:
             self.steps.append((step, verdict, now - self.started))
 
@@ -141,22 +142,26 @@ def request_id(given: bytes | None, at: float) -> str:
 
 
 def new_id(at: float) -> str:
-    """A UUIDv7 (RFC 9562 section 5.7): Unix milliseconds, then randomness. A name, not a secret."""
-    bits = int(at * 1000) << 80 | 0x7 << 76 | random.getrandbits(12) << 64 | 0b10 << 62 | random.getrandbits(62)
-    text = f"{bits:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    """A UUIDv7 (RFC 9562 section 5.7): Unix milliseconds, randomness for each of them, and a counter that begins
+    anywhere (section 6.2, method 1). A name, not a secret.
+    """
+    begun, counter = _series(int(at * 1000))
+    return f"{begun}{next(counter):012x}"
 
 
-def new_trace() -> bytes:
-    """A traceparent that begins here, sampled (W3C Trace Context section 3.2)."""
-    return b"00-%032x-%016x-01" % (random.getrandbits(128) or 1, random.getrandbits(64) or 1)
+@lru_cache(maxsize=1)
+def _series(milliseconds: int) -> "tuple[str, count[int]]":
+    """What this process's ids of one millisecond begin with, and what tells them apart: 73 random bits in all."""
+    text = f"{milliseconds:012x}"
+    begun = f"{text[:8]}-{text[8:]}-7{random.getrandbits(12):03x}-{0x8000 | random.getrandbits(14):04x}-"
+    return begun, count(random.getrandbits(47))
 
 
 def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:
     """The limit and what is left of it (draft-ietf-httpapi-ratelimit-headers-10)."""
     return [
         (b"ratelimit-policy", b'"default";q=%d;w=%d' % (policy.limit, policy.window)),
-        (b"ratelimit", b'"default";r=%d;t=%d' % (decision.remaining, -int(-decision.reset // 1))),
+        (b"ratelimit", b'"default";r=%d;t=%d' % (decision.remaining, ceil(decision.reset))),
     ]
 
 

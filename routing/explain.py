@@ -20,15 +20,14 @@ from routing.errors import (
     Forbidden,
     GatewayError,
     MethodNotAllowed,
-    ServiceDisabled,
     Unauthenticated,
     UnknownService,
 )
-from routing.http import Request, first
-from routing.pipeline import PREFIX
+from routing.http import Request
 from routing.policy import Auth, RoutePolicy
 from routing.table import REST, Match, Route, RouteTable, Service, segments_of
 from routing.tagging import ANONYMOUS, filled
+from routing.ways import PREFIX, host, turned_away
 
 Circuits = Callable[[str], Snapshot]
 
@@ -92,14 +91,14 @@ class Explainer:
                 nearly=tuple(self._nearly(request)),
                 rate_limit=self._limit(None, None, caller, request),
             )
-        host = not request.path.startswith(PREFIX) or self._by_host(request) is not None
+        by_host = not request.path.startswith(PREFIX) or self._by_host(request) is not None
         matched = match.pattern if match else None
         return Explanation(
             request=said,
             verdict=self._verdict(refusal, match),
             service={
                 "name": service.name,
-                "found_by": "host" if host else "path",
+                "found_by": "host" if by_host else "path",
                 "enabled": service.policy.enabled,
                 "path": path.decode("latin-1"),
                 "route": matched or (ROOT if match else None),
@@ -114,8 +113,7 @@ class Explainer:
         )
 
     def _by_host(self, request: Request) -> Service | None:
-        host = (first(request.headers, b"host") or b"").decode("latin-1").lower()
-        return self._table.by_host(host) or self._table.by_host(host.rpartition(":")[0])
+        return self._table.by_host(host(request))
 
     def _service(self, request: Request) -> tuple[Service | None, bytes, GatewayError | None]:
         """The service, the path that is its own, and why there is none."""
@@ -241,13 +239,7 @@ def _refusal(
         return Unauthenticated("send an API key or a Firebase ID token")
     if unrouted or service is None or policy is None:
         return unrouted
-    if caller is not None and not caller.may_use(service.name, policy.scopes):
-        return Forbidden("the credential's scopes do not cover this service")
-    if caller is None and policy.scopes:
-        return Unauthenticated("this service asks for scopes")
-    if not policy.enabled:
-        return ServiceDisabled("an operator has switched this service off")
-    return None
+    return turned_away(service.name, policy, caller)
 
 
 def _refused(error: GatewayError | None) -> Verdict:

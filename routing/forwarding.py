@@ -1,12 +1,12 @@
 """Header fields on their way through: what goes to the backend, and what comes back from it."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from routing.http import HOP_BY_HOP, Header, Headers, connection_options, end_to_end, joined
 from routing.policy import Target
+from routing.tracecontext import TRACEPARENT
 
 _OURS: Final = frozenset(
     {
@@ -32,9 +32,6 @@ _REWRITING: Final = frozenset(
 """Fields by which some backends take another path or method than the one that was routed, permitted and cached."""
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
 _BARRED: Final = _FRAMING | _OURS | _REWRITING | {b"x-api-key"}
-_TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context section 3.2; other versions are begun anew."""
-
 _TRACE: Final = frozenset({b"traceparent", b"tracestate"})
 _REFERENCES: Final = frozenset({b"location", b"content-location"})
 
@@ -51,22 +48,31 @@ _ANSWER_DROPPED: Final = HOP_BY_HOP | {
 
 
 def to_backend(
-    headers: Headers, added: Sequence[Header], own_cookies: frozenset[bytes], *, keep_credential: bool, trace: bytes
+    headers: Headers,
+    added: Sequence[Header],
+    own_cookies: frozenset[bytes],
+    *,
+    keep_credential: bool,
+    trace: bytes,
+    traced: bool = False,
 ) -> Headers:
     """The fields of a backend call: the client's end-to-end fields, without what is the gateway's, and `added`.
 
-    `trace` is the traceparent to begin with when the client brought none that is valid.
+    `trace` is the traceparent to begin with when the client brought none that is valid, and where the call is `traced`
+    in any case.
     """
     barred = _BARRED | connection_options(headers) | {name for name, _ in added}
     if not keep_credential:
         barred |= {b"authorization"}
     given = joined(headers, b"traceparent")
-    begun = given is None or not _TRACEPARENT.fullmatch(given)
+    begun = given is None or not TRACEPARENT.fullmatch(given)
     if begun:
         barred |= _TRACE
+    elif traced:
+        barred |= {b"traceparent"}
     passed = [(name, value) for name, value in headers if not _is_barred(name, barred)]
     passed = [pair if pair[0] != b"cookie" else (b"cookie", without_cookies(pair[1], own_cookies)) for pair in passed]
-    if begun:
+    if begun or traced:
         passed.append((b"traceparent", trace))
     passed += added
     return [pair for pair in passed if pair != (b"cookie", b"")]

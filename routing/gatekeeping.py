@@ -1,14 +1,18 @@
 """Steps 2 and 3: whose request this is, and whether it is within its caller's limit."""
 
+import math
 from collections.abc import Callable
 
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
+from resilience.ratelimit.window import Decision
 from routing import admission
-from routing.authentication.authenticator import Authenticator, credential
+from routing.authentication.authenticator import Authenticator
+from routing.caller import Caller
 from routing.errors import RateLimited, Unauthenticated
 from routing.exchange import Exchange
 from routing.policy import Auth
+from routing.ways import CONFIRMED_SECONDS, Seat, Way
 
 
 class Gatekeeper:
@@ -22,60 +26,85 @@ class Gatekeeper:
         self._rate = rate
         self._timer = timer
 
-    async def limit(self, exchange: Exchange) -> None:
-        """By caller where the credential is already known, else by address: junk tokens cost their sender.
+    def limited_now(self, exchange: Exchange) -> bool:
+        """Step 2, where no other worker need be asked. False: `limit` is to be awaited. Raises RateLimited.
 
-        Raises RateLimited.
+        By caller where the credential is already known, else by address: junk tokens cost their sender.
         """
-        try:
-            exchange.credential = credential(exchange.request.headers)
-        except Unauthenticated as error:
-            exchange.unread = error
-        if exchange.credential and exchange.caller is None and _asked(exchange) is not Auth.NONE:
-            exchange.caller = self._authenticator.known(exchange.credential, exchange.at)
-        await self._take(exchange)
-        exchange.mark("rate limit", exchange.rate_key, self._timer())
+        way = exchange.way
+        if exchange.caller is None and way.credential is not None and way.auth is not Auth.NONE:
+            exchange.caller = way.caller if exchange.at < way.known_until else self._known(way, exchange.at)
+        self._count(exchange)
+        decision = self._limiter.take_now(exchange.rate_key, exchange.rate)
+        if decision is None:
+            return False
+        self._decide(exchange, decision)
+        return True
+
+    async def limit(self, exchange: Exchange) -> None:
+        """Raises RateLimited."""
+        self._decide(exchange, await self._limiter.take(exchange.rate_key, exchange.rate))
 
     async def identify(self, exchange: Exchange) -> None:
         """The caller, where one is asked for. Raises Unauthenticated, AuthenticationUnavailable or RateLimited."""
-        auth = _asked(exchange)
-        if exchange.caller is not None or auth is Auth.NONE:
+        way = exchange.way
+        if exchange.caller is not None or way.auth is Auth.NONE:
             return
-        if exchange.unread:
-            raise exchange.unread
-        if exchange.credential is None:
-            if auth is Auth.REQUIRED:
+        if way.unread:
+            raise way.unread.with_traceback(None)
+        if way.credential is None:
+            if way.auth is Auth.REQUIRED:
                 raise Unauthenticated("send an API key or a Firebase ID token")
             return
-        exchange.caller = await self._authenticator.identify(exchange.credential, exchange.at)
+        exchange.caller = await self._authenticator.verify(way.credential, exchange.at)
         exchange.mark("authentication", exchange.caller.id, self._timer())
         await self._recharge(exchange)
 
-    async def _take(self, exchange: Exchange) -> None:
-        """Count the request against its caller."""
-        own, name = exchange.match.policy.rate_limit if exchange.match else None, exchange.service
-        if exchange.own and exchange.caller:
+    def _known(self, way: Way, now: float) -> Caller | None:
+        """The credential's caller, and remembered as such. A token that nobody knows may be known the next moment."""
+        assert way.credential is not None  # noqa: S101 - asked of no other
+        caller = self._authenticator.known(way.credential, now)
+        if caller is not None or way.credential.is_key:
+            expires = caller.expires if caller is not None else None
+            way.caller = caller
+            way.known_until = min(now + CONFIRMED_SECONDS, math.inf if expires is None else expires)
+        return caller
+
+    def _count(self, exchange: Exchange) -> None:
+        """Whom the request counts for, and under which limit."""
+        seat = exchange.seat = exchange.way.seat(exchange.caller)
+        if exchange.own or not seat.rate_key:
+            self._name(exchange, seat)
+        else:
+            exchange.rate, exchange.rate_key = seat.rate, seat.rate_key
+
+    def _name(self, exchange: Exchange, seat: Seat) -> None:
+        """The same, worked out; and kept for the next time, unless it counts by address or for a page."""
+        match, caller = exchange.match, exchange.caller
+        own, name = match.policy.rate_limit if match else None, exchange.service
+        if exchange.own and caller:
             own, name = exchange.own.rate, exchange.own.name
-        policy = own or self._rate
-        whose = exchange.caller.id if exchange.caller else admission.limited_address(exchange.request.client)
-        key = f"{name if own else ''}|{whose}"
-        decision = self._limiter.take_now(key, policy) or await self._limiter.take(key, policy)
-        exchange.rate, exchange.rate_key, exchange.decision = policy, key, decision
-        if not decision.allowed:
+        exchange.rate = own or self._rate
+        whose = caller.id if caller else admission.limited_address(exchange.request.client)
+        exchange.rate_key = f"{name if own else ''}|{exchange.rate}|{whose}"
+        if caller and not exchange.own:
+            seat.rate, seat.rate_key = exchange.rate, exchange.rate_key
+
+    def _decide(self, exchange: Exchange, decision: Decision) -> None:
+        exchange.decision = decision
+        if exchange.steps is not None:
+            exchange.mark("rate limit", exchange.rate_key, self._timer())
+        if not decision.granted:
+            policy, match = exchange.rate, exchange.match
             raise RateLimited(
                 f"over {policy.limit} requests in {policy.window:g} s",
-                service=(own and exchange.service) or None,
+                service=exchange.service if match and match.policy.rate_limit else None,
                 retry_after=decision.reset,
             )
 
     async def _recharge(self, exchange: Exchange) -> None:
         """A credential seen for the first time was good: its caller pays, and the address gets its token back."""
-        rate, decision = exchange.rate, exchange.decision
-        if rate is not None and decision is not None:
-            await self._limiter.refund(exchange.rate_key, rate, decision)
-        await self._take(exchange)
-
-
-def _asked(exchange: Exchange) -> Auth:
-    """What is asked of the caller; where no service is found, a credential, so that names cannot be probed."""
-    return exchange.match.policy.auth if exchange.match else Auth.REQUIRED
+        if exchange.decision is not None:
+            await self._limiter.refund(exchange.rate_key, exchange.decision)
+        self._count(exchange)
+        await self.limit(exchange)

@@ -42,7 +42,7 @@ IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
 """Methods that may be sent twice (RFC 9110 section 9.2.2)."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Request:
     """A client's request. `path` and `query` are the bytes as sent; `body` is None when there is none.
 
@@ -61,16 +61,32 @@ class Request:
     version: str = "1.1"
     body: Body | None = None
     caller: Caller | None = None
-    on_wait: Callable[[], None] | None = None
+    on_wait: Callable[[], None] | None = field(default=None, init=False)
+    _fields: dict[bytes, bytes] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def fields(self) -> dict[bytes, bytes]:
+        """The first line of each field. To be read once `headers` are final."""
+        fields = self._fields
+        if fields is None:
+            fields = dict(self.headers)
+            if len(fields) != len(self.headers):
+                fields = dict(reversed(self.headers))
+            self._fields = fields
+        return fields
 
 
 @dataclass(slots=True)
 class Response:
-    """An answer. `body` is either whole or a stream that must be read to its end or closed."""
+    """An answer. `body` is either whole or a stream that must be read to its end or closed.
+
+    `framed`: its fields tell the length of a whole body already, or it needs none.
+    """
 
     status: int
     headers: Headers = field(default_factory=list)
     body: bytes | Stream = b""
+    framed: bool = False
 
 
 class ClientGone(Exception):

@@ -95,6 +95,7 @@ class Target(models.Model):
     weight = models.PositiveIntegerField(default=1)
     enabled = models.BooleanField(default=True)
     canary = models.FloatField(null=True, blank=True)
+    always_up = models.BooleanField(default=False)
 
     class Meta:
         ordering = ("url",)
@@ -105,7 +106,8 @@ class Target(models.Model):
 
     def said(self) -> dict[str, Any]:
         said = {"url": self.url, "weight": self.weight, "enabled": self.enabled}
-        return said if self.canary is None else {**said, "canary": self.canary}
+        more = {"canary": self.canary, "always_up": self.always_up or None}
+        return said | {name: value for name, value in more.items() if value is not None}
 
     def clean(self) -> None:
         faults = Faults()

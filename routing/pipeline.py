@@ -17,30 +17,19 @@ from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration.live import Live
 from routing.cors import Cors
-from routing.errors import (
-    BadRequest,
-    BodyTooLarge,
-    Forbidden,
-    GatewayError,
-    InternalError,
-    ServiceDisabled,
-    Unauthenticated,
-    UnknownService,
-    problem,
-)
+from routing.errors import BadRequest, BodyTooLarge, GatewayError, InternalError, problem
 from routing.events import Observers
 from routing.exchange import Exchange, Own, debug_field, rate_fields, timing_field
 from routing.gatekeeping import Gatekeeper
-from routing.http import ClientGone, Request, Response, first
+from routing.http import ClientGone, Headers, Request, Response, first
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
-from routing.table import Service
+from routing.ways import PREFIX, Ways, host
 
 log = logging.getLogger(__name__)
 
 Steps = Callable[[Exchange], Awaitable[Response]]
 
-PREFIX: Final = b"/api/v1/"
 DEBUG: Final = "debug"
 
 
@@ -72,6 +61,7 @@ class Gateway:
     ) -> None:
         self.live = live
         self._rules = rules
+        self._ways = Ways(live)
         self._gatekeeper = Gatekeeper(limiter, authenticator, rules.rate, timer)
         self._caching = caching
         caching.fetch = self._fetch
@@ -88,24 +78,27 @@ class Gateway:
 
     def owns(self, host: str) -> bool:
         """Whether `host` is a service's own."""
-        return self._by_host(host) is not None
+        return self.live.table.by_host(host) is not None
 
-    async def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> Awaitable[Response]:
         """The list of services at `/api/v1/` itself, and what they answer below it."""
-        if request.path in (PREFIX, PREFIX[:-1]) and self._by_host(_host(request)) is None:
-            return await self.index(request)
-        return await self.handle(request)
+        if len(request.path) <= len(PREFIX) and PREFIX.startswith(request.path) and not self.owns(host(request)):
+            return self.index(request)
+        return self.handle(request)
 
-    async def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Awaitable[Response]:
         """Answer one request. Never raises but CancelledError, the client's doing."""
         exchange = self.begin(request)  # 1 request id
-        return await self._answered(exchange, self._steps)
+        return self._answered(exchange, self._steps)
 
     async def _steps(self, exchange: Exchange) -> Response:
-        await self._limit(exchange)  # 2 rate limit
-        await self._gatekeeper.identify(exchange)  # 3 authentication
+        exchange.way = self._ways.of(exchange.request)
+        if not self._gatekeeper.limited_now(exchange):
+            await self._gatekeeper.limit(exchange)  # 2 rate limit
+        if exchange.caller is None:
+            await self._gatekeeper.identify(exchange)  # 3 authentication
         self.route(exchange)  # 4 service router
-        response = await self._caching.lookup(exchange)  # 5 cache check
+        response = self._caching.at_hand(exchange) or await self._caching.lookup(exchange)  # 5 cache check
         if response is None:
             response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
         return response
@@ -133,16 +126,16 @@ class Gateway:
         GatewayError.
         """
         exchange = self.begin(request)
-        self._find(exchange)
-        if exchange.unrouted:
-            raise exchange.unrouted
+        exchange.way = self._ways.of(request)
+        if exchange.way.unrouted:
+            raise exchange.way.unrouted.with_traceback(None)
         response = await self._caching.lookup(exchange) or await self._fetch(exchange)
         response.headers.append((b"cache-status", exchange.cache_status.encode()))
         return response
 
-    async def index(self, request: Request) -> Response:
+    def index(self, request: Request) -> Awaitable[Response]:
         """`GET /api/v1/`: the services this caller may use."""
-        return await self.page(request, None, self._services)
+        return self.page(request, None, self._services)
 
     async def page(self, request: Request, own: Own | None, answer: Steps) -> Response:
         """A page of the gateway's own, behind steps 1 to 3 like any other request."""
@@ -155,8 +148,10 @@ class Gateway:
 
     async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
         """Steps 2 and 3. `anonymous`: no credential at all is let in, with `caller` None. Raises GatewayError."""
-        await self._limit(exchange)
-        if not anonymous or exchange.credential or exchange.unread:
+        exchange.way = self._ways.of(exchange.request)
+        if not self._gatekeeper.limited_now(exchange):
+            await self._gatekeeper.limit(exchange)
+        if not anonymous or exchange.credential or exchange.way.unread:
             await self._gatekeeper.identify(exchange)
 
     def tell(self, exchange: Exchange, status: int, code: str = "") -> None:
@@ -192,48 +187,18 @@ class Gateway:
         exchange.own = own
         return exchange
 
-    async def _limit(self, exchange: Exchange) -> None:
-        admission.check(exchange.request)
-        self._find(exchange)
-        await self._gatekeeper.limit(exchange)
-
-    def _find(self, exchange: Exchange) -> None:
-        """The route, looked up before it is due because its limit and its auth decide steps 2 and 3."""
-        request, table = exchange.request, self.live.table
-        try:
-            service = self._by_host(_host(request)) if table.has_hosts else None
-            if service is not None:
-                exchange.match = table.within(service, request.method, request.path)
-                return
-            if not request.path.startswith(PREFIX):
-                raise UnknownService("there is nothing here")
-            name, slash, rest = request.path[len(PREFIX) :].partition(b"/")
-            exchange.prefix = PREFIX + name
-            exchange.match = table.match(name.decode("latin-1"), request.method, slash + rest or b"/")
-        except GatewayError as error:
-            exchange.unrouted = error
-
-    def _by_host(self, host: str) -> Service | None:
-        table = self.live.table
-        return table.by_host(host) or table.by_host(host.rpartition(":")[0])
-
     def route(self, exchange: Exchange) -> None:
         """Step 4. Raises GatewayError."""
-        if exchange.unrouted:
-            raise exchange.unrouted
-        match, caller = exchange.routed, exchange.caller
-        name, policy = match.service.name, match.policy
-        if caller is not None and not caller.may_use(name, policy.scopes):
-            raise Forbidden("the credential's scopes do not cover this service", service=name)
-        if caller is None and policy.scopes:
-            raise Unauthenticated("this service asks for scopes", service=name)
-        if not policy.enabled:
-            raise ServiceDisabled("an operator has switched this service off", service=name)
+        refusal = exchange.seat.refusal
+        if refusal is not None:
+            raise refusal.with_traceback(None)
         self._check_length(exchange)
-        exchange.mark("service router", f"{name}{match.pattern}", self._timer())
+        if exchange.steps is not None:
+            match = exchange.routed
+            exchange.mark("service router", f"{match.service.name}{match.pattern}", self._timer())
 
     def _check_length(self, exchange: Exchange) -> None:
-        length = first(exchange.request.headers, b"content-length")
+        length = exchange.request.fields.get(b"content-length")
         if length is None:
             return
         if not length.isdigit():
@@ -256,32 +221,36 @@ class Gateway:
         return problem(error, exchange.id)
 
     def _finish(self, exchange: Exchange, response: Response) -> Response:
-        headers, now = response.headers, self._timer()
-        headers.append((b"x-request-id", exchange.id.encode()))
-        if exchange.cache:
-            headers.append((b"x-cache", exchange.cache.encode()))
-            headers.append((b"cache-status", exchange.cache_status.encode()))
-        if exchange.rate and exchange.decision:
-            headers += rate_fields(exchange.rate, exchange.decision)
-        if exchange.circuit:
-            headers.append((b"x-circuit-state", exchange.circuit.encode()))
-        headers += self._cors.fields(exchange.request)
-        headers.append(timing_field(exchange, now))
-        if exchange.steps is not None and exchange.caller and exchange.caller.holds(DEBUG):
-            headers.append(debug_field(exchange))
-        if isinstance(response.body, bytes):
-            _frame(exchange, response, response.body)
+        body = response.body
+        self._tell_of(exchange, response.headers)
+        if exchange.steps is not None:
+            exchange.mark("return", str(response.status), self._timer())
+            if exchange.steps.shown and exchange.caller and exchange.caller.holds(DEBUG):
+                response.headers.append(debug_field(exchange))
+        if isinstance(body, bytes):
+            if not response.framed:
+                _frame(response, body)
+            if exchange.request.method == "HEAD":
+                response.body = b""
         self._accounts.answered(exchange, response)
         return response
 
+    def _tell_of(self, exchange: Exchange, headers: Headers) -> None:
+        """Add the gateway's own fields."""
+        headers.append((b"x-request-id", exchange.id.encode()))
+        if exchange.cache_status:
+            headers.append((b"x-cache", exchange.cache.encode()))
+            headers.append((b"cache-status", exchange.cache_status.encode()))
+        if exchange.decision is not None:
+            headers += rate_fields(exchange.rate, exchange.decision)
+        if exchange.circuit:
+            headers.append((b"x-circuit-state", exchange.circuit.encode()))
+        if self._cors.origins:
+            headers += self._cors.fields(exchange.request)
+        headers.append(timing_field(exchange, self._timer()))
 
-def _frame(exchange: Exchange, response: Response, body: bytes) -> None:
-    """The length of a whole body, and nothing after it where only the head was asked for."""
-    if first(response.headers, b"content-length") is None and response.status not in (204, 304):
+
+def _frame(response: Response, body: bytes) -> None:
+    """The length of a whole body."""
+    if response.status not in (204, 304) and first(response.headers, b"content-length") is None:
         response.headers.append((b"content-length", b"%d" % len(body)))
-    if exchange.request.method == "HEAD":
-        response.body = b""
-
-
-def _host(request: Request) -> str:
-    return (first(request.headers, b"host") or b"").decode("latin-1").lower()

@@ -16,6 +16,9 @@ NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 """A service's name: a path segment, a scope and a part of keys and channel names."""
 
 
+_VISIBLE: Final = re.compile(r"[!-~]+")
+
+
 class Auth(StrEnum):
     REQUIRED = "required"
     OPTIONAL = "optional"
@@ -77,19 +80,21 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
 class Target(msgspec.Struct, frozen=True):
     """One address of a service: `http://host:port/base`. `weight` is its share beside the others; 0 rests it.
 
-    One with a `canary` serves that percentage of the callers, always the same ones, and no others.
+    One with a `canary` serves that percentage of the callers, always the same ones, and no others. One that is
+    `always_up` is used whatever its calls and checks say: the operator knows better.
     """
 
     url: str
     weight: int = 1
     canary: float = 0.0
+    always_up: bool = False
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("url must be http://host or https://host")
-        if parts.query or parts.fragment or parts.username is not None or not self.url.isascii():
-            raise ValueError("url must have no user, query or fragment, and be ASCII")
+        if parts.query or parts.fragment or parts.username is not None or _VISIBLE.fullmatch(self.url) is None:
+            raise ValueError("url must have no user, query or fragment, and be visible ASCII")
         parts.port  # noqa: B018 - raises ValueError when it is out of range
         if not 0 <= self.weight <= 1_000:
             raise ValueError("weight must be from 0 to 1000")

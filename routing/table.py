@@ -113,8 +113,9 @@ class RouteTable:
         return bool(self._hosts)
 
     def by_host(self, host: str) -> Service | None:
-        """The service that is reached under its own host name, if this is one."""
-        return self._hosts.get(host.lower())
+        """The service that is reached under its own host name, with or without a port, if this is one."""
+        host = host.lower()
+        return self._hosts.get(host) or self._hosts.get(host.rpartition(":")[0])
 
     def match(self, name: str, method: str, path: bytes) -> Match:
         """Service `name`'s first route for `path` (which begins with a slash) that allows `method`.

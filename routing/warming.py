@@ -9,7 +9,8 @@ from resilience.cache.heat import Heat, Recipe
 from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.http import Header, Request, Response
-from routing.pipeline import PREFIX, Gateway
+from routing.pipeline import Gateway
+from routing.ways import PREFIX
 
 AT_A_TIME: Final = 8
 """Calls in flight: warming is not to crowd out those who wait."""

@@ -74,7 +74,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     until: float | None = None
     reason: str = ""
     trips: int = 0
-    """Times it opened since it was last closed."""
+    """Times it opened in a row, without a whole window of being closed in between."""
+    closed_at: float | None = None
+    """When its probes closed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,8 @@ def retry_after(snapshot: Snapshot, policy: BreakerPolicy, now: float) -> float:
 
 
 def _open(current: Snapshot, policy: BreakerPolicy, reason: str, now: float) -> Snapshot:
-    trips = current.trips + 1
+    stable = current.closed_at is not None and now - current.closed_at >= policy.window
+    trips = 1 if stable else current.trips + 1
     return move(current, State.OPEN, until=now + policy.open_time(trips), reason=reason, trips=trips)
 
 
@@ -185,5 +188,6 @@ def _record_probe(current: Snapshot, policy: BreakerPolicy, permit: Permit, outc
     leases = tuple(lease for lease in current.leases if lease.holder != permit.holder)
     successes = current.successes + (outcome is Outcome.SUCCESS)
     if successes >= policy.success_threshold:
-        return move(current, State.CLOSED, reason=f"{successes} probes succeeded")
+        closed = move(current, State.CLOSED, reason=f"{successes} probes succeeded", trips=current.trips)
+        return msgspec.structs.replace(closed, closed_at=now)
     return msgspec.structs.replace(current, leases=leases, successes=successes)

@@ -24,7 +24,7 @@ class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """A success that took longer counts as a failure."""
     open_factor: float = 1.0
     open_max: float | None = None
-    """Each trip that follows a failed probe waits `open_factor` times longer, up to `open_max`."""
+    """Each trip in a row waits `open_factor` times longer, up to `open_max`; a whole `window` closed ends the row."""
 
     def __post_init__(self) -> None:
         for field in ("failure_threshold", "success_threshold", "half_open_permits", "minimum_calls"):

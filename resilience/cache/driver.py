@@ -77,6 +77,17 @@ class Cache:
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self._store = store
 
+    def at_hand(self, service: str, key: str, now: float) -> Entry | None:
+        """A fresh answer that this process has, for a request that asks nothing of a cache: the hottest path of all.
+
+        None where there is more to be judged than its freshness: `peek` and `lookup` do.
+        """
+        entry = self._store.peek(service, key)
+        if entry is None or entry.vary or now >= entry.fresh_until:
+            return None
+        self.tallies[service].hits += 1
+        return entry
+
     def peek(self, service: str, key: str, asked: Asked, now: float) -> Fresh | None:
         """An answer that this process has: the hot path, without waiting. None: `lookup` knows more."""
         entry = self._store.peek(service, key)

@@ -100,7 +100,7 @@ class MemoryStore:
 
     def peek(self, service: str, key: str) -> Entry | None:
         entry = self.shelf.get(service, key)
-        if entry is not None and entry.ends <= self._clock():
+        if entry is not None and entry.fresh_until <= (now := self._clock()) and entry.ends <= now:
             self.shelf.remove((service, key))
             return None
         return entry

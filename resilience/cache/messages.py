@@ -18,7 +18,8 @@ FOR_ORIGINS: Final = frozenset({b"if-match", b"if-unmodified-since"})
 """Conditions that only the backend may judge (RFC 9111 section 4.3.2)."""
 _DIRECTING: Final = frozenset({b"cache-control", b"pragma"})
 _RANGE: Final = frozenset({b"range", b"if-range"})
-_DECISIVE: Final = CONDITIONS | FOR_ORIGINS | _DIRECTING | _RANGE
+DECISIVE: Final = CONDITIONS | FOR_ORIGINS | _DIRECTING | _RANGE
+"""Fields by which a request asks something of a cache."""
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class Asked:
     decisive: frozenset[bytes] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.decisive = _DECISIVE.intersection([name for name, _ in self.headers])
+        self.decisive = DECISIVE.intersection([name for name, _ in self.headers])
 
     @property
     def control(self) -> Directives:
@@ -48,7 +49,7 @@ class Asked:
 
     def plain(self) -> "Asked":
         """The same as a GET that asks nothing of a cache."""
-        return Asked("GET", [pair for pair in self.headers if pair[0] not in _DECISIVE], self.authenticated)
+        return Asked("GET", [pair for pair in self.headers if pair[0] not in DECISIVE], self.authenticated)
 
     @property
     def wants_whole(self) -> bool:

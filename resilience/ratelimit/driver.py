@@ -57,7 +57,7 @@ class Limiter:
         self._store = FailOpen(store, share)
         self._clock = clock
         self._callers = callers
-        self._leases: OrderedDict[tuple[str, RatePolicy], Lease] = OrderedDict()
+        self._leases: OrderedDict[str, Lease] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -66,10 +66,13 @@ class Limiter:
         return self._store.degraded
 
     def take_now(self, key: str, policy: RatePolicy) -> Decision | None:
-        """The decision, where no store must be asked; None where `take` must be awaited."""
+        """The decision, where no store must be asked; None where `take` must be awaited.
+
+        `key` says whose requests are counted, and under which policy: two policies are never counted under one key.
+        """
         if self._alone is not None:
             return self._alone.take_now(key, policy, self._clock(), 1)
-        lease = self._leases.get((key, policy))
+        lease = self._leases.get(key)
         return None if lease is None else lease.spend(self._clock())
 
     async def take(self, key: str, policy: RatePolicy) -> Decision:
@@ -85,14 +88,14 @@ class Limiter:
             self._track(self._serve(lease, key, policy))
         return await waiter
 
-    async def refund(self, key: str, policy: RatePolicy, decision: Decision) -> None:
+    async def refund(self, key: str, decision: Decision) -> None:
         """Uncount a request that `decision` allowed and that was then not made."""
         if not decision.allowed:
             return
-        lease = self._leases.get((key, policy))
+        lease = self._leases.get(key)
         if lease is not None:
             lease.denied_until = 0.0
-        await self._store.give_back(key, policy, decision.slice, 1)
+        await self._store.give_back(key, decision.slice, 1)
 
     async def close(self) -> None:
         """Wait for the questions that are still open."""
@@ -100,13 +103,13 @@ class Limiter:
             await asyncio.wait(self._tasks)
 
     def _lease(self, key: str, policy: RatePolicy) -> Lease:
-        lease = self._leases.get((key, policy))
+        lease = self._leases.get(key)
         if lease is None:
-            lease = self._leases[key, policy] = Lease(policy)
+            lease = self._leases[key] = Lease(policy)
             if len(self._leases) > self._callers:
                 self._leases.popitem(last=False)
         else:
-            self._leases.move_to_end((key, policy))
+            self._leases.move_to_end(key)
         return lease
 
     async def _serve(self, lease: Lease, key: str, policy: RatePolicy) -> None:
@@ -127,7 +130,7 @@ class Limiter:
     async def _ask(self, lease: Lease, key: str, policy: RatePolicy, batch: list[asyncio.Future[Decision]]) -> None:
         if lease.tokens:
             spare, lease.tokens = lease.tokens, 0
-            await self._store.give_back(key, policy, lease.slice, spare)
+            await self._store.give_back(key, lease.slice, spare)
         asked = self._clock()
         wanted = max(len(batch), min(policy.block, lease.remaining // NEAR))
         decision = await self._store.take(key, policy, asked, wanted)

@@ -12,23 +12,23 @@ CALLERS: Final = 100_000
 class MemoryStore:
     def __init__(self, callers: int = CALLERS) -> None:
         self._callers = callers
-        self._windows: OrderedDict[tuple[str, RatePolicy], SlidingWindow] = OrderedDict()
+        self._windows: OrderedDict[str, SlidingWindow] = OrderedDict()
 
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         return self.take_now(key, policy, now, wanted)
 
-    async def give_back(self, key: str, policy: RatePolicy, taken: int, count: int) -> None:
-        window = self._windows.get((key, policy))
+    async def give_back(self, key: str, taken: int, count: int) -> None:
+        window = self._windows.get(key)
         if window is not None:
             window.give_back(taken, count)
 
     def take_now(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         """As `take`, for one worker alone, which has nobody to wait for."""
-        window = self._windows.get((key, policy))
+        window = self._windows.get(key)
         if window is None:
-            window = self._windows[key, policy] = SlidingWindow()
+            window = self._windows[key] = SlidingWindow()
             if len(self._windows) > self._callers:
                 self._windows.popitem(last=False)
         else:
-            self._windows.move_to_end((key, policy))
+            self._windows.move_to_end(key)
         return window.take(policy, now, wanted)

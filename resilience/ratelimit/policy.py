@@ -33,10 +33,8 @@ class RatePolicy(msgspec.Struct, frozen=True):
         limit, count, unit = form.groups()
         return cls(int(limit), float(count or 1) * _UNITS[unit])
 
-    @property
-    def slice(self) -> float:
-        """Seconds in one slice of the window."""
-        return self.window / SLICES
+    def __str__(self) -> str:
+        return f"{self.limit}/{self.window:g}s"
 
     @property
     def block(self) -> int:

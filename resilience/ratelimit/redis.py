@@ -60,16 +60,15 @@ class RedisStore:
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         args = (policy.limit, policy.window, wanted, SLICES, now)
         granted, remaining, reset, current, keep = await self._link.call(
-            lambda client: self._take(keys=[_name(key, policy)], args=args, client=client)
+            lambda client: self._take(keys=[_name(key)], args=args, client=client)
         )
         return Decision(granted, remaining, reset / 1e6, current, keep / 1e6)
 
-    async def give_back(self, key: str, policy: RatePolicy, taken: int, count: int) -> None:
+    async def give_back(self, key: str, taken: int, count: int) -> None:
         args = (taken, count)
-        await self._link.call(lambda client: self._give_back(keys=[_name(key, policy)], args=args, client=client))
+        await self._link.call(lambda client: self._give_back(keys=[_name(key)], args=args, client=client))
 
 
-def _name(key: str, policy: RatePolicy) -> str:
-    """Callers go to Redis as digests alone; a policy that changed begins a window of its own."""
-    digest = hashlib.blake2b(f"{policy.limit}/{policy.window} {key}".encode(), digest_size=16)
-    return f"gw:rate:{digest.hexdigest()}"
+def _name(key: str) -> str:
+    """Callers go to Redis as digests alone."""
+    return f"gw:rate:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"

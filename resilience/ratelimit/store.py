@@ -9,7 +9,7 @@ from resilience.ratelimit.window import Decision
 
 
 class Store(Protocol):
-    """One sliding window for each key and policy. Raises StoreUnavailable.
+    """One sliding window for each key, which is counted under one policy alone. Raises StoreUnavailable.
 
     `now` is this worker's clock; a shared store goes by its own, the one clock that all workers have in common.
     """
@@ -17,7 +17,7 @@ class Store(Protocol):
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         """Count as many of `wanted` as still fit."""
 
-    async def give_back(self, key: str, policy: RatePolicy, taken: int, count: int) -> None:
+    async def give_back(self, key: str, taken: int, count: int) -> None:
         """Uncount `count` that were counted in the slice `taken`, and never used."""
 
 
@@ -43,12 +43,12 @@ class FailOpen:
         self.degraded = False
         return decision
 
-    async def give_back(self, key: str, policy: RatePolicy, taken: int, count: int) -> None:
+    async def give_back(self, key: str, taken: int, count: int) -> None:
         if taken < 0:
-            await self._alone.give_back(key, self._part(policy), ~taken, count)
+            await self._alone.give_back(key, ~taken, count)
             return
         try:
-            await self._shared.give_back(key, policy, taken, count)
+            await self._shared.give_back(key, taken, count)
         except StoreUnavailable:  # they stay counted, which errs on the limit's side
             self.degraded = True
 

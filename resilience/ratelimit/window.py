@@ -29,50 +29,57 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class SlidingWindow:
-    """One caller's requests under one policy. The Redis script keeps the same numbers in a hash."""
+    """One caller's requests under one policy. The Redis script keeps the same numbers in a hash.
 
-    __slots__ = ("slices", "total")
+    What follows from the slice that is counted in is worked out once, when it begins. A clock that is set back goes on
+    counting in the latest.
+    """
+
+    __slots__ = ("_begins", "_count", "_ends", "_index", "_older", "_resets", "_total")
 
     def __init__(self) -> None:
-        self.slices: deque[tuple[int, int]] = deque()
-        self.total = 0
+        self._older: deque[tuple[int, int]] = deque()
+        self._index = 0
+        self._count = 0
+        self._total = 0
+        self._begins = self._ends = self._resets = 0.0
 
     def take(self, policy: RatePolicy, now: float, wanted: int = 1) -> Decision:
-        """Count as many of `wanted` requests as still fit; none of them if the window is full."""
-        length = policy.slice
-        current = int(now / length)
-        # The slice one window ago may have ended less than a window ago: it still counts.
-        self._forget_before(current - SLICES)
-        granted = max(0, min(wanted, policy.limit - self.total))
-        if granted:
-            self._count(current, granted)
-        keep = (current + 1) * length - now
-        return Decision(granted, max(0, policy.limit - self.total), self._reset(length, now), current, keep)
+        """Count as many of `wanted` (at least 1) requests as still fit; none of them if the window is full."""
+        if not self._begins <= now < self._ends:
+            self._turn(policy.window / SLICES, now)
+        free = policy.limit - self._total
+        granted = wanted if wanted <= free else max(0, free)
+        self._count += granted
+        self._total += granted
+        return Decision(granted, free - granted, self._resets - now, self._index, self._ends - now)
 
     def give_back(self, taken: int, count: int) -> None:
         """Uncount `count` of what slice `taken` holds; nothing, once it has left the window."""
-        for position, (index, held) in enumerate(self.slices):
+        if taken == self._index:
+            count = min(count, self._count)
+            self._count -= count
+            self._total -= count
+            return
+        for position, (index, held) in enumerate(self._older):
             if index == taken:
                 count = min(count, held)
-                self.total -= count
-                self.slices[position] = (index, held - count)
+                self._total -= count
+                self._older[position] = (index, held - count)
                 break
-        self.slices = deque(pair for pair in self.slices if pair[1])
+        self._older = deque(pair for pair in self._older if pair[1])
+        self._ends = 0.0  # so that what follows from the oldest is worked out anew
 
-    def _forget_before(self, oldest: int) -> None:
-        slices = self.slices
-        while slices and slices[0][0] < oldest:
-            self.total -= slices.popleft()[1]
-
-    def _count(self, current: int, granted: int) -> None:
-        self.total += granted
-        if self.slices and self.slices[-1][0] >= current:
-            index, count = self.slices[-1]
-            self.slices[-1] = (index, count + granted)
-        else:
-            self.slices.append((current, granted))
-
-    def _reset(self, length: float, now: float) -> float:
-        if not self.slices:
-            return 0.0
-        return max(0.0, (self.slices[0][0] + SLICES + 1) * length - now)
+    def _turn(self, length: float, now: float) -> None:
+        """Another slice begins, `length` seconds long."""
+        index = max(self._index, int(now / length))
+        if index > self._index and self._count:
+            self._older.append((self._index, self._count))
+            self._count = 0
+        # The slice one window ago may have ended less than a window ago: it still counts.
+        while self._older and self._older[0][0] < index - SLICES:
+            self._total -= self._older.popleft()[1]
+        oldest = self._older[0][0] if self._older else index
+        self._index = index
+        self._begins, self._ends = min(now, index * length), (index + 1) * length
+        self._resets = (oldest + SLICES + 1) * length

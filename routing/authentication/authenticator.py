@@ -51,12 +51,13 @@ class Authenticator:
 
     async def identify(self, credential: Credential, now: float) -> Caller:
         """The caller. Raises Unauthenticated, or AuthenticationUnavailable when nobody can tell now."""
+        return self.known(credential, now) or await self.verify(credential, now)
+
+    async def verify(self, credential: Credential, now: float) -> Caller:
+        """The same, for a credential that is not `known`."""
         if not credential.is_key and self._tokens is not None:
             return await self._tokens.verify(credential.text, now)
-        caller = self.known(credential, now)
-        if caller is None:
-            raise Unauthenticated("the API key is not valid" if credential.is_key else "the token is not valid")
-        return caller
+        raise Unauthenticated("the API key is not valid" if credential.is_key else "the token is not valid")
 
 
 def credential(headers: Headers) -> Credential | None:

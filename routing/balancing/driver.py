@@ -81,11 +81,12 @@ class Balancer:
             self._say(Kind.EJECTED, standing, f"{standing.failures} failures in a row, the last: {detail}")
 
     def learn(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Take over what health checks say; of what they no longer say anything, nothing is held."""
+        """Take over what health checks say; of what they no longer say anything, nothing is held.
+
+        Told by the worker that asked: all others only read what it found.
+        """
         for standing in self._standings:
-            down = verdicts.get(name(self._service, standing.target), Verdict()).down
-            if standing.found(down, self._clock()):
-                self._say(Kind.DOWN if down else Kind.UP, standing, "the health check says so")
+            standing.found(verdicts.get(name(self._service, standing.target), Verdict()).down, self._clock())
 
     def _settle(self) -> None:
         for standing in self._standings:
@@ -128,6 +129,12 @@ class Targets:
 def name(service: str, target: Target) -> str:
     """A target's name among all: the same address may be well for one service's health check and not another's."""
     return f"{service} {target.url}"
+
+
+def named(name: str) -> tuple[str, str]:
+    """The service and the address in a target's name."""
+    service, _, url = name.partition(" ")
+    return service, url
 
 
 def point_of(service: str, caller: str) -> float:

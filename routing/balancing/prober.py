@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from routing.backend.client import Backend, Call
-from routing.balancing.driver import Targets, name
-from routing.balancing.rules import Verdict, judged
+from routing.balancing.driver import Targets, Tell, name, named
+from routing.balancing.rules import Verdict, judged, news
 from routing.balancing.store import FailOpen, Store
 from routing.errors import GatewayError
+from routing.events import Happened, Kind
 from routing.policy import Health, Target, Timeout
 from routing.table import Service
 
@@ -23,10 +24,15 @@ LEASE_SECONDS: Final = 3.0
 """How long after the prober's death another takes its place."""
 
 Services = Callable[[], Iterable[Service]]
+Checked = Mapping[str, tuple[Service, Health, Target]]
+"""What is asked of whom, by the target's name."""
 
 
 class Prober:
-    """One worker's part. `clock` is Unix time, since the next prober goes by the last one's verdicts."""
+    """One worker's part. `clock` is Unix time, since the next prober goes by the last one's verdicts.
+
+    `tell` is told by the worker that asks, so once in the cluster; while each asks for itself, by each.
+    """
 
     def __init__(
         self,
@@ -35,6 +41,7 @@ class Prober:
         targets: Targets,
         services: Services,
         *,
+        tell: Tell = lambda _event: None,
         clock: Callable[[], float] = time.time,
         holder: str | None = None,
     ) -> None:
@@ -42,9 +49,11 @@ class Prober:
         self._store = FailOpen(store)
         self._targets = targets
         self._services = services
+        self._tell = tell
         self._clock = clock
         self._holder = holder or secrets.token_hex(8)
         self._asking: dict[str, asyncio.Task[bool]] = {}
+        self._idle = True
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -58,21 +67,16 @@ class Prober:
 
     async def look(self) -> None:
         """Take over the shared verdicts; where this worker is the prober, first renew them. Waits for no target."""
-        checked = {
-            name(service.name, target): (service, health, target)
-            for service in self._services()
-            if (health := service.policy.health) is not None and service.policy.enabled
-            for target in service.targets
-            if target.weight
-        }
-        if not checked:
-            self._targets.learn({})
-            return
+        checked = self._checked()
         for service in {service.name: service for service, _, _ in checked.values()}.values():
             self._targets.of(service)
+        if self._idle and not checked:
+            return
+        self._idle = not checked  # the last look takes back what was said of targets that are asked no more
         if await self._store.lead(self._holder, LEASE_SECONDS):
             await self._renew(checked)
-        self._targets.learn(await self._store.load())
+        verdicts = await self._store.load()
+        self._targets.learn({key: verdict for key, verdict in verdicts.items() if key in checked})
 
     async def answered(self) -> None:
         """Wait for the checks under way."""
@@ -85,7 +89,17 @@ class Prober:
         except Exception:  # a fault here must not end all checks for good
             log.exception("health checks could not be looked after")
 
-    async def _renew(self, checked: Mapping[str, tuple[Service, Health, Target]]) -> None:
+    def _checked(self) -> Checked:
+        """Those an operator has said nothing of: the others are up or down by his word."""
+        return {
+            name(service.name, target): (service, health, target)
+            for service in self._services()
+            if (health := service.policy.health) is not None and service.policy.enabled
+            for target in service.targets
+            if target.weight and not target.always_up
+        }
+
+    async def _renew(self, checked: Checked) -> None:
         before = await self._store.load()
         after = {key: before.get(key, Verdict()) for key in checked}
         now = self._clock()
@@ -98,8 +112,14 @@ class Prober:
                 after[key] = judged(after[key], asking.result(), health, now)
             elif asking is None and now - after[key].asked >= health.interval:
                 self._asking[key] = asyncio.create_task(self._is_well(service, health, target))
-        if after != before:
-            await self._store.save(self._holder, after)
+        if (after != before or self._store.ahead) and await self._store.save(self._holder, after):
+            self._tell_of(news(before, after), checked)
+
+    def _tell_of(self, moves: Iterable[tuple[str, bool]], checked: Checked) -> None:
+        for key, down in moves:
+            service, url = named(key)
+            detail = "the health check says so" if key in checked else "it is not asked any more"
+            self._tell(Happened(kind=Kind.DOWN if down else Kind.UP, service=service, target=url, detail=detail))
 
     async def _is_well(self, service: Service, health: Health, target: Target) -> bool:
         """A 2xx in time. Redirections are not followed: they could lead anywhere."""

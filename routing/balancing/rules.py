@@ -1,6 +1,6 @@
 """What a worker has seen of one target, and which of several gets the next call. `now` is an argument; no I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -38,8 +38,8 @@ class Standing:
 
     @property
     def well(self) -> bool:
-        """Neither ejected nor found down; `settle` comes first."""
-        return not self.down and self._ejected_until is None
+        """Neither ejected nor found down, or said to be up by an operator; `settle` comes first."""
+        return self.target.always_up or (not self.down and self._ejected_until is None)
 
     def settle(self, now: float) -> bool:
         """Whether an ejection has just come to its end."""
@@ -56,7 +56,7 @@ class Standing:
 
     def failed(self, now: float, *, cut: bool) -> bool:
         """Whether this failure ejects it. `cut`: there was no answer. Calls out when it was ejected say nothing."""
-        if self._ejected_until is not None:
+        if self._ejected_until is not None or self.target.always_up:
             return False
         self.failures += 1
         if self.failures < (EJECT_AFTER_CUT if cut else EJECT_AFTER):
@@ -65,14 +65,11 @@ class Standing:
         self._ejections += 1
         return True
 
-    def found(self, down: bool, now: float) -> bool:
-        """The health check's verdict; whether it is news. One found up again starts slowly, and ends an ejection."""
-        if down is self.down:
-            return False
-        self.down = down
-        if not down:
+    def found(self, down: bool, now: float) -> None:
+        """The health check's verdict. One found up again starts slowly, and ends an ejection."""
+        if self.down and not down:
             self._back, self._ejected_until, self.failures = now, None, 0
-        return True
+        self.down = down
 
     def share(self, now: float) -> float:
         """Its weight, or the part of it that a target just back can bear."""
@@ -124,6 +121,19 @@ class Verdict(msgspec.Struct, frozen=True):
     down: bool = False
     streak: int = 0
     asked: float = 0.0
+
+
+def news(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[tuple[str, bool]]:
+    """Which targets were found down or up, and which it was; one that is asked no more is held down no more."""
+    names = dict.fromkeys((*before, *after))
+    found = [(name, after.get(name, Verdict()).down) for name in names]
+    return [(name, down) for name, down in found if down is not before.get(name, Verdict()).down]
+
+
+def newest(one: Mapping[str, Verdict], other: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Of two workers' verdicts on each target, the one that was asked for later."""
+    later = {name: verdict for name, verdict in other.items() if name not in one or verdict.asked > one[name].asked}
+    return {**one, **later}
 
 
 def judged(verdict: Verdict, well: bool, policy: Health, now: float) -> Verdict:

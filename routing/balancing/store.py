@@ -5,7 +5,7 @@ from typing import Protocol
 
 from resilience.outage import StoreUnavailable
 from routing.balancing.memory import MemoryStore
-from routing.balancing.rules import Verdict
+from routing.balancing.rules import Verdict, newest
 
 
 class Store(Protocol):
@@ -22,29 +22,40 @@ class Store(Protocol):
 
 
 class FailOpen:
-    """A store that never fails: while the shared one is away, this worker asks for itself, from what it knew last."""
+    """A store that never fails: while the shared one is away, this worker asks for itself, from what it knew last.
+
+    `ahead`: it found out something alone, which the shared store is to learn if this worker is the one that asks again.
+    """
 
     def __init__(self, shared: Store) -> None:
+        self.ahead = False
         self._shared = shared
         self._alone = MemoryStore()
 
     async def lead(self, holder: str, seconds: float) -> bool:
         try:
-            return await self._shared.lead(holder, seconds)
+            leads = await self._shared.lead(holder, seconds)
         except StoreUnavailable:
             return True
+        self.ahead = self.ahead and leads
+        return leads
 
     async def load(self) -> Mapping[str, Verdict]:
         try:
             verdicts = await self._shared.load()
         except StoreUnavailable:
             return await self._alone.load()
+        if self.ahead:
+            verdicts = newest(verdicts, await self._alone.load())
         self._alone.put(verdicts)
         return verdicts
 
     async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
         self._alone.put(verdicts)
         try:
-            return await self._shared.save(holder, verdicts)
+            saved = await self._shared.save(holder, verdicts)
         except StoreUnavailable:
+            self.ahead = True
             return True
+        self.ahead = False
+        return saved

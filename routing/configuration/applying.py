@@ -1,7 +1,7 @@
 """Writes a document to the rows: all of it or nothing, and only what differs."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from django.db import models, transaction
@@ -9,6 +9,9 @@ from django.db import models, transaction
 from routing.configuration.decode import decode
 from routing.configuration.document import canonical, plain
 from routing.models import ANY_SECRET, SETTINGS, Route, Service, Target
+
+_TARGET: Final[dict[str, Any]] = {"weight": 1, "canary": None, "enabled": True, "always_up": False}
+"""A target's columns, and what they are when the document says nothing."""
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -55,7 +58,7 @@ def _write_targets(service: Service, rows: dict[str, Target], wanted: list[dict[
     written = [
         _write(
             rows.get(said["url"]) or Target(service=service, url=said["url"]),
-            {"weight": said.get("weight", 1), "enabled": said.get("enabled", True), "canary": said.get("canary")},
+            {name: said.get(name, unsaid) for name, unsaid in _TARGET.items()},
         )
         for said in wanted
     ]

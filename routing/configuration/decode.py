@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.sections import built, laid_over, policy, settings
+from routing.configuration.sections import built, for_its_longest_call, laid_over, policy, settings
 from routing.configuration.values import (
     Reader,
     Secret,
@@ -29,7 +29,13 @@ from routing.table import Route, Service
 VERSION: Final = 1
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})
 """Words that mean something else where a service's name is written: a right, the gateway, parts of operators' paths."""
-TARGET: Final[dict[str, Reader]] = {"url": text, "weight": whole(0, 1_000), "canary": number(0, 100), "enabled": flag}
+TARGET: Final[dict[str, Reader]] = {
+    "url": text,
+    "weight": whole(0, 1_000),
+    "canary": number(0, 100),
+    "enabled": flag,
+    "always_up": flag,
+}
 
 
 def _as_is(value: Any) -> Any:
@@ -111,7 +117,7 @@ def service(name: str, value: object, secret: Secret) -> Service:
     # Routes over settings at fault are still read, over the defaults, so that their own faults are told too.
     routes = _routes(written, {} if faults.found else said, secret, faults)
     faults.settle()
-    return Service(name, targets, hosts, asked, routes)
+    return Service(name, targets, hosts, for_its_longest_call(asked, routes), routes)
 
 
 def target(value: object) -> Target:
@@ -121,8 +127,8 @@ def target(value: object) -> Target:
     faults.settle()
     if "url" not in said:
         raise ValueError("a target needs a url")
-    weight = said.get("weight", 1) if said.get("enabled", True) else 0
-    read: Target = built(Target, {"url": said["url"], "weight": weight, "canary": said.get("canary", 0.0)})
+    weight = said.get("weight", 1) if said.pop("enabled", True) else 0
+    read: Target = built(Target, {**said, "weight": weight})
     return read
 
 

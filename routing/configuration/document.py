@@ -210,6 +210,7 @@ _UNSAID: Final[dict[str, Any]] = {
     "enabled": True,
     "weight": 1,
     "canary": 0,
+    "always_up": False,
     "hosts": [],
     "routes": [],
     "methods": [],

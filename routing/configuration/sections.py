@@ -3,7 +3,7 @@
 No Django, no I/O. Sections (`cache`, `timeout`) are merged key by key; everything else is replaced whole.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +31,7 @@ from routing.configuration.values import (
     whole,
 )
 from routing.policy import Auth, Fallback, Health, Retries, RoutePolicy, Timeout
+from routing.table import Route
 
 PERMIT_GRACE: Final = 5.0
 """Seconds a probe's permit outlives the longest its call may take."""
@@ -138,14 +139,22 @@ def policy(said: dict[str, Any]) -> RoutePolicy:
     for name in [name for name in _SECTIONS if name in said]:
         with faults.at(name):
             asked[name] = built(_SECTIONS[name], said[name])
-    timeout = asked.get("timeout")
-    lease = (timeout if isinstance(timeout, Timeout) else Timeout()).total + PERMIT_GRACE
     with faults.at("breaker"):
-        asked["breaker"] = built(BreakerPolicy, {**said.get("breaker", {}), "permit_lease": lease})
+        asked["breaker"] = built(BreakerPolicy, said.get("breaker", {}))
     if "headers" in said:
         asked["headers"] = tuple(said["headers"].values())
     faults.settle()
     return RoutePolicy(**asked)
+
+
+def for_its_longest_call(service: RoutePolicy, routes: Iterable[Route]) -> RoutePolicy:
+    """A service's policy, its probes' permits outliving a call to whichever of its routes may take longest.
+
+    A permit that ended before its call would let one probe too many through.
+    """
+    longest = max(service.timeout.total, *(route.policy.timeout.total for route in routes), 0.0)
+    breaker = msgspec.structs.replace(service.breaker, permit_lease=longest + PERMIT_GRACE)
+    return msgspec.structs.replace(service, breaker=breaker)
 
 
 def built(kind: type[Any], said: dict[str, Any] | None) -> Any:

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
-from resilience.breaker.machine import Outcome
+from resilience.breaker.machine import Outcome, judge
 from routing.asgi import Receive, Scope, Send
 from routing.authentication.authenticator import Authenticator
 from routing.balancing.driver import Targets
@@ -148,7 +148,7 @@ class SocketProxy:
         except BaseException:
             leave.ends(Outcome.CANCELLED)
             raise
-        await leave.ended(leave.judged(self._timer() - started))
+        await leave.ended(judge(shake.exchange.routed.policy.breaker, self._timer() - started))
         return connection
 
     async def _connect(self, shake: Handshake) -> ClientConnection:

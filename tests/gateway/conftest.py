@@ -135,6 +135,7 @@ def make_world(
     link: RedisLink | None = None,
     circuits: BreakerStore | None = None,
     clock: FakeClock | None = None,
+    kind: Callable[..., Gateway] = Gateway,
 ) -> World:
     """Its cache is over Redis where there is a link to one, which the caller starts and closes."""
     live, backend, seen = Live(), Backend(), Recording()
@@ -152,7 +153,7 @@ def make_world(
     flights = Flights(RedisLeases(link) if link else None, clock=clock)
     heat = Heat(link)
     caching = Caching(cache, own_cookies=OWN_COOKIES, flights=flights, heat=heat, clock=clock)
-    gateway = Gateway(
+    gateway = kind(
         rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
         live=live,
         limiter=Limiter(RateMemory(), clock=clock),

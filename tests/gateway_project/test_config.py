@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway_project import config
+from gateway_project import config, telemetry
 from gateway_project.config import ConfigurationFault
+from gateway_project.telemetry import Traces
 
 GIVEN = {"SECRET_KEY": "x"}
 
@@ -83,3 +84,78 @@ def test_debug_makes_a_secret_of_its_own_and_keeps_it(monkeypatch: pytest.Monkey
 def test_a_services_secret_is_looked_up_by_name() -> None:
     read = config.read({**GIVEN, "SLACK_TOKEN": "t"})
     assert (read.secret("SLACK_TOKEN"), read.secret("OTHER")) == ("t", None)
+
+
+def traces(**environment: str) -> Traces:
+    found = config.read(GIVEN | environment).traces
+    assert found is not None
+    return found
+
+
+COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"}
+
+
+def test_traces_go_nowhere_unless_a_collector_is_named() -> None:
+    assert config.read(GIVEN).traces is None
+    assert config.read(GIVEN | {"OTEL_SERVICE_NAME": "edge"}).traces is None
+    assert config.read(GIVEN | COLLECTOR | {"OTEL_SDK_DISABLED": "true"}).traces is None
+    assert config.read(GIVEN | COLLECTOR | {"OTEL_TRACES_EXPORTER": "none"}).traces is None
+
+
+def test_traces_go_below_the_collectors_address_or_to_their_own() -> None:
+    assert traces(**COLLECTOR).endpoint == "http://collector:4318/v1/traces"
+    assert traces(**COLLECTOR, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="https://t/x").endpoint == "https://t/x"
+
+
+def test_the_resource_is_named_by_its_own_variable_first() -> None:
+    assert traces(**COLLECTOR).resource == {"service.name": "intelligence-gateway"}
+    said = "service.name=other,deployment.environment.name=a%20b"
+    assert traces(**COLLECTOR, OTEL_RESOURCE_ATTRIBUTES=said, OTEL_SERVICE_NAME="edge").resource == {
+        "service.name": "edge",
+        "deployment.environment.name": "a b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "ratio", "follows"),
+    [
+        ("", "", 1.0, True),
+        ("always_on", "", 1.0, False),
+        ("always_off", "", 0.0, False),
+        ("parentbased_always_off", "", 0.0, True),
+        ("traceidratio", "0.25", 0.25, False),
+        ("parentbased_traceidratio", "0.1", 0.1, True),
+    ],
+)
+def test_the_sampler_is_the_standards(sampler: str, argument: str, ratio: float, follows: bool) -> None:
+    sampling = traces(**COLLECTOR, OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=argument).sampling
+    assert (sampling.ratio, sampling.follows) == (ratio, follows)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://collector"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "name"),
+    ],
+)
+def test_what_traces_cannot_be_sent_by_is_a_fault_of_its_variable(name: str, text: str) -> None:
+    told = faults(**GIVEN | COLLECTOR | {name: text})
+    assert [fault.partition(":")[0] for fault in told] == [name]
+
+
+def test_a_part_of_the_traces_is_a_number_from_0_to_1() -> None:
+    for text in ("many", "1.5", "-0.1", "nan"):
+        told = faults(**GIVEN, **COLLECTOR, OTEL_TRACES_SAMPLER="traceidratio", OTEL_TRACES_SAMPLER_ARG=text)
+        assert told[0].startswith("OTEL_TRACES_SAMPLER_ARG: ")
+
+
+def test_without_the_extra_a_collector_stops_the_start_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "find_spec", lambda _name: None)
+    assert faults(**GIVEN, **COLLECTOR) == [
+        "OTEL_EXPORTER_OTLP_ENDPOINT: traces are an extra: pip install -r requirements-otel.txt"
+    ]

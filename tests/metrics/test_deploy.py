@@ -2,14 +2,17 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from metrics.prometheus import families
+from metrics.prometheus import Format, exposition, families
 from tests.metrics.events import finished
 from tests.metrics.panel import Panel, ok
+from tests.needs import skip_or_fail
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -24,6 +27,29 @@ def test_every_series_it_asks_for_is_there(panel: Panel, name: str) -> None:
     asked = set(re.findall(r"\bgateway_[a-z_]+", (DEPLOY / name).read_text()))
     assert asked
     assert asked <= told
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    return shutil.which("promtool") or skip_or_fail("there is no promtool: Debian has it in prometheus")
+
+
+def test_promtool_takes_the_rules(promtool: str) -> None:
+    checked = subprocess.run(
+        [promtool, "check", "rules", DEPLOY / "alerts.yaml"], capture_output=True, check=False, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "9 rules found" in checked.stdout
+
+
+@pytest.mark.django_db
+def test_promtool_finds_nothing_to_say_of_the_page(promtool: str, panel: Panel) -> None:
+    panel.serve(ok())
+    panel.counting.finished(finished(backend=0.1, cache="HIT", retries=1))
+    panel.counting.circuit_changed("crm", "CLOSED", "OPEN", "")
+    page, _ = exposition(Format.TEXT)
+    checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
 def test_the_files_can_be_read() -> None:

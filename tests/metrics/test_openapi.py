@@ -1,6 +1,8 @@
 """The schema is whole, and its page needs nobody else's server."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
@@ -28,6 +30,9 @@ def schema() -> dict[str, dict[str, dict[str, object]]]:
         ("/metrics/circuit-breakers/{service}/open", {"post"}),
         ("/metrics/circuit-breakers/{service}/disable", {"post"}),
         ("/metrics/history", {"get"}),
+        ("/api/explain", {"post"}),
+        ("/events", {"get", "post"}),
+        ("/health/deep", {"get"}),
         ("/api/v1/", {"get"}),
         ("/api/v1/{service}/{path}", {"get", "head", "post", "put", "patch", "delete"}),
     ],
@@ -41,9 +46,40 @@ def test_operations_have_names_of_their_own(schema: dict[str, dict[str, dict[str
     assert len(names) == len(set(names)) > 15
 
 
-def test_answers_have_examples(schema: dict[str, dict[str, dict[str, object]]]) -> None:
-    assert "openCount" in str(schema["paths"]["/metrics/circuit-breakers"]["get"])
-    assert "nextAttemptTime" in str(schema["paths"]["/metrics"]["get"])
+def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        yield from ((f"{method} {path}", operation) for method, operation in methods.items())
+
+
+def test_every_operation_says_in_a_line_what_it_does(schema: dict[str, Any]) -> None:
+    assert [name for name, operation in operations(schema) if not 0 < len(operation["summary"]) <= 120] == []
+
+
+def test_every_operation_of_the_metrics_api_has_an_example_and_its_refusals(schema: dict[str, Any]) -> None:
+    api = {name: operation for name, operation in operations(schema) if operation["tags"] == ["metrics"]}
+    assert len(api) >= 13
+    for name, operation in api.items():
+        good = {code: answer for code, answer in operation["responses"].items() if code.startswith("2")}
+        assert all(answer["content"]["application/json"]["examples"] for answer in good.values()), name
+        assert good, name
+        assert {"401", "403"} <= set(operation["responses"]), name
+        assert operation["security"], name
+
+
+def test_the_examples_have_the_keys_that_are_answered(schema: dict[str, Any]) -> None:
+    """As far as the contract fixes them."""
+    example = next(iter(at(schema, "/metrics", "get").values()))["value"]
+    assert set(example) == {"timestamp", "cache", "circuitBreakers", "services"}
+    assert "nextAttemptTime" in str(example)
+    circuits = next(iter(at(schema, "/metrics/circuit-breakers", "get").values()))["value"]
+    assert set(circuits) == {"stats", "openCount"}
+
+
+def at(schema: dict[str, Any], path: str, method: str) -> dict[str, Any]:
+    examples: dict[str, Any] = schema["paths"][path][method]["responses"]["200"]["content"]["application/json"][
+        "examples"
+    ]
+    return examples
 
 
 def test_the_page_loads_everything_from_here() -> None:

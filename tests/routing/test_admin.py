@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from metrics.models import Operation
 from routing.authentication.apikeys import ApiKeys, digest
 from routing.configuration.loader import current_version, load, raw_document
 from routing.models import ApiKey, Route, Service, Target
@@ -145,6 +146,27 @@ def test_services_are_switched_off_and_on_from_the_list(staff: Client, crm: Serv
         crm.refresh_from_db()
         assert crm.enabled is enabled
         assert current_version() > version
+
+
+def test_an_operator_takes_a_target_down_or_keeps_it_up_and_is_on_record(staff: Client, crm: Service) -> None:
+    target = crm.targets.get()
+    listed = "/admin/routing/target/"
+    for action, said in (
+        ("take_down", {"enabled": False}),
+        ("keep_up", {"enabled": True, "always_up": True}),
+        ("leave_alone", {"enabled": True}),
+    ):
+        version = current_version()
+        answer = staff.post(listed, {"action": action, "_selected_action": [target.pk]}, follow=True)
+        assert "1 changed." in answer.content.decode()
+        target.refresh_from_db()
+        assert target.said() == {**TARGET, **said}
+        assert current_version() > version
+        recorded = Operation.objects.order_by("pk").last()
+        assert recorded is not None
+        assert (recorded.action, recorded.service, recorded.after) == ("target.changed", "crm", target.said())
+        assert recorded.actor == "staff:root"
+    assert "delete_selected" not in staff.get(listed).content.decode()
 
 
 def test_services_are_deleted_from_the_list_and_the_version_moves(staff: Client, crm: Service) -> None:

@@ -143,7 +143,10 @@ DOCUMENT: dict[str, Any] = {
     "version": 1,
     "services": {
         "crm": {
-            "targets": [{"url": URL, "weight": 2, "canary": 5}, {"url": "http://b", "enabled": False}],
+            "targets": [
+                {"url": URL, "weight": 2, "canary": 5, "always_up": True},
+                {"url": "http://b", "enabled": False},
+            ],
             "hosts": ["crm.example.com"],
             "enabled": False,
             "auth": "none",
@@ -185,6 +188,7 @@ def test_applying_twice_changes_nothing() -> None:
         {"cost_per_call": 2},
         {"targets": [{"url": URL}]},
         {"targets": [{"url": "http://b", "enabled": False}, {"url": URL, "weight": 3}]},
+        {"targets": [{"url": "http://b", "enabled": False}, {"url": URL, "weight": 3, "always_up": True}]},
         {"routes": []},
         {"routes": [{"path": "/b", "idempotency": True}, {"path": "/a", "methods": ["GET"], "cache": {"ttl": 1}}]},
     ],

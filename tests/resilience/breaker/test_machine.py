@@ -82,20 +82,42 @@ def test_one_failed_probe_opens_it_again() -> None:
     assert (snapshot.state, snapshot.until) == (State.OPEN, 121.0)
 
 
-def test_each_trip_without_a_close_waits_longer_up_to_the_most() -> None:
-    policy = BreakerPolicy(failure_threshold=1, success_threshold=1, open_factor=2.0, open_max=150.0)
+GROWING = BreakerPolicy(failure_threshold=1, success_threshold=1, window=60.0, open_factor=2.0, open_max=150.0)
+
+
+def one_call(snapshot: Snapshot, outcome: Outcome, now: float) -> Snapshot:
+    snapshot, permit = admit(snapshot, GROWING, now, "call")
+    assert isinstance(permit, Permit)
+    return record(snapshot, GROWING, permit, outcome, now)
+
+
+def wait_of(snapshot: Snapshot, now: float) -> float:
+    assert snapshot.until is not None
+    return snapshot.until - now
+
+
+def test_each_trip_in_a_row_waits_longer_up_to_the_most() -> None:
     snapshot, now, waits = Snapshot(), 0.0, []
     for _ in range(4):
-        snapshot, permit = admit(snapshot, policy, now, "call")
-        assert isinstance(permit, Permit)
-        snapshot = record(snapshot, policy, permit, Outcome.FAILURE, now)
-        assert snapshot.until is not None
-        waits.append(snapshot.until - now)
-        now = snapshot.until
+        snapshot = one_call(snapshot, Outcome.FAILURE, now)
+        waits.append(wait_of(snapshot, now))
+        now += waits[-1]
     assert waits == [60.0, 120.0, 150.0, 150.0]
-    snapshot, permit = admit(snapshot, policy, now, "call")
-    assert isinstance(permit, Permit)
-    assert record(snapshot, policy, permit, Outcome.SUCCESS, now).trips == 0
+
+
+@pytest.mark.parametrize(("closed_for", "wait"), [(59.9, 150.0), (60.0, 60.0)])
+def test_a_backend_that_only_passes_its_probes_goes_on_waiting_longer(closed_for: float, wait: float) -> None:
+    snapshot = one_call(one_call(Snapshot(), Outcome.FAILURE, 0.0), Outcome.FAILURE, 60.0)
+    snapshot = one_call(snapshot, Outcome.SUCCESS, 180.0)
+    assert (snapshot.state, snapshot.trips) == (State.CLOSED, 2)
+    now = 180.0 + closed_for
+    assert wait_of(one_call(snapshot, Outcome.FAILURE, now), now) == pytest.approx(wait)
+
+
+def test_an_operators_reset_ends_the_row() -> None:
+    snapshot = one_call(one_call(Snapshot(), Outcome.FAILURE, 0.0), Outcome.FAILURE, 60.0)
+    snapshot = order(snapshot, State.CLOSED, 61.0, None, "mended")
+    assert wait_of(one_call(snapshot, Outcome.FAILURE, 62.0), 62.0) == 60.0
 
 
 def test_half_open_lets_no_more_probes_through_than_permits() -> None:

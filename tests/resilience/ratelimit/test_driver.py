@@ -33,8 +33,8 @@ class Behind:
         await asyncio.sleep(0)
         return await self.memory.take(key, policy, now, wanted)
 
-    async def give_back(self, key: str, policy: RatePolicy, taken: int, count: int) -> None:
-        await self.memory.give_back(key, policy, taken, count)
+    async def give_back(self, key: str, taken: int, count: int) -> None:
+        await self.memory.give_back(key, taken, count)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -86,7 +86,7 @@ async def test_a_refund_lets_another_request_through(worker: Worker) -> None:
     limiter = worker()
     last = [await limiter.take("caller", POLICY) for _ in range(100)][-1]
     assert not (await limiter.take("caller", POLICY)).allowed
-    await limiter.refund("caller", POLICY, last)
+    await limiter.refund("caller", last)
     assert (await limiter.take("caller", POLICY)).allowed
 
 
@@ -154,7 +154,7 @@ async def test_the_script_counts_as_the_window_does(redis_url: str) -> None:
         )
         assert (stored.reset, stored.keep) == pytest.approx((expected.reset, expected.keep), abs=1e-5)
         if step % 5 == 0:
-            await store.give_back("caller", policy, stored.slice, 1)
+            await store.give_back("caller", stored.slice, 1)
             window.give_back(stored.slice, 1)
     await link.close()
 

@@ -1,15 +1,18 @@
 """Health checks over real sockets: one worker asks, all go by it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
 import pytest
 
+from resilience.outage import StoreUnavailable
 from routing.backend.client import Backend
 from routing.balancing.driver import Targets
 from routing.balancing.memory import MemoryStore
 from routing.balancing.prober import Prober
+from routing.balancing.rules import Verdict
+from routing.balancing.store import Store
 from routing.events import Happened, Kind
 from routing.policy import Health, RoutePolicy, Target
 from routing.table import Service
@@ -19,6 +22,28 @@ from tests.origin import Peer, Script, ScriptedOrigin
 WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 ILL = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
 ASKED = Health(path="/up?deep=1", interval=10, timeout=5, down_after=2, up_after=1)
+
+
+class Removable:
+    """A store that can be taken away."""
+
+    def __init__(self, store: Store) -> None:
+        self.away = False
+        self._store = store
+
+    def _there(self) -> Store:
+        if self.away:
+            raise StoreUnavailable
+        return self._store
+
+    async def lead(self, holder: str, seconds: float) -> bool:
+        return await self._there().lead(holder, seconds)
+
+    async def load(self) -> Mapping[str, Verdict]:
+        return await self._there().load()
+
+    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+        return await self._there().save(holder, verdicts)
 
 
 class Scene:
@@ -31,8 +56,9 @@ class Scene:
         self.backend = Backend()
         self.targets = [Targets(clock=self.clock, tell=self.events.append) for _ in range(2)]
         self.memory = MemoryStore(self.clock)
+        self.store = Removable(self.memory)
         self.probers = [
-            Prober(self.backend, self.memory, targets, lambda: self.services, clock=self.clock)
+            Prober(self.backend, self.store, targets, lambda: self.services, tell=self.events.append, clock=self.clock)
             for targets in self.targets
         ]
 
@@ -80,7 +106,8 @@ async def test_a_target_that_fails_its_checks_is_left_out_by_every_worker_and_co
     await made.round()
     made.clock.advance(60)
     assert [made.called(worker) for worker in (0, 1)] == [{well.url, ill.url}] * 2
-    assert [event.kind for event in made.events] == [Kind.DOWN, Kind.DOWN, Kind.UP, Kind.UP]
+    told = [(event.kind, event.service, event.target) for event in made.events]
+    assert told == [(Kind.DOWN, "crm", ill.url), (Kind.UP, "crm", ill.url)], "by one worker for all"
 
 
 async def test_one_of_the_workers_asks_with_the_services_own_headers(stack: AsyncExitStack) -> None:
@@ -138,6 +165,39 @@ async def test_an_operators_word_wins(stack: AsyncExitStack) -> None:
     assert made.called(0) == {down.url}
 
 
+async def test_one_that_an_operator_says_is_up_is_called_and_not_asked(stack: AsyncExitStack) -> None:
+    made, (down, well) = await scene(stack, [ILL], [WELL])
+    for _ in range(2):
+        await made.round()
+    assert made.called(0) == {well.url}
+    up = Target(down.url, always_up=True)
+    made.services[0] = Service("crm", (up, well.target), policy=made.services[0].policy)
+    asked = len(down.requests)
+    for _ in range(2):
+        await made.round()
+    assert [made.called(worker) for worker in (0, 1)] == [{down.url, well.url}] * 2
+    assert len(down.requests) == asked
+    assert [event.kind for event in made.events] == [Kind.DOWN, Kind.UP]
+
+
+async def test_without_the_store_each_asks_and_tells_and_one_of_them_hands_on_what_it_found(
+    stack: AsyncExitStack,
+) -> None:
+    made, (well, _) = await scene(stack, [WELL], [ILL])
+    made.store.away = True
+    for _ in range(2):
+        await made.round()
+    assert [made.called(worker) for worker in (0, 1)] == [{well.url}] * 2
+    assert [event.kind for event in made.events] == [Kind.DOWN, Kind.DOWN]
+    made.store.away = False
+    for prober in made.probers:
+        await prober.look()
+    assert [made.called(worker) for worker in (0, 1)] == [{well.url}] * 2
+    shared = await made.memory.load()
+    assert [verdict.down for verdict in shared.values()] == [False, True]
+    assert len(made.events) == 2, "it is no news"
+
+
 async def test_when_checks_are_switched_off_their_verdicts_are_forgotten(stack: AsyncExitStack) -> None:
     made, (down, well) = await scene(stack, [ILL], [WELL])
     for _ in range(2):
@@ -146,4 +206,6 @@ async def test_when_checks_are_switched_off_their_verdicts_are_forgotten(stack: 
     made.services[0] = Service("crm", made.services[0].targets)
     await made.round()
     made.clock.advance(60)
-    assert made.called(0) == {down.url, well.url}
+    assert [made.called(worker) for worker in (0, 1)] == [{down.url, well.url}] * 2
+    assert await made.memory.load() == {}
+    assert [event.detail for event in made.events] == ["the health check says so", "it is not asked any more"]

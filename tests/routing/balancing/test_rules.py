@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.balancing.rules import Standing, Verdict, candidates, choose, judged, preferred
+from routing.balancing.rules import Standing, Verdict, candidates, choose, judged, newest, news, preferred
 from routing.policy import Health, Target
 
 POLICY = Health(down_after=3, up_after=2)
@@ -84,11 +84,20 @@ def test_one_that_returns_starts_slowly() -> None:
 
 def test_what_a_health_check_finds_up_again_is_no_longer_ejected() -> None:
     [standing] = standings(10)
-    assert standing.found(True, 0.0)
-    assert not standing.found(True, 1.0)
+    standing.found(True, 0.0)
+    assert not standing.well
     eject(standing, 1.0)
-    assert standing.found(False, 2.0)
+    standing.found(False, 2.0)
     assert (standing.well, standing.share(2.0)) == (True, 1)
+    standing.found(False, 32.0)
+    assert standing.share(32.0) == 10
+
+
+def test_one_an_operator_says_is_up_is_well_whatever_its_calls_and_checks_say() -> None:
+    standing = Standing(Target("http://t", always_up=True))
+    standing.found(True, 0.0)
+    assert not any(standing.failed(0.0, cut=True) for _ in range(100))
+    assert standing.well
 
 
 def test_an_ejected_one_gets_no_calls_while_half_are_well() -> None:
@@ -165,6 +174,19 @@ def test_whoever_is_chosen_may_work(weights: list[int], data: st.DataObject) -> 
         able = [standing for standing in among if standing.target.weight]
         assert chosen in able
         assert chosen.well or 2 * sum(standing.well for standing in able) < len(able)
+
+
+def test_news_is_what_was_found_down_or_up_and_what_is_asked_no_more() -> None:
+    up, down = Verdict(streak=1), Verdict(down=True)
+    before = {"same": down, "falls": up, "rises": down, "gone": down, "quiet": up}
+    after = {"same": down, "falls": down, "rises": up, "new": up, "born down": down}
+    assert news(before, after) == [("falls", True), ("rises", False), ("gone", False), ("born down", True)]
+
+
+def test_of_two_verdicts_the_later_counts() -> None:
+    early, late = Verdict(asked=1.0), Verdict(down=True, asked=2.0)
+    both = {"a": late, "b": late, "c": early, "d": early}
+    assert newest({"a": early, "b": late, "c": early}, {"a": late, "b": early, "d": early}) == both
 
 
 @pytest.mark.parametrize("well", [True, False])

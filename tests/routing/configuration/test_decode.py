@@ -90,6 +90,11 @@ def test_a_probes_permit_outlives_the_longest_call() -> None:
     assert service.policy.breaker == BreakerPolicy(failure_threshold=9, permit_lease=95.0)
 
 
+def test_a_probes_permit_outlives_the_longest_call_of_any_route() -> None:
+    service = read(timeout={"total": "20s"}, routes=[{"path": "/report", "timeout": {"total": "10m"}}, {"path": "/a"}])
+    assert service.policy.breaker.permit_lease == 605.0
+
+
 def test_a_circuit_may_stay_open_longer_each_time() -> None:
     grown = {"open_for": {"base": "30s", "factor": 2, "max": "5m"}, "failure_rate": 0.5, "slow_call": "2s"}
     service = read(breaker=grown, routes=[{"path": "/a", "breaker": {"open_for": "10s", "failure_rate": None}}])
@@ -147,6 +152,12 @@ def test_a_target_switched_off_rests() -> None:
     assert read(targets=[{"url": URL, "canary": 2.5}]).targets == (Target(URL, 1, 2.5),)
 
 
+def test_a_target_is_up_because_an_operator_says_so_unless_he_has_switched_it_off() -> None:
+    assert read(targets=[{"url": URL, "always_up": True}]).targets == (Target(URL, always_up=True),)
+    off = read(targets=[{"url": URL, "always_up": True, "enabled": False}]).targets
+    assert off == (Target(URL, 0, always_up=True),)
+
+
 def test_hosts_are_in_lower_case() -> None:
     assert read(hosts=["CRM.Example.com"]).hosts == ("crm.example.com",)
 
@@ -190,6 +201,10 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"targets": []}, ": a service needs at least one target"),
         ({"targets": [{}]}, "targets[0]: a target needs a url"),
         ({"targets": [{"url": "ftp://a"}]}, "targets[0]: url must be http://host or https://host"),
+        (
+            {"targets": [{"url": "http://a/ b"}]},
+            "targets[0]: url must have no user, query or fragment, and be visible ASCII",
+        ),
         ({"targets": [{"url": "http://u:p@a"}]}, "targets[0]: url must have no user"),
         ({"targets": [{"url": URL}, {"url": URL}]}, "targets[1]: the same target twice"),
         ({"headers": {"X A": "1"}}, "headers.X A: 'X A' is not a header's name"),

@@ -1,0 +1,215 @@
+"""What watching costs the data plane: `python benchmarks/dashboard.py [seconds a round] [rounds]`; needs `wrk`.
+
+One worker answers hits as fast as it can, in rounds that take turns: nobody watches, or three dashboards hang on the
+live feed and Prometheus scrapes `/metrics` each second. Each pair of neighbours gives a ratio; their median is to be at
+least 0.98. The second line is the same for each second of the gateway's own CPU, which a busy machine disturbs less.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import FOUND
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Final, NamedTuple
+
+import requests
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+ROOT: Final = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.gateway import free_port, measure, serving
+from benchmarks.origin import running
+
+ROUNDS: Final = 10
+DASHBOARDS: Final = 3
+SCRAPE_SECONDS: Final = 1.0
+AIM: Final = 0.98
+PASSWORD: Final = "for this benchmark alone"  # noqa: S105
+PREPARE: Final = f"""
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+get_user_model().objects.create_superuser("ada", password={PASSWORD!r})
+call_command("apikey", "create", "bench", "--scope", "*", "--scope", "metrics:read")
+"""
+SERVICES: Final = 5
+"""As many as the demonstration has: the feed tells of each."""
+
+
+class Gateway(NamedTuple):
+    address: str
+    key: str
+
+
+class Round(NamedTuple):
+    """Requests answered for each second that passed, and for each that the gateway computed."""
+
+    speed: float
+    thrift: float
+
+
+@contextmanager
+def gateway(origin: str) -> Iterator[Gateway]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "gateway.yaml")
+        lines = [f'  s{number}: {{targets: [{{url: "{origin}"}}], cache: {{ttl: 3600}}}}' for number in range(SERVICES)]
+        file.write_text("\n".join(["version: 1", "services:", *lines]))
+        port = free_port()
+        environment = {
+            "SECRET_KEY": PASSWORD,
+            "DEBUG": "off",
+            "DATABASE_URL": f"sqlite:///{folder}/gateway.sqlite3",
+            "GATEWAY_CONFIG": str(file),
+            "PORT": str(port),
+            "ACCESS_LOG": "off",
+            "RATE_LIMIT": "999999999/m",
+            "REDIS_URL": os.environ.get("REDIS_URL", ""),
+        }
+        manage = [sys.executable, "manage.py"]
+        subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env={**os.environ, **environment}, check=True)  # noqa: S603
+        made = subprocess.run(  # noqa: S603
+            [*manage, "shell", "--no-imports", "-c", PREPARE],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        address = f"http://127.0.0.1:{port}"
+        with serving([*manage, "rungateway"], environment, f"{address}/health/ready"):
+            yield Gateway(address, made.stdout.split()[-1])
+
+
+class Watchers:
+    """Those who watch, each in a thread of its own that waits nearly all the time."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._cookie = _logged_in(gateway)
+        self._stop = threading.Event()
+        self._sockets: list[ClientConnection] = []
+        self._threads: list[threading.Thread] = []
+        self.snapshots = 0
+        self.scrapes = 0
+
+    def begin(self) -> None:
+        self._stop.clear()
+        self._sockets = [self._opened() for _ in range(DASHBOARDS)]
+        self._threads = [threading.Thread(target=self._follow, args=(socket,)) for socket in self._sockets]
+        self._threads.append(threading.Thread(target=self._scrape))
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._stop.set()
+        for socket in self._sockets:
+            socket.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _opened(self) -> ClientConnection:
+        address = self._gateway.address.replace("http", "ws", 1)
+        headers = {"Cookie": self._cookie, "Origin": self._gateway.address}
+        return connect(f"{address}/ws/dashboard/", additional_headers=headers)
+
+    def _follow(self, socket: ClientConnection) -> None:
+        try:
+            for _ in socket:
+                self.snapshots += 1
+        except ConnectionClosed:
+            return
+
+    def _scrape(self) -> None:
+        headers = {"X-API-Key": self._gateway.key, "Accept": "text/plain"}
+        with requests.Session() as session:
+            while not self._stop.wait(SCRAPE_SECONDS):
+                session.get(f"{self._gateway.address}/metrics", headers=headers, timeout=30).raise_for_status()
+                self.scrapes += 1
+
+
+def _logged_in(gateway: Gateway) -> str:
+    """A staff session's cookie, by the page's own form."""
+    with requests.Session() as session:
+        page = f"{gateway.address}/admin/login/"
+        session.get(page, timeout=30)
+        token = session.cookies["csrftoken"]
+        form = {"username": "ada", "password": PASSWORD, "csrfmiddlewaretoken": token}
+        # By hand, since the cookies are for https alone.
+        headers = {"Origin": gateway.address, "Cookie": f"csrftoken={token}"}
+        answer = session.post(page, data=form, headers=headers, timeout=30, allow_redirects=False)
+        if answer.status_code != FOUND:
+            raise SystemExit(f"the log-in answers {answer.status_code}")
+        return f"sessionid={session.cookies['sessionid']}"
+
+
+def cpu_seconds() -> float:
+    """What this user's gateways under this script have computed so far."""
+    ticks = 0
+    for process in _descendants(os.getpid()):
+        with suppress(OSError):
+            if b"rungateway" in Path(f"/proc/{process}/cmdline").read_bytes():
+                ticks += sum(map(int, _stat(process)[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _descendants(process: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and int(_stat(int(entry.name))[1]) == process:
+                found += [int(entry.name), *_descendants(int(entry.name))]
+    return found
+
+
+def _stat(process: int) -> list[str]:
+    """A process's numbers from its state on: after its name, which may hold anything."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+
+
+def timed(gateway: Gateway, seconds: int) -> Round:
+    before = cpu_seconds()
+    speed = measure(f"{gateway.address}/api/v1/s0/hit", gateway.key, seconds)
+    return Round(speed, speed * seconds / (cpu_seconds() - before))
+
+
+def compare(gateway: Gateway, seconds: int, rounds: int) -> list[tuple[Round, Round]]:
+    """Neighbouring rounds, without watchers and with; which comes first changes each time."""
+    watchers = Watchers(gateway)
+    timed(gateway, 1)
+    pairs = []
+    for number in range(rounds):
+        found = {}
+        for watched in (False, True) if number % 2 else (True, False):
+            if watched:
+                watchers.begin()
+            found[watched] = timed(gateway, seconds)
+            if watched:
+                watchers.end()
+        pairs.append((found[False], found[True]))
+    print(f"{watchers.snapshots} snapshots and {watchers.scrapes} scrapes in {rounds * seconds} s")  # noqa: T201
+    return pairs
+
+
+def main() -> None:
+    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS
+    with ExitStack() as stack:
+        made = stack.enter_context(gateway(stack.enter_context(running())))
+        pairs = compare(made, seconds, rounds)
+    print(f"{'requests':<16}{'unwatched':>12}{'watched':>12}{'ratio':>8}")  # noqa: T201
+    for index, name in enumerate(("a second", "a CPU second")):
+        alone, watched = ([float(pair[side][index]) for pair in pairs] for side in (0, 1))
+        ratios = [after / before for before, after in zip(alone, watched, strict=True)]
+        low, _, high = quantiles(ratios, n=4)
+        spread = f"middle half {low:.3f} to {high:.3f}; aim {AIM}"
+        print(f"{name:<16}{median(alone):>12,.0f}{median(watched):>12,.0f}{median(ratios):>8.3f}  {spread}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""tests/load-test.sh against small servers of known conduct: what it lets pass, and what it does not."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.needs import skip_or_fail
+
+SCRIPT = Path(__file__).parents[1] / "load-test.sh"
+LIMIT = 100
+
+
+@contextmanager
+def gateway(limit: int, sick: str = "") -> Iterator[str]:
+    """Answers everything, but no more than `limit` requests below /api, and 503 at the path `sick`."""
+    asked = itertools.count()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            limited = self.path.startswith("/api") and next(asked) >= limit
+            status = 429 if limited else 503 if self.path == sick else 200
+            self.send_response(status)
+            self.send_header("Content-Length", "2")
+            if self.request_version == "HTTP/1.0":
+                self.send_header("Connection", "keep-alive")
+                self.close_connection = False
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: a test's output is its own."""
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def run(url: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    given = {"PATH": path or os.environ["PATH"], "GATEWAY_URL": url, "LOAD_SECONDS": "2"}
+    bash = shutil.which("bash") or "/bin/bash"
+    return subprocess.run([bash, str(SCRIPT)], env=given, capture_output=True, text=True, check=False)
+
+
+def words(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """pass or FAIL by test."""
+    lines = [line.partition("  expected:")[0].split(None, 1) for line in done.stdout.splitlines()[1:]]
+    return {name.strip(): word for word, name in lines}
+
+
+@pytest.fixture(autouse=True)
+def _apache_bench() -> None:
+    for program in ("ab", "curl"):
+        if shutil.which(program) is None:
+            skip_or_fail(f"this needs {program}")
+
+
+def test_all_five_are_told_with_what_was_expected_and_seen() -> None:
+    with gateway(LIMIT) as url:
+        done = run(url)
+    told = words(done)
+    assert list(told) == ["health", "deep health", "rate limiting", "concurrent connections", "sustained load"]
+    assert told["rate limiting"] == told["concurrent connections"] == told["sustained load"] == "pass", done.stdout
+    assert "expected: 150 rapid requests: 100 pass, 50 are 429" in done.stdout
+    assert "seen: 100 pass, 50 are 429" in done.stdout
+
+
+@pytest.mark.parametrize("limit", [99, 101])
+def test_one_request_too_many_or_too_few_fails(limit: int) -> None:
+    with gateway(limit) as url:
+        done = run(url)
+    assert done.returncode == 1
+    assert words(done)["rate limiting"] == "FAIL"
+    assert f"seen: {limit} pass, {150 - limit} are 429" in done.stdout
+
+
+def test_an_answer_of_503_is_a_failure() -> None:
+    with gateway(LIMIT, sick="/health/deep") as url:
+        done = run(url)
+    assert done.returncode == 1
+    assert words(done)["deep health"] == "FAIL"
+    assert "500 failures" in done.stdout
+
+
+def test_a_gateway_that_is_not_there_is_said_clearly() -> None:
+    done = run("http://127.0.0.1:1")
+    assert done.returncode == 2
+    assert done.stderr == "load-test: nothing answers at http://127.0.0.1:1; set GATEWAY_URL\n"
+
+
+def test_a_missing_ab_is_said_clearly(tmp_path: Path) -> None:
+    done = run("http://127.0.0.1:1", path=str(tmp_path))
+    assert done.returncode == 2
+    assert "ab is missing" in done.stderr
+    assert "apt-get install apache2-utils" in done.stderr

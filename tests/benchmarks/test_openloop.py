@@ -1,0 +1,109 @@
+"""The schedule, and that a server's stall is seen by every request that was due in it."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from benchmarks.openloop import Players, due, request
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+STALL = 0.3
+
+
+@contextmanager
+def server(answer: Callable[[int], bytes]) -> Iterator[str]:
+    """One connection, answered request by request with what `answer` gives for its number."""
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            number = 0
+            while connection.recv(65_536):
+                connection.sendall(answer(number))
+                number += 1
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/x"
+        thread.join(10)
+
+
+def test_requests_are_due_at_even_distances_whatever_became_of_those_before() -> None:
+    assert [due(number, 100.0, 4) for number in range(4)] == [100.0, 100.25, 100.5, 100.75]
+
+
+def test_a_request_bears_host_and_key() -> None:
+    asked = request("http://127.0.0.1:9/a/b?c=1", "gw_1")
+    assert asked == b"GET /a/b?c=1 HTTP/1.1\r\nHost: 127.0.0.1:9\r\nX-API-Key: gw_1\r\n\r\n"
+
+
+def test_every_request_of_the_schedule_is_timed() -> None:
+    with server(lambda _: ANSWER) as url, Players(url, "", connections=1) as players:
+        played = players.play(200, 40)
+    assert (len(played.latencies), len(played.lateness), played.refused) == (40, 40, 0)
+    assert all(latency > 0 for latency in played.latencies)
+
+
+def test_a_stall_counts_for_all_that_would_have_been_asked_in_it() -> None:
+    """At 100 a second, a stall of 0.3 s delays thirty requests: a client that waits would have seen one slow answer."""
+
+    def stalling(number: int) -> bytes:
+        if number == 6:  # the first request only opens the connection
+            time.sleep(STALL)
+        return ANSWER
+
+    with server(stalling) as url, Players(url, "", connections=1) as players:
+        played = players.play(100, 60)
+    assert sum(latency > STALL / 2 for latency in played.latencies) >= 10
+    assert max(played.latencies) >= STALL
+
+
+def test_other_answers_are_counted() -> None:
+    refusal = ANSWER.replace(b"200 OK", b"429 Too Many")
+    with server(lambda number: refusal if number == 3 else ANSWER) as url, Players(url, "", connections=1) as players:
+        assert players.play(200, 10).refused == 1
+
+
+def test_an_answer_in_pieces_is_waited_for() -> None:
+    pieces = [ANSWER[:9], ANSWER[9:30], ANSWER[30:]]
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            while connection.recv(65_536):
+                for piece in pieces:
+                    connection.sendall(piece)
+                    time.sleep(0.01)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with Players(f"http://127.0.0.1:{listening.getsockname()[1]}/x", "", connections=1) as players:
+            played = players.play(10, 3)
+        thread.join(10)
+    assert len(played.latencies) == 3
+    assert min(played.latencies) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [(b"HTTP/1.1 200 OK\r\n\r\n", ValueError), (b"", ConnectionError)], ids=["no length", "gone"]
+)
+def test_what_cannot_be_timed_ends_the_run(answer: bytes, error: type[Exception]) -> None:
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        players = Players(f"http://127.0.0.1:{listening.getsockname()[1]}/x", "", connections=1)
+        with pytest.raises(error), players:
+            pass
+        thread.join(10)

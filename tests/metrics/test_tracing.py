@@ -1,0 +1,237 @@
+"""Traces of a real gateway over a scripted backend: one span a step, in the trace the client began."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from metrics.tracing import SpanSender
+from resilience.breaker.policy import BreakerPolicy
+from resilience.cache.policy import CachePolicy, Scope
+from routing.policy import Retries, RoutePolicy
+from routing.table import Route
+from routing.tracecontext import Sampling
+from routing.tracing import TracedGateway
+from tests.gateway.conftest import QUICK, World, make_world
+from tests.metrics.panel import ok
+from tests.origin import Peer, Received
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SAMPLED = [("traceparent", f"00-{TRACE}-{PARENT}-01"), ("tracestate", "vendor=1")]
+UNSAMPLED = [("traceparent", f"00-{TRACE}-{PARENT}-00")]
+NINE = [
+    "request id",
+    "rate limit",
+    "authentication",
+    "service router",
+    "cache check",
+    "circuit breaker",
+    "backend call",
+    "store",
+    "return",
+]
+FAILED = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
+CACHED = RoutePolicy(timeout=QUICK, cache=CachePolicy(ttl=60, scope=Scope.SHARED))
+BARE = RoutePolicy(timeout=QUICK, cache=None, retries=Retries(attempts=1), breaker=BreakerPolicy(failure_threshold=1))
+
+
+class Traced:
+    """A world whose gateway is traced, and what has been sent of it."""
+
+    def __init__(self, world: World, sender: SpanSender, exporter: InMemorySpanExporter) -> None:
+        self.world = world
+        self._sender = sender
+        self._exporter = exporter
+
+    async def spans(self) -> list[ReadableSpan]:
+        await asyncio.sleep(0)  # spans are made once the answer has gone
+        self._sender.close()
+        return sorted(self._exporter.get_finished_spans(), key=lambda span: (span.start_time or 0, span.end_time or 0))
+
+    async def whole(self) -> ReadableSpan:
+        [found] = [span for span in await self.spans() if span.kind is SpanKind.SERVER]
+        return found
+
+    async def steps(self) -> dict[str, ReadableSpan]:
+        return {span.name: span for span in await self.spans() if span.kind is not SpanKind.SERVER}
+
+
+@pytest.fixture
+async def traced(request: pytest.FixtureRequest) -> AsyncIterator[Traced]:
+    exporter = InMemorySpanExporter()
+    sender = SpanSender(exporter, {"service.name": "here"})
+    sampling = getattr(request, "param", Sampling())
+    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=sampling))
+    yield Traced(world, sender, exporter)
+    await world.close()
+
+
+def header(request: Received, name: bytes) -> bytes | None:
+    return next((value for field, value in request.fields if field.lower() == name), None)
+
+
+def about(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
+
+
+async def test_each_of_the_nine_steps_has_its_span_below_the_requests_own(traced: Traced) -> None:
+    await traced.world.serve(ok(), policy=CACHED, routes=(Route("/contacts/{id}", (), CACHED),))
+    await traced.world.ask("GET", "/api/v1/crm/contacts/7?token=hush", SAMPLED)
+    whole, steps = await traced.whole(), await traced.steps()
+    assert list(steps) == NINE
+    assert whole.context
+    assert whole.parent
+    assert f"{whole.context.trace_id:032x}" == TRACE
+    assert f"{whole.parent.span_id:016x}" == PARENT
+    assert whole.context.trace_state.to_header() == "vendor=1"
+    assert {span.parent.span_id for span in steps.values() if span.parent} == {whole.context.span_id}
+    assert len({span.context.span_id for span in steps.values() if span.context}) == 9
+    assert (whole.name, about(whole)["http.route"]) == ("GET /api/v1/crm/contacts/{id}", "/api/v1/crm/contacts/{id}")
+    assert whole.resource.attributes["service.name"] == "here"
+
+
+async def test_the_steps_follow_each_other_and_fill_the_request(traced: Traced) -> None:
+    await traced.world.serve(ok(), policy=CACHED)
+    await traced.world.ask("GET", "/api/v1/crm/x")
+    whole, steps = (await traced.whole()), list((await traced.steps()).values())
+    assert [after.start_time for after in steps[1:]] == [before.end_time for before in steps[:-1]]
+    assert (steps[0].start_time, steps[-1].end_time) == (whole.start_time, whole.end_time)
+    call = next(step for step in steps if step.name == "backend call")
+    assert (call.end_time or 0) > (call.start_time or 0)
+
+
+async def test_the_backend_is_told_of_the_calls_own_span(traced: Traced) -> None:
+    origin = await traced.world.serve(ok(), policy=BARE)
+    await traced.world.ask("GET", "/api/v1/crm/x", SAMPLED)
+    call = (await traced.steps())["backend call"]
+    assert call.context
+    assert call.kind is SpanKind.CLIENT
+    assert header(origin.requests[0], b"traceparent") == b"00-%s-%016x-01" % (TRACE.encode(), call.context.span_id)
+    assert header(origin.requests[0], b"tracestate") == b"vendor=1"
+    assert about(call) == {"http.request.method": "GET", "http.response.status_code": 200}
+
+
+async def test_a_trace_begins_here_where_the_client_brought_none_that_is_valid(traced: Traced) -> None:
+    origin = await traced.world.serve(ok(), policy=BARE)
+    await traced.world.ask("GET", "/api/v1/crm/x", [("traceparent", "00-junk"), ("tracestate", "vendor=1")])
+    whole = await traced.whole()
+    assert whole.context
+    assert whole.parent is None
+    told = header(origin.requests[0], b"traceparent") or b""
+    assert told.split(b"-")[1] == b"%032x" % whole.context.trace_id
+    assert header(origin.requests[0], b"tracestate") is None
+
+
+async def test_what_the_caller_does_not_record_is_not_recorded_and_passed_on_so(traced: Traced) -> None:
+    origin = await traced.world.serve(ok(), policy=BARE)
+    await traced.world.ask("GET", "/api/v1/crm/x", UNSAMPLED)
+    assert (await traced.spans()) == []
+    told = header(origin.requests[0], b"traceparent") or b""
+    assert (told.split(b"-")[1], told.split(b"-")[3]) == (TRACE.encode(), b"00")
+
+
+@pytest.mark.parametrize("traced", [Sampling(ratio=0.0)], indirect=True)
+async def test_what_begins_here_is_sampled_and_what_others_record_is_followed(traced: Traced) -> None:
+    origin = await traced.world.serve(ok(), policy=BARE)
+    await traced.world.ask("GET", "/api/v1/crm/x")
+    await traced.world.ask("GET", "/api/v1/crm/y", SAMPLED)
+    assert about(await traced.whole())["url.path"] == "/api/v1/crm/y"
+    assert [(header(one, b"traceparent") or b"")[-2:] for one in origin.requests] == [b"00", b"01"]
+
+
+async def test_nothing_of_a_query_a_credential_or_an_address_is_sent(traced: Traced) -> None:
+    origin = await traced.world.serve(FAILED, policy=CACHED)
+    called = await traced.world.ask("GET", "/api/v1/crm/x?token=hush", [*SAMPLED, ("Cookie", "sid=hush")])
+    assert called.status == 503
+    await traced.world.ask("GET", "/api/v1/crm/x?token=hush", [("Authorization", "Bearer hush")], key="")
+    said = "".join(span.to_json() for span in (await traced.spans()))
+    for secret in ("hush", traced.world.key, traced.world.key.split("_")[2], f":{origin.port}", "127.0.0.1"):
+        assert secret not in said
+    assert "server.address" not in said
+
+
+async def test_a_hit_ends_in_the_cache(traced: Traced) -> None:
+    await traced.world.serve(ok(), policy=CACHED)
+    await traced.world.ask("GET", "/api/v1/crm/x", UNSAMPLED)
+    await traced.world.ask("GET", "/api/v1/crm/x", SAMPLED)
+    assert list(await traced.steps()) == [*NINE[:5], "return"]
+    assert about(await traced.whole())["gateway.cache"] == "HIT"
+    assert about(await traced.whole())["http.response.status_code"] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "ends_in", "code"),
+    [
+        ("/api/v1/crm/x", "", "authentication", "unauthenticated"),
+        ("/api/v1/nope/x", None, "service router", "unknown_service"),
+    ],
+)
+async def test_a_refusal_ends_in_the_step_that_refused(
+    traced: Traced, path: str, key: str | None, ends_in: str, code: str
+) -> None:
+    await traced.world.serve(ok(), policy=CACHED)
+    await traced.world.ask("GET", path, SAMPLED, **({} if key is None else {"key": key}))
+    steps = await traced.steps()
+    assert list(steps)[-2:] == [ends_in, "return"]
+    assert about(steps[ends_in])["error.type"] == code
+    assert steps[ends_in].status.status_code is StatusCode.ERROR
+    assert (await traced.whole()).status.status_code is StatusCode.UNSET  # a client's fault is none of the server's
+
+
+async def test_a_failing_backend_and_then_an_open_circuit(traced: Traced) -> None:
+    await traced.world.serve(FAILED, policy=BARE)
+    await traced.world.ask("GET", "/api/v1/crm/x", UNSAMPLED)
+    await traced.world.ask("GET", "/api/v1/crm/x", SAMPLED)
+    assert list(await traced.steps())[-2:] == ["circuit breaker", "return"]
+    assert about((await traced.steps())["circuit breaker"])["error.type"] == "circuit_open"
+    assert (await traced.whole()).status.status_code is StatusCode.ERROR
+    assert about(await traced.whole())["error.type"] == "circuit_open"
+
+
+async def test_each_attempt_is_told_within_the_call(traced: Traced) -> None:
+    async def cut(peer: Peer) -> None:
+        peer.reset()
+
+    await traced.world.serve(cut, ok(), policy=RoutePolicy(timeout=QUICK, cache=None, retries=Retries(attempts=2)))
+    answer = await traced.world.ask("GET", "/api/v1/crm/x", SAMPLED)
+    assert answer.status == 200
+    call = (await traced.steps())["backend call"]
+    assert [event.name.split(" with ")[0] for event in call.events] == ["attempt 1: bad_gateway", "attempt 2: 200"]
+    assert about(call)["http.request.resend_count"] == 1
+
+
+async def test_a_method_of_somebodys_own_is_named_beside_the_known_ones(traced: Traced) -> None:
+    await traced.world.serve(ok(), policy=BARE)
+    await traced.world.ask("BREW", "/api/v1/crm/x", SAMPLED)
+    said = about(await traced.whole())
+    assert (said["http.request.method"], said["http.request.method_original"]) == ("_OTHER", "BREW")
+
+
+async def test_who_debugs_is_shown_the_steps_only_when_asking(traced: Traced) -> None:
+    await traced.world.serve(ok(), policy=BARE)
+    assert (await traced.world.ask("GET", "/api/v1/crm/x")).get("x-gateway-debug") is None
+    shown = await traced.world.ask("GET", "/api/v1/crm/x", [("X-Gateway-Debug", "1")])
+    assert "circuit-breaker;dur=" in (shown.get("x-gateway-debug") or "")
+
+
+class Away(SpanExporter):
+    """A collector that takes nothing."""
+
+    def export(self, spans: Any) -> SpanExportResult:
+        raise ConnectionError("nobody there")
+
+
+async def test_a_collector_that_is_away_costs_no_request() -> None:
+    sender = SpanSender(Away(), {})
+    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=Sampling()))
+    await world.serve(*[ok()] * 500, policy=CACHED)
+    statuses = {(await world.ask("GET", "/api/v1/crm/x")).status for _ in range(500)}
+    assert statuses == {200}
+    sender.close()
+    await world.close()

@@ -1,0 +1,123 @@
+"""What is remembered of requests that are alike, and when it is not to be trusted."""
+
+import pytest
+
+from routing.authentication.apikeys import ApiKeys, mint
+from routing.caller import Caller
+from routing.configuration.live import Live
+from routing.errors import BadRequest, Forbidden, HeadersTooLarge, ServiceDisabled, Unauthenticated
+from routing.http import Header, Request
+from routing.policy import Auth, RoutePolicy, Target
+from routing.table import RouteTable, Service
+from routing.ways import LONGEST, REMEMBERED, Ways
+
+HOST = (b"host", b"gateway.test")
+KEY = (b"x-api-key", mint().key.encode())
+TARGETS = (Target("http://127.0.0.1:9"),)
+
+
+def table(policy: RoutePolicy | None = None) -> RouteTable:
+    return RouteTable([Service("crm", TARGETS, policy=policy or RoutePolicy())])
+
+
+def request(
+    *headers: Header, path: bytes = b"/api/v1/crm/contacts", method: str = "GET", query: bytes = b""
+) -> Request:
+    return Request(method, path, query, [HOST, *headers], "192.0.2.1")
+
+
+@pytest.fixture
+def ways() -> Ways:
+    return Ways(Live(table()))
+
+
+def test_requests_that_are_alike_share_a_way(ways: Ways) -> None:
+    way = ways.of(request(KEY))
+    assert ways.of(request(KEY, (b"accept", b"*/*"))) is way
+    assert (way.path, way.prefix, way.credential is not None) == ("/api/v1/crm/contacts", b"/api/v1/crm", True)
+    assert way.match is not None
+    assert way.match.service.name == "crm"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        request(KEY, path=b"/api/v1/crm/other"),
+        request(KEY, method="POST"),
+        request(KEY, query=b"page=2"),
+        request((b"x-api-key", mint().key.encode())),
+        request((b"authorization", b"Bearer " + KEY[1])),
+        request(),
+        request(KEY, (b"cookie", b"session=1")),
+        Request("GET", b"/api/v1/crm/contacts", b"", [(b"host", b"other.test"), KEY], "192.0.2.1"),
+        Request("GET", b"/api/v1/crm/contacts", b"", [HOST, KEY], "192.0.2.1", version="1.0"),
+    ],
+    ids=["path", "method", "query", "key", "bearer", "none", "cookie", "host", "version"],
+)
+def test_whatever_may_lead_elsewhere_has_a_way_of_its_own(ways: Ways, other: Request) -> None:
+    assert ways.of(other) is not ways.of(request(KEY))
+
+
+def test_a_repeated_field_is_read_anew_and_never_remembered(ways: Ways) -> None:
+    """An identity has each field's first line alone."""
+    ways.of(request(KEY))
+    assert ways.of(request(KEY, KEY)).unread is not None
+    with pytest.raises(BadRequest):
+        ways.of(request(KEY, HOST))
+    assert ways.of(request(KEY)).unread is None
+
+
+def test_a_malformed_request_has_no_way_however_often_it_comes(ways: Ways) -> None:
+    for _ in range(3):
+        with pytest.raises(BadRequest):
+            ways.of(request(path=b"/api/v1/crm/../other"))
+
+
+def test_a_known_way_does_not_let_large_fields_in(ways: Ways) -> None:
+    ways.of(request(KEY))
+    with pytest.raises(HeadersTooLarge):
+        ways.of(request(KEY, (b"x-large", b"x" * 40_000)))
+
+
+def test_a_session_caller_shares_nothing_with_those_who_send_a_credential(ways: Ways) -> None:
+    known = ways.of(request(KEY))
+    asked = request(KEY)
+    asked.caller = Caller("staff:ann")
+    assert ways.of(asked) is not known
+
+
+@pytest.mark.parametrize("what", ["table", "keys"])
+def test_another_configuration_or_other_keys_forget_everything(what: str) -> None:
+    live = Live(table())
+    ways = Ways(live)
+    way = ways.of(request(KEY))
+    live.table, live.keys = (table(), live.keys) if what == "table" else (live.table, ApiKeys())
+    assert ways.of(request(KEY)) is not way
+
+
+def test_what_is_asked_for_stays_however_many_others_come(ways: Ways) -> None:
+    kept, once = ways.of(request(KEY)), ways.of(request(path=b"/api/v1/crm/once"))
+    for number in range(3 * REMEMBERED):
+        ways.of(request(path=b"/api/v1/crm/%d" % number))
+        if number % (REMEMBERED // 2) == 0:
+            assert ways.of(request(KEY)) is kept
+    assert ways.of(request(path=b"/api/v1/crm/once")) is not once
+
+
+def test_what_would_take_much_memory_is_not_remembered(ways: Ways) -> None:
+    long = request(query=b"x" * LONGEST)
+    assert ways.of(long) is not ways.of(long)
+
+
+def test_a_seat_is_one_callers() -> None:
+    way = Ways(Live(table(RoutePolicy(scopes=("sales",))))).of(request(KEY))
+    may, may_not = Caller("a", scopes=frozenset({"crm", "sales"})), Caller("b", scopes=frozenset({"crm"}))
+    assert way.seat(may).refusal is None
+    assert isinstance(way.seat(may_not).refusal, Forbidden)
+    assert isinstance(way.seat(None).refusal, Unauthenticated)
+    assert way.seat(may) is way.seat(may)
+
+
+def test_a_service_that_is_off_has_no_seats() -> None:
+    way = Ways(Live(table(RoutePolicy(enabled=False, auth=Auth.NONE)))).of(request())
+    assert isinstance(way.seat(None).refusal, ServiceDisabled)
