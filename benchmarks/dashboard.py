@@ -24,8 +24,9 @@ from websockets.sync.client import ClientConnection, connect
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.gateway import free_port, measure, serving
 from benchmarks.origin import running
+from benchmarks.processes import answers, free_port, serving
+from benchmarks.wrk import Load, run
 
 ROUNDS: Final = 10
 DASHBOARDS: Final = 3
@@ -72,8 +73,8 @@ def gateway(origin: str) -> Iterator[Gateway]:
             "REDIS_URL": os.environ.get("REDIS_URL", ""),
         }
         manage = [sys.executable, "manage.py"]
-        subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env={**os.environ, **environment}, check=True)  # noqa: S603
-        made = subprocess.run(  # noqa: S603
+        subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env={**os.environ, **environment}, check=True)
+        made = subprocess.run(
             [*manage, "shell", "--no-imports", "-c", PREPARE],
             cwd=ROOT,
             env={**os.environ, **environment},
@@ -82,7 +83,7 @@ def gateway(origin: str) -> Iterator[Gateway]:
             text=True,
         )
         address = f"http://127.0.0.1:{port}"
-        with serving([*manage, "rungateway"], environment, f"{address}/health/ready"):
+        with serving([*manage, "rungateway"], answers(f"{address}/health/ready"), environment=environment):
             yield Gateway(address, made.stdout.split()[-1])
 
 
@@ -174,7 +175,8 @@ def _stat(process: int) -> list[str]:
 
 def timed(gateway: Gateway, seconds: int) -> Round:
     before = cpu_seconds()
-    speed = measure(f"{gateway.address}/api/v1/s0/hit", gateway.key, seconds)
+    load = Load(f"{gateway.address}/api/v1/s0/hit", headers=(("X-API-Key", gateway.key),))
+    speed = run(load, seconds).rate
     return Round(speed, speed * seconds / (cpu_seconds() - before))
 
 
@@ -192,7 +194,7 @@ def compare(gateway: Gateway, seconds: int, rounds: int) -> list[tuple[Round, Ro
             if watched:
                 watchers.end()
         pairs.append((found[False], found[True]))
-    print(f"{watchers.snapshots} snapshots and {watchers.scrapes} scrapes in {rounds * seconds} s")  # noqa: T201
+    print(f"{watchers.snapshots} snapshots and {watchers.scrapes} scrapes in {rounds * seconds} s")
     return pairs
 
 
@@ -202,13 +204,13 @@ def main() -> None:
     with ExitStack() as stack:
         made = stack.enter_context(gateway(stack.enter_context(running())))
         pairs = compare(made, seconds, rounds)
-    print(f"{'requests':<16}{'unwatched':>12}{'watched':>12}{'ratio':>8}")  # noqa: T201
+    print(f"{'requests':<16}{'unwatched':>12}{'watched':>12}{'ratio':>8}")
     for index, name in enumerate(("a second", "a CPU second")):
         alone, watched = ([float(pair[side][index]) for pair in pairs] for side in (0, 1))
         ratios = [after / before for before, after in zip(alone, watched, strict=True)]
         low, _, high = quantiles(ratios, n=4)
         spread = f"middle half {low:.3f} to {high:.3f}; aim {AIM}"
-        print(f"{name:<16}{median(alone):>12,.0f}{median(watched):>12,.0f}{median(ratios):>8.3f}  {spread}")  # noqa: T201
+        print(f"{name:<16}{median(alone):>12,.0f}{median(watched):>12,.0f}{median(ratios):>8.3f}  {spread}")
 
 
 if __name__ == "__main__":
