@@ -1,4 +1,4 @@
-"""What the cache must withstand: `python benchmarks/cache.py memory|body|invalidation [size]`; needs `redis-server`.
+"""What the cache must withstand: `python -m benchmarks.cache memory|body|invalidation [size]`.
 
 memory        so many distinct keys through the in-process tier (1,000,000): the process stays near the tier's bound
 body          a cacheable body of so many MB through a real gateway (1,000), announced and chunked: its memory is flat
@@ -16,17 +16,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from statistics import quantiles
 from typing import Final
 
 import requests
 
-ROOT: Final = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.origin import running
-from benchmarks.watched import Running, family, gateway, redis_server, resident, say
+from benchmarks.processes import ROOT, children, resident
+from benchmarks.servers import Running, backend, gateway, redis
 from resilience.cache.entry import Entry, decode, encode
 from resilience.cache.memory import MEMORY_BYTES, MemoryStore
 from resilience.cache.redis import RedisStore
@@ -35,8 +31,8 @@ from resilience.redis import RedisLink
 CONFIGURATION: Final = """
 version: 1
 services:
-  bench: {{targets: [{{url: "{origin}"}}], cache: {{ttl: 3600, scope: shared, tags: [all]}}, timeout: {{total: 10m}}}}
-  other: {{targets: [{{url: "{origin}"}}], cache: {{ttl: 3600, scope: shared}}}}
+  bench: {targets: [{url: "$origin"}], cache: {ttl: 3600, scope: shared, tags: [all]}, timeout: {total: 10m}}
+  other: {targets: [{url: "$origin"}], cache: {ttl: 3600, scope: shared}}
 """
 MB: Final = 1_000_000
 FLAT: Final = 64 * MB
@@ -60,15 +56,17 @@ def memory(keys: int) -> bool:
         most = 0
         for number in range(keys):
             entry = decode(packed)
-            assert entry is not None  # noqa: S101 - encoded above
+            assert entry is not None
             await store.put("bench", f"{number:040x}", entry, 0)
             most = max(most, store.shelf.bytes)
         return most
 
     worst = asyncio.run(fill())
     grown = resident(os.getpid()) - before
-    say(f"{keys:,} keys: {len(store.shelf):,} kept, {worst / MB:.1f} MB by its count, bound {MEMORY_BYTES / MB:.1f} MB")
-    say(f"the process grew by {grown / MB:.1f} MB, {grown / MEMORY_BYTES:.2f} of the bound")
+    print(
+        f"{keys:,} keys: {len(store.shelf):,} kept, {worst / MB:.1f} MB by its count, bound {MEMORY_BYTES / MB:.1f} MB"
+    )
+    print(f"the process grew by {grown / MB:.1f} MB, {grown / MEMORY_BYTES:.2f} of the bound")
     return worst <= MEMORY_BYTES and grown < 2 * MEMORY_BYTES
 
 
@@ -76,27 +74,29 @@ def body(megabytes: int) -> bool:
     sound = True
     with ExitStack() as stack:
         origin = stack.enter_context(running_large(megabytes * MB))
-        gate = stack.enter_context(gateway(CONFIGURATION.format(origin=origin)))
+        gate = stack.enter_context(gateway(origin, configuration=CONFIGURATION))
         for path in ("announced", "chunked"):
             _fetched(gate, "/api/v1/bench/warm-up-of-all-buffers")
-            resting, peak = sum(map(resident, family(gate.pid))), _Peak(gate.pid)
+            resting, peak = _held(gate.pid), _Peak(gate.pid)
             verdicts = [_fetched(gate, f"/api/v1/bench/{path}") for _ in range(2)]
             grown = peak.end() - resting
             said = ", ".join(f"{size // MB} MB {cache}" for size, cache in verdicts)
-            say(f"{path}: {said}; the gateway grew by {grown / MB:.1f} MB")
+            print(f"{path}: {said}; the gateway grew by {grown / MB:.1f} MB")
             sound = sound and verdicts == [(megabytes * MB, "MISS")] * 2 and grown < FLAT
     return sound
 
 
 def invalidation(entries: int) -> bool:
     with ExitStack() as stack:
-        redis, origin = stack.enter_context(redis_server()), stack.enter_context(running())
-        gate = stack.enter_context(gateway(CONFIGURATION.format(origin=origin), workers=2, redis=redis))
+        port, origin = stack.enter_context(redis()), stack.enter_context(backend())
+        gate = stack.enter_context(
+            gateway(origin, workers=2, redis_port=port, configuration=CONFIGURATION, rights=["metrics:write"])
+        )
         bystander = _Bystander(gate)
         bystander.begin()
         sound, slowest = True, 0.0
         for _ in range(ROUNDS):
-            asyncio.run(_filled(redis, entries - NEAR))
+            asyncio.run(_filled(f"redis://127.0.0.1:{port}", entries - NEAR))
             _in_every_worker(gate)
             bystander.sample("before", 1.0)
             for _ in range(5):  # what an operator's call costs by itself
@@ -108,24 +108,24 @@ def invalidation(entries: int) -> bool:
                 told = time.monotonic() - began
             clean = _clean_after(gate, began)
             slowest = max(slowest, clean)
-            say(f"{answer} of {entries:,} in {told * 1000:.0f} ms, every worker clean after {clean * 1000:.0f} ms")
+            print(f"{answer} of {entries:,} in {told * 1000:.0f} ms, every worker clean after {clean * 1000:.0f} ms")
             sound = sound and answer == entries and clean < CLEAN_SECONDS
         before, nothing, during = bystander.end()
     times = [f"{seconds * 1000:.2f} ms" for seconds in (before, nothing, during)]
-    say("another service's p99: {} at rest, {} while nothing is taken back, {} while it is".format(*times))
-    say(f"which is {during / before:.2f} and {during / nothing:.2f} times as much")
+    print("another service's p99: {} at rest, {} while nothing is taken back, {} while it is".format(*times))
+    print(f"which is {during / before:.2f} and {during / nothing:.2f} times as much")
     return sound and during / nothing < WORST_RATIO
 
 
-async def _filled(redis: str, count: int) -> None:
+async def _filled(url: str, count: int) -> None:
     """Entries as the workers would have written them."""
-    link = RedisLink(redis)
+    link = RedisLink(url)
     store = RedisStore(link)
     _, seq = await store.get("bench", "any")
     for begin in range(0, count, 200):
         numbers = range(begin, min(begin + 200, count))
         puts = [store.put("bench", f"{number:040x}", _entry(b"x" * 1_800), seq) for number in numbers]
-        assert all(await asyncio.gather(*puts))  # noqa: S101 - else nothing was measured
+        assert all(await asyncio.gather(*puts))
     await link.close()
 
 
@@ -134,7 +134,7 @@ def _in_every_worker(gate: Running) -> None:
     for _ in range(6):
         with requests.Session() as session:
             for number in range(NEAR):
-                session.get(f"{gate.base}/api/v1/bench/near?{number}", headers={"X-API-Key": gate.key}, timeout=10)
+                session.get(f"{gate.address}/api/v1/bench/small?{number}", headers={"X-API-Key": gate.key}, timeout=10)
 
 
 def _clean_after(gate: Running, began: float) -> float:
@@ -151,11 +151,11 @@ def _clean_after(gate: Running, began: float) -> float:
 
 def _status(gate: Running, number: int, *, only_if_cached: bool = False) -> int:
     headers = {"X-API-Key": gate.key} | ({"Cache-Control": "only-if-cached"} if only_if_cached else {})
-    return requests.get(f"{gate.base}/api/v1/bench/near?{number}", headers=headers, timeout=10).status_code
+    return requests.get(f"{gate.address}/api/v1/bench/small?{number}", headers=headers, timeout=10).status_code
 
 
 def _metrics(gate: Running, method: str, path: str) -> int:
-    answer = requests.request(method, gate.base + path, headers={"X-API-Key": gate.key}, timeout=60)
+    answer = requests.request(method, gate.address + path, headers={"X-API-Key": gate.key}, timeout=60)
     answer.raise_for_status()
     deleted: int = answer.json()["keysDeleted"]
     return deleted
@@ -195,7 +195,7 @@ class _Bystander:
             while not self._over.is_set():
                 into, began = self._into, time.monotonic()
                 headers = {"X-API-Key": self._gate.key}
-                session.get(f"{self._gate.base}/api/v1/other/x", headers=headers, timeout=10)
+                session.get(f"{self._gate.address}/api/v1/other/small", headers=headers, timeout=10)
                 if into:
                     self._times[into].append(time.monotonic() - began)
 
@@ -217,12 +217,12 @@ class _Peak:
 
     def _watch(self) -> None:
         while not self._over.wait(0.05):
-            self._most = max(self._most, sum(map(resident, family(self._pid))))
+            self._most = max(self._most, _held(self._pid))
 
 
 def _fetched(gate: Running, path: str) -> tuple[int, str]:
     """How many bytes came, and what X-Cache said."""
-    connection = http.client.HTTPConnection(gate.base.removeprefix("http://"), timeout=600)
+    connection = http.client.HTTPConnection(gate.address.removeprefix("http://"), timeout=600)
     connection.request("GET", path, headers={"X-API-Key": gate.key})
     answer, size = connection.getresponse(), 0
     while piece := answer.read(MB):
@@ -234,9 +234,9 @@ def _fetched(gate: Running, path: str) -> tuple[int, str]:
 @contextmanager
 def running_large(size: int) -> Iterator[str]:
     """A backend in a process of its own whose answers are of that size, and may be kept for an hour."""
-    words = [sys.executable, __file__, "serve", str(size)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)  # noqa: S603
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    words = [sys.executable, "-m", "benchmarks.cache", "serve", str(size)]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
     finally:
@@ -260,8 +260,13 @@ async def _serve(size: int) -> None:
             writer.write(b"0\r\n\r\n" if chunked else b"")
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
+    print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
+
+
+def _held(pid: int) -> int:
+    """Bytes of memory of a process and its children."""
+    return sum(map(resident, [pid, *children(pid)]))
 
 
 def _entry(body: bytes) -> Entry:
