@@ -9,8 +9,8 @@ VERSION: Final = b"\x02"
 _PLAIN: Final = b"\x00"
 _ZLIB: Final = b"\x01"
 
-WORTH_COMPRESSING: Final = 1_024
-"""Bytes below which compression costs more than it saves."""
+WORTH_COMPRESSING: Final = 8 * 1_024
+"""Bytes below which it is not worth its time: unpacking 2 kB takes 5 us of each hit, and reading it from Redis 1."""
 LARGEST: Final = 64 * 1_024 * 1_024
 """What no entry may unpack to more than, so that damaged bytes cannot fill the memory."""
 

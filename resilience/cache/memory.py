@@ -23,6 +23,7 @@ class Shelf:
         self.bytes = 0
         self._limit = limit
         self._entries: OrderedDict[_Place, Entry] = OrderedDict()
+        self._sizes: dict[_Place, int] = {}
         self._places: defaultdict[tuple[str, str], set[_Place]] = defaultdict(set)
 
     def __len__(self) -> int:
@@ -39,10 +40,12 @@ class Shelf:
         """Keep it, in place of what was there, and let go of the longest unused if that is too much."""
         place = (service, key)
         self.remove(place)
-        if entry.size > self._limit:
+        size = entry.size
+        if size > self._limit:
             return
         self._entries[place] = entry
-        self.bytes += entry.size
+        self._sizes[place] = size
+        self.bytes += size
         for tag in tagged(service, entry):
             self._places[service, tag].add(place)
         while self.bytes > self._limit:
@@ -52,7 +55,7 @@ class Shelf:
         entry = self._entries.pop(place, None)
         if entry is None:
             return None
-        self.bytes -= entry.size
+        self.bytes -= self._sizes.pop(place)
         for tag in tagged(place[0], entry):
             places = self._places[place[0], tag]
             places.discard(place)
@@ -79,6 +82,7 @@ class Shelf:
 
     def clear(self) -> None:
         self._entries.clear()
+        self._sizes.clear()
         self._places.clear()
         self.bytes = 0
 

@@ -13,6 +13,7 @@ with room to spare.
 import asyncio
 import hashlib
 import itertools
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from redis.exceptions import NoScriptError
 
 from resilience.cache.entry import Entry, decode, encode
 from resilience.cache.fences import MOST
+from resilience.cache.lookups import Lookups
 from resilience.cache.store import Found, Gone, Usage, tagged
 from resilience.redis import RedisLink
 
@@ -125,12 +127,19 @@ class RedisStore:
 
     def __init__(self, link: RedisLink) -> None:
         self.link = link
+        self._lookups: dict[str, Lookups] = {}
 
     async def get(self, service: str, key: str) -> Found:
-        """One round trip."""
-        names = [_entry(service, key), _name(service, "seq")]
-        data, seq = await self.link.call(lambda client: client.mget(names))
-        return Found(await _decoded(data), int(seq or 0))
+        """One round trip, shared with the look-ups that come at the same time."""
+        lookups = self._lookups.get(service)
+        if lookups is None:
+            lookups = self._lookups[service] = Lookups(partial(self._find, service))
+        return await lookups.of(key)
+
+    async def _find(self, service: str, keys: Sequence[str]) -> list[Found]:
+        names = [_name(service, "seq"), *(_entry(service, key) for key in keys)]
+        seq, *entries = await self.link.call(lambda client: client.mget(names))
+        return [Found(await _decoded(data), int(seq or 0)) for data in entries]
 
     async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
         lives = int((entry.ends - entry.stored_at) * 1_000)
