@@ -72,8 +72,8 @@ def gateway(origin: str) -> Iterator[Gateway]:
             "REDIS_URL": os.environ.get("REDIS_URL", ""),
         }
         manage = [sys.executable, "manage.py"]
-        subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env={**os.environ, **environment}, check=True)  # noqa: S603
-        made = subprocess.run(  # noqa: S603
+        subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env={**os.environ, **environment}, check=True)
+        made = subprocess.run(
             [*manage, "shell", "--no-imports", "-c", PREPARE],
             cwd=ROOT,
             env={**os.environ, **environment},
@@ -192,7 +192,7 @@ def compare(gateway: Gateway, seconds: int, rounds: int) -> list[tuple[Round, Ro
             if watched:
                 watchers.end()
         pairs.append((found[False], found[True]))
-    print(f"{watchers.snapshots} snapshots and {watchers.scrapes} scrapes in {rounds * seconds} s")  # noqa: T201
+    print(f"{watchers.snapshots} snapshots and {watchers.scrapes} scrapes in {rounds * seconds} s")
     return pairs
 
 
@@ -202,13 +202,13 @@ def main() -> None:
     with ExitStack() as stack:
         made = stack.enter_context(gateway(stack.enter_context(running())))
         pairs = compare(made, seconds, rounds)
-    print(f"{'requests':<16}{'unwatched':>12}{'watched':>12}{'ratio':>8}")  # noqa: T201
+    print(f"{'requests':<16}{'unwatched':>12}{'watched':>12}{'ratio':>8}")
     for index, name in enumerate(("a second", "a CPU second")):
         alone, watched = ([float(pair[side][index]) for pair in pairs] for side in (0, 1))
         ratios = [after / before for before, after in zip(alone, watched, strict=True)]
         low, _, high = quantiles(ratios, n=4)
         spread = f"middle half {low:.3f} to {high:.3f}; aim {AIM}"
-        print(f"{name:<16}{median(alone):>12,.0f}{median(watched):>12,.0f}{median(ratios):>8.3f}  {spread}")  # noqa: T201
+        print(f"{name:<16}{median(alone):>12,.0f}{median(watched):>12,.0f}{median(ratios):>8.3f}  {spread}")
 
 
 if __name__ == "__main__":
