@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -248,7 +249,7 @@ async def test_a_callers_name_cannot_become_another_field(world: World, name: st
     assert next(value for key, value in fields if key == b"x-gateway-caller").startswith(b"firebase:")
     assert b"x-admin" not in dict(fields)
     if not isinstance(answer.body, bytes):
-        await answer.body.aclose()  # type: ignore[union-attr]
+        await answer.body.aclose()
 
 
 # And nothing is left of it.
@@ -264,7 +265,14 @@ async def test_whatever_became_of_a_call_it_holds_nothing_afterwards(world: Worl
         await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
         await peer.gone()
 
-    scripts = {b"ok": OK, b"500": says(500), b"204": says(204), b"cut": cut, b"half": breaks_off, b"drip": drips}
+    scripts: dict[bytes, bytes | Callable[[Peer], Awaitable[None]]] = {
+        b"ok": OK,
+        b"500": says(500),
+        b"204": says(204),
+        b"cut": cut,
+        b"half": breaks_off,
+        b"drip": drips,
+    }
 
     async def plays(peer: Peer) -> None:
         script = scripts.get(peer.request.line.split(b" ")[1].strip(b"/"), hangs)
