@@ -47,7 +47,6 @@ UNFOLD: Final[dict[str, Any]] = {
                 "items": [
                     {"title": "Services", "icon": "route", "link": _list("routing_service")},
                     {"title": "Targets", "icon": "dns", "link": _list("routing_target")},
-                    {"title": "Targets", "icon": "dns", "link": _list("routing_target")},
                     {"title": "API keys", "icon": "key", "link": _list("routing_apikey")},
                     {"title": "History", "icon": "history", "link": _list("routing_configurationrevision")},
                 ],
