@@ -152,7 +152,7 @@ class Caching:
         """Step 8: the backend's answer on its way to the client, and into the cache where the rules allow it."""
         place, status = exchange.place, called.answer.status
         if place is None or not isinstance(place.found, Stale):
-            return self._passed_on(exchange, called)
+            return await self._passed_on(exchange, called)
         try:
             standing = await self._standing(place) if status in serving.FAILURES else None
             if standing is not None:
@@ -172,7 +172,7 @@ class Caching:
         except BaseException:
             self.abandoned(exchange)
             raise
-        return self._passed_on(exchange, called)
+        return await self._passed_on(exchange, called)
 
     async def instead(self, exchange: Exchange, error: GatewayError) -> Response:
         """What this caller may be given when the backend cannot be asked or has failed: its own stale answer, or,
@@ -207,19 +207,30 @@ class Caching:
         if exchange.place is not None:
             self._landed(exchange.place, End.GONE)
 
-    def _passed_on(self, exchange: Exchange, called: Called) -> Response:
+    async def _passed_on(self, exchange: Exchange, called: Called) -> Response:
+        """A small answer has come whole with its head, and goes on so; any other as it comes."""
         answer, headers = called.answer, self._headers(exchange, called)
         length = joined(answer.headers, b"content-length")
         announced = int(length) if length and length.isdigit() else None
         recorder, complete = self._kept(exchange, self._answered(exchange, called, headers), announced)
-        relay = Relay(answer, announced, recorder.add if recorder else None, complete)
 
         def ended(_passed: int, aborted: str) -> None:
             called.ended(aborted)
             self.abandoned(exchange)  # unless it has landed
 
-        relay.when_ended(ended)
-        return Response(answer.status, headers, relay)
+        body = answer.body.whole()
+        if body is None:
+            relay = Relay(answer, announced, recorder.add if recorder else None, complete)
+            relay.when_ended(ended)
+            return Response(answer.status, headers, relay)
+        try:
+            if recorder:
+                recorder.add(body)
+            if complete:
+                await complete()
+        finally:
+            ended(len(body), "")
+        return Response(answer.status, headers, body, framed=True)
 
     def _kept(
         self, exchange: Exchange, answered: Answered, length: int | None

@@ -52,6 +52,8 @@ class Breaker:
         return machine.settle(self._snapshot, self._clock())
 
     def state(self, now: float | None = None) -> State:
+        if self._pass is not None:  # time alone moves nothing then
+            return self._snapshot.state
         return machine.settle(self._snapshot, self._clock() if now is None else now).state
 
     def attempt(self) -> "Attempt":

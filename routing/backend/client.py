@@ -27,10 +27,11 @@ UNREACHABLE: Final = "The service cannot be reached."
 
 
 class Stream(Protocol):
-    """A body that can be given up, as any asynchronous generator is."""
+    """A body that can be given up, as any asynchronous generator is, and taken at once when all of it is there."""
 
     def __aiter__(self) -> Body: ...
     def __anext__(self) -> Awaitable[bytes]: ...
+    def whole(self) -> bytes | None: ...
     def aclose(self) -> Awaitable[None]: ...
 
 
@@ -38,7 +39,8 @@ class Stream(Protocol):
 class Answer:
     """What came back: its fields as they came, framing and hop-by-hop ones included, names in lower case.
 
-    `body` yields chunks as they come; it raises UpstreamTimeout when they stop, BadGateway when they are cut.
+    `body` yields chunks as they come; it raises UpstreamTimeout when they stop, BadGateway when they are cut. What
+    `body.whole()` has given is neither to be read nor to be closed.
     """
 
     status: int

@@ -178,10 +178,10 @@ class _Resumed:
 
 async def _kept(response: Response) -> Answer | None:
     """The answer to keep, its body read to the end; None for an endless or a large one, which is passed on."""
-    if isinstance(response.body, bytes):
-        return kept(response.status, response.headers, response.body)
     if (first(response.headers, b"content-type") or b"").startswith(b"text/event-stream"):
         return None
+    if isinstance(response.body, bytes):
+        return kept(response.status, response.headers, response.body)
     relay, pieces, size = response.body, list[bytes](), 0
     assert isinstance(relay, Relay)  # noqa: S101 - what step 8 gives is whole or a relay
     async for piece in relay:
