@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from string import Template
@@ -110,8 +110,11 @@ def gateway(
     redis_port: int | None = None,
     configuration: str = CONFIGURATION,
     environment: Mapping[str, str] | None = None,
+    rights: Sequence[str] = (),
 ) -> Iterator[Running]:
-    """The gateway with a key that may use everything; limits on and out of reach, the access log off."""
+    """The gateway with a key that may use every service and has these rights beside; limits on and out of reach, the
+    access log off.
+    """
     with folder() as place:
         file = place / "gateway.yaml"
         file.write_text(Template(configuration).substitute(origin=origin_url))
@@ -130,7 +133,7 @@ def gateway(
         address = f"http://127.0.0.1:{port}"
         command = [sys.executable, "manage.py", "rungateway"]
         with serving(command, answers(f"{address}/health/ready"), environment=given) as pid:
-            yield Running(address, _key(given), pid)
+            yield Running(address, _key(given, rights), pid)
 
 
 @contextmanager
@@ -146,9 +149,10 @@ def floor(origin_url: str, recorded: Answers) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
 
 
-def _key(environment: Mapping[str, str]) -> str:
+def _key(environment: Mapping[str, str], rights: Sequence[str]) -> str:
+    scopes = [word for scope in ("*", *rights) for word in ("--scope", scope)]
     made = subprocess.run(
-        [sys.executable, "manage.py", "apikey", "create", "bench", "--scope", "*"],
+        [sys.executable, "manage.py", "apikey", "create", "bench", *scopes],
         cwd=ROOT,
         env={"PATH": os.environ.get("PATH", os.defpath), **environment},
         check=True,

@@ -159,7 +159,7 @@ class CacheResetApi(Operation):
 class CacheWarmApi(Operation):
     @documented("warmCache", shapes.WarmOutput, {"warmed": 20, "failed": 0}, code=202, takes=shapes.WarmInput)
     def post(self, request: Request) -> Response:
-        """Fetch paths, or the most-hit ones of the last day, so that they are cached: those that all callers share."""
+        """Fetch paths that all callers share, or the most-hit answers of the last day, each as its own caller."""
         outcome = services.warm(access.actor(request), taken(shapes.WarmInput, request.data)["paths"])
         return Response(shapes.WarmOutput(outcome).data, status=status.HTTP_202_ACCEPTED)
 

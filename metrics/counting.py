@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from metrics.counts import MINUTE
 from metrics.histogram import bucket
 from routing.errors import BadGateway, CircuitOpen, UpstreamTimeout
-from routing.events import Finished, Observer
+from routing.events import Finished, Happened, Kind, Observer
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 OTHER: Final = "OTHER"
@@ -18,6 +18,7 @@ NOTED: Final = frozenset({"HIT", "MISS"})
 PATHS: Final = 50
 """Paths of one service noted between two flushes: clients may ask for any number."""
 PATH_LENGTH: Final = 200
+OF_TARGETS: Final = frozenset({Kind.EJECTED, Kind.RETURNED, Kind.DOWN, Kind.UP})
 FAILURES: Final = frozenset({500, 502, 503, 504})
 """Answers of a backend that count against its circuit (contract section 6)."""
 _BROKEN: Final = frozenset({BadGateway.code, UpstreamTimeout.code})
@@ -99,6 +100,11 @@ class Counting(Observer):
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         self._changes.append(Change(self._clock(), service, before, after, reason))
         self.note(service, f"transition|{before}|{after}")
+
+    def happened(self, event: Happened) -> None:
+        """What befell a target. Of the other kinds each request's own end tells."""
+        if event.kind in OF_TARGETS:
+            self.note(event.service, f"target|{event.kind}")
 
     def note(self, service: str, field: str) -> None:
         """Count something beside the requests, in the words of counts.py."""

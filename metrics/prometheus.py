@@ -102,13 +102,20 @@ def _counters(totals: Mapping[str, Fields]) -> Iterator[Metric]:
         "gateway_breaker_transitions", "Circuits' changes of state.", labels=["service", "from", "to"]
     )
     retries = CounterMetricFamily("gateway_retries", "Calls made again.", labels=["service"])
+    targets = CounterMetricFamily(
+        "gateway_target_events",
+        "Targets ejected and returned, by each worker for itself; found down and up, once.",
+        labels=["service", "event"],
+    )
     for service, fields in totals.items():
         for result, number in under(fields, "cache").items():
             cache.add_metric([service, result], number)
         for labels, number in under(fields, "transition").items():
             moves.add_metric([service, *labels.split("|")], number)
+        for event, number in under(fields, "target").items():
+            targets.add_metric([service, event], number)
         retries.add_metric([service], fields.get("retries", 0))
-    yield from (cache, moves, retries)
+    yield from (cache, moves, retries, targets)
 
 
 def _decisions(totals: Mapping[str, Fields]) -> Metric:

@@ -101,16 +101,28 @@ def order_circuit(
 
 
 def warm(actor: str, paths: Sequence[str] = (), *, request_id: str = "") -> Warmed:
-    """Fetch `paths` (`/api/v1/<service>/...`), or where none are given the most-hit ones, so that they are cached.
+    """Fetch `paths` (`/api/v1/<service>/...`), or where none are given the most-hit answers, so that they are cached.
 
-    Only answers that all callers share can be made ready for them; the rest counts as failed.
+    Of `paths`, only answers that all callers share can be made ready for them; the rest counts as failed. The most-hit
+    ones are fetched again each as the caller whose answer it is. Raises StoreUnavailable.
     """
-    wanted = list(dict.fromkeys(paths or [one.path for one in selectors.top_paths(limit=MOST_PATHS)]))[:MOST_PATHS]
-    warmed = sum([run(_fetch(path)) for path in wanted])
-    outcome = Warmed(warmed=warmed, failed=len(wanted) - warmed)
+    outcome = _warm_listed(paths) if paths else _warm_hottest()
     after = {"warmed": outcome.warmed, "failed": outcome.failed}
     record(actor, "cache.warm", after=after, request_id=request_id)
     return outcome
+
+
+def _warm_listed(paths: Sequence[str]) -> Warmed:
+    wanted = list(dict.fromkeys(paths))[:MOST_PATHS]
+    warmed = sum([run(_fetch(path)) for path in wanted])
+    return Warmed(warmed=warmed, failed=len(wanted) - warmed)
+
+
+def _warm_hottest() -> Warmed:
+    warmer, services = parts().warmer, list(parts().gateway.live.table.services)
+    hottest = run(warmer.hottest(services, max(1, MOST_PATHS // max(1, len(services)))))
+    done = run(warmer.warm(hottest[:MOST_PATHS]))
+    return Warmed(warmed=done.warmed, failed=done.failed)
 
 
 async def _fetch(path: str) -> bool:

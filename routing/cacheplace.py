@@ -53,7 +53,7 @@ def recipe(exchange: Exchange) -> Recipe | None:
     if (
         policy.cache is None
         or policy.forward_authorization
-        or not _UNTOLD.isdisjoint([name for name, _ in request.headers])
+        or not _UNTOLD.isdisjoint([name for name, value in request.headers if value])
     ):
         return None
     if len(request.path) + len(request.query) > LONGEST_RECIPE:
@@ -61,7 +61,7 @@ def recipe(exchange: Exchange) -> Recipe | None:
     chosen = tuple(pair for pair in request.headers if pair[0] in _CHOOSING)
     owner = caller if policy.cache.scope is not Scope.SHARED else None
     return Recipe(
-        host=first(request.headers, b"host") or b"",
+        host=first(request.headers, b"host") or b"localhost",
         path=request.path,
         query=request.query,
         headers=chosen,

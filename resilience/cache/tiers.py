@@ -1,5 +1,6 @@
 """Two tiers: this process's memory over Redis. What to do when Redis is away is decided here, once."""
 
+import asyncio
 from collections import defaultdict
 from typing import Final
 
@@ -33,6 +34,7 @@ class TieredStore:
         self._feed = link.feed
         self._fences: defaultdict[str, Fences] = defaultdict(Fences)
         self._epoch = 0
+        self._obeying: set[asyncio.Task[None]] = set()
         self._notices = msgspec.json.Decoder(Notice)
         link.feed.listen(CHANNEL, self._hear)
         link.feed.watch(up=self._begin_anew, down=self._begin_anew)
@@ -67,9 +69,10 @@ class TieredStore:
         try:
             gone = await self._redis.invalidate(service, tag)
         except StoreUnavailable:
-            self.shelf.drop(service, tag or service)
+            await self._let_go(service, tag or service)
             raise
-        self._obey(Notice(service, tag or service, gone.seq))
+        self._fences[service].raised(tag or service, gone.seq)
+        await self._let_go(service, tag or service)
         for listener in self.listeners:
             listener(service, tag or service)
         return gone
@@ -85,11 +88,15 @@ class TieredStore:
             self.shelf.add(service, key, entry)
 
     def _hear(self, message: bytes) -> None:
-        self._obey(self._notices.decode(message))
-
-    def _obey(self, notice: Notice) -> None:
+        notice = self._notices.decode(message)
         self._fences[notice.service].raised(notice.tag, notice.seq)
-        self.shelf.drop(notice.service, notice.tag)
+        task = asyncio.get_running_loop().create_task(self._let_go(notice.service, notice.tag))
+        self._obeying.add(task)
+        task.add_done_callback(self._obeying.discard)
+
+    async def _let_go(self, service: str, tag: str) -> None:
+        """After its fence is raised: what was fetched before cannot come back behind it."""
+        await self.shelf.drop(service, tag)
 
     def _begin_anew(self) -> None:
         """The feed fell or stands again: what was missed meanwhile is unknown, so nothing from before is trusted."""

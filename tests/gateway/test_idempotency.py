@@ -7,14 +7,17 @@ import pytest
 
 from resilience.breaker.policy import BreakerPolicy
 from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink
 from routing.events import Kind
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.record import KEPT_BYTES
+from routing.idempotency.redis import RedisStore
 from routing.policy import Auth, Fallback, Retries, RoutePolicy
 from routing.table import Route
 from tests.gateway.conftest import QUICK, World
 from tests.gateway.door import Answered
 from tests.origin import Peer, Script, ScriptedOrigin
+from tests.redis_server import RedisServer
 from tests.resilience.waiting import until
 
 POLICY = RoutePolicy(timeout=QUICK, idempotency=True)
@@ -203,3 +206,26 @@ async def test_where_the_store_is_away_the_write_is_refused_and_others_go_on(wor
     assert (answer.status, answer.json()["code"], answer.get("retry-after")) == (503, "idempotency_unavailable", "1")
     assert origin.requests == []
     assert (await world.ask("POST", "/api/v1/crm/m", body=[b"{}"])).status == 201
+
+
+@pytest.mark.parametrize("world", ["asgi"], indirect=True)
+async def test_redis_learns_neither_caller_nor_key_nor_what_was_asked(
+    world: World, redis_url: str, shared_redis: RedisServer
+) -> None:
+    link = RedisLink(redis_url)
+    world.gateway._idempotency = Idempotency(RedisStore(link))
+    await serve(world, created(1))
+    words = {"key": "an-idempotency-key", "query": "a-query", "body": "a-body", "cookie": "a-cookie"}
+    path = f"/api/v1/crm/m?{words['query']}"
+    for _ in range(2):
+        answer = await write(
+            world, words["key"], words["body"].encode(), path=path, headers=[("Cookie", f"s={words['cookie']}")]
+        )
+        assert answer.body == b"1"
+    with shared_redis.client() as client:
+        names = [name for name in client.scan_iter() if name.startswith(b"gw:idempotency:")]
+        known = b"".join([*names, *(client.get(name) or b"" for name in names)])
+    assert len(names) == 1
+    prefix = world.key.split("_")[1]
+    assert not [word for word in (*words.values(), prefix, world.key) if word.encode() in known]
+    await link.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from routing.policy import Fallback, Retries, RoutePolicy, Target, Timeout
 from routing.retrybudget import RESERVE
 from routing.table import Route, Service
 from tests.gateway.conftest import QUICK, World
-from tests.origin import Peer, ScriptedOrigin
+from tests.origin import Peer, Script, ScriptedOrigin
 from tests.resilience.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -265,7 +264,7 @@ async def test_whatever_became_of_a_call_it_holds_nothing_afterwards(world: Worl
         await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
         await peer.gone()
 
-    scripts: dict[bytes, bytes | Callable[[Peer], Awaitable[None]]] = {
+    scripts: dict[bytes, Script] = {
         b"ok": OK,
         b"500": says(500),
         b"204": says(204),

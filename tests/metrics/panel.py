@@ -15,6 +15,7 @@ from metrics.memory import MemoryStore as CountsMemory
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache
+from resilience.cache.heat import Heat
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.driver import Limiter
@@ -30,6 +31,7 @@ from routing.events import Observers
 from routing.pipeline import Gateway, GatewayRules
 from routing.policy import RoutePolicy, Timeout
 from routing.table import Route, RouteTable, Service
+from routing.warming import Warmer
 from tests.clock import FakeClock
 from tests.metrics.events import NOW
 from tests.origin import Script, ScriptedOrigin
@@ -58,6 +60,7 @@ class Panel:
     breakers: Breakers
     backend: Backend
     flusher: Flusher
+    warmer: Warmer
     keys: dict[str, str]
     loop: asyncio.AbstractEventLoop
     health: Any = None
@@ -111,12 +114,13 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
     observers = Observers([counting])
     breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     cache = Cache(CacheMemory(clock))
+    heat = Heat()
     gateway = Gateway(
         rules=GatewayRules(rate=RatePolicy(10_000, 60)),
         live=live,
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
-        caching=Caching(cache, own_cookies=frozenset(), clock=clock),
+        caching=Caching(cache, own_cookies=frozenset(), heat=heat, clock=clock),
         calling=Calling(backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000),
         observers=observers,
         clock=clock,
@@ -124,4 +128,5 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
     flusher = Flusher(counting, CountsMemory(), Ledger(), clock=clock)
     keys = {name: key.key for name, key in minted.items()}
     reloader = SimpleNamespace(status=SimpleNamespace(version=7))
-    return Panel(clock, gateway, live, cache, breakers, backend, flusher, keys, loop, None, reloader)
+    warmer = Warmer(gateway, heat)
+    return Panel(clock, gateway, live, cache, breakers, backend, flusher, warmer, keys, loop, None, reloader)

@@ -232,6 +232,15 @@ def test_shared_answers_are_made_ready_and_others_are_not(panel: Panel, program:
     assert program.get("/metrics/cache").json()["byService"]["crm"]["hits"] == 1
 
 
+def test_without_a_list_each_callers_own_is_fetched_again_in_its_name(panel: Panel, program: Client) -> None:
+    origin = panel.serve(ok(), policy=RoutePolicy(timeout=QUICK, cache=CachePolicy(ttl=60)))
+    for _ in range(2):
+        panel.ask("/api/v1/crm/contacts/7")
+    assert send(program, "post", "/metrics/cache/warm").json() == {"warmed": 1, "failed": 0}
+    callers = [dict(request.fields)[b"x-gateway-caller"] for request in origin.requests]
+    assert callers == [f"key:{panel.keys['every'].split('_')[1]}".encode()] * 2
+
+
 def test_without_a_list_the_most_hit_are_made_ready(panel: Panel, program: Client) -> None:
     origin = panel.serve(ok())
     for _ in range(3):

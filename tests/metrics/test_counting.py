@@ -5,7 +5,7 @@ import pytest
 from metrics.counting import PATHS, Counting, outcome
 from metrics.counts import merged, split
 from metrics.histogram import bucket
-from routing.events import Finished
+from routing.events import Finished, Happened, Kind
 from tests.clock import FakeClock
 from tests.metrics.events import NOW, finished
 
@@ -77,6 +77,15 @@ def test_paths_are_noted_up_to_a_bound_and_requests_without() -> None:
 )
 def test_a_call_succeeds_fails_or_is_refused(event: Finished, expected: str) -> None:
     assert outcome(event) == expected
+
+
+def test_what_befalls_a_target_is_counted_and_no_request_twice() -> None:
+    counting = Counting(FakeClock())
+    for kind in Kind:
+        counting.happened(Happened(kind=kind, service="crm", target="http://t"))
+    assert merged(split(counting.take()[0]).values()) == {
+        f"target|{kind}": 1 for kind in (Kind.EJECTED, Kind.RETURNED, Kind.DOWN, Kind.UP)
+    }
 
 
 def test_a_circuits_move_is_counted_and_kept_with_its_time() -> None:

@@ -1,9 +1,11 @@
 """Entries in memory: bounded, in order of use, and indexed by what is there."""
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.memory import MemoryStore, Shelf
+from resilience.cache.memory import AT_ONCE, MemoryStore, Shelf
 from tests.resilience.cache.entries import Clock, make
 
 SIZE = make(b"x" * 1_000, "a").size
@@ -60,14 +62,14 @@ def test_the_index_is_exactly_what_is_there(steps: list[tuple[str, str, set[str]
     shelf = Shelf(limit=4 * SIZE)
     for service, key, tags, drop in steps:
         if drop:
-            assert all(tag in entry.tags for tag in tags for entry in shelf.drop(service, tag))
+            assert all(tag in entry.tags for tag in tags for entry in asyncio.run(shelf.drop(service, tag)))
         else:
             shelf.add(service, key, make(b"x" * 1_000, *tags))
         entries = shelf.oldest(100)
         assert shelf.bytes == sum(entry.size for _, entry in entries) <= 4 * SIZE
         assert shelf.tags == len({(place[0], tag) for place, entry in entries for tag in (place[0], *entry.tags)})
     for service in "st":
-        shelf.drop(service, service)
+        asyncio.run(shelf.drop(service, service))
     assert (len(shelf), shelf.tags, shelf.bytes) == (0, 0, 0)
 
 
@@ -79,3 +81,28 @@ async def test_its_bound_holds_through_any_number_of_keys() -> None:
             assert store.shelf.bytes <= 50 * SIZE
     assert store.shelf.bytes <= 50 * SIZE
     assert store.shelf.tags <= len(store.shelf) + 1
+
+
+async def test_letting_go_of_many_holds_up_nobody() -> None:
+    shelf = Shelf()
+    for number in range(AT_ONCE * 10):
+        shelf.add("s", f"{number}", make(b"", "a"))
+    dropping = asyncio.create_task(shelf.drop("s", "a"))
+    turns = 0
+    while not dropping.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 9
+    assert len(await dropping) == AT_ONCE * 10
+
+
+async def test_what_comes_while_many_go_is_fenced_by_the_number_of_those() -> None:
+    store = MemoryStore(Clock())
+    for number in range(AT_ONCE * 3):
+        await store.put("s", f"{number}", make(b"", "a"), 0)
+    first = asyncio.create_task(store.invalidate("s", "a"))
+    await asyncio.sleep(0)
+    assert not await store.put("s", "late", make(b"old", "a"), 0)
+    second = await store.invalidate("s", "b")
+    assert (await first) == (AT_ONCE * 3, 1)
+    assert second == (0, 2)

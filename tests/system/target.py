@@ -1,0 +1,26 @@
+"""A target in a process of its own, to be killed: `python -m tests.system.target` prints its port and answers 200."""
+
+import asyncio
+import sys
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Target(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """A while later, so that calls are under way when it is killed."""
+        asyncio.get_running_loop().call_later(0.005, self.transport.write, ANSWER)  # type: ignore[attr-defined]
+
+
+async def main() -> None:
+    server = await asyncio.get_running_loop().create_server(Target, "127.0.0.1", 0)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
