@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test check format compare latency story memory micro load clean
+.PHONY: help install install-dev run test check format compare latency story memory micro load clean watched
 
 help: ## what there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 18
@@ -56,6 +56,9 @@ story: install-dev ## the same 1,000 requests with and without the gateway
 
 memory: install-dev ## of one worker, idle and after a million requests
 	$(BIN)/python -m benchmarks.memory $(ARGS)
+
+watched: install-dev ## what dashboards and scrapes cost the answers (ARGS="5 10": seconds, rounds)
+	$(BIN)/python -m benchmarks.dashboard $(ARGS)
 
 micro: install-dev ## what the single rules cost
 	$(BIN)/python -m benchmarks.micro $(ARGS)

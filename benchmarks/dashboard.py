@@ -1,4 +1,4 @@
-"""What watching costs the data plane: `python benchmarks/dashboard.py [seconds a round] [rounds]`; needs `wrk`.
+"""What watching costs the data plane: `make watched ARGS="SECONDS ROUNDS"`; needs `wrk`.
 
 One worker answers hits as fast as it can, in rounds that take turns: nobody watches, or three dashboards hang on the
 live feed and Prometheus scrapes `/metrics` each second. Each pair of neighbours gives a ratio; their median is to be at
@@ -8,10 +8,9 @@ least 0.98. The second line is the same for each second of the gateway's own CPU
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from http.client import FOUND
 from pathlib import Path
 from statistics import median, quantiles
@@ -21,31 +20,56 @@ import requests
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-ROOT: Final = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
+from benchmarks import servers
 from benchmarks.origin import running
-from benchmarks.processes import answers, free_port, serving
+from benchmarks.processes import ROOT, children
 from benchmarks.wrk import Load, run
 
 ROUNDS: Final = 10
 DASHBOARDS: Final = 3
 SCRAPE_SECONDS: Final = 1.0
 AIM: Final = 0.98
-PASSWORD: Final = "for this benchmark alone"  # noqa: S105
+PASSWORD: Final = "for this benchmark alone, and long enough for Django's own checks"  # noqa: S105
 PREPARE: Final = f"""
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 get_user_model().objects.create_superuser("ada", password={PASSWORD!r})
-call_command("apikey", "create", "bench", "--scope", "*", "--scope", "metrics:read")
+call_command("apikey", "create", "scraper", "--scope", "metrics:read")
 """
 SERVICES: Final = 5
 """As many as the demonstration has: the feed tells of each."""
+CONFIGURATION: Final = "\n".join(
+    [
+        "version: 1",
+        "services:",
+        *(f'  s{number}: {{targets: [{{url: "$origin"}}], cache: {{ttl: 3600}}}}' for number in range(SERVICES)),
+    ]
+)
 
 
-class Gateway(NamedTuple):
+class Watched(NamedTuple):
+    """A gateway, its key for services, and one for its numbers."""
+
     address: str
+    pid: int
     key: str
+    reader: str
+
+
+@contextmanager
+def gateway(origin: str) -> Iterator[Watched]:
+    with servers.folder() as place:
+        given = {"SECRET_KEY": PASSWORD, "DATABASE_URL": f"sqlite:///{place}/gateway.sqlite3"}
+        with servers.gateway(origin, configuration=CONFIGURATION, environment=given) as made:
+            done = subprocess.run(
+                [sys.executable, "manage.py", "shell", "--no-imports", "-c", PREPARE],
+                cwd=ROOT,
+                env={"PATH": os.environ.get("PATH", os.defpath), **given},
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            yield Watched(made.address, made.pid, made.key, done.stdout.split()[-1])
 
 
 class Round(NamedTuple):
@@ -55,42 +79,10 @@ class Round(NamedTuple):
     thrift: float
 
 
-@contextmanager
-def gateway(origin: str) -> Iterator[Gateway]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "gateway.yaml")
-        lines = [f'  s{number}: {{targets: [{{url: "{origin}"}}], cache: {{ttl: 3600}}}}' for number in range(SERVICES)]
-        file.write_text("\n".join(["version: 1", "services:", *lines]))
-        port = free_port()
-        environment = {
-            "SECRET_KEY": PASSWORD,
-            "DEBUG": "off",
-            "DATABASE_URL": f"sqlite:///{folder}/gateway.sqlite3",
-            "GATEWAY_CONFIG": str(file),
-            "PORT": str(port),
-            "ACCESS_LOG": "off",
-            "RATE_LIMIT": "999999999/m",
-            "REDIS_URL": os.environ.get("REDIS_URL", ""),
-        }
-        manage = [sys.executable, "manage.py"]
-        subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env={**os.environ, **environment}, check=True)
-        made = subprocess.run(
-            [*manage, "shell", "--no-imports", "-c", PREPARE],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        address = f"http://127.0.0.1:{port}"
-        with serving([*manage, "rungateway"], answers(f"{address}/health/ready"), environment=environment):
-            yield Gateway(address, made.stdout.split()[-1])
-
-
 class Watchers:
     """Those who watch, each in a thread of its own that waits nearly all the time."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Watched) -> None:
         self._gateway = gateway
         self._cookie = _logged_in(gateway)
         self._stop = threading.Event()
@@ -127,14 +119,14 @@ class Watchers:
             return
 
     def _scrape(self) -> None:
-        headers = {"X-API-Key": self._gateway.key, "Accept": "text/plain"}
+        headers = {"X-API-Key": self._gateway.reader, "Accept": "text/plain"}
         with requests.Session() as session:
             while not self._stop.wait(SCRAPE_SECONDS):
                 session.get(f"{self._gateway.address}/metrics", headers=headers, timeout=30).raise_for_status()
                 self.scrapes += 1
 
 
-def _logged_in(gateway: Gateway) -> str:
+def _logged_in(gateway: Watched) -> str:
     """A staff session's cookie, by the page's own form."""
     with requests.Session() as session:
         page = f"{gateway.address}/admin/login/"
@@ -149,38 +141,25 @@ def _logged_in(gateway: Gateway) -> str:
         return f"sessionid={session.cookies['sessionid']}"
 
 
-def cpu_seconds() -> float:
-    """What this user's gateways under this script have computed so far."""
+def cpu_seconds(pid: int) -> float:
+    """What a gateway's processes have computed so far."""
     ticks = 0
-    for process in _descendants(os.getpid()):
-        with suppress(OSError):
-            if b"rungateway" in Path(f"/proc/{process}/cmdline").read_bytes():
-                ticks += sum(map(int, _stat(process)[11:13]))
+    for process in (pid, *children(pid)):
+        numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()  # its name may hold anything
+        ticks += int(numbers[11]) + int(numbers[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _descendants(process: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and int(_stat(int(entry.name))[1]) == process:
-                found += [int(entry.name), *_descendants(int(entry.name))]
-    return found
-
-
-def _stat(process: int) -> list[str]:
-    """A process's numbers from its state on: after its name, which may hold anything."""
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-
-
-def timed(gateway: Gateway, seconds: int) -> Round:
-    before = cpu_seconds()
+def timed(gateway: Watched, seconds: int) -> Round:
     load = Load(f"{gateway.address}/api/v1/s0/hit", headers=(("X-API-Key", gateway.key),))
-    speed = run(load, seconds).rate
-    return Round(speed, speed * seconds / (cpu_seconds() - before))
+    before = cpu_seconds(gateway.pid)
+    measured = run(load, seconds)
+    if measured.fault(load):
+        raise SystemExit(measured.fault(load))
+    return Round(measured.rate, measured.requests / (cpu_seconds(gateway.pid) - before))
 
 
-def compare(gateway: Gateway, seconds: int, rounds: int) -> list[tuple[Round, Round]]:
+def compare(gateway: Watched, seconds: int, rounds: int) -> list[tuple[Round, Round]]:
     """Neighbouring rounds, without watchers and with; which comes first changes each time."""
     watchers = Watchers(gateway)
     timed(gateway, 1)

@@ -2,10 +2,12 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from metrics.admin import explain
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="dashboard:overview"), name="home"),
     path("admin/explain/", admin.site.admin_view(explain.page), name="explain"),
     path("admin/", admin.site.urls),
     path("dashboard/", include("metrics.dashboard_urls")),

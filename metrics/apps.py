@@ -5,7 +5,7 @@ from django.apps import AppConfig
 
 class MetricsConfig(AppConfig):
     name = "metrics"
-    verbose_name = "Metrics"
+    verbose_name = "Operation"
 
     def ready(self) -> None:
         from metrics import openapi, recording  # noqa: F401, PLC0415 - models, and an extension known once imported

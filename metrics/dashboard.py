@@ -14,6 +14,7 @@ from metrics import live, selectors, services
 from metrics.parts import parts
 from resilience.outage import StoreUnavailable
 from routing import runtime
+from routing.configuration.document import inline
 from routing.table import Service
 
 View = Callable[..., HttpResponse]
@@ -24,6 +25,8 @@ MOVES: Final = 100
 """How many of a circuit's moves its page knows."""
 OPERATIONS: Final = 10
 PATHS: Final = 8
+OUTCOME: Final = 120
+"""Characters of what became of an operation."""
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; frame-ancestors 'none'"
@@ -96,7 +99,12 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - D
             "hit": selectors.top_paths(name, limit=PATHS),
             "missed": selectors.top_paths(name, limit=PATHS, hits=False),
             "operations": [
-                {"at": done.at.timestamp(), "actor": done.actor, "action": done.action}
+                {
+                    "at": done.at.timestamp(),
+                    "actor": done.actor,
+                    "action": done.action,
+                    "after": "" if done.after is None else inline(done.after)[:OUTCOME],
+                }
                 for done in selectors.operations(OPERATIONS, name)
             ],
         }

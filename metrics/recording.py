@@ -1,4 +1,6 @@
-"""Whoever edits services or keys, in the admin or by a command, is on record with what was there before and after."""
+"""Whoever edits services or keys, in the admin or by a command, is on record with what was there before and after; and
+so is whoever does something to a running gateway by a command.
+"""
 
 from typing import Any, Final
 
@@ -8,6 +10,7 @@ from django.db.models.signals import post_delete, post_save, pre_save
 from metrics.services import record
 from routing.configuration.actor import current
 from routing.models import ApiKey, Route, Service, Target
+from routing.signals import operated
 
 HIDDEN: Final = "***"
 NAMES: Final = {Service: "service", Target: "target", Route: "route", ApiKey: "key"}
@@ -19,6 +22,11 @@ def connect() -> None:
         pre_save.connect(_before_save, sender=model, dispatch_uid=name)
         post_save.connect(_saved, sender=model, dispatch_uid=name)
         post_delete.connect(_deleted, sender=model, dispatch_uid=name)
+    operated.connect(_operated, dispatch_uid="metrics.operated")
+
+
+def _operated(actor: str, action: str, service: str, after: object, **_: object) -> None:
+    record(actor, action, service, after=after)
 
 
 def told(row: models.Model | None) -> dict[str, Any] | None:

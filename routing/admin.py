@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.forms import BaseInlineFormSet, Field, JSONField, ModelForm
+from django.forms import BaseInlineFormSet, Field, JSONField, ModelForm, NullBooleanField, TypedChoiceField
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -40,7 +40,7 @@ FORMS: Final = {
     "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}: asked by one worker for all",
     "fallback": "{status: 200, body: {items: []}}: answered when the circuit is open and nothing is stale",
     "cost_per_call": "USD; what one avoided call saves",
-    "websocket": "pass Upgrade through; accepted, not in force yet",
+    "websocket": "pass Upgrade through to the service",
     "canary": "5: serves 5 % of the callers, always the same ones, and nobody else",
     "always_up": "used whatever its calls and health checks say",
     "path": "/mailboxes/{user}/messages, /files/*",
@@ -76,6 +76,9 @@ class SectionField(JSONField):
 class FileForms:
     """Fields as the file writes them, each with an example."""
 
+    unsaid = "the default"
+    """What a choice that is not made comes to."""
+
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any
     ) -> Field | None:
@@ -84,6 +87,10 @@ class FileForms:
         if db_field.name in FORMS:
             options["help_text"] = FORMS[db_field.name]
         field: Field | None = super().formfield_for_dbfield(db_field, request, **options)  # type: ignore[misc]
+        if isinstance(field, NullBooleanField):
+            field.widget.choices = [("unknown", self.unsaid), ("true", "yes"), ("false", "no")]
+        elif isinstance(field, TypedChoiceField) and not field.required:
+            field.choices = [("", self.unsaid), *(db_field.choices or ())]
         return field
 
 
@@ -119,6 +126,7 @@ class RouteForms(_RouteFormSet):
 
 
 class RouteInline(FileForms, StackedInline):
+    unsaid = "as the service has it"
     model = Route
     formset = RouteForms
     extra = 0

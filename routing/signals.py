@@ -10,12 +10,16 @@ from typing import Final
 from django.db import models, transaction
 from django.db.models import F
 from django.db.models.signals import post_delete, post_save
+from django.dispatch import Signal
 
 from routing.configuration import history
 from routing.models import ApiKey, ConfigurationVersion, Route, Service, Target
 
 nudges: Final[list[Callable[[], None]]] = []
 """Called after each committed change, in the thread that made it."""
+
+operated: Final = Signal()
+"""Sent after a command has done something to a running gateway: `actor`, `action`, `service`, `after`."""
 
 _THE_ROW: Final = 1
 

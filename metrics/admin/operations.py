@@ -11,12 +11,16 @@ from routing.configuration.document import inline
 
 @admin.register(Operation)
 class OperationAdmin(ReadOnlyAdmin):
-    list_display = ("at", "actor", "action", "service", "outcome", "request_id")
+    list_display = ("when", "actor", "action", "service", "outcome", "request_id")
     list_filter = ("action", "service")
     search_fields = ("actor", "action", "service", "request_id")
     date_hierarchy = "at"
-    fields = ("at", "actor", "action", "service", "was", "became", "request_id")
-    readonly_fields = ("at", "was", "became")
+    fields = ("when", "actor", "action", "service", "was", "became", "request_id")
+    readonly_fields = ("when", "was", "became")
+
+    @admin.display(description="at", ordering="at")
+    def when(self, operation: Operation) -> str:
+        return f"{operation.at:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="outcome")
     def outcome(self, operation: Operation) -> str:
@@ -32,4 +36,9 @@ class OperationAdmin(ReadOnlyAdmin):
 
 
 def _shown(value: object) -> SafeString:
-    return format_html("<code>{}</code>", "none" if value is None else inline(value))
+    """A line for each thing that is said."""
+    if isinstance(value, dict):
+        lines = [f"{key}: {inline(said)}" for key, said in value.items()]
+    else:
+        lines = ["none" if value is None else inline(value)]
+    return format_html('<pre class="leading-relaxed text-xs whitespace-pre-wrap">{}</pre>', "\n".join(lines))

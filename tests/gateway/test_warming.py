@@ -1,7 +1,7 @@
 """What is asked for most, fetched again before it is asked for; and the cache from a terminal and from models."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from django.db.models.signals import post_delete, post_save
 from resilience.cache.heat import MOST, Heat, Recipe
 from resilience.cache.policy import Scope
 from resilience.redis import RedisLink
-from routing import runtime
+from routing import runtime, signals
 from routing.models import ApiKey
 from routing.modeltags import invalidates_on_change
 from routing.warming import Warmed, Warmer, listed
@@ -34,6 +34,20 @@ async def warmer(either: World) -> AsyncIterator[Warmer]:
     await runtime.current().start()
     yield made
     await runtime.current().stop()
+
+
+@pytest.fixture(autouse=True)
+def on_record() -> Iterator[list[tuple[str, str, object]]]:
+    """What the command has told of itself; the record it goes to is not of this house."""
+    told: list[tuple[str, str, object]] = []
+
+    def tell(action: str, service: str, after: object, **_: object) -> None:
+        told.append((action, service, after))
+
+    kept, signals.operated.receivers = signals.operated.receivers, []
+    signals.operated.connect(tell)
+    yield told
+    signals.operated.receivers = kept
 
 
 async def command(*words: str) -> str:
@@ -162,12 +176,15 @@ async def test_a_list_without_redis_or_with_rubbish_is_empty_not_an_error(own_re
 
 
 class TestTheCommand:
-    async def test_warms_a_list(self, either: World, warmer: Warmer, tmp_path: Path) -> None:
+    async def test_warms_a_list(
+        self, either: World, warmer: Warmer, tmp_path: Path, on_record: list[tuple[str, str, object]]
+    ) -> None:
         await either.serve(says(), policy=SHARED)
         file = tmp_path / "list"
         file.write_text("# two\ncrm/a\n\n/api/v1/crm/b?q=1\n")
         assert "2 warmed, 0 failed" in await command("warm", "--list", str(file))
         assert [await ask(either, path) for path in ("/a", "/b?q=1")] == ["HIT", "HIT"]
+        assert on_record == [("cache.warm", "", {"warmed": 2, "failed": 0})]
 
     async def test_says_what_it_would_warm(self, either: World, warmer: Warmer) -> None:
         origin = await either.serve(says(), policy=SHARED)

@@ -81,3 +81,8 @@ def test_a_services_page_knows_its_tags_its_operations_and_its_moves(panel: Pane
     assert [(move["before"], move["after"], move["reason"]) for move in said["moves"]] == [
         ("CLOSED", "FORCED_OPEN", "a test")
     ]
+
+
+def test_the_address_alone_leads_to_it() -> None:
+    answer = Client().get("/")
+    assert (answer.status_code, answer["Location"]) == (302, "/dashboard/")

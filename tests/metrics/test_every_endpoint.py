@@ -16,8 +16,8 @@ from tests.metrics.panel import Panel, ok
 
 pytestmark = pytest.mark.django_db
 
-OPEN = {"schema", "docs"}
-"""How the gateway is used is no secret."""
+OPEN = {"schema", "docs", "home"}
+"""How the gateway is used is no secret; and the address alone only leads to the dashboard."""
 READS = {"api-explain"}
 """A POST that changes nothing, and asks for the right to read."""
 ENTRANCES = {"admin:login", "admin:logout", "admin:jsi18n"}

@@ -24,7 +24,7 @@ function makeRow(name) {
     el("th", { role: "rowheader", scope: "row" }, el("a", { href: `${ROOT}${encodeURIComponent(name)}/` }, name), el("span", { class: "sub", "data-cell": "total" })),
     state, traffic,
     cell("Errors", "errors", "num"), hits,
-    cell("Median", "p50", "num"), cell("95 %", "p95", "num"), cell("99 %", "p99", "num extra"),
+    cell("Median", "p50", "num"), cell("p95", "p95", "num"), cell("p99", "p99", "num extra"),
     el("td", { role: "cell", class: "num extra", "data-label": "Saved" }, el("span", { "data-cell": "saved" }), el("span", { class: "sub", "data-cell": "money" })),
     el("td", { role: "cell", class: "targets wide", "data-label": "Targets", "data-cell": "targets" }));
   row.bar = bar;

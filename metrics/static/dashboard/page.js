@@ -123,7 +123,7 @@ export function histories(service) {
     if (!data || asked !== range) return;
     const { times } = data;
     charts.requests.show({ times, series: [{ name: "all", values: data.requests, area: true }, { name: "errors", values: data.errors, kind: "bad", area: true }] });
-    charts.latency.show({ times, series: [{ name: "median", values: data.p50 }, { name: "95 %", values: data.p95 }, { name: "99 %", values: data.p99 }] });
+    charts.latency.show({ times, series: [{ name: "median", values: data.p50 }, { name: "p95", values: data.p95 }, { name: "p99", values: data.p99 }] });
     charts.hits.show({ times, most: 100, series: [{ name: "hit rate", values: data.hit_rate, area: true }] });
   };
   for (const button of document.querySelectorAll("[data-range]")) {

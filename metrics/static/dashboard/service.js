@@ -65,8 +65,8 @@ function showPaths(place, listed, what) {
 
 function showOperations(operations, now) {
   find("#operations").replaceChildren(...(operations.length ? operations.map((done) => el("tr", {},
-    el("td", { class: "quiet" }, when(done.at, now)), el("td", {}, done.actor), el("td", {}, done.action)))
-    : [el("tr", {}, el("td", { colspan: 3, class: "quiet" }, "Nobody has done anything to it yet."))]));
+    el("td", { class: "quiet" }, when(done.at, now)), el("td", {}, done.actor), el("td", {}, done.action), el("td", { class: "extra" }, el("code", {}, done.after))))
+    : [el("tr", {}, el("td", { colspan: 4, class: "quiet" }, "Nobody has done anything to it yet."))]));
 }
 
 const shown = {};

@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from resilience.cache.heat import Recipe
 from resilience.outage import StoreUnavailable
-from routing import runtime
+from routing import runtime, signals
+from routing.configuration.actor import command_user
 from routing.warming import listed
 
 
@@ -70,6 +71,7 @@ class Command(BaseCommand):
             self._progress(len(done), len(recipes), "" if stored else f"{_name(recipe)} is not stored")
 
         warmed, failed = self._run(self._runtime.warmer.warm(recipes, told))
+        _tell("cache.warm", "", {"warmed": warmed, "failed": failed})
         self.stdout.write(f"{warmed} warmed, {failed} failed")
 
     def _progress(self, done: int, total: int, complaint: str) -> None:
@@ -96,6 +98,7 @@ class Command(BaseCommand):
                 count = self._run(self._runtime.cache.usage(service, tag)).entries
             else:
                 count = self._run(self._runtime.cache.invalidate(service, None if tag is None else [tag]))
+                _tell("cache.invalidate", service, ({"tag": tag} if tag else {}) | {"keysDeleted": count})
             self.stdout.write(f"{service}: {count} {'would go' if dry_run else 'gone'}{what}")
 
     def _stats(self, services: list[str], **_: Any) -> None:
@@ -105,6 +108,10 @@ class Command(BaseCommand):
 
     def _run(self, coroutine: Any) -> Any:
         return self._runtime.submit(coroutine).result()
+
+
+def _tell(action: str, service: str, after: dict[str, object]) -> None:
+    signals.operated.send(Command, actor=command_user(), action=action, service=service, after=after)
 
 
 def _lines(file: str) -> list[str]:
