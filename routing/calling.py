@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Final
 from urllib.parse import quote
 
 from resilience.breaker.driver import Breaker, Breakers
@@ -15,9 +16,12 @@ from routing.bulkhead import Bulkhead
 from routing.errors import BadGateway, CircuitOpen, Overloaded, UpstreamTimeout
 from routing.events import Happened, Kind
 from routing.exchange import Exchange
-from routing.http import Header, Headers, first
+from routing.http import Header, Headers
 from routing.tracecontext import new_traceparent
 from routing.upload import Upload
+from routing.ways import Told
+
+TRACE: Final = b"traceparent"
 
 
 class Calling:
@@ -116,7 +120,7 @@ class Calling:
     def _prepare(self, exchange: Exchange) -> tuple[Call, Upload | None]:
         """What is sent, and the body that each attempt takes up anew. The last field is for each attempt to fill in."""
         match, request = exchange.routed, exchange.request
-        length = first(request.headers, b"content-length")
+        length = request.fields.get(b"content-length")
         headers = self.fields(exchange)
         headers.append((TIMEOUT, b""))
         path = match.path + b"?" + request.query if request.query else match.path
@@ -128,29 +132,32 @@ class Calling:
 
     def fields(self, exchange: Exchange) -> Headers:
         """What the backend is told of this request: the client's end-to-end fields, and ours."""
-        policy = exchange.routed.policy
         trace = exchange.steps.trace if exchange.steps is not None else None
-        return forwarding.to_backend(
-            exchange.request.headers if exchange.asks is None else exchange.asks,
-            [*self._ours(exchange), *policy.headers],
-            self._own_cookies,
-            keep_credential=policy.forward_authorization and not _bears_key(exchange),
-            trace=trace.traceparent if trace else new_traceparent(),
-            traced=trace is not None,
-        )
+        told = self._told(exchange, traced=trace is not None)
+        headers = [*told.headers, (b"x-request-id", exchange.id.encode())]
+        if trace is not None:
+            headers.append((TRACE, trace.traceparent))
+        elif not told.continues_trace:
+            headers.append((TRACE, new_traceparent()))
+        return headers
 
-    def _ours(self, exchange: Exchange) -> list[Header]:
-        request = exchange.request
-        ours = [
-            (b"x-request-id", exchange.id.encode()),
-            (b"x-forwarded-for", request.client.encode()),
-            (b"x-forwarded-proto", request.scheme.encode()),
-            (b"x-forwarded-host", first(request.headers, b"host") or b""),
-            (b"via", b"1.1 gateway"),
-        ]
-        if exchange.caller:
-            ours.append((b"x-gateway-caller", quote(exchange.caller.id, safe=":@+").encode()))
-        return ours
+    def _told(self, exchange: Exchange, *, traced: bool) -> Told:
+        """What of it is the same each time: most clients send the same fields with every request."""
+        request, seat = exchange.request, exchange.seat
+        given = request.headers if exchange.asks is None else exchange.asks
+        told = seat.told
+        if told is None or told.given != given or (told.client, told.scheme) != (request.client, request.scheme):
+            policy = exchange.routed.policy
+            headers = forwarding.to_backend(
+                given,
+                [*_ours(exchange), *policy.headers],
+                self._own_cookies,
+                keep_credential=policy.forward_authorization and not _bears_key(exchange),
+                traced=traced,
+            )
+            told = Told(given, request.client, request.scheme, headers, forwarding.continues_trace(given))
+            seat.remember(told)
+        return told
 
 
 class Leave:
@@ -195,6 +202,20 @@ class Called:
         self._taken.left(broken_off=broken_off)
         if broken_off:
             self._leave.ends(Outcome.FAILURE)
+
+
+def _ours(exchange: Exchange) -> list[Header]:
+    """What the gateway says of a request in its own name, and alike of all that are alike."""
+    request = exchange.request
+    ours = [
+        (b"x-forwarded-for", request.client.encode()),
+        (b"x-forwarded-proto", request.scheme.encode()),
+        (b"x-forwarded-host", request.fields.get(b"host", b"")),
+        (b"via", b"1.1 gateway"),
+    ]
+    if exchange.caller:
+        ours.append((b"x-gateway-caller", quote(exchange.caller.id, safe=":@+").encode()))
+    return ours
 
 
 def _bears_key(exchange: Exchange) -> bool:

@@ -64,7 +64,7 @@ class Exchange:
     """
 
     way: Way = NOWHERE
-    seat: Seat = NOWHERE.seat(None)
+    seat: Seat
     own: Own | None = None
     rate: RatePolicy = RatePolicy()
     rate_key = ""

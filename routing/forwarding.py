@@ -53,29 +53,30 @@ def to_backend(
     own_cookies: frozenset[bytes],
     *,
     keep_credential: bool,
-    trace: bytes,
     traced: bool = False,
 ) -> Headers:
     """The fields of a backend call: the client's end-to-end fields, without what is the gateway's, and `added`.
 
-    `trace` is the traceparent to begin with when the client brought none that is valid, and where the call is `traced`
-    in any case.
+    A trace that the client has begun goes on with its `traceparent`, or, where the call is `traced`, without it: then
+    another is to be added.
     """
     barred = _BARRED | connection_options(headers) | {name for name, _ in added}
     if not keep_credential:
         barred |= {b"authorization"}
-    given = joined(headers, b"traceparent")
-    begun = given is None or not TRACEPARENT.fullmatch(given)
-    if begun:
+    if not continues_trace(headers):
         barred |= _TRACE
     elif traced:
         barred |= {b"traceparent"}
     passed = [(name, value) for name, value in headers if not _is_barred(name, barred)]
     passed = [pair if pair[0] != b"cookie" else (b"cookie", without_cookies(pair[1], own_cookies)) for pair in passed]
-    if begun or traced:
-        passed.append((b"traceparent", trace))
     passed += added
     return [pair for pair in passed if pair != (b"cookie", b"")]
+
+
+def continues_trace(headers: Headers) -> bool:
+    """Whether the client has begun a trace (W3C Trace Context section 3.2)."""
+    given = joined(headers, b"traceparent")
+    return given is not None and TRACEPARENT.fullmatch(given) is not None
 
 
 def _is_barred(name: bytes, barred: frozenset[bytes]) -> bool:

@@ -127,6 +127,7 @@ class Gateway:
         """
         exchange = self.begin(request)
         exchange.way = self._ways.of(request)
+        exchange.seat = exchange.way.seat(exchange.caller)
         if exchange.way.unrouted:
             raise exchange.way.unrouted.with_traceback(None)
         response = await self._caching.lookup(exchange) or await self._fetch(exchange)

@@ -4,7 +4,8 @@ Most requests are like one that came before: the same target, asked for with the
 from those alone, and from the configuration, is remembered here, so that steps 2 to 5 find it ready.
 """
 
-from typing import Final
+from itertools import chain
+from typing import Final, NamedTuple
 
 from resilience.cache.entry import Entry
 from resilience.ratelimit.policy import RatePolicy
@@ -13,7 +14,7 @@ from routing.authentication.authenticator import Credential, credential
 from routing.caller import Caller
 from routing.configuration.live import Live
 from routing.errors import Forbidden, GatewayError, ServiceDisabled, Unauthenticated, UnknownService
-from routing.http import Header, Request
+from routing.http import Header, Headers, Request
 from routing.policy import Auth, RoutePolicy
 from routing.table import Match, RouteTable
 
@@ -41,6 +42,16 @@ class Page:
         self.headers = headers
 
 
+class Told(NamedTuple):
+    """What a backend is told of a request with the fields `given`, but for what differs with each."""
+
+    given: Headers
+    client: str
+    scheme: str
+    headers: Headers
+    continues_trace: bool
+
+
 class Seat:
     """What holds for one caller on a way. `refusal` is step 4's no.
 
@@ -48,7 +59,7 @@ class Seat:
     empty until it is first looked up.
     """
 
-    __slots__ = ("caller", "key", "page", "rate", "rate_key", "refusal")
+    __slots__ = ("caller", "key", "page", "rate", "rate_key", "refusal", "told")
 
     def __init__(self, caller: Caller | None, refusal: GatewayError | None) -> None:
         self.caller = caller
@@ -57,6 +68,12 @@ class Seat:
         self.rate_key = ""
         self.key = ""
         self.page: Page | None = None
+        self.told: Told | None = None
+
+    def remember(self, told: Told) -> None:
+        """What was told last, if it is short enough to be kept."""
+        if sum(map(len, chain.from_iterable(told.given))) <= LONGEST:
+            self.told = told
 
 
 class Way:

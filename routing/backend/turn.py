@@ -168,7 +168,7 @@ class Turn:
         return data
 
     def whole(self) -> bytes | None:
-        """The body, if all of it has come already and nothing of the call runs any more: then nothing is left to read."""
+        """The body, if all of it has come already and nothing of the call runs any more: nothing is left to read."""
         if not self._reply.complete or not self._over or self._error is not None:
             return None
         return self._reply.take() if self._upload is None or self._upload.done() else None
