@@ -21,6 +21,7 @@ from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
 from resilience.cache.heat import Heat
+from resilience.cache.store import holds
 from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink
 from routing import runtime, signals
@@ -68,7 +69,13 @@ class Foundation:
         self.authenticator = Authenticator(lambda: self.live.keys, self.tokens)
         self.log = AccessLog(config.log_format) if config.access_log else None
         self.counting = Counting()
-        self.realtime = Realtime(self.stores.events, self.live, self.authenticator, origins=config.cors_origins)
+        self.realtime = Realtime(
+            self.stores.events,
+            self.live,
+            self.authenticator,
+            origins=config.cors_origins,
+            holds=partial(holds, self.stores.answers),
+        )
         watching: list[Observer] = [self.realtime, self.counting, EventLog()]
         self.observers = Observers([self.log, *watching] if self.log else watching)
         self.tracer = _tracer(config)

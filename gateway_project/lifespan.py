@@ -6,6 +6,7 @@ import os
 import signal
 from typing import Final
 
+from gateway_project import listening
 from routing.asgi import Application, Receive, Scope, Send
 from routing.errors import GatewayError
 from routing.runtime import Runtime
@@ -72,7 +73,11 @@ class Life:
     async def _start(self) -> None:
         await self._runtime.start()
         self._runtime.on_stopping.append(self._stopping)
-        asyncio.get_running_loop().call_later(SETTLING_SECONDS, release)
+        asyncio.get_running_loop().call_later(SETTLING_SECONDS, self._settled)
+
+    def _settled(self) -> None:
+        release()
+        listening.cut_the_deaf()
 
     def _stopping(self) -> None:
         """The server waits for requests in flight, and would kill a worker outright that has one without an end."""

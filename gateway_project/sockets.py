@@ -7,6 +7,7 @@ from channels.auth import AuthMiddlewareStack
 from channels.security.websocket import AllowedHostsOriginValidator
 
 from metrics.live import DashboardFeed
+from metrics.staffevents import StaffEvents
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.realtime.consumer import EventsConsumer
@@ -15,6 +16,7 @@ NOWHERE: Final = 4404
 
 PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
     "/ws/dashboard/": AllowedHostsOriginValidator(AuthMiddlewareStack(DashboardFeed.as_asgi())),
+    "/ws/dashboard/events/": AllowedHostsOriginValidator(AuthMiddlewareStack(StaffEvents.as_asgi())),
     "/ws/events/": EventsConsumer.as_asgi(),
 }
 

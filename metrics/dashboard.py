@@ -15,6 +15,7 @@ from metrics.parts import parts
 from resilience.outage import StoreUnavailable
 from routing import runtime
 from routing.configuration.document import inline
+from routing.realtime.bounds import TOPICS_AT_ONCE
 from routing.table import Service
 
 View = Callable[..., HttpResponse]
@@ -51,6 +52,13 @@ def staff_page(view: View) -> View:
 @staff_page
 def overview(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/overview.html", {"page": "overview"})
+
+
+@staff_page
+def events(request: HttpRequest) -> HttpResponse:
+    """Realtime events as they come. It begins with what the services themselves say."""
+    topics = [f"service:{name}" for name in sorted(runtime.current().gateway.live.table.services)][:TOPICS_AT_ONCE]
+    return render(request, "dashboard/events.html", {"page": "events", "topics": topics})
 
 
 @staff_page

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", dashboard.overview, name="overview"),
     path("snapshot.json", dashboard.snapshot, name="snapshot"),
     path("history.json", dashboard.history, name="history"),
+    path("events/", dashboard.events, name="events"),
     path("<str:name>/", dashboard.service, name="service"),
     path("<str:name>/detail.json", dashboard.detail, name="detail"),
 ]

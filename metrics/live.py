@@ -81,7 +81,7 @@ class DashboardFeed(AsyncWebsocketConsumer):
     """`/ws/dashboard/`: staff alone, from the gateway's own pages alone. What a client says is not listened to."""
 
     async def connect(self) -> None:
-        if not same_origin(self.scope) or not _is_staff(self.scope.get("user")):
+        if not same_origin(self.scope) or not is_staff(self.scope.get("user")):
             await self.close(FORBIDDEN)
             return
         self._checked = time.monotonic()
@@ -98,7 +98,7 @@ class DashboardFeed(AsyncWebsocketConsumer):
         """One second's news, if whoever watches still may."""
         if time.monotonic() - self._checked > RECHECK_SECONDS:
             self._checked = time.monotonic()
-            if not _is_staff(await get_user(self.scope)):
+            if not is_staff(await get_user(self.scope)):
                 await self.close(GONE)
                 return
         await self.send(text_data=message["text"])
@@ -111,5 +111,5 @@ def same_origin(scope: Any) -> bool:
     return bool(origin) and urlsplit(origin).netloc.lower() == fields.get(b"host", "").lower()
 
 
-def _is_staff(user: Any) -> bool:
+def is_staff(user: Any) -> bool:
     return bool(user and user.is_active and user.is_staff)

@@ -28,6 +28,9 @@ class Socket:
     async def json(self) -> Any:
         return json.loads((await self.heard())["text"])
 
+    async def say(self, text: str) -> None:
+        await self._peer.send_input({"type": "websocket.receive", "text": text})
+
     async def leave(self) -> None:
         await self._peer.send_input({"type": "websocket.disconnect", "code": 1000})
         await self._peer.wait(30)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from resilience.cache.entry import Entry
+from resilience.outage import StoreUnavailable
 
 UNFENCED: Final = -1
 """The number from a store that could not be asked: an answer fetched under it is never stored."""
@@ -71,3 +72,12 @@ def tagged(service: str, entry: Entry) -> tuple[str, ...]:
     if entry.others:
         tags = tuple(sorted(frozenset(tags).union(*(other.tags for other in entry.others))))
     return tags if service in tags else (*tags, service)
+
+
+async def holds(store: Store, service: str, key: str) -> bool:
+    """Whether a successful answer is kept under the key. False where the store cannot be asked."""
+    try:
+        entry = (await store.get(service, key)).entry
+    except StoreUnavailable:
+        return False
+    return entry is not None and any(200 <= each.status < 300 for each in (entry, *entry.others))

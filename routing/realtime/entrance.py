@@ -16,6 +16,11 @@ from routing.realtime.bounds import HANDSHAKES
 
 BEARER: Final = "bearer"
 """The subprotocol that is echoed; the token beside it never is."""
+BREACH: Final = 1002
+"""To a client that ended without a code. The server does not tell those who broke the protocol from those who closed
+without a word, and leaves it to us to tell the former so; the latter hear no more.
+"""
+NO_CODE: Final = 1005
 _OWN: Final = Own("events", HANDSHAKES)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 

@@ -1,7 +1,9 @@
 """One worker's subscribers: who hears what, how many there may be, and which of them have come to their end."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from routing.caller import Caller
 from routing.realtime.bounds import Bounds
@@ -10,6 +12,9 @@ from routing.realtime.history import History
 from routing.realtime.ident import ident
 from routing.realtime.messages import say
 from routing.realtime.subscriber import Subscriber
+
+NUDGE_SECONDS: Final = 0.002
+"""How soon sockets are looked at that were busy when an event came."""
 
 
 class TooMany(Exception):
@@ -26,6 +31,8 @@ class Hub:
         self._by_key: dict[str, dict[Subscriber, tuple[str, ...]]] = {}
         self._callers: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
+        self._behind: set[Subscriber] = set()
+        self._is_nudging = False
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -62,6 +69,7 @@ class Hub:
     def leave(self, subscriber: Subscriber) -> None:
         if subscriber in self._subscribers:
             self._subscribers.discard(subscriber)
+            self._behind.discard(subscriber)
             self._unindex(subscriber)
             self._uncount(subscriber)
 
@@ -83,7 +91,9 @@ class Hub:
             frame = frames.get(topics)
             if frame is None:
                 frame = frames[topics] = framed(event, topics)
-            subscriber.offer(frame)
+            if not subscriber.offer(frame):
+                self._behind.add(subscriber)
+        self._nudge_soon()
 
     def lost(self) -> None:
         """The log was cut, and events may be missing: everyone is told."""
@@ -93,6 +103,17 @@ class Hub:
     def beat(self) -> str:
         """A sign of life, and from where to resume."""
         return say("heartbeat", last_id=ident(self.history.last))
+
+    def _nudge_soon(self) -> None:
+        """Servers tell each writer of each message gone, which costs more than the message: it is cheaper to look."""
+        if self._behind and not self._is_nudging:
+            self._is_nudging = True
+            asyncio.get_running_loop().call_later(NUDGE_SECONDS, self._nudge)
+
+    def _nudge(self) -> None:
+        self._is_nudging = False
+        self._behind = {subscriber for subscriber in self._behind if subscriber.nudge()}
+        self._nudge_soon()
 
     def _check_caller(self, caller: Caller) -> None:
         if self._callers[caller.id] >= self.bounds.connections_of(caller.id):

@@ -69,7 +69,7 @@ class EventPages:
             case "POST":
                 return await self._publish(exchange)
             case "GET":
-                return self._stream(exchange)
+                return await self._stream(exchange)
         raise MethodNotAllowed("events are read with GET and published with POST", allow=("GET", "POST"))
 
     async def _publish(self, exchange: Exchange) -> Response:
@@ -87,11 +87,16 @@ class EventPages:
             raise Unavailable("events cannot be passed on now", retry_after=1.0) from None
         return Response(202, [(b"content-type", b"application/json")], msgspec.json.encode({"id": identifier}))
 
-    def _stream(self, exchange: Exchange) -> Response:
+    async def _stream(self, exchange: Exchange) -> Response:
         """Refuses the whole where no topic is to be had; says of single ones that they were refused."""
         wanted = _topics(exchange.request.query)
         session = self._opened(exchange)
         last_id = (first(exchange.request.headers, b"last-event-id") or b"").decode("latin-1")
+        try:
+            await session.find_own(wanted)
+        except BaseException:
+            self._realtime.leave(session)
+            raise
         refused = session.subscribe(wanted)
         if len(refused) == len(wanted):
             self._realtime.leave(session)

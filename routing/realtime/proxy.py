@@ -45,10 +45,11 @@ _UNSENDABLE: Final = frozenset({1005, 1006, 1015})
 
 
 class End(NamedTuple):
-    """How the client's side is closed."""
+    """How both sides are closed; `client` is what the client is told instead."""
 
     code: int
     reason: str
+    client: int | None = None
 
 
 class _Backend(connect):
@@ -197,7 +198,7 @@ class SocketProxy:
             for task in passage.tasks:
                 task.cancel()
             with contextlib.suppress(Exception):
-                await send({"type": "websocket.close", "code": end.code, "reason": end.reason})
+                await send({"type": "websocket.close", "code": end.client or end.code, "reason": end.reason})
             try:
                 await backend.close(end.code, end.reason)
             except Exception:  # noqa: BLE001 - a code that may not be sent, or a connection that is gone
@@ -216,7 +217,7 @@ class SocketProxy:
             message = await passage.receive()
             if message["type"] == "websocket.disconnect":
                 code = message.get("code") or 1000
-                return End(1001 if code in _UNSENDABLE else code, "")
+                return End(1001, "", client=entrance.BREACH) if code in _UNSENDABLE else End(code, "")
             content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
             if len(content) > MESSAGE_BYTES:
                 return End(1009, "message too big")

@@ -24,7 +24,7 @@ from routing.realtime.hub import Hub, TooMany
 from routing.realtime.ident import Position
 from routing.realtime.log import Log
 from routing.realtime.messages import say
-from routing.realtime.session import Session
+from routing.realtime.session import Holds, Session
 from routing.table import RouteTable
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,10 @@ RETRY_SECONDS: Final = 5.0
 """After a restart each client waits up to this long, at random, so that they do not come back as one."""
 UNSAID: Final = 1_000
 """The gateway's own events that may wait for the log. Beyond, the oldest are dropped."""
+
+
+async def _nothing(service: str, key: str) -> bool:  # noqa: ARG001 - of a gateway without a cache
+    return False
 
 
 class Realtime(Observer):
@@ -49,6 +53,7 @@ class Realtime(Observer):
         bounds: Bounds = Bounds(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
+        holds: Holds = _nothing,
     ) -> None:
         self.hub = Hub(bounds, History())
         self.live = live
@@ -59,6 +64,7 @@ class Realtime(Observer):
         self._bounds = bounds
         self._clock = clock
         self.timer = timer
+        self._holds = holds
         self._sessions: set[Session] = set()
         self._emptied = asyncio.Event()
         self._reviewed: tuple[object, object] = (None, None)
@@ -99,6 +105,7 @@ class Realtime(Observer):
             authenticator=self._authenticator,
             clock=self._clock,
             timer=self.timer,
+            holds=self._holds,
         )
         self._sessions.add(session)
         return session
@@ -160,11 +167,10 @@ class Realtime(Observer):
     def _look_after(self, session: Session, now: float, beat: str) -> None:
         subscriber, bounds = session.subscriber, self._bounds
         caller = subscriber.caller
-        if subscriber.sending_since is not None and now - subscriber.sending_since > bounds.stuck:
-            subscriber.too_slow()
-            subscriber.abort()
-        elif subscriber.closing:
+        if subscriber.closing:
             self._end(session, now)
+        elif subscriber.is_stuck(now - bounds.stuck):
+            subscriber.too_slow()
         elif caller is None and now - session.began_at > bounds.authenticate:
             subscriber.close(4401, "not authenticated in time")
         elif caller is not None and caller.expires is not None and caller.expires <= self._clock():
@@ -176,10 +182,11 @@ class Realtime(Observer):
             subscriber.say(beat)
 
     def _end(self, session: Session, now: float) -> None:
-        """One that was told to go and does not take it is cut."""
+        """One that was told to go and does not take it is cut. A slow reader first has what is on its way to read."""
         if session.closing_since is None:
             session.closing_since = now
-        elif now - session.closing_since > self._bounds.goodbye:
+        patience = self._bounds.stuck if session.subscriber.is_slow else self._bounds.goodbye
+        if now - session.closing_since > patience:
             session.subscriber.abort()
 
     def _tell(self, key: str, kind: str, data: object) -> None:

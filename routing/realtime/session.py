@@ -1,6 +1,6 @@
 """What one client says over its socket, and what is done about it: no framework, no waiting but for a token's check."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from routing.authentication.authenticator import LARGEST, Authenticator, Credential, of_text
@@ -19,6 +19,10 @@ AHEAD_SECONDS: Final = 60.0
 """A last id further in the future than this was never one of ours."""
 
 
+Holds = Callable[[str, str], Awaitable[bool]]
+"""Whether the cache has a good answer of this service under this key."""
+
+
 class Session:
     """`clock` is Unix time, `timer` monotonic. `hear` raises nothing: what ends the connection is told to it."""
 
@@ -32,6 +36,7 @@ class Session:
         authenticator: Authenticator,
         clock: Callable[[], float],
         timer: Callable[[], float],
+        holds: Holds,
     ) -> None:
         self.subscriber = subscriber
         self.credential = credential
@@ -42,6 +47,8 @@ class Session:
         self._authenticator = authenticator
         self._clock = clock
         self._timer = timer
+        self._holds = holds
+        self._held: set[str] = set()
         self._budget = Budget(hub.bounds.messages)
 
     async def hear(self, text: str | bytes | None) -> None:
@@ -69,12 +76,12 @@ class Session:
     def check(self) -> None:
         """The credential's end, and whether what it may hear has changed. After every change of configuration."""
         caller = self.subscriber.caller
-        if caller is None or self.credential is None:
+        if caller is None:
             return
         now = self._clock()
         if caller.expires is not None and caller.expires <= now:
             self.subscriber.close(4401, "the credential has expired")
-        elif self.credential.is_key:
+        elif self.credential is not None and self.credential.is_key:
             self._check_key(self.credential, caller, now)
         self.review()
 
@@ -85,13 +92,23 @@ class Session:
             return
         for topic, heard in list(self.subscriber.topics.items()):
             try:
-                keys = topics.keys(topic, caller, self._live.table)
+                keys = self._keys(topic, caller)
             except TopicRefused as refusal:
                 self._hub.unsubscribe(self.subscriber, topic)
                 self.subscriber.say(say("unsubscribed", topics=[topic], code=refusal.code))
                 continue
             if keys != heard:
                 self._hub.subscribe(self.subscriber, topic, keys)
+
+    async def find_own(self, wanted: list[str]) -> None:
+        """Look which of these resources the caller has an answer of its own of, where that decides."""
+        caller = self.subscriber.caller
+        if caller is None:
+            return
+        for topic in wanted:
+            place = topics.own_answer(topic, caller, self._live.table)
+            if place is not None and await self._holds(*place):
+                self._held.add(topic)
 
     def subscribe(self, wanted: list[str]) -> list[Refused]:
         """Hear these topics as far as the caller may; the others are returned."""
@@ -150,6 +167,7 @@ class Session:
             case _ if self.subscriber.caller is None:
                 self._fault("unauthenticated", "authenticate first")
             case Subscribe(wanted, last_id):
+                await self.find_own(wanted)
                 self._subscribed(wanted, last_id)
             case Unsubscribe(wanted):
                 for topic in wanted:
@@ -171,7 +189,10 @@ class Session:
             return
         if len(self.subscriber.topics) >= self._hub.bounds.topics:
             raise TopicRefused("too_many_topics", f"at most {self._hub.bounds.topics} topics to a connection")
-        self._hub.subscribe(self.subscriber, topic, topics.keys(topic, caller, self._live.table))
+        self._hub.subscribe(self.subscriber, topic, self._keys(topic, caller))
+
+    def _keys(self, topic: str, caller: Caller) -> tuple[str, ...]:
+        return topics.keys(topic, caller, self._live.table, is_held=topic in self._held)
 
     def _check_key(self, credential: Credential, caller: Caller, now: float) -> None:
         current = self._authenticator.known(credential, now)

@@ -6,7 +6,7 @@ The hub pushes; while a subscriber catches up, it pulls from the history instead
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from routing.caller import Caller
 from routing.realtime.bounds import QUEUED_CHARACTERS, QUEUED_EVENTS
@@ -17,6 +17,8 @@ from routing.realtime.messages import say
 
 AT_ONCE: Final = 64
 """Events taken from the history in one go, so that one who catches up lets the others be served."""
+NUDGED: Final = 4
+"""Events that may wait for a busy server without anybody being woken: with more of them, the writer goes to work."""
 GRACE_SECONDS: Final = 0.05
 """After a connection's first topics: a `resume` that comes right behind still gets everything in order."""
 
@@ -30,8 +32,21 @@ class Closed(Exception):
         self.reason = reason
 
 
+@runtime_checkable
+class Sending(Protocol):
+    """A message that began to go out when it was handed to the server, whether that is waited for or not."""
+
+    def done(self) -> bool: ...
+
+    def __await__(self) -> Any: ...
+
+
 class Subscriber:
-    """`caller` is None until it is authenticated. `abort` ends a connection that takes nothing any more."""
+    """`caller` is None until it is authenticated. `abort` ends a connection that takes nothing any more.
+
+    `hand` gives a message to the server at once, where the server can take it so: an event then reaches the socket
+    without waking anybody. One is under way at a time; what comes meanwhile is queued.
+    """
 
     def __init__(self, history: History, abort: Callable[[], None], *, client: str = "") -> None:
         self.caller: Caller | None = None
@@ -40,7 +55,9 @@ class Subscriber:
         self.topics: dict[str, tuple[str, ...]] = {}
         self.sending_since: float | None = None
         self.abort = abort
+        self.hand: Callable[[str], Sending] | None = None
         self.closing: Closed | None = None
+        self.is_slow = False
         self._history = history
         self._since: dict[str, Position] = {}
         self._queue: deque[Frame | str] = deque()
@@ -51,16 +68,36 @@ class Subscriber:
         self._seen: Position = (0, 0)
         self._resume: Position | None = None
         self._held = False
+        self._is_waiting = False
+        self._under_way: Sending | None = None
 
-    def offer(self, frame: Frame) -> None:
-        """An event that just happened. One too many for the queue, and the reader is too slow."""
+    def offer(self, frame: Frame) -> bool:
+        """An event that just happened. One too many for the queue, and the reader is too slow.
+
+        False: the server is still busy with the one before, and `nudge` is to be called in a moment.
+        """
         if self._from is not None or frame.at <= self._seen or self.closing:
-            return
+            return True
+        is_asleep = self._is_waiting and not self._wake.is_set()
+        if is_asleep and not self._queue and self._handed(frame):
+            return True
         if self._events >= QUEUED_EVENTS or self._characters >= QUEUED_CHARACTERS:
             self.too_slow()
-            return
+            return True
         self._put(frame)
+        if is_asleep and self.hand is not None and self._events <= NUDGED:
+            return False
         self._wake.set()
+        return True
+
+    def nudge(self) -> bool:
+        """Hand over the next event that waits, if the one before has gone. Whether more wait for this."""
+        if not self._is_waiting or self._wake.is_set() or not self._queue:
+            return False
+        frame = self._queue[0]
+        if isinstance(frame, Frame) and self._handed(frame):
+            self._popped()
+        return bool(self._queue)
 
     def say(self, text: str) -> None:
         """A message of the gateway's own, in its place among the events."""
@@ -69,10 +106,11 @@ class Subscriber:
             self._wake.set()
 
     def too_slow(self) -> None:
-        """What it has not taken is let go of; it is told from where to resume, if it reads that."""
+        """What it has not taken is let go of; it is told from where to resume, once it has read what is on its way."""
         first = next((item.at for item in self._queue if isinstance(item, Frame)), self._history.last)
         missed = ident((first[0], first[1] - 1) if first[1] else (first[0] - 1, 0))
         self._queue.clear()
+        self.is_slow = True
         self.say(say("slow", last_id=missed, detail="too many events were waiting to be read"))
         self.close(4408, "too slow")
 
@@ -130,11 +168,34 @@ class Subscriber:
                 await asyncio.sleep(0)
                 continue
             self._wake.clear()
-            await self._wake.wait()
+            self._is_waiting = True
+            try:
+                await self._wake.wait()
+            finally:
+                self._is_waiting = False
+
+    async def settled(self) -> None:
+        """Until what was handed to the server has gone out. Raises what the server does."""
+        sending, self._under_way = self._under_way, None
+        if sending is not None:
+            await sending
+
+    def is_stuck(self, since: float) -> bool:
+        """Whether what it has been sent before then has still not gone out."""
+        if self.sending_since is None or self.sending_since > since:
+            return False
+        return self._under_way is None or not self._under_way.done()
 
     @property
     def is_behind(self) -> bool:
         return self._from is not None or bool(self._queue)
+
+    def _handed(self, frame: Frame) -> bool:
+        """Whether the server took it: what went before has gone."""
+        if self.hand is None or (self._under_way is not None and not self._under_way.done()):
+            return False
+        self._under_way = self.hand(frame.text)
+        return True
 
     def _put(self, frame: Frame) -> None:
         self._events += 1

@@ -8,6 +8,10 @@
 
 Who may use a service may hear of it. Where answers are a caller's own, a tag that names somebody by a path's parameter
 is for that caller alone: another's mailbox is not even known to have changed.
+
+Where a parameter names no caller, as in /orders/{id}, nothing in the path says whose the answer is. There the backend
+has the word: a resource is heard by those to whom it gave it, and who have it in their own part of the cache. They
+learn that their own answer is void, which asking again would show them.
 """
 
 import re
@@ -15,13 +19,15 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
+from resilience.cache.key import key as digest_of
+from resilience.cache.key import scope_id
 from resilience.cache.policy import CALLER_FIELDS, Scope
 from routing import tagging
 from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.policy import RoutePolicy
 from routing.realtime.bounds import LONGEST_TOPIC
-from routing.table import RouteTable, Service
+from routing.table import Match, RouteTable, Service
 
 PREFIX: Final = "/api/v1/"
 _FREE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]*")
@@ -47,15 +53,15 @@ def taken_back(service: str, tag: str) -> str:
     return f"inv|{service}|{tag}"
 
 
-def keys(topic: str, caller: Caller, table: RouteTable) -> tuple[str, ...]:
-    """All that a subscriber of `topic` hears. Raises TopicRefused."""
+def keys(topic: str, caller: Caller, table: RouteTable, *, is_held: bool = False) -> tuple[str, ...]:
+    """All that a subscriber of `topic` hears; `is_held`: has its `own_answer`. Raises TopicRefused."""
     kind, rest = _parsed(topic)
     if kind == "service":
         found = _of_service(rest, caller, table)
     elif kind == "tag":
         found = _of_tag(rest, caller, table)
     elif kind == "resource":
-        found = _of_resource(rest, caller, table)
+        found = _of_resource(rest, caller, table, is_held=is_held)
     else:
         _check_owner(kind, rest, caller)
         found = set()
@@ -116,7 +122,30 @@ def _of_tag(text: str, caller: Caller, table: RouteTable) -> set[str]:
     return found
 
 
-def _of_resource(text: str, caller: Caller, table: RouteTable) -> set[str]:
+def _of_resource(text: str, caller: Caller, table: RouteTable, *, is_held: bool) -> set[str]:
+    match = _routed(text, caller, table)
+    if not (is_held or _names_nobody_else(match, caller)):
+        raise _forbidden()
+    name, tags = match.service.name, match.policy.cache.tags if match.policy.cache else ()
+    return {taken_back(name, tag) for tag in (*tagging.filled(tags, match, caller), name)}
+
+
+def own_answer(topic: str, caller: Caller, table: RouteTable) -> tuple[str, str] | None:
+    """The service and key under which this caller's own answer would be, where having it decides; else None."""
+    kind, _, text = topic.partition(":")
+    try:
+        match = _routed(text, caller, table) if kind == "resource" else None
+    except TopicRefused:
+        return None
+    if match is None or match.policy.cache is None or _names_nobody_else(match, caller):
+        return None
+    name, whose = match.service.name, scope_id(match.policy.cache.scope, caller.id, caller.tenant)
+    query = text.partition("?")[2].encode()
+    return name, digest_of(name, whose, f"{PREFIX}{name}".encode() + match.path, query)
+
+
+def _routed(text: str, caller: Caller, table: RouteTable) -> Match:
+    """Where a GET of this resource would go. Raises TopicRefused."""
     path = text.partition("?")[0]
     name, slash, rest = path.removeprefix(PREFIX).partition("/")
     if not path.startswith(PREFIX) or not name:
@@ -127,11 +156,13 @@ def _of_resource(text: str, caller: Caller, table: RouteTable) -> set[str]:
         raise _forbidden() from None
     if not _may_use(caller, match.service, match.policy):
         raise _forbidden()
+    return match
+
+
+def _names_nobody_else(match: Match, caller: Caller) -> bool:
     tags = match.policy.cache.tags if match.policy.cache else ()
     named = {parameter for tag in tags for parameter in _PARAMETER.findall(tag)}
-    if not all(_is_own(one, value, match.policy, caller) for one, value in match.params if one in named):
-        raise _forbidden()
-    return {taken_back(name, tag) for tag in (*tagging.filled(tags, match, caller), name)}
+    return all(_is_own(one, value, match.policy, caller) for one, value in match.params if one in named)
 
 
 def _may_read_tag(service: Service, tag: str, caller: Caller) -> bool:

@@ -26,7 +26,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 get_user_model().objects.create_superuser("ada", password=%r)
-call_command("apikey", "create", "browser", "--scope", "*", "--scope", "metrics:write")
+call_command("apikey", "create", "browser", "--scope", "*", "--scope", "metrics:write", "--scope", "events:publish")
 """
 """A database with somebody to log in as and a key, so that the demonstration makes neither."""
 START_SECONDS = 60
@@ -39,6 +39,12 @@ class Gateway:
     url: str
     key: str
     session: requests.Session = field(default_factory=requests.Session)
+
+    def publish(self, topic: str, data: Any) -> None:
+        """Tell the subscribers of `topic`."""
+        event = {"topic": topic, "type": "told", "data": data}
+        answer = self.session.post(f"{self.url}/events", json=event, headers={"X-API-Key": self.key}, timeout=30)
+        assert answer.status_code == 202, answer.text
 
     def get(self, path: str) -> requests.Response:
         return self.session.get(f"{self.url}{path}", headers={"X-API-Key": self.key}, timeout=30)

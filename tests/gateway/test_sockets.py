@@ -1,18 +1,29 @@
 """A socket's handshake: judged as a request's is, and what is refused is counted."""
 
 import asyncio
+import json
+from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser, User
 
 from gateway_project.sockets import application as socket
+from metrics import staffevents
+from resilience.cache.policy import CachePolicy
+from resilience.cache.store import holds
 from resilience.ratelimit.policy import RatePolicy
 from routing import runtime
 from routing.authentication.authenticator import Authenticator
 from routing.pipeline import GatewayRules
+from routing.policy import RoutePolicy, Target
+from routing.realtime.consumer import EventsConsumer
 from routing.realtime.log import MemoryLog
 from routing.realtime.realtime import Realtime
+from routing.table import Route, RouteTable, Service
+from tests.gateway.cached import says
 from tests.gateway.conftest import World, make_world
+from tests.websocket import Socket
 
 
 class _Opened:
@@ -20,7 +31,12 @@ class _Opened:
 
     def __init__(self, world: World) -> None:
         self.gateway = world.gateway
-        self.realtime = Realtime(MemoryLog(world.clock), world.live, Authenticator(lambda: world.live.keys))
+        self.realtime = Realtime(
+            MemoryLog(world.clock),
+            world.live,
+            Authenticator(lambda: world.live.keys),
+            holds=partial(holds, world.cache._store),
+        )
 
     async def close(self) -> None:
         await self.realtime.close()
@@ -39,7 +55,7 @@ async def opened() -> Any:
     await runtime.current().start()
     yield world
     await runtime.current().stop()
-    await world.backend.close()
+    await world.close()
 
 
 async def knock(path: str = "/ws/events/", *fields: tuple[bytes, bytes]) -> list[dict[str, Any]]:
@@ -89,3 +105,96 @@ async def test_junk_credentials_are_told_counted_and_limited_by_address(opened: 
 
 async def test_nothing_is_elsewhere(opened: World) -> None:
     assert await knock("/ws/nothing/") == [{"type": "websocket.close", "code": 4404}]
+
+
+ORDERS = Route("/orders/{id}", policy=RoutePolicy(cache=CachePolicy(tags=("order:{id}",))))
+
+
+async def test_a_resource_that_names_nobody_is_heard_by_those_the_backend_gave_it_to(opened: World) -> None:
+    """Each has its own answer: that it is void is told to who has one, and to nobody else."""
+    await opened.serve(
+        says(200, cache_control="max-age=60"), says(404, cache_control="max-age=60"), name="shop", routes=(ORDERS,)
+    )
+    await opened.ask("GET", "/api/v1/shop/orders/7?x=1")
+    await opened.ask("GET", "/api/v1/shop/orders/8")
+    ours, theirs = events_of(opened.key), events_of(opened.other_key)
+    wanted = [f"resource:/api/v1/shop/orders/{rest}" for rest in ("7?x=1", "7", "8")]
+    subscribe = json.dumps({"type": "subscribe", "topics": [*wanted, "tag:order:7"]})
+    granted = []
+    for each in (ours, theirs):
+        assert await each.connect() is None
+        await each.say(subscribe)
+        granted.append((await each.json())["topics"])
+    assert granted == [wanted[:1], []]
+    runtime.current().realtime.invalidated("shop", "order:7")
+    said = await ours.json()
+    assert (said["type"], said["topic"], said["data"]["tag"]) == ("invalidated", wanted[0], "order:7")
+    runtime.current().realtime.live.table = RouteTable(opened.live.table.services.values())
+    runtime.current().realtime.tick()
+    runtime.current().realtime.invalidated("shop", "order:7")
+    assert (await ours.json())["type"] == "invalidated"
+    for each in (ours, theirs):
+        await each.leave()
+
+
+def events_of(key: str) -> Socket:
+    fields = [(b"host", b"gateway.test"), (b"x-api-key", key.encode())]
+    return Socket(EventsConsumer.as_asgi(), "/ws/events/", fields, **WIRE)
+
+
+STAFF = User(username="ada", is_staff=True)
+OWN_PAGE = (b"origin", b"http://gateway.test")
+
+
+async def test_staff_hear_of_services_in_the_dashboards_own_page_without_a_token(opened: World) -> None:
+    opened.add(Service("app", (Target("http://127.0.0.1:1"),)))
+    socket = staff(STAFF, OWN_PAGE)
+    assert await socket.connect() is None
+    await socket.say('{"type":"subscribe","topics":["service:app","caller:firebase:bob"]}')
+    said = await socket.json()
+    assert said["topics"] == ["service:app"]
+    assert [refused["code"] for refused in said["refused"]] == ["forbidden"]
+    runtime.current().realtime.circuit_changed("app", "CLOSED", "OPEN", "a test")
+    assert (await socket.json())["topic"] == "service:app"
+    await socket.leave()
+    assert len(runtime.current().realtime.hub) == 0
+
+
+@pytest.mark.parametrize("user", [AnonymousUser(), User(username="eve"), User(is_staff=True, is_active=False)])
+async def test_who_is_not_staff_is_refused_and_counted(opened: World, user: Any) -> None:
+    assert await staff(user, OWN_PAGE).connect() == 1000
+    assert (opened.seen.requests[-1].status, opened.seen.requests[-1].code) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("fields", [[(b"origin", b"http://evil.test")], [(b"origin", b"null")], []])
+async def test_a_page_of_somebody_elses_gains_nothing_by_the_cookie_it_rides_on(opened: World, fields: Any) -> None:
+    runtime.current().realtime.origins = ("http://evil.test",)  # CORS_ORIGINS is for those who bring a token
+    assert await staff(STAFF, *fields).connect() == 1000
+    assert (opened.seen.requests[-1].status, opened.seen.requests[-1].code) == (403, "forbidden")
+
+
+async def test_the_events_own_door_does_not_look_at_the_session(opened: World) -> None:
+    socket = Socket(EventsConsumer.as_asgi(), "/ws/events/", [(b"host", b"gateway.test"), OWN_PAGE], user=STAFF, **WIRE)
+    assert await socket.connect() is None
+    await socket.say('{"type":"subscribe","topics":["service:app"]}')
+    assert (await socket.json())["code"] == "unauthenticated"
+    await socket.leave()
+
+
+async def test_a_session_that_ended_ends_its_socket(opened: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(_: Any) -> Any:
+        return AnonymousUser()
+
+    monkeypatch.setattr(staffevents, "RECHECK_SECONDS", 0.01)
+    monkeypatch.setattr(staffevents, "get_user", gone)
+    socket = staff(STAFF, OWN_PAGE)
+    assert await socket.connect() is None
+    assert (await socket.heard())["code"] == 4401
+
+
+WIRE: dict[str, Any] = {"scheme": "ws", "raw_path": b"/ws/", "client": ("192.0.2.1", 50_000)}
+
+
+def staff(user: Any, *fields: tuple[bytes, bytes]) -> Socket:
+    consumer = staffevents.StaffEvents.as_asgi()
+    return Socket(consumer, "/ws/dashboard/events/", [(b"host", b"gateway.test"), *fields], user=user, **WIRE)

@@ -13,7 +13,7 @@ from tests.metrics.panel import Panel, ok
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ["/dashboard/", "/dashboard/crm/"]
+PAGES = ["/dashboard/", "/dashboard/events/", "/dashboard/crm/"]
 DATA = ["/dashboard/snapshot.json", "/dashboard/history.json?range=24h", "/dashboard/crm/detail.json"]
 
 

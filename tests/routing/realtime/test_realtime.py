@@ -2,13 +2,17 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from routing.authentication.apikeys import ApiKeys
 from routing.realtime.bounds import QUEUED_EVENTS, Bounds
-from routing.realtime.hub import TooMany
+from routing.realtime.event import Frame
+from routing.realtime.hub import NUDGE_SECONDS, TooMany
 from routing.realtime.ident import ident
+from routing.realtime.subscriber import NUDGED
 from routing.table import RouteTable
+from tests.resilience.waiting import until
 from tests.routing.realtime.world import CREDENTIAL, KEY, Worker
 
 
@@ -138,13 +142,83 @@ async def next_event(worker: Worker, *clients: object) -> int:
     return 0
 
 
-async def test_one_that_takes_nothing_at_all_is_cut() -> None:
+async def test_one_that_takes_nothing_at_all_is_told_and_then_cut() -> None:
     async with Worker() as worker:
         client = worker.client(["news"])
-        client.session.subscriber.sending_since = worker.timer()
-        worker.timer.advance(11)
+        subscriber = client.session.subscriber
+        subscriber.sending_since = worker.timer()
+        for seconds in (11, 1, 9):
+            worker.timer.advance(seconds)
+            worker.realtime.tick()
+            assert subscriber.closing is not None
+            assert (subscriber.closing.code, client.cut) == (4408, False)
+        worker.timer.advance(2)
         worker.realtime.tick()
         assert client.cut
+
+
+class Server:
+    """Takes a message as soon as it is handed over, and sends it when told to."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.sending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def hand(self, text: str) -> "asyncio.Future[None]":
+        self.taken.append(text)
+        self.sending = asyncio.get_running_loop().create_future()
+        return self.sending
+
+
+async def test_a_server_that_takes_events_at_once_gets_them_so_one_at_a_time() -> None:
+    async with Worker() as worker:
+        client, server = worker.client(["news"]), Server()
+        subscriber = client.session.subscriber
+        assert await next_event(worker, client) == 0
+        subscriber.hand = server.hand
+        await worker.realtime.publish("news", "tick", "nobody waits for it")
+        assert server.taken == []
+        assert await client.events(1) == ["nobody waits for it"]
+        waiting = asyncio.create_task(subscriber.take())
+        await asyncio.sleep(0)
+        await worker.realtime.publish("news", "tick", "at once")
+        assert [msgspec.json.decode(text)["data"] for text in server.taken] == ["at once"]
+        await worker.realtime.publish("news", "tick", "behind it")
+        await asyncio.sleep(NUDGE_SECONDS * 3)
+        assert len(server.taken) == 1
+        server.sending.set_result(None)
+        await until(lambda: len(server.taken) == 2)
+        assert not waiting.done()
+        for number in range(NUDGED + 1):
+            await worker.realtime.publish("news", "tick", number)
+        async with asyncio.timeout(20):
+            first = await waiting
+        assert isinstance(first, Frame)
+        assert msgspec.json.decode(first.text)["data"] == 0
+        server.sending.set_result(None)
+        await subscriber.settled()
+        assert await client.events(NUDGED) == list(range(1, NUDGED + 1))
+        assert [msgspec.json.decode(text)["data"] for text in server.taken] == ["at once", "behind it"]
+
+
+async def test_one_whose_last_event_does_not_go_out_is_cut_and_one_whose_did_is_not() -> None:
+    async with Worker() as worker:
+        client, server = worker.client(["news"]), Server()
+        subscriber = client.session.subscriber
+        assert await next_event(worker, client) == 0
+        subscriber.hand = server.hand
+        waiting = asyncio.create_task(subscriber.take())
+        await asyncio.sleep(0)
+        for is_gone in (True, False):
+            subscriber.sending_since = worker.timer()
+            await worker.realtime.publish("news", "tick", 1)
+            if is_gone:
+                server.sending.set_result(None)
+            worker.timer.advance(11)
+            worker.realtime.tick()
+            assert (subscriber.closing is None) is is_gone
+        async with asyncio.timeout(20):
+            assert "slow" in str(await waiting)
 
 
 async def test_sixty_one_messages_in_a_minute_are_too_many() -> None:

@@ -1,0 +1,164 @@
+"""The page of events under the dashboard, in Chromium."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
+
+from tests.browser.conftest import Gateway, Open
+from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
+
+Keep = Callable[[Page, str], None]
+PAGE = "/dashboard/events/"
+
+
+def is_live(page: Page) -> None:
+    expect(page.locator("#feed")).to_have_text("Live", timeout=15_000)
+
+
+def subscribe(page: Page, topic: str) -> None:
+    page.get_by_role("combobox").fill(topic)
+    page.keyboard.press("Enter")
+
+
+def chips(page: Page) -> Any:
+    return page.locator("#topics code")
+
+
+def told(page: Page) -> Any:
+    """The data of each event on the page, the newest first."""
+    return page.locator("#events [data-id] .what")
+
+
+@pytest.fixture
+def listening(visit: Open) -> Page:
+    page = visit(PAGE)
+    is_live(page)
+    subscribe(page, "browser.news")
+    expect(chips(page).get_by_text("browser.news")).to_be_visible()
+    return page
+
+
+def test_it_is_found_in_the_navigation_and_begins_with_every_service(visit: Open) -> None:
+    page = visit()
+    page.get_by_role("navigation").get_by_role("link", name="Events").click()
+    is_live(page)
+    expect(page.get_by_role("link", name="Events")).to_have_attribute("aria-current", "page")
+    expect(chips(page)).to_have_count(5, timeout=15_000)
+    expect(chips(page).first).to_have_text("service:aiRouting")
+
+
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_event_is_shown_as_it_happens_on_any_screen(
+    visit: Open, keep: Keep, gateway: Gateway, width: int, scheme: str
+) -> None:
+    page = visit(PAGE, width=width, scheme=scheme)
+    is_live(page)
+    subscribe(page, "browser.news")
+    expect(chips(page).get_by_text("browser.news")).to_be_visible()
+    gateway.publish("browser.news", {"markup": "<b>text</b>", "long": "x" * 300})
+    reset = f"{gateway.url}/metrics/circuit-breakers/crm"
+    headers = {"X-API-Key": gateway.key}
+    gateway.session.post(f"{reset}/open", json={"ttl": 60, "reason": "a test"}, headers=headers, timeout=30)
+    gateway.session.post(f"{reset}/reset", json={}, headers=headers, timeout=30)
+    event = page.locator("#events li", has_text="browser.news").first
+    expect(event).to_contain_text("told", timeout=15_000)
+    expect(event).to_contain_text('"markup":"<b>text</b>"')
+    expect(page.locator("#events li", has_text="service:crm").first).to_contain_text("circuit", timeout=15_000)
+    assert not overflows(page)
+    assert violations(page) == []
+    keep(page, f"events-{width}-{scheme}")
+
+
+def test_topics_come_and_go_by_keyboard(listening: Page, gateway: Gateway) -> None:
+    remove = listening.get_by_role("button", name="Unsubscribe from browser.news")
+    remove.focus()
+    listening.keyboard.press("Enter")
+    expect(chips(listening).get_by_text("browser.news")).to_have_count(0)
+    expect(listening.get_by_role("combobox")).to_be_focused()
+    listening.keyboard.type("browser.other")
+    listening.keyboard.press("Enter")
+    expect(chips(listening).get_by_text("browser.other")).to_be_visible()
+    gateway.publish("browser.news", "not for this page")
+    gateway.publish("browser.other", "for this page")
+    expect(told(listening)).to_have_text(['"for this page"'], timeout=15_000)
+
+
+def test_a_topic_that_is_not_to_be_had_is_said_so(listening: Page) -> None:
+    subscribe(listening, "caller:key:somebody")
+    expect(listening.get_by_role("alert")).to_contain_text("caller:key:somebody: this caller may not")
+    expect(chips(listening).get_by_text("caller:key:somebody")).to_have_count(0)
+    is_live(listening)
+
+
+def test_while_paused_events_wait(listening: Page, gateway: Gateway) -> None:
+    listening.get_by_role("button", name="Pause").click()
+    gateway.publish("browser.news", 1)
+    expect(listening.locator("#count")).to_contain_text("paused with 1 to come", timeout=15_000)
+    expect(told(listening)).to_have_count(0)
+    listening.get_by_role("button", name="Resume").click()
+    expect(told(listening)).to_have_text(["1"])
+    listening.get_by_role("button", name="Clear").click()
+    expect(told(listening)).to_have_count(0)
+
+
+def test_a_cut_is_shown_and_what_was_missed_comes_once_after_it(listening: Page, gateway: Gateway, keep: Keep) -> None:
+    gateway.publish("browser.news", "before")
+    expect(told(listening)).to_have_text(['"before"'], timeout=15_000)
+    listening.context.set_offline(True)
+    expect(listening.locator("#feed")).to_have_text("Feed cut, retrying", timeout=15_000)
+    expect(listening.locator("#announcer")).to_have_text("The feed is cut.")
+    gateway.publish("browser.news", "meanwhile")
+    listening.context.set_offline(False)
+    is_live(listening)
+    gateway.publish("browser.news", "after")
+    expect(told(listening)).to_have_text(['"after"', '"meanwhile"', '"before"'], timeout=15_000)
+    keep(listening, "events-cut")
+    assert violations(listening) == []
+
+
+def test_a_gap_is_shown(visit: Open, gateway: Gateway) -> None:
+    """As a gateway tells it that no longer has what the page asks for."""
+    page = visit("/admin/explain/")
+
+    def between(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(
+            lambda message: server.send(str(message).replace('"subscribe",', '"subscribe","last_id":"1-0",'))
+        )
+
+    page.route_web_socket("**/ws/dashboard/events/", between)
+    page.goto(f"{gateway.url}{PAGE}")
+    expect(page.locator("#events .note")).to_contain_text("There is a gap", timeout=15_000)
+    expect(page.locator("#announcer")).to_contain_text("There is a gap")
+
+
+def test_who_is_not_logged_in_comes_to_the_log_in(visit: Open, gateway: Gateway) -> None:
+    page = visit(PAGE)
+    is_live(page)
+    page.context.clear_cookies()
+    page.goto(f"{gateway.url}{PAGE}")
+    assert "/admin/login/?next=/dashboard/events/" in page.url
+
+
+FOLLOW = """topic => {
+  window.heard = [];
+  window.source = new EventSource(`/events?topics=${topic}`);
+  window.source.onmessage = ({ data }) => window.heard.push(JSON.parse(data).data);
+  return new Promise((resolve) => { window.source.onopen = () => resolve(true); });
+}"""
+
+
+def test_the_browsers_own_event_source_follows(browser: Browser, gateway: Gateway) -> None:
+    """Something ahead of it adds the credential, as a company's own proxy does: an EventSource cannot bring one."""
+    context = browser.new_context(extra_http_headers={"X-API-Key": gateway.key})
+    page = context.new_page()
+    page.goto(f"{gateway.url}/health")
+    page.evaluate(FOLLOW, "browser.source")
+    for number in range(3):
+        gateway.publish("browser.source", number)
+    page.wait_for_function("window.heard.length === 3")
+    assert page.evaluate("window.heard") == [0, 1, 2]
+    context.close()
