@@ -46,16 +46,25 @@ class Calling:
         self._timer = timer
         self._bulkheads: dict[str, Bulkhead] = {}
 
-    async def admit(self, exchange: Exchange) -> "Leave":
-        """Step 6: leave to call. Raises CircuitOpen."""
+    def admit_now(self, exchange: Exchange) -> "Leave | None":
+        """Step 6: leave to call, or None where the cluster must be asked for a probe's permit. Raises CircuitOpen."""
         service = exchange.routed.service
         breaker = self._breakers.of(service.name, service.policy.breaker)
-        verdict = breaker.admit_now() or await breaker.admit()
+        verdict = breaker.admit_now()
+        return None if verdict is None else self._admitted(exchange, breaker, verdict)
+
+    async def admit(self, exchange: Exchange) -> "Leave":
+        """The same, once the cluster has been asked."""
+        service = exchange.routed.service
+        breaker = self._breakers.of(service.name, service.policy.breaker)
+        return self._admitted(exchange, breaker, await breaker.admit())
+
+    def _admitted(self, exchange: Exchange, breaker: Breaker, verdict: Permit | Refusal) -> "Leave":
         if isinstance(verdict, Refusal):
             exchange.circuit = verdict.state
-            self._refused(service.name, CircuitOpen.code)
+            self._refused(breaker.name, CircuitOpen.code)
             raise CircuitOpen(
-                "calls to this service are suspended", service=service.name, retry_after=verdict.retry_after
+                "calls to this service are suspended", service=breaker.name, retry_after=verdict.retry_after
             )
         state = breaker.state()
         if exchange.steps is not None:

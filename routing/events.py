@@ -1,7 +1,7 @@
 """What the gateway tells those who watch it: synchronous, in memory, never awaited on the request's way."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -82,8 +82,9 @@ class Observers:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
-        # Each request ends: who does not ask to hear of it costs it nothing.
+        # Who does not ask to hear of what each request comes to costs it nothing.
         self._of_requests = [one.finished for one in observers if type(one).finished is not Observer.finished]
+        self._of_events = [one.happened for one in observers if type(one).happened is not Observer.happened]
 
     def finished(self, event: Finished) -> None:
         for finished in self._of_requests:
@@ -93,14 +94,15 @@ class Observers:
                 log.exception("an observer failed on an event")
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
-        self._tell(lambda observer: observer.circuit_changed(service, before, after, reason))
-
-    def happened(self, event: Happened) -> None:
-        self._tell(lambda observer: observer.happened(event))
-
-    def _tell(self, tell: Callable[[Observer], None]) -> None:
         for observer in self._observers:
             try:
-                tell(observer)
+                observer.circuit_changed(service, before, after, reason)
+            except Exception:
+                log.exception("an observer failed on an event")
+
+    def happened(self, event: Happened) -> None:
+        for happened in self._of_events:
+            try:
+                happened(event)
             except Exception:
                 log.exception("an observer failed on an event")

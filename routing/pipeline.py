@@ -167,7 +167,7 @@ class Gateway:
 
     async def _forward(self, exchange: Exchange) -> Response:
         try:
-            leave = await self._calling.admit(exchange)  # 6 circuit breaker
+            leave = self._calling.admit_now(exchange) or await self._calling.admit(exchange)  # 6 circuit breaker
             called = await self._calling.call(exchange, leave)  # 7 backend call
         except GatewayError as error:
             exchange.call = error.code

@@ -124,7 +124,7 @@ class SocketProxy:
 
     async def _pass(self, shake: Handshake, receive: Receive, send: Send) -> None:
         exchange = shake.exchange
-        leave = await self._calling.admit(exchange)  # 6 circuit breaker
+        leave = self._calling.admit_now(exchange) or await self._calling.admit(exchange)  # 6 circuit breaker
         bulkhead = self._bulkhead(exchange)
         try:
             await bulkhead.enter()

@@ -33,11 +33,26 @@ def test_what_has_no_body_is_not_framed_as_if_it_had(single: Gateway, status: by
     assert raw.field("content-length") is None
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
+END = b"0\r\n\r\n"
+
+
 def test_a_body_of_unknown_length_is_sent_in_chunks(single: Gateway) -> None:
-    single.backend.scripts["/chunks"] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+    async def goes_on(peer: Peer) -> None:
+        await peer.send(CHUNKED)
+        await asyncio.sleep(0.2)
+        await peer.send(END)
+
+    single.backend.scripts["/chunks"] = goes_on
     raw = send(single.server, head(b"/api/v1/open/chunks"))
     assert raw.field("transfer-encoding") == b"chunked"
-    assert raw.body.endswith(b"\r\n0\r\n\r\n")
+    assert raw.body.endswith(b"\r\n" + END)
+
+
+def test_a_body_that_has_come_whole_is_sent_with_its_length(single: Gateway) -> None:
+    single.backend.scripts["/whole"] = CHUNKED + END
+    raw = send(single.server, head(b"/api/v1/open/whole"))
+    assert (raw.field("content-length"), raw.field("transfer-encoding"), raw.body) == (b"2", None, b"ab")
 
 
 @pytest.mark.parametrize("more", [{}, {"data": "abc"}])
