@@ -24,15 +24,13 @@ SERVICES: Final = PREFIX.decode()
 _session = settings.SESSION_COOKIE_NAME.encode()
 
 
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
+def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """HTTP to the gateway or to Django; a worker's life to the runtime."""
-    match scope["type"]:
-        case "http":
-            await _life.serve(_http, scope, receive, send)
-        case "lifespan":
-            await _life.span(receive, send)
-        case "websocket":
-            await sockets.application(scope, receive, send)
+    if scope["type"] == "http":
+        return _http(scope, receive, send)
+    if scope["type"] == "lifespan":
+        return _life.span(receive, send)
+    return sockets.application(scope, receive, send)
 
 
 def _http(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -40,10 +38,11 @@ def _http(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     if (scope["path"].startswith(SERVICES) or gateway.serves(scope["path"], asgi.host(scope))) and not _wants_page(
         scope
     ):
-        return asgi.answer(gateway, scope, receive, send)
+        return asgi.answer(gateway, scope, receive, send, _life.serve)
     if scope["path"] == PATH:
-        return asgi.answer(EventPages(gateway, runtime.current().realtime), scope, receive, send)
-    return _page(scope, receive, send)
+        pages = EventPages(gateway, runtime.current().realtime)
+        return _life.serve(asgi.answer_page(pages, scope, receive, send))
+    return _life.serve(_page(scope, receive, send))
 
 
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:

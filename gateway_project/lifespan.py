@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Awaitable
 from typing import Final
 
 from gateway_project import listening
-from routing.asgi import Application, Receive, Scope, Send
+from routing.asgi import Receive, Send
 from routing.errors import GatewayError
 from routing.runtime import Runtime
 
@@ -40,12 +41,13 @@ class Life:
         self._runtime = runtime
         self._in_flight: set[asyncio.Task[None]] = set()
 
-    async def serve(self, application: Application, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, work: Awaitable[None]) -> None:
+        """A request that takes time."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._in_flight.add(task)
         try:
-            await application(scope, receive, send)
+            await work
         except (GatewayError, asyncio.CancelledError):
             raise BrokenOff from None
         finally:

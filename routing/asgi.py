@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from functools import partial
 from typing import Any, Final, Protocol
 
+from routing.exchange import Exchange
 from routing.http import ClientGone, Request, Response, first
 
 Scope = MutableMapping[str, Any]
@@ -17,17 +19,49 @@ PATIENCE: Final = 0.05
 """Seconds a call may take before a watch on its client begins: most are over by then, and cost no task."""
 
 
+Waiting = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+"""What is done with work that takes time: it may be cut short."""
+
+
 class Answers(Protocol):
-    """A `Gateway`, or another that answers requests: raises ClientGone and CancelledError alone."""
+    """A `Gateway`, which answers many requests at once: raises ClientGone and CancelledError alone."""
+
+    def at_once(self, request: Request) -> Response | Exchange: ...
+
+    def in_turn(self, exchange: Exchange) -> Awaitable[Response]: ...
+
+
+class Pages(Protocol):
+    """Answers requests, each in its time."""
 
     def answer(self, request: Request) -> Awaitable[Response]: ...
 
 
-async def answer(gateway: Answers, scope: Scope, receive: Receive, send: Send) -> None:
+def answer(
+    gateway: Answers, scope: Scope, receive: Receive, send: Send, waiting: Waiting | None = None
+) -> Awaitable[None]:
     """Bring one HTTP request to `gateway`, and its answer back. A client that goes away cancels both."""
+    request = _request(scope)
+    ready = gateway.at_once(request)
+    if isinstance(ready, Response):
+        return send_response(ready, send)
+    work = _answered(partial(gateway.in_turn, ready), request, receive, send)
+    return waiting(work) if waiting else work
+
+
+def answer_page(pages: Pages, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+    """The same, for those who never answer at once."""
+    request = _request(scope)
+    return _answered(partial(pages.answer, request), request, receive, send)
+
+
+async def _answered(ask: Callable[[], Awaitable[Response]], request: Request, receive: Receive, send: Send) -> None:
     bearer = _Bearer(receive)
+    request.on_wait = bearer.watch
+    if b"transfer-encoding" in request.fields or request.fields.get(b"content-length", b"0") != b"0":
+        request.body = bearer.body()
     try:
-        await send_response(await gateway.answer(_request(scope, bearer)), send)
+        await send_response(await ask(), send)
     except asyncio.CancelledError:
         if not bearer.gone:
             raise
@@ -37,12 +71,12 @@ async def answer(gateway: Answers, scope: Scope, receive: Receive, send: Send) -
 
 def upgrade(scope: Scope) -> Request:
     """A WebSocket's handshake as the request it began as."""
-    return _request({**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"}, None)
+    return _request({**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"})
 
 
-def _request(scope: Scope, bearer: "_Bearer | None") -> Request:
+def _request(scope: Scope) -> Request:
     client = scope.get("client")
-    request = Request(
+    return Request(
         scope["method"],
         scope.get("raw_path") or scope["path"].encode(),
         scope["query_string"],
@@ -51,11 +85,6 @@ def _request(scope: Scope, bearer: "_Bearer | None") -> Request:
         scope.get("scheme", "http"),
         scope.get("http_version", "1.1"),
     )
-    if bearer is not None:
-        request.on_wait = bearer.watch
-        if b"transfer-encoding" in request.fields or request.fields.get(b"content-length", b"0") != b"0":
-            request.body = bearer.body()
-    return request
 
 
 def host(scope: Scope) -> str:

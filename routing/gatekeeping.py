@@ -7,7 +7,7 @@ from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from routing import admission
-from routing.authentication.authenticator import Authenticator
+from routing.authentication.authenticator import Authenticator, invalid
 from routing.caller import Caller
 from routing.errors import RateLimited, Unauthenticated
 from routing.exchange import Exchange
@@ -45,18 +45,30 @@ class Gatekeeper:
         """Raises RateLimited."""
         self._decide(exchange, await self._limiter.take(exchange.rate_key, exchange.rate))
 
-    async def identify(self, exchange: Exchange) -> None:
-        """The caller, where one is asked for. Raises Unauthenticated, AuthenticationUnavailable or RateLimited."""
+    def identified_now(self, exchange: Exchange) -> bool:
+        """Step 3, where nobody need be asked: the caller, if one is asked for. False: `identify` is to be awaited.
+
+        Raises Unauthenticated.
+        """
         way = exchange.way
         if exchange.caller is not None or way.auth is Auth.NONE:
-            return
+            return True
         if way.unread:
             raise way.unread.with_traceback(None)
         if way.credential is None:
             if way.auth is Auth.REQUIRED:
                 raise Unauthenticated("send an API key or a Firebase ID token")
+            return True
+        if not self._authenticator.may_verify(way.credential):
+            raise invalid(way.credential)
+        return False
+
+    async def identify(self, exchange: Exchange) -> None:
+        """Raises Unauthenticated, AuthenticationUnavailable or RateLimited."""
+        credential = exchange.credential
+        if self.identified_now(exchange) or credential is None:
             return
-        exchange.caller = await self._authenticator.verify(way.credential, exchange.at)
+        exchange.caller = await self._authenticator.verify(credential, exchange.at)
         exchange.mark("authentication", exchange.caller.id, self._timer())
         await self._recharge(exchange)
 

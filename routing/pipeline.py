@@ -24,7 +24,7 @@ from routing.gatekeeping import Gatekeeper
 from routing.http import ClientGone, Headers, Request, Response, first
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
-from routing.ways import PREFIX, Ways, host
+from routing.ways import Ways
 
 log = logging.getLogger(__name__)
 
@@ -80,25 +80,43 @@ class Gateway:
         """Whether `host` is a service's own."""
         return self.live.table.by_host(host) is not None
 
-    def answer(self, request: Request) -> Awaitable[Response]:
-        """The list of services at `/api/v1/` itself, and what they answer below it."""
-        if len(request.path) <= len(PREFIX) and PREFIX.startswith(request.path) and not self.owns(host(request)):
-            return self.index(request)
-        return self.handle(request)
-
-    def handle(self, request: Request) -> Awaitable[Response]:
+    async def handle(self, request: Request) -> Response:
         """Answer one request. Never raises but CancelledError, the client's doing."""
+        ready = self.at_once(request)
+        return ready if isinstance(ready, Response) else await self.in_turn(ready)
+
+    def at_once(self, request: Request) -> Response | Exchange:
+        """The answer, where nobody need be waited for; else the exchange as far as it has come, for `in_turn`."""
         exchange = self.begin(request)  # 1 request id
+        try:
+            response = self._cors.preflight(request) or self._at_hand(exchange)
+        except Exception as error:  # noqa: BLE001 - it is answered, and logged where it is a fault of ours
+            response = self._failed(exchange, error)
+        return exchange if response is None else self._finish(exchange, response)
+
+    def in_turn(self, exchange: Exchange) -> Awaitable[Response]:
+        """The answer to what could not be answered at once."""
         return self._answered(exchange, self._steps)
 
-    async def _steps(self, exchange: Exchange) -> Response:
+    def _at_hand(self, exchange: Exchange) -> Response | None:
+        """Steps 2 to 5, as far as nobody need be waited for."""
         exchange.way = self._ways.of(exchange.request)
-        if not self._gatekeeper.limited_now(exchange):
+        if not (self._gatekeeper.limited_now(exchange) and self._gatekeeper.identified_now(exchange)):
+            return None
+        if exchange.way.is_index:
+            return self._services(exchange)
+        self.route(exchange)
+        return self._caching.at_hand(exchange)
+
+    async def _steps(self, exchange: Exchange) -> Response:
+        if exchange.decision is None:
             await self._gatekeeper.limit(exchange)  # 2 rate limit
         if exchange.caller is None:
             await self._gatekeeper.identify(exchange)  # 3 authentication
+        if exchange.way.is_index:
+            return self._services(exchange)
         self.route(exchange)  # 4 service router
-        response = self._caching.at_hand(exchange) or await self._caching.lookup(exchange)  # 5 cache check
+        response = await self._caching.lookup(exchange)  # 5 cache check
         if response is None:
             response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
         return response
@@ -106,9 +124,7 @@ class Gateway:
     async def _answered(self, exchange: Exchange, steps: Steps) -> Response:
         """What `steps` come to, or what they raise as an answer."""
         try:
-            response = self._cors.preflight(exchange.request) or await steps(exchange)
-        except GatewayError as error:
-            response = self._refusal(exchange, error)
+            response = await steps(exchange)
         except ClientGone:
             self._accounts.gone(exchange)
             # Read by nobody, unless the body did not end but broke the rules of its framing: a server tells both alike.
@@ -116,9 +132,8 @@ class Gateway:
         except asyncio.CancelledError:
             self._accounts.gone(exchange)
             raise
-        except Exception:
-            log.exception("request %s failed inside the gateway", exchange.id)
-            response = self._refusal(exchange, InternalError("the request could not be handled"))
+        except Exception as error:  # noqa: BLE001 - as above
+            response = self._failed(exchange, error)
         return self._finish(exchange, response)  # 9 return
 
     async def renewed(self, request: Request) -> Response:
@@ -134,14 +149,13 @@ class Gateway:
         response.headers.append((b"cache-status", exchange.cache_status.encode()))
         return response
 
-    def index(self, request: Request) -> Awaitable[Response]:
-        """`GET /api/v1/`: the services this caller may use."""
-        return self.page(request, None, self._services)
-
     async def page(self, request: Request, own: Own | None, answer: Steps) -> Response:
         """A page of the gateway's own, behind steps 1 to 3 like any other request."""
 
         async def steps(exchange: Exchange) -> Response:
+            preflight = self._cors.preflight(request)
+            if preflight is not None:
+                return preflight
             await self.admit(exchange)
             return await answer(exchange)
 
@@ -207,7 +221,8 @@ class Gateway:
         if int(length) > self._rules.max_body_bytes:
             raise BodyTooLarge(f"the body is over {self._rules.max_body_bytes} bytes", service=exchange.service)
 
-    async def _services(self, exchange: Exchange) -> Response:
+    def _services(self, exchange: Exchange) -> Response:
+        """`GET /api/v1/`: those this caller may use."""
         caller = exchange.caller
         services = [
             {"name": service.name, "path": f"/api/v1/{service.name}/", "enabled": service.policy.enabled}
@@ -216,6 +231,12 @@ class Gateway:
         ]
         body = msgspec.json.encode({"services": services})
         return Response(200, [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store")], body)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> Response:
+        if isinstance(error, GatewayError):
+            return self._refusal(exchange, error)
+        log.error("request %s failed inside the gateway", exchange.id, exc_info=error)
+        return self._refusal(exchange, InternalError("the request could not be handled"))
 
     def _refusal(self, exchange: Exchange, error: GatewayError) -> Response:
         exchange.code = error.code

@@ -71,7 +71,7 @@ def staff_caller(username: str) -> Caller:
 
 
 async def _answer(request: Request) -> Response:
-    return await runtime.current().gateway.answer(request)
+    return await runtime.current().gateway.handle(request)
 
 
 async def _whole(request: Request) -> tuple[int, Headers, bytes]:

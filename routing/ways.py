@@ -79,7 +79,8 @@ class Seat:
 class Way:
     """A fault found before the step that tells of it waits in `unread` (the credential's) or `unrouted` (the route's).
 
-    `caller` is the credential's, as far as that is known without waiting, believed until `known_until` (Unix time).
+    `is_index`: it asks for the list of services. `caller` is the credential's, as far as that is known without waiting,
+    believed until `known_until` (Unix time).
     """
 
     __slots__ = (
@@ -87,6 +88,7 @@ class Way:
         "auth",
         "caller",
         "credential",
+        "is_index",
         "known_until",
         "match",
         "path",
@@ -98,6 +100,7 @@ class Way:
     def __init__(self) -> None:
         self.path = ""
         self.prefix = b""
+        self.is_index = False
         self.match: Match | None = None
         self.unrouted: GatewayError | None = None
         self.auth = Auth.REQUIRED  # where no service is found, so that names cannot be probed
@@ -133,6 +136,8 @@ class Way:
             service = table.by_host(host(request)) if table.has_hosts else None
             if service is not None:
                 self.match = table.within(service, request.method, request.path)
+            elif request.path in (PREFIX, PREFIX[:-1]):
+                self.is_index = True
             elif request.path.startswith(PREFIX):
                 name, slash, rest = request.path[len(PREFIX) :].partition(b"/")
                 self.prefix = PREFIX + name
@@ -141,7 +146,7 @@ class Way:
                 raise UnknownService("there is nothing here")
         except GatewayError as error:
             self.unrouted = error
-        else:
+        if self.match is not None:
             self.auth = self.match.policy.auth
 
 

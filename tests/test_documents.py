@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 def test_the_readmes_nine_steps_are_the_pipelines() -> None:
     told = re.findall(r"^(\d)\. ([a-z ]+):", README, re.MULTILINE)
     pipeline = (ROOT / "routing" / "pipeline.py").read_text()
-    handled = pipeline[pipeline.index("def handle") : pipeline.index("def index")]
+    handled = pipeline[pipeline.index("def handle") : pipeline.index("def renewed")]
     numbered = re.findall(r"(\d) ([a-z ]+?)(?=,|$)", "\n".join(re.findall(r"# (\d .*)", handled)), re.MULTILINE)
     assert numbered == told
     assert [number for number, _ in told] == list("123456789")

@@ -53,11 +53,20 @@ class Authenticator:
         """The caller. Raises Unauthenticated, or AuthenticationUnavailable when nobody can tell now."""
         return self.known(credential, now) or await self.verify(credential, now)
 
+    def may_verify(self, credential: Credential) -> bool:
+        """Whether there is anybody to ask about a credential that is not `known`."""
+        return self._tokens is not None and not credential.is_key
+
     async def verify(self, credential: Credential, now: float) -> Caller:
-        """The same, for a credential that is not `known`."""
-        if not credential.is_key and self._tokens is not None:
-            return await self._tokens.verify(credential.text, now)
-        raise Unauthenticated("the API key is not valid" if credential.is_key else "the token is not valid")
+        """As `identify`, for a credential that is not `known`."""
+        if self._tokens is None or credential.is_key:
+            raise invalid(credential)
+        return await self._tokens.verify(credential.text, now)
+
+
+def invalid(credential: Credential) -> Unauthenticated:
+    """What is said of a credential that is nobody's."""
+    return Unauthenticated("the API key is not valid" if credential.is_key else "the token is not valid")
 
 
 def credential(headers: Headers) -> Credential | None:
