@@ -40,10 +40,12 @@ class Life:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, work: Awaitable[None]) -> None:
         """A request that takes time."""
-        task = asyncio.current_task()
+        # Of the loop that is known: to find out which one runs is a system call, to see whether it was forked.
+        task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._in_flight.add(task)
         try:
@@ -55,6 +57,7 @@ class Life:
 
     async def span(self, receive: Receive, send: Send) -> None:
         """A gateway that cannot start says why, and the server stops."""
+        self._loop = asyncio.get_running_loop()
         watch = asyncio.create_task(_end_with(os.getppid()))
         while True:
             message = await receive()

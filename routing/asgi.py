@@ -135,9 +135,10 @@ class _Bearer:
 
     def watch(self) -> None:
         """From now on, if it takes long, cancel the running task when the client goes away."""
-        task = asyncio.current_task()
-        if task is not None and self._timer is None:
-            self._timer = task.get_loop().call_later(PATIENCE, self._begin, task)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            task = asyncio.current_task(loop)
+            self._timer = loop.call_later(PATIENCE, self._begin, task)
 
     def end(self) -> None:
         if self._timer:

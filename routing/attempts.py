@@ -56,13 +56,15 @@ class _Effort:
 
     __slots__ = ("balancer", "call", "clock", "exchange", "policy", "tried", "until", "upload")
 
-    def __init__(self, exchange: Exchange, balancer: Balancer, call: Call, upload: Upload | None) -> None:
+    def __init__(
+        self, exchange: Exchange, balancer: Balancer, call: Call, upload: Upload | None, clock: Callable[[], float]
+    ) -> None:
         self.exchange = exchange
         self.balancer = balancer
         self.call = call
         self.upload = upload
         self.policy = exchange.routed.policy
-        self.clock = asyncio.get_running_loop().time
+        self.clock = clock
         self.until = self.clock() + self.policy.timeout.total
         self.tried: list[Standing] = []
 
@@ -89,6 +91,7 @@ class Attempts:
         self._targets = targets
         self._tell = tell
         self._timer = timer
+        self._clock: Callable[[], float] | None = None  # the event loop's, which is one for all calls
         self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
 
     async def send(
@@ -96,7 +99,9 @@ class Attempts:
     ) -> tuple[Answer, Taken]:
         """The last attempt's answer. Raises BadGateway, UpstreamTimeout, or what the client's body raises."""
         service = exchange.routed.service
-        effort = _Effort(exchange, self._targets.of(service), call, upload)
+        if self._clock is None:
+            self._clock = asyncio.get_running_loop().time
+        effort = _Effort(exchange, self._targets.of(service), call, upload, self._clock)
         self._budgets[service.name].earn(effort.policy.retries.budget)
         while True:
             try:

@@ -77,7 +77,8 @@ class Caching:
 
     def at_hand(self, exchange: Exchange) -> Response | None:
         """Step 5 at its shortest: a fresh answer that this process has, for a request that asks nothing of a cache."""
-        request, match, seat, now = exchange.request, exchange.routed, exchange.seat, exchange.at
+        request, seat, now = exchange.request, exchange.seat, exchange.at
+        match = exchange.routed
         policy = match.policy.cache
         if policy is None or request.method not in CACHED_METHODS or not DECISIVE.isdisjoint(request.fields):
             return None
@@ -95,7 +96,7 @@ class Caching:
         exchange.cache = "HIT"
         if exchange.steps is not None:
             self._mark(exchange, Fresh(entry, age), seat.key, Asked("GET", ()))
-        return Response(entry.status, page.headers.copy(), entry.body, framed=True)
+        return Response(entry.status, page.headers.copy(), entry.body, True)
 
     async def lookup(self, exchange: Exchange) -> Response | None:
         """Step 5: the stored answer, if it is this caller's to have. None: the backend is to be asked."""

@@ -259,7 +259,7 @@ class Gateway:
 
     def _tell_of(self, exchange: Exchange, headers: Headers) -> None:
         """Add the gateway's own fields."""
-        headers.append((b"x-request-id", exchange.id.encode()))
+        headers += ((b"x-request-id", exchange.id.encode()), timing_field(exchange, self._timer()))
         if exchange.cache_status:
             headers.append((b"x-cache", exchange.cache.encode()))
             headers.append((b"cache-status", exchange.cache_status.encode()))
@@ -269,7 +269,6 @@ class Gateway:
             headers.append((b"x-circuit-state", exchange.circuit.encode()))
         if self._cors.origins:
             headers += self._cors.fields(exchange.request)
-        headers.append(timing_field(exchange, self._timer()))
 
 
 def _frame(response: Response, body: bytes) -> None:
