@@ -141,7 +141,10 @@ class Caching:
         try:
             found = await self._coalescing.join(exchange, place)
         except SHARED_FAILURES as error:
-            return await self.instead(exchange, error)
+            response = await self.instead(exchange, error)
+            if response is None:
+                raise
+            return response
         if found is not None:
             cachestatus.collapsed(exchange, reason)
             return given(place.asked, found)
@@ -175,9 +178,9 @@ class Caching:
             raise
         return await self._passed_on(exchange, called)
 
-    async def instead(self, exchange: Exchange, error: GatewayError) -> Response:
+    async def instead(self, exchange: Exchange, error: GatewayError) -> Response | None:
         """What this caller may be given when the backend cannot be asked or has failed: its own stale answer, or,
-        while the circuit is open, the service's fallback. Raises `error` where there is neither.
+        while the circuit is open, the service's fallback. None where there is neither.
         """
         place, failed = exchange.place, isinstance(error, SHARED_FAILURES)
         if place is not None:
@@ -191,7 +194,7 @@ class Caching:
             exchange.code = error.code
             body = msgspec.json.encode(fallback.body)
             return Response(fallback.status, [(b"content-type", b"application/json")], body)
-        raise error
+        return None
 
     async def _standing(self, place: Place) -> Fresh | Stale | None:
         """The stored answer, if it may stand in for the backend's and was not taken back while that was asked."""

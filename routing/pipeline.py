@@ -185,7 +185,10 @@ class Gateway:
             called = await self._calling.call(exchange, leave)  # 7 backend call
         except GatewayError as error:
             exchange.call = error.code
-            return await self._caching.instead(exchange, error)
+            response = await self._caching.instead(exchange, error)
+            if response is None:
+                raise
+            return response
         except BaseException:
             self._caching.abandoned(exchange)
             raise
