@@ -138,7 +138,8 @@ class _Bearer:
         if self._timer is None:
             loop = asyncio.get_running_loop()
             task = asyncio.current_task(loop)
-            self._timer = loop.call_later(PATIENCE, self._begin, task)
+            if task is not None:
+                self._timer = loop.call_later(PATIENCE, self._begin, task)
 
     def end(self) -> None:
         if self._timer:

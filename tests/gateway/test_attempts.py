@@ -150,8 +150,10 @@ async def test_a_target_that_hangs_is_left_for_another_within_the_one_deadline(w
 
     policy = RoutePolicy(timeout=Timeout(connect=2, read=0.2, total=10), cache=None)
     origins = await two(world, hangs, OK, policy)
-    for _ in range(6):
+    for _ in range(64):  # which of the two is asked first is chance
         assert (await world.ask("GET", "/api/v1/crm/x")).status == 200
+        if origins[0].requests:
+            break
     left = [int(dict(request.fields)[b"x-gateway-timeout-ms"]) for request in origins[1].requests]
     assert all(0 < milliseconds <= 10_000 for milliseconds in left)
     assert min(left) <= 9_800
