@@ -54,5 +54,6 @@ class Accounts:
             aborted,
             exchange.call,
             exchange.retries,
+            exchange.target.url if exchange.target else "",
         )
         self._observers.finished(event)

@@ -107,7 +107,7 @@ class Caching:
         if exchange.request.method not in CACHED_METHODS:
             cachestatus.forward(exchange, Forward.METHOD)
             return None
-        service, key = exchange.service, self._places.key(exchange, policy)
+        service, key = exchange.service, exchange.seat.key or self._places.key(exchange, policy)
         asked = Asked(exchange.request.method, exchange.request.headers, exchange.caller is not None)
         found: Found | None = self._cache.peek(service, key, asked, exchange.at)
         if found is None:

@@ -15,7 +15,7 @@ class Finished(msgspec.Struct, frozen=True):
     `cache` is X-Cache's word, or empty when the cache was not reached; `code` is the problem's, when the
     answer is the gateway's own refusal; `aborted` says why a body stopped before its end. `call` is the code the call
     to the backend ended with, where it did not come to an answer, whatever was answered instead; `retries` are calls
-    beyond the first.
+    beyond the first, and `target` is the address of the last one, for operators alone.
     """
 
     at: float
@@ -36,6 +36,7 @@ class Finished(msgspec.Struct, frozen=True):
     aborted: str = ""
     call: str = ""
     retries: int = 0
+    target: str = ""
 
 
 class Kind(StrEnum):

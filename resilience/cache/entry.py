@@ -1,6 +1,7 @@
 """A stored answer, and the bytes it becomes in Redis: explicit, versioned, and a miss when they are not understood."""
 
 import zlib
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -56,9 +57,9 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     @property
     def size(self) -> int:
         """Bytes it takes in memory, near enough: what it holds, and what Python adds to hold it."""
-        held = len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
-        own = held + 1_000 + 150 * len(self.headers) + sum(100 + len(tag) for tag in self.tags)
-        return own + sum(other.size for other in self.others)
+        held = len(self.body) + sum(map(len, chain.from_iterable(self.headers))) + sum(map(len, self.tags))
+        own = held + 1_000 + 150 * len(self.headers) + 100 * len(self.tags)
+        return own + sum(other.size for other in self.others) if self.others else own
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

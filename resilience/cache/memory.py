@@ -36,12 +36,14 @@ class Shelf:
             self._entries.move_to_end(place)
         return entry
 
-    def add(self, service: str, key: str, entry: Entry) -> None:
-        """Keep it, in place of what was there, and let go of the longest unused if that is too much."""
+    def add(self, service: str, key: str, entry: Entry, largest: int | None = None) -> None:
+        """Keep it, in place of what was there, and let go of the longest unused if that is too much. One of more than
+        `largest` bytes is not kept, nor one that is larger than the shelf.
+        """
         place = (service, key)
         self.remove(place)
         size = entry.size
-        if size > self._limit:
+        if size > self._limit or (largest is not None and size > largest):
             return
         self._entries[place] = entry
         self._sizes[place] = size

@@ -84,8 +84,8 @@ class TieredStore:
     def _repeat(self, service: str, key: str, entry: Entry, seq: int, epoch: int) -> None:
         """Keep near what Redis has, unless an invalidation overtook it, or may have while the feed was cut."""
         heard_all = self._feed.alive and epoch == self._epoch
-        if heard_all and entry.size <= NEAR_BYTES and self._fences[service].allow(tagged(service, entry), seq):
-            self.shelf.add(service, key, entry)
+        if heard_all and self._fences[service].allow(tagged(service, entry), seq):
+            self.shelf.add(service, key, entry, NEAR_BYTES)
 
     def _hear(self, message: bytes) -> None:
         notice = self._notices.decode(message)

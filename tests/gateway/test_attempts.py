@@ -157,6 +157,7 @@ async def test_a_target_that_hangs_is_left_for_another_within_the_one_deadline(w
     left = [int(dict(request.fields)[b"x-gateway-timeout-ms"]) for request in origins[1].requests]
     assert all(0 < milliseconds <= 10_000 for milliseconds in left)
     assert min(left) <= 9_800
+    assert (world.seen.requests[-1].target, world.seen.requests[-1].retries) == (origins[1].url, 1)
 
 
 async def test_the_time_left_is_the_gateways_word_and_seen_by_who_debugs(world: World) -> None:
