@@ -1,4 +1,4 @@
-// What a person can do: each by the metrics API, with this session and its CSRF token; asks first where it hurts.
+// What a person can do: each by the metrics API, with the log-in's own cookie and its CSRF token; asks first where it hurts.
 import { el, find, say, tone } from "./dom.js";
 import { plural } from "./format.js";
 
