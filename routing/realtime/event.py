@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from routing.realtime.ident import Position, ident, position
+from routing.realtime.ident import Position, ident
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -22,22 +22,24 @@ class Event(msgspec.Struct, frozen=True):
 
     at: Position
     record: Record
-    size: int
+    packed: bytes
+    """The record as the log has it."""
 
 
 _records: Final = msgspec.json.Decoder(Record)
+_encoder: Final = msgspec.json.Encoder()
 
 
 def packed(record: Record) -> bytes:
-    return msgspec.json.encode(record)
+    """No larger in memory than it is long: `encode` leaves up to half as much again behind what it returns."""
+    text = bytearray()
+    _encoder.encode_into(record, text)
+    return bytes(text)
 
 
-def unpacked(identifier: str, data: bytes) -> Event:
-    """Raises ValueError for what is no event of ours."""
-    at = position(identifier)
-    if at is None:
-        raise ValueError(f"not an event's id: {identifier!r}")
-    return Event(at, _records.decode(data), len(data))
+def unpacked(at: Position, data: bytes) -> Event:
+    """Raises ValueError for what is no record of ours."""
+    return Event(at, _records.decode(data), data)
 
 
 class _Message(msgspec.Struct, frozen=True, omit_defaults=True):

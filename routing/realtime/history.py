@@ -3,17 +3,24 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Final
 
-from routing.realtime.event import Event
+from routing.realtime.event import Event, unpacked
 from routing.realtime.ident import Position
+
+Kept = tuple[Position, bytes]
+"""An event as it was in the log: a third of what it takes once it is decoded."""
 
 SECONDS: Final = 300.0
 """How long what was missed can be had again."""
 MOST: Final = 100_000
-BYTES: Final = 32 * 1_024 * 1_024
+BYTES: Final = 8 * 1_024 * 1_024
+OVERHEAD: Final = 200
+"""Bytes of memory an event takes here beside its text: two tuples, two numbers, and an object's head (measured)."""
 SLACK: Final = 4_096
-"""Forgotten events stay in the list until they are this many: taking from its front moves all the rest."""
+"""Places of forgotten events stay until they are this many: taking from the front of a list moves all the rest."""
+FORGOTTEN: Final[Kept] = ((0, 0), b"")
 
 
 class History:
@@ -23,7 +30,7 @@ class History:
         self.floor: Position = (0, 0)
         self.last: Position = (0, 0)
         self._seconds, self._most, self._limit = seconds, most, size
-        self._events: list[Event] = []
+        self._events: list[Kept] = []
         self._start = 0
         self._bytes = 0
 
@@ -36,8 +43,8 @@ class History:
         self.floor, self.last = floor, last
 
     def add(self, event: Event) -> None:
-        self._events.append(event)
-        self._bytes += event.size
+        self._events.append((event.at, event.packed))
+        self._bytes += OVERHEAD + len(event.packed)
         self.last = event.at
         while len(self) > self._most or self._bytes > self._limit:
             self._forget()
@@ -45,7 +52,7 @@ class History:
     def expire(self, now: float) -> None:
         """Forget what is older than its time. `now` is Unix time."""
         oldest = int((now - self._seconds) * 1_000)
-        while len(self) and self._events[self._start].at[0] < oldest:
+        while len(self) and self._events[self._start][0][0] < oldest:
             self._forget()
 
     def covers(self, place: Position) -> bool:
@@ -54,13 +61,13 @@ class History:
 
     def after(self, place: Position, most: int) -> Iterator[Event]:
         """Up to `most` events later than `place`."""
-        begin = bisect_right(self._events, place, lo=self._start, key=lambda event: event.at)
-        return islice(self._events, begin, begin + most)
+        begin = bisect_right(self._events, place, lo=self._start, key=itemgetter(0))
+        return (unpacked(at, packed) for at, packed in islice(self._events, begin, begin + most))
 
     def _forget(self) -> None:
-        event = self._events[self._start]
-        self.floor = event.at
-        self._bytes -= event.size
+        self.floor, packed = self._events[self._start]
+        self._events[self._start] = FORGOTTEN
+        self._bytes -= OVERHEAD + len(packed)
         self._start += 1
         if self._start >= SLACK or self._start == len(self._events):
             del self._events[: self._start]

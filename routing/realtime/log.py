@@ -12,7 +12,7 @@ class Reader(Protocol):
     def begin(self, floor: Position, last: Position) -> None:
         """What came above `floor` follows at once, then what is new. After a cut, all from before is void."""
 
-    def heard(self, identifier: str, record: bytes) -> None: ...
+    def heard(self, at: Position, record: bytes) -> None: ...
 
     def lost(self) -> None:
         """Between what was heard and what will be, there may have been more."""
@@ -36,10 +36,9 @@ class MemoryLog:
 
     async def append(self, record: bytes) -> str:
         self._last = following(self._last, self._clock())
-        identifier = ident(self._last)
         if self._reader:
-            self._reader.heard(identifier, record)
-        return identifier
+            self._reader.heard(self._last, record)
+        return ident(self._last)
 
     async def follow(self, reader: Reader) -> None:
         reader.begin(self._last, self._last)

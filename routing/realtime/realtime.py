@@ -147,8 +147,8 @@ class Realtime(Observer):
     def begin(self, floor: Position, last: Position) -> None:
         self.hub.history.begin(floor, last)
 
-    def heard(self, identifier: str, record: bytes) -> None:
-        self.hub.deliver(unpacked(identifier, record))
+    def heard(self, at: Position, record: bytes) -> None:
+        self.hub.deliver(unpacked(at, record))
 
     def lost(self) -> None:
         self.hub.lost()

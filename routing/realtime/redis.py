@@ -127,6 +127,6 @@ def _place(entry: Any) -> Position:
 
 def _tell(reader: Reader, entry: Any) -> None:
     try:
-        reader.heard(bytes(entry[0]).decode(), bytes(entry[1][b"e"]))
+        reader.heard(_place(entry), bytes(entry[1][b"e"]))
     except Exception:  # what is no event of ours must not end the log
         log.exception("an entry of the log of events was not understood")

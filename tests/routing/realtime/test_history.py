@@ -1,16 +1,20 @@
 """What is remembered, and for how long."""
 
+import tracemalloc
+
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.realtime.event import Event, Record
-from routing.realtime.history import History
+from routing.realtime.event import Event, Record, packed, unpacked
+from routing.realtime.history import OVERHEAD, History
 from routing.realtime.ident import following, ident, position
 
 
 def event(ms: int, size: int = 10) -> Event:
-    return Event((ms, 0), Record("k", "t", ms / 1_000, msgspec.Raw(b"1")), size)
+    data = msgspec.json.encode("x" * size)
+    return unpacked((ms, 0), packed(Record("k", "t", ms / 1_000, msgspec.Raw(data))))
 
 
 def test_what_came_after_a_place_in_order() -> None:
@@ -33,13 +37,28 @@ def test_after_five_minutes_it_is_too_late() -> None:
 
 @given(st.lists(st.integers(1, 50), max_size=60))
 def test_bounded_in_count_and_bytes_without_a_hole(sizes: list[int]) -> None:
-    history = History(most=8, size=100)
+    bound = 4 * (OVERHEAD + 100)
+    history = History(most=8, size=bound)
     for ms, size in enumerate(sizes, 1):
         history.add(event(ms, size))
     kept = list(history.after(history.floor, 1_000))
     assert len(kept) == len(history) <= 8
-    assert sum(found.size for found in kept) <= 100
+    assert sum(OVERHEAD + len(found.packed) for found in kept) <= bound
     assert [found.at[0] for found in kept] == list(range(history.floor[0] + 1, len(sizes) + 1))
+
+
+@pytest.mark.parametrize("size", [0, 500, 10_000])
+def test_the_bound_is_memory_and_not_only_text(size: int) -> None:
+    history = History(size=1_000_000)
+    history.begin((0, 0), (0, 0))
+    tracemalloc.start()
+    try:
+        for ms in range(5_000):
+            history.add(event(1_790_000_000_000 + ms, size))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 500_000 < taken < 1_200_000
 
 
 def test_ids_grow_even_if_the_clock_does_not() -> None:
