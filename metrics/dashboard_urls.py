@@ -1,4 +1,4 @@
-"""The staff's pages, and the JSON they are drawn from."""
+"""The staff's pages, and the JSON they are drawn from. Services have a folder: whatever one is called, it hides nothing."""
 
 from django.urls import path
 
@@ -10,6 +10,6 @@ urlpatterns = [
     path("snapshot.json", dashboard.snapshot, name="snapshot"),
     path("history.json", dashboard.history, name="history"),
     path("events/", dashboard.events, name="events"),
-    path("<str:name>/", dashboard.service, name="service"),
-    path("<str:name>/detail.json", dashboard.detail, name="detail"),
+    path("services/<str:name>/", dashboard.service, name="service"),
+    path("services/<str:name>/detail.json", dashboard.detail, name="detail"),
 ]

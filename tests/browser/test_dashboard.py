@@ -112,7 +112,7 @@ def test_the_numbers_change_while_one_watches(visit: Open, gateway: Gateway) -> 
 def test_a_tag_is_counted_and_invalidated(visit: Open, keep: Keep, gateway: Gateway, width: int) -> None:
     gateway.get("/api/v1/crm/contacts")
     assert gateway.get("/api/v1/crm/contacts").headers["X-Cache"] == "HIT"
-    page = visit("/dashboard/crm/", width=width)
+    page = visit("/dashboard/services/crm/", width=width)
     is_live(page)
     page.get_by_role("button", name="Invalidate crm:contacts").click()
     dialog = page.get_by_role("dialog")
@@ -128,7 +128,7 @@ def test_a_tag_is_counted_and_invalidated(visit: Open, keep: Keep, gateway: Gate
 
 
 def test_a_circuit_is_forced_open_for_a_time_with_a_reason(visit: Open, gateway: Gateway) -> None:
-    page = visit("/dashboard/aiRouting/")
+    page = visit("/dashboard/services/aiRouting/")
     is_live(page)
     page.get_by_role("button", name="Force open").click()
     dialog = page.get_by_role("dialog")
@@ -144,7 +144,7 @@ def test_a_circuit_is_forced_open_for_a_time_with_a_reason(visit: Open, gateway:
 
 def test_flushing_asks_for_the_services_name_and_all_of_it_goes_by_keyboard(visit: Open, gateway: Gateway) -> None:
     gateway.get("/api/v1/slackIntelligence/channels")
-    page = visit("/dashboard/slackIntelligence/")
+    page = visit("/dashboard/services/slackIntelligence/")
     is_live(page)
     opener = page.locator('[data-do="flush"]')
     opener.focus()
@@ -202,7 +202,7 @@ def test_a_feed_that_falls_silent_is_replaced_by_asking(visit: Open, keep: Keep,
 def test_axe_finds_nothing_serious(visit: Open, keep: Keep, gateway: Gateway, scheme: str, width: int) -> None:
     gateway.get("/api/v1/crm/contacts")
     fail_five_times(gateway)
-    for path, name in (("/dashboard/", "overview"), ("/dashboard/crm/", "service")):
+    for path, name in (("/dashboard/", "overview"), ("/dashboard/services/crm/", "service")):
         page = visit(path, width=width, scheme=scheme)
         is_live(page)
         expect(page.locator("#charts path").first).to_be_attached()
@@ -226,7 +226,7 @@ def test_the_theme_is_chosen_and_stays_chosen(visit: Open) -> None:
 
 def test_a_chart_is_read_by_keys_and_as_a_table(visit: Open, gateway: Gateway) -> None:
     gateway.get("/api/v1/crm/contacts")
-    page = visit("/dashboard/crm/")
+    page = visit("/dashboard/services/crm/")
     is_live(page)
     chart = page.locator("figure.chart").first
     chart.locator(".plot").focus()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.urls import reverse
 
 from metrics import services
 from metrics.models import CircuitChange
@@ -13,8 +14,8 @@ from tests.metrics.panel import Panel, ok
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ["/dashboard/", "/dashboard/events/", "/dashboard/crm/"]
-DATA = ["/dashboard/snapshot.json", "/dashboard/history.json?range=24h", "/dashboard/crm/detail.json"]
+PAGES = ["/dashboard/", "/dashboard/events/", "/dashboard/services/crm/"]
+DATA = ["/dashboard/snapshot.json", "/dashboard/history.json?range=24h", "/dashboard/services/crm/detail.json"]
 
 
 @pytest.mark.parametrize("path", [*PAGES, *DATA])
@@ -44,9 +45,18 @@ def test_a_page_has_nothing_inline_and_loads_nothing_from_elsewhere(panel: Panel
     assert answer["Cache-Control"] == "private, no-store"
 
 
-@pytest.mark.parametrize("path", ["/dashboard/nothing/", "/dashboard/nothing/detail.json"])
+@pytest.mark.parametrize("path", ["/dashboard/services/nothing/", "/dashboard/services/nothing/detail.json"])
 def test_a_service_that_is_not_there_is_404(panel: Panel, staff: Client, path: str) -> None:
     assert staff.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["events", "services", "snapshot", "history"])
+def test_a_service_has_its_page_whatever_it_is_called_and_hides_none(panel: Panel, staff: Client, name: str) -> None:
+    panel.serve(ok(), name=name)
+    page = reverse("dashboard:service", args=[name])
+    assert f'id="service" data-name="{name}"' in staff.get(page).content.decode()
+    assert staff.get(reverse("dashboard:detail", args=[name])).json()["tags"][0] == {"tag": None, "entries": 0}
+    assert 'id="events-page"' in staff.get("/dashboard/events/").content.decode()
 
 
 def test_the_snapshot_says_what_the_feed_says(panel: Panel, staff: Client) -> None:
@@ -75,7 +85,7 @@ def test_a_services_page_knows_its_tags_its_operations_and_its_moves(panel: Pane
     services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
     at = datetime.fromtimestamp(panel.clock(), UTC)
     CircuitChange.objects.create(at=at, service="crm", before="CLOSED", after="FORCED_OPEN", reason="a test")
-    said = staff.get("/dashboard/crm/detail.json").json()
+    said = staff.get("/dashboard/services/crm/detail.json").json()
     assert said["tags"] == [{"tag": None, "entries": 1}, {"tag": "contacts", "entries": 1}]
     assert [(done["actor"], done["action"]) for done in said["operations"]] == [("staff:ada", "circuit.open")]
     assert [(move["before"], move["after"], move["reason"]) for move in said["moves"]] == [

@@ -1,61 +1,41 @@
 // The live feed: a WebSocket that sends what GET /metrics answers, once a second. While it is cut, GET /metrics is asked.
-const SILENCE = 4000; // milliseconds without a word after which a feed that looks open is cut
+import { Line } from "./line.js";
+
+const SILENCE = 4000; // milliseconds
 const POLL = 2000;
-const LONGEST = 8000;
 
 export class Feed {
   /** `onSnapshot(snapshot)`; `onState(state, age)`: "connecting", "live", "polling" or "cut"; age is milliseconds. */
   constructor({ socket, poll, onSnapshot, onState }) {
-    Object.assign(this, { address: socket, poll, onSnapshot, onState });
+    Object.assign(this, { poll, onSnapshot, onState });
     this.heard = null;
-    this.attempt = 0;
     this.state = "connecting";
     this.polling = false;
+    this.line = new Line(socket, {
+      silence: SILENCE,
+      onMessage: (snapshot) => this.hear(snapshot),
+      onCut: () => this.cut(),
+    });
   }
 
   start() {
-    this.connect();
-    this.ticker = setInterval(() => this.look(), 500);
-    window.addEventListener("online", () => this.soon());
-    window.addEventListener("offline", () => this.drop());
-    document.addEventListener("visibilitychange", () => document.hidden || this.soon());
+    this.line.start();
+    setInterval(() => this.look(), 500);
+    document.addEventListener("visibilitychange", () => document.hidden || this.line.soon());
   }
 
-  connect() {
-    clearTimeout(this.retry);
-    this.retry = null;
-    const socket = new WebSocket(this.address);
-    this.socket = socket;
-    this.opened = performance.now();
-    socket.addEventListener("message", (event) => {
-      if (socket !== this.socket) return;
-      this.attempt = 0;
-      this.take(JSON.parse(event.data), "live");
-    });
-    socket.addEventListener("close", () => socket === this.socket && this.drop());
+  hear(snapshot) {
+    this.line.works();
+    this.take(snapshot, "live");
   }
 
-  /** The feed is gone: say so, ask the other way, and try again after a while that doubles. */
-  drop() {
-    const socket = this.socket;
-    this.socket = null;
-    socket?.close();
+  /** The feed is gone: say so, and ask the other way until it is back. */
+  cut() {
     if (this.state === "live" || this.state === "connecting") this.turn("cut");
-    if (this.retry) return;
-    const pause = Math.min(LONGEST, 500 * 2 ** this.attempt) * (0.75 + Math.random() / 2);
-    this.attempt += 1;
-    this.retry = setTimeout(() => this.connect(), pause);
-  }
-
-  soon() {
-    if (this.socket) return;
-    this.attempt = 0;
-    this.connect();
   }
 
   look() {
     const now = performance.now();
-    if (this.socket && now - Math.max(this.opened, this.heard ?? 0) > SILENCE) this.drop();
     if (this.state !== "live" && now - (this.asked ?? 0) > POLL) this.ask();
     if (this.state !== "live") this.onState(this.state, this.age());
   }

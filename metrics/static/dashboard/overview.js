@@ -3,7 +3,7 @@ import { api, askFlush, perform, warmed } from "./actions.js";
 import { sparkline } from "./charts.js";
 import { el, find, say, svg, tone } from "./dom.js";
 import { count, latency, money, percent, plural, time } from "./format.js";
-import { announce, histories, Pace, ROOT, showFigures, showOpen, showState, stateDetail, stateName, watch } from "./page.js";
+import { announce, histories, Pace, pageOf, showFigures, showOpen, showState, stateDetail, stateName, watch } from "./page.js";
 
 const rows = new Map();
 const pace = new Pace();
@@ -21,7 +21,7 @@ function makeRow(name) {
     el("div", { class: "traffic" }, svg("svg", { role: "img" }), el("span", {}, el("span", { "data-cell": "recent" }), el("span", { class: "sub" }, "in 5 minutes"))));
   const hits = el("td", { role: "cell", class: "num", "data-label": "Hit rate" }, el("span", { "data-cell": "hits" }), svg("svg", { class: "meter", viewBox: "0 0 64 4", "aria-hidden": "true" }, bar));
   const row = el("tr", { role: "row", "data-service": name },
-    el("th", { role: "rowheader", scope: "row" }, el("a", { href: `${ROOT}${encodeURIComponent(name)}/` }, name), el("span", { class: "sub", "data-cell": "total" })),
+    el("th", { role: "rowheader", scope: "row" }, el("a", { href: pageOf(name) }, name), el("span", { class: "sub", "data-cell": "total" })),
     state, traffic,
     cell("Errors", "errors", "num"), hits,
     cell("Median", "p50", "num"), cell("p95", "p95", "num"), cell("p99", "p99", "num extra"),
@@ -69,7 +69,7 @@ function showVerdict(summary, services) {
   box.hidden = open.length === 0 && summary.connected;
   tone(box, open.length ? "bad" : "warn");
   box.replaceChildren(...open.map((service) => el("span", {}, "The circuit of ",
-    el("a", { href: `${ROOT}${encodeURIComponent(service.name)}/` }, service.name), ` is ${stateName(service.circuit.state).toLowerCase()}. `)),
+    el("a", { href: pageOf(service.name) }, service.name), ` is ${stateName(service.circuit.state).toLowerCase()}. `)),
     ...open.slice(0, 3).map((service) => {
       const button = el("button", { type: "button", class: "small", onclick: () => perform(button, () => api.reset(service.name), () => `The circuit of ${service.name} is closed.`) }, `Reset ${service.name}`);
       return button;

@@ -11,7 +11,8 @@ const STATES = {
   FORCED_OPEN: ["Forced open", "bad"],
   DISABLED: ["Breaker off", "warn"],
 };
-export const ROOT = "/dashboard/";
+const ROOT = "/dashboard/";
+export const pageOf = (service) => `${ROOT}services/${encodeURIComponent(service)}/`;
 
 export const stateName = (state) => STATES[state]?.[0] ?? state;
 

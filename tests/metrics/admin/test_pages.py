@@ -84,7 +84,7 @@ def test_a_service_that_is_not_served_yet_is_named_and_the_rest_is_done(
 
 def test_a_row_leads_to_the_services_page(root: Client, crm: Service) -> None:
     answer = root.get(f"{CIRCUITS}{crm.pk}/change/")
-    assert (answer.status_code, answer["Location"]) == (302, "/dashboard/crm/")
+    assert (answer.status_code, answer["Location"]) == (302, "/dashboard/services/crm/")
 
 
 def test_the_cache_is_listed_and_a_tag_is_invalidated(panel: Panel, root: Client, crm: Service) -> None:
