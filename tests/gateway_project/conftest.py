@@ -1,14 +1,17 @@
 """One gateway for all tests of its events and sockets."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from tests.gateway_project.live import live_backend
 from tests.gateway_project.served import Served, serving
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with live_backend() as port, serving(tmp_path_factory.mktemp("gateway"), port) as gateway:
+    place = tmp_path_factory.mktemp("gateway")
+    with closing(RedisServer()) as redis, live_backend() as port, serving(place, port, redis) as gateway:
         yield gateway

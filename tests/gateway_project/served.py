@@ -46,6 +46,8 @@ class Served:
     environment: dict[str, str]
     key: str = ""
     poor: str = ""
+    greedy: str = ""
+    """Of one that may not publish, whose limit a test may use up."""
 
     @property
     def url(self) -> str:
@@ -66,8 +68,8 @@ class Served:
 
 
 @contextmanager
-def serving(place: Path, backend: int) -> Iterator[Served]:
-    redis = RedisServer()
+def serving(place: Path, backend: int, redis: RedisServer, **more: str) -> Iterator[Served]:
+    """A gateway in front of the backend at this port, on a Redis that it starts; `more` is of its environment."""
     redis.start()
     (place / "gateway.yaml").write_text(SERVICES.replace("LIVE", str(backend)))
     with socket.socket() as free:
@@ -79,6 +81,7 @@ def serving(place: Path, backend: int) -> Iterator[Served]:
         "GATEWAY_CONFIG": str(place / "gateway.yaml"),
         "RATE_LIMIT": "10000/m",
         "ACCESS_LOG": "off",
+        **more,
     }
     gateway = Served(port, environment)
     command = [sys.executable, "manage.py", "rungateway", "--port", str(port), "--workers", "2"]
@@ -92,6 +95,7 @@ def serving(place: Path, backend: int) -> Iterator[Served]:
             time.sleep(0.05)
         gateway.key = gateway.manage("apikey", "create", "ours", "--scope", "*", "--scope", "events:publish")
         gateway.poor = gateway.manage("apikey", "create", "poor", "--scope", "nothing")
+        gateway.greedy = gateway.manage("apikey", "create", "greedy", "--scope", "nothing")
         while (
             gateway.publish(0, topic="warm").status_code != 202 or gateway.publish(0, gateway.poor).status_code != 403
         ):
@@ -102,7 +106,6 @@ def serving(place: Path, backend: int) -> Iterator[Served]:
     finally:
         process.terminate()
         process.wait(30)
-        redis.close()
 
 
 async def read(ws: ClientConnection) -> dict[str, Any]:
