@@ -54,8 +54,10 @@ def reset_cache_statistics(actor: str, *, request_id: str = "") -> None:
 
 def flush(actor: str, *, request_id: str = "") -> int:
     """Empty the cache; how many entries went. Raises StoreUnavailable."""
-    gone = run(parts().cache.invalidate_all(list(parts().gateway.live.table.services)))
-    record(actor, "cache.flush", after={"keysDeleted": gone}, request_id=request_id)
+    names = list(parts().gateway.live.table.services)
+    before = _held(names)
+    gone = run(parts().cache.invalidate_all(names))
+    record(actor, "cache.flush", before=before, after={"keysDeleted": gone}, request_id=request_id)
     return gone
 
 
@@ -68,10 +70,17 @@ def invalidate(actor: str, service: str, tag: str | None = None, *, dry_run: boo
     cache = parts().cache
     if dry_run:
         return run(cache.usage(service, tag)).entries
+    before = _held([service], tag)
     gone = run(cache.invalidate(service, None if tag is None else [tag]))
     after = {"keysDeleted": gone} if tag is None else {"tag": tag[:REASON_LENGTH], "keysDeleted": gone}
-    record(actor, "cache.invalidate", service, after=after, request_id=request_id)
+    record(actor, "cache.invalidate", service, before=before, after=after, request_id=request_id)
     return gone
+
+
+def _held(names: Sequence[str], tag: str | None = None) -> dict[str, int] | None:
+    """What the cache had, a moment before it was taken back."""
+    held = run(parts().cache.held(names, tag))
+    return held and held._asdict()
 
 
 def reset_circuits(actor: str, *, request_id: str = "") -> list[str]:
