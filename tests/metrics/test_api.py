@@ -161,6 +161,8 @@ def test_a_method_that_is_not_there_is_a_problem(panel: Panel, program: Client) 
         ("/metrics/circuit-breakers/crm/open", [1]),
         ("/metrics/cache/warm", {"paths": "all"}),
         ("/metrics/cache/warm", {"paths": ["/"] * 101}),
+        ("/metrics/cache/warm", {"dry_run": "perhaps"}),
+        ("/metrics/cache/warm?dry_run=perhaps", {}),
     ],
 )
 def test_a_body_that_makes_no_sense_is_a_problem(panel: Panel, program: Client, path: str, body: Any) -> None:
@@ -248,6 +250,24 @@ def test_without_a_list_the_most_hit_are_made_ready(panel: Panel, program: Clien
     send(program, "delete", "/metrics/cache")
     assert send(program, "post", "/metrics/cache/warm").json() == {"warmed": 1, "failed": 0}
     assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize(("query", "said"), [("", {"dry_run": True}), ("?dry_run=1", {})])
+def test_a_dry_run_says_how_many_would_be_made_ready_and_asks_nobody(
+    panel: Panel, program: Client, query: str, said: dict[str, bool]
+) -> None:
+    origin = panel.serve(ok())
+    panel.serve(ok(), name="mail", policy=RoutePolicy(timeout=QUICK, cache=CachePolicy(ttl=60)))
+    for _ in range(2):
+        panel.ask("/api/v1/crm/contacts/7")
+    path, before = f"/metrics/cache/warm{query}", len(origin.requests)
+    answer = send(program, "post", path, said)
+    assert (answer.status_code, answer.json()) == (202, {"warmed": 0, "failed": 0, "wouldWarm": 1})
+    listed = ["/api/v1/crm/contacts/1", "/api/v1/crm/contacts/1", "/api/v1/mail/x", "/elsewhere"]
+    answer = send(program, "post", path, {**said, "paths": listed})
+    assert (answer.status_code, answer.json()) == (202, {"warmed": 0, "failed": 2, "wouldWarm": 1})
+    assert len(origin.requests) == before
+    assert not Operation.objects.exists()
 
 
 # circuits

@@ -51,6 +51,10 @@ class Doors:
         Service.objects.update(rate_limit="7/m")
         assert self.root.post(f"/admin/routing/configurationrevision/{first.pk}/rollback/").status_code == 302
 
+    def reset_one(self) -> None:
+        answer = self.root.post(f"/admin/metrics/circuit/{self.crm.pk}/reset/", {"_form_submitted": "on"})
+        assert answer.status_code == 302
+
     def call(self, method: str, path: str, /, **body: Any) -> None:
         answer = getattr(self.program, method)(path, body, content_type="application/json")
         assert answer.status_code in (200, 202)
@@ -109,6 +113,7 @@ DOORS = [
     Door("admin: revoke", lambda d: d.act("routing/apikey", "revoke_keys", d.key), ADMIN, "key.changed", True, True),
     Door("admin: rollback", Doors.roll_back, ADMIN, "configuration.rollback", True, True),
     Door("admin: reset", circuits("reset"), ADMIN, "circuit.reset", True, True),
+    Door("admin: reset one", Doors.reset_one, ADMIN, "circuit.reset", True, True),
     Door("admin: open", circuits("force_open"), ADMIN, "circuit.open", True, True),
     Door("admin: disable", circuits("disable"), ADMIN, "circuit.disable", True, True),
     Door("admin: invalidate", cached("invalidate"), ADMIN, "cache.invalidate", True, True),
@@ -220,6 +225,7 @@ def test_looking_and_trying_is_not(doors: Doors) -> None:
     doors.call("delete", "/metrics/cache/crm?dry_run=1")
     command("cache", "flush", "--dry-run")(doors)
     command("cache", "stats")(doors)
+    doors.call("post", "/metrics/cache/warm", dry_run=True)
     doors.call("post", "/api/explain", path="/api/v1/crm/x")
     doors.call("get", "/metrics")
     assert not Operation.objects.exists()
