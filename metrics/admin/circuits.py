@@ -1,5 +1,6 @@
 """Every service's circuit, and an operator's orders to it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -49,6 +50,21 @@ class OrderForm(ActionForm):
     )
 
 
+class ResetForm(BaseDialogForm):
+    """Asks with the circuit's name: the dialog lies over its row."""
+
+    form_before_template = "admin/gateway/reset.html"
+
+    def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        return {"reading": _readings([get_object_or_404(Circuit, pk=object_id)])[0]}
+
+
+def _readings(circuits: Sequence[Circuit]) -> list[Reading]:
+    """Each circuit as this moment knows it."""
+    known = {reading.service: reading for reading in selectors.circuits()}
+    return [known.get(one.name, Reading(service=one.name, state=State.CLOSED)) for one in circuits]
+
+
 @admin.register(Circuit)
 class CircuitAdmin(ReadOnlyAdmin):
     list_display = ("name", "state", "calls", "failures", "until", "reason")
@@ -61,9 +77,8 @@ class CircuitAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The list, each row with its circuit as this moment knows it."""
         listed = super().get_changelist_instance(request)
-        known = {reading.service: reading for reading in selectors.circuits()}
-        for row in listed.result_list:
-            row.reading = known.get(row.name, Reading(service=row.name, state=State.CLOSED))
+        for row, reading in zip(listed.result_list, _readings(listed.result_list), strict=True):
+            row.reading = reading
         return listed
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002
@@ -102,7 +117,7 @@ class CircuitAdmin(ReadOnlyAdmin):
         dialog={
             "title": "Reset the circuit",
             "description": "It closes: calls pass again, whatever stopped them. An override ends.",
-            "form_class": BaseDialogForm,
+            "form_class": ResetForm,
             "form_submit_text": "Reset",
         },
     )

@@ -64,6 +64,7 @@ def test_a_circuits_own_button_asks_and_resets_it(visit: Open, keep: Keep, gatew
     row.locator(".field-actions_holder span").first.click()
     page.get_by_role("link", name="Reset: close it").locator("visible=true").click()
     expect(page.get_by_role("heading", name="Reset the circuit")).to_be_visible()
+    expect(page.locator("#dialog")).to_contain_text("crm is OPEN")
     keep(page, f"admin-reset-{width}")
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(page.get_by_text("crm is now CLOSED.")).to_be_visible()

@@ -87,10 +87,11 @@ def may(*rights: str) -> Client:
 
 
 def test_a_circuits_own_button_asks_first_and_then_resets_it(panel: Panel, root: Client, crm: Service) -> None:
-    services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, None, "maintenance")
+    services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, None, "<b>maintenance")
     assert reset_page(crm) in root.get(CIRCUITS).content.decode()
     asked = root.get(reset_page(crm)).content.decode()
     assert "Reset the circuit" in asked
+    assert "<strong>crm</strong> is FORCED_OPEN: &lt;b&gt;maintenance" in asked
     assert "csrfmiddlewaretoken" in asked
     assert state(panel) is State.FORCED_OPEN
     answer = root.post(reset_page(crm), {"_form_submitted": "on"})
@@ -98,7 +99,7 @@ def test_a_circuits_own_button_asks_first_and_then_resets_it(panel: Panel, root:
     assert state(panel) is State.CLOSED
     row = Operation.objects.latest("pk")
     assert (row.actor, row.action, row.service) == ("staff:root", "circuit.reset", "crm")
-    assert row.before == {"state": "FORCED_OPEN", "reason": "maintenance"}
+    assert row.before == {"state": "FORCED_OPEN", "reason": "<b>maintenance"}
     assert row.after == {"state": "CLOSED"}
     assert "crm is now CLOSED." in root.get(CIRCUITS).content.decode()
 
@@ -135,7 +136,8 @@ def test_a_circuits_button_tells_of_what_is_not_there(root: Client, crm: Service
     new = Service.objects.create(name="brandnew")
     page = root.post(reset_page(new), {"_form_submitted": "on"}, follow=True).content.decode()
     assert "brandnew is not being served yet." in page
-    assert root.post(f"{CIRCUITS}999/reset/", {"_form_submitted": "on"}).status_code == 404
+    for send in (root.get, root.post):
+        assert send(f"{CIRCUITS}999/reset/", {"_form_submitted": "on"}).status_code == 404
     assert done() == []
 
 
