@@ -13,7 +13,7 @@ QUEUE_SECONDS: Final = 1.0
 
 
 class Bulkhead:
-    """Per service and worker. `enter` before a call, `leave` after it, whatever became of it."""
+    """Per service and worker. `enter_now` or `enter` before a call, `leave` after it, whatever became of it."""
 
     def __init__(self, service: str, limit: int) -> None:
         self.limit = limit
@@ -21,10 +21,16 @@ class Bulkhead:
         self._service = service
         self._queue: deque[asyncio.Future[None]] = deque()
 
+    def enter_now(self) -> bool:
+        """Take a place, if one is free."""
+        if self.in_flight >= self.limit:
+            return False
+        self.in_flight += 1
+        return True
+
     async def enter(self) -> None:
         """Take a place, or wait for one. Raises Overloaded when the queue is full or too slow."""
-        if self.in_flight < self.limit:
-            self.in_flight += 1
+        if self.enter_now():
             return
         if len(self._queue) > self.limit // QUEUE_SHARE:
             raise self._overloaded()

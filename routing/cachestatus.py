@@ -1,5 +1,7 @@
 """Cache-Status (RFC 9211): what the cache did with a request, and why, in the field's own words."""
 
+from functools import lru_cache
+
 from resilience.cache.messages import Forward, Fresh
 from routing.exchange import Exchange
 
@@ -24,9 +26,13 @@ def collapsed(exchange: Exchange, reason: Forward) -> None:
 
 def forward(exchange: Exchange, reason: Forward, detail: str = "") -> None:
     """Gone on to the backend (RFC 9211 section 2.2)."""
+    exchange.cache, exchange.cache_status = _forwarded(reason, detail)
+
+
+@lru_cache(maxsize=32)
+def _forwarded(reason: Forward, detail: str) -> tuple[str, str]:
     bypassed = reason in (Forward.BYPASS, Forward.METHOD)
-    exchange.cache = "BYPASS" if bypassed else "MISS"
-    exchange.cache_status = f"gateway; fwd={reason}{_detail(detail)}"
+    return "BYPASS" if bypassed else "MISS", f"gateway; fwd={reason}{_detail(detail)}"
 
 
 def stored(exchange: Exchange, ttl: float) -> None:

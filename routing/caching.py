@@ -98,14 +98,20 @@ class Caching:
             self._mark(exchange, Fresh(entry, age), seat.key, Asked("GET", ()))
         return Response(entry.status, page.headers.copy(), entry.body, True)
 
+    def passed_by(self, exchange: Exchange) -> bool:
+        """Step 5 where nothing is stored: by a route without a cache, or for a method whose answers are not kept."""
+        if exchange.routed.policy.cache is None:
+            cachestatus.forward(exchange, Forward.BYPASS, "off")
+        elif exchange.request.method not in CACHED_METHODS:
+            cachestatus.forward(exchange, Forward.METHOD)
+        else:
+            return False
+        return True
+
     async def lookup(self, exchange: Exchange) -> Response | None:
         """Step 5: the stored answer, if it is this caller's to have. None: the backend is to be asked."""
         policy = exchange.routed.policy.cache
-        if policy is None:
-            cachestatus.forward(exchange, Forward.BYPASS, "off")
-            return None
-        if exchange.request.method not in CACHED_METHODS:
-            cachestatus.forward(exchange, Forward.METHOD)
+        if self.passed_by(exchange) or policy is None:
             return None
         service, key = exchange.service, exchange.seat.key or self._places.key(exchange, policy)
         asked = Asked(exchange.request.method, exchange.request.headers, exchange.caller is not None)
@@ -189,6 +195,10 @@ class Caching:
         if place is not None and standing is not None:
             cachestatus.instead(exchange, error.code)
             return given(place.asked, standing)
+        return self.fallback(exchange, error)
+
+    def fallback(self, exchange: Exchange, error: GatewayError) -> Response | None:
+        """What the service's configuration says to answer while its circuit is open."""
         fallback = exchange.routed.policy.fallback
         if isinstance(error, CircuitOpen) and fallback is not None:
             exchange.code = error.code
@@ -216,7 +226,7 @@ class Caching:
         answer, headers = called.answer, self._headers(exchange, called)
         length = joined(answer.headers, b"content-length")
         announced = int(length) if length and length.isdigit() else None
-        recorder, complete = self._kept(exchange, self._answered(exchange, called, headers), announced)
+        recorder, complete = self._kept(exchange, called, headers, announced)
 
         def ended(_passed: int, aborted: str) -> None:
             called.ended(aborted)
@@ -237,12 +247,13 @@ class Caching:
         return Response(answer.status, headers, body, framed=True)
 
     def _kept(
-        self, exchange: Exchange, answered: Answered, length: int | None
+        self, exchange: Exchange, called: Called, headers: Headers, length: int | None
     ) -> tuple[Recorder | None, Complete | None]:
         """What collects the body and what to do once it is whole: decided before its first byte goes on."""
         place = exchange.place
         if place is None:
-            return None, self._change(exchange, answered)
+            return None, self._change(exchange, called.answer.status, headers)
+        answered = self._answered(exchange, called, headers)
         verdict = _storable(place, answered, length or 0, unverified=_passes_unverified(exchange))
         found = place.found
         if exchange.steps is not None:
@@ -264,14 +275,14 @@ class Caching:
 
         return recorder, complete
 
-    def _change(self, exchange: Exchange, answered: Answered) -> Complete | None:
+    def _change(self, exchange: Exchange, status: int, headers: Headers) -> Complete | None:
         """What a successful write takes back, before its answer is whole: the writer's next read sees its change."""
         request, match = exchange.request, exchange.routed
-        if not invalidation.changes(request.method, answered.status):
+        if not invalidation.changes(request.method, status):
             return None
         tags = set(filled(match.policy.invalidates, match, exchange.caller))
         if _keeps(exchange):
-            tags |= invalidation.taken_back(match.path, request.query, answered.headers, exchange.prefix)
+            tags |= invalidation.taken_back(match.path, request.query, headers, exchange.prefix)
         return (lambda: self._revalidation.taken_back(exchange.service, tags)) if tags else None
 
     def _answered(self, exchange: Exchange, called: Called, headers: Headers) -> Answered:

@@ -11,12 +11,15 @@ from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
 from routing import forwarding
 from routing.attempts import FAILURES, TIMEOUT, Attempts, Taken, repeatable
 from routing.backend.client import Answer, Backend, Call
+from routing.backend.wire import write
 from routing.balancing.driver import Targets, Tell
 from routing.bulkhead import Bulkhead
 from routing.errors import BadGateway, CircuitOpen, Overloaded, UpstreamTimeout
 from routing.events import Happened, Kind
 from routing.exchange import Exchange
+from routing.forwarding import continues_trace
 from routing.http import Header, Headers
+from routing.leave import Leave
 from routing.tracecontext import new_traceparent
 from routing.upload import Upload
 from routing.ways import Told
@@ -46,20 +49,20 @@ class Calling:
         self._timer = timer
         self._bulkheads: dict[str, Bulkhead] = {}
 
-    def admit_now(self, exchange: Exchange) -> "Leave | None":
+    def admit_now(self, exchange: Exchange) -> Leave | None:
         """Step 6: leave to call, or None where the cluster must be asked for a probe's permit. Raises CircuitOpen."""
         service = exchange.routed.service
         breaker = self._breakers.of(service.name, service.policy.breaker)
         verdict = breaker.admit_now()
         return None if verdict is None else self._admitted(exchange, breaker, verdict)
 
-    async def admit(self, exchange: Exchange) -> "Leave":
+    async def admit(self, exchange: Exchange) -> Leave:
         """The same, once the cluster has been asked."""
         service = exchange.routed.service
         breaker = self._breakers.of(service.name, service.policy.breaker)
         return self._admitted(exchange, breaker, await breaker.admit())
 
-    def _admitted(self, exchange: Exchange, breaker: Breaker, verdict: Permit | Refusal) -> "Leave":
+    def _admitted(self, exchange: Exchange, breaker: Breaker, verdict: Permit | Refusal) -> Leave:
         if isinstance(verdict, Refusal):
             exchange.circuit = verdict.state
             self._refused(breaker.name, CircuitOpen.code)
@@ -72,7 +75,7 @@ class Calling:
         exchange.circuit = "" if state is State.CLOSED else state
         return Leave(breaker, verdict)
 
-    async def call(self, exchange: Exchange, leave: "Leave") -> "Called":
+    async def call(self, exchange: Exchange, leave: Leave) -> "Called":
         """Step 7: the backend's answer, its headers in and its body to come.
 
         Raises BadGateway, UpstreamTimeout, Overloaded, or what the client's body raises. How it went is on record
@@ -81,6 +84,16 @@ class Calling:
         if exchange.request.on_wait:
             exchange.request.on_wait()
         bulkhead = self._bulkhead(exchange)
+        if not bulkhead.enter_now():
+            await self._queue(exchange, leave, bulkhead)
+        try:
+            answer, taken = await self._answer(exchange, leave)
+        except BaseException:
+            bulkhead.leave()
+            raise
+        return Called(answer, leave, bulkhead, taken)
+
+    async def _queue(self, exchange: Exchange, leave: Leave, bulkhead: Bulkhead) -> None:
         try:
             await bulkhead.enter()
         except BaseException as error:
@@ -88,13 +101,8 @@ class Calling:
             if isinstance(error, Overloaded):
                 self._refused(exchange.service, error.code)
             raise
-        try:
-            return await self._called(exchange, leave, bulkhead)
-        except BaseException:
-            bulkhead.leave()
-            raise
 
-    async def _called(self, exchange: Exchange, leave: "Leave", bulkhead: Bulkhead) -> "Called":
+    async def _answer(self, exchange: Exchange, leave: Leave) -> tuple[Answer, Taken]:
         started = self._timer()
         try:
             answer, taken = await self._attempts.send(exchange, leave, *self._prepare(exchange))
@@ -106,14 +114,16 @@ class Calling:
             leave.ends(Outcome.CANCELLED)
             raise
         exchange.backend = self._timer() - started
-        try:
-            breaker = exchange.routed.policy.breaker
-            await leave.ended(Outcome.FAILURE if answer.status in FAILURES else judge(breaker, exchange.backend))
-        except BaseException:
-            taken.left()
-            await answer.aclose()
-            raise
-        return Called(answer, leave, bulkhead, taken)
+        breaker = exchange.routed.policy.breaker
+        telling = leave.ends(Outcome.FAILURE if answer.status in FAILURES else judge(breaker, exchange.backend))
+        if telling is not None:
+            try:
+                await asyncio.shield(telling)
+            except BaseException:
+                taken.left()
+                await answer.aclose()
+                raise
+        return answer, taken
 
     def _refused(self, service: str, code: str) -> None:
         self._tell(Happened(kind=Kind.REFUSED, service=service, detail=code))
@@ -130,10 +140,10 @@ class Calling:
         """What is sent, and the body that each attempt takes up anew. The last field is for each attempt to fill in."""
         match, request = exchange.routed, exchange.request
         length = request.fields.get(b"content-length")
-        headers = self.fields(exchange)
+        told, headers = self._fields(exchange)
         headers.append((TIMEOUT, b""))
         path = match.path + b"?" + request.query if request.query else match.path
-        call = Call(request.method, path, headers, None, int(length) if length else None)
+        call = Call(request.method, path, headers, None, int(length) if length else None, ready=told.written)
         if request.body is None:
             return call, None
         keep = repeatable(request)
@@ -141,14 +151,19 @@ class Calling:
 
     def fields(self, exchange: Exchange) -> Headers:
         """What the backend is told of this request: the client's end-to-end fields, and ours."""
+        told, headers = self._fields(exchange)
+        return [*told.headers, *headers]
+
+    def _fields(self, exchange: Exchange) -> tuple[Told, Headers]:
+        """The same in two parts: what is alike each time, and what is not."""
         trace = exchange.steps.trace if exchange.steps is not None else None
         told = self._told(exchange, traced=trace is not None)
-        headers = [*told.headers, (b"x-request-id", exchange.id.encode())]
+        headers = [(b"x-request-id", exchange.id.encode())]
         if trace is not None:
             headers.append((TRACE, trace.traceparent))
         elif not told.continues_trace:
             headers.append((TRACE, new_traceparent()))
-        return headers
+        return told, headers
 
     def _told(self, exchange: Exchange, *, traced: bool) -> Told:
         """What of it is the same each time: most clients send the same fields with every request."""
@@ -164,33 +179,9 @@ class Calling:
                 keep_credential=policy.forward_authorization and not _bears_key(exchange),
                 traced=traced,
             )
-            told = Told(given, request.client, request.scheme, headers, forwarding.continues_trace(given))
+            told = Told(given, request.client, request.scheme, headers, write(headers), continues_trace(given))
             seat.remember(told)
         return told
-
-
-class Leave:
-    """A circuit's permit for one call, and where to report how it ended."""
-
-    __slots__ = ("_breaker", "_permit")
-
-    def __init__(self, breaker: Breaker, permit: Permit) -> None:
-        self._breaker = breaker
-        self._permit = permit
-
-    def ends(self, outcome: Outcome) -> asyncio.Task[None] | None:
-        return self._breaker.report(self._permit, outcome)
-
-    @property
-    def may_repeat(self) -> bool:
-        """Whether the circuit still lets calls through. A probe's permit is for one call."""
-        return self._permit.holder is None and isinstance(self._breaker.admit_now(), Permit)
-
-    async def ended(self, outcome: Outcome) -> None:
-        """The same, once all who must know have been told. Nobody must, of a success while CLOSED."""
-        telling = self.ends(outcome)
-        if telling is not None:
-            await asyncio.shield(telling)
 
 
 class Called:

@@ -15,6 +15,7 @@ from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from routing.authentication.authenticator import Credential
 from routing.http import Header, Headers, Request
+from routing.leave import Leave
 from routing.policy import Target
 from routing.table import Match
 from routing.tracecontext import Trace
@@ -59,8 +60,9 @@ class Exchange:
     """Filled in step by step. `started` is monotonic seconds, `at` Unix time; `backend` is seconds until its headers.
 
     `cache` is X-Cache's word; `cache_status` is empty where the answer has that field already. `asks` are the fields to
-    call the backend with in place of the client's, when the cache asks about what it has. What no step has found yet is
-    the class's, since most of it never is: setting it all for each request would cost as much as a step.
+    call the backend with in place of the client's, when the cache asks about what it has. `leave` is the circuit's,
+    where it was had without waiting. What no step has found yet is the class's, since most of it never is: setting it
+    all for each request would cost as much as a step.
     """
 
     way: Way = NOWHERE
@@ -71,6 +73,7 @@ class Exchange:
     decision: Decision | None = None
     place: Place | None = None
     asks: Headers | None = None
+    leave: Leave | None = None
     cache = ""
     cache_status = ""
     circuit = ""
@@ -160,9 +163,14 @@ def _series(milliseconds: int) -> "tuple[str, count[int]]":
 def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:
     """The limit and what is left of it (draft-ietf-httpapi-ratelimit-headers-10)."""
     return [
-        (b"ratelimit-policy", b'"default";q=%d;w=%d' % (policy.limit, policy.window)),
+        _policy_field(policy.limit, policy.window),
         (b"ratelimit", b'"default";r=%d;t=%d' % (decision.remaining, ceil(decision.reset))),
     ]
+
+
+@lru_cache(maxsize=256)
+def _policy_field(limit: int, window: float) -> Header:
+    return (b"ratelimit-policy", b'"default";q=%d;w=%d' % (limit, window))
 
 
 def timing_field(exchange: Exchange, now: float) -> Header:

@@ -1,10 +1,11 @@
 """Header fields on their way through: what goes to the backend, and what comes back from it."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from routing.http import HOP_BY_HOP, Header, Headers, connection_options, end_to_end, joined
+from routing.http import HOP_BY_HOP, Header, Headers, connection_options, joined
 from routing.policy import Target
 from routing.tracecontext import TRACEPARENT
 
@@ -104,13 +105,23 @@ def to_client(headers: Headers, target: Target, prefix: bytes, own_cookies: froz
     Cross-origin rules are the gateway's, so the backend's `Access-Control-*` stay behind, and so does a cookie
     that would pose as one of the gateway's own.
     """
-    return [
-        (name, own_location(value, target, prefix)) if name in _REFERENCES else (name, value)
-        for name, value in end_to_end(headers)
-        if name not in _ANSWER_DROPPED
-        and not name.startswith(b"access-control-")
-        and not (name == b"set-cookie" and value.partition(b"=")[0].strip() in own_cookies)
-    ]
+    named = connection_options(headers)
+    passed = [pair for pair in headers if _passes(pair[0]) and pair[0] not in named]
+    for place, (name, value) in enumerate(passed):
+        if name in _REFERENCES:
+            passed[place] = name, own_location(value, target, prefix)
+    return [pair for pair in passed if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
+
+
+@lru_cache(maxsize=1_024)
+def _passes(name: bytes) -> bool:
+    """Whether a field of an answer is the client's to see."""
+    return name not in _ANSWER_DROPPED and not name.startswith(b"access-control-")
+
+
+def _cookie(value: bytes) -> bytes:
+    """The name of the cookie that is set."""
+    return value.partition(b"=")[0].strip()
 
 
 def own_location(location: bytes, target: Target, prefix: bytes) -> bytes:

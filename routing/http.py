@@ -107,14 +107,6 @@ def joined(headers: Iterable[Header], name: bytes) -> bytes | None:
     return b", ".join(values) if values else None
 
 
-def end_to_end(headers: Headers) -> Headers:
-    """The fields that go further than this hop: neither hop-by-hop nor named by `Connection`."""
-    named = connection_options(headers)
-    if not named:
-        return [pair for pair in headers if pair[0] not in HOP_BY_HOP]
-    return [pair for pair in headers if pair[0] not in HOP_BY_HOP and pair[0] not in named]
-
-
 def connection_options(headers: Headers) -> frozenset[bytes]:
     """The field names that `Connection` lists, in lower case."""
     value = joined(headers, b"connection")

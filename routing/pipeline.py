@@ -17,7 +17,7 @@ from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration.live import Live
 from routing.cors import Cors
-from routing.errors import BadRequest, BodyTooLarge, GatewayError, InternalError, problem
+from routing.errors import BadRequest, BodyTooLarge, CircuitOpen, GatewayError, InternalError, problem
 from routing.events import Observers
 from routing.exchange import Exchange, Own, debug_field, rate_fields, timing_field
 from routing.gatekeeping import Gatekeeper
@@ -99,16 +99,33 @@ class Gateway:
         return self._answered(exchange, self._steps)
 
     def _at_hand(self, exchange: Exchange) -> Response | None:
-        """Steps 2 to 5, as far as nobody need be waited for."""
+        """Steps 2 to 6, as far as nobody need be waited for."""
         exchange.way = self._ways.of(exchange.request)
         if not (self._gatekeeper.limited_now(exchange) and self._gatekeeper.identified_now(exchange)):
             return None
         if exchange.way.is_index:
             return self._services(exchange)
         self.route(exchange)
-        return self._caching.at_hand(exchange)
+        response = self._caching.at_hand(exchange)
+        if response is None and self._caching.passed_by(exchange) and not self._idempotency.guards(exchange):
+            response = self._let_go_on(exchange)
+        return response
+
+    def _let_go_on(self, exchange: Exchange) -> Response | None:
+        """Step 6 at its shortest: a closed circuit's leave, or what an open one comes to."""
+        try:
+            exchange.leave = self._calling.admit_now(exchange)
+        except CircuitOpen as error:
+            exchange.call = error.code
+            response = self._caching.fallback(exchange, error)
+            if response is None:
+                raise
+            return response
+        return None
 
     async def _steps(self, exchange: Exchange) -> Response:
+        if exchange.leave is not None:  # it has come as far as that without waiting
+            return await self._forward(exchange)
         if exchange.decision is None:
             await self._gatekeeper.limit(exchange)  # 2 rate limit
         if exchange.caller is None:
@@ -174,14 +191,15 @@ class Gateway:
         exchange.code = code
         self._accounts.told(exchange, status)
 
-    async def _fetch(self, exchange: Exchange) -> Response:
+    def _fetch(self, exchange: Exchange) -> Awaitable[Response]:
         if self._idempotency.guards(exchange):
-            return await self._idempotency.once(exchange, self._forward)
-        return await self._forward(exchange)
+            return self._idempotency.once(exchange, self._forward)
+        return self._forward(exchange)
 
     async def _forward(self, exchange: Exchange) -> Response:
         try:
-            leave = self._calling.admit_now(exchange) or await self._calling.admit(exchange)  # 6 circuit breaker
+            leave = exchange.leave or self._calling.admit_now(exchange)  # 6 circuit breaker
+            leave = leave or await self._calling.admit(exchange)
             called = await self._calling.call(exchange, leave)  # 7 backend call
         except GatewayError as error:
             exchange.call = error.code

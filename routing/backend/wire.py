@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from routing.errors import BadRequest
@@ -14,13 +14,23 @@ EXPECT_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 """Methods that say so when they carry nothing (RFC 9110 section 8.6)."""
 
 
+class Written(NamedTuple):
+    """Fields as they go on the wire, and the number of lines they must be."""
+
+    text: bytes
+    lines: int
+
+
+NOTHING: Final = Written(b"", 0)
+
+
 @dataclass(slots=True)
 class Call:
     """What is sent to a target.
 
     `path` is the origin-form with its query, the bytes exactly as they go on the wire; the target's base path is put
-    before it. `headers` are the end-to-end fields without Host, Connection and framing. A `body` of unknown `length`
-    is sent in chunks. `host` None is the target's own.
+    before it. `headers` are the end-to-end fields without Host, Connection and framing, and `ready` more of them, which
+    go before. A `body` of unknown `length` is sent in chunks. `host` None is the target's own.
     """
 
     method: str
@@ -29,6 +39,7 @@ class Call:
     body: Body | None
     length: int | None = None
     host: bytes | None = None
+    ready: Written = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +67,27 @@ def origin(url: str) -> Origin:
     return Origin(parts.hostname or "", port, tls, parts.netloc.encode(), parts.path.rstrip("/").encode())
 
 
+def write(headers: Headers) -> Written:
+    return Written(b"".join([b"%b: %b\r\n" % pair for pair in headers]), len(headers))
+
+
 def head(to: Origin, call: Call) -> bytes:
     """The request up to its body. Raises BadRequest when a part of it would break out of its place."""
-    lines = [
-        b"%b %b%b HTTP/1.1" % (call.method.encode("ascii", "replace"), to.base, call.path),
-        b"host: " + (call.host or to.authority),
-    ]
-    lines += [b"%b: %b" % pair for pair in call.headers]
-    lines += framing(call)
-    lines += (b"", b"")
-    written = b"\r\n".join(lines)
-    if lines[0].count(b" ") != 2 or not _has_lines(written, len(lines) - 1):
+    line = b"%b %b%b HTTP/1.1\r\n" % (call.method.encode("ascii", "replace"), to.base, call.path)
+    ready, fields, framed = call.ready, write(call.headers), framing(call)
+    written = b"%bhost: %b\r\n%b%b%b\r\n" % (line, call.host or to.authority, ready.text, fields.text, framed)
+    if line.count(b" ") != 2 or not _has_lines(written, 3 + ready.lines + fields.lines + bool(framed)):
         raise BadRequest("The request has a character that cannot be passed on.")
     return written
 
 
-def framing(call: Call) -> tuple[bytes, ...]:
-    """The field that says where the body ends (RFC 9112 section 6)."""
+def framing(call: Call) -> bytes:
+    """The field that says where the body ends (RFC 9112 section 6), if there must be one."""
     if call.body is None:
-        return (b"content-length: 0",) if call.length == 0 or call.method in EXPECT_CONTENT else ()
+        return b"content-length: 0\r\n" if call.length == 0 or call.method in EXPECT_CONTENT else b""
     if call.length is None:
-        return (b"transfer-encoding: chunked",)
-    return (b"content-length: %d" % call.length,)
+        return b"transfer-encoding: chunked\r\n"
+    return b"content-length: %d\r\n" % call.length
 
 
 def chunk(data: bytes) -> bytes:

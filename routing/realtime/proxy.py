@@ -19,7 +19,7 @@ from routing.asgi import Receive, Scope, Send
 from routing.authentication.authenticator import Authenticator
 from routing.balancing.driver import Targets
 from routing.bulkhead import Bulkhead
-from routing.calling import Calling, Leave
+from routing.calling import Calling
 from routing.errors import (
     BadGateway,
     BadRequest,
@@ -31,6 +31,7 @@ from routing.errors import (
 )
 from routing.exchange import Exchange
 from routing.http import HOP_BY_HOP
+from routing.leave import Leave
 from routing.pipeline import Gateway
 from routing.policy import Target
 from routing.realtime import entrance
