@@ -161,6 +161,7 @@ async def open_parts() -> Parts:
     gateway = _gateway(config, base, guards)
     proxy = SocketProxy(gateway, guards.calling, guards.targets, base.authenticator, origins=config.cors_origins)
     flusher = Flusher(base.counting, base.stores.counts, Ledger())
+    flusher.totals |= base.stores.totals
     base.counting.gauges["websocket_connections"] = lambda: len(base.realtime.hub)
     reloader = Reloader(
         partial(loader.load, config.secret),

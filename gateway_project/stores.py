@@ -1,6 +1,7 @@
 """In memory or over Redis: the one place that chooses, for every store at once."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,6 +41,14 @@ class Stores:
     writes: idempotency.Store
     counts: counts.Store
     events: Log
+
+    @property
+    def totals(self) -> dict[str, Callable[[], int]]:
+        """What they count by themselves, in the words of metrics/counts.py."""
+        answers = self.answers
+        if not isinstance(answers, TieredStore):
+            return {}
+        return {"lost|get": lambda: answers.lost_gets, "lost|put": lambda: answers.lost_puts}
 
     @classmethod
     def over(cls, link: RedisLink | None) -> Self:

@@ -1,6 +1,6 @@
 """The metrics API: a class an operation, reads through the selectors, writes through the services."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from django.http import HttpResponse, HttpResponseBase
@@ -38,6 +38,7 @@ _CIRCUITS: Final = {
     },
     "openCount": 1,
 }
+_PATHS: Final = ["/api/v1/crmIntelligence/contacts", "/api/v1/slackIntelligence/channels"]
 _LATENCY: Final = {"p50": 1.048, "p95": 41.446, "p99": 104.762}
 
 
@@ -48,16 +49,21 @@ def documented(
     *,
     code: int = 200,
     takes: type[Serializer[Any]] | None = None,
+    more: Sequence[OpenApiExample] = (),
 ) -> Callable[[Method], Method]:
     """What the operation answers, with an example, and how it may refuse."""
     document: Callable[[Method], Method] = extend_schema(
         operation_id=name,
         request=takes,
         responses={code: output, **PROBLEMS},
-        examples=[OpenApiExample("answer", value=example, response_only=True, status_codes=[str(code)])],
+        examples=[_answer(example, code), *more],
         tags=["metrics"],
     )
     return document
+
+
+def _answer(example: Any, code: int, name: str = "answer") -> OpenApiExample:
+    return OpenApiExample(name, value=example, response_only=True, status_codes=[str(code)])
 
 
 class Operation(APIView):
@@ -157,10 +163,27 @@ class CacheResetApi(Operation):
 
 
 class CacheWarmApi(Operation):
-    @documented("warmCache", shapes.WarmOutput, {"warmed": 20, "failed": 0}, code=202, takes=shapes.WarmInput)
+    @extend_schema(parameters=[shapes.DryRunInput])
+    @documented(
+        "warmCache",
+        shapes.WarmOutput,
+        {"warmed": 20, "failed": 0},
+        code=202,
+        takes=shapes.WarmInput,
+        more=[
+            _answer({"warmed": 0, "failed": 0, "wouldWarm": 2}, 202, "of a dry run"),
+            OpenApiExample("these", value={"paths": _PATHS}, request_only=True),
+            OpenApiExample("how many of these", value={"paths": _PATHS, "dry_run": True}, request_only=True),
+        ],
+    )
     def post(self, request: Request) -> Response:
-        """Fetch paths that all callers share, or the most-hit answers of the last day, each as its own caller."""
-        outcome = services.warm(access.actor(request), taken(shapes.WarmInput, request.data)["paths"])
+        """Fetch paths that all callers share, or the most-hit answers of the last day, each as its own caller.
+
+        With `dry_run`, in the body or the query, only say how many would be fetched.
+        """
+        said = taken(shapes.WarmInput, request.data)
+        dry_run = said["dry_run"] or taken(shapes.DryRunInput, request.query_params.dict())["dry_run"]
+        outcome = services.warm(access.actor(request), said["paths"], dry_run=dry_run)
         return Response(shapes.WarmOutput(outcome).data, status=status.HTTP_202_ACCEPTED)
 
 

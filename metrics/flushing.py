@@ -9,12 +9,13 @@ import contextlib
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 from metrics.counting import Change, Counting
-from metrics.counts import Batch, Waiting
+from metrics.counts import MINUTE, Batch, Waiting
 from metrics.store import Flush, Store
 from resilience.outage import StoreUnavailable
 
@@ -49,6 +50,9 @@ class Flusher:
     ) -> None:
         self.counting = counting
         self.connected = True
+        self.totals: dict[str, Callable[[], int]] = {}
+        """What others count for themselves, by its field: asked at every flush, and counted by what it has grown."""
+        self._told: Counter[str] = Counter()
         self._store = store
         self._database = database
         self._clock = clock
@@ -158,10 +162,19 @@ class Flusher:
     def _next(self) -> Flush | None:
         counts, changes = self.counting.take()
         self._unkept += changes
+        counts |= self._grown()
         gauges = {name: ask() for name, ask in self.counting.gauges.items()}
         if not counts and not gauges:
             return None
         return Flush(id=secrets.token_hex(16), worker=self._worker, at=self._clock(), counts=counts, gauges=gauges)
+
+    def _grown(self) -> dict[str, int]:
+        """Of no service, as counts are handed over; what has been told is not told again."""
+        now = {field: ask() for field, ask in self.totals.items()}
+        grown = Counter(now) - self._told
+        self._told.update(grown)
+        minute = int(self._clock() // MINUTE) * MINUTE
+        return {f"{minute}||{field}": number for field, number in grown.items()}
 
     async def _go_around(self) -> None:
         """While the store is away, what it was never offered goes to the database itself."""

@@ -63,6 +63,7 @@ def families() -> Iterator[Metric]:
     yield _durations("gateway_backend_duration_seconds", "Until a backend's headers.", totals, "backend")
     yield from _counters(totals)
     yield _decisions(totals)
+    yield _lost(totals)
     yield from _states(selectors.cache_usage())
     sockets = GaugeMetricFamily("gateway_websocket_connections", "Open WebSocket connections.")
     sockets.add_metric([], gauges.get("websocket_connections", 0))
@@ -124,6 +125,15 @@ def _decisions(totals: Mapping[str, Fields]) -> Metric:
     family = CounterMetricFamily("gateway_ratelimit", "The rate limit's decisions.", labels=["decision"])
     family.add_metric(["allowed"], sum(under(fields, "requests").values()) - denied)
     family.add_metric(["denied"], denied)
+    return family
+
+
+def _lost(totals: Mapping[str, Fields]) -> Metric:
+    lost = under(merged(totals.values()), "lost")
+    told = "Look-ups in the shared cache (get) and answers to keep there (put) that its store was not there for."
+    family = CounterMetricFamily("gateway_cache_lost", told, labels=["operation"])
+    for operation in ("get", "put"):
+        family.add_metric([operation], lost.get(operation, 0))
     return family
 
 

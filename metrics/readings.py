@@ -121,5 +121,8 @@ class PathReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Warmed(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers that are stored now, and those that are not; of a dry run, how many would be fetched."""
+
     warmed: int
     failed: int
+    would_warm: int | None = None

@@ -25,8 +25,8 @@ def connect() -> None:
     operated.connect(_operated, dispatch_uid="metrics.operated")
 
 
-def _operated(actor: str, action: str, service: str, after: object, **_: object) -> None:
-    record(actor, action, service, after=after)
+def _operated(actor: str, action: str, service: str, before: object, after: object, **_: object) -> None:
+    record(actor, action, service, before=before, after=after)
 
 
 def told(row: models.Model | None) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from metrics.readings import Circuit, Figures
+from metrics.readings import Circuit, Figures, Warmed
 from resilience.breaker.machine import State
 
 LONGEST_TTL: Final = 30 * 86_400
@@ -145,9 +145,12 @@ class ServiceKeysDeletedOutput(KeysDeletedOutput):
     service = serializers.CharField()
 
 
-class InvalidateInput(serializers.Serializer[Any]):
+class DryRunInput(serializers.Serializer[Any]):
+    dry_run = serializers.BooleanField(required=False, default=False, help_text="only say how many")
+
+
+class InvalidateInput(DryRunInput):
     tag = serializers.CharField(required=False, default=None, max_length=1_000)
-    dry_run = serializers.BooleanField(required=False, default=False)
 
 
 class ResetOutput(MessageOutput):
@@ -166,15 +169,22 @@ class OrderOutput(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=[state.value for state in State])
 
 
-class WarmInput(serializers.Serializer[Any]):
+class WarmInput(DryRunInput):
     paths = serializers.ListField(
         child=serializers.CharField(max_length=2_000), required=False, default=list, max_length=MOST_PATHS
     )
 
 
-class WarmOutput(serializers.Serializer[Any]):
+class WarmOutput(serializers.Serializer[Warmed]):
     warmed = serializers.IntegerField()
-    failed = serializers.IntegerField()
+    failed = serializers.IntegerField(help_text="in a dry run: paths that cannot be made ready for all callers")
+    wouldWarm = serializers.IntegerField(source="would_warm", required=False, help_text="of a dry run alone")  # noqa: N815
+
+    def to_representation(self, instance: Warmed) -> dict[str, Any]:
+        told: dict[str, Any] = super().to_representation(instance)
+        if instance.would_warm is None:
+            del told["wouldWarm"]
+        return told
 
 
 class ProblemOutput(serializers.Serializer[Any]):

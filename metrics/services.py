@@ -13,6 +13,7 @@ from metrics.readings import Warmed
 from metrics.selectors import configured
 from resilience.breaker.driver import Breaker
 from resilience.breaker.machine import State
+from resilience.cache.heat import Recipe
 from resilience.cache.policy import Scope
 from routing.errors import GatewayError
 from routing.http import Request
@@ -54,8 +55,10 @@ def reset_cache_statistics(actor: str, *, request_id: str = "") -> None:
 
 def flush(actor: str, *, request_id: str = "") -> int:
     """Empty the cache; how many entries went. Raises StoreUnavailable."""
-    gone = run(parts().cache.invalidate_all(list(parts().gateway.live.table.services)))
-    record(actor, "cache.flush", after={"keysDeleted": gone}, request_id=request_id)
+    names = list(parts().gateway.live.table.services)
+    before = _held(names)
+    gone = run(parts().cache.invalidate_all(names))
+    record(actor, "cache.flush", before=before, after={"keysDeleted": gone}, request_id=request_id)
     return gone
 
 
@@ -68,10 +71,17 @@ def invalidate(actor: str, service: str, tag: str | None = None, *, dry_run: boo
     cache = parts().cache
     if dry_run:
         return run(cache.usage(service, tag)).entries
+    before = _held([service], tag)
     gone = run(cache.invalidate(service, None if tag is None else [tag]))
     after = {"keysDeleted": gone} if tag is None else {"tag": tag[:REASON_LENGTH], "keysDeleted": gone}
-    record(actor, "cache.invalidate", service, after=after, request_id=request_id)
+    record(actor, "cache.invalidate", service, before=before, after=after, request_id=request_id)
     return gone
+
+
+def _held(names: Sequence[str], tag: str | None = None) -> dict[str, int] | None:
+    """What the cache had, a moment before it was taken back."""
+    held = run(parts().cache.held(names, tag))
+    return held and held._asdict()
 
 
 def reset_circuits(actor: str, *, request_id: str = "") -> list[str]:
@@ -100,46 +110,55 @@ def order_circuit(
     return breaker.state()
 
 
-def warm(actor: str, paths: Sequence[str] = (), *, request_id: str = "") -> Warmed:
+def warm(actor: str, paths: Sequence[str] = (), *, dry_run: bool = False, request_id: str = "") -> Warmed:
     """Fetch `paths` (`/api/v1/<service>/...`), or where none are given the most-hit answers, so that they are cached.
 
     Of `paths`, only answers that all callers share can be made ready for them; the rest counts as failed. The most-hit
-    ones are fetched again each as the caller whose answer it is. Raises StoreUnavailable.
+    ones are fetched again each as the caller whose answer it is. With `dry_run` nothing is fetched, only counted.
+    Raises StoreUnavailable.
     """
+    if dry_run:
+        return _would_warm(paths)
     outcome = _warm_listed(paths) if paths else _warm_hottest()
     after = {"warmed": outcome.warmed, "failed": outcome.failed}
     record(actor, "cache.warm", after=after, request_id=request_id)
     return outcome
 
 
+def _would_warm(paths: Sequence[str]) -> Warmed:
+    if not paths:
+        return Warmed(warmed=0, failed=0, would_warm=len(_hottest()))
+    wanted = _wanted(paths)
+    ready = sum(_asked(path) is not None for path in wanted)
+    return Warmed(warmed=0, failed=len(wanted) - ready, would_warm=ready)
+
+
+def _wanted(paths: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(paths))[:MOST_PATHS]
+
+
 def _warm_listed(paths: Sequence[str]) -> Warmed:
-    wanted = list(dict.fromkeys(paths))[:MOST_PATHS]
+    wanted = _wanted(paths)
     warmed = sum([run(_fetch(path)) for path in wanted])
     return Warmed(warmed=warmed, failed=len(wanted) - warmed)
 
 
 def _warm_hottest() -> Warmed:
-    warmer, services = parts().warmer, list(parts().gateway.live.table.services)
-    hottest = run(warmer.hottest(services, max(1, MOST_PATHS // max(1, len(services)))))
-    done = run(warmer.warm(hottest[:MOST_PATHS]))
+    done = run(parts().warmer.warm(_hottest()))
     return Warmed(warmed=done.warmed, failed=done.failed)
+
+
+def _hottest() -> list[Recipe]:
+    services = list(parts().gateway.live.table.services)
+    return run(parts().warmer.hottest(services, max(1, MOST_PATHS // max(1, len(services)))))[:MOST_PATHS]
 
 
 async def _fetch(path: str) -> bool:
     """Whether the answer to `path` is in the shared cache now."""
-    gateway = parts().gateway
-    target, _, query = path.encode().partition(b"?")
-    try:
-        name, slash, rest = target.removeprefix(PREFIX).partition(b"/")
-        match = gateway.live.table.match(name.decode(), "GET", slash + rest or b"/")
-    except (GatewayError, UnicodeDecodeError):
+    request = _asked(path)
+    if request is None:
         return False
-    if not target.startswith(PREFIX) or match.policy.cache is None or match.policy.cache.scope is not Scope.SHARED:
-        return False
-    caller = msgspec.structs.replace(staff_caller("warm"), id=WARMER)
-    response = await gateway.handle(
-        Request("GET", target, query, [(b"host", b"gateway"), (b"accept", b"*/*")], "127.0.0.1", caller=caller)
-    )
+    response = await parts().gateway.handle(request)
     try:
         if not isinstance(response.body, bytes):
             async for _ in response.body:
@@ -147,6 +166,20 @@ async def _fetch(path: str) -> bool:
     except GatewayError:
         return False
     return response.status == OK
+
+
+def _asked(path: str) -> Request | None:
+    """The request that makes `path` ready for all callers; None where its answer is not one that they share."""
+    target, _, query = path.encode().partition(b"?")
+    try:
+        name, slash, rest = target.removeprefix(PREFIX).partition(b"/")
+        match = parts().gateway.live.table.match(name.decode(), "GET", slash + rest or b"/")
+    except (GatewayError, UnicodeDecodeError):
+        return None
+    if not target.startswith(PREFIX) or match.policy.cache is None or match.policy.cache.scope is not Scope.SHARED:
+        return None
+    caller = msgspec.structs.replace(staff_caller("warm"), id=WARMER)
+    return Request("GET", target, query, [(b"host", b"gateway"), (b"accept", b"*/*")], "127.0.0.1", caller=caller)
 
 
 def _told(breaker: Breaker) -> dict[str, object]:

@@ -19,7 +19,7 @@ nudges: Final[list[Callable[[], None]]] = []
 """Called after each committed change, in the thread that made it."""
 
 operated: Final = Signal()
-"""Sent after a command has done something to a running gateway: `actor`, `action`, `service`, `after`."""
+"""Sent after a command has done something to a running gateway: `actor`, `action`, `service`, `before`, `after`."""
 
 _THE_ROW: Final = 1
 

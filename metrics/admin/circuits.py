@@ -1,5 +1,6 @@
 """Every service's circuit, and an operator's orders to it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -8,8 +9,9 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from unfold.decorators import display
-from unfold.forms import ActionForm
+from django.urls import reverse
+from unfold.decorators import action, display
+from unfold.forms import ActionForm, BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from metrics import selectors, services
@@ -48,20 +50,35 @@ class OrderForm(ActionForm):
     )
 
 
+class ResetForm(BaseDialogForm):
+    """Asks with the circuit's name: the dialog lies over its row."""
+
+    form_before_template = "admin/gateway/reset.html"
+
+    def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        return {"reading": _readings([get_object_or_404(Circuit, pk=object_id)])[0]}
+
+
+def _readings(circuits: Sequence[Circuit]) -> list[Reading]:
+    """Each circuit as this moment knows it."""
+    known = {reading.service: reading for reading in selectors.circuits()}
+    return [known.get(one.name, Reading(service=one.name, state=State.CLOSED)) for one in circuits]
+
+
 @admin.register(Circuit)
 class CircuitAdmin(ReadOnlyAdmin):
     list_display = ("name", "state", "calls", "failures", "until", "reason")
     list_display_links = ("name",)
     search_fields = ("name",)
     actions = ("reset", "force_open", "disable")
+    actions_row = ("reset_row",)
     action_form = OrderForm
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The list, each row with its circuit as this moment knows it."""
         listed = super().get_changelist_instance(request)
-        known = {reading.service: reading for reading in selectors.circuits()}
-        for row in listed.result_list:
-            row.reading = known.get(row.name, Reading(service=row.name, state=State.CLOSED))
+        for row, reading in zip(listed.result_list, _readings(listed.result_list), strict=True):
+            row.reading = reading
         return listed
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002
@@ -91,6 +108,27 @@ class CircuitAdmin(ReadOnlyAdmin):
     @admin.action(description="Reset: close it", permissions=("order",))
     def reset(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:
         self._order(request, queryset, State.CLOSED)
+
+    @action(
+        description="Reset: close it",
+        url_path="reset",
+        icon="restart_alt",
+        permissions=("order",),
+        dialog={
+            "title": "Reset the circuit",
+            "description": "It closes: calls pass again, whatever stopped them. An override ends.",
+            "form_class": ResetForm,
+            "form_submit_text": "Reset",
+        },
+    )
+    def reset_row(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:  # noqa: ARG002 - unfold's signature
+        """A GET asks; only the POST of the form it shows, with its token, comes here."""
+        circuit = get_object_or_404(Circuit, pk=object_id)
+        if self._ordered(request, circuit.name, State.CLOSED, None, ""):
+            self.message_user(request, f"{circuit.name} is now {State.CLOSED}.")
+        listed = reverse("admin:metrics_circuit_changelist")
+        # The dialog asks in the background: a redirect would be followed there, out of sight.
+        return HttpResponse(headers={"HX-Redirect": listed}) if "HX-Request" in request.headers else redirect(listed)
 
     @admin.action(description="Force open: no call passes", permissions=("order",))
     def force_open(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:

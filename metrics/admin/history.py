@@ -52,12 +52,11 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
             lines = history.differences(dump(raw_document()), revision.document)
             return self._page(request, revision, "What rolling back would change", list(lines), confirm=True)
         try:
-            changes = history.rollback(revision, actor(request))
+            done = history.rollback(revision, actor(request))
         except ConfigurationError as error:
             self.message_user(request, f"It cannot be served any more: {error}", messages.ERROR)
         else:
-            after = {"revision": revision.pk, "services": [*changes.created, *changes.updated, *changes.deleted]}
-            services.record(actor(request), "configuration.rollback", after=after)
+            services.record(actor(request), "configuration.rollback", before=done.before, after=done.after)
             self.message_user(request, f"The configuration is that of revision {revision.pk} again.")
         return redirect("admin:routing_configurationrevision_changelist")
 

@@ -12,6 +12,7 @@ from resilience.cache.entry import Entry
 from resilience.cache.messages import Answered, Asked, Found, Fresh, Miss, Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.store import UNFENCED, NearStore, Usage
+from resilience.outage import StoreUnavailable
 
 BODY_BYTES: Final = 8 * 1_024 * 1_024
 """A body above this is not stored."""
@@ -170,6 +171,14 @@ class Cache:
     async def usage(self, service: str, tag: str | None = None) -> Usage:
         """What a service, or one of its tags, has in the store, and so would lose. Raises StoreUnavailable."""
         return await self._store.usage(service, tag)
+
+    async def held(self, services: Iterable[str], tag: str | None = None) -> Usage | None:
+        """The same of many services together, before it is taken back; None where the store cannot be asked."""
+        try:
+            found = [await self._store.usage(service, tag) for service in services]
+        except StoreUnavailable:
+            return None
+        return Usage(sum(one.entries for one in found), sum(one.bytes for one in found))
 
     def _count(self, service: str, verdict: Found) -> None:
         tally = self.tallies[service]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from difflib import unified_diff
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from routing.configuration.actor import acting, current
 from routing.configuration.applying import Changes, apply_document
@@ -31,10 +31,27 @@ def latest_text() -> str:
     return ConfigurationRevision.objects.values_list("document", flat=True).first() or EMPTY
 
 
-def rollback(revision: ConfigurationRevision, actor: str) -> Changes:
+class Rollback(NamedTuple):
+    """What was done, and how the record of operations tells it."""
+
+    changes: Changes
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+def rollback(revision: ConfigurationRevision, actor: str) -> Rollback:
     """Make the services say again what they said then. Raises ConfigurationError, having changed nothing."""
+    before = {"revision": _spoken()}
     with acting(actor, f"rolled back to revision {revision.pk}"):
-        return apply_document(parse(revision.document).structure)
+        changes = apply_document(parse(revision.document).structure)
+    names = [*changes.created, *changes.updated, *changes.deleted]
+    return Rollback(changes, before, {"revision": revision.pk, "services": names})
+
+
+def _spoken() -> int | None:
+    """The number of the revision that says what the configuration says now; None after a change that nobody told of."""
+    last = ConfigurationRevision.objects.first()
+    return last.pk if last is not None and last.document == dump(raw_document()) else None
 
 
 def previous(revision: ConfigurationRevision) -> str:

@@ -163,6 +163,16 @@ def test_flushing_asks_for_the_services_name_and_all_of_it_goes_by_keyboard(visi
     assert gateway.get("/api/v1/slackIntelligence/channels").headers["X-Cache"] == "MISS"
 
 
+def test_warming_says_how_much_it_fetches_and_then_what_came_of_it(visit: Open, gateway: Gateway) -> None:
+    for _ in range(2):
+        gateway.get("/api/v1/crm/contacts")
+    page = visit()
+    is_live(page)
+    page.get_by_role("button", name="Warm cache").click()
+    toasted(page, "Warming ")
+    toasted(page, " warmed.")
+
+
 def test_the_feed_is_lost_said_to_be_lost_and_comes_back(visit: Open, keep: Keep, gateway: Gateway) -> None:
     page = visit()
     is_live(page)

@@ -11,7 +11,6 @@ from metrics.access import WRITE_RATE
 from metrics.models import Operation
 from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
-from resilience.cache.policy import CachePolicy
 from routing.policy import RoutePolicy
 from tests.metrics.events import at_random, finished
 from tests.metrics.panel import QUICK, SHARED, Panel, ok
@@ -161,6 +160,8 @@ def test_a_method_that_is_not_there_is_a_problem(panel: Panel, program: Client) 
         ("/metrics/circuit-breakers/crm/open", [1]),
         ("/metrics/cache/warm", {"paths": "all"}),
         ("/metrics/cache/warm", {"paths": ["/"] * 101}),
+        ("/metrics/cache/warm", {"dry_run": "perhaps"}),
+        ("/metrics/cache/warm?dry_run=perhaps", {}),
     ],
 )
 def test_a_body_that_makes_no_sense_is_a_problem(panel: Panel, program: Client, path: str, body: Any) -> None:
@@ -220,34 +221,6 @@ def test_everything_is_emptied(panel: Panel, program: Client) -> None:
     for name in ("crm", "mail"):
         panel.ask(f"/api/v1/{name}/contacts/1")
     assert send(program, "delete", "/metrics/cache").json() == {"keysDeleted": 2}
-
-
-def test_shared_answers_are_made_ready_and_others_are_not(panel: Panel, program: Client) -> None:
-    panel.serve(ok())
-    panel.serve(ok(), name="mail", policy=RoutePolicy(timeout=QUICK, cache=CachePolicy(ttl=60)))
-    paths = ["/api/v1/crm/contacts/1", "/api/v1/mail/x", "/api/v1/nope/x", "/elsewhere", "http://evil/"]
-    answer = send(program, "post", "/metrics/cache/warm", {"paths": paths})
-    assert (answer.status_code, answer.json()) == (202, {"warmed": 1, "failed": 4})
-    panel.ask("/api/v1/crm/contacts/1")
-    assert program.get("/metrics/cache").json()["byService"]["crm"]["hits"] == 1
-
-
-def test_without_a_list_each_callers_own_is_fetched_again_in_its_name(panel: Panel, program: Client) -> None:
-    origin = panel.serve(ok(), policy=RoutePolicy(timeout=QUICK, cache=CachePolicy(ttl=60)))
-    for _ in range(2):
-        panel.ask("/api/v1/crm/contacts/7")
-    assert send(program, "post", "/metrics/cache/warm").json() == {"warmed": 1, "failed": 0}
-    callers = [dict(request.fields)[b"x-gateway-caller"] for request in origin.requests]
-    assert callers == [f"key:{panel.keys['every'].split('_')[1]}".encode()] * 2
-
-
-def test_without_a_list_the_most_hit_are_made_ready(panel: Panel, program: Client) -> None:
-    origin = panel.serve(ok())
-    for _ in range(3):
-        panel.ask("/api/v1/crm/contacts/7")
-    send(program, "delete", "/metrics/cache")
-    assert send(program, "post", "/metrics/cache/warm").json() == {"warmed": 1, "failed": 0}
-    assert len(origin.requests) == 2
 
 
 # circuits

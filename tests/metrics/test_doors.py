@@ -51,6 +51,10 @@ class Doors:
         Service.objects.update(rate_limit="7/m")
         assert self.root.post(f"/admin/routing/configurationrevision/{first.pk}/rollback/").status_code == 302
 
+    def reset_one(self) -> None:
+        answer = self.root.post(f"/admin/metrics/circuit/{self.crm.pk}/reset/", {"_form_submitted": "on"})
+        assert answer.status_code == 302
+
     def call(self, method: str, path: str, /, **body: Any) -> None:
         answer = getattr(self.program, method)(path, body, content_type="application/json")
         assert answer.status_code in (200, 202)
@@ -78,6 +82,12 @@ def applied(_: Doors) -> None:
         call_command("config", "apply", "-", stdout=io.StringIO())
 
 
+def went_back(_: Doors) -> None:
+    first = ConfigurationRevision.objects.earliest("pk")
+    Service.objects.update(rate_limit="7/m")
+    call_command("config", "rollback", str(first.pk), stdout=io.StringIO())
+
+
 def circuits(action: str) -> Callable[[Doors], object]:
     return lambda doors: doors.act("metrics/circuit", action, doors.crm, reason="a test")
 
@@ -101,20 +111,22 @@ DOORS = [
         "admin: key", lambda d: d.root.post("/admin/routing/apikey/add/", KEY_FORM), ADMIN, "key.created", False, True
     ),
     Door("admin: revoke", lambda d: d.act("routing/apikey", "revoke_keys", d.key), ADMIN, "key.changed", True, True),
-    Door("admin: rollback", Doors.roll_back, ADMIN, "configuration.rollback", False, True),
+    Door("admin: rollback", Doors.roll_back, ADMIN, "configuration.rollback", True, True),
     Door("admin: reset", circuits("reset"), ADMIN, "circuit.reset", True, True),
+    Door("admin: reset one", Doors.reset_one, ADMIN, "circuit.reset", True, True),
     Door("admin: open", circuits("force_open"), ADMIN, "circuit.open", True, True),
     Door("admin: disable", circuits("disable"), ADMIN, "circuit.disable", True, True),
-    Door("admin: invalidate", cached("invalidate"), ADMIN, "cache.invalidate", False, True),
-    Door("admin: flush", cached("flush"), ADMIN, "cache.invalidate", False, True),
+    Door("admin: invalidate", cached("invalidate"), ADMIN, "cache.invalidate", True, True),
+    Door("admin: flush", cached("flush"), ADMIN, "cache.invalidate", True, True),
     Door("command: apply", applied, COMMAND, "service.changed", True, True),
+    Door("command: rollback", went_back, COMMAND, "configuration.rollback", True, True),
     Door("command: key", command("apikey", "create", "ci"), COMMAND, "key.created", False, True),
     Door("command: revoke", lambda d: command("apikey", "revoke", d.key.prefix)(d), COMMAND, "key.changed", True, True),
-    Door("command: invalidate", command("cache", "invalidate", "contacts"), COMMAND, "cache.invalidate", False, True),
-    Door("command: flush", command("cache", "flush"), COMMAND, "cache.invalidate", False, True),
+    Door("command: invalidate", command("cache", "invalidate", "contacts"), COMMAND, "cache.invalidate", True, True),
+    Door("command: flush", command("cache", "flush"), COMMAND, "cache.invalidate", True, True),
     Door("API: statistics", asked("post", "cache/reset"), PROGRAM, "cache.reset", True, True),
-    Door("API: flush", asked("delete", "cache"), PROGRAM, "cache.flush", False, True),
-    Door("API: invalidate", asked("delete", "cache/crm?tag=contacts"), PROGRAM, "cache.invalidate", False, True),
+    Door("API: flush", asked("delete", "cache"), PROGRAM, "cache.flush", True, True),
+    Door("API: invalidate", asked("delete", "cache/crm?tag=contacts"), PROGRAM, "cache.invalidate", True, True),
     Door("API: warm", asked("post", "cache/warm"), PROGRAM, "cache.warm", False, True),
     Door("API: reset all", asked("post", "circuit-breakers/reset"), PROGRAM, "circuit.reset", False, True),
     Door("API: reset", asked("post", "circuit-breakers/crm/reset"), PROGRAM, "circuit.reset", True, True),
@@ -145,10 +157,75 @@ def test_what_is_done_is_on_record(doors: Doors, door: Door) -> None:
     assert done.request_id == ("req-7" if door.actor in (ADMIN, PROGRAM) else "")
 
 
+TAKEN_BACK = [
+    Door("admin: tag", cached("invalidate"), ADMIN, "cache.invalidate", True, True),
+    Door("admin: flush", cached("flush"), ADMIN, "cache.invalidate", True, True),
+    Door("command: tag", command("cache", "invalidate", "contacts"), COMMAND, "cache.invalidate", True, True),
+    Door("command: flush", command("cache", "flush"), COMMAND, "cache.invalidate", True, True),
+    Door("API: tag", asked("delete", "cache/crm?tag=contacts"), PROGRAM, "cache.invalidate", True, True),
+    Door("API: service", asked("delete", "cache/crm"), PROGRAM, "cache.invalidate", True, True),
+    Door("API: flush", asked("delete", "cache"), PROGRAM, "cache.flush", True, True),
+]
+
+
+@pytest.mark.parametrize("door", TAKEN_BACK)
+def test_what_is_taken_back_is_on_record_with_what_there_was(doors: Doors, panel: Panel, door: Door) -> None:
+    assert panel.ask("/api/v1/crm/contacts/2") == 200
+    there = panel.run(panel.cache.usage("crm"))
+    door.go(doors)
+    done = Operation.objects.get(action=door.action)
+    assert done.before == {"entries": 2, "bytes": there.bytes}
+    assert done.after is not None
+    assert done.after["keysDeleted"] == 2
+    assert there.bytes > 0
+
+
+def test_a_tag_that_nothing_has_is_told_from_the_service_that_has_something(doors: Doors) -> None:
+    doors.call("delete", "/metrics/cache/crm?tag=other")
+    done = Operation.objects.get(action="cache.invalidate")
+    assert done.before == {"entries": 0, "bytes": 0}
+    assert done.after == {"tag": "other", "keysDeleted": 0}
+
+
+def rolled_back(said_by: Callable[[Doors, int], object], doors: Doors) -> Operation:
+    """The record of going from a second revision to the first."""
+    first = ConfigurationRevision.objects.earliest("pk")
+    doors.crm.rate_limit = "7/m"
+    doors.crm.save()
+    history.keep()
+    said_by(doors, first.pk)
+    done = Operation.objects.get(action="configuration.rollback")
+    assert done.after == {"revision": first.pk, "services": ["crm"]}
+    return done
+
+
+def by_admin(doors: Doors, revision: int) -> object:
+    return doors.root.post(f"/admin/routing/configurationrevision/{revision}/rollback/")
+
+
+def by_command(_: Doors, revision: int) -> object:
+    return call_command("config", "rollback", str(revision), stdout=io.StringIO())
+
+
+@pytest.mark.parametrize("said_by", [by_admin, by_command])
+def test_a_rollback_is_on_record_with_the_revision_before(
+    doors: Doors, said_by: Callable[[Doors, int], object]
+) -> None:
+    done = rolled_back(said_by, doors)
+    second = ConfigurationRevision.objects.order_by("pk")[1]
+    assert done.before == {"revision": second.pk}
+
+
+def test_a_rollback_names_no_revision_where_none_says_what_was_served(doors: Doors) -> None:
+    doors.roll_back()
+    assert Operation.objects.get(action="configuration.rollback").before == {"revision": None}
+
+
 def test_looking_and_trying_is_not(doors: Doors) -> None:
     doors.call("delete", "/metrics/cache/crm?dry_run=1")
     command("cache", "flush", "--dry-run")(doors)
     command("cache", "stats")(doors)
+    doors.call("post", "/metrics/cache/warm", dry_run=True)
     doors.call("post", "/api/explain", path="/api/v1/crm/x")
     doors.call("get", "/metrics")
     assert not Operation.objects.exists()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway_project.stores import Stores
 from metrics.counting import Change, Counting, outcome
 from metrics.counts import Batch, buckets, merged, under
 from metrics.flushing import Flusher
@@ -20,6 +21,7 @@ from resilience.redis import RedisLink
 from routing.events import Finished
 from tests.clock import FakeClock
 from tests.metrics.events import at_random, finished
+from tests.redis_server import RedisServer
 
 
 class Rows:
@@ -246,3 +248,31 @@ def test_a_killed_worker_loses_only_what_it_had_not_flushed(redis_url: str) -> N
 
     asyncio.run(serve())
     assert counted()["crm"]["requests"] == 1
+
+
+async def test_what_others_count_is_counted_once_by_what_it_has_grown() -> None:
+    rows, total = Rows(), {"lost|get": 3, "lost|put": 0}
+    flusher = Flusher(Counting(FakeClock()), MemoryStore(), rows, clock=FakeClock(125))
+    flusher.totals |= {field: lambda field=field: total[field] for field in total}  # type: ignore[misc]
+    await flusher.tick()
+    total["lost|get"] = 5
+    await flusher.tick()
+    await flusher.close()
+    assert rows.total == {"120||lost|get": 5}
+
+
+async def test_what_is_lost_while_the_shared_store_is_away_is_told_after(own_redis: RedisServer) -> None:
+    link, rows = RedisLink(own_redis.url), Rows()
+    stores = Stores.over(link)
+    flusher = Flusher(Counting(FakeClock()), stores.counts, rows, clock=FakeClock(125))
+    flusher.totals |= stores.totals
+    own_redis.stop()
+    for _ in range(2):
+        await stores.answers.get("crm", "k")
+    await flusher.close()
+    await link.close()
+    assert rows.total == {"120||lost|get": 2}
+
+
+def test_stores_in_memory_lose_nothing_and_count_nothing() -> None:
+    assert Stores.over(None).totals == {}

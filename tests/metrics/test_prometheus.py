@@ -60,6 +60,7 @@ def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str
     panel.serve(ok())
     panel.run(panel.breakers.of("crm", SHARED.breaker).order(State.FORCED_OPEN))
     panel.counting.gauges["websocket_connections"] = lambda: 3
+    panel.flusher.totals["lost|get"] = lambda: 7
     for duration in (0.004, 0.02, 0.02, 99.0):
         panel.counting.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
     panel.counting.finished(finished(status=429, code="rate_limited", service=""))
@@ -81,6 +82,7 @@ def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str
     assert seen["gateway_ratelimit_total", (("decision", "denied"),)] == 1
     assert seen["gateway_retries_total", crm] == 4
     assert seen["gateway_target_events_total", (("event", "ejected"), *crm)] == 1
+    assert [seen["gateway_cache_lost_total", (("operation", each),)] for each in ("get", "put")] == [7, 0]
     assert seen["gateway_websocket_connections", ()] == 3
     assert seen["gateway_config_version", ()] == 7
 

@@ -32,7 +32,7 @@ export const api = {
     return call("DELETE", `${CACHE}/${part(service)}?${query}`);
   },
   flush: () => call("DELETE", CACHE),
-  warm: (paths) => call("POST", `${CACHE}/warm`, paths ? { paths } : {}),
+  warm: (paths, dry = false) => call("POST", `${CACHE}/warm`, { ...(paths ? { paths } : {}), ...(dry ? { dry_run: true } : {}) }),
 };
 
 /** A short word about what was done, for eyes and for screen readers; a fault stays until it is dismissed. */
@@ -158,6 +158,13 @@ export function askFlush(service, done = () => {}) {
   });
   go.disabled = true;
   input.addEventListener("input", () => { go.disabled = input.value.trim() !== word; });
+}
+
+/** It may take a while, so how much is to be fetched is said first. */
+export async function warm(paths) {
+  const { wouldWarm } = await api.warm(paths, true);
+  if (wouldWarm) toast(`Warming ${plural(wouldWarm, "entry", "entries")}…`);
+  return api.warm(paths);
 }
 
 export const warmed = ({ warmed, failed }) => failed ? `${plural(warmed, "entry", "entries")} warmed, ${failed} failed.` : warmed ? `${plural(warmed, "entry", "entries")} warmed.` : "There was nothing to warm yet.";

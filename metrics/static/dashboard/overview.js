@@ -1,5 +1,5 @@
 // The overview: what matters now, a row per service, and the history of all of them.
-import { api, askFlush, perform, warmed } from "./actions.js";
+import { api, askFlush, perform, warm, warmed } from "./actions.js";
 import { sparkline } from "./charts.js";
 import { el, find, say, svg, tone } from "./dom.js";
 import { count, latency, money, percent, plural, time } from "./format.js";
@@ -101,6 +101,6 @@ function show({ summary, services }) {
 const button = (name) => find(`[data-do="${name}"]`);
 const refresh = histories(null);
 button("reset-all").addEventListener("click", (event) => perform(event.target, api.resetAll, ({ reset }) => `${plural(reset.length, "circuit")} reset.`));
-button("warm").addEventListener("click", (event) => perform(event.target, () => api.warm(), warmed));
+button("warm").addEventListener("click", (event) => perform(event.target, () => warm(), warmed));
 button("flush-all").addEventListener("click", () => askFlush(null, refresh));
 watch(show);

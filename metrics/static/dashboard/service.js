@@ -1,5 +1,5 @@
 // One service's page: its numbers live, its histories, its circuit's timeline, its tags, and what can be done to it.
-import { api, askFlush, askOpen, askTag, perform, warmed } from "./actions.js";
+import { api, askFlush, askOpen, askTag, perform, warm, warmed } from "./actions.js";
 import { band } from "./charts.js";
 import { el, find, say, tone } from "./dom.js";
 import { count, time } from "./format.js";
@@ -93,7 +93,7 @@ const on = (action, act) => find(`[data-do="${action}"]`).addEventListener("clic
 on("reset", (event) => perform(event.target, () => api.reset(name), () => `The circuit of ${name} is closed.`).then(load));
 on("open", () => askOpen(name));
 on("tag", () => askTag(name, tags, "", load));
-on("warm", (event) => perform(event.target, () => (paths.length ? api.warm(paths) : { warmed: 0, failed: 0 }), warmed).then(load));
+on("warm", (event) => perform(event.target, () => (paths.length ? warm(paths) : { warmed: 0, failed: 0 }), warmed).then(load));
 on("flush", () => askFlush(name, load));
 histories(name);
 load();

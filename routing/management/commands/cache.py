@@ -97,8 +97,10 @@ class Command(BaseCommand):
             if dry_run:
                 count = self._run(self._runtime.cache.usage(service, tag)).entries
             else:
+                held = self._run(self._runtime.cache.held([service], tag))
                 count = self._run(self._runtime.cache.invalidate(service, None if tag is None else [tag]))
-                _tell("cache.invalidate", service, ({"tag": tag} if tag else {}) | {"keysDeleted": count})
+                after = ({"tag": tag} if tag else {}) | {"keysDeleted": count}
+                _tell("cache.invalidate", service, after, before=held and held._asdict())
             self.stdout.write(f"{service}: {count} {'would go' if dry_run else 'gone'}{what}")
 
     def _stats(self, services: list[str], **_: Any) -> None:
@@ -110,8 +112,8 @@ class Command(BaseCommand):
         return self._runtime.submit(coroutine).result()
 
 
-def _tell(action: str, service: str, after: dict[str, object]) -> None:
-    signals.operated.send(Command, actor=command_user(), action=action, service=service, after=after)
+def _tell(action: str, service: str, after: dict[str, object], before: dict[str, int] | None = None) -> None:
+    signals.operated.send(Command, actor=command_user(), action=action, service=service, before=before, after=after)
 
 
 def _lines(file: str) -> list[str]:

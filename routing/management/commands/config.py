@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from routing import signals
 from routing.configuration import history
 from routing.configuration.actor import acting, command_user
 from routing.configuration.applying import Changes, apply_document
@@ -68,7 +69,16 @@ class Command(BaseCommand):
             self.stdout.write(f"{revision.pk:>5}  {when}  {revision.actor:<20}  {revision.summary}")
 
     def _rollback(self, number: int) -> None:
-        self._say(history.rollback(_revision(number), command_user()), f"rolled back to revision {number}")
+        done = history.rollback(_revision(number), command_user())
+        signals.operated.send(
+            Command,
+            actor=command_user(),
+            action="configuration.rollback",
+            service="",
+            before=done.before,
+            after=done.after,
+        )
+        self._say(done.changes, f"rolled back to revision {number}")
 
     def _validate(self, file: str) -> None:
         document = self._read(file)

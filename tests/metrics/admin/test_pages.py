@@ -4,7 +4,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from metrics import services
@@ -73,6 +73,74 @@ def test_a_circuit_is_forced_open_with_a_reason_and_reset(panel: Panel, root: Cl
     assert done() == [("staff:root", "circuit.reset", "crm"), ("staff:root", "circuit.open", "crm")]
 
 
+def reset_page(circuit: Any) -> str:
+    return f"{CIRCUITS}{circuit.pk}/reset/"
+
+
+def may(*rights: str) -> Client:
+    """A member of staff with these rights, whose every form must bear its token."""
+    eve = User.objects.create_user("eve", is_staff=True)
+    eve.user_permissions.set(Permission.objects.filter(codename__in=rights))
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(eve)
+    return client
+
+
+def test_a_circuits_own_button_asks_first_and_then_resets_it(panel: Panel, root: Client, crm: Service) -> None:
+    services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, None, "<b>maintenance")
+    assert reset_page(crm) in root.get(CIRCUITS).content.decode()
+    asked = root.get(reset_page(crm)).content.decode()
+    assert "Reset the circuit" in asked
+    assert "<strong>crm</strong> is FORCED_OPEN: &lt;b&gt;maintenance" in asked
+    assert "csrfmiddlewaretoken" in asked
+    assert state(panel) is State.FORCED_OPEN
+    answer = root.post(reset_page(crm), {"_form_submitted": "on"})
+    assert (answer.status_code, answer["Location"]) == (302, CIRCUITS)
+    assert state(panel) is State.CLOSED
+    row = Operation.objects.latest("pk")
+    assert (row.actor, row.action, row.service) == ("staff:root", "circuit.reset", "crm")
+    assert row.before == {"state": "FORCED_OPEN", "reason": "<b>maintenance"}
+    assert row.after == {"state": "CLOSED"}
+    assert "crm is now CLOSED." in root.get(CIRCUITS).content.decode()
+
+
+def test_the_buttons_dialog_sends_its_page_back_to_the_list(root: Client, crm: Service) -> None:
+    answer = root.post(reset_page(crm), {"_form_submitted": "on"}, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer["HX-Redirect"]) == (200, CIRCUITS)
+
+
+def test_a_circuits_button_asks_for_the_right_and_is_not_shown_without(panel: Panel, crm: Service) -> None:
+    services.order_circuit("staff:ada", "crm", State.DISABLED)
+    client = may("view_circuit")
+    assert reset_page(crm) not in client.get(CIRCUITS).content.decode()
+    client.handler.enforce_csrf_checks = False
+    for send in (client.get, client.post):
+        assert send(reset_page(crm), {"_form_submitted": "on"}).status_code == 403
+    assert state(panel) is State.DISABLED
+    assert done() == [("staff:ada", "circuit.disable", "crm")]
+
+
+def test_a_circuits_button_asks_for_the_forms_token(panel: Panel, crm: Service) -> None:
+    services.order_circuit("staff:ada", "crm", State.DISABLED)
+    client = may("view_circuit", "change_circuit")
+    said = {"_form_submitted": "on"}
+    assert client.post(reset_page(crm), said).status_code == 403
+    assert state(panel) is State.DISABLED
+    client.get(reset_page(crm))
+    said["csrfmiddlewaretoken"] = client.cookies["csrftoken"].value
+    assert client.post(reset_page(crm), said).status_code == 302
+    assert state(panel) is State.CLOSED
+
+
+def test_a_circuits_button_tells_of_what_is_not_there(root: Client, crm: Service) -> None:
+    new = Service.objects.create(name="brandnew")
+    page = root.post(reset_page(new), {"_form_submitted": "on"}, follow=True).content.decode()
+    assert "brandnew is not being served yet." in page
+    for send in (root.get, root.post):
+        assert send(f"{CIRCUITS}999/reset/", {"_form_submitted": "on"}).status_code == 404
+    assert done() == []
+
+
 def test_a_service_that_is_not_served_yet_is_named_and_the_rest_is_done(
     panel: Panel, root: Client, crm: Service
 ) -> None:
@@ -98,8 +166,6 @@ def test_the_cache_is_listed_and_a_tag_is_invalidated(panel: Panel, root: Client
 
 
 def test_staff_without_the_right_may_look_but_not_act(panel: Panel, crm: Service) -> None:
-    from django.contrib.auth.models import Permission
-
     eve = User.objects.create_user("eve", is_staff=True)
     eve.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
     client = Client()

@@ -12,7 +12,7 @@ from resilience.cache.driver import Cache, Recorder, Spot, Tally
 from resilience.cache.memory import MemoryStore
 from resilience.cache.messages import Answered, Asked, Forward, Fresh, Miss, Skip, Stale
 from resilience.cache.policy import CachePolicy, Scope
-from resilience.cache.store import UNFENCED
+from resilience.cache.store import UNFENCED, Usage
 from resilience.cache.tiers import TieredStore
 from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
@@ -151,6 +151,18 @@ async def test_over_redis_that_goes_away_everything_is_a_miss(over_redis: Cache,
     assert found == Miss(Forward.URI_MISS, UNFENCED)
     answered = Answered(200, [], NOW)
     assert isinstance(await over_redis.store(HERE, GET, answered, b"", NOTHING), Skip)
+
+
+async def test_what_is_held_is_told_of_all_together_and_unknown_while_redis_is_away(
+    over_redis: Cache, own_redis: RedisServer
+) -> None:
+    await keep(over_redis)
+    alone = await over_redis.usage("s")
+    assert await over_redis.held(["s", "other"]) == alone
+    assert alone.entries == 1
+    assert await over_redis.held(["s"], "nothing has it") == Usage(0, 0)
+    own_redis.stop()
+    assert await over_redis.held(["s"]) is None
 
 
 async def test_a_hit_in_redis_costs_one_round_trip_and_one_in_memory_none(

@@ -1,0 +1,72 @@
+"""The admin's own pages as staff meet them on a phone and on a wide screen: what axe says, and a circuit's button."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Gateway, Open
+from tests.browser.test_dashboard import PHONE, WIDE, Keep, fail_five_times, overflows, violations
+
+EXPLAIN = "/admin/explain/?method=GET&path=/api/v1/crm/contacts/7&caller=firebase:ada"
+CIRCUITS = "/admin/metrics/circuit/"
+RECORD = "/admin/metrics/operation/"
+HISTORY = "/admin/routing/configurationrevision/"
+
+
+def operate(gateway: Gateway) -> None:
+    """A purge and a reset, for the record to show."""
+    headers = {"X-API-Key": gateway.key}
+    gateway.get("/api/v1/crm/contacts")
+    assert gateway.session.delete(f"{gateway.url}/metrics/cache/crm", headers=headers, timeout=30).status_code == 200
+    reset = f"{gateway.url}/metrics/circuit-breakers/crm/reset"
+    assert gateway.session.post(reset, headers=headers, timeout=30).status_code == 200
+
+
+def sound(page: Page) -> None:
+    """Nothing serious to whoever reads it by other means, and nothing wider than its screen."""
+    assert violations(page) == []
+    assert not overflows(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_axe_finds_nothing_serious(visit: Open, keep: Keep, gateway: Gateway, scheme: str, width: int) -> None:
+    operate(gateway)
+    for path, name in ((EXPLAIN, "explain"), (CIRCUITS, "circuits"), (RECORD, "record"), (HISTORY, "history")):
+        page = visit(path, width=width, scheme=scheme)
+        expect(page.locator("#content, main").first).to_be_visible()
+        keep(page, f"admin-{name}-{width}-{scheme}")
+        sound(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_record_and_a_way_back_are_sound_on_a_phone(visit: Open, keep: Keep, gateway: Gateway, scheme: str) -> None:
+    operate(gateway)
+    page = visit(f"{RECORD}?action__exact=cache.invalidate", width=PHONE, scheme=scheme)
+    page.locator("#result_list a[href*='/change/']").first.click()
+    expect(page.get_by_text("entries: 1")).to_be_visible()
+    keep(page, f"admin-operation-{PHONE}-{scheme}")
+    sound(page)
+    page = visit(HISTORY, width=PHONE, scheme=scheme)
+    page.get_by_role("link", name="Roll back…").first.click()
+    expect(page.get_by_role("button", name="Roll back to revision")).to_be_visible()
+    keep(page, f"admin-rollback-{PHONE}-{scheme}")
+    sound(page)
+
+
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_a_circuits_own_button_asks_and_resets_it(visit: Open, keep: Keep, gateway: Gateway, width: int) -> None:
+    fail_five_times(gateway)
+    page = visit(CIRCUITS, width=width)
+    row = page.locator("#result_list tr").filter(has_text=re.compile(r"\bcrm\b"))
+    expect(row).to_contain_text("OPEN")
+    row.locator(".field-actions_holder span").first.click()
+    page.get_by_role("link", name="Reset: close it").locator("visible=true").click()
+    expect(page.get_by_role("heading", name="Reset the circuit")).to_be_visible()
+    expect(page.locator("#dialog")).to_contain_text("crm is OPEN")
+    keep(page, f"admin-reset-{width}")
+    page.get_by_role("button", name="Reset", exact=True).click()
+    expect(page.get_by_text("crm is now CLOSED.")).to_be_visible()
+    expect(row).to_contain_text("CLOSED")
+    expect(page).to_have_url(re.compile(f"{CIRCUITS}$"))
