@@ -1,4 +1,7 @@
-"""The staff's pages, and the JSON they are drawn from. Services have a folder: whatever one is called, it hides nothing."""
+"""The staff's pages, and the JSON they are drawn from.
+
+Services have a folder of their own: whatever one is called, no other page hides it.
+"""
 
 from django.urls import path
 
