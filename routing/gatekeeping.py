@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
@@ -109,7 +110,7 @@ class Gatekeeper:
         if not decision.granted:
             policy, match = exchange.rate, exchange.match
             raise RateLimited(
-                f"over {policy.limit} requests in {policy.window:g} s",
+                _over(policy.limit, policy.window),
                 service=exchange.service if match and match.policy.rate_limit else None,
                 retry_after=decision.reset,
             )
@@ -120,3 +121,8 @@ class Gatekeeper:
             await self._limiter.refund(exchange.rate_key, exchange.decision)
         self._count(exchange)
         await self.limit(exchange)
+
+
+@lru_cache(maxsize=256)
+def _over(limit: int, window: float) -> str:
+    return f"over {limit} requests in {window:g} s"

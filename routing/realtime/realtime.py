@@ -15,7 +15,7 @@ from routing.admission import limited_address
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.caller import Caller
 from routing.configuration.live import Live
-from routing.events import Finished, Observer
+from routing.events import Observer
 from routing.realtime import topics
 from routing.realtime.bounds import Bounds
 from routing.realtime.event import Record, packed, unpacked
@@ -123,9 +123,6 @@ class Realtime(Observer):
         """
         raw = data if isinstance(data, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(data))
         return await self._log.append(packed(Record(topics.published(topic), kind, self._clock(), raw)))
-
-    def finished(self, event: Finished) -> None:
-        """Requests are nobody's event."""
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:  # noqa: ARG002 - reasons are for staff
         """Called by the one worker that made the change."""
