@@ -95,8 +95,8 @@ class Gateway:
         return exchange if response is None else self._finish(exchange, response)
 
     def in_turn(self, exchange: Exchange) -> Awaitable[Response]:
-        """The answer to what could not be answered at once."""
-        return self._answered(exchange, self._steps)
+        """The answer to what could not be answered at once, from where it has come to."""
+        return self._answered(exchange, self._steps if exchange.leave is None else self._forward)
 
     def _at_hand(self, exchange: Exchange) -> Response | None:
         """Steps 2 to 6, as far as nobody need be waited for."""
@@ -124,8 +124,6 @@ class Gateway:
         return None
 
     async def _steps(self, exchange: Exchange) -> Response:
-        if exchange.leave is not None:  # it has come as far as that without waiting
-            return await self._forward(exchange)
         if exchange.decision is None:
             await self._gatekeeper.limit(exchange)  # 2 rate limit
         if exchange.caller is None:

@@ -83,30 +83,28 @@ class Backend:
         written = head(to, call)
         if until is None:
             until = asyncio.get_running_loop().time() + timeout.total
-        connection = self._pool.take(to.key)
-        if connection is not None:
-            try:
-                return await self._call(connection, written, call, timeout.read, until)
-            except Unheard:
-                if call.body is not None or call.method not in IDEMPOTENT:
-                    raise
-        connection = await self._connect(to, timeout.connect, until)
-        return await self._call(connection, written, call, timeout.read, until)
+        kept = self._pool.take(to.key)
+        connection = kept or await self._connect(to, timeout.connect, until)
+        turn = self._turn(connection, written, call, timeout.read, until)
+        try:
+            await turn.answered()
+        except Unheard:
+            if kept is None or call.body is not None or call.method not in IDEMPOTENT:
+                raise
+            connection = await self._connect(to, timeout.connect, until)
+            turn = self._turn(connection, written, call, timeout.read, until)
+            await turn.answered()
+        return Answer(turn.status, turn.headers, turn)
 
     async def close(self) -> None:
         """Closes the connections at rest; those at work are closed when their answer ends."""
         self._pool.close()
         await asyncio.sleep(0)
 
-    async def _call(self, connection: Connection, written: bytes, call: Call, read: float, until: float) -> Answer:
+    def _turn(self, connection: Connection, written: bytes, call: Call, read: float, until: float) -> Turn:
         turn = Turn(connection, call.method, read=read, until=until, done=self._pool.put)
         turn.send(written, call)
-        try:
-            await turn.answered()
-        except BaseException:
-            await turn.aclose()
-            raise
-        return Answer(turn.status, turn.headers, turn)
+        return turn
 
     async def _connect(self, to: Origin, seconds: float, until: float) -> Connection:
         self._pool.sweep()

@@ -21,7 +21,7 @@ class Pool:
         resting = self._idle.get(key)
         while resting:
             connection = resting.pop()
-            if connection.usable() and not self._too_old(connection):
+            if connection.usable() and not self._too_old(connection, self._clock()):
                 return connection
             connection.abort()
         return None
@@ -29,15 +29,16 @@ class Pool:
     def put(self, connection: Connection) -> None:
         """Lets a connection rest, in the place of the one that has rested longest if need be."""
         resting = self._idle.setdefault(connection.key, deque())
-        connection.rested = self._clock()
+        now = connection.rested = self._clock()
         resting.append(connection)
-        while resting and (self._closed or len(resting) > self._max_idle or self._too_old(resting[0])):
+        while resting and (self._closed or len(resting) > self._max_idle or self._too_old(resting[0], now)):
             resting.popleft().abort()
 
     def sweep(self) -> None:
         """Closes what is too old to be taken, wherever it leads, and forgets origins that nobody calls."""
+        now = self._clock()
         for key, resting in list(self._idle.items()):
-            while resting and (not resting[0].alive or self._too_old(resting[0])):
+            while resting and (not resting[0].alive or self._too_old(resting[0], now)):
                 resting.popleft().abort()
             if not resting:
                 del self._idle[key]
@@ -49,5 +50,5 @@ class Pool:
             while resting:
                 resting.pop().abort()
 
-    def _too_old(self, connection: Connection) -> bool:
-        return self._clock() - connection.rested >= self._idle_seconds
+    def _too_old(self, connection: Connection, now: float) -> bool:
+        return now - connection.rested >= self._idle_seconds

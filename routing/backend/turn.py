@@ -144,11 +144,15 @@ class Turn:
         self._fail(UpstreamTimeout(LATE))
 
     async def answered(self) -> None:
-        """Returns when the head of the final answer is in."""
-        while self._error is None and not self._reply.headed:
-            await self._wait()
-        if self._error is not None:
-            raise self._error
+        """Returns when the head of the final answer is in. What it raises has ended the call."""
+        try:
+            while self._error is None and not self._reply.headed:
+                await self._wait()
+            if self._error is not None:
+                raise self._error
+        except BaseException:
+            await self.aclose()
+            raise
 
     def __aiter__(self) -> Self:
         return self
