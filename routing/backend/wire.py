@@ -68,7 +68,7 @@ def origin(url: str) -> Origin:
 
 
 def write(headers: Headers) -> Written:
-    return Written(b"".join([b"%b: %b\r\n" % pair for pair in headers]), len(headers))
+    return Written(b"".join([name + b": " + value + b"\r\n" for name, value in headers]), len(headers))
 
 
 def head(to: Origin, call: Call) -> bytes:
