@@ -11,7 +11,6 @@ from resilience.cache.entry import Entry
 from resilience.ratelimit.policy import RatePolicy
 from routing import admission
 from routing.authentication.authenticator import Credential, credential
-from routing.backend.wire import Written
 from routing.caller import Caller
 from routing.configuration.live import Live
 from routing.errors import Forbidden, GatewayError, ServiceDisabled, Unauthenticated, UnknownService
@@ -50,7 +49,7 @@ class Told(NamedTuple):
     client: str
     scheme: str
     headers: Headers
-    written: Written
+    written: bytes
     continues_trace: bool
 
 

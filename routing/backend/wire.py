@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import urlsplit
 
 from routing.errors import BadRequest
@@ -10,18 +10,9 @@ from routing.http import Body, Headers
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
+BREAKS_OUT: Final = "The request has a character that cannot be passed on."
 EXPECT_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 """Methods that say so when they carry nothing (RFC 9110 section 8.6)."""
-
-
-class Written(NamedTuple):
-    """Fields as they go on the wire, and the number of lines they must be."""
-
-    text: bytes
-    lines: int
-
-
-NOTHING: Final = Written(b"", 0)
 
 
 @dataclass(slots=True)
@@ -29,8 +20,9 @@ class Call:
     """What is sent to a target.
 
     `path` is the origin-form with its query, the bytes exactly as they go on the wire; the target's base path is put
-    before it. `headers` are the end-to-end fields without Host, Connection and framing, and `ready` more of them, which
-    go before. A `body` of unknown `length` is sent in chunks. `host` None is the target's own.
+    before it. `headers` are the end-to-end fields without Host, Connection and framing, and `ready` more of them, as
+    `write` has written them, which go before. A `body` of unknown `length` is sent in chunks. `host` None is the
+    target's own.
     """
 
     method: str
@@ -39,7 +31,7 @@ class Call:
     body: Body | None
     length: int | None = None
     host: bytes | None = None
-    ready: Written = NOTHING
+    ready: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +59,18 @@ def origin(url: str) -> Origin:
     return Origin(parts.hostname or "", port, tls, parts.netloc.encode(), parts.path.rstrip("/").encode())
 
 
-def write(headers: Headers) -> Written:
-    return Written(b"".join([name + b": " + value + b"\r\n" for name, value in headers]), len(headers))
-
-
 def head(to: Origin, call: Call) -> bytes:
     """The request up to its body. Raises BadRequest when a part of it would break out of its place."""
-    line = b"%b %b%b HTTP/1.1\r\n" % (call.method.encode("ascii", "replace"), to.base, call.path)
-    ready, fields, framed = call.ready, write(call.headers), framing(call)
-    written = b"%bhost: %b\r\n%b%b%b\r\n" % (line, call.host or to.authority, ready.text, fields.text, framed)
-    if line.count(b" ") != 2 or not _has_lines(written, 3 + ready.lines + fields.lines + bool(framed)):
-        raise BadRequest("The request has a character that cannot be passed on.")
-    return written
+    method, host = call.method.encode("ascii", "replace"), call.host or to.authority
+    begun = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, to.base, call.path, host)
+    if begun.count(b" ") != 3:
+        raise BadRequest(BREAKS_OUT)
+    return b"".join((_with_lines(begun, 2), call.ready, write(call.headers), framing(call), b"\r\n"))
+
+
+def write(headers: Headers) -> bytes:
+    """Fields as they go on the wire. Raises BadRequest, as `head`."""
+    return _with_lines(b"".join([name + b": " + value + b"\r\n" for name, value in headers]), len(headers))
 
 
 def framing(call: Call) -> bytes:
@@ -95,6 +87,8 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _has_lines(text: bytes, count: int) -> bool:
-    """Whether the only line ends are ours: one pass of C for each of the three characters that smuggle."""
-    return text.count(b"\r") == count and text.count(b"\n") == count and b"\0" not in text
+def _with_lines(text: bytes, count: int) -> bytes:
+    """The text, if its only line ends are ours: one pass of C for each of the three characters that smuggle."""
+    if text.count(b"\r") != count or text.count(b"\n") != count or b"\0" in text:
+        raise BadRequest(BREAKS_OUT)
+    return text
