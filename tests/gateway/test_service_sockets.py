@@ -1,0 +1,50 @@
+"""A service's own WebSocket through the gateway, by a clock that the test moves."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from resilience.breaker.driver import Breakers
+from resilience.breaker.memory import MemoryStore
+from routing.authentication.authenticator import Authenticator
+from routing.backend.client import Backend
+from routing.balancing.driver import Targets
+from routing.calling import Calling
+from routing.policy import RoutePolicy, Target
+from routing.realtime.proxy import IDLE_SECONDS, SocketProxy
+from routing.table import Service
+from tests.clock import FakeClock
+from tests.gateway.conftest import OWN_COOKIES, World, make_world
+from tests.system.echo import echo
+from tests.websocket import Socket
+
+
+@pytest.fixture
+def through() -> Iterator[World]:
+    with echo() as port:
+        world = make_world("asgi")
+        policy = RoutePolicy(websocket=True)
+        world.add(Service("chat", (Target(f"http://127.0.0.1:{port}"),), policy=policy))
+        yield world
+
+
+async def test_a_socket_on_which_nothing_moves_is_closed_and_a_message_begins_the_time_anew(through: World) -> None:
+    timer = FakeClock()
+    socket = _socket(through, timer)
+    assert await socket.connect() is None
+    for _ in range(3):
+        timer.advance(IDLE_SECONDS - 1)
+        await socket.say("still here")
+        assert (await socket.heard())["text"] == "still here"
+    timer.advance(IDLE_SECONDS + 1)
+    end = await socket.heard()
+    assert (end["type"], end["code"], end["reason"]) == ("websocket.close", 4408, "idle")
+
+
+def _socket(world: World, timer: FakeClock) -> Socket:
+    breakers = Breakers(MemoryStore(), clock=world.clock)
+    calling = Calling(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
+    authenticator = Authenticator(lambda: world.live.keys)
+    proxy = SocketProxy(world.gateway, calling, Targets(), authenticator, origins=(), clock=world.clock, timer=timer)
+    headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]
+    return Socket(proxy.answer, "/api/v1/chat/", headers, client=("127.0.0.1", 5), http_version="1.1")
