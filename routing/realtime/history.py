@@ -15,7 +15,7 @@ Kept = tuple[Position, bytes]
 SECONDS: Final = 300.0
 """How long what was missed can be had again."""
 MOST: Final = 100_000
-BYTES: Final = 8 * 1_024 * 1_024
+BYTES: Final = 12 * 1_024 * 1_024
 OVERHEAD: Final = 200
 """Bytes of memory an event takes here beside its text: two tuples, two numbers, and an object's head (measured)."""
 SLACK: Final = 4_096

@@ -1,5 +1,6 @@
 """What becomes of an open socket when its caller's token ends, and when a fresher one came before."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -54,7 +55,7 @@ async def code_after_talking(ws: ClientConnection) -> int | None:
         return closed.rcvd.code if closed.rcvd else None
 
 
-async def test_a_socket_ends_with_its_token(firebase: Served) -> None:
+async def a_socket_ends_with_its_token(firebase: Served) -> None:
     end = int(time.time() + SHORT)
     async with bearing(firebase, token(SHORT)) as ws:
         await ws.send(TOPIC)
@@ -63,7 +64,7 @@ async def test_a_socket_ends_with_its_token(firebase: Served) -> None:
         assert time.time() >= end
 
 
-async def test_a_fresher_token_sent_before_keeps_it(firebase: Served) -> None:
+async def a_fresher_token_sent_before_keeps_it(firebase: Served) -> None:
     end = int(time.time() + SHORT)
     async with bearing(firebase, token(SHORT)) as ws, bearing(firebase, token(SHORT)) as control:
         said = await authenticate(ws, token(3_600))
@@ -77,13 +78,23 @@ async def test_a_fresher_token_sent_before_keeps_it(firebase: Served) -> None:
         assert message["data"] == "after the first token's end"
 
 
-async def test_anothers_token_keeps_nothing(firebase: Served) -> None:
+async def anothers_token_keeps_nothing(firebase: Served) -> None:
     async with bearing(firebase, token(SHORT)) as ws:
         said = await authenticate(ws, token(3_600, sub="bob"))
         assert (said["type"], said["code"]) == ("error", "forbidden")
         assert await close_code(ws) == ENDED
 
 
-async def test_a_services_socket_ends_with_its_token_however_much_is_said(firebase: Served) -> None:
+async def a_services_socket_ends_with_its_token_however_much_is_said(firebase: Served) -> None:
     async with bearing(firebase, token(SHORT), "/api/v1/live/") as ws:
         assert await code_after_talking(ws) == ENDED
+
+
+async def test_what_the_end_of_a_token_comes_to(firebase: Served) -> None:
+    """All at once: each waits for the end of a token."""
+    await asyncio.gather(
+        a_socket_ends_with_its_token(firebase),
+        a_fresher_token_sent_before_keeps_it(firebase),
+        anothers_token_keeps_nothing(firebase),
+        a_services_socket_ends_with_its_token_however_much_is_said(firebase),
+    )

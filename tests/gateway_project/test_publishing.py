@@ -2,6 +2,7 @@
 
 import http.client
 import time
+from contextlib import closing
 
 import pytest
 import requests
@@ -79,20 +80,21 @@ def test_events_are_read_for_topics_alone_and_only_read_and_published(served: Se
 
 
 def test_over_the_limit_a_publisher_is_told_when_to_come_back(served: Served) -> None:
-    """What is refused for another reason counts as well. A caller has its limit on all workers together."""
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    """What is refused for another reason counts as well. A caller has its limit on all workers together, but for what
+    the other worker has in hand of it: 1 %.
+    """
     statuses: list[int] = []
     end = time.monotonic() + 120
-    while not statuses or statuses[-1] != 429:
-        assert time.monotonic() < end
-        connection.request("POST", "/events", b"{}", {"X-API-Key": served.greedy})
-        answer = connection.getresponse()
-        body = answer.read()
-        statuses.append(answer.status)
+    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)) as connection:
+        while not statuses or statuses[-1] != 429:
+            assert time.monotonic() < end
+            connection.request("POST", "/events", b"{}", {"X-API-Key": served.greedy})
+            answer = connection.getresponse()
+            body = answer.read()
+            statuses.append(answer.status)
     assert set(statuses[:-1]) == {403}
-    assert len(statuses) > A_MINUTE
+    assert len(statuses) > A_MINUTE * 0.99
     assert answer.headers["content-type"] == "application/problem+json"
     assert b'"rate_limited"' in body
     assert 1 <= int(answer.headers["retry-after"]) <= 60
     assert served.publish(1).status_code == 202  # nobody else's
-    connection.close()
