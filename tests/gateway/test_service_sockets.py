@@ -39,6 +39,7 @@ async def test_a_socket_on_which_nothing_moves_is_closed_and_a_message_begins_th
     timer.advance(IDLE_SECONDS + 1)
     end = await socket.heard()
     assert (end["type"], end["code"], end["reason"]) == ("websocket.close", 4408, "idle")
+    await socket.leave()  # until the passage has closed its other side too
 
 
 def _socket(world: World, timer: FakeClock) -> Socket:
