@@ -1,15 +1,14 @@
 """A backend that speaks WebSocket."""
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from queue import Queue
-from threading import Thread
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import msgspec
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
+
+from tests.system.echo import listening
 
 
 async def _echo(ws: ServerConnection) -> None:
@@ -36,22 +35,6 @@ def _chosen(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol 
     return Subprotocol("chat") if "chat" in offered else None
 
 
-@contextmanager
-def live_backend() -> Iterator[int]:
-    """A backend that speaks WebSocket, on a thread of its own."""
-    loop, ports = asyncio.new_event_loop(), Queue[int]()
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        async with serve(_echo, "127.0.0.1", 0, process_request=_handshake, select_subprotocol=_chosen) as server:
-            ports.put(server.sockets[0].getsockname()[1])
-            await stop.wait()
-
-    thread = Thread(target=loop.run_until_complete, args=(run(),))
-    thread.start()
-    try:
-        yield ports.get(timeout=20)
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
+def live_backend() -> AbstractContextManager[int]:
+    """The port of a backend that speaks WebSocket, on a thread of its own."""
+    return listening(_echo, process_request=_handshake, select_subprotocol=_chosen)

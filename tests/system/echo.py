@@ -1,10 +1,11 @@
 """A service that repeats what it hears over a WebSocket, on a thread of its own."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from queue import Queue
 from threading import Thread
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -17,13 +18,13 @@ async def _repeat(ws: ServerConnection) -> None:
 
 
 @contextmanager
-def echo() -> Iterator[int]:
-    """Its port."""
+def listening(handler: Callable[[ServerConnection], Awaitable[None]], **options: Any) -> Iterator[int]:
+    """The port of a WebSocket server on a thread of its own; `options` are those of `serve`."""
     loop, ports = asyncio.new_event_loop(), Queue[int]()
     stop = asyncio.Event()
 
     async def run() -> None:
-        async with serve(_repeat, "127.0.0.1", 0, max_size=None, compression=None) as server:
+        async with serve(handler, "127.0.0.1", 0, **options) as server:
             ports.put(server.sockets[0].getsockname()[1])
             await stop.wait()
 
@@ -35,3 +36,8 @@ def echo() -> Iterator[int]:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
+
+
+def echo() -> AbstractContextManager[int]:
+    """Its port."""
+    return listening(_repeat, max_size=None, compression=None)
