@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from resilience.cache import explaining, invalidation, serving, storing
-from resilience.cache.driver import BODY_BYTES, Cache, Recorder
+from resilience.cache import explaining, invalidation, serving
+from resilience.cache.driver import Cache, Recorder
 from resilience.cache.entry import Entry
 from resilience.cache.flights import End, Flights
 from resilience.cache.heat import Heat
@@ -21,10 +21,8 @@ from resilience.cache.messages import (
     Miss,
     Skip,
     Stale,
-    Storable,
-    control_of,
 )
-from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.policy import CachePolicy
 from resilience.cache.replies import reply
 from resilience.cache.store import UNFENCED
 from routing import cacheplace, cachestatus, forwarding
@@ -32,14 +30,13 @@ from routing.calling import Called
 from routing.coalescing import Coalescing
 from routing.errors import BadGateway, CircuitOpen, GatewayError, NotCached, Overloaded, UpstreamTimeout
 from routing.exchange import Exchange, Place
-from routing.http import Headers, Response, first, joined
+from routing.http import Headers, Response, joined
 from routing.relay import Complete, Relay
 from routing.revalidation import Revalidation
+from routing.storable import passes_unverified, storable
 from routing.tagging import filled
 from routing.ways import Page
 
-CALLER: Final = b"x-gateway-caller"
-"""By whom an answer may vary where its key says who it is for."""
 CACHED_METHODS: Final = frozenset({"GET", "HEAD"})
 SHARED_FAILURES: Final = (BadGateway, UpstreamTimeout, CircuitOpen, Overloaded)
 """What befalls one fetch would befall those who wait for it."""
@@ -254,7 +251,7 @@ class Caching:
         if place is None:
             return None, self._change(exchange, called.answer.status, headers)
         answered = self._answered(exchange, called, headers)
-        verdict = _storable(place, answered, length or 0, unverified=_passes_unverified(exchange))
+        verdict = storable(place, answered, length or 0, unverified=passes_unverified(exchange))
         found = place.found
         if exchange.steps is not None:
             exchange.mark("store", explaining.kept(verdict, answered, place.spot.policy), self._timer())
@@ -309,23 +306,6 @@ class Caching:
             place.flight.land(end, remember=remember, error=error)
 
 
-def _storable(place: Place, answered: Answered, length: int, *, unverified: bool) -> Storable | Skip:
-    """As the rules have it, but for what the gateway knows beside: a body's announced length, and that some fields
-    are its own words to the backend. An answer chosen by those would be found by what the client says in them.
-    `unverified`: it is to a credential that only the backend knows, and a route's `shared` was said of callers.
-    """
-    spot = place.spot
-    verdict = storing.may_store(place.asked, answered, spot.policy, spot.scope)
-    if isinstance(verdict, Skip):
-        return verdict
-    known = {CALLER} if spot.scope is Scope.USER else set()
-    if any(forwarding.is_ours(name) and name not in known for name in verdict.vary):
-        return Skip("the answer varies by what the gateway says", "RFC 9111 section 4.1")
-    if spot.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(answered.headers)[0]):
-        return Skip("the answer is one credential's own", "RFC 9111 section 3.5")
-    return verdict if length <= BODY_BYTES else Skip("the body is too large")
-
-
 def given(asked: Asked, found: Fresh | Stale) -> Response:
     """The stored answer as this request gets it."""
     ready = reply(found.entry, asked, found.age)
@@ -341,13 +321,6 @@ def _paged(entry: Entry, age: int, left: int) -> Headers:
 def why(place: Place) -> Forward:
     """Why the request goes on (RFC 9211 section 2.2)."""
     return Forward.STALE if isinstance(place.found, Fresh) else place.found.reason
-
-
-def _passes_unverified(exchange: Exchange) -> bool:
-    """Does the backend get a credential that the gateway has not looked at?"""
-    if exchange.caller is not None or not exchange.routed.policy.forward_authorization:
-        return False
-    return first(exchange.request.headers, b"authorization") is not None
 
 
 def _keeps(exchange: Exchange) -> bool:

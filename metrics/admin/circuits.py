@@ -55,7 +55,7 @@ class ResetForm(BaseDialogForm):
 
     form_before_template = "admin/gateway/reset.html"
 
-    def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:  # noqa: ARG002
+    def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:  # noqa: ARG002 - unfold's signature
         return {"reading": _readings([get_object_or_404(Circuit, pk=object_id)])[0]}
 
 
@@ -81,7 +81,7 @@ class CircuitAdmin(ReadOnlyAdmin):
             row.reading = reading
         return listed
 
-    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002 - unfold's signature
         return redirect("dashboard:service", get_object_or_404(Circuit, pk=object_id).name)
 
     @display(description="state", label=LABELS)
