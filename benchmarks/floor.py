@@ -1,17 +1,22 @@
-"""What server and client can do with nothing of the gateway in between: `python -m benchmarks.floor PORT`.
+"""What server and client can do with nothing of the gateway in between: `python -m benchmarks.floor PORT [granian]`.
 
 BENCHMARK_ANSWERS is a file of recorded answers by path, given out as they are; any other path is passed to
 BENCHMARK_ORIGIN.
 """
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
 
-from gateway_project.serving import server
+from gateway_project import serving
+from gateway_project.worker import Worker
 from routing.backend.client import Backend, Call
 from routing.policy import Target, Timeout
 
@@ -56,7 +61,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """The least an ASGI application can do, the floor under every hit; and the least a proxy can do with our client,
     the ceiling of every miss.
     """
-    if scope["type"] != "http":
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
         return
     messages = _ready.get(scope["path"])
     if messages is not None:
@@ -70,5 +76,33 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def _live(receive: Any, send: Any) -> None:
+    while True:
+        said = (await receive())["type"]
+        await send({"type": f"{said}.complete"})
+        if said == "lifespan.shutdown":
+            return
+
+
+def _work(listening: socket.socket) -> None:
+    Worker(application, lambda _: None).run([listening])
+
+
+def _on_granian(port: int) -> None:
+    """The fastest server of others: what plain ASGI comes to without ours."""
+    Granian(
+        "benchmarks.floor:application",
+        port=port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        backlog=4096,
+        log_level=LogLevels.warning,
+    ).serve()
+
+
 if __name__ == "__main__":
-    server("benchmarks.floor:application", host="127.0.0.1", port=int(sys.argv[1]), workers=1).serve()
+    if sys.argv[2:] == ["granian"]:
+        _on_granian(int(sys.argv[1]))
+    else:
+        serving.run(_work, host="127.0.0.1", port=int(sys.argv[1]), workers=1)

@@ -18,7 +18,9 @@ def described() -> str:
     """Date, processor, cores, kernel, Python and the gateway's server."""
     cores = len(os.sched_getaffinity(0))
     today = datetime.now(UTC).date().isoformat()
-    software = f"Python {_python()}, granian {version('granian')}, uvloop {version('uvloop')}"
+    software = (
+        f"Python {_python()}, uvicorn {version('uvicorn')}, granian {version('granian')}, uvloop {version('uvloop')}"
+    )
     return f"{today}, {_processor()}, {cores} cores, Linux {platform.release()}, {software}"
 
 

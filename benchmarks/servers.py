@@ -137,14 +137,14 @@ def gateway(
 
 
 @contextmanager
-def floor(origin_url: str, recorded: Answers) -> Iterator[str]:
-    """The address of the gateway's server with next to nothing on it: answers as recorded, or a bare proxy."""
+def floor(origin_url: str, recorded: Answers, *server: str) -> Iterator[str]:
+    """Where the gateway's server is, or another, with next to nothing on it: answers as recorded, or a bare proxy."""
     with folder() as place:
         file = place / "answers"
         file.write_bytes(msgspec.msgpack.encode(recorded))
         port = free_port()
         given = {"BENCHMARK_ORIGIN": origin_url, "BENCHMARK_ANSWERS": str(file)}
-        command = [sys.executable, "-m", "benchmarks.floor", str(port)]
+        command = [sys.executable, "-m", "benchmarks.floor", str(port), *server]
         with serving(command, accepts(port), environment=given):
             yield f"http://127.0.0.1:{port}"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from typing import Final
+from urllib.parse import unquote
 
 import django
 from django.conf import settings
@@ -10,8 +11,9 @@ from django.core.handlers.asgi import ASGIHandler
 from gateway_project.lifespan import Life
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
+from routing.http import Request, Response
 from routing.realtime.pages import PATH, EventPages
-from routing.ways import PREFIX
+from routing.ways import PREFIX, host
 
 django.setup(set_prefix=False)
 
@@ -19,30 +21,35 @@ from gateway_project import sockets  # noqa: E402 - consumers know models, which
 
 _django: asgi.Application = ASGIHandler()
 _life = Life(runtime.current())
-SERVICES: Final = PREFIX.decode()
+EVENTS: Final = PATH.encode()
 
 _session = settings.SESSION_COOKIE_NAME.encode()
 
 
 def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-    """HTTP to the gateway or to Django; a worker's life to the runtime."""
+    """All of it, for any ASGI server."""
     if scope["type"] == "http":
-        return _http(scope, receive, send)
+        return asgi.answer(answer, elsewhere, scope, receive, send)
+    return elsewhere(scope, receive, send)
+
+
+def answer(request: Request) -> Response | Awaitable[Response] | None:
+    """Whether the gateway answers, at once or in its time; None where Django does."""
+    gateway = runtime.current().gateway
+    if request.path.startswith(PREFIX) or gateway.serves(unquote(request.path.decode("latin-1")), host(request)):
+        return None if _wants_page(request) else gateway.answer(request)
+    if request.path == EVENTS:
+        return EventPages(gateway, runtime.current().realtime).answer(request)
+    return None
+
+
+def elsewhere(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    """What is not the gateway's: pages, sockets, and a worker's life."""
+    if scope["type"] == "http":
+        return _page(scope, receive, send)
     if scope["type"] == "lifespan":
         return _life.span(receive, send)
     return sockets.application(scope, receive, send)
-
-
-def _http(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-    gateway = runtime.current().gateway
-    if (scope["path"].startswith(SERVICES) or gateway.serves(scope["path"], asgi.host(scope))) and not _wants_page(
-        scope
-    ):
-        return asgi.answer(gateway, scope, receive, send, _life.serve)
-    if scope["path"] == PATH:
-        pages = EventPages(gateway, runtime.current().realtime)
-        return _life.serve(asgi.answer_page(pages, scope, receive, send))
-    return _life.serve(_page(scope, receive, send))
 
 
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,14 +61,8 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
     await _django(scope, receive, send)
 
 
-def _wants_page(scope: Scope) -> bool:
+def _wants_page(request: Request) -> bool:
     """Whether Django should look closer: a browser that may be a member of staff wants the answer as a page."""
-    if scope["method"] != "GET":
+    if request.method != "GET" or b"text/html" not in request.fields.get(b"accept", b""):
         return False
-    accepts_page = has_session = False
-    for name, value in scope["headers"]:
-        if name == b"accept":
-            accepts_page = b"text/html" in value
-        elif name == b"cookie":
-            has_session = _session in value
-    return accepts_page and has_session
+    return any(name == b"cookie" and _session in value for name, value in request.headers)

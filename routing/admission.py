@@ -7,11 +7,13 @@ from itertools import chain
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from routing.errors import BadRequest, HeadersTooLarge
+from routing.errors import BadRequest, HeadersTooLarge, TargetTooLong
 from routing.http import Headers, Request, first, joined
 
 MAX_HEADER_BYTES: Final = 32 * 1024
 """All of a request's header fields together; most backends take no more than this."""
+MAX_HEADERS: Final = 100
+"""As Apache's LimitRequestFields."""
 MAX_TARGET_BYTES: Final = 16 * 1024
 
 _PLAIN_PATH: Final = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*)+/?")
@@ -27,7 +29,7 @@ Network = IPv4Network | IPv6Network
 
 
 def check(request: Request) -> None:
-    """Raises BadRequest or HeadersTooLarge for a request that two readers might read differently."""
+    """Raises BadRequest, HeadersTooLarge or TargetTooLong for a request that two readers might read differently."""
     hosts = []
     for name, value in request.headers:
         if name == b"host":
@@ -39,13 +41,15 @@ def check(request: Request) -> None:
     if request.method in _REFLECTING:
         raise BadRequest(f"{request.method} is not passed on")
     if len(request.path) + len(request.query) > MAX_TARGET_BYTES:
-        raise BadRequest(f"the path and query are over {MAX_TARGET_BYTES} bytes")
+        raise TargetTooLong(f"the path and query are over {MAX_TARGET_BYTES} bytes")
     if not _PLAIN_PATH.fullmatch(request.path):
         _check_path(request.path)
 
 
 def check_size(headers: Headers) -> None:
     """Raises HeadersTooLarge."""
+    if len(headers) > MAX_HEADERS:
+        raise HeadersTooLarge(f"the header fields are over {MAX_HEADERS}")
     if sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"the header fields are over {MAX_HEADER_BYTES} bytes")
 

@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
-from functools import partial
-from typing import Any, Final, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, Final
 
-from routing.exchange import Exchange
 from routing.http import ClientGone, Request, Response, first
 
 Scope = MutableMapping[str, Any]
@@ -19,49 +17,27 @@ PATIENCE: Final = 0.05
 """Seconds a call may take before a watch on its client begins: most are over by then, and cost no task."""
 
 
-Waiting = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
-"""What is done with work that takes time: it may be cut short."""
+Answer = Callable[[Request], Response | Awaitable[Response] | None]
+"""Who answers a request: at once or in its time. None: it is not theirs."""
 
 
-class Answers(Protocol):
-    """A `Gateway`, which answers many requests at once: raises ClientGone and CancelledError alone."""
-
-    def at_once(self, request: Request) -> Response | Exchange: ...
-
-    def in_turn(self, exchange: Exchange) -> Awaitable[Response]: ...
-
-
-class Pages(Protocol):
-    """Answers requests, each in its time."""
-
-    def answer(self, request: Request) -> Awaitable[Response]: ...
-
-
-def answer(
-    gateway: Answers, scope: Scope, receive: Receive, send: Send, waiting: Waiting | None = None
-) -> Awaitable[None]:
-    """Bring one HTTP request to `gateway`, and its answer back. A client that goes away cancels both."""
-    request = _request(scope)
-    ready = gateway.at_once(request)
-    if isinstance(ready, Response):
-        return send_response(ready, send)
-    work = _answered(partial(gateway.in_turn, ready), request, receive, send)
-    return waiting(work) if waiting else work
-
-
-def answer_page(pages: Pages, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
-    """The same, for those who never answer at once."""
-    request = _request(scope)
-    return _answered(partial(pages.answer, request), request, receive, send)
-
-
-async def _answered(ask: Callable[[], Awaitable[Response]], request: Request, receive: Receive, send: Send) -> None:
-    bearer = _Bearer(receive)
-    request.on_wait = bearer.watch
+def answer(ask: Answer, elsewhere: Application, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    """Bring one HTTP request to `ask`, or `elsewhere`, and its answer back. A client that goes away cancels both."""
+    request, bearer = _request(scope), _Bearer(receive)
     if b"transfer-encoding" in request.fields or request.fields.get(b"content-length", b"0") != b"0":
         request.body = bearer.body()
+    ready = ask(request)
+    if ready is None:
+        return elsewhere(scope, receive, send)
+    if isinstance(ready, Response):
+        return send_response(ready, send)
+    request.on_wait = bearer.watch
+    return _answered(ready, bearer, send)
+
+
+async def _answered(ready: Awaitable[Response], bearer: "_Bearer", send: Send) -> None:
     try:
-        await send_response(await ask(), send)
+        await send_response(await ready, send)
     except asyncio.CancelledError:
         if not bearer.gone:
             raise

@@ -241,7 +241,8 @@ class Caching:
                 await complete()
         finally:
             ended(len(body), "")
-        return Response(answer.status, headers, body, framed=True)
+        is_framed = announced is not None or exchange.request.method == "HEAD"
+        return Response(answer.status, headers, body, framed=is_framed)
 
     def _kept(
         self, exchange: Exchange, called: Called, headers: Headers, length: int | None

@@ -1,7 +1,8 @@
 """Every way the gateway itself says no, and the only place that knows its status codes.
 
 GatewayError
-├── BadRequest 400, HeadersTooLarge 431, BodyTooLarge 413    the request cannot be taken as it is
+├── BadRequest 400, BodyTooLarge 413, TargetTooLong 414,     the request cannot be taken as it is
+│   HeadersTooLarge 431
 ├── Unauthenticated 401, Forbidden 403                       who asks
 ├── UnknownService 404, MethodNotAllowed 405                 what for
 ├── IdempotencyConflict 409, IdempotencyMismatch 422         whether it was asked before
@@ -63,6 +64,12 @@ class HeadersTooLarge(GatewayError):
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     code = "headers_too_large"
     title = "The request's header fields are too large"
+
+
+class TargetTooLong(GatewayError):
+    status = HTTPStatus.REQUEST_URI_TOO_LONG
+    code = "target_too_long"
+    title = "The request's target is too long"
 
 
 class BodyTooLarge(GatewayError):

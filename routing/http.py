@@ -61,18 +61,18 @@ class Request:
     version: str = "1.1"
     body: Body | None = None
     caller: Caller | None = None
+    known_fields: dict[bytes, bytes] | None = field(default=None, repr=False)
     on_wait: Callable[[], None] | None = field(default=None, init=False)
-    _fields: dict[bytes, bytes] | None = field(default=None, init=False, repr=False)
 
     @property
     def fields(self) -> dict[bytes, bytes]:
         """The first line of each field. To be read once `headers` are final."""
-        fields = self._fields
+        fields = self.known_fields
         if fields is None:
             fields = dict(self.headers)
             if len(fields) != len(self.headers):
                 fields = dict(reversed(self.headers))
-            self._fields = fields
+            self.known_fields = fields
         return fields
 
 

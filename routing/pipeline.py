@@ -82,20 +82,19 @@ class Gateway:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. Never raises but CancelledError, the client's doing."""
-        ready = self.at_once(request)
-        return ready if isinstance(ready, Response) else await self.in_turn(ready)
+        ready = self.answer(request)
+        return ready if isinstance(ready, Response) else await ready
 
-    def at_once(self, request: Request) -> Response | Exchange:
-        """The answer, where nobody need be waited for; else the exchange as far as it has come, for `in_turn`."""
+    def answer(self, request: Request) -> Response | Awaitable[Response]:
+        """The answer, at once where nobody need be waited for."""
         exchange = self.begin(request)  # 1 request id
         try:
             response = self._cors.preflight(request) or self._at_hand(exchange)
         except Exception as error:  # noqa: BLE001 - it is answered, and logged where it is a fault of ours
             response = self._failed(exchange, error)
-        return exchange if response is None else self._finish(exchange, response)
-
-    def in_turn(self, exchange: Exchange) -> Awaitable[Response]:
-        """The answer to what could not be answered at once, from where it has come to."""
+        if response is not None:
+            return self._finish(exchange, response)
+        # From where it has come to.
         return self._answered(exchange, self._steps if exchange.leave is None else self._forward)
 
     def _at_hand(self, exchange: Exchange) -> Response | None:

@@ -128,13 +128,14 @@ def everybody(missing: dict[str, str]) -> Iterator[Field]:
                 missing[name] = str(error)
         answers = {name: recorded(gateway) for name, gateway in gateways.items()}
         floor = stack.enter_context(servers.floor(origin, answers[GATEWAY]))
+        granian = stack.enter_context(servers.floor(origin, answers[GATEWAY], "granian"))
         peers: dict[str, Peer] = {}
         for name, starting in STARTING.items():
             try:
                 peers[name] = stack.enter_context(starting(origin))
             except NotStarted as error:
                 missing[name] = str(error)
-        yield Field(gateways, floor, peers, ports)
+        yield Field(gateways, floor, granian, peers, ports)
 
 
 def section(case: Case, speeds: Speeds) -> str:

@@ -15,13 +15,15 @@ ON_REDIS: Final = "gateway on Redis"
 TWO_ON_REDIS: Final = "gateway on Redis, 2 workers"
 FLOOR: Final = "raw ASGI, the same fields"
 BARE: Final = "raw ASGI, bare"
+GRANIAN: Final = "raw ASGI on granian, the same fields"
+BARE_GRANIAN: Final = "raw ASGI on granian, bare"
 BARE_PROXY: Final = "raw ASGI proxy"
 KEYS: Final = 40_000
 """For a hit in Redis: entries of more bytes than the memory of two workers has, asked for in a circle, so that the one
 that is asked for next is always the one that was let go longest ago.
 """
 IDLE: Final = 1_000
-OF_FLOOR: Final = Aim(0.7)
+OF_FLOORS: Final = dict.fromkeys((FLOOR, BARE, GRANIAN, BARE_GRANIAN), Aim(0.7))
 
 Recording = Mapping[str, Recorded]
 
@@ -39,10 +41,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Who runs: gateways by contestant's name and the ports of their Redis, the floor's address, peers by name."""
+    """Who runs: gateways by contestant's name and the ports of their Redis, the floors' addresses, peers by name."""
 
     gateways: Mapping[str, Running]
     floor: str
+    granian: str
     peers: Mapping[str, Peer]
     redis: Mapping[str, int]
 
@@ -62,6 +65,8 @@ class Field:
         return {
             FLOOR: Load(self.floor + path, self.key),
             BARE: Load(f"{self.floor}/bare{path}", self.key),
+            GRANIAN: Load(self.granian + path, self.key),
+            BARE_GRANIAN: Load(f"{self.granian}/bare{path}", self.key),
         }
 
     def caches(self, path: str) -> dict[str, Load]:
@@ -89,7 +94,7 @@ def all_cases(running: Field) -> list[Case]:
 
 def _hit(running: Field, name: str, title: str, path: str, *, aims: bool = False) -> Case:
     loads = running.gateways_at(path) | running.floors(f"/hit{path}") | running.caches(path)
-    wanted = {"nginx proxy_cache": Aim(0.6), "express + Redis": Aim(5), FLOOR: OF_FLOOR, BARE: OF_FLOOR}
+    wanted = {"nginx proxy_cache": Aim(0.6), "express + Redis": Aim(5), **OF_FLOORS}
     return Case(name, title, loads, aims=wanted if aims else {})
 
 
@@ -127,7 +132,7 @@ def _refusals(running: Field) -> list[Case]:
     for name, title in titles.items():
         floors = {who: Load(load.url, load.headers, refused=1) for who, load in running.floors(f"/{name}").items()}
         mine = {who: their[name] for who, their in loads.items()}
-        cases.append(Case(name, title, mine | floors, aims={FLOOR: OF_FLOOR, BARE: OF_FLOOR}))
+        cases.append(Case(name, title, mine | floors, aims=OF_FLOORS))
     return cases
 
 

@@ -6,6 +6,7 @@ from typing import Final
 Position = tuple[int, int]
 
 _FORM: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
+_LAST: Final = 10**18 - 1
 
 
 def position(text: str) -> Position | None:
@@ -16,6 +17,11 @@ def position(text: str) -> Position | None:
 
 def ident(place: Position) -> str:
     return f"{place[0]}-{place[1]}"
+
+
+def preceding(place: Position) -> Position:
+    """The last place before it that an event may have."""
+    return (place[0], place[1] - 1) if place[1] else (place[0] - 1, _LAST)
 
 
 def following(last: Position, now: float) -> Position:

@@ -12,7 +12,7 @@ from routing.caller import Caller
 from routing.realtime.bounds import QUEUED_CHARACTERS, QUEUED_EVENTS
 from routing.realtime.event import Event, Frame, framed
 from routing.realtime.history import History
-from routing.realtime.ident import Position, ident
+from routing.realtime.ident import Position, ident, preceding
 from routing.realtime.messages import say
 
 AT_ONCE: Final = 64
@@ -108,7 +108,7 @@ class Subscriber:
     def too_slow(self) -> None:
         """What it has not taken is let go of; it is told from where to resume, once it has read what is on its way."""
         first = next((item.at for item in self._queue if isinstance(item, Frame)), self._history.last)
-        missed = ident((first[0], first[1] - 1) if first[1] else (first[0] - 1, 0))
+        missed = ident(preceding(first))
         self._queue.clear()
         self.is_slow = True
         self.say(say("slow", last_id=missed, detail="too many events were waiting to be read"))

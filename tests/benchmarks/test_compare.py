@@ -7,9 +7,11 @@ import pytest
 from benchmarks.compare.__main__ import Rounds, notes, section
 from benchmarks.compare.cases import (
     BARE,
+    BARE_GRANIAN,
     FLOOR,
     FLOOR_KINDS,
     GATEWAY,
+    GRANIAN,
     KEYS,
     ON_REDIS,
     Case,
@@ -24,13 +26,14 @@ from benchmarks.floor import Recorded
 from benchmarks.servers import Running
 from benchmarks.wrk import Load
 
+FLOORS = {FLOOR: 0.7, BARE: 0.7, GRANIAN: 0.7, BARE_GRANIAN: 0.7}
 ISSUE = {
-    "hit": {"nginx proxy_cache": 0.6, "express + Redis": 5, FLOOR: 0.7, BARE: 0.7},
+    "hit": {"nginx proxy_cache": 0.6, "express + Redis": 5, **FLOORS},
     "redis-hit": {"express + Redis": 1.5},
     "miss": {"fastify http-proxy": 1, "express + axios": 4, "nginx proxy_pass": 0.35},
-    "open-circuit": {FLOOR: 0.7, BARE: 0.7},
-    "401": {FLOOR: 0.7, BARE: 0.7},
-    "429": {FLOOR: 0.7, BARE: 0.7},
+    "open-circuit": FLOORS,
+    "401": FLOORS,
+    "429": FLOORS,
 }
 """The aims as they were set; a change of one is a decision."""
 
@@ -43,7 +46,7 @@ def field() -> Field:
         "fastify": Peer("http://fastify.test", proxied="fastify http-proxy"),
         "express": Peer("http://express.test", "express + Redis", "express + axios"),
     }
-    return Field(gateways, "http://floor.test", peers, {})
+    return Field(gateways, "http://floor.test", "http://granian.test", peers, {})
 
 
 def case(field: Field, name: str) -> Case:

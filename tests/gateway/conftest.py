@@ -1,4 +1,4 @@
-"""A whole gateway in memory over a scripted backend, behind each of its two doors."""
+"""A whole gateway in memory over a scripted backend, behind each of its three doors."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from routing.pipeline import Gateway, GatewayRules
 from routing.policy import RoutePolicy, Timeout
 from routing.table import RouteTable, Service
 from tests.clock import FakeClock
-from tests.gateway.door import Answered, AsgiDoor, DjangoDoor, Door, ask, install
+from tests.gateway.door import Answered, AsgiDoor, DjangoDoor, Door, HttpDoor, ask, install
 from tests.origin import Script, ScriptedOrigin
 from tests.resilience.cache.entries import until
 
@@ -105,7 +105,7 @@ class World:
 QUICK = Timeout(connect=2, read=5, total=10)
 
 
-@pytest.fixture(params=["asgi", "django"])
+@pytest.fixture(params=["http1", "asgi", "django"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     made = make_world(request.param)
     install(made.gateway)
@@ -163,7 +163,7 @@ def make_world(
         observers=observers,
         clock=clock,
     )
-    doors: dict[str, Callable[[Gateway], Door]] = {"asgi": AsgiDoor, "django": DjangoDoor}
+    doors: dict[str, Callable[[Gateway], Door]] = {"http1": HttpDoor, "asgi": AsgiDoor, "django": DjangoDoor}
     return World(
         clock,
         live,

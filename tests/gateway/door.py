@@ -1,4 +1,4 @@
-"""The two ways into the gateway, as a test knocks at them: ASGI messages in and out, no server in between."""
+"""The ways into the gateway, as a test knocks at them: bytes, or ASGI messages, and no network in between."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,8 +9,10 @@ import msgspec
 from django.core.handlers.asgi import ASGIHandler
 
 from routing import asgi, runtime
+from routing.backend.reply import Reply
 from routing.http import Headers
 from routing.pipeline import Gateway
+from tests.line import Client, Worker
 
 
 @dataclass
@@ -39,18 +41,56 @@ class Answered:
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == name.encode()]
 
 
+async def _elsewhere(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    raise AssertionError("the gateway answers")
+
+
 class Door(Protocol):
     async def knock(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None: ...
 
 
-class AsgiDoor:
-    """Production's: routing/asgi.py."""
+class HttpDoor:
+    """Production's: a connection of routing/http1, with what was asked as bytes and what was answered parsed again."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
     async def knock(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
-        await asgi.answer(self._gateway, scope, receive, send)
+        client = Client(Worker(self._gateway.answer), scope["client"][0])
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        lines = [b"%b %b HTTP/1.1" % (scope["method"].encode(), target), *map(b": ".join, scope["headers"])]
+        client.send(b"\r\n".join([*lines, b"", b""]))
+        is_chunked = (b"transfer-encoding", b"chunked") in scope["headers"]
+        while (message := await receive())["more_body"]:
+            client.send(b"%x\r\n%b\r\n" % (len(message["body"]), message["body"]) if is_chunked else message["body"])
+        if is_chunked:
+            client.send(b"0\r\n\r\n")
+        try:
+            while client.worker.tasks:
+                await asyncio.wait(client.worker.tasks)
+        finally:
+            client.leave()
+        await _parsed(client.received, scope["method"], send)
+
+
+async def _parsed(data: bytes, method: str, send: asgi.Send) -> None:
+    """Raises BadGateway for an answer that is broken off."""
+    reply = Reply(method)
+    reply.feed(data)
+    if not reply.complete:
+        reply.end()
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": reply.take(), "more_body": False})
+
+
+class AsgiDoor:
+    """Any other ASGI server's: routing/asgi.py."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def knock(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
+        await asgi.answer(self._gateway.answer, _elsewhere, scope, receive, send)
 
 
 class DjangoDoor:

@@ -90,6 +90,15 @@ def test_an_answer_without_an_end_is_cut_after_the_time_of_grace(own: Server, ba
     assert '"path":"/api/v1/open/endless"' in own.log, "a worker that ends in good order has its lines written"
 
 
+def test_a_port_that_is_taken_is_said_so(own: Server) -> None:
+    second = Server()
+    second.port = own.port
+    with pytest.raises(AssertionError, match=f"cannot listen on 127.0.0.1:{own.port}: Address already in use"):
+        second.start()
+    second.close()
+    assert own.get("/health").status_code == 200
+
+
 def _serves(gateway: Gateway) -> bool:
     """A connection that the killed worker had taken, or was about to, ends with it: no server can save that one."""
     try:

@@ -13,7 +13,7 @@ from tests.system.echo import echo
 from tests.system.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Got, Wire, closing, frame
 from tests.system.server import Server, document
 
-PROTOCOL_ERROR, TOO_BIG = 1002, 1009
+PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1002, 1007, 1009
 SIZES = [0, 1, 125, 126, 127, 128, 65_535, 65_536, 1_000_000]
 NOT_TEXT = [
     b"\xff",
@@ -142,18 +142,17 @@ def test_a_character_may_be_split_over_fragments(wire: Wire) -> None:
 @pytest.mark.parametrize("data", NOT_TEXT)
 @pytest.mark.parametrize("split", [False, True])
 def test_what_is_not_utf8_is_no_text(wire: Wire, data: bytes, split: bool) -> None:
-    """1007 would say it better, but the server does not tell us what was wrong."""
     if split:
         wire.send(frame(TEXT, data[:1], end=False) + frame(CONTINUATION, data[1:]))
     else:
         wire.send(frame(TEXT, data))
-    assert wire.code() == PROTOCOL_ERROR
+    assert wire.code() == NOT_UTF8
     assert wire.ends()
 
 
 def test_what_is_not_utf8_ends_it_before_the_message_is_whole(wire: Wire) -> None:
     wire.send(frame(TEXT, b"\xce\xba\xff", end=False))
-    assert wire.code() == PROTOCOL_ERROR
+    assert wire.code() == NOT_UTF8
 
 
 def test_what_is_not_utf8_is_fine_as_bytes(wire: Wire) -> None:
@@ -183,7 +182,7 @@ def test_a_code_that_nobody_may_send_is_not_sent_back(wire: Wire, code: int) -> 
 
 def test_a_reason_that_is_not_utf8_ends_it_all_the_same(wire: Wire) -> None:
     wire.send(closing(1000, b"\xff\xff"))
-    assert wire.code() == PROTOCOL_ERROR
+    assert wire.code() == NOT_UTF8
     assert wire.ends()
 
 
@@ -222,8 +221,16 @@ def test_the_events_socket_says_of_bytes_that_they_are_no_message(events: Wire) 
     assert b'"bad_message"' in events.read().payload
 
 
-@pytest.mark.parametrize("breach", [frame(TEXT, b"\xff"), frame(3), frame(TEXT, b"x", mask=None), closing(1005)])
-def test_the_events_socket_ends_with_what_breaks_the_protocol(events: Wire, breach: bytes) -> None:
+@pytest.mark.parametrize(
+    ("breach", "code"),
+    [
+        (frame(TEXT, b"\xff"), NOT_UTF8),
+        (frame(3), PROTOCOL_ERROR),
+        (frame(TEXT, b"x", mask=None), PROTOCOL_ERROR),
+        (closing(1005), PROTOCOL_ERROR),
+    ],
+)
+def test_the_events_socket_ends_with_what_breaks_the_protocol(events: Wire, breach: bytes, code: int) -> None:
     events.send(breach)
-    assert events.code() == PROTOCOL_ERROR
+    assert events.code() == code
     assert events.ends()

@@ -31,7 +31,9 @@ class Command(BaseCommand):
             if config.gateway_config:
                 call_command("config", "apply", str(config.gateway_config))
             connections.close_all()
-            serving.serve(config, greeting)
+            status = serving.serve(config, greeting)
+        if status:
+            raise SystemExit(status)
 
 
 def _with_options(config: Config, options: dict[str, Any]) -> Config:

@@ -1,0 +1,367 @@
+"""One client's connection: its requests one after the other, and an end to whatever takes too long."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import Any, Final, Protocol, cast
+
+import httptools
+
+from routing.asgi import Answer, Application
+from routing.errors import BadRequest, GatewayError, HeadersTooLarge, InternalError, TargetTooLong, problem
+from routing.exchange import new_id
+from routing.http import Headers, Response
+from routing.http1 import outgoing
+from routing.http1.heads import Head, Heads
+from routing.http1.incoming import Incoming
+from routing.http1.page import Page
+from routing.http1.pulse import Pulse
+from routing.http1.visit import Visit
+
+log = logging.getLogger(__name__)
+
+KEPT_SECONDS: Final = 75.0
+"""How long a connection may rest between requests, as nginx's keepalive_timeout."""
+HEAD_SECONDS: Final = 30.0
+"""How long a request's head may take to arrive, from its first byte: one that trickles in is an attack."""
+BODY_SECONDS: Final = 60.0
+"""How long a body may be silent."""
+LINGER_SECONDS: Final = 5.0
+"""How long a client is listened to that was answered before it had said all: cut at once, it would lose the answer
+(RFC 9112 section 9.6)."""
+JOINED_BYTES: Final = 65_536
+"""A larger body is not copied to stand behind its head."""
+HEAD_BYTES: Final = 65_536
+"""What is read of a head that does not end."""
+
+SPOKEN: Final = ("1.1", "1.0")
+UPGRADING: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
+
+
+class Worker(Protocol):
+    """What connections have in common. What `answer` answers nobody with is `application`'s. `upgraded` takes a
+    connection over for a WebSocket, with the bytes of its beginning.
+    """
+
+    answer: Answer
+    application: Application
+    heads: Heads
+    pulse: Pulse
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+
+    def upgraded(self, transport: asyncio.Transport, data: bytes) -> asyncio.BaseProtocol: ...
+
+
+class Connection(asyncio.Protocol):
+    """The parser is fed whatever comes, and what it found is begun in order: `_turn` is the request that is being
+    answered, `_queue` those behind it, `_body` the one whose body is arriving.
+    """
+
+    def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+        self.worker = worker
+        self.loop = loop
+        self.client = ""
+        self.peer: tuple[str, int] | None = None
+        self.local: tuple[str, int] | None = None
+        self._persists = True
+        self._turn: Visit | None = None
+        self._queue: deque[tuple[Head, Incoming | None] | GatewayError] = deque()
+        self._body: Incoming | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._between = True
+        self._found: list[tuple[Head, Incoming | None]] = []
+        self._begun = 0
+        self._size = 0
+        self._url = b""
+        self._headers: Headers = []
+        self._since = worker.pulse.now
+        self._is_deaf = False
+        self._lingers = False
+        self._reading = True
+        self._room: asyncio.Future[None] | None = None
+        self._full = False
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if isinstance(peer, tuple):
+            self.client, self.peer, self.local = peer[0], peer[:2], local[:2]
+        self.worker.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._between or self._body is not None:
+            self._since = self.worker.pulse.now
+        if self._is_deaf:
+            return
+        if self._between and self._turn is None and not self._full:
+            head = self.worker.heads.of(data)
+            if head is not None:
+                self._answer(head, None)
+                return
+        self._feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        self.worker.connections.discard(self)
+        self._persists = False
+        self._queue.clear()
+        if self._body is not None:
+            self._body.lose()
+        if self._turn is not None:
+            self._turn.leave()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+        elif self._turn is None and self._queue:
+            self.go_on()
+
+    async def drained(self) -> None:
+        """Wait until the client has taken enough of what was written."""
+        while self._full and not self.transport.is_closing():
+            self._room = self.loop.create_future()
+            await self._room
+
+    # What the parser calls, from within feed_data: nothing is begun before that has returned.
+
+    def on_message_begin(self) -> None:
+        self._begun += 1
+        self._between = False
+        self._url = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        head = self._head()
+        # Fields after the body are another list's: merged, they could say what was refused before (section 6.5.1).
+        self._headers = []
+        if head.has_body and not head.upgrade:
+            self._body = self._incoming(head)
+            self._found.append((head, self._body))
+        else:
+            self._found.append((head, None))
+
+    def on_body(self, data: bytes) -> None:
+        if self._body is not None:
+            self._body.feed(data)
+
+    def on_message_complete(self) -> None:
+        self._between = True
+        self._size = 0
+        if self._body is not None:
+            body, self._body = self._body, None
+            body.end()
+
+    # What the worker calls.
+
+    def shutdown(self) -> None:
+        """Finish what is under way, and take nothing new."""
+        self._persists = False
+        if self._turn is None:
+            self.transport.close()
+
+    def look(self, now: float) -> None:
+        """Once a second: end what takes too long."""
+        waited = now - self._since
+        if self._lingers:
+            if waited > LINGER_SECONDS:
+                self.transport.abort()
+        elif self._body is not None:
+            if waited > BODY_SECONDS and self._reading:
+                self._break_off(BadRequest("the body did not arrive"))
+        elif self._turn is None and waited > (KEPT_SECONDS if self._between else HEAD_SECONDS):
+            self.transport.close()
+
+    # A request's way from the parser to its answer.
+
+    def _feed(self, data: bytes) -> None:
+        begins, self._begun = self._between, 0
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._begin()
+            self._break_off(BadRequest(f"the request breaks the protocol: {error}"))
+            return
+        if not self._between and self._body is None:
+            self._size += len(data)
+            if self._size > HEAD_BYTES:
+                self._break_off(self._oversized())
+                return
+        if begins and self._begun == 1 and self._between and len(self._found) == 1 and self._found[0][1] is None:
+            self.worker.heads.keep(data, self._found[0][0])
+        self._begin()
+
+    def _head(self) -> Head:
+        parser = self._parser
+        target, headers = self._target()
+        persists = parser.should_keep_alive()
+        return Head(parser.get_method().decode(), target, parser.get_http_version(), headers, persists=persists)
+
+    def _target(self) -> tuple[tuple[bytes, bytes], Headers]:
+        """Path and query, and the fields: a host in the target is the one that counts (RFC 9112 section 3.2.2)."""
+        url, headers = self._url.partition(b"#")[0], self._headers
+        if b"://" in url[:8]:
+            parsed = httptools.parse_url(url)
+            named = parsed.host + (b":%d" % parsed.port if parsed.port else b"")
+            headers = [(b"host", named), *(field for field in headers if field[0] != b"host")]
+            return (parsed.path or b"/", parsed.query or b""), headers
+        path, _, query = url.partition(b"?")
+        return (path, query), headers
+
+    def _oversized(self) -> GatewayError:
+        if self._headers:
+            return HeadersTooLarge(f"the request's head is over {HEAD_BYTES} bytes")
+        return TargetTooLong(f"the request's target is over {HEAD_BYTES} bytes")
+
+    def _incoming(self, head: Head) -> Incoming:
+        told = head.fields.get(b"content-length")
+        invite = (lambda: self.transport.write(outgoing.CONTINUE)) if head.expects else None
+        length = None if told is None else int(told)
+        return Incoming(length, pause=self._pause, resume=self._resume, invite=invite)
+
+    def _begin(self) -> None:
+        """Answer what the parser has found, or let it wait for its turn."""
+        found, self._found = self._found, []
+        for head, body in found:
+            if self._is_deaf:
+                return
+            if self._turn is not None or self._queue or self._full:
+                self._queue.append((head, body))
+                self._pause()
+            else:
+                self._answer(head, body)
+            self._is_deaf = self._is_deaf or (not head.persists and self._body is None)
+
+    def _answer(self, head: Head, body: Incoming | None) -> None:
+        if head.version not in SPOKEN:
+            self._refuse(BadRequest(f"HTTP/{head.version} is not spoken here"))
+            return
+        request = head.request(self.client, "http")
+        if body is not None:
+            request.body = body.read()
+        answer = self.worker.answer(request)
+        if answer is None:
+            self._turn = page = Page(self, head, body)
+            page.ask(self.worker.application)
+        elif isinstance(answer, Response) and isinstance(answer.body, bytes):
+            self.whole(head, body, answer)
+        else:
+            self._turn = Visit(self, head, body)
+            self._turn.begin(request, answer)
+
+    def stays(self, head: Head, body: Incoming | None) -> bool:
+        """Whether the connection will be used again after this request."""
+        return self._persists and head.persists and (body is None or body.is_near_its_end)
+
+    def whole(self, head: Head, body: Incoming | None, response: Response) -> None:
+        """An answer that is there already, and the end of its request."""
+        stays, content = self.stays(head, body), cast(bytes, response.body)
+        fields = outgoing.connection(head.version, stays=stays)
+        headers = response.headers + fields if fields else response.headers
+        try:
+            begun = outgoing.whole_head(head.method, response.status, headers, len(content), self.date)
+        except ValueError:
+            log.exception("an answer could not be written")
+            self._refuse(InternalError("the request could not be handled"))
+            return
+        if len(content) > JOINED_BYTES:
+            self.transport.write(begun)
+            self.transport.write(content)
+        else:
+            self.transport.write(begun + content)
+        self.over(body, stays=stays)
+
+    @property
+    def date(self) -> bytes:
+        return self.worker.pulse.date
+
+    def over(self, body: Incoming | None, *, stays: bool) -> None:
+        """A request has its answer."""
+        self._turn = None
+        self._since = self.worker.pulse.now
+        if body is not None:
+            body.discard()
+        if not stays or not self._persists:
+            self._part(is_heard=body is None or body.whole)
+
+    def go_on(self) -> None:
+        """Answer those that have waited for their turn."""
+        while self._queue and self._turn is None and not self._full and not self.transport.is_closing():
+            item = self._queue.popleft()
+            if isinstance(item, GatewayError):
+                self._refuse(item)
+            else:
+                self._answer(*item)
+        self._resume()
+
+    def _upgrade(self, rest: bytes) -> None:
+        """A WebSocket leaves HTTP behind; any other upgrade is declined by answering as if it had not been offered."""
+        head, _ = self._found.pop()
+        self._begin()
+        if head.upgrade == b"websocket" and head.method == "GET" and self._turn is None and not self._queue:
+            self.worker.connections.discard(self)
+            self.transport.set_protocol(self.worker.upgraded(self.transport, head.written() + rest))
+        elif head.upgrade and head.upgrade != b"websocket":
+            self._feed(head.written(without=UPGRADING) + rest)
+        else:
+            self._break_off(BadRequest("the connection cannot be handed over"))
+
+    def _break_off(self, error: GatewayError) -> None:
+        """What comes from now on cannot be understood: who is being answered gets an answer, then this is said."""
+        if self._is_deaf:
+            return
+        self._is_deaf = True
+        body, self._body = self._body, None
+        if body is not None:
+            body.lose()
+            if self._turn is None and not self._queue:  # its request was answered before
+                self._part(is_heard=False)
+        elif self._turn is not None or self._queue:
+            self._queue.append(error)
+        else:
+            self._refuse(error)
+
+    def _refuse(self, error: GatewayError) -> None:
+        answer = problem(error, new_id(time.time()))
+        headers = [*answer.headers, outgoing.CLOSE]
+        self.transport.write(outgoing.head(answer.status, headers, self.date) + cast(bytes, answer.body))
+        self._part(is_heard=False)
+
+    def _part(self, *, is_heard: bool) -> None:
+        """Close, once all that was written is sent. A client that is not heard out goes on talking for a while."""
+        self._persists, self._is_deaf = False, True
+        self._queue.clear()
+        if is_heard or not self.transport.can_write_eof():
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._lingers = True
+            self._since = self.worker.pulse.now
+            self.transport.write_eof()
+            self._resume()
+
+    def _pause(self) -> None:
+        if self._reading and not self.transport.is_closing():
+            self._reading = False
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if not self._reading and not self._queue and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()

@@ -1,0 +1,78 @@
+"""A request's head as it came, and those that came before: the same bytes are the same head, and are parsed once."""
+
+from typing import Final
+
+from routing.http import Headers, Request
+
+LONGEST: Final = 2_048
+"""Bytes of a head that is remembered: what all of them take is bounded by this."""
+REMEMBERED: Final = 2_048
+"""Heads in one generation. There are two, the younger taking up what is used of the elder."""
+
+
+class Head:
+    """What a request says of itself before its body. `persists`: the client would use the connection again.
+
+    Requests with the same head share its `headers`, which nobody changes.
+    """
+
+    __slots__ = ("expects", "fields", "headers", "method", "path", "persists", "query", "version")
+
+    def __init__(
+        self, method: str, target: tuple[bytes, bytes], version: str, headers: Headers, *, persists: bool
+    ) -> None:
+        self.method = method
+        self.path, self.query = target
+        self.version = version
+        self.headers = headers
+        self.persists = persists
+        fields = dict(headers)
+        self.fields = fields if len(fields) == len(headers) else dict(reversed(headers))
+        self.expects = version == "1.1" and self.fields.get(b"expect", b"").lower() == b"100-continue"
+
+    @property
+    def has_body(self) -> bool:
+        """RFC 9112 section 6.3."""
+        return b"transfer-encoding" in self.fields or self.fields.get(b"content-length", b"0").strip(b"0") != b""
+
+    @property
+    def upgrade(self) -> bytes:
+        """What the client would rather speak, in lower case (RFC 9110 section 7.8); empty where it says nothing."""
+        options = self.fields.get(b"connection", b"").lower()
+        return self.fields.get(b"upgrade", b"").lower() if b"upgrade" in options else b""
+
+    def request(self, client: str, scheme: str) -> Request:
+        return Request(
+            self.method, self.path, self.query, self.headers, client, scheme, self.version, known_fields=self.fields
+        )
+
+    def written(self, *, without: frozenset[bytes] = frozenset()) -> bytes:
+        """The head as bytes again, but for some of its fields."""
+        target = self.path + (b"?" + self.query if self.query else b"")
+        lines = [b": ".join(field) for field in self.headers if field[0] not in without]
+        return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (self.method.encode(), target, b"\r\n".join(lines))
+
+
+class Heads:
+    """One process's memory of whole heads without a body."""
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, Head] = {}
+        self._old: dict[bytes, Head] = {}
+
+    def of(self, data: bytes) -> Head | None:
+        """The head that `data` is, if it came before."""
+        head = self._young.get(data)
+        if head is None:
+            head = self._old.get(data)
+            if head is not None:
+                self.keep(data, head)
+        return head
+
+    def keep(self, data: bytes, head: Head) -> None:
+        """Remember that `data`, all of it and nothing else, is this head."""
+        if len(data) > LONGEST:
+            return
+        if len(self._young) >= REMEMBERED:
+            self._young, self._old = {}, self._young
+        self._young[data] = head

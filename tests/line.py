@@ -1,0 +1,110 @@
+"""A client's end of a connection that has no network between: what is sent is received at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from routing.asgi import Application
+from routing.http import Request, Response
+from routing.http1.connection import Connection
+from routing.http1.heads import Heads
+from routing.http1.pulse import Pulse
+
+Answer = Callable[[Request], Response | Awaitable[Response] | None]
+
+
+class Line(asyncio.Transport):
+    """The server's side of the connection, as its transport; `received` is what the client has."""
+
+    def __init__(self, peer: str = "192.0.2.1") -> None:
+        super().__init__({"peername": (peer, 50_000), "sockname": ("192.0.2.80", 80)})
+        self.received = b""
+        self.ended = self.closed = self.aborted = False
+        self.is_read = True
+        self.protocol: asyncio.Protocol | None = None
+
+    def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
+        assert not self.ended, "nothing can be written after the end"
+        if not self.closed:
+            self.received += data
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            if self.protocol is not None:
+                self.protocol.connection_lost(None)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.close()
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        assert self.is_read
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        assert not self.is_read
+        self.is_read = True
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = cast(asyncio.Protocol, protocol)
+
+
+class Worker:
+    """What a connection needs of its worker. `taken` is what was handed over for a WebSocket."""
+
+    def __init__(self, answer: Answer, application: Application | None = None) -> None:
+        self.answer = answer
+        self.application = application or self._nothing
+        self.heads = Heads()
+        self.connections: set[Any] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.pulse = Pulse(lambda: self.connections)
+        self.taken: list[bytes] = []
+
+    def upgraded(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
+        self.taken.append(data)
+        return asyncio.Protocol()
+
+    async def _nothing(self, scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("the application was not expected to be asked")
+
+
+class Client:
+    """One connection to `worker`."""
+
+    def __init__(self, worker: Worker, peer: str = "192.0.2.1") -> None:
+        self.worker = worker
+        self.line = Line(peer)
+        self.connection = Connection(worker, asyncio.get_running_loop())
+        self.line.protocol = self.connection
+        self.connection.connection_made(self.line)
+
+    def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.line.protocol.data_received(piece) if self.line.protocol else None
+
+    def leave(self) -> None:
+        self.line.close()
+
+    @property
+    def received(self) -> bytes:
+        return self.line.received
+
+    async def settle(self) -> None:
+        """Until everybody who can go on has."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def waits(self, seconds: float) -> None:
+        """So much time goes by in which nothing comes."""
+        self.connection.look(self.worker.pulse.now + seconds)

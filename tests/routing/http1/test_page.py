@@ -1,0 +1,109 @@
+"""What is not the gateway's, as an ASGI application sees it."""
+
+from typing import Any
+
+import pytest
+
+from tests.line import Client, Worker
+
+
+def asked(application: Any) -> Client:
+    return Client(Worker(lambda _: None, application))
+
+
+async def test_the_scope_is_the_request() -> None:
+    seen: dict[str, Any] = {}
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.update(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"X-A", b"b")]})
+        await send({"type": "http.response.body", "body": b"page"})
+
+    client = asked(application)
+    client.send(b"GET /caf%C3%A9?q=1 HTTP/1.1\r\nHost: h\r\nX-B: c\r\n\r\n")
+    await client.settle()
+    assert seen["type"] == "http"
+    assert (seen["path"], seen["raw_path"], seen["query_string"]) == ("/café", b"/caf%C3%A9", b"q=1")
+    assert seen["headers"] == [(b"host", b"h"), (b"x-b", b"c")]
+    assert (seen["client"], seen["server"]) == (("192.0.2.1", 50_000), ("192.0.2.80", 80))
+    assert b"\r\nx-a: b\r\ncontent-length: 4\r\n" in client.received
+    assert client.received.endswith(b"\r\n\r\npage")
+    assert not client.line.closed
+
+
+async def test_its_body_comes_in_pieces_and_then_it_is_told_when_the_client_leaves() -> None:
+    heard: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["type"] != "http.disconnect":
+            heard.append((message["body"], message["more_body"]))
+        heard.append("left")
+
+    client = asked(application)
+    client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab")
+    await client.settle()
+    client.send(b"cd")
+    await client.settle()
+    assert heard == [(b"ab", True), (b"cd", True), (b"", False)]
+    client.leave()
+    await client.settle()
+    assert heard[-1] == "left"
+    assert client.worker.tasks == set()
+
+
+async def test_one_without_a_body_is_told_so_at_once() -> None:
+    heard: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        heard.append(await receive())
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    client = asked(application)
+    client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    await client.settle()
+    assert heard == [{"type": "http.request", "body": b"", "more_body": False}]
+    assert b"content-length" not in client.received
+
+
+async def test_a_stream_is_sent_in_chunks() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+
+    client = asked(application)
+    client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    await client.settle()
+    assert client.received.endswith(b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
+
+
+async def fails_before(scope: Any, receive: Any, send: Any) -> None:
+    raise ZeroDivisionError
+
+
+async def says_nothing(scope: Any, receive: Any, send: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize("application", [fails_before, says_nothing])
+async def test_one_that_fails_is_a_fault_of_ours(application: Any, caplog: pytest.LogCaptureFixture) -> None:
+    client = asked(application)
+    client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    await client.settle()
+    assert client.received.startswith(b"HTTP/1.1 500 ")
+    assert b'"code":"internal_error"' in client.received
+    assert "could not be given" in caplog.text
+
+
+async def test_one_that_fails_amid_its_answer_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        raise ZeroDivisionError
+
+    client = asked(application)
+    client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    await client.settle()
+    assert client.received.endswith(b"1\r\na\r\n")
+    assert client.line.closed
