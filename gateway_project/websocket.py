@@ -1,17 +1,35 @@
 """WebSockets as uvicorn and `websockets` frame them, and what those leave to be said."""
 
 import codecs
+from collections.abc import Awaitable, Generator
+from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+from websockets.protocol import State
 
-_decoder = codecs.getincrementaldecoder("utf-8")
+_decoder: Final = codecs.getincrementaldecoder("utf-8")
+_TEXT: Final = 0x81
+"""A frame's first byte: its message's last, and text (RFC 6455 section 5.2)."""
 
 
 class WebSocket(WebSocketsSansIOProtocol):
-    """Text that is none is refused as it comes, and not first when the message is whole (RFC 6455 section 8.1)."""
+    """Text that is none is refused as it comes, and not first when the message is whole (RFC 6455 section 8.1).
+
+    A message of text is written when `send` is called, whether that is awaited or not: the hub hands events over so.
+    """
 
     _text: codecs.IncrementalDecoder | None = None
+
+    def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # it need not be a coroutine
+        text = message.get("text")
+        if text is None or message["type"] != "websocket.send" or self.close_sent or not self.handshake_complete:
+            return super().send(message)
+        if self.conn.state is not State.OPEN or self.initial_response is not None:
+            return super().send(message)
+        payload = text.encode()
+        self.transport.write(_header(len(payload)) + payload)
+        return _Written(self)
 
     def handle_text(self, event: Frame) -> None:
         self._text = _decoder()
@@ -36,3 +54,28 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
             return False
         return True
+
+
+class _Written:
+    """A message on its way: it has gone when the connection takes more."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    def done(self) -> bool:
+        return self._socket.writable.is_set()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if not self._socket.writable.is_set():
+            yield from self._socket.writable.wait().__await__()
+
+
+def _header(length: int) -> bytes:
+    """Of a server's frame, which is not masked."""
+    if length < 126:
+        return bytes((_TEXT, length))
+    if length < 65_536:
+        return bytes((_TEXT, 126)) + length.to_bytes(2, "big")
+    return bytes((_TEXT, 127)) + length.to_bytes(8, "big")

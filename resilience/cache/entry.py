@@ -16,8 +16,9 @@ LARGEST: Final = 64 * 1_024 * 1_024
 """What no entry may unpack to more than, so that damaged bytes cannot fill the memory."""
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """An answer as stored. Times are Unix seconds; all of it is immutable, since hits share it.
+class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
+    """An answer as stored. Times are Unix seconds; all of it is immutable, since hits share it, and so never
+    part of a cycle, which the collector need not look for.
 
     `born` is when the answer was made, as far as its Age and Date tell: its age is `now - born`. Until `fresh_until`
     it is given out; until `refresh_until` too, and renewed behind that; until `stale_until` when the backend fails;

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from resilience.cache.store import Found
 
-TOGETHER: Final = 16
+TOGETHER: Final = 32
 """Keys in one round trip: should each hold the largest body there may be, the rest still wait for less than a call may
 take."""
-AT_A_TIME: Final = 4
+AT_A_TIME: Final = 2
 """Round trips under way at once; one that brings large bodies does not hold up the others."""
 
 Ask = Callable[[Sequence[str]], Awaitable[list[Found]]]
