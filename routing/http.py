@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from routing.caller import Caller
 
@@ -42,6 +42,18 @@ IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
 """Methods that may be sent twice (RFC 9110 section 9.2.2)."""
 
 
+class Alike:
+    """What requests have in common whose heads are the same bytes: whatever follows from those alone may be kept here,
+    with what else it depends on.
+    """
+
+    __slots__ = ("depends", "way")
+
+    def __init__(self) -> None:
+        self.way: Any = None
+        self.depends: object = None
+
+
 @dataclass(eq=False)
 class Request:
     """A client's request. `path` and `query` are the bytes as sent; `body` is None when there is none.
@@ -62,6 +74,7 @@ class Request:
     body: Body | None = None
     caller: Caller | None = None
     known_fields: dict[bytes, bytes] | None = field(default=None, repr=False)
+    alike: Alike | None = field(default=None, repr=False)
     on_wait: Callable[[], None] | None = field(default=None, init=False)
 
     @property

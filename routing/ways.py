@@ -163,15 +163,27 @@ class Ways:
         self._table, self._keys = live.table, live.keys
         self._young: dict[_Identity, Way] = {}
         self._old: dict[_Identity, Way] = {}
+        self._era = object()
 
     def of(self, request: Request) -> Way:
         """The way of a request that is well-formed. Raises BadRequest or HeadersTooLarge."""
-        live, fields = self._live, request.fields
-        if len(fields) != len(request.headers) or request.caller is not None or b"transfer-encoding" in fields:
-            return Way.of(request, live.table)  # what an identity does not tell of
+        live, alike = self._live, request.alike
         if self._table is not live.table or self._keys is not live.keys:
             self._table, self._keys = live.table, live.keys
             self._young, self._old = {}, {}
+            self._era = object()
+        if alike is not None and alike.depends is self._era and request.caller is None:
+            known: Way = alike.way
+            return known
+        way = self._found(request)
+        if alike is not None and request.caller is None:
+            alike.way, alike.depends = way, self._era
+        return way
+
+    def _found(self, request: Request) -> Way:
+        live, fields = self._live, request.fields
+        if len(fields) != len(request.headers) or request.caller is not None or b"transfer-encoding" in fields:
+            return Way.of(request, live.table)  # what an identity does not tell of
         identity = (
             request.method,
             request.path,

@@ -6,17 +6,16 @@ import time
 from collections import deque
 from typing import Any, Final, Protocol, cast
 
-import httptools
-
 from routing.asgi import Answer, Application
-from routing.errors import BadRequest, GatewayError, HeadersTooLarge, InternalError, TargetTooLong, problem
+from routing.errors import BadRequest, GatewayError, InternalError, problem
 from routing.exchange import new_id
-from routing.http import Headers, Response
+from routing.http import Response
 from routing.http1 import outgoing
 from routing.http1.heads import Head, Heads
 from routing.http1.incoming import Incoming
 from routing.http1.page import Page
 from routing.http1.pulse import Pulse
+from routing.http1.reading import Begun, Reader
 from routing.http1.visit import Visit
 
 log = logging.getLogger(__name__)
@@ -32,10 +31,7 @@ LINGER_SECONDS: Final = 5.0
 (RFC 9112 section 9.6)."""
 JOINED_BYTES: Final = 65_536
 """A larger body is not copied to stand behind its head."""
-HEAD_BYTES: Final = 65_536
-"""What is read of a head that does not end."""
 
-SPOKEN: Final = ("1.1", "1.0")
 UPGRADING: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
@@ -55,9 +51,7 @@ class Worker(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """The parser is fed whatever comes, and what it found is begun in order: `_turn` is the request that is being
-    answered, `_queue` those behind it, `_body` the one whose body is arriving.
-    """
+    """Requests are begun in order: `_turn` is the one that is being answered, `_queue` has those behind it."""
 
     def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
         self.worker = worker
@@ -67,15 +61,8 @@ class Connection(asyncio.Protocol):
         self.local: tuple[str, int] | None = None
         self._persists = True
         self._turn: Visit | None = None
-        self._queue: deque[tuple[Head, Incoming | None] | GatewayError] = deque()
-        self._body: Incoming | None = None
-        self._parser = httptools.HttpRequestParser(self)
-        self._between = True
-        self._found: list[tuple[Head, Incoming | None]] = []
-        self._begun = 0
-        self._size = 0
-        self._url = b""
-        self._headers: Headers = []
+        self._queue: deque[Begun | GatewayError] = deque()
+        self._reader = Reader(self._incoming)
         self._since = worker.pulse.now
         self._is_deaf = False
         self._lingers = False
@@ -93,11 +80,11 @@ class Connection(asyncio.Protocol):
         self.worker.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._between or self._body is not None:
+        if self._reader.between or self._reader.body is not None:
             self._since = self.worker.pulse.now
         if self._is_deaf:
             return
-        if self._between and self._turn is None and not self._full:
+        if self._reader.between and self._turn is None and not self._full:
             head = self.worker.heads.of(data)
             if head is not None:
                 self._answer(head, None)
@@ -108,8 +95,8 @@ class Connection(asyncio.Protocol):
         self.worker.connections.discard(self)
         self._persists = False
         self._queue.clear()
-        if self._body is not None:
-            self._body.lose()
+        if self._reader.body is not None:
+            self._reader.body.lose()
         if self._turn is not None:
             self._turn.leave()
         self.resume_writing()
@@ -131,41 +118,6 @@ class Connection(asyncio.Protocol):
             self._room = self.loop.create_future()
             await self._room
 
-    # What the parser calls, from within feed_data: nothing is begun before that has returned.
-
-    def on_message_begin(self) -> None:
-        self._begun += 1
-        self._between = False
-        self._url = b""
-        self._headers = []
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        head = self._head()
-        # Fields after the body are another list's: merged, they could say what was refused before (section 6.5.1).
-        self._headers = []
-        if head.has_body and not head.upgrade:
-            self._body = self._incoming(head)
-            self._found.append((head, self._body))
-        else:
-            self._found.append((head, None))
-
-    def on_body(self, data: bytes) -> None:
-        if self._body is not None:
-            self._body.feed(data)
-
-    def on_message_complete(self) -> None:
-        self._between = True
-        self._size = 0
-        if self._body is not None:
-            body, self._body = self._body, None
-            body.end()
-
     # What the worker calls.
 
     def shutdown(self) -> None:
@@ -180,55 +132,24 @@ class Connection(asyncio.Protocol):
         if self._lingers:
             if waited > LINGER_SECONDS:
                 self.transport.abort()
-        elif self._body is not None:
+        elif self._reader.body is not None:
             if waited > BODY_SECONDS and self._reading:
                 self._break_off(BadRequest("the body did not arrive"))
-        elif self._turn is None and waited > (KEPT_SECONDS if self._between else HEAD_SECONDS):
+        elif self._turn is None and waited > (KEPT_SECONDS if self._reader.between else HEAD_SECONDS):
             self.transport.close()
 
-    # A request's way from the parser to its answer.
+    # A request's way to its answer.
 
     def _feed(self, data: bytes) -> None:
-        begins, self._begun = self._between, 0
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade(data[upgrade.args[0] :])
+        read = self._reader.feed(data)
+        if read.is_one:
+            self.worker.heads.keep(data, read.found[0][0])
+        if read.rest is not None:
+            self._upgrade(read.found, read.rest)
             return
-        except httptools.HttpParserError as error:
-            self._begin()
-            self._break_off(BadRequest(f"the request breaks the protocol: {error}"))
-            return
-        if not self._between and self._body is None:
-            self._size += len(data)
-            if self._size > HEAD_BYTES:
-                self._break_off(self._oversized())
-                return
-        if begins and self._begun == 1 and self._between and len(self._found) == 1 and self._found[0][1] is None:
-            self.worker.heads.keep(data, self._found[0][0])
-        self._begin()
-
-    def _head(self) -> Head:
-        parser = self._parser
-        target, headers = self._target()
-        persists = parser.should_keep_alive()
-        return Head(parser.get_method().decode(), target, parser.get_http_version(), headers, persists=persists)
-
-    def _target(self) -> tuple[tuple[bytes, bytes], Headers]:
-        """Path and query, and the fields: a host in the target is the one that counts (RFC 9112 section 3.2.2)."""
-        url, headers = self._url.partition(b"#")[0], self._headers
-        if b"://" in url[:8]:
-            parsed = httptools.parse_url(url)
-            named = parsed.host + (b":%d" % parsed.port if parsed.port else b"")
-            headers = [(b"host", named), *(field for field in headers if field[0] != b"host")]
-            return (parsed.path or b"/", parsed.query or b""), headers
-        path, _, query = url.partition(b"?")
-        return (path, query), headers
-
-    def _oversized(self) -> GatewayError:
-        if self._headers:
-            return HeadersTooLarge(f"the request's head is over {HEAD_BYTES} bytes")
-        return TargetTooLong(f"the request's target is over {HEAD_BYTES} bytes")
+        self._begin(read.found)
+        if read.error is not None:
+            self._break_off(read.error)
 
     def _incoming(self, head: Head) -> Incoming:
         told = head.fields.get(b"content-length")
@@ -236,9 +157,8 @@ class Connection(asyncio.Protocol):
         length = None if told is None else int(told)
         return Incoming(length, pause=self._pause, resume=self._resume, invite=invite)
 
-    def _begin(self) -> None:
-        """Answer what the parser has found, or let it wait for its turn."""
-        found, self._found = self._found, []
+    def _begin(self, found: list[Begun]) -> None:
+        """Answer them, or let them wait for their turn."""
         for head, body in found:
             if self._is_deaf:
                 return
@@ -247,21 +167,18 @@ class Connection(asyncio.Protocol):
                 self._pause()
             else:
                 self._answer(head, body)
-            self._is_deaf = self._is_deaf or (not head.persists and self._body is None)
+            self._is_deaf = self._is_deaf or (not head.persists and self._reader.body is None)
 
     def _answer(self, head: Head, body: Incoming | None) -> None:
-        if head.version not in SPOKEN:
-            self._refuse(BadRequest(f"HTTP/{head.version} is not spoken here"))
-            return
         request = head.request(self.client, "http")
         if body is not None:
             request.body = body.read()
         answer = self.worker.answer(request)
-        if answer is None:
+        if isinstance(answer, Response) and isinstance(answer.body, bytes):
+            self.whole(head, body, answer)
+        elif answer is None:
             self._turn = page = Page(self, head, body)
             page.ask(self.worker.application)
-        elif isinstance(answer, Response) and isinstance(answer.body, bytes):
-            self.whole(head, body, answer)
         else:
             self._turn = Visit(self, head, body)
             self._turn.begin(request, answer)
@@ -272,11 +189,13 @@ class Connection(asyncio.Protocol):
 
     def whole(self, head: Head, body: Incoming | None, response: Response) -> None:
         """An answer that is there already, and the end of its request."""
-        stays, content = self.stays(head, body), cast(bytes, response.body)
-        fields = outgoing.connection(head.version, stays=stays)
-        headers = response.headers + fields if fields else response.headers
+        headers, content = response.headers, response.body
+        assert isinstance(content, bytes)  # noqa: S101 - it is whole
+        stays = self._persists and head.persists and (body is None or body.is_near_its_end)
+        if not stays or head.version != "1.1":
+            headers = headers + outgoing.connection(head.version, stays=stays)
         try:
-            begun = outgoing.whole_head(head.method, response.status, headers, len(content), self.date)
+            begun = outgoing.whole_head(head.method, response.status, headers, len(content), self.worker.pulse.date)
         except ValueError:
             log.exception("an answer could not be written")
             self._refuse(InternalError("the request could not be handled"))
@@ -311,10 +230,10 @@ class Connection(asyncio.Protocol):
                 self._answer(*item)
         self._resume()
 
-    def _upgrade(self, rest: bytes) -> None:
+    def _upgrade(self, found: list[Begun], rest: bytes) -> None:
         """A WebSocket leaves HTTP behind; any other upgrade is declined by answering as if it had not been offered."""
-        head, _ = self._found.pop()
-        self._begin()
+        head, _ = found.pop()
+        self._begin(found)
         if head.upgrade == b"websocket" and head.method == "GET" and self._turn is None and not self._queue:
             self.worker.connections.discard(self)
             self.transport.set_protocol(self.worker.upgraded(self.transport, head.written() + rest))
@@ -328,7 +247,7 @@ class Connection(asyncio.Protocol):
         if self._is_deaf:
             return
         self._is_deaf = True
-        body, self._body = self._body, None
+        body, self._reader.body = self._reader.body, None
         if body is not None:
             body.lose()
             if self._turn is None and not self._queue:  # its request was answered before

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from routing.http import Headers, Request
+from routing.http import Alike, Headers, Request
 
 LONGEST: Final = 2_048
 """Bytes of a head that is remembered: what all of them take is bounded by this."""
@@ -13,10 +13,10 @@ REMEMBERED: Final = 2_048
 class Head:
     """What a request says of itself before its body. `persists`: the client would use the connection again.
 
-    Requests with the same head share its `headers`, which nobody changes.
+    Requests with the same head share its `headers`, which nobody changes, and what is `alike` of them.
     """
 
-    __slots__ = ("expects", "fields", "headers", "method", "path", "persists", "query", "version")
+    __slots__ = ("alike", "expects", "fields", "headers", "method", "path", "persists", "query", "version")
 
     def __init__(
         self, method: str, target: tuple[bytes, bytes], version: str, headers: Headers, *, persists: bool
@@ -28,6 +28,7 @@ class Head:
         self.persists = persists
         fields = dict(headers)
         self.fields = fields if len(fields) == len(headers) else dict(reversed(headers))
+        self.alike = Alike()
         self.expects = version == "1.1" and self.fields.get(b"expect", b"").lower() == b"100-continue"
 
     @property
@@ -42,8 +43,19 @@ class Head:
         return self.fields.get(b"upgrade", b"").lower() if b"upgrade" in options else b""
 
     def request(self, client: str, scheme: str) -> Request:
+        # By position: by name it would take half as long again.
         return Request(
-            self.method, self.path, self.query, self.headers, client, scheme, self.version, known_fields=self.fields
+            self.method,
+            self.path,
+            self.query,
+            self.headers,
+            client,
+            scheme,
+            self.version,
+            None,
+            None,
+            self.fields,
+            self.alike,
         )
 
     def written(self, *, without: frozenset[bytes] = frozenset()) -> bytes:

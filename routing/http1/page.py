@@ -1,5 +1,6 @@
 """A request that is not the gateway's, brought to an ASGI application: Django's pages, and health."""
 
+import asyncio
 from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import unquote
@@ -20,12 +21,17 @@ class Page(Visit):
 
     def ask(self, application: Application) -> None:
         """Let `application` answer, in a task of its own."""
+        self._left = asyncio.Event()
         self._spawn(self._asked(application))
+
+    def leave(self) -> None:
+        super().leave()
+        self._left.set()
 
     async def _asked(self, application: Application) -> None:
         await application(self._scope(), self._receive, self._send)
         if not self._ended:
-            raise ClientGone if self.gone.is_set() else RuntimeError("the application ended before its answer")
+            raise ClientGone if self.gone else RuntimeError("the application ended before its answer")
 
     def _scope(self) -> Scope:
         head, connection = self.head, self.connection
@@ -52,7 +58,7 @@ class Page(Visit):
                 return {"type": "http.disconnect"}
             self._read = not data
             return {"type": "http.request", "body": data, "more_body": not self._read}
-        await self.gone.wait()
+        await self._left.wait()
         return {"type": "http.disconnect"}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from routing.errors import GatewayError, InternalError, problem
 from routing.exchange import new_id
@@ -21,16 +21,17 @@ log = logging.getLogger(__name__)
 
 
 class Visit:
-    """`gone` is set when the client has left: a backend need not work for it any longer."""
+    """`gone`: the client has left, and a backend need not work for it any longer."""
+
+    gone = False
+    _out: Outgoing | None = None
+    _may_be_cut = False
+    _task: "asyncio.Task[None] | None" = None
 
     def __init__(self, connection: "Connection", head: Head, body: Incoming | None) -> None:
         self.connection = connection
         self.head = head
         self.body = body
-        self.gone = asyncio.Event()
-        self._out: Outgoing | None = None
-        self._may_be_cut = False
-        self._task: asyncio.Task[None] | None = None
 
     def begin(self, request: Request, answer: Response | Awaitable[Response]) -> None:
         """Send `answer`, once it is there."""
@@ -39,19 +40,17 @@ class Visit:
 
     def leave(self) -> None:
         """The client has gone."""
-        self.gone.set()
+        self.gone = True
         if self._may_be_cut and self._task is not None:
             self._task.cancel()
 
     def _spawn(self, work: Awaitable[None]) -> None:
-        tasks = self.connection.worker.tasks
-        self._task = self.connection.loop.create_task(self._run(work))
-        tasks.add(self._task)
-        self._task.add_done_callback(tasks.discard)
+        self._task = task = self.connection.loop.create_task(self._run(work))
+        self.connection.worker.tasks.add(task)
 
     def _waits(self) -> None:
         self._may_be_cut = True
-        if self.gone.is_set() and self._task is not None:
+        if self.gone and self._task is not None:
             self._task.cancel()
 
     async def _run(self, work: Awaitable[None]) -> None:
@@ -62,6 +61,8 @@ class Visit:
         except Exception:
             log.exception("an answer could not be given")
             self._fail()
+        finally:
+            self.connection.worker.tasks.discard(cast("asyncio.Task[None]", self._task))
 
     async def _sent(self, answer: Response | Awaitable[Response]) -> None:
         response = answer if isinstance(answer, Response) else await answer
@@ -86,7 +87,7 @@ class Visit:
 
     async def _part(self, data: bytes) -> None:
         """Raises ClientGone."""
-        if self.gone.is_set():
+        if self.gone:
             raise ClientGone
         assert self._out is not None  # noqa: S101 - it has been started
         self.connection.transport.write(self._out.part(data))
