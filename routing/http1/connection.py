@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
         read = self._reader.feed(data)
         if read.is_one:
             self.worker.heads.keep(data, read.found[0][0])
-        if read.rest is not None:
+        if read.rest is not None and read.error is None:
             self._upgrade(read.found, read.rest)
             return
         self._begin(read.found)
@@ -234,13 +234,14 @@ class Connection(asyncio.Protocol):
         """A WebSocket leaves HTTP behind; any other upgrade is declined by answering as if it had not been offered."""
         head, _ = found.pop()
         self._begin(found)
-        if head.upgrade == b"websocket" and head.method == "GET" and self._turn is None and not self._queue:
+        is_socket = head.upgrade == b"websocket" and head.method == "GET"
+        if is_socket and self._turn is None and not self._queue:
             self.worker.connections.discard(self)
             self.transport.set_protocol(self.worker.upgraded(self.transport, head.written() + rest))
-        elif head.upgrade and head.upgrade != b"websocket":
-            self._feed(head.written(without=UPGRADING) + rest)
-        else:
+        elif is_socket or head.method == "CONNECT":
             self._break_off(BadRequest("the connection cannot be handed over"))
+        else:
+            self._feed(head.written(without=UPGRADING) + rest)
 
     def _break_off(self, error: GatewayError) -> None:
         """What comes from now on cannot be understood: who is being answered gets an answer, then this is said."""

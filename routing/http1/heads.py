@@ -38,7 +38,11 @@ class Head:
 
     @property
     def upgrade(self) -> bytes:
-        """What the client would rather speak, in lower case (RFC 9110 section 7.8); empty where it says nothing."""
+        """What the client would rather speak, in lower case; empty where it says nothing, or speaks HTTP/1.0, which
+        cannot (RFC 9110 section 7.8).
+        """
+        if self.version != "1.1":
+            return b""
         options = self.fields.get(b"connection", b"").lower()
         return self.fields.get(b"upgrade", b"").lower() if b"upgrade" in options else b""
 
@@ -62,7 +66,8 @@ class Head:
         """The head as bytes again, but for some of its fields."""
         target = self.path + (b"?" + self.query if self.query else b"")
         lines = [b": ".join(field) for field in self.headers if field[0] not in without]
-        return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (self.method.encode(), target, b"\r\n".join(lines))
+        begun = b"%b %b HTTP/%b" % (self.method.encode(), target, self.version.encode())
+        return b"\r\n".join([begun, *lines, b"", b""])
 
 
 class Heads:

@@ -1,11 +1,14 @@
 """A request that is not the gateway's, brought to an ASGI application: Django's pages, and health."""
 
 import asyncio
+import time
 from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
 from routing.asgi import Application, Scope
+from routing.errors import BadRequest, problem
+from routing.exchange import new_id
 from routing.http import ClientGone, Headers, first
 from routing.http1.outgoing import BODILESS
 from routing.http1.visit import Visit
@@ -17,6 +20,7 @@ class Page(Visit):
     _status = 0
     _headers: Headers
     _read = False
+    _is_broken = False
     _ended = False
 
     def ask(self, application: Application) -> None:
@@ -30,7 +34,11 @@ class Page(Visit):
 
     async def _asked(self, application: Application) -> None:
         await application(self._scope(), self._receive, self._send)
-        if not self._ended:
+        if self._ended:
+            return
+        if self._is_broken and not self.gone and self._out is None:
+            self._whole(problem(BadRequest("the body ended before it was whole"), new_id(time.time())))
+        else:
             raise ClientGone if self.gone else RuntimeError("the application ended before its answer")
 
     def _scope(self) -> Scope:
@@ -55,6 +63,7 @@ class Page(Visit):
             try:
                 data = await self.body.next() if self.body is not None else b""
             except ClientGone:
+                self._is_broken = True
                 return {"type": "http.disconnect"}
             self._read = not data
             return {"type": "http.request", "body": data, "more_body": not self._read}

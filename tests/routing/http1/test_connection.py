@@ -385,6 +385,19 @@ class TestUpgrades:
         assert later.bodies == [b"abc"]
         assert [name for name, _ in seen[0].headers] == [b"host", b"content-length"]
 
+    async def test_http_1_0_cannot_ask_for_another(self) -> None:
+        """RFC 9110 section 7.8."""
+        client = Client(Worker(by_path))
+        client.send(get(b"/1", *self.SOCKET, b"Connection: keep-alive", version=b"1.0"))
+        assert bodies(client.received) == [b"/1"]
+        assert client.worker.taken == []
+
+    async def test_a_version_that_is_not_spoken_neither(self) -> None:
+        client = Client(Worker(by_path))
+        client.send(get(b"/1", *self.SOCKET, version=b"2.0"))
+        assert client.received.startswith(b"HTTP/1.1 400 ")
+        assert client.worker.taken == []
+
 
 class TestStreams:
     async def streamed(self, chunks: AsyncIterator[bytes], request: bytes = get(b"/s"), *fields: Any) -> Client:

@@ -107,3 +107,16 @@ async def test_one_that_fails_amid_its_answer_is_cut(caplog: pytest.LogCaptureFi
     await client.settle()
     assert client.received.endswith(b"1\r\na\r\n")
     assert client.line.closed
+
+
+async def test_a_body_that_breaks_the_protocol_is_a_fault_of_the_client_s(caplog: pytest.LogCaptureFixture) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    client = asked(application)
+    client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n")
+    await client.settle()
+    assert client.received.startswith(b"HTTP/1.1 400 ")
+    assert client.line.ended
+    assert not caplog.records
