@@ -32,6 +32,8 @@ LINGER_SECONDS: Final = 5.0
 JOINED_BYTES: Final = 65_536
 """A larger body is not copied to stand behind its head."""
 
+DECLINED: Final = 8
+"""Upgrades declined in what was received at once: each has the rest of it read anew."""
 UPGRADING: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
@@ -80,10 +82,10 @@ class Connection(asyncio.Protocol):
         self.worker.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._reader.between or self._reader.body is not None:
-            self._since = self.worker.pulse.now
         if self._is_deaf:
             return
+        if self._reader.between or self._reader.body is not None:
+            self._since = self.worker.pulse.now
         if self._reader.between and self._turn is None and not self._full:
             head = self.worker.heads.of(data)
             if head is not None:
@@ -141,15 +143,19 @@ class Connection(asyncio.Protocol):
     # A request's way to its answer.
 
     def _feed(self, data: bytes) -> None:
-        read = self._reader.feed(data)
-        if read.is_one:
-            self.worker.heads.keep(data, read.found[0][0])
-        if read.rest is not None and read.error is None:
-            self._upgrade(read.found, read.rest)
-            return
-        self._begin(read.found)
-        if read.error is not None:
-            self._break_off(read.error)
+        for _ in range(DECLINED):
+            read = self._reader.feed(data)
+            if read.is_one:
+                self.worker.heads.keep(data, read.found[0][0])
+            if read.rest is None or read.error is not None:
+                self._begin(read.found)
+                if read.error is not None:
+                    self._break_off(read.error)
+                return
+            data = self._upgrade(read.found, read.rest)
+            if not data:
+                return
+        self._break_off(BadRequest("too many upgrades at once"))
 
     def _incoming(self, head: Head) -> Incoming:
         told = head.fields.get(b"content-length")
@@ -191,7 +197,7 @@ class Connection(asyncio.Protocol):
         """An answer that is there already, and the end of its request."""
         headers, content = response.headers, response.body
         assert isinstance(content, bytes)  # noqa: S101 - it is whole
-        stays = self._persists and head.persists and (body is None or body.is_near_its_end)
+        stays = self.stays(head, body)
         if not stays or head.version != "1.1":
             headers = headers + outgoing.connection(head.version, stays=stays)
         try:
@@ -230,8 +236,10 @@ class Connection(asyncio.Protocol):
                 self._answer(*item)
         self._resume()
 
-    def _upgrade(self, found: list[Begun], rest: bytes) -> None:
-        """A WebSocket leaves HTTP behind; any other upgrade is declined by answering as if it had not been offered."""
+    def _upgrade(self, found: list[Begun], rest: bytes) -> bytes:
+        """A WebSocket leaves HTTP behind; any other upgrade is declined by answering as if it had not been offered:
+        what is to be read instead.
+        """
         head, _ = found.pop()
         self._begin(found)
         is_socket = head.upgrade == b"websocket" and head.method == "GET"
@@ -241,7 +249,8 @@ class Connection(asyncio.Protocol):
         elif is_socket or head.method == "CONNECT":
             self._break_off(BadRequest("the connection cannot be handed over"))
         else:
-            self._feed(head.written(without=UPGRADING) + rest)
+            return head.written(without=UPGRADING) + rest
+        return b""
 
     def _break_off(self, error: GatewayError) -> None:
         """What comes from now on cannot be understood: who is being answered gets an answer, then this is said."""
