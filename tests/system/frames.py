@@ -1,6 +1,7 @@
 """WebSocket as bytes (RFC 6455): frames that no client library would send, and what the server made of them."""
 
 import socket
+from contextlib import suppress
 from typing import Final, NamedTuple, Self
 
 from tests.system.server import Server
@@ -78,13 +79,11 @@ class Wire:
             self._socket.sendall(piece)
 
     def read(self) -> Got:
-        """The server's next frame, which is whole and not masked. Raises Ended."""
-        first, second = self._take(2)
-        assert (first & 0xF0, second & 0x80) == (0x80, 0), "a fragment, a reserved bit or a mask"
-        size = second & 0x7F
-        if size > 125:
-            size = int.from_bytes(self._take(2 if size == 126 else 8), "big")
-        return Got(first & 0xF, self._take(size))
+        """The server's next frame, its pings apart: those are answered (RFC 6455 section 5.5.2). Raises Ended."""
+        while (got := self._frame()).kind == PING:
+            with suppress(OSError):  # it may have gone, and what it said before still be to read
+                self.send(frame(PONG, got.payload))
+        return got
 
     def code(self) -> int | None:
         """The code of the server's closing; None where it ended without saying one."""
@@ -102,6 +101,15 @@ class Wire:
         except Ended:
             return True
         return False
+
+    def _frame(self) -> Got:
+        """One frame, which is whole and not masked."""
+        first, second = self._take(2)
+        assert (first & 0xF0, second & 0x80) == (0x80, 0), "a fragment, a reserved bit or a mask"
+        size = second & 0x7F
+        if size > 125:
+            size = int.from_bytes(self._take(2 if size == 126 else 8), "big")
+        return Got(first & 0xF, self._take(size))
 
     def _take(self, size: int) -> bytes:
         while len(self._buffer) < size:
