@@ -5,6 +5,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from statistics import median
 from subprocess import CalledProcessError
 from typing import Final
@@ -42,6 +43,7 @@ class Rounds:
             for name, load in list(case.loads.items()):
                 problem = fault(load)
                 if load.keys and not problem:
+                    self._filled(replace(load, url=f"{load.url}other"))  # what a process keeps near, it keeps of these
                     case.loads[name] = self._filled(load)
                     problem = self._from_memory(name, case)
                 if problem:

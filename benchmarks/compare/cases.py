@@ -19,8 +19,8 @@ GRANIAN: Final = "raw ASGI on granian, the same fields"
 BARE_GRANIAN: Final = "raw ASGI on granian, bare"
 BARE_PROXY: Final = "raw ASGI proxy"
 KEYS: Final = 40_000
-"""For a hit in Redis: entries of more bytes than the memory of two workers has, asked for in a circle, so that the one
-that is asked for next is always the one that was let go longest ago.
+"""For a hit in Redis: entries of more bytes than the memory of two workers has, asked for in a circle after as many
+others, so that none is kept near before it is asked for again.
 """
 IDLE: Final = 1_000
 OF_FLOORS: Final = dict.fromkeys((FLOOR, BARE, GRANIAN, BARE_GRANIAN), Aim(0.7))

@@ -53,6 +53,10 @@ class Shelf:
         while self.bytes > self._limit:
             self.remove(next(iter(self._entries)))
 
+    def has_place(self, service: str, key: str, entry: Entry) -> bool:
+        """Whether to keep it, no other key's entry need go."""
+        return self.bytes + entry.size <= self._limit or (service, key) in self._entries
+
     def remove(self, place: _Place) -> Entry | None:
         entry = self._entries.pop(place, None)
         if entry is None:

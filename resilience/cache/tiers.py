@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from resilience.cache.doorkeeper import Doorkeeper
 from resilience.cache.entry import Entry
 from resilience.cache.fences import Fences
 from resilience.cache.memory import MEMORY_BYTES, Shelf
@@ -32,6 +33,7 @@ class TieredStore:
         self.lost_puts = 0
         self._redis = RedisStore(link)
         self._feed = link.feed
+        self._doorkeeper = Doorkeeper()
         self._fences: defaultdict[str, Fences] = defaultdict(Fences)
         self._epoch = 0
         self._obeying: set[asyncio.Task[None]] = set()
@@ -43,13 +45,13 @@ class TieredStore:
         return self.shelf.get(service, key) if self._feed.alive else None
 
     async def get(self, service: str, key: str) -> Found:
-        epoch = self._epoch
+        epoch, again = self._epoch, self._doorkeeper.again(key)
         try:
             found = await self._redis.get(service, key)
         except StoreUnavailable:
             self.lost_gets += 1
             return Found(None, UNFENCED)
-        if found.entry is not None:
+        if found.entry is not None and (again or self.shelf.has_place(service, key, found.entry)):
             self._repeat(service, key, found.entry, found.seq, epoch)
         return found
 
@@ -60,7 +62,7 @@ class TieredStore:
         except StoreUnavailable:
             self.lost_puts += 1
             return False
-        if kept:
+        if kept and self.shelf.has_place(service, key, entry):
             self._repeat(service, key, entry, seq, epoch)
         return kept
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from resilience.cache import tiers
+from resilience.cache.memory import MEMORY_BYTES
 from resilience.cache.redis import CHANNEL, Notice
 from resilience.cache.store import UNFENCED
 from resilience.cache.tiers import TieredStore
@@ -17,10 +18,10 @@ from tests.resilience.cache.entries import make, until
 
 
 @asynccontextmanager
-async def worker(url: str) -> AsyncIterator[TieredStore]:
+async def worker(url: str, limit: int = MEMORY_BYTES) -> AsyncIterator[TieredStore]:
     """A worker whose memory may speak."""
     link = RedisLink(url)
-    store = TieredStore(link)
+    store = TieredStore(link, limit)
     await link.start()
     await until(lambda: link.feed.alive)
     yield store
@@ -214,3 +215,37 @@ async def test_a_message_that_nobody_understands_changes_nothing(redis_url: str)
         await store._redis.link.publish(CHANNEL, b'{"service":"s","tag":"b","seq":5}')
         await until(lambda: store._fences["s"].latest == Notice("s", "b", 5).seq)
         assert store.peek("s", "k") is not None
+
+
+class TestAFullMemory:
+    """It holds two entries of this size, and has them."""
+
+    @staticmethod
+    @asynccontextmanager
+    async def full(url: str) -> AsyncIterator[TieredStore]:
+        async with worker(url, limit=2 * make().size) as store:
+            for key in ("1", "2"):
+                assert await store.put("s", key, make(), 0)
+            yield store
+
+    async def test_takes_in_what_is_asked_for_again_for_the_longest_unused(self, redis_url: str) -> None:
+        async with self.full(redis_url) as store, worker(redis_url) as other:
+            assert await other.put("s", "new", make(), 0)
+            for repeated in (False, True):
+                assert (await store.get("s", "new")).entry == make()
+                assert (store.peek("s", "new") is not None) is repeated
+            assert (store.peek("s", "1"), store.peek("s", "2")) == (None, make())
+
+    async def test_a_scan_pushes_out_nothing(self, redis_url: str) -> None:
+        async with self.full(redis_url) as store:
+            for number in range(50):
+                _, seq = await store.get("s", f"scanned {number}")
+                assert await store.put("s", f"scanned {number}", make(), seq)
+            assert store.peek("s", "1") == store.peek("s", "2") == make()
+
+    async def test_what_it_has_is_brought_up_to_date(self, redis_url: str) -> None:
+        async with self.full(redis_url) as store, worker(redis_url) as other:
+            assert await store.put("s", "1", make(b"new1"), 0)
+            assert await other.put("s", "2", make(b"new2"), 0)
+            assert (await store.get("s", "2")).entry == make(b"new2")
+            assert (store.peek("s", "1"), store.peek("s", "2")) == (make(b"new1"), make(b"new2"))
