@@ -266,7 +266,7 @@ class Caching:
         recorder = Recorder(over=lambda: self._landed(place, End.PASS, remember=True))
 
         async def complete() -> None:
-            skipped = await self._cache.store(place.spot, place.asked, answered, recorder.body(), found)
+            skipped = await self._cache.store(place.spot, place.asked, answered, verdict, recorder.body(), found)
             if skipped:
                 self._landed(place, End.GONE)
             self._settled(place, verdict.fresh_until)

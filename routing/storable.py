@@ -26,7 +26,7 @@ def storable(place: Place, answered: Answered, length: int, *, unverified: bool)
     known = {CALLER} if spot.scope is Scope.USER else set()
     if any(forwarding.is_ours(name) and name not in known for name in verdict.vary):
         return Skip("the answer varies by what the gateway says", "RFC 9111 section 4.1")
-    if spot.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(answered.headers)[0]):
+    if spot.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(answered)[0]):
         return Skip("the answer is one credential's own", "RFC 9111 section 3.5")
     return verdict if length <= BODY_BYTES else Skip("the body is too large")
 

@@ -1,15 +1,18 @@
 """Cache directives as they are on the wire: read leniently where RFC 9111 asks for it, and never an exception."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
-Directives = dict[bytes, bytes | None]
+Directives = Mapping[bytes, bytes | None]
 """Lower-case name to argument, unquoted; None for a directive without one, INVALID for one that contradicts itself."""
 
 INVALID: Final = b""
 FOREVER: Final = 2**31
 """Seconds beyond which a cache need not count (RFC 9111 section 1.2.2)."""
+REMEMBERED_BYTES: Final = 256
+"""Of a field that is remembered as it was read: most answers of a service say the same."""
 
 _DIRECTIVE: Final = re.compile(rb'([^\s,;="]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?', re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
@@ -25,13 +28,18 @@ _TARGETED_MEMBER: Final = re.compile(_MEMBER)
 _TARGETED_FIELD: Final = re.compile(_MEMBER + rb"(?:[ \t]*,[ \t]*" + _MEMBER + rb")*")
 
 
-def parse(values: Iterable[bytes]) -> Directives:
+def parse(values: Sequence[bytes]) -> Directives:
     """All lines of one Cache-Control field (RFC 9111 section 5.2): tokens and quoted strings alike.
 
     White space around the `=` is none of its grammar: what stands behind it is not the directive's, so that
     `max-age =60` is stale at once and `no-store =x` is a no-store (section 4.2.1).
     """
-    directives: Directives = {}
+    lines = tuple(values)
+    return _remembered(lines) if sum(map(len, lines)) <= REMEMBERED_BYTES else _parsed(lines)
+
+
+def _parsed(values: tuple[bytes, ...]) -> Directives:
+    directives: dict[bytes, bytes | None] = {}
     for line in values:
         for match in _DIRECTIVE.finditer(line):
             name, argument = match[1].lower(), _argument(match)
@@ -40,15 +48,18 @@ def parse(values: Iterable[bytes]) -> Directives:
     return directives
 
 
-def parse_targeted(values: Iterable[bytes]) -> Directives | None:
+_remembered: Final = lru_cache(maxsize=1_024)(_parsed)
+
+
+def parse_targeted(values: Sequence[bytes]) -> Directives | None:
     """A targeted field such as CDN-Cache-Control, a dictionary of structured fields (RFC 9213 section 2.1).
 
     None when it is absent, empty or malformed, or has no number where one belongs: Cache-Control then has its say.
     """
-    line = b", ".join(values).strip(b" ")
-    if not _TARGETED_FIELD.fullmatch(line):
+    line = b", ".join(values).strip(b" ") if values else b""
+    if not line or not _TARGETED_FIELD.fullmatch(line):
         return None
-    directives: Directives = {}
+    directives: dict[bytes, bytes | None] = {}
     for match in _TARGETED_MEMBER.finditer(line):
         name, argument = match[1], match[2]
         if argument == b"?0":

@@ -121,21 +121,24 @@ class Cache:
         return serving.lookup(found.entry, asked, now, found.seq)
 
     async def store(
-        self, spot: Spot, asked: Asked, answered: Answered, body: bytes | None, found: Stale | Miss
+        self,
+        spot: Spot,
+        asked: Asked,
+        answered: Answered,
+        storable: Storable,
+        body: bytes | None,
+        found: Stale | Miss,
     ) -> Skip | None:
-        """Keep an answer, if the rules and the fence of what was `found` before allow it; else why not. `body` is the
-        whole body, None if it was too large.
+        """Keep an answer that the rules have found `storable`, if the fence of what was `found` before allows it; else
+        why not. `body` is the whole body, None if it was too large.
         """
-        verdict = storing.may_store(asked, answered, spot.policy, spot.scope)
-        if isinstance(verdict, Skip):
-            return verdict
         if body is None:
             return Skip("the body is too large")
         if not storing.is_whole(answered.headers, len(body)):
             return Skip("the body is cut short", "RFC 9111 section 3.3")
         if any(len(tag) > fields.LONGEST_TAG for tag in spot.tags):  # not found by its tag, it could not be taken back
             return Skip("a tag is too long")
-        return await self._keep(spot, asked, _entry(answered, verdict, body, spot.tags), found)
+        return await self._keep(spot, asked, _entry(answered, storable, body, spot.tags), found)
 
     async def freshen(self, spot: Spot, asked: Asked, found: Stale, answered: Answered) -> Renewed:
         """The stored answer as a 304, or the answer to a HEAD, says it is now: kept so, where the rules allow it."""

@@ -54,7 +54,7 @@ def kept(verdict: Storable | Skip, answered: Answered, policy: CachePolicy) -> s
 
 def _lifetime(answered: Answered, policy: CachePolicy) -> str:
     """What an answer's lifetime is taken from, in the order of RFC 9111 section 4.2.1."""
-    control, targeted = control_of(answered.headers)
+    control, targeted = control_of(answered)
     if policy.override and policy.ttl > 0 and answered.status in HEURISTIC:
         return "the route's ttl, which overrides"
     for name in (b"s-maxage", b"max-age"):

@@ -1,9 +1,10 @@
 """The header fields that a cache reads beside its directives: dates, ages, what a variant hangs on, and tags."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_tz
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -41,6 +42,7 @@ _DATE: Final = re.compile(
     r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}",
     re.ASCII,
 )
+_LONGEST_DATE: Final = len("Wednesday, 25-Nov-26 22:05:28 GMT")
 _QUOTED: Final = re.compile(rb'"([^"\\]*)"')
 _ENTITY_TAG: Final = re.compile(rb'(?:W/)?"[^"]*"')
 
@@ -52,7 +54,14 @@ def every(headers: Iterable[Header], name: bytes) -> list[bytes]:
 
 def date(values: Sequence[bytes]) -> float | None:
     """Unix time of a field's first line, in any of HTTP's three formats (RFC 9110 section 5.6.7); None if in none."""
-    text = values[0].decode("latin-1").strip() if values else ""
+    text = values[0].strip() if values else b""
+    return _date(text) if 0 < len(text) <= _LONGEST_DATE else None
+
+
+@lru_cache(maxsize=1_024)
+def _date(value: bytes) -> float | None:
+    """Remembered: the answers of one second have one Date, and those of one file the same Last-Modified."""
+    text = value.decode("latin-1")
     if not _DATE.fullmatch(text):
         return None
     parts = parsedate_tz(text)
@@ -112,8 +121,8 @@ def _fitting(found: Iterable[bytes]) -> set[str]:
     return {tag.decode("utf-8", "backslashreplace") for tag in fitting[:MOST_TAGS]}
 
 
-def kept(headers: Iterable[Header], withheld: Iterable[bytes] = ()) -> tuple[Header, ...]:
+def kept(headers: Sequence[Header], withheld: Collection[bytes] = ()) -> tuple[Header, ...]:
     """The fields that are stored with an answer: none of one connection's or one moment's, nor any `withheld`."""
-    headers = list(headers)
-    dropped = NOT_KEPT.union(names(every(headers, b"connection")), withheld)
-    return tuple((name, value) for name, value in headers if name not in dropped)
+    connection = every(headers, b"connection")
+    dropped = NOT_KEPT.union(names(connection), withheld) if connection or withheld else NOT_KEPT
+    return tuple([pair for pair in headers if pair[0] not in dropped])

@@ -60,7 +60,7 @@ class Asked:
         return fields.every(self.headers, name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answered:
     """What of a backend's answer the cache goes by. It came at `at` (Unix seconds), `delay` seconds after the call."""
 
@@ -68,20 +68,27 @@ class Answered:
     headers: Sequence[Header]
     at: float
     delay: float = 0.0
+    _lines: dict[bytes, list[bytes]] = field(init=False, compare=False, repr=False)
 
-    def every(self, name: bytes) -> list[bytes]:
-        return fields.every(self.headers, name)
+    def __post_init__(self) -> None:
+        self._lines = {}
+        for name, value in self.headers:
+            self._lines.setdefault(name, []).append(value)
+
+    def every(self, name: bytes) -> Sequence[bytes]:
+        """The values of all lines of a field, in their order."""
+        return self._lines.get(name, ())
 
 
-def control_of(headers: Sequence[Header]) -> tuple[Directives, bool]:
+def control_of(answered: Answered) -> tuple[Directives, bool]:
     """The directives for this cache, and whether they are for caches such as this one alone.
 
     A targeted field that is there and valid silences Cache-Control and Expires (RFC 9213 section 2.2).
     """
-    targeted = directives.parse_targeted(fields.every(headers, b"cdn-cache-control"))
+    targeted = directives.parse_targeted(answered.every(b"cdn-cache-control"))
     if targeted is not None:
         return targeted, True
-    return directives.parse(fields.every(headers, b"cache-control")), False
+    return directives.parse(answered.every(b"cache-control")), False
 
 
 class Forward(StrEnum):

@@ -1,6 +1,6 @@
 """What may be kept, and for how long: RFC 9111 sections 3 and 4.2, as pure functions. Times are Unix seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from email.utils import formatdate
 from typing import Final
 
@@ -27,8 +27,9 @@ VALIDATED_SECONDS: Final = 3_600.0
 """How long after its end an answer is kept because the backend can be asked whether it still holds."""
 
 _SCOPE_WIDTH: Final = {Scope.USER: 0, Scope.TENANT: 1, Scope.SHARED: 2}
-_NEVER_STALE: Final = (b"must-revalidate", b"proxy-revalidate", b"s-maxage")
-_SHAREABLE: Final = (b"public", b"s-maxage", b"must-revalidate")
+_NEVER_STALE: Final = frozenset({b"must-revalidate", b"proxy-revalidate", b"s-maxage"})
+_SHAREABLE: Final = frozenset({b"public", b"s-maxage", b"must-revalidate"})
+_VALIDATORS: Final = frozenset({b"etag", b"last-modified"})
 
 
 def may_store(asked: Asked, answered: Answered, policy: CachePolicy, scope: Scope) -> Storable | Skip:
@@ -36,11 +37,12 @@ def may_store(asked: Asked, answered: Answered, policy: CachePolicy, scope: Scop
 
     `scope` is the one its key was made for, which may be wider than the policy's.
     """
-    control, targeted = control_of(answered.headers)
+    control, targeted = control_of(answered)
     headers = fields.kept(answered.headers, _withheld(control))
+    names = {name for name, _ in headers}
     refusal = (
         _refused_by_request(asked)
-        or _refused_by_answer(answered, control, headers)
+        or _refused_by_answer(answered, control, names)
         or _refused_by_scope(asked, policy, control, scope)
     )
     if refusal:
@@ -48,18 +50,18 @@ def may_store(asked: Asked, answered: Answered, policy: CachePolicy, scope: Scop
     lifetime = _lifetime(policy, answered, control, targeted)
     if lifetime is None:
         return Skip("the answer says not how long it is fresh", "RFC 9111 section 3")
-    times = _times(answered, policy, control, lifetime, keepable=_has_validator(headers))
+    times = _times(answered, policy, control, lifetime, keepable=not _VALIDATORS.isdisjoint(names))
     if times.kept_until <= answered.at:
         return Skip("the answer is stale already", "RFC 9111 section 4.2.4")
-    if not fields.every(headers, b"date"):  # RFC 9110 section 6.6.1
+    if b"date" not in names:  # RFC 9110 section 6.6.1
         headers = (*headers, (b"date", formatdate(answered.at, usegmt=True).encode()))
-    vary = tuple(sorted(fields.names(answered.every(b"vary")) | _policy_vary(policy)))
+    vary = _vary(answered, policy)
     return Storable(times, vary, fields.variant(asked.headers, vary) if vary else b"", headers)
 
 
 def is_shareable(control: Directives) -> bool:
     """Does an answer to somebody's credential say itself that others may have it (RFC 9111 section 3.5)?"""
-    return any(directive in control for directive in _SHAREABLE)
+    return not _SHAREABLE.isdisjoint(control)
 
 
 def is_whole(headers: Sequence[Header], length: int) -> bool:
@@ -70,7 +72,7 @@ def is_whole(headers: Sequence[Header], length: int) -> bool:
 def _times(answered: Answered, policy: CachePolicy, control: Directives, lifetime: float, *, keepable: bool) -> Times:
     """Until when the answer is good for what (RFC 9111 section 4.2). `keepable`: a backend can be asked about it."""
     born = answered.at - _initial_age(answered)
-    strict = any(name in control for name in _NEVER_STALE) or _is_bare(control, b"no-cache")
+    strict = not _NEVER_STALE.isdisjoint(control) or _is_bare(control, b"no-cache")
     fresh_until = 0.0 if _is_bare(control, b"no-cache") else born + lifetime
     ends = max(answered.at, fresh_until)
     refresh_until = ends + _beyond(policy.stale_while_revalidate, control, b"stale-while-revalidate", strict)
@@ -81,16 +83,12 @@ def _times(answered: Answered, policy: CachePolicy, control: Directives, lifetim
 
 def _withheld(control: Directives) -> set[bytes]:
     """Fields that `no-cache` or `private` is about, and about no others (RFC 9111 sections 5.2.2.4 and 5.2.2.7)."""
-    return fields.names(control.get(name) or b"" for name in (b"no-cache", b"private"))
+    return fields.names([said for name in (b"no-cache", b"private") if (said := control.get(name))])
 
 
 def _is_bare(control: Directives, name: bytes) -> bool:
     """Is the directive there without field names, and so about the whole answer?"""
     return name in control and not control[name]
-
-
-def _has_validator(headers: Sequence[Header]) -> bool:
-    return any(name in (b"etag", b"last-modified") for name, _ in headers)
 
 
 def _refused_by_request(asked: Asked) -> Skip | None:
@@ -100,18 +98,20 @@ def _refused_by_request(asked: Asked) -> Skip | None:
     return Skip("the request says no-store", "RFC 9111 section 5.2.1.5") if b"no-store" in asked.control else None
 
 
-def _refused_by_answer(answered: Answered, control: Directives, headers: Sequence[Header]) -> Skip | None:
-    """What an answer forbids, or what makes it one caller's own (RFC 9111 sections 3, 5.2.2 and 7.3)."""
+def _refused_by_answer(answered: Answered, control: Directives, names: Set[bytes]) -> Skip | None:
+    """What an answer forbids, or what makes it one caller's own (RFC 9111 sections 3, 5.2.2 and 7.3). `names` are those
+    of the fields that would be stored.
+    """
     if answered.status in PARTIAL or answered.status < 200:
         return Skip(f"the status is {answered.status}", "RFC 9111 section 3")
     forbidden = _refused_by_directive(answered.status, control)
     if forbidden:
         return forbidden
-    if any(name == b"set-cookie" for name, _ in headers):
+    if b"set-cookie" in names:
         return Skip("the answer sets a cookie", "RFC 9111 section 7.3")
     if b"*" in fields.names(answered.every(b"vary")):  # never matches again
         return Skip("the answer varies by everything", "RFC 9111 section 4.1")
-    if _is_bare(control, b"no-cache") and not _has_validator(headers):  # it could not be asked about
+    if _is_bare(control, b"no-cache") and _VALIDATORS.isdisjoint(names):  # it could not be asked about
         return Skip("the answer says no-cache and has no validator", "RFC 9111 section 5.2.2.4")
     return None
 
@@ -143,7 +143,7 @@ def _lifetime(policy: CachePolicy, answered: Answered, control: Directives, targ
         explicit = seconds(control, name)
         if explicit is not None:
             return explicit
-    expires = [] if targeted else answered.every(b"expires")
+    expires = () if targeted else answered.every(b"expires")
     if expires:
         return _until(expires, answered)
     if guessed is None and _is_bare(control, b"no-cache"):  # asked about each time, it needs no lifetime
@@ -190,5 +190,8 @@ def _beyond(wanted: float, control: Directives, name: bytes, strict: bool) -> fl
     return wanted if own is None else own
 
 
-def _policy_vary(policy: CachePolicy) -> set[bytes]:
-    return {name.lower().encode() for name in policy.vary}
+def _vary(answered: Answered, policy: CachePolicy) -> tuple[bytes, ...]:
+    """The request fields that the answer is chosen by: its own words, and the route's."""
+    named = fields.names(answered.every(b"vary"))
+    named.update(name.lower().encode() for name in policy.vary)
+    return tuple(sorted(named))
