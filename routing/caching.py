@@ -231,6 +231,8 @@ class Caching:
 
         body = answer.body.whole()
         if body is None:
+            if exchange.place and exchange.place.flight:
+                exchange.place.flight.body_begins()
             relay = Relay(answer, announced, recorder.add if recorder else None, complete)
             relay.when_ended(ended)
             return Response(answer.status, headers, relay)
@@ -261,12 +263,11 @@ class Caching:
             self._landed(place, End.PASS, remember=isinstance(verdict, Skip) and answered.status < 500)
             return None, None
         cachestatus.stored(exchange, verdict.fresh_until - exchange.at if verdict.fresh_until else 0)
-        if place.flight:
-            place.flight.body_begins()
         recorder = Recorder(over=lambda: self._landed(place, End.PASS, remember=True))
 
         async def complete() -> None:
-            skipped = await self._cache.store(place.spot, place.asked, answered, verdict, recorder.body(), found)
+            body = recorder.body()
+            skipped = await self._cache.store(place.spot, place.asked, answered, body, found=found, storable=verdict)
             if skipped:
                 self._landed(place, End.GONE)
             self._settled(place, verdict.fresh_until)

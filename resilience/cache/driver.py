@@ -125,9 +125,10 @@ class Cache:
         spot: Spot,
         asked: Asked,
         answered: Answered,
-        storable: Storable,
         body: bytes | None,
+        *,
         found: Stale | Miss,
+        storable: Storable,
     ) -> Skip | None:
         """Keep an answer that the rules have found `storable`, if the fence of what was `found` before allows it; else
         why not. `body` is the whole body, None if it was too large.

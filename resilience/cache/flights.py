@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import itertools
-import uuid
+import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final
 
-from resilience.cache.leases import ECHO_SECONDS, RENEW_SECONDS, Claim, Leases, NoLeases
+from resilience.cache.leases import ECHO_SECONDS, RENEW_SECONDS, Claim, Leases
 from resilience.cache.messages import Found, Fresh
 from resilience.outage import StoreUnavailable
 
@@ -70,10 +70,11 @@ class Flight:
 
 
 class Flights:
-    """All fetches that others may wait for. `clock` is Unix seconds."""
+    """All fetches that others may wait for. Without `leases`, this process is alone. `clock` is Unix seconds."""
 
     def __init__(self, leases: Leases | None = None, *, clock: Callable[[], float]) -> None:
-        self._leases = leases or NoLeases()
+        self._leases = leases
+        self._owners = map(f"{secrets.token_hex(8)}:{{}}".format, itertools.count())
         self._clock = clock
         self._flights: dict[_Name, Flight] = {}
         self._passing: OrderedDict[_Name, float] = OrderedDict()
@@ -96,21 +97,23 @@ class Flights:
         """Wait until no other worker fetches the same. What one of them has stored meanwhile, or, when it is ours to
         fetch, what is there now: None if nothing has changed since the caller looked.
         """
+        if self._leases is None:
+            return None
         try:
-            return await self._lead(flight, look)
+            return await self._lead(self._leases, flight, look)
         except StoreUnavailable:
             return None
         except BaseException:
             flight.land(End.GONE)
             raise
 
-    async def _lead(self, flight: Flight, look: Callable[[], Awaitable[Found]]) -> Found | None:
-        owner, found = uuid.uuid4().hex, None
+    async def _lead(self, leases: Leases, flight: Flight, look: Callable[[], Awaitable[Found]]) -> Found | None:
+        owner, found = next(self._owners), None
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
-            claim = await self._leases.claim(flight.service, flight.name, owner, looked=found is not None)
+            claim = await leases.claim(flight.service, flight.name, owner, looked=found is not None)
             if claim is Claim.OURS:
                 flight.owner = owner
-                self._renew_later(flight)
+                self._renew_later(leases, flight)
                 return found
             if claim is Claim.UNKEPT:
                 flight.land(End.PASS, remember=True)
@@ -128,17 +131,17 @@ class Flights:
             flight.land(End.GONE)
         await asyncio.gather(*self._telling)
 
-    def _renew_later(self, flight: Flight) -> None:
+    def _renew_later(self, leases: Leases, flight: Flight) -> None:
         """Our backend may take longer than a lease lasts, and the others are to wait for as long as we live."""
         loop = asyncio.get_running_loop()
-        flight.renewal = loop.call_later(RENEW_SECONDS, lambda: self._behind(self._renewed(flight)))
+        flight.renewal = loop.call_later(RENEW_SECONDS, lambda: self._behind(self._renewed(leases, flight)))
 
-    async def _renewed(self, flight: Flight) -> None:
+    async def _renewed(self, leases: Leases, flight: Flight) -> None:
         ours = True
         with contextlib.suppress(StoreUnavailable):
-            ours = await self._leases.renew(flight.service, flight.name, flight.owner)
+            ours = await leases.renew(flight.service, flight.name, flight.owner)
         if ours and not flight.end.done():
-            self._renew_later(flight)
+            self._renew_later(leases, flight)
 
     def _behind(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -157,10 +160,11 @@ class Flights:
             self._passing[name] = self._clock() + remember
             while len(self._passing) > MOST_PASSING:
                 self._passing.popitem(last=False)
-        if flight.owner:
+        if self._leases is not None and flight.owner:
             said = _SAID.get(end, Claim.OURS) if end is End.STORED or remember else Claim.OURS
-            self._behind(self._tell(flight, said, ECHO_SECONDS if end is End.STORED else remember))
+            seconds = ECHO_SECONDS if end is End.STORED else remember
+            self._behind(self._tell(self._leases, flight, said, seconds))
 
-    async def _tell(self, flight: Flight, said: Claim, seconds: float) -> None:
+    async def _tell(self, leases: Leases, flight: Flight, said: Claim, seconds: float) -> None:
         with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself
-            await self._leases.release(flight.service, flight.name, flight.owner, said, seconds)
+            await leases.release(flight.service, flight.name, flight.owner, said, seconds)

@@ -40,19 +40,6 @@ class Leases(Protocol):
         """End our lease. `said`: OURS says nothing to the next; STORED and UNKEPT stand for `seconds`."""
 
 
-class NoLeases:
-    """For a gateway of one process: nobody else is there."""
-
-    async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> Claim:  # noqa: ARG002 - the port's
-        return Claim.OURS
-
-    async def renew(self, service: str, name: str, owner: str) -> bool:  # noqa: ARG002 - the port's
-        return False
-
-    async def release(self, service: str, name: str, owner: str, said: Claim, seconds: float) -> None:
-        pass
-
-
 # One that would outlive a lease is nobody's, and nobody is to wait for it longer.
 _CLAIM: Final = Script(
     """

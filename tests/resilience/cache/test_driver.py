@@ -37,11 +37,13 @@ def cache(clock: Clock) -> Cache:
 
 
 async def store(
-    cache: Cache, spot: Spot, asked: Asked, answered: Answered, body: bytes | None, found: Stale | Miss
+    cache: Cache, spot: Spot, asked: Asked, answered: Answered, body: bytes | None = b"", *, found: Miss = NOTHING
 ) -> Skip | None:
     """As the rules have it, and then the store."""
     verdict = may_store(asked, answered, spot.policy, spot.scope)
-    return verdict if isinstance(verdict, Skip) else await cache.store(spot, asked, answered, verdict, body, found)
+    if isinstance(verdict, Skip):
+        return verdict
+    return await cache.store(spot, asked, answered, body, found=found, storable=verdict)
 
 
 async def keep(
@@ -50,7 +52,9 @@ async def keep(
     found = await cache.lookup("s", key, GET, NOW)
     assert isinstance(found, Miss)
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return await store(cache, Spot("s", key, POLICY, Scope.USER, tags), GET, Answered(200, fields, NOW), body, found)
+    return await store(
+        cache, Spot("s", key, POLICY, Scope.USER, tags), GET, Answered(200, fields, NOW), body, found=found
+    )
 
 
 async def test_a_stored_answer_is_found_without_waiting(cache: Cache) -> None:
@@ -73,7 +77,7 @@ async def test_peek_knows_only_what_is_fresh_for_this_request(cache: Cache) -> N
 async def test_head_is_answered_from_a_stored_get_and_never_stored(cache: Cache) -> None:
     head = Asked("HEAD", [])
     answered = Answered(200, [], NOW)
-    assert isinstance(await store(cache, HERE, head, answered, b"", NOTHING), Skip)
+    assert isinstance(await store(cache, HERE, head, answered), Skip)
     await keep(cache)
     assert isinstance(cache.peek("s", "k", head, NOW), Fresh)
 
@@ -115,7 +119,7 @@ async def test_an_answer_fetched_while_its_tag_was_taken_back_is_not_stored(cach
     assert isinstance(found, Miss)
     await cache.invalidate("s", ["a"])
     answered = Answered(200, [(b"surrogate-key", b"a")], NOW)
-    refused = await store(cache, HERE, GET, answered, b"", found)
+    refused = await store(cache, HERE, GET, answered, found=found)
     assert isinstance(refused, Skip)
 
 
@@ -129,7 +133,7 @@ async def test_a_key_made_wider_than_the_policy_needs_the_answers_leave(cache: C
     mine = Asked("GET", [], authenticated=True)
     for value, kept in ((b"max-age=60", False), (b"public, max-age=60", True)):
         answered = Answered(200, [(b"cache-control", value)], NOW)
-        stored = await store(cache, HERE._replace(scope=Scope.SHARED), mine, answered, b"", NOTHING)
+        stored = await store(cache, HERE._replace(scope=Scope.SHARED), mine, answered)
         assert (stored is None) is kept
 
 
@@ -159,7 +163,7 @@ async def test_over_redis_that_goes_away_everything_is_a_miss(over_redis: Cache,
     found = await over_redis.lookup("s", "k", GET, NOW)
     assert found == Miss(Forward.URI_MISS, UNFENCED)
     answered = Answered(200, [], NOW)
-    assert isinstance(await store(over_redis, HERE, GET, answered, b"", NOTHING), Skip)
+    assert isinstance(await store(over_redis, HERE, GET, answered), Skip)
 
 
 async def test_what_is_held_is_told_of_all_together_and_unknown_while_redis_is_away(

@@ -7,7 +7,7 @@ import pytest
 
 from resilience.cache import flights as module
 from resilience.cache.flights import MOST_PASSING, PASS_SECONDS, End, Flights
-from resilience.cache.leases import Claim, Leases, NoLeases, RedisLeases
+from resilience.cache.leases import Claim, Leases, RedisLeases
 from resilience.cache.messages import Forward, Found, Fresh, Miss
 from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
@@ -108,16 +108,13 @@ class TestInOneProcess:
         await flights.close()
         assert await waiting is End.GONE
 
-    async def test_alone_every_lease_is_ours(self) -> None:
-        assert await NoLeases().claim("s", "k", "me", looked=False) is Claim.OURS
-
-    async def test_alone_none_is_renewed(self, flights: Flights, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "RENEW_SECONDS", 0.0)
-        flight = flights.begin("s", "k")
-        await flights.lead(flight, Looking(NOTHING))
-        timer = flight.renewal
-        await asyncio.sleep(0.01)
-        assert flight.renewal is timer
+    async def test_alone_there_is_nothing_to_renew_and_nobody_to_tell(self, flights: Flights) -> None:
+        flight, looking = flights.begin("s", "k"), Looking(NOTHING)
+        await flights.lead(flight, looking)
+        assert flight.renewal is None
+        flight.land(End.STORED)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert looking.looks == 0
 
 
 class TestAmongWorkers:
