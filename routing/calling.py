@@ -167,9 +167,9 @@ class Calling:
 
     def _told(self, exchange: Exchange, *, traced: bool) -> Told:
         """What of it is the same each time: most clients send the same fields with every request."""
-        request, seat = exchange.request, exchange.seat
+        request, terms = exchange.request, exchange.seat.terms
         given = request.headers if exchange.asks is None else exchange.asks
-        told = seat.told
+        told = terms.told
         if told is None or told.given != given or (told.client, told.scheme) != (request.client, request.scheme):
             policy = exchange.routed.policy
             headers = forwarding.to_backend(
@@ -180,7 +180,7 @@ class Calling:
                 traced=traced,
             )
             told = Told(given, request.client, request.scheme, headers, write(headers), continues_trace(given))
-            seat.remember(told)
+            terms.remember(told)
         return told
 
 

@@ -114,7 +114,7 @@ class Exchange:
 
     @property
     def credential(self) -> Credential | None:
-        return self.way.credential
+        return self.way.bearer.credential
 
     @property
     def prefix(self) -> bytes:

@@ -8,12 +8,12 @@ from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from routing import admission
-from routing.authentication.authenticator import Authenticator, invalid
+from routing.authentication.authenticator import Authenticator, Credential, invalid
 from routing.caller import Caller
 from routing.errors import RateLimited, Unauthenticated
 from routing.exchange import Exchange
 from routing.policy import Auth
-from routing.ways import CONFIRMED_SECONDS, Seat, Way
+from routing.ways import CONFIRMED_SECONDS, Bearer, Terms
 
 
 class Gatekeeper:
@@ -32,9 +32,10 @@ class Gatekeeper:
 
         By caller where the credential is already known, else by address: junk tokens cost their sender.
         """
-        way = exchange.way
-        if exchange.caller is None and way.credential is not None and way.auth is not Auth.NONE:
-            exchange.caller = way.caller if exchange.at < way.known_until else self._known(way, exchange.at)
+        way, bearer = exchange.way, exchange.way.bearer
+        if exchange.caller is None and bearer.credential is not None and way.auth is not Auth.NONE:
+            known = exchange.at < bearer.known_until
+            exchange.caller = bearer.caller if known else self._known(bearer, bearer.credential, exchange.at)
         self._count(exchange)
         decision = self._limiter.take_now(exchange.rate_key, exchange.rate)
         if decision is None:
@@ -51,17 +52,17 @@ class Gatekeeper:
 
         Raises Unauthenticated.
         """
-        way = exchange.way
+        way, bearer = exchange.way, exchange.way.bearer
         if exchange.caller is not None or way.auth is Auth.NONE:
             return True
-        if way.unread:
-            raise way.unread.with_traceback(None)
-        if way.credential is None:
+        if bearer.unread:
+            raise bearer.unread.with_traceback(None)
+        if bearer.credential is None:
             if way.auth is Auth.REQUIRED:
                 raise Unauthenticated("send an API key or a Firebase ID token")
             return True
-        if not self._authenticator.may_verify(way.credential):
-            raise invalid(way.credential)
+        if not self._authenticator.may_verify(bearer.credential):
+            raise invalid(bearer.credential)
         return False
 
     async def identify(self, exchange: Exchange) -> None:
@@ -73,25 +74,25 @@ class Gatekeeper:
         exchange.mark("authentication", exchange.caller.id, self._timer())
         await self._recharge(exchange)
 
-    def _known(self, way: Way, now: float) -> Caller | None:
+    def _known(self, bearer: Bearer, borne: Credential, now: float) -> Caller | None:
         """The credential's caller, and remembered as such. A token that nobody knows may be known the next moment."""
-        assert way.credential is not None  # noqa: S101 - asked of no other
-        caller = self._authenticator.known(way.credential, now)
-        if caller is not None or way.credential.is_key:
+        caller = self._authenticator.known(borne, now)
+        if caller is not None or borne.is_key:
             expires = caller.expires if caller is not None else None
-            way.caller = caller
-            way.known_until = min(now + CONFIRMED_SECONDS, math.inf if expires is None else expires)
+            bearer.caller = caller
+            bearer.known_until = min(now + CONFIRMED_SECONDS, math.inf if expires is None else expires)
         return caller
 
     def _count(self, exchange: Exchange) -> None:
         """Whom the request counts for, and under which limit."""
         seat = exchange.seat = exchange.way.seat(exchange.caller)
-        if exchange.own or not seat.rate_key:
-            self._name(exchange, seat)
+        terms = seat.terms
+        if exchange.own or not terms.rate_key:
+            self._name(exchange, terms)
         else:
-            exchange.rate, exchange.rate_key = seat.rate, seat.rate_key
+            exchange.rate, exchange.rate_key = terms.rate, terms.rate_key
 
-    def _name(self, exchange: Exchange, seat: Seat) -> None:
+    def _name(self, exchange: Exchange, terms: Terms) -> None:
         """The same, worked out; and kept for the next time, unless it counts by address or for a page."""
         match, caller = exchange.match, exchange.caller
         own, name = match.policy.rate_limit if match else None, exchange.service
@@ -101,7 +102,7 @@ class Gatekeeper:
         whose = caller.id if caller else admission.limited_address(exchange.request.client)
         exchange.rate_key = f"{name if own else ''}|{exchange.rate}|{whose}"
         if caller and not exchange.own:
-            seat.rate, seat.rate_key = exchange.rate, exchange.rate_key
+            terms.rate, terms.rate_key = exchange.rate, exchange.rate_key
 
     def _decide(self, exchange: Exchange, decision: Decision) -> None:
         exchange.decision = decision

@@ -180,7 +180,7 @@ class Gateway:
         exchange.way = self._ways.of(exchange.request)
         if not self._gatekeeper.limited_now(exchange):
             await self._gatekeeper.limit(exchange)
-        if not anonymous or exchange.credential or exchange.way.unread:
+        if not anonymous or exchange.credential or exchange.way.bearer.unread:
             await self._gatekeeper.identify(exchange)
 
     def tell(self, exchange: Exchange, status: int, code: str = "") -> None:
@@ -222,7 +222,7 @@ class Gateway:
 
     def route(self, exchange: Exchange) -> None:
         """Step 4. Raises GatewayError."""
-        refusal = exchange.seat.refusal
+        refusal = exchange.seat.terms.refusal
         if refusal is not None:
             raise refusal.with_traceback(None)
         self._check_length(exchange)

@@ -1,7 +1,7 @@
 """What requests that are alike have in common, worked out once: their route, their credential, their caller's rights.
 
-Most requests are like one that came before: the same target, asked for with the same credential. All that follows
-from those alone, and from the configuration, is remembered here, so that steps 2 to 5 find it ready.
+Most requests are like one that came before: the same target, or at least another of a caller that is known. All that
+follows from those alone, and from the configuration, is remembered here, so that steps 2 to 5 find it ready.
 """
 
 from itertools import chain
@@ -16,16 +16,18 @@ from routing.configuration.live import Live
 from routing.errors import Forbidden, GatewayError, ServiceDisabled, Unauthenticated, UnknownService
 from routing.http import Header, Headers, Request
 from routing.policy import Auth, RoutePolicy
+from routing.remembered import Remembered
 from routing.table import Match, RouteTable
 
 PREFIX: Final = b"/api/v1/"
 REMEMBERED: Final = 4_096
-"""Ways in one generation. There are two, the younger taking up what is used of the elder: whoever asks for many
-different things pushes out what nobody asks for, and nothing else."""
+"""Ways in one generation of two, and bearers."""
+POLICIES: Final = 64
+"""Under how many policies a bearer's terms are remembered."""
 LONGEST: Final = 2_048
-"""Bytes by which a remembered way may be told from others: what they all take is bounded by this."""
+"""Bytes by which a remembered way or bearer may be told from others: what they all take is bounded by this."""
 CONFIRMED_SECONDS: Final = 1.0
-"""How long a way's caller is believed before the authenticator is asked again."""
+"""How long a bearer's caller is believed before the authenticator is asked again."""
 
 _Identity = tuple[str, bytes, bytes, str, bytes | None, bytes | None, bytes | None, bytes | None]
 
@@ -53,22 +55,20 @@ class Told(NamedTuple):
     continues_trace: bool
 
 
-class Seat:
-    """What holds for one caller on a way. `refusal` is step 4's no.
+class Terms:
+    """What holds for one caller under one policy, whatever it asks for. `refusal` is step 4's no.
 
-    `rate_key` is whom step 2 counts, under `rate`: empty where that is an address. `key` is the answer's in the cache,
-    empty until it is first looked up.
+    `rate_key` is whom step 2 counts, under `rate`: empty where that is an address.
     """
 
-    __slots__ = ("caller", "key", "page", "rate", "rate_key", "refusal", "told")
+    __slots__ = ("caller", "policy", "rate", "rate_key", "refusal", "told")
 
-    def __init__(self, caller: Caller | None, refusal: GatewayError | None) -> None:
+    def __init__(self, caller: Caller | None, policy: RoutePolicy | None, refusal: GatewayError | None) -> None:
         self.caller = caller
+        self.policy = policy
         self.refusal = refusal
         self.rate = RatePolicy()
         self.rate_key = ""
-        self.key = ""
-        self.page: Page | None = None
         self.told: Told | None = None
 
     def remember(self, told: Told) -> None:
@@ -77,59 +77,81 @@ class Seat:
             self.told = told
 
 
-class Way:
-    """A fault found before the step that tells of it waits in `unread` (the credential's) or `unrouted` (the route's).
+class Bearer:
+    """Who bears one credential, or none: what all their requests have in common.
 
-    `is_index`: it asks for the list of services. `caller` is the credential's, as far as that is known without waiting,
-    believed until `known_until` (Unix time).
+    A fault in reading the credential waits in `unread` for the step that tells of it. `caller` is the credential's, as
+    far as that is known without waiting, believed until `known_until` (Unix time).
     """
 
-    __slots__ = (
-        "_seat",
-        "auth",
-        "caller",
-        "credential",
-        "is_index",
-        "known_until",
-        "match",
-        "path",
-        "prefix",
-        "unread",
-        "unrouted",
-    )
+    __slots__ = ("_terms", "caller", "credential", "known_until", "unread")
 
-    def __init__(self) -> None:
+    def __init__(self, headers: Headers) -> None:
+        self.credential: Credential | None = None
+        self.unread: GatewayError | None = None
+        self.caller: Caller | None = None
+        self.known_until = 0.0
+        self._terms: dict[tuple[str, int], Terms] = {}
+        try:
+            self.credential = credential(headers)
+        except Unauthenticated as error:
+            self.unread = error
+
+    def terms(self, match: Match, caller: Caller | None) -> Terms:
+        name, policy = match.service.name, match.policy
+        place = name, id(policy)  # services may share a policy
+        terms = self._terms.get(place)
+        if terms is None or terms.caller is not caller or terms.policy is not policy:
+            if len(self._terms) >= POLICIES:
+                self._terms.clear()
+            terms = self._terms[place] = Terms(caller, policy, turned_away(name, policy, caller))
+        return terms
+
+
+class Seat:
+    """What holds for one caller on a way. `key` is the answer's in the cache, empty until it is first looked up."""
+
+    __slots__ = ("caller", "key", "page", "terms")
+
+    def __init__(self, caller: Caller | None, terms: Terms) -> None:
+        self.caller = caller
+        self.terms = terms
+        self.key = ""
+        self.page: Page | None = None
+
+
+class Way:
+    """A fault in finding the route waits in `unrouted` for the step that tells of it. `is_index`: it asks for the list
+    of services.
+    """
+
+    __slots__ = ("_seat", "auth", "bearer", "is_index", "match", "path", "prefix", "unrouted")
+
+    def __init__(self, bearer: Bearer) -> None:
+        self.bearer = bearer
         self.path = ""
         self.prefix = b""
         self.is_index = False
         self.match: Match | None = None
         self.unrouted: GatewayError | None = None
         self.auth = Auth.REQUIRED  # where no service is found, so that names cannot be probed
-        self.credential: Credential | None = None
-        self.unread: GatewayError | None = None
-        self.caller: Caller | None = None
-        self.known_until = 0.0
         self._seat: Seat | None = None
 
     @classmethod
-    def of(cls, request: Request, table: RouteTable) -> "Way":
+    def of(cls, request: Request, table: RouteTable, bearer: Bearer | None = None) -> "Way":
         """Raises BadRequest or HeadersTooLarge for a request that is none."""
         admission.check(request)
-        way = cls()
+        way = cls(bearer or Bearer(request.headers))
         way.path = request.path.decode("latin-1")
         way._find(request, table)
-        try:
-            way.credential = credential(request.headers)
-        except Unauthenticated as error:
-            way.unread = error
         return way
 
     def seat(self, caller: Caller | None) -> Seat:
         seat = self._seat
         if seat is None or seat.caller is not caller:
             match = self.match
-            refusal = turned_away(match.service.name, match.policy, caller) if match else self.unrouted
-            seat = self._seat = Seat(caller, refusal)
+            terms = self.bearer.terms(match, caller) if match else Terms(caller, None, self.unrouted)
+            seat = self._seat = Seat(caller, terms)
         return seat
 
     def _find(self, request: Request, table: RouteTable) -> None:
@@ -151,7 +173,7 @@ class Way:
             self.auth = self.match.policy.auth
 
 
-NOWHERE: Final = Way()
+NOWHERE: Final = Way(Bearer([]))
 """Before step 2 has looked."""
 
 
@@ -161,8 +183,8 @@ class Ways:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._table, self._keys = live.table, live.keys
-        self._young: dict[_Identity, Way] = {}
-        self._old: dict[_Identity, Way] = {}
+        self._known: Remembered[_Identity, Way] = Remembered(REMEMBERED)
+        self._bearers: Remembered[tuple[bytes | None, bytes | None], Bearer] = Remembered(REMEMBERED)
         self._era = object()
 
     def of(self, request: Request) -> Way:
@@ -170,7 +192,8 @@ class Ways:
         live, alike = self._live, request.alike
         if self._table is not live.table or self._keys is not live.keys:
             self._table, self._keys = live.table, live.keys
-            self._young, self._old = {}, {}
+            self._known.clear()
+            self._bearers.clear()
             self._era = object()
         if alike is not None and alike.depends is self._era and request.caller is None:
             known: Way = alike.way
@@ -194,19 +217,24 @@ class Ways:
             fields.get(b"x-api-key"),
             fields.get(b"cookie"),
         )
-        way = self._young.get(identity)
-        if way is None:
-            way = self._old.get(identity) or Way.of(request, live.table)
-            self._keep(identity, way)
-        admission.check_size(request.headers)
+        way = self._known.get(identity)
+        if way is not None:
+            admission.check_size(request.headers)
+            return way
+        way = Way.of(request, live.table, self._bearer(fields, request.headers))
+        if sum([len(part) for part in identity if part]) <= LONGEST:
+            self._known.keep(identity, way)
         return way
 
-    def _keep(self, identity: _Identity, way: Way) -> None:
-        if sum(len(part) for part in identity if part) > LONGEST:
-            return
-        if len(self._young) >= REMEMBERED:
-            self._young, self._old = {}, self._young
-        self._young[identity] = way
+    def _bearer(self, fields: dict[bytes, bytes], headers: Headers) -> Bearer:
+        """Of a request that repeats no field."""
+        borne = fields.get(b"authorization"), fields.get(b"x-api-key")
+        bearer = self._bearers.get(borne)
+        if bearer is None:
+            bearer = Bearer(headers)
+            if sum([len(part) for part in borne if part]) <= LONGEST:
+                self._bearers.keep(borne, bearer)
+        return bearer
 
 
 def turned_away(name: str, policy: RoutePolicy, caller: Caller | None) -> GatewayError | None:

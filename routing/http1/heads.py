@@ -3,11 +3,12 @@
 from typing import Final
 
 from routing.http import Alike, Headers, Request
+from routing.remembered import Remembered
 
 LONGEST: Final = 2_048
 """Bytes of a head that is remembered: what all of them take is bounded by this."""
 REMEMBERED: Final = 2_048
-"""Heads in one generation. There are two, the younger taking up what is used of the elder."""
+"""Heads in one generation of two."""
 
 
 class Head:
@@ -74,22 +75,11 @@ class Heads:
     """One process's memory of whole heads without a body."""
 
     def __init__(self) -> None:
-        self._young: dict[bytes, Head] = {}
-        self._old: dict[bytes, Head] = {}
-
-    def of(self, data: bytes) -> Head | None:
-        """The head that `data` is, if it came before."""
-        head = self._young.get(data)
-        if head is None:
-            head = self._old.get(data)
-            if head is not None:
-                self.keep(data, head)
-        return head
+        self._known: Remembered[bytes, Head] = Remembered(REMEMBERED)
+        self.of = self._known.get
+        """The head that these bytes are, if they came before."""
 
     def keep(self, data: bytes, head: Head) -> None:
         """Remember that `data`, all of it and nothing else, is this head."""
-        if len(data) > LONGEST:
-            return
-        if len(self._young) >= REMEMBERED:
-            self._young, self._old = {}, self._young
-        self._young[data] = head
+        if len(data) <= LONGEST:
+            self._known.keep(data, head)

@@ -9,7 +9,7 @@ from routing.errors import BadRequest, Forbidden, HeadersTooLarge, ServiceDisabl
 from routing.http import Header, Request
 from routing.policy import Auth, RoutePolicy, Target
 from routing.table import RouteTable, Service
-from routing.ways import LONGEST, REMEMBERED, Ways
+from routing.ways import LONGEST, POLICIES, REMEMBERED, Ways
 
 HOST = (b"host", b"gateway.test")
 KEY = (b"x-api-key", mint().key.encode())
@@ -34,7 +34,7 @@ def ways() -> Ways:
 def test_requests_that_are_alike_share_a_way(ways: Ways) -> None:
     way = ways.of(request(KEY))
     assert ways.of(request(KEY, (b"accept", b"*/*"))) is way
-    assert (way.path, way.prefix, way.credential is not None) == ("/api/v1/crm/contacts", b"/api/v1/crm", True)
+    assert (way.path, way.prefix, way.bearer.credential is not None) == ("/api/v1/crm/contacts", b"/api/v1/crm", True)
     assert way.match is not None
     assert way.match.service.name == "crm"
 
@@ -61,10 +61,10 @@ def test_whatever_may_lead_elsewhere_has_a_way_of_its_own(ways: Ways, other: Req
 def test_a_repeated_field_is_read_anew_and_never_remembered(ways: Ways) -> None:
     """An identity has each field's first line alone."""
     ways.of(request(KEY))
-    assert ways.of(request(KEY, KEY)).unread is not None
+    assert ways.of(request(KEY, KEY)).bearer.unread is not None
     with pytest.raises(BadRequest):
         ways.of(request(KEY, HOST))
-    assert ways.of(request(KEY)).unread is None
+    assert ways.of(request(KEY)).bearer.unread is None
 
 
 def test_a_malformed_request_has_no_way_however_often_it_comes(ways: Ways) -> None:
@@ -112,12 +112,41 @@ def test_what_would_take_much_memory_is_not_remembered(ways: Ways) -> None:
 def test_a_seat_is_one_callers() -> None:
     way = Ways(Live(table(RoutePolicy(scopes=("sales",))))).of(request(KEY))
     may, may_not = Caller("a", scopes=frozenset({"crm", "sales"})), Caller("b", scopes=frozenset({"crm"}))
-    assert way.seat(may).refusal is None
-    assert isinstance(way.seat(may_not).refusal, Forbidden)
-    assert isinstance(way.seat(None).refusal, Unauthenticated)
+    assert way.seat(may).terms.refusal is None
+    assert isinstance(way.seat(may_not).terms.refusal, Forbidden)
+    assert isinstance(way.seat(None).terms.refusal, Unauthenticated)
     assert way.seat(may) is way.seat(may)
+
+
+def test_what_holds_for_a_caller_is_the_same_whatever_it_asks_for(ways: Ways) -> None:
+    ann = Caller("a", scopes=frozenset({"crm"}))
+    one, other = ways.of(request(KEY)), ways.of(request(KEY, path=b"/api/v1/crm/other"))
+    assert one.bearer is other.bearer
+    assert one.seat(ann).terms is other.seat(ann).terms
+    assert one.seat(ann).terms is not one.seat(Caller("a", scopes=frozenset({"crm"}))).terms
+    assert ways.of(request()).bearer is not one.bearer
+
+
+def test_a_policy_that_two_services_share_gives_a_right_to_neither() -> None:
+    policy = RoutePolicy()
+    ways = Ways(Live(RouteTable([Service(name, TARGETS, policy=policy) for name in ("crm", "mail")])))
+    ann = Caller("a", scopes=frozenset({"crm"}))
+    crm, mail = ways.of(request(KEY)), ways.of(request(KEY, path=b"/api/v1/mail/"))
+    assert crm.bearer is mail.bearer
+    for _ in range(2):
+        assert crm.seat(ann).terms.refusal is None
+        assert isinstance(mail.seat(ann).terms.refusal, Forbidden)
+
+
+def test_what_holds_under_many_policies_is_forgotten_before_it_is_too_much() -> None:
+    services = [Service(f"s{number}", TARGETS) for number in range(3 * POLICIES)]
+    ways, ann = Ways(Live(RouteTable(services))), Caller("a", scopes=frozenset({"*"}))
+    for service in services:
+        way = ways.of(request(KEY, path=b"/api/v1/%b/" % service.name.encode()))
+        assert way.seat(ann).terms.refusal is None
+    assert len(way.bearer._terms) <= POLICIES
 
 
 def test_a_service_that_is_off_has_no_seats() -> None:
     way = Ways(Live(table(RoutePolicy(enabled=False, auth=Auth.NONE)))).of(request())
-    assert isinstance(way.seat(None).refusal, ServiceDisabled)
+    assert isinstance(way.seat(None).terms.refusal, ServiceDisabled)
