@@ -1,7 +1,9 @@
-"""What was worked out before, so that it need not be again: bounded by number, the longest unused out first."""
+"""What was worked out before, so that it need not be again: bounded by number, and only of what comes again."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
+
+from resilience.doorkeeper import Doorkeeper
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -9,11 +11,13 @@ V = TypeVar("V")
 
 class Remembered(Generic[K, V]):
     """In two generations of at most `size`, the younger taking up what is used of the elder: whoever asks for many
-    different things pushes out what nobody asks for, and nothing else.
+    different things pushes out what nobody asks for, and nothing else. What comes once is not kept at all: to keep it,
+    and to let it go, would take longer than to work it out.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._doorkeeper = Doorkeeper(size)
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
 
@@ -22,13 +26,18 @@ class Remembered(Generic[K, V]):
         if value is None:
             value = self._old.get(key)
             if value is not None:
-                self.keep(key, value)
+                self._keep(key, value)
         return value
 
     def keep(self, key: K, value: V) -> None:
-        if len(self._young) >= self._size:
-            self._young, self._old = {}, self._young
-        self._young[key] = value
+        """From the second time on that it is to be kept."""
+        if self._doorkeeper.again(key):
+            self._keep(key, value)
 
     def clear(self) -> None:
         self._young, self._old = {}, {}
+
+    def _keep(self, key: K, value: V) -> None:
+        if len(self._young) >= self._size:
+            self._young, self._old = {}, self._young
+        self._young[key] = value

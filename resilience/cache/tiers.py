@@ -6,17 +6,20 @@ from typing import Final
 
 import msgspec
 
-from resilience.cache.doorkeeper import Doorkeeper
 from resilience.cache.entry import Entry
 from resilience.cache.fences import Fences
 from resilience.cache.memory import MEMORY_BYTES, Shelf
 from resilience.cache.redis import CHANNEL, Notice, RedisStore
 from resilience.cache.store import UNFENCED, Found, Gone, Listener, Usage, tagged
+from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 
 NEAR_BYTES: Final = 256 * 1_024
 """An entry above this is left to Redis: one such would push out hundreds of small ones."""
+LATELY: Final = 8_192
+"""Look-ups within which a key must come again to be taken into a memory that is full: about as many as it has entries.
+What is asked for less often would have gone before it was asked for."""
 
 
 class TieredStore:
@@ -33,7 +36,7 @@ class TieredStore:
         self.lost_puts = 0
         self._redis = RedisStore(link)
         self._feed = link.feed
-        self._doorkeeper = Doorkeeper()
+        self._doorkeeper = Doorkeeper(LATELY)
         self._fences: defaultdict[str, Fences] = defaultdict(Fences)
         self._epoch = 0
         self._obeying: set[asyncio.Task[None]] = set()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.doorkeeper import Doorkeeper
+from resilience.doorkeeper import Doorkeeper
 
 SPAN = 4
 
