@@ -3,10 +3,13 @@
 gw:{service}:l:<name>    the fetcher's id until its lease ends, then for a moment what came of it
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
-from typing import Final, Protocol
+from itertools import chain
+from typing import Final, NamedTuple, Protocol
 
+from resilience.batches import Batches
 from resilience.cache.redis import Script
 from resilience.redis import RedisLink
 
@@ -27,6 +30,9 @@ class Claim(StrEnum):
     UNKEPT = "-"
 
 
+_CLAIMS: Final = frozenset(claim.value for claim in Claim)
+
+
 class Leases(Protocol):
     """Raises StoreUnavailable where a shared place for them cannot be reached."""
 
@@ -40,17 +46,22 @@ class Leases(Protocol):
         """End our lease. `said`: OURS says nothing to the next; STORED and UNKEPT stand for `seconds`."""
 
 
-# One that would outlive a lease is nobody's, and nobody is to wait for it longer.
+# Several at once. One that would outlive a lease is nobody's, and nobody is to wait for it longer.
 _CLAIM: Final = Script(
     """
-local held = redis.call('GET', KEYS[1])
-if held and not (held == '+' and ARGV[3] == '1') then
-  local left = redis.call('PTTL', KEYS[1])
-  if left < 0 or left > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-  return held
+local said = {}
+for i, key in ipairs(KEYS) do
+  local owner, looked, held = ARGV[2 * i], ARGV[2 * i + 1], redis.call('GET', key)
+  if held and not (held == '+' and looked == '1') then
+    local left = redis.call('PTTL', key)
+    if left < 0 or left > tonumber(ARGV[1]) then redis.call('PEXPIRE', key, ARGV[1]) end
+    said[i] = held
+  else
+    redis.call('SET', key, owner, 'PX', ARGV[1])
+    said[i] = ''
+  end
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return ''
+return said
 """
 )
 
@@ -63,12 +74,31 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 
 _RELEASE: Final = Script(
     """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1
+for i, key in ipairs(KEYS) do
+  local owner, said, lasts = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
+  if redis.call('GET', key) == owner then
+    if said == '' then redis.call('DEL', key) else redis.call('SET', key, said, 'PX', lasts) end
+  end
+end
 """
 )
+
+
+class _Wish(NamedTuple):
+    """A lease that `owner` asks for, or has `looked` and asks for again."""
+
+    name: str
+    owner: str
+    looked: bool
+
+
+class _Word(NamedTuple):
+    """What `owner` says at its lease's end, and for how many milliseconds that stands."""
+
+    name: str
+    owner: str
+    said: Claim
+    lasts: int
 
 
 class RedisLeases:
@@ -77,20 +107,34 @@ class RedisLeases:
     def __init__(self, link: RedisLink, seconds: float = LEASE_SECONDS) -> None:
         self._link = link
         self._milliseconds = int(seconds * 1_000)
+        self._wishes = Batches(self._claim_all)
+        self._words = Batches(self._release_all)
 
     async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> Claim:
-        arguments = (owner, self._milliseconds, int(looked))
-        held = await self._link.call(partial(_CLAIM, keys=[_key(service, name)], arguments=arguments))
-        said = bytes(held).decode("latin-1")
-        return Claim(said) if said in tuple(Claim) else Claim.THEIRS
+        return await self._wishes.of(service, _Wish(name, owner, looked))
 
     async def renew(self, service: str, name: str, owner: str) -> bool:
         arguments = (owner, self._milliseconds)
         return bool(await self._link.call(partial(_RENEW, keys=[_key(service, name)], arguments=arguments)))
 
     async def release(self, service: str, name: str, owner: str, said: Claim, seconds: float) -> None:
-        arguments = (owner, said.value, int(seconds * 1_000))
-        await self._link.call(partial(_RELEASE, keys=[_key(service, name)], arguments=arguments))
+        await self._words.of(service, _Word(name, owner, said, int(seconds * 1_000)))
+
+    async def _claim_all(self, service: str, wishes: Sequence[_Wish]) -> list[Claim]:
+        keys = [_key(service, wish.name) for wish in wishes]
+        arguments = [self._milliseconds, *chain.from_iterable((wish.owner, int(wish.looked)) for wish in wishes)]
+        return [_heard(held) for held in await self._link.call(partial(_CLAIM, keys=keys, arguments=arguments))]
+
+    async def _release_all(self, service: str, words: Sequence[_Word]) -> Sequence[None]:
+        keys = [_key(service, word.name) for word in words]
+        arguments = [*chain.from_iterable((word.owner, word.said.value, word.lasts) for word in words)]
+        await self._link.call(partial(_RELEASE, keys=keys, arguments=arguments))
+        return [None] * len(words)
+
+
+def _heard(held: bytes) -> Claim:
+    said = held.decode("latin-1")
+    return Claim(said) if said in _CLAIMS else Claim.THEIRS
 
 
 def _key(service: str, name: str) -> str:

@@ -20,9 +20,9 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import NoScriptError
 
+from resilience.batches import Batches
 from resilience.cache.entry import Entry, decode, encode
 from resilience.cache.fences import MOST
-from resilience.cache.lookups import Lookups
 from resilience.cache.store import Found, Gone, Usage, tagged
 from resilience.redis import RedisLink
 
@@ -51,33 +51,46 @@ class Script:
         self._source = source
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
-    async def __call__(self, client: Any, keys: list[str], arguments: tuple[Any, ...]) -> Any:
+    async def __call__(self, client: Any, keys: list[str], arguments: Sequence[Any]) -> Any:
         try:
             return await client.evalsha(self._sha, len(keys), *keys, *arguments)
         except NoScriptError:
             return await client.eval(self._source, len(keys), *keys, *arguments)
 
 
-# Each put takes a hundred ended keys off its tags' lists, so these shrink, and no single put pays for all.
+# Several puts, each refused by its own tags alone. Each takes a hundred ended keys off its tags' lists: so these
+# shrink, and no single put pays for all.
 # A fence number above the present one is of a server that has since lost its memory, and invalidations with it.
 _PUT: Final = Script(
     """
-local fence = tonumber(ARGV[3])
-if tonumber(redis.call('GET', KEYS[2]) or '0') < fence then return 0 end
-if tonumber(redis.call('ZSCORE', KEYS[3], 'floor') or '0') > fence then return 0 end
-for i = 4, #ARGV do
-  if tonumber(redis.call('ZSCORE', KEYS[3], 't:' .. ARGV[i]) or '0') > fence then return 0 end
+local number = tonumber(redis.call('GET', KEYS[1]) or '0')
+local floor = tonumber(redis.call('ZSCORE', KEYS[2], 'floor') or '0')
+local function allowed(fence, first, last)
+  if number < fence or floor > fence then return false end
+  for i = first, last do
+    if tonumber(redis.call('ZSCORE', KEYS[2], 't:' .. ARGV[i]) or '0') > fence then return false end
+  end
+  return true
 end
 local time = redis.call('TIME')
-local now, lives = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[2])
-redis.call('SET', KEYS[1], ARGV[1], 'PX', lives)
-for i = 4, #KEYS do
-  local ended = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'LIMIT', 0, 100)
-  if #ended > 0 then redis.call('ZREM', KEYS[i], unpack(ended)) end
-  redis.call('ZADD', KEYS[i], now + lives, KEYS[1])
-  if redis.call('PTTL', KEYS[i]) < lives then redis.call('PEXPIRE', KEYS[i], lives) end
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local kept, key, argument = {}, 3, 1
+while key <= #KEYS do
+  local lives, tags = tonumber(ARGV[argument + 1]), tonumber(ARGV[argument + 3])
+  local may = allowed(tonumber(ARGV[argument + 2]), argument + 4, argument + 3 + tags)
+  if may then
+    redis.call('SET', KEYS[key], ARGV[argument], 'PX', lives)
+    for i = key + 1, key + tags do
+      local ended = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'LIMIT', 0, 100)
+      if #ended > 0 then redis.call('ZREM', KEYS[i], unpack(ended)) end
+      redis.call('ZADD', KEYS[i], now + lives, KEYS[key])
+      if redis.call('PTTL', KEYS[i]) < lives then redis.call('PEXPIRE', KEYS[i], lives) end
+    end
+  end
+  kept[#kept + 1] = may and 1 or 0
+  key, argument = key + 1 + tags, argument + 4 + tags
 end
-return 1
+return kept
 """
 )
 
@@ -122,34 +135,49 @@ return {#members, entries, bytes}
 )
 
 
+class _Put(msgspec.Struct, eq=False):
+    """An entry on its way, as bytes, which live for so many milliseconds if no tag was taken back after `seq`."""
+
+    key: str
+    data: bytes
+    lives: int
+    seq: int
+    tags: tuple[str, ...]
+
+
 class RedisStore:
     """The store that all workers share. Raises StoreUnavailable when it cannot be reached."""
 
     def __init__(self, link: RedisLink) -> None:
         self.link = link
-        self._lookups: dict[str, Lookups] = {}
+        self._gets = Batches(self._get_all)
+        self._puts = Batches(self._put_all)
 
     async def get(self, service: str, key: str) -> Found:
         """One round trip, shared with the look-ups that come at the same time."""
-        lookups = self._lookups.get(service)
-        if lookups is None:
-            lookups = self._lookups[service] = Lookups(partial(self._find, service))
-        return await lookups.of(key)
+        return await self._gets.of(service, key)
 
-    async def _find(self, service: str, keys: Sequence[str]) -> list[Found]:
+    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
+        """The same for small entries. A large one goes alone: others would wait for it."""
+        lives = int((entry.ends - entry.stored_at) * 1_000)
+        if seq < 0 or lives <= 0:
+            return False
+        put = _Put(key, await _encoded(entry), lives, seq, tagged(service, entry))
+        if len(put.data) > OFF_THE_LOOP:
+            return (await self._put_all(service, [put]))[0]
+        return await self._puts.of(service, put)
+
+    async def _get_all(self, service: str, keys: Sequence[str]) -> list[Found]:
         names = [_name(service, "seq"), *(_entry(service, key) for key in keys)]
         seq, *entries = await self.link.call(lambda client: client.mget(names))
         return [Found(await _decoded(data), int(seq or 0)) for data in entries]
 
-    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
-        lives = int((entry.ends - entry.stored_at) * 1_000)
-        if seq < 0 or lives <= 0:
-            return False
-        tags = tagged(service, entry)
-        keys = [_entry(service, key), _name(service, "seq"), _name(service, "fences")]
-        keys += [_tag(service, tag) for tag in tags]
-        data = await _encoded(entry)
-        return bool(await self.link.call(partial(_PUT, keys=keys, arguments=(data, lives, seq, *tags))))
+    async def _put_all(self, service: str, puts: Sequence[_Put]) -> list[bool]:
+        keys, arguments = [_name(service, "seq"), _name(service, "fences")], []
+        for put in puts:
+            keys += [_entry(service, put.key), *(_tag(service, tag) for tag in put.tags)]
+            arguments += [put.data, put.lives, put.seq, len(put.tags), *put.tags]
+        return [bool(kept) for kept in await self.link.call(partial(_PUT, keys=keys, arguments=arguments))]
 
     async def invalidate(self, service: str, tag: str | None = None) -> Gone:
         """In batches, so that a tag of many entries does not hold up the others' calls.

@@ -134,6 +134,17 @@ class TestAmongWorkers:
         assert await leases.claim("s", "other", "two", looked=False) is Claim.OURS
         assert await leases.claim("t", "k", "two", looked=False) is Claim.OURS
 
+    async def test_of_many_that_ask_at_once_one_has_each(self, leases: Leases) -> None:
+        wishes = [(str(name), f"{name} {owner}") for owner in range(10) for name in range(20)]
+        claims = await asyncio.gather(*(leases.claim("s", *wish, looked=False) for wish in wishes))
+        held = [wish for wish, claim in zip(wishes, claims, strict=True) if claim is Claim.OURS]
+        assert sorted(name for name, _ in held) == sorted(str(name) for name in range(20))
+        assert set(claims) == {Claim.OURS, Claim.THEIRS}
+        words = (Claim.OURS, Claim.STORED, Claim.UNKEPT)
+        await asyncio.gather(*(leases.release("s", *wish, words[int(wish[0]) % 3], 5.0) for wish in wishes))
+        again = [await leases.claim("s", str(name), "new", looked=False) for name in range(20)]
+        assert again == [words[name % 3] for name in range(20)]
+
     @pytest.mark.parametrize("said", [Claim.OURS, Claim.STORED, Claim.UNKEPT])
     async def test_the_next_learns_what_came_of_it(self, leases: Leases, said: Claim) -> None:
         await leases.claim("s", "k", "one", looked=False)

@@ -151,6 +151,20 @@ async def test_many_at_once_leave_no_old_answer(store: Store) -> None:
         assert entry is None or entry.body == b"%d" % version
 
 
+async def test_of_many_put_at_once_each_is_kept_or_refused_by_its_own_tags(store: Store) -> None:
+    _, before = await store.get("s", "k")
+    after = (await store.invalidate("s", "a")).seq
+    cases = [((), before), (("a",), before), (("b",), before), (("b", "a"), before), (("a", "c"), after)] * 20
+    kept = await asyncio.gather(
+        *(store.put("s", str(number), make(b"%d" % number, *tags), seq) for number, (tags, seq) in enumerate(cases))
+    )
+    assert kept == [True, False, True, False, True] * 20
+    for number, was_kept in enumerate(kept):
+        entry = (await store.get("s", str(number))).entry
+        assert (entry.body if entry else None) == (b"%d" % number if was_kept else None)
+    assert [(await store.usage("s", tag)).entries for tag in ("s", "a", "b", "c")] == [60, 20, 20, 20]
+
+
 async def test_more_entries_than_one_batch_all_go_and_are_counted(store: Store) -> None:
     count = BATCH * 2 + 50
     await few_at_a_time(store.put("mail", f"{number}", make(b"", "a"), 0) for number in range(count))

@@ -1,0 +1,74 @@
+"""Questions to Redis that come while others are out: asked together, since a round trip costs the same for many."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from itertools import chain
+from typing import Any, Final, Generic, TypeVar
+
+TOGETHER: Final = 32
+"""Questions in one round trip: should each bring the largest body there may be, the rest still wait for less than a
+call may take."""
+AT_A_TIME: Final = 2
+"""Round trips of one group under way at once; one that brings large bodies does not hold up the others."""
+
+Question = TypeVar("Question", bound=Hashable)
+Answer = TypeVar("Answer")
+
+
+class Batches(Generic[Question, Answer]):
+    """One kind of question. `ask` answers several of one group, in their order, or raises what each of those who wait
+    is to see. Those of two groups never go together: in a Redis Cluster they may be for different servers.
+    """
+
+    def __init__(self, ask: Callable[[str, Sequence[Question]], Awaitable[Sequence[Answer]]]) -> None:
+        self._ask = ask
+        self._groups: dict[str, _Group[Question, Answer]] = {}
+
+    async def of(self, group: str, question: Question) -> Answer:
+        """Equal questions that go together are asked once."""
+        own = self._groups.get(group)
+        if own is None:
+            own = self._groups[group] = _Group()
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        own.waiting.setdefault(question, []).append(waiter)
+        if len(own.asking) < AT_A_TIME:
+            task = asyncio.create_task(self._until_none_wait(group, own))
+            own.asking.add(task)
+            task.add_done_callback(own.asking.discard)
+        return await waiter
+
+    async def _until_none_wait(self, group: str, own: "_Group[Question, Answer]") -> None:
+        """Each round trip takes along whoever waits by then: what it finds is never older than the wish for it."""
+        while own.waiting:
+            questions = list(own.waiting)[:TOGETHER]
+            batch = [own.waiting.pop(question) for question in questions]
+            try:
+                answers = await self._ask(group, questions)
+            except Exception as error:  # noqa: BLE001 - theirs who wait
+                _fail(batch, error)
+            except BaseException:
+                _fail(batch, asyncio.CancelledError())
+                raise
+            else:
+                _tell(batch, answers)
+
+
+class _Group(Generic[Question, Answer]):
+    """Who waits for which answer, and the round trips under way."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[Question, list[asyncio.Future[Answer]]] = {}
+        self.asking: set[asyncio.Task[Any]] = set()
+
+
+def _tell(batch: list[list[asyncio.Future[Answer]]], answers: Sequence[Answer]) -> None:
+    for waiters, answer in zip(batch, answers, strict=True):
+        for waiter in waiters:
+            if not waiter.done():  # whoever waited may have gone
+                waiter.set_result(answer)
+
+
+def _fail(batch: list[list[asyncio.Future[Answer]]], error: BaseException) -> None:
+    for waiter in chain.from_iterable(batch):
+        if not waiter.done():
+            waiter.set_exception(error)
