@@ -19,7 +19,7 @@ from routing.http1.pulse import Pulse
 
 FAREWELL_SECONDS: Final = 0.3
 """Time for sockets to be told of the restart, before the server drops them."""
-COLLECTED: Final = (50_000, 20, 50)
+COLLECTED: Final = (5_000, 100, 50)
 """Containers more than before, after which the young are looked through; and how often that is, before the old are."""
 MESSAGE_BYTES: Final = 2 * 1_024 * 1_024
 """What a WebSocket's message may have before it is so much as looked at: twice what is passed on."""
