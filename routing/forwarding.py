@@ -105,12 +105,17 @@ def to_client(headers: Headers, target: Target, prefix: bytes, own_cookies: froz
     Cross-origin rules are the gateway's, so the backend's `Access-Control-*` stay behind, and so does a cookie
     that would pose as one of the gateway's own.
     """
-    named = connection_options(headers)
-    passed = [pair for pair in headers if _passes(pair[0]) and pair[0] not in named]
-    for place, (name, value) in enumerate(passed):
-        if name in _REFERENCES:
-            passed[place] = name, own_location(value, target, prefix)
-    return [pair for pair in passed if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
+    names, named = {name for name, _ in headers}, connection_options(headers)
+    passed = [pair for pair in headers if _passes(pair[0])]
+    if named:
+        passed = [pair for pair in passed if pair[0] not in named]
+    if not _REFERENCES.isdisjoint(names):
+        for place, (name, value) in enumerate(passed):
+            if name in _REFERENCES:
+                passed[place] = name, own_location(value, target, prefix)
+    if b"set-cookie" in names:
+        passed = [pair for pair in passed if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
+    return passed
 
 
 @lru_cache(maxsize=1_024)

@@ -36,6 +36,9 @@ HOP_BY_HOP: Final = frozenset(
 )
 """Fields that end at this hop, whatever `Connection` says (RFC 9110 section 7.6.1)."""
 
+_OF_NO_FIELD: Final = frozenset({b"keep-alive", b"close"})
+"""What `Connection` mostly says, which lists no field that goes any further."""
+
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that ask for no change (RFC 9110 section 9.2.1)."""
 IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
@@ -123,6 +126,6 @@ def joined(headers: Iterable[Header], name: bytes) -> bytes | None:
 def connection_options(headers: Headers) -> frozenset[bytes]:
     """The field names that `Connection` lists, in lower case."""
     value = joined(headers, b"connection")
-    if value is None:
+    if value is None or value in _OF_NO_FIELD:
         return frozenset()
     return frozenset(option.strip().lower() for option in value.split(b","))

@@ -38,6 +38,7 @@ class Reply:
 
     __slots__ = (
         "_chunked",
+        "_fields",
         "_framed",
         "_head_only",
         "_parser",
@@ -54,6 +55,7 @@ class Reply:
     def __init__(self, method: str) -> None:
         self.status = 0
         self.headers: Headers = []
+        self._fields: Headers = []
         self.chunks: list[bytes] = []
         self.size = 0
         self.headed = False
@@ -105,24 +107,24 @@ class Reply:
             raise ValueError(SURPLUS)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.headed:
-            return  # a trailer field: it belongs to this hop
-        if len(self.headers) >= MAX_FIELDS:
-            raise ValueError(TOO_LONG)
-        name, value = name.lower(), value.rstrip(b" \t")
-        if name in FRAMING:
-            self._frame(name, value)
-        self.headers.append((name, value))
+        self._fields.append((name.lower(), value.rstrip(b" \t")))
 
-    def _frame(self, name: bytes, value: bytes) -> None:
+    def _frame(self) -> None:
         """Chunked, alone and in HTTP/1.1, is the only transfer coding there is (RFC 9112 sections 6.1 and 7)."""
-        if name == b"transfer-encoding":
-            if self._framed or value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
-                raise ValueError("the transfer coding is not understood")
-            self._chunked = True
-        self._framed = True
+        for name, value in self.headers:
+            if name == b"transfer-encoding":
+                if self._framed or value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                    raise ValueError("the transfer coding is not understood")
+                self._chunked = True
+            if name in FRAMING:
+                self._framed = True
 
     def on_headers_complete(self) -> None:
+        # Fields after the body go to another list, and no further: they belong to this hop.
+        self.headers, self._fields = self._fields, []
+        if len(self.headers) > MAX_FIELDS:
+            raise ValueError(TOO_LONG)
+        self._frame()
         status = self._parser.get_status_code()
         if status < 200:
             self._pass_over(status)
