@@ -42,7 +42,7 @@ class Rounds:
             self.speeds[case.name] = defaultdict(list)
             for name, load in list(case.loads.items()):
                 problem = fault(load)
-                if load.keys and not problem:
+                if case.is_circle and not problem:
                     self._filled(replace(load, url=f"{load.url}other"))  # what a process keeps near, it keeps of these
                     case.loads[name] = self._filled(load)
                     problem = self._from_memory(name, case)

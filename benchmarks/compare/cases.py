@@ -22,6 +22,7 @@ KEYS: Final = 40_000
 """For a hit in Redis: entries of more bytes than the memory of two workers has, asked for in a circle after as many
 others, so that none is kept near before it is asked for again.
 """
+ENDLESS: Final = 1_000_000_000
 IDLE: Final = 1_000
 OF_FLOORS: Final = dict.fromkeys((FLOOR, BARE, GRANIAN, BARE_GRANIAN), Aim(0.7))
 
@@ -30,13 +31,16 @@ Recording = Mapping[str, Recorded]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`subject` is the contestant whose speed is told as a share of each other's; `aims` are the least shares."""
+    """`subject` is the contestant whose speed is told as a share of each other's; `aims` are the least shares.
+    `is_circle`: what is asked for was asked for before, one after the other, and is in Redis.
+    """
 
     name: str
     title: str
     loads: dict[str, Load]
     subject: str = GATEWAY
     aims: dict[str, Aim] = field(default_factory=dict)
+    is_circle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def all_cases(running: Field) -> list[Case]:
         _hit(running, "hit", "In-process hit, 1.8 kB", "/small", aims=True),
         _redis_hit(running),
         _miss(running, "miss", "Miss, proxied, 1.8 kB", "/miss/small", aims=True),
+        _store(running),
         *_refusals(running),
         _hit(running, "hit-10k", "In-process hit, 10 kB", "/ten"),
         _miss(running, "miss-10k", "Miss, proxied, 10 kB", "/miss/ten"),
@@ -106,7 +111,14 @@ def _redis_hit(running: Field) -> Case:
         loads[express.cached] = Load(express.address + path, running.key)
     loads = {name: Load(load.url, load.headers, keys=KEYS) for name, load in loads.items()}
     title = f"Hit in Redis, {KEYS:,} entries of 1.8 kB in a circle"
-    return Case("redis-hit", title, loads, subject=ON_REDIS, aims={"express + Redis": Aim(1.5)})
+    return Case("redis-hit", title, loads, subject=ON_REDIS, aims={"express + Redis": Aim(1.5)}, is_circle=True)
+
+
+def _store(running: Field) -> Case:
+    """Each address is asked for once, so each is looked up, fetched and kept."""
+    loads = running.gateways_at("/small?new=") | running.caches("/small?new=")
+    loads = {name: Load(load.url, load.headers, keys=ENDLESS) for name, load in loads.items()}
+    return Case("store", "Miss, stored, 1.8 kB", loads)
 
 
 def _miss(running: Field, name: str, title: str, path: str, *, aims: bool = False) -> Case:
