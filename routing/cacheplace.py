@@ -11,7 +11,6 @@ from resilience.cache.key import scope_id
 from resilience.cache.policy import CachePolicy, Scope
 from routing import forwarding
 from routing.exchange import Exchange
-from routing.http import first
 from routing.tagging import ANONYMOUS, filled
 
 _UNTOLD: Final = frozenset({b"cookie", b"range", b"if-range"})
@@ -50,18 +49,14 @@ def recipe(exchange: Exchange) -> Recipe | None:
     """How to ask for this again; None where the answer may depend on what is not to be written down."""
     request, caller = exchange.request, exchange.caller
     policy = exchange.routed.policy
-    if (
-        policy.cache is None
-        or policy.forward_authorization
-        or not _UNTOLD.isdisjoint([name for name, value in request.headers if value])
-    ):
+    if policy.cache is None or policy.forward_authorization or not _UNTOLD.isdisjoint(request.fields):
         return None
     if len(request.path) + len(request.query) > LONGEST_RECIPE:
         return None
-    chosen = tuple(pair for pair in request.headers if pair[0] in _CHOOSING)
+    chosen = tuple([pair for pair in request.headers if pair[0] in _CHOOSING])
     owner = caller if policy.cache.scope is not Scope.SHARED else None
     return Recipe(
-        host=first(request.headers, b"host") or b"localhost",
+        host=request.fields.get(b"host") or b"localhost",
         path=request.path,
         query=request.query,
         headers=chosen,

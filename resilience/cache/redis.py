@@ -13,7 +13,7 @@ with room to spare.
 import asyncio
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -170,7 +170,9 @@ class RedisStore:
     async def _get_all(self, service: str, keys: Sequence[str]) -> list[Found]:
         names = [_name(service, "seq"), *(_entry(service, key) for key in keys)]
         seq, *entries = await self.link.call(lambda client: client.mget(names))
-        return [Found(await _decoded(data), int(seq or 0)) for data in entries]
+        number = int(seq or 0)
+        found = [_decoded(data) for data in entries]
+        return [Found(await entry if isinstance(entry, Awaitable) else entry, number) for entry in found]
 
     async def _put_all(self, service: str, puts: Sequence[_Put]) -> list[bool]:
         keys, arguments = [_name(service, "seq"), _name(service, "fences")], []
@@ -222,7 +224,8 @@ async def _encoded(entry: Entry) -> bytes:
     return await asyncio.to_thread(encode, entry) if entry.size > OFF_THE_LOOP else encode(entry)
 
 
-async def _decoded(data: bytes | None) -> Entry | None:
+def _decoded(data: bytes | None) -> Entry | Awaitable[Entry | None] | None:
+    """At once, but of a large entry: most are small, and a coroutine for each would take as long as the decoding."""
     if data is None:
         return None
-    return await asyncio.to_thread(decode, data) if len(data) > OFF_THE_LOOP else decode(data)
+    return asyncio.to_thread(decode, data) if len(data) > OFF_THE_LOOP else decode(data)
