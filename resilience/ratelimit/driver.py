@@ -114,9 +114,9 @@ class Limiter:
 
     async def _serve(self, lease: Lease, key: str, policy: RatePolicy) -> None:
         """Ask the store for all who wait, until nobody does."""
+        batch: list[asyncio.Future[Decision]] = []
         try:
-            while lease.waiters:
-                batch, lease.waiters = lease.waiters, []
+            while batch := self._unserved(lease):
                 await self._ask(lease, key, policy, batch)
         except BaseException as error:
             for waiter in (*batch, *lease.waiters):
@@ -126,6 +126,17 @@ class Limiter:
             raise
         finally:
             lease.serving = False
+
+    def _unserved(self, lease: Lease) -> list[asyncio.Future[Decision]]:
+        """Those who wait, but for whom the last answer serves: they came while it was on its way."""
+        now, waiting, lease.waiters = self._clock(), lease.waiters, []
+        for place, waiter in enumerate(waiting):
+            decision = None if waiter.done() else lease.spend(now)
+            if decision is not None:
+                waiter.set_result(decision)
+            elif not waiter.done():
+                return waiting[place:]
+        return []
 
     async def _ask(self, lease: Lease, key: str, policy: RatePolicy, batch: list[asyncio.Future[Decision]]) -> None:
         if lease.tokens:

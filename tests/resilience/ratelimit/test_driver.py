@@ -23,14 +23,18 @@ Worker = Callable[[], Limiter]
 
 
 class Behind:
-    """A store in this process that is reached as a shared one is: by awaiting it."""
+    """A store in this process that is reached as a shared one is: by awaiting it, for as long as `gate` is shut."""
 
     def __init__(self, memory: MemoryStore) -> None:
         self.memory, self.questions = memory, 0
+        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+        self.gate.set()
 
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         self.questions += 1
+        self.asked.set()
         await asyncio.sleep(0)
+        await self.gate.wait()
         return await self.memory.take(key, policy, now, wanted)
 
     async def give_back(self, key: str, taken: int, count: int) -> None:
@@ -97,11 +101,33 @@ async def test_many_at_once_ask_the_store_once() -> None:
     assert store.questions == 1
 
 
+@pytest.mark.parametrize("limit", [100_000, 100])
+async def test_who_comes_while_the_store_is_asked_is_served_by_its_answer(limit: int) -> None:
+    """By its block of tokens, or its denial: else a caller whose requests never cease had it asked without end."""
+    store, policy = Behind(MemoryStore()), RatePolicy(limit, 86_400.0)
+    limiter = Limiter(store)
+    if limit == 100:
+        assert await granted(limiter, 100) == 100
+    before = store.questions
+    store.asked.clear()
+    store.gate.clear()
+    first = asyncio.create_task(limiter.take("caller", policy))
+    await store.asked.wait()
+    later = [asyncio.create_task(limiter.take("caller", policy)) for _ in range(20)]
+    await asyncio.sleep(0)
+    store.gate.set()
+    decisions = await asyncio.gather(first, *later)
+    assert store.questions == before + 1
+    assert {decision.allowed for decision in decisions} == {limit > 100}
+    left = range(limit - 1, limit - 22, -1) if limit > 100 else [0] * 21
+    assert [decision.remaining for decision in decisions] == list(left)
+
+
 async def test_a_cancelled_request_leaves_its_token_to_the_next() -> None:
     store = Behind(MemoryStore())
     limiter = Limiter(store)
     task = asyncio.create_task(limiter.take("caller", POLICY))
-    await asyncio.sleep(0)
+    await store.asked.wait()
     task.cancel()
     await limiter.close()
     assert limiter.take_now("caller", POLICY) is not None
