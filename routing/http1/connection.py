@@ -249,8 +249,15 @@ class Connection(asyncio.Protocol):
         elif is_socket or head.method == "CONNECT":
             self._break_off(BadRequest("the connection cannot be handed over"))
         else:
-            return head.written(without=UPGRADING) + rest
+            return self._declined(head) + rest
         return b""
+
+    def _declined(self, head: Head) -> bytes:
+        """The head without its offer. What else it may have said of the connection is that this request is the last."""
+        if head.persists:
+            return head.written(without=UPGRADING)
+        self._reader = Reader(self._incoming)  # llhttp takes nothing after the last
+        return head.written(without=UPGRADING, added=[outgoing.CLOSE])
 
     def _break_off(self, error: GatewayError) -> None:
         """What comes from now on cannot be understood: who is being answered gets an answer, then this is said."""

@@ -1,8 +1,9 @@
 """A request's head as it came, and those that came before: the same bytes are the same head, and are parsed once."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from routing.http import Alike, Headers, Request
+from routing.http import Alike, Header, Headers, Request
 from routing.remembered import Remembered
 
 LONGEST: Final = 2_048
@@ -63,12 +64,12 @@ class Head:
             self.alike,
         )
 
-    def written(self, *, without: frozenset[bytes] = frozenset()) -> bytes:
-        """The head as bytes again, but for some of its fields."""
+    def written(self, *, without: frozenset[bytes] = frozenset(), added: Sequence[Header] = ()) -> bytes:
+        """The head as bytes again, but for some of its fields, and with some others."""
         target = self.path + (b"?" + self.query if self.query else b"")
-        lines = [b": ".join(field) for field in self.headers if field[0] not in without]
+        fields = [*(field for field in self.headers if field[0] not in without), *added]
         begun = b"%b %b HTTP/%b" % (self.method.encode(), target, self.version.encode())
-        return b"\r\n".join([begun, *lines, b"", b""])
+        return b"\r\n".join([begun, *map(b": ".join, fields), b"", b""])
 
 
 class Heads:

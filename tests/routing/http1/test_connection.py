@@ -388,6 +388,13 @@ class TestUpgrades:
         assert later.bodies == [b"abc"]
         assert [name for name, _ in seen[0].headers] == [b"host", b"content-length"]
 
+    async def test_a_client_that_offers_another_and_wants_to_close_is_closed(self) -> None:
+        client = Client(Worker(by_path))
+        client.send(get(b"/1", b"Connection: Upgrade, close", b"Upgrade: h2c") + get(b"/2"))
+        assert bodies(client.received) == [b"/1"]
+        assert b"connection: close" in client.received
+        assert client.line.closed
+
     async def test_a_flood_of_offers_is_ended(self) -> None:
         client = Client(Worker(by_path))
         client.send(get(b"/1", b"Connection: Upgrade", b"Upgrade: a") * 5_000)
