@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -78,7 +79,14 @@ class _Routes:
 
     def find(self, segments: list[str]) -> list[Route]:
         """The routes whose pattern fits, in the order they were written."""
-        return [route for _, route in sorted(_reachable(self._root, segments, 0), key=lambda end: end[0])]
+        ends = list(_reachable(self._root, segments, 0))
+        if len(ends) > 1:
+            ends.sort(key=_rank)
+        return [route for _, route in ends]
+
+
+def _rank(end: tuple[int, Route]) -> int:
+    return end[0]
 
 
 def _reachable(node: _Node, segments: list[str], depth: int) -> Iterator[tuple[int, Route]]:
@@ -145,16 +153,22 @@ class RouteTable:
 
 def segments_of(path: bytes) -> list[str]:
     """A path's segments, decoded: what patterns are held against."""
-    return [_decoded(segment) for segment in path[1:].split(b"/")] if path != b"/" else []
-
-
-def _decoded(segment: bytes) -> str:
-    return unquote_to_bytes(segment).decode("utf-8", "backslashreplace")
+    if path == b"/":
+        return []
+    if b"%" not in path:
+        return path[1:].decode("utf-8", "backslashreplace").split("/")
+    return [unquote_to_bytes(segment).decode("utf-8", "backslashreplace") for segment in path[1:].split(b"/")]
 
 
 def _parameters(pattern: str, segments: list[str]) -> tuple[tuple[str, str], ...]:
-    names = pattern.strip("/").split("/")
-    return tuple((name[1:-1], value) for name, value in zip(names, segments, strict=False) if name.startswith("{"))
+    return tuple([(name, segments[place]) for place, name in _names(pattern)]) if "{" in pattern else ()
+
+
+@lru_cache(maxsize=4_096)
+def _names(pattern: str) -> tuple[tuple[int, str], ...]:
+    """A pattern's parameters, and which of its segments each is."""
+    segments = enumerate(pattern.strip("/").split("/"))
+    return tuple((place, segment[1:-1]) for place, segment in segments if segment.startswith("{"))
 
 
 def _methods(route: Route) -> tuple[str, ...]:
