@@ -11,6 +11,7 @@ from resilience.cache.key import scope_id
 from resilience.cache.policy import CachePolicy, Scope
 from routing import forwarding
 from routing.exchange import Exchange
+from routing.http import Request
 from routing.tagging import ANONYMOUS, filled
 
 _UNTOLD: Final = frozenset({b"cookie", b"range", b"if-range"})
@@ -49,7 +50,7 @@ def recipe(exchange: Exchange) -> Recipe | None:
     """How to ask for this again; None where the answer may depend on what is not to be written down."""
     request, caller = exchange.request, exchange.caller
     policy = exchange.routed.policy
-    if policy.cache is None or policy.forward_authorization or not _UNTOLD.isdisjoint(request.fields):
+    if policy.cache is None or policy.forward_authorization or _says_more(request):
         return None
     if len(request.path) + len(request.query) > LONGEST_RECIPE:
         return None
@@ -63,6 +64,13 @@ def recipe(exchange: Exchange) -> Recipe | None:
         caller=owner.id if owner else None,
         tenant=owner.tenant if owner else None,
     )
+
+
+def _says_more(request: Request) -> bool:
+    """Whether it has what is not to be written down. An empty field says nothing."""
+    if _UNTOLD.isdisjoint(request.fields):
+        return False
+    return any(value for name, value in request.headers if name in _UNTOLD)
 
 
 def spot(exchange: Exchange, policy: CachePolicy, key: str) -> Spot:

@@ -144,8 +144,11 @@ async def test_a_callers_own_is_not_given_to_a_list_without_one(either: World, w
 async def test_what_a_secret_decides_is_not_written_down(either: World, warmer: Warmer) -> None:
     await either.serve(TAGGED)
     await ask(either, "/a", 3, Cookie="session=secret")
+    for _ in range(3):
+        await either.ask("GET", PATH + "/b", [("Cookie", ""), ("Cookie", "session=secret")])
+    await ask(either, "/c", 3, Cookie="")  # which says nothing
     await either.heat.flush()
-    assert await warmer.hottest(["crm"], 10) == []
+    assert [recipe.path for recipe in await warmer.hottest(["crm"], 10)] == [PATH.encode() + b"/c"]
 
 
 async def test_what_fails_is_counted(either: World, warmer: Warmer) -> None:
