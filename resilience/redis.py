@@ -74,6 +74,7 @@ class RedisLink:
         # Who waits for a connection waits here: a pool run dry would look like Redis being away.
         self._places = asyncio.Semaphore(POOL_SIZE - SPARE_CONNECTIONS)
         self._quiet_until = 0.0
+        self._closing = False
 
     @property
     def away(self) -> bool:
@@ -86,19 +87,23 @@ class RedisLink:
         self.feed.start()
 
     async def close(self) -> None:
+        """Once the calls under way have ended: one that lost its connection would open another, which nobody closes."""
+        if self._closing:
+            return
+        self._closing = True
         await self.feed.close()
         if self._probe:
             await _ended(self._probe)
+        for _ in range(POOL_SIZE - SPARE_CONNECTIONS):
+            await self._places.acquire()
         await self.client.aclose()
 
     async def call(self, command: Callable[[Any], Awaitable[Answer]]) -> Answer:
         """Run `command` on the client. Raises StoreUnavailable when Redis is away, slow, full or refuses."""
-        if self.away:
-            raise StoreUnavailable("Redis is away")
+        self._check()
         try:
             async with self._places:
-                if self.away:
-                    raise StoreUnavailable("Redis went away")
+                self._check()
                 return await command(self.client)
         except ResponseError as refusal:  # full, read-only, loading: it is there, and says no
             self._complain(refusal)
@@ -109,6 +114,10 @@ class RedisLink:
 
     async def publish(self, channel: str, message: bytes) -> None:
         await self.call(lambda client: client.publish(channel, message))
+
+    def _check(self) -> None:
+        if self.away or self._closing:
+            raise StoreUnavailable("Redis is away" if self.away else "the link to Redis is closed")
 
     def _complain(self, refusal: ResponseError) -> None:
         now = asyncio.get_running_loop().time()

@@ -1,9 +1,11 @@
 """The HTTP cache as the request's way uses it: the rules of RFC 9111 over a store, and what they came to."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -77,6 +79,7 @@ class Cache:
     def __init__(self, store: NearStore) -> None:
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self._store = store
+        self._filing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def at_hand(self, service: str, key: str, now: float) -> Entry | None:
         """A fresh answer that this process has, for a request that asks nothing of a cache: the hottest path of all.
@@ -155,11 +158,17 @@ class Cache:
         return Renewed(fresh, kept=await self._keep(spot, asked, fresh, found) is None)
 
     async def _keep(self, spot: Spot, asked: Asked, entry: Entry, found: Stale | Miss) -> Skip | None:
-        """Beside the answers of the same URI to requests that differ: as they are now, not as they were then."""
-        if entry.vary or found.varies:
-            before = (await self._store.get(spot.service, spot.key)).entry
-            entry = variants.filed(entry, before, asked.headers, entry.stored_at)
-        kept = await self._store.put(spot.service, spot.key, entry, found.seq)
+        """Beside the answers of the same URI to requests that differ: as they are now, not as they were then. One at a
+        time, or the second would be filed beside what was there before the first.
+        """
+        if not entry.vary and not found.varies:
+            kept = await self._store.put(spot.service, spot.key, entry, found.seq)
+        else:
+            filing = self._filing.setdefault(spot.key, asyncio.Lock())
+            async with filing:
+                before = (await self._store.get(spot.service, spot.key)).entry
+                entry = variants.filed(entry, before, asked.headers, entry.stored_at)
+                kept = await self._store.put(spot.service, spot.key, entry, found.seq)
         return None if kept else Skip("taken back, or the store is away")
 
     async def invalidate(self, service: str, tags: Iterable[str] | None = None) -> int:

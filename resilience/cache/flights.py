@@ -108,9 +108,10 @@ class Flights:
             raise
 
     async def _lead(self, leases: Leases, flight: Flight, look: Callable[[], Awaitable[Found]]) -> Found | None:
-        owner, found = next(self._owners), None
+        owner, found, claim = next(self._owners), None, Claim.THEIRS
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
-            claim = await leases.claim(flight.service, flight.name, owner, looked=found is not None)
+            # A look from before it was said that it is stored has told nothing.
+            claim = await leases.claim(flight.service, flight.name, owner, looked=claim is Claim.STORED)
             if claim is Claim.OURS:
                 flight.owner = owner
                 self._renew_later(leases, flight)

@@ -37,7 +37,7 @@ class Leases(Protocol):
     """Raises StoreUnavailable where a shared place for them cannot be reached."""
 
     async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> Claim:
-        """`looked`: STORED is no answer, we have looked since and found nothing of use."""
+        """`looked`: STORED was said to us, and we have looked since and found nothing of use: it is no answer."""
 
     async def renew(self, service: str, name: str, owner: str) -> bool:
         """We are alive. False: the lease is no longer ours."""

@@ -88,6 +88,19 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next(redis_url: str) ->
     await link.close()
 
 
+async def test_closing_waits_for_the_calls_under_way_and_lets_none_in(redis_url: str) -> None:
+    link = RedisLink(redis_url)
+    await link.start()
+    under_way = asyncio.create_task(link.call(lambda client: client.blpop("nothing comes", 0.2)))
+    await asyncio.sleep(0.05)
+    await link.close()
+    assert under_way.done()
+    assert await under_way is None
+    with pytest.raises(StoreUnavailable):
+        await link.call(lambda client: client.ping())
+    await link.close()
+
+
 async def test_closing_ends_a_feed_that_is_connecting_anew(redis_url: str, shared_redis: RedisServer) -> None:
     for number in range(30):
         link = RedisLink(redis_url)

@@ -215,3 +215,13 @@ def test_a_recorder_has_the_whole_body_or_none(chunks: list[bytes], limit: int) 
         recorder.add(chunk)
     whole = b"".join(chunks)
     assert recorder.body() == (whole if len(whole) <= limit else None)
+
+
+async def test_variants_that_are_stored_at_once_are_all_kept(over_redis: Cache) -> None:
+    asked = [Asked("GET", [(b"accept-language", language)]) for language in (b"de", b"fr", b"en", b"nl")]
+    answered = Answered(200, [(b"vary", b"accept-language")], NOW)
+    bodies = [request.headers[0][1] for request in asked]
+    stored = [store(over_redis, HERE, request, answered, body) for request, body in zip(asked, bodies, strict=True)]
+    assert await asyncio.gather(*stored) == [None] * 4
+    found = [await over_redis.lookup("s", HERE.key, request, NOW) for request in asked]
+    assert [one.entry.body for one in found if isinstance(one, Fresh)] == bodies

@@ -151,6 +151,22 @@ class TestAmongWorkers:
         await leases.release("s", "k", "one", said, 60)
         assert await leases.claim("s", "k", "two", looked=False) is said
 
+    async def test_a_look_from_before_it_was_stored_is_none_since(self, leases: Leases) -> None:
+        """It is stored and said to be between the follower's look and its next word to the others."""
+        flights, looks = Flights(leases, clock=Clock()), 0
+
+        async def look() -> Found:
+            nonlocal looks
+            looks += 1
+            if looks > 1:
+                return THERE
+            await leases.release("s", "k", "one", Claim.STORED, 5.0)
+            return NOTHING
+
+        await leases.claim("s", "k", "one", looked=False)
+        assert await flights.lead(flights.begin("s", "k"), look) is THERE
+        await flights.close()
+
     async def test_what_is_stored_is_no_answer_to_one_who_has_looked(self, leases: Leases) -> None:
         await leases.claim("s", "k", "one", looked=False)
         await leases.release("s", "k", "one", Claim.STORED, 60)
