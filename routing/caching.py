@@ -231,7 +231,7 @@ class Caching:
 
         body = answer.body.whole()
         if body is None:
-            if exchange.place and exchange.place.flight:
+            if recorder and exchange.place and exchange.place.flight:
                 exchange.place.flight.body_begins()
             relay = Relay(answer, announced, recorder.add if recorder else None, complete)
             relay.when_ended(ended)

@@ -171,8 +171,9 @@ class RedisStore:
         names = [_name(service, "seq"), *(_entry(service, key) for key in keys)]
         seq, *entries = await self.link.call(lambda client: client.mget(names))
         number = int(seq or 0)
-        found = [_decoded(data) for data in entries]
-        return [Found(await entry if isinstance(entry, Awaitable) else entry, number) for entry in found]
+        return [
+            Found(await entry if isinstance(entry := _decoded(data), Awaitable) else entry, number) for data in entries
+        ]
 
     async def _put_all(self, service: str, puts: Sequence[_Put]) -> list[bool]:
         keys, arguments = [_name(service, "seq"), _name(service, "fences")], []
