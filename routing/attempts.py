@@ -3,18 +3,17 @@
 import asyncio
 import random
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from routing.backend.client import Answer, Backend, Call
-from routing.balancing.driver import Balancer, Targets, Tell
+from routing.balancing.driver import Tell
 from routing.balancing.rules import Standing
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.events import Happened, Kind
 from routing.exchange import Exchange
 from routing.http import IDEMPOTENT, Request, first
-from routing.retrybudget import RetryBudget
+from routing.leave import Leave
 from routing.upload import Upload
 
 FAILURES: Final = frozenset({500, 502, 503, 504})
@@ -25,47 +24,23 @@ PAUSE_SECONDS: Final = 0.05
 PAUSE_MOST_SECONDS: Final = 1.0
 """A repeat waits up to the one at random, the next twice as long, up to the other: many must not come together."""
 KEY: Final = b"idempotency-key"
-TIMEOUT: Final = b"x-gateway-timeout-ms"
-"""How many milliseconds the gateway will still wait: relative, since clocks differ."""
-
-
-class Permission(Protocol):
-    """The circuit's leave for the call."""
-
-    @property
-    def may_repeat(self) -> bool: ...
-
-
-class Taken:
-    """The target that answered, until the answer's body is over."""
-
-    __slots__ = ("_balancer", "_standing")
-
-    def __init__(self, balancer: Balancer, standing: Standing) -> None:
-        self._balancer = balancer
-        self._standing = standing
-
-    def left(self, *, broken_off: bool = False) -> None:
-        self._balancer.left(self._standing)
-        if broken_off:
-            self._balancer.failed(self._standing, "its answer broke off", cut=True)
 
 
 class _Effort:
     """One request's attempts so far. `until` is the one deadline of them all, in the event loop's time."""
 
-    __slots__ = ("balancer", "call", "clock", "exchange", "policy", "tried", "until", "upload")
+    __slots__ = ("call", "clock", "exchange", "leave", "policy", "tried", "until", "upload")
 
     def __init__(
-        self, exchange: Exchange, balancer: Balancer, call: Call, upload: Upload | None, clock: Callable[[], float]
+        self, exchange: Exchange, leave: Leave, call: Call, upload: Upload | None, clock: Callable[[], float]
     ) -> None:
         self.exchange = exchange
-        self.balancer = balancer
+        self.leave = leave
         self.call = call
         self.upload = upload
         self.policy = exchange.routed.policy
         self.clock = clock
-        self.until = self.clock() + self.policy.timeout.total
+        self.until = clock() + self.policy.timeout.total
         self.tried: list[Standing] = []
 
     @property
@@ -73,85 +48,89 @@ class _Effort:
         """Seconds until the deadline."""
         return self.until - self.clock()
 
-    def prepare(self) -> None:
-        """The body from its beginning, and the time that is left."""
+    def begin(self) -> Standing:
+        """The target of the next attempt. The body is sent from its beginning, and the time told that is left."""
+        exchange, caller = self.exchange, self.exchange.caller
         left = self.left if self.tried else self.policy.timeout.total
-        self.call.headers[-1] = (TIMEOUT, b"%d" % max(1, left * 1000))
+        self.call.patience = max(1, int(left * 1000))
         if self.upload is not None:
             self.call.body = self.upload.pieces()
+        standing = self.leave.upstream.balancer.take(self.tried, caller.id if caller else exchange.request.client)
+        exchange.target = standing.target
+        self.tried.append(standing)
+        return standing
 
 
 class Attempts:
-    """Calls to every service's targets. Budgets are per service and worker."""
+    """Calls to every service's targets. `clock` is the event loop's, which is one for all calls."""
 
-    def __init__(
-        self, backend: Backend, targets: Targets, tell: Tell, timer: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, backend: Backend, tell: Tell, timer: Callable[[], float] = time.perf_counter) -> None:
         self._backend = backend
-        self._targets = targets
         self._tell = tell
         self._timer = timer
-        self._clock: Callable[[], float] | None = None  # the event loop's, which is one for all calls
-        self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
+        self._clock: Callable[[], float] | None = None
 
     async def send(
-        self, exchange: Exchange, leave: Permission, call: Call, upload: Upload | None
-    ) -> tuple[Answer, Taken]:
-        """The last attempt's answer. Raises BadGateway, UpstreamTimeout, or what the client's body raises."""
-        service = exchange.routed.service
-        if self._clock is None:
-            self._clock = asyncio.get_running_loop().time
-        effort = _Effort(exchange, self._targets.of(service), call, upload, self._clock)
-        self._budgets[service.name].earn(effort.policy.retries.budget)
+        self, exchange: Exchange, leave: Leave, call: Call, upload: Upload | None
+    ) -> tuple[Answer, Standing]:
+        """The last attempt's answer, and the target that gave it, which is to be left when the answer's body is over.
+
+        Raises BadGateway, UpstreamTimeout, or what the client's body raises.
+        """
+        clock = self._clock or self._found_clock()
+        effort = _Effort(exchange, leave, call, upload, clock)
+        policy = effort.policy
+        leave.upstream.budget.earn(policy.retries.budget)
         while True:
+            standing = effort.begin()
             try:
-                answer, taken = await self._attempt(effort)
-            except (BadGateway, UpstreamTimeout) as error:
-                pause = self._pause(effort, leave, error.code, elsewhere=isinstance(error, UpstreamTimeout))
+                answer = await self._backend.send(standing.target, call, policy.timeout, effort.until)
+            except BaseException as error:
+                pause = self._failed(effort, standing, error)
                 if pause is None:
                     raise
             else:
-                pause = None
-                if answer.status in ELSEWHERE:
-                    pause = self._pause(effort, leave, str(answer.status), elsewhere=True)
+                pause = self._judged(effort, standing, answer)
                 if pause is None:
-                    return answer, taken
-                taken.left()
+                    return answer, standing
+                leave.upstream.balancer.left(standing)
                 await answer.aclose()
             await asyncio.sleep(pause)
 
-    async def _attempt(self, effort: _Effort) -> tuple[Answer, Taken]:
-        balancer, exchange = effort.balancer, effort.exchange
-        caller = exchange.caller
-        standing = balancer.take(effort.tried, caller.id if caller else exchange.request.client)
-        exchange.target = standing.target
-        effort.prepare()
-        effort.tried.append(standing)
-        try:
-            answer = await self._backend.send(standing.target, effort.call, effort.policy.timeout, effort.until)
-        except BaseException as error:
-            balancer.left(standing)
-            if isinstance(error, BadGateway | UpstreamTimeout):
-                balancer.failed(standing, error.code, cut=True)
-                self._mark(effort, error.code)
-            raise
-        if answer.status in FAILURES:
-            balancer.failed(standing, str(answer.status), cut=False)
-        else:
-            balancer.succeeded(standing)
-        if exchange.steps is not None:
-            self._mark(effort, str(answer.status))
-        return answer, Taken(balancer, standing)
+    def _found_clock(self) -> Callable[[], float]:
+        self._clock = asyncio.get_running_loop().time
+        return self._clock
 
-    def _pause(self, effort: _Effort, leave: Permission, fault: str, *, elsewhere: bool) -> float | None:
+    def _failed(self, effort: _Effort, standing: Standing, error: BaseException) -> float | None:
+        """Seconds until the next attempt, after one without an answer, or None when there is none."""
+        balancer = effort.leave.upstream.balancer
+        balancer.left(standing)
+        if not isinstance(error, BadGateway | UpstreamTimeout):
+            return None
+        balancer.failed(standing, error.code, cut=True)
+        self._mark(effort, error.code)
+        return self._pause(effort, error.code, elsewhere=isinstance(error, UpstreamTimeout))
+
+    def _judged(self, effort: _Effort, standing: Standing, answer: Answer) -> float | None:
+        """The same, after one with an answer."""
+        balancer, status = effort.leave.upstream.balancer, answer.status
+        if effort.exchange.steps is not None:
+            self._mark(effort, str(status))
+        if status not in FAILURES:
+            balancer.succeeded(standing)
+            return None
+        balancer.failed(standing, str(status), cut=False)
+        return self._pause(effort, str(status), elsewhere=True) if status in ELSEWHERE else None
+
+    def _pause(self, effort: _Effort, fault: str, *, elsewhere: bool) -> float | None:
         """Seconds until the call is made again, or None when it is not. `elsewhere`: only on another target."""
-        count, retries = len(effort.tried), effort.policy.retries
+        count, retries, leave = len(effort.tried), effort.policy.retries, effort.leave
         if count >= retries.attempts or not _harmless(effort, fault) or not leave.may_repeat:
             return None
-        if elsewhere and not effort.balancer.has_another(effort.tried):
+        if elsewhere and not leave.upstream.balancer.has_another(effort.tried):
             return None
         pause = random.random() * min(PAUSE_MOST_SECONDS, PAUSE_SECONDS * 2.0 ** (count - 1))  # noqa: S311 - spread
-        if pause >= effort.left or not self._budgets[effort.exchange.service].spend(retries.budget):
+        if pause >= effort.left or not leave.upstream.budget.spend(retries.budget):
             return None
         effort.exchange.retries += 1
         url = effort.tried[-1].target.url

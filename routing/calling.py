@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-from resilience.breaker.driver import Breaker, Breakers
+from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
 from routing import forwarding
-from routing.attempts import FAILURES, TIMEOUT, Attempts, Taken, repeatable
+from routing.attempts import FAILURES, Attempts, repeatable
 from routing.backend.client import Answer, Backend, Call
-from routing.backend.wire import write
+from routing.backend.wire import write, written
 from routing.balancing.driver import Targets, Tell
-from routing.bulkhead import Bulkhead
+from routing.balancing.rules import Standing
 from routing.errors import BadGateway, CircuitOpen, Overloaded, UpstreamTimeout
 from routing.events import Happened, Kind
 from routing.exchange import Exchange
@@ -22,9 +22,12 @@ from routing.http import Header, Headers
 from routing.leave import Leave
 from routing.tracecontext import new_traceparent
 from routing.upload import Upload
+from routing.upstream import Upstream, Upstreams
 from routing.ways import Told
 
 TRACE: Final = b"traceparent"
+_BROKEN_OFF: Final = frozenset({BadGateway.code, UpstreamTimeout.code})
+"""How a body ends that its backend did not end."""
 
 
 class Calling:
@@ -41,39 +44,35 @@ class Calling:
         tell: Tell = lambda _event: None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._attempts = Attempts(backend, targets or Targets(tell=tell), tell, timer)
-        self._breakers = breakers
+        self._attempts = Attempts(backend, tell, timer)
+        self._upstreams = Upstreams(breakers, targets or Targets(tell=tell))
         self._tell = tell
         self._own_cookies = own_cookies
         self._max_body_bytes = max_body_bytes
         self._timer = timer
-        self._bulkheads: dict[str, Bulkhead] = {}
 
     def admit_now(self, exchange: Exchange) -> Leave | None:
         """Step 6: leave to call, or None where the cluster must be asked for a probe's permit. Raises CircuitOpen."""
-        service = exchange.routed.service
-        breaker = self._breakers.of(service.name, service.policy.breaker)
-        verdict = breaker.admit_now()
-        return None if verdict is None else self._admitted(exchange, breaker, verdict)
+        upstream = self._upstreams.of(exchange.routed.service)
+        verdict = upstream.breaker.admit_now()
+        return None if verdict is None else self._admitted(exchange, upstream, verdict)
 
     async def admit(self, exchange: Exchange) -> Leave:
         """The same, once the cluster has been asked."""
-        service = exchange.routed.service
-        breaker = self._breakers.of(service.name, service.policy.breaker)
-        return self._admitted(exchange, breaker, await breaker.admit())
+        upstream = self._upstreams.of(exchange.routed.service)
+        return self._admitted(exchange, upstream, await upstream.breaker.admit())
 
-    def _admitted(self, exchange: Exchange, breaker: Breaker, verdict: Permit | Refusal) -> Leave:
+    def _admitted(self, exchange: Exchange, upstream: Upstream, verdict: Permit | Refusal) -> Leave:
         if isinstance(verdict, Refusal):
             exchange.circuit = verdict.state
-            self._refused(breaker.name, CircuitOpen.code)
-            raise CircuitOpen(
-                "calls to this service are suspended", service=breaker.name, retry_after=verdict.retry_after
-            )
-        state = breaker.state()
+            name = upstream.service.name
+            self._refused(name, CircuitOpen.code)
+            raise CircuitOpen("calls to this service are suspended", service=name, retry_after=verdict.retry_after)
+        state = upstream.breaker.state()
         if exchange.steps is not None:
             exchange.mark("circuit breaker", state, self._timer())
         exchange.circuit = "" if state is State.CLOSED else state
-        return Leave(breaker, verdict)
+        return Leave(upstream, verdict)
 
     async def call(self, exchange: Exchange, leave: Leave) -> "Called":
         """Step 7: the backend's answer, its headers in and its body to come.
@@ -83,67 +82,48 @@ class Calling:
         """
         if exchange.request.on_wait:
             exchange.request.on_wait()
-        bulkhead = self._bulkhead(exchange)
+        bulkhead = leave.upstream.bulkhead
         if not bulkhead.enter_now():
-            await self._queue(exchange, leave, bulkhead)
+            await self._queue(exchange, leave)
+        started = self._timer()
         try:
-            answer, taken = await self._answer(exchange, leave)
-        except BaseException:
+            answer, standing = await self._attempts.send(exchange, leave, *self._prepare(exchange))
+        except BaseException as error:
             bulkhead.leave()
+            if not isinstance(error, BadGateway | UpstreamTimeout):
+                leave.ends(Outcome.CANCELLED)
+                raise
+            error.service = exchange.service
+            await leave.ended(Outcome.FAILURE)
             raise
-        return Called(answer, leave, bulkhead, taken)
+        exchange.backend = took = self._timer() - started
+        called = Called(answer, leave, standing)
+        failed = answer.status in FAILURES
+        telling = leave.ends(Outcome.FAILURE if failed else judge(exchange.routed.policy.breaker, took))
+        if telling is not None:
+            await _told_of(called, telling)
+        return called
 
-    async def _queue(self, exchange: Exchange, leave: Leave, bulkhead: Bulkhead) -> None:
+    async def _queue(self, exchange: Exchange, leave: Leave) -> None:
         try:
-            await bulkhead.enter()
+            await leave.upstream.bulkhead.enter()
         except BaseException as error:
             leave.ends(Outcome.CANCELLED)
             if isinstance(error, Overloaded):
                 self._refused(exchange.service, error.code)
             raise
 
-    async def _answer(self, exchange: Exchange, leave: Leave) -> tuple[Answer, Taken]:
-        started = self._timer()
-        try:
-            answer, taken = await self._attempts.send(exchange, leave, *self._prepare(exchange))
-        except (BadGateway, UpstreamTimeout) as error:
-            error.service = exchange.service
-            await leave.ended(Outcome.FAILURE)
-            raise
-        except BaseException:
-            leave.ends(Outcome.CANCELLED)
-            raise
-        exchange.backend = self._timer() - started
-        breaker = exchange.routed.policy.breaker
-        telling = leave.ends(Outcome.FAILURE if answer.status in FAILURES else judge(breaker, exchange.backend))
-        if telling is not None:
-            try:
-                await asyncio.shield(telling)
-            except BaseException:
-                taken.left()
-                await answer.aclose()
-                raise
-        return answer, taken
-
     def _refused(self, service: str, code: str) -> None:
         self._tell(Happened(kind=Kind.REFUSED, service=service, detail=code))
 
-    def _bulkhead(self, exchange: Exchange) -> Bulkhead:
-        service = exchange.routed.service
-        bulkhead = self._bulkheads.get(service.name)
-        if bulkhead is None:
-            bulkhead = self._bulkheads[service.name] = Bulkhead(service.name, service.policy.max_concurrency)
-        bulkhead.limit = service.policy.max_concurrency
-        return bulkhead
-
     def _prepare(self, exchange: Exchange) -> tuple[Call, Upload | None]:
-        """What is sent, and the body that each attempt takes up anew. The last field is for each attempt to fill in."""
+        """What is sent, and the body that each attempt takes up anew."""
         match, request = exchange.routed, exchange.request
         length = request.fields.get(b"content-length")
         told, headers = self._fields(exchange)
-        headers.append((TIMEOUT, b""))
         path = match.path + b"?" + request.query if request.query else match.path
-        call = Call(request.method, path, headers, None, int(length) if length else None, ready=told.written)
+        ready = told.written + written(headers)
+        call = Call(request.method, path, [], None, int(length) if length else None, None, ready)
         if request.body is None:
             return call, None
         keep = repeatable(request)
@@ -187,21 +167,31 @@ class Calling:
 class Called:
     """A backend's answer, and what must be told when its body has ended."""
 
-    __slots__ = ("_bulkhead", "_leave", "_taken", "answer")
+    __slots__ = ("_leave", "_standing", "answer")
 
-    def __init__(self, answer: Answer, leave: Leave, bulkhead: Bulkhead, taken: Taken) -> None:
+    def __init__(self, answer: Answer, leave: Leave, standing: Standing) -> None:
         self.answer = answer
         self._leave = leave
-        self._bulkhead = bulkhead
-        self._taken = taken
+        self._standing = standing
 
     def ended(self, aborted: str) -> None:
-        """The body is over. One that the backend broke off counts against its circuit."""
-        self._bulkhead.leave()
-        broken_off = aborted in (BadGateway.code, UpstreamTimeout.code)
-        self._taken.left(broken_off=broken_off)
-        if broken_off:
+        """The body is over. One that the backend broke off counts against its target and its circuit."""
+        upstream = self._leave.upstream
+        upstream.bulkhead.leave()
+        upstream.balancer.left(self._standing)
+        if aborted in _BROKEN_OFF:
+            upstream.balancer.failed(self._standing, "its answer broke off", cut=True)
             self._leave.ends(Outcome.FAILURE)
+
+
+async def _told_of(called: Called, telling: asyncio.Task[None]) -> None:
+    """Wait until it is on record how the call went; whoever is cancelled meanwhile has no use for its answer."""
+    try:
+        await asyncio.shield(telling)
+    except BaseException:
+        called.ended("")
+        await called.answer.aclose()
+        raise
 
 
 def _ours(exchange: Exchange) -> list[Header]:

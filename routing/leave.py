@@ -2,27 +2,27 @@
 
 import asyncio
 
-from resilience.breaker.driver import Breaker
 from resilience.breaker.machine import Outcome, Permit
+from routing.upstream import Upstream
 
 
 class Leave:
-    """Of a circuit that is not probed, it may be let fall unused."""
+    """For a call to `upstream`. Of a circuit that is not probed, it may be let fall unused."""
 
-    __slots__ = ("_breaker", "_permit")
+    __slots__ = ("_permit", "upstream")
 
-    def __init__(self, breaker: Breaker, permit: Permit) -> None:
-        self._breaker = breaker
+    def __init__(self, upstream: Upstream, permit: Permit) -> None:
+        self.upstream = upstream
         self._permit = permit
 
     @property
     def may_repeat(self) -> bool:
         """Whether the circuit still lets calls through. A probe's permit is for one call."""
-        return self._permit.holder is None and isinstance(self._breaker.admit_now(), Permit)
+        return self._permit.holder is None and isinstance(self.upstream.breaker.admit_now(), Permit)
 
     def ends(self, outcome: Outcome) -> asyncio.Task[None] | None:
         """Report it: the task that tells the others, or None where nobody must know. A success while CLOSED is such."""
-        return self._breaker.report(self._permit, outcome)
+        return self.upstream.breaker.report(self._permit, outcome)
 
     async def ended(self, outcome: Outcome) -> None:
         """The same, once all who must know have been told."""

@@ -12,6 +12,8 @@ TRACEPARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]
 """W3C Trace Context section 3.2; other versions are begun anew."""
 SAMPLED: Final = 1
 _LOW_HALF: Final = (1 << 64) - 1
+_NOT_ZERO: Final = 1 << 64 | 1
+"""A bit of a trace's id, and one of a span's behind it."""
 
 
 class Sampling(msgspec.Struct, frozen=True):
@@ -56,7 +58,8 @@ def begun(headers: Headers, sampling: Sampling) -> Trace:
 
 def new_traceparent() -> bytes:
     """A traceparent that begins here, sampled (W3C Trace Context section 3.2)."""
-    return b"00-%032x-%016x-01" % (random.getrandbits(128) or 1, new_span())
+    ids = b"%048x" % (random.getrandbits(192) | _NOT_ZERO)
+    return b"00-%b-%b-01" % (ids[:32], ids[32:])
 
 
 def _chosen(identifier: int, sampling: Sampling) -> bool:

@@ -10,6 +10,8 @@ from routing.http import Body, Headers
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
+_LINE: Final = b"%b: %b\r\n"
+
 BREAKS_OUT: Final = "The request has a character that cannot be passed on."
 EXPECT_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 """Methods that say so when they carry nothing (RFC 9110 section 8.6)."""
@@ -22,7 +24,8 @@ class Call:
     `path` is the origin-form with its query, the bytes exactly as they go on the wire; the target's base path is put
     before it. `headers` are the end-to-end fields without Host, Connection and framing, and `ready` more of them, as
     `write` has written them, which go before. A `body` of unknown `length` is sent in chunks. `host` None is the
-    target's own.
+    target's own. `patience` is how many milliseconds the gateway will still wait, if the target is to know:
+    relative, since clocks differ.
     """
 
     method: str
@@ -32,6 +35,7 @@ class Call:
     length: int | None = None
     host: bytes | None = None
     ready: bytes = b""
+    patience: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,21 @@ def head(to: Origin, call: Call) -> bytes:
     begun = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, to.base, call.path, host)
     if begun.count(b" ") != 3:
         raise BadRequest(BREAKS_OUT)
-    return b"".join((_with_lines(begun, 2), call.ready, write(call.headers), framing(call), b"\r\n"))
+    return b"".join((_with_lines(begun, 2), call.ready, write(call.headers), _waits(call), framing(call), b"\r\n"))
 
 
 def write(headers: Headers) -> bytes:
     """Fields as they go on the wire. Raises BadRequest, as `head`."""
-    return _with_lines(b"".join([name + b": " + value + b"\r\n" for name, value in headers]), len(headers))
+    return _with_lines(written(headers), len(headers)) if headers else b""
+
+
+def written(headers: Headers) -> bytes:
+    """The same for fields that are known to be one line each."""
+    return b"".join(map(_LINE.__mod__, headers))
+
+
+def _waits(call: Call) -> bytes:
+    return b"" if call.patience is None else b"x-gateway-timeout-ms: %d\r\n" % call.patience
 
 
 def framing(call: Call) -> bytes:

@@ -69,6 +69,7 @@ class World:
     cache: Cache
     caching: Caching
     heat: Heat
+    breakers: Breakers
     origins: list[ScriptedOrigin] = field(default_factory=list)
     key: str = ""
     other_key: str = ""
@@ -174,6 +175,7 @@ def make_world(
         cache,
         caching,
         heat,
+        breakers,
         key=ours.key,
         other_key=theirs.key,
     )

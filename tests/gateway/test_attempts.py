@@ -106,7 +106,7 @@ async def test_repeats_end_with_the_budget(world: World) -> None:
 
 async def test_no_repeat_goes_into_an_open_circuit(world: World) -> None:
     async def opens(peer: Peer) -> None:
-        breaker = world.gateway._calling._breakers.of("crm", policy.breaker)
+        breaker = world.breakers.of("crm", policy.breaker)
         await breaker.order(breaker.state().FORCED_OPEN, reason="now")
         peer.reset()
 

@@ -38,14 +38,14 @@ async def workers(own_redis: RedisServer) -> AsyncIterator[list[World]]:
             await link.start()
             stack.push_async_callback(link.close)
             stack.push_async_callback(world.backend.close)
-            stack.push_async_callback(world.gateway._calling._breakers.close)
+            stack.push_async_callback(world.breakers.close)
             await until(lambda link=link: link.feed.alive)  # type: ignore[misc]
             worlds.append(world)
         yield worlds
 
 
 def state(world: World) -> State:
-    return world.gateway._calling._breakers.of("crm", BreakerPolicy()).state()
+    return world.breakers.of("crm", BreakerPolicy()).state()
 
 
 async def ask_all(workers: list[World], times: int) -> Counter[int]:
@@ -96,7 +96,7 @@ async def test_while_it_fails_one_call_after_the_other_only_five_are_made(worker
 async def test_without_redis_each_decides_alone_and_with_it_they_agree_again(
     workers: list[World], own_redis: RedisServer
 ) -> None:
-    breakers = [world.gateway._calling._breakers for world in workers]
+    breakers = [world.breakers for world in workers]
     async with ScriptedOrigin(FAILING) as origin:
         for world in workers:
             world.add(Service("crm", (origin.target,), policy=POLICY))

@@ -34,7 +34,7 @@ def touchy(**more: Any) -> RoutePolicy:
 
 
 def state(world: World) -> State:
-    return world.gateway._calling._breakers.of("crm", TOUCHY).state()
+    return world.breakers.of("crm", TOUCHY).state()
 
 
 async def hangs(peer: Peer) -> None:
@@ -93,7 +93,7 @@ async def test_a_client_that_goes_away_says_nothing_and_a_probes_permit_comes_ba
         probe.cancel()
         await asyncio.wait([probe])
     assert state(world) is State.HALF_OPEN
-    await until(lambda: not world.gateway._calling._breakers.of("crm", TOUCHY).snapshot.leases)
+    await until(lambda: not world.breakers.of("crm", TOUCHY).snapshot.leases)
     assert [(await world.ask("GET", "/api/v1/crm/x")).status for _ in range(2)] == [200] * 2
     assert state(world) is State.CLOSED
 
@@ -293,9 +293,8 @@ async def test_whatever_became_of_a_call_it_holds_nothing_afterwards(world: Worl
             task.cancel()
         await asyncio.wait(asking)
         world.clock.advance(61)
-    calling = world.gateway._calling
-    await calling._breakers.close()
-    balancer = calling._attempts._targets.of(world.live.table.services["crm"])
-    assert [standing.outstanding for standing in balancer._standings] == [0, 0]
-    assert [(place.in_flight, len(place._queue)) for place in calling._bulkheads.values()] == [(0, 0)]
-    assert calling._breakers.of("crm", policy.breaker).snapshot.leases == ()
+    await world.breakers.close()
+    upstream = world.gateway._calling._upstreams.of(world.live.table.services["crm"])
+    assert [standing.outstanding for standing in upstream.balancer._standings] == [0, 0]
+    assert (upstream.bulkhead.in_flight, len(upstream.bulkhead._queue)) == (0, 0)
+    assert upstream.breaker.snapshot.leases == ()
