@@ -30,7 +30,7 @@ from routing.calling import Called
 from routing.coalescing import Coalescing
 from routing.errors import BadGateway, CircuitOpen, GatewayError, NotCached, Overloaded, UpstreamTimeout
 from routing.exchange import Exchange, Place
-from routing.http import Headers, Response, joined
+from routing.http import Headers, Response
 from routing.relay import Complete, Relay
 from routing.revalidation import Revalidation
 from routing.storable import passes_unverified, storable
@@ -221,30 +221,35 @@ class Caching:
     async def _passed_on(self, exchange: Exchange, called: Called) -> Response:
         """A small answer has come whole with its head, and goes on so; any other as it comes."""
         answer, headers = called.answer, self._headers(exchange, called)
-        length = joined(answer.headers, b"content-length")
-        announced = int(length) if length and length.isdigit() else None
-        recorder, complete = self._kept(exchange, called, headers, announced)
-
-        def ended(_passed: int, aborted: str) -> None:
-            called.ended(aborted)
-            self.abandoned(exchange)  # unless it has landed
-
+        recorder, complete = self._kept(exchange, called, headers, answer.length)
         body = answer.body.whole()
         if body is None:
-            if recorder and exchange.place and exchange.place.flight:
-                exchange.place.flight.body_begins()
-            relay = Relay(answer, announced, recorder.add if recorder else None, complete)
-            relay.when_ended(ended)
-            return Response(answer.status, headers, relay)
+            return Response(answer.status, headers, self._relayed(exchange, called, recorder, complete))
         try:
             if recorder:
                 recorder.add(body)
             if complete:
                 await complete()
         finally:
-            ended(len(body), "")
-        is_framed = announced is not None or exchange.request.method == "HEAD"
-        return Response(answer.status, headers, body, framed=is_framed)
+            called.ended("")
+            self.abandoned(exchange)  # unless it has landed
+        is_framed = answer.length is not None or exchange.request.method == "HEAD"
+        return Response(answer.status, headers, body, is_framed)
+
+    def _relayed(
+        self, exchange: Exchange, called: Called, recorder: Recorder | None, complete: Complete | None
+    ) -> Relay:
+        answer = called.answer
+        if recorder and exchange.place and exchange.place.flight:
+            exchange.place.flight.body_begins()
+        relay = Relay(answer, answer.length, recorder.add if recorder else None, complete)
+
+        def ended(_passed: int, aborted: str) -> None:
+            called.ended(aborted)
+            self.abandoned(exchange)  # unless it has landed
+
+        relay.when_ended(ended)
+        return relay
 
     def _kept(
         self, exchange: Exchange, called: Called, headers: Headers, length: int | None
@@ -288,8 +293,15 @@ class Caching:
         return Answered(called.answer.status, tuple(headers), self._clock(), exchange.backend or 0.0)
 
     def _headers(self, exchange: Exchange, called: Called) -> Headers:
-        assert exchange.target is not None  # noqa: S101 - a call that was answered had a target
-        return forwarding.to_client(called.answer.headers, exchange.target, exchange.prefix, self._own_cookies)
+        answer, target, prefix = called.answer, exchange.target, exchange.prefix
+        assert target is not None  # noqa: S101 - a call that was answered had a target
+        if answer.head is None:
+            return forwarding.to_client(answer.headers, target, prefix, self._own_cookies)
+        alike = answer.head.alike
+        if alike is None or alike[0] is not target or alike[1] != prefix:
+            told = forwarding.to_client(answer.headers, target, prefix, self._own_cookies)
+            alike = answer.head.alike = target, prefix, told
+        return alike[2].copy()
 
     async def _let_go(self, called: Called) -> None:
         """The answer's body is of no use."""

@@ -105,15 +105,16 @@ def to_client(headers: Headers, target: Target, prefix: bytes, own_cookies: froz
     Cross-origin rules are the gateway's, so the backend's `Access-Control-*` stay behind, and so does a cookie
     that would pose as one of the gateway's own.
     """
-    names, named = {name for name, _ in headers}, connection_options(headers)
+    fields = dict(headers)
     passed = [pair for pair in headers if _passes(pair[0])]
-    if named:
-        passed = [pair for pair in passed if pair[0] not in named]
-    if not _REFERENCES.isdisjoint(names):
+    if b"connection" in fields:
+        named = connection_options(headers)
+        passed = [pair for pair in passed if pair[0] not in named] if named else passed
+    if not _REFERENCES.isdisjoint(fields):
         for place, (name, value) in enumerate(passed):
             if name in _REFERENCES:
                 passed[place] = name, own_location(value, target, prefix)
-    if b"set-cookie" in names:
+    if b"set-cookie" in fields:
         passed = [pair for pair in passed if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
     return passed
 

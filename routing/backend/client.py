@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from routing.backend.connection import Connection
+from routing.backend.heads import Head, Heads
 from routing.backend.pool import Pool
-from routing.backend.reply import Unheard
+from routing.backend.reply import Reply, Unheard
 from routing.backend.turn import LATE, Turn
 from routing.backend.wire import Call, Origin, head, origin
 from routing.errors import BadGateway, UpstreamTimeout
@@ -39,13 +40,16 @@ class Stream(Protocol):
 class Answer:
     """What came back: its fields as they came, framing and hop-by-hop ones included, names in lower case.
 
-    `body` yields chunks as they come; it raises UpstreamTimeout when they stop, BadGateway when they are cut. What
-    `body.whole()` has given is neither to be read nor to be closed.
+    `length` is the body's, as far as it was announced; `head` is what it shares with others like it. `body` yields
+    chunks as they come; it raises UpstreamTimeout when they stop, BadGateway when they are cut. What `body.whole()` has
+    given is neither to be read nor to be closed.
     """
 
     status: int
     headers: Headers
+    length: int | None
     body: Stream
+    head: Head | None = None
 
     async def aclose(self) -> None:
         """Must be called unless `body` was read to its end; gives up what has not come yet. May be called twice."""
@@ -64,6 +68,7 @@ class Backend:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._pool = Pool(clock, max_idle, idle_seconds)
+        self._heads = Heads()
         self._tls = tls
 
     async def send(
@@ -94,7 +99,8 @@ class Backend:
             connection = await self._connect(to, timeout.connect, until)
             turn = self._turn(connection, written, call, timeout.read, until)
             await turn.answered()
-        return Answer(turn.status, turn.headers, turn)
+        reply = turn.reply
+        return Answer(reply.status, reply.headers, reply.length, turn, reply.head)
 
     async def close(self) -> None:
         """Closes the connections at rest; those at work are closed when their answer ends."""
@@ -102,7 +108,7 @@ class Backend:
         await asyncio.sleep(0)
 
     def _turn(self, connection: Connection, written: bytes, call: Call, read: float, until: float) -> Turn:
-        turn = Turn(connection, call.method, read=read, until=until, done=self._pool.put)
+        turn = Turn(connection, Reply(call.method, self._heads), read=read, until=until, done=self._pool.put)
         turn.send(written, call)
         return turn
 

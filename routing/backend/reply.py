@@ -4,10 +4,11 @@ llhttp does the parsing, in its strict mode: bare line feeds, folded fields, a C
 beside Transfer-Encoding are faults (RFC 9112 section 6.3). What it leaves to its user is bounded and refused here.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from httptools import HttpParserError, HttpResponseParser
 
+from routing.backend.heads import Head, Heads
 from routing.errors import BadGateway
 from routing.http import Headers
 
@@ -32,8 +33,9 @@ class Unheard(BadGateway):
 class Reply:
     """One final answer, after the interim ones before it. Every method that takes bytes may raise BadGateway.
 
-    `chunks` are the pieces of the body not yet taken and `size` their bytes; `reusable` is whether the connection
-    may bear another answer once this one is `complete`.
+    `length` is the body's as announced, if it was. `chunks` are the pieces of the body not yet taken and `size` their
+    bytes; `reusable` is whether the connection may bear another answer once this one is `complete`. `head` is what it
+    shares with others like it.
     """
 
     __slots__ = (
@@ -41,31 +43,37 @@ class Reply:
         "_fields",
         "_framed",
         "_head_only",
+        "_heads",
         "_parser",
         "_spent",
         "chunks",
         "complete",
+        "head",
         "headed",
         "headers",
+        "length",
         "reusable",
         "size",
         "status",
     )
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, heads: Heads) -> None:
+        self.head: Head | None = None
         self.status = 0
         self.headers: Headers = []
         self._fields: Headers = []
+        self.length: int | None = None
         self.chunks: list[bytes] = []
         self.size = 0
         self.headed = False
         self.complete = False
         self.reusable = False
         self._head_only = method == "HEAD"
+        self._heads = heads
         self._framed = False
         self._chunked = False
         self._spent = 0
-        self._parser = HttpResponseParser(self)
+        self._parser: Any = None
 
     @property
     def begun(self) -> bool:
@@ -74,6 +82,17 @@ class Reply:
 
     def feed(self, data: bytes) -> None:
         """Understands some more of it."""
+        if self._parser is None:
+            if self._is_known(data):
+                return
+            self._parser = HttpResponseParser(self)
+            self._parse(data)
+            if self.reusable and self.complete and self.size == self.length:
+                self._heads.keep(data, Head(self.status, self.headers, self.length))
+        else:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         self._spent += len(data)
         try:
             self._parser.feed_data(data)
@@ -83,6 +102,17 @@ class Reply:
                 raise BadGateway(MALFORMED) from error
         if self._spent > MAX_HEAD and not self.complete:
             raise BadGateway(TOO_LONG)
+
+    def _is_known(self, data: bytes) -> bool:
+        """Take a whole answer whose head came before as what that was."""
+        known = None if self.complete or self._head_only else self._heads.of(data)
+        if known is None:
+            return False
+        head, body = known
+        self.head, self.status, self.headers, self.length = head, head.status, head.headers, head.length
+        self.chunks, self.size = [body] if body else [], head.length
+        self.headed = self.complete = self.reusable = True
+        return True
 
     def end(self) -> None:
         """Nothing follows: a body that never said how long it is ends here, anything else is cut (section 8)."""
@@ -99,7 +129,7 @@ class Reply:
 
     def release(self) -> None:
         """Lets the parser go, which would otherwise wait with this object for the garbage collector."""
-        del self._parser
+        self._parser = None
 
     def on_message_begin(self) -> None:
         """Stops at what follows a complete answer: nobody asked for it, and nothing of it is anybody's."""
@@ -111,13 +141,15 @@ class Reply:
 
     def _frame(self) -> None:
         """Chunked, alone and in HTTP/1.1, is the only transfer coding there is (RFC 9112 sections 6.1 and 7)."""
-        for name, value in self.headers:
-            if name == b"transfer-encoding":
-                if self._framed or value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
-                    raise ValueError("the transfer coding is not understood")
-                self._chunked = True
-            if name in FRAMING:
-                self._framed = True
+        fields = dict(self.headers)
+        if b"transfer-encoding" in fields:
+            codings = [value for name, value in self.headers if name in FRAMING]
+            if len(codings) != 1 or codings[0].lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                raise ValueError("the transfer coding is not understood")
+            self._chunked = self._framed = True
+        elif b"content-length" in fields:
+            self._framed = True
+            self.length = int(fields[b"content-length"])
 
     def on_headers_complete(self) -> None:
         # Fields after the body go to another list, and no further: they belong to this hop.
@@ -143,6 +175,7 @@ class Reply:
         if status < 100 or status == SWITCHING_PROTOCOLS:
             raise ValueError("the status was not asked for")
         self.headers = []
+        self.length = None
         self._framed = self._chunked = False
 
     def on_body(self, data: bytes) -> None:

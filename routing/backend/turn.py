@@ -8,7 +8,7 @@ from routing.backend.connection import Connection
 from routing.backend.reply import CUT, Reply, Unheard
 from routing.backend.wire import LAST_CHUNK, Call, chunk
 from routing.errors import BadGateway, BadRequest, UpstreamTimeout
-from routing.http import Body, Headers
+from routing.http import Body
 
 HIGH_WATER: Final = 256 * 1024
 """Bytes of a body waiting for their reader, above which no more are taken in."""
@@ -18,19 +18,20 @@ UNLIKE_LENGTH: Final = "The request's body is not as long as it was said to be."
 
 
 class Turn:
-    """The body of the answer as an iterator, and the listener of the connection until the answer is complete.
+    """The body of the answer as an iterator, and the listener of the connection until the answer is complete. `reply`
+    is what has come of it.
 
     `read` is how many seconds may pass between two pieces of the answer; `until` is when all must be over, in the event
     loop's time. `done` is called once with the connection when it may bear another turn.
     """
 
-    __slots__ = ("_connection", "_done", "_error", "_over", "_read", "_reply", "_sent", "_until", "_upload", "_waiter")
+    __slots__ = ("_connection", "_done", "_error", "_over", "_read", "_sent", "_until", "_upload", "_waiter", "reply")
 
     def __init__(
-        self, connection: Connection, method: str, *, read: float, until: float, done: Callable[[Connection], None]
+        self, connection: Connection, reply: Reply, *, read: float, until: float, done: Callable[[Connection], None]
     ) -> None:
         self._connection = connection
-        self._reply = Reply(method)
+        self.reply = reply
         self._read = read
         self._until = until
         self._done = done
@@ -40,14 +41,6 @@ class Turn:
         self._upload: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         connection.listener = self
-
-    @property
-    def status(self) -> int:
-        return self._reply.status
-
-    @property
-    def headers(self) -> Headers:
-        return self._reply.headers
 
     # Up.
 
@@ -111,7 +104,7 @@ class Turn:
     # Down.
 
     def received(self, data: bytes) -> None:
-        reply = self._reply
+        reply = self.reply
         try:
             reply.feed(data)
         except BadGateway as error:
@@ -128,7 +121,7 @@ class Turn:
 
     def ended(self) -> None:
         try:
-            self._reply.end()
+            self.reply.end()
         except BadGateway as error:
             self._fail(error)
         else:
@@ -136,7 +129,7 @@ class Turn:
             self._wake()
 
     def lost(self, error: Exception | None) -> None:
-        fault = BadGateway(CUT) if self._reply.begun else Unheard(CUT)
+        fault = BadGateway(CUT) if self.reply.begun else Unheard(CUT)
         fault.__cause__ = error
         self._fail(fault)
 
@@ -146,7 +139,7 @@ class Turn:
     async def answered(self) -> None:
         """Returns when the head of the final answer is in. What it raises has ended the call."""
         try:
-            while self._error is None and not self._reply.headed:
+            while self._error is None and not self.reply.headed:
                 await self._wait()
             if self._error is not None:
                 raise self._error
@@ -159,7 +152,7 @@ class Turn:
 
     async def __anext__(self) -> bytes:
         """All that has come since the last time, as soon as there is anything."""
-        reply = self._reply
+        reply = self.reply
         while not reply.chunks:
             if self._error is not None:
                 raise self._error
@@ -173,9 +166,9 @@ class Turn:
 
     def whole(self) -> bytes | None:
         """The body, if all of it has come already and nothing of the call runs any more: nothing is left to read."""
-        if not self._reply.complete or not self._over or self._error is not None:
+        if not self.reply.complete or not self._over or self._error is not None:
             return None
-        return self._reply.take() if self._upload is None or self._upload.done() else None
+        return self.reply.take() if self._upload is None or self._upload.done() else None
 
     async def aclose(self) -> None:
         """Gives up what has not come yet; returns when nothing of the call runs any more."""
@@ -207,14 +200,14 @@ class Turn:
         return min(self._connection.loop.time() + self._read, self._until)
 
     def _abandon(self) -> None:
-        self._reply.chunks.clear()
-        self._reply.reusable = False
+        self.reply.chunks.clear()
+        self.reply.reusable = False
         self._end()
 
     def _fail(self, error: BaseException) -> None:
         if not self._over:
             self._error = error
-            self._reply.reusable = False
+            self.reply.reusable = False
             self._end()
             self._wake()
 
@@ -224,10 +217,10 @@ class Turn:
             return
         self._over = True
         self._stop_upload()
-        self._reply.release()
+        self.reply.release()
         connection = self._connection
         connection.listener = None
-        if self._reply.reusable and self._sent and connection.alive:
+        if self.reply.reusable and self._sent and connection.alive:
             connection.resume_reading()
             self._done(connection)
         else:

@@ -9,6 +9,7 @@ import msgspec
 from django.core.handlers.asgi import ASGIHandler
 
 from routing import asgi, runtime
+from routing.backend.heads import Heads
 from routing.backend.reply import Reply
 from routing.http import Headers
 from routing.pipeline import Gateway
@@ -75,7 +76,7 @@ class HttpDoor:
 
 async def _parsed(data: bytes, method: str, send: asgi.Send) -> None:
     """Raises BadGateway for an answer that is broken off."""
-    reply = Reply(method)
+    reply = Reply(method, Heads())
     reply.feed(data)
     if not reply.complete:
         reply.end()

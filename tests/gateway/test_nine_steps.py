@@ -146,6 +146,18 @@ async def test_a_service_answers_under_its_own_host(world: World) -> None:
     assert origin.requests[0].line == b"GET /contacts?a=1 HTTP/1.1"
 
 
+async def test_answers_with_the_same_head_are_each_told_for_the_way_they_came(world: World) -> None:
+    moved = ok(b"", b"Location: /there")
+    await world.serve(moved, hosts=("crm.test",), policy=RoutePolicy(timeout=QUICK, cache=None))
+    for _ in range(4):
+        by_path = await world.ask("GET", "/api/v1/crm/x")
+        by_host = await world.ask("GET", "/x", host="crm.test:8000")
+        assert (by_path.get("location"), by_host.get("location")) == ("/api/v1/crm/there", "/there")
+        for answer in (by_path, by_host):
+            names = [name for name, _ in answer.headers]
+            assert sorted(names) == sorted(set(names))
+
+
 async def test_the_list_names_what_the_caller_may_use(world: World) -> None:
     await world.serve(ok())
     await world.serve(ok(), name="secret", policy=RoutePolicy(scopes=("vault",)))
