@@ -35,10 +35,11 @@ def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
 
 def answer(request: Request) -> Response | Awaitable[Response] | None:
     """Whether the gateway answers, at once or in its time; None where Django does."""
-    gateway = runtime.current().gateway
-    if request.path.startswith(PREFIX) or gateway.serves(unquote(request.path.decode("latin-1")), host(request)):
-        return None if _wants_page(request) else gateway.answer(request)
-    if request.path == EVENTS:
+    path, gateway = request.path, runtime.current().gateway
+    if path.startswith(PREFIX) or gateway.serves(unquote(path.decode("latin-1")), host(request)):
+        is_page = request.method == "GET" and b"accept" in request.fields and _wants_page(request)
+        return None if is_page else gateway.answer(request)
+    if path == EVENTS:
         return EventPages(gateway, runtime.current().realtime).answer(request)
     return None
 
@@ -63,6 +64,6 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _wants_page(request: Request) -> bool:
     """Whether Django should look closer: a browser that may be a member of staff wants the answer as a page."""
-    if request.method != "GET" or b"text/html" not in request.fields.get(b"accept", b""):
+    if b"text/html" not in request.fields[b"accept"]:
         return False
     return any(name == b"cookie" and _session in value for name, value in request.headers)

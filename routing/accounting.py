@@ -19,12 +19,10 @@ class Accounts:
         self._observers = observers
         self._timer = timer
 
-    def answered(self, exchange: Exchange, response: Response) -> None:
-        """Tell now of a whole body, and of a stream when it ends; of a page's, which has no end, when it begins."""
+    def begun(self, exchange: Exchange, response: Response) -> None:
+        """Tell of a stream when it ends; of a page's, which has no end, when it begins."""
         body, status = response.body, response.status
-        if type(body) is bytes:
-            self.told(exchange, status, len(body))
-        elif isinstance(body, Relay):
+        if isinstance(body, Relay):
             body.when_ended(lambda passed, aborted: self.told(exchange, status, passed, aborted))
         else:
             self.told(exchange, status)

@@ -59,14 +59,15 @@ _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 class Exchange:
     """Filled in step by step. `started` is monotonic seconds, `at` Unix time; `backend` is seconds until its headers.
 
-    `cache` is X-Cache's word; `cache_status` is empty where the answer has that field already. `asks` are the fields to
-    call the backend with in place of the client's, when the cache asks about what it has. `leave` is the circuit's,
-    where it was had without waiting. What no step has found yet is the class's, since most of it never is: setting it
-    all for each request would cost as much as a step.
+    `routed` is the match, from step 4 on. `cache` is X-Cache's word; `cache_status` is empty where the answer has that
+    field already. `asks` are the fields to call the backend with in place of the client's, when the cache asks about
+    what it has. `leave` is the circuit's, where it was had without waiting. What no step has found yet is the class's,
+    since most of it never is: setting it all for each request would cost as much as a step.
     """
 
     way: Way = NOWHERE
     seat: Seat
+    routed: Match
     own: Own | None = None
     rate: RatePolicy = RatePolicy()
     rate_key = ""
@@ -95,7 +96,8 @@ class Exchange:
     def begin(cls, request: Request, at: float, started: float) -> "Exchange":
         """Step 1: the client's well-formed request id is kept, any other is replaced."""
         fields = request.fields
-        exchange = cls(request, request_id(fields.get(b"x-request-id"), at), at, started)
+        given = fields.get(b"x-request-id")
+        exchange = cls(request, request_id(given, at) if given else new_id(at), at, started)
         if fields.get(b"x-gateway-debug") == b"1":
             exchange.steps = Steps(shown=True)
         return exchange
@@ -105,7 +107,7 @@ class Exchange:
         request = self.request
         copy = Request("GET", request.path, request.query, headers, request.client, request.scheme)
         exchange = Exchange(copy, self.id, at, started)
-        exchange.caller, exchange.way, exchange.seat = self.caller, self.way, self.seat
+        exchange.caller, exchange.way, exchange.seat, exchange.routed = self.caller, self.way, self.seat, self.routed
         return exchange
 
     @property
@@ -125,13 +127,6 @@ class Exchange:
     def service(self) -> str:
         match = self.way.match
         return match.service.name if match else ""
-
-    @property
-    def routed(self) -> Match:
-        """The match, from step 4 on."""
-        match = self.way.match
-        assert match is not None  # noqa: S101 - step 4 has raised for a request without one
-        return match
 
     def mark(self, step: str, verdict: str, now: float) -> None:
         """Note a step's verdict, where somebody asks for it. `now` is monotonic seconds."""

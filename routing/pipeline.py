@@ -157,8 +157,7 @@ class Gateway:
         exchange = self.begin(request)
         exchange.way = self._ways.of(request)
         exchange.seat = exchange.way.seat(exchange.caller)
-        if exchange.way.unrouted:
-            raise exchange.way.unrouted.with_traceback(None)
+        self.route(exchange)
         response = await self._caching.lookup(exchange) or await self._fetch(exchange)
         response.headers.append((b"cache-status", exchange.cache_status.encode()))
         return response
@@ -222,18 +221,18 @@ class Gateway:
 
     def route(self, exchange: Exchange) -> None:
         """Step 4. Raises GatewayError."""
-        refusal = exchange.seat.terms.refusal
+        refusal, match = exchange.seat.terms.refusal, exchange.way.match
         if refusal is not None:
             raise refusal.with_traceback(None)
-        self._check_length(exchange)
+        assert match is not None  # noqa: S101 - who is not refused has a route
+        exchange.routed = match
+        length = exchange.request.fields.get(b"content-length")
+        if length is not None:
+            self._check_length(exchange, length)
         if exchange.steps is not None:
-            match = exchange.routed
             exchange.mark("service router", f"{match.service.name}{match.pattern}", self._timer())
 
-    def _check_length(self, exchange: Exchange) -> None:
-        length = exchange.request.fields.get(b"content-length")
-        if length is None:
-            return
+    def _check_length(self, exchange: Exchange, length: bytes) -> None:
         if not length.isdigit():
             raise BadRequest("Content-Length is not a number")
         if int(length) > self._rules.max_body_bytes:
@@ -261,18 +260,20 @@ class Gateway:
         return problem(error, exchange.id)
 
     def _finish(self, exchange: Exchange, response: Response) -> Response:
-        body = response.body
         self._tell_of(exchange, response.headers)
         if exchange.steps is not None:
             exchange.mark("return", str(response.status), self._timer())
             if exchange.steps.shown and exchange.caller and exchange.caller.holds(DEBUG):
                 response.headers.append(debug_field(exchange))
-        if isinstance(body, bytes):
+        body = response.body
+        if type(body) is bytes:
             if not response.framed:
                 _frame(response, body)
             if exchange.request.method == "HEAD":
-                response.body = b""
-        self._accounts.answered(exchange, response)
+                response.body = body = b""
+            self._accounts.told(exchange, response.status, len(body))
+        else:
+            self._accounts.begun(exchange, response)
         return response
 
     def _tell_of(self, exchange: Exchange, headers: Headers) -> None:

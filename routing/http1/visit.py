@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from routing.errors import GatewayError, InternalError, problem
 from routing.exchange import new_id
@@ -62,7 +62,8 @@ class Visit:
             log.exception("an answer could not be given")
             self._fail()
         finally:
-            self.connection.worker.tasks.discard(cast("asyncio.Task[None]", self._task))
+            if self._task is not None:
+                self.connection.worker.tasks.discard(self._task)
 
     async def _sent(self, answer: Response | Awaitable[Response]) -> None:
         response = answer if isinstance(answer, Response) else await answer
