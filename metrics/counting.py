@@ -15,6 +15,8 @@ OTHER: Final = "OTHER"
 """Any other method: a client may invent as many as it likes."""
 NOTED: Final = frozenset({"HIT", "MISS"})
 """The cache's answers whose paths are noted."""
+TOGETHER: Final = 64
+"""Requests that are counted at once."""
 PATHS: Final = 50
 """Paths of one service noted between two flushes: clients may ask for any number."""
 PATH_LENGTH: Final = 200
@@ -71,12 +73,24 @@ class Counting(Observer):
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.gauges: dict[str, Callable[[], int]] = {}
         self._clock = clock
+        self._waiting: list[Finished] = []
         self._cells: dict[_Key, tuple[_Cell, Finished]] = {}
         self._paths: defaultdict[str, Counter[tuple[int, str, str]]] = defaultdict(Counter)
         self._noted: Counter[tuple[int, str, str]] = Counter()
         self._changes: list[Change] = []
 
     def finished(self, event: Finished) -> None:
+        """Counted with the next few: many in a row take less than half as long as one among other work."""
+        self._waiting.append(event)
+        if len(self._waiting) >= TOGETHER:
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            self._count(event)
+
+    def _count(self, event: Finished) -> None:
         duration, backend, cache, status = event.duration, event.backend, event.cache, event.status
         minute = int((event.at + duration) // MINUTE)
         method = event.method if event.method in METHODS else OTHER
@@ -112,6 +126,7 @@ class Counting(Observer):
 
     def take(self) -> tuple[dict[str, int], list[Change]]:
         """All counts by `start|service|field`, and the circuits' moves this worker made: the taker's from now on."""
+        self._count_waiting()
         cells, self._cells = self._cells, {}
         paths, self._paths = self._paths, defaultdict(Counter)
         noted, self._noted = self._noted, Counter()

@@ -125,7 +125,8 @@ def joined(headers: Iterable[Header], name: bytes) -> bytes | None:
 
 def connection_options(headers: Headers) -> frozenset[bytes]:
     """The field names that `Connection` lists, in lower case."""
-    value = joined(headers, b"connection")
-    if value is None or value in _OF_NO_FIELD:
+    values = [value for name, value in headers if name == b"connection"]
+    if _OF_NO_FIELD.issuperset(values):
         return frozenset()
+    value = b",".join(values)
     return frozenset(option.strip().lower() for option in value.split(b","))
