@@ -29,7 +29,7 @@ class Batches(Generic[Question, Answer]):
         own = self._groups.get(group)
         if own is None:
             own = self._groups[group] = _Group()
-        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Answer] = own.loop.create_future()
         own.waiting.setdefault(question, []).append(waiter)
         if len(own.asking) < AT_A_TIME:
             task = asyncio.create_task(self._until_none_wait(group, own))
@@ -57,6 +57,7 @@ class _Group(Generic[Question, Answer]):
     """Who waits for which answer, and the round trips under way."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self.waiting: dict[Question, list[asyncio.Future[Answer]]] = {}
         self.asking: set[asyncio.Task[Any]] = set()
 

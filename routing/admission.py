@@ -30,12 +30,9 @@ Network = IPv4Network | IPv6Network
 
 def check(request: Request) -> None:
     """Raises BadRequest, HeadersTooLarge or TargetTooLong for a request that two readers might read differently."""
-    hosts = []
-    for name, value in request.headers:
-        if name == b"host":
-            hosts.append(value)
-        elif name == b"transfer-encoding" and value.lower() != b"chunked":
-            raise BadRequest("the body has a transfer coding other than chunked")
+    hosts = [value for name, value in request.headers if name == b"host"]
+    if b"transfer-encoding" in request.fields and not _is_chunked(request.headers):
+        raise BadRequest("the body has a transfer coding other than chunked")
     _check_host(hosts, request.version)
     check_size(request.headers)
     if request.method in _REFLECTING:
@@ -52,6 +49,10 @@ def check_size(headers: Headers) -> None:
         raise HeadersTooLarge(f"the header fields are over {MAX_HEADERS}")
     if sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"the header fields are over {MAX_HEADER_BYTES} bytes")
+
+
+def _is_chunked(headers: Headers) -> bool:
+    return all(value.lower() == b"chunked" for name, value in headers if name == b"transfer-encoding")
 
 
 def _check_host(hosts: list[bytes], version: str) -> None:

@@ -89,28 +89,27 @@ class Gateway:
         """The answer, at once where nobody need be waited for."""
         exchange = self.begin(request)  # 1 request id
         try:
-            response = self._cors.preflight(request) or self._at_hand(exchange)
+            found = self._cors.preflight(request) or self._at_hand(exchange)
         except Exception as error:  # noqa: BLE001 - it is answered, and logged where it is a fault of ours
-            response = self._failed(exchange, error)
-        if response is not None:
-            return self._finish(exchange, response)
-        # From where it has come to.
-        return self._answered(exchange, self._steps if exchange.leave is None else self._forward)
+            found = self._failed(exchange, error)
+        return self._finish(exchange, found) if isinstance(found, Response) else self._answered(exchange, found)
 
-    def _at_hand(self, exchange: Exchange) -> Response | None:
-        """Steps 2 to 6, as far as nobody need be waited for."""
+    def _at_hand(self, exchange: Exchange) -> Response | Steps:
+        """Steps 2 to 6 as far as nobody need be waited for: the answer, or how it goes on from there."""
         exchange.way = self._ways.of(exchange.request)
         if not (self._gatekeeper.limited_now(exchange) and self._gatekeeper.identified_now(exchange)):
-            return None
+            return self._steps
         if exchange.way.is_index:
             return self._services(exchange)
         self.route(exchange)
         response = self._caching.at_hand(exchange)
-        if response is None and self._caching.passed_by(exchange) and not self._idempotency.guards(exchange):
-            response = self._let_go_on(exchange)
-        return response
+        if response is not None:
+            return response
+        if not self._caching.passed_by(exchange):
+            return self._found
+        return self._fetch if self._idempotency.guards(exchange) else self._let_go_on(exchange)
 
-    def _let_go_on(self, exchange: Exchange) -> Response | None:
+    def _let_go_on(self, exchange: Exchange) -> Response | Steps:
         """Step 6 at its shortest: a closed circuit's leave, or what an open one comes to."""
         try:
             exchange.leave = self._calling.admit_now(exchange)
@@ -120,7 +119,7 @@ class Gateway:
             if response is None:
                 raise
             return response
-        return None
+        return self._forward
 
     async def _steps(self, exchange: Exchange) -> Response:
         if exchange.decision is None:
@@ -130,6 +129,9 @@ class Gateway:
         if exchange.way.is_index:
             return self._services(exchange)
         self.route(exchange)  # 4 service router
+        return await self._found(exchange)
+
+    async def _found(self, exchange: Exchange) -> Response:
         response = await self._caching.lookup(exchange)  # 5 cache check
         if response is None:
             response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
@@ -158,7 +160,7 @@ class Gateway:
         exchange.way = self._ways.of(request)
         exchange.seat = exchange.way.seat(exchange.caller)
         self.route(exchange)
-        response = await self._caching.lookup(exchange) or await self._fetch(exchange)
+        response = await self._found(exchange)
         response.headers.append((b"cache-status", exchange.cache_status.encode()))
         return response
 

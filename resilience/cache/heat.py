@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from resilience.cache.redis import Script
+from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 
@@ -58,12 +59,16 @@ class Heat:
     def __init__(self, link: RedisLink | None = None) -> None:
         self._link = link
         self._counts: dict[str, _Count] = {}
+        self._doorkeeper = Doorkeeper(MOST)
 
     def again(self, key: str) -> bool:
-        """Count a hit. False: nothing is known of this key, and `first` is due."""
+        """Count a hit. False: nothing is known of this key, and `first` is due.
+
+        While as many are counted as may be, only what is hit again lately takes another's place.
+        """
         count = self._counts.get(key)
         if count is None:
-            return False
+            return len(self._counts) >= MOST and not self._doorkeeper.again(key)
         count.hits += 1
         return True
 

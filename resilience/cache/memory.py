@@ -55,7 +55,8 @@ class Shelf:
 
     def has_place(self, service: str, key: str, entry: Entry) -> bool:
         """Whether to keep it, no other key's entry need go."""
-        return self.bytes + entry.size <= self._limit or (service, key) in self._entries
+        free = self._limit - self.bytes  # a body alone may be too much, which is known without adding up the rest
+        return (len(entry.body) <= free and entry.size <= free) or (service, key) in self._entries
 
     def remove(self, place: _Place) -> Entry | None:
         entry = self._entries.pop(place, None)
