@@ -45,14 +45,25 @@ IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
 """Methods that may be sent twice (RFC 9110 section 9.2.2)."""
 
 
-class Alike:
-    """What requests have in common whose heads are the same bytes: whatever follows from those alone may be kept here,
-    with what else it depends on.
+class Kin:
+    """What requests have in common whose fields are the same bytes, whatever they ask for: whatever follows from those
+    alone may be kept here, with what else it depends on.
     """
 
-    __slots__ = ("depends", "way")
+    __slots__ = ("bearer", "depends")
 
     def __init__(self) -> None:
+        self.bearer: Any = None
+        self.depends: object = None
+
+
+class Alike:
+    """The same of those whose whole heads are the same bytes."""
+
+    __slots__ = ("depends", "kin", "way")
+
+    def __init__(self, kin: Kin) -> None:
+        self.kin = kin
         self.way: Any = None
         self.depends: object = None
 

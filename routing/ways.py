@@ -14,7 +14,7 @@ from routing.authentication.authenticator import Credential, credential
 from routing.caller import Caller
 from routing.configuration.live import Live
 from routing.errors import Forbidden, GatewayError, ServiceDisabled, Unauthenticated, UnknownService
-from routing.http import Header, Headers, Request
+from routing.http import Header, Headers, Kin, Request
 from routing.policy import Auth, RoutePolicy
 from routing.remembered import Remembered
 from routing.table import Match, RouteTable
@@ -139,9 +139,15 @@ class Way:
 
     @classmethod
     def of(cls, request: Request, table: RouteTable, bearer: Bearer | None = None) -> "Way":
-        """Raises BadRequest or HeadersTooLarge for a request that is none."""
-        admission.check(request)
-        way = cls(bearer or Bearer(request.headers))
+        """Raises BadRequest, HeadersTooLarge or TargetTooLong for a request that is none."""
+        admission.check_fields(request)
+        return cls.toward(request, table, bearer or Bearer(request.headers))
+
+    @classmethod
+    def toward(cls, request: Request, table: RouteTable, bearer: Bearer) -> "Way":
+        """The same for a request whose fields are well-formed."""
+        admission.check_target(request)
+        way = cls(bearer)
         way.path = request.path.decode("latin-1")
         way._find(request, table)
         return way
@@ -188,19 +194,26 @@ class Ways:
         self._era = object()
 
     def of(self, request: Request) -> Way:
-        """The way of a request that is well-formed. Raises BadRequest or HeadersTooLarge."""
+        """The way of a request that is well-formed. Raises BadRequest, HeadersTooLarge or TargetTooLong."""
         live, alike = self._live, request.alike
         if self._table is not live.table or self._keys is not live.keys:
             self._table, self._keys = live.table, live.keys
             self._known.clear()
             self._bearers.clear()
             self._era = object()
-        if alike is not None and alike.depends is self._era and request.caller is None:
-            known: Way = alike.way
-            return known
+        if alike is None or request.caller is not None:
+            return self._found(request)
+        if alike.depends is not self._era:
+            alike.way, alike.depends = self._of_kin(request, alike.kin), self._era
+        way: Way = alike.way
+        return way
+
+    def _of_kin(self, request: Request, kin: Kin) -> Way:
+        """By its fields, where a request with the same has been found well-formed."""
+        if kin.depends is self._era:
+            return Way.toward(request, self._table, kin.bearer)
         way = self._found(request)
-        if alike is not None and request.caller is None:
-            alike.way, alike.depends = way, self._era
+        kin.bearer, kin.depends = way.bearer, self._era
         return way
 
     def _found(self, request: Request) -> Way:

@@ -11,7 +11,7 @@ from routing.errors import BadRequest, GatewayError, InternalError, problem
 from routing.exchange import new_id
 from routing.http import Response
 from routing.http1 import outgoing
-from routing.http1.heads import Head, Heads
+from routing.http1.heads import LONGEST, Head, Heads
 from routing.http1.incoming import Incoming
 from routing.http1.page import Page
 from routing.http1.pulse import Pulse
@@ -86,8 +86,9 @@ class Connection(asyncio.Protocol):
             return
         if self._reader.between or self._reader.body is not None:
             self._since = self.worker.pulse.now
-        if self._reader.between and self._turn is None and not self._full:
-            head = self.worker.heads.of(data)
+        if self._reader.between and self._turn is None and not self._full and len(data) <= LONGEST:
+            heads = self.worker.heads
+            head = heads.of(data) or heads.like(data)
             if head is not None:
                 self._answer(head, None)
                 return

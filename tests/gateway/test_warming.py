@@ -158,12 +158,28 @@ async def test_what_fails_is_counted(either: World, warmer: Warmer) -> None:
     assert (result, told) == (Warmed(0, 2), [False, False])
 
 
+def hit(heat: Heat, path: str) -> None:
+    if not heat.again(path):
+        heat.first("s", path, Recipe(b"h", path.encode(), b""))
+
+
 async def test_counts_stay_within_a_bound() -> None:
     heat = Heat()
-    for number in range(MOST * 3):
-        assert not heat.again(str(number))
-        heat.first("s", str(number), Recipe(b"h", b"%d" % number, b""))
+    for number in range(MOST * 6):
+        hit(heat, str(number // 2))
     assert len(await heat.top("s", MOST * 3)) <= MOST
+
+
+async def test_a_crawl_pushes_out_nothing_and_what_is_hit_again_gets_in() -> None:
+    heat = Heat()
+    for number in range(MOST):
+        hit(heat, f"old{number}")
+    for number in range(MOST * 3):
+        hit(heat, f"crawled{number}")
+    assert {recipe.path[:3] for recipe in await heat.top("s", MOST)} == {b"old"}
+    for _ in range(3):
+        hit(heat, "new")
+    assert (await heat.top("s", 1))[0].path == b"new"
 
 
 async def test_a_list_without_redis_or_with_rubbish_is_empty_not_an_error(own_redis: RedisServer) -> None:

@@ -1,9 +1,13 @@
 """Heads: what is shared by requests that are alike, and how long it is kept."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.http1.heads import LONGEST, REMEMBERED, Head, Heads
+from routing.http1.incoming import Incoming
+from routing.http1.reading import Read, Reader
 
 
 def made(*fields: tuple[bytes, bytes], method: str = "GET", version: str = "1.1") -> Head:
@@ -68,3 +72,86 @@ def test_it_can_be_written_again_without_some_of_its_fields(fields: list[tuple[b
     assert lines[0] == b"GET /a?b=c HTTP/1.1"
     left = [(name, value) for name, value in head.headers if name != b"upgrade"]
     assert lines[1:-2] == [b"%b: %b" % field for field in left]
+
+
+METHODS = [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT", b"get", b"FROB"]
+TARGETS = st.one_of(
+    st.sampled_from(
+        [b"/", b"/a?", b"/a?b=c?d", b"*", b"http://h/a", b"//a", b"/a#b", b"/a%2e", b"/caf\xc3\xa9", b"/a b"]
+    ),
+    st.binary(max_size=6).map(lambda some: b"/" + some),
+    st.text('ab/?=&%:@[]<>\\"^`{|}~.-_', max_size=12).map(lambda some: b"/" + some.encode()),
+)
+FIELDS = st.lists(
+    st.sampled_from(
+        [
+            b"Host: a",
+            b"X-API-Key: k",
+            b"Accept: a",
+            b"accept:  b ",
+            b"Connection: close",
+            b"Expect: 100-continue",
+            b"Content-Length: 0",
+            b"Content-Length: 3",
+            b"Transfer-Encoding: chunked",
+            b"Upgrade: websocket",
+            b"Connection: upgrade",
+        ]
+    ),
+    max_size=5,
+)
+
+
+def outcome(read: Read) -> tuple[Any, ...]:
+    return tuple(
+        (head.method, head.path, head.query, head.version, head.headers, head.fields, head.persists, head.expects)
+        for head, _ in read.found
+    )
+
+
+@given(
+    FIELDS,
+    st.sampled_from([b"HTTP/1.1", b"HTTP/1.0"]),
+    st.tuples(
+        st.sampled_from(METHODS),
+        TARGETS,
+        st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.1 ", b"http/1.1"]),
+    ),
+    st.sampled_from([b"", b"\r\n", b"GET /next HTTP/1.1\r\n\r\n"]),
+)
+def test_a_request_line_before_known_fields_is_read_as_ever_or_left_alone(
+    fields: list[bytes], first: bytes, line: tuple[bytes, bytes, bytes], before: bytes
+) -> None:
+    heads = Heads()
+    rest = b"\r\n".join([b"", *fields, b"", b""])
+    for path in (b"/known", b"/other", b"/third"):
+        data = b"GET %b %b%b" % (path, first, rest)
+        read = Reader(no_body).feed(data)
+        if read.is_one:
+            heads.keep(data, read.found[0][0])
+    data = before + b" ".join(line) + rest
+    like, read = heads.like(data), Reader(no_body).feed(data)
+    if like is not None:
+        assert read.is_one
+        assert outcome(read) == outcome(Read([(like, None)]))
+    if before == b"" and first == b"HTTP/1.1" and line[0] in METHODS[:7] and line[1:] == (b"/a?b=c?d", first):
+        assert (like is not None) == read.is_one
+
+
+def no_body(_head: Head) -> Incoming:
+    return Incoming(None, pause=lambda: None, resume=lambda: None, invite=None)
+
+
+def test_heads_with_the_same_fields_share_what_follows_from_those() -> None:
+    heads, rest = Heads(), b"\r\nHost: a\r\n\r\n"
+    for path in (b"/a", b"/b"):
+        data = b"GET %b HTTP/1.1%b" % (path, rest)
+        heads.keep(data, Reader(no_body).feed(data).found[0][0])
+    first, second = heads.like(b"GET /c?d HTTP/1.1" + rest), heads.like(b"HEAD /d HTTP/1.1" + rest)
+    assert first
+    assert second
+    assert (first.method, first.path, first.query, second.method) == ("GET", b"/c", b"d", "HEAD")
+    assert first.headers is second.headers
+    assert first.alike is not second.alike
+    assert first.alike.kin is second.alike.kin
+    assert heads.like(b"GET /c HTTP/1.1\r\nHost: b\r\n\r\n") is None
