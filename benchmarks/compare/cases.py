@@ -86,6 +86,7 @@ def all_cases(running: Field) -> list[Case]:
         _hit(running, "hit", "In-process hit, 1.8 kB", "/small", aims=True),
         _redis_hit(running),
         _miss(running, "miss", "Miss, proxied, 1.8 kB", "/miss/small", aims=True),
+        _miss(running, "miss-unlike", "The same, no two answers with the same fields", "/miss/unlike/small", aims=True),
         _store(running),
         *_refusals(running),
         _hit(running, "hit-10k", "In-process hit, 10 kB", "/ten"),
