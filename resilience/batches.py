@@ -51,6 +51,8 @@ class Batches(Generic[Question, Answer]):
                 raise
             else:
                 _tell(batch, answers)
+        # At once, and not when it is told of its end: whoever asks in between would wait for a round trip that is over.
+        own.asking.discard(asyncio.current_task())
 
 
 class _Group(Generic[Question, Answer]):
@@ -59,7 +61,7 @@ class _Group(Generic[Question, Answer]):
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.waiting: dict[Question, list[asyncio.Future[Answer]]] = {}
-        self.asking: set[asyncio.Task[Any]] = set()
+        self.asking: set[asyncio.Task[Any] | None] = set()
 
 
 def _tell(batch: list[list[asyncio.Future[Answer]]], answers: Sequence[Answer]) -> None:

@@ -62,13 +62,13 @@ class _Effort:
 
 
 class Attempts:
-    """Calls to every service's targets. `clock` is the event loop's, which is one for all calls."""
+    """Calls to every service's targets."""
 
     def __init__(self, backend: Backend, tell: Tell, timer: Callable[[], float] = time.perf_counter) -> None:
         self._backend = backend
         self._tell = tell
         self._timer = timer
-        self._clock: Callable[[], float] | None = None
+        self._clock: Callable[[], float] | None = None  # the event loop's, which is one for all calls
 
     async def send(
         self, exchange: Exchange, leave: Leave, call: Call, upload: Upload | None
@@ -77,8 +77,9 @@ class Attempts:
 
         Raises BadGateway, UpstreamTimeout, or what the client's body raises.
         """
-        clock = self._clock or self._found_clock()
-        effort = _Effort(exchange, leave, call, upload, clock)
+        if self._clock is None:
+            self._clock = asyncio.get_running_loop().time
+        effort = _Effort(exchange, leave, call, upload, self._clock)
         policy = effort.policy
         leave.upstream.budget.earn(policy.retries.budget)
         while True:
@@ -96,10 +97,6 @@ class Attempts:
                 leave.upstream.balancer.left(standing)
                 await answer.aclose()
             await asyncio.sleep(pause)
-
-    def _found_clock(self) -> Callable[[], float]:
-        self._clock = asyncio.get_running_loop().time
-        return self._clock
 
     def _failed(self, effort: _Effort, standing: Standing, error: BaseException) -> float | None:
         """Seconds until the next attempt, after one without an answer, or None when there is none."""

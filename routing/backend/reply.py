@@ -143,8 +143,8 @@ class Reply:
         """Chunked, alone and in HTTP/1.1, is the only transfer coding there is (RFC 9112 sections 6.1 and 7)."""
         fields = dict(self.headers)
         if b"transfer-encoding" in fields:
-            codings = [value for name, value in self.headers if name in FRAMING]
-            if len(codings) != 1 or codings[0].lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+            framing = [value for name, value in self.headers if name in FRAMING]
+            if len(framing) != 1 or framing[0].lower() != b"chunked" or self._parser.get_http_version() != "1.1":
                 raise ValueError("the transfer coding is not understood")
             self._chunked = self._framed = True
         elif b"content-length" in fields:

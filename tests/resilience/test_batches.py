@@ -102,3 +102,20 @@ async def test_one_that_is_cancelled_takes_nothing_from_the_others() -> None:
     assert await stays == 1
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_who_asks_again_as_the_last_round_trips_end_is_asked_for() -> None:
+    """They end in one turn of the event loop, and whom they woke comes before anything that is told of their end."""
+    redis = Redis()
+    batches = Batches(redis.ask)
+
+    async def twice() -> list[int]:
+        return [await batches.of("s", "a"), await batches.of("s", "b")]
+
+    asking = asyncio.create_task(twice())
+    await begun(batches, [])
+    others = [await begun(batches, [f"other{number}"]) for number in range(AT_A_TIME - 1)]
+    redis.gate.set()
+    assert await asyncio.wait_for(asking, 5)
+    await asyncio.gather(*(task for tasks in others for task in tasks))
+    assert redis.asked[-1] == ["b"]
