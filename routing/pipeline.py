@@ -115,10 +115,7 @@ class Gateway:
             exchange.leave = self._calling.admit_now(exchange)
         except CircuitOpen as error:
             exchange.call = error.code
-            response = self._caching.fallback(exchange, error)
-            if response is None:
-                raise
-            return response
+            return self._caching.fallback(exchange, error) or self._refusal(exchange, error)
         return self._forward
 
     async def _steps(self, exchange: Exchange) -> Response:
