@@ -29,6 +29,7 @@ UNFOLD: Final[dict[str, Any]] = {
     "SITE_HEADER": "Intelligence Gateway",
     "SITE_ICON": "/static/dashboard/mark.svg",
     "COLORS": {"primary": INDIGO},
+    "SCRIPTS": ["/static/dashboard/rowmenu.js"],
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/dashboard/mark.svg"}],
     "SIDEBAR": {
         "navigation": [

@@ -70,3 +70,23 @@ def test_a_circuits_own_button_asks_and_resets_it(visit: Open, keep: Keep, gatew
     expect(page.get_by_text("crm is now CLOSED.")).to_be_visible()
     expect(row).to_contain_text("CLOSED")
     expect(page).to_have_url(re.compile(f"{CIRCUITS}$"))
+
+
+def test_a_rows_menu_is_reached_and_left_by_the_keyboard(visit: Open, gateway: Gateway) -> None:
+    fail_five_times(gateway)
+    page = visit(CIRCUITS, width=WIDE)
+    row = page.locator("#result_list tr").filter(has_text=re.compile(r"\bcrm\b"))
+    opener = row.get_by_role("button", name="More actions")
+    row.get_by_role("checkbox").focus()
+    while not opener.evaluate("it => it === document.activeElement"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    reset = page.get_by_role("link", name="Reset: close it").locator("visible=true")
+    expect(reset).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(reset).to_be_hidden()
+    expect(opener).to_be_focused()
+    page.keyboard.press("Space")
+    expect(reset).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Reset the circuit")).to_be_visible()
