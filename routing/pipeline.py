@@ -17,7 +17,7 @@ from routing.caching import Caching
 from routing.calling import Calling
 from routing.configuration.live import Live
 from routing.cors import Cors
-from routing.errors import BadRequest, BodyTooLarge, CircuitOpen, GatewayError, InternalError, problem
+from routing.errors import BadRequest, BodyTooLarge, CircuitOpen, GatewayError, InternalError, UnknownService, problem
 from routing.events import Observers
 from routing.exchange import Exchange, Own, debug_field, rate_fields, timing_field
 from routing.gatekeeping import Gatekeeper
@@ -223,7 +223,8 @@ class Gateway:
         refusal, match = exchange.seat.terms.refusal, exchange.way.match
         if refusal is not None:
             raise refusal.with_traceback(None)
-        assert match is not None  # noqa: S101 - who is not refused has a route
+        if match is None:
+            raise UnknownService("the list of services is none of them")
         exchange.routed = match
         length = exchange.request.fields.get(b"content-length")
         if length is not None:

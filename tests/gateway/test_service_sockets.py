@@ -42,10 +42,17 @@ async def test_a_socket_on_which_nothing_moves_is_closed_and_a_message_begins_th
     await socket.leave()  # until the passage has closed its other side too
 
 
-def _socket(world: World, timer: FakeClock) -> Socket:
+async def test_the_list_of_services_takes_no_sockets(through: World) -> None:
+    socket = _socket(through, FakeClock(), "/api/v1/")
+    refused = await socket.connect()
+    assert refused is not None
+    assert through.seen.requests[-1].code == "unknown_service"
+
+
+def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/") -> Socket:
     breakers = Breakers(MemoryStore(), clock=world.clock)
     calling = Calling(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
     authenticator = Authenticator(lambda: world.live.keys)
     proxy = SocketProxy(world.gateway, calling, Targets(), authenticator, origins=(), clock=world.clock, timer=timer)
     headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]
-    return Socket(proxy.answer, "/api/v1/chat/", headers, client=("127.0.0.1", 5), http_version="1.1")
+    return Socket(proxy.answer, path, headers, client=("127.0.0.1", 5), http_version="1.1")

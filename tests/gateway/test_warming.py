@@ -163,6 +163,11 @@ def hit(heat: Heat, path: str) -> None:
         heat.first("s", path, Recipe(b"h", path.encode(), b""))
 
 
+async def test_the_list_of_services_is_no_services_to_be_warmed(either: World, warmer: Warmer) -> None:
+    await either.serve(says(), policy=SHARED)
+    assert await warmer.warm([listed("/api/v1/"), listed("/api/v1/crm/a")]) == Warmed(1, 1)
+
+
 async def test_counts_stay_within_a_bound() -> None:
     heat = Heat()
     for number in range(MOST * 6):
