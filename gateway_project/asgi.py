@@ -37,8 +37,7 @@ def answer(request: Request) -> Response | Awaitable[Response] | None:
     """Whether the gateway answers, at once or in its time; None where Django does."""
     path, gateway = request.path, runtime.current().gateway
     if path.startswith(PREFIX) or gateway.serves(unquote(path.decode("latin-1")), host(request)):
-        is_page = request.method == "GET" and b"accept" in request.fields and _wants_page(request)
-        return None if is_page else gateway.answer(request)
+        return None if _wants_page(request) else gateway.answer(request)
     if path == EVENTS:
         return EventPages(gateway, runtime.current().realtime).answer(request)
     return None
@@ -64,6 +63,6 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _wants_page(request: Request) -> bool:
     """Whether Django should look closer: a browser that may be a member of staff wants the answer as a page."""
-    if b"text/html" not in request.fields[b"accept"]:
+    if request.method != "GET" or b"text/html" not in request.fields.get(b"accept", b""):
         return False
     return any(name == b"cookie" and _session in value for name, value in request.headers)

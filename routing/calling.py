@@ -20,6 +20,7 @@ from routing.exchange import Exchange
 from routing.forwarding import continues_trace
 from routing.http import Header, Headers
 from routing.leave import Leave
+from routing.policy import Target
 from routing.tracecontext import new_traceparent
 from routing.upload import Upload
 from routing.upstream import Upstream, Upstreams
@@ -173,6 +174,11 @@ class Called:
         self.answer = answer
         self._leave = leave
         self._standing = standing
+
+    @property
+    def target(self) -> Target:
+        """Who gave the answer."""
+        return self._standing.target
 
     def ended(self, aborted: str) -> None:
         """The body is over. One that the backend broke off counts against its target and its circuit."""

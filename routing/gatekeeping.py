@@ -38,9 +38,10 @@ class Gatekeeper:
             exchange.caller = bearer.caller if known else self._known(bearer, bearer.credential, exchange.at)
         self._count(exchange)
         decision = self._limiter.take_now(exchange.rate_key, exchange.rate)
-        if decision is not None:
-            self._decide(exchange, decision)
-        return decision is not None
+        if decision is None:
+            return False
+        self._decide(exchange, decision)
+        return True
 
     async def limit(self, exchange: Exchange) -> None:
         """Raises RateLimited."""

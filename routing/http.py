@@ -96,10 +96,7 @@ class Request:
         """The first line of each field. To be read once `headers` are final."""
         fields = self.known_fields
         if fields is None:
-            fields = dict(self.headers)
-            if len(fields) != len(self.headers):
-                fields = dict(reversed(self.headers))
-            self.known_fields = fields
+            fields = self.known_fields = first_lines(self.headers)
         return fields
 
 
@@ -118,6 +115,12 @@ class Response:
 
 class ClientGone(Exception):
     """The client went away before its request or our answer was whole."""
+
+
+def first_lines(headers: Headers) -> dict[bytes, bytes]:
+    """The first line of each field."""
+    fields = dict(headers)
+    return fields if len(fields) == len(headers) else dict(reversed(headers))
 
 
 def first(headers: Iterable[Header], name: bytes) -> bytes | None:

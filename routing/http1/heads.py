@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from routing.http import Alike, Header, Headers, Kin, Request
+from routing.http import Alike, Header, Headers, Kin, Request, first_lines
 from routing.remembered import Remembered
 
 LONGEST: Final = 2_048
@@ -48,7 +48,7 @@ class Head:
         self.headers = headers
         self.persists = persists
         self.alike = Alike(Kin() if like is None else like.alike.kin)
-        self.fields = _first_lines(headers) if like is None else like.fields
+        self.fields = first_lines(headers) if like is None else like.fields
 
     @property
     def expects(self) -> bool:
@@ -125,8 +125,3 @@ class Heads:
             end = data.find(b"\r\n")
             if _LINE.fullmatch(data, 0, end):
                 self._fields.keep(data[end:], head)
-
-
-def _first_lines(headers: Headers) -> dict[bytes, bytes]:
-    fields = dict(headers)
-    return fields if len(fields) == len(headers) else dict(reversed(headers))
