@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.origin import JSON, ODD, running
 from routing.backend.client import Backend, Call
 from routing.http import Headers
-from routing.policy import Target, Timeout
+from routing.router.policy import Target, Timeout
 
 CONCURRENCY: Final = 32
 ROUNDS: Final = 5

@@ -15,10 +15,10 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 
-from gateway_project import serving
-from gateway_project.worker import Worker
+from gateway_project.server import serving
+from gateway_project.server.worker import Worker
 from routing.backend.client import Backend, Call
-from routing.policy import Target, Timeout
+from routing.router.policy import Target, Timeout
 
 
 class Recorded(msgspec.Struct, frozen=True):

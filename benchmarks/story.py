@@ -20,7 +20,7 @@ from benchmarks.figures import Aim, percentile, table, verdict
 from benchmarks.slowbackend import SlowBackend
 from routing.backend.client import Backend, Call
 from routing.errors import BadGateway, UpstreamTimeout
-from routing.policy import Target, Timeout
+from routing.router.policy import Target, Timeout
 
 REPEATS: Final = 0.85
 CALLERS: Final = 20

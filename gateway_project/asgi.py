@@ -8,12 +8,12 @@ import django
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 
-from gateway_project.lifespan import Life
+from gateway_project.server.lifespan import Life
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.http import Request, Response
-from routing.realtime.pages import PATH, EventPages
-from routing.ways import PREFIX, host
+from routing.realtime.http import PATH, EventPages
+from routing.router.resolution import PREFIX, host
 
 django.setup(set_prefix=False)
 

@@ -9,7 +9,7 @@ from resilience.cache.heat import Heat
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing import signals
-from routing.balancing.prober import Prober
+from routing.balancing.health_checks import Prober
 from routing.configuration.reload import Reloader
 
 REFRESH_SECONDS: Final = 1.0

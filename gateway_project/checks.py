@@ -10,10 +10,10 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import State
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
-from routing.balancing.driver import Targets
-from routing.configuration.live import Live
-from routing.health import Check, Health
-from routing.table import Service
+from routing.balancing.balancer import Targets
+from routing.observability.health import Check, Health
+from routing.router.live import Live
+from routing.router.table import Service
 
 _OF_STATE = {
     State.CLOSED: Health.OK,

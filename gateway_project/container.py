@@ -14,9 +14,9 @@ from gateway_project import background
 from gateway_project.checks import health_checks
 from gateway_project.config import Config
 from gateway_project.stores import Stores
-from metrics.counting import Counting
-from metrics.flushing import Flusher
-from metrics.ledger import Ledger
+from metrics.counting.flushing import Flusher
+from metrics.counting.ledger import Ledger
+from metrics.counting.observer import Counting
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
@@ -25,27 +25,27 @@ from resilience.cache.store import holds
 from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink
 from routing import runtime, signals
-from routing.accesslog import AccessLog
-from routing.authentication.apikeys import ApiKeys
+from routing.authentication.api_keys import ApiKeys
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
-from routing.balancing.driver import Targets
-from routing.balancing.prober import Prober
-from routing.caching import Caching
-from routing.calling import Calling
-from routing.configuration import loader
-from routing.configuration.live import Live
-from routing.configuration.loader import Loaded
+from routing.balancing.balancer import Targets
+from routing.balancing.health_checks import Prober
 from routing.configuration.reload import Reloader
-from routing.eventlog import EventLog
-from routing.events import Observer, Observers
-from routing.health import HealthPages
+from routing.database import loader
+from routing.database.loader import Loaded
 from routing.idempotency.driver import Idempotency
+from routing.observability.access_log import AccessLog
+from routing.observability.event_log import EventLog
+from routing.observability.events import Observer, Observers
+from routing.observability.health import HealthPages
 from routing.pipeline import Gateway, GatewayRules
 from routing.realtime.control import Control
 from routing.realtime.proxy import SocketProxy
-from routing.realtime.realtime import Realtime
-from routing.table import Service
+from routing.realtime.service import Realtime
+from routing.router.live import Live
+from routing.router.table import Service
+from routing.steps.cache.lookup import Caching
+from routing.steps.calls import Calling
 from routing.tracing import TracedGateway
 from routing.warming import Warmer
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, MutableMapping
 
 from gateway_project.config import EMBEDDED
-from gateway_project.embedded import EmbeddedUnavailable, EmbeddedValkey, supported
+from gateway_project.server.embedded import EmbeddedUnavailable, EmbeddedValkey, supported
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ import msgspec
 from django.contrib.auth import get_user_model
 
 from gateway_project.config import Config
-from routing.authentication.issuing import issue
-from routing.configuration.applying import apply_document
+from routing.database.api_keys import issue
+from routing.database.apply import apply_document
 from routing.demo.document import document, preferred_ports
 from routing.demo.process import Demonstration
 from routing.models import ApiKey, Service, Target

@@ -5,7 +5,7 @@ from typing import Any
 import dj_database_url
 from django.urls import reverse_lazy
 
-from gateway_project import adminlook
+from gateway_project import admin_theme
 from gateway_project import config as environment
 from gateway_project.config import BASE_DIR, EMBEDDED
 
@@ -40,7 +40,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "metrics.requestid.RequestId",
+    "metrics.middleware.RequestId",
     "routing.middleware.Acting",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -124,13 +124,13 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "One door in front of a company's services: limited, authenticated, cached and protected.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "metrics.openapi.add_gateway"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "metrics.api.openapi.add_gateway"],
     "ENUM_NAME_OVERRIDES": {"CircuitState": "resilience.breaker.machine.State"},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }
-UNFOLD = adminlook.UNFOLD
+UNFOLD = admin_theme.UNFOLD
 
 LOGGING = {
     "version": 1,

@@ -6,8 +6,8 @@ from typing import Any, Final
 from channels.auth import AuthMiddlewareStack
 from channels.security.websocket import AllowedHostsOriginValidator
 
-from metrics.live import DashboardFeed
-from metrics.staffevents import StaffEvents
+from metrics.dashboard.events import StaffEvents
+from metrics.dashboard.live import DashboardFeed
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.realtime.consumer import EventsConsumer

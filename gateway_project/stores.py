@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from metrics import store as counts
-from metrics.memory import MemoryStore as CountsMemory
-from metrics.redis import RedisStore as CountsRedis
+from metrics.counting import store as counts
+from metrics.counting.memory import MemoryStore as CountsMemory
+from metrics.counting.redis import RedisStore as CountsRedis
 from resilience.breaker import store as breaker
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.redis import RedisStore as BreakerRedis
@@ -44,7 +44,7 @@ class Stores:
 
     @property
     def totals(self) -> dict[str, Callable[[], int]]:
-        """What they count by themselves, in the words of metrics/counts.py."""
+        """What they count by themselves, in the words of metrics/counting/counts.py."""
         answers = self.answers
         if not isinstance(answers, TieredStore):
             return {}

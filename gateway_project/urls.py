@@ -10,7 +10,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="dashboard:overview"), name="home"),
     path("admin/explain/", admin.site.admin_view(explain.page), name="explain"),
     path("admin/", admin.site.urls),
-    path("dashboard/", include("metrics.dashboard_urls")),
-    path("", include("metrics.urls")),
+    path("dashboard/", include("metrics.dashboard.urls")),
+    path("", include("metrics.api.urls")),
     path("", include("routing.urls")),
 ]

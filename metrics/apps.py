@@ -8,6 +8,6 @@ class MetricsConfig(AppConfig):
     verbose_name = "Operation"
 
     def ready(self) -> None:
-        from metrics import openapi, recording  # noqa: F401, PLC0415 - models, and an extension known once imported
+        from metrics import audit  # noqa: PLC0415 - models, and an extension known once imported
 
-        recording.connect()
+        audit.connect()

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from metrics.counts import Fields, buckets, merged, under
-from metrics.histogram import quantiles
-from metrics.readings import Figures
+from metrics.counting.counts import Fields, buckets, merged, under
+from metrics.counting.histogram import quantiles
+from metrics.read_models import Figures
 
 FROM_STORE: Final = frozenset({"HIT", "STALE", "REVALIDATED"})
 """X-Cache's words for an answer whose body came from the cache."""

@@ -19,7 +19,7 @@ class Aggregate(models.Model):
     """One service's counts over one stretch of time: rows of the same service merge by adding field to field.
 
     `start` is Unix seconds, 0 for TOTAL and RESET; `service` is empty where none was found; `counts` is
-    `{field: number}` in the words of metrics/counts.py.
+    `{field: number}` in the words of metrics/counting/counts.py.
     """
 
     resolution = models.CharField(max_length=6, choices=Resolution.choices)

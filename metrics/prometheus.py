@@ -10,10 +10,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from metrics import selectors
-from metrics.counts import Fields, buckets, merged, under
-from metrics.histogram import SHOWN, up_to
-from metrics.parts import parts
-from metrics.readings import CacheUsage
+from metrics.counting.counts import Fields, buckets, merged, under
+from metrics.counting.histogram import SHOWN, up_to
+from metrics.read_models import CacheUsage
+from metrics.runtime_access import parts
 from resilience.breaker.machine import State
 
 STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN, State.FORCED_OPEN, State.DISABLED)

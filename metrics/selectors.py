@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from metrics import ledger
-from metrics.counts import Batch, Fields, merged, under
+from metrics.counting import ledger
+from metrics.counting.counts import Batch, Fields, merged, under
 from metrics.figures import figures, hits_and_misses, rate
 from metrics.models import CircuitChange, Operation, Resolution
-from metrics.parts import parts, run
-from metrics.readings import CacheUsage, Circuit, Overview, PathReading, Point, ServiceCache, ServiceReading, Summary
+from metrics.read_models import CacheUsage, Circuit, Overview, PathReading, Point, ServiceCache, ServiceReading, Summary
+from metrics.runtime_access import parts, run
 from resilience.breaker.machine import Snapshot, State
 from resilience.cache.store import Usage
 from resilience.outage import StoreUnavailable
-from routing.table import Service
+from routing.router.table import Service
 
 RECENT_SECONDS: Final = 300
 SPARKS: Final = 30

@@ -6,10 +6,12 @@ from typing import Final
 
 import msgspec
 
-from metrics import ledger, requestid, selectors
+from metrics import selectors
+from metrics.counting import ledger
+from metrics.middleware import current_request_id
 from metrics.models import Operation
-from metrics.parts import parts, run
-from metrics.readings import Warmed
+from metrics.read_models import Warmed
+from metrics.runtime_access import parts, run
 from metrics.selectors import configured
 from resilience.breaker.driver import Breaker
 from resilience.breaker.machine import State
@@ -17,8 +19,8 @@ from resilience.cache.heat import Recipe
 from resilience.cache.policy import Scope
 from routing.errors import GatewayError
 from routing.http import Request
+from routing.router.resolution import PREFIX
 from routing.views import staff_caller
-from routing.ways import PREFIX
 
 ACTIONS: Final = {State.CLOSED: "circuit.reset", State.FORCED_OPEN: "circuit.open", State.DISABLED: "circuit.disable"}
 MOST_PATHS: Final = 100
@@ -41,7 +43,7 @@ def record(
         service=service,
         before=before,
         after=after,
-        request_id=request_id or requestid.current(),
+        request_id=request_id or current_request_id(),
     )
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from metrics.counting import METHODS
+from metrics.counting.observer import METHODS
 from routing import errors
 from routing.exchange import Exchange
 

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from metrics import spans
 from metrics.spans import Attribute, Step
 from routing.exchange import Exchange
-from routing.tracecontext import Trace, new_span
+from routing.messages.trace_context import Trace, new_span
 
 CLOSE_SECONDS: Final = 2.0
 """How long the last spans may take to be sent."""

@@ -16,10 +16,10 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from routing.authentication.issuing import issue, revoke
 from routing.configuration import decode
 from routing.configuration.document import inline, parse
 from routing.configuration.faults import ConfigurationError
+from routing.database.api_keys import issue, revoke
 from routing.models import ANY_SECRET, ApiKey, Route, Service, Target, refusal
 
 if TYPE_CHECKING:

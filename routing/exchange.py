@@ -15,11 +15,11 @@ from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from routing.authentication.authenticator import Credential
 from routing.http import Header, Headers, Request
-from routing.leave import Leave
-from routing.policy import Target
-from routing.table import Match
-from routing.tracecontext import Trace
-from routing.ways import NOWHERE, Seat, Way
+from routing.messages.trace_context import Trace
+from routing.router.policy import Target
+from routing.router.resolution import NOWHERE, Seat, Way
+from routing.router.table import Match
+from routing.upstream.permit import Leave
 
 
 @dataclass(slots=True)

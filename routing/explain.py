@@ -13,7 +13,6 @@ from resilience.cache.messages import Asked, Forward
 from resilience.cache.policy import CachePolicy
 from resilience.cache.serving import refuses
 from resilience.ratelimit.policy import RatePolicy
-from routing import admission
 from routing.caller import Caller
 from routing.errors import (
     CircuitOpen,
@@ -24,10 +23,11 @@ from routing.errors import (
     UnknownService,
 )
 from routing.http import Request
-from routing.policy import Auth, RoutePolicy
-from routing.table import REST, Match, Route, RouteTable, Service, segments_of
-from routing.tagging import ANONYMOUS, filled
-from routing.ways import PREFIX, host, turned_away
+from routing.messages import validation
+from routing.router.policy import Auth, RoutePolicy
+from routing.router.resolution import PREFIX, host, turned_away
+from routing.router.table import REST, Match, Route, RouteTable, Service, segments_of
+from routing.router.tags import ANONYMOUS, filled
 
 Circuits = Callable[[str], Snapshot]
 
@@ -165,7 +165,7 @@ class Explainer:
         whose = "the gateway's"
         if service is not None and own is not None:
             whose = "the service's" if own == service.policy.rate_limit else "the route's"
-        counted = caller.id if caller else admission.limited_address(request.client) or "the client's address"
+        counted = caller.id if caller else validation.limited_address(request.client) or "the client's address"
         return {"limit": rate.limit, "window": rate.window, "whose": whose, "counted_by": counted}
 
     def _circuit(self, service: Service) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def _wrong_method(route: Route, method: str) -> str | None:
 
 def _unacceptable(request: Request) -> GatewayError | None:
     try:
-        admission.check(request)
+        validation.check(request)
     except GatewayError as error:
         return error
     return None

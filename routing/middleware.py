@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from routing import runtime
-from routing.configuration.actor import acting
+from routing.database.actor import acting
 from routing.views import ServiceProxyView, may_want_page
 
 

@@ -15,7 +15,7 @@ from routing.configuration import decode
 from routing.configuration.faults import ConfigurationError, Fault, Faults, dotted
 from routing.configuration.sections import settings
 from routing.configuration.values import listed, scope
-from routing.policy import NAME, Auth
+from routing.router.policy import NAME, Auth
 
 ANY_SECRET: Final = lambda _name: ""  # noqa: E731 - rows are checked where the gateway's variables may not be set
 SETTINGS: Final = tuple(settings(ANY_SECRET))

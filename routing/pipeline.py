@@ -10,21 +10,21 @@ import msgspec
 
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
-from routing import admission
-from routing.accounting import Accounts
 from routing.authentication.authenticator import Authenticator
-from routing.caching import Caching
-from routing.calling import Calling
-from routing.configuration.live import Live
-from routing.cors import Cors
 from routing.errors import BadRequest, BodyTooLarge, CircuitOpen, GatewayError, InternalError, UnknownService, problem
-from routing.events import Observers
 from routing.exchange import Exchange, Own, debug_field, rate_fields, timing_field
-from routing.gatekeeping import Gatekeeper
 from routing.http import ClientGone, Headers, Request, Response, first
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
-from routing.ways import Ways
+from routing.messages import validation
+from routing.messages.cors import Cors
+from routing.observability.events import Observers
+from routing.router.live import Live
+from routing.router.resolution import Ways
+from routing.steps.accounting import Accounts
+from routing.steps.cache.lookup import Caching
+from routing.steps.calls import Calling
+from routing.steps.gatekeeper import Gatekeeper
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class GatewayRules(msgspec.Struct, frozen=True, kw_only=True):
 
     rate: RatePolicy = RatePolicy()
     max_body_bytes: int = 10 * 1024 * 1024
-    trusted_proxies: tuple[admission.Network, ...] = ()
+    trusted_proxies: tuple[validation.Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
 
 
@@ -212,8 +212,8 @@ class Gateway:
         trusted = self._rules.trusted_proxies
         if trusted:
             peer = request.client
-            request.client = admission.client_address(peer, request.headers, trusted)
-            request.scheme = admission.client_scheme(peer, request.scheme, request.headers, trusted)
+            request.client = validation.client_address(peer, request.headers, trusted)
+            request.scheme = validation.client_scheme(peer, request.scheme, request.headers, trusted)
         exchange = Exchange.begin(request, self._clock(), self._timer())
         exchange.own = own
         return exchange

@@ -7,13 +7,13 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from resilience.cache.driver import Cache
-from routing.health import HealthPages
+from routing.observability.health import HealthPages
 from routing.pipeline import Gateway
 from routing.warming import Warmer
 
 if TYPE_CHECKING:
     from routing.realtime.proxy import SocketProxy
-    from routing.realtime.realtime import Realtime
+    from routing.realtime.service import Realtime
 
 Answer = TypeVar("Answer")
 

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import Signal
 
-from routing.configuration import history
+from routing.database import revisions
 from routing.models import ApiKey, ConfigurationVersion, Route, Service, Target
 
 nudges: Final[list[Callable[[], None]]] = []
@@ -59,4 +59,4 @@ def bump(using: str | None = None) -> None:
 def _nudge() -> None:
     for nudge in tuple(nudges):
         nudge()
-    history.keep()
+    revisions.keep()

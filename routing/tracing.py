@@ -6,12 +6,12 @@ Another class, so that a gateway that is not traced spends nothing on it.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from routing.accounting import Accounts
-from routing.events import Observers
 from routing.exchange import Exchange, Own, Steps
 from routing.http import Request
+from routing.messages.trace_context import Sampling, begun
+from routing.observability.events import Observers
 from routing.pipeline import Gateway
-from routing.tracecontext import Sampling, begun
+from routing.steps.accounting import Accounts
 
 
 class Tracer(Protocol):

@@ -14,9 +14,9 @@ from rest_framework.views import APIView
 
 from routing import runtime
 from routing.caller import Caller
+from routing.django_http import exact_response, translated
 from routing.http import Headers, Request, Response
 from routing.pipeline import DEBUG
-from routing.translation import exact_response, translated
 
 _SHOWN: Final = frozenset({b"content-length", b"content-type", b"content-encoding", b"vary"})
 """Fields of the service's answer that would be untrue of a page that shows it."""

@@ -10,7 +10,7 @@ from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.http import Header, Request, Response
 from routing.pipeline import Gateway
-from routing.ways import PREFIX
+from routing.router.resolution import PREFIX
 
 AT_A_TIME: Final = 8
 """Calls in flight: warming is not to crowd out those who wait."""

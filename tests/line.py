@@ -7,8 +7,8 @@ from typing import Any, cast
 from routing.asgi import Application
 from routing.http import Request, Response
 from routing.http1.connection import Connection
-from routing.http1.heads import Heads
-from routing.http1.pulse import Pulse
+from routing.http1.head_cache import Heads
+from routing.http1.ticker import Pulse
 
 Answer = Callable[[Request], Response | Awaitable[Response] | None]
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
-from routing.policy import Target
+from routing.router.policy import Target
 
 
 @dataclass

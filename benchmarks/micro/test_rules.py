@@ -20,10 +20,10 @@ from resilience.cache.messages import Asked, Fresh
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as Rates
 from resilience.ratelimit.policy import RatePolicy
-from routing import forwarding
 from routing.http import Headers
-from routing.policy import Target
-from routing.table import Route, RouteTable, Service
+from routing.messages import forwarding
+from routing.router.policy import Target
+from routing.router.table import Route, RouteTable, Service
 
 NOW: Final = 1_795_000_000.0
 TARGET: Final = Target("http://127.0.0.1:9101")

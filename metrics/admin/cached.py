@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from metrics import selectors, services
 from metrics.admin.readonly import ReadOnlyAdmin, actor
 from metrics.models import CachedService
-from metrics.readings import ServiceCache
+from metrics.read_models import ServiceCache
 from resilience.outage import StoreUnavailable
 
 

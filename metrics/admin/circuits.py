@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from metrics import selectors, services
 from metrics.admin.readonly import ReadOnlyAdmin, actor
 from metrics.models import Circuit
-from metrics.readings import Circuit as Reading
+from metrics.read_models import Circuit as Reading
 from resilience.breaker.machine import State
 
 SPANS: Final = [

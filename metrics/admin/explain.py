@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from metrics.explaining import Question, explain
+from metrics.explain import Question, explain
 from routing.configuration.document import inline
 from routing.explain import Explanation
 

@@ -12,10 +12,10 @@ from django.utils.safestring import SafeString
 
 from metrics import services
 from metrics.admin.readonly import ReadOnlyAdmin, actor
-from routing.configuration import history
 from routing.configuration.document import dump
 from routing.configuration.faults import ConfigurationError
-from routing.configuration.loader import raw_document
+from routing.database import revisions
+from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
 
 
@@ -40,7 +40,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         revision = get_object_or_404(ConfigurationRevision, pk=object_id)
-        lines = history.differences(history.previous(revision), revision.document)
+        lines = revisions.differences(revisions.previous(revision), revision.document)
         return self._page(request, revision, "What this changed", list(lines))
 
     def roll_back(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -49,10 +49,10 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         revision = get_object_or_404(ConfigurationRevision, pk=pk)
         if request.method != "POST":
-            lines = history.differences(dump(raw_document()), revision.document)
+            lines = revisions.differences(dump(raw_document()), revision.document)
             return self._page(request, revision, "What rolling back would change", list(lines), confirm=True)
         try:
-            done = history.rollback(revision, actor(request))
+            done = revisions.rollback(revision, actor(request))
         except ConfigurationError as error:
             self.message_user(request, f"It cannot be served any more: {error}", messages.ERROR)
         else:

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from routing.authentication.apikeys import ApiKeys, looks_like_key
+from routing.authentication.api_keys import ApiKeys, looks_like_key
 from routing.caller import Caller
 from routing.errors import Unauthenticated
 from routing.http import Headers

@@ -17,7 +17,7 @@ from firebase_admin import auth, credentials
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 
-from routing.authentication.idtoken import LARGEST, SKEW, caller_of, screen
+from routing.authentication.id_token import LARGEST, SKEW, caller_of, screen
 from routing.caller import Caller
 from routing.errors import AuthenticationUnavailable, Unauthenticated
 

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from routing.backend.call import LATE, Turn
 from routing.backend.connection import Connection
-from routing.backend.heads import Head, Heads
+from routing.backend.encoding import Call, Origin, head, origin
+from routing.backend.head_cache import Head, Heads
 from routing.backend.pool import Pool
-from routing.backend.reply import Reply, Unheard
-from routing.backend.turn import LATE, Turn
-from routing.backend.wire import Call, Origin, head, origin
+from routing.backend.response_parser import Reply, Unheard
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.http import IDEMPOTENT, Body, Headers
-from routing.policy import Target, Timeout
+from routing.router.policy import Target, Timeout
 
 __all__ = ["Answer", "Backend", "Call", "Stream"]
 

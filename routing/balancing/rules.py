@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from routing.policy import Health, Target
+from routing.router.policy import Health, Target
 
 EJECT_AFTER: Final = 5
 """Failures in a row, at the last of which a target is ejected."""

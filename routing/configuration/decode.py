@@ -23,8 +23,8 @@ from routing.configuration.values import (
     text,
     whole,
 )
-from routing.policy import NAME, RoutePolicy, Target
-from routing.table import Route, Service
+from routing.router.policy import NAME, RoutePolicy, Target
+from routing.router.table import Route, Service
 
 VERSION: Final = 1
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})

@@ -12,7 +12,7 @@ from routing.configuration.decode import TARGET, decode, route_readers, service_
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.sections import BREAKER, CACHE, FALLBACK, HEALTH, RETRIES, TIMEOUT
 from routing.configuration.values import Secret, shown
-from routing.table import Service
+from routing.router.table import Service
 
 LIMIT: Final = 5_000_000
 """Bytes of a file: no configuration is longer, and parsing costs time."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from routing.configuration.faults import ConfigurationError
-from routing.configuration.loader import Loaded
+from routing.database.loader import Loaded
 
 Value = TypeVar("Value")
 logger = logging.getLogger(__name__)

@@ -30,8 +30,8 @@ from routing.configuration.values import (
     text,
     whole,
 )
-from routing.policy import Auth, Fallback, Health, Retries, RoutePolicy, Timeout
-from routing.table import Route
+from routing.router.policy import Auth, Fallback, Health, Retries, RoutePolicy, Timeout
+from routing.router.table import Route
 
 PERMIT_GRACE: Final = 5.0
 """Seconds a probe's permit outlives the longest its call may take."""

@@ -13,7 +13,7 @@ from resilience.cache.policy import CALLER_FIELDS, Scope
 from resilience.ratelimit.policy import RatePolicy
 from routing.configuration.faults import Faults
 from routing.http import HOP_BY_HOP, Header
-from routing.policy import Auth
+from routing.router.policy import Auth
 
 Reader = Callable[[Any], Any]
 Secret = Callable[[str], str | None]

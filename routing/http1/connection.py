@@ -10,13 +10,13 @@ from routing.asgi import Answer, Application
 from routing.errors import BadRequest, GatewayError, InternalError, problem
 from routing.exchange import new_id
 from routing.http import Response
-from routing.http1 import outgoing
-from routing.http1.heads import LONGEST, Head, Heads
-from routing.http1.incoming import Incoming
-from routing.http1.page import Page
-from routing.http1.pulse import Pulse
-from routing.http1.reading import Begun, Reader
-from routing.http1.visit import Visit
+from routing.http1 import response_encoder
+from routing.http1.asgi_cycle import Page
+from routing.http1.cycle import Visit
+from routing.http1.head_cache import LONGEST, Head, Heads
+from routing.http1.request_body import Incoming
+from routing.http1.request_parser import Begun, Reader
+from routing.http1.ticker import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
 
     def _incoming(self, head: Head) -> Incoming:
         told = head.fields.get(b"content-length")
-        invite = (lambda: self.transport.write(outgoing.CONTINUE)) if head.expects else None
+        invite = (lambda: self.transport.write(response_encoder.CONTINUE)) if head.expects else None
         length = None if told is None else int(told)
         return Incoming(length, pause=self._pause, resume=self._resume, invite=invite)
 
@@ -200,9 +200,11 @@ class Connection(asyncio.Protocol):
         assert isinstance(content, bytes)  # noqa: S101 - it is whole
         stays = self.stays(head, body)
         if not stays or head.version != "1.1":
-            headers = headers + outgoing.connection(head.version, stays=stays)
+            headers = headers + response_encoder.connection(head.version, stays=stays)
         try:
-            begun = outgoing.whole_head(head.method, response.status, headers, len(content), self.worker.pulse.date)
+            begun = response_encoder.whole_head(
+                head.method, response.status, headers, len(content), self.worker.pulse.date
+            )
         except ValueError:
             log.exception("an answer could not be written")
             self._refuse(InternalError("the request could not be handled"))
@@ -258,7 +260,7 @@ class Connection(asyncio.Protocol):
         if head.persists:
             return head.written(without=UPGRADING)
         self._reader = Reader(self._incoming)  # llhttp takes nothing after the last
-        return head.written(without=UPGRADING, added=[outgoing.CLOSE])
+        return head.written(without=UPGRADING, added=[response_encoder.CLOSE])
 
     def _break_off(self, error: GatewayError) -> None:
         """What comes from now on cannot be understood: who is being answered gets an answer, then this is said."""
@@ -277,8 +279,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, error: GatewayError) -> None:
         answer = problem(error, new_id(time.time()))
-        headers = [*answer.headers, outgoing.CLOSE]
-        self.transport.write(outgoing.head(answer.status, headers, self.date) + cast(bytes, answer.body))
+        headers = [*answer.headers, response_encoder.CLOSE]
+        self.transport.write(response_encoder.head(answer.status, headers, self.date) + cast(bytes, answer.body))
         self._part(is_heard=False)
 
     def _part(self, *, is_heard: bool) -> None:

@@ -10,8 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from resilience.outage import StoreUnavailable
-from routing import forwarding
-from routing.balancing.driver import Tell
+from routing.balancing.balancer import Tell
 from routing.errors import (
     BodyTooLarge,
     GatewayError,
@@ -19,7 +18,6 @@ from routing.errors import (
     IdempotencyMismatch,
     IdempotencyUnavailable,
 )
-from routing.events import Happened, Kind
 from routing.exchange import Exchange
 from routing.http import Response, first
 from routing.idempotency.record import (
@@ -38,7 +36,9 @@ from routing.idempotency.record import (
     name_of,
 )
 from routing.idempotency.store import Store
-from routing.relay import Relay
+from routing.messages import forwarding
+from routing.messages.response_body import Relay
+from routing.observability.events import Happened, Kind
 
 log = logging.getLogger(__name__)
 

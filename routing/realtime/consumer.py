@@ -11,11 +11,11 @@ from routing.asgi import Scope, Send
 from routing.errors import GatewayError, Unauthenticated
 from routing.exchange import Exchange
 from routing.pipeline import Gateway
-from routing.realtime import entrance
-from routing.realtime.entrance import Handshake
+from routing.realtime import handshake
 from routing.realtime.event import Frame
+from routing.realtime.handshake import Handshake
 from routing.realtime.hub import TooMany
-from routing.realtime.realtime import Realtime
+from routing.realtime.service import Realtime
 from routing.realtime.session import Session
 from routing.realtime.subscriber import Closed, Sending
 
@@ -30,7 +30,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         self._realtime: Realtime = current.realtime
         self._session: Session | None = None
         self._writer: asyncio.Task[None] | None = None
-        gateway, shake = current.gateway, entrance.begin(current.gateway, cast(Scope, self.scope))
+        gateway, shake = current.gateway, handshake.begin(current.gateway, cast(Scope, self.scope))
         exchange = shake.exchange
         try:
             await self.admit(gateway, exchange)
@@ -55,7 +55,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
 
         Cookies count for nothing here: a page of somebody else's has nothing to ride on (RFC 6455 section 10.2).
         """
-        entrance.check_origin(exchange.request.headers, self._realtime.origins)
+        handshake.check_origin(exchange.request.headers, self._realtime.origins)
         await gateway.admit(exchange, anonymous=True)
 
     async def websocket_receive(self, message: Any) -> None:
@@ -64,9 +64,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
 
     async def disconnect(self, code: int) -> None:
         await self._leave()
-        if code == entrance.NO_CODE:
+        if code == handshake.NO_CODE:
             with contextlib.suppress(Exception):
-                await self.close(entrance.BREACH)
+                await self.close(handshake.BREACH)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Cut from our side, a connection ends here without further ado."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
-from routing.realtime.realtime import Realtime
+from routing.realtime.service import Realtime
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from routing.realtime.ident import Position, ident
+from routing.realtime.event_id import Position, ident
 
 
 class Record(msgspec.Struct, frozen=True):

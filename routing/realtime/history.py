@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Final
 
 from routing.realtime.event import Event, unpacked
-from routing.realtime.ident import Position
+from routing.realtime.event_id import Position
 
 Kept = tuple[Position, bytes]
 """An event as it was in the log: a third of what it takes once it is decoded."""

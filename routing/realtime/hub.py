@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from routing.caller import Caller
-from routing.realtime.bounds import Bounds
 from routing.realtime.event import Event, Frame, framed
+from routing.realtime.event_id import ident
 from routing.realtime.history import History
-from routing.realtime.ident import ident
+from routing.realtime.limits import Bounds
 from routing.realtime.messages import say
 from routing.realtime.subscriber import Subscriber
 

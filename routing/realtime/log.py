@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from routing.realtime.ident import Position, following, ident
+from routing.realtime.event_id import Position, following, ident
 
 
 class Reader(Protocol):

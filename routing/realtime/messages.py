@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from routing.realtime.bounds import TOPICS_AT_ONCE
+from routing.realtime.limits import TOPICS_AT_ONCE
 
 RESERVED: Final = frozenset(
     {

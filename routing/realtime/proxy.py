@@ -17,9 +17,7 @@ from websockets.typing import Subprotocol
 from resilience.breaker.machine import Outcome, judge
 from routing.asgi import Receive, Scope, Send
 from routing.authentication.authenticator import Authenticator
-from routing.balancing.driver import Targets
-from routing.bulkhead import Bulkhead
-from routing.calling import Calling
+from routing.balancing.balancer import Targets
 from routing.errors import (
     BadGateway,
     BadRequest,
@@ -31,11 +29,13 @@ from routing.errors import (
 )
 from routing.exchange import Exchange
 from routing.http import HOP_BY_HOP
-from routing.leave import Leave
 from routing.pipeline import Gateway
-from routing.policy import Target
-from routing.realtime import entrance
-from routing.realtime.entrance import Handshake
+from routing.realtime import handshake
+from routing.realtime.handshake import Handshake
+from routing.router.policy import Target
+from routing.steps.calls import Calling
+from routing.upstream.bulkhead import Bulkhead
+from routing.upstream.permit import Leave
 
 MESSAGE_BYTES: Final = 1_048_576
 """The largest message passed on, either way."""
@@ -106,7 +106,7 @@ class SocketProxy:
         """One WebSocket to a service, from its handshake to its end."""
         if (await receive())["type"] != "websocket.connect":
             return
-        shake = entrance.begin(self._gateway, scope, None)
+        shake = handshake.begin(self._gateway, scope, None)
         exchange = shake.exchange
         try:
             await self._admit(exchange)
@@ -117,7 +117,7 @@ class SocketProxy:
 
     async def _admit(self, exchange: Exchange) -> None:
         """Steps 2 to 4, and what is special to a socket."""
-        entrance.check_origin(exchange.request.headers, self._origins)
+        handshake.check_origin(exchange.request.headers, self._origins)
         await self._gateway.admit(exchange)
         self._gateway.route(exchange)
         if not exchange.routed.policy.websocket:
@@ -218,7 +218,7 @@ class SocketProxy:
             message = await passage.receive()
             if message["type"] == "websocket.disconnect":
                 code = message.get("code") or 1000
-                return End(1001, "", client=entrance.BREACH) if code in _UNSENDABLE else End(code, "")
+                return End(1001, "", client=handshake.BREACH) if code in _UNSENDABLE else End(code, "")
             content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
             if len(content) > MESSAGE_BYTES:
                 return End(1009, "message too big")

@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 
 from resilience.outage import StoreUnavailable
 from resilience.redis import CALL_SECONDS, PROBE_SECONDS, RedisLink
+from routing.realtime.event_id import Position, ident, position
 from routing.realtime.history import MOST, SECONDS
-from routing.realtime.ident import Position, ident, position
 from routing.realtime.log import Reader
 
 log = logging.getLogger(__name__)

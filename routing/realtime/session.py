@@ -5,15 +5,15 @@ from typing import Final
 
 from routing.authentication.authenticator import LARGEST, Authenticator, Credential, of_text
 from routing.caller import Caller
-from routing.configuration.live import Live
 from routing.errors import GatewayError, Unauthenticated
 from routing.realtime import messages, topics
-from routing.realtime.bounds import MESSAGE_BYTES, TOKEN_MESSAGE_BYTES, Budget
+from routing.realtime.event_id import ident, position
 from routing.realtime.hub import Hub, TooMany
-from routing.realtime.ident import ident, position
+from routing.realtime.limits import MESSAGE_BYTES, TOKEN_MESSAGE_BYTES, Budget
 from routing.realtime.messages import Auth, FromClient, Ping, Refused, Resume, Subscribe, Unsubscribe, say
 from routing.realtime.subscriber import Subscriber
 from routing.realtime.topics import TopicRefused
+from routing.router.live import Live
 
 AHEAD_SECONDS: Final = 60.0
 """A last id further in the future than this was never one of ours."""

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, runtime_checkable
 
 from routing.caller import Caller
-from routing.realtime.bounds import QUEUED_CHARACTERS, QUEUED_EVENTS
 from routing.realtime.event import Event, Frame, framed
+from routing.realtime.event_id import Position, ident, preceding
 from routing.realtime.history import History
-from routing.realtime.ident import Position, ident, preceding
+from routing.realtime.limits import QUEUED_CHARACTERS, QUEUED_EVENTS
 from routing.realtime.messages import say
 
 AT_ONCE: Final = 64

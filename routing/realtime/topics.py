@@ -22,12 +22,12 @@ from typing import Final
 from resilience.cache.key import key as digest_of
 from resilience.cache.key import scope_id
 from resilience.cache.policy import CALLER_FIELDS, Scope
-from routing import tagging
 from routing.caller import Caller
 from routing.errors import GatewayError
-from routing.policy import RoutePolicy
-from routing.realtime.bounds import LONGEST_TOPIC
-from routing.table import Match, RouteTable, Service
+from routing.realtime.limits import LONGEST_TOPIC
+from routing.router.policy import RoutePolicy
+from routing.router.table import Match, RouteTable, Service
+from routing.router.tags import fields, filled
 
 PREFIX: Final = "/api/v1/"
 _FREE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]*")
@@ -127,7 +127,7 @@ def _of_resource(text: str, caller: Caller, table: RouteTable, *, is_held: bool)
     if not (is_held or _names_nobody_else(match, caller)):
         raise _forbidden()
     name, tags = match.service.name, match.policy.cache.tags if match.policy.cache else ()
-    return {taken_back(name, tag) for tag in (*tagging.filled(tags, match, caller), name)}
+    return {taken_back(name, tag) for tag in (*filled(tags, match, caller), name)}
 
 
 def own_answer(topic: str, caller: Caller, table: RouteTable) -> tuple[str, str] | None:
@@ -206,7 +206,7 @@ def _is_open(service: Service, caller: Caller) -> bool:
 def _is_own(parameter: str, value: str, policy: RoutePolicy, caller: Caller) -> bool:
     """Whether what a parameter names is this caller's, in the scope in which answers are kept."""
     if parameter in CALLER_FIELDS:
-        return value == tagging.fields(caller)[parameter]
+        return value == fields(caller)[parameter]
     scope = policy.cache.scope if policy.cache else Scope.USER
     return scope is Scope.SHARED or value in _names(caller, scope)
 

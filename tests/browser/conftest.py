@@ -65,7 +65,7 @@ def _environment(directory: Path, port: int) -> dict[str, str]:
 
 
 def _redis_url() -> str:
-    from gateway_project.embedded import supported
+    from gateway_project.server.embedded import supported
 
     return "embedded" if supported() else ""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from resilience.cache.policy import CachePolicy
-from routing.policy import RoutePolicy
+from routing.router.policy import RoutePolicy
 from tests.gateway.conftest import QUICK, World
 from tests.gateway.door import Answered
 

@@ -20,16 +20,16 @@ from resilience.ratelimit.memory import MemoryStore as RateMemory
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
 from routing import runtime
-from routing.authentication.apikeys import ApiKeys, KeyRecord, mint
+from routing.authentication.api_keys import ApiKeys, KeyRecord, mint
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
-from routing.caching import Caching
-from routing.calling import Calling
-from routing.configuration.live import Live
-from routing.events import Finished, Happened, Observer, Observers
+from routing.observability.events import Finished, Happened, Observer, Observers
 from routing.pipeline import Gateway, GatewayRules
-from routing.policy import RoutePolicy, Timeout
-from routing.table import RouteTable, Service
+from routing.router.live import Live
+from routing.router.policy import RoutePolicy, Timeout
+from routing.router.table import RouteTable, Service
+from routing.steps.cache.lookup import Caching
+from routing.steps.calls import Calling
 from tests.clock import FakeClock
 from tests.gateway.door import Answered, AsgiDoor, DjangoDoor, Door, HttpDoor, ask, install
 from tests.origin import Script, ScriptedOrigin

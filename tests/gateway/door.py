@@ -9,8 +9,8 @@ import msgspec
 from django.core.handlers.asgi import ASGIHandler
 
 from routing import asgi, runtime
-from routing.backend.heads import Heads
-from routing.backend.reply import Reply
+from routing.backend.head_cache import Heads
+from routing.backend.response_parser import Reply
 from routing.http import Headers
 from routing.pipeline import Gateway
 from tests.line import Client, Worker

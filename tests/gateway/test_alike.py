@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from routing.policy import Auth, RoutePolicy
+from routing.router.policy import Auth, RoutePolicy
 from tests.gateway.conftest import World
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: no-store\r\n\r\nok"

@@ -6,9 +6,9 @@ import pytest
 
 from resilience.breaker.policy import BreakerPolicy
 from routing.balancing.rules import EJECT_AFTER, EJECT_AFTER_CUT
-from routing.events import Kind
-from routing.policy import Retries, RoutePolicy, Target, Timeout
-from routing.table import Service
+from routing.observability.events import Kind
+from routing.router.policy import Retries, RoutePolicy, Target, Timeout
+from routing.router.table import Service
 from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer, ScriptedOrigin
 

@@ -12,10 +12,10 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.redis import RedisStore
 from resilience.redis import RedisLink
 from routing.balancing.rules import EJECT_AFTER_CUT
-from routing.events import Kind
-from routing.policy import RoutePolicy
-from routing.retrybudget import RESERVE
-from routing.table import Service
+from routing.observability.events import Kind
+from routing.router.policy import RoutePolicy
+from routing.router.table import Service
+from routing.upstream.retry_budget import RESERVE
 from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer, ScriptedOrigin

@@ -6,8 +6,8 @@ from resilience.breaker.machine import Snapshot
 from resilience.ratelimit.policy import RatePolicy
 from routing.explain import Explainer
 from routing.http import Request
-from routing.policy import Auth, RoutePolicy
-from routing.table import Route
+from routing.router.policy import Auth, RoutePolicy
+from routing.router.table import Route
 from tests.gateway.conftest import World
 
 CASES = [

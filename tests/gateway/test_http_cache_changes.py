@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from resilience.cache.policy import CachePolicy, Scope
-from routing.policy import Auth, RoutePolicy
-from routing.table import Route
+from routing.router.policy import Auth, RoutePolicy
+from routing.router.table import Route
 from tests.gateway.cached import CONFIRMED, DATE, DOWN, PATH, TAGGED, Case, Step, get, policy, says, walk
 from tests.gateway.conftest import QUICK, World
 

@@ -8,12 +8,12 @@ import pytest
 from resilience.breaker.policy import BreakerPolicy
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
-from routing.events import Kind
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.record import KEPT_BYTES
 from routing.idempotency.redis import RedisStore
-from routing.policy import Auth, Fallback, Retries, RoutePolicy
-from routing.table import Route
+from routing.observability.events import Kind
+from routing.router.policy import Auth, Fallback, Retries, RoutePolicy
+from routing.router.table import Route
 from tests.gateway.conftest import QUICK, World
 from tests.gateway.door import Answered
 from tests.origin import Peer, Script, ScriptedOrigin

@@ -10,11 +10,11 @@ from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy
 from routing.caller import Caller
-from routing.events import Kind
 from routing.http import ClientGone, Request
-from routing.policy import Fallback, Retries, RoutePolicy, Target, Timeout
-from routing.retrybudget import RESERVE
-from routing.table import Route, Service
+from routing.observability.events import Kind
+from routing.router.policy import Fallback, Retries, RoutePolicy, Target, Timeout
+from routing.router.table import Route, Service
+from routing.upstream.retry_budget import RESERVE
 from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer, Script, ScriptedOrigin
 from tests.resilience.waiting import until
@@ -134,8 +134,8 @@ async def test_pauses_are_drawn_from_a_span_that_doubles(world: World, monkeypat
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr("routing.attempts.random.random", lambda: 0.5)
-    monkeypatch.setattr("routing.attempts.asyncio.sleep", noted)
+    monkeypatch.setattr("routing.steps.retries.random.random", lambda: 0.5)
+    monkeypatch.setattr("routing.steps.retries.asyncio.sleep", noted)
     await world.serve(cut, policy=touchy(retries=Retries(attempts=8), breaker=BreakerPolicy()))
     await world.ask("GET", "/api/v1/crm/x")
     assert [pause for pause in pauses if pause] == [0.025, 0.05, 0.1, 0.2, 0.4, 0.5, 0.5]

@@ -9,8 +9,8 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
 from routing.errors import GatewayError
-from routing.policy import Auth, Fallback, RoutePolicy
-from routing.table import Route
+from routing.router.policy import Auth, Fallback, RoutePolicy
+from routing.router.table import Route
 from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer
 

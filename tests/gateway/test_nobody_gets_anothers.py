@@ -14,8 +14,8 @@ from resilience.cache.tiers import TieredStore
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
 from routing.pipeline import GatewayRules
-from routing.policy import RoutePolicy
-from routing.table import Route
+from routing.router.policy import RoutePolicy
+from routing.router.table import Route
 from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer, ScriptedOrigin

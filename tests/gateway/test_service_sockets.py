@@ -8,11 +8,11 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
-from routing.balancing.driver import Targets
-from routing.calling import Calling
-from routing.policy import RoutePolicy, Target
+from routing.balancing.balancer import Targets
 from routing.realtime.proxy import IDLE_SECONDS, SocketProxy
-from routing.table import Service
+from routing.router.policy import RoutePolicy, Target
+from routing.router.table import Service
+from routing.steps.calls import Calling
 from tests.clock import FakeClock
 from tests.gateway.conftest import OWN_COOKIES, World, make_world
 from tests.system.echo import echo

@@ -9,18 +9,18 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
 from gateway_project.sockets import application as socket
-from metrics import staffevents
+from metrics.dashboard import events
 from resilience.cache.policy import CachePolicy
 from resilience.cache.store import holds
 from resilience.ratelimit.policy import RatePolicy
 from routing import runtime
 from routing.authentication.authenticator import Authenticator
 from routing.pipeline import GatewayRules
-from routing.policy import RoutePolicy, Target
 from routing.realtime.consumer import EventsConsumer
 from routing.realtime.log import MemoryLog
-from routing.realtime.realtime import Realtime
-from routing.table import Route, RouteTable, Service
+from routing.realtime.service import Realtime
+from routing.router.policy import RoutePolicy, Target
+from routing.router.table import Route, RouteTable, Service
 from tests.gateway.cached import says
 from tests.gateway.conftest import World, make_world
 from tests.websocket import Socket
@@ -185,8 +185,8 @@ async def test_a_session_that_ended_ends_its_socket(opened: World, monkeypatch: 
     async def gone(_: Any) -> Any:
         return AnonymousUser()
 
-    monkeypatch.setattr(staffevents, "RECHECK_SECONDS", 0.01)
-    monkeypatch.setattr(staffevents, "get_user", gone)
+    monkeypatch.setattr(events, "RECHECK_SECONDS", 0.01)
+    monkeypatch.setattr(events, "get_user", gone)
     socket = staff(STAFF, OWN_PAGE)
     assert await socket.connect() is None
     assert (await socket.heard())["code"] == 4401
@@ -196,5 +196,5 @@ WIRE: dict[str, Any] = {"scheme": "ws", "raw_path": b"/ws/", "client": ("192.0.2
 
 
 def staff(user: Any, *fields: tuple[bytes, bytes]) -> Socket:
-    consumer = staffevents.StaffEvents.as_asgi()
+    consumer = events.StaffEvents.as_asgi()
     return Socket(consumer, "/ws/dashboard/events/", [(b"host", b"gateway.test"), *fields], user=user, **WIRE)

@@ -15,8 +15,8 @@ from resilience.cache.heat import MOST, Heat, Recipe
 from resilience.cache.policy import Scope
 from resilience.redis import RedisLink
 from routing import runtime, signals
+from routing.database.model_tags import invalidates_on_change
 from routing.models import ApiKey
-from routing.modeltags import invalidates_on_change
 from routing.warming import Warmed, Warmer, listed
 from tests.gateway.cached import CONFIRMED, DOWN, PATH, TAGGED, policy, says
 from tests.gateway.conftest import World

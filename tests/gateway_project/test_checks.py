@@ -4,11 +4,11 @@ from gateway_project.checks import health_checks
 from resilience.breaker.driver import Breakers
 from resilience.breaker.redis import RedisStore
 from resilience.redis import RedisLink
-from routing.balancing.driver import Targets
-from routing.configuration.live import Live
-from routing.health import Health
-from routing.policy import Target
-from routing.table import RouteTable, Service
+from routing.balancing.balancer import Targets
+from routing.observability.health import Health
+from routing.router.live import Live
+from routing.router.policy import Target
+from routing.router.table import RouteTable, Service
 from tests.redis_server import RedisServer
 from tests.resilience.waiting import until
 

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from routing.events import Finished
+from routing.observability.events import Finished
 
 NOW = 1_700_000_040.0
 """The fake clock's start, rounded up to a minute."""

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from django.test import Client
 
-from metrics.counting import Counting
-from metrics.flushing import Flusher
-from metrics.ledger import Ledger
-from metrics.memory import MemoryStore as CountsMemory
+from metrics.counting.flushing import Flusher
+from metrics.counting.ledger import Ledger
+from metrics.counting.memory import MemoryStore as CountsMemory
+from metrics.counting.observer import Counting
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache
@@ -21,16 +21,16 @@ from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory
 from resilience.ratelimit.policy import RatePolicy
-from routing.authentication.apikeys import ApiKeys, KeyRecord, mint
+from routing.authentication.api_keys import ApiKeys, KeyRecord, mint
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
-from routing.caching import Caching
-from routing.calling import Calling
-from routing.configuration.live import Live
-from routing.events import Observers
+from routing.observability.events import Observers
 from routing.pipeline import Gateway, GatewayRules
-from routing.policy import RoutePolicy, Timeout
-from routing.table import Route, RouteTable, Service
+from routing.router.live import Live
+from routing.router.policy import RoutePolicy, Timeout
+from routing.router.table import Route, RouteTable, Service
+from routing.steps.cache.lookup import Caching
+from routing.steps.calls import Calling
 from routing.warming import Warmer
 from tests.clock import FakeClock
 from tests.metrics.events import NOW

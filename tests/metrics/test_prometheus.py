@@ -5,10 +5,10 @@ from django.test import Client
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as text
 
-from metrics.histogram import SHOWN
+from metrics.counting.histogram import SHOWN
 from metrics.prometheus import Format, negotiated
 from resilience.breaker.machine import State
-from routing.events import Happened, Kind
+from routing.observability.events import Happened, Kind
 from tests.metrics.events import finished
 from tests.metrics.panel import SHARED, Panel, ok
 

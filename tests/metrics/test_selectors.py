@@ -3,8 +3,8 @@
 import pytest
 
 from metrics import selectors, services
-from metrics.ledger import Ledger
-from metrics.readings import Figures
+from metrics.counting.ledger import Ledger
+from metrics.read_models import Figures
 from metrics.selectors import UnknownService
 from resilience.breaker.machine import State
 from tests.metrics.events import finished

@@ -14,9 +14,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from metrics.tracing import SpanSender
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
-from routing.policy import Retries, RoutePolicy
-from routing.table import Route
-from routing.tracecontext import Sampling
+from routing.messages.trace_context import Sampling
+from routing.router.policy import Retries, RoutePolicy
+from routing.router.table import Route
 from routing.tracing import TracedGateway
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.metrics.panel import ok

@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from metrics.models import Operation
-from routing.authentication.apikeys import ApiKeys, digest
-from routing.configuration.loader import current_version, load, raw_document
+from routing.authentication.api_keys import ApiKeys, digest
+from routing.database.loader import current_version, load, raw_document
 from routing.models import ApiKey, Route, Service, Target
 
 pytestmark = pytest.mark.django_db

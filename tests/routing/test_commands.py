@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from routing.authentication.apikeys import ApiKeys
-from routing.configuration.loader import current_version, load
+from routing.authentication.api_keys import ApiKeys
+from routing.database.loader import current_version, load
 from routing.models import Service
 
 pytestmark = pytest.mark.django_db

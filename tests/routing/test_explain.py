@@ -13,8 +13,8 @@ from resilience.ratelimit.policy import RatePolicy
 from routing.caller import Caller
 from routing.explain import Explainer, Explanation, mismatch
 from routing.http import Headers, Request
-from routing.policy import Auth, Fallback, RoutePolicy, Target
-from routing.table import Route, RouteTable, Service, segments_of
+from routing.router.policy import Auth, Fallback, RoutePolicy, Target
+from routing.router.table import Route, RouteTable, Service, segments_of
 
 HOST = (b"host", b"gateway.test")
 ADA = Caller("key:ada", scopes=frozenset({"crm"}))

@@ -9,11 +9,11 @@ from django.core.management import call_command
 from django.db import IntegrityError, models, transaction
 
 from routing import signals
-from routing.authentication.issuing import issue, revoke
-from routing.configuration.applying import Changes, apply_document
 from routing.configuration.document import canonical
 from routing.configuration.faults import ConfigurationError
-from routing.configuration.loader import current_version, raw_document
+from routing.database.api_keys import issue, revoke
+from routing.database.apply import Changes, apply_document
+from routing.database.loader import current_version, raw_document
 from routing.models import ApiKey, Route, Service, Target
 
 pytestmark = pytest.mark.django_db

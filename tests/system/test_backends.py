@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.crowd import Answer, crowd
-from routing.retrybudget import RESERVE
+from routing.upstream.retry_budget import RESERVE
 from tests.origin import Peer
 from tests.processes import eventually
 from tests.redis_server import RedisServer

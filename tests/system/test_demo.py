@@ -10,7 +10,7 @@ import pytest
 import requests
 import yaml
 
-from gateway_project import embedded
+from gateway_project.server import embedded
 from tests.needs import skip_or_fail
 from tests.system.server import Server, document
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from gateway_project.lifespan import GRACE_SECONDS
+from gateway_project.server.lifespan import GRACE_SECONDS
 from tests.origin import Peer
 from tests.processes import eventually, gone
 from tests.system.backend import Backend, ok

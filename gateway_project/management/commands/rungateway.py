@@ -10,8 +10,9 @@ from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from gateway_project import config as environment
-from gateway_project import quickstart, serving
+from gateway_project import quickstart
 from gateway_project.config import Config, ConfigurationFault
+from gateway_project.server import serving
 
 
 class Command(BaseCommand):

@@ -9,8 +9,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from routing.authentication.issuing import issue, revoke
-from routing.configuration.actor import acting, command_user
+from routing.database.actor import acting, command_user
+from routing.database.api_keys import issue, revoke
 from routing.models import ApiKey
 
 _AGE: Final = re.compile(r"(\d{1,5})([hdw])")

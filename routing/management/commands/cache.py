@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from resilience.cache.heat import Recipe
 from resilience.outage import StoreUnavailable
 from routing import runtime, signals
-from routing.configuration.actor import command_user
+from routing.database.actor import command_user
 from routing.warming import listed
 
 

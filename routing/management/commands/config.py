@@ -11,12 +11,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from routing import signals
-from routing.configuration import history
-from routing.configuration.actor import acting, command_user
-from routing.configuration.applying import Changes, apply_document
 from routing.configuration.document import LIMIT, Document, dump, parse
 from routing.configuration.faults import ConfigurationError
-from routing.configuration.loader import raw_document
+from routing.database import revisions
+from routing.database.actor import acting, command_user
+from routing.database.apply import Changes, apply_document
+from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
 
 LISTED = 20
@@ -61,7 +61,7 @@ class Command(BaseCommand):
     def _history(self, number: int | None) -> None:
         if number is not None:
             revision = _revision(number)
-            for line in history.differences(history.previous(revision), revision.document):
+            for line in revisions.differences(revisions.previous(revision), revision.document):
                 self.stdout.write(line)
             return
         for revision in ConfigurationRevision.objects.defer("document")[:LISTED]:
@@ -69,7 +69,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{revision.pk:>5}  {when}  {revision.actor:<20}  {revision.summary}")
 
     def _rollback(self, number: int) -> None:
-        done = history.rollback(_revision(number), command_user())
+        done = revisions.rollback(_revision(number), command_user())
         signals.operated.send(
             Command,
             actor=command_user(),

@@ -11,9 +11,9 @@ from metrics import services
 from metrics.models import Circuit, Operation
 from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
-from routing.configuration.actor import acting
-from routing.configuration.applying import apply_document
-from routing.configuration.loader import raw_document
+from routing.database.actor import acting
+from routing.database.apply import apply_document
+from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision, Service, Target
 from tests.metrics.panel import Panel, ok
 
@@ -190,12 +190,12 @@ def test_the_record_is_read_and_never_written(root: Client) -> None:
 
 def revision(ttl: int) -> ConfigurationRevision:
     """One change more, as its commit would write it down."""
-    from routing.configuration import history
+    from routing.database import revisions
 
     said = {"targets": [{"url": "http://a"}], "cache": {"ttl": ttl}}
     apply_document({"version": 1, "services": {"crm": said}})
     with acting("staff:ada"):
-        kept = history.keep()
+        kept = revisions.keep()
     assert kept is not None
     return kept
 

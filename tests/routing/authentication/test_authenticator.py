@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.authentication.apikeys import ApiKeys, KeyRecord, Minted, mint
+from routing.authentication.api_keys import ApiKeys, KeyRecord, Minted, mint
 from routing.authentication.authenticator import Authenticator, Credential, credential
 from routing.caller import Caller
 from routing.errors import Unauthenticated

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from routing.backend.client import Answer, Backend, Call
 from routing.http import Body, Headers
-from routing.policy import Timeout
+from routing.router.policy import Timeout
 from tests.origin import ScriptedOrigin
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

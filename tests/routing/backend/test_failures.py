@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from routing.backend.call import HIGH_WATER
 from routing.backend.client import Answer, Backend
-from routing.backend.turn import HIGH_WATER
 from routing.errors import BadGateway, UpstreamTimeout
-from routing.policy import Target, Timeout
+from routing.router.policy import Target, Timeout
 from tests.origin import Peer, ScriptedOrigin
 from tests.routing.backend.calls import OK, PATIENT, call, fetch, pieces, read, send
 

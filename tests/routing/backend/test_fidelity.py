@@ -7,7 +7,7 @@ import pytest
 
 from routing.backend.client import Backend, Call
 from routing.errors import BadGateway, BadRequest
-from routing.policy import Target
+from routing.router.policy import Target
 from tests.origin import Peer, ScriptedOrigin
 from tests.routing.backend.calls import OK, PATIENT, call, fetch, pieces, read, send
 

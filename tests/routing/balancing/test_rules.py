@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.balancing.rules import Standing, Verdict, candidates, choose, judged, newest, news, preferred
-from routing.policy import Health, Target
+from routing.router.policy import Health, Target
 
 POLICY = Health(down_after=3, up_after=2)
 

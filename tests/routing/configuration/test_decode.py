@@ -13,8 +13,8 @@ from resilience.ratelimit.policy import RatePolicy
 from routing.configuration.decode import decode, route_readers, service_readers
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.sections import BREAKER, CACHE
-from routing.policy import Auth, Fallback, RoutePolicy, Target, Timeout
-from routing.table import Service
+from routing.router.policy import Auth, Fallback, RoutePolicy, Target, Timeout
+from routing.router.table import Service
 
 URL = "http://127.0.0.1:9101"
 

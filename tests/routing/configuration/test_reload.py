@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from routing import signals
-from routing.configuration.applying import apply_document
 from routing.configuration.faults import ConfigurationError, Fault
-from routing.configuration.loader import Loaded, current_version, load
 from routing.configuration.reload import Reloader
-from routing.policy import Target
-from routing.table import RouteTable, Service
+from routing.database.apply import apply_document
+from routing.database.loader import Loaded, current_version, load
+from routing.router.policy import Target
+from routing.router.table import RouteTable, Service
 
 
 @dataclass

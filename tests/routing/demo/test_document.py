@@ -2,7 +2,7 @@ import yaml
 
 from routing.demo.document import FILE, document, preferred_ports
 from routing.demo.servers import BACKENDS
-from routing.policy import NAME, Target
+from routing.router.policy import NAME, Target
 
 PORTS = {name: 20_000 + number for number, name in enumerate(BACKENDS)}
 

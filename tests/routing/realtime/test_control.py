@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from channels.layers import get_channel_layer
 
-from routing.authentication.apikeys import mint
-from routing.authentication.issuing import revoke
+from routing.authentication.api_keys import mint
+from routing.database.api_keys import revoke
 from routing.models import ApiKey
 from routing.realtime.control import Control
 from tests.resilience.waiting import until

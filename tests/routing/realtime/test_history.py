@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.realtime.event import Event, Record, packed, unpacked
+from routing.realtime.event_id import following, ident, position
 from routing.realtime.history import OVERHEAD, History
-from routing.realtime.ident import following, ident, position
 
 
 def event(ms: int, size: int = 10) -> Event:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.realtime.bounds import Budget
+from routing.realtime.limits import Budget
 from routing.realtime.messages import Auth, Ping, Resume, Subscribe, decode
 
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from resilience.cache.policy import CachePolicy, Scope
 from routing.caller import Caller
-from routing.policy import RoutePolicy, Target
 from routing.realtime.topics import TopicRefused, check_publishable, keys, published, taken_back
-from routing.table import Route, RouteTable, Service
+from routing.router.policy import RoutePolicy, Target
+from routing.router.table import Route, RouteTable, Service
 
 ADA = Caller("firebase:ada", tenant="acme")
 NOBODY = Caller("key:nobody", scopes=frozenset())

@@ -6,17 +6,17 @@ from typing import Any
 
 import msgspec
 
-from routing.authentication.apikeys import ApiKeys, KeyRecord, mint
+from routing.authentication.api_keys import ApiKeys, KeyRecord, mint
 from routing.authentication.authenticator import Authenticator, Credential
-from routing.configuration.live import Live
-from routing.policy import Target
-from routing.realtime.bounds import Bounds
 from routing.realtime.event import Frame
+from routing.realtime.limits import Bounds
 from routing.realtime.log import Log, MemoryLog
-from routing.realtime.realtime import Realtime
+from routing.realtime.service import Realtime
 from routing.realtime.session import Session
 from routing.realtime.subscriber import Closed
-from routing.table import RouteTable, Service
+from routing.router.live import Live
+from routing.router.policy import Target
+from routing.router.table import RouteTable, Service
 from tests.clock import FakeClock
 
 KEY = mint()

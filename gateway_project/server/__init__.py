@@ -1,0 +1,1 @@
+"""The server: listening sockets, worker processes, lifespan, WebSockets, and the embedded Valkey."""

@@ -1,0 +1,1 @@
+"""The metrics REST API and the OpenAPI schema."""

@@ -1,0 +1,67 @@
+"""`POST /api/explain`: what would become of a request. It changes nothing, so reading is right enough."""
+
+from typing import Any
+
+import msgspec
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from metrics.api import access
+from metrics.api.views import Operation, documented
+from metrics.explain import Question, explain
+from routing.caller import Caller
+
+
+class MayRead(access.MayReadOrWrite):
+    """Staff, or a key with `metrics:read`: a question that is posted for its length alone."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if isinstance(request.auth, Caller):
+            return request.auth.holds(access.READ)
+        return super().has_permission(request, view)
+
+
+class ExplainInput(serializers.Serializer[Any]):
+    path = serializers.CharField(help_text="as a client would write it, with its query")
+    method = serializers.CharField(default="GET")
+    headers = serializers.DictField(child=serializers.CharField(), required=False)
+    caller = serializers.JSONField(
+        required=False, help_text='null, "key:<prefix>", "firebase:<uid>" or {"id", "scopes", "tenant"}'
+    )
+
+
+class ExplainOutput(serializers.Serializer[Any]):
+    request = serializers.DictField()
+    verdict = serializers.DictField()
+    service = serializers.DictField(allow_null=True)
+    nearly = serializers.ListField(child=serializers.CharField())
+    routes = serializers.ListField(child=serializers.DictField())
+    access = serializers.DictField(allow_null=True)
+    rate_limit = serializers.DictField(allow_null=True)
+    cache = serializers.DictField(allow_null=True)
+    circuit = serializers.DictField(allow_null=True)
+    call = serializers.DictField(allow_null=True)
+
+
+_EXAMPLE = {
+    "request": {"method": "GET", "path": "/api/v1/crm/contacts/7", "query": "", "caller": "key:abcdefgh"},
+    "verdict": {"outcome": "the backend is called", "status": None, "code": None, "detail": ""},
+    "service": {"name": "crm", "found_by": "path", "route": "/contacts/{id}", "params": {"id": "7"}},
+    "nearly": [],
+    "routes": [{"path": "/contacts", "methods": [], "matches": False, "why": "the path goes on with '7'"}],
+}
+
+
+class ExplainApi(Operation):
+    permission_classes = (MayRead,)
+
+    def check_throttles(self, request: Request) -> None:
+        """A question changes nothing, and is not counted as a change."""
+
+    @documented("explain", ExplainOutput, _EXAMPLE, takes=ExplainInput)
+    def post(self, request: Request) -> Response:
+        """Which service and route match, which nearly did, and what each step would do, without calling a backend."""
+        question = msgspec.convert(request.data, Question)
+        return Response(msgspec.to_builtins(explain(question)))

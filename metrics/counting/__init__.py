@@ -1,0 +1,1 @@
+"""Counting requests: in memory, in the shared store, and in the database."""

@@ -1,0 +1,47 @@
+"""Counts of one process that wait for the database."""
+
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from metrics.counting.counts import Batch, Waiting
+from metrics.counting.store import Flush
+
+REMEMBERED: Final = 1_000
+"""Flushes whose ids are known, so that one sent twice is counted once."""
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+        self._id = secrets.token_hex(16)
+        self._closed: Batch | None = None
+        self._known: dict[str, None] = {}
+        self._gauges: dict[str, int] = {}
+
+    async def add(self, flush: Flush) -> None:
+        if flush.id in self._known:
+            return
+        self._known[flush.id] = None
+        if len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._open.update(flush.counts)
+        self._gauges = flush.gauges
+
+    async def take(self, worker: str | None) -> Batch | None:  # noqa: ARG002 - there is but one
+        if self._closed is None and self._open:
+            self._closed = Batch(self._id, dict(self._open))
+            self._open, self._id = Counter(), secrets.token_hex(16)
+        return self._closed
+
+    async def done(self, batch: str) -> None:
+        if self._closed is not None and self._closed.id == batch:
+            self._closed = None
+
+    async def waiting(self, now: float) -> Waiting:  # noqa: ARG002 - this process lives
+        batches = (self._closed, Batch(self._id, dict(self._open)) if self._open else None)
+        return Waiting(tuple(batch for batch in batches if batch), dict(self._gauges))
+
+    def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
+        """Nobody else is there to ask."""

@@ -1,0 +1,1 @@
+"""The staff dashboard: pages, their JSON, and the live feed."""

@@ -1,0 +1,1 @@
+"""Everything that reads or writes Django's models: loading, applying and versioning the configuration, API keys."""

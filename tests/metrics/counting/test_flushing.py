@@ -1,0 +1,279 @@
+"""From workers' memories to one database: nothing lost, nothing twice."""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from functools import partial
+from typing import Any
+
+import pytest
+
+from gateway_project.stores import Stores
+from metrics.counting.counts import Batch, buckets, merged, under
+from metrics.counting.flushing import Flusher
+from metrics.counting.ledger import Ledger, read
+from metrics.counting.memory import MemoryStore
+from metrics.counting.observer import Change, Counting, outcome
+from metrics.counting.redis import RedisStore
+from metrics.counting.store import Flush, Store
+from metrics.models import Resolution
+from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink
+from routing.observability.events import Finished
+from tests.clock import FakeClock
+from tests.metrics.events import at_random, finished
+from tests.redis_server import RedisServer
+
+
+class Rows:
+    """A Database in memory that may be made to fail."""
+
+    def __init__(self) -> None:
+        self.batches: dict[str, Batch] = {}
+        self.changes: list[Change] = []
+        self.failing = False
+
+    @property
+    def total(self) -> Counter[str]:
+        return merged(batch.counts for batch in self.batches.values())
+
+    def apply(self, batch: Batch) -> None:
+        if self.failing:
+            raise OSError("the disk is full")
+        self.batches.setdefault(batch.id, batch)
+
+    def keep(self, changes: list[Change]) -> None:
+        if self.failing:
+            raise OSError("the disk is full")
+        self.changes += changes
+
+    def forget(self, now: float) -> None:
+        pass
+
+    def disconnect(self) -> None:
+        pass
+
+
+class Unsure(MemoryStore):
+    """A store that does as it is told and then fails to say so, until it is `sure`."""
+
+    sure = False
+
+    async def add(self, flush: Flush) -> None:
+        await super().add(flush)
+        if not self.sure:
+            raise StoreUnavailable("timed out")
+
+
+def requests(counts: Counter[str]) -> int:
+    return sum(number for field, number in counts.items() if "|requests|" in field)
+
+
+async def test_a_flush_that_was_taken_without_being_said_is_counted_once() -> None:
+    store, rows, counting = Unsure(), Rows(), Counting(FakeClock())
+    flusher = Flusher(counting, store, rows, clock=FakeClock())
+    counting.finished(finished())
+    await flusher.flush()
+    counting.finished(finished())
+    await flusher.flush()
+    assert not flusher.connected
+    store.sure = True
+    await flusher.close()
+    assert requests(rows.total) == 2
+    assert flusher.connected
+
+
+async def test_while_the_store_is_away_counts_go_to_the_database_and_none_twice() -> None:
+    store, rows, counting = Unsure(), Rows(), Counting(FakeClock())
+    flusher = Flusher(counting, store, rows, clock=FakeClock())
+    for _ in range(3):
+        counting.finished(finished())
+        await flusher.tick()
+        counting.finished(finished())
+    assert requests(merged([rows.total, *(batch.counts for batch in (await flusher.waiting()).batches)])) == 6
+    store.sure = True
+    await flusher.tick()
+    counting.finished(finished())
+    await flusher.close()
+    assert requests(rows.total) == 7
+
+
+async def test_while_the_database_fails_counts_wait(caplog: pytest.LogCaptureFixture) -> None:
+    store, rows, counting = MemoryStore(), Rows(), Counting(FakeClock())
+    flusher = Flusher(counting, store, rows, clock=FakeClock())
+    counting.finished(finished())
+    counting.circuit_changed("crm", "CLOSED", "OPEN", "")
+    rows.failing = True
+    await flusher.flush()
+    with pytest.raises(OSError, match="disk"):
+        await flusher.drain(None)
+    rows.failing = False
+    await flusher.close()
+    assert requests(rows.total) == 1
+    assert len(rows.changes) == 1
+
+
+async def test_the_end_of_a_worker_without_its_store_goes_to_the_database() -> None:
+    link, rows, counting = RedisLink("unix:///nowhere/socket"), Rows(), Counting(FakeClock())
+    flusher = Flusher(counting, RedisStore(link), rows, clock=FakeClock())
+    counting.finished(finished())
+    assert requests(merged(batch.counts for batch in (await flusher.waiting()).batches)) == 1
+    counting.finished(finished())
+    await flusher.close()
+    assert requests(rows.total) == 2
+    await link.close()
+
+
+async def test_it_flushes_by_itself_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metrics.counting.flushing.FLUSH_SECONDS", 0.001)
+    rows, counting, applied = Rows(), Counting(FakeClock()), asyncio.Event()
+    loop, apply = asyncio.get_running_loop(), rows.apply
+
+    def tell(batch: Batch) -> None:
+        apply(batch)
+        loop.call_soon_threadsafe(applied.set)
+
+    rows.apply = tell  # type: ignore[method-assign]
+    flusher = Flusher(counting, MemoryStore(), rows, clock=FakeClock())
+    flusher.start()
+    counting.finished(finished())
+    await asyncio.wait_for(applied.wait(), 30)
+    counting.finished(finished())
+    await flusher.close()
+    assert requests(rows.total) == 2
+
+
+def expected(events: list[Finished]) -> dict[str, Any]:
+    """The same sums, by other means."""
+    by_service: defaultdict[str, list[Finished]] = defaultdict(list)
+    for event in events:
+        by_service[event.service].append(event)
+    return {
+        name: {
+            "requests": len(of),
+            "bytes": sum(event.bytes for event in of),
+            "cache": Counter(event.cache for event in of if event.cache),
+            "codes": Counter(event.code for event in of if event.code),
+            "aborted": Counter(event.aborted for event in of if event.aborted),
+            "circuit": Counter(outcome(event) for event in of if outcome(event)),
+            "durations": len(of),
+            "backend": sum(event.backend is not None for event in of),
+        }
+        for name, of in by_service.items()
+    }
+
+
+def counted(waiting: tuple[Batch, ...] = ()) -> dict[str, Any]:
+    return {
+        name: {
+            "requests": sum(under(fields, "requests").values()),
+            "bytes": fields["bytes"],
+            "cache": under(fields, "cache"),
+            "codes": under(fields, "code"),
+            "aborted": under(fields, "aborted"),
+            "circuit": under(fields, "circuit"),
+            "durations": sum(buckets(fields, "duration").values()),
+            "backend": sum(buckets(fields, "backend").values()),
+        }
+        for (_, name), fields in read(waiting, Resolution.TOTAL).items()
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_20_000_requests_over_four_workers_that_all_restart_add_up_exactly(redis_url: str) -> None:
+    chance = random.Random(20_000)
+    events = [at_random(chance) for _ in range(20_000)]
+
+    async def serve(part: list[Finished]) -> tuple[Batch, ...]:
+        """Four workers share this part; they flush and drain as it comes, and the last of them to end is asked."""
+        links = [RedisLink(redis_url) for _ in range(4)]
+        for link in links:
+            await link.start()
+        workers = [Flusher(Counting(FakeClock()), RedisStore(link), Ledger(), clock=FakeClock()) for link in links]
+        for number, event in enumerate(part):
+            worker = chance.choice(workers)
+            worker.counting.finished(event)
+            if number % 500 == 0:
+                await asyncio.gather(*(one.flush() for one in chance.sample(workers, 2)))
+            if number % 2_000 == 0:
+                await worker.drain(None)
+        await asyncio.gather(*(worker.flush() for worker in workers))
+        waiting = (await workers[0].waiting()).batches
+        for worker in workers:
+            await worker.close()
+        for link in links:
+            await link.close()
+        return waiting
+
+    waiting = asyncio.run(serve(events[:12_000]))
+    assert waiting
+    assert counted(waiting) == counted() == expected(events[:12_000])
+    asyncio.run(serve(events[12_000:]))
+    assert counted() == expected(events)
+
+
+async def test_a_reader_has_what_the_other_workers_have_just_counted(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metrics.counting.redis.ANSWER_SECONDS", 30)
+    links = [RedisLink(redis_url) for _ in range(3)]
+    workers = [Flusher(Counting(FakeClock()), RedisStore(link), Rows(), clock=FakeClock()) for link in links]
+    up = [asyncio.Event() for _ in links]
+    for link, event in zip(links, up, strict=True):
+        link.feed.watch(up=event.set, down=lambda: None)
+        await link.start()
+    for event in up:
+        await event.wait()
+    for worker in workers:
+        worker.counting.finished(finished())
+    waiting = await workers[0].waiting()
+    assert requests(merged(batch.counts for batch in waiting.batches)) == 3
+    for worker, link in zip(workers, links, strict=True):
+        await worker.close()
+        await link.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_killed_worker_loses_only_what_it_had_not_flushed(redis_url: str) -> None:
+    async def serve() -> None:
+        link = RedisLink(redis_url)
+        await link.start()
+        store: Store = RedisStore(link)
+        killed, other = (Flusher(Counting(FakeClock()), store, Ledger(), clock=FakeClock()) for _ in range(2))
+        killed.counting.finished(finished())
+        await killed.flush()
+        assert await store.take("killed") is not None  # it was about to bring the batch into the database
+        killed.counting.finished(finished())
+        await other.close()
+        await link.close()
+
+    asyncio.run(serve())
+    assert counted()["crm"]["requests"] == 1
+
+
+async def test_what_others_count_is_counted_once_by_what_it_has_grown() -> None:
+    rows, total = Rows(), {"lost|get": 3, "lost|put": 0}
+    flusher = Flusher(Counting(FakeClock()), MemoryStore(), rows, clock=FakeClock(125))
+    flusher.totals |= {field: partial(total.__getitem__, field) for field in total}
+    await flusher.tick()
+    total["lost|get"] = 5
+    await flusher.tick()
+    await flusher.close()
+    assert rows.total == {"120||lost|get": 5}
+
+
+async def test_what_is_lost_while_the_shared_store_is_away_is_told_after(own_redis: RedisServer) -> None:
+    link, rows = RedisLink(own_redis.url), Rows()
+    stores = Stores.over(link)
+    flusher = Flusher(Counting(FakeClock()), stores.counts, rows, clock=FakeClock(125))
+    flusher.totals |= stores.totals
+    own_redis.stop()
+    for _ in range(2):
+        await stores.answers.get("crm", "k")
+    await flusher.close()
+    await link.close()
+    assert rows.total == {"120||lost|get": 2}
+
+
+def test_stores_in_memory_lose_nothing_and_count_nothing() -> None:
+    assert Stores.over(None).totals == {}

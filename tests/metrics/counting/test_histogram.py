@@ -1,0 +1,44 @@
+"""Durations in buckets: within five per cent, and exact at Prometheus's bounds."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metrics.counting.histogram import BOUNDS, SHOWN, bucket, quantiles, up_to, value
+
+seconds = st.floats(1e-5, 1_000)
+
+
+@given(seconds)
+def test_a_bucket_tells_its_durations_within_five_per_cent(duration: float) -> None:
+    assert value(bucket(duration)) == pytest.approx(duration, rel=0.05)
+
+
+@given(st.lists(seconds, min_size=1), st.floats(0, 1))
+def test_a_quantile_is_within_five_per_cent_of_the_true_one(durations: list[float], part: float) -> None:
+    durations.sort()
+    true = durations[max(0, min(len(durations), -int(-part * len(durations) // 1)) - 1)]
+    told = quantiles(Counter(map(bucket, durations)), [part])[0]
+    assert told == pytest.approx(true, rel=0.05)
+
+
+@given(st.lists(seconds), st.lists(seconds), st.sampled_from(SHOWN))
+def test_merged_histograms_say_exactly_how_many_were_within_a_bound(a: list[float], b: list[float], le: float) -> None:
+    both = Counter(map(bucket, a)) + Counter(map(bucket, b))
+    assert up_to(both, le) == sum(duration <= le for duration in a + b)
+
+
+def test_a_bound_itself_is_within_it() -> None:
+    assert all(up_to({bucket(le): 1}, le) == 1 for le in SHOWN)
+    assert set(SHOWN) < set(BOUNDS)
+
+
+@pytest.mark.parametrize("duration", [0.0, -1.0, 1e9])
+def test_what_cannot_be_is_counted_at_the_ends(duration: float) -> None:
+    assert value(bucket(duration)) in (BOUNDS[0], BOUNDS[-1])
+
+
+def test_without_durations_there_is_no_quantile() -> None:
+    assert quantiles({}, [0.5, 0.99]) == [None, None]

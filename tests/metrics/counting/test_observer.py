@@ -1,0 +1,97 @@
+"""What one request adds."""
+
+import pytest
+
+from metrics.counting.counts import merged, split
+from metrics.counting.histogram import bucket
+from metrics.counting.observer import PATHS, Counting, outcome
+from routing.observability.events import Finished, Happened, Kind
+from tests.clock import FakeClock
+from tests.metrics.events import NOW, finished
+
+
+def test_a_request_is_counted_under_its_service_minute_and_labels() -> None:
+    counting = Counting(FakeClock())
+    counting.finished(finished(route="/x", cache="MISS", backend=0.25, bytes=7, retries=2, duration=0.5))
+    assert split(counting.take()[0]) == {
+        (int(NOW), "crm"): {
+            "requests|GET|2xx|/x": 1,
+            f"duration|{bucket(0.5)}": 1,
+            "duration_us": 500_000,
+            f"backend|{bucket(0.25)}": 1,
+            "backend_us": 250_000,
+            "bytes": 7,
+            "cache|MISS": 1,
+            "retries": 2,
+            "circuit|success": 1,
+            "path|MISS|/api/v1/crm/x": 1,
+        }
+    }
+
+
+def test_it_belongs_to_the_minute_in_which_it_ended() -> None:
+    counting = Counting(FakeClock())
+    counting.finished(finished(at=NOW - 1, duration=2.0))
+    assert list(split(counting.take()[0])) == [(int(NOW), "crm")]
+
+
+def test_what_was_taken_is_not_there_again() -> None:
+    counting = Counting(FakeClock())
+    counting.finished(finished())
+    assert counting.take()[0]
+    assert counting.take() == ({}, [])
+
+
+def test_a_method_of_the_clients_own_invention_is_other() -> None:
+    counting = Counting(FakeClock())
+    for method in ("BREW", "get", "X" * 999):
+        counting.finished(finished(method=method))
+    assert merged(split(counting.take()[0]).values())["requests|OTHER|2xx|"] == 3
+
+
+def test_paths_are_noted_up_to_a_bound_and_requests_without() -> None:
+    counting = Counting(FakeClock())
+    for number in range(PATHS * 2):
+        counting.finished(finished(cache="MISS", path=f"/api/v1/crm/{number}"))
+    fields = split(counting.take()[0])[int(NOW), "crm"]
+    assert sum(field.startswith("path|") for field in fields) == PATHS
+    assert fields["cache|MISS"] == PATHS * 2
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (finished(cache="HIT"), ""),
+        (finished(backend=0.1), "success"),
+        (finished(backend=0.1, status=404), "success"),
+        (finished(backend=0.1, status=500), "failure"),
+        (finished(backend=0.1, status=501), "success"),
+        (finished(status=502, call="bad_gateway"), "failure"),
+        (finished(status=200, cache="STALE", call="upstream_timeout"), "failure"),
+        (finished(status=200, cache="STALE", call="circuit_open"), "refused"),
+        (finished(backend=0.1, aborted="upstream_timeout"), "failure"),
+        (finished(backend=0.1, aborted="client_gone"), "success"),
+        (finished(status=503, call="overloaded"), ""),
+        (finished(status=429), ""),
+    ],
+)
+def test_a_call_succeeds_fails_or_is_refused(event: Finished, expected: str) -> None:
+    assert outcome(event) == expected
+
+
+def test_what_befalls_a_target_is_counted_and_no_request_twice() -> None:
+    counting = Counting(FakeClock())
+    for kind in Kind:
+        counting.happened(Happened(kind=kind, service="crm", target="http://t"))
+    assert merged(split(counting.take()[0]).values()) == {
+        f"target|{kind}": 1 for kind in (Kind.EJECTED, Kind.RETURNED, Kind.DOWN, Kind.UP)
+    }
+
+
+def test_a_circuits_move_is_counted_and_kept_with_its_time() -> None:
+    clock = FakeClock()
+    counting = Counting(clock)
+    counting.circuit_changed("crm", "CLOSED", "OPEN", "5 failures within 60 s")
+    counts, changes = counting.take()
+    assert merged(split(counts).values()) == {"transition|CLOSED|OPEN": 1}
+    assert changes == [(clock.now, "crm", "CLOSED", "OPEN", "5 failures within 60 s")]

@@ -1,0 +1,114 @@
+"""The dashboard's feed: who gets it, how often it speaks, and that it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.cache import cache
+
+from gateway_project import sockets
+from metrics.dashboard import live
+from tests.websocket import Socket
+
+HEADERS = [(b"host", b"gateway.test"), (b"origin", b"http://gateway.test")]
+STAFF = User(username="ada", is_staff=True)
+
+
+@pytest.fixture(autouse=True)
+async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
+    """Snapshots that are numbers, and a feed that is quick."""
+    told: list[int] = []
+
+    def snapshot() -> bytes:
+        told.append(len(told))
+        return b'{"number": %d}' % told[-1]
+
+    monkeypatch.setattr(live, "snapshot", snapshot)
+    monkeypatch.setattr(live, "SECONDS", 0.02)
+    cache.clear()
+    yield told
+    assert live._ticker._task is None, "the feed still speaks to nobody"
+
+
+def socket(user: Any = STAFF, headers: list[tuple[bytes, bytes]] = HEADERS) -> Socket:
+    return Socket(live.DashboardFeed.as_asgi(), "/ws/dashboard/", headers, user=user)
+
+
+async def test_staff_get_the_present_at_once_and_news_every_second() -> None:
+    one = socket()
+    assert await one.connect() is None
+    numbers = [(await one.json())["number"] for _ in range(3)]
+    assert numbers == sorted(set(numbers))
+    await one.leave()
+
+
+async def test_every_watcher_hears_of_the_same_snapshot() -> None:
+    one, other = socket(), socket()
+    assert await one.connect() is None
+    assert await other.connect() is None
+    await one.json()
+    await other.json()
+    heard = [{(await each.json())["number"] for _ in range(4)} for each in (one, other)]
+    assert heard[0] & heard[1]
+    await one.leave()
+    await other.leave()
+
+
+async def test_a_second_that_another_worker_claimed_is_not_told_twice(counted: list[int]) -> None:
+    assert live._claimed(7) is not None
+    assert live._claimed(7) is None
+    assert len(counted) == 1
+
+
+@pytest.mark.parametrize("user", [None, AnonymousUser(), User(username="eve"), User(is_staff=True, is_active=False)])
+async def test_who_is_not_staff_is_refused(user: Any) -> None:
+    assert await socket(user).connect() == live.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [[], [(b"origin", b"http://evil.test")], [(b"origin", b"null")], [(b"origin", b"http://gateway.test:81")]],
+)
+async def test_a_page_of_another_origin_is_refused(origin: list[tuple[bytes, bytes]]) -> None:
+    assert await socket(headers=[HEADERS[0], *origin]).connect() == live.FORBIDDEN
+
+
+async def test_who_loses_the_right_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(_scope: Any) -> Any:
+        return AnonymousUser()
+
+    monkeypatch.setattr(live, "get_user", nobody)
+    monkeypatch.setattr(live, "RECHECK_SECONDS", 0)
+    one = socket()
+    assert await one.connect() is None
+    await one.json()
+    assert await one.heard() == {"type": "websocket.close", "code": live.GONE}
+    await one.leave()
+
+
+async def test_a_snapshot_that_fails_misses_its_second_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = socket()
+    assert await one.connect() is None
+    await one.json()
+    working, failed = live.snapshot, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def failing() -> bytes:
+        monkeypatch.setattr(live, "snapshot", working)
+        loop.call_soon_threadsafe(failed.set)
+        raise RuntimeError("the database is away")
+
+    monkeypatch.setattr(live, "snapshot", failing)
+    await failed.wait()
+    assert "number" in await one.json()
+    await one.leave()
+
+
+async def test_there_is_no_socket_anywhere_else() -> None:
+    assert await Socket(sockets.application, "/ws/nothing/", HEADERS).connect() == sockets.NOWHERE
+
+
+async def test_without_a_session_the_way_in_is_shut() -> None:
+    assert await Socket(sockets.application, "/ws/dashboard/", HEADERS).connect() == live.FORBIDDEN

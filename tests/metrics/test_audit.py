@@ -1,0 +1,97 @@
+"""Every edit is on record, whoever makes it and by whatever means, and no secret with it."""
+
+import io
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+
+from metrics.models import Operation
+from routing.authentication.api_keys import digest
+from routing.database.actor import acting, command_user
+from routing.database.apply import apply_document
+from routing.models import ApiKey, Service
+
+pytestmark = pytest.mark.django_db
+
+CRM = {
+    "targets": [{"url": "http://127.0.0.1:9101"}],
+    "headers": {"X-Token": "env:TOKEN", "Authorization": "Bearer hunter2"},
+    "routes": [{"path": "/a"}],
+}
+
+
+def done() -> list[tuple[str, str, str]]:
+    return [(one.actor, one.action, one.service) for one in Operation.objects.order_by("pk")]
+
+
+def said(operation: Operation) -> tuple[dict[str, Any], dict[str, Any]]:
+    return operation.before or {}, operation.after or {}
+
+
+def test_a_service_with_its_parts_is_recorded_without_its_secrets() -> None:
+    with acting("command:ada"):
+        apply_document({"version": 1, "services": {"crm": CRM}})
+    assert done() == [
+        ("command:ada", "service.created", "crm"),
+        ("command:ada", "target.created", "crm"),
+        ("command:ada", "route.created", "crm"),
+    ]
+    before, after = said(Operation.objects.earliest("pk"))
+    assert before == {}
+    assert after["headers"] == {"X-Token": "env:TOKEN", "Authorization": "***"}
+    assert "hunter2" not in str(list(Operation.objects.values()))
+
+
+def test_a_change_has_its_before_and_after_and_no_change_is_none() -> None:
+    apply_document({"version": 1, "services": {"crm": CRM}})
+    Operation.objects.all().delete()
+    service = Service.objects.get()
+    service.save()
+    assert done() == []
+    service.rate_limit = "5/m"
+    service.save()
+    before, after = said(Operation.objects.get())
+    assert (before.get("rate_limit"), after["rate_limit"]) == (None, "5/m")
+
+
+def test_what_went_is_recorded_with_what_it_was() -> None:
+    apply_document({"version": 1, "services": {"crm": CRM}})
+    Operation.objects.all().delete()
+    apply_document({"version": 1})
+    assert sorted(action for _, action, _ in done()) == ["route.deleted", "service.deleted", "target.deleted"]
+    assert {service for _, _, service in done()} == {"crm"}
+    assert all(one.after is None and one.before for one in Operation.objects.all())
+
+
+def test_a_member_of_staff_in_the_admin_is_named_with_the_requests_id() -> None:
+    apply_document({"version": 1, "services": {"crm": CRM}})
+    Operation.objects.all().delete()
+    client = Client(headers={"X-Request-ID": "req-9"})
+    client.force_login(User.objects.create_superuser("root", password="for tests alone"))
+    page = "/admin/routing/service/"
+    answer = client.post(page, {"action": "switch_off", "_selected_action": [Service.objects.get().pk]})
+    assert answer["X-Request-ID"] == "req-9"
+    change = Operation.objects.get()
+    assert (change.actor, change.action, change.request_id) == ("staff:root", "service.changed", "req-9")
+    before, after = said(change)
+    assert (before["enabled"], after["enabled"]) == (True, False)
+
+
+def test_a_key_is_recorded_by_its_prefix_alone() -> None:
+    out = io.StringIO()
+    call_command("apikey", "create", "ci", "--scope", "crm", stdout=out)
+    key = out.getvalue().splitlines()[-1]
+    call_command("apikey", "revoke", ApiKey.objects.get().prefix, stdout=out)
+    assert done() == [(command_user(), "key.created", ""), (command_user(), "key.changed", "")]
+    kept = str(list(Operation.objects.values()))
+    assert key not in kept
+    assert digest(key) not in kept
+    assert said(Operation.objects.latest("pk"))[1]["revoked_at"] is not None
+
+
+def test_a_bad_request_id_is_replaced_in_the_answer() -> None:
+    answer = Client(headers={"X-Request-ID": "a b"}).get("/admin/login/")
+    assert answer["X-Request-ID"] not in ("", "a b")

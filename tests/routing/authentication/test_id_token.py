@@ -1,0 +1,45 @@
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from routing.authentication.id_token import caller_of, screen
+from routing.caller import Caller
+from routing.errors import Unauthenticated
+from tests.firebase import PROJECT, encoded
+
+
+@pytest.mark.parametrize(
+    ("claim", "scopes"),
+    [
+        (["crm", "debug"], {"crm", "debug"}),
+        ("crm  debug", {"crm", "debug"}),
+        ("", set()),
+        (["crm", 7], set()),
+        ({"crm": True}, set()),
+        (None, set()),
+    ],
+)
+def test_scopes_are_a_list_or_words_and_otherwise_none_at_all(claim: object, scopes: set[str]) -> None:
+    assert caller_of({"sub": "ada", "exp": 1, "scopes": claim}).scopes == frozenset(scopes)
+
+
+def test_a_token_without_scopes_says_nothing_of_them() -> None:
+    assert caller_of({"sub": "ada", "exp": 1}) == Caller("firebase:ada", expires=1.0)
+
+
+@pytest.mark.parametrize("claim", [None, "acme", {}, {"tenant": ""}, {"tenant": 7}])
+def test_a_tenant_is_text_or_there_is_none(claim: object) -> None:
+    assert caller_of({"sub": "ada", "exp": 1, "firebase": claim}).tenant is None
+
+
+JSON = st.recursive(st.none() | st.integers() | st.text(), lambda part: st.dictionaries(st.text(), part), max_leaves=5)
+PARTS = st.one_of(st.binary(max_size=60), JSON).map(encoded)
+
+
+@given(st.one_of(st.text(), st.lists(PARTS, min_size=3, max_size=3).map(".".join)))
+@example("a.b.c")
+def test_random_text_is_refused_and_breaks_nothing(text: str) -> None:
+    with pytest.raises(Unauthenticated):
+        screen(text, PROJECT, time.time())

@@ -1,0 +1,41 @@
+"""Who watches hears of everything asked for, and harms nobody."""
+
+import logging
+
+import pytest
+
+from routing.observability.events import Finished, Happened, Kind, Observer, Observers
+
+EVENT = Happened(kind=Kind.EJECTED, service="crm", target="http://t", detail="why")
+
+
+class Keeps(Observer):
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def happened(self, event: Happened) -> None:
+        self.told.append(event)
+
+
+class Fails(Observer):
+    def finished(self, event: Finished) -> None:
+        raise RuntimeError
+
+    def happened(self, event: Happened) -> None:
+        raise RuntimeError
+
+
+def test_one_that_fails_silences_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    keeps = Keeps()
+    with caplog.at_level(logging.ERROR):
+        Observers([Fails(), keeps]).happened(EVENT)
+    assert keeps.told == [EVENT]
+    assert "an observer failed" in caplog.text
+
+
+def test_what_an_observer_does_not_ask_for_passes_it_by() -> None:
+    keeps = Keeps()
+    observers = Observers([keeps])
+    observers.circuit_changed("crm", "CLOSED", "OPEN", "why")
+    observers.finished(Finished(at=0, request_id="r", method="GET", path="/", status=200, duration=0))
+    assert keeps.told == []
