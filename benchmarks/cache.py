@@ -277,7 +277,7 @@ def _entry(body: bytes) -> Entry:
         headers=headers,
         body=body,
         stored_at=now,
-        born=now,
+        generated_at=now,
         fresh_until=now + 3_600,
         stale_until=now + 3_600,
         tags=("all",),

@@ -5,11 +5,11 @@ import contextlib
 from typing import Final
 
 from resilience.breaker.driver import Breakers
-from resilience.cache.heat import Heat
+from resilience.cache.heat import HitCounter
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing import signals
-from routing.balancing.health_checks import Prober
+from routing.balancing.health_checks import HealthChecker
 from routing.configuration.reload import Reloader
 
 REFRESH_SECONDS: Final = 1.0
@@ -19,7 +19,7 @@ CONFIGURATION: Final = "gw:configuration"
 
 
 async def begin(
-    link: RedisLink | None, breakers: Breakers, reloader: Reloader, prober: Prober, heat: Heat
+    link: RedisLink | None, breakers: Breakers, reloader: Reloader, prober: HealthChecker, heat: HitCounter
 ) -> list["asyncio.Task[None]"]:
     """Listen before the first word may be said; load before the first request comes."""
     nudge = reloader.nudge
@@ -46,7 +46,7 @@ async def _refresh(breakers: Breakers) -> None:
         await asyncio.sleep(REFRESH_SECONDS)
 
 
-async def _flush(heat: Heat) -> None:
+async def _flush(heat: HitCounter) -> None:
     while True:
         await asyncio.sleep(HEAT_SECONDS)
         await heat.flush()

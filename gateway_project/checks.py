@@ -10,9 +10,9 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import State
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
-from routing.balancing.balancer import Targets
+from routing.balancing.balancer import Balancers
 from routing.observability.health import Check, Health
-from routing.router.live import Live
+from routing.router.live import LiveConfiguration
 from routing.router.table import Service
 
 _OF_STATE = {
@@ -24,7 +24,9 @@ _OF_STATE = {
 }
 
 
-def health_checks(link: RedisLink | None, live: Live, breakers: Breakers, targets: Targets) -> dict[str, Check]:
+def health_checks(
+    link: RedisLink | None, live: LiveConfiguration, breakers: Breakers, targets: Balancers
+) -> dict[str, Check]:
     """Every check by name; a service's is what its circuit knows of it, so that asking disturbs no backend."""
     checks: dict[str, Check] = {
         "database": partial(asyncio.to_thread, _database),
@@ -75,9 +77,9 @@ async def _circuits(breakers: Breakers) -> Health:
     return Health.DEGRADED if breakers.degraded else Health.OK
 
 
-async def _service(service: Service, breakers: Breakers, targets: Targets) -> Health:
+async def _service(service: Service, breakers: Breakers, targets: Balancers) -> Health:
     """What the circuit says; a service with a target left out works with less."""
     if not service.policy.enabled:
         return Health.OFF
     verdict = _OF_STATE[breakers.of(service.name, service.policy.breaker).state()]
-    return Health.DEGRADED if verdict is Health.OK and targets.of(service).unwell else verdict
+    return Health.DEGRADED if verdict is Health.OK and targets.of(service).unhealthy_count else verdict

@@ -20,7 +20,7 @@ from metrics.counting.observer import Counting
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
-from resilience.cache.heat import Heat
+from resilience.cache.heat import HitCounter
 from resilience.cache.store import holds
 from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink
@@ -28,11 +28,11 @@ from routing import runtime, signals
 from routing.authentication.api_keys import ApiKeys
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
-from routing.balancing.balancer import Targets
-from routing.balancing.health_checks import Prober
+from routing.balancing.balancer import Balancers
+from routing.balancing.health_checks import HealthChecker
 from routing.configuration.reload import Reloader
 from routing.database import loader
-from routing.database.loader import Loaded
+from routing.database.loader import LoadedConfiguration
 from routing.idempotency.driver import Idempotency
 from routing.observability.access_log import AccessLog
 from routing.observability.event_log import EventLog
@@ -42,7 +42,7 @@ from routing.pipeline import Gateway, GatewayRules
 from routing.realtime.control import Control
 from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
-from routing.router.live import Live
+from routing.router.live import LiveConfiguration
 from routing.router.table import Service
 from routing.steps.cache.lookup import Caching
 from routing.steps.calls import Calling
@@ -63,7 +63,7 @@ class Foundation:
     def __init__(self, config: Config) -> None:
         self.link = RedisLink(settings.REDIS_URL) if settings.REDIS_URL else None
         self.stores = Stores.over(self.link)
-        self.live = Live()
+        self.live = LiveConfiguration()
         self.backend = Backend()
         self.tokens = _firebase(config)
         self.authenticator = Authenticator(lambda: self.live.keys, self.tokens)
@@ -89,10 +89,10 @@ class Resilience:
         stores, observers = base.stores, base.observers
         self.breakers = Breakers(stores.circuits, clock=time.time, on_change=observers.circuit_changed)
         self.limiter = Limiter(stores.rates, clock=time.time, share=config.workers)
-        self.targets = Targets(tell=observers.happened)
-        self.idempotency = Idempotency(stores.writes, own_cookies=base.own_cookies, tell=observers.happened)
+        self.targets = Balancers(tell=observers.backend_event)
+        self.idempotency = Idempotency(stores.writes, own_cookies=base.own_cookies, tell=observers.backend_event)
         self.cache = Cache(stores.answers)
-        self.heat = Heat(base.link)
+        self.heat = HitCounter(base.link)
         stores.answers.listeners.append(base.realtime.invalidated)
         self.caching = Caching(
             self.cache,
@@ -106,7 +106,7 @@ class Resilience:
             own_cookies=base.own_cookies,
             max_body_bytes=config.max_body_bytes,
             targets=self.targets,
-            tell=observers.happened,
+            tell=observers.backend_event,
         )
 
 
@@ -171,7 +171,9 @@ async def open_parts() -> Parts:
         interval=LOOK_SECONDS,
     )
     services = partial(_services, base.live)
-    prober = Prober(base.backend, base.stores.targets, guards.targets, services, tell=base.observers.happened)
+    prober = HealthChecker(
+        base.backend, base.stores.targets, guards.targets, services, tell=base.observers.backend_event
+    )
     tasks = await background.begin(base.link, guards.breakers, reloader, prober, guards.heat)
     flusher.start()
     base.realtime.start()
@@ -221,12 +223,12 @@ def _kind(config: Config, base: Foundation) -> Callable[..., Gateway]:
     return partial(TracedGateway, tracer=base.tracer, sampling=config.traces.sampling)
 
 
-def _services(live: Live) -> Iterable[Service]:
+def _services(live: LiveConfiguration) -> Iterable[Service]:
     """Those of the table that is served by now."""
     return live.table.services.values()
 
 
-def _swap(live: Live, breakers: Breakers, loaded: Loaded) -> None:
+def _swap(live: LiveConfiguration, breakers: Breakers, loaded: LoadedConfiguration) -> None:
     for service in loaded.table.services.values():
         breakers.of(service.name, service.policy.breaker)
     live.table, live.keys = loaded.table, ApiKeys(loaded.keys)

@@ -33,15 +33,15 @@ INSTALLED_APPS = [
     "routing",
 ]
 MIDDLEWARE = [
-    "routing.middleware.ServiceHosts",
+    "routing.middleware.ServiceHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "metrics.middleware.RequestId",
-    "routing.middleware.Acting",
+    "metrics.middleware.RequestIdMiddleware",
+    "routing.middleware.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

@@ -18,7 +18,7 @@ def current_request_id() -> str:
     return _current.get()
 
 
-class RequestId:
+class RequestIdMiddleware:
     """Goes before all that may change something."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -15,7 +15,7 @@ from metrics.runtime_access import parts, run
 from metrics.selectors import configured
 from resilience.breaker.driver import Breaker
 from resilience.breaker.machine import State
-from resilience.cache.heat import Recipe
+from resilience.cache.heat import ReplayableRequest
 from resilience.cache.policy import Scope
 from routing.errors import GatewayError
 from routing.http import Request
@@ -82,7 +82,7 @@ def invalidate(actor: str, service: str, tag: str | None = None, *, dry_run: boo
 
 def _held(names: Sequence[str], tag: str | None = None) -> dict[str, int] | None:
     """What the cache had, a moment before it was taken back."""
-    held = run(parts().cache.held(names, tag))
+    held = run(parts().cache.usage_of(names, tag))
     return held and held._asdict()
 
 
@@ -150,7 +150,7 @@ def _warm_hottest() -> Warmed:
     return Warmed(warmed=done.warmed, failed=done.failed)
 
 
-def _hottest() -> list[Recipe]:
+def _hottest() -> list[ReplayableRequest]:
     services = list(parts().gateway.live.table.services)
     return run(parts().warmer.hottest(services, max(1, MOST_PATHS // max(1, len(services)))))[:MOST_PATHS]
 

@@ -63,14 +63,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[tuple[str, float], ...] = ()
 
 
-def steps(exchange: Exchange, duration: float) -> list[Step]:
+def step_log(exchange: Exchange, duration: float) -> list[Step]:
     """The steps this request came to, each from the end of the one before. One that took no waiting took no time."""
-    noted = exchange.steps or ()
+    noted = exchange.step_log or ()
     marks = {name: (verdict, at) for name, verdict, at in noted}
     attempts = tuple((f"{name}: {said}", at) for name, said, at in noted if name.startswith(ATTEMPT))
     if attempts:
         marks[BACKEND_CALL] = attempts[-1]
-    error = exchange.call or exchange.code
+    error = exchange.call_error or exchange.error_code
     last = _last(exchange, marks, error)
     returned = marks[RETURN][1] if RETURN in marks else duration
     found: list[Step] = []
@@ -98,7 +98,7 @@ def _last(exchange: Exchange, marks: dict[str, tuple[str, float]], error: str) -
     """The step from which the request returned."""
     if error in ENDED_IN:
         return ENDED_IN[error]
-    if BACKEND_CALL in marks and exchange.place is not None:
+    if BACKEND_CALL in marks and exchange.cache_slot is not None:
         return STORE
     return max((name for name in marks if name in STEPS), key=STEPS.index, default=REQUEST_ID)
 
@@ -131,7 +131,7 @@ def attributes(exchange: Exchange, status: int, aborted: str) -> dict[str, Attri
         "network.protocol.version": request.version,
         "http.response.status_code": status,
         "http.route": route(exchange),
-        "error.type": exchange.code or aborted or (str(status) if status >= errors.InternalError.status else ""),
+        "error.type": exchange.error_code or aborted or (str(status) if status >= errors.InternalError.status else ""),
         "gateway.service": exchange.service,
         "gateway.request_id": exchange.id,
         "gateway.caller": exchange.caller.id if exchange.caller else "",
@@ -143,7 +143,9 @@ def attributes(exchange: Exchange, status: int, aborted: str) -> dict[str, Attri
 
 def route(exchange: Exchange) -> str:
     """The route's pattern as a client would write it: few different ones, however many paths there are."""
-    return f"{exchange.prefix.decode('latin-1')}{exchange.match.pattern}" if exchange.match else ""
+    return (
+        f"{exchange.prefix.decode('latin-1')}{exchange.resolution.match.pattern}" if exchange.resolution.match else ""
+    )
 
 
 def call_attributes(exchange: Exchange, attempts: tuple[tuple[str, float], ...]) -> dict[str, Attribute]:

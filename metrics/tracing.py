@@ -49,10 +49,10 @@ class SpanSender:
             self._queue.on_end(span)
 
     def _spans(self, exchange: Exchange, status: int, aborted: str, duration: float) -> list[ReadableSpan]:
-        trace = exchange.steps.trace if exchange.steps is not None else None
+        trace = exchange.step_log.trace if exchange.step_log is not None else None
         if trace is None:
             return []
-        made = _Spans(trace, exchange.at, self._resource)
+        made = _Spans(trace, exchange.received_at, self._resource)
         route = spans.route(exchange)
         about = spans.attributes(exchange, status, aborted)
         failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -65,7 +65,7 @@ class SpanSender:
             attributes=about,
             error=str(about.get("error.type", "")) if failed else "",
         )
-        return [whole, *(made.step(step, exchange) for step in spans.steps(exchange, duration))]
+        return [whole, *(made.step(step, exchange) for step in spans.step_log(exchange, duration))]
 
 
 class _Spans:

@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Remembered(Generic[K, V]):
+class TwoGenerationMemo(Generic[K, V]):
     """In two generations of at most `size`, the younger taking up what is used of the elder: whoever asks for many
     different things pushes out what nobody asks for, and nothing else. What comes once is not kept at all: to keep it,
     and to let it go, would take longer than to work it out.
@@ -26,18 +26,18 @@ class Remembered(Generic[K, V]):
         if value is None:
             value = self._old.get(key)
             if value is not None:
-                self._keep(key, value)
+                self._put(key, value)
         return value
 
-    def keep(self, key: K, value: V) -> None:
+    def put(self, key: K, value: V) -> None:
         """From the second time on that it is to be kept."""
         if self._doorkeeper.again(key):
-            self._keep(key, value)
+            self._put(key, value)
 
     def clear(self) -> None:
         self._young, self._old = {}, {}
 
-    def _keep(self, key: K, value: V) -> None:
+    def _put(self, key: K, value: V) -> None:
         if len(self._young) >= self._size:
             self._young, self._old = {}, self._young
         self._young[key] = value

@@ -77,7 +77,7 @@ class RedisLink:
         self._closing = False
 
     @property
-    def away(self) -> bool:
+    def unavailable(self) -> bool:
         return self._probe is not None
 
     async def start(self) -> None:
@@ -116,8 +116,8 @@ class RedisLink:
         await self.call(lambda client: client.publish(channel, message))
 
     def _check(self) -> None:
-        if self.away or self._closing:
-            raise StoreUnavailable("Redis is away" if self.away else "the link to Redis is closed")
+        if self.unavailable or self._closing:
+            raise StoreUnavailable("Redis is away" if self.unavailable else "the link to Redis is closed")
 
     def _complain(self, refusal: ResponseError) -> None:
         now = asyncio.get_running_loop().time()

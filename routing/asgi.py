@@ -31,7 +31,7 @@ def answer(ask: Answer, elsewhere: Application, scope: Scope, receive: Receive, 
         return elsewhere(scope, receive, send)
     if isinstance(ready, Response):
         return send_response(ready, send)
-    request.on_wait = bearer.watch
+    request.watch_disconnect = bearer.watch
     return _answered(ready, bearer, send)
 
 

@@ -8,41 +8,41 @@ from itertools import count
 from math import ceil
 from typing import Final, NamedTuple
 
-from resilience.cache.driver import Spot
+from resilience.cache.driver import StoreTarget
 from resilience.cache.flights import Flight
-from resilience.cache.messages import Asked, Found
+from resilience.cache.messages import CacheRequest, LookupResult
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from routing.authentication.authenticator import Credential
 from routing.http import Header, Headers, Request
 from routing.messages.trace_context import Trace
 from routing.router.policy import Target
-from routing.router.resolution import NOWHERE, Seat, Way
+from routing.router.resolution import UNRESOLVED, CallerSlot, Resolution
 from routing.router.table import Match
-from routing.upstream.permit import Leave
+from routing.upstream.permit import CallPermit
 
 
 @dataclass(slots=True)
-class Place:
+class CacheSlot:
     """Where in the cache this request's answer is, or would be, and what was found there.
 
     `flight` is the fetch that others wait for, when this request makes it.
     """
 
-    spot: Spot
-    asked: Asked
-    found: Found
+    spot: StoreTarget
+    asked: CacheRequest
+    found: LookupResult
     flight: Flight | None = None
 
 
-class Own(NamedTuple):
+class InternalEndpoint(NamedTuple):
     """A page of the gateway's own, and how often each caller may ask for it."""
 
     name: str
     rate: RatePolicy
 
 
-class Steps(list[tuple[str, str, float]]):
+class StepLog(list[tuple[str, str, float]]):
     """Each step with its verdict and when it was over, in seconds: for a caller who debugs, or for a trace."""
 
     __slots__ = ("shown", "trace")
@@ -57,38 +57,37 @@ _WELL_FORMED: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class Exchange:
-    """Filled in step by step. `started` is monotonic seconds, `at` Unix time; `backend` is seconds until its headers.
+    """Filled in step by step. `started` is monotonic seconds, `received_at` Unix time.
 
-    `routed` is the match, from step 4 on. `cache` is X-Cache's word; `cache_status` is empty where the answer has that
-    field already. `asks` are the fields to call the backend with in place of the client's, when the cache asks about
-    what it has. `leave` is the circuit's, where it was had without waiting. What no step has found yet is the class's,
-    since most of it never is: setting it all for each request would cost as much as a step.
+    `match` is set by step 4. `cache` is the X-Cache value; `cache_status` is empty where the response already has that
+    field. `conditional_headers` replace the client's fields when the cache revalidates. Defaults are class attributes:
+    most are never set, and assigning all of them for each request would cost as much as a step.
     """
 
-    way: Way = NOWHERE
-    seat: Seat
-    routed: Match
-    own: Own | None = None
+    resolution: Resolution = UNRESOLVED
+    caller_slot: CallerSlot
+    match: Match
+    endpoint: InternalEndpoint | None = None
     rate: RatePolicy = RatePolicy()
     rate_key = ""
     decision: Decision | None = None
-    place: Place | None = None
-    asks: Headers | None = None
-    leave: Leave | None = None
+    cache_slot: CacheSlot | None = None
+    conditional_headers: Headers | None = None
+    permit: CallPermit | None = None
     cache = ""
     cache_status = ""
     circuit = ""
     target: Target | None = None
-    backend: float | None = None
-    call = ""
+    backend_seconds: float | None = None
+    call_error = ""
     retries = 0
-    code = ""
-    steps: Steps | None = None
+    error_code = ""
+    step_log: StepLog | None = None
 
-    def __init__(self, request: Request, identifier: str, at: float, started: float) -> None:
+    def __init__(self, request: Request, identifier: str, received_at: float, started: float) -> None:
         self.request = request
         self.id = identifier
-        self.at = at
+        self.received_at = received_at
         self.started = started
         self.caller = request.caller
 
@@ -99,7 +98,7 @@ class Exchange:
         given = fields.get(b"x-request-id")
         exchange = cls(request, request_id(given, at) if given else new_id(at), at, started)
         if fields.get(b"x-gateway-debug") == b"1":
-            exchange.steps = Steps(shown=True)
+            exchange.step_log = StepLog(shown=True)
         return exchange
 
     def again(self, headers: Headers, at: float, started: float) -> "Exchange":
@@ -107,31 +106,28 @@ class Exchange:
         request = self.request
         copy = Request("GET", request.path, request.query, headers, request.client, request.scheme)
         exchange = Exchange(copy, self.id, at, started)
-        exchange.caller, exchange.way, exchange.seat, exchange.routed = self.caller, self.way, self.seat, self.routed
+        exchange.caller, exchange.resolution = self.caller, self.resolution
+        exchange.caller_slot, exchange.match = self.caller_slot, self.match
         return exchange
 
     @property
-    def match(self) -> Match | None:
-        return self.way.match
-
-    @property
     def credential(self) -> Credential | None:
-        return self.way.bearer.credential
+        return self.resolution.credential_state.credential
 
     @property
     def prefix(self) -> bytes:
         """What of the path is the gateway's; nothing, under a service's own host."""
-        return self.way.prefix
+        return self.resolution.prefix
 
     @property
     def service(self) -> str:
-        match = self.way.match
+        match = self.resolution.match
         return match.service.name if match else ""
 
     def mark(self, step: str, verdict: str, now: float) -> None:
         """Note a step's verdict, where somebody asks for it. `now` is monotonic seconds."""
-        if self.steps is not None:
-            self.steps.append((step, verdict, now - self.started))
+        if self.step_log is not None:
+            self.step_log.append((step, verdict, now - self.started))
 
 
 def request_id(given: bytes | None, at: float) -> str:
@@ -171,15 +167,15 @@ def _policy_field(limit: int, window: float) -> Header:
 def timing_field(exchange: Exchange, now: float) -> Header:
     """Milliseconds until the answer's headers: in the gateway itself, and in the backend."""
     total = now - exchange.started
-    if exchange.backend is None:
+    if exchange.backend_seconds is None:
         return (b"server-timing", b"gateway;dur=%.3f" % (total * 1000))
-    ours = max(0.0, total - exchange.backend)
-    return (b"server-timing", b"gateway;dur=%.3f, backend;dur=%.3f" % (ours * 1000, exchange.backend * 1000))
+    ours = max(0.0, total - exchange.backend_seconds)
+    return (b"server-timing", b"gateway;dur=%.3f, backend;dur=%.3f" % (ours * 1000, exchange.backend_seconds * 1000))
 
 
 def debug_field(exchange: Exchange) -> Header:
     """Each step's verdict, and when it was reached in milliseconds, in Server-Timing's form."""
-    steps = exchange.steps or ()
+    steps = exchange.step_log or ()
     text = ", ".join(
         f'{step.replace(" ", "-")};dur={at * 1000:.3f};desc="{_quoted(verdict)}"' for step, verdict, at in steps
     )

@@ -9,7 +9,7 @@ import msgspec
 from resilience.breaker import machine
 from resilience.breaker.machine import Refusal, Snapshot
 from resilience.cache.key import scope_id
-from resilience.cache.messages import Asked, Forward
+from resilience.cache.messages import CacheRequest, Forward
 from resilience.cache.policy import CachePolicy
 from resilience.cache.serving import refuses
 from resilience.ratelimit.policy import RatePolicy
@@ -25,7 +25,7 @@ from routing.errors import (
 from routing.http import Request
 from routing.messages import validation
 from routing.router.policy import Auth, RoutePolicy
-from routing.router.resolution import PREFIX, host, turned_away
+from routing.router.resolution import PREFIX, authorize, host
 from routing.router.table import REST, Match, Route, RouteTable, Service, segments_of
 from routing.router.tags import ANONYMOUS, filled
 
@@ -239,7 +239,7 @@ def _refusal(
         return Unauthenticated("send an API key or a Firebase ID token")
     if unrouted or service is None or policy is None:
         return unrouted
-    return turned_away(service.name, policy, caller)
+    return authorize(service.name, policy, caller)
 
 
 def _refused(error: GatewayError | None) -> Verdict:
@@ -274,7 +274,7 @@ def _cache_said(
     wrote = list(filled(policy.invalidates, match, caller))
     if policy.cache is None:
         return {"consulted": False, "rule": "the configuration says cache: off", "invalidates": wrote}
-    refusal = refuses(Asked(request.method, request.headers, caller is not None))
+    refusal = refuses(CacheRequest(request.method, request.headers, caller is not None))
     if refusal is not None:
         rule = f"{request.method} is not answered from a cache" if refusal is Forward.METHOD else "it says no-store"
         return {"consulted": False, "rule": rule, "invalidates": wrote}

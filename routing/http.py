@@ -45,27 +45,27 @@ IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
 """Methods that may be sent twice (RFC 9110 section 9.2.2)."""
 
 
-class Kin:
+class SharedFields:
     """What requests have in common whose fields are the same bytes, whatever they ask for: whatever follows from those
     alone may be kept here, with what else it depends on.
     """
 
-    __slots__ = ("bearer", "depends")
+    __slots__ = ("credential_state", "epoch")
 
     def __init__(self) -> None:
-        self.bearer: Any = None
-        self.depends: object = None
+        self.credential_state: Any = None
+        self.epoch: object = None
 
 
-class Alike:
+class SharedHead:
     """The same of those whose whole heads are the same bytes."""
 
-    __slots__ = ("depends", "kin", "way")
+    __slots__ = ("epoch", "resolution", "shared_fields")
 
-    def __init__(self, kin: Kin) -> None:
-        self.kin = kin
-        self.way: Any = None
-        self.depends: object = None
+    def __init__(self, kin: SharedFields) -> None:
+        self.shared_fields = kin
+        self.resolution: Any = None
+        self.epoch: object = None
 
 
 @dataclass(eq=False)
@@ -88,15 +88,15 @@ class Request:
     body: Body | None = None
     caller: Caller | None = None
     known_fields: dict[bytes, bytes] | None = field(default=None, repr=False)
-    alike: Alike | None = field(default=None, repr=False)
-    on_wait: Callable[[], None] | None = field(default=None, init=False)
+    shared_head: SharedHead | None = field(default=None, repr=False)
+    watch_disconnect: Callable[[], None] | None = field(default=None, init=False)
 
     @property
     def fields(self) -> dict[bytes, bytes]:
         """The first line of each field. To be read once `headers` are final."""
         fields = self.known_fields
         if fields is None:
-            fields = self.known_fields = first_lines(self.headers)
+            fields = self.known_fields = first_values(self.headers)
         return fields
 
 
@@ -117,7 +117,7 @@ class ClientGone(Exception):
     """The client went away before its request or our answer was whole."""
 
 
-def first_lines(headers: Headers) -> dict[bytes, bytes]:
+def first_values(headers: Headers) -> dict[bytes, bytes]:
     """The first line of each field."""
     fields = dict(headers)
     return fields if len(fields) == len(headers) else dict(reversed(headers))

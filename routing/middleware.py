@@ -10,7 +10,7 @@ from routing.database.actor import acting
 from routing.views import ServiceProxyView, may_want_page
 
 
-class ServiceHosts:
+class ServiceHostMiddleware:
     """Goes first, since no other middleware has a say in a service's answers."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -28,7 +28,7 @@ class ServiceHosts:
         return gateway.owns(host) or (gateway.serves(request.path, host) and not may_want_page(request))
 
 
-class Acting:
+class ActorMiddleware:
     """Whatever a logged-in person changes is written down as theirs. Goes after authentication."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

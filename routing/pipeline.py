@@ -12,23 +12,23 @@ from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Authenticator
 from routing.errors import BadRequest, BodyTooLarge, CircuitOpen, GatewayError, InternalError, UnknownService, problem
-from routing.exchange import Exchange, Own, debug_field, rate_fields, timing_field
+from routing.exchange import Exchange, InternalEndpoint, debug_field, rate_fields, timing_field
 from routing.http import ClientGone, Headers, Request, Response, first
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
 from routing.messages import validation
 from routing.messages.cors import Cors
 from routing.observability.events import Observers
-from routing.router.live import Live
-from routing.router.resolution import Ways
-from routing.steps.accounting import Accounts
+from routing.router.live import LiveConfiguration
+from routing.router.resolution import ResolutionCache
+from routing.steps.accounting import Accounting
 from routing.steps.cache.lookup import Caching
 from routing.steps.calls import Calling
 from routing.steps.gatekeeper import Gatekeeper
 
 log = logging.getLogger(__name__)
 
-Steps = Callable[[Exchange], Awaitable[Response]]
+Step = Callable[[Exchange], Awaitable[Response]]
 
 DEBUG: Final = "debug"
 
@@ -49,7 +49,7 @@ class Gateway:
         self,
         *,
         rules: GatewayRules,
-        live: Live,
+        live: LiveConfiguration,
         limiter: Limiter,
         authenticator: Authenticator,
         caching: Caching,
@@ -61,13 +61,13 @@ class Gateway:
     ) -> None:
         self.live = live
         self._rules = rules
-        self._ways = Ways(live)
+        self._ways = ResolutionCache(live)
         self._gatekeeper = Gatekeeper(limiter, authenticator, rules.rate, timer)
         self._caching = caching
         caching.fetch = self._fetch
         self._calling = calling
-        self._accounts = Accounts(observers, timer)
-        self._idempotency = idempotency or Idempotency(MemoryStore(clock), tell=observers.happened)
+        self._accounts = Accounting(observers, timer)
+        self._idempotency = idempotency or Idempotency(MemoryStore(clock), tell=observers.backend_event)
         self._cors = Cors(rules.cors_origins)
         self._clock = clock
         self._timer = timer
@@ -94,12 +94,12 @@ class Gateway:
             found = self._failed(exchange, error)
         return self._finish(exchange, found) if isinstance(found, Response) else self._answered(exchange, found)
 
-    def _at_hand(self, exchange: Exchange) -> Response | Steps:
+    def _at_hand(self, exchange: Exchange) -> Response | Step:
         """Steps 2 to 6 as far as nobody need be waited for: the answer, or how it goes on from there."""
-        exchange.way = self._ways.of(exchange.request)
-        if not (self._gatekeeper.limited_now(exchange) and self._gatekeeper.identified_now(exchange)):
+        exchange.resolution = self._ways.of(exchange.request)
+        if not (self._gatekeeper.try_limit(exchange) and self._gatekeeper.try_identify(exchange)):
             return self._steps
-        if exchange.way.is_index:
+        if exchange.resolution.is_index:
             return self._services(exchange)
         self.route(exchange)
         response = self._caching.at_hand(exchange)
@@ -109,12 +109,12 @@ class Gateway:
             return self._found
         return self._fetch if self._idempotency.guards(exchange) else self._let_go_on(exchange)
 
-    def _let_go_on(self, exchange: Exchange) -> Response | Steps:
+    def _let_go_on(self, exchange: Exchange) -> Response | Step:
         """Step 6 at its shortest: a closed circuit's leave, or what an open one comes to."""
         try:
-            exchange.leave = self._calling.admit_now(exchange)
+            exchange.permit = self._calling.try_admit(exchange)
         except CircuitOpen as error:
-            exchange.call = error.code
+            exchange.call_error = error.code
             return self._caching.fallback(exchange, error) or self._refusal(exchange, error)
         return self._forward
 
@@ -123,7 +123,7 @@ class Gateway:
             await self._gatekeeper.limit(exchange)  # 2 rate limit
         if exchange.caller is None:
             await self._gatekeeper.identify(exchange)  # 3 authentication
-        if exchange.way.is_index:
+        if exchange.resolution.is_index:
             return self._services(exchange)
         self.route(exchange)  # 4 service router
         return await self._found(exchange)
@@ -134,7 +134,7 @@ class Gateway:
             response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
         return response
 
-    async def _answered(self, exchange: Exchange, steps: Steps) -> Response:
+    async def _answered(self, exchange: Exchange, steps: Step) -> Response:
         """What `steps` come to, or what they raise as an answer."""
         try:
             response = await steps(exchange)
@@ -154,14 +154,14 @@ class Gateway:
         GatewayError.
         """
         exchange = self.begin(request)
-        exchange.way = self._ways.of(request)
-        exchange.seat = exchange.way.seat(exchange.caller)
+        exchange.resolution = self._ways.of(request)
+        exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
         self.route(exchange)
         response = await self._found(exchange)
         response.headers.append((b"cache-status", exchange.cache_status.encode()))
         return response
 
-    async def page(self, request: Request, own: Own | None, answer: Steps) -> Response:
+    async def page(self, request: Request, own: InternalEndpoint | None, answer: Step) -> Response:
         """A page of the gateway's own, behind steps 1 to 3 like any other request."""
 
         async def steps(exchange: Exchange) -> Response:
@@ -175,15 +175,15 @@ class Gateway:
 
     async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
         """Steps 2 and 3. `anonymous`: no credential at all is let in, with `caller` None. Raises GatewayError."""
-        exchange.way = self._ways.of(exchange.request)
-        if not self._gatekeeper.limited_now(exchange):
+        exchange.resolution = self._ways.of(exchange.request)
+        if not self._gatekeeper.try_limit(exchange):
             await self._gatekeeper.limit(exchange)
-        if not anonymous or exchange.credential or exchange.way.bearer.unread:
+        if not anonymous or exchange.credential or exchange.resolution.credential_state.parse_error:
             await self._gatekeeper.identify(exchange)
 
     def tell(self, exchange: Exchange, status: int, code: str = "") -> None:
         """Account for an exchange that was answered otherwise than by a Response."""
-        exchange.code = code
+        exchange.error_code = code
         self._accounts.told(exchange, status)
 
     def _fetch(self, exchange: Exchange) -> Awaitable[Response]:
@@ -193,11 +193,11 @@ class Gateway:
 
     async def _forward(self, exchange: Exchange) -> Response:
         try:
-            leave = exchange.leave or self._calling.admit_now(exchange)  # 6 circuit breaker
+            leave = exchange.permit or self._calling.try_admit(exchange)  # 6 circuit breaker
             leave = leave or await self._calling.admit(exchange)
             called = await self._calling.call(exchange, leave)  # 7 backend call
         except GatewayError as error:
-            exchange.call = error.code
+            exchange.call_error = error.code
             response = await self._caching.instead(exchange, error)
             if response is None:
                 raise
@@ -207,7 +207,7 @@ class Gateway:
             raise
         return await self._caching.stored(exchange, called)  # 8 store
 
-    def begin(self, request: Request, own: Own | None = None) -> Exchange:
+    def begin(self, request: Request, own: InternalEndpoint | None = None) -> Exchange:
         """Step 1. `own` is the gateway's own page that is asked for, if it has a limit of its own."""
         trusted = self._rules.trusted_proxies
         if trusted:
@@ -215,21 +215,21 @@ class Gateway:
             request.client = validation.client_address(peer, request.headers, trusted)
             request.scheme = validation.client_scheme(peer, request.scheme, request.headers, trusted)
         exchange = Exchange.begin(request, self._clock(), self._timer())
-        exchange.own = own
+        exchange.endpoint = own
         return exchange
 
     def route(self, exchange: Exchange) -> None:
         """Step 4. Raises GatewayError."""
-        refusal, match = exchange.seat.terms.refusal, exchange.way.match
+        refusal, match = exchange.caller_slot.terms.denial, exchange.resolution.match
         if refusal is not None:
             raise refusal.with_traceback(None)
         if match is None:
             raise UnknownService("the list of services is none of them")
-        exchange.routed = match
+        exchange.match = match
         length = exchange.request.fields.get(b"content-length")
         if length is not None:
             self._check_length(exchange, length)
-        if exchange.steps is not None:
+        if exchange.step_log is not None:
             exchange.mark("service router", f"{match.service.name}{match.pattern}", self._timer())
 
     def _check_length(self, exchange: Exchange, length: bytes) -> None:
@@ -256,14 +256,14 @@ class Gateway:
         return self._refusal(exchange, InternalError("the request could not be handled"))
 
     def _refusal(self, exchange: Exchange, error: GatewayError) -> Response:
-        exchange.code = error.code
+        exchange.error_code = error.code
         return problem(error, exchange.id)
 
     def _finish(self, exchange: Exchange, response: Response) -> Response:
         self._tell_of(exchange, response.headers)
-        if exchange.steps is not None:
+        if exchange.step_log is not None:
             exchange.mark("return", str(response.status), self._timer())
-            if exchange.steps.shown and exchange.caller and exchange.caller.holds(DEBUG):
+            if exchange.step_log.shown and exchange.caller and exchange.caller.holds(DEBUG):
                 response.headers.append(debug_field(exchange))
         body = response.body
         if type(body) is bytes:

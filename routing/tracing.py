@@ -6,12 +6,12 @@ Another class, so that a gateway that is not traced spends nothing on it.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from routing.exchange import Exchange, Own, Steps
+from routing.exchange import Exchange, InternalEndpoint, StepLog
 from routing.http import Request
 from routing.messages.trace_context import Sampling, begun
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
-from routing.steps.accounting import Accounts
+from routing.steps.accounting import Accounting
 
 
 class Tracer(Protocol):
@@ -29,18 +29,18 @@ class TracedGateway(Gateway):
         self._sampling = sampling
         self._accounts = _TracedAccounts(observers, self._timer, tracer)
 
-    def begin(self, request: Request, own: Own | None = None) -> Exchange:
+    def begin(self, request: Request, own: InternalEndpoint | None = None) -> Exchange:
         exchange = super().begin(request, own)
-        exchange.steps = Steps(shown=exchange.steps is not None, trace=begun(request.headers, self._sampling))
+        exchange.step_log = StepLog(shown=exchange.step_log is not None, trace=begun(request.headers, self._sampling))
         return exchange
 
 
-class _TracedAccounts(Accounts):
+class _TracedAccounts(Accounting):
     def __init__(self, observers: Observers, timer: Callable[[], float], tracer: Tracer) -> None:
         super().__init__(observers, timer)
         self._tracer = tracer
 
     def told(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:
         super().told(exchange, status, size, aborted)
-        if exchange.steps is not None and exchange.steps.trace and exchange.steps.trace.sampled:
+        if exchange.step_log is not None and exchange.step_log.trace and exchange.step_log.trace.sampled:
             self._tracer.ended(exchange, status, aborted, self._timer() - exchange.started)

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from resilience.cache.heat import Heat, Recipe
+from resilience.cache.heat import HitCounter, ReplayableRequest
 from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.http import Header, Request, Response
@@ -28,19 +28,21 @@ class Warmed(NamedTuple):
 class Warmer:
     """Refetches through the gateway's own steps, as the caller whose answer it is; no rate limit counts it."""
 
-    def __init__(self, gateway: Gateway, heat: Heat) -> None:
+    def __init__(self, gateway: Gateway, heat: HitCounter) -> None:
         self._gateway = gateway
         self._heat = heat
 
-    async def hottest(self, services: Iterable[str], count: int) -> list[Recipe]:
+    async def hottest(self, services: Iterable[str], count: int) -> list[ReplayableRequest]:
         """The most asked for of each service. Raises StoreUnavailable."""
         return [recipe for service in services for recipe in await self._heat.top(service, count)]
 
-    async def warm(self, recipes: Iterable[Recipe], told: Callable[[Recipe, bool], None] | None = None) -> Warmed:
+    async def warm(
+        self, recipes: Iterable[ReplayableRequest], told: Callable[[ReplayableRequest, bool], None] | None = None
+    ) -> Warmed:
         """Fetch all of them, telling of each whether its answer is stored now."""
         turn = asyncio.Semaphore(AT_A_TIME)
 
-        async def one(recipe: Recipe) -> bool:
+        async def one(recipe: ReplayableRequest) -> bool:
             async with turn:
                 stored = await self._fetched(recipe)
             if told:
@@ -50,7 +52,7 @@ class Warmer:
         results = await asyncio.gather(*[one(recipe) for recipe in recipes])
         return Warmed(sum(results), len(results) - sum(results))
 
-    async def _fetched(self, recipe: Recipe) -> bool:
+    async def _fetched(self, recipe: ReplayableRequest) -> bool:
         headers = [(b"host", recipe.host), *recipe.headers, _FRESHLY]
         caller = Caller(recipe.caller, recipe.tenant) if recipe.caller else None
         request = Request("GET", recipe.path, recipe.query, headers, "127.0.0.1", caller=caller)
@@ -63,12 +65,12 @@ class Warmer:
         return response.status < 500 and any(word in said for word in _STORED)
 
 
-def listed(reference: str) -> Recipe:
+def listed(reference: str) -> ReplayableRequest:
     """The recipe for a path of the gateway's, or `<service>/<path>`, asked for without a credential."""
     path, _, query = reference.strip().encode().partition(b"?")
     if not path.startswith(PREFIX):
         path = PREFIX + path.lstrip(b"/")
-    return Recipe(b"localhost", path, query)
+    return ReplayableRequest(b"localhost", path, query)
 
 
 async def _read(response: Response) -> None:

@@ -16,7 +16,7 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.cache import serving
 from resilience.cache.entry import Entry
 from resilience.cache.key import key
-from resilience.cache.messages import Asked, Fresh
+from resilience.cache.messages import CacheRequest, Fresh
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as Rates
 from resilience.ratelimit.policy import RatePolicy
@@ -62,12 +62,12 @@ def breaker() -> Breaker:
 
 class TestTheCircuit:
     def test_a_check_while_closed(self, benchmark: BenchmarkFixture, breaker: Breaker) -> None:
-        assert isinstance(benchmark(breaker.admit_now), Permit)
+        assert isinstance(benchmark(breaker.try_admit), Permit)
         if benchmark.stats is not None:
             assert benchmark.stats.stats.median < CHECK_SECONDS
 
     def test_a_success_reported_while_closed(self, benchmark: BenchmarkFixture, breaker: Breaker) -> None:
-        permit = breaker.admit_now()
+        permit = breaker.try_admit()
         assert isinstance(permit, Permit)
         assert benchmark(breaker.report, permit, Outcome.SUCCESS) is None
 
@@ -79,14 +79,14 @@ class TestTheCircuit:
 class TestTheLimiter:
     def test_a_token_taken(self, benchmark: BenchmarkFixture) -> None:
         limiter, policy = Limiter(Rates()), RatePolicy(999_999_999)
-        decision = benchmark(limiter.take_now, "key:billing", policy)
+        decision = benchmark(limiter.try_take, "key:billing", policy)
         assert decision is not None
         assert decision.granted
 
     def test_a_refusal(self, benchmark: BenchmarkFixture) -> None:
         limiter, policy = Limiter(Rates()), RatePolicy(1, 86_400)
-        limiter.take_now("key:billing", policy)
-        decision = benchmark(limiter.take_now, "key:billing", policy)
+        limiter.try_take("key:billing", policy)
+        decision = benchmark(limiter.try_take, "key:billing", policy)
         assert decision is not None
         assert not decision.granted
 
@@ -102,11 +102,11 @@ class TestTheCache:
             headers=tuple(ANSWERED),
             body=b"x" * 1_810,
             stored_at=NOW,
-            born=NOW,
+            generated_at=NOW,
             fresh_until=NOW + 300,
             stale_until=NOW + 600,
         )
-        asked = Asked("GET", ASKED, authenticated=True)
+        asked = CacheRequest("GET", ASKED, authenticated=True)
         assert isinstance(benchmark(serving.lookup, entry, asked, NOW + 1), Fresh)
 
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from metrics.counting.counts import MINUTE
 from metrics.counting.histogram import bucket
 from routing.errors import BadGateway, CircuitOpen, UpstreamTimeout
-from routing.observability.events import Finished, Happened, Kind, Observer
+from routing.observability.events import BackendEvent, BackendEventKind, Finished, Observer
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 OTHER: Final = "OTHER"
@@ -20,7 +20,9 @@ TOGETHER: Final = 64
 PATHS: Final = 50
 """Paths of one service noted between two flushes: clients may ask for any number."""
 PATH_LENGTH: Final = 200
-OF_TARGETS: Final = frozenset({Kind.EJECTED, Kind.RETURNED, Kind.DOWN, Kind.UP})
+OF_TARGETS: Final = frozenset(
+    {BackendEventKind.EJECTED, BackendEventKind.RETURNED, BackendEventKind.DOWN, BackendEventKind.UP}
+)
 FAILURES: Final = frozenset({500, 502, 503, 504})
 """Answers of a backend that count against its circuit (contract section 6)."""
 _BROKEN: Final = frozenset({BadGateway.code, UpstreamTimeout.code})
@@ -115,7 +117,7 @@ class Counting(Observer):
         self._changes.append(Change(self._clock(), service, before, after, reason))
         self.note(service, f"transition|{before}|{after}")
 
-    def happened(self, event: Happened) -> None:
+    def backend_event(self, event: BackendEvent) -> None:
         """What befell a target. Of the other kinds each request's own end tells."""
         if event.kind in OF_TARGETS:
             self.note(event.service, f"target|{event.kind}")

@@ -59,7 +59,7 @@ class Breaker:
     def attempt(self) -> "Attempt":
         return Attempt(self)
 
-    def admit_now(self) -> Permit | Refusal | None:
+    def try_admit(self) -> Permit | Refusal | None:
         """The verdict, where the mirror can give it; None where `admit` must be awaited: a probe's permit is shared."""
         if self._pass is not None:
             return self._pass
@@ -125,7 +125,7 @@ class Breaker:
     async def _lease(self) -> Permit | Refusal:
         holder = self._circuits.next_holder()
         async with self._lock:
-            verdict = self.admit_now()
+            verdict = self.try_admit()
             if verdict is not None:
                 return verdict
             return await self._change(lambda snapshot, now: machine.admit(snapshot, self.policy, now, holder))
@@ -186,7 +186,7 @@ class Attempt:
         self._outcome = Outcome.FAILURE
 
     async def __aenter__(self) -> Self:
-        verdict = self._breaker.admit_now() or await self._breaker.admit()
+        verdict = self._breaker.try_admit() or await self._breaker.admit()
         if isinstance(verdict, Refusal):
             raise CircuitRefused(self._breaker.name, verdict)
         self._permit = verdict

@@ -11,7 +11,7 @@ import msgspec
 
 from resilience.cache import fields, serving, storing, validation, variants
 from resilience.cache.entry import Entry
-from resilience.cache.messages import Answered, Asked, Found, Fresh, Miss, Skip, Stale, Storable
+from resilience.cache.messages import CacheRequest, CacheResponse, Fresh, LookupResult, Miss, Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.store import UNFENCED, NearStore, Usage
 from resilience.outage import StoreUnavailable
@@ -52,7 +52,7 @@ class Recorder:
         return None if self._left < 0 else b"".join(self._chunks)
 
 
-class Spot(NamedTuple):
+class StoreTarget(NamedTuple):
     """Whose cache, under which key, and on what terms an answer is kept.
 
     `tags` are the route's, filled in; those of the answer and the service are added. `scope` is what the key was
@@ -81,7 +81,7 @@ class Cache:
         self._store = store
         self._filing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def at_hand(self, service: str, key: str, now: float) -> Entry | None:
+    def peek_fresh(self, service: str, key: str, now: float) -> Entry | None:
         """A fresh answer that this process has, for a request that asks nothing of a cache: the hottest path of all.
 
         None where there is more to be judged than its freshness: `peek` and `lookup` do.
@@ -92,7 +92,7 @@ class Cache:
         self.tallies[service].hits += 1
         return entry
 
-    def peek(self, service: str, key: str, asked: Asked, now: float) -> Fresh | None:
+    def try_lookup(self, service: str, key: str, asked: CacheRequest, now: float) -> Fresh | None:
         """An answer that this process has: the hot path, without waiting. None: `lookup` knows more."""
         entry = self._store.peek(service, key)
         if entry is None:
@@ -103,20 +103,20 @@ class Cache:
         self.tallies[service].hits += 1
         return verdict
 
-    async def lookup(self, service: str, key: str, asked: Asked, now: float) -> Found:
+    async def lookup(self, service: str, key: str, asked: CacheRequest, now: float) -> LookupResult:
         """What is stored for this request. A Stale or a Miss holds the fence that `store` wants to see again."""
         verdict = await self._far(service, key, asked, now)
         self._count(service, verdict)
         return verdict
 
-    async def look(self, service: str, key: str, asked: Asked, now: float) -> Found:
+    async def relookup(self, service: str, key: str, asked: CacheRequest, now: float) -> LookupResult:
         """The same once more, for a request that has been counted and has waited since."""
         near = serving.lookup(self._store.peek(service, key), asked, now)
         if isinstance(near, Fresh) and not near.refresh:
             return near
         return await self._far(service, key, asked, now)
 
-    async def _far(self, service: str, key: str, asked: Asked, now: float) -> Found:
+    async def _far(self, service: str, key: str, asked: CacheRequest, now: float) -> LookupResult:
         refusal = serving.refuses(asked)
         if refusal:
             return Miss(refusal, UNFENCED)
@@ -125,9 +125,9 @@ class Cache:
 
     async def store(
         self,
-        spot: Spot,
-        asked: Asked,
-        answered: Answered,
+        spot: StoreTarget,
+        asked: CacheRequest,
+        answered: CacheResponse,
         body: bytes | None,
         *,
         found: Stale | Miss,
@@ -144,20 +144,26 @@ class Cache:
             return Skip("a tag is too long")
         return await self._keep(spot, asked, _entry(answered, storable, body, spot.tags), found)
 
-    async def freshen(self, spot: Spot, asked: Asked, found: Stale, answered: Answered) -> Renewed:
+    async def update_from_304(
+        self, spot: StoreTarget, asked: CacheRequest, found: Stale, answered: CacheResponse
+    ) -> Renewed:
         """The stored answer as a 304, or the answer to a HEAD, says it is now: kept so, where the rules allow it."""
         entry = found.entry
         headers = validation.freshened(entry, answered)
         get = msgspec.structs.replace(entry, headers=tuple(headers), others=())
-        renewed = Answered(entry.status, headers, answered.at, answered.delay)
-        verdict = storing.may_store(Asked("GET", asked.headers, asked.authenticated), renewed, spot.policy, spot.scope)
+        renewed = CacheResponse(entry.status, headers, answered.at, answered.delay)
+        verdict = storing.may_store(
+            CacheRequest("GET", asked.headers, asked.authenticated), renewed, spot.policy, spot.scope
+        )
         if isinstance(verdict, Skip):
-            once = msgspec.structs.replace(get, headers=fields.kept(headers), born=answered.at, fresh_until=answered.at)
+            once = msgspec.structs.replace(
+                get, headers=fields.kept(headers), generated_at=answered.at, fresh_until=answered.at
+            )
             return Renewed(once, kept=False)
         fresh = _entry(renewed, verdict, entry.body, spot.tags)
         return Renewed(fresh, kept=await self._keep(spot, asked, fresh, found) is None)
 
-    async def _keep(self, spot: Spot, asked: Asked, entry: Entry, found: Stale | Miss) -> Skip | None:
+    async def _keep(self, spot: StoreTarget, asked: CacheRequest, entry: Entry, found: Stale | Miss) -> Skip | None:
         """Beside the answers of the same URI to requests that differ: as they are now, not as they were then. One at a
         time, or the second would be filed beside what was there before the first.
         """
@@ -185,7 +191,7 @@ class Cache:
         """What a service, or one of its tags, has in the store, and so would lose. Raises StoreUnavailable."""
         return await self._store.usage(service, tag)
 
-    async def held(self, services: Iterable[str], tag: str | None = None) -> Usage | None:
+    async def usage_of(self, services: Iterable[str], tag: str | None = None) -> Usage | None:
         """The same of many services together, before it is taken back; None where the store cannot be asked."""
         try:
             found = [await self._store.usage(service, tag) for service in services]
@@ -193,7 +199,7 @@ class Cache:
             return None
         return Usage(sum(one.entries for one in found), sum(one.bytes for one in found))
 
-    def _count(self, service: str, verdict: Found) -> None:
+    def _count(self, service: str, verdict: LookupResult) -> None:
         tally = self.tallies[service]
         if isinstance(verdict, Fresh):
             tally.hits += 1
@@ -201,14 +207,14 @@ class Cache:
             tally.misses += 1
 
 
-def _entry(answered: Answered, storable: Storable, body: bytes, tags: Iterable[str]) -> Entry:
+def _entry(answered: CacheResponse, storable: Storable, body: bytes, tags: Iterable[str]) -> Entry:
     times = storable.times
     return Entry(
         status=answered.status,
         headers=storable.headers,
         body=body,
         stored_at=answered.at,
-        born=times.born,
+        generated_at=times.generated_at,
         fresh_until=times.fresh_until,
         refresh_until=times.refresh_until,
         stale_until=times.stale_until,

@@ -31,7 +31,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
     stored_at: float
-    born: float
+    generated_at: float
     fresh_until: float
     stale_until: float
     refresh_until: float = 0.0

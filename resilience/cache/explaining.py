@@ -4,11 +4,11 @@ from typing import Final
 
 from resilience.cache.messages import (
     FOR_ORIGINS,
-    Answered,
-    Asked,
+    CacheRequest,
+    CacheResponse,
     Forward,
-    Found,
     Fresh,
+    LookupResult,
     Miss,
     Skip,
     Storable,
@@ -30,7 +30,7 @@ _WISHES: Final = {
 }
 
 
-def rule(found: Found, asked: Asked) -> str:
+def rule(found: LookupResult, asked: CacheRequest) -> str:
     """The rule by which a request was given what is stored, or was not: an RFC, its section, and a few words."""
     if isinstance(found, Miss):
         return _unanswered(asked) if found.reason is Forward.REQUEST else _MISSES[found.reason]
@@ -43,7 +43,7 @@ def rule(found: Found, asked: Asked) -> str:
     return "RFC 9111 section 4.3: it is stale, and the backend is asked about it"
 
 
-def kept(verdict: Storable | Skip, answered: Answered, policy: CachePolicy) -> str:
+def kept(verdict: Storable | Skip, answered: CacheResponse, policy: CachePolicy) -> str:
     """Why an answer may be kept and for how long, or why not."""
     if isinstance(verdict, Skip):
         return f"not kept {verdict.rule}: {verdict.reason}"
@@ -52,7 +52,7 @@ def kept(verdict: Storable | Skip, answered: Answered, policy: CachePolicy) -> s
     return f"kept for {verdict.fresh_until - answered.at:.0f} s by {_lifetime(answered, policy)}"
 
 
-def _lifetime(answered: Answered, policy: CachePolicy) -> str:
+def _lifetime(answered: CacheResponse, policy: CachePolicy) -> str:
     """What an answer's lifetime is taken from, in the order of RFC 9111 section 4.2.1."""
     control, targeted = control_of(answered)
     if policy.override and policy.ttl > 0 and answered.status in HEURISTIC:
@@ -74,7 +74,7 @@ def _given(found: Fresh) -> str:
     return "RFC 9111 section 5.2.1.2: it is stale, and the request puts up with that"
 
 
-def _unanswered(asked: Asked) -> str:
+def _unanswered(asked: CacheRequest) -> str:
     if not asked.decisive.isdisjoint(FOR_ORIGINS):
         return "RFC 9111 section 4.3.2: its condition is for the backend to judge"
     return "RFC 9111 section 5.2.1.5: the request says no-store"

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from resilience.cache.leases import ECHO_SECONDS, RENEW_SECONDS, Claim, Leases
-from resilience.cache.messages import Found, Fresh
+from resilience.cache.messages import Fresh, LookupResult
 from resilience.outage import StoreUnavailable
 
 PASS_SECONDS: Final = 5.0
@@ -26,7 +26,7 @@ PAUSES: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 _Name = tuple[str, str]
 
 
-class End(Enum):
+class FlightEnd(Enum):
     """How a flight ended for those who waited."""
 
     STORED = auto()
@@ -38,7 +38,7 @@ class End(Enum):
     """The backend could not be asked: `error` says why, for all."""
 
 
-_SAID: Final = {End.STORED: Claim.STORED, End.PASS: Claim.UNKEPT}
+_SAID: Final = {FlightEnd.STORED: Claim.STORED, FlightEnd.PASS: Claim.UNKEPT}
 
 
 @dataclass(eq=False, slots=True)
@@ -51,9 +51,9 @@ class Flight:
     owner: str = ""
     error: Exception | None = None
     renewal: asyncio.TimerHandle | None = None
-    end: "asyncio.Future[End]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    end: "asyncio.Future[FlightEnd]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def land(self, end: End, *, remember: bool = False, error: Exception | None = None) -> None:
+    def land(self, end: FlightEnd, *, remember: bool = False, error: Exception | None = None) -> None:
         """`remember`: what could not be kept now cannot be kept soon."""
         if not self.end.done():
             self.error = error
@@ -62,9 +62,9 @@ class Flight:
 
     def body_begins(self) -> None:
         """From here on the fetch may be as slow as the client that reads it."""
-        self.end.get_loop().call_later(BODY_SECONDS, self.land, End.GONE)
+        self.end.get_loop().call_later(BODY_SECONDS, self.land, FlightEnd.GONE)
 
-    async def ended(self) -> End:
+    async def ended(self) -> FlightEnd:
         """Waits. One who stops waiting stops nobody else."""
         return await asyncio.shield(self.end)
 
@@ -93,7 +93,7 @@ class Flights:
         flight = self._flights[service, name] = Flight(service, name, self._landed)
         return flight
 
-    async def lead(self, flight: Flight, look: Callable[[], Awaitable[Found]]) -> Found | None:
+    async def lead(self, flight: Flight, look: Callable[[], Awaitable[LookupResult]]) -> LookupResult | None:
         """Wait until no other worker fetches the same. What one of them has stored meanwhile, or, when it is ours to
         fetch, what is there now: None if nothing has changed since the caller looked.
         """
@@ -104,10 +104,12 @@ class Flights:
         except StoreUnavailable:
             return None
         except BaseException:
-            flight.land(End.GONE)
+            flight.land(FlightEnd.GONE)
             raise
 
-    async def _lead(self, leases: Leases, flight: Flight, look: Callable[[], Awaitable[Found]]) -> Found | None:
+    async def _lead(
+        self, leases: Leases, flight: Flight, look: Callable[[], Awaitable[LookupResult]]
+    ) -> LookupResult | None:
         owner, found, claim = next(self._owners), None, Claim.THEIRS
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             # A look from before it was said that it is stored has told nothing.
@@ -117,7 +119,7 @@ class Flights:
                 self._renew_later(leases, flight)
                 return found
             if claim is Claim.UNKEPT:
-                flight.land(End.PASS, remember=True)
+                flight.land(FlightEnd.PASS, remember=True)
                 return found
             if claim is Claim.THEIRS:  # for as long as it is renewed, and the lease's length after
                 await asyncio.sleep(pause)
@@ -129,7 +131,7 @@ class Flights:
     async def close(self) -> None:
         """Nobody waits for what a closing process had begun."""
         for flight in list(self._flights.values()):
-            flight.land(End.GONE)
+            flight.land(FlightEnd.GONE)
         await asyncio.gather(*self._telling)
 
     def _renew_later(self, leases: Leases, flight: Flight) -> None:
@@ -155,15 +157,15 @@ class Flights:
             flight.renewal.cancel()
         if self._flights.get(name) is flight:
             del self._flights[name]
-        if end is End.STORED:
+        if end is FlightEnd.STORED:
             self._passing.pop(name, None)
         elif remember:
             self._passing[name] = self._clock() + remember
             while len(self._passing) > MOST_PASSING:
                 self._passing.popitem(last=False)
         if self._leases is not None and flight.owner:
-            said = _SAID.get(end, Claim.OURS) if end is End.STORED or remember else Claim.OURS
-            seconds = ECHO_SECONDS if end is End.STORED else remember
+            said = _SAID.get(end, Claim.OURS) if end is FlightEnd.STORED or remember else Claim.OURS
+            seconds = ECHO_SECONDS if end is FlightEnd.STORED else remember
             self._behind(self._tell(self._leases, flight, said, seconds))
 
     async def _tell(self, leases: Leases, flight: Flight, said: Claim, seconds: float) -> None:

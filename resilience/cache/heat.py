@@ -22,7 +22,7 @@ KEPT: Final = 1_000
 DAY_MS: Final = 86_400_000
 
 
-class Recipe(msgspec.Struct, frozen=True, array_like=True):
+class ReplayableRequest(msgspec.Struct, frozen=True, array_like=True):
     """A request that gets a stored answer. Without a secret: answers to requests with one are not counted."""
 
     host: bytes
@@ -36,7 +36,7 @@ class Recipe(msgspec.Struct, frozen=True, array_like=True):
 @dataclass(slots=True)
 class _Count:
     service: str
-    recipe: Recipe | None
+    recipe: ReplayableRequest | None
     hits: int = 0
 
 
@@ -50,10 +50,10 @@ return 1
 )
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decoder: Final = msgspec.msgpack.Decoder(Recipe)
+_decoder: Final = msgspec.msgpack.Decoder(ReplayableRequest)
 
 
-class Heat:
+class HitCounter:
     """Counted in this worker; over all workers once flushed, where there is a link to Redis."""
 
     def __init__(self, link: RedisLink | None = None) -> None:
@@ -72,7 +72,7 @@ class Heat:
         count.hits += 1
         return True
 
-    def first(self, service: str, key: str, recipe: Recipe | None) -> None:
+    def first(self, service: str, key: str, recipe: ReplayableRequest | None) -> None:
         """Begin counting; None for an answer that is not to be asked for again."""
         if len(self._counts) >= MOST:
             self._halve()
@@ -91,7 +91,7 @@ class Heat:
             except StoreUnavailable:
                 return
 
-    async def top(self, service: str, count: int) -> list[Recipe]:
+    async def top(self, service: str, count: int) -> list[ReplayableRequest]:
         """The most asked for, most first. Raises StoreUnavailable."""
         if self._link is None:
             return [recipe for recipe, _ in _by_service(self._counts)[service].most_common(count)]
@@ -107,8 +107,8 @@ class Heat:
             self._counts.clear()
 
 
-def _by_service(counts: dict[str, _Count]) -> defaultdict[str, Counter[Recipe]]:
-    hits: defaultdict[str, Counter[Recipe]] = defaultdict(Counter)
+def _by_service(counts: dict[str, _Count]) -> defaultdict[str, Counter[ReplayableRequest]]:
+    hits: defaultdict[str, Counter[ReplayableRequest]] = defaultdict(Counter)
     for count in counts.values():
         if count.recipe is not None:
             hits[count.service][count.recipe] += count.hits
@@ -119,7 +119,7 @@ async def _most(client: Any, service: str, count: int) -> list[bytes]:
     return list(await client.zrevrange(_key(service), 0, count - 1))
 
 
-def _decoded(member: bytes) -> Recipe | None:
+def _decoded(member: bytes) -> ReplayableRequest | None:
     try:
         return _decoder.decode(member)
     except msgspec.MsgspecError:

@@ -7,7 +7,7 @@ from typing import Final
 
 from resilience.cache.entry import Entry
 from resilience.cache.fences import Fences
-from resilience.cache.store import Found, Gone, Listener, Usage, tagged
+from resilience.cache.store import Invalidation, Listener, StoredEntry, Usage, tagged
 
 MEMORY_BYTES: Final = 64 * 1_024 * 1_024
 AT_ONCE: Final = 100
@@ -16,7 +16,7 @@ AT_ONCE: Final = 100
 _Place = tuple[str, str]
 
 
-class Shelf:
+class MemoryTier:
     """Entries by service and key, with an index by tag that holds exactly what is there. No time, no fences."""
 
     def __init__(self, limit: int = MEMORY_BYTES) -> None:
@@ -103,7 +103,7 @@ class MemoryStore:
     """The whole cache of a gateway without Redis: one process, its own count of invalidations."""
 
     def __init__(self, clock: Callable[[], float], limit: int = MEMORY_BYTES) -> None:
-        self.shelf = Shelf(limit)
+        self.shelf = MemoryTier(limit)
         self.listeners: list[Listener] = []
         self._clock = clock
         self._seq = 0
@@ -116,8 +116,8 @@ class MemoryStore:
             return None
         return entry
 
-    async def get(self, service: str, key: str) -> Found:
-        return Found(self.peek(service, key), self._seq)
+    async def get(self, service: str, key: str) -> StoredEntry:
+        return StoredEntry(self.peek(service, key), self._seq)
 
     async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
         self._sweep()
@@ -126,14 +126,14 @@ class MemoryStore:
         self.shelf.add(service, key, entry)
         return True
 
-    async def invalidate(self, service: str, tag: str | None = None) -> Gone:
+    async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         self._seq = seq = self._seq + 1
         self._fences[service].raised(tag or service, seq)
         now = self._clock()
         dropped = await self.shelf.drop(service, tag or service)
         for listener in self.listeners:
             listener(service, tag or service)
-        return Gone(sum(entry.ends > now for entry in dropped), seq)
+        return Invalidation(sum(entry.ends > now for entry in dropped), seq)
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
         now = self._clock()

@@ -23,7 +23,7 @@ DECISIVE: Final = CONDITIONS | FOR_ORIGINS | _DIRECTING | _RANGE
 
 
 @dataclass(slots=True)
-class Asked:
+class CacheRequest:
     """What of a request the cache goes by. `authenticated`: the answer may depend on who asked.
 
     `decisive` are the fields it bears that ask something of a cache: none, for most.
@@ -47,9 +47,9 @@ class Asked:
             return directives.parse(lines)
         return {b"no-cache": None} if b"no-cache" in directives.parse(self.every(b"pragma")) else {}
 
-    def plain(self) -> "Asked":
+    def plain(self) -> "CacheRequest":
         """The same as a GET that asks nothing of a cache."""
-        return Asked("GET", [pair for pair in self.headers if pair[0] not in DECISIVE], self.authenticated)
+        return CacheRequest("GET", [pair for pair in self.headers if pair[0] not in DECISIVE], self.authenticated)
 
     @property
     def wants_whole(self) -> bool:
@@ -61,7 +61,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Answered:
+class CacheResponse:
     """What of a backend's answer the cache goes by. It came at `at` (Unix seconds), `delay` seconds after the call."""
 
     status: int
@@ -80,7 +80,7 @@ class Answered:
         return self._lines.get(name, ())
 
 
-def control_of(answered: Answered) -> tuple[Directives, bool]:
+def control_of(answered: CacheResponse) -> tuple[Directives, bool]:
     """The directives for this cache, and whether they are for caches such as this one alone.
 
     A targeted field that is there and valid silences Cache-Control and Expires (RFC 9213 section 2.2).
@@ -149,13 +149,13 @@ class Miss(msgspec.Struct, frozen=True):
         return self.reason is not Forward.URI_MISS
 
 
-Found = Fresh | Stale | Miss
+LookupResult = Fresh | Stale | Miss
 
 
 class Times(msgspec.Struct, frozen=True):
     """Until when an answer is good for what, as Entry has them."""
 
-    born: float
+    generated_at: float
     fresh_until: float
     refresh_until: float
     stale_until: float

@@ -7,7 +7,7 @@ import msgspec
 
 from resilience.cache import fields
 from resilience.cache.entry import Entry
-from resilience.cache.messages import Asked
+from resilience.cache.messages import CacheRequest
 from resilience.cache.validation import strong
 
 MOST: Final = 16
@@ -28,7 +28,7 @@ class Unsatisfiable(msgspec.Struct, frozen=True):
     """None of what was asked for is there: 416 (RFC 9110 section 15.5.17)."""
 
 
-def parts(entry: Entry, asked: Asked) -> tuple[Part, ...] | Unsatisfiable | None:
+def parts(entry: Entry, asked: CacheRequest) -> tuple[Part, ...] | Unsatisfiable | None:
     """The parts of the stored body that this request wants, apart from each other and in the order it names them;
     None when it gets the whole.
     """
@@ -43,7 +43,7 @@ def parts(entry: Entry, asked: Asked) -> tuple[Part, ...] | Unsatisfiable | None
     return _joined(there) if there else Unsatisfiable()
 
 
-def _same(entry: Entry, asked: Asked) -> bool:
+def _same(entry: Entry, asked: CacheRequest) -> bool:
     """Does the stored answer bear the validator of If-Range: the same strong tag, or exactly the same date, one that
     was a second past when the answer was made (RFC 9110 sections 13.1.5 and 8.8.2.2)?
     """

@@ -23,7 +23,7 @@ from redis.exceptions import NoScriptError
 from resilience.batches import Batches
 from resilience.cache.entry import Entry, decode, encode
 from resilience.cache.fences import MOST
-from resilience.cache.store import Found, Gone, Usage, tagged
+from resilience.cache.store import Invalidation, StoredEntry, Usage, tagged
 from resilience.redis import RedisLink
 
 CHANNEL: Final = "gw:cache"
@@ -36,7 +36,7 @@ OFF_THE_LOOP: Final = 16 * 1_024
 """Bytes from which packing is done in a thread, so that other requests go on."""
 
 
-class Notice(msgspec.Struct, frozen=True):
+class InvalidationNotice(msgspec.Struct, frozen=True):
     """Everything of `service` with `tag` was taken back, at number `seq`."""
 
     service: str
@@ -153,7 +153,7 @@ class RedisStore:
         self._gets = Batches(self._get_all)
         self._puts = Batches(self._put_all)
 
-    async def get(self, service: str, key: str) -> Found:
+    async def get(self, service: str, key: str) -> StoredEntry:
         """One round trip, shared with the look-ups that come at the same time."""
         return await self._gets.of(service, key)
 
@@ -167,12 +167,13 @@ class RedisStore:
             return (await self._put_all(service, [put]))[0]
         return await self._puts.of(service, put)
 
-    async def _get_all(self, service: str, keys: Sequence[str]) -> list[Found]:
+    async def _get_all(self, service: str, keys: Sequence[str]) -> list[StoredEntry]:
         names = [_name(service, "seq"), *(_entry(service, key) for key in keys)]
         seq, *entries = await self.link.call(lambda client: client.mget(names))
         number = int(seq or 0)
         return [
-            Found(await entry if isinstance(entry := _decoded(data), Awaitable) else entry, number) for data in entries
+            StoredEntry(await entry if isinstance(entry := _decoded(data), Awaitable) else entry, number)
+            for data in entries
         ]
 
     async def _put_all(self, service: str, puts: Sequence[_Put]) -> list[bool]:
@@ -182,7 +183,7 @@ class RedisStore:
             arguments += [put.data, put.lives, put.seq, len(put.tags), *put.tags]
         return [bool(kept) for kept in await self.link.call(partial(_PUT, keys=keys, arguments=arguments))]
 
-    async def invalidate(self, service: str, tag: str | None = None) -> Gone:
+    async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         """In batches, so that a tag of many entries does not hold up the others' calls.
 
         The number is raised with every batch, and told with the last.
@@ -195,7 +196,7 @@ class RedisStore:
         while left:
             count, seq, left = await self.link.call(batch)
             total, number = total + count, int(seq)
-        return Gone(total, number)
+        return Invalidation(total, number)
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
         """Counted in batches; bytes are as packed."""

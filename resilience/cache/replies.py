@@ -7,7 +7,7 @@ import msgspec
 from resilience.cache import fields, ranges, validation
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
-from resilience.cache.messages import Asked
+from resilience.cache.messages import CacheRequest
 from resilience.cache.ranges import Part
 
 
@@ -19,7 +19,7 @@ class Reply(msgspec.Struct):
     body: bytes
 
 
-def reply(entry: Entry, asked: Asked, age: int) -> Reply:
+def reply(entry: Entry, asked: CacheRequest, age: int) -> Reply:
     """The stored answer for this request: conditions come before ranges (RFC 9110 section 13.2.2)."""
     if asked.decisive:
         if validation.still_holds(entry, asked):

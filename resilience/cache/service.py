@@ -173,7 +173,7 @@ class ObjectCache:
             headers=(),
             body=body,
             stored_at=now,
-            born=now,
+            generated_at=now,
             fresh_until=now + ttl,
             stale_until=now + ttl,
             tags=(*tags, _own_tag(name)),

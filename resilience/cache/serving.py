@@ -6,14 +6,14 @@ from typing import Final
 from resilience.cache import fields
 from resilience.cache.directives import Directives, seconds
 from resilience.cache.entry import Entry
-from resilience.cache.messages import FOR_ORIGINS, Asked, Forward, Found, Fresh, Miss, Stale
+from resilience.cache.messages import FOR_ORIGINS, CacheRequest, Forward, Fresh, LookupResult, Miss, Stale
 from resilience.cache.variants import selected
 
 FAILURES: Final = frozenset({500, 502, 503, 504})
 """Answers in whose place a stale one may be given (RFC 5861 section 4)."""
 
 
-def refuses(asked: Asked) -> Forward | None:
+def refuses(asked: CacheRequest) -> Forward | None:
     """Why this request has nothing to do with the cache, neither getting from it nor adding to it; None if it has.
 
     Only GET and HEAD are answered from it (RFC 9111 section 4); `no-store` asks to leave no trace (section 5.2.1.5).
@@ -26,12 +26,12 @@ def refuses(asked: Asked) -> Forward | None:
     return None
 
 
-def only_if_cached(asked: Asked) -> bool:
+def only_if_cached(asked: CacheRequest) -> bool:
     """Would this request rather have an error than wait for a backend (RFC 9111 section 5.2.1.7)?"""
     return bool(asked.decisive) and b"only-if-cached" in asked.control
 
 
-def lookup(entry: Entry | None, asked: Asked, now: float, seq: int = 0) -> Found:
+def lookup(entry: Entry | None, asked: CacheRequest, now: float, seq: int = 0) -> LookupResult:
     """May the stored answer be given to this request (RFC 9111 section 4)?"""
     refusal = refuses(asked)
     if refusal:
@@ -43,7 +43,7 @@ def lookup(entry: Entry | None, asked: Asked, now: float, seq: int = 0) -> Found
         if chosen is None:
             return Miss(Forward.VARY_MISS, seq, fields.variant(asked.headers, entry.vary))
         entry = chosen
-    age = max(0.0, now - entry.born)
+    age = max(0.0, now - entry.generated_at)
     if asked.decisive:
         control = asked.control
         if control:
@@ -53,7 +53,7 @@ def lookup(entry: Entry | None, asked: Asked, now: float, seq: int = 0) -> Found
     return _ended(entry, age, now, seq)
 
 
-def _ended(entry: Entry, age: float, now: float, seq: int) -> Found:
+def _ended(entry: Entry, age: float, now: float, seq: int) -> LookupResult:
     """The verdict on an entry past its freshness (RFC 9111 section 4.2.4, RFC 5861 section 3)."""
     if now < entry.refresh_until and not entry.strict:
         return Fresh(entry, int(age), stale=True, refresh=True, seq=seq)
@@ -62,7 +62,7 @@ def _ended(entry: Entry, age: float, now: float, seq: int) -> Found:
     return Miss(Forward.STALE, seq)
 
 
-def _as_requested(entry: Entry, control: Directives, age: float, now: float, seq: int) -> Found:
+def _as_requested(entry: Entry, control: Directives, age: float, now: float, seq: int) -> LookupResult:
     """The verdict on a request with directives of its own (RFC 9111 section 5.2.1)."""
     if b"no-cache" in control:
         return Stale(entry, int(age), seq, usable=False, reason=Forward.REQUEST)

@@ -17,14 +17,14 @@ UNFENCED: Final = -1
 """The number from a store that could not be asked: an answer fetched under it is never stored."""
 
 
-class Found(NamedTuple):
+class StoredEntry(NamedTuple):
     """What is under a key, if anything, and the fence to fetch its successor under."""
 
     entry: Entry | None
     seq: int
 
 
-class Gone(NamedTuple):
+class Invalidation(NamedTuple):
     """How many live entries an invalidation took, and its number."""
 
     entries: int
@@ -41,12 +41,12 @@ class Usage(NamedTuple):
 class Store(Protocol):
     """Raises StoreUnavailable where a shared store cannot be reached."""
 
-    async def get(self, service: str, key: str) -> Found: ...
+    async def get(self, service: str, key: str) -> StoredEntry: ...
 
     async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
         """Keep the entry until it `ends`; False if one of its tags was taken back after `seq`."""
 
-    async def invalidate(self, service: str, tag: str | None = None) -> Gone:
+    async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         """Take back every entry with this tag, or of the whole service, and all that are being fetched now."""
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:

@@ -7,7 +7,7 @@ from typing import Final
 from resilience.cache import fields
 from resilience.cache.directives import Directives, seconds
 from resilience.cache.fields import Header
-from resilience.cache.messages import Answered, Asked, Skip, Storable, Times, control_of
+from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Storable, Times, control_of
 from resilience.cache.policy import CachePolicy, Scope
 
 HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308})
@@ -32,7 +32,7 @@ _SHAREABLE: Final = frozenset({b"public", b"s-maxage", b"must-revalidate"})
 _VALIDATORS: Final = frozenset({b"etag", b"last-modified"})
 
 
-def may_store(asked: Asked, answered: Answered, policy: CachePolicy, scope: Scope) -> Storable | Skip:
+def may_store(asked: CacheRequest, answered: CacheResponse, policy: CachePolicy, scope: Scope) -> Storable | Skip:
     """May this answer be kept for `scope`, and for how long (RFC 9111 section 3)?
 
     `scope` is the one its key was made for, which may be wider than the policy's.
@@ -69,7 +69,9 @@ def is_whole(headers: Sequence[Header], length: int) -> bool:
     return all(value.strip() == b"%d" % length for value in fields.every(headers, b"content-length"))
 
 
-def _times(answered: Answered, policy: CachePolicy, control: Directives, lifetime: float, *, keepable: bool) -> Times:
+def _times(
+    answered: CacheResponse, policy: CachePolicy, control: Directives, lifetime: float, *, keepable: bool
+) -> Times:
     """Until when the answer is good for what (RFC 9111 section 4.2). `keepable`: a backend can be asked about it."""
     born = answered.at - _initial_age(answered)
     strict = not _NEVER_STALE.isdisjoint(control) or _is_bare(control, b"no-cache")
@@ -91,14 +93,14 @@ def _is_bare(control: Directives, name: bytes) -> bool:
     return name in control and not control[name]
 
 
-def _refused_by_request(asked: Asked) -> Skip | None:
+def _refused_by_request(asked: CacheRequest) -> Skip | None:
     """Only GET is stored; `no-store` asks to leave no trace (RFC 9111 section 5.2.1.5)."""
     if asked.method != "GET":
         return Skip(f"the method is {asked.method}", "RFC 9111 section 3")
     return Skip("the request says no-store", "RFC 9111 section 5.2.1.5") if b"no-store" in asked.control else None
 
 
-def _refused_by_answer(answered: Answered, control: Directives, names: Set[bytes]) -> Skip | None:
+def _refused_by_answer(answered: CacheResponse, control: Directives, names: Set[bytes]) -> Skip | None:
     """What an answer forbids, or what makes it one caller's own (RFC 9111 sections 3, 5.2.2 and 7.3). `names` are those
     of the fields that would be stored.
     """
@@ -126,7 +128,7 @@ def _refused_by_directive(status: int, control: Directives) -> Skip | None:
     return Skip("the answer says private", "RFC 9111 section 5.2.2.7") if _is_bare(control, b"private") else None
 
 
-def _refused_by_scope(asked: Asked, policy: CachePolicy, control: Directives, scope: Scope) -> Skip | None:
+def _refused_by_scope(asked: CacheRequest, policy: CachePolicy, control: Directives, scope: Scope) -> Skip | None:
     """An authenticated answer goes no wider than its route says, unless it says so itself (RFC 9111 section 3.5)."""
     wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
     if wider and asked.authenticated and not is_shareable(control):
@@ -134,7 +136,7 @@ def _refused_by_scope(asked: Asked, policy: CachePolicy, control: Directives, sc
     return None
 
 
-def _lifetime(policy: CachePolicy, answered: Answered, control: Directives, targeted: bool) -> float | None:
+def _lifetime(policy: CachePolicy, answered: CacheResponse, control: Directives, targeted: bool) -> float | None:
     """Seconds from the answer's making for which it is fresh (RFC 9111 section 4.2.1); None when nothing says."""
     guessed = _guessed(policy, answered, control)
     if policy.override and policy.ttl > 0 and answered.status in HEURISTIC:
@@ -151,7 +153,7 @@ def _lifetime(policy: CachePolicy, answered: Answered, control: Directives, targ
     return guessed
 
 
-def _guessed(policy: CachePolicy, answered: Answered, control: Directives) -> float | None:
+def _guessed(policy: CachePolicy, answered: CacheResponse, control: Directives) -> float | None:
     """The operator's word, else a share of the time since the last change (RFC 9111 section 4.2.2)."""
     if answered.status in HEURISTIC or b"public" in control:
         if policy.ttl > 0:
@@ -164,19 +166,19 @@ def _guessed(policy: CachePolicy, answered: Answered, control: Directives) -> fl
     return min(LONGEST_GUESS, max(0.0, _made(answered) - changed) * DEFAULT_SHARE)
 
 
-def _until(expires: Sequence[bytes], answered: Answered) -> float:
+def _until(expires: Sequence[bytes], answered: CacheResponse) -> float:
     """Expires less Date. A date that is none, "0" above all, is in the past (RFC 9111 section 5.3)."""
     end = fields.date(expires)
     return 0.0 if end is None else max(0.0, end - _made(answered))
 
 
-def _made(answered: Answered) -> float:
+def _made(answered: CacheResponse) -> float:
     """When the answer says it was made; when it came, if it does not (RFC 9110 section 6.6.1)."""
     made = fields.date(answered.every(b"date"))
     return answered.at if made is None else made
 
 
-def _initial_age(answered: Answered) -> float:
+def _initial_age(answered: CacheResponse) -> float:
     """How old the answer was when it came (RFC 9111 section 4.2.3)."""
     apparent = max(0.0, answered.at - _made(answered))
     return max(apparent, fields.age(answered.every(b"age")) + answered.delay)
@@ -190,7 +192,7 @@ def _beyond(wanted: float, control: Directives, name: bytes, strict: bool) -> fl
     return wanted if own is None else own
 
 
-def _vary(answered: Answered, policy: CachePolicy) -> tuple[bytes, ...]:
+def _vary(answered: CacheResponse, policy: CachePolicy) -> tuple[bytes, ...]:
     """The request fields that the answer is chosen by: its own words, and the route's."""
     named = fields.names(answered.every(b"vary"))
     named.update(name.lower().encode() for name in policy.vary)

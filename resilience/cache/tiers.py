@@ -8,9 +8,9 @@ import msgspec
 
 from resilience.cache.entry import Entry
 from resilience.cache.fences import Fences
-from resilience.cache.memory import MEMORY_BYTES, Shelf
-from resilience.cache.redis import CHANNEL, Notice, RedisStore
-from resilience.cache.store import UNFENCED, Found, Gone, Listener, Usage, tagged
+from resilience.cache.memory import MEMORY_BYTES, MemoryTier
+from resilience.cache.redis import CHANNEL, InvalidationNotice, RedisStore
+from resilience.cache.store import UNFENCED, Invalidation, Listener, StoredEntry, Usage, tagged
 from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
@@ -30,7 +30,7 @@ class TieredStore:
 
     def __init__(self, link: RedisLink, limit: int = MEMORY_BYTES) -> None:
         """Before `link.start()`: it listens to the feed."""
-        self.shelf = Shelf(limit)
+        self.shelf = MemoryTier(limit)
         self.listeners: list[Listener] = []
         self.lost_gets = 0
         self.lost_puts = 0
@@ -40,20 +40,20 @@ class TieredStore:
         self._fences: defaultdict[str, Fences] = defaultdict(Fences)
         self._epoch = 0
         self._obeying: set[asyncio.Task[None]] = set()
-        self._notices = msgspec.json.Decoder(Notice)
+        self._notices = msgspec.json.Decoder(InvalidationNotice)
         link.feed.listen(CHANNEL, self._hear)
         link.feed.watch(up=self._begin_anew, down=self._begin_anew)
 
     def peek(self, service: str, key: str) -> Entry | None:
         return self.shelf.get(service, key) if self._feed.alive else None
 
-    async def get(self, service: str, key: str) -> Found:
+    async def get(self, service: str, key: str) -> StoredEntry:
         epoch, again = self._epoch, self._doorkeeper.again(key)
         try:
             found = await self._redis.get(service, key)
         except StoreUnavailable:
             self.lost_gets += 1
-            return Found(None, UNFENCED)
+            return StoredEntry(None, UNFENCED)
         if found.entry is not None and (again or self.shelf.has_place(service, key, found.entry)):
             self._repeat(service, key, found.entry, found.seq, epoch)
         return found
@@ -69,7 +69,7 @@ class TieredStore:
             self._repeat(service, key, entry, seq, epoch)
         return kept
 
-    async def invalidate(self, service: str, tag: str | None = None) -> Gone:
+    async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         """Raises StoreUnavailable when Redis could not be told, or not to the end: then only this process obeys."""
         try:
             gone = await self._redis.invalidate(service, tag)

@@ -6,7 +6,7 @@ from typing import Final
 from resilience.cache import fields
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
-from resilience.cache.messages import CONDITIONS, Answered, Asked
+from resilience.cache.messages import CONDITIONS, CacheRequest, CacheResponse
 
 _NOT_UPDATED: Final = frozenset({b"content-encoding", b"content-length", b"content-range", b"content-type"})
 """Fields of a 304 that are about a body it has not: those of the stored body stay (RFC 9111 section 3.2)."""
@@ -31,7 +31,7 @@ def conditional(headers: Sequence[Header], entry: Entry) -> list[Header]:
     return [pair for pair in headers if pair[0] not in CONDITIONS] + conditions(entry)
 
 
-def still_holds(entry: Entry, asked: Asked) -> bool:
+def still_holds(entry: Entry, asked: CacheRequest) -> bool:
     """Does the client have this answer already? If-None-Match first, compared weakly, else If-Modified-Since
     (RFC 9111 section 4.3.2, RFC 9110 section 13.2.2).
     """
@@ -52,7 +52,7 @@ def not_modified(headers: Sequence[Header]) -> list[Header]:
     return [pair for pair in headers if pair[0] not in barred]
 
 
-def is_about(entry: Entry, answered: Answered) -> bool:
+def is_about(entry: Entry, answered: CacheResponse) -> bool:
     """Is this 304 about the stored answer? Its validator, if it has one, is the same, and as strong as it says
     (RFC 9111 section 4.3.4). With none in common, a strong one is another's.
     """
@@ -64,7 +64,7 @@ def is_about(entry: Entry, answered: Answered) -> bool:
     return all(tag.strip().startswith(b"W/") for tag in answered.every(b"etag"))
 
 
-def freshened(entry: Entry, answered: Answered) -> list[Header]:
+def freshened(entry: Entry, answered: CacheResponse) -> list[Header]:
     """The stored fields, brought up to date by a 304's or a HEAD's (RFC 9111 sections 3.2, 4.3.4 and 4.3.5)."""
     news = [pair for pair in fields.kept(answered.headers) if pair[0] not in _NOT_UPDATED]
     replaced = {name for name, _ in news}
@@ -74,7 +74,7 @@ def freshened(entry: Entry, answered: Answered) -> list[Header]:
     return [pair for pair in entry.headers if pair[0] not in replaced] + news + age
 
 
-def head_agrees(entry: Entry, answered: Answered) -> bool:
+def head_agrees(entry: Entry, answered: CacheResponse) -> bool:
     """Is a HEAD's answer about the stored body: same length, same validators (RFC 9111 section 4.3.5)?"""
     if answered.status != entry.status:
         return False

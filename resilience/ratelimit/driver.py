@@ -65,19 +65,19 @@ class Limiter:
         """The shared store is away: this worker allows its share alone."""
         return self._store.degraded
 
-    def take_now(self, key: str, policy: RatePolicy) -> Decision | None:
+    def try_take(self, key: str, policy: RatePolicy) -> Decision | None:
         """The decision, where no store must be asked; None where `take` must be awaited.
 
         `key` says whose requests are counted, and under which policy: two policies are never counted under one key.
         """
         if self._alone is not None:
-            return self._alone.take_now(key, policy, self._clock(), 1)
+            return self._alone.try_take(key, policy, self._clock(), 1)
         lease = self._leases.get(key)
         return None if lease is None else lease.spend(self._clock())
 
     async def take(self, key: str, policy: RatePolicy) -> Decision:
         """Count one request, or deny it. Requests that come while the store is asked are asked for together, next."""
-        decision = self.take_now(key, policy)
+        decision = self.try_take(key, policy)
         if decision is not None:
             return decision
         lease = self._lease(key, policy)

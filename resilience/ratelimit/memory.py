@@ -15,14 +15,14 @@ class MemoryStore:
         self._windows: OrderedDict[str, SlidingWindow] = OrderedDict()
 
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
-        return self.take_now(key, policy, now, wanted)
+        return self.try_take(key, policy, now, wanted)
 
     async def give_back(self, key: str, taken: int, count: int) -> None:
         window = self._windows.get(key)
         if window is not None:
             window.give_back(taken, count)
 
-    def take_now(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
+    def try_take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         """As `take`, for one worker alone, which has nobody to wait for."""
         window = self._windows.get(key)
         if window is None:

@@ -38,7 +38,7 @@ class FailOpen:
             decision = await self._shared.take(key, policy, now, wanted)
         except StoreUnavailable:
             self.degraded = True
-            alone = self._alone.take_now(key, self._part(policy), now, wanted)
+            alone = self._alone.try_take(key, self._part(policy), now, wanted)
             return Decision(alone.granted, alone.remaining, alone.reset, ~alone.slice, alone.keep)
         self.degraded = False
         return decision

@@ -102,7 +102,7 @@ def _single(before: bytes | None, name: bytes, value: bytes) -> bytes:
 def _of_authorization(value: bytes) -> Credential:
     form = _BEARER.fullmatch(value)
     if form is None:
-        raise Unauthenticated("Authorization must be Bearer and one token")
+        raise Unauthenticated("Authorization must be CredentialState and one token")
     return of_text(form[1].decode())
 
 

@@ -17,7 +17,7 @@ from routing.errors import BadGateway, UpstreamTimeout
 from routing.http import IDEMPOTENT, Body, Headers
 from routing.router.policy import Target, Timeout
 
-__all__ = ["Answer", "Backend", "Call", "Stream"]
+__all__ = ["Backend", "BackendResponse", "Call", "Stream"]
 
 MAX_IDLE: Final = 128
 """Connections kept for each target: more than are in flight on a busy day would only age."""
@@ -37,7 +37,7 @@ class Stream(Protocol):
 
 
 @dataclass(slots=True)
-class Answer:
+class BackendResponse:
     """What came back: its fields as they came, framing and hop-by-hop ones included, names in lower case.
 
     `length` is the body's, as far as it was announced; `head` is what it shares with others like it. `body` yields
@@ -77,7 +77,7 @@ class Backend:
         call: Call,
         timeout: Timeout,  # noqa: ASYNC109 - three, not one
         until: float | None = None,
-    ) -> Answer:
+    ) -> BackendResponse:
         """Returns when the fields of the final answer are in. Raises BadGateway, UpstreamTimeout, or BadRequest for
         a call that cannot be written; what the call's own body raises passes through unchanged.
 
@@ -100,7 +100,7 @@ class Backend:
             turn = self._turn(connection, written, call, timeout.read, until)
             await turn.answered()
         reply = turn.reply
-        return Answer(reply.status, reply.headers, reply.length, turn, reply.head)
+        return BackendResponse(reply.status, reply.headers, reply.length, turn, reply.head)
 
     async def close(self) -> None:
         """Closes the connections at rest; those at work are closed when their answer ends."""

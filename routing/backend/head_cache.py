@@ -6,7 +6,7 @@ failure, that nothing is there.
 
 from typing import Any, Final
 
-from resilience.memo import Remembered
+from resilience.memo import TwoGenerationMemo
 from routing.http import Headers
 
 LONGEST: Final = 2_048
@@ -36,7 +36,7 @@ class Heads:
     """One process's memory."""
 
     def __init__(self) -> None:
-        self._known: Remembered[bytes, Head] = Remembered(REMEMBERED)
+        self._known: TwoGenerationMemo[bytes, Head] = TwoGenerationMemo(REMEMBERED)
 
     def of(self, data: bytes) -> tuple[Head, bytes] | None:
         """The head that `data` begins with, and the whole body behind it, if they are one answer and no more."""
@@ -44,8 +44,8 @@ class Heads:
         head = self._known.get(data[:end])
         return (head, data[end:]) if head is not None and len(data) == end + head.length else None
 
-    def keep(self, data: bytes, head: Head) -> None:
+    def put(self, data: bytes, head: Head) -> None:
         """Remember what a whole answer begins with, if no interim one came before it."""
         end = len(data) - head.length
         if end <= LONGEST and data.find(END) + len(END) == end:
-            self._known.keep(data[:end], head)
+            self._known.put(data[:end], head)

@@ -88,7 +88,7 @@ class Reply:
             self._parser = HttpResponseParser(self)
             self._parse(data)
             if self.reusable and self.complete and self.size == self.length:
-                self._heads.keep(data, Head(self.status, self.headers, self.length))
+                self._heads.put(data, Head(self.status, self.headers, self.length))
         else:
             self._parse(data)
 

@@ -5,43 +5,43 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
-from routing.balancing.rules import Standing, Verdict, candidates, choose, preferred
+from routing.balancing.rules import TargetState, Verdict, candidates, choose, preferred
 from routing.errors import ServiceDisabled
-from routing.observability.events import Happened, Kind
+from routing.observability.events import BackendEvent, BackendEventKind
 from routing.router.policy import Target
 from routing.router.table import Service
 
-Tell = Callable[[Happened], None]
+EventSink = Callable[[BackendEvent], None]
 
 
 class Balancer:
     """One service's targets. Made by `Targets.of`. What is taken must be given back by `left`."""
 
-    def __init__(self, service: str, clock: Callable[[], float], tell: Tell, chance: Random) -> None:
+    def __init__(self, service: str, clock: Callable[[], float], tell: EventSink, chance: Random) -> None:
         self._service = service
         self._clock = clock
         self._tell = tell
         self._chance = chance
         self._targets: tuple[Target, ...] = ()
-        self._standings: list[Standing] = []
+        self._standings: list[TargetState] = []
         self._has_canaries = False
 
     @property
-    def unwell(self) -> int:
+    def unhealthy_count(self) -> int:
         """How many of the targets an operator lets work are left out."""
         self._settle()
-        return sum(not standing.well for standing in self._standings if standing.target.weight)
+        return sum(not standing.healthy for standing in self._standings if standing.target.weight)
 
-    def serve(self, targets: tuple[Target, ...]) -> None:
+    def configure(self, targets: tuple[Target, ...]) -> None:
         """Take over the configuration. A target an operator has changed is judged anew."""
         if targets is self._targets:
             return
         known = {standing.target: standing for standing in self._standings}
-        self._standings = [known.get(target) or Standing(target) for target in targets]
+        self._standings = [known.get(target) or TargetState(target) for target in targets]
         self._targets = targets
         self._has_canaries = any(target.canary for target in targets)
 
-    def take(self, tried: Sequence[Standing], caller: str = "") -> Standing:
+    def pick(self, tried: Sequence[TargetState], caller: str = "") -> TargetState:
         """The target of the `caller`'s next call, another than those `tried` where there is one.
 
         Raises ServiceDisabled when an operator lets none of them work.
@@ -60,27 +60,27 @@ class Balancer:
         taken.outstanding += 1
         return taken
 
-    def has_another(self, tried: Sequence[Standing]) -> bool:
+    def has_another(self, tried: Sequence[TargetState]) -> bool:
         """Whether the next call would go to a target that is not in `tried`."""
         if len(self._standings) == 1:
             return False
         self._settle()
         return any(standing not in tried for standing in candidates(self._standings, tried))
 
-    def left(self, standing: Standing) -> None:
+    def release(self, standing: TargetState) -> None:
         """The call is over, whatever became of it."""
         standing.outstanding -= 1
 
-    def succeeded(self, standing: Standing) -> None:
+    def succeeded(self, standing: TargetState) -> None:
         if len(self._standings) > 1:
             standing.succeeded(self._clock())
 
-    def failed(self, standing: Standing, detail: str, *, cut: bool) -> None:
+    def failed(self, standing: TargetState, detail: str, *, cut: bool) -> None:
         """The only target is never ejected: its circuit is what guards it."""
         if len(self._standings) > 1 and standing.failed(self._clock(), cut=cut):
-            self._say(Kind.EJECTED, standing, f"{standing.failures} failures in a row, the last: {detail}")
+            self._say(BackendEventKind.EJECTED, standing, f"{standing.failures} failures in a row, the last: {detail}")
 
-    def learn(self, verdicts: Mapping[str, Verdict]) -> None:
+    def apply(self, verdicts: Mapping[str, Verdict]) -> None:
         """Take over what health checks say; of what they no longer say anything, nothing is held.
 
         Told by the worker that asked: all others only read what it found.
@@ -91,20 +91,20 @@ class Balancer:
     def _settle(self) -> None:
         for standing in self._standings:
             if standing.settle(self._clock()):
-                self._say(Kind.RETURNED, standing, "its ejection is over")
+                self._say(BackendEventKind.RETURNED, standing, "its ejection is over")
 
-    def _say(self, kind: Kind, standing: Standing, detail: str) -> None:
-        self._tell(Happened(kind=kind, service=self._service, target=standing.target.url, detail=detail))
+    def _say(self, kind: BackendEventKind, standing: TargetState, detail: str) -> None:
+        self._tell(BackendEvent(kind=kind, service=self._service, target=standing.target.url, detail=detail))
 
 
-class Targets:
+class Balancers:
     """Every service's balancer. `clock` is monotonic seconds: what a worker sees of targets is its own."""
 
     def __init__(
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
-        tell: Tell = lambda _event: None,
+        tell: EventSink = lambda _event: None,
         chance: Random | None = None,
     ) -> None:
         self._clock = clock
@@ -117,13 +117,13 @@ class Targets:
         if balancer is None:
             balancer = Balancer(service.name, self._clock, self._tell, self._chance)
             self._balancers[service.name] = balancer
-        balancer.serve(service.targets)
+        balancer.configure(service.targets)
         return balancer
 
-    def learn(self, verdicts: Mapping[str, Verdict]) -> None:
+    def apply(self, verdicts: Mapping[str, Verdict]) -> None:
         """Take over what health checks say of all targets."""
         for balancer in self._balancers.values():
-            balancer.learn(verdicts)
+            balancer.apply(verdicts)
 
 
 def name(service: str, target: Target) -> str:

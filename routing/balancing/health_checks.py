@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from routing.backend.client import Backend, Call
-from routing.balancing.balancer import Targets, Tell, name, named
+from routing.balancing.balancer import Balancers, EventSink, name, named
 from routing.balancing.rules import Verdict, judged, news
 from routing.balancing.store import FailOpen, Store
 from routing.errors import GatewayError
-from routing.observability.events import Happened, Kind
-from routing.router.policy import Health, Target, Timeout
+from routing.observability.events import BackendEvent, BackendEventKind
+from routing.router.policy import HealthCheckPolicy, Target, Timeout
 from routing.router.table import Service
 
 log = logging.getLogger(__name__)
@@ -24,11 +24,11 @@ LEASE_SECONDS: Final = 3.0
 """How long after the prober's death another takes its place."""
 
 Services = Callable[[], Iterable[Service]]
-Checked = Mapping[str, tuple[Service, Health, Target]]
+Checked = Mapping[str, tuple[Service, HealthCheckPolicy, Target]]
 """What is asked of whom, by the target's name."""
 
 
-class Prober:
+class HealthChecker:
     """One worker's part. `clock` is Unix time, since the next prober goes by the last one's verdicts.
 
     `tell` is told by the worker that asks, so once in the cluster; while each asks for itself, by each.
@@ -38,10 +38,10 @@ class Prober:
         self,
         backend: Backend,
         store: Store,
-        targets: Targets,
+        targets: Balancers,
         services: Services,
         *,
-        tell: Tell = lambda _event: None,
+        tell: EventSink = lambda _event: None,
         clock: Callable[[], float] = time.time,
         holder: str | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class Prober:
         if await self._store.lead(self._holder, LEASE_SECONDS):
             await self._renew(checked)
         verdicts = await self._store.load()
-        self._targets.learn({key: verdict for key, verdict in verdicts.items() if key in checked})
+        self._targets.apply({key: verdict for key, verdict in verdicts.items() if key in checked})
 
     async def answered(self) -> None:
         """Wait for the checks under way."""
@@ -119,9 +119,16 @@ class Prober:
         for key, down in moves:
             service, url = named(key)
             detail = "the health check says so" if key in checked else "it is not asked any more"
-            self._tell(Happened(kind=Kind.DOWN if down else Kind.UP, service=service, target=url, detail=detail))
+            self._tell(
+                BackendEvent(
+                    kind=BackendEventKind.DOWN if down else BackendEventKind.UP,
+                    service=service,
+                    target=url,
+                    detail=detail,
+                )
+            )
 
-    async def _is_well(self, service: Service, health: Health, target: Target) -> bool:
+    async def _is_well(self, service: Service, health: HealthCheckPolicy, target: Target) -> bool:
         """A 2xx in time. Redirections are not followed: they could lead anywhere."""
         headers = [(b"user-agent", b"gateway-health-check"), *service.policy.headers]
         call = Call("GET", health.path.encode(), headers, None)

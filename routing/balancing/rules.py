@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from routing.router.policy import Health, Target
+from routing.router.policy import HealthCheckPolicy, Target
 
 EJECT_AFTER: Final = 5
 """Failures in a row, at the last of which a target is ejected."""
@@ -22,7 +22,7 @@ PANIC_SHARE: Final = 0.5
 """When fewer than this share of the targets are well, all are used: the few would only be trampled."""
 
 
-class Standing:
+class TargetState:
     """One target as this worker sees it. `failures` are in a row; times are seconds of whatever clock `now` is of."""
 
     __slots__ = ("_back", "_ejected_until", "_ejections", "down", "failures", "outstanding", "target")
@@ -37,7 +37,7 @@ class Standing:
         self._back = float("-inf")
 
     @property
-    def well(self) -> bool:
+    def healthy(self) -> bool:
         """Neither ejected nor found down, or said to be up by an operator; `settle` comes first."""
         return self.target.always_up or (not self.down and self._ejected_until is None)
 
@@ -79,16 +79,16 @@ class Standing:
         return self.target.weight * max(SLOW_START_SHARE, age / SLOW_START_SECONDS)
 
 
-def candidates(standings: Sequence[Standing], tried: Sequence[Standing]) -> list[Standing]:
+def candidates(standings: Sequence[TargetState], tried: Sequence[TargetState]) -> list[TargetState]:
     """Who may get the call: of those an operator lets work, the well ones; of these, those not yet tried, if any."""
     able = [standing for standing in standings if standing.target.weight]
-    well = [standing for standing in able if standing.well]
+    well = [standing for standing in able if standing.healthy]
     if len(well) < PANIC_SHARE * len(able):
         well = able
     return [standing for standing in well if standing not in tried] or well
 
 
-def preferred(fit: list[Standing], standings: Sequence[Standing], point: float) -> list[Standing]:
+def preferred(fit: list[TargetState], standings: Sequence[TargetState], point: float) -> list[TargetState]:
     """Of those fit, whom this caller is for. `point` is the caller's own, from 0 to 100.
 
     A canary has its share of the points, and its callers go to it and nobody else does; where it is unfit they are
@@ -103,7 +103,7 @@ def preferred(fit: list[Standing], standings: Sequence[Standing], point: float) 
     return [standing for standing in fit if not standing.target.canary] or fit
 
 
-def choose(standings: Sequence[Standing], now: float, chance: Random) -> Standing:
+def choose(standings: Sequence[TargetState], now: float, chance: Random) -> TargetState:
     """The less busy of two, drawn by weight ("power of two choices"): good news is old, and all would run after it."""
     if len(standings) == 1:
         return standings[0]
@@ -136,7 +136,7 @@ def newest(one: Mapping[str, Verdict], other: Mapping[str, Verdict]) -> dict[str
     return {**one, **later}
 
 
-def judged(verdict: Verdict, well: bool, policy: Health, now: float) -> Verdict:
+def judged(verdict: Verdict, well: bool, policy: HealthCheckPolicy, now: float) -> Verdict:
     """The verdict after one more check."""
     if well is not verdict.down:
         return Verdict(verdict.down, 0, now)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from routing.configuration.faults import ConfigurationError
-from routing.database.loader import Loaded
+from routing.database.loader import LoadedConfiguration
 
 Value = TypeVar("Value")
 logger = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ class Reloader:
 
     def __init__(
         self,
-        load: Callable[[], Loaded],
+        load: Callable[[], LoadedConfiguration],
         version: Callable[[], int],
-        swap: Callable[[Loaded], None],
+        swap: Callable[[LoadedConfiguration], None],
         *,
         clock: Callable[[], float],
         interval: float = 0.75,
@@ -50,7 +50,7 @@ class Reloader:
         self._load, self._version, self._swap = load, version, swap
         self._clock, self._interval, self._full_every = clock, interval, full_every
         self._on_fault = on_fault
-        self._serving: Loaded | None = None
+        self._serving: LoadedConfiguration | None = None
         self._seen: int | None = None
         self._read_at = 0.0
         self._nudged = asyncio.Event()

@@ -30,7 +30,7 @@ from routing.configuration.values import (
     text,
     whole,
 )
-from routing.router.policy import Auth, Fallback, Health, Retries, RoutePolicy, Timeout
+from routing.router.policy import Auth, Fallback, HealthCheckPolicy, Retries, RoutePolicy, Timeout
 from routing.router.table import Route
 
 PERMIT_GRACE: Final = 5.0
@@ -41,7 +41,7 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "timeout": Timeout,
     "retries": Retries,
     "cache": CachePolicy,
-    "health": Health,
+    "health": HealthCheckPolicy,
     "fallback": Fallback,
 }
 

@@ -18,7 +18,7 @@ _ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedConfiguration:
     """One whole configuration. Equal ones serve alike, whatever their versions."""
 
     table: RouteTable
@@ -46,7 +46,7 @@ def current_version() -> int:
 
 
 @_on_a_live_connection
-def load(secret: Secret) -> Loaded:
+def load(secret: Secret) -> LoadedConfiguration:
     """All of it, from one version's rows. Raises ConfigurationError with every fault, or Django's DatabaseError."""
     for _ in range(_ATTEMPTS):
         version = current_version()
@@ -54,7 +54,7 @@ def load(secret: Secret) -> Loaded:
         # Read without a transaction, which on SQLite would keep writers out; so nothing may have changed meanwhile.
         if current_version() == version:
             break
-    return Loaded(RouteTable(decode(document, secret), version), keys)
+    return LoadedConfiguration(RouteTable(decode(document, secret), version), keys)
 
 
 def raw_document() -> dict[str, Any]:

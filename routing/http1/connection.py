@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         for _ in range(DECLINED):
             read = self._reader.feed(data)
             if read.is_one:
-                self.worker.heads.keep(data, read.found[0][0])
+                self.worker.heads.put(data, read.found[0][0])
             if read.rest is None or read.error is not None:
                 self._begin(read.found)
                 if read.error is not None:

@@ -35,7 +35,7 @@ class Visit:
 
     def begin(self, request: Request, answer: Response | Awaitable[Response]) -> None:
         """Send `answer`, once it is there."""
-        request.on_wait = self._waits
+        request.watch_disconnect = self._waits
         self._spawn(self._sent(answer))
 
     def leave(self) -> None:

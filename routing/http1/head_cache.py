@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from resilience.memo import Remembered
-from routing.http import Alike, Header, Headers, Kin, Request, first_lines
+from resilience.memo import TwoGenerationMemo
+from routing.http import Header, Headers, Request, SharedFields, SharedHead, first_values
 
 LONGEST: Final = 2_048
 """Bytes of a head that is remembered: what all of them take is bounded by this."""
@@ -28,8 +28,8 @@ class Head:
     same fields share `headers` too, and are `like` each other.
     """
 
-    __slots__ = ("alike", "fields", "headers", "method", "path", "persists", "query", "version")
-    alike: Alike
+    __slots__ = ("fields", "headers", "method", "path", "persists", "query", "shared_head", "version")
+    shared_head: SharedHead
     fields: dict[bytes, bytes]
 
     def __init__(
@@ -47,8 +47,8 @@ class Head:
         self.version = version
         self.headers = headers
         self.persists = persists
-        self.alike = Alike(Kin() if like is None else like.alike.kin)
-        self.fields = first_lines(headers) if like is None else like.fields
+        self.shared_head = SharedHead(SharedFields() if like is None else like.shared_head.shared_fields)
+        self.fields = first_values(headers) if like is None else like.fields
 
     @property
     def expects(self) -> bool:
@@ -85,7 +85,7 @@ class Head:
             None,
             None,
             self.fields,
-            self.alike,
+            self.shared_head,
         )
 
     def written(self, *, without: frozenset[bytes] = frozenset(), added: Sequence[Header] = ()) -> bytes:
@@ -100,8 +100,8 @@ class Heads:
     """One process's memory of heads that have no body and are not long, and of all but their first lines."""
 
     def __init__(self) -> None:
-        self._known: Remembered[bytes, Head] = Remembered(REMEMBERED)
-        self._fields: Remembered[bytes, Head] = Remembered(REMEMBERED)
+        self._known: TwoGenerationMemo[bytes, Head] = TwoGenerationMemo(REMEMBERED)
+        self._fields: TwoGenerationMemo[bytes, Head] = TwoGenerationMemo(REMEMBERED)
         self.of = self._known.get
         """The head that these bytes are, if they came before."""
 
@@ -115,13 +115,13 @@ class Heads:
         method, path, query = line.groups()
         target = path, query or b""
         head = Head(method.decode(), target, "1.1", like.headers, persists=like.persists, like=like)
-        self._known.keep(data, head)
+        self._known.put(data, head)
         return head
 
-    def keep(self, data: bytes, head: Head) -> None:
+    def put(self, data: bytes, head: Head) -> None:
         """Remember that `data`, all of it and nothing else, is this head."""
         if len(data) <= LONGEST:
-            self._known.keep(data, head)
+            self._known.put(data, head)
             end = data.find(b"\r\n")
             if _LINE.fullmatch(data, 0, end):
-                self._fields.keep(data[end:], head)
+                self._fields.put(data[end:], head)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from resilience.outage import StoreUnavailable
-from routing.balancing.balancer import Tell
+from routing.balancing.balancer import EventSink
 from routing.errors import (
     BodyTooLarge,
     GatewayError,
@@ -38,7 +38,7 @@ from routing.idempotency.record import (
 from routing.idempotency.store import Store
 from routing.messages import forwarding
 from routing.messages.response_body import Relay
-from routing.observability.events import Happened, Kind
+from routing.observability.events import BackendEvent, BackendEventKind
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Idempotency:
     """Keys are a caller's own. One without a credential has none: a stranger's key could be guessed."""
 
     def __init__(
-        self, store: Store, *, own_cookies: frozenset[bytes] = frozenset(), tell: Tell = lambda _event: None
+        self, store: Store, *, own_cookies: frozenset[bytes] = frozenset(), tell: EventSink = lambda _event: None
     ) -> None:
         self._store = store
         self._own_cookies = own_cookies
@@ -65,7 +65,7 @@ class Idempotency:
         """Whether this request is to be done once."""
         request = exchange.request
         return (
-            exchange.routed.policy.idempotency
+            exchange.match.policy.idempotency
             and request.method in METHODS
             and exchange.caller is not None
             and first(request.headers, FIELD) is not None
@@ -79,7 +79,7 @@ class Idempotency:
         """
         name, record = await self._identified(exchange)
         try:
-            found = await self._store.begin(name, record, exchange.routed.policy.timeout.total + GRACE_SECONDS)
+            found = await self._store.begin(name, record, exchange.match.policy.timeout.total + GRACE_SECONDS)
         except StoreUnavailable as error:
             raise IdempotencyUnavailable(
                 "it cannot be known whether this was done before", service=exchange.service, retry_after=RETRY_SECONDS
@@ -101,7 +101,7 @@ class Idempotency:
         request.body = None if request.body is None else _once(body)
         cookies = (value for field, value in request.headers if field == b"cookie")
         said = b"\n".join(forwarding.without_cookies(value, self._own_cookies) for value in cookies)
-        print_of = (request.method.encode(), exchange.routed.path, request.query, said, body)
+        print_of = (request.method.encode(), exchange.match.path, request.query, said, body)
         name = name_of(exchange.service, caller.id if caller else "", key or b"")
         return name, Record(secrets.token_hex(16), fingerprint(print_of))
 
@@ -112,15 +112,15 @@ class Idempotency:
         if answer is None:
             retry_after = RETRY_SECONDS if verdict is Verdict.WAIT else None
             raise IdempotencyConflict(verdict.value, service=service, retry_after=retry_after)
-        self._tell(Happened(kind=Kind.REPLAYED, service=service))
+        self._tell(BackendEvent(kind=BackendEventKind.REPLAYED, service=service))
         return Response(answer.status, [*answer.headers, (b"idempotency-replayed", b"true")], answer.body)
 
     async def _unhurried(self, exchange: Exchange, work: Coroutine[Any, Any, Response]) -> Response:
         """Await `work`, which goes on when the client does not wait: its repeat finds the answer."""
         request = exchange.request
-        if request.on_wait:
-            request.on_wait()
-            request.on_wait = None  # it watches over the task that calls it, and that is this one
+        if request.watch_disconnect:
+            request.watch_disconnect()
+            request.watch_disconnect = None  # it watches over the task that calls it, and that is this one
         task = self._track(work)
         try:
             return await asyncio.shield(task)
@@ -132,7 +132,7 @@ class Idempotency:
         """The call. What says to come again is not kept, nor what stands in for an answer: its key may try again."""
         try:
             response = await fetch(exchange)
-            if response.status in COME_AGAIN or exchange.code:
+            if response.status in COME_AGAIN or exchange.error_code:
                 await self._release(name, record)
                 return response
             answer = await _kept(response)

@@ -15,9 +15,9 @@ class Source(Protocol):
     async def aclose(self) -> None: ...
 
 
-Record = Callable[[bytes], None]
-Complete = Callable[[], Awaitable[None]]
-End = Callable[[int, str], None]
+ChunkSink = Callable[[bytes], None]
+OnComplete = Callable[[], Awaitable[None]]
+EndListener = Callable[[int, str], None]
 
 
 class Relay:
@@ -25,17 +25,19 @@ class Relay:
     once finds it stored. `length` is the body's, where the backend has said it.
     """
 
-    def __init__(self, source: Source, length: int | None, record: Record | None, complete: Complete | None) -> None:
+    def __init__(
+        self, source: Source, length: int | None, record: ChunkSink | None, complete: OnComplete | None
+    ) -> None:
         self._source = source
         self._length = length
         self._record = record
         self._complete = complete
-        self._listeners: list[End] = []
+        self._listeners: list[EndListener] = []
         self._passed = 0
         self._open = True
         self._is_whole = False
 
-    def when_ended(self, listener: End) -> None:
+    def when_ended(self, listener: EndListener) -> None:
         """Call `listener` once the body is over, with the bytes passed on and why it stopped short, if it did."""
         self._listeners.append(listener)
 

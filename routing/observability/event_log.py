@@ -3,15 +3,15 @@
 import logging
 from typing import Final
 
-from routing.observability.events import Happened, Kind, Observer
+from routing.observability.events import BackendEvent, BackendEventKind, Observer
 
 log = logging.getLogger(__name__)
 
 TOLD: Final = {
-    Kind.EJECTED: "left out by this worker",
-    Kind.RETURNED: "taken in again by this worker",
-    Kind.DOWN: "down for all",
-    Kind.UP: "up for all",
+    BackendEventKind.EJECTED: "left out by this worker",
+    BackendEventKind.RETURNED: "taken in again by this worker",
+    BackendEventKind.DOWN: "down for all",
+    BackendEventKind.UP: "up for all",
 }
 """Of what happens with each request, its own line in the access log tells."""
 
@@ -22,6 +22,6 @@ class EventLog(Observer):
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         log.warning("the circuit of %s: %s -> %s: %r", service, before, after, reason)
 
-    def happened(self, event: Happened) -> None:
+    def backend_event(self, event: BackendEvent) -> None:
         if event.kind in TOLD:
             log.warning("the target %s of %s is %s: %s", event.target, event.service, TOLD[event.kind], event.detail)

@@ -39,7 +39,7 @@ class Finished(msgspec.Struct, frozen=True):
     target: str = ""
 
 
-class Kind(StrEnum):
+class BackendEventKind(StrEnum):
     """What may happen on the way to a backend, beside a change of its circuit."""
 
     RETRIED = "retried"
@@ -51,7 +51,7 @@ class Kind(StrEnum):
     REPLAYED = "replayed"
 
 
-class Happened(msgspec.Struct, frozen=True, kw_only=True):
+class BackendEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to a service or to one of its targets; `target` is an address, for operators alone.
 
     RETRIED: a call is made again, `detail` says after what. REFUSED: none was made, `detail` is the problem's code.
@@ -59,7 +59,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     check's verdict for the cluster, told by the one worker that asks. REPLAYED: a write's first answer was given again.
     """
 
-    kind: Kind
+    kind: BackendEventKind
     service: str
     target: str = ""
     detail: str = ""
@@ -74,7 +74,7 @@ class Observer:
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         """A circuit has moved; told by the one worker that moved it."""
 
-    def happened(self, event: Happened) -> None:
+    def backend_event(self, event: BackendEvent) -> None:
         """Something else happened on the way to a backend."""
 
 
@@ -85,7 +85,9 @@ class Observers:
         self._observers = observers
         # Who does not ask to hear of what each request comes to costs it nothing.
         self._of_requests = [one.finished for one in observers if type(one).finished is not Observer.finished]
-        self._of_events = [one.happened for one in observers if type(one).happened is not Observer.happened]
+        self._of_events = [
+            one.backend_event for one in observers if type(one).backend_event is not Observer.backend_event
+        ]
 
     def finished(self, event: Finished) -> None:
         for finished in self._of_requests:
@@ -101,7 +103,7 @@ class Observers:
             except Exception:
                 log.exception("an observer failed on an event")
 
-    def happened(self, event: Happened) -> None:
+    def backend_event(self, event: BackendEvent) -> None:
         for happened in self._of_events:
             try:
                 happened(event)

@@ -9,7 +9,7 @@ import msgspec
 from routing import asgi
 from routing.asgi import Scope
 from routing.errors import Forbidden
-from routing.exchange import Exchange, Own
+from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Headers, first
 from routing.pipeline import Gateway
 from routing.realtime.limits import HANDSHAKES
@@ -21,7 +21,7 @@ BREACH: Final = 1002
 without a word, and leaves it to us to tell the former so; the latter hear no more.
 """
 NO_CODE: Final = 1005
-_OWN: Final = Own("events", HANDSHAKES)
+_OWN: Final = InternalEndpoint("events", HANDSHAKES)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -34,7 +34,7 @@ class Handshake(msgspec.Struct, frozen=True):
     """What the client offers beside its token."""
 
 
-def begin(gateway: Gateway, scope: Scope, own: Own | None = _OWN) -> Handshake:
+def begin(gateway: Gateway, scope: Scope, own: InternalEndpoint | None = _OWN) -> Handshake:
     """A browser cannot set Authorization on a socket: its token comes as the subprotocol after `bearer`."""
     request = asgi.upgrade(scope)
     offered = subprotocols(scope)

@@ -18,7 +18,7 @@ from routing.errors import (
     Unauthenticated,
     Unavailable,
 )
-from routing.exchange import Exchange, Own
+from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Request, Response, first
 from routing.pipeline import Gateway
 from routing.realtime.event import Frame
@@ -32,8 +32,8 @@ from routing.realtime.topics import TopicRefused, check_publishable
 
 PATH: Final = "/events"
 PUBLISH: Final = "events:publish"
-_PUBLISHING: Final = Own("publish", PUBLISHING)
-_STREAM: Final = Own("events", HANDSHAKES)
+_PUBLISHING: Final = InternalEndpoint("publish", PUBLISHING)
+_STREAM: Final = InternalEndpoint("events", HANDSHAKES)
 
 
 class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,8 +105,8 @@ class EventPages:
             session.subscriber.say(msgspec.json.encode({"type": "refused", "refused": refused}).decode())
         if last_id:
             session.resume(last_id)
-        if exchange.request.on_wait:
-            exchange.request.on_wait()
+        if exchange.request.watch_disconnect:
+            exchange.request.watch_disconnect()
         headers = [
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-store"),

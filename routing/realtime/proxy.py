@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 from resilience.breaker.machine import Outcome, judge
 from routing.asgi import Receive, Scope, Send
 from routing.authentication.authenticator import Authenticator
-from routing.balancing.balancer import Targets
+from routing.balancing.balancer import Balancers
 from routing.errors import (
     BadGateway,
     BadRequest,
@@ -35,7 +35,7 @@ from routing.realtime.handshake import Handshake
 from routing.router.policy import Target
 from routing.steps.calls import Calling
 from routing.upstream.bulkhead import Bulkhead
-from routing.upstream.permit import Leave
+from routing.upstream.permit import CallPermit
 
 MESSAGE_BYTES: Final = 1_048_576
 """The largest message passed on, either way."""
@@ -79,7 +79,7 @@ class SocketProxy:
         self,
         gateway: Gateway,
         calling: Calling,
-        targets: Targets,
+        targets: Balancers,
         authenticator: Authenticator,
         *,
         origins: tuple[str, ...],
@@ -120,17 +120,17 @@ class SocketProxy:
         handshake.check_origin(exchange.request.headers, self._origins)
         await self._gateway.admit(exchange)
         self._gateway.route(exchange)
-        if not exchange.routed.policy.websocket:
+        if not exchange.match.policy.websocket:
             raise Forbidden("this service takes no WebSockets", service=exchange.service)
 
     async def _pass(self, shake: Handshake, receive: Receive, send: Send) -> None:
         exchange = shake.exchange
-        leave = self._calling.admit_now(exchange) or await self._calling.admit(exchange)  # 6 circuit breaker
+        leave = self._calling.try_admit(exchange) or await self._calling.admit(exchange)  # 6 circuit breaker
         bulkhead = self._bulkhead(exchange)
         try:
             await bulkhead.enter()
         except BaseException:
-            leave.ends(Outcome.CANCELLED)
+            leave.report(Outcome.CANCELLED)
             raise
         try:
             backend = await self._connected(shake, leave)
@@ -138,7 +138,7 @@ class SocketProxy:
         finally:
             bulkhead.leave()
 
-    async def _connected(self, shake: Handshake, leave: Leave) -> ClientConnection:
+    async def _connected(self, shake: Handshake, leave: CallPermit) -> ClientConnection:
         """The backend's end, its handshake done. Raises BadGateway or UpstreamTimeout, which count for the circuit."""
         started = self._timer()
         try:
@@ -148,25 +148,25 @@ class SocketProxy:
             await leave.ended(Outcome.FAILURE)
             raise
         except BaseException:
-            leave.ends(Outcome.CANCELLED)
+            leave.report(Outcome.CANCELLED)
             raise
-        await leave.ended(judge(shake.exchange.routed.policy.breaker, self._timer() - started))
+        await leave.ended(judge(shake.exchange.match.policy.breaker, self._timer() - started))
         return connection
 
     async def _connect(self, shake: Handshake) -> ClientConnection:
         """A socket weighs on its target while it is opened: what is balanced is calls, and a quiet socket is none."""
         exchange = shake.exchange
-        balancer = self._targets.of(exchange.routed.service)
-        taken = balancer.take((), exchange.caller.id if exchange.caller else "")
+        balancer = self._targets.of(exchange.match.service)
+        taken = balancer.pick((), exchange.caller.id if exchange.caller else "")
         exchange.target = taken.target
         try:
             return await self._open(shake, taken.target)
         finally:
-            balancer.left(taken)
+            balancer.release(taken)
 
     async def _open(self, shake: Handshake, target: Target) -> ClientConnection:
         exchange = shake.exchange
-        match, timeout = exchange.routed, exchange.routed.policy.timeout
+        match, timeout = exchange.match, exchange.match.policy.timeout
         query = b"?" + exchange.request.query if exchange.request.query else b""
         try:
             uri = target.url.replace("http", "ws", 1).rstrip("/") + (match.path + query).decode("ascii")
@@ -259,7 +259,7 @@ class SocketProxy:
 
     def _bulkhead(self, exchange: Exchange) -> Bulkhead:
         """Sockets are counted apart from calls: they stay, and must not keep calls from being made."""
-        service = exchange.routed.service
+        service = exchange.match.service
         bulkhead = self._bulkheads.setdefault(service.name, Bulkhead(service.name, 1))
         bulkhead.limit = service.policy.max_concurrency
         return bulkhead

@@ -24,7 +24,7 @@ from routing.realtime.limits import Bounds
 from routing.realtime.log import Log
 from routing.realtime.messages import say
 from routing.realtime.session import Holds, Session
-from routing.router.live import Live
+from routing.router.live import LiveConfiguration
 from routing.router.table import RouteTable
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Realtime(Observer):
     def __init__(
         self,
         log_: Log,
-        live: Live,
+        live: LiveConfiguration,
         authenticator: Authenticator,
         *,
         origins: tuple[str, ...] = (),

@@ -13,7 +13,7 @@ from routing.realtime.limits import MESSAGE_BYTES, TOKEN_MESSAGE_BYTES, Budget
 from routing.realtime.messages import Auth, FromClient, Ping, Refused, Resume, Subscribe, Unsubscribe, say
 from routing.realtime.subscriber import Subscriber
 from routing.realtime.topics import TopicRefused
-from routing.router.live import Live
+from routing.router.live import LiveConfiguration
 
 AHEAD_SECONDS: Final = 60.0
 """A last id further in the future than this was never one of ours."""
@@ -32,7 +32,7 @@ class Session:
         credential: Credential | None,
         *,
         hub: Hub,
-        live: Live,
+        live: LiveConfiguration,
         authenticator: Authenticator,
         clock: Callable[[], float],
         timer: Callable[[], float],

@@ -4,7 +4,7 @@ from routing.authentication.api_keys import ApiKeys
 from routing.router.table import RouteTable
 
 
-class Live:
+class LiveConfiguration:
     """Two references, replaced one after the other by reload; every request reads each at most once."""
 
     __slots__ = ("keys", "table")

@@ -51,7 +51,7 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("budget must be from 0 to 1")
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class HealthCheckPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How a target is asked whether it is well. Durations are seconds."""
 
     path: str = "/health"
@@ -119,7 +119,7 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     forward_authorization: bool = False
     cache: CachePolicy | None = CachePolicy()
     breaker: BreakerPolicy = BreakerPolicy()
-    health: Health | None = None
+    health: HealthCheckPolicy | None = None
     fallback: Fallback | None = None
     cost_per_call: float = 0.0
     websocket: bool = False

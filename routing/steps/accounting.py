@@ -8,11 +8,11 @@ from routing.http import Response
 from routing.messages.response_body import Relay
 from routing.observability.events import Finished, Observers
 
-GONE: Final = 499
+CLIENT_CLOSED_REQUEST: Final = 499
 """What access logs have come to call a client that did not wait."""
 
 
-class Accounts:
+class Accounting:
     """`timer` is monotonic seconds, the exchanges' own."""
 
     def __init__(self, observers: Observers, timer: Callable[[], float]) -> None:
@@ -28,29 +28,29 @@ class Accounts:
             self.told(exchange, status)
 
     def gone(self, exchange: Exchange) -> None:
-        self.told(exchange, GONE, 0, "client_gone")
+        self.told(exchange, CLIENT_CLOSED_REQUEST, 0, "client_gone")
 
     def told(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:
-        way, match, request, caller = exchange.way, exchange.way.match, exchange.request, exchange.caller
+        way, match, request, caller = exchange.resolution, exchange.resolution.match, exchange.request, exchange.caller
         # By position, in Finished's order: by name it takes seven times as long, 0.8 us of every request.
         event = Finished(
-            exchange.at,
+            exchange.received_at,
             exchange.id,
             request.method,
             way.path or request.path.decode("latin-1"),
             status,
             self._timer() - exchange.started,
-            exchange.backend,
+            exchange.backend_seconds,
             match.service.name if match else "",
             match.pattern if match else "",
             caller.id if caller else "",
             request.client,
             exchange.cache,
-            exchange.code,
+            exchange.error_code,
             exchange.circuit,
             size,
             aborted,
-            exchange.call,
+            exchange.call_error,
             exchange.retries,
             exchange.target.url if exchange.target else "",
         )

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
-from routing.backend.client import Answer, Backend, Call
+from routing.backend.client import Backend, BackendResponse, Call
 from routing.backend.encoding import write, written
-from routing.balancing.balancer import Targets, Tell
-from routing.balancing.rules import Standing
+from routing.balancing.balancer import Balancers, EventSink
+from routing.balancing.rules import TargetState
 from routing.errors import BadGateway, CircuitOpen, Overloaded, UpstreamTimeout
 from routing.exchange import Exchange
 from routing.http import Header, Headers
@@ -19,11 +19,11 @@ from routing.messages import forwarding
 from routing.messages.forwarding import continues_trace
 from routing.messages.request_body import Upload
 from routing.messages.trace_context import new_traceparent
-from routing.observability.events import Happened, Kind
+from routing.observability.events import BackendEvent, BackendEventKind
 from routing.router.policy import Target
-from routing.router.resolution import Told
+from routing.router.resolution import ForwardedHeaders
 from routing.steps.retries import FAILURES, Attempts, repeatable
-from routing.upstream.permit import Leave
+from routing.upstream.permit import CallPermit
 from routing.upstream.registry import Upstream, Upstreams
 
 TRACE: Final = b"traceparent"
@@ -41,50 +41,50 @@ class Calling:
         *,
         own_cookies: frozenset[bytes],
         max_body_bytes: int,
-        targets: Targets | None = None,
-        tell: Tell = lambda _event: None,
+        targets: Balancers | None = None,
+        tell: EventSink = lambda _event: None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._attempts = Attempts(backend, tell, timer)
-        self._upstreams = Upstreams(breakers, targets or Targets(tell=tell))
+        self._upstreams = Upstreams(breakers, targets or Balancers(tell=tell))
         self._tell = tell
         self._own_cookies = own_cookies
         self._max_body_bytes = max_body_bytes
         self._timer = timer
 
-    def admit_now(self, exchange: Exchange) -> Leave | None:
+    def try_admit(self, exchange: Exchange) -> CallPermit | None:
         """Step 6: leave to call, or None where the cluster must be asked for a probe's permit. Raises CircuitOpen."""
-        upstream = self._upstreams.of(exchange.routed.service)
-        verdict = upstream.breaker.admit_now()
+        upstream = self._upstreams.of(exchange.match.service)
+        verdict = upstream.breaker.try_admit()
         return None if verdict is None else self._admitted(exchange, upstream, verdict)
 
-    async def admit(self, exchange: Exchange) -> Leave:
+    async def admit(self, exchange: Exchange) -> CallPermit:
         """The same, once the cluster has been asked."""
-        upstream = self._upstreams.of(exchange.routed.service)
+        upstream = self._upstreams.of(exchange.match.service)
         return self._admitted(exchange, upstream, await upstream.breaker.admit())
 
-    def _admitted(self, exchange: Exchange, upstream: Upstream, verdict: Permit | Refusal) -> Leave:
+    def _admitted(self, exchange: Exchange, upstream: Upstream, verdict: Permit | Refusal) -> CallPermit:
         if isinstance(verdict, Refusal):
             exchange.circuit = verdict.state
             name = upstream.service.name
             self._refused(name, CircuitOpen.code)
             raise CircuitOpen("calls to this service are suspended", service=name, retry_after=verdict.retry_after)
         state = upstream.breaker.state()
-        if exchange.steps is not None:
+        if exchange.step_log is not None:
             exchange.mark("circuit breaker", state, self._timer())
         exchange.circuit = "" if state is State.CLOSED else state
-        return Leave(upstream, verdict)
+        return CallPermit(upstream, verdict)
 
-    async def call(self, exchange: Exchange, leave: Leave) -> "Called":
+    async def call(self, exchange: Exchange, leave: CallPermit) -> "BackendCall":
         """Step 7: the backend's answer, its headers in and its body to come.
 
         Raises BadGateway, UpstreamTimeout, Overloaded, or what the client's body raises. How it went is on record
         before the client is told: the next request finds the circuit as this one left it.
         """
-        if exchange.request.on_wait:
-            exchange.request.on_wait()
+        if exchange.request.watch_disconnect:
+            exchange.request.watch_disconnect()
         bulkhead = leave.upstream.bulkhead
-        if not bulkhead.enter_now():
+        if not bulkhead.try_enter():
             await self._queue(exchange, leave)
         started = self._timer()
         try:
@@ -92,34 +92,34 @@ class Calling:
         except BaseException as error:
             bulkhead.leave()
             if not isinstance(error, BadGateway | UpstreamTimeout):
-                leave.ends(Outcome.CANCELLED)
+                leave.report(Outcome.CANCELLED)
                 raise
             error.service = exchange.service
             await leave.ended(Outcome.FAILURE)
             raise
-        exchange.backend = took = self._timer() - started
-        called = Called(answer, leave, standing)
+        exchange.backend_seconds = took = self._timer() - started
+        called = BackendCall(answer, leave, standing)
         failed = answer.status in FAILURES
-        telling = leave.ends(Outcome.FAILURE if failed else judge(exchange.routed.policy.breaker, took))
+        telling = leave.report(Outcome.FAILURE if failed else judge(exchange.match.policy.breaker, took))
         if telling is not None:
             await _told_of(called, telling)
         return called
 
-    async def _queue(self, exchange: Exchange, leave: Leave) -> None:
+    async def _queue(self, exchange: Exchange, leave: CallPermit) -> None:
         try:
             await leave.upstream.bulkhead.enter()
         except BaseException as error:
-            leave.ends(Outcome.CANCELLED)
+            leave.report(Outcome.CANCELLED)
             if isinstance(error, Overloaded):
                 self._refused(exchange.service, error.code)
             raise
 
     def _refused(self, service: str, code: str) -> None:
-        self._tell(Happened(kind=Kind.REFUSED, service=service, detail=code))
+        self._tell(BackendEvent(kind=BackendEventKind.REFUSED, service=service, detail=code))
 
     def _prepare(self, exchange: Exchange) -> tuple[Call, Upload | None]:
         """What is sent, and the body that each attempt takes up anew."""
-        match, request = exchange.routed, exchange.request
+        match, request = exchange.match, exchange.request
         length = request.fields.get(b"content-length")
         told, headers = self._fields(exchange)
         path = match.path + b"?" + request.query if request.query else match.path
@@ -135,9 +135,9 @@ class Calling:
         told, headers = self._fields(exchange)
         return [*told.headers, *headers]
 
-    def _fields(self, exchange: Exchange) -> tuple[Told, Headers]:
+    def _fields(self, exchange: Exchange) -> tuple[ForwardedHeaders, Headers]:
         """The same in two parts: what is alike each time, and what is not."""
-        trace = exchange.steps.trace if exchange.steps is not None else None
+        trace = exchange.step_log.trace if exchange.step_log is not None else None
         told = self._told(exchange, traced=trace is not None)
         headers = [(b"x-request-id", exchange.id.encode())]
         if trace is not None:
@@ -146,13 +146,13 @@ class Calling:
             headers.append((TRACE, new_traceparent()))
         return told, headers
 
-    def _told(self, exchange: Exchange, *, traced: bool) -> Told:
+    def _told(self, exchange: Exchange, *, traced: bool) -> ForwardedHeaders:
         """What of it is the same each time: most clients send the same fields with every request."""
-        request, terms = exchange.request, exchange.seat.terms
-        given = request.headers if exchange.asks is None else exchange.asks
+        request, terms = exchange.request, exchange.caller_slot.terms
+        given = request.headers if exchange.conditional_headers is None else exchange.conditional_headers
         told = terms.told
         if told is None or told.given != given or (told.client, told.scheme) != (request.client, request.scheme):
-            policy = exchange.routed.policy
+            policy = exchange.match.policy
             headers = forwarding.to_backend(
                 given,
                 [*_ours(exchange), *policy.headers],
@@ -160,17 +160,19 @@ class Calling:
                 keep_credential=policy.forward_authorization and not _bears_key(exchange),
                 traced=traced,
             )
-            told = Told(given, request.client, request.scheme, headers, write(headers), continues_trace(given))
+            told = ForwardedHeaders(
+                given, request.client, request.scheme, headers, write(headers), continues_trace(given)
+            )
             terms.remember(told)
         return told
 
 
-class Called:
+class BackendCall:
     """A backend's answer, and what must be told when its body has ended."""
 
     __slots__ = ("_leave", "_standing", "answer")
 
-    def __init__(self, answer: Answer, leave: Leave, standing: Standing) -> None:
+    def __init__(self, answer: BackendResponse, leave: CallPermit, standing: TargetState) -> None:
         self.answer = answer
         self._leave = leave
         self._standing = standing
@@ -184,13 +186,13 @@ class Called:
         """The body is over. One that the backend broke off counts against its target and its circuit."""
         upstream = self._leave.upstream
         upstream.bulkhead.leave()
-        upstream.balancer.left(self._standing)
+        upstream.balancer.release(self._standing)
         if aborted in _BROKEN_OFF:
             upstream.balancer.failed(self._standing, "its answer broke off", cut=True)
-            self._leave.ends(Outcome.FAILURE)
+            self._leave.report(Outcome.FAILURE)
 
 
-async def _told_of(called: Called, telling: asyncio.Task[None]) -> None:
+async def _told_of(called: BackendCall, telling: asyncio.Task[None]) -> None:
     """Wait until it is on record how the call went; whoever is cancelled meanwhile has no use for its answer."""
     try:
         await asyncio.shield(telling)

@@ -13,7 +13,7 @@ from routing.errors import RateLimited, Unauthenticated
 from routing.exchange import Exchange
 from routing.messages import validation
 from routing.router.policy import Auth
-from routing.router.resolution import CONFIRMED_SECONDS, Bearer, Terms
+from routing.router.resolution import REVERIFY_SECONDS, CredentialState, Grant
 
 
 class Gatekeeper:
@@ -27,17 +27,17 @@ class Gatekeeper:
         self._rate = rate
         self._timer = timer
 
-    def limited_now(self, exchange: Exchange) -> bool:
+    def try_limit(self, exchange: Exchange) -> bool:
         """Step 2, where no other worker need be asked. False: `limit` is to be awaited. Raises RateLimited.
 
         By caller where the credential is already known, else by address: junk tokens cost their sender.
         """
-        way, bearer = exchange.way, exchange.way.bearer
+        way, bearer = exchange.resolution, exchange.resolution.credential_state
         if exchange.caller is None and bearer.credential is not None and way.auth is not Auth.NONE:
-            known = exchange.at < bearer.known_until
-            exchange.caller = bearer.caller if known else self._known(bearer, bearer.credential, exchange.at)
+            known = exchange.received_at < bearer.verified_until
+            exchange.caller = bearer.caller if known else self._known(bearer, bearer.credential, exchange.received_at)
         self._count(exchange)
-        decision = self._limiter.take_now(exchange.rate_key, exchange.rate)
+        decision = self._limiter.try_take(exchange.rate_key, exchange.rate)
         if decision is None:
             return False
         self._decide(exchange, decision)
@@ -47,16 +47,16 @@ class Gatekeeper:
         """Raises RateLimited."""
         self._decide(exchange, await self._limiter.take(exchange.rate_key, exchange.rate))
 
-    def identified_now(self, exchange: Exchange) -> bool:
+    def try_identify(self, exchange: Exchange) -> bool:
         """Step 3, where nobody need be asked: the caller, if one is asked for. False: `identify` is to be awaited.
 
         Raises Unauthenticated.
         """
-        way, bearer = exchange.way, exchange.way.bearer
+        way, bearer = exchange.resolution, exchange.resolution.credential_state
         if exchange.caller is not None or way.auth is Auth.NONE:
             return True
-        if bearer.unread:
-            raise bearer.unread.with_traceback(None)
+        if bearer.parse_error:
+            raise bearer.parse_error.with_traceback(None)
         if bearer.credential is None:
             if way.auth is Auth.REQUIRED:
                 raise Unauthenticated("send an API key or a Firebase ID token")
@@ -68,48 +68,48 @@ class Gatekeeper:
     async def identify(self, exchange: Exchange) -> None:
         """Raises Unauthenticated, AuthenticationUnavailable or RateLimited."""
         credential = exchange.credential
-        if self.identified_now(exchange) or credential is None:
+        if self.try_identify(exchange) or credential is None:
             return
-        exchange.caller = await self._authenticator.verify(credential, exchange.at)
+        exchange.caller = await self._authenticator.verify(credential, exchange.received_at)
         exchange.mark("authentication", exchange.caller.id, self._timer())
         await self._recharge(exchange)
 
-    def _known(self, bearer: Bearer, borne: Credential, now: float) -> Caller | None:
+    def _known(self, bearer: CredentialState, borne: Credential, now: float) -> Caller | None:
         """The credential's caller, and remembered as such. A token that nobody knows may be known the next moment."""
         caller = self._authenticator.known(borne, now)
         if caller is not None or borne.is_key:
             expires = caller.expires if caller is not None else None
             bearer.caller = caller
-            bearer.known_until = min(now + CONFIRMED_SECONDS, math.inf if expires is None else expires)
+            bearer.verified_until = min(now + REVERIFY_SECONDS, math.inf if expires is None else expires)
         return caller
 
     def _count(self, exchange: Exchange) -> None:
         """Whom the request counts for, and under which limit."""
-        seat = exchange.seat = exchange.way.seat(exchange.caller)
+        seat = exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
         terms = seat.terms
-        if exchange.own or not terms.rate_key:
+        if exchange.endpoint or not terms.rate_key:
             self._name(exchange, terms)
         else:
             exchange.rate, exchange.rate_key = terms.rate, terms.rate_key
 
-    def _name(self, exchange: Exchange, terms: Terms) -> None:
+    def _name(self, exchange: Exchange, terms: Grant) -> None:
         """The same, worked out; and kept for the next time, unless it counts by address or for a page."""
-        match, caller = exchange.match, exchange.caller
+        match, caller = exchange.resolution.match, exchange.caller
         own, name = match.policy.rate_limit if match else None, exchange.service
-        if exchange.own and caller:
-            own, name = exchange.own.rate, exchange.own.name
+        if exchange.endpoint and caller:
+            own, name = exchange.endpoint.rate, exchange.endpoint.name
         exchange.rate = own or self._rate
         whose = caller.id if caller else validation.limited_address(exchange.request.client)
         exchange.rate_key = f"{name if own else ''}|{exchange.rate}|{whose}"
-        if caller and not exchange.own:
+        if caller and not exchange.endpoint:
             terms.rate, terms.rate_key = exchange.rate, exchange.rate_key
 
     def _decide(self, exchange: Exchange, decision: Decision) -> None:
         exchange.decision = decision
-        if exchange.steps is not None:
+        if exchange.step_log is not None:
             exchange.mark("rate limit", exchange.rate_key, self._timer())
         if not decision.granted:
-            policy, match = exchange.rate, exchange.match
+            policy, match = exchange.rate, exchange.resolution.match
             raise RateLimited(
                 _over(policy.limit, policy.window),
                 service=exchange.service if match and match.policy.rate_limit else None,

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from routing.backend.client import Answer, Backend, Call
-from routing.balancing.balancer import Tell
-from routing.balancing.rules import Standing
+from routing.backend.client import Backend, BackendResponse, Call
+from routing.balancing.balancer import EventSink
+from routing.balancing.rules import TargetState
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.exchange import Exchange
 from routing.http import IDEMPOTENT, Request, first
 from routing.messages.request_body import Upload
-from routing.observability.events import Happened, Kind
-from routing.upstream.permit import Leave
+from routing.observability.events import BackendEvent, BackendEventKind
+from routing.upstream.permit import CallPermit
 
 FAILURES: Final = frozenset({500, 502, 503, 504})
 """Answers that count against a circuit (contract section 6), and against a target."""
@@ -32,30 +32,30 @@ class _Effort:
     __slots__ = ("call", "clock", "exchange", "leave", "policy", "tried", "until", "upload")
 
     def __init__(
-        self, exchange: Exchange, leave: Leave, call: Call, upload: Upload | None, clock: Callable[[], float]
+        self, exchange: Exchange, leave: CallPermit, call: Call, upload: Upload | None, clock: Callable[[], float]
     ) -> None:
         self.exchange = exchange
         self.leave = leave
         self.call = call
         self.upload = upload
-        self.policy = exchange.routed.policy
+        self.policy = exchange.match.policy
         self.clock = clock
         self.until = clock() + self.policy.timeout.total
-        self.tried: list[Standing] = []
+        self.tried: list[TargetState] = []
 
     @property
     def left(self) -> float:
         """Seconds until the deadline."""
         return self.until - self.clock()
 
-    def begin(self) -> Standing:
+    def begin(self) -> TargetState:
         """The target of the next attempt. The body is sent from its beginning, and the time told that is left."""
         exchange, caller = self.exchange, self.exchange.caller
         left = self.left if self.tried else self.policy.timeout.total
         self.call.patience = max(1, int(left * 1000))
         if self.upload is not None:
             self.call.body = self.upload.pieces()
-        standing = self.leave.upstream.balancer.take(self.tried, caller.id if caller else exchange.request.client)
+        standing = self.leave.upstream.balancer.pick(self.tried, caller.id if caller else exchange.request.client)
         exchange.target = standing.target
         self.tried.append(standing)
         return standing
@@ -64,15 +64,15 @@ class _Effort:
 class Attempts:
     """Calls to every service's targets."""
 
-    def __init__(self, backend: Backend, tell: Tell, timer: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, backend: Backend, tell: EventSink, timer: Callable[[], float] = time.perf_counter) -> None:
         self._backend = backend
         self._tell = tell
         self._timer = timer
         self._clock: Callable[[], float] | None = None  # the event loop's, which is one for all calls
 
     async def send(
-        self, exchange: Exchange, leave: Leave, call: Call, upload: Upload | None
-    ) -> tuple[Answer, Standing]:
+        self, exchange: Exchange, leave: CallPermit, call: Call, upload: Upload | None
+    ) -> tuple[BackendResponse, TargetState]:
         """The last attempt's answer, and the target that gave it, which is to be left when the answer's body is over.
 
         Raises BadGateway, UpstreamTimeout, or what the client's body raises.
@@ -94,24 +94,24 @@ class Attempts:
                 pause = self._judged(effort, standing, answer)
                 if pause is None:
                     return answer, standing
-                leave.upstream.balancer.left(standing)
+                leave.upstream.balancer.release(standing)
                 await answer.aclose()
             await asyncio.sleep(pause)
 
-    def _failed(self, effort: _Effort, standing: Standing, error: BaseException) -> float | None:
+    def _failed(self, effort: _Effort, standing: TargetState, error: BaseException) -> float | None:
         """Seconds until the next attempt, after one without an answer, or None when there is none."""
         balancer = effort.leave.upstream.balancer
-        balancer.left(standing)
+        balancer.release(standing)
         if not isinstance(error, BadGateway | UpstreamTimeout):
             return None
         balancer.failed(standing, error.code, cut=True)
         self._mark(effort, error.code)
         return self._pause(effort, error.code, elsewhere=isinstance(error, UpstreamTimeout))
 
-    def _judged(self, effort: _Effort, standing: Standing, answer: Answer) -> float | None:
+    def _judged(self, effort: _Effort, standing: TargetState, answer: BackendResponse) -> float | None:
         """The same, after one with an answer."""
         balancer, status = effort.leave.upstream.balancer, answer.status
-        if effort.exchange.steps is not None:
+        if effort.exchange.step_log is not None:
             self._mark(effort, str(status))
         if status not in FAILURES:
             balancer.succeeded(standing)
@@ -122,7 +122,7 @@ class Attempts:
     def _pause(self, effort: _Effort, fault: str, *, elsewhere: bool) -> float | None:
         """Seconds until the call is made again, or None when it is not. `elsewhere`: only on another target."""
         count, retries, leave = len(effort.tried), effort.policy.retries, effort.leave
-        if count >= retries.attempts or not _harmless(effort, fault) or not leave.may_repeat:
+        if count >= retries.attempts or not _harmless(effort, fault) or not leave.allows_retry:
             return None
         if elsewhere and not leave.upstream.balancer.has_another(effort.tried):
             return None
@@ -131,7 +131,9 @@ class Attempts:
             return None
         effort.exchange.retries += 1
         url = effort.tried[-1].target.url
-        self._tell(Happened(kind=Kind.RETRIED, service=effort.exchange.service, target=url, detail=fault))
+        self._tell(
+            BackendEvent(kind=BackendEventKind.RETRIED, service=effort.exchange.service, target=url, detail=fault)
+        )
         return pause
 
     def _mark(self, effort: _Effort, verdict: str) -> None:

@@ -21,7 +21,7 @@ class Bulkhead:
         self._service = service
         self._queue: deque[asyncio.Future[None]] = deque()
 
-    def enter_now(self) -> bool:
+    def try_enter(self) -> bool:
         """Take a place, if one is free."""
         if self.in_flight >= self.limit:
             return False
@@ -30,7 +30,7 @@ class Bulkhead:
 
     async def enter(self) -> None:
         """Take a place, or wait for one. Raises Overloaded when the queue is full or too slow."""
-        if self.enter_now():
+        if self.try_enter():
             return
         if len(self._queue) > self.limit // QUEUE_SHARE:
             raise self._overloaded()

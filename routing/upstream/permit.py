@@ -6,7 +6,7 @@ from resilience.breaker.machine import Outcome, Permit
 from routing.upstream.registry import Upstream
 
 
-class Leave:
+class CallPermit:
     """For a call to `upstream`. Of a circuit that is not probed, it may be let fall unused."""
 
     __slots__ = ("_permit", "upstream")
@@ -16,16 +16,16 @@ class Leave:
         self._permit = permit
 
     @property
-    def may_repeat(self) -> bool:
+    def allows_retry(self) -> bool:
         """Whether the circuit still lets calls through. A probe's permit is for one call."""
-        return self._permit.holder is None and isinstance(self.upstream.breaker.admit_now(), Permit)
+        return self._permit.holder is None and isinstance(self.upstream.breaker.try_admit(), Permit)
 
-    def ends(self, outcome: Outcome) -> asyncio.Task[None] | None:
+    def report(self, outcome: Outcome) -> asyncio.Task[None] | None:
         """Report it: the task that tells the others, or None where nobody must know. A success while CLOSED is such."""
         return self.upstream.breaker.report(self._permit, outcome)
 
     async def ended(self, outcome: Outcome) -> None:
         """The same, once all who must know have been told."""
-        telling = self.ends(outcome)
+        telling = self.report(outcome)
         if telling is not None:
             await asyncio.shield(telling)

@@ -1,7 +1,7 @@
 """What this worker has for each service that is called: its circuit, its places, its targets, and its repeats."""
 
 from resilience.breaker.driver import Breakers
-from routing.balancing.balancer import Targets
+from routing.balancing.balancer import Balancers
 from routing.router.table import Service
 from routing.upstream.bulkhead import Bulkhead
 from routing.upstream.retry_budget import RetryBudget
@@ -12,12 +12,12 @@ class Upstream:
 
     __slots__ = ("balancer", "breaker", "budget", "bulkhead", "service")
 
-    def __init__(self, service: Service, breakers: Breakers, targets: Targets) -> None:
+    def __init__(self, service: Service, breakers: Breakers, targets: Balancers) -> None:
         self.budget = RetryBudget()
         self.bulkhead = Bulkhead(service.name, service.policy.max_concurrency)
-        self.serve(service, breakers, targets)
+        self.configure(service, breakers, targets)
 
-    def serve(self, service: Service, breakers: Breakers, targets: Targets) -> None:
+    def configure(self, service: Service, breakers: Breakers, targets: Balancers) -> None:
         """Take over the configuration."""
         self.service = service
         self.breaker = breakers.of(service.name, service.policy.breaker)
@@ -28,7 +28,7 @@ class Upstream:
 class Upstreams:
     """Every service's, by name."""
 
-    def __init__(self, breakers: Breakers, targets: Targets) -> None:
+    def __init__(self, breakers: Breakers, targets: Balancers) -> None:
         self._breakers = breakers
         self._targets = targets
         self._known: dict[str, Upstream] = {}
@@ -38,5 +38,5 @@ class Upstreams:
         if upstream is None:
             upstream = self._known[service.name] = Upstream(service, self._breakers, self._targets)
         elif upstream.service is not service:
-            upstream.serve(service, self._breakers, self._targets)
+            upstream.configure(service, self._breakers, self._targets)
         return upstream

@@ -11,7 +11,7 @@ from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.store import Store as BreakerStore
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
-from resilience.cache.heat import Heat
+from resilience.cache.heat import HitCounter
 from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.tiers import TieredStore
@@ -23,9 +23,9 @@ from routing import runtime
 from routing.authentication.api_keys import ApiKeys, KeyRecord, mint
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
-from routing.observability.events import Finished, Happened, Observer, Observers
+from routing.observability.events import BackendEvent, Finished, Observer, Observers
 from routing.pipeline import Gateway, GatewayRules
-from routing.router.live import Live
+from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import RouteTable, Service
 from routing.steps.cache.lookup import Caching
@@ -44,7 +44,7 @@ class Recording(Observer):
     def __init__(self) -> None:
         self.requests: list[Finished] = []
         self.circuits: list[tuple[str, str, str]] = []
-        self.events: list[Happened] = []
+        self.events: list[BackendEvent] = []
 
     def finished(self, event: Finished) -> None:
         self.requests.append(event)
@@ -52,7 +52,7 @@ class Recording(Observer):
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         self.circuits.append((service, before, after))
 
-    def happened(self, event: Happened) -> None:
+    def backend_event(self, event: BackendEvent) -> None:
         self.events.append(event)
 
 
@@ -61,14 +61,14 @@ class World:
     """A gateway, its one backend, two callers, and a clock."""
 
     clock: FakeClock
-    live: Live
+    live: LiveConfiguration
     gateway: Gateway
     door: Door
     backend: Backend
     seen: Recording
     cache: Cache
     caching: Caching
-    heat: Heat
+    heat: HitCounter
     breakers: Breakers
     origins: list[ScriptedOrigin] = field(default_factory=list)
     key: str = ""
@@ -139,7 +139,7 @@ def make_world(
     kind: Callable[..., Gateway] = Gateway,
 ) -> World:
     """Its cache is over Redis where there is a link to one, which the caller starts and closes."""
-    live, backend, seen = Live(), Backend(), Recording()
+    live, backend, seen = LiveConfiguration(), Backend(), Recording()
     clock = clock or FakeClock()
     ours, theirs = mint(), mint()
     live.keys = ApiKeys(
@@ -152,7 +152,7 @@ def make_world(
     breakers = Breakers(circuits or BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     cache = Cache(TieredStore(link) if link else CacheMemory(clock))
     flights = Flights(RedisLeases(link) if link else None, clock=clock)
-    heat = Heat(link)
+    heat = HitCounter(link)
     caching = Caching(cache, own_cookies=OWN_COOKIES, flights=flights, heat=heat, clock=clock)
     gateway = kind(
         rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
@@ -160,7 +160,7 @@ def make_world(
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
         caching=caching,
-        calling=Calling(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, tell=observers.happened),
+        calling=Calling(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, tell=observers.backend_event),
         observers=observers,
         clock=clock,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from resilience.breaker.policy import BreakerPolicy
 from routing.balancing.rules import EJECT_AFTER, EJECT_AFTER_CUT
-from routing.observability.events import Kind
+from routing.observability.events import BackendEventKind
 from routing.router.policy import Retries, RoutePolicy, Target, Timeout
 from routing.router.table import Service
 from tests.gateway.conftest import QUICK, World
@@ -80,7 +80,7 @@ async def test_a_target_that_fails_is_ejected_and_gets_no_more_calls(world: Worl
     for _ in range(60):
         await world.ask("GET", "/api/v1/crm/x")
     assert len(bad.requests) == EJECT_AFTER
-    assert [event.target for event in world.seen.events if event.kind is Kind.EJECTED] == [bad.url]
+    assert [event.target for event in world.seen.events if event.kind is BackendEventKind.EJECTED] == [bad.url]
 
 
 async def test_one_of_two_killed_under_load_fails_nobody(world: World) -> None:
@@ -93,8 +93,8 @@ async def test_one_of_two_killed_under_load_fails_nobody(world: World) -> None:
         statuses[(await world.ask("GET", "/api/v1/crm/x")).status] += 1
     assert statuses == {200: 200}
     kinds = Counter(event.kind for event in world.seen.events)
-    assert kinds == {Kind.RETRIED: EJECT_AFTER_CUT, Kind.EJECTED: 1}
-    assert kinds[Kind.RETRIED] <= 0.2 * 200
+    assert kinds == {BackendEventKind.RETRIED: EJECT_AFTER_CUT, BackendEventKind.EJECTED: 1}
+    assert kinds[BackendEventKind.RETRIED] <= 0.2 * 200
 
 
 async def test_repeats_end_with_the_budget(world: World) -> None:
@@ -179,4 +179,6 @@ async def test_refusals_are_told(world: World) -> None:
     )
     for _ in range(3):
         await world.ask("GET", "/api/v1/crm/x")
-    assert [(event.kind, event.detail) for event in world.seen.events] == [(Kind.REFUSED, "circuit_open")] * 2
+    assert [(event.kind, event.detail) for event in world.seen.events] == [
+        (BackendEventKind.REFUSED, "circuit_open")
+    ] * 2

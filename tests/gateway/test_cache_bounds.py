@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from resilience.cache.memory import Shelf
+from resilience.cache.memory import MemoryTier
 from resilience.cache.policy import Scope
 from resilience.cache.redis import RedisStore
 from resilience.cache.tiers import TieredStore
@@ -91,7 +91,7 @@ async def test_its_key_in_redis_is_short(workers: tuple[World, World], shared_re
 
 
 def test_memory_stays_in_its_bound_whatever_comes() -> None:
-    shelf, limit = Shelf(1_000_000), 1_000_000
+    shelf, limit = MemoryTier(1_000_000), 1_000_000
     for number in range(20_000):
         shelf.add("s", str(number), make(b"x" * (number % 500), f"tag-{number}", "all"))
         assert shelf.bytes <= limit
@@ -206,7 +206,7 @@ async def test_whatever_step_of_it_fails_the_answer_is_the_backends(
             methods = ("GET", "GET", "DELETE", "GET")
             answers = [await world.ask(method, PATH + "/x") for method in methods]
             assert [answer.status for answer in answers] == [200, 200, 204, 200]
-            assert not link.away
+            assert not link.unavailable
         assert isinstance(store, TieredStore)
         lost = {"get": store.lost_gets, "put": store.lost_puts}
         assert lost.get(step, 1) > 0

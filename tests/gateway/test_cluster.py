@@ -12,7 +12,7 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.redis import RedisStore
 from resilience.redis import RedisLink
 from routing.balancing.rules import EJECT_AFTER_CUT
-from routing.observability.events import Kind
+from routing.observability.events import BackendEventKind
 from routing.router.policy import RoutePolicy
 from routing.router.table import Service
 from routing.upstream.retry_budget import RESERVE
@@ -135,8 +135,8 @@ async def test_one_of_two_targets_killed_under_load_fails_nobody() -> None:
         await load
     assert statuses == {200: 480}
     kinds = Counter(event.kind for event in world.seen.events)
-    assert kinds[Kind.EJECTED] == 1
-    assert EJECT_AFTER_CUT <= kinds[Kind.RETRIED] <= 0.2 * 480 + RESERVE
+    assert kinds[BackendEventKind.EJECTED] == 1
+    assert EJECT_AFTER_CUT <= kinds[BackendEventKind.RETRIED] <= 0.2 * 480 + RESERVE
     assert not world.seen.circuits
     await world.backend.close()
 

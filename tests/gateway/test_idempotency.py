@@ -11,7 +11,7 @@ from resilience.redis import RedisLink
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.record import KEPT_BYTES
 from routing.idempotency.redis import RedisStore
-from routing.observability.events import Kind
+from routing.observability.events import BackendEventKind
 from routing.router.policy import Auth, Fallback, Retries, RoutePolicy
 from routing.router.table import Route
 from tests.gateway.conftest import QUICK, World
@@ -48,7 +48,7 @@ async def test_a_repeat_is_given_the_first_answer_and_the_backend_is_asked_once(
     assert first.get("x-request-id") != again.get("x-request-id")
     assert [request.body for request in origin.requests] == [b"{}"]
     assert (b"idempotency-key", b"k1") in origin.requests[0].fields
-    assert [event.kind for event in world.seen.events] == [Kind.REPLAYED]
+    assert [event.kind for event in world.seen.events] == [BackendEventKind.REPLAYED]
 
 
 async def test_another_key_or_caller_or_no_key_is_another_write(world: World) -> None:

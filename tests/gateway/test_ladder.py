@@ -11,7 +11,7 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy
 from routing.caller import Caller
 from routing.http import ClientGone, Request
-from routing.observability.events import Kind
+from routing.observability.events import BackendEventKind
 from routing.router.policy import Fallback, Retries, RoutePolicy, Target, Timeout
 from routing.router.table import Route, Service
 from routing.upstream.retry_budget import RESERVE
@@ -124,7 +124,7 @@ async def test_one_budget_is_shared_by_all_of_a_services_routes(world: World) ->
         await world.ask("GET", f"/api/v1/crm/{'ab'[number % 2]}")
     again = len(origin.requests) - 60
     assert RESERVE <= again <= RESERVE + 0.2 * 60
-    assert Counter(event.kind for event in world.seen.events)[Kind.RETRIED] == again
+    assert Counter(event.kind for event in world.seen.events)[BackendEventKind.RETRIED] == again
 
 
 async def test_pauses_are_drawn_from_a_span_that_doubles(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

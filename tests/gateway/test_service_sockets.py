@@ -8,7 +8,7 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
-from routing.balancing.balancer import Targets
+from routing.balancing.balancer import Balancers
 from routing.realtime.proxy import IDLE_SECONDS, SocketProxy
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service
@@ -53,6 +53,6 @@ def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/") -> Sock
     breakers = Breakers(MemoryStore(), clock=world.clock)
     calling = Calling(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
     authenticator = Authenticator(lambda: world.live.keys)
-    proxy = SocketProxy(world.gateway, calling, Targets(), authenticator, origins=(), clock=world.clock, timer=timer)
+    proxy = SocketProxy(world.gateway, calling, Balancers(), authenticator, origins=(), clock=world.clock, timer=timer)
     headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]
     return Socket(proxy.answer, path, headers, client=("127.0.0.1", 5), http_version="1.1")

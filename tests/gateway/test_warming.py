@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.db.models.signals import post_delete, post_save
 
-from resilience.cache.heat import MOST, Heat, Recipe
+from resilience.cache.heat import MOST, HitCounter, ReplayableRequest
 from resilience.cache.policy import Scope
 from resilience.redis import RedisLink
 from routing import runtime, signals
@@ -158,9 +158,9 @@ async def test_what_fails_is_counted(either: World, warmer: Warmer) -> None:
     assert (result, told) == (Warmed(0, 2), [False, False])
 
 
-def hit(heat: Heat, path: str) -> None:
+def hit(heat: HitCounter, path: str) -> None:
     if not heat.again(path):
-        heat.first("s", path, Recipe(b"h", path.encode(), b""))
+        heat.first("s", path, ReplayableRequest(b"h", path.encode(), b""))
 
 
 async def test_the_list_of_services_is_no_services_to_be_warmed(either: World, warmer: Warmer) -> None:
@@ -169,14 +169,14 @@ async def test_the_list_of_services_is_no_services_to_be_warmed(either: World, w
 
 
 async def test_counts_stay_within_a_bound() -> None:
-    heat = Heat()
+    heat = HitCounter()
     for number in range(MOST * 6):
         hit(heat, str(number // 2))
     assert len(await heat.top("s", MOST * 3)) <= MOST
 
 
 async def test_a_crawl_pushes_out_nothing_and_what_is_hit_again_gets_in() -> None:
-    heat = Heat()
+    heat = HitCounter()
     for number in range(MOST):
         hit(heat, f"old{number}")
     for number in range(MOST * 3):
@@ -189,11 +189,11 @@ async def test_a_crawl_pushes_out_nothing_and_what_is_hit_again_gets_in() -> Non
 
 async def test_a_list_without_redis_or_with_rubbish_is_empty_not_an_error(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
-    heat = Heat(link)
+    heat = HitCounter(link)
     with own_redis.client() as outside:
         outside.zadd("gw:{s}:hot", {"rubbish": 1})
     assert await heat.top("s", 5) == []
-    heat.first("s", "k", Recipe(b"h", b"p", b""))
+    heat.first("s", "k", ReplayableRequest(b"h", b"p", b""))
     own_redis.stop()
     await heat.flush()
     await link.close()

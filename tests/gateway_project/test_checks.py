@@ -4,9 +4,9 @@ from gateway_project.checks import health_checks
 from resilience.breaker.driver import Breakers
 from resilience.breaker.redis import RedisStore
 from resilience.redis import RedisLink
-from routing.balancing.balancer import Targets
+from routing.balancing.balancer import Balancers
 from routing.observability.health import Health
-from routing.router.live import Live
+from routing.router.live import LiveConfiguration
 from routing.router.policy import Target
 from routing.router.table import RouteTable, Service
 from tests.redis_server import RedisServer
@@ -19,7 +19,7 @@ async def test_it_is_degraded_while_redis_is_away_and_agrees_again_when_it_is_ba
     link = RedisLink(own_redis.url)
     breakers = Breakers(RedisStore(link))
     breaker = breakers.of("crm", CRM.policy.breaker)
-    checks = health_checks(link, Live(RouteTable([CRM])), breakers, Targets())
+    checks = health_checks(link, LiveConfiguration(RouteTable([CRM])), breakers, Balancers())
 
     async def said() -> list[Health]:
         return [await checks[name]() for name in ("redis", "circuits", "crm")]
@@ -32,7 +32,7 @@ async def test_it_is_degraded_while_redis_is_away_and_agrees_again_when_it_is_ba
     assert await said() == [Health.DEGRADED, Health.DEGRADED, Health.OK]
     await breaker.order(breaker.state().FORCED_OPEN, reason="decided alone")
     own_redis.start()
-    await until(lambda: not link.away and link.feed.alive)
+    await until(lambda: not link.unavailable and link.feed.alive)
     await breakers.refresh()
     assert await said() == [Health.OK, Health.OK, Health.OFF]
     await link.close()
@@ -40,13 +40,13 @@ async def test_it_is_degraded_while_redis_is_away_and_agrees_again_when_it_is_ba
 
 async def test_a_service_with_a_target_left_out_is_degraded_and_its_name_hides_no_other_check() -> None:
     service = Service("redis", CRM.targets)
-    targets, breakers = Targets(), Breakers(RedisStore(RedisLink("unix:///nowhere")))
-    checks = health_checks(None, Live(RouteTable([service])), breakers, targets)
+    targets, breakers = Balancers(), Breakers(RedisStore(RedisLink("unix:///nowhere")))
+    checks = health_checks(None, LiveConfiguration(RouteTable([service])), breakers, targets)
     assert [await checks["redis"](), await checks["service redis"]()] == [Health.OFF, Health.OK]
     balancer = targets.of(service)
     for _ in range(3):
-        taken = balancer.take([])
+        taken = balancer.pick([])
         while taken.target != CRM.targets[0]:
-            taken = balancer.take([])
+            taken = balancer.pick([])
         balancer.failed(taken, "bad_gateway", cut=True)
     assert await checks["service redis"]() is Health.DEGRADED

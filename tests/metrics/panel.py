@@ -15,7 +15,7 @@ from metrics.counting.observer import Counting
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache
-from resilience.cache.heat import Heat
+from resilience.cache.heat import HitCounter
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.driver import Limiter
@@ -26,7 +26,7 @@ from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
 from routing.observability.events import Observers
 from routing.pipeline import Gateway, GatewayRules
-from routing.router.live import Live
+from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import Route, RouteTable, Service
 from routing.steps.cache.lookup import Caching
@@ -55,7 +55,7 @@ class Panel:
 
     clock: FakeClock
     gateway: Gateway
-    live: Live
+    live: LiveConfiguration
     cache: Cache
     breakers: Breakers
     backend: Backend
@@ -97,7 +97,7 @@ class Panel:
 
 
 async def make(loop: asyncio.AbstractEventLoop) -> Panel:
-    clock, live, backend = FakeClock(NOW), Live(), Backend()
+    clock, live, backend = FakeClock(NOW), LiveConfiguration(), Backend()
     scopes = {
         "every": {"*"},
         "both": {"metrics:read", "metrics:write"},
@@ -114,7 +114,7 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
     observers = Observers([counting])
     breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     cache = Cache(CacheMemory(clock))
-    heat = Heat()
+    heat = HitCounter()
     gateway = Gateway(
         rules=GatewayRules(rate=RatePolicy(10_000, 60)),
         live=live,

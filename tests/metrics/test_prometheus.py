@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families as text
 from metrics.counting.histogram import SHOWN
 from metrics.prometheus import Format, negotiated
 from resilience.breaker.machine import State
-from routing.observability.events import Happened, Kind
+from routing.observability.events import BackendEvent, BackendEventKind
 from tests.metrics.events import finished
 from tests.metrics.panel import SHARED, Panel, ok
 
@@ -64,7 +64,7 @@ def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str
     for duration in (0.004, 0.02, 0.02, 99.0):
         panel.counting.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
     panel.counting.finished(finished(status=429, code="rate_limited", service=""))
-    panel.counting.happened(Happened(kind=Kind.EJECTED, service="crm", target="http://t"))
+    panel.counting.backend_event(BackendEvent(kind=BackendEventKind.EJECTED, service="crm", target="http://t"))
     seen = scrape(program, accept)
     crm = (("service", "crm"),)
     labels = (("method", "GET"), ("route", "/x"), ("service", "crm"), ("status_class", "2xx"))

@@ -6,7 +6,7 @@ import pytest
 
 from resilience.breaker.machine import Snapshot, State
 from resilience.breaker.redis import RedisStore as BreakerStore
-from resilience.cache.heat import Heat, Recipe
+from resilience.cache.heat import HitCounter, ReplayableRequest
 from resilience.cache.leases import Claim, RedisLeases
 from resilience.cache.redis import RedisStore as CacheStore
 from resilience.cache.tiers import TieredStore
@@ -81,9 +81,9 @@ async def test_leases(link: RedisLink) -> None:
 
 
 async def test_what_is_asked_for_most(link: RedisLink) -> None:
-    heat = Heat(link)
+    heat = HitCounter(link)
     for service in SERVICES:
-        heat.first(service, service, Recipe(b"h", service.encode(), b""))
+        heat.first(service, service, ReplayableRequest(b"h", service.encode(), b""))
     await heat.flush()
     for service in SERVICES:
         assert [recipe.path for recipe in await heat.top(service, 5)] == [service.encode()]

@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.memo import Remembered
+from resilience.memo import TwoGenerationMemo
 
 SIZE = 4
 
 
 @given(st.lists(st.sampled_from("abcdefghijklm"), max_size=80))
 def test_it_knows_what_came_twice_lately_and_no_more_than_twice_its_size(keys: list[str]) -> None:
-    remembered: Remembered[str, str] = Remembered(SIZE)
+    remembered: TwoGenerationMemo[str, str] = TwoGenerationMemo(SIZE)
     for place, key in enumerate(keys):
         value = remembered.get(key)
         assert value in (key, None)
@@ -19,14 +19,14 @@ def test_it_knows_what_came_twice_lately_and_no_more_than_twice_its_size(keys: l
         if key not in keys[:place]:
             assert value is None
         if value is None:
-            remembered.keep(key, key)
+            remembered.put(key, key)
         assert max(len(remembered._young), len(remembered._old)) <= SIZE
 
 
 def test_all_is_forgotten_at_once() -> None:
-    remembered: Remembered[str, int] = Remembered(SIZE)
+    remembered: TwoGenerationMemo[str, int] = TwoGenerationMemo(SIZE)
     for number, key in enumerate("aabbcc"):
-        remembered.keep(key, number)
+        remembered.put(key, number)
     assert [remembered.get(key) for key in "abc"] == [1, 3, 5]
     remembered.clear()
     assert [remembered.get(key) for key in "abc"] == [None] * 3

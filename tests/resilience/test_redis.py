@@ -16,13 +16,13 @@ async def test_it_is_away_at_once_after_the_first_failure_and_back_after_a_resta
     own_redis.stop()
     with pytest.raises(StoreUnavailable):
         await link.call(lambda client: client.ping())
-    assert link.away
+    assert link.unavailable
     asked = []
     with pytest.raises(StoreUnavailable, match="away"):
         await link.call(lambda client: asked.append(client) or client.ping())  # type: ignore[func-returns-value]
     assert asked == []
     own_redis.start()
-    await until(lambda: not link.away)
+    await until(lambda: not link.unavailable)
     assert await link.call(lambda client: client.ping())
     await link.close()
 
@@ -33,9 +33,9 @@ async def test_a_server_that_accepts_and_never_answers_is_away(own_redis: RedisS
     own_redis.pause()
     with pytest.raises(StoreUnavailable):
         await link.call(lambda client: client.ping())
-    assert link.away
+    assert link.unavailable
     own_redis.resume()
-    await until(lambda: not link.away)
+    await until(lambda: not link.unavailable)
     await link.close()
 
 
@@ -69,7 +69,7 @@ async def test_a_refused_command_does_not_mean_away(own_redis: RedisServer, capl
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
             await link.call(lambda client: client.set("key", "value"))
-    assert not link.away
+    assert not link.unavailable
     assert caplog.text.count("refused") == 1
     assert await link.call(lambda client: client.ping())
     await link.close()

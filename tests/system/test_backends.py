@@ -49,14 +49,14 @@ class Logged:
         self.begun: list[float] = []
         self.answered: list[float] = []
         self.hangs = False
-        self.well = threading.Event()
+        self.healthy = threading.Event()
 
     async def __call__(self, peer: Peer) -> None:
         self.begun.append(time.monotonic())
         await peer.read_body()
         if self.hangs:
-            await asyncio.to_thread(self.well.wait, 60)
-        await peer.send(ok() if self.well.is_set() else failing())
+            await asyncio.to_thread(self.healthy.wait, 60)
+        await peer.send(ok() if self.healthy.is_set() else failing())
         self.answered.append(time.monotonic())
 
 
@@ -118,7 +118,7 @@ def test_of_200_at_once_a_failing_backend_is_spared_by_both_workers_and_then_get
                 asking.goes_on(400)
                 assert len(calls.begun) == spared + PERMITS, "more probes than permits"
                 assert {answer.status for answer in asking.answers[-200:]} == {503}
-                calls.well.set()
+                calls.healthy.set()
                 assert eventually(lambda: asking.answers[-1].status == 200)
             assert {answer.status for answer in asking.answers} == {500, 503, 200}
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from resilience.cache.heat import Recipe
+from resilience.cache.heat import ReplayableRequest
 from resilience.outage import StoreUnavailable
 from routing import runtime, signals
 from routing.database.actor import command_user
@@ -66,7 +66,7 @@ class Command(BaseCommand):
             return
         done: list[bool] = []
 
-        def told(recipe: Recipe, stored: bool) -> None:
+        def told(recipe: ReplayableRequest, stored: bool) -> None:
             done.append(stored)
             self._progress(len(done), len(recipes), "" if stored else f"{_name(recipe)} is not stored")
 
@@ -97,7 +97,7 @@ class Command(BaseCommand):
             if dry_run:
                 count = self._run(self._runtime.cache.usage(service, tag)).entries
             else:
-                held = self._run(self._runtime.cache.held([service], tag))
+                held = self._run(self._runtime.cache.usage_of([service], tag))
                 count = self._run(self._runtime.cache.invalidate(service, None if tag is None else [tag]))
                 after = ({"tag": tag} if tag else {}) | {"keysDeleted": count}
                 _tell("cache.invalidate", service, after, before=held and held._asdict())
@@ -121,5 +121,5 @@ def _lines(file: str) -> list[str]:
     return [line for line in (line.strip() for line in text.splitlines()) if line and not line.startswith("#")]
 
 
-def _name(recipe: Recipe) -> str:
+def _name(recipe: ReplayableRequest) -> str:
     return (recipe.path + (b"?" + recipe.query if recipe.query else b"")).decode("latin-1")

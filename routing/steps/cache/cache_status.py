@@ -13,7 +13,7 @@ def fresh(left: int) -> str:
 
 def hit(exchange: Exchange, found: Fresh) -> None:
     """Given from the store. A stale answer has a negative ttl (RFC 9211 section 2.4)."""
-    left = int(found.entry.fresh_until - exchange.at) if found.entry.fresh_until else -found.age
+    left = int(found.entry.fresh_until - exchange.received_at) if found.entry.fresh_until else -found.age
     why = "; detail=stale-while-revalidate" if found.refresh else "; detail=max-stale"
     exchange.cache = "STALE" if found.stale else "HIT"
     exchange.cache_status = fresh(left) + (why if found.stale else "")

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from resilience.cache.driver import Cache
-from resilience.cache.flights import End, Flight, Flights
-from resilience.cache.messages import Forward, Found, Fresh, Miss, Stale
+from resilience.cache.flights import Flight, FlightEnd, Flights
+from resilience.cache.messages import Forward, Fresh, LookupResult, Miss, Stale
 from resilience.cache.store import UNFENCED
 from routing.errors import GatewayError
-from routing.exchange import Exchange, Place
+from routing.exchange import CacheSlot, Exchange
 from routing.http import Response
 from routing.steps.cache.revalidation import Revalidation
 
@@ -35,14 +35,14 @@ class Coalescing:
         self._timer = timer
         self._renewing: set[asyncio.Task[None]] = set()
 
-    async def join(self, exchange: Exchange, place: Place) -> Fresh | None:
+    async def join(self, exchange: Exchange, place: CacheSlot) -> Fresh | None:
         """What another's fetch brought. None: this request is the one to fetch, in `place.flight`, or fetches for
         itself alone. Raises what the other's fetch came to.
         """
         if not _may_wait(place):
             return None
-        if exchange.request.on_wait:
-            exchange.request.on_wait()
+        if exchange.request.watch_disconnect:
+            exchange.request.watch_disconnect()
         service = place.spot.service
         for _ in range(ROUNDS):
             name = _name(place)
@@ -51,7 +51,7 @@ class Coalescing:
             flight = self._flights.begun(service, name)
             if flight is None:
                 return await self._lead(place, self._flights.begin(service, name))
-            if await _ended(flight) is End.PASS:
+            if await _ended(flight) is FlightEnd.PASS:
                 return None
             found = await self._look(place)
             if isinstance(found, Fresh):
@@ -59,48 +59,48 @@ class Coalescing:
             place.found = found
         return None
 
-    def renew(self, exchange: Exchange, place: Place, fetch: Fetch) -> None:
+    def renew(self, exchange: Exchange, place: CacheSlot, fetch: Fetch) -> None:
         """Have an answer renewed that was given stale (RFC 5861 section 3), unless somebody is at it."""
         service, name = place.spot.service, _name(place)
         if self._flights.begun(service, name) or self._flights.passes(service, name):
             return
         flight = self._flights.begin(service, name)
-        again = Place(place.spot, place.asked.plain(), place.found, flight)
+        again = CacheSlot(place.spot, place.asked.plain(), place.found, flight)
         task = asyncio.create_task(
             self._renew(exchange.again(list(again.asked.headers), self._clock(), self._timer()), again, flight, fetch)
         )
         self._renewing.add(task)
         task.add_done_callback(self._renewing.discard)
 
-    async def _lead(self, place: Place, flight: Flight) -> Fresh | None:
+    async def _lead(self, place: CacheSlot, flight: Flight) -> Fresh | None:
         found = await self._flights.lead(flight, lambda: self._look(place))
         if isinstance(found, Fresh):
-            flight.land(End.STORED)
+            flight.land(FlightEnd.STORED)
             return found
         if found is not None:
             place.found = found
         place.flight = flight
         return None
 
-    async def _renew(self, exchange: Exchange, place: Place, flight: Flight, fetch: Fetch) -> None:
+    async def _renew(self, exchange: Exchange, place: CacheSlot, flight: Flight, fetch: Fetch) -> None:
         try:
             found = await self._flights.lead(flight, lambda: self._look(place)) or await self._look(place)
             if isinstance(found, Fresh) and found.refresh and not flight.end.done():
                 place.found = Stale(found.entry, found.age, found.seq)
-                exchange.place = place
+                exchange.cache_slot = place
                 self._revalidation.prepare(exchange, place)
                 await _drained(await fetch(exchange), flight)
             elif isinstance(found, Fresh):
-                flight.land(End.STORED)
+                flight.land(FlightEnd.STORED)
         except GatewayError as error:
             log.info("an answer of %s could not be renewed: %s", place.spot.service, error.code)
         except Exception:
             log.exception("renewing an answer of %s failed", place.spot.service)
         finally:
-            flight.land(End.GONE)
+            flight.land(FlightEnd.GONE)
 
-    async def _look(self, place: Place) -> Found:
-        return await self._cache.look(place.spot.service, place.spot.key, place.asked, self._clock())
+    async def _look(self, place: CacheSlot) -> LookupResult:
+        return await self._cache.relookup(place.spot.service, place.spot.key, place.asked, self._clock())
 
     async def close(self) -> None:
         for task in list(self._renewing):
@@ -109,7 +109,7 @@ class Coalescing:
         await self._flights.close()
 
 
-async def _ended(flight: Flight) -> End:
+async def _ended(flight: Flight) -> FlightEnd:
     """Raises what the flight came to, where that is the backend's failure."""
     end = await flight.ended()
     if flight.error is not None:
@@ -123,13 +123,13 @@ async def _drained(response: Response, flight: Flight) -> None:
         return
     try:
         async for _ in response.body:
-            if flight.end.done() and flight.end.result() is End.PASS:
+            if flight.end.done() and flight.end.result() is FlightEnd.PASS:
                 return
     finally:
         await response.body.aclose()
 
 
-def _may_wait(place: Place) -> bool:
+def _may_wait(place: CacheSlot) -> bool:
     """Would what another fetches do? Not where the request wants the backend's word, or the store is away."""
     found = place.found
     if isinstance(found, Fresh) or found.reason is Forward.REQUEST:
@@ -137,7 +137,7 @@ def _may_wait(place: Place) -> bool:
     return place.asked.wants_whole and found.seq != UNFENCED
 
 
-def _name(place: Place) -> str:
+def _name(place: CacheSlot) -> str:
     """Under which a fetch is known: each variant has its own, as soon as it is known that there are some."""
     found = place.found
     variant = found.variant if isinstance(found, Miss) else found.entry.variant

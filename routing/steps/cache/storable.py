@@ -4,9 +4,9 @@ from typing import Final
 
 from resilience.cache import storing
 from resilience.cache.driver import BODY_BYTES
-from resilience.cache.messages import Answered, Skip, Storable, control_of
+from resilience.cache.messages import CacheResponse, Skip, Storable, control_of
 from resilience.cache.policy import Scope
-from routing.exchange import Exchange, Place
+from routing.exchange import CacheSlot, Exchange
 from routing.http import first
 from routing.messages import forwarding
 
@@ -14,7 +14,7 @@ CALLER: Final = b"x-gateway-caller"
 """By whom an answer may vary where its key says who it is for."""
 
 
-def storable(place: Place, answered: Answered, length: int, *, unverified: bool) -> Storable | Skip:
+def storable(place: CacheSlot, answered: CacheResponse, length: int, *, unverified: bool) -> Storable | Skip:
     """As the rules have it, but for what the gateway knows beside: a body's announced length, and that some fields
     are its own words to the backend. An answer chosen by those would be found by what the client says in them.
     `unverified`: it is to a credential that only the backend knows, and a route's `shared` was said of callers.
@@ -33,6 +33,6 @@ def storable(place: Place, answered: Answered, length: int, *, unverified: bool)
 
 def passes_unverified(exchange: Exchange) -> bool:
     """Does the backend get a credential that the gateway has not looked at?"""
-    if exchange.caller is not None or not exchange.routed.policy.forward_authorization:
+    if exchange.caller is not None or not exchange.match.policy.forward_authorization:
         return False
     return first(exchange.request.headers, b"authorization") is not None

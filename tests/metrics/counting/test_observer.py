@@ -5,7 +5,7 @@ import pytest
 from metrics.counting.counts import merged, split
 from metrics.counting.histogram import bucket
 from metrics.counting.observer import PATHS, Counting, outcome
-from routing.observability.events import Finished, Happened, Kind
+from routing.observability.events import BackendEvent, BackendEventKind, Finished
 from tests.clock import FakeClock
 from tests.metrics.events import NOW, finished
 
@@ -81,10 +81,11 @@ def test_a_call_succeeds_fails_or_is_refused(event: Finished, expected: str) -> 
 
 def test_what_befalls_a_target_is_counted_and_no_request_twice() -> None:
     counting = Counting(FakeClock())
-    for kind in Kind:
-        counting.happened(Happened(kind=kind, service="crm", target="http://t"))
+    for kind in BackendEventKind:
+        counting.backend_event(BackendEvent(kind=kind, service="crm", target="http://t"))
     assert merged(split(counting.take()[0]).values()) == {
-        f"target|{kind}": 1 for kind in (Kind.EJECTED, Kind.RETURNED, Kind.DOWN, Kind.UP)
+        f"target|{kind}": 1
+        for kind in (BackendEventKind.EJECTED, BackendEventKind.RETURNED, BackendEventKind.DOWN, BackendEventKind.UP)
     }
 
 

@@ -45,7 +45,7 @@ class Watched:
     """A store that keeps every change it took, in that order, and that one worker can lose."""
 
     def __init__(self, store: Store, history: list[tuple[Snapshot, Snapshot]]) -> None:
-        self.away = False
+        self.unavailable = False
         self._store = store
         self._history = history
 
@@ -62,7 +62,7 @@ class Watched:
         self._store.listen(listener)
 
     def _there(self) -> Store:
-        if self.away:
+        if self.unavailable:
             raise StoreUnavailable
         return self._store
 
@@ -151,7 +151,7 @@ class Race(RuleBasedStateMachine):
 
     async def begins(self, number: int) -> Call | None:
         breaker = self.workers[number].of(self.name, POLICY)
-        verdict = breaker.admit_now() or await breaker.admit()
+        verdict = breaker.try_admit() or await breaker.admit()
         if not isinstance(verdict, Permit):
             return None
         self.calls.append(Call(number, verdict, self.clock.now + POLICY.permit_lease))
@@ -227,16 +227,16 @@ class AnyOutage(Race):
 
     @rule(number=st.integers(0, WORKERS - 1))
     def a_worker_loses_the_store(self, number: int) -> None:
-        self.stores[number].away = True
+        self.stores[number].unavailable = True
 
     @rule(number=st.integers(0, WORKERS - 1))
     def a_worker_finds_it_again(self, number: int) -> None:
-        self.stores[number].away = False
+        self.stores[number].unavailable = False
 
     @rule()
     def all_look(self) -> None:
         for store in self.stores:
-            store.away = False
+            store.unavailable = False
         super().all_look()
         assert not any(worker.degraded for worker in self.workers)
 

@@ -31,7 +31,7 @@ def commands(server: RedisServer) -> int:
 
 
 async def call(breaker: Breaker, outcome: Outcome) -> None:
-    verdict = breaker.admit_now() or await breaker.admit()
+    verdict = breaker.try_admit() or await breaker.admit()
     assert isinstance(verdict, Permit)
     await breaker.record(verdict, outcome)
 
@@ -57,7 +57,7 @@ async def test_a_refusal_while_open_asks_redis_nothing(link: RedisLink, shared_r
     asking = -commands(shared_redis) + commands(shared_redis)
     before = commands(shared_redis)
     for _ in range(1_000):
-        assert not isinstance(breaker.admit_now() or await breaker.admit(), Permit)
+        assert not isinstance(breaker.try_admit() or await breaker.admit(), Permit)
     assert commands(shared_redis) - before == asking
 
 

@@ -144,7 +144,7 @@ async def test_a_dead_workers_permits_return_when_their_lease_ends(worker: Worke
 
 async def test_an_outcome_of_an_earlier_generation_is_ignored(worker: Worker, clock: FakeClock) -> None:
     breaker = (await worker()).of("slack", POLICY)
-    early = breaker.admit_now()
+    early = breaker.try_admit()
     assert isinstance(early, Permit)
     await half_open(breaker, clock)
     await breaker.record(early, Outcome.FAILURE)
@@ -195,7 +195,7 @@ async def test_without_redis_each_decides_alone_and_its_news_is_pushed_up(
     await fail(first, 3)
     assert (first.state(), workers[0].degraded, second.state()) == (State.OPEN, True, State.CLOSED)
     own_redis.start()
-    await until(lambda: not any(link.away for link in links))
+    await until(lambda: not any(link.unavailable for link in links))
     for breakers in workers:
         await breakers.refresh()
     assert (second.state(), workers[0].degraded) == (State.OPEN, False)

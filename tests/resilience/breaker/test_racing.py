@@ -57,7 +57,7 @@ async def anything(breaker: Breaker, clock: FakeClock, chance: random.Random) ->
 
 
 async def one_call(breaker: Breaker, chance: random.Random) -> None:
-    verdict = breaker.admit_now() or await breaker.admit()
+    verdict = breaker.try_admit() or await breaker.admit()
     await asyncio.sleep(0)
     if isinstance(verdict, Permit):
         await breaker.record(verdict, chance.choices(list(Outcome), (3, 6, 1))[0])

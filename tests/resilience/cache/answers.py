@@ -1,7 +1,7 @@
 """Requests and answers for the rules' tests, and what the rules make of them."""
 
 from resilience.cache.entry import Entry
-from resilience.cache.messages import Answered, Asked, Skip, Storable
+from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.storing import may_store
 
@@ -13,8 +13,8 @@ IN_A_MINUTE = b"Tue, 14 Nov 2023 22:14:20 GMT"
 Headers = list[tuple[bytes, bytes]]
 
 
-def asked(method: str = "GET", *, authenticated: bool = False, **headers: str) -> Asked:
-    return Asked(method, pairs(**headers), authenticated)
+def asked(method: str = "GET", *, authenticated: bool = False, **headers: str) -> CacheRequest:
+    return CacheRequest(method, pairs(**headers), authenticated)
 
 
 def pairs(**headers: str) -> Headers:
@@ -24,11 +24,11 @@ def pairs(**headers: str) -> Headers:
 def verdict(
     headers: Headers,
     status: int = 200,
-    request: Asked | None = None,
+    request: CacheRequest | None = None,
     policy: CachePolicy | None = None,
     scope: Scope = Scope.USER,
 ) -> Storable | Skip:
-    return may_store(request or asked(), Answered(status, headers, NOW), policy or CachePolicy(), scope)
+    return may_store(request or asked(), CacheResponse(status, headers, NOW), policy or CachePolicy(), scope)
 
 
 def lifetime(headers: Headers, status: int = 200, policy: CachePolicy | None = None) -> float | None:
@@ -39,7 +39,7 @@ def lifetime(headers: Headers, status: int = 200, policy: CachePolicy | None = N
 
 def entry(
     headers: Headers,
-    request: Asked | None = None,
+    request: CacheRequest | None = None,
     status: int = 200,
     policy: CachePolicy | None = None,
     body: bytes = b"",
@@ -51,7 +51,7 @@ def entry(
         headers=stored.headers,
         body=body,
         stored_at=NOW,
-        born=stored.times.born,
+        generated_at=stored.times.generated_at,
         fresh_until=stored.times.fresh_until,
         refresh_until=stored.times.refresh_until,
         stale_until=stored.times.stale_until,

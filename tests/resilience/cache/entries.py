@@ -25,7 +25,7 @@ def make(body: bytes = b"body", *tags: str, ttl: float = 300.0, now: float = 1_0
         headers=((b"content-type", b"text/plain"),),
         body=body,
         stored_at=now,
-        born=now,
+        generated_at=now,
         fresh_until=now + ttl,
         stale_until=now + ttl,
         tags=tags,

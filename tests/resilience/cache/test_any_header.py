@@ -7,7 +7,7 @@ from resilience.cache import fields, validation
 from resilience.cache.directives import parse
 from resilience.cache.entry import Entry, decode, encode
 from resilience.cache.invalidation import taken_back
-from resilience.cache.messages import Answered, Asked, Fresh, Stale, Storable
+from resilience.cache.messages import CacheRequest, CacheResponse, Fresh, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.replies import reply
 from resilience.cache.serving import lookup
@@ -48,7 +48,7 @@ statuses = st.sampled_from([200, 204, 206, 301, 302, 304, 404, 500, 599])
 
 
 def kept(said: Headers, asking: Headers, status: int, policy: CachePolicy) -> Entry | None:
-    stored = may_store(Asked("GET", asking), Answered(status, said, NOW), policy, Scope.USER)
+    stored = may_store(CacheRequest("GET", asking), CacheResponse(status, said, NOW), policy, Scope.USER)
     if not isinstance(stored, Storable):
         return None
     times = stored.times
@@ -57,7 +57,7 @@ def kept(said: Headers, asking: Headers, status: int, policy: CachePolicy) -> En
         headers=stored.headers,
         body=b"0123456789",
         stored_at=NOW,
-        born=times.born,
+        generated_at=times.generated_at,
         fresh_until=times.fresh_until,
         refresh_until=times.refresh_until,
         stale_until=times.stale_until,
@@ -78,15 +78,15 @@ def test_storing_and_serving(said: Headers, asking: Headers, status: int, policy
     control = parse(fields.every(said, b"cache-control"))
     if not fields.every(said, b"cdn-cache-control") and b"must-understand" not in control:
         assert b"no-store" not in control
-    assert b"no-store" not in Asked("GET", asking).control
+    assert b"no-store" not in CacheRequest("GET", asking).control
     assert b"set-cookie" not in dict(entry.headers)
     assert entry.kept_until > NOW
     assert decode(encode(entry)) == entry
-    found = lookup(entry, Asked("GET", asking), NOW + later)
+    found = lookup(entry, CacheRequest("GET", asking), NOW + later)
     if isinstance(found, Fresh) and not found.stale:
         assert NOW + later < entry.fresh_until
     if isinstance(found, Fresh | Stale):
-        ready = reply(found.entry, Asked("GET", asking), found.age)
+        ready = reply(found.entry, CacheRequest("GET", asking), found.age)
         assert ready.status in (entry.status, 206, 304, 416)
         assert ready.body in entry.body
 
@@ -97,10 +97,10 @@ def test_validation_variants_and_invalidation(said: Headers, news: Headers, aski
     entry = kept([(b"cache-control", b"max-age=9")], asking, 200, CachePolicy())
     if entry is None:
         return
-    renewed = validation.freshened(entry, Answered(304, [*said, *news], NOW))
+    renewed = validation.freshened(entry, CacheResponse(304, [*said, *news], NOW))
     assert [value for name, value in renewed if name == b"content-length"] == []
-    validation.is_about(entry, Answered(304, news, NOW))
-    validation.head_agrees(entry, Answered(200, news, NOW))
+    validation.is_about(entry, CacheResponse(304, news, NOW))
+    validation.head_agrees(entry, CacheResponse(200, news, NOW))
     taken_back(b"/x", b"", news, b"/api/v1/crm")
     other = kept(news, said, 200, CachePolicy())
     assert other is None or filed(other, entry, said, NOW).body == other.body

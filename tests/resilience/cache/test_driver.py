@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.driver import Cache, Recorder, Spot, Tally
+from resilience.cache.driver import Cache, Recorder, StoreTarget, Tally
 from resilience.cache.memory import MemoryStore
-from resilience.cache.messages import Answered, Asked, Forward, Fresh, Miss, Skip, Stale
+from resilience.cache.messages import CacheRequest, CacheResponse, Forward, Fresh, Miss, Skip, Stale
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.store import UNFENCED, Usage
 from resilience.cache.storing import may_store
@@ -20,10 +20,10 @@ from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import Clock, until
 
 NOW = 1_000.0
-GET = Asked("GET", [(b"host", b"x"), (b"accept", b"*/*")])
+GET = CacheRequest("GET", [(b"host", b"x"), (b"accept", b"*/*")])
 POLICY = CachePolicy()
 NOTHING = Miss(Forward.URI_MISS)
-HERE = Spot("s", "k", POLICY, Scope.USER)
+HERE = StoreTarget("s", "k", POLICY, Scope.USER)
 
 
 @pytest.fixture
@@ -37,7 +37,13 @@ def cache(clock: Clock) -> Cache:
 
 
 async def store(
-    cache: Cache, spot: Spot, asked: Asked, answered: Answered, body: bytes | None = b"", *, found: Miss = NOTHING
+    cache: Cache,
+    spot: StoreTarget,
+    asked: CacheRequest,
+    answered: CacheResponse,
+    body: bytes | None = b"",
+    *,
+    found: Miss = NOTHING,
 ) -> Skip | None:
     """As the rules have it, and then the store."""
     verdict = may_store(asked, answered, spot.policy, spot.scope)
@@ -53,14 +59,14 @@ async def keep(
     assert isinstance(found, Miss)
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return await store(
-        cache, Spot("s", key, POLICY, Scope.USER, tags), GET, Answered(200, fields, NOW), body, found=found
+        cache, StoreTarget("s", key, POLICY, Scope.USER, tags), GET, CacheResponse(200, fields, NOW), body, found=found
     )
 
 
 async def test_a_stored_answer_is_found_without_waiting(cache: Cache) -> None:
-    assert cache.peek("s", "k", GET, NOW) is None
+    assert cache.try_lookup("s", "k", GET, NOW) is None
     assert await keep(cache, content_type="text/plain", age="3") is None
-    found = cache.peek("s", "k", GET, NOW + 5)
+    found = cache.try_lookup("s", "k", GET, NOW + 5)
     assert found is not None
     assert (found.age, found.entry.body) == (8, b"body")
     assert found.entry.headers == ((b"content-type", b"text/plain"), (b"date", b"Thu, 01 Jan 1970 00:16:40 GMT"))
@@ -68,18 +74,18 @@ async def test_a_stored_answer_is_found_without_waiting(cache: Cache) -> None:
 
 async def test_peek_knows_only_what_is_fresh_for_this_request(cache: Cache) -> None:
     await keep(cache)
-    assert cache.peek("s", "k", Asked("POST", []), NOW) is None
-    assert cache.peek("s", "k", Asked("GET", [(b"cache-control", b"no-cache")]), NOW) is None
-    assert cache.peek("s", "k", GET, NOW + 300) is None
+    assert cache.try_lookup("s", "k", CacheRequest("POST", []), NOW) is None
+    assert cache.try_lookup("s", "k", CacheRequest("GET", [(b"cache-control", b"no-cache")]), NOW) is None
+    assert cache.try_lookup("s", "k", GET, NOW + 300) is None
     assert isinstance(await cache.lookup("s", "k", GET, NOW + 300), Stale)
 
 
 async def test_head_is_answered_from_a_stored_get_and_never_stored(cache: Cache) -> None:
-    head = Asked("HEAD", [])
-    answered = Answered(200, [], NOW)
+    head = CacheRequest("HEAD", [])
+    answered = CacheResponse(200, [], NOW)
     assert isinstance(await store(cache, HERE, head, answered), Skip)
     await keep(cache)
-    assert isinstance(cache.peek("s", "k", head, NOW), Fresh)
+    assert isinstance(cache.try_lookup("s", "k", head, NOW), Fresh)
 
 
 async def test_what_is_too_large_or_cut_short_is_not_stored(cache: Cache) -> None:
@@ -118,29 +124,29 @@ async def test_an_answer_fetched_while_its_tag_was_taken_back_is_not_stored(cach
     found = await cache.lookup("s", "k", GET, NOW)
     assert isinstance(found, Miss)
     await cache.invalidate("s", ["a"])
-    answered = Answered(200, [(b"surrogate-key", b"a")], NOW)
+    answered = CacheResponse(200, [(b"surrogate-key", b"a")], NOW)
     refused = await store(cache, HERE, GET, answered, found=found)
     assert isinstance(refused, Skip)
 
 
 async def test_a_request_that_is_none_of_the_caches_business_asks_no_store(cache: Cache) -> None:
-    assert await cache.lookup("s", "k", Asked("POST", []), NOW) == Miss(Forward.METHOD, UNFENCED)
-    silent = Asked("GET", [(b"cache-control", b"no-store")])
+    assert await cache.lookup("s", "k", CacheRequest("POST", []), NOW) == Miss(Forward.METHOD, UNFENCED)
+    silent = CacheRequest("GET", [(b"cache-control", b"no-store")])
     assert await cache.lookup("s", "k", silent, NOW) == Miss(Forward.REQUEST, UNFENCED)
 
 
 async def test_a_key_made_wider_than_the_policy_needs_the_answers_leave(cache: Cache) -> None:
-    mine = Asked("GET", [], authenticated=True)
+    mine = CacheRequest("GET", [], authenticated=True)
     for value, kept in ((b"max-age=60", False), (b"public, max-age=60", True)):
-        answered = Answered(200, [(b"cache-control", value)], NOW)
+        answered = CacheResponse(200, [(b"cache-control", value)], NOW)
         stored = await store(cache, HERE._replace(scope=Scope.SHARED), mine, answered)
         assert (stored is None) is kept
 
 
 async def test_hits_and_misses_are_counted_by_service(cache: Cache) -> None:
     await keep(cache)
-    cache.peek("s", "k", GET, NOW)
-    cache.peek("s", "other", GET, NOW)
+    cache.try_lookup("s", "k", GET, NOW)
+    cache.try_lookup("s", "other", GET, NOW)
     await cache.lookup("s", "k", GET, NOW)
     await cache.lookup("s", "k", GET, NOW + 300)
     assert cache.tallies == {"s": Tally(hits=2, misses=2)}
@@ -158,11 +164,11 @@ async def over_redis(own_redis: RedisServer) -> AsyncIterator[Cache]:
 
 async def test_over_redis_that_goes_away_everything_is_a_miss(over_redis: Cache, own_redis: RedisServer) -> None:
     assert await keep(over_redis) is None
-    assert over_redis.peek("s", "k", GET, NOW) is not None
+    assert over_redis.try_lookup("s", "k", GET, NOW) is not None
     own_redis.stop()
     found = await over_redis.lookup("s", "k", GET, NOW)
     assert found == Miss(Forward.URI_MISS, UNFENCED)
-    answered = Answered(200, [], NOW)
+    answered = CacheResponse(200, [], NOW)
     assert isinstance(await store(over_redis, HERE, GET, answered), Skip)
 
 
@@ -171,11 +177,11 @@ async def test_what_is_held_is_told_of_all_together_and_unknown_while_redis_is_a
 ) -> None:
     await keep(over_redis)
     alone = await over_redis.usage("s")
-    assert await over_redis.held(["s", "other"]) == alone
+    assert await over_redis.usage_of(["s", "other"]) == alone
     assert alone.entries == 1
-    assert await over_redis.held(["s"], "nothing has it") == Usage(0, 0)
+    assert await over_redis.usage_of(["s"], "nothing has it") == Usage(0, 0)
     own_redis.stop()
-    assert await over_redis.held(["s"]) is None
+    assert await over_redis.usage_of(["s"]) is None
 
 
 async def test_a_hit_in_redis_costs_one_round_trip_and_one_in_memory_none(
@@ -194,10 +200,10 @@ async def test_a_hit_in_redis_costs_one_round_trip_and_one_in_memory_none(
         return await call(command)
 
     link.call = counted  # type: ignore[method-assign]
-    assert other.peek("s", "k", GET, NOW) is None
+    assert other.try_lookup("s", "k", GET, NOW) is None
     assert isinstance(await other.lookup("s", "k", GET, NOW), Fresh)
     assert calls == 1
-    assert other.peek("s", "k", GET, NOW) is not None
+    assert other.try_lookup("s", "k", GET, NOW) is not None
     assert calls == 1
     await link.close()
 
@@ -218,8 +224,8 @@ def test_a_recorder_has_the_whole_body_or_none(chunks: list[bytes], limit: int) 
 
 
 async def test_variants_that_are_stored_at_once_are_all_kept(over_redis: Cache) -> None:
-    asked = [Asked("GET", [(b"accept-language", language)]) for language in (b"de", b"fr", b"en", b"nl")]
-    answered = Answered(200, [(b"vary", b"accept-language")], NOW)
+    asked = [CacheRequest("GET", [(b"accept-language", language)]) for language in (b"de", b"fr", b"en", b"nl")]
+    answered = CacheResponse(200, [(b"vary", b"accept-language")], NOW)
     bodies = [request.headers[0][1] for request in asked]
     stored = [store(over_redis, HERE, request, answered, body) for request, body in zip(asked, bodies, strict=True)]
     assert await asyncio.gather(*stored) == [None] * 4

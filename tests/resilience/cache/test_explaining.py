@@ -3,7 +3,7 @@
 import pytest
 
 from resilience.cache.explaining import kept, rule
-from resilience.cache.messages import Answered, Asked
+from resilience.cache.messages import CacheRequest, CacheResponse
 from resilience.cache.policy import CachePolicy
 from resilience.cache.serving import lookup
 from tests.resilience.cache.answers import IN_A_MINUTE, MINUTE_AGO, NOW, asked, entry, pairs, verdict
@@ -32,7 +32,9 @@ STRICT = {"etag": '"a"', "cache_control": "max-age=10, must-revalidate"}
         ({"cache_control": "max-age=1, stale-if-error=0"}, asked(), 9_999, "RFC 9111 section 4.2.4:"),
     ],
 )
-def test_what_is_given_or_not(stored: dict[str, str] | None, request_: Asked, after: float, section: str) -> None:
+def test_what_is_given_or_not(
+    stored: dict[str, str] | None, request_: CacheRequest, after: float, section: str
+) -> None:
     there = None if stored is None else entry(pairs(**stored))
     assert rule(lookup(there, request_, NOW + after), request_).startswith(section)
 
@@ -67,5 +69,5 @@ def test_what_is_given_or_not(stored: dict[str, str] | None, request_: Asked, af
     ],
 )
 def test_what_is_kept_or_not(headers: dict[str, str], policy: CachePolicy, said: str) -> None:
-    answered = Answered(200, pairs(**headers), NOW)
+    answered = CacheResponse(200, pairs(**headers), NOW)
     assert kept(verdict(pairs(**headers), policy=policy), answered, policy) == said

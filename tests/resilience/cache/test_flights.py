@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from resilience.cache import flights as module
-from resilience.cache.flights import MOST_PASSING, PASS_SECONDS, End, Flights
+from resilience.cache.flights import MOST_PASSING, PASS_SECONDS, FlightEnd, Flights
 from resilience.cache.leases import Claim, Leases, RedisLeases
-from resilience.cache.messages import Forward, Found, Fresh, Miss
+from resilience.cache.messages import Forward, Fresh, LookupResult, Miss
 from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import Clock, make, until
@@ -25,11 +25,11 @@ THERE = Fresh(make(), 0)
 class Looking:
     """What a look at the store finds, in turn; the last for ever."""
 
-    def __init__(self, *found: Found) -> None:
+    def __init__(self, *found: LookupResult) -> None:
         self.found = list(found)
         self.looks = 0
 
-    async def __call__(self) -> Found:
+    async def __call__(self) -> LookupResult:
         self.looks += 1
         return self.found.pop(0) if len(self.found) > 1 else self.found[0]
 
@@ -51,8 +51,8 @@ class TestInOneProcess:
         assert flights.begun("s", "other") is flights.begun("other", "k") is None
         assert await flights.lead(flight, Looking(NOTHING)) is None
 
-    @pytest.mark.parametrize("end", list(End))
-    async def test_all_who_wait_learn_its_end_and_the_next_leads_anew(self, flights: Flights, end: End) -> None:
+    @pytest.mark.parametrize("end", list(FlightEnd))
+    async def test_all_who_wait_learn_its_end_and_the_next_leads_anew(self, flights: Flights, end: FlightEnd) -> None:
         flight = flights.begin("s", "k")
         waiting = [asyncio.create_task(flight.ended()) for _ in range(3)]
         flight.land(end)
@@ -61,9 +61,9 @@ class TestInOneProcess:
 
     async def test_only_its_first_end_counts(self, flights: Flights) -> None:
         flight = flights.begin("s", "k")
-        flight.land(End.STORED)
-        flight.land(End.GONE)
-        assert await flight.ended() is End.STORED
+        flight.land(FlightEnd.STORED)
+        flight.land(FlightEnd.GONE)
+        assert await flight.ended() is FlightEnd.STORED
 
     async def test_one_who_stops_waiting_ends_nothing(self, flights: Flights) -> None:
         flight = flights.begin("s", "k")
@@ -74,24 +74,24 @@ class TestInOneProcess:
         assert not flight.end.done()
 
     async def test_what_cannot_be_kept_is_remembered_for_a_while(self, flights: Flights, clock: Clock) -> None:
-        flights.begin("s", "k").land(End.PASS, remember=True)
+        flights.begin("s", "k").land(FlightEnd.PASS, remember=True)
         assert flights.passes("s", "k")
         assert not flights.passes("s", "other")
         clock.now += PASS_SECONDS
         assert not flights.passes("s", "k")
 
     async def test_until_it_can(self, flights: Flights) -> None:
-        flights.begin("s", "k").land(End.PASS, remember=True)
-        flights.begin("s", "k").land(End.STORED)
+        flights.begin("s", "k").land(FlightEnd.PASS, remember=True)
+        flights.begin("s", "k").land(FlightEnd.STORED)
         assert not flights.passes("s", "k")
 
     async def test_a_passing_fault_is_not_remembered(self, flights: Flights) -> None:
-        flights.begin("s", "k").land(End.PASS)
+        flights.begin("s", "k").land(FlightEnd.PASS)
         assert not flights.passes("s", "k")
 
     async def test_what_is_remembered_is_bounded(self, flights: Flights) -> None:
         for number in range(MOST_PASSING + 1):
-            flights.begin("s", str(number)).land(End.PASS, remember=True)
+            flights.begin("s", str(number)).land(FlightEnd.PASS, remember=True)
         assert not flights.passes("s", "0")
         assert flights.passes("s", "1")
 
@@ -101,18 +101,18 @@ class TestInOneProcess:
         monkeypatch.setattr(module, "BODY_SECONDS", 0.0)
         flight = flights.begin("s", "k")
         flight.body_begins()
-        assert await flight.ended() is End.GONE
+        assert await flight.ended() is FlightEnd.GONE
 
     async def test_closing_strands_nobody(self, flights: Flights) -> None:
         waiting = asyncio.create_task(flights.begin("s", "k").ended())
         await flights.close()
-        assert await waiting is End.GONE
+        assert await waiting is FlightEnd.GONE
 
     async def test_alone_there_is_nothing_to_renew_and_nobody_to_tell(self, flights: Flights) -> None:
         flight, looking = flights.begin("s", "k"), Looking(NOTHING)
         await flights.lead(flight, looking)
         assert flight.renewal is None
-        flight.land(End.STORED)
+        flight.land(FlightEnd.STORED)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert looking.looks == 0
 
@@ -155,7 +155,7 @@ class TestAmongWorkers:
         """It is stored and said to be between the follower's look and its next word to the others."""
         flights, looks = Flights(leases, clock=Clock()), 0
 
-        async def look() -> Found:
+        async def look() -> LookupResult:
             nonlocal looks
             looks += 1
             if looks > 1:
@@ -197,7 +197,7 @@ class TestAmongWorkers:
         follower = asyncio.create_task(two.lead(two.begin("s", "k"), Looking(NOTHING)))
         await asyncio.sleep(1.5)
         assert not follower.done()
-        first.land(End.GONE)
+        first.land(FlightEnd.GONE)
         await one.close()
         assert await follower is NOTHING  # which looked while it waited, and leads now
         await two.close()
@@ -213,7 +213,7 @@ class TestAmongWorkers:
             outside.set("gw:{s}:l:k", "another", px=60_000)
             assert not await leases.renew("s", "k", flight.owner)
             await until(lambda: flight.renewal is not None and not flights._telling and _is_over(flight.renewal))
-            flight.land(End.STORED)
+            flight.land(FlightEnd.STORED)
             await flights.close()
             assert outside.get("gw:{s}:l:k") == b"another"
 
@@ -226,12 +226,12 @@ class TestAmongWorkers:
         flight = flights.begin("s", "k")
         await flights.lead(flight, Looking(NOTHING))
         own_redis.stop()
-        await until(lambda: link.away)
+        await until(lambda: link.unavailable)
         own_redis.start()
         with own_redis.client() as outside:
             outside.set("gw:{s}:l:k", flight.owner, px=60_000)
             await until(lambda: 0 < int(str(outside.pttl("gw:{s}:l:k"))) <= 5_000)
-        flight.land(End.GONE)
+        flight.land(FlightEnd.GONE)
         await flights.close()
         await link.close()
 
@@ -248,7 +248,7 @@ class TestAmongWorkers:
         one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
         first = one.begin("s", "k")
         assert await one.lead(first, Looking(NOTHING)) is None
-        first.land(End.STORED)
+        first.land(FlightEnd.STORED)
         await one.close()
         looking = Looking(THERE)
         assert await two.lead(two.begin("s", "k"), looking) is THERE
@@ -258,7 +258,7 @@ class TestAmongWorkers:
         one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
         first = one.begin("s", "k")
         await one.lead(first, Looking(NOTHING))
-        first.land(End.STORED)
+        first.land(FlightEnd.STORED)
         await one.close()
         second = two.begin("s", "k")
         assert await two.lead(second, Looking(NOTHING)) is NOTHING
@@ -273,11 +273,11 @@ class TestAmongWorkers:
         one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
         first = one.begin("s", "k")
         await one.lead(first, Looking(NOTHING))
-        first.land(End.PASS, remember=True)
+        first.land(FlightEnd.PASS, remember=True)
         await one.close()
         second = two.begin("s", "k")
         assert await two.lead(second, Looking(NOTHING)) is None
-        assert await second.ended() is End.PASS
+        assert await second.ended() is FlightEnd.PASS
         assert two.passes("s", "k")
 
     async def test_without_redis_each_worker_leads_alone(self, own_redis: RedisServer, clock: Clock) -> None:
@@ -286,6 +286,6 @@ class TestAmongWorkers:
         flights = Flights(RedisLeases(link), clock=clock)
         flight = flights.begin("s", "k")
         assert await flights.lead(flight, Looking(NOTHING)) is None
-        flight.land(End.STORED)
+        flight.land(FlightEnd.STORED)
         await flights.close()
         await link.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resilience.cache.messages import Answered, Fresh, Skip, Stale, Storable
+from resilience.cache.messages import CacheResponse, Fresh, Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.serving import lookup
 from resilience.cache.storing import may_store
@@ -83,7 +83,7 @@ class TestHowLongItIsFresh:
         assert found.age == age
 
     def test_the_time_it_took_to_come_is_taken_off(self) -> None:  # section 4.2.3
-        answered = Answered(200, pairs(cache_control="max-age=100", age="10"), NOW, delay=5)
+        answered = CacheResponse(200, pairs(cache_control="max-age=100", age="10"), NOW, delay=5)
         stored = may_store(asked(), answered, CachePolicy(), Scope.USER)
         assert isinstance(stored, Storable)
         assert stored.fresh_until - NOW == 85
@@ -101,7 +101,7 @@ class TestExpires:
 
     @pytest.mark.parametrize(("text", "seconds"), EPOCH_FORMS)
     def test_every_form_of_a_date_is_read(self, text: str, seconds: int) -> None:
-        answered = Answered(200, pairs(expires=text), seconds - 10)
+        answered = CacheResponse(200, pairs(expires=text), seconds - 10)
         kept = may_store(asked(), answered, CachePolicy(), Scope.USER)
         assert isinstance(kept, Storable)
         assert kept.fresh_until == seconds
@@ -213,7 +213,7 @@ class TestAge:
         ],
     )
     def test_it_is_taken_off_what_is_left(self, headers: Headers, delay: float, left: float) -> None:
-        answered = Answered(200, [*headers, (b"cache-control", b"max-age=100")], NOW, delay)
+        answered = CacheResponse(200, [*headers, (b"cache-control", b"max-age=100")], NOW, delay)
         kept = may_store(asked(), answered, CachePolicy(), Scope.USER)
         assert isinstance(kept, Storable)
         assert kept.fresh_until - NOW == left

@@ -5,14 +5,14 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.memory import AT_ONCE, MemoryStore, Shelf
+from resilience.cache.memory import AT_ONCE, MemoryStore, MemoryTier
 from tests.resilience.cache.entries import Clock, make
 
 SIZE = make(b"x" * 1_000, "a").size
 
 
 def test_the_longest_unused_goes_first() -> None:
-    shelf = Shelf(limit=3 * SIZE)
+    shelf = MemoryTier(limit=3 * SIZE)
     for key in "abc":
         shelf.add("s", key, make(b"x" * 1_000, "a"))
     shelf.get("s", "a")
@@ -21,7 +21,7 @@ def test_the_longest_unused_goes_first() -> None:
 
 
 def test_what_could_never_fit_is_not_kept_and_moves_nothing_out() -> None:
-    shelf = Shelf(limit=3 * SIZE)
+    shelf = MemoryTier(limit=3 * SIZE)
     shelf.add("s", "small", make(b"x", "a"))
     shelf.add("s", "large", make(b"x" * 4 * SIZE, "a"))
     assert shelf.get("s", "large") is None
@@ -59,7 +59,7 @@ async def test_what_ended_unasked_is_not_counted_and_makes_room() -> None:
     )
 )
 def test_the_index_is_exactly_what_is_there(steps: list[tuple[str, str, set[str], bool]]) -> None:
-    shelf = Shelf(limit=4 * SIZE)
+    shelf = MemoryTier(limit=4 * SIZE)
     for service, key, tags, drop in steps:
         if drop:
             assert all(tag in entry.tags for tag in tags for entry in asyncio.run(shelf.drop(service, tag)))
@@ -84,7 +84,7 @@ async def test_its_bound_holds_through_any_number_of_keys() -> None:
 
 
 async def test_letting_go_of_many_holds_up_nobody() -> None:
-    shelf = Shelf()
+    shelf = MemoryTier()
     for number in range(AT_ONCE * 10):
         shelf.add("s", f"{number}", make(b"", "a"))
     dropping = asyncio.create_task(shelf.drop("s", "a"))

@@ -8,7 +8,7 @@ from redis import Redis
 
 from resilience.cache import redis as module
 from resilience.cache.entry import encode
-from resilience.cache.redis import CHANNEL, Notice, RedisStore
+from resilience.cache.redis import CHANNEL, InvalidationNotice, RedisStore
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
@@ -109,7 +109,9 @@ async def test_an_invalidation_is_told_once_after_its_last_batch(
         gone = await store.invalidate("mail", 'a"b')
         message = pubsub.get_message(timeout=5)
         assert message is not None
-        assert msgspec.json.decode(message["data"], type=Notice) == Notice("mail", 'a"b', gone.seq)
+        assert msgspec.json.decode(message["data"], type=InvalidationNotice) == InvalidationNotice(
+            "mail", 'a"b', gone.seq
+        )
         assert pubsub.get_message(timeout=0.01) is None
     assert gone.entries == 25
 

@@ -9,7 +9,7 @@ import pytest
 
 from resilience.cache.memory import MemoryStore
 from resilience.cache.service import CacheService, ObjectCache
-from resilience.cache.store import Found, NearStore
+from resilience.cache.store import NearStore, StoredEntry
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
@@ -144,7 +144,7 @@ async def test_one_who_gives_up_looking_strands_nobody(clock: Clock) -> None:
     looking = asyncio.Event()
 
     class Slow(MemoryStore):
-        async def get(self, service: str, key: str) -> Found:
+        async def get(self, service: str, key: str) -> StoredEntry:
             if not looking.is_set():
                 looking.set()
                 await asyncio.Event().wait()

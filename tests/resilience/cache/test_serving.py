@@ -2,7 +2,7 @@
 
 import pytest
 
-from resilience.cache.messages import Asked, Forward, Fresh, Miss, Stale
+from resilience.cache.messages import CacheRequest, Forward, Fresh, Miss, Stale
 from resilience.cache.policy import CachePolicy
 from resilience.cache.serving import lookup, only_if_cached, refuses
 from tests.resilience.cache.answers import (
@@ -55,7 +55,7 @@ class TestWhatIsFound:
             asked(if_unmodified_since=DATE.decode()),
         ],
     )
-    def test_a_request_may_want_nothing_stored(self, request_: Asked) -> None:
+    def test_a_request_may_want_nothing_stored(self, request_: CacheRequest) -> None:
         assert lookup(entry([]), request_, NOW, seq=2) == Miss(Forward.REQUEST, 2)
 
     def test_pragma_counts_only_without_cache_control(self) -> None:  # section 5.4
@@ -181,7 +181,7 @@ class TestEveryRequestDirective:
         ],
     )
     def test_some_want_only_what_is_stored(self, headers: Headers, expected: bool) -> None:  # section 5.2.1.7
-        assert only_if_cached(Asked("GET", headers)) is expected
+        assert only_if_cached(CacheRequest("GET", headers)) is expected
 
     @pytest.mark.parametrize(
         ("request_", "refused"),
@@ -199,7 +199,9 @@ class TestEveryRequestDirective:
             (asked(pragma="no-store"), None),
         ],
     )
-    def test_what_is_none_of_the_caches_business(self, request_: Asked, refused: Forward | None) -> None:  # section 4
+    def test_what_is_none_of_the_caches_business(
+        self, request_: CacheRequest, refused: Forward | None
+    ) -> None:  # section 4
         assert refuses(request_) == refused
 
 

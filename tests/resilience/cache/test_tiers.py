@@ -8,7 +8,7 @@ import pytest
 
 from resilience.cache import tiers
 from resilience.cache.memory import MEMORY_BYTES
-from resilience.cache.redis import CHANNEL, Notice
+from resilience.cache.redis import CHANNEL, InvalidationNotice
 from resilience.cache.store import UNFENCED
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
@@ -161,7 +161,7 @@ async def test_redis_killed_and_back_is_misses_and_no_error(own_redis: RedisServ
         with pytest.raises(StoreUnavailable):
             await store.invalidate("s", "a")
         own_redis.start()
-        await until(lambda: store._feed.alive and not store._redis.link.away)
+        await until(lambda: store._feed.alive and not store._redis.link.unavailable)
         assert await store.get("s", "k") == (None, 0)
         assert await store.put("s", "k", make(), 0)
         assert store.peek("s", "k") is not None
@@ -172,7 +172,7 @@ async def test_an_answer_whose_look_up_failed_is_not_kept_once_redis_is_back(own
         own_redis.stop()
         _, seq = await store.get("s", "k")
         own_redis.start()
-        await until(lambda: not store._redis.link.away)
+        await until(lambda: not store._redis.link.unavailable)
         assert not await store.put("s", "k", make(), seq)
 
 
@@ -213,7 +213,7 @@ async def test_a_message_that_nobody_understands_changes_nothing(redis_url: str)
         await store.put("s", "k", make(b"", "a"), 0)
         await store._redis.link.publish(CHANNEL, b"{nonsense")
         await store._redis.link.publish(CHANNEL, b'{"service":"s","tag":"b","seq":5}')
-        await until(lambda: store._fences["s"].latest == Notice("s", "b", 5).seq)
+        await until(lambda: store._fences["s"].latest == InvalidationNotice("s", "b", 5).seq)
         assert store.peek("s", "k") is not None
 
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from resilience.cache.messages import Answered, Asked
+from resilience.cache.messages import CacheRequest, CacheResponse
 from resilience.cache.replies import reply
 from resilience.cache.validation import (
     conditional,
@@ -53,7 +53,7 @@ class TestOfAClient:
         assert still_holds(entry(pairs(etag='"a,b"')), asked(if_none_match='"x", "a,b"'))
 
     def test_several_lines_are_one_list(self) -> None:
-        assert still_holds(TAGGED, Asked("GET", [(b"if-none-match", b'"b"'), (b"if-none-match", b'"a"')]))
+        assert still_holds(TAGGED, CacheRequest("GET", [(b"if-none-match", b'"b"'), (b"if-none-match", b'"a"')]))
 
     def test_nothing_without_a_tag_is_named(self) -> None:
         assert not still_holds(BARE, asked(if_none_match='"a"'))
@@ -148,7 +148,7 @@ class TestOfABackend:
     def test_a_304_is_about_what_has_its_validator(  # section 4.3.4
         self, ours: dict[str, str], theirs: dict[str, str], same: bool
     ) -> None:
-        assert is_about(entry(pairs(**ours)), Answered(304, pairs(**theirs), NOW)) is same
+        assert is_about(entry(pairs(**ours)), CacheResponse(304, pairs(**theirs), NOW)) is same
 
     @pytest.mark.parametrize(
         ("stored", "said", "becomes"),
@@ -174,20 +174,20 @@ class TestOfABackend:
         self, stored: dict[str, str], said: dict[str, str], becomes: dict[str, str]
     ) -> None:
         kept = msgspec.structs.replace(BARE, headers=tuple(pairs(**stored)))
-        assert freshened(kept, Answered(304, pairs(**said), NOW)) == [
+        assert freshened(kept, CacheResponse(304, pairs(**said), NOW)) == [
             (n.encode(), v.encode()) for n, v in becomes.items()
         ]
 
     def test_all_lines_of_a_field_are_replaced(self) -> None:  # section 3.2
         kept = msgspec.structs.replace(BARE, headers=((b"link", b"1"), (b"link", b"2"), (b"x", b"y")))
-        assert freshened(kept, Answered(304, [(b"link", b"3"), (b"link", b"4")], NOW)) == [
+        assert freshened(kept, CacheResponse(304, [(b"link", b"3"), (b"link", b"4")], NOW)) == [
             (b"x", b"y"),
             (b"link", b"3"),
             (b"link", b"4"),
         ]
 
     def test_a_304_without_a_date_is_of_now(self) -> None:  # RFC 9110 section 6.6.1
-        assert freshened(entry(pairs(date=MINUTE_AGO.decode())), Answered(304, [], NOW)) == []
+        assert freshened(entry(pairs(date=MINUTE_AGO.decode())), CacheResponse(304, [], NOW)) == []
 
     @pytest.mark.parametrize(
         ("status", "headers", "agrees"),
@@ -205,7 +205,7 @@ class TestOfABackend:
     def test_a_head_tells_whether_the_stored_get_holds(  # section 4.3.5
         self, status: int, headers: Headers, agrees: bool
     ) -> None:
-        assert head_agrees(TAGGED, Answered(status, headers, NOW)) is agrees
+        assert head_agrees(TAGGED, CacheResponse(status, headers, NOW)) is agrees
 
     @pytest.mark.parametrize(
         ("one", "other", "same"),

@@ -5,7 +5,7 @@ import pytest
 
 from resilience.cache import variants
 from resilience.cache.entry import Entry, decode, encode
-from resilience.cache.messages import Asked
+from resilience.cache.messages import CacheRequest
 from resilience.cache.store import tagged
 from resilience.cache.variants import filed, selected
 from tests.resilience.cache.answers import NOW, Headers, entry, pairs
@@ -13,7 +13,7 @@ from tests.resilience.cache.answers import NOW, Headers, entry, pairs
 
 def answer(headers: Headers, vary: str | None = "accept-language", body: bytes = b"", **said: str) -> Entry:
     fields = pairs(**said) if vary is None else [*pairs(**said), (b"vary", vary.encode())]
-    return entry(fields, Asked("GET", headers), body=body)
+    return entry(fields, CacheRequest("GET", headers), body=body)
 
 
 def put(stored: Entry | None, headers: Headers, vary: str | None = "accept-language", body: bytes = b"") -> Entry:

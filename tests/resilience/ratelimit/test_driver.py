@@ -130,7 +130,7 @@ async def test_a_cancelled_request_leaves_its_token_to_the_next() -> None:
     await store.asked.wait()
     task.cancel()
     await limiter.close()
-    assert limiter.take_now("caller", POLICY) is not None
+    assert limiter.try_take("caller", POLICY) is not None
 
 
 async def test_what_is_left_of_a_block_is_given_back_when_its_slice_ends() -> None:
@@ -146,11 +146,11 @@ async def test_a_denial_is_remembered_for_a_second_at_most() -> None:
     clock, store = FakeClock(), Behind(MemoryStore())
     limiter = Limiter(store, clock=clock)
     await granted(limiter, 101)
-    denial = limiter.take_now("caller", POLICY)
+    denial = limiter.try_take("caller", POLICY)
     assert denial is not None
     assert not denial.allowed
     clock.now += 1.0
-    assert limiter.take_now("caller", POLICY) is None
+    assert limiter.try_take("caller", POLICY) is None
 
 
 async def test_without_redis_each_worker_allows_its_share(own_redis: RedisServer) -> None:
@@ -161,7 +161,7 @@ async def test_without_redis_each_worker_allows_its_share(own_redis: RedisServer
     assert await granted(limiter, 50) == 25
     assert limiter.degraded
     own_redis.start()
-    await until(lambda: not link.away)
+    await until(lambda: not link.unavailable)
     assert await granted(Limiter(RedisStore(link)), 150) == 100
     await link.close()
 

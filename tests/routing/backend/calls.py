@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from routing.backend.client import Answer, Backend, Call
+from routing.backend.client import Backend, BackendResponse, Call
 from routing.http import Body, Headers
 from routing.router.policy import Timeout
 from tests.origin import ScriptedOrigin
@@ -26,11 +26,13 @@ async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-async def send(backend: Backend, origin: ScriptedOrigin, what: Call | None = None, waits: Timeout = PATIENT) -> Answer:
+async def send(
+    backend: Backend, origin: ScriptedOrigin, what: Call | None = None, waits: Timeout = PATIENT
+) -> BackendResponse:
     return await backend.send(origin.target, what or call(), waits)
 
 
-async def read(answer: Answer) -> bytes:
+async def read(answer: BackendResponse) -> bytes:
     return b"".join([data async for data in answer.body])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from routing.backend.call import HIGH_WATER
-from routing.backend.client import Answer, Backend
+from routing.backend.client import Backend, BackendResponse
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.router.policy import Target, Timeout
 from tests.origin import Peer, ScriptedOrigin
@@ -285,7 +285,7 @@ async def test_a_cancelled_reader_closes_its_connection(backend: Backend) -> Non
 
 async def test_an_answer_given_up_closes_its_connection(backend: Backend) -> None:
     async def leave(origin: ScriptedOrigin) -> None:
-        answer: Answer = await send(backend, origin)
+        answer: BackendResponse = await send(backend, origin)
         await answer.aclose()
         await answer.aclose()
         assert await read(answer) == b""

@@ -5,10 +5,10 @@ from random import Random
 
 import pytest
 
-from routing.balancing.balancer import Targets, point_of
+from routing.balancing.balancer import Balancers, point_of
 from routing.balancing.rules import EJECT_AFTER, EJECT_SECONDS
 from routing.errors import ServiceDisabled
-from routing.observability.events import Happened, Kind
+from routing.observability.events import BackendEvent, BackendEventKind
 from routing.router.policy import Target
 from routing.router.table import Service
 from tests.clock import FakeClock
@@ -19,25 +19,25 @@ ONE, OTHER = Target("http://one"), Target("http://other")
 class Scene:
     def __init__(self, *targets: Target) -> None:
         self.clock = FakeClock()
-        self.events: list[Happened] = []
-        self.targets = Targets(clock=self.clock, tell=self.events.append, chance=Random(1))
+        self.events: list[BackendEvent] = []
+        self.targets = Balancers(clock=self.clock, tell=self.events.append, chance=Random(1))
         self.serve(*targets)
 
     def serve(self, *targets: Target) -> None:
         self.balancer = self.targets.of(Service("crm", targets))
 
     def call(self, caller: str = "") -> Target:
-        standing = self.balancer.take([], caller)
-        self.balancer.left(standing)
+        standing = self.balancer.pick([], caller)
+        self.balancer.release(standing)
         return standing.target
 
     def fail(self, target: Target, times: int = EJECT_AFTER) -> None:
         while times:
-            standing = self.balancer.take([])
+            standing = self.balancer.pick([])
             if standing.target == target:
                 self.balancer.failed(standing, "500", cut=False)
                 times -= 1
-            self.balancer.left(standing)
+            self.balancer.release(standing)
 
 
 def test_a_failing_target_is_left_out_and_taken_in_again_and_both_are_told() -> None:
@@ -45,10 +45,10 @@ def test_a_failing_target_is_left_out_and_taken_in_again_and_both_are_told() -> 
     scene.fail(ONE)
     assert {scene.call() for _ in range(20)} == {OTHER}
     scene.clock.advance(EJECT_SECONDS)
-    assert scene.balancer.unwell == 0
+    assert scene.balancer.unhealthy_count == 0
     assert [(event.kind, event.target) for event in scene.events] == [
-        (Kind.EJECTED, ONE.url),
-        (Kind.RETURNED, ONE.url),
+        (BackendEventKind.EJECTED, ONE.url),
+        (BackendEventKind.RETURNED, ONE.url),
     ]
 
 
@@ -75,7 +75,7 @@ def test_a_target_an_operator_has_changed_is_judged_anew() -> None:
 
 def test_calls_out_are_counted_and_the_less_busy_is_called() -> None:
     scene = Scene(ONE, OTHER)
-    taken = Counter(scene.balancer.take([]).target for _ in range(100))
+    taken = Counter(scene.balancer.pick([]).target for _ in range(100))
     assert taken == {ONE: 50, OTHER: 50}
 
 

@@ -8,31 +8,31 @@ import pytest
 
 from resilience.outage import StoreUnavailable
 from routing.backend.client import Backend
-from routing.balancing.balancer import Targets
-from routing.balancing.health_checks import Prober
+from routing.balancing.balancer import Balancers
+from routing.balancing.health_checks import HealthChecker
 from routing.balancing.memory import MemoryStore
 from routing.balancing.rules import Verdict
 from routing.balancing.store import Store
-from routing.observability.events import Happened, Kind
-from routing.router.policy import Health, RoutePolicy, Target
+from routing.observability.events import BackendEvent, BackendEventKind
+from routing.router.policy import HealthCheckPolicy, RoutePolicy, Target
 from routing.router.table import Service
 from tests.clock import FakeClock
 from tests.origin import Peer, Script, ScriptedOrigin
 
 WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 ILL = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
-ASKED = Health(path="/up?deep=1", interval=10, timeout=5, down_after=2, up_after=1)
+ASKED = HealthCheckPolicy(path="/up?deep=1", interval=10, timeout=5, down_after=2, up_after=1)
 
 
 class Removable:
     """A store that can be taken away."""
 
     def __init__(self, store: Store) -> None:
-        self.away = False
+        self.unavailable = False
         self._store = store
 
     def _there(self) -> Store:
-        if self.away:
+        if self.unavailable:
             raise StoreUnavailable
         return self._store
 
@@ -51,14 +51,16 @@ class Scene:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.events: list[Happened] = []
+        self.events: list[BackendEvent] = []
         self.services: list[Service] = []
         self.backend = Backend()
-        self.targets = [Targets(clock=self.clock, tell=self.events.append) for _ in range(2)]
+        self.targets = [Balancers(clock=self.clock, tell=self.events.append) for _ in range(2)]
         self.memory = MemoryStore(self.clock)
         self.store = Removable(self.memory)
         self.probers = [
-            Prober(self.backend, self.store, targets, lambda: self.services, tell=self.events.append, clock=self.clock)
+            HealthChecker(
+                self.backend, self.store, targets, lambda: self.services, tell=self.events.append, clock=self.clock
+            )
             for targets in self.targets
         ]
 
@@ -74,9 +76,9 @@ class Scene:
 
     def called(self, worker: int, times: int = 40) -> set[str]:
         balancer = self.targets[worker].of(self.services[0])
-        taken = [balancer.take([]) for _ in range(times)]
+        taken = [balancer.pick([]) for _ in range(times)]
         for standing in taken:
-            balancer.left(standing)
+            balancer.release(standing)
         return {standing.target.url for standing in taken}
 
 
@@ -87,7 +89,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 async def scene(
-    stack: AsyncExitStack, *scripts: list[Script], health: Health = ASKED
+    stack: AsyncExitStack, *scripts: list[Script], health: HealthCheckPolicy = ASKED
 ) -> tuple[Scene, list[ScriptedOrigin]]:
     made = Scene()
     stack.push_async_callback(made.backend.close)
@@ -107,7 +109,9 @@ async def test_a_target_that_fails_its_checks_is_left_out_by_every_worker_and_co
     made.clock.advance(60)
     assert [made.called(worker) for worker in (0, 1)] == [{well.url, ill.url}] * 2
     told = [(event.kind, event.service, event.target) for event in made.events]
-    assert told == [(Kind.DOWN, "crm", ill.url), (Kind.UP, "crm", ill.url)], "by one worker for all"
+    assert told == [(BackendEventKind.DOWN, "crm", ill.url), (BackendEventKind.UP, "crm", ill.url)], (
+        "by one worker for all"
+    )
 
 
 async def test_one_of_the_workers_asks_with_the_services_own_headers(stack: AsyncExitStack) -> None:
@@ -150,7 +154,7 @@ async def test_a_target_nobody_listens_at_and_a_redirection_are_not_well(stack: 
     for _ in range(2):
         await made.round()
     balancer = made.targets[0].of(made.services[0])
-    assert balancer.unwell == 2
+    assert balancer.unhealthy_count == 2
     assert len(made.called(0)) == 3, "fewer than half are well: all are used"
     assert len(well.requests) == 2
 
@@ -177,19 +181,19 @@ async def test_one_that_an_operator_says_is_up_is_called_and_not_asked(stack: As
         await made.round()
     assert [made.called(worker) for worker in (0, 1)] == [{down.url, well.url}] * 2
     assert len(down.requests) == asked
-    assert [event.kind for event in made.events] == [Kind.DOWN, Kind.UP]
+    assert [event.kind for event in made.events] == [BackendEventKind.DOWN, BackendEventKind.UP]
 
 
 async def test_without_the_store_each_asks_and_tells_and_one_of_them_hands_on_what_it_found(
     stack: AsyncExitStack,
 ) -> None:
     made, (well, _) = await scene(stack, [WELL], [ILL])
-    made.store.away = True
+    made.store.unavailable = True
     for _ in range(2):
         await made.round()
     assert [made.called(worker) for worker in (0, 1)] == [{well.url}] * 2
-    assert [event.kind for event in made.events] == [Kind.DOWN, Kind.DOWN]
-    made.store.away = False
+    assert [event.kind for event in made.events] == [BackendEventKind.DOWN, BackendEventKind.DOWN]
+    made.store.unavailable = False
     for prober in made.probers:
         await prober.look()
     assert [made.called(worker) for worker in (0, 1)] == [{well.url}] * 2

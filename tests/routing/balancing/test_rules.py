@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.balancing.rules import Standing, Verdict, candidates, choose, judged, newest, news, preferred
-from routing.router.policy import Health, Target
+from routing.balancing.rules import TargetState, Verdict, candidates, choose, judged, newest, news, preferred
+from routing.router.policy import HealthCheckPolicy, Target
 
-POLICY = Health(down_after=3, up_after=2)
-
-
-def standings(*weights: int) -> list[Standing]:
-    return [Standing(Target(f"http://t{number}", weight)) for number, weight in enumerate(weights)]
+POLICY = HealthCheckPolicy(down_after=3, up_after=2)
 
 
-def eject(standing: Standing, now: float = 0.0) -> None:
+def standings(*weights: int) -> list[TargetState]:
+    return [TargetState(Target(f"http://t{number}", weight)) for number, weight in enumerate(weights)]
+
+
+def eject(standing: TargetState, now: float = 0.0) -> None:
     while not standing.failed(now, cut=True):
         pass
 
 
-def drawn(among: list[Standing], times: int = 4_000, now: float = 1_000.0) -> Counter[str]:
+def drawn(among: list[TargetState], times: int = 4_000, now: float = 1_000.0) -> Counter[str]:
     chance = Random(1)
     return Counter(choose(among, now, chance).target.url for _ in range(times))
 
@@ -85,19 +85,19 @@ def test_one_that_returns_starts_slowly() -> None:
 def test_what_a_health_check_finds_up_again_is_no_longer_ejected() -> None:
     [standing] = standings(10)
     standing.found(True, 0.0)
-    assert not standing.well
+    assert not standing.healthy
     eject(standing, 1.0)
     standing.found(False, 2.0)
-    assert (standing.well, standing.share(2.0)) == (True, 1)
+    assert (standing.healthy, standing.share(2.0)) == (True, 1)
     standing.found(False, 32.0)
     assert standing.share(32.0) == 10
 
 
 def test_one_an_operator_says_is_up_is_well_whatever_its_calls_and_checks_say() -> None:
-    standing = Standing(Target("http://t", always_up=True))
+    standing = TargetState(Target("http://t", always_up=True))
     standing.found(True, 0.0)
     assert not any(standing.failed(0.0, cut=True) for _ in range(100))
-    assert standing.well
+    assert standing.healthy
 
 
 def test_an_ejected_one_gets_no_calls_while_half_are_well() -> None:
@@ -143,9 +143,9 @@ def test_of_two_the_less_busy_for_its_weight_is_called() -> None:
 
 def test_a_canarys_callers_go_to_it_and_nobody_else_does() -> None:
     plain, five, ten = (
-        Standing(Target("http://a")),
-        Standing(Target("http://b", 1, 5)),
-        Standing(Target("http://c", 1, 10)),
+        TargetState(Target("http://a")),
+        TargetState(Target("http://b", 1, 5)),
+        TargetState(Target("http://c", 1, 10)),
     )
     among = [plain, five, ten]
     assert [preferred(among, among, point) for point in (0, 4.9)] == [[five]] * 2
@@ -154,7 +154,7 @@ def test_a_canarys_callers_go_to_it_and_nobody_else_does() -> None:
 
 
 def test_while_a_canary_is_out_its_callers_are_served_like_all_others() -> None:
-    plain, canary = Standing(Target("http://a")), Standing(Target("http://b", 1, 5))
+    plain, canary = TargetState(Target("http://a")), TargetState(Target("http://b", 1, 5))
     assert preferred([plain], [plain, canary], 1) == [plain]
     assert preferred([canary], [plain, canary], 50) == [canary]
 
@@ -173,7 +173,7 @@ def test_whoever_is_chosen_may_work(weights: list[int], data: st.DataObject) -> 
         chosen = choose(fit, 0.0, Random(0))
         able = [standing for standing in among if standing.target.weight]
         assert chosen in able
-        assert chosen.well or 2 * sum(standing.well for standing in able) < len(able)
+        assert chosen.healthy or 2 * sum(standing.healthy for standing in able) < len(able)
 
 
 def test_news_is_what_was_found_down_or_up_and_what_is_asked_no_more() -> None:

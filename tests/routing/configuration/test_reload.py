@@ -12,7 +12,7 @@ from routing import signals
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.reload import Reloader
 from routing.database.apply import apply_document
-from routing.database.loader import Loaded, current_version, load
+from routing.database.loader import LoadedConfiguration, current_version, load
 from routing.router.policy import Target
 from routing.router.table import RouteTable, Service
 
@@ -39,15 +39,15 @@ class Database:
             raise self.gone
         return self.number
 
-    def load(self) -> Loaded:
+    def load(self) -> LoadedConfiguration:
         self.loads += 1
         self.threads.add(threading.current_thread().name)
         if self.fault:
             raise self.fault
         services = [Service(name, (Target("http://a"),)) for name in self.names]
-        return Loaded(RouteTable(services, self.number), ())
+        return LoadedConfiguration(RouteTable(services, self.number), ())
 
-    def swap(self, loaded: Loaded) -> None:
+    def swap(self, loaded: LoadedConfiguration) -> None:
         self.swapped.append(list(loaded.table.services))
         self.arrived.set()
 
@@ -196,7 +196,7 @@ async def test_without_anyone_to_tell_faults_are_logged(caplog: pytest.LogCaptur
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_service_saved_in_the_database_is_served_a_moment_later() -> None:
-    arrived: asyncio.Queue[Loaded] = asyncio.Queue()
+    arrived: asyncio.Queue[LoadedConfiguration] = asyncio.Queue()
 
     reloader = Reloader(
         lambda: load(lambda _: None), current_version, arrived.put_nowait, clock=time.time, interval=3_600

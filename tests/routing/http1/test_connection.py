@@ -70,8 +70,8 @@ class Later:
 
     async def _answer(self, request: Request) -> Response:
         waiting = self.waiting.setdefault(request.path, asyncio.get_running_loop().create_future())
-        if request.on_wait:
-            request.on_wait()
+        if request.watch_disconnect:
+            request.watch_disconnect()
         try:
             if request.body is not None:
                 self.bodies.append(b"".join([piece async for piece in request.body]))

@@ -16,8 +16,8 @@ def made(*fields: tuple[bytes, bytes], method: str = "GET", version: str = "1.1"
 
 def keep(heads: Heads, data: bytes, head: Head) -> None:
     """As of one that comes again: the first time is not enough."""
-    heads.keep(data, head)
-    heads.keep(data, head)
+    heads.put(data, head)
+    heads.put(data, head)
 
 
 def test_what_was_kept_is_found_by_the_same_bytes_and_no_others() -> None:
@@ -128,7 +128,7 @@ def test_a_request_line_before_known_fields_is_read_as_ever_or_left_alone(
         data = b"GET %b %b%b" % (path, first, rest)
         read = Reader(no_body).feed(data)
         if read.is_one:
-            heads.keep(data, read.found[0][0])
+            heads.put(data, read.found[0][0])
     data = before + b" ".join(line) + rest
     like, read = heads.like(data), Reader(no_body).feed(data)
     if like is not None:
@@ -146,12 +146,12 @@ def test_heads_with_the_same_fields_share_what_follows_from_those() -> None:
     heads, rest = Heads(), b"\r\nHost: a\r\n\r\n"
     for path in (b"/a", b"/b"):
         data = b"GET %b HTTP/1.1%b" % (path, rest)
-        heads.keep(data, Reader(no_body).feed(data).found[0][0])
+        heads.put(data, Reader(no_body).feed(data).found[0][0])
     first, second = heads.like(b"GET /c?d HTTP/1.1" + rest), heads.like(b"HEAD /d HTTP/1.1" + rest)
     assert first
     assert second
     assert (first.method, first.path, first.query, second.method) == ("GET", b"/c", b"d", "HEAD")
     assert first.headers is second.headers
-    assert first.alike is not second.alike
-    assert first.alike.kin is second.alike.kin
+    assert first.shared_head is not second.shared_head
+    assert first.shared_head.shared_fields is second.shared_head.shared_fields
     assert heads.like(b"GET /c HTTP/1.1\r\nHost: b\r\n\r\n") is None

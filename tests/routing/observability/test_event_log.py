@@ -3,7 +3,7 @@
 import pytest
 
 from routing.observability.event_log import EventLog
-from routing.observability.events import Finished, Happened, Kind, Observers
+from routing.observability.events import BackendEvent, BackendEventKind, Finished, Observers
 
 FINISHED = Finished(at=0, request_id="r", method="GET", path="/", status=200, duration=0)
 
@@ -14,8 +14,8 @@ def test_a_circuits_move_is_a_line_that_a_reason_cannot_break(caplog: pytest.Log
 
 
 def test_so_is_a_target_that_is_out_or_back(caplog: pytest.LogCaptureFixture) -> None:
-    for kind in Kind:
-        EventLog().happened(Happened(kind=kind, service="crm", target="http://t", detail="why"))
+    for kind in BackendEventKind:
+        EventLog().backend_event(BackendEvent(kind=kind, service="crm", target="http://t", detail="why"))
     assert caplog.messages == [
         "the target http://t of crm is left out by this worker: why",
         "the target http://t of crm is taken in again by this worker: why",

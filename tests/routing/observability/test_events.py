@@ -4,16 +4,16 @@ import logging
 
 import pytest
 
-from routing.observability.events import Finished, Happened, Kind, Observer, Observers
+from routing.observability.events import BackendEvent, BackendEventKind, Finished, Observer, Observers
 
-EVENT = Happened(kind=Kind.EJECTED, service="crm", target="http://t", detail="why")
+EVENT = BackendEvent(kind=BackendEventKind.EJECTED, service="crm", target="http://t", detail="why")
 
 
 class Keeps(Observer):
     def __init__(self) -> None:
         self.told: list[object] = []
 
-    def happened(self, event: Happened) -> None:
+    def backend_event(self, event: BackendEvent) -> None:
         self.told.append(event)
 
 
@@ -21,14 +21,14 @@ class Fails(Observer):
     def finished(self, event: Finished) -> None:
         raise RuntimeError
 
-    def happened(self, event: Happened) -> None:
+    def backend_event(self, event: BackendEvent) -> None:
         raise RuntimeError
 
 
 def test_one_that_fails_silences_nobody(caplog: pytest.LogCaptureFixture) -> None:
     keeps = Keeps()
     with caplog.at_level(logging.ERROR):
-        Observers([Fails(), keeps]).happened(EVENT)
+        Observers([Fails(), keeps]).backend_event(EVENT)
     assert keeps.told == [EVENT]
     assert "an observer failed" in caplog.text
 

@@ -14,7 +14,7 @@ from routing.realtime.log import Log, MemoryLog
 from routing.realtime.service import Realtime
 from routing.realtime.session import Session
 from routing.realtime.subscriber import Closed
-from routing.router.live import Live
+from routing.router.live import LiveConfiguration
 from routing.router.policy import Target
 from routing.router.table import RouteTable, Service
 from tests.clock import FakeClock
@@ -23,9 +23,11 @@ KEY = mint()
 CREDENTIAL = Credential(KEY.key, is_key=True)
 
 
-def live_of(*names: str) -> Live:
+def live_of(*names: str) -> LiveConfiguration:
     keys = ApiKeys([KeyRecord(prefix=KEY.prefix, digest=KEY.digest, name="ours", scopes=frozenset({"*"}))])
-    return Live(RouteTable([Service(name, (Target("http://127.0.0.1:1"),)) for name in names or ("crm",)]), keys)
+    return LiveConfiguration(
+        RouteTable([Service(name, (Target("http://127.0.0.1:1"),)) for name in names or ("crm",)]), keys
+    )
 
 
 class Worker:

@@ -11,9 +11,9 @@ from routing.caller import Caller
 from routing.errors import RateLimited, Unauthenticated
 from routing.exchange import Exchange
 from routing.http import Request
-from routing.router.live import Live
+from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Target
-from routing.router.resolution import CONFIRMED_SECONDS, Ways
+from routing.router.resolution import REVERIFY_SECONDS, ResolutionCache
 from routing.router.table import RouteTable, Service
 from routing.steps.gatekeeper import Gatekeeper
 from tests.clock import FakeClock
@@ -22,7 +22,7 @@ NOW = 1_000_000.0
 MINTED = mint()
 
 
-class Asked(Authenticator):
+class CacheRequest(Authenticator):
     """Counts how often it is asked."""
 
     times = 0
@@ -49,17 +49,17 @@ class Desk:
         self.clock = FakeClock(NOW)
         record = KeyRecord(prefix=MINTED.prefix, digest=MINTED.digest, name="reports", expires=expires)
         table = RouteTable([Service("crm", (Target("http://127.0.0.1:9"),), policy=RoutePolicy())])
-        live = Live(table, ApiKeys([record]))
-        self.ways = Ways(live)
-        self.authenticator = Asked(lambda: live.keys, Tokens())
+        live = LiveConfiguration(table, ApiKeys([record]))
+        self.ways = ResolutionCache(live)
+        self.authenticator = CacheRequest(lambda: live.keys, Tokens())
         limiter = Limiter(MemoryStore(), clock=self.clock)
         self.gatekeeper = Gatekeeper(limiter, self.authenticator, RatePolicy(limit), lambda: 0.0)
 
     async def pass_by(self, name: bytes = b"x-api-key", value: bytes = MINTED.key.encode()) -> Exchange:
         request = Request("GET", b"/api/v1/crm/x", b"", [(b"host", b"gateway.test"), (name, value)], "192.0.2.1")
         exchange = Exchange.begin(request, self.clock(), 0.0)
-        exchange.way = self.ways.of(request)
-        assert self.gatekeeper.limited_now(exchange)
+        exchange.resolution = self.ways.of(request)
+        assert self.gatekeeper.try_limit(exchange)
         await self.gatekeeper.identify(exchange)
         return exchange
 
@@ -70,7 +70,7 @@ async def test_a_bearers_caller_is_believed_for_a_second() -> None:
     for _ in range(10):
         assert (await desk.pass_by()).caller == Caller(f"key:{MINTED.prefix}")
     assert desk.authenticator.times == 2
-    desk.clock.advance(CONFIRMED_SECONDS)
+    desk.clock.advance(REVERIFY_SECONDS)
     await desk.pass_by()
     assert desk.authenticator.times == 3
 
