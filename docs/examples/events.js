@@ -1,8 +1,9 @@
-// Follow events of the gateway from a page, across breaks, without missing one.
+// Follow the gateway's events from a page, resuming after each disconnect.
 //
 //   const stop = follow("wss://gateway.example", () => token(), ["tag:slack:channels"], (event) => refetch(event.topic));
 //
-// `token` is asked before each connection, so that it may be a fresh one. A `gap` means: what was missed is gone, look anew.
+// `token` is called before each connection and can return a new one. A `gap` means that missed events are no longer
+// available: refetch.
 
 export function follow(gateway, token, topics, onEvent) {
   let lastId = null;
@@ -15,7 +16,7 @@ export function follow(gateway, token, topics, onEvent) {
     socket = new WebSocket(`${gateway}/ws/events/`, ["bearer", await token()]);
     socket.onopen = () => {
       const subscribe = { type: "subscribe", topics };
-      if (lastId) subscribe.last_id = lastId; // what was missed comes first
+      if (lastId) subscribe.last_id = lastId; // replay missed events first
       socket.send(JSON.stringify(subscribe));
     };
     socket.onmessage = ({ data }) => {
