@@ -19,7 +19,7 @@ django.setup(set_prefix=False)
 
 from gateway_project import sockets  # noqa: E402 - consumers know models, which need Django set up
 
-_django: asgi.Application = ASGIHandler()
+_django: asgi.ASGIApplication = ASGIHandler()
 _life = Life(runtime.current())
 EVENTS: Final = PATH.encode()
 
@@ -29,11 +29,11 @@ _session = settings.SESSION_COOKIE_NAME.encode()
 def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """All of it, for any ASGI server."""
     if scope["type"] == "http":
-        return asgi.answer(answer, elsewhere, scope, receive, send)
-    return elsewhere(scope, receive, send)
+        return asgi.serve(handle_request, default_application, scope, receive, send)
+    return default_application(scope, receive, send)
 
 
-def answer(request: Request) -> Response | Awaitable[Response] | None:
+def handle_request(request: Request) -> Response | Awaitable[Response] | None:
     """Whether the gateway answers, at once or in its time; None where Django does."""
     path, gateway = request.path, runtime.current().gateway
     if path.startswith(PREFIX) or gateway.serves(unquote(path.decode("latin-1")), host(request)):
@@ -43,7 +43,7 @@ def answer(request: Request) -> Response | Awaitable[Response] | None:
     return None
 
 
-def elsewhere(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+def default_application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """What is not the gateway's: pages, sockets, and a worker's life."""
     if scope["type"] == "http":
         return _page(scope, receive, send)

@@ -11,17 +11,19 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-Application = Callable[[Any, Receive, Any], Awaitable[None]]
+ASGIApplication = Callable[[Any, Receive, Any], Awaitable[None]]
 
 PATIENCE: Final = 0.05
 """Seconds a call may take before a watch on its client begins: most are over by then, and cost no task."""
 
 
-Answer = Callable[[Request], Response | Awaitable[Response] | None]
+RequestHandler = Callable[[Request], Response | Awaitable[Response] | None]
 """Who answers a request: at once or in its time. None: it is not theirs."""
 
 
-def answer(ask: Answer, elsewhere: Application, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+def serve(
+    ask: RequestHandler, elsewhere: ASGIApplication, scope: Scope, receive: Receive, send: Send
+) -> Awaitable[None]:
     """Bring one HTTP request to `ask`, or `elsewhere`, and its answer back. A client that goes away cancels both."""
     request, bearer = _request(scope), _Bearer(receive)
     if b"transfer-encoding" in request.fields or request.fields.get(b"content-length", b"0") != b"0":
@@ -45,7 +47,7 @@ async def _answered(ready: Awaitable[Response], bearer: "_Bearer", send: Send) -
         bearer.end()
 
 
-def upgrade(scope: Scope) -> Request:
+def handshake_request(scope: Scope) -> Request:
     """A WebSocket's handshake as the request it began as."""
     return _request({**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"})
 

@@ -18,7 +18,7 @@ _BLANK: Final = frozenset({b"content-length", b"content-type"})
 """WSGI says that a field is absent by an empty variable (PEP 3333)."""
 
 
-def translated(request: HttpRequest) -> Request:
+def to_gateway_request(request: HttpRequest) -> Request:
     """The gateway's view of a Django request. Django has read the body by now; it is passed on in pieces."""
     has_body = "Transfer-Encoding" in request.headers or request.headers.get("Content-Length", "0") not in ("", "0")
     path, _, query = _target(request).partition(b"?")
@@ -59,7 +59,7 @@ async def _pieces(request: HttpRequest) -> AsyncIterator[bytes]:
         yield piece
 
 
-def exact_response(request: HttpRequest, response: Response) -> HttpResponseBase:
+def to_django_response(request: HttpRequest, response: Response) -> HttpResponseBase:
     """The gateway's answer with its own header lines and no others, whatever Django's middlewares would add."""
     if isinstance(response.body, bytes):
         return _ExactResponse(response.headers, content=response.body, status=response.status)

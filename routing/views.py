@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from routing import runtime
 from routing.caller import Caller
-from routing.django_http import exact_response, translated
+from routing.django_http import to_django_response, to_gateway_request
 from routing.http import Headers, Request, Response
 from routing.pipeline import DEBUG
 
@@ -34,11 +34,11 @@ class ServiceProxyView(APIView):
         """Programs get the gateway's answer as it is; REST framework has its say on its own pages alone."""
         if wants_page(request):
             return super().dispatch(request, *args, **kwargs)
-        return exact_response(request, runtime.current().submit(_answer(translated(request))).result())
+        return to_django_response(request, runtime.current().submit(_answer(to_gateway_request(request))).result())
 
     def get(self, request: RestRequest) -> RestResponse:
         """What the service answers to this member of staff."""
-        asked = translated(request._request)
+        asked = to_gateway_request(request._request)
         asked.headers = [
             (b"accept", b"application/json, */*;q=0.5") if k == b"accept" else (k, v) for k, v in asked.headers
         ]

@@ -61,7 +61,7 @@ class Peer:
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         """Returns when the client has closed the connection."""
         try:
             while await self.reader.read(65536):
@@ -78,13 +78,13 @@ class ScriptedOrigin:
     """Serves one script for each request, in their order whatever the connection; the last goes on for ever.
 
     async with ScriptedOrigin(b"HTTP/1.1 204 No Content\\r\\n\\r\\n") as origin:
-        ... origin.target, origin.requests, origin.connections, origin.asked
+        ... origin.target, origin.requests, origin.connections, origin.requested
     """
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Received] = []
         self.connections = 0
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self._scripts = list(scripts)
         self._tls = tls
         self._served: set[asyncio.Task[None]] = set()
@@ -126,7 +126,7 @@ class ScriptedOrigin:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer, Received((await reader.readuntil(b"\r\n\r\n"))[:-4]))
         self.requests.append(peer.request)
-        self.asked.set()
+        self.requested.set()
         script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
         if isinstance(script, bytes):
             await peer.read_body()

@@ -16,7 +16,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
     return True
 
 
-def gone(pid: int) -> bool:
+def has_exited(pid: int) -> bool:
     """Whether the process has ended. One that ended and was not yet collected by its parent has."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
@@ -31,7 +31,7 @@ def children(pid: int) -> list[int]:
         listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:
         return []
-    return [int(child) for child in listed.split() if not gone(int(child))]
+    return [int(child) for child in listed.split() if not has_exited(int(child))]
 
 
 def environment(pid: int) -> bytes:

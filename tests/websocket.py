@@ -17,20 +17,20 @@ class Socket:
     async def connect(self) -> int | None:
         """None when it is accepted, else the code it is closed with."""
         await self._peer.send_input({"type": "websocket.connect"})
-        answer = await self.heard()
+        answer = await self.receive()
         return None if answer["type"] == "websocket.accept" else int(answer.get("code", 1000))
 
-    async def heard(self) -> dict[str, Any]:
+    async def receive(self) -> dict[str, Any]:
         """The application's next message."""
         message: dict[str, Any] = await self._peer.receive_output(30)
         return message
 
-    async def json(self) -> Any:
-        return json.loads((await self.heard())["text"])
+    async def receive_json(self) -> Any:
+        return json.loads((await self.receive())["text"])
 
-    async def say(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         await self._peer.send_input({"type": "websocket.receive", "text": text})
 
-    async def leave(self) -> None:
+    async def disconnect(self) -> None:
         await self._peer.send_input({"type": "websocket.disconnect", "code": 1000})
         await self._peer.wait(30)

@@ -127,7 +127,7 @@ def _gateway(listening_socket: socket.socket) -> None:
     from gateway_project.server.worker import Worker  # noqa: PLC0415 - as above
     from routing import runtime  # noqa: PLC0415 - as above
 
-    Worker(asgi.elsewhere, asgi.answer, runtime.current().stopping).run([listening_socket])
+    Worker(asgi.default_application, asgi.handle_request, runtime.current().stopping).run([listening_socket])
 
 
 def _announce(config: Config, greeting: str, server: int) -> None:

@@ -12,10 +12,10 @@ import uvicorn
 
 from gateway_project.server.lifespan import GRACE_SECONDS, release
 from gateway_project.server.websocket import WebSocket
-from routing.asgi import Answer, Application
+from routing.asgi import ASGIApplication, RequestHandler
 from routing.http1.connection import Connection
-from routing.http1.head_cache import Heads
-from routing.http1.ticker import Pulse
+from routing.http1.head_cache import HeadCache
+from routing.http1.ticker import Ticker
 
 FAREWELL_SECONDS: Final = 0.3
 """Time for sockets to be told of the restart, before the server drops them."""
@@ -28,7 +28,9 @@ MESSAGE_BYTES: Final = 2 * 1_024 * 1_024
 class Worker(uvicorn.Server):
     """`stopping` is called when the process is told to end, while what is in flight still finishes."""
 
-    def __init__(self, application: Application, answer: Answer, stopping: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, application: ASGIApplication, answer: RequestHandler, stopping: Callable[[], None] = lambda: None
+    ) -> None:
         config = uvicorn.Config(
             application,
             http=cast(type[asyncio.Protocol], lambda **_: Connection(self, self._loop)),
@@ -48,10 +50,10 @@ class Worker(uvicorn.Server):
         super().__init__(config)
         self.application = application
         self.answer = answer
-        self.heads = Heads()
+        self.head_cache = HeadCache()
         self.connections = cast(set[Any], self.server_state.connections)
         self.tasks = self.server_state.tasks
-        self.pulse = Pulse(lambda: [one for one in self.connections if isinstance(one, Connection)])
+        self.ticker = Ticker(lambda: [one for one in self.connections if isinstance(one, Connection)])
         self._stopping = stopping
         self._loop: asyncio.AbstractEventLoop
 
@@ -66,11 +68,11 @@ class Worker(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         _spare_the_collector()
-        self.pulse.start()
+        self.ticker.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        self.pulse.stop()
+        self.ticker.stop()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

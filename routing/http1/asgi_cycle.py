@@ -6,15 +6,15 @@ from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
-from routing.asgi import Application, Scope
+from routing.asgi import ASGIApplication, Scope
 from routing.errors import BadRequest, problem
 from routing.exchange import new_id
 from routing.http import ClientGone, Headers, first
-from routing.http1.cycle import Visit
+from routing.http1.cycle import RequestCycle
 from routing.http1.response_encoder import BODILESS
 
 
-class Page(Visit):
+class ASGICycle(RequestCycle):
     """The ASGI HTTP connection scope, version 2.3."""
 
     _status = 0
@@ -23,16 +23,16 @@ class Page(Visit):
     _is_broken = False
     _ended = False
 
-    def ask(self, application: Application) -> None:
+    def ask(self, application: ASGIApplication) -> None:
         """Let `application` answer, in a task of its own."""
         self._left = asyncio.Event()
         self._spawn(self._asked(application))
 
-    def leave(self) -> None:
-        super().leave()
+    def disconnect(self) -> None:
+        super().disconnect()
         self._left.set()
 
-    async def _asked(self, application: Application) -> None:
+    async def _asked(self, application: ASGIApplication) -> None:
         await application(self._scope(), self._receive, self._send)
         if self._ended:
             return

@@ -6,21 +6,21 @@ import time
 from collections import deque
 from typing import Any, Final, Protocol, cast
 
-from routing.asgi import Answer, Application
+from routing.asgi import ASGIApplication, RequestHandler
 from routing.errors import BadRequest, GatewayError, InternalError, problem
 from routing.exchange import new_id
 from routing.http import Response
 from routing.http1 import response_encoder
-from routing.http1.asgi_cycle import Page
-from routing.http1.cycle import Visit
-from routing.http1.head_cache import LONGEST, Head, Heads
-from routing.http1.request_body import Incoming
-from routing.http1.request_parser import Begun, Reader
-from routing.http1.ticker import Pulse
+from routing.http1.asgi_cycle import ASGICycle
+from routing.http1.cycle import RequestCycle
+from routing.http1.head_cache import MAX_CACHED_BYTES, HeadCache, RequestHead
+from routing.http1.request_body import RequestBody
+from routing.http1.request_parser import ParsedRequest, RequestParser
+from routing.http1.ticker import Ticker
 
 log = logging.getLogger(__name__)
 
-KEPT_SECONDS: Final = 75.0
+KEEP_ALIVE_SECONDS: Final = 75.0
 """How long a connection may rest between requests, as nginx's keepalive_timeout."""
 HEAD_SECONDS: Final = 30.0
 """How long a request's head may take to arrive, from its first byte: one that trickles in is an attack."""
@@ -42,10 +42,10 @@ class Worker(Protocol):
     connection over for a WebSocket, with the bytes of its beginning.
     """
 
-    answer: Answer
-    application: Application
-    heads: Heads
-    pulse: Pulse
+    answer: RequestHandler
+    application: ASGIApplication
+    head_cache: HeadCache
+    ticker: Ticker
     connections: set[Any]
     tasks: set[asyncio.Task[None]]
 
@@ -62,10 +62,10 @@ class Connection(asyncio.Protocol):
         self.peer: tuple[str, int] | None = None
         self.local: tuple[str, int] | None = None
         self._persists = True
-        self._turn: Visit | None = None
-        self._queue: deque[Begun | GatewayError] = deque()
-        self._reader = Reader(self._incoming)
-        self._since = worker.pulse.now
+        self._turn: RequestCycle | None = None
+        self._queue: deque[ParsedRequest | GatewayError] = deque()
+        self._reader = RequestParser(self._incoming)
+        self._since = worker.ticker.now
         self._is_deaf = False
         self._lingers = False
         self._reading = True
@@ -85,10 +85,10 @@ class Connection(asyncio.Protocol):
         if self._is_deaf:
             return
         if self._reader.between or self._reader.body is not None:
-            self._since = self.worker.pulse.now
-        if self._reader.between and self._turn is None and not self._full and len(data) <= LONGEST:
-            heads = self.worker.heads
-            head = heads.of(data) or heads.like(data)
+            self._since = self.worker.ticker.now
+        if self._reader.between and self._turn is None and not self._full and len(data) <= MAX_CACHED_BYTES:
+            heads = self.worker.head_cache
+            head = heads.exact(data) or heads.by_fields(data)
             if head is not None:
                 self._answer(head, None)
                 return
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
         if self._reader.body is not None:
             self._reader.body.lose()
         if self._turn is not None:
-            self._turn.leave()
+            self._turn.disconnect()
         self.resume_writing()
 
     def pause_writing(self) -> None:
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         if self._turn is None:
             self.transport.close()
 
-    def look(self, now: float) -> None:
+    def check_timeouts(self, now: float) -> None:
         """Once a second: end what takes too long."""
         waited = now - self._since
         if self._lingers:
@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
         elif self._reader.body is not None:
             if waited > BODY_SECONDS and self._reading:
                 self._break_off(BadRequest("the body did not arrive"))
-        elif self._turn is None and waited > (KEPT_SECONDS if self._reader.between else HEAD_SECONDS):
+        elif self._turn is None and waited > (KEEP_ALIVE_SECONDS if self._reader.between else HEAD_SECONDS):
             self.transport.close()
 
     # A request's way to its answer.
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         for _ in range(DECLINED):
             read = self._reader.feed(data)
             if read.is_one:
-                self.worker.heads.put(data, read.found[0][0])
+                self.worker.head_cache.put(data, read.found[0][0])
             if read.rest is None or read.error is not None:
                 self._begin(read.found)
                 if read.error is not None:
@@ -158,13 +158,13 @@ class Connection(asyncio.Protocol):
                 return
         self._break_off(BadRequest("too many upgrades at once"))
 
-    def _incoming(self, head: Head) -> Incoming:
+    def _incoming(self, head: RequestHead) -> RequestBody:
         told = head.fields.get(b"content-length")
         invite = (lambda: self.transport.write(response_encoder.CONTINUE)) if head.expects else None
         length = None if told is None else int(told)
-        return Incoming(length, pause=self._pause, resume=self._resume, invite=invite)
+        return RequestBody(length, pause=self._pause, resume=self._resume, invite=invite)
 
-    def _begin(self, found: list[Begun]) -> None:
+    def _begin(self, found: list[ParsedRequest]) -> None:
         """Answer them, or let them wait for their turn."""
         for head, body in found:
             if self._is_deaf:
@@ -174,9 +174,9 @@ class Connection(asyncio.Protocol):
                 self._pause()
             else:
                 self._answer(head, body)
-            self._is_deaf = self._is_deaf or (not head.persists and self._reader.body is None)
+            self._is_deaf = self._is_deaf or (not head.keep_alive and self._reader.body is None)
 
-    def _answer(self, head: Head, body: Incoming | None) -> None:
+    def _answer(self, head: RequestHead, body: RequestBody | None) -> None:
         request = head.request(self.client, "http")
         if body is not None:
             request.body = body.read()
@@ -184,17 +184,17 @@ class Connection(asyncio.Protocol):
         if isinstance(answer, Response) and isinstance(answer.body, bytes):
             self.whole(head, body, answer)
         elif answer is None:
-            self._turn = page = Page(self, head, body)
+            self._turn = page = ASGICycle(self, head, body)
             page.ask(self.worker.application)
         else:
-            self._turn = Visit(self, head, body)
+            self._turn = RequestCycle(self, head, body)
             self._turn.begin(request, answer)
 
-    def stays(self, head: Head, body: Incoming | None) -> bool:
+    def stays(self, head: RequestHead, body: RequestBody | None) -> bool:
         """Whether the connection will be used again after this request."""
-        return self._persists and head.persists and (body is None or body.is_near_its_end)
+        return self._persists and head.keep_alive and (body is None or body.is_near_its_end)
 
-    def whole(self, head: Head, body: Incoming | None, response: Response) -> None:
+    def whole(self, head: RequestHead, body: RequestBody | None, response: Response) -> None:
         """An answer that is there already, and the end of its request."""
         headers, content = response.headers, response.body
         assert isinstance(content, bytes)  # noqa: S101 - it is whole
@@ -203,7 +203,7 @@ class Connection(asyncio.Protocol):
             headers = headers + response_encoder.connection(head.version, stays=stays)
         try:
             begun = response_encoder.whole_head(
-                head.method, response.status, headers, len(content), self.worker.pulse.date
+                head.method, response.status, headers, len(content), self.worker.ticker.date
             )
         except ValueError:
             log.exception("an answer could not be written")
@@ -218,12 +218,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def date(self) -> bytes:
-        return self.worker.pulse.date
+        return self.worker.ticker.date
 
-    def over(self, body: Incoming | None, *, stays: bool) -> None:
+    def over(self, body: RequestBody | None, *, stays: bool) -> None:
         """A request has its answer."""
         self._turn = None
-        self._since = self.worker.pulse.now
+        self._since = self.worker.ticker.now
         if body is not None:
             body.discard()
         if not stays or not self._persists:
@@ -239,7 +239,7 @@ class Connection(asyncio.Protocol):
                 self._answer(*item)
         self._resume()
 
-    def _upgrade(self, found: list[Begun], rest: bytes) -> bytes:
+    def _upgrade(self, found: list[ParsedRequest], rest: bytes) -> bytes:
         """A WebSocket leaves HTTP behind; any other upgrade is declined by answering as if it had not been offered:
         what is to be read instead.
         """
@@ -255,11 +255,11 @@ class Connection(asyncio.Protocol):
             return self._declined(head) + rest
         return b""
 
-    def _declined(self, head: Head) -> bytes:
+    def _declined(self, head: RequestHead) -> bytes:
         """The head without its offer. What else it may have said of the connection is that this request is the last."""
-        if head.persists:
+        if head.keep_alive:
             return head.written(without=UPGRADING)
-        self._reader = Reader(self._incoming)  # llhttp takes nothing after the last
+        self._reader = RequestParser(self._incoming)  # llhttp takes nothing after the last
         return head.written(without=UPGRADING, added=[response_encoder.CLOSE])
 
     def _break_off(self, error: GatewayError) -> None:
@@ -291,7 +291,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
         elif not self.transport.is_closing():
             self._lingers = True
-            self._since = self.worker.pulse.now
+            self._since = self.worker.ticker.now
             self.transport.write_eof()
             self._resume()
 

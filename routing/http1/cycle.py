@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from routing.errors import GatewayError, InternalError, problem
 from routing.exchange import new_id
 from routing.http import ClientGone, Headers, Request, Response
-from routing.http1.head_cache import Head
-from routing.http1.request_body import Incoming
-from routing.http1.response_encoder import Outgoing
+from routing.http1.head_cache import RequestHead
+from routing.http1.request_body import RequestBody
+from routing.http1.response_encoder import ResponseEncoder
 
 if TYPE_CHECKING:
     from routing.http1.connection import Connection
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Visit:
+class RequestCycle:
     """`gone`: the client has left, and a backend need not work for it any longer."""
 
     gone = False
-    _out: Outgoing | None = None
+    _out: ResponseEncoder | None = None
     _may_be_cut = False
     _task: "asyncio.Task[None] | None" = None
 
-    def __init__(self, connection: "Connection", head: Head, body: Incoming | None) -> None:
+    def __init__(self, connection: "Connection", head: RequestHead, body: RequestBody | None) -> None:
         self.connection = connection
         self.head = head
         self.body = body
@@ -38,7 +38,7 @@ class Visit:
         request.watch_disconnect = self._waits
         self._spawn(self._sent(answer))
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """The client has gone."""
         self.gone = True
         if self._may_be_cut and self._task is not None:
@@ -83,7 +83,7 @@ class Visit:
     def _start(self, status: int, headers: Headers) -> None:
         connection = self.connection
         stays = connection.stays(self.head, self.body)
-        self._out = Outgoing(self.head.method, self.head.version, status, headers, stays=stays)
+        self._out = ResponseEncoder(self.head.method, self.head.version, status, headers, stays=stays)
         connection.transport.write(self._out.head(connection.date))
 
     async def _part(self, data: bytes) -> None:

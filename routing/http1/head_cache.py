@@ -10,9 +10,9 @@ from typing import Final
 from resilience.memo import TwoGenerationMemo
 from routing.http import Header, Headers, Request, SharedFields, SharedHead, first_values
 
-LONGEST: Final = 2_048
+MAX_CACHED_BYTES: Final = 2_048
 """Bytes of a head that is remembered: what all of them take is bounded by this."""
-REMEMBERED: Final = 2_048
+GENERATION_SIZE: Final = 2_048
 """Heads in one generation of two."""
 _LINE: Final = re.compile(
     rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) "
@@ -21,14 +21,14 @@ _LINE: Final = re.compile(
 """A request line about which there are no two opinions (RFC 9112 section 3); any other is llhttp's to judge."""
 
 
-class Head:
+class RequestHead:
     """What a request says of itself before its body. `persists`: the client would use the connection again.
 
     Requests with the same head share its `headers`, which nobody changes, and what is `alike` of them. Those with the
     same fields share `headers` too, and are `like` each other.
     """
 
-    __slots__ = ("fields", "headers", "method", "path", "persists", "query", "shared_head", "version")
+    __slots__ = ("fields", "headers", "keep_alive", "method", "path", "query", "shared_head", "version")
     shared_head: SharedHead
     fields: dict[bytes, bytes]
 
@@ -39,14 +39,14 @@ class Head:
         version: str,
         headers: Headers,
         *,
-        persists: bool,
-        like: "Head | None" = None,
+        keep_alive: bool,
+        like: "RequestHead | None" = None,
     ) -> None:
         self.method = method
         self.path, self.query = target
         self.version = version
         self.headers = headers
-        self.persists = persists
+        self.keep_alive = keep_alive
         self.shared_head = SharedHead(SharedFields() if like is None else like.shared_head.shared_fields)
         self.fields = first_values(headers) if like is None else like.fields
 
@@ -96,16 +96,16 @@ class Head:
         return b"\r\n".join([begun, *map(b": ".join, fields), b"", b""])
 
 
-class Heads:
+class HeadCache:
     """One process's memory of heads that have no body and are not long, and of all but their first lines."""
 
     def __init__(self) -> None:
-        self._known: TwoGenerationMemo[bytes, Head] = TwoGenerationMemo(REMEMBERED)
-        self._fields: TwoGenerationMemo[bytes, Head] = TwoGenerationMemo(REMEMBERED)
-        self.of = self._known.get
+        self._known: TwoGenerationMemo[bytes, RequestHead] = TwoGenerationMemo(GENERATION_SIZE)
+        self._fields: TwoGenerationMemo[bytes, RequestHead] = TwoGenerationMemo(GENERATION_SIZE)
+        self.exact = self._known.get
         """The head that these bytes are, if they came before."""
 
-    def like(self, data: bytes) -> Head | None:
+    def by_fields(self, data: bytes) -> RequestHead | None:
         """The head that these bytes are, if its fields came before."""
         end = data.find(b"\r\n")
         like = self._fields.get(data[end:])
@@ -114,13 +114,13 @@ class Heads:
             return None
         method, path, query = line.groups()
         target = path, query or b""
-        head = Head(method.decode(), target, "1.1", like.headers, persists=like.persists, like=like)
+        head = RequestHead(method.decode(), target, "1.1", like.headers, keep_alive=like.keep_alive, like=like)
         self._known.put(data, head)
         return head
 
-    def put(self, data: bytes, head: Head) -> None:
+    def put(self, data: bytes, head: RequestHead) -> None:
         """Remember that `data`, all of it and nothing else, is this head."""
-        if len(data) <= LONGEST:
+        if len(data) <= MAX_CACHED_BYTES:
             self._known.put(data, head)
             end = data.find(b"\r\n")
             if _LINE.fullmatch(data, 0, end):

@@ -11,7 +11,7 @@ HIGH_WATER: Final = 65_536
 """Bytes that may wait to be read before the client is made to wait."""
 
 
-class Incoming:
+class RequestBody:
     """`length` is what was told of it, if it was. `pause` and `resume` hold the client back and let it go on; `invite`
     asks one for its body that waits to be asked (RFC 9110 section 10.1.1).
     """

@@ -7,43 +7,43 @@ import httptools
 
 from routing.errors import BadRequest, GatewayError, HeadersTooLarge, TargetTooLong
 from routing.http import Headers
-from routing.http1.head_cache import Head
-from routing.http1.request_body import Incoming
+from routing.http1.head_cache import RequestHead
+from routing.http1.request_body import RequestBody
 
 HEAD_BYTES: Final = 65_536
 """What is read of a head that does not end."""
 SPOKEN: Final = ("1.1", "1.0")
 
-Begun = tuple[Head, Incoming | None]
+ParsedRequest = tuple[RequestHead, RequestBody | None]
 """A request whose head has come, and its body, if it has one, as far as that has."""
 
 
-class Read(NamedTuple):
+class ParseResult(NamedTuple):
     """What some bytes came to: the requests that began in them, and why the rest was not understood. `rest` follows the
     last of them, which would speak another protocol. `is_one`: they are one whole request without a body.
     """
 
-    found: list[Begun]
+    found: list[ParsedRequest]
     error: GatewayError | None = None
     rest: bytes | None = None
     is_one: bool = False
 
 
-class Reader:
+class RequestParser:
     """`between`: what comes next is a new request. `body` is the one that is arriving; `incoming` makes it."""
 
-    def __init__(self, incoming: Callable[[Head], Incoming]) -> None:
+    def __init__(self, incoming: Callable[[RequestHead], RequestBody]) -> None:
         self.between = True
-        self.body: Incoming | None = None
+        self.body: RequestBody | None = None
         self._incoming = incoming
         self._parser = httptools.HttpRequestParser(self)
-        self._found: list[Begun] = []
+        self._found: list[ParsedRequest] = []
         self._begun = 0
         self._size = 0
         self._url = b""
         self._headers: Headers = []
 
-    def feed(self, data: bytes) -> Read:
+    def feed(self, data: bytes) -> ParseResult:
         was_between, self._begun = self.between, 0
         error: GatewayError | None = None
         rest = None
@@ -61,7 +61,7 @@ class Reader:
             head, _ = found.pop()
             error = BadRequest(f"HTTP/{head.version} is not spoken here")
         is_one = was_between and self.between and self._begun == len(found) == 1 and found[0][1] is None
-        return Read(found, error, rest, is_one and error is None and rest is None)
+        return ParseResult(found, error, rest, is_one and error is None and rest is None)
 
     # What the parser calls.
 
@@ -95,11 +95,13 @@ class Reader:
         if body is not None:
             body.end()
 
-    def _head(self) -> Head:
+    def _head(self) -> RequestHead:
         parser = self._parser
         target, headers = self._target()
-        persists = parser.should_keep_alive()
-        return Head(parser.get_method().decode(), target, parser.get_http_version(), headers, persists=persists)
+        keep_alive = parser.should_keep_alive()
+        return RequestHead(
+            parser.get_method().decode(), target, parser.get_http_version(), headers, keep_alive=keep_alive
+        )
 
     def _target(self) -> tuple[tuple[bytes, bytes], Headers]:
         """Path and query, and the fields: a host in the target is the one that counts (RFC 9112 section 3.2.2)."""

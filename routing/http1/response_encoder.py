@@ -44,7 +44,7 @@ def whole_head(method: str, status: int, headers: Headers, size: int, date: byte
     return begun
 
 
-class Outgoing:
+class ResponseEncoder:
     """One answer on its way out. `stays`: the connection may be used again after it.
 
     Raises ValueError for fields that are none, and for a body that is not as long as they say.

@@ -9,16 +9,16 @@ from typing import Final, Protocol
 SECONDS: Final = 1.0
 
 
-class Overdue(Protocol):
+class HasTimeouts(Protocol):
     """One that may wait for too long. `now` is monotonic seconds."""
 
-    def look(self, now: float) -> None: ...
+    def check_timeouts(self, now: float) -> None: ...
 
 
-class Pulse:
+class Ticker:
     """`now` is monotonic seconds, `date` the Date field's value; each beat, everybody looks for what is overdue."""
 
-    def __init__(self, everybody: Callable[[], Iterable[Overdue]]) -> None:
+    def __init__(self, everybody: Callable[[], Iterable[HasTimeouts]]) -> None:
         self._everybody = everybody
         self._timer: asyncio.TimerHandle | None = None
         self._set()
@@ -37,5 +37,5 @@ class Pulse:
     def _beat(self) -> None:
         self._set()
         for one in self._everybody():
-            one.look(self.now)
+            one.check_timeouts(self.now)
         self.start()

@@ -36,7 +36,7 @@ class Handshake(msgspec.Struct, frozen=True):
 
 def begin(gateway: Gateway, scope: Scope, own: InternalEndpoint | None = _OWN) -> Handshake:
     """A browser cannot set Authorization on a socket: its token comes as the subprotocol after `bearer`."""
-    request = asgi.upgrade(scope)
+    request = asgi.handshake_request(scope)
     offered = subprotocols(scope)
     bears = len(offered) >= 2 and offered[0] == BEARER
     if bears:

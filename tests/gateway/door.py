@@ -13,7 +13,7 @@ from routing.backend.head_cache import Heads
 from routing.backend.response_parser import Reply
 from routing.http import Headers
 from routing.pipeline import Gateway
-from tests.line import Client, Worker
+from tests.http1_client import Client, Worker
 
 
 @dataclass
@@ -70,7 +70,7 @@ class HttpDoor:
             while client.worker.tasks:
                 await asyncio.wait(client.worker.tasks)
         finally:
-            client.leave()
+            client.disconnect()
         await _parsed(client.received, scope["method"], send)
 
 
@@ -91,7 +91,7 @@ class AsgiDoor:
         self._gateway = gateway
 
     async def knock(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
-        await asgi.answer(self._gateway.answer, _elsewhere, scope, receive, send)
+        await asgi.serve(self._gateway.answer, _elsewhere, scope, receive, send)
 
 
 class DjangoDoor:
@@ -99,7 +99,7 @@ class DjangoDoor:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._handler: asgi.Application = ASGIHandler()
+        self._handler: asgi.ASGIApplication = ASGIHandler()
 
     async def knock(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
         await self._handler(scope, receive, send)

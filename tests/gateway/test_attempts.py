@@ -146,7 +146,7 @@ async def test_when_an_operator_rests_all_it_is_no_failure_of_theirs(world: Worl
 
 async def test_a_target_that_hangs_is_left_for_another_within_the_one_deadline(world: World) -> None:
     async def hangs(peer: Peer) -> None:
-        await peer.gone()
+        await peer.wait_closed()
 
     policy = RoutePolicy(timeout=Timeout(connect=2, read=0.2, total=10), cache=None)
     origins = await two(world, hangs, OK, policy)

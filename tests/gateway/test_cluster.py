@@ -145,7 +145,7 @@ async def test_a_service_that_hangs_leaves_its_neighbour_where_it_was() -> None:
     """Ratios of one machine to itself, and the best of several rounds: others work on it too."""
 
     async def hangs(peer: Peer) -> None:
-        await peer.gone()
+        await peer.wait_closed()
 
     async def takes_a_while(peer: Peer) -> None:
         await asyncio.sleep(0.004)

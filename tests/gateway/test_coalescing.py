@@ -27,13 +27,13 @@ class Held:
     """A backend's answer that waits until it is let go."""
 
     def __init__(self, answer: bytes = TAGGED) -> None:
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.go = asyncio.Event()
         self._answer = answer
 
     async def __call__(self, peer: Peer) -> None:
         await peer.read_body()
-        self.asked.set()
+        self.requested.set()
         await self.go.wait()
         await peer.send(self._answer)
 
@@ -52,7 +52,7 @@ async def test_many_who_ask_at_once_share_one_fetch(either: World) -> None:
     held = Held()
     origin = await either.serve(held)
     asking = [begin(either) for _ in range(20)]
-    await held.asked.wait()
+    await held.requested.wait()
     await settled()
     held.go.set()
     answers = await asyncio.gather(*asking)
@@ -92,7 +92,7 @@ async def test_what_is_not_kept_is_waited_for_once(either: World, held: bytes) -
     first = Held(held)
     origin = await either.serve(first)
     asking = [begin(either) for _ in range(5)]
-    await first.asked.wait()
+    await first.requested.wait()
     await settled()
     first.go.set()
     await asyncio.gather(*asking)
@@ -123,7 +123,7 @@ async def test_a_failure_is_the_failure_of_all_who_waited(either: World) -> None
 
     origin = await either.serve(cut)
     asking = [begin(either) for _ in range(5)]
-    await origin.asked.wait()
+    await origin.requested.wait()
     await settled()
     held.set()
     assert {answer.status for answer in await asyncio.gather(*asking)} == {502}
@@ -145,7 +145,7 @@ async def test_a_leader_that_goes_away_strands_nobody(either: World) -> None:
     held = Held()
     origin = await either.serve(held)
     leader = begin(either)
-    await held.asked.wait()
+    await held.requested.wait()
     follower = begin(either)
     await settled()
     leader.cancel()
@@ -158,7 +158,7 @@ async def test_one_who_stops_waiting_stops_nobody(either: World) -> None:
     held = Held()
     origin = await either.serve(held)
     leader = begin(either)
-    await held.asked.wait()
+    await held.requested.wait()
     impatient, patient = begin(either), begin(either)
     await settled()
     impatient.cancel()
@@ -177,7 +177,7 @@ async def test_a_slow_reader_holds_up_nobody(either: World, monkeypatch: pytest.
 
     origin = await either.serve(drip, TAGGED)
     leader = begin(either)
-    await origin.asked.wait()
+    await origin.requested.wait()
     assert (await begin(either)).body == b"0123456789"
     leader.cancel()
     await asyncio.gather(leader, return_exceptions=True)
@@ -217,7 +217,7 @@ async def test_a_stale_answer_is_given_at_once_and_renewed_behind_it(either: Wor
     stale = [await either.ask("GET", PATH + "/x") for _ in range(3)]
     assert {(answer.get("x-cache"), answer.body) for answer in stale} == {("STALE", b"0123456789")}
     assert "detail=stale-while-revalidate" in (stale[0].get("cache-status") or "")
-    await held.asked.wait()
+    await held.requested.wait()
     assert (b"if-none-match", b'"a"') in origin.requests[1].fields
     held.go.set()
 
@@ -278,7 +278,7 @@ async def test_a_thousand_requests_on_two_workers_make_one_call(workers: Callabl
     origin = await one.serve(held, policy=SHARED)
     two = await workers()
     asking = [begin(world) for _ in range(500) for world in (one, two)]
-    await held.asked.wait()
+    await held.requested.wait()
     await settled()
     held.go.set()
     answers = await asyncio.gather(*asking)
@@ -296,7 +296,7 @@ async def test_a_backend_slower_than_the_lease_is_called_once(
     origin = await one.serve(held, policy=SHARED)
     two = await workers()
     leader = begin(one)
-    await held.asked.wait()
+    await held.requested.wait()
     followers = [begin(two) for _ in range(3)]
     await asyncio.sleep(1.8)
     assert len(origin.requests) == 1

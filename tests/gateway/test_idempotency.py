@@ -83,7 +83,7 @@ async def test_while_the_first_is_under_way_a_repeat_is_a_conflict(world: World)
 
     origin = await serve(world, waits)
     first = asyncio.create_task(write(world))
-    await origin.asked.wait()
+    await origin.requested.wait()
     answer = await write(world)
     assert (answer.status, answer.json()["code"], answer.get("retry-after")) == (409, "idempotency_conflict", "1")
     going.set()
@@ -102,7 +102,7 @@ async def test_a_client_that_goes_away_finds_its_answer_when_it_asks_again(world
 
     origin = await serve(world, waits)
     first = asyncio.create_task(write(world))
-    await origin.asked.wait()
+    await origin.requested.wait()
     first.cancel()
     await asyncio.wait([first])
     assert (await write(world)).status == 409

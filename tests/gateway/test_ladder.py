@@ -38,7 +38,7 @@ def state(world: World) -> State:
 
 
 async def hangs(peer: Peer) -> None:
-    await peer.gone()
+    await peer.wait_closed()
 
 
 async def cut(peer: Peer) -> None:
@@ -262,7 +262,7 @@ async def test_whatever_became_of_a_call_it_holds_nothing_afterwards(world: Worl
 
     async def drips(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
-        await peer.gone()
+        await peer.wait_closed()
 
     scripts: dict[bytes, Script] = {
         b"ok": OK,

@@ -34,12 +34,12 @@ async def test_a_socket_on_which_nothing_moves_is_closed_and_a_message_begins_th
     assert await socket.connect() is None
     for _ in range(3):
         timer.advance(IDLE_SECONDS - 1)
-        await socket.say("still here")
-        assert (await socket.heard())["text"] == "still here"
+        await socket.send("still here")
+        assert (await socket.receive())["text"] == "still here"
     timer.advance(IDLE_SECONDS + 1)
-    end = await socket.heard()
+    end = await socket.receive()
     assert (end["type"], end["code"], end["reason"]) == ("websocket.close", 4408, "idle")
-    await socket.leave()  # until the passage has closed its other side too
+    await socket.disconnect()  # until the passage has closed its other side too
 
 
 async def test_the_list_of_services_takes_no_sockets(through: World) -> None:

@@ -123,18 +123,18 @@ async def test_a_resource_that_names_nobody_is_heard_by_those_the_backend_gave_i
     granted = []
     for each in (ours, theirs):
         assert await each.connect() is None
-        await each.say(subscribe)
-        granted.append((await each.json())["topics"])
+        await each.send(subscribe)
+        granted.append((await each.receive_json())["topics"])
     assert granted == [wanted[:1], []]
     runtime.current().realtime.invalidated("shop", "order:7")
-    said = await ours.json()
+    said = await ours.receive_json()
     assert (said["type"], said["topic"], said["data"]["tag"]) == ("invalidated", wanted[0], "order:7")
     runtime.current().realtime.live.table = RouteTable(opened.live.table.services.values())
     runtime.current().realtime.tick()
     runtime.current().realtime.invalidated("shop", "order:7")
-    assert (await ours.json())["type"] == "invalidated"
+    assert (await ours.receive_json())["type"] == "invalidated"
     for each in (ours, theirs):
-        await each.leave()
+        await each.disconnect()
 
 
 def events_of(key: str) -> Socket:
@@ -150,13 +150,13 @@ async def test_staff_hear_of_services_in_the_dashboards_own_page_without_a_token
     opened.add(Service("app", (Target("http://127.0.0.1:1"),)))
     socket = staff(STAFF, OWN_PAGE)
     assert await socket.connect() is None
-    await socket.say('{"type":"subscribe","topics":["service:app","caller:firebase:bob"]}')
-    said = await socket.json()
+    await socket.send('{"type":"subscribe","topics":["service:app","caller:firebase:bob"]}')
+    said = await socket.receive_json()
     assert said["topics"] == ["service:app"]
     assert [refused["code"] for refused in said["refused"]] == ["forbidden"]
     runtime.current().realtime.circuit_changed("app", "CLOSED", "OPEN", "a test")
-    assert (await socket.json())["topic"] == "service:app"
-    await socket.leave()
+    assert (await socket.receive_json())["topic"] == "service:app"
+    await socket.disconnect()
     assert len(runtime.current().realtime.hub) == 0
 
 
@@ -176,9 +176,9 @@ async def test_a_page_of_somebody_elses_gains_nothing_by_the_cookie_it_rides_on(
 async def test_the_events_own_door_does_not_look_at_the_session(opened: World) -> None:
     socket = Socket(EventsConsumer.as_asgi(), "/ws/events/", [(b"host", b"gateway.test"), OWN_PAGE], user=STAFF, **WIRE)
     assert await socket.connect() is None
-    await socket.say('{"type":"subscribe","topics":["service:app"]}')
-    assert (await socket.json())["code"] == "unauthenticated"
-    await socket.leave()
+    await socket.send('{"type":"subscribe","topics":["service:app"]}')
+    assert (await socket.receive_json())["code"] == "unauthenticated"
+    await socket.disconnect()
 
 
 async def test_a_session_that_ended_ends_its_socket(opened: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ async def test_a_session_that_ended_ends_its_socket(opened: World, monkeypatch: 
     monkeypatch.setattr(events, "get_user", gone)
     socket = staff(STAFF, OWN_PAGE)
     assert await socket.connect() is None
-    assert (await socket.heard())["code"] == 4401
+    assert (await socket.receive())["code"] == 4401
 
 
 WIRE: dict[str, Any] = {"scheme": "ws", "raw_path": b"/ws/", "client": ("192.0.2.1", 50_000)}

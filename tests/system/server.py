@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 import requests
 
-from tests.processes import children, eventually, gone
+from tests.processes import children, eventually, has_exited
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PYTHON: Final = [sys.executable, "-W", "error::ResourceWarning", "manage.py"]
@@ -114,7 +114,7 @@ class Server:
 
     def left(self) -> list[str]:
         """What is still there of it: processes and temporary files."""
-        running = [f"{pid} {_command(pid).strip(bytes(1))!r}" for pid in self._family if not gone(pid)]
+        running = [f"{pid} {_command(pid).strip(bytes(1))!r}" for pid in self._family if not has_exited(pid)]
         return running + [str(path) for path in self.temporary.iterdir()]
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class Server:
             self.end()
         except (subprocess.TimeoutExpired, AssertionError):
             for pid in self._family:
-                if not gone(pid):
+                if not has_exited(pid):
                     os.kill(pid, signal.SIGKILL)
             raise
 

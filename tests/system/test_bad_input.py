@@ -148,7 +148,7 @@ def test_a_backend_that_breaks_the_protocol(single: Gateway, script: Callable[[P
 
 
 async def never_answers(peer: Peer) -> None:
-    await peer.gone()
+    await peer.wait_closed()
 
 
 def test_a_backend_that_never_answers(single: Gateway) -> None:

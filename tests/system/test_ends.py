@@ -13,7 +13,7 @@ import requests
 
 from gateway_project.server.lifespan import GRACE_SECONDS
 from tests.origin import Peer
-from tests.processes import eventually, gone
+from tests.processes import eventually, has_exited
 from tests.system.backend import Backend, ok
 from tests.system.conftest import Gateway, Seed, gateway
 from tests.system.server import Server
@@ -110,7 +110,7 @@ def _serves(gateway: Gateway) -> bool:
 def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(pair: Gateway) -> None:
     before = pair.workers
     os.kill(before[0], signal.SIGKILL)
-    assert eventually(lambda: gone(before[0]))
+    assert eventually(lambda: has_exited(before[0]))
     assert eventually(lambda: _serves(pair))
     assert eventually(lambda: len(pair.workers) == 2 and before[0] not in pair.workers)
     assert len(pair.doors()) == 2
@@ -130,7 +130,7 @@ def test_a_client_that_goes_away_takes_its_call_with_it(single: Gateway, sent: b
 
     async def watches(peer: Peer) -> None:
         came.set()
-        await peer.gone()
+        await peer.wait_closed()
         left.set()
 
     single.backend.scripts["/gone"] = watches
@@ -148,7 +148,7 @@ def test_one_that_leaves_amid_an_answer_too(single: Gateway) -> None:
 
     async def endless(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
-        await peer.gone()
+        await peer.wait_closed()
         left.set()
 
     single.backend.scripts["/amid"] = endless

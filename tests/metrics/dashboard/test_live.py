@@ -39,21 +39,21 @@ def socket(user: Any = STAFF, headers: list[tuple[bytes, bytes]] = HEADERS) -> S
 async def test_staff_get_the_present_at_once_and_news_every_second() -> None:
     one = socket()
     assert await one.connect() is None
-    numbers = [(await one.json())["number"] for _ in range(3)]
+    numbers = [(await one.receive_json())["number"] for _ in range(3)]
     assert numbers == sorted(set(numbers))
-    await one.leave()
+    await one.disconnect()
 
 
 async def test_every_watcher_hears_of_the_same_snapshot() -> None:
     one, other = socket(), socket()
     assert await one.connect() is None
     assert await other.connect() is None
-    await one.json()
-    await other.json()
-    heard = [{(await each.json())["number"] for _ in range(4)} for each in (one, other)]
+    await one.receive_json()
+    await other.receive_json()
+    heard = [{(await each.receive_json())["number"] for _ in range(4)} for each in (one, other)]
     assert heard[0] & heard[1]
-    await one.leave()
-    await other.leave()
+    await one.disconnect()
+    await other.disconnect()
 
 
 async def test_a_second_that_another_worker_claimed_is_not_told_twice(counted: list[int]) -> None:
@@ -83,15 +83,15 @@ async def test_who_loses_the_right_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(live, "RECHECK_SECONDS", 0)
     one = socket()
     assert await one.connect() is None
-    await one.json()
-    assert await one.heard() == {"type": "websocket.close", "code": live.GONE}
-    await one.leave()
+    await one.receive_json()
+    assert await one.receive() == {"type": "websocket.close", "code": live.GONE}
+    await one.disconnect()
 
 
 async def test_a_snapshot_that_fails_misses_its_second_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     one = socket()
     assert await one.connect() is None
-    await one.json()
+    await one.receive_json()
     working, failed = live.snapshot, asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -102,8 +102,8 @@ async def test_a_snapshot_that_fails_misses_its_second_alone(monkeypatch: pytest
 
     monkeypatch.setattr(live, "snapshot", failing)
     await failed.wait()
-    assert "number" in await one.json()
-    await one.leave()
+    assert "number" in await one.receive_json()
+    await one.disconnect()
 
 
 async def test_there_is_no_socket_anywhere_else() -> None:

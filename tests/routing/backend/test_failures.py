@@ -168,7 +168,7 @@ async def test_a_reset_does_not_pass_for_the_end_of_a_body_without_a_length(back
 async def test_an_answer_that_does_not_begin_is_a_timeout(backend: Backend, part: bytes, waits: Timeout) -> None:
     async def stall(peer: Peer) -> None:
         await peer.send(part)
-        await peer.gone()
+        await peer.wait_closed()
 
     async with ScriptedOrigin(stall) as origin:
         with pytest.raises(UpstreamTimeout):
@@ -179,7 +179,7 @@ async def test_an_answer_that_does_not_begin_is_a_timeout(backend: Backend, part
 async def test_a_body_that_stops_is_a_timeout(backend: Backend, waits: Timeout) -> None:
     async def stall(peer: Peer) -> None:
         await peer.send(HEAD + b"Content-Length: 9\r\n\r\nsome")
-        await peer.gone()
+        await peer.wait_closed()
 
     async with ScriptedOrigin(stall) as origin:
         with pytest.raises(UpstreamTimeout):
@@ -253,7 +253,7 @@ async def _gone_after(begun: bytes, leave: Callable[[ScriptedOrigin], Awaitable[
 
     async def wait_for_it(peer: Peer) -> None:
         await peer.send(begun)
-        await peer.gone()
+        await peer.wait_closed()
         gone.set()
 
     async with ScriptedOrigin(wait_for_it) as origin:
@@ -264,7 +264,7 @@ async def _gone_after(begun: bytes, leave: Callable[[ScriptedOrigin], Awaitable[
 async def test_a_cancelled_call_closes_its_connection(backend: Backend) -> None:
     async def leave(origin: ScriptedOrigin) -> None:
         sending = asyncio.create_task(send(backend, origin))
-        await origin.asked.wait()
+        await origin.requested.wait()
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending

@@ -21,7 +21,7 @@ async def endless() -> AsyncIterator[bytes]:
 async def test_an_early_refusal_stops_the_upload(backend: Backend, length: int | None) -> None:
     async def refuse(peer: Peer) -> None:
         await peer.send(TOO_LARGE)
-        await peer.gone()
+        await peer.wait_closed()
 
     async with ScriptedOrigin(refuse, OK) as origin:
         assert await fetch(backend, origin, call("POST", body=endless(), length=length)) == (413, b"no")
@@ -41,7 +41,7 @@ async def test_an_early_refusal_reaches_a_client_that_has_stopped_sending(backen
 
     async def refuse(peer: Peer) -> None:
         await peer.send(TOO_LARGE)
-        await peer.gone()
+        await peer.wait_closed()
 
     async with ScriptedOrigin(refuse) as origin:
         answer = await send(backend, origin, call("POST", body=stuck()))
@@ -75,7 +75,7 @@ async def test_a_service_may_answer_while_it_is_still_being_sent_to(backend: Bac
 async def test_a_whole_answer_before_the_upload_ends_is_passed_on_and_the_connection_closed(backend: Backend) -> None:
     async def hasty(peer: Peer) -> None:
         await peer.send(OK)
-        await peer.gone()
+        await peer.wait_closed()
 
     async with ScriptedOrigin(hasty, OK) as origin:
         assert await fetch(backend, origin, call("POST", body=endless())) == (200, b"ok")
@@ -92,7 +92,7 @@ async def test_what_the_body_raises_passes_through_unchanged(backend: Backend, f
         raise fault
 
     async def take(peer: Peer) -> None:
-        await peer.gone()
+        await peer.wait_closed()
         gone.set()
 
     async with ScriptedOrigin(take) as origin:
@@ -112,7 +112,7 @@ async def test_what_the_body_raises_after_the_answer_began_ends_the_answer(backe
 
     async def begin(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
-        await peer.gone()
+        await peer.wait_closed()
 
     async with ScriptedOrigin(begin) as origin:
         answer = await send(backend, origin, call("POST", body=broken()))
@@ -124,7 +124,7 @@ async def test_what_the_body_raises_after_the_answer_began_ends_the_answer(backe
 @pytest.mark.parametrize("length", [3, 9])
 async def test_a_body_unlike_its_length_is_refused(backend: Backend, length: int) -> None:
     async def take(peer: Peer) -> None:
-        await peer.gone()
+        await peer.wait_closed()
         assert len(peer.request.body) <= length
 
     async with ScriptedOrigin(take) as origin:

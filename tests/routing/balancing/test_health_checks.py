@@ -134,13 +134,13 @@ async def test_nobody_is_asked_before_it_is_due(stack: AsyncExitStack) -> None:
 
 async def test_a_target_that_hangs_holds_up_no_other(stack: AsyncExitStack) -> None:
     async def hangs(peer: Peer) -> None:
-        await peer.gone()
+        await peer.wait_closed()
 
     made, (hung, well) = await scene(stack, [hangs], [WELL])
     made.clock.advance(10)
     await made.probers[0].look()
-    await hung.asked.wait()
-    await well.asked.wait()
+    await hung.requested.wait()
+    await well.requested.wait()
     made.clock.advance(10)
     await made.probers[0].look()
     await asyncio.sleep(0)

@@ -9,7 +9,7 @@ import requests
 
 from routing.demo.process import Demonstration, DemonstrationUnavailable
 from routing.demo.servers import BACKENDS
-from tests.processes import children, eventually, gone, session
+from tests.processes import children, eventually, has_exited, session
 
 GATEWAY = """
 import signal
@@ -40,7 +40,7 @@ def test_all_listen_once_it_is_started_and_none_once_it_is_stopped() -> None:
     assert set(ports) == set(BACKENDS)
     assert all(listens(port) for port in ports.values())
     demonstration.stop()
-    assert gone(pid)
+    assert has_exited(pid)
     assert not any(listens(port) for port in ports.values())
 
 
@@ -80,7 +80,7 @@ def test_it_ends_with_the_gateway_however_that_ends(ending: signal.Signals) -> N
         (pid,) = children(gateway.pid)
         gateway.send_signal(ending)
         gateway.wait()
-        assert eventually(lambda: gone(pid))
+        assert eventually(lambda: has_exited(pid))
 
 
 def test_backends_that_do_not_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

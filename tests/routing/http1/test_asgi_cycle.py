@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.line import Client, Worker
+from tests.http1_client import Client, Worker
 
 
 def asked(application: Any) -> Client:
@@ -28,7 +28,7 @@ async def test_the_scope_is_the_request() -> None:
     assert (seen["client"], seen["server"]) == (("192.0.2.1", 50_000), ("192.0.2.80", 80))
     assert b"\r\nx-a: b\r\ncontent-length: 4\r\n" in client.received
     assert client.received.endswith(b"\r\n\r\npage")
-    assert not client.line.closed
+    assert not client.transport.closed
 
 
 async def test_its_body_comes_in_pieces_and_then_it_is_told_when_the_client_leaves() -> None:
@@ -45,7 +45,7 @@ async def test_its_body_comes_in_pieces_and_then_it_is_told_when_the_client_leav
     client.send(b"cd")
     await client.settle()
     assert heard == [(b"ab", True), (b"cd", True), (b"", False)]
-    client.leave()
+    client.disconnect()
     await client.settle()
     assert heard[-1] == "left"
     assert client.worker.tasks == set()
@@ -106,7 +106,7 @@ async def test_one_that_fails_amid_its_answer_is_cut(caplog: pytest.LogCaptureFi
     client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     await client.settle()
     assert client.received.endswith(b"1\r\na\r\n")
-    assert client.line.closed
+    assert client.transport.closed
 
 
 async def test_a_body_that_breaks_the_protocol_is_a_fault_of_the_client_s(caplog: pytest.LogCaptureFixture) -> None:
@@ -118,5 +118,5 @@ async def test_a_body_that_breaks_the_protocol_is_a_fault_of_the_client_s(caplog
     client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n")
     await client.settle()
     assert client.received.startswith(b"HTTP/1.1 400 ")
-    assert client.line.ended
+    assert client.transport.eof_written
     assert not caplog.records

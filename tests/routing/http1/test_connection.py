@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from routing.errors import BadGateway
 from routing.http import ClientGone, Request, Response
 from routing.http1 import connection as rules
-from tests.line import Answer, Client, Worker
+from tests.http1_client import Client, RequestHandler, Worker
 
 
 def answered(body: bytes, *fields: tuple[bytes, bytes], status: int = 200) -> Response:
@@ -46,7 +46,7 @@ def bodies(received: bytes) -> list[bytes]:
 class Noted(list[Request]):
     """The requests that `answer` was asked, in order."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: RequestHandler) -> None:
         super().__init__()
         self._answer = answer
 
@@ -92,7 +92,7 @@ class TestRequests:
         client = Client(Worker(by_path))
         client.send(get(b"/1"), get(b"/2"), get(b"/1"))
         assert bodies(client.received) == [b"/1", b"/2", b"/1"]
-        assert not client.line.closed
+        assert not client.transport.closed
 
     @given(st.lists(st.integers(1, 400), unique=True), st.integers(0, 2))
     def test_the_same_however_the_bytes_are_cut(self, cuts: list[int], repeats: int) -> None:
@@ -158,7 +158,7 @@ class TestRequests:
         await client.settle()
         assert later.bodies == [b"abc"]
         assert requests[0].headers == [(b"host", b"h"), (b"transfer-encoding", b"chunked")]
-        client.leave()
+        client.disconnect()
         await client.settle()
 
 
@@ -169,21 +169,21 @@ class TestOrder:
         client.send(get(b"/1") + get(b"/2"))
         await client.settle()
         assert later.asked == [b"/1"]
-        assert not client.line.is_read
+        assert not client.transport.reading
         later.give(b"/1")
         await client.settle()
         assert (later.asked, bodies(client.received)) == ([b"/1", b"/2"], [b"/1"])
         later.give(b"/2")
         await client.settle()
         assert bodies(client.received) == [b"/1", b"/2"]
-        assert client.line.is_read
+        assert client.transport.reading
 
     async def test_a_client_that_reads_nothing_is_answered_no_further(self) -> None:
         client = Client(Worker(by_path))
         client.connection.pause_writing()
         client.send(get(b"/1") * 3)
         assert client.received == b""
-        assert not client.line.is_read
+        assert not client.transport.reading
         client.connection.resume_writing()
         assert bodies(client.received) == [b"/1"] * 3
 
@@ -192,15 +192,15 @@ class TestOrder:
         client.send(get(b"/1", b"Connection: close") + get(b"/2"))
         assert bodies(client.received) == [b"/1"]
         assert b"\r\nconnection: close\r\n" in client.received
-        assert client.line.closed
+        assert client.transport.closed
 
     async def test_http_1_0_closes_unless_it_asks_to_stay(self) -> None:
         client = Client(Worker(by_path))
         client.send(get(b"/1", b"Connection: keep-alive", version=b"1.0"))
         assert b"\r\nconnection: keep-alive\r\n" in client.received
-        assert not client.line.closed
+        assert not client.transport.closed
         client.send(get(b"/1", version=b"1.0"))
-        assert client.line.closed
+        assert client.transport.closed
 
 
 class TestBodies:
@@ -215,7 +215,7 @@ class TestBodies:
         later.give(b"/p")
         await client.settle()
         assert bodies(client.received) == [b"/p"]
-        assert not client.line.closed
+        assert not client.transport.closed
 
     async def test_the_client_is_held_back_while_nobody_reads(self) -> None:
         later = asyncio.Event()
@@ -230,10 +230,10 @@ class TestBodies:
         client = Client(Worker(answer))
         client.send(post(b"", length=200_000), b"x" * 100_000)
         await client.settle()
-        assert not client.line.is_read
+        assert not client.transport.reading
         later.set()
         await client.settle()
-        assert client.line.is_read
+        assert client.transport.reading
         client.send(b"x" * 100_000)
         await client.settle()
         assert sum(read) == 200_000
@@ -248,14 +248,14 @@ class TestBodies:
         later.give(b"/p")
         await client.settle()
         assert later.bodies == [b"abc"]
-        assert not client.line.closed
+        assert not client.transport.closed
 
     async def test_one_that_was_refused_unasked_may_not_send_another_request_in_its_body_s_place(self) -> None:
         """RFC 9110 section 10.1.1: whether the body still comes, nobody knows."""
         client = Client(Worker(by_path))
         client.send(post(b"", b"Expect: 100-continue", length=3))
         assert b"\r\nconnection: close\r\n" in client.received
-        assert client.line.ended
+        assert client.transport.eof_written
         client.send(get(b"/2"))
         assert bodies(client.received) == [b"/p"]
 
@@ -263,7 +263,7 @@ class TestBodies:
         client = Client(Worker(by_path))
         client.send(post(b"", length=60_000), b"x" * 60_000, get(b"/2"))
         assert bodies(client.received) == [b"/p", b"/2"]
-        assert not client.line.closed
+        assert not client.transport.closed
 
     @pytest.mark.parametrize("framing", [b"Content-Length: 1000000000", b"Transfer-Encoding: chunked"])
     async def test_the_rest_of_a_long_one_is_not_waited_for_but_heard_for_a_while(self, framing: bytes) -> None:
@@ -272,14 +272,14 @@ class TestBodies:
         client.send(b"POST /p HTTP/1.1\r\nHost: h\r\n" + framing + b"\r\n\r\n")
         assert bodies(client.received) == [b"/p"]
         assert b"\r\nconnection: close\r\n" in client.received
-        assert client.line.ended
-        assert not client.line.closed
-        begun = client.worker.pulse.now
+        assert client.transport.eof_written
+        assert not client.transport.closed
+        begun = client.worker.ticker.now
         for second in range(int(rules.LINGER_SECONDS) + 2):  # however much it goes on to say
-            client.worker.pulse.now = begun + second
+            client.worker.ticker.now = begun + second
             client.send(b"x" * 1_000_000)
-            client.connection.look(client.worker.pulse.now)
-        assert client.line.aborted
+            client.connection.check_timeouts(client.worker.ticker.now)
+        assert client.transport.aborted
 
     async def test_a_chunk_that_is_none_ends_the_request_and_the_connection(self) -> None:
         later = Later()
@@ -288,7 +288,7 @@ class TestBodies:
         await client.settle()
         assert later.ends == ["gone"]
         assert b"HTTP/1.1 400" in client.received
-        assert client.line.ended
+        assert client.transport.eof_written
 
 
 class TestRefusals:
@@ -313,7 +313,7 @@ class TestRefusals:
         assert client.received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
         assert b'"code":"bad_request"' in client.received
         assert asked == []
-        assert client.line.ended
+        assert client.transport.eof_written
 
     async def test_it_is_told_after_the_answers_to_those_before_it(self) -> None:
         later = Later()
@@ -357,7 +357,7 @@ class TestUpgrades:
         client = Client(Worker(by_path))
         client.send(get(b"/1"), get(b"/ws?a", *self.SOCKET) + b"first frame")
         assert bodies(client.received) == [b"/1"]
-        taken = client.worker.taken[0]
+        taken = client.worker.upgraded_data[0]
         assert taken.startswith(b"GET /ws?a HTTP/1.1\r\nhost: h\r\n")
         assert taken.endswith(b"\r\n\r\nfirst frame")
         assert client.worker.connections == set()
@@ -369,7 +369,7 @@ class TestUpgrades:
         await client.settle()
         later.give(b"/1")
         await client.settle()
-        assert client.worker.taken == []
+        assert client.worker.upgraded_data == []
         assert b"HTTP/1.1 400 " in client.received
 
     async def test_another_protocol_is_declined_by_answering_as_if_it_had_not_been_offered(self) -> None:
@@ -393,27 +393,27 @@ class TestUpgrades:
         client.send(get(b"/1", b"Connection: Upgrade, close", b"Upgrade: h2c") + get(b"/2"))
         assert bodies(client.received) == [b"/1"]
         assert b"connection: close" in client.received
-        assert client.line.closed
+        assert client.transport.closed
 
     async def test_a_flood_of_offers_is_ended(self) -> None:
         client = Client(Worker(by_path))
         client.send(get(b"/1", b"Connection: Upgrade", b"Upgrade: a") * 5_000)
         assert b"HTTP/1.1 400 " in client.received
         assert client.received.count(b"HTTP/1.1 200 ") < 10
-        assert client.line.ended
+        assert client.transport.eof_written
 
     async def test_http_1_0_cannot_ask_for_another(self) -> None:
         """RFC 9110 section 7.8."""
         client = Client(Worker(by_path))
         client.send(get(b"/1", *self.SOCKET, b"Connection: keep-alive", version=b"1.0"))
         assert bodies(client.received) == [b"/1"]
-        assert client.worker.taken == []
+        assert client.worker.upgraded_data == []
 
     async def test_a_version_that_is_not_spoken_neither(self) -> None:
         client = Client(Worker(by_path))
         client.send(get(b"/1", *self.SOCKET, version=b"2.0"))
         assert client.received.startswith(b"HTTP/1.1 400 ")
-        assert client.worker.taken == []
+        assert client.worker.upgraded_data == []
 
 
 class TestStreams:
@@ -436,7 +436,7 @@ class TestStreams:
         more.set()
         await client.settle()
         assert client.received.endswith(b"1\r\nb\r\n0\r\n\r\n")
-        assert not client.line.closed
+        assert not client.transport.closed
 
     async def test_no_faster_than_the_client_takes_it(self) -> None:
         given_out: list[int] = []
@@ -464,7 +464,7 @@ class TestStreams:
         client = await self.streamed(chunks(), get(b"/s"), *fields)
         assert b"ab" in client.received
         assert not client.received.endswith(b"0\r\n\r\n")
-        assert client.line.closed
+        assert client.transport.closed
 
     async def test_one_that_only_the_connection_ends_is_reset_when_it_breaks_off(self) -> None:
         async def chunks() -> AsyncIterator[bytes]:
@@ -472,7 +472,7 @@ class TestStreams:
             raise BadGateway("cut")
 
         client = await self.streamed(chunks(), get(b"/s", version=b"1.0"))
-        assert client.line.aborted
+        assert client.transport.aborted
 
     async def test_a_client_that_leaves_ends_it(self) -> None:
         ended = asyncio.Event()
@@ -486,7 +486,7 @@ class TestStreams:
                 ended.set()
 
         client = await self.streamed(chunks())
-        client.leave()
+        client.disconnect()
         await asyncio.wait_for(ended.wait(), 5)
         await client.settle()
         assert client.worker.tasks == set()
@@ -498,7 +498,7 @@ class TestEnds:
         client = Client(Worker(later))
         client.send(get(b"/1"))
         await client.settle()
-        client.leave()
+        client.disconnect()
         await client.settle()
         assert later.ends == ["cancelled"]
         assert client.worker.connections == set()
@@ -508,7 +508,7 @@ class TestEnds:
         client = Client(Worker(later))
         client.send(post(b"ab", length=5))
         await client.settle()
-        client.leave()
+        client.disconnect()
         await client.settle()
         assert later.ends in (["gone"], ["cancelled"])
         assert client.worker.tasks == set()
@@ -516,39 +516,39 @@ class TestEnds:
     async def test_a_connection_at_rest_is_closed_in_time(self) -> None:
         client = Client(Worker(by_path))
         client.send(get(b"/1"))
-        client.waits(rules.KEPT_SECONDS - 1)
-        assert not client.line.closed
-        client.waits(rules.KEPT_SECONDS + 1)
-        assert client.line.closed
+        client.idle_for(rules.KEEP_ALIVE_SECONDS - 1)
+        assert not client.transport.closed
+        client.idle_for(rules.KEEP_ALIVE_SECONDS + 1)
+        assert client.transport.closed
 
     async def test_a_head_that_trickles_in_is_not_waited_for(self) -> None:
         client = Client(Worker(by_path))
         client.send(get(b"/1"))
-        begun = client.worker.pulse.now
+        begun = client.worker.ticker.now
         for second in range(int(rules.HEAD_SECONDS) + 2):
-            client.worker.pulse.now = begun + second
-            client.connection.look(client.worker.pulse.now)
+            client.worker.ticker.now = begun + second
+            client.connection.check_timeouts(client.worker.ticker.now)
             client.send(get(b"/2", *[b"X: y"] * 40)[second : second + 1])
-        assert client.line.closed
+        assert client.transport.closed
 
     async def test_a_body_that_falls_silent_is_not_waited_for(self) -> None:
         later = Later()
         client = Client(Worker(later))
         client.send(post(b"ab", length=5))
         await client.settle()
-        client.waits(rules.BODY_SECONDS - 1)
+        client.idle_for(rules.BODY_SECONDS - 1)
         assert later.ends == []
-        client.waits(rules.BODY_SECONDS + 1)
+        client.idle_for(rules.BODY_SECONDS + 1)
         await client.settle()
         assert later.ends == ["gone"]
-        assert client.line.ended
+        assert client.transport.eof_written
 
     async def test_an_answer_may_take_as_long_as_it_likes(self) -> None:
         later = Later()
         client = Client(Worker(later))
         client.send(get(b"/1"))
         await client.settle()
-        client.waits(10 * rules.KEPT_SECONDS)
+        client.idle_for(10 * rules.KEEP_ALIVE_SECONDS)
         later.give(b"/1")
         await client.settle()
         assert bodies(client.received) == [b"/1"]
@@ -561,10 +561,10 @@ class TestEnds:
         await busy.settle()
         for client in (idle, busy):
             client.connection.shutdown()
-        assert idle.line.closed
-        assert not busy.line.closed
+        assert idle.transport.closed
+        assert not busy.transport.closed
         later.give(b"/1")
         await busy.settle()
         assert bodies(busy.received) == [b"/1"]
         assert b"connection: close" in busy.received
-        assert busy.line.closed
+        assert busy.transport.closed

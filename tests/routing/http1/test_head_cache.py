@@ -5,42 +5,42 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.http1.head_cache import LONGEST, REMEMBERED, Head, Heads
-from routing.http1.request_body import Incoming
-from routing.http1.request_parser import Read, Reader
+from routing.http1.head_cache import GENERATION_SIZE, MAX_CACHED_BYTES, HeadCache, RequestHead
+from routing.http1.request_body import RequestBody
+from routing.http1.request_parser import ParseResult, RequestParser
 
 
-def made(*fields: tuple[bytes, bytes], method: str = "GET", version: str = "1.1") -> Head:
-    return Head(method, (b"/a", b"b=c"), version, list(fields), persists=True)
+def made(*fields: tuple[bytes, bytes], method: str = "GET", version: str = "1.1") -> RequestHead:
+    return RequestHead(method, (b"/a", b"b=c"), version, list(fields), keep_alive=True)
 
 
-def keep(heads: Heads, data: bytes, head: Head) -> None:
+def keep(heads: HeadCache, data: bytes, head: RequestHead) -> None:
     """As of one that comes again: the first time is not enough."""
     heads.put(data, head)
     heads.put(data, head)
 
 
 def test_what_was_kept_is_found_by_the_same_bytes_and_no_others() -> None:
-    heads, head = Heads(), made()
+    heads, head = HeadCache(), made()
     keep(heads, b"GET /a\r\n\r\n", head)
-    assert heads.of(b"GET /a\r\n\r\n") is head
-    assert heads.of(b"GET /a\r\n\r\n ") is None
+    assert heads.exact(b"GET /a\r\n\r\n") is head
+    assert heads.exact(b"GET /a\r\n\r\n ") is None
 
 
 def test_a_long_one_is_not_kept() -> None:
-    heads = Heads()
-    keep(heads, b"x" * (LONGEST + 1), made())
-    assert heads.of(b"x" * (LONGEST + 1)) is None
+    heads = HeadCache()
+    keep(heads, b"x" * (MAX_CACHED_BYTES + 1), made())
+    assert heads.exact(b"x" * (MAX_CACHED_BYTES + 1)) is None
 
 
 def test_what_is_used_outlives_any_number_of_others_and_they_are_bounded() -> None:
-    heads, head = Heads(), made()
+    heads, head = HeadCache(), made()
     keep(heads, b"used", head)
-    for number in range(5 * REMEMBERED):
+    for number in range(5 * GENERATION_SIZE):
         keep(heads, b"%d" % number, made())
-        assert heads.of(b"used") is head
-    kept = sum(heads.of(b"%d" % number) is not None for number in range(5 * REMEMBERED))
-    assert kept <= 2 * REMEMBERED
+        assert heads.exact(b"used") is head
+    kept = sum(heads.exact(b"%d" % number) is not None for number in range(5 * GENERATION_SIZE))
+    assert kept <= 2 * GENERATION_SIZE
 
 
 def test_of_a_repeated_field_the_first_line_counts() -> None:
@@ -102,9 +102,9 @@ FIELDS = st.lists(
 )
 
 
-def outcome(read: Read) -> tuple[Any, ...]:
+def outcome(read: ParseResult) -> tuple[Any, ...]:
     return tuple(
-        (head.method, head.path, head.query, head.version, head.headers, head.fields, head.persists, head.expects)
+        (head.method, head.path, head.query, head.version, head.headers, head.fields, head.keep_alive, head.expects)
         for head, _ in read.found
     )
 
@@ -122,36 +122,36 @@ def outcome(read: Read) -> tuple[Any, ...]:
 def test_a_request_line_before_known_fields_is_read_as_ever_or_left_alone(
     fields: list[bytes], first: bytes, line: tuple[bytes, bytes, bytes], before: bytes
 ) -> None:
-    heads = Heads()
+    heads = HeadCache()
     rest = b"\r\n".join([b"", *fields, b"", b""])
     for path in (b"/known", b"/other", b"/third"):
         data = b"GET %b %b%b" % (path, first, rest)
-        read = Reader(no_body).feed(data)
+        read = RequestParser(no_body).feed(data)
         if read.is_one:
             heads.put(data, read.found[0][0])
     data = before + b" ".join(line) + rest
-    like, read = heads.like(data), Reader(no_body).feed(data)
+    like, read = heads.by_fields(data), RequestParser(no_body).feed(data)
     if like is not None:
         assert read.is_one
-        assert outcome(read) == outcome(Read([(like, None)]))
+        assert outcome(read) == outcome(ParseResult([(like, None)]))
     if before == b"" and first == b"HTTP/1.1" and line[0] in METHODS[:7] and line[1:] == (b"/a?b=c?d", first):
         assert (like is not None) == read.is_one
 
 
-def no_body(_head: Head) -> Incoming:
-    return Incoming(None, pause=lambda: None, resume=lambda: None, invite=None)
+def no_body(_head: RequestHead) -> RequestBody:
+    return RequestBody(None, pause=lambda: None, resume=lambda: None, invite=None)
 
 
 def test_heads_with_the_same_fields_share_what_follows_from_those() -> None:
-    heads, rest = Heads(), b"\r\nHost: a\r\n\r\n"
+    heads, rest = HeadCache(), b"\r\nHost: a\r\n\r\n"
     for path in (b"/a", b"/b"):
         data = b"GET %b HTTP/1.1%b" % (path, rest)
-        heads.put(data, Reader(no_body).feed(data).found[0][0])
-    first, second = heads.like(b"GET /c?d HTTP/1.1" + rest), heads.like(b"HEAD /d HTTP/1.1" + rest)
+        heads.put(data, RequestParser(no_body).feed(data).found[0][0])
+    first, second = heads.by_fields(b"GET /c?d HTTP/1.1" + rest), heads.by_fields(b"HEAD /d HTTP/1.1" + rest)
     assert first
     assert second
     assert (first.method, first.path, first.query, second.method) == ("GET", b"/c", b"d", "HEAD")
     assert first.headers is second.headers
     assert first.shared_head is not second.shared_head
     assert first.shared_head.shared_fields is second.shared_head.shared_fields
-    assert heads.like(b"GET /c HTTP/1.1\r\nHost: b\r\n\r\n") is None
+    assert heads.by_fields(b"GET /c HTTP/1.1\r\nHost: b\r\n\r\n") is None

@@ -3,13 +3,13 @@
 import pytest
 
 from routing.http1 import response_encoder
-from routing.http1.response_encoder import Outgoing
+from routing.http1.response_encoder import ResponseEncoder
 
 DATE = b"Wed, 25 Nov 2026 12:00:00 GMT"
 LENGTH = (b"content-length", b"3")
 
 
-def sent(out: Outgoing, *pieces: bytes) -> bytes:
+def sent(out: ResponseEncoder, *pieces: bytes) -> bytes:
     return out.head(DATE) + b"".join(out.part(piece) for piece in pieces) + out.end()
 
 
@@ -51,33 +51,33 @@ class TestWhole:
 
 class TestStreams:
     def test_of_known_length(self) -> None:
-        out = Outgoing("GET", "1.1", 200, [LENGTH], stays=True)
+        out = ResponseEncoder("GET", "1.1", 200, [LENGTH], stays=True)
         assert sent(out, b"a", b"", b"bc").endswith(b"content-length: 3\r\ndate: " + DATE + b"\r\n\r\nabc")
         assert out.stays
 
     def test_of_unknown_length_in_chunks(self) -> None:
-        out = Outgoing("GET", "1.1", 200, [], stays=True)
+        out = ResponseEncoder("GET", "1.1", 200, [], stays=True)
         assert sent(out, b"ab", b"", b"c" * 16).endswith(b"\r\n\r\n2\r\nab\r\n10\r\ncccccccccccccccc\r\n0\r\n\r\n")
         assert out.stays
 
     def test_of_unknown_length_to_http_1_0_until_the_connection_ends(self) -> None:
-        out = Outgoing("GET", "1.0", 200, [], stays=True)
+        out = ResponseEncoder("GET", "1.0", 200, [], stays=True)
         assert sent(out, b"ab").endswith(b"connection: close\r\ndate: " + DATE + b"\r\n\r\nab")
         assert out.ends_with_the_connection
         assert not out.stays
 
     def test_http_1_0_is_told_that_the_connection_stays(self) -> None:
-        assert b"connection: keep-alive\r\n" in Outgoing("GET", "1.0", 200, [LENGTH], stays=True).head(DATE)
+        assert b"connection: keep-alive\r\n" in ResponseEncoder("GET", "1.0", 200, [LENGTH], stays=True).head(DATE)
 
     @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
     def test_what_has_no_body_sends_none_and_is_not_framed(self, method: str, status: int) -> None:
-        out = Outgoing(method, "1.1", status, [], stays=True)
+        out = ResponseEncoder(method, "1.1", status, [], stays=True)
         assert sent(out, b"ab").endswith(b"\r\n\r\n")
         assert b"transfer-encoding" not in out.head(DATE)
         assert out.stays
 
     def test_too_much_or_too_little_is_an_error(self) -> None:
-        out = Outgoing("GET", "1.1", 200, [LENGTH], stays=True)
+        out = ResponseEncoder("GET", "1.1", 200, [LENGTH], stays=True)
         out.part(b"ab")
         with pytest.raises(ValueError, match="shorter"):
             out.end()

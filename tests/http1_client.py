@@ -4,32 +4,32 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from routing.asgi import Application
+from routing.asgi import ASGIApplication
 from routing.http import Request, Response
 from routing.http1.connection import Connection
-from routing.http1.head_cache import Heads
-from routing.http1.ticker import Pulse
+from routing.http1.head_cache import HeadCache
+from routing.http1.ticker import Ticker
 
-Answer = Callable[[Request], Response | Awaitable[Response] | None]
+RequestHandler = Callable[[Request], Response | Awaitable[Response] | None]
 
 
-class Line(asyncio.Transport):
+class MemoryTransport(asyncio.Transport):
     """The server's side of the connection, as its transport; `received` is what the client has."""
 
     def __init__(self, peer: str = "192.0.2.1") -> None:
         super().__init__({"peername": (peer, 50_000), "sockname": ("192.0.2.80", 80)})
         self.received = b""
-        self.ended = self.closed = self.aborted = False
-        self.is_read = True
+        self.eof_written = self.closed = self.aborted = False
+        self.reading = True
         self.protocol: asyncio.Protocol | None = None
 
     def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
-        assert not self.ended, "nothing can be written after the end"
+        assert not self.eof_written, "nothing can be written after the end"
         if not self.closed:
             self.received += data
 
     def write_eof(self) -> None:
-        self.ended = True
+        self.eof_written = True
 
     def can_write_eof(self) -> bool:
         return True
@@ -48,12 +48,12 @@ class Line(asyncio.Transport):
         return self.closed
 
     def pause_reading(self) -> None:
-        assert self.is_read
-        self.is_read = False
+        assert self.reading
+        self.reading = False
 
     def resume_reading(self) -> None:
-        assert not self.is_read
-        self.is_read = True
+        assert not self.reading
+        self.reading = True
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = cast(asyncio.Protocol, protocol)
@@ -62,17 +62,17 @@ class Line(asyncio.Transport):
 class Worker:
     """What a connection needs of its worker. `taken` is what was handed over for a WebSocket."""
 
-    def __init__(self, answer: Answer, application: Application | None = None) -> None:
+    def __init__(self, answer: RequestHandler, application: ASGIApplication | None = None) -> None:
         self.answer = answer
         self.application = application or self._nothing
-        self.heads = Heads()
+        self.head_cache = HeadCache()
         self.connections: set[Any] = set()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.pulse = Pulse(lambda: self.connections)
-        self.taken: list[bytes] = []
+        self.ticker = Ticker(lambda: self.connections)
+        self.upgraded_data: list[bytes] = []
 
     def upgraded(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
-        self.taken.append(data)
+        self.upgraded_data.append(data)
         return asyncio.Protocol()
 
     async def _nothing(self, scope: Any, receive: Any, send: Any) -> None:
@@ -84,27 +84,27 @@ class Client:
 
     def __init__(self, worker: Worker, peer: str = "192.0.2.1") -> None:
         self.worker = worker
-        self.line = Line(peer)
+        self.transport = MemoryTransport(peer)
         self.connection = Connection(worker, asyncio.get_running_loop())
-        self.line.protocol = self.connection
-        self.connection.connection_made(self.line)
+        self.transport.protocol = self.connection
+        self.connection.connection_made(self.transport)
 
     def send(self, *pieces: bytes) -> None:
         for piece in pieces:
-            self.line.protocol.data_received(piece) if self.line.protocol else None
+            self.transport.protocol.data_received(piece) if self.transport.protocol else None
 
-    def leave(self) -> None:
-        self.line.close()
+    def disconnect(self) -> None:
+        self.transport.close()
 
     @property
     def received(self) -> bytes:
-        return self.line.received
+        return self.transport.received
 
     async def settle(self) -> None:
         """Until everybody who can go on has."""
         for _ in range(20):
             await asyncio.sleep(0)
 
-    def waits(self, seconds: float) -> None:
+    def idle_for(self, seconds: float) -> None:
         """So much time goes by in which nothing comes."""
-        self.connection.look(self.worker.pulse.now + seconds)
+        self.connection.check_timeouts(self.worker.ticker.now + seconds)
