@@ -13,7 +13,8 @@ from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.http import Request, Response
 from routing.realtime.http import PATH, EventPages
-from routing.router.resolution import PREFIX, host
+from routing.router.paths import PREFIX
+from routing.router.resolution import host
 
 django.setup(set_prefix=False)
 

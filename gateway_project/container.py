@@ -44,8 +44,7 @@ from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
 from routing.router.live import LiveConfiguration
 from routing.router.table import Service
-from routing.steps.cache.lookup import Caching
-from routing.steps.calls import Calling
+from routing.steps.calls import Calls
 from routing.tracing import TracedGateway
 from routing.warming import Warmer
 
@@ -94,19 +93,14 @@ class Resilience:
         self.cache = Cache(stores.answers)
         self.heat = HitCounter(base.link)
         stores.answers.listeners.append(base.realtime.invalidated)
-        self.caching = Caching(
-            self.cache,
-            own_cookies=base.own_cookies,
-            flights=Flights(stores.leases, clock=time.time),
-            heat=self.heat,
-        )
-        self.calling = Calling(
+        self.flights = Flights(stores.leases, clock=time.time)
+        self.calls = Calls(
             base.backend,
             self.breakers,
             own_cookies=base.own_cookies,
             max_body_bytes=config.max_body_bytes,
-            targets=self.targets,
-            tell=observers.backend_event,
+            balancers=self.targets,
+            emit=observers.backend_event,
         )
 
 
@@ -137,7 +131,7 @@ class Parts:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await self._guards.caching.close()
+        await self.gateway.close()
         if self._base.tokens:
             self._base.tokens.close()
         await self._guards.idempotency.close()
@@ -159,7 +153,7 @@ async def open_parts() -> Parts:
     base = Foundation(config)
     guards = Resilience(config, base)
     gateway = _gateway(config, base, guards)
-    proxy = SocketProxy(gateway, guards.calling, guards.targets, base.authenticator, origins=config.cors_origins)
+    proxy = SocketProxy(gateway, guards.calls, guards.targets, base.authenticator, origins=config.cors_origins)
     flusher = Flusher(base.counting, base.stores.counts, Ledger())
     flusher.totals |= base.stores.totals
     base.counting.gauges["websocket_connections"] = lambda: len(base.realtime.hub)
@@ -209,8 +203,11 @@ def _gateway(config: Config, base: Foundation, guards: Resilience) -> Gateway:
         live=base.live,
         limiter=guards.limiter,
         authenticator=base.authenticator,
-        caching=guards.caching,
-        calling=guards.calling,
+        cache=guards.cache,
+        flights=guards.flights,
+        hit_counter=guards.heat,
+        own_cookies=base.own_cookies,
+        calls=guards.calls,
         observers=base.observers,
         idempotency=guards.idempotency,
     )
@@ -220,7 +217,7 @@ def _kind(config: Config, base: Foundation) -> Callable[..., Gateway]:
     """A gateway; one that is traced where the environment asks for it."""
     if config.traces is None or base.tracer is None:
         return Gateway
-    return partial(TracedGateway, tracer=base.tracer, sampling=config.traces.sampling)
+    return partial(TracedGateway, tracer=base.tracer, sampling=config.traces.sampling, timer=time.perf_counter)
 
 
 def _services(live: LiveConfiguration) -> Iterable[Service]:

@@ -8,7 +8,7 @@ from typing import Final
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from routing.exchange import request_id
+from routing.messages.request_id import request_id
 
 _current: Final[ContextVar[str]] = ContextVar("request_id", default="")
 

@@ -19,7 +19,7 @@ from resilience.cache.heat import ReplayableRequest
 from resilience.cache.policy import Scope
 from routing.errors import GatewayError
 from routing.http import Request
-from routing.router.resolution import PREFIX
+from routing.router import paths
 from routing.views import staff_caller
 
 ACTIONS: Final = {State.CLOSED: "circuit.reset", State.FORCED_OPEN: "circuit.open", State.DISABLED: "circuit.disable"}
@@ -174,11 +174,13 @@ def _asked(path: str) -> Request | None:
     """The request that makes `path` ready for all callers; None where its answer is not one that they share."""
     target, _, query = path.encode().partition(b"?")
     try:
-        name, slash, rest = target.removeprefix(PREFIX).partition(b"/")
-        match = parts().gateway.live.table.match(name.decode(), "GET", slash + rest or b"/")
-    except (GatewayError, UnicodeDecodeError):
+        place = paths.split(target)
+        if place is None:
+            return None
+        match = parts().gateway.live.table.match(place.service, "GET", place.rest)
+    except GatewayError:
         return None
-    if not target.startswith(PREFIX) or match.policy.cache is None or match.policy.cache.scope is not Scope.SHARED:
+    if match.policy.cache is None or match.policy.cache.scope is not Scope.SHARED:
         return None
     caller = msgspec.structs.replace(staff_caller("warm"), id=WARMER)
     return Request("GET", target, query, [(b"host", b"gateway"), (b"accept", b"*/*")], "127.0.0.1", caller=caller)

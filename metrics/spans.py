@@ -63,7 +63,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[tuple[str, float], ...] = ()
 
 
-def step_log(exchange: Exchange, duration: float) -> list[Step]:
+def steps(exchange: Exchange, duration: float) -> list[Step]:
     """The steps this request came to, each from the end of the one before. One that took no waiting took no time."""
     noted = exchange.step_log or ()
     marks = {name: (verdict, at) for name, verdict, at in noted}
@@ -111,9 +111,9 @@ def _said(exchange: Exchange, name: str) -> str:
         case "authentication":
             return exchange.caller.id if exchange.caller else ""
         case "cache check" | "store":
-            return exchange.cache_status
+            return exchange.cache.cache_status
         case "circuit breaker":
-            return exchange.circuit
+            return exchange.circuit.state
     return ""
 
 
@@ -135,8 +135,8 @@ def attributes(exchange: Exchange, status: int, aborted: str) -> dict[str, Attri
         "gateway.service": exchange.service,
         "gateway.request_id": exchange.id,
         "gateway.caller": exchange.caller.id if exchange.caller else "",
-        "gateway.cache": exchange.cache,
-        "gateway.circuit": exchange.circuit,
+        "gateway.cache": exchange.cache.x_cache,
+        "gateway.circuit": exchange.circuit.state,
     }
     return {name: value for name, value in found.items() if value != ""}
 
@@ -151,7 +151,7 @@ def route(exchange: Exchange) -> str:
 def call_attributes(exchange: Exchange, attempts: tuple[tuple[str, float], ...]) -> dict[str, Attribute]:
     """Of the call to the backend, whose address stays inside."""
     found: dict[str, Attribute] = {"http.request.method": exchange.request.method}
-    if exchange.retries:
-        found["http.request.resend_count"] = exchange.retries
+    if exchange.call.retries:
+        found["http.request.resend_count"] = exchange.call.retries
     said = attempts[-1][0].partition(": ")[2].partition(" ")[0] if attempts else ""
     return found | ({"http.response.status_code": int(said)} if said.isdigit() else {})

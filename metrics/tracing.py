@@ -65,7 +65,7 @@ class SpanSender:
             attributes=about,
             error=str(about.get("error.type", "")) if failed else "",
         )
-        return [whole, *(made.step(step, exchange) for step in spans.step_log(exchange, duration))]
+        return [whole, *(made.step(step, exchange) for step in spans.steps(exchange, duration))]
 
 
 class _Spans:

@@ -1,4 +1,4 @@
-"""What was worked out before, so that it need not be again: bounded by number, and only of what comes again."""
+"""A bounded memo in two generations that admits keys on their second use."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -10,9 +10,9 @@ V = TypeVar("V")
 
 
 class TwoGenerationMemo(Generic[K, V]):
-    """In two generations of at most `size`, the younger taking up what is used of the elder: whoever asks for many
-    different things pushes out what nobody asks for, and nothing else. What comes once is not kept at all: to keep it,
-    and to let it go, would take longer than to work it out.
+    """Two generations of at most `size` keys; a key that is used moves to the younger one, so that a flood of
+    different keys evicts only what is not used. A key is admitted the second time it is put: to keep and evict what is
+    used once would take longer than to compute it.
     """
 
     def __init__(self, size: int) -> None:
@@ -26,18 +26,18 @@ class TwoGenerationMemo(Generic[K, V]):
         if value is None:
             value = self._old.get(key)
             if value is not None:
-                self._put(key, value)
+                self._admit(key, value)
         return value
 
     def put(self, key: K, value: V) -> None:
-        """From the second time on that it is to be kept."""
+        """Keep `value`, from the second time on that `key` is put."""
         if self._doorkeeper.again(key):
-            self._put(key, value)
+            self._admit(key, value)
 
     def clear(self) -> None:
         self._young, self._old = {}, {}
 
-    def _put(self, key: K, value: V) -> None:
+    def _admit(self, key: K, value: V) -> None:
         if len(self._young) >= self._size:
             self._young, self._old = {}, self._young
         self._young[key] = value

@@ -24,8 +24,9 @@ from routing.errors import (
 )
 from routing.http import Request
 from routing.messages import validation
+from routing.router import paths
 from routing.router.policy import Auth, RoutePolicy
-from routing.router.resolution import PREFIX, authorize, host
+from routing.router.resolution import authorize, host
 from routing.router.table import REST, Match, Route, RouteTable, Service, segments_of
 from routing.router.tags import ANONYMOUS, filled
 
@@ -91,7 +92,7 @@ class Explainer:
                 nearly=tuple(self._nearly(request)),
                 rate_limit=self._limit(None, None, caller, request),
             )
-        by_host = not request.path.startswith(PREFIX) or self._by_host(request) is not None
+        by_host = paths.split(request.path) is None or self._by_host(request) is not None
         matched = match.pattern if match else None
         return Explanation(
             request=said,
@@ -120,12 +121,12 @@ class Explainer:
         service = self._by_host(request)
         if service is not None:
             return service, request.path, None
-        if not request.path.startswith(PREFIX):
-            return None, request.path, UnknownService("there is nothing here")
-        name, slash, rest = request.path[len(PREFIX) :].partition(b"/")
-        found = self._table.services.get(name.decode("latin-1"))
-        missing = None if found else UnknownService(f"there is no service {name.decode('latin-1')!r}")
-        return found, slash + rest or b"/", missing
+        path = paths.split(request.path)
+        if path is None:
+            return None, request.path, UnknownService("there is nothing at this path")
+        found = self._table.services.get(path.service)
+        missing = None if found else UnknownService(f"there is no service {path.service!r}")
+        return found, path.rest, missing
 
     def _match(self, service: Service, method: str, path: bytes) -> tuple[Match | None, GatewayError | None]:
         try:
@@ -135,10 +136,11 @@ class Explainer:
 
     def _nearly(self, request: Request) -> Iterator[str]:
         """The services somebody may have meant, each with what to write instead."""
-        if not request.path.startswith(PREFIX):
-            yield f"services are reached under {PREFIX.decode()}<service>/ or by a host name of their own"
+        path = paths.split(request.path)
+        if path is None:
+            yield f"services are reached under {paths.PREFIX.decode()}<service>/ or by a host name of their own"
             return
-        asked = request.path[len(PREFIX) :].partition(b"/")[0].decode("latin-1")
+        asked = path.service
         lowered = {name.lower(): name for name in self._table.services}
         for close in get_close_matches(asked.lower(), lowered, n=3, cutoff=0.6):
             name = lowered[close]
@@ -243,7 +245,7 @@ def _refusal(
 
 
 def _refused(error: GatewayError | None) -> Verdict:
-    error = error or UnknownService("there is nothing here")
+    error = error or UnknownService("there is nothing at this path")
     return Verdict("refused by the gateway", int(error.status), error.code, error.detail)
 
 

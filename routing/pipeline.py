@@ -1,36 +1,49 @@
-"""The nine steps of one request, in order, and nothing else: rules and waiting are their rooms' own."""
+"""The nine steps of a request, in order: one list for each route, and the runner that takes them.
+
+Rules and I/O live in the modules of routing/steps.
+"""
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import msgspec
 
+from resilience.cache.driver import Cache
+from resilience.cache.flights import Flights
+from resilience.cache.heat import HitCounter
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Authenticator
-from routing.errors import BadRequest, BodyTooLarge, CircuitOpen, GatewayError, InternalError, UnknownService, problem
-from routing.exchange import Exchange, InternalEndpoint, debug_field, rate_fields, timing_field
-from routing.http import ClientGone, Headers, Request, Response, first
+from routing.errors import BadRequest, CircuitOpen, GatewayError, problem
+from routing.exchange import Exchange, InternalEndpoint
+from routing.http import ClientGone, Request, Response
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
+from routing.idempotency.record import METHODS
 from routing.messages import validation
 from routing.messages.cors import Cors
 from routing.observability.events import Observers
+from routing.router import paths
 from routing.router.live import LiveConfiguration
-from routing.router.resolution import ResolutionCache
+from routing.router.resolution import Resolution, ResolutionCache
+from routing.router.table import Match
 from routing.steps.accounting import Accounting
-from routing.steps.cache.lookup import Caching
-from routing.steps.calls import Calling
+from routing.steps.cache.coalescing import Coalescing
+from routing.steps.cache.lookup import CACHED_METHODS, CacheLookup
+from routing.steps.cache.store import CacheStore
+from routing.steps.calls import Calls
 from routing.steps.gatekeeper import Gatekeeper
+from routing.steps.respond import Responder
+from routing.steps.route import ServiceRouter
 
-log = logging.getLogger(__name__)
+Step = Callable[[Exchange], Response | Awaitable[Response | None] | None]
+"""Takes the exchange, and returns None to go on, the response, or an awaitable of either. The last one responds."""
+Handler = Callable[[Exchange], Awaitable[Response]]
 
-Step = Callable[[Exchange], Awaitable[Response]]
-
-DEBUG: Final = "debug"
+_AUTHORISED: Final = 2
+"""Steps of every list that an operator's request does not take: rate limit and authentication."""
 
 
 class GatewayRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +56,7 @@ class GatewayRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gateway:
-    """One door: `handle` takes any request under `/api/v1/<service>/`, or for a service's own host."""
+    """`answer` takes any request under `/api/v1/<service>/`, or for a service's own host."""
 
     def __init__(
         self,
@@ -52,245 +65,232 @@ class Gateway:
         live: LiveConfiguration,
         limiter: Limiter,
         authenticator: Authenticator,
-        caching: Caching,
-        calling: Calling,
+        cache: Cache,
+        calls: Calls,
         observers: Observers,
+        own_cookies: frozenset[bytes] = frozenset(),
+        flights: Flights | None = None,
+        hit_counter: HitCounter | None = None,
         idempotency: Idempotency | None = None,
+        accounting: Accounting | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.live = live
         self._rules = rules
-        self._ways = ResolutionCache(live)
-        self._gatekeeper = Gatekeeper(limiter, authenticator, rules.rate, timer)
-        self._caching = caching
-        caching.fetch = self._fetch
-        self._calling = calling
-        self._accounts = Accounting(observers, timer)
-        self._idempotency = idempotency or Idempotency(MemoryStore(clock), tell=observers.backend_event)
-        self._cors = Cors(rules.cors_origins)
         self._clock = clock
         self._timer = timer
+        self._cors = Cors(rules.cors_origins)
+        self._gatekeeper = Gatekeeper(limiter, authenticator, rules.rate, timer)
+        self._router = ServiceRouter(live, rules.max_body_bytes, timer)
+        self._coalescing = Coalescing(cache, flights or Flights(clock=clock), self._fetch, clock=clock, timer=timer)
+        self._lookup = CacheLookup(
+            cache,
+            self._coalescing,
+            own_cookies=own_cookies,
+            hit_counter=hit_counter or HitCounter(),
+            timer=timer,
+        )
+        self._store = CacheStore(cache, self._fetch, own_cookies=own_cookies, clock=clock, timer=timer)
+        self._calls = calls
+        self._idempotency = idempotency or Idempotency(MemoryStore(clock), tell=observers.backend_event)
+        self._accounting = accounting or Accounting(observers, timer)
+        self._responder = Responder(self._cors, self._accounting, timer)
+        self._resolutions = ResolutionCache(live, self._compile)
+        self._compiled_table = live.table
+        self._compiled: dict[tuple[int, bool, bool], tuple[Step, ...]] = {}
+
+    def steps(self, match: Match, method: str) -> list[tuple[str, Step]]:
+        """The steps of a request to this route, by name: only those that have something to do.
+
+        1, request id, comes before them in `begin`, since it makes the exchange; 9, return, after them in `Responder`,
+        since an error of any step is returned too.
+        """
+        policy = match.policy
+        look_up = self._lookup.look_up if method in CACHED_METHODS else self._lookup.bypass_method
+        steps: list[tuple[str, Step | None]] = [
+            ("rate limit", self._gatekeeper.limit),
+            ("authentication", self._gatekeeper.identify),
+            ("service router", self._router.route),
+            ("cache check", look_up if policy.cache is not None else self._lookup.bypass_off),
+            ("idempotency", self._once if policy.idempotency and method in METHODS else None),
+            ("circuit breaker", self._calls.admit),
+            ("backend call", self._calls.call),
+            ("store", self._store.store),
+        ]
+        return [(name, step) for name, step in steps if step is not None]
+
+    def answer(self, request: Request) -> Response | Awaitable[Response]:
+        """The response: at once, where no step has to wait. Raises nothing but CancelledError."""
+        exchange = self.begin(request)  # 1 request id
+        remaining: Iterator[Step] = iter(())
+        try:
+            result: Response | Awaitable[Response | None] | None = self._cors.preflight(request)
+            if result is None:
+                exchange.resolution = self._resolutions.of(request)
+                remaining = iter(exchange.resolution.steps)
+                result = _advance(exchange, remaining)
+        except Exception as error:  # noqa: BLE001 - becomes a problem document, and is logged where the fault is ours
+            result = self._fallback(exchange, error) or self._responder.error(exchange, error)
+        if isinstance(result, Response):
+            return self._responder.respond(exchange, result)  # 9 return
+        return self._complete(exchange, result, remaining)
+
+    async def handle(self, request: Request) -> Response:
+        """The same, for callers that wait in any case."""
+        response = self.answer(request)
+        return response if isinstance(response, Response) else await response
+
+    async def serve(self, request: Request, endpoint: InternalEndpoint | None, handler: Handler) -> Response:
+        """An endpoint of the gateway's own, behind steps 1 to 3 like any other request."""
+        exchange = self.begin(request, endpoint)
+        steps: tuple[Step, ...] = (
+            self._preflight,
+            self._resolve,
+            self._gatekeeper.limit,
+            self._gatekeeper.identify,
+            handler,
+        )
+        return await self._complete(exchange, None, iter(steps))
+
+    async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
+        """Steps 2 and 3 of a WebSocket. `anonymous` admits it without a credential, with `caller` None.
+
+        Raises GatewayError.
+        """
+        self._resolve(exchange)
+        limiting = self._gatekeeper.limit(exchange)
+        if limiting is not None:
+            await limiting
+        if anonymous and exchange.credential is None and exchange.resolution.credential_state.parse_error is None:
+            return
+        identifying = self._gatekeeper.identify(exchange)
+        if identifying is not None:
+            await identifying
+
+    def route(self, exchange: Exchange) -> None:
+        """Step 4 of a WebSocket. Raises GatewayError."""
+        self._router.route(exchange)
+
+    async def refetch(self, request: Request) -> Response:
+        """Steps 4 to 8 for an operator, who has been authorised already: a response fetched to be stored.
+
+        Raises GatewayError.
+        """
+        exchange = self.begin(request)
+        self._resolve(exchange)
+        exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
+        response = await self._rest(exchange, None, iter(exchange.resolution.steps[_AUTHORISED:]))
+        response.headers.append((b"cache-status", exchange.cache.cache_status.encode()))
+        return response
+
+    def account(self, exchange: Exchange, status: int, code: str = "") -> None:
+        """Account for an exchange that was answered otherwise than by a Response."""
+        exchange.error_code = code
+        self._accounting.finished(exchange, status)
 
     def serves(self, path: str, host: str) -> bool:
-        """Whether a request is the gateway's to answer: by its path, or as a service's own host."""
-        return path.startswith("/api/v1/") or path == "/api/v1" or self.owns(host)
+        """Whether a request is the gateway's to answer: by its path, or by a service's own host."""
+        return paths.contains(path) or self.owns(host)
 
     def owns(self, host: str) -> bool:
         """Whether `host` is a service's own."""
         return self.live.table.by_host(host) is not None
 
-    async def handle(self, request: Request) -> Response:
-        """Answer one request. Never raises but CancelledError, the client's doing."""
-        ready = self.answer(request)
-        return ready if isinstance(ready, Response) else await ready
-
-    def answer(self, request: Request) -> Response | Awaitable[Response]:
-        """The answer, at once where nobody need be waited for."""
-        exchange = self.begin(request)  # 1 request id
-        try:
-            found = self._cors.preflight(request) or self._at_hand(exchange)
-        except Exception as error:  # noqa: BLE001 - it is answered, and logged where it is a fault of ours
-            found = self._failed(exchange, error)
-        return self._finish(exchange, found) if isinstance(found, Response) else self._answered(exchange, found)
-
-    def _at_hand(self, exchange: Exchange) -> Response | Step:
-        """Steps 2 to 6 as far as nobody need be waited for: the answer, or how it goes on from there."""
-        exchange.resolution = self._ways.of(exchange.request)
-        if not (self._gatekeeper.try_limit(exchange) and self._gatekeeper.try_identify(exchange)):
-            return self._steps
-        if exchange.resolution.is_index:
-            return self._services(exchange)
-        self.route(exchange)
-        response = self._caching.at_hand(exchange)
-        if response is not None:
-            return response
-        if not self._caching.passed_by(exchange):
-            return self._found
-        return self._fetch if self._idempotency.guards(exchange) else self._let_go_on(exchange)
-
-    def _let_go_on(self, exchange: Exchange) -> Response | Step:
-        """Step 6 at its shortest: a closed circuit's leave, or what an open one comes to."""
-        try:
-            exchange.permit = self._calling.try_admit(exchange)
-        except CircuitOpen as error:
-            exchange.call_error = error.code
-            return self._caching.fallback(exchange, error) or self._refusal(exchange, error)
-        return self._forward
-
-    async def _steps(self, exchange: Exchange) -> Response:
-        if exchange.decision is None:
-            await self._gatekeeper.limit(exchange)  # 2 rate limit
-        if exchange.caller is None:
-            await self._gatekeeper.identify(exchange)  # 3 authentication
-        if exchange.resolution.is_index:
-            return self._services(exchange)
-        self.route(exchange)  # 4 service router
-        return await self._found(exchange)
-
-    async def _found(self, exchange: Exchange) -> Response:
-        response = await self._caching.lookup(exchange)  # 5 cache check
-        if response is None:
-            response = await self._fetch(exchange)  # 6 circuit breaker, 7 backend call, 8 store
-        return response
-
-    async def _answered(self, exchange: Exchange, steps: Step) -> Response:
-        """What `steps` come to, or what they raise as an answer."""
-        try:
-            response = await steps(exchange)
-        except ClientGone:
-            self._accounts.gone(exchange)
-            # Read by nobody, unless the body did not end but broke the rules of its framing: a server tells both alike.
-            return problem(BadRequest("the body ended before it was whole"), exchange.id)
-        except asyncio.CancelledError:
-            self._accounts.gone(exchange)
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            response = self._failed(exchange, error)
-        return self._finish(exchange, response)  # 9 return
-
-    async def renewed(self, request: Request) -> Response:
-        """Steps 4 to 8 for an operator, who has been let in already: an answer fetched to be stored. Raises
-        GatewayError.
-        """
-        exchange = self.begin(request)
-        exchange.resolution = self._ways.of(request)
-        exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
-        self.route(exchange)
-        response = await self._found(exchange)
-        response.headers.append((b"cache-status", exchange.cache_status.encode()))
-        return response
-
-    async def page(self, request: Request, own: InternalEndpoint | None, answer: Step) -> Response:
-        """A page of the gateway's own, behind steps 1 to 3 like any other request."""
-
-        async def steps(exchange: Exchange) -> Response:
-            preflight = self._cors.preflight(request)
-            if preflight is not None:
-                return preflight
-            await self.admit(exchange)
-            return await answer(exchange)
-
-        return await self._answered(self.begin(request, own), steps)
-
-    async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
-        """Steps 2 and 3. `anonymous`: no credential at all is let in, with `caller` None. Raises GatewayError."""
-        exchange.resolution = self._ways.of(exchange.request)
-        if not self._gatekeeper.try_limit(exchange):
-            await self._gatekeeper.limit(exchange)
-        if not anonymous or exchange.credential or exchange.resolution.credential_state.parse_error:
-            await self._gatekeeper.identify(exchange)
-
-    def tell(self, exchange: Exchange, status: int, code: str = "") -> None:
-        """Account for an exchange that was answered otherwise than by a Response."""
-        exchange.error_code = code
-        self._accounts.told(exchange, status)
-
-    def _fetch(self, exchange: Exchange) -> Awaitable[Response]:
-        if self._idempotency.guards(exchange):
-            return self._idempotency.once(exchange, self._forward)
-        return self._forward(exchange)
-
-    async def _forward(self, exchange: Exchange) -> Response:
-        try:
-            leave = exchange.permit or self._calling.try_admit(exchange)  # 6 circuit breaker
-            leave = leave or await self._calling.admit(exchange)
-            called = await self._calling.call(exchange, leave)  # 7 backend call
-        except GatewayError as error:
-            exchange.call_error = error.code
-            response = await self._caching.instead(exchange, error)
-            if response is None:
-                raise
-            return response
-        except BaseException:
-            self._caching.abandoned(exchange)
-            raise
-        return await self._caching.stored(exchange, called)  # 8 store
-
-    def begin(self, request: Request, own: InternalEndpoint | None = None) -> Exchange:
-        """Step 1. `own` is the gateway's own page that is asked for, if it has a limit of its own."""
+    def begin(self, request: Request, endpoint: InternalEndpoint | None = None) -> Exchange:
+        """Step 1. `endpoint` is the internal endpoint that is requested, if it has a rate limit of its own."""
         trusted = self._rules.trusted_proxies
         if trusted:
             peer = request.client
             request.client = validation.client_address(peer, request.headers, trusted)
             request.scheme = validation.client_scheme(peer, request.scheme, request.headers, trusted)
         exchange = Exchange.begin(request, self._clock(), self._timer())
-        exchange.endpoint = own
+        exchange.endpoint = endpoint
         return exchange
 
-    def route(self, exchange: Exchange) -> None:
-        """Step 4. Raises GatewayError."""
-        refusal, match = exchange.caller_slot.terms.denial, exchange.resolution.match
-        if refusal is not None:
-            raise refusal.with_traceback(None)
-        if match is None:
-            raise UnknownService("the list of services is none of them")
-        exchange.match = match
-        length = exchange.request.fields.get(b"content-length")
-        if length is not None:
-            self._check_length(exchange, length)
-        if exchange.step_log is not None:
-            exchange.mark("service router", f"{match.service.name}{match.pattern}", self._timer())
+    async def close(self) -> None:
+        """End the fetches in the background."""
+        await self._coalescing.close()
 
-    def _check_length(self, exchange: Exchange, length: bytes) -> None:
-        if not length.isdigit():
-            raise BadRequest("Content-Length is not a number")
-        if int(length) > self._rules.max_body_bytes:
-            raise BodyTooLarge(f"the body is over {self._rules.max_body_bytes} bytes", service=exchange.service)
+    async def _complete(
+        self, exchange: Exchange, pending: Awaitable[Response | None] | None, remaining: Iterator[Step]
+    ) -> Response:
+        """The response of the step that has to wait or of those after it, or the problem document of an error."""
+        try:
+            response = await self._rest(exchange, pending, remaining)
+        except ClientGone:
+            self._accounting.aborted(exchange)
+            # Nobody reads it, unless the body broke the rules of its framing: servers report both the same way.
+            return problem(BadRequest("the body ended before it was complete"), exchange.id)
+        except asyncio.CancelledError:
+            self._accounting.aborted(exchange)
+            raise
+        except Exception as error:  # noqa: BLE001 - as in `answer`
+            response = self._responder.error(exchange, error)
+        return self._responder.respond(exchange, response)  # 9 return
 
-    def _services(self, exchange: Exchange) -> Response:
-        """`GET /api/v1/`: those this caller may use."""
-        caller = exchange.caller
-        services = [
-            {"name": service.name, "path": f"/api/v1/{service.name}/", "enabled": service.policy.enabled}
-            for service in self.live.table.services.values()
-            if caller is not None and caller.may_use(service.name, service.policy.scopes)
-        ]
-        body = msgspec.json.encode({"services": services})
-        return Response(200, [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store")], body)
-
-    def _failed(self, exchange: Exchange, error: Exception) -> Response:
-        if isinstance(error, GatewayError):
-            return self._refusal(exchange, error)
-        log.error("request %s failed inside the gateway", exchange.id, exc_info=error)
-        return self._refusal(exchange, InternalError("the request could not be handled"))
-
-    def _refusal(self, exchange: Exchange, error: GatewayError) -> Response:
-        exchange.error_code = error.code
-        return problem(error, exchange.id)
-
-    def _finish(self, exchange: Exchange, response: Response) -> Response:
-        self._tell_of(exchange, response.headers)
-        if exchange.step_log is not None:
-            exchange.mark("return", str(response.status), self._timer())
-            if exchange.step_log.shown and exchange.caller and exchange.caller.holds(DEBUG):
-                response.headers.append(debug_field(exchange))
-        body = response.body
-        if type(body) is bytes:
-            if not response.framed:
-                _frame(response, body)
-            if exchange.request.method == "HEAD":
-                response.body = body = b""
-            self._accounts.told(exchange, response.status, len(body))
-        else:
-            self._accounts.begun(exchange, response)
+    async def _rest(
+        self, exchange: Exchange, pending: Awaitable[Response | None] | None, remaining: Iterator[Step]
+    ) -> Response:
+        """The same, where errors are raised unless a stale response or the fallback stands in."""
+        try:
+            response = await pending if pending is not None else None
+            while response is None:
+                result = _advance(exchange, remaining)
+                response = result if isinstance(result, Response) else await result
+        except GatewayError as error:
+            reading = self._store.stale(exchange, error)
+            response = (await reading if reading is not None else None) or self._fallback(exchange, error)
+            if response is None:
+                raise
+        except BaseException:
+            self._store.release(exchange)
+            raise
         return response
 
-    def _tell_of(self, exchange: Exchange, headers: Headers) -> None:
-        """Add the gateway's own fields."""
-        headers += ((b"x-request-id", exchange.id.encode()), timing_field(exchange, self._timer()))
-        if exchange.cache_status:
-            headers.append((b"x-cache", exchange.cache.encode()))
-            headers.append((b"cache-status", exchange.cache_status.encode()))
-        if exchange.decision is not None:
-            headers += rate_fields(exchange.rate, exchange.decision)
-        if exchange.circuit:
-            headers.append((b"x-circuit-state", exchange.circuit.encode()))
-        if self._cors.origins:
-            headers += self._cors.fields(exchange.request)
+    async def _fetch(self, exchange: Exchange) -> Response:
+        """Steps 6 to 8, once more or in the background. Raises GatewayError."""
+        return await self._rest(exchange, None, iter((self._calls.admit, self._calls.call, self._store.store)))
+
+    def _once(self, exchange: Exchange) -> Awaitable[Response] | None:
+        """Before step 6, where the request has an Idempotency-Key: its first response, or steps 6 to 8."""
+        return self._idempotency.once(exchange, self._fetch) if self._idempotency.guards(exchange) else None
+
+    def _fallback(self, exchange: Exchange, error: Exception) -> Response | None:
+        """The response configured for the service while its circuit is open."""
+        if not isinstance(error, CircuitOpen) or exchange.match.policy.fallback is None:
+            return None
+        fallback = exchange.match.policy.fallback
+        exchange.error_code = error.code
+        body = msgspec.json.encode(fallback.body)
+        return Response(fallback.status, [(b"content-type", b"application/json")], body)
+
+    def _preflight(self, exchange: Exchange) -> Response | None:
+        return self._cors.preflight(exchange.request)
+
+    def _resolve(self, exchange: Exchange) -> None:
+        exchange.resolution = self._resolutions.of(exchange.request)
+
+    def _compile(self, resolution: Resolution, method: str) -> tuple[Step, ...]:
+        """A resolution's steps: its route's, compiled once for each table."""
+        match = resolution.match
+        if match is None:
+            last: Step = self._router.index if resolution.is_index else self._router.route  # which raises
+            return self._gatekeeper.limit, self._gatekeeper.identify, last
+        if self._compiled_table is not self.live.table:
+            self._compiled_table = self.live.table
+            self._compiled.clear()
+        key = id(match.policy), method in CACHED_METHODS, method in METHODS
+        steps = self._compiled.get(key)
+        if steps is None:
+            steps = self._compiled[key] = tuple([step for _, step in self.steps(match, method)])
+        return steps
 
 
-def _frame(response: Response, body: bytes) -> None:
-    """The length of a whole body."""
-    if response.status not in (204, 304) and first(response.headers, b"content-length") is None:
-        response.headers.append((b"content-length", b"%d" % len(body)))
+def _advance(exchange: Exchange, remaining: Iterator[Step]) -> Response | Awaitable[Response | None]:
+    """Take steps until one responds or has to wait."""
+    for step in remaining:
+        result = step(exchange)
+        if result is not None:
+            return result
+    raise AssertionError("the last step responds")

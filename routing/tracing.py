@@ -1,6 +1,6 @@
-"""A gateway whose requests are traced: each notes its steps, and hands them on when it is over.
+"""A gateway whose requests are traced: each keeps a step log and passes it on when it has ended.
 
-Another class, so that a gateway that is not traced spends nothing on it.
+A class of its own, so that a gateway without tracing spends nothing on it.
 """
 
 from collections.abc import Callable
@@ -15,32 +15,34 @@ from routing.steps.accounting import Accounting
 
 
 class Tracer(Protocol):
-    """Called on the request's way: it keeps what it is told, and sends it later."""
+    """Called on the request path: it records, and sends later."""
 
     def ended(self, exchange: Exchange, status: int, aborted: str, duration: float) -> None:
-        """A sampled request is over, after `duration` seconds; its steps are the exchange's."""
+        """A sampled request has ended, after `duration` seconds; its steps are in the exchange's step log."""
 
 
 class TracedGateway(Gateway):
     """Takes what a Gateway takes, and where the traces go."""
 
-    def __init__(self, *, tracer: Tracer, sampling: Sampling, observers: Observers, **parts: Any) -> None:
-        super().__init__(observers=observers, **parts)
+    def __init__(
+        self, *, tracer: Tracer, sampling: Sampling, observers: Observers, timer: Callable[[], float], **parts: Any
+    ) -> None:
+        accounting = _TracedAccounting(observers, timer, tracer)
+        super().__init__(observers=observers, timer=timer, accounting=accounting, **parts)
         self._sampling = sampling
-        self._accounts = _TracedAccounts(observers, self._timer, tracer)
 
-    def begin(self, request: Request, own: InternalEndpoint | None = None) -> Exchange:
-        exchange = super().begin(request, own)
+    def begin(self, request: Request, endpoint: InternalEndpoint | None = None) -> Exchange:
+        exchange = super().begin(request, endpoint)
         exchange.step_log = StepLog(shown=exchange.step_log is not None, trace=begun(request.headers, self._sampling))
         return exchange
 
 
-class _TracedAccounts(Accounting):
+class _TracedAccounting(Accounting):
     def __init__(self, observers: Observers, timer: Callable[[], float], tracer: Tracer) -> None:
         super().__init__(observers, timer)
         self._tracer = tracer
 
-    def told(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:
-        super().told(exchange, status, size, aborted)
+    def finished(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:
+        super().finished(exchange, status, size, aborted)
         if exchange.step_log is not None and exchange.step_log.trace and exchange.step_log.trace.sampled:
             self._tracer.ended(exchange, status, aborted, self._timer() - exchange.started)

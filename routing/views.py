@@ -16,7 +16,7 @@ from routing import runtime
 from routing.caller import Caller
 from routing.django_http import to_django_response, to_gateway_request
 from routing.http import Headers, Request, Response
-from routing.pipeline import DEBUG
+from routing.steps.respond import DEBUG
 
 _SHOWN: Final = frozenset({b"content-length", b"content-type", b"content-encoding", b"vary"})
 """Fields of the service's answer that would be untrue of a page that shows it."""

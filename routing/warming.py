@@ -10,7 +10,7 @@ from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.http import Header, Request, Response
 from routing.pipeline import Gateway
-from routing.router.resolution import PREFIX
+from routing.router.paths import PREFIX
 
 AT_A_TIME: Final = 8
 """Calls in flight: warming is not to crowd out those who wait."""
@@ -57,7 +57,7 @@ class Warmer:
         caller = Caller(recipe.caller, recipe.tenant) if recipe.caller else None
         request = Request("GET", recipe.path, recipe.query, headers, "127.0.0.1", caller=caller)
         try:
-            response = await self._gateway.renewed(request)
+            response = await self._gateway.refetch(request)
             await _read(response)
         except GatewayError:
             return False

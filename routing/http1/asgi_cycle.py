@@ -8,10 +8,10 @@ from urllib.parse import unquote
 
 from routing.asgi import ASGIApplication, Scope
 from routing.errors import BadRequest, problem
-from routing.exchange import new_id
 from routing.http import ClientGone, Headers, first
 from routing.http1.cycle import RequestCycle
 from routing.http1.response_encoder import BODILESS
+from routing.messages.request_id import new_id
 
 
 class ASGICycle(RequestCycle):

@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol, cast
 
 from routing.asgi import ASGIApplication, RequestHandler
 from routing.errors import BadRequest, GatewayError, InternalError, problem
-from routing.exchange import new_id
 from routing.http import Response
 from routing.http1 import response_encoder
 from routing.http1.asgi_cycle import ASGICycle
@@ -17,6 +16,7 @@ from routing.http1.head_cache import MAX_CACHED_BYTES, HeadCache, RequestHead
 from routing.http1.request_body import RequestBody
 from routing.http1.request_parser import ParsedRequest, RequestParser
 from routing.http1.ticker import Ticker
+from routing.messages.request_id import new_id
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from routing.errors import GatewayError, InternalError, problem
-from routing.exchange import new_id
 from routing.http import ClientGone, Headers, Request, Response
 from routing.http1.head_cache import RequestHead
 from routing.http1.request_body import RequestBody
 from routing.http1.response_encoder import ResponseEncoder
+from routing.messages.request_id import new_id
 
 if TYPE_CHECKING:
     from routing.http1.connection import Connection

@@ -36,17 +36,17 @@ class EventsConsumer(AsyncWebsocketConsumer):
             await self.admit(gateway, exchange)
             self._session = self._opened(shake)
         except Unauthenticated as error:
-            gateway.tell(exchange, int(error.status), error.code)
+            gateway.account(exchange, int(error.status), error.code)
             await self.accept(shake.subprotocol)  # a browser's script sees a close code, and no status
             await self.close(4401, error.detail[:100])
         except GatewayError as error:
-            gateway.tell(exchange, int(error.status), error.code)
+            gateway.account(exchange, int(error.status), error.code)
             await self.close()
         except TooMany:
-            gateway.tell(exchange, 429, "too_many_connections")
+            gateway.account(exchange, 429, "too_many_connections")
             await self.close()
         else:
-            gateway.tell(exchange, 101)
+            gateway.account(exchange, 101)
             await self.accept(shake.subprotocol)
             self._writer = asyncio.create_task(self._write(self._session))
 

@@ -62,7 +62,7 @@ class EventPages:
 
     async def answer(self, request: Request) -> Response:
         own = _PUBLISHING if request.method == "POST" else _STREAM
-        return await self._gateway.page(request, own, self._answer)
+        return await self._gateway.serve(request, own, self._answer)
 
     async def _answer(self, exchange: Exchange) -> Response:
         match exchange.request.method:

@@ -27,13 +27,13 @@ from routing.errors import (
     Unavailable,
     UpstreamTimeout,
 )
-from routing.exchange import Exchange
+from routing.exchange import CallRecord, Exchange
 from routing.http import HOP_BY_HOP
 from routing.pipeline import Gateway
 from routing.realtime import handshake
 from routing.realtime.handshake import Handshake
 from routing.router.policy import Target
-from routing.steps.calls import Calling
+from routing.steps.calls import Calls
 from routing.upstream.bulkhead import Bulkhead
 from routing.upstream.permit import CallPermit
 
@@ -78,7 +78,7 @@ class SocketProxy:
     def __init__(
         self,
         gateway: Gateway,
-        calling: Calling,
+        calling: Calls,
         targets: Balancers,
         authenticator: Authenticator,
         *,
@@ -112,7 +112,7 @@ class SocketProxy:
             await self._admit(exchange)
             await self._pass(shake, receive, send)
         except GatewayError as error:
-            self._gateway.tell(exchange, int(error.status), error.code)
+            self._gateway.account(exchange, int(error.status), error.code)
             await _refuse(error, shake, send)
 
     async def _admit(self, exchange: Exchange) -> None:
@@ -125,7 +125,11 @@ class SocketProxy:
 
     async def _pass(self, shake: Handshake, receive: Receive, send: Send) -> None:
         exchange = shake.exchange
-        leave = self._calling.try_admit(exchange) or await self._calling.admit(exchange)  # 6 circuit breaker
+        admitting = self._calling.admit(exchange)  # 6 circuit breaker
+        if admitting is not None:
+            await admitting
+        leave = exchange.circuit.permit
+        assert leave is not None  # noqa: S101 - else it has raised CircuitOpen
         bulkhead = self._bulkhead(exchange)
         try:
             await bulkhead.enter()
@@ -145,12 +149,12 @@ class SocketProxy:
             connection = await self._connect(shake)
         except (BadGateway, UpstreamTimeout) as error:
             error.service = shake.exchange.service
-            await leave.ended(Outcome.FAILURE)
+            await leave.report_and_wait(Outcome.FAILURE)
             raise
         except BaseException:
             leave.report(Outcome.CANCELLED)
             raise
-        await leave.ended(judge(shake.exchange.match.policy.breaker, self._timer() - started))
+        await leave.report_and_wait(judge(shake.exchange.match.policy.breaker, self._timer() - started))
         return connection
 
     async def _connect(self, shake: Handshake) -> ClientConnection:
@@ -158,7 +162,8 @@ class SocketProxy:
         exchange = shake.exchange
         balancer = self._targets.of(exchange.match.service)
         taken = balancer.pick((), exchange.caller.id if exchange.caller else "")
-        exchange.target = taken.target
+        exchange.call = CallRecord()
+        exchange.call.target = taken.target
         try:
             return await self._open(shake, taken.target)
         finally:
@@ -192,7 +197,7 @@ class SocketProxy:
         end = End(1011, "the gateway failed")
         passage = _Passage(shake.exchange, backend, receive, send, self._timer())
         try:
-            self._gateway.tell(shake.exchange, 101)
+            self._gateway.account(shake.exchange, 101)
             await send({"type": "websocket.accept", "subprotocol": backend.subprotocol or shake.subprotocol})
             end = await self._relay(passage)
         finally:

@@ -25,11 +25,12 @@ from resilience.cache.policy import CALLER_FIELDS, Scope
 from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.realtime.limits import LONGEST_TOPIC
+from routing.router import paths
+from routing.router.paths import PREFIX
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match, RouteTable, Service
 from routing.router.tags import fields, filled
 
-PREFIX: Final = "/api/v1/"
 _FREE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]*")
 _PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
 
@@ -76,7 +77,7 @@ def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
     if kind == "tag":
         named = [service for service in table.services.values() if _declares(service, rest)]
     else:
-        name = rest if kind == "service" else rest.removeprefix(PREFIX).partition("/")[0]
+        name = rest if kind == "service" else rest.removeprefix(PREFIX.decode()).partition("/")[0]
         named = [table.services[name]] if name in table.services else []
     if not any(_may_use(caller, service, service.policy) for service in named):
         raise _forbidden()
@@ -141,17 +142,16 @@ def own_answer(topic: str, caller: Caller, table: RouteTable) -> tuple[str, str]
         return None
     name, whose = match.service.name, scope_id(match.policy.cache.scope, caller.id, caller.tenant)
     query = text.partition("?")[2].encode()
-    return name, digest_of(name, whose, f"{PREFIX}{name}".encode() + match.path, query)
+    return name, digest_of(name, whose, PREFIX + name.encode() + match.path, query)
 
 
 def _routed(text: str, caller: Caller, table: RouteTable) -> Match:
     """Where a GET of this resource would go. Raises TopicRefused."""
-    path = text.partition("?")[0]
-    name, slash, rest = path.removeprefix(PREFIX).partition("/")
-    if not path.startswith(PREFIX) or not name:
-        raise TopicRefused("bad_topic", f"a resource's path begins with {PREFIX}<service>")
+    place = paths.split(text.partition("?")[0].encode())
+    if place is None or not place.service:
+        raise TopicRefused("bad_topic", f"a resource's path begins with {PREFIX.decode()}<service>")
     try:
-        match = table.match(name, "GET", (slash + rest or "/").encode())
+        match = table.match(place.service, "GET", place.rest)
     except GatewayError:
         raise _forbidden() from None
     if not _may_use(caller, match.service, match.policy):

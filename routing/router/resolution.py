@@ -1,11 +1,12 @@
-"""What requests that are alike have in common, worked out once: their route, their credential, their caller's rights.
+"""Memoised request resolution: route, credential and permissions of repeated requests.
 
-Most requests are like one that came before: the same target, or at least another of a caller that is known. All that
-follows from those alone, and from the configuration, is remembered here, so that steps 2 to 5 find it ready.
+Most requests repeat an earlier target, or at least another target of a known caller. Whatever follows from method,
+target, host, credential and configuration alone is computed once and kept here; steps 2 to 5 read it.
 """
 
+from collections.abc import Callable
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from resilience.cache.entry import Entry
 from resilience.memo import TwoGenerationMemo
@@ -15,213 +16,244 @@ from routing.caller import Caller
 from routing.errors import Forbidden, GatewayError, ServiceDisabled, Unauthenticated, UnknownService
 from routing.http import Header, Headers, Request, SharedFields
 from routing.messages import validation
+from routing.router import paths
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Match, RouteTable
 
-PREFIX: Final = b"/api/v1/"
 REMEMBERED: Final = 4_096
-"""Ways in one generation of two, and bearers."""
+"""Resolutions, and credential states, in each of two generations."""
 POLICIES: Final = 64
-"""Under how many policies a bearer's terms are remembered."""
+"""Grants kept for one credential, each under another policy."""
 LONGEST: Final = 2_048
-"""Bytes by which a remembered way or bearer may be told from others: what they all take is bounded by this."""
+"""Bytes of the longest memo key; bounds the memory of all."""
 REVERIFY_SECONDS: Final = 1.0
-"""How long a bearer's caller is believed before the authenticator is asked again."""
+"""How long a verified caller is trusted before re-verification."""
 
 _Identity = tuple[str, bytes, bytes, str, bytes | None, bytes | None, bytes | None, bytes | None]
+Steps = tuple[Callable[[Any], Any], ...]
+"""Of an Exchange, which is defined above this package: see routing/pipeline.py."""
 
 
 class HitHeaders:
-    """A stored answer's fields as they were sent last, ready for as long as its age and what is left are the same."""
+    """The header fields of a hit as last sent: valid while the entry, its age and its time to live are the same."""
 
-    __slots__ = ("age", "entry", "headers", "left")
+    __slots__ = ("age", "entry", "headers", "ttl")
 
-    def __init__(self, entry: Entry, age: int, left: int, headers: list[Header]) -> None:
+    def __init__(self, entry: Entry, age: int, ttl: int, headers: list[Header]) -> None:
         self.entry = entry
         self.age = age
-        self.left = left
+        self.ttl = ttl
         self.headers = headers
 
 
 class ForwardedHeaders(NamedTuple):
-    """What a backend is told of a request with the fields `given`, but for what differs with each."""
+    """The header fields sent to a backend for a request with the fields `source`, except those that differ each time.
 
-    given: Headers
+    `encoded` is `headers` as bytes for the wire.
+    """
+
+    source: Headers
     client: str
     scheme: str
     headers: Headers
-    written: bytes
+    encoded: bytes
     continues_trace: bool
 
 
-class Grant:
-    """What holds for one caller under one policy, whatever it asks for. `refusal` is step 4's no.
+class Quota(NamedTuple):
+    """A rate limit, and the key under which a request counts towards it."""
 
-    `rate_key` is whom step 2 counts, under `rate`: empty where that is an address.
+    policy: RatePolicy
+    key: str
+
+
+class Grant:
+    """One caller under one policy. `denial` is the error that step 4 raises, if any.
+
+    `quota` is set by the first request that counts by caller; `forwarded` by the last call to the backend.
     """
 
-    __slots__ = ("caller", "denial", "policy", "rate", "rate_key", "told")
+    __slots__ = ("caller", "denial", "forwarded", "policy", "quota")
 
-    def __init__(self, caller: Caller | None, policy: RoutePolicy | None, refusal: GatewayError | None) -> None:
+    def __init__(self, caller: Caller | None, policy: RoutePolicy | None, denial: GatewayError | None) -> None:
         self.caller = caller
         self.policy = policy
-        self.denial = refusal
-        self.rate = RatePolicy()
-        self.rate_key = ""
-        self.told: ForwardedHeaders | None = None
+        self.denial = denial
+        self.quota: Quota | None = None
+        self.forwarded: ForwardedHeaders | None = None
 
-    def remember(self, told: ForwardedHeaders) -> None:
-        """What was told last, if it is short enough to be kept."""
-        if sum(map(len, chain.from_iterable(told.given))) <= LONGEST:
-            self.told = told
+    def remember(self, forwarded: ForwardedHeaders) -> None:
+        """Keep these header fields for the next call, unless they are long."""
+        if sum(map(len, chain.from_iterable(forwarded.source))) <= LONGEST:
+            self.forwarded = forwarded
 
 
 class CredentialState:
-    """Who bears one credential, or none: what all their requests have in common.
+    """One credential, or none: what all requests with it have in common.
 
-    A fault in reading the credential waits in `unread` for the step that tells of it. `caller` is the credential's, as
-    far as that is known without waiting, believed until `known_until` (Unix time).
+    `parse_error` is raised by the step that needs the credential. `caller` is the credential's, as far as that is
+    known without waiting, and is trusted until `verified_until` (Unix time).
     """
 
-    __slots__ = ("_terms", "caller", "credential", "parse_error", "verified_until")
+    __slots__ = ("_grants", "caller", "credential", "parse_error", "verified_until")
 
     def __init__(self, headers: Headers) -> None:
         self.credential: Credential | None = None
         self.parse_error: GatewayError | None = None
         self.caller: Caller | None = None
         self.verified_until = 0.0
-        self._terms: dict[tuple[str, int], Grant] = {}
+        self._grants: dict[tuple[str, int], Grant] = {}
         try:
             self.credential = credential(headers)
         except Unauthenticated as error:
             self.parse_error = error
 
-    def terms(self, match: Match, caller: Caller | None) -> Grant:
+    def grant(self, match: Match, caller: Caller | None) -> Grant:
         name, policy = match.service.name, match.policy
-        place = name, id(policy)  # services may share a policy
-        terms = self._terms.get(place)
-        if terms is None or terms.caller is not caller or terms.policy is not policy:
-            if len(self._terms) >= POLICIES:
-                self._terms.clear()
-            terms = self._terms[place] = Grant(caller, policy, authorize(name, policy, caller))
-        return terms
+        key = name, id(policy)  # services may share a policy
+        grant = self._grants.get(key)
+        if grant is None or grant.caller is not caller or grant.policy is not policy:
+            if len(self._grants) >= POLICIES:
+                self._grants.clear()
+            grant = self._grants[key] = Grant(caller, policy, authorize(name, policy, caller))
+        return grant
 
 
 class CallerSlot:
-    """What holds for one caller on a way. `key` is the answer's in the cache, empty until it is first looked up."""
+    """Per-caller state of a resolution. `cache_key` is empty until the first lookup."""
 
-    __slots__ = ("caller", "key", "page", "terms")
+    __slots__ = ("cache_key", "caller", "grant", "hit_headers")
 
-    def __init__(self, caller: Caller | None, terms: Grant) -> None:
+    def __init__(self, caller: Caller | None, grant: Grant) -> None:
         self.caller = caller
-        self.terms = terms
-        self.key = ""
-        self.page: HitHeaders | None = None
+        self.grant = grant
+        self.cache_key = ""
+        self.hit_headers: HitHeaders | None = None
 
 
 class Resolution:
-    """A fault in finding the route waits in `unrouted` for the step that tells of it. `is_index`: it asks for the list
-    of services.
-    """
+    """`routing_error` is raised by step 4 where no route was found. `steps` are those this request takes."""
 
-    __slots__ = ("_seat", "auth", "credential_state", "is_index", "match", "path", "prefix", "unrouted")
+    __slots__ = (
+        "_caller_slot",
+        "auth",
+        "credential_state",
+        "is_index",
+        "match",
+        "path",
+        "prefix",
+        "routing_error",
+        "steps",
+    )
 
-    def __init__(self, bearer: CredentialState) -> None:
-        self.credential_state = bearer
+    def __init__(self, credential_state: CredentialState) -> None:
+        self.credential_state = credential_state
         self.path = ""
         self.prefix = b""
         self.is_index = False
         self.match: Match | None = None
-        self.unrouted: GatewayError | None = None
+        self.routing_error: GatewayError | None = None
         self.auth = Auth.REQUIRED  # where no service is found, so that names cannot be probed
-        self._seat: CallerSlot | None = None
+        self.steps: Steps = ()
+        self._caller_slot: CallerSlot | None = None
 
     @classmethod
-    def of(cls, request: Request, table: RouteTable, bearer: CredentialState | None = None) -> "Resolution":
-        """Raises BadRequest, HeadersTooLarge or TargetTooLong for a request that is none."""
+    def resolve(
+        cls, request: Request, table: RouteTable, credential_state: CredentialState | None = None
+    ) -> "Resolution":
+        """Raises BadRequest, HeadersTooLarge or TargetTooLong for a malformed request."""
         validation.check_fields(request)
-        return cls.toward(request, table, bearer or CredentialState(request.headers))
+        return cls.resolve_target(request, table, credential_state or CredentialState(request.headers))
 
     @classmethod
-    def toward(cls, request: Request, table: RouteTable, bearer: CredentialState) -> "Resolution":
-        """The same for a request whose fields are well-formed."""
+    def resolve_target(cls, request: Request, table: RouteTable, credential_state: CredentialState) -> "Resolution":
+        """The same for a request whose header fields have been validated."""
         validation.check_target(request)
-        way = cls(bearer)
-        way.path = request.path.decode("latin-1")
-        way._find(request, table)
-        return way
+        resolution = cls(credential_state)
+        resolution.path = request.path.decode("latin-1")
+        resolution._match_route(request, table)
+        return resolution
 
     def caller_slot(self, caller: Caller | None) -> CallerSlot:
-        seat = self._seat
-        if seat is None or seat.caller is not caller:
+        slot = self._caller_slot
+        if slot is None or slot.caller is not caller:
             match = self.match
-            terms = self.credential_state.terms(match, caller) if match else Grant(caller, None, self.unrouted)
-            seat = self._seat = CallerSlot(caller, terms)
-        return seat
+            grant = self.credential_state.grant(match, caller) if match else Grant(caller, None, self.routing_error)
+            slot = self._caller_slot = CallerSlot(caller, grant)
+        return slot
 
-    def _find(self, request: Request, table: RouteTable) -> None:
+    def _match_route(self, request: Request, table: RouteTable) -> None:
         try:
             service = table.by_host(host(request)) if table.has_hosts else None
             if service is not None:
                 self.match = table.within(service, request.method, request.path)
-            elif request.path in (PREFIX, PREFIX[:-1]):
+            elif paths.is_index(request.path):
                 self.is_index = True
-            elif request.path.startswith(PREFIX):
-                name, slash, rest = request.path[len(PREFIX) :].partition(b"/")
-                self.prefix = PREFIX + name
-                self.match = table.match(name.decode("latin-1"), request.method, slash + rest or b"/")
+            elif (path := paths.split(request.path)) is not None:
+                self.prefix = paths.PREFIX + path.service.encode("latin-1")
+                self.match = table.match(path.service, request.method, path.rest)
             else:
-                raise UnknownService("there is nothing here")
+                raise UnknownService("there is nothing at this path")
         except GatewayError as error:
-            self.unrouted = error
+            self.routing_error = error
         if self.match is not None:
             self.auth = self.match.policy.auth
 
 
 UNRESOLVED: Final = Resolution(CredentialState([]))
-"""Before step 2 has looked."""
+"""Until a request has been resolved."""
 
 
 class ResolutionCache:
-    """One process's, forgotten as a whole when the configuration or the keys change."""
+    """One process's resolutions, all forgotten when the configuration or the keys change.
 
-    def __init__(self, live: LiveConfiguration) -> None:
+    `compile_steps` makes a resolution's list of steps, given the request's method.
+    """
+
+    def __init__(
+        self,
+        live: LiveConfiguration,
+        compile_steps: Callable[[Resolution, str], Steps] = lambda _resolution, _method: (),
+    ) -> None:
         self._live = live
+        self._compile = compile_steps
         self._table, self._keys = live.table, live.keys
         self._known: TwoGenerationMemo[_Identity, Resolution] = TwoGenerationMemo(REMEMBERED)
-        self._bearers: TwoGenerationMemo[tuple[bytes | None, bytes | None], CredentialState] = TwoGenerationMemo(
+        self._credentials: TwoGenerationMemo[tuple[bytes | None, bytes | None], CredentialState] = TwoGenerationMemo(
             REMEMBERED
         )
-        self.epoch = object()
+        self._epoch = object()
 
     def of(self, request: Request) -> Resolution:
-        """The way of a request that is well-formed. Raises BadRequest, HeadersTooLarge or TargetTooLong."""
-        live, alike = self._live, request.shared_head
+        """The resolution of a well-formed request. Raises BadRequest, HeadersTooLarge or TargetTooLong."""
+        live, head = self._live, request.shared_head
         if self._table is not live.table or self._keys is not live.keys:
             self._table, self._keys = live.table, live.keys
             self._known.clear()
-            self._bearers.clear()
-            self.epoch = object()
-        if alike is None or request.caller is not None:
-            return self._found(request)
-        if alike.epoch is not self.epoch:
-            alike.resolution, alike.epoch = self._of_kin(request, alike.shared_fields), self.epoch
-        way: Resolution = alike.resolution
-        return way
+            self._credentials.clear()
+            self._epoch = object()
+        if head is None or request.caller is not None:
+            return self._by_identity(request)
+        if head.epoch is not self._epoch:
+            head.resolution, head.epoch = self._by_fields(request, head.shared_fields), self._epoch
+        resolution: Resolution = head.resolution
+        return resolution
 
-    def _of_kin(self, request: Request, kin: SharedFields) -> Resolution:
-        """By its fields, where a request with the same has been found well-formed."""
-        if kin.epoch is self.epoch:
-            return Resolution.toward(request, self._table, kin.credential_state)
-        way = self._found(request)
-        kin.credential_state, kin.epoch = way.credential_state, self.epoch
-        return way
+    def _by_fields(self, request: Request, shared: SharedFields) -> Resolution:
+        """Without validating the header fields again, where a request with the same ones was well formed."""
+        if shared.epoch is self._epoch:
+            resolution = Resolution.resolve_target(request, self._table, shared.credential_state)
+            resolution.steps = self._compile(resolution, request.method)
+            return resolution
+        resolution = self._by_identity(request)
+        shared.credential_state, shared.epoch = resolution.credential_state, self._epoch
+        return resolution
 
-    def _found(self, request: Request) -> Resolution:
-        live, fields = self._live, request.fields
+    def _by_identity(self, request: Request) -> Resolution:
+        fields = request.fields
         if len(fields) != len(request.headers) or request.caller is not None or b"transfer-encoding" in fields:
-            return Resolution.of(request, live.table)  # what an identity does not tell of
+            return self._resolve(request, None)  # depends on more than the memo's key
         identity = (
             request.method,
             request.path,
@@ -232,34 +264,39 @@ class ResolutionCache:
             fields.get(b"x-api-key"),
             fields.get(b"cookie"),
         )
-        way = self._known.get(identity)
-        if way is not None:
+        resolution = self._known.get(identity)
+        if resolution is not None:
             validation.check_size(request.headers)
-            return way
-        way = Resolution.of(request, live.table, self._bearer(fields, request.headers))
+            return resolution
+        resolution = self._resolve(request, self._credential_state(fields, request.headers))
         if sum([len(part) for part in identity if part]) <= LONGEST:
-            self._known.put(identity, way)
-        return way
+            self._known.put(identity, resolution)
+        return resolution
 
-    def _bearer(self, fields: dict[bytes, bytes], headers: Headers) -> CredentialState:
-        """Of a request that repeats no field."""
-        borne = fields.get(b"authorization"), fields.get(b"x-api-key")
-        bearer = self._bearers.get(borne)
-        if bearer is None:
-            bearer = CredentialState(headers)
-            if sum([len(part) for part in borne if part]) <= LONGEST:
-                self._bearers.put(borne, bearer)
-        return bearer
+    def _resolve(self, request: Request, credential_state: CredentialState | None) -> Resolution:
+        resolution = Resolution.resolve(request, self._live.table, credential_state)
+        resolution.steps = self._compile(resolution, request.method)
+        return resolution
+
+    def _credential_state(self, fields: dict[bytes, bytes], headers: Headers) -> CredentialState:
+        """Of a request that repeats no header field."""
+        sent = fields.get(b"authorization"), fields.get(b"x-api-key")
+        state = self._credentials.get(sent)
+        if state is None:
+            state = CredentialState(headers)
+            if sum([len(part) for part in sent if part]) <= LONGEST:
+                self._credentials.put(sent, state)
+        return state
 
 
 def authorize(name: str, policy: RoutePolicy, caller: Caller | None) -> GatewayError | None:
-    """Why this caller may not use the service now, by contract section 3, step 4; None when it may."""
+    """The error if this caller may not use the service now (contract section 3, step 4), else None."""
     if caller is not None and not caller.may_use(name, policy.scopes):
         return Forbidden("the credential's scopes do not cover this service", service=name)
     if caller is None and policy.scopes:
-        return Unauthenticated("this service asks for scopes", service=name)
+        return Unauthenticated("this service requires scopes", service=name)
     if not policy.enabled:
-        return ServiceDisabled("an operator has switched this service off", service=name)
+        return ServiceDisabled("an operator has disabled this service", service=name)
     return None
 
 

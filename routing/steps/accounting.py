@@ -1,4 +1,4 @@
-"""What observers are told of a request: once, when the last byte of its answer has gone, or its client has."""
+"""What observers are told of a request, once: when the last byte of its response has been sent, or its client left."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,49 +9,52 @@ from routing.messages.response_body import Relay
 from routing.observability.events import Finished, Observers
 
 CLIENT_CLOSED_REQUEST: Final = 499
-"""What access logs have come to call a client that did not wait."""
+"""nginx's status for a client that did not wait for the response."""
 
 
 class Accounting:
-    """`timer` is monotonic seconds, the exchanges' own."""
+    """`timer` is monotonic seconds, as the exchanges' own."""
 
     def __init__(self, observers: Observers, timer: Callable[[], float]) -> None:
         self._observers = observers
         self._timer = timer
 
-    def begun(self, exchange: Exchange, response: Response) -> None:
-        """Tell of a stream when it ends; of a page's, which has no end, when it begins."""
+    def streaming(self, exchange: Exchange, response: Response) -> None:
+        """Account for a relayed body when it ends; for an event stream, which has no end, now."""
         body, status = response.body, response.status
         if isinstance(body, Relay):
-            body.when_ended(lambda passed, aborted: self.told(exchange, status, passed, aborted))
+            body.when_ended(lambda passed, aborted: self.finished(exchange, status, passed, aborted))
         else:
-            self.told(exchange, status)
+            self.finished(exchange, status)
 
-    def gone(self, exchange: Exchange) -> None:
-        self.told(exchange, CLIENT_CLOSED_REQUEST, 0, "client_gone")
+    def aborted(self, exchange: Exchange) -> None:
+        """The client went away before there was a response."""
+        self.finished(exchange, CLIENT_CLOSED_REQUEST, 0, "client_gone")
 
-    def told(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:
-        way, match, request, caller = exchange.resolution, exchange.resolution.match, exchange.request, exchange.caller
-        # By position, in Finished's order: by name it takes seven times as long, 0.8 us of every request.
+    def finished(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:
+        """`size` is the body's bytes as sent; `aborted` is why it stopped short, empty if it did not."""
+        resolution, request, caller, call = exchange.resolution, exchange.request, exchange.caller, exchange.call
+        match, circuit = resolution.match, exchange.circuit
+        # By position, in Finished's order: by keyword it takes seven times as long, 0.8 us of every request.
         event = Finished(
             exchange.received_at,
             exchange.id,
             request.method,
-            way.path or request.path.decode("latin-1"),
+            resolution.path or request.path.decode("latin-1"),
             status,
             self._timer() - exchange.started,
-            exchange.backend_seconds,
+            call.seconds,
             match.service.name if match else "",
             match.pattern if match else "",
             caller.id if caller else "",
             request.client,
-            exchange.cache,
+            exchange.cache.x_cache,
             exchange.error_code,
-            exchange.circuit,
+            circuit.state,
             size,
             aborted,
-            exchange.call_error,
-            exchange.retries,
-            exchange.target.url if exchange.target else "",
+            call.error or circuit.error,
+            call.retries,
+            call.target.url if call.target else "",
         )
         self._observers.finished(event)

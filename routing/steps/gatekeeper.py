@@ -1,7 +1,7 @@
-"""Steps 2 and 3: whose request this is, and whether it is within its caller's limit."""
+"""Steps 2 and 3: the rate limit and authentication."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 from resilience.ratelimit.driver import Limiter
@@ -11,13 +11,14 @@ from routing.authentication.authenticator import Authenticator, Credential, inva
 from routing.caller import Caller
 from routing.errors import RateLimited, Unauthenticated
 from routing.exchange import Exchange
-from routing.messages import validation
+from routing.messages.validation import limited_address
 from routing.router.policy import Auth
-from routing.router.resolution import REVERIFY_SECONDS, CredentialState, Grant
+from routing.router.resolution import REVERIFY_SECONDS, CredentialState, Quota
+from routing.router.table import Match
 
 
 class Gatekeeper:
-    """`rate` is the gateway's own, for services that set none; `timer` is monotonic seconds."""
+    """`rate` is the gateway's own limit, for services that set none; `timer` is monotonic seconds."""
 
     def __init__(
         self, limiter: Limiter, authenticator: Authenticator, rate: RatePolicy, timer: Callable[[], float]
@@ -27,101 +28,98 @@ class Gatekeeper:
         self._rate = rate
         self._timer = timer
 
-    def try_limit(self, exchange: Exchange) -> bool:
-        """Step 2, where no other worker need be asked. False: `limit` is to be awaited. Raises RateLimited.
+    def limit(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Step 2. Raises RateLimited.
 
-        By caller where the credential is already known, else by address: junk tokens cost their sender.
+        Counts by caller where the credential is already verified, else by client address, so that sending many bad
+        credentials gains nothing.
         """
-        way, bearer = exchange.resolution, exchange.resolution.credential_state
-        if exchange.caller is None and bearer.credential is not None and way.auth is not Auth.NONE:
-            known = exchange.received_at < bearer.verified_until
-            exchange.caller = bearer.caller if known else self._known(bearer, bearer.credential, exchange.received_at)
-        self._count(exchange)
-        decision = self._limiter.try_take(exchange.rate_key, exchange.rate)
+        resolution, state = exchange.resolution, exchange.resolution.credential_state
+        if exchange.caller is None and state.credential is not None and resolution.auth is not Auth.NONE:
+            trusted = exchange.received_at < state.verified_until
+            exchange.caller = state.caller if trusted else self._known(state, state.credential, exchange.received_at)
+        quota = self._count(exchange)
+        decision = self._limiter.try_take(quota.key, quota.policy)
         if decision is None:
-            return False
+            return self._take(exchange)
         self._decide(exchange, decision)
-        return True
+        return None
 
-    async def limit(self, exchange: Exchange) -> None:
-        """Raises RateLimited."""
-        self._decide(exchange, await self._limiter.take(exchange.rate_key, exchange.rate))
-
-    def try_identify(self, exchange: Exchange) -> bool:
-        """Step 3, where nobody need be asked: the caller, if one is asked for. False: `identify` is to be awaited.
-
-        Raises Unauthenticated.
-        """
-        way, bearer = exchange.resolution, exchange.resolution.credential_state
-        if exchange.caller is not None or way.auth is Auth.NONE:
-            return True
-        if bearer.parse_error:
-            raise bearer.parse_error.with_traceback(None)
-        if bearer.credential is None:
-            if way.auth is Auth.REQUIRED:
+    def identify(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Step 3. Raises Unauthenticated, AuthenticationUnavailable or RateLimited."""
+        resolution, state = exchange.resolution, exchange.resolution.credential_state
+        if exchange.caller is not None or resolution.auth is Auth.NONE:
+            return None
+        if state.parse_error:
+            raise state.parse_error.with_traceback(None)
+        if state.credential is None:
+            if resolution.auth is Auth.REQUIRED:
                 raise Unauthenticated("send an API key or a Firebase ID token")
-            return True
-        if not self._authenticator.may_verify(bearer.credential):
-            raise invalid(bearer.credential)
-        return False
+            return None
+        if not self._authenticator.may_verify(state.credential):
+            raise invalid(state.credential)
+        return self._verify(exchange, state.credential)
 
-    async def identify(self, exchange: Exchange) -> None:
-        """Raises Unauthenticated, AuthenticationUnavailable or RateLimited."""
-        credential = exchange.credential
-        if self.try_identify(exchange) or credential is None:
-            return
+    async def _take(self, exchange: Exchange) -> None:
+        quota = exchange.quota
+        self._decide(exchange, await self._limiter.take(quota.key, quota.policy))
+
+    async def _verify(self, exchange: Exchange, credential: Credential) -> None:
+        """Verify a credential seen for the first time. Its caller's limit is charged, its address's refunded."""
         exchange.caller = await self._authenticator.verify(credential, exchange.received_at)
         exchange.mark("authentication", exchange.caller.id, self._timer())
-        await self._recharge(exchange)
+        if exchange.decision is not None:
+            await self._limiter.refund(exchange.quota.key, exchange.decision)
+        self._count(exchange)
+        await self._take(exchange)
 
-    def _known(self, bearer: CredentialState, borne: Credential, now: float) -> Caller | None:
-        """The credential's caller, and remembered as such. A token that nobody knows may be known the next moment."""
-        caller = self._authenticator.known(borne, now)
-        if caller is not None or borne.is_key:
+    def _known(self, state: CredentialState, credential: Credential, now: float) -> Caller | None:
+        """The credential's caller, kept for the next requests. An unknown token is not: it may be verified soon."""
+        caller = self._authenticator.known(credential, now)
+        if caller is not None or credential.is_key:
             expires = caller.expires if caller is not None else None
-            bearer.caller = caller
-            bearer.verified_until = min(now + REVERIFY_SECONDS, math.inf if expires is None else expires)
+            state.caller = caller
+            state.verified_until = min(now + REVERIFY_SECONDS, math.inf if expires is None else expires)
         return caller
 
-    def _count(self, exchange: Exchange) -> None:
-        """Whom the request counts for, and under which limit."""
-        seat = exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
-        terms = seat.terms
-        if exchange.endpoint or not terms.rate_key:
-            self._name(exchange, terms)
+    def _count(self, exchange: Exchange) -> Quota:
+        """Find the limit that the request counts towards, and under which key."""
+        slot = exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
+        grant, endpoint, caller = slot.grant, exchange.endpoint, exchange.caller
+        if endpoint is not None and caller is not None:
+            quota = Quota(endpoint.rate, _key(endpoint.name, endpoint.rate, caller.id))
+        elif caller is None or grant.quota is None:
+            quota = quota_of(exchange.resolution.match, self._rate, caller, exchange.request.client)
+            if caller is not None:
+                grant.quota = quota
         else:
-            exchange.rate, exchange.rate_key = terms.rate, terms.rate_key
-
-    def _name(self, exchange: Exchange, terms: Grant) -> None:
-        """The same, worked out; and kept for the next time, unless it counts by address or for a page."""
-        match, caller = exchange.resolution.match, exchange.caller
-        own, name = match.policy.rate_limit if match else None, exchange.service
-        if exchange.endpoint and caller:
-            own, name = exchange.endpoint.rate, exchange.endpoint.name
-        exchange.rate = own or self._rate
-        whose = caller.id if caller else validation.limited_address(exchange.request.client)
-        exchange.rate_key = f"{name if own else ''}|{exchange.rate}|{whose}"
-        if caller and not exchange.endpoint:
-            terms.rate, terms.rate_key = exchange.rate, exchange.rate_key
+            quota = grant.quota
+        exchange.quota = quota
+        return quota
 
     def _decide(self, exchange: Exchange, decision: Decision) -> None:
         exchange.decision = decision
         if exchange.step_log is not None:
-            exchange.mark("rate limit", exchange.rate_key, self._timer())
+            exchange.mark("rate limit", exchange.quota.key, self._timer())
         if not decision.granted:
-            policy, match = exchange.rate, exchange.resolution.match
+            policy, match = exchange.quota.policy, exchange.resolution.match
             raise RateLimited(
                 _over(policy.limit, policy.window),
                 service=exchange.service if match and match.policy.rate_limit else None,
                 retry_after=decision.reset,
             )
 
-    async def _recharge(self, exchange: Exchange) -> None:
-        """A credential seen for the first time was good: its caller pays, and the address gets its token back."""
-        if exchange.decision is not None:
-            await self._limiter.refund(exchange.rate_key, exchange.decision)
-        self._count(exchange)
-        await self.limit(exchange)
+
+def quota_of(match: Match | None, rate: RatePolicy, caller: Caller | None, client: str) -> Quota:
+    """The service's own limit if it has one, else `rate`, counted by caller or by the client's address."""
+    own = match.policy.rate_limit if match else None
+    policy = own or rate
+    counted = caller.id if caller else limited_address(client)
+    return Quota(policy, _key(match.service.name if match and own else "", policy, counted))
+
+
+def _key(name: str, policy: RatePolicy, counted: str) -> str:
+    return f"{name}|{policy}|{counted}"
 
 
 @lru_cache(maxsize=256)

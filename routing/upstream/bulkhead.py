@@ -1,4 +1,4 @@
-"""A bound on the calls in flight to one service, so that one backend that hangs leaves the others unharmed."""
+"""A limit on concurrent calls to one service, so that a backend that hangs does not affect the others."""
 
 import asyncio
 from collections import deque
@@ -7,13 +7,13 @@ from typing import Final
 from routing.errors import Overloaded
 
 QUEUE_SHARE: Final = 4
-"""One caller may queue for this many calls in flight (at least one does)."""
+"""One call may queue for this many in flight (at least one does)."""
 QUEUE_SECONDS: Final = 1.0
-"""Longest wait in the queue: a longer one would only move the timeout to the client."""
+"""Longest wait in the queue: a longer one would only move the time-out to the client."""
 
 
 class Bulkhead:
-    """Per service and worker. `enter_now` or `enter` before a call, `leave` after it, whatever became of it."""
+    """Per service and worker. `try_enter` or `enter` before a call, `leave` after it, whatever its outcome."""
 
     def __init__(self, service: str, limit: int) -> None:
         self.limit = limit
@@ -22,40 +22,40 @@ class Bulkhead:
         self._queue: deque[asyncio.Future[None]] = deque()
 
     def try_enter(self) -> bool:
-        """Take a place, if one is free."""
+        """Take a slot, if one is free."""
         if self.in_flight >= self.limit:
             return False
         self.in_flight += 1
         return True
 
     async def enter(self) -> None:
-        """Take a place, or wait for one. Raises Overloaded when the queue is full or too slow."""
+        """Take a slot, or wait for one. Raises Overloaded when the queue is full or too slow."""
         if self.try_enter():
             return
         if len(self._queue) > self.limit // QUEUE_SHARE:
             raise self._overloaded()
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(place)
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(slot)
         try:
             async with asyncio.timeout(QUEUE_SECONDS):
-                await place
+                await slot
         except TimeoutError:
-            if place.cancelled():
+            if slot.cancelled():
                 raise self._overloaded() from None
         except asyncio.CancelledError:
-            if not place.cancelled():
+            if not slot.cancelled():
                 self.leave()
             raise
         finally:
-            if place in self._queue:
-                self._queue.remove(place)
+            if slot in self._queue:
+                self._queue.remove(slot)
 
     def leave(self) -> None:
-        """Give the place to the longest waiting, if any."""
+        """Release the slot, to the call that has waited longest if there is one."""
         while self._queue and self.in_flight <= self.limit:
-            place = self._queue.popleft()
-            if not place.done():
-                place.set_result(None)
+            slot = self._queue.popleft()
+            if not slot.done():
+                slot.set_result(None)
                 return
         self.in_flight -= 1
 

@@ -1,4 +1,4 @@
-"""A circuit's leave for one call: what lets it begin, and where to report how it ended."""
+"""Permission for one call: granted by the service's circuit, and where the call's outcome is reported."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from routing.upstream.registry import Upstream
 
 
 class CallPermit:
-    """For a call to `upstream`. Of a circuit that is not probed, it may be let fall unused."""
+    """Permission for one call to `upstream`. Unless it is a half-open probe, it may be dropped unused."""
 
     __slots__ = ("_permit", "upstream")
 
@@ -17,15 +17,17 @@ class CallPermit:
 
     @property
     def allows_retry(self) -> bool:
-        """Whether the circuit still lets calls through. A probe's permit is for one call."""
+        """Whether the circuit still lets calls through. A half-open probe is for one call."""
         return self._permit.holder is None and isinstance(self.upstream.breaker.try_admit(), Permit)
 
     def report(self, outcome: Outcome) -> asyncio.Task[None] | None:
-        """Report it: the task that tells the others, or None where nobody must know. A success while CLOSED is such."""
+        """Report the outcome: the task that tells the cluster, or None where it need not know, as of a success while
+        the circuit is CLOSED.
+        """
         return self.upstream.breaker.report(self._permit, outcome)
 
-    async def ended(self, outcome: Outcome) -> None:
-        """The same, once all who must know have been told."""
-        telling = self.report(outcome)
-        if telling is not None:
-            await asyncio.shield(telling)
+    async def report_and_wait(self, outcome: Outcome) -> None:
+        """The same, and wait until the cluster has been told."""
+        reporting = self.report(outcome)
+        if reporting is not None:
+            await asyncio.shield(reporting)

@@ -1,4 +1,4 @@
-"""What this worker has for each service that is called: its circuit, its places, its targets, and its repeats."""
+"""This worker's state for each service it calls: circuit, concurrency limit, targets, retry budget."""
 
 from resilience.breaker.driver import Breakers
 from routing.balancing.balancer import Balancers
@@ -8,35 +8,35 @@ from routing.upstream.retry_budget import RetryBudget
 
 
 class Upstream:
-    """One service's. Made by `Upstreams.of`."""
+    """One service's state. Made by `Upstreams.of`."""
 
     __slots__ = ("balancer", "breaker", "budget", "bulkhead", "service")
 
-    def __init__(self, service: Service, breakers: Breakers, targets: Balancers) -> None:
+    def __init__(self, service: Service, breakers: Breakers, balancers: Balancers) -> None:
         self.budget = RetryBudget()
         self.bulkhead = Bulkhead(service.name, service.policy.max_concurrency)
-        self.configure(service, breakers, targets)
+        self.configure(service, breakers, balancers)
 
-    def configure(self, service: Service, breakers: Breakers, targets: Balancers) -> None:
-        """Take over the configuration."""
+    def configure(self, service: Service, breakers: Breakers, balancers: Balancers) -> None:
+        """Apply a new configuration; calls in flight and the retry budget carry over."""
         self.service = service
         self.breaker = breakers.of(service.name, service.policy.breaker)
-        self.balancer = targets.of(service)
+        self.balancer = balancers.of(service)
         self.bulkhead.limit = service.policy.max_concurrency
 
 
 class Upstreams:
-    """Every service's, by name."""
+    """The state of every service, by name."""
 
-    def __init__(self, breakers: Breakers, targets: Balancers) -> None:
+    def __init__(self, breakers: Breakers, balancers: Balancers) -> None:
         self._breakers = breakers
-        self._targets = targets
+        self._balancers = balancers
         self._known: dict[str, Upstream] = {}
 
     def of(self, service: Service) -> Upstream:
         upstream = self._known.get(service.name)
         if upstream is None:
-            upstream = self._known[service.name] = Upstream(service, self._breakers, self._targets)
+            upstream = self._known[service.name] = Upstream(service, self._breakers, self._balancers)
         elif upstream.service is not service:
-            upstream.configure(service, self._breakers, self._targets)
+            upstream.configure(service, self._breakers, self._balancers)
         return upstream

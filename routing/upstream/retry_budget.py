@@ -1,28 +1,28 @@
-"""How many calls may be repeated, as a share of all: so that retries never multiply a backend's trouble."""
+"""A budget of retries as a share of calls, so that retries never multiply a backend's load."""
 
 from typing import Final
 
 RESERVE: Final = 10.0
-"""Repeats that a service begins with."""
-MOST_SAVED: Final = 100.0
-"""Repeats that may be saved up, for the moment in which a target with many calls in flight goes away."""
+"""Retries that a service starts with."""
+MAX_BALANCE: Final = 100.0
+"""Retries that may accumulate, for the moment a target with many calls in flight goes away."""
 
 
 class RetryBudget:
-    """Each call earns `share` of a repeat; each repeat costs one. Per service and worker."""
+    """Each call deposits `share` of a retry; each retry withdraws one. Per service and worker."""
 
-    __slots__ = ("_saved",)
+    __slots__ = ("_balance",)
 
     def __init__(self) -> None:
-        self._saved = RESERVE
+        self._balance = RESERVE
 
-    def earn(self, share: float) -> None:
-        if self._saved < MOST_SAVED:
-            self._saved += share
+    def deposit(self, share: float) -> None:
+        if self._balance < MAX_BALANCE:
+            self._balance += share
 
-    def spend(self, share: float) -> bool:
-        """Whether one more repeat is within the budget; of no share, none is."""
-        if self._saved < 1 or not share:
+    def withdraw(self, share: float) -> bool:
+        """Whether one more retry is within the budget. None is where `share` is 0."""
+        if self._balance < 1 or not share:
             return False
-        self._saved -= 1
+        self._balance -= 1
         return True

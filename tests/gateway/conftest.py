@@ -28,8 +28,7 @@ from routing.pipeline import Gateway, GatewayRules
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import RouteTable, Service
-from routing.steps.cache.lookup import Caching
-from routing.steps.calls import Calling
+from routing.steps.calls import Calls
 from tests.clock import FakeClock
 from tests.gateway.door import Answered, AsgiDoor, DjangoDoor, Door, HttpDoor, ask, install
 from tests.origin import Script, ScriptedOrigin
@@ -67,7 +66,6 @@ class World:
     backend: Backend
     seen: Recording
     cache: Cache
-    caching: Caching
     heat: HitCounter
     breakers: Breakers
     origins: list[ScriptedOrigin] = field(default_factory=list)
@@ -94,7 +92,7 @@ class World:
         return origin
 
     async def close(self) -> None:
-        await self.caching.close()
+        await self.gateway.close()
         await self.backend.close()
         for origin in self.origins:
             await origin.__aexit__()
@@ -153,14 +151,16 @@ def make_world(
     cache = Cache(TieredStore(link) if link else CacheMemory(clock))
     flights = Flights(RedisLeases(link) if link else None, clock=clock)
     heat = HitCounter(link)
-    caching = Caching(cache, own_cookies=OWN_COOKIES, flights=flights, heat=heat, clock=clock)
     gateway = kind(
         rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
         live=live,
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
-        caching=caching,
-        calling=Calling(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, tell=observers.backend_event),
+        cache=cache,
+        flights=flights,
+        hit_counter=heat,
+        own_cookies=OWN_COOKIES,
+        calls=Calls(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, emit=observers.backend_event),
         observers=observers,
         clock=clock,
     )
@@ -173,7 +173,6 @@ def make_world(
         backend,
         seen,
         cache,
-        caching,
         heat,
         breakers,
         key=ours.key,

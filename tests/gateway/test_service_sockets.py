@@ -12,7 +12,7 @@ from routing.balancing.balancer import Balancers
 from routing.realtime.proxy import IDLE_SECONDS, SocketProxy
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service
-from routing.steps.calls import Calling
+from routing.steps.calls import Calls
 from tests.clock import FakeClock
 from tests.gateway.conftest import OWN_COOKIES, World, make_world
 from tests.system.echo import echo
@@ -51,7 +51,7 @@ async def test_the_list_of_services_takes_no_sockets(through: World) -> None:
 
 def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/") -> Socket:
     breakers = Breakers(MemoryStore(), clock=world.clock)
-    calling = Calling(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
+    calling = Calls(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
     authenticator = Authenticator(lambda: world.live.keys)
     proxy = SocketProxy(world.gateway, calling, Balancers(), authenticator, origins=(), clock=world.clock, timer=timer)
     headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]

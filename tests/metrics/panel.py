@@ -29,8 +29,7 @@ from routing.pipeline import Gateway, GatewayRules
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import Route, RouteTable, Service
-from routing.steps.cache.lookup import Caching
-from routing.steps.calls import Calling
+from routing.steps.calls import Calls
 from routing.warming import Warmer
 from tests.clock import FakeClock
 from tests.metrics.events import NOW
@@ -120,8 +119,9 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
         live=live,
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
-        caching=Caching(cache, own_cookies=frozenset(), heat=heat, clock=clock),
-        calling=Calling(backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000),
+        cache=cache,
+        hit_counter=heat,
+        calls=Calls(backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000),
         observers=observers,
         clock=clock,
     )

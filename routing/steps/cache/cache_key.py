@@ -1,4 +1,4 @@
-"""A request's place in the cache: whose answer it is, under which key, with which tags."""
+"""The cache key and tags of a request, and how a request is recorded to be repeated for warming."""
 
 from hashlib import blake2b
 from typing import Final
@@ -14,28 +14,28 @@ from routing.http import Request
 from routing.messages import forwarding
 from routing.router.tags import ANONYMOUS, filled
 
-_UNTOLD: Final = frozenset({b"cookie", b"range", b"if-range"})
-_CHOOSING: Final = frozenset({b"accept", b"accept-encoding", b"accept-language"})
-"""Fields that answers are commonly chosen by, and that say nothing of anybody."""
-LONGEST_RECIPE: Final = 1_024
-"""Bytes of a path and query above which a request is not written down to be repeated."""
+_NOT_RECORDED: Final = frozenset({b"cookie", b"range", b"if-range"})
+_NEGOTIATION: Final = frozenset({b"accept", b"accept-encoding", b"accept-language"})
+"""Fields that responses are commonly selected by, and that contain nothing personal."""
+LONGEST_RECORDED: Final = 1_024
+"""Bytes of the longest path and query that are recorded for warming."""
 
 
-class Places:
-    """`own_cookies` are the gateway's, which no backend sees and no answer depends on."""
+class CacheKeys:
+    """`own_cookies` are the gateway's, which no backend sees and no response depends on."""
 
     def __init__(self, own_cookies: frozenset[bytes]) -> None:
         self._own_cookies = own_cookies
 
     def key(self, exchange: Exchange, policy: CachePolicy) -> str:
-        """The prefix is part of it, since references in the stored answer are written for it."""
+        """The gateway's path prefix is part of it, since references in a stored response are rewritten for it."""
         caller, request, match = exchange.caller, exchange.request, exchange.match
-        whose = scope_id(policy.scope, caller.id if caller else ANONYMOUS, caller.tenant if caller else None)
-        said = b"" if policy.scope is Scope.SHARED else self._said(exchange)
-        return digest_of(exchange.service, whose, exchange.prefix + match.path, request.query, said)
+        scope = scope_id(policy.scope, caller.id if caller else ANONYMOUS, caller.tenant if caller else None)
+        identity = b"" if policy.scope is Scope.SHARED else self._forwarded_identity(exchange)
+        return digest_of(exchange.service, scope, exchange.prefix + match.path, request.query, identity)
 
-    def _said(self, exchange: Exchange) -> bytes:
-        """A digest of what the backend is given in the caller's name beside the caller's id: it may answer by it."""
+    def _forwarded_identity(self, exchange: Exchange) -> bytes:
+        """A digest of the cookies and credentials that the backend gets, since its response may depend on them."""
         digest, forwards = None, exchange.match.policy.forward_authorization
         for name, value in exchange.request.headers:
             if name == b"cookie" or (forwards and name == b"authorization"):
@@ -46,35 +46,37 @@ class Places:
         return digest.digest() if digest else b""
 
 
-def recipe(exchange: Exchange) -> ReplayableRequest | None:
-    """How to ask for this again; None where the answer may depend on what is not to be written down."""
+def store_target(exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarget:
+    """Where the response would be stored, with its route's tags filled in and its URI's tag: a write to the URI
+    invalidates the entries of all callers.
+    """
+    match = exchange.match
+    tags = (*filled(policy.tags, match, exchange.caller), uri_tag(match.path, exchange.request.query))
+    return StoreTarget(exchange.service, key, policy, policy.scope, tags)
+
+
+def replayable(exchange: Exchange) -> ReplayableRequest | None:
+    """How to repeat this request; None where the response may depend on what must not be recorded."""
     request, caller = exchange.request, exchange.caller
     policy = exchange.match.policy
-    if policy.cache is None or policy.forward_authorization or _says_more(request):
+    if policy.cache is None or policy.forward_authorization or _is_private(request):
         return None
-    if len(request.path) + len(request.query) > LONGEST_RECIPE:
+    if len(request.path) + len(request.query) > LONGEST_RECORDED:
         return None
-    chosen = tuple([pair for pair in request.headers if pair[0] in _CHOOSING])
+    negotiation = tuple([pair for pair in request.headers if pair[0] in _NEGOTIATION])
     owner = caller if policy.cache.scope is not Scope.SHARED else None
     return ReplayableRequest(
         host=request.fields.get(b"host") or b"localhost",
         path=request.path,
         query=request.query,
-        headers=chosen,
+        headers=negotiation,
         caller=owner.id if owner else None,
         tenant=owner.tenant if owner else None,
     )
 
 
-def _says_more(request: Request) -> bool:
-    """Whether it has what is not to be written down. An empty field says nothing."""
-    if _UNTOLD.isdisjoint(request.fields):
+def _is_private(request: Request) -> bool:
+    """Whether a field must not be recorded. An empty one does not count."""
+    if _NOT_RECORDED.isdisjoint(request.fields):
         return False
-    return any(value for name, value in request.headers if name in _UNTOLD)
-
-
-def spot(exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarget:
-    """With the route's tags, filled in, and the URI's: what is changed there is taken back whoever asked for it."""
-    match = exchange.match
-    tags = (*filled(policy.tags, match, exchange.caller), uri_tag(match.path, exchange.request.query))
-    return StoreTarget(exchange.service, key, policy, policy.scope, tags)
+    return any(value for name, value in request.headers if name in _NOT_RECORDED)

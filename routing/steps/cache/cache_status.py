@@ -1,63 +1,63 @@
-"""Cache-Status (RFC 9211): what the cache did with a request, and why, in the field's own words."""
+"""X-Cache and Cache-Status (RFC 9211): what the cache did with a request, and why."""
 
 from functools import lru_cache
+from typing import Final
 
 from resilience.cache.messages import Forward, Fresh
-from routing.exchange import Exchange
+from routing.exchange import CacheOutcome
+
+MEMORY_HIT: Final = CacheOutcome("HIT")
+"""A hit whose Cache-Status is among the memoised header fields."""
+ONLY_IF_CACHED: Final = CacheOutcome("MISS", "gateway; detail=only-if-cached")
 
 
-def fresh(left: int) -> str:
-    """Given from the store, `left` seconds before it would have been stale."""
-    return f"gateway; hit; ttl={left}"
+def fresh(ttl: int) -> str:
+    """A hit that stays fresh for `ttl` seconds."""
+    return f"gateway; hit; ttl={ttl}"
 
 
-def hit(exchange: Exchange, found: Fresh) -> None:
-    """Given from the store. A stale answer has a negative ttl (RFC 9211 section 2.4)."""
-    left = int(found.entry.fresh_until - exchange.received_at) if found.entry.fresh_until else -found.age
-    why = "; detail=stale-while-revalidate" if found.refresh else "; detail=max-stale"
-    exchange.cache = "STALE" if found.stale else "HIT"
-    exchange.cache_status = fresh(left) + (why if found.stale else "")
+def hit(result: Fresh, now: float) -> CacheOutcome:
+    """A stored response was served. A stale one has a negative ttl (RFC 9211 section 2.4)."""
+    until = result.entry.fresh_until
+    text = fresh(int(until - now) if until else -result.age)
+    if not result.stale:
+        return CacheOutcome("HIT", text)
+    return CacheOutcome("STALE", f"{text}; detail={'stale-while-revalidate' if result.refresh else 'max-stale'}")
 
 
-def collapsed(exchange: Exchange, reason: Forward) -> None:
+def collapsed(reason: Forward) -> CacheOutcome:
     """Answered by another request's fetch (RFC 9211 section 2.6)."""
-    exchange.cache, exchange.cache_status = "HIT", f"gateway; fwd={reason}; collapsed"
-
-
-def forward(exchange: Exchange, reason: Forward, detail: str = "") -> None:
-    """Gone on to the backend (RFC 9211 section 2.2)."""
-    exchange.cache, exchange.cache_status = _forwarded(reason, detail)
+    return CacheOutcome("HIT", f"gateway; fwd={reason}; collapsed")
 
 
 @lru_cache(maxsize=32)
-def _forwarded(reason: Forward, detail: str) -> tuple[str, str]:
+def forward(reason: Forward, detail: str = "") -> CacheOutcome:
+    """Forwarded to the backend (RFC 9211 section 2.2)."""
     bypassed = reason in (Forward.BYPASS, Forward.METHOD)
-    return "BYPASS" if bypassed else "MISS", f"gateway; fwd={reason}{_detail(detail)}"
+    return CacheOutcome("BYPASS" if bypassed else "MISS", f"gateway; fwd={reason}{_detail(detail)}")
 
 
-def stored(exchange: Exchange, ttl: float) -> None:
-    exchange.cache_status += f"; stored; ttl={int(ttl)}"
+def stored(outcome: CacheOutcome, ttl: float) -> CacheOutcome:
+    return CacheOutcome(outcome.x_cache, f"{outcome.cache_status}; stored; ttl={int(ttl)}")
 
 
-def not_stored(exchange: Exchange, why: str) -> None:
-    exchange.cache_status += _detail(why)
+def not_stored(outcome: CacheOutcome, reason: str) -> CacheOutcome:
+    return CacheOutcome(outcome.x_cache, outcome.cache_status + _detail(reason))
 
 
-def revalidated(exchange: Exchange, reason: Forward) -> None:
-    """The backend has said that the stored answer still holds (RFC 9211 section 2.3)."""
-    exchange.cache = "REVALIDATED"
-    exchange.cache_status = f"gateway; fwd={reason}; fwd-status=304"
+def revalidated(reason: Forward) -> CacheOutcome:
+    """The backend has confirmed the stored response (RFC 9211 section 2.3)."""
+    return CacheOutcome("REVALIDATED", f"gateway; fwd={reason}; fwd-status=304")
 
 
-def instead(exchange: Exchange, code: str) -> None:
-    """A stale answer in the place of a failure: the gateway's own, or no call at all."""
-    exchange.cache, exchange.cache_status = "STALE", f"gateway; hit; detail={code}"
+def stale_for_error(code: str) -> CacheOutcome:
+    """A stale response instead of an error of the gateway's."""
+    return CacheOutcome("STALE", f"gateway; hit; detail={code}")
 
 
-def instead_of(exchange: Exchange, reason: Forward, status: int) -> None:
-    """A stale answer in the place of the backend's."""
-    exchange.cache = "STALE"
-    exchange.cache_status = f"gateway; fwd={reason}; fwd-status={status}; detail=stale-if-error"
+def stale_for_status(reason: Forward, status: int) -> CacheOutcome:
+    """A stale response instead of the backend's failure."""
+    return CacheOutcome("STALE", f"gateway; fwd={reason}; fwd-status={status}; detail=stale-if-error")
 
 
 def _detail(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Requests that wait for another's fetch, and fetches that renew what was already given."""
+"""Request coalescing: requests that wait for another's fetch, and background revalidation."""
 
 import asyncio
 import logging
@@ -19,106 +19,118 @@ log = logging.getLogger(__name__)
 Fetch = Callable[[Exchange], Awaitable[Response]]
 
 ROUNDS: Final = 4
-"""How many fetches of others a request waits for before it goes itself."""
+"""How many fetches of others a request waits for before it makes its own."""
 
 
 class Coalescing:
-    """One fetch at a time for one key of the cache, and so for one scope."""
+    """One fetch at a time for one cache key, and so within one scope.
+
+    `fetch` takes an exchange through steps 6 to 8. `clock` is Unix seconds, `timer` monotonic ones.
+    """
 
     def __init__(
-        self, cache: Cache, flights: Flights, *, clock: Callable[[], float], timer: Callable[[], float]
+        self,
+        cache: Cache,
+        flights: Flights,
+        fetch: Fetch,
+        *,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
     ) -> None:
         self._cache = cache
         self._flights = flights
+        self._fetch = fetch
         self._revalidation = Revalidation(cache)
         self._clock = clock
         self._timer = timer
-        self._renewing: set[asyncio.Task[None]] = set()
+        self._refreshing: set[asyncio.Task[None]] = set()
 
-    async def join(self, exchange: Exchange, place: CacheSlot) -> Fresh | None:
-        """What another's fetch brought. None: this request is the one to fetch, in `place.flight`, or fetches for
-        itself alone. Raises what the other's fetch came to.
+    async def join(self, exchange: Exchange, slot: CacheSlot) -> Fresh | None:
+        """The result of another's fetch. None: this request makes the fetch, as `slot.flight`, or fetches for itself
+        alone. Raises the error of the other's fetch.
         """
-        if not _may_wait(place):
+        if not _may_wait(slot):
             return None
         if exchange.request.watch_disconnect:
             exchange.request.watch_disconnect()
-        service = place.spot.service
+        service = slot.target.service
         for _ in range(ROUNDS):
-            name = _name(place)
+            name = _name(slot)
             if self._flights.passes(service, name):
                 return None
             flight = self._flights.begun(service, name)
             if flight is None:
-                return await self._lead(place, self._flights.begin(service, name))
-            if await _ended(flight) is FlightEnd.PASS:
+                return await self._lead(slot, self._flights.begin(service, name))
+            if await _end_of(flight) is FlightEnd.PASS:
                 return None
-            found = await self._look(place)
-            if isinstance(found, Fresh):
-                return found
-            place.found = found
+            result = await self._look_up(slot)
+            if isinstance(result, Fresh):
+                return result
+            slot.result = result
         return None
 
-    def renew(self, exchange: Exchange, place: CacheSlot, fetch: Fetch) -> None:
-        """Have an answer renewed that was given stale (RFC 5861 section 3), unless somebody is at it."""
-        service, name = place.spot.service, _name(place)
+    def refresh(self, exchange: Exchange, slot: CacheSlot) -> None:
+        """Revalidate in the background a response that was served stale (RFC 5861 section 3), unless a fetch for it is
+        in flight already.
+        """
+        service, name = slot.target.service, _name(slot)
         if self._flights.begun(service, name) or self._flights.passes(service, name):
             return
         flight = self._flights.begin(service, name)
-        again = CacheSlot(place.spot, place.asked.plain(), place.found, flight)
-        task = asyncio.create_task(
-            self._renew(exchange.again(list(again.asked.headers), self._clock(), self._timer()), again, flight, fetch)
-        )
-        self._renewing.add(task)
-        task.add_done_callback(self._renewing.discard)
+        copy = CacheSlot(slot.target, slot.request.plain(), slot.result, flight)
+        background = exchange.background_copy(list(copy.request.headers), self._clock(), self._timer())
+        task = asyncio.create_task(self._refresh(background, copy, flight))
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshing.discard)
 
-    async def _lead(self, place: CacheSlot, flight: Flight) -> Fresh | None:
-        found = await self._flights.lead(flight, lambda: self._look(place))
-        if isinstance(found, Fresh):
+    async def close(self) -> None:
+        """End the fetches in the background."""
+        for task in list(self._refreshing):
+            task.cancel()
+        await asyncio.gather(*self._refreshing, return_exceptions=True)
+        await self._flights.close()
+
+    async def _lead(self, slot: CacheSlot, flight: Flight) -> Fresh | None:
+        result = await self._flights.lead(flight, lambda: self._look_up(slot))
+        if isinstance(result, Fresh):
             flight.land(FlightEnd.STORED)
-            return found
-        if found is not None:
-            place.found = found
-        place.flight = flight
+            return result
+        if result is not None:
+            slot.result = result
+        slot.flight = flight
         return None
 
-    async def _renew(self, exchange: Exchange, place: CacheSlot, flight: Flight, fetch: Fetch) -> None:
+    async def _refresh(self, exchange: Exchange, slot: CacheSlot, flight: Flight) -> None:
         try:
-            found = await self._flights.lead(flight, lambda: self._look(place)) or await self._look(place)
-            if isinstance(found, Fresh) and found.refresh and not flight.end.done():
-                place.found = Stale(found.entry, found.age, found.seq)
-                exchange.cache_slot = place
-                self._revalidation.prepare(exchange, place)
-                await _drained(await fetch(exchange), flight)
-            elif isinstance(found, Fresh):
+            result = await self._flights.lead(flight, lambda: self._look_up(slot)) or await self._look_up(slot)
+            if isinstance(result, Fresh) and result.refresh and not flight.end.done():
+                slot.result = Stale(result.entry, result.age, result.seq)
+                exchange.cache_slot = slot
+                self._revalidation.prepare(exchange, slot)
+                await _drain(await self._fetch(exchange), flight)
+            elif isinstance(result, Fresh):
                 flight.land(FlightEnd.STORED)
         except GatewayError as error:
-            log.info("an answer of %s could not be renewed: %s", place.spot.service, error.code)
+            log.info("a response of %s could not be revalidated: %s", slot.target.service, error.code)
         except Exception:
-            log.exception("renewing an answer of %s failed", place.spot.service)
+            log.exception("revalidating a response of %s failed", slot.target.service)
         finally:
             flight.land(FlightEnd.GONE)
 
-    async def _look(self, place: CacheSlot) -> LookupResult:
-        return await self._cache.relookup(place.spot.service, place.spot.key, place.asked, self._clock())
-
-    async def close(self) -> None:
-        for task in list(self._renewing):
-            task.cancel()
-        await asyncio.gather(*self._renewing, return_exceptions=True)
-        await self._flights.close()
+    async def _look_up(self, slot: CacheSlot) -> LookupResult:
+        return await self._cache.relookup(slot.target.service, slot.target.key, slot.request, self._clock())
 
 
-async def _ended(flight: Flight) -> FlightEnd:
-    """Raises what the flight came to, where that is the backend's failure."""
+async def _end_of(flight: Flight) -> FlightEnd:
+    """Wait for the flight. Raises its error, where that is the backend's failure."""
     end = await flight.ended()
     if flight.error is not None:
         raise flight.error.with_traceback(None)
     return end
 
 
-async def _drained(response: Response, flight: Flight) -> None:
-    """Read to its end what is to be kept, and let go of what is not."""
+async def _drain(response: Response, flight: Flight) -> None:
+    """Read the body to its end if it is to be stored, else close it."""
     if isinstance(response.body, bytes):
         return
     try:
@@ -129,16 +141,16 @@ async def _drained(response: Response, flight: Flight) -> None:
         await response.body.aclose()
 
 
-def _may_wait(place: CacheSlot) -> bool:
-    """Would what another fetches do? Not where the request wants the backend's word, or the store is away."""
-    found = place.found
-    if isinstance(found, Fresh) or found.reason is Forward.REQUEST:
+def _may_wait(slot: CacheSlot) -> bool:
+    """Whether another's response would do: not where the request demands the backend's, or the store is unavailable."""
+    result = slot.result
+    if isinstance(result, Fresh) or result.reason is Forward.REQUEST:
         return False
-    return place.asked.wants_whole and found.seq != UNFENCED
+    return slot.request.wants_whole and result.seq != UNFENCED
 
 
-def _name(place: CacheSlot) -> str:
-    """Under which a fetch is known: each variant has its own, as soon as it is known that there are some."""
-    found = place.found
-    variant = found.variant if isinstance(found, Miss) else found.entry.variant
-    return f"{place.spot.key}:{variant.hex()}" if variant else place.spot.key
+def _name(slot: CacheSlot) -> str:
+    """The name of a fetch: each variant has its own, once it is known that there are variants."""
+    result = slot.result
+    variant = result.variant if isinstance(result, Miss) else result.entry.variant
+    return f"{slot.target.key}:{variant.hex()}" if variant else slot.target.key

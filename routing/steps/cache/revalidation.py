@@ -1,4 +1,4 @@
-"""Asking a backend whether a stored answer still holds, and acting on what it says."""
+"""Asking a backend whether a stored response is still valid, and acting on its answer."""
 
 import logging
 from collections.abc import Iterable
@@ -19,41 +19,42 @@ class Revalidation:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    def prepare(self, exchange: Exchange, place: CacheSlot) -> None:
-        """Have the call ask about what is stored, if it has anything to ask by (RFC 9111 section 4.3.1)."""
-        found = place.found
-        if isinstance(found, Stale) and validation.conditions(found.entry):
-            exchange.conditional_headers = validation.conditional(exchange.request.headers, found.entry)
+    def prepare(self, exchange: Exchange, slot: CacheSlot) -> None:
+        """Make the call conditional, if the stored response has a validator (RFC 9111 section 4.3.1)."""
+        stored = slot.result
+        if isinstance(stored, Stale) and validation.conditions(stored.entry):
+            slot.conditional_headers = validation.conditional(exchange.request.headers, stored.entry)
 
-    async def confirmed(self, exchange: Exchange, place: CacheSlot, answered: CacheResponse) -> Fresh | None:
-        """The stored answer, brought up to date by this 304. None: it is about another one, so the backend has to be
-        asked again, without conditions of ours (RFC 9111 section 4.3.4).
+    async def confirm(self, exchange: Exchange, slot: CacheSlot, response: CacheResponse) -> Fresh | None:
+        """The stored response, freshened by this 304. None: the 304 selects another one, so the backend has to be
+        asked again without the gateway's conditions (RFC 9111 section 4.3.4).
         """
-        found = place.found
-        assert isinstance(found, Stale)  # noqa: S101 - nothing else is asked about
-        if not validation.is_about(found.entry, answered):
-            place.found = Miss(found.reason, found.seq)
-            exchange.conditional_headers = [pair for pair in exchange.request.headers if pair[0] not in CONDITIONS]
+        stored = slot.result
+        assert isinstance(stored, Stale)  # noqa: S101 - only stale responses are revalidated
+        if not validation.is_about(stored.entry, response):
+            slot.result = Miss(stored.reason, stored.seq)
+            slot.conditional_headers = [pair for pair in exchange.request.headers if pair[0] not in CONDITIONS]
             return None
-        entry, kept = await self._cache.update_from_304(place.spot, place.asked, found, answered)
-        cache_status.revalidated(exchange, found.reason)
+        entry, kept = await self._cache.update_from_304(slot.target, slot.request, stored, response)
+        exchange.cache = cache_status.revalidated(stored.reason)
         if kept:
-            cache_status.stored(exchange, entry.fresh_until - answered.at if entry.fresh_until else 0)
-        return Fresh(entry, max(0, int(answered.at - entry.generated_at)))
+            ttl = entry.fresh_until - response.at if entry.fresh_until else 0
+            exchange.cache = cache_status.stored(exchange.cache, ttl)
+        return Fresh(entry, max(0, int(response.at - entry.generated_at)))
 
-    async def compared(self, place: CacheSlot, answered: CacheResponse) -> None:
-        """What the answer to a HEAD tells of the stored answer to a GET: that it holds, or not (section 4.3.5)."""
-        found = place.found
-        if place.asked.method != "HEAD" or answered.status != 200 or not isinstance(found, Stale):
+    async def compare_head(self, slot: CacheSlot, response: CacheResponse) -> None:
+        """Freshen the stored response to a GET by the response to a HEAD, or invalidate it (section 4.3.5)."""
+        stored = slot.result
+        if slot.request.method != "HEAD" or response.status != 200 or not isinstance(stored, Stale):
             return
-        if validation.head_agrees(found.entry, answered):
-            await self._cache.update_from_304(place.spot, place.asked, found, answered)
+        if validation.head_agrees(stored.entry, response):
+            await self._cache.update_from_304(slot.target, slot.request, stored, response)
         else:
-            await self.taken_back(place.spot.service, [tag for tag in place.spot.tags if tag.startswith("uri:")])
+            await self.invalidate(slot.target.service, [tag for tag in slot.target.tags if tag.startswith("uri:")])
 
-    async def taken_back(self, service: str, tags: Iterable[str]) -> None:
-        """Take back all with these tags, as well as can be."""
+    async def invalidate(self, service: str, tags: Iterable[str]) -> None:
+        """Invalidate the entries with any of these tags. Logged where the store is unavailable."""
         try:
             await self._cache.invalidate(service, tags)
         except StoreUnavailable:
-            log.warning("tags of %s could not be taken back: the store is away", service)
+            log.warning("tags of %s could not be invalidated: the store is unavailable", service)

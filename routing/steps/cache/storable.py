@@ -14,19 +14,19 @@ CALLER: Final = b"x-gateway-caller"
 """By whom an answer may vary where its key says who it is for."""
 
 
-def storable(place: CacheSlot, answered: CacheResponse, length: int, *, unverified: bool) -> Storable | Skip:
+def storable(slot: CacheSlot, response: CacheResponse, length: int, *, unverified: bool) -> Storable | Skip:
     """As the rules have it, but for what the gateway knows beside: a body's announced length, and that some fields
     are its own words to the backend. An answer chosen by those would be found by what the client says in them.
     `unverified`: it is to a credential that only the backend knows, and a route's `shared` was said of callers.
     """
-    spot = place.spot
-    verdict = storing.may_store(place.asked, answered, spot.policy, spot.scope)
+    target = slot.target
+    verdict = storing.may_store(slot.request, response, target.policy, target.scope)
     if isinstance(verdict, Skip):
         return verdict
-    known = {CALLER} if spot.scope is Scope.USER else set()
+    known = {CALLER} if target.scope is Scope.USER else set()
     if any(forwarding.is_ours(name) and name not in known for name in verdict.vary):
         return Skip("the answer varies by what the gateway says", "RFC 9111 section 4.1")
-    if spot.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(answered)[0]):
+    if target.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(response)[0]):
         return Skip("the answer is one credential's own", "RFC 9111 section 3.5")
     return verdict if length <= BODY_BYTES else Skip("the body is too large")
 

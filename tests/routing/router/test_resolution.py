@@ -1,4 +1,4 @@
-"""What is remembered of requests that are alike, and when it is not to be trusted."""
+"""What the resolution cache shares between requests, and when it must not."""
 
 import pytest
 
@@ -26,27 +26,27 @@ def request(
     return Request(method, path, query, [HOST, *headers], "192.0.2.1")
 
 
-def again(ways: ResolutionCache, asked: Request) -> Resolution:
-    """The way of what has come before: from the second time on it is remembered."""
-    ways.of(asked)
-    return ways.of(asked)
+def again(cache: ResolutionCache, repeated: Request) -> Resolution:
+    """The resolution of a repeated request: kept from the second time on."""
+    cache.of(repeated)
+    return cache.of(repeated)
 
 
 @pytest.fixture
-def ways() -> ResolutionCache:
+def cache() -> ResolutionCache:
     return ResolutionCache(LiveConfiguration(table()))
 
 
-def test_requests_that_are_alike_share_a_way(ways: ResolutionCache) -> None:
-    way = again(ways, request(KEY))
-    assert ways.of(request(KEY, (b"accept", b"*/*"))) is way
-    assert (way.path, way.prefix, way.credential_state.credential is not None) == (
+def test_repeated_requests_share_a_resolution(cache: ResolutionCache) -> None:
+    resolution = again(cache, request(KEY))
+    assert cache.of(request(KEY, (b"accept", b"*/*"))) is resolution
+    assert (resolution.path, resolution.prefix, resolution.credential_state.credential is not None) == (
         "/api/v1/crm/contacts",
         b"/api/v1/crm",
         True,
     )
-    assert way.match is not None
-    assert way.match.service.name == "crm"
+    assert resolution.match is not None
+    assert resolution.match.service.name == "crm"
 
 
 @pytest.mark.parametrize(
@@ -64,109 +64,109 @@ def test_requests_that_are_alike_share_a_way(ways: ResolutionCache) -> None:
     ],
     ids=["path", "method", "query", "key", "bearer", "none", "cookie", "host", "version"],
 )
-def test_whatever_may_lead_elsewhere_has_a_way_of_its_own(ways: ResolutionCache, other: Request) -> None:
-    assert again(ways, other) is not again(ways, request(KEY))
+def test_whatever_may_resolve_differently_has_a_resolution_of_its_own(cache: ResolutionCache, other: Request) -> None:
+    assert again(cache, other) is not again(cache, request(KEY))
 
 
-def test_a_repeated_field_is_read_anew_and_never_remembered(ways: ResolutionCache) -> None:
-    """An identity has each field's first line alone."""
-    again(ways, request(KEY))
-    assert again(ways, request(KEY, KEY)).credential_state.parse_error is not None
+def test_a_request_that_repeats_a_field_is_never_memoised(cache: ResolutionCache) -> None:
+    """The memo's key contains only the first value of each field."""
+    again(cache, request(KEY))
+    assert again(cache, request(KEY, KEY)).credential_state.parse_error is not None
     with pytest.raises(BadRequest):
-        ways.of(request(KEY, HOST))
-    assert ways.of(request(KEY)).credential_state.parse_error is None
+        cache.of(request(KEY, HOST))
+    assert cache.of(request(KEY)).credential_state.parse_error is None
 
 
-def test_a_malformed_request_has_no_way_however_often_it_comes(ways: ResolutionCache) -> None:
+def test_a_malformed_request_is_refused_however_often_it_is_repeated(cache: ResolutionCache) -> None:
     for _ in range(3):
         with pytest.raises(BadRequest):
-            ways.of(request(path=b"/api/v1/crm/../other"))
+            cache.of(request(path=b"/api/v1/crm/../other"))
 
 
-def test_a_known_way_does_not_let_large_fields_in(ways: ResolutionCache) -> None:
-    again(ways, request(KEY))
+def test_a_memoised_resolution_does_not_admit_oversized_header_fields(cache: ResolutionCache) -> None:
+    again(cache, request(KEY))
     with pytest.raises(HeadersTooLarge):
-        ways.of(request(KEY, (b"x-large", b"x" * 40_000)))
+        cache.of(request(KEY, (b"x-large", b"x" * 40_000)))
 
 
-def test_a_session_caller_shares_nothing_with_those_who_send_a_credential(ways: ResolutionCache) -> None:
-    known = again(ways, request(KEY))
-    asked = request(KEY)
-    asked.caller = Caller("staff:ann")
-    assert ways.of(asked) is not known
+def test_a_session_caller_shares_no_resolution_with_a_credential(cache: ResolutionCache) -> None:
+    known = again(cache, request(KEY))
+    session = request(KEY)
+    session.caller = Caller("staff:ann")
+    assert cache.of(session) is not known
 
 
 @pytest.mark.parametrize("what", ["table", "keys"])
-def test_another_configuration_or_other_keys_forget_everything(what: str) -> None:
+def test_a_new_configuration_or_new_keys_clear_the_cache(what: str) -> None:
     live = LiveConfiguration(table())
-    ways = ResolutionCache(live)
-    way = again(ways, request(KEY))
+    cache = ResolutionCache(live)
+    resolution = again(cache, request(KEY))
     live.table, live.keys = (table(), live.keys) if what == "table" else (live.table, ApiKeys())
-    assert ways.of(request(KEY)) is not way
+    assert cache.of(request(KEY)) is not resolution
 
 
-def test_what_is_asked_for_stays_however_many_others_come(ways: ResolutionCache) -> None:
-    kept, twice = again(ways, request(KEY)), again(ways, request(path=b"/api/v1/crm/twice"))
+def test_a_used_resolution_survives_a_flood_of_others(cache: ResolutionCache) -> None:
+    kept, twice = again(cache, request(KEY)), again(cache, request(path=b"/api/v1/crm/twice"))
     for number in range(3 * REMEMBERED):
-        again(ways, request(path=b"/api/v1/crm/%d" % number))
+        again(cache, request(path=b"/api/v1/crm/%d" % number))
         if number % (REMEMBERED // 2) == 0:
-            assert ways.of(request(KEY)) is kept
-    assert ways.of(request(path=b"/api/v1/crm/twice")) is not twice
+            assert cache.of(request(KEY)) is kept
+    assert cache.of(request(path=b"/api/v1/crm/twice")) is not twice
 
 
-def test_what_comes_once_pushes_out_nothing(ways: ResolutionCache) -> None:
-    kept = again(ways, request(KEY))
+def test_targets_requested_once_evict_nothing(cache: ResolutionCache) -> None:
+    kept = again(cache, request(KEY))
     for number in range(3 * REMEMBERED):
-        ways.of(request(path=b"/api/v1/crm/%d" % number))
-    assert ways.of(request(KEY)) is kept
+        cache.of(request(path=b"/api/v1/crm/%d" % number))
+    assert cache.of(request(KEY)) is kept
 
 
-def test_what_would_take_much_memory_is_not_remembered(ways: ResolutionCache) -> None:
+def test_a_long_target_is_not_memoised(cache: ResolutionCache) -> None:
     long = request(query=b"x" * LONGEST)
-    assert again(ways, long) is not ways.of(long)
+    assert again(cache, long) is not cache.of(long)
 
 
-def test_a_seat_is_one_callers() -> None:
-    way = ResolutionCache(LiveConfiguration(table(RoutePolicy(scopes=("sales",))))).of(request(KEY))
+def test_a_caller_slot_belongs_to_one_caller() -> None:
+    resolution = ResolutionCache(LiveConfiguration(table(RoutePolicy(scopes=("sales",))))).of(request(KEY))
     may, may_not = Caller("a", scopes=frozenset({"crm", "sales"})), Caller("b", scopes=frozenset({"crm"}))
-    assert way.caller_slot(may).terms.denial is None
-    assert isinstance(way.caller_slot(may_not).terms.denial, Forbidden)
-    assert isinstance(way.caller_slot(None).terms.denial, Unauthenticated)
-    assert way.caller_slot(may) is way.caller_slot(may)
+    assert resolution.caller_slot(may).grant.denial is None
+    assert isinstance(resolution.caller_slot(may_not).grant.denial, Forbidden)
+    assert isinstance(resolution.caller_slot(None).grant.denial, Unauthenticated)
+    assert resolution.caller_slot(may) is resolution.caller_slot(may)
 
 
-def test_what_holds_for_a_caller_is_the_same_whatever_it_asks_for(ways: ResolutionCache) -> None:
+def test_all_targets_of_a_caller_share_its_grant(cache: ResolutionCache) -> None:
     ann = Caller("a", scopes=frozenset({"crm"}))
-    one, other = again(ways, request(KEY)), ways.of(request(KEY, path=b"/api/v1/crm/other"))
+    one, other = again(cache, request(KEY)), cache.of(request(KEY, path=b"/api/v1/crm/other"))
     assert one.credential_state is other.credential_state
-    assert one.caller_slot(ann).terms is other.caller_slot(ann).terms
-    assert one.caller_slot(ann).terms is not one.caller_slot(Caller("a", scopes=frozenset({"crm"}))).terms
-    assert ways.of(request()).credential_state is not one.credential_state
+    assert one.caller_slot(ann).grant is other.caller_slot(ann).grant
+    assert one.caller_slot(ann).grant is not one.caller_slot(Caller("a", scopes=frozenset({"crm"}))).grant
+    assert cache.of(request()).credential_state is not one.credential_state
 
 
-def test_a_policy_that_two_services_share_gives_a_right_to_neither() -> None:
+def test_a_policy_shared_by_two_services_grants_access_to_each_separately() -> None:
     policy = RoutePolicy()
-    ways = ResolutionCache(
+    cache = ResolutionCache(
         LiveConfiguration(RouteTable([Service(name, TARGETS, policy=policy) for name in ("crm", "mail")]))
     )
     ann = Caller("a", scopes=frozenset({"crm"}))
-    crm, mail = again(ways, request(KEY)), ways.of(request(KEY, path=b"/api/v1/mail/"))
+    crm, mail = again(cache, request(KEY)), cache.of(request(KEY, path=b"/api/v1/mail/"))
     assert crm.credential_state is mail.credential_state
     for _ in range(2):
-        assert crm.caller_slot(ann).terms.denial is None
-        assert isinstance(mail.caller_slot(ann).terms.denial, Forbidden)
+        assert crm.caller_slot(ann).grant.denial is None
+        assert isinstance(mail.caller_slot(ann).grant.denial, Forbidden)
 
 
-def test_what_holds_under_many_policies_is_forgotten_before_it_is_too_much() -> None:
+def test_the_number_of_grants_of_a_credential_is_bounded() -> None:
     services = [Service(f"s{number}", TARGETS) for number in range(3 * POLICIES)]
-    ways, ann = ResolutionCache(LiveConfiguration(RouteTable(services))), Caller("a", scopes=frozenset({"*"}))
-    again(ways, request(KEY))
+    cache, ann = ResolutionCache(LiveConfiguration(RouteTable(services))), Caller("a", scopes=frozenset({"*"}))
+    again(cache, request(KEY))
     for service in services:
-        way = ways.of(request(KEY, path=b"/api/v1/%b/" % service.name.encode()))
-        assert way.caller_slot(ann).terms.denial is None
-    assert len(way.credential_state._terms) <= POLICIES
+        resolution = cache.of(request(KEY, path=b"/api/v1/%b/" % service.name.encode()))
+        assert resolution.caller_slot(ann).grant.denial is None
+    assert len(resolution.credential_state._grants) <= POLICIES
 
 
-def test_a_service_that_is_off_has_no_seats() -> None:
-    way = ResolutionCache(LiveConfiguration(table(RoutePolicy(enabled=False, auth=Auth.NONE)))).of(request())
-    assert isinstance(way.caller_slot(None).terms.denial, ServiceDisabled)
+def test_a_disabled_service_denies_every_caller() -> None:
+    resolution = ResolutionCache(LiveConfiguration(table(RoutePolicy(enabled=False, auth=Auth.NONE)))).of(request())
+    assert isinstance(resolution.caller_slot(None).grant.denial, ServiceDisabled)

@@ -1,4 +1,4 @@
-"""Steps 2 and 3: how long a way's caller is believed, and whom a request counts for."""
+"""Steps 2 and 3: how long a verified caller is trusted, and towards whose limit a request counts."""
 
 import pytest
 
@@ -22,8 +22,8 @@ NOW = 1_000_000.0
 MINTED = mint()
 
 
-class CacheRequest(Authenticator):
-    """Counts how often it is asked."""
+class CountingAuthenticator(Authenticator):
+    """Counts its look-ups."""
 
     times = 0
 
@@ -33,7 +33,7 @@ class CacheRequest(Authenticator):
 
 
 class Tokens:
-    """Verifies any token, and remembers none."""
+    """Verifies any token, and caches none."""
 
     def remembered(self, token: str, now: float) -> Caller | None:
         return None
@@ -42,74 +42,76 @@ class Tokens:
         return Caller(f"firebase:{token}")
 
 
-class Desk:
-    """A gatekeeper before one service, and one key that ends at `expires`."""
+class Gate:
+    """A gatekeeper in front of one service, and one key that expires at `expires`."""
 
     def __init__(self, *, expires: float | None = None, limit: int = 100) -> None:
         self.clock = FakeClock(NOW)
         record = KeyRecord(prefix=MINTED.prefix, digest=MINTED.digest, name="reports", expires=expires)
         table = RouteTable([Service("crm", (Target("http://127.0.0.1:9"),), policy=RoutePolicy())])
         live = LiveConfiguration(table, ApiKeys([record]))
-        self.ways = ResolutionCache(live)
-        self.authenticator = CacheRequest(lambda: live.keys, Tokens())
+        self.resolutions = ResolutionCache(live)
+        self.authenticator = CountingAuthenticator(lambda: live.keys, Tokens())
         limiter = Limiter(MemoryStore(), clock=self.clock)
         self.gatekeeper = Gatekeeper(limiter, self.authenticator, RatePolicy(limit), lambda: 0.0)
 
-    async def pass_by(self, name: bytes = b"x-api-key", value: bytes = MINTED.key.encode()) -> Exchange:
+    async def admit(self, name: bytes = b"x-api-key", value: bytes = MINTED.key.encode()) -> Exchange:
         request = Request("GET", b"/api/v1/crm/x", b"", [(b"host", b"gateway.test"), (name, value)], "192.0.2.1")
         exchange = Exchange.begin(request, self.clock(), 0.0)
-        exchange.resolution = self.ways.of(request)
-        assert self.gatekeeper.try_limit(exchange)
-        await self.gatekeeper.identify(exchange)
+        exchange.resolution = self.resolutions.of(request)
+        assert self.gatekeeper.limit(exchange) is None
+        verifying = self.gatekeeper.identify(exchange)
+        if verifying is not None:
+            await verifying
         return exchange
 
 
-async def test_a_bearers_caller_is_believed_for_a_second() -> None:
-    """Once it is remembered, which it is from the second time on."""
-    desk = Desk()
+async def test_a_verified_caller_is_trusted_for_a_second() -> None:
+    """From the second request on, when its credential is memoised."""
+    gate = Gate()
     for _ in range(10):
-        assert (await desk.pass_by()).caller == Caller(f"key:{MINTED.prefix}")
-    assert desk.authenticator.times == 2
-    desk.clock.advance(REVERIFY_SECONDS)
-    await desk.pass_by()
-    assert desk.authenticator.times == 3
+        assert (await gate.admit()).caller == Caller(f"key:{MINTED.prefix}")
+    assert gate.authenticator.times == 2
+    gate.clock.advance(REVERIFY_SECONDS)
+    await gate.admit()
+    assert gate.authenticator.times == 3
 
 
-async def test_a_key_ends_when_it_expires_and_not_a_moment_later() -> None:
-    desk = Desk(expires=NOW + 0.25)
-    await desk.pass_by()
-    desk.clock.advance(0.25)
+async def test_a_key_is_refused_from_the_moment_it_expires() -> None:
+    gate = Gate(expires=NOW + 0.25)
+    await gate.admit()
+    gate.clock.advance(0.25)
     with pytest.raises(Unauthenticated):
-        await desk.pass_by()
+        await gate.admit()
 
 
-async def test_a_token_nobody_knows_is_asked_about_each_time() -> None:
-    desk = Desk()
+async def test_an_unverified_token_is_looked_up_each_time() -> None:
+    gate = Gate()
     for _ in range(3):
-        assert (await desk.pass_by(b"authorization", b"Bearer a.b.c")).caller == Caller("firebase:a.b.c")
-    assert desk.authenticator.times == 3
+        assert (await gate.admit(b"authorization", b"Bearer a.b.c")).caller == Caller("firebase:a.b.c")
+    assert gate.authenticator.times == 3
 
 
-async def test_who_is_known_pays_and_the_address_does_not() -> None:
-    desk = Desk(limit=2)
+async def test_a_verified_caller_is_charged_and_its_address_is_not() -> None:
+    gate = Gate(limit=2)
     for _ in range(2):
-        assert (await desk.pass_by()).rate_key == f"|2/60s|key:{MINTED.prefix}"
+        assert (await gate.admit()).quota.key == f"|2/60s|key:{MINTED.prefix}"
     with pytest.raises(RateLimited):
-        await desk.pass_by()
+        await gate.admit()
     with pytest.raises(Unauthenticated):
-        await desk.pass_by(value=b"junk")
+        await gate.admit(value=b"junk")
 
 
 async def test_junk_is_counted_by_address_whatever_it_looks_like() -> None:
-    desk = Desk(limit=2)
+    gate = Gate(limit=2)
     for number in range(2):
         with pytest.raises(Unauthenticated):
-            await desk.pass_by(value=b"junk-%d" % number)
+            await gate.admit(value=b"junk-%d" % number)
     with pytest.raises(RateLimited):
-        await desk.pass_by(value=b"junk-3")
+        await gate.admit(value=b"junk-3")
 
 
 async def test_a_credential_seen_for_the_first_time_gives_the_address_its_token_back() -> None:
-    desk = Desk(limit=1)
+    gate = Gate(limit=1)
     for number in range(3):
-        await desk.pass_by(b"authorization", b"Bearer a.b.%d" % number)
+        await gate.admit(b"authorization", b"Bearer a.b.%d" % number)

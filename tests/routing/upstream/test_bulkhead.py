@@ -1,3 +1,5 @@
+"""The bulkhead: a limit of concurrent calls to one service, and a short queue."""
+
 import asyncio
 
 import pytest
@@ -8,66 +10,66 @@ from routing.upstream.bulkhead import Bulkhead
 
 
 async def test_calls_within_the_limit_enter_at_once() -> None:
-    bound = Bulkhead("crm", 2)
-    await bound.enter()
-    await bound.enter()
-    assert bound.in_flight == 2
+    slots = Bulkhead("crm", 2)
+    await slots.enter()
+    await slots.enter()
+    assert slots.in_flight == 2
 
 
-async def test_the_next_waits_for_a_place_and_takes_it() -> None:
-    bound = Bulkhead("crm", 1)
-    await bound.enter()
-    waiting = asyncio.create_task(bound.enter())
+async def test_the_next_call_waits_for_a_slot() -> None:
+    slots = Bulkhead("crm", 1)
+    await slots.enter()
+    waiting = asyncio.create_task(slots.enter())
     await asyncio.sleep(0)
     assert not waiting.done()
-    bound.leave()
+    slots.leave()
     await waiting
-    assert bound.in_flight == 1
+    assert slots.in_flight == 1
 
 
-async def test_beyond_the_queue_it_is_overloaded() -> None:
-    bound = Bulkhead("crm", 1)
-    await bound.enter()
-    waiting = asyncio.create_task(bound.enter())
+async def test_a_full_queue_is_overloaded() -> None:
+    slots = Bulkhead("crm", 1)
+    await slots.enter()
+    waiting = asyncio.create_task(slots.enter())
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await bound.enter()
+        await slots.enter()
     waiting.cancel()
 
 
-async def test_a_wait_too_long_is_overloaded_and_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_waits_too_long_is_overloaded_and_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulkhead, "QUEUE_SECONDS", 0.01)
-    bound = Bulkhead("crm", 1)
-    await bound.enter()
+    slots = Bulkhead("crm", 1)
+    await slots.enter()
     with pytest.raises(Overloaded):
-        await bound.enter()
-    bound.leave()
-    assert bound.in_flight == 0
+        await slots.enter()
+    slots.leave()
+    assert slots.in_flight == 0
 
 
-async def test_one_who_gives_up_loses_nobodys_place() -> None:
-    bound = Bulkhead("crm", 1)
-    await bound.enter()
-    waiting = asyncio.create_task(bound.enter())
+async def test_a_cancelled_wait_releases_its_slot() -> None:
+    slots = Bulkhead("crm", 1)
+    await slots.enter()
+    waiting = asyncio.create_task(slots.enter())
     await asyncio.sleep(0)
-    bound.leave()
+    slots.leave()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert bound.in_flight == 0
-    await bound.enter()
+    assert slots.in_flight == 0
+    await slots.enter()
 
 
-async def test_a_lowered_limit_holds_as_calls_end() -> None:
-    bound = Bulkhead("crm", 2)
-    await bound.enter()
-    await bound.enter()
-    bound.limit = 1
-    waiting = asyncio.create_task(bound.enter())
+async def test_a_lowered_limit_applies_as_calls_end() -> None:
+    slots = Bulkhead("crm", 2)
+    await slots.enter()
+    await slots.enter()
+    slots.limit = 1
+    waiting = asyncio.create_task(slots.enter())
     await asyncio.sleep(0)
-    bound.leave()
+    slots.leave()
     await asyncio.sleep(0)
     assert not waiting.done()
-    bound.leave()
+    slots.leave()
     await waiting
-    assert bound.in_flight == 1
+    assert slots.in_flight == 1

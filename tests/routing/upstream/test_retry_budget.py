@@ -1,26 +1,28 @@
-from routing.upstream.retry_budget import MOST_SAVED, RESERVE, RetryBudget
+"""The retry budget: retries are a bounded share of calls."""
+
+from routing.upstream.retry_budget import MAX_BALANCE, RESERVE, RetryBudget
 
 
-def test_repeats_stay_within_their_share_of_the_calls() -> None:
+def test_retries_stay_within_their_share_of_calls() -> None:
     budget = RetryBudget()
-    repeats = 0
+    retries = 0
     for _ in range(1_000):
-        budget.earn(0.2)
-        repeats += budget.spend(0.2)
-    assert 200 <= repeats <= 200 + RESERVE
+        budget.deposit(0.2)
+        retries += budget.withdraw(0.2)
+    assert 200 <= retries <= 200 + RESERVE
 
 
-def test_a_quiet_service_has_a_reserve_and_no_more() -> None:
+def test_an_idle_service_has_only_the_reserve() -> None:
     budget = RetryBudget()
-    assert sum(budget.spend(0.2) for _ in range(100)) == RESERVE
+    assert sum(budget.withdraw(0.2) for _ in range(100)) == RESERVE
 
 
-def test_a_budget_of_nothing_repeats_nothing() -> None:
-    assert not RetryBudget().spend(0.0)
+def test_a_share_of_zero_allows_no_retry() -> None:
+    assert not RetryBudget().withdraw(0.0)
 
 
-def test_a_busy_service_saves_up_for_a_bad_moment_but_not_without_end() -> None:
+def test_the_balance_of_a_busy_service_is_bounded() -> None:
     budget = RetryBudget()
     for _ in range(10_000):
-        budget.earn(0.2)
-    assert sum(budget.spend(0.2) for _ in range(1_000)) == MOST_SAVED
+        budget.deposit(0.2)
+    assert sum(budget.withdraw(0.2) for _ in range(1_000)) == MAX_BALANCE

@@ -1,0 +1,215 @@
+"""Step 8: the backend's response on its way to the client, and into the cache where the rules allow it."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from resilience.cache import explaining, invalidation, serving
+from resilience.cache.driver import Cache, Recorder
+from resilience.cache.flights import FlightEnd
+from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale
+from resilience.cache.store import UNFENCED
+from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, UpstreamTimeout
+from routing.exchange import CacheSlot, Exchange
+from routing.http import Headers, Response
+from routing.messages import forwarding
+from routing.messages.response_body import OnComplete, Relay
+from routing.router.tags import filled
+from routing.steps.cache import cache_status
+from routing.steps.cache.coalescing import Fetch
+from routing.steps.cache.responses import forward_reason, render
+from routing.steps.cache.revalidation import Revalidation
+from routing.steps.cache.storable import passes_unverified, storable
+from routing.upstream.backend_call import BackendCall
+
+SHARED_FAILURES: Final = (BadGateway, UpstreamTimeout, CircuitOpen, Overloaded)
+"""Errors of one fetch that would also meet those who wait for it."""
+
+
+class CacheStore:
+    """`fetch` takes an exchange through steps 6 to 8. `clock` is Unix seconds, `timer` monotonic ones."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        fetch: Fetch,
+        *,
+        own_cookies: frozenset[bytes],
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._cache = cache
+        self._fetch = fetch
+        self._own_cookies = own_cookies
+        self._revalidation = Revalidation(cache)
+        self._clock = clock
+        self._timer = timer
+
+    def store(self, exchange: Exchange) -> Awaitable[Response]:
+        """Step 8: the response for the client. It is stored before its last byte is sent."""
+        call, slot = exchange.call.call, exchange.cache_slot
+        assert call is not None  # noqa: S101 - step 7 has made it
+        if slot is None or not isinstance(slot.result, Stale):
+            return self._pass_on(exchange, call)
+        return self._after_stale(exchange, call, slot)
+
+    def stale(self, exchange: Exchange, error: GatewayError) -> Awaitable[Response | None] | None:
+        """The caller's own stale response, where the backend could not be called or has failed. None if there is
+        none. Whoever waits for this request's fetch is released.
+        """
+        slot, failed = exchange.cache_slot, isinstance(error, SHARED_FAILURES)
+        if slot is None:
+            return None
+        _land(slot, FlightEnd.FAILED if failed else FlightEnd.GONE, error=error if failed else None)
+        return self._stale(exchange, slot, error) if failed and isinstance(slot.result, Stale) else None
+
+    def release(self, exchange: Exchange) -> None:
+        """The fetch was given up: whoever waits for its response stops waiting."""
+        if exchange.cache_slot is not None:
+            _land(exchange.cache_slot, FlightEnd.GONE)
+
+    async def _stale(self, exchange: Exchange, slot: CacheSlot, error: GatewayError) -> Response | None:
+        stored = await self._stale_if_error(slot)
+        if stored is None:
+            return None
+        exchange.cache = cache_status.stale_for_error(error.code)
+        return render(slot.request, stored)
+
+    async def _stale_if_error(self, slot: CacheSlot) -> Fresh | Stale | None:
+        """The stored response, if it may be served instead of an error and has not been invalidated since."""
+        stored = slot.result
+        if not isinstance(stored, Stale) or not stored.usable:
+            return None
+        now = await self._cache.relookup(slot.target.service, slot.target.key, slot.request, self._clock())
+        if isinstance(now, Miss):
+            return stored if now.seq == UNFENCED else None
+        return now if isinstance(now, Fresh) or now.usable else None
+
+    async def _after_stale(self, exchange: Exchange, call: BackendCall, slot: CacheSlot) -> Response:
+        """The backend's response where a stale one is stored: a failure, a 304, or a new response."""
+        status = call.response.status
+        try:
+            stored = await self._stale_if_error(slot) if status in serving.FAILURES else None
+            if stored is not None:
+                await call.discard()
+                exchange.cache = cache_status.stale_for_status(forward_reason(slot), status)
+                _land(slot, FlightEnd.FAILED, error=BadGateway(f"the service answered {status}"))
+                return render(slot.request, stored)
+            response = self._cache_response(exchange, call, self._client_headers(exchange, call))
+            if status == 304 and slot.conditional_headers is not None:
+                await call.discard()
+                confirmed = await self._revalidation.confirm(exchange, slot, response)
+                if confirmed is None:
+                    return await self._fetch(exchange)
+                self._finish_flight(slot, confirmed.entry.fresh_until)
+                return render(slot.request, confirmed)
+            await self._revalidation.compare_head(slot, response)
+        except BaseException:
+            self.release(exchange)
+            raise
+        return await self._pass_on(exchange, call)
+
+    async def _pass_on(self, exchange: Exchange, call: BackendCall) -> Response:
+        """A small body has arrived with its header fields and is sent whole; any other is relayed."""
+        response, headers = call.response, self._client_headers(exchange, call)
+        recorder, complete = self._plan(exchange, call, headers, response.length)
+        body = response.body.whole()
+        if body is None:
+            return Response(response.status, headers, self._relay(exchange, call, recorder, complete))
+        try:
+            if recorder:
+                recorder.add(body)
+            if complete:
+                await complete()
+        finally:
+            call.finish("")
+            self.release(exchange)  # unless it has landed
+        is_framed = response.length is not None or exchange.request.method == "HEAD"
+        return Response(response.status, headers, body, is_framed)
+
+    def _relay(
+        self, exchange: Exchange, call: BackendCall, recorder: Recorder | None, complete: OnComplete | None
+    ) -> Relay:
+        response = call.response
+        if recorder and exchange.cache_slot and exchange.cache_slot.flight:
+            exchange.cache_slot.flight.body_begins()
+        relay = Relay(response, response.length, recorder.add if recorder else None, complete)
+
+        def ended(_passed: int, aborted: str) -> None:
+            call.finish(aborted)
+            self.release(exchange)  # unless it has landed
+
+        relay.when_ended(ended)
+        return relay
+
+    def _plan(
+        self, exchange: Exchange, call: BackendCall, headers: Headers, length: int | None
+    ) -> tuple[Recorder | None, OnComplete | None]:
+        """What records the body, and what to do once it is whole: decided before its first byte is sent."""
+        slot = exchange.cache_slot
+        if slot is None:
+            return None, self._plan_invalidation(exchange, call.response.status, headers)
+        response = self._cache_response(exchange, call, headers)
+        verdict = storable(slot, response, length or 0, unverified=passes_unverified(exchange))
+        result = slot.result
+        if exchange.step_log is not None:
+            exchange.mark("store", explaining.kept(verdict, response, slot.target.policy), self._timer())
+        if isinstance(verdict, Skip) or isinstance(result, Fresh) or result.seq == UNFENCED:
+            reason = verdict.reason if isinstance(verdict, Skip) else "the store is away"
+            exchange.cache = cache_status.not_stored(exchange.cache, reason)
+            _land(slot, FlightEnd.PASS, remember=isinstance(verdict, Skip) and response.status < 500)
+            return None, None
+        ttl = verdict.fresh_until - exchange.received_at if verdict.fresh_until else 0
+        exchange.cache = cache_status.stored(exchange.cache, ttl)
+        recorder = Recorder(over=lambda: _land(slot, FlightEnd.PASS, remember=True))
+
+        async def complete() -> None:
+            body = recorder.body()
+            skipped = await self._cache.store(slot.target, slot.request, response, body, found=result, storable=verdict)
+            if skipped:
+                _land(slot, FlightEnd.GONE)
+            self._finish_flight(slot, verdict.fresh_until)
+
+        return recorder, complete
+
+    def _plan_invalidation(self, exchange: Exchange, status: int, headers: Headers) -> OnComplete | None:
+        """What a successful write invalidates, before its response is complete: the writer's next read sees it."""
+        request, match = exchange.request, exchange.match
+        if not invalidation.changes(request.method, status):
+            return None
+        tags = set(filled(match.policy.invalidates, match, exchange.caller))
+        if _has_cache(exchange):
+            tags |= invalidation.taken_back(match.path, request.query, headers, exchange.prefix)
+        return (lambda: self._revalidation.invalidate(exchange.service, tags)) if tags else None
+
+    def _cache_response(self, exchange: Exchange, call: BackendCall, headers: Headers) -> CacheResponse:
+        return CacheResponse(call.response.status, tuple(headers), self._clock(), exchange.call.seconds or 0.0)
+
+    def _client_headers(self, exchange: Exchange, call: BackendCall) -> Headers:
+        """The response's header fields as the client gets them, memoised with a head that came before."""
+        response, target, prefix = call.response, call.target, exchange.prefix
+        if response.head is None:
+            return forwarding.to_client(response.headers, target, prefix, self._own_cookies)
+        memo = response.head.alike
+        if memo is None or memo[0] is not target or memo[1] != prefix:
+            headers = forwarding.to_client(response.headers, target, prefix, self._own_cookies)
+            memo = response.head.alike = target, prefix, headers
+        return memo[2].copy()
+
+    def _finish_flight(self, slot: CacheSlot, fresh_until: float) -> None:
+        """The response is stored; but no use to those who wait, if it has to be revalidated for each request."""
+        if fresh_until > self._clock():
+            _land(slot, FlightEnd.STORED)
+        else:
+            _land(slot, FlightEnd.PASS, remember=True)
+
+
+def _land(slot: CacheSlot, end: FlightEnd, *, remember: bool = False, error: Exception | None = None) -> None:
+    if slot.flight:
+        slot.flight.land(end, remember=remember, error=error)
+
+
+def _has_cache(exchange: Exchange) -> bool:
+    """Whether responses of any route of this service may be stored."""
+    service = exchange.match.service
+    return service.policy.cache is not None or any(route.policy.cache is not None for route in service.routes)

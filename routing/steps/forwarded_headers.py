@@ -1,0 +1,80 @@
+"""The header fields sent to backends: the client's end-to-end fields, the service's, and the gateway's own."""
+
+from typing import Final
+from urllib.parse import quote
+
+from routing.backend.encoding import write, written
+from routing.exchange import Exchange
+from routing.http import Header, Headers
+from routing.messages import forwarding
+from routing.messages.trace_context import new_traceparent
+from routing.router.resolution import ForwardedHeaders
+
+TRACEPARENT: Final = b"traceparent"
+
+
+class ForwardedHeaderFields:
+    """Most clients send the same fields with every request: what follows from those is computed once.
+
+    `own_cookies` are the gateway's, which no backend sees.
+    """
+
+    def __init__(self, own_cookies: frozenset[bytes]) -> None:
+        self._own_cookies = own_cookies
+
+    def all(self, exchange: Exchange) -> Headers:
+        forwarded, own = self._parts(exchange)
+        return [*forwarded.headers, *own]
+
+    def encoded(self, exchange: Exchange) -> bytes:
+        """The same as bytes for the wire."""
+        forwarded, own = self._parts(exchange)
+        return forwarded.encoded + written(own)
+
+    def _parts(self, exchange: Exchange) -> tuple[ForwardedHeaders, Headers]:
+        """The fields that are the same each time, and those that are not."""
+        trace = exchange.step_log.trace if exchange.step_log is not None else None
+        forwarded = self._memoised(exchange, traced=trace is not None)
+        own = [(b"x-request-id", exchange.id.encode())]
+        if trace is not None:
+            own.append((TRACEPARENT, trace.traceparent))
+        elif not forwarded.continues_trace:
+            own.append((TRACEPARENT, new_traceparent()))
+        return forwarded, own
+
+    def _memoised(self, exchange: Exchange, *, traced: bool) -> ForwardedHeaders:
+        request, slot, grant = exchange.request, exchange.cache_slot, exchange.caller_slot.grant
+        source = request.headers if slot is None or slot.conditional_headers is None else slot.conditional_headers
+        last = grant.forwarded
+        if last is None or last.source != source or (last.client, last.scheme) != (request.client, request.scheme):
+            policy = exchange.match.policy
+            headers = forwarding.to_backend(
+                source,
+                [*_gateway_fields(exchange), *policy.headers],
+                self._own_cookies,
+                keep_credential=policy.forward_authorization and not _sends_key(exchange),
+                traced=traced,
+            )
+            continues = forwarding.continues_trace(source)
+            last = ForwardedHeaders(source, request.client, request.scheme, headers, write(headers), continues)
+            grant.remember(last)
+        return last
+
+
+def _gateway_fields(exchange: Exchange) -> list[Header]:
+    """The fields the gateway sets itself, as far as they are the same for repeated requests."""
+    request = exchange.request
+    fields = [
+        (b"x-forwarded-for", request.client.encode()),
+        (b"x-forwarded-proto", request.scheme.encode()),
+        (b"x-forwarded-host", request.fields.get(b"host", b"")),
+        (b"via", b"1.1 gateway"),
+    ]
+    if exchange.caller:
+        fields.append((b"x-gateway-caller", quote(exchange.caller.id, safe=":@+").encode()))
+    return fields
+
+
+def _sends_key(exchange: Exchange) -> bool:
+    """API keys are for this gateway, and never forwarded, whatever the service asks for."""
+    return exchange.credential is not None and exchange.credential.is_key

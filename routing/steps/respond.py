@@ -1,0 +1,109 @@
+"""Step 9: the response as it is returned, with the gateway's header fields, and accounted for."""
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from math import ceil
+from typing import Final
+
+from resilience.ratelimit.policy import RatePolicy
+from resilience.ratelimit.window import Decision
+from routing.errors import GatewayError, InternalError, problem
+from routing.exchange import Exchange
+from routing.http import Header, Headers, Response, first
+from routing.messages.cors import Cors
+from routing.steps.accounting import Accounting
+
+log = logging.getLogger(__name__)
+
+DEBUG: Final = "debug"
+"""The scope that callers need for `X-Gateway-Debug`."""
+
+
+class Responder:
+    """`timer` is monotonic seconds."""
+
+    def __init__(self, cors: Cors, accounting: Accounting, timer: Callable[[], float]) -> None:
+        self._cors = cors
+        self._accounting = accounting
+        self._timer = timer
+
+    def respond(self, exchange: Exchange, response: Response) -> Response:
+        """Step 9. The response is complete; a streamed body is accounted for when it ends."""
+        self._add_fields(exchange, response.headers)
+        if exchange.step_log is not None:
+            exchange.mark("return", str(response.status), self._timer())
+            if exchange.step_log.shown and exchange.caller and exchange.caller.holds(DEBUG):
+                response.headers.append(debug_field(exchange))
+        body = response.body
+        if type(body) is bytes:
+            if not response.framed:
+                _frame(response, body)
+            if exchange.request.method == "HEAD":
+                response.body = body = b""
+            self._accounting.finished(exchange, response.status, len(body))
+        else:
+            self._accounting.streaming(exchange, response)
+        return response
+
+    def error(self, exchange: Exchange, error: Exception) -> Response:
+        """The problem document for an error. One that is no GatewayError is logged, and its text not disclosed."""
+        if not isinstance(error, GatewayError):
+            log.error("request %s failed inside the gateway", exchange.id, exc_info=error)
+            error = InternalError("the request could not be handled")
+        exchange.error_code = error.code
+        return problem(error, exchange.id)
+
+    def _add_fields(self, exchange: Exchange, headers: Headers) -> None:
+        headers += ((b"x-request-id", exchange.id.encode()), timing_field(exchange, self._timer()))
+        cache = exchange.cache
+        if cache.cache_status:
+            headers.append((b"x-cache", cache.x_cache.encode()))
+            headers.append((b"cache-status", cache.cache_status.encode()))
+        if exchange.decision is not None:
+            headers += rate_fields(exchange.quota.policy, exchange.decision)
+        if exchange.circuit.state:
+            headers.append((b"x-circuit-state", exchange.circuit.state.encode()))
+        if self._cors.origins:
+            headers += self._cors.fields(exchange.request)
+
+
+def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:
+    """The limit and what is left of it (draft-ietf-httpapi-ratelimit-headers-10)."""
+    return [
+        _policy_field(policy.limit, policy.window),
+        (b"ratelimit", b'"default";r=%d;t=%d' % (decision.remaining, ceil(decision.reset))),
+    ]
+
+
+@lru_cache(maxsize=256)
+def _policy_field(limit: int, window: float) -> Header:
+    return (b"ratelimit-policy", b'"default";q=%d;w=%d' % (limit, window))
+
+
+def timing_field(exchange: Exchange, now: float) -> Header:
+    """Milliseconds until the response's header fields: in the gateway itself, and in the backend."""
+    total, backend = now - exchange.started, exchange.call.seconds
+    if backend is None:
+        return (b"server-timing", b"gateway;dur=%.3f" % (total * 1000))
+    own = max(0.0, total - backend)
+    return (b"server-timing", b"gateway;dur=%.3f, backend;dur=%.3f" % (own * 1000, backend * 1000))
+
+
+def debug_field(exchange: Exchange) -> Header:
+    """Each step's verdict, and when it was reached in milliseconds, in the form of Server-Timing."""
+    steps = exchange.step_log or ()
+    text = ", ".join(
+        f'{step.replace(" ", "-")};dur={at * 1000:.3f};desc="{_quoted(verdict)}"' for step, verdict, at in steps
+    )
+    return (b"x-gateway-debug", text.encode("ascii", "backslashreplace"))
+
+
+def _quoted(text: str) -> str:
+    return text.translate({34: "'", 92: "/"} | dict.fromkeys(range(32)))
+
+
+def _frame(response: Response, body: bytes) -> None:
+    """Add the length of a whole body."""
+    if response.status not in (204, 304) and first(response.headers, b"content-length") is None:
+        response.headers.append((b"content-length", b"%d" % len(body)))
