@@ -14,9 +14,9 @@ from gateway_project import background
 from gateway_project.checks import health_checks
 from gateway_project.config import Config
 from gateway_project.stores import Stores
-from metrics.counting.flushing import Flusher
-from metrics.counting.ledger import Ledger
-from metrics.counting.observer import Counting
+from metrics.counting.aggregates import AggregateWriter
+from metrics.counting.flusher import Flusher
+from metrics.counting.observer import MetricsObserver
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
@@ -67,7 +67,7 @@ class Foundation:
         self.tokens = _firebase(config)
         self.authenticator = Authenticator(lambda: self.live.keys, self.tokens)
         self.log = AccessLog(config.log_format) if config.access_log else None
-        self.counting = Counting()
+        self.counting = MetricsObserver()
         self.realtime = Realtime(
             self.stores.events,
             self.live,
@@ -154,9 +154,13 @@ async def open_parts() -> Parts:
     guards = Resilience(config, base)
     gateway = _gateway(config, base, guards)
     proxy = SocketProxy(gateway, guards.calls, guards.targets, base.authenticator, origins=config.cors_origins)
-    flusher = Flusher(base.counting, base.stores.counts, Ledger())
-    flusher.totals |= base.stores.totals
-    base.counting.gauges["websocket_connections"] = lambda: len(base.realtime.hub)
+    flusher = Flusher(
+        base.counting,
+        base.stores.counts,
+        AggregateWriter(),
+        counters=base.stores.totals,
+        gauges={"websocket_connections": lambda: len(base.realtime.hub)},
+    )
     reloader = Reloader(
         partial(loader.load, config.secret),
         loader.current_version,

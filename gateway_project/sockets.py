@@ -6,8 +6,8 @@ from typing import Any, Final
 from channels.auth import AuthMiddlewareStack
 from channels.security.websocket import AllowedHostsOriginValidator
 
-from metrics.dashboard.events import StaffEvents
-from metrics.dashboard.live import DashboardFeed
+from metrics.dashboard.events import StaffEventsConsumer
+from metrics.dashboard.live import DashboardConsumer
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.realtime.consumer import EventsConsumer
@@ -15,8 +15,8 @@ from routing.realtime.consumer import EventsConsumer
 NOWHERE: Final = 4404
 
 PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
-    "/ws/dashboard/": AllowedHostsOriginValidator(AuthMiddlewareStack(DashboardFeed.as_asgi())),
-    "/ws/dashboard/events/": AllowedHostsOriginValidator(AuthMiddlewareStack(StaffEvents.as_asgi())),
+    "/ws/dashboard/": AllowedHostsOriginValidator(AuthMiddlewareStack(DashboardConsumer.as_asgi())),
+    "/ws/dashboard/events/": AllowedHostsOriginValidator(AuthMiddlewareStack(StaffEventsConsumer.as_asgi())),
     "/ws/events/": EventsConsumer.as_asgi(),
 }
 

@@ -8,7 +8,7 @@ from metrics.admin import explain
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="dashboard:overview"), name="home"),
-    path("admin/explain/", admin.site.admin_view(explain.page), name="explain"),
+    path("admin/explain/", admin.site.admin_view(explain.explain_page), name="explain"),
     path("admin/", admin.site.urls),
     path("dashboard/", include("metrics.dashboard.urls")),
     path("", include("metrics.api.urls")),

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from django.conf import settings
 
-from metrics.runtime_access import parts
+from metrics.runtime_access import running
 from resilience.breaker.machine import Snapshot
 from routing.caller import Caller
 from routing.database.loader import key_records
@@ -18,7 +18,7 @@ HOST: Final = b"gateway"
 """The host a request is explained for where it names none: no service's own."""
 
 
-class AskedCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HypotheticalCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A caller as one might be; `scopes` None is a Firebase caller without that claim."""
 
     id: str
@@ -26,28 +26,28 @@ class AskedCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant: str | None = None
 
 
-class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExplainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`path` may bear a query. `caller` is None (no credential), `key:<prefix>`, `firebase:<uid>`, or one spelt out."""
 
     path: str
     method: str = "GET"
     headers: dict[str, str] = {}
-    caller: str | AskedCaller | None = None
+    caller: str | HypotheticalCaller | None = None
 
 
-def explain(question: Question) -> Explanation:
+def explain(question: ExplainRequest) -> Explanation:
     """What would become of it now. Raises ValueError for what is no request or no caller."""
-    circuits = {breaker.name: breaker.snapshot for breaker in parts().breakers}
+    circuits = {breaker.name: breaker.snapshot for breaker in running().breakers}
     explainer = Explainer(
-        parts().gateway.live.table,
+        running().gateway.live.table,
         rate=settings.CONFIG.rate_limit,
         circuits=lambda name: circuits.get(name, Snapshot()),
-        now=parts().flusher.now(),
+        now=running().flusher.now(),
     )
     return explainer.explain(_request(question), _caller(question.caller))
 
 
-def _request(question: Question) -> Request:
+def _request(question: ExplainRequest) -> Request:
     method = question.method.strip().upper()
     if not method.isascii() or not method.isalpha():
         raise ValueError("method must be a word such as GET")
@@ -60,10 +60,10 @@ def _request(question: Question) -> Request:
     return Request(method, path.encode(), query.encode(), headers, CLIENT)
 
 
-def _caller(asked: str | AskedCaller | None) -> Caller | None:
+def _caller(asked: str | HypotheticalCaller | None) -> Caller | None:
     if not asked:
         return None
-    if isinstance(asked, AskedCaller):
+    if isinstance(asked, HypotheticalCaller):
         return Caller(asked.id, asked.tenant, asked.scopes)
     kind, _, name = asked.partition(":")
     if kind == "firebase" and name:

@@ -5,7 +5,7 @@ from django.db import models
 from routing.models import Service
 
 
-class Resolution(models.TextChoices):
+class TimeResolution(models.TextChoices):
     """How much time one row of counts covers. TOTAL is all of it; RESET is what TOTAL said at the last reset."""
 
     MINUTE = "minute"
@@ -22,7 +22,7 @@ class Aggregate(models.Model):
     `{field: number}` in the words of metrics/counting/counts.py.
     """
 
-    resolution = models.CharField(max_length=6, choices=Resolution.choices)
+    resolution = models.CharField(max_length=6, choices=TimeResolution.choices)
     start = models.BigIntegerField()
     service = models.CharField(max_length=63, blank=True)
     counts = models.JSONField(default=dict)

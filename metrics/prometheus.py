@@ -13,7 +13,7 @@ from metrics import selectors
 from metrics.counting.counts import Fields, buckets, merged, under
 from metrics.counting.histogram import SHOWN, up_to
 from metrics.read_models import CacheUsage
-from metrics.runtime_access import parts
+from metrics.runtime_access import running
 from resilience.breaker.machine import State
 
 STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN, State.FORCED_OPEN, State.DISABLED)
@@ -69,7 +69,7 @@ def families() -> Iterator[Metric]:
     sockets.add_metric([], gauges.get("websocket_connections", 0))
     yield sockets
     version = GaugeMetricFamily("gateway_config_version", "The version of the configuration that is being served.")
-    version.add_metric([], parts().reloader.status.version or 0)
+    version.add_metric([], running().reloader.status.version or 0)
     yield version
 
 

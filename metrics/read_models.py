@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class TrafficStats(msgspec.Struct, frozen=True, kw_only=True):
     """One service's numbers, or several services' together, over some stretch of time.
 
     `errors` are answers of 500 and above; `hits` came from the cache, `misses` did not and might have; `hit_rate` is
@@ -32,7 +32,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     saved_usd: float = 0.0
 
 
-class Circuit(msgspec.Struct, frozen=True, kw_only=True):
+class CircuitStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A service's circuit. `failures` and `successes` are calls since ever, `total_requests` those and the refused.
 
     `until` is when an OPEN circuit lets the next call try, or when an operator's override ends: Unix seconds.
@@ -67,7 +67,7 @@ class ServiceCache(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
 
-class ServiceReading(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One service: what is configured, its circuit, its numbers since ever and over the last five minutes.
 
     `sparkline` is requests in each of the last thirty minutes, oldest first. Targets are their addresses.
@@ -76,9 +76,9 @@ class ServiceReading(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     enabled: bool
     targets: tuple[str, ...]
-    circuit: Circuit
-    total: Figures
-    recent: Figures
+    circuit: CircuitStatus
+    total: TrafficStats
+    recent: TrafficStats
     sparkline: tuple[int, ...]
 
 
@@ -89,8 +89,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool
     per_second: float
     open_circuits: tuple[str, ...]
-    total: Figures
-    recent: Figures
+    total: TrafficStats
+    recent: TrafficStats
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,18 +101,18 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
     at: float
     cache: CacheUsage
-    circuits: dict[str, Circuit]
-    services: dict[str, Figures]
+    circuits: dict[str, CircuitStatus]
+    services: dict[str, TrafficStats]
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a history, from `start` (Unix seconds) on."""
 
     start: int
-    figures: Figures
+    stats: TrafficStats
 
 
-class PathReading(msgspec.Struct, frozen=True, kw_only=True):
+class PathStats(msgspec.Struct, frozen=True, kw_only=True):
     """One path's look-ups in the cache."""
 
     path: str
@@ -120,7 +120,7 @@ class PathReading(msgspec.Struct, frozen=True, kw_only=True):
     misses: int
 
 
-class Warmed(msgspec.Struct, frozen=True, kw_only=True):
+class WarmResult(msgspec.Struct, frozen=True, kw_only=True):
     """Answers that are stored now, and those that are not; of a dry run, how many would be fetched."""
 
     warmed: int

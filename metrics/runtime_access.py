@@ -3,27 +3,27 @@
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar, cast
 
-from metrics.counting.flushing import Flusher
+from metrics.counting.flusher import Flusher
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from routing import runtime
 from routing.configuration.reload import Reloader
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
-class Parts(runtime.Parts, Protocol):
+class OperableGateway(runtime.Parts, Protocol):
     cache: Cache
     breakers: Breakers
     reloader: Reloader
     flusher: Flusher
 
 
-def parts() -> Parts:
+def running() -> OperableGateway:
     """This process's, opened if need be."""
-    return cast(Parts, runtime.current().opened())
+    return cast(OperableGateway, runtime.current().opened())
 
 
-def run(work: Coroutine[Any, Any, Answer]) -> Answer:
+def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
     """Do `work` on the gateway's loop. Never from the loop itself: it would wait for itself."""
     return runtime.current().submit(work).result()

@@ -6,12 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from metrics.counting import ledger
-from metrics.counting.counts import Batch, Fields, merged, under
-from metrics.figures import figures, hits_and_misses, rate
-from metrics.models import CircuitChange, Operation, Resolution
-from metrics.read_models import CacheUsage, Circuit, Overview, PathReading, Point, ServiceCache, ServiceReading, Summary
-from metrics.runtime_access import parts, run
+from metrics.counting import aggregates
+from metrics.counting.counts import CountBatch, Fields, merged, under
+from metrics.models import CircuitChange, Operation, TimeResolution
+from metrics.read_models import (
+    CacheUsage,
+    CircuitStatus,
+    Overview,
+    PathStats,
+    Point,
+    ServiceCache,
+    ServiceStatus,
+    Summary,
+)
+from metrics.runtime_access import run_on_loop, running
+from metrics.stats import hits_and_misses, rate, traffic_stats
 from resilience.breaker.machine import Snapshot, State
 from resilience.cache.store import Usage
 from resilience.outage import StoreUnavailable
@@ -27,7 +36,7 @@ STOPPED: Final = frozenset({State.OPEN, State.FORCED_OPEN})
 ByService = dict[str, Counter[str]]
 
 
-class UnknownService(LookupError):
+class ServiceNotConfigured(LookupError):
     """No service of this name is configured."""
 
 
@@ -39,15 +48,15 @@ def summary() -> Summary:
     requests = sum(_requests(fields) for (start, _), fields in minutes.items() if start == last)
     return Summary(
         at=at,
-        connected=parts().flusher.connected,
+        connected=running().flusher.connected,
         per_second=round(requests / 60, 2),
         open_circuits=tuple(circuit.service for circuit in circuits() if circuit.state in STOPPED),
-        total=figures(_since_reset(waiting), costs),
-        recent=figures(_by_service(minutes), costs),
+        total=traffic_stats(_since_reset(waiting), costs),
+        recent=traffic_stats(_by_service(minutes), costs),
     )
 
 
-def services() -> list[ServiceReading]:
+def services() -> list[ServiceStatus]:
     """Every configured service, by name."""
     at, waiting = now(), _waiting()
     totals, minutes = _since_reset(waiting), _minutes(waiting, at, SPARKS * 60)
@@ -55,7 +64,7 @@ def services() -> list[ServiceReading]:
     return [_reading(one, known[name], totals, minutes, at) for name, one in sorted(_table().items())]
 
 
-def service(name: str) -> ServiceReading:
+def service(name: str) -> ServiceStatus:
     """One service. Raises UnknownService."""
     configured(name)
     return next(reading for reading in services() if reading.name == name)
@@ -70,19 +79,19 @@ def history(service: str | None, start: float, end: float, step: int) -> list[Po
     if service:
         configured(service)
     resolution = _resolution(start, step)
-    unit = ledger.SECONDS[resolution]
+    unit = aggregates.SECONDS[resolution]
     step = max(unit, step // unit * unit)
     begin = int(start // step) * step
     starts = range(begin, max(begin, int(end)), step)
     if start >= end or not 0 < len(starts) <= MOST_POINTS:
         raise ValueError(f"from must be before to, with at most {MOST_POINTS} steps between")
-    rows = ledger.read(_waiting(), resolution, begin, starts[-1] + step, service)
+    rows = aggregates.read(_waiting(), resolution, begin, starts[-1] + step, service)
     steps: defaultdict[int, ByService] = defaultdict(dict)
     for (at, whose), fields in rows.items():
         bins = steps[at // step * step]
         bins[whose] = merged([bins.get(whose, {}), fields])
     costs = _costs()
-    return [Point(start=at, figures=figures(steps.get(at, {}), costs)) for at in starts]
+    return [Point(start=at, stats=traffic_stats(steps.get(at, {}), costs)) for at in starts]
 
 
 def overview() -> Overview:
@@ -93,16 +102,16 @@ def overview() -> Overview:
         at=at,
         cache=_cache_usage(totals),
         circuits={circuit.service: circuit for circuit in _circuits(totals)},
-        services={name: figures({name: totals.get(name, Counter())}, costs) for name in names},
+        services={name: traffic_stats({name: totals.get(name, Counter())}, costs) for name in names},
     )
 
 
-def circuits() -> list[Circuit]:
+def circuits() -> list[CircuitStatus]:
     """Every service's circuit, by name, as this worker's mirror knows it: the cluster's state, a moment old at most."""
     return _circuits(_totals(_waiting()))
 
 
-def circuit_changes(service: str | None = None, since: float = 0, limit: int = 200) -> Sequence[CircuitChange]:
+def circuit_transitions(service: str | None = None, since: float = 0, limit: int = 200) -> Sequence[CircuitChange]:
     """The circuits' latest moves since `since` (Unix seconds), newest first."""
     moves = CircuitChange.objects.filter(at__gte=datetime.fromtimestamp(since, UTC))
     return list((moves if service is None else moves.filter(service=service))[:limit])
@@ -114,7 +123,7 @@ def cache_usage() -> CacheUsage:
 
 
 def _cache_usage(totals: Mapping[str, Fields]) -> CacheUsage:
-    usage = run(_usage(list(_table())))
+    usage = run_on_loop(_usage(list(_table())))
     by_service = {name: _service_cache(totals.get(name, {}), (usage or {}).get(name)) for name in sorted(_table())}
     hits, misses = hits_and_misses(under(merged(totals.values()), "cache"))
     return CacheUsage(
@@ -128,18 +137,18 @@ def _cache_usage(totals: Mapping[str, Fields]) -> CacheUsage:
     )
 
 
-def top_paths(service: str | None = None, *, limit: int = 20, hits: bool = True) -> list[PathReading]:
+def top_paths(service: str | None = None, *, limit: int = 20, hits: bool = True) -> list[PathStats]:
     """The paths most often answered from the cache in the last day, or with `hits=False` most often not.
 
     Close, not exact: a worker notes so many paths a second, and a row keeps the most frequent.
     """
     end = int(now() // 3_600 + 1) * 3_600
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for fields in ledger.read(_waiting(), Resolution.HOUR, end - 86_400, end, service).values():
+    for fields in aggregates.read(_waiting(), TimeResolution.HOUR, end - 86_400, end, service).values():
         for labels, number in under(fields, "path").items():
             word, _, path = labels.partition("|")
             found[path][word] += number
-    readings = [PathReading(path=path, hits=one["HIT"], misses=one["MISS"]) for path, one in found.items()]
+    readings = [PathStats(path=path, hits=one["HIT"], misses=one["MISS"]) for path, one in found.items()]
     readings.sort(key=lambda reading: (-(reading.hits if hits else reading.misses), reading.path))
     return [reading for reading in readings if (reading.hits if hits else reading.misses)][:limit]
 
@@ -152,20 +161,20 @@ def operations(limit: int = 100, service: str | None = None) -> Sequence[Operati
 
 def now() -> float:
     """Unix seconds."""
-    return parts().flusher.now()
+    return running().flusher.now()
 
 
 def configured(name: str) -> Service:
     """The service as it is being served. Raises UnknownService."""
     found = _table().get(name)
     if found is None:
-        raise UnknownService(name)
+        raise ServiceNotConfigured(name)
     return found
 
 
 def counted() -> tuple[ByService, dict[str, int]]:
     """Raw totals since ever by service, never reset; and the gauges of all workers."""
-    waiting = run(parts().flusher.waiting())
+    waiting = run_on_loop(running().flusher.pending())
     return _totals(waiting.batches), waiting.gauges
 
 
@@ -175,32 +184,32 @@ def cache_counts() -> dict[str, Fields]:
 
 
 def _table() -> Mapping[str, Service]:
-    return parts().gateway.live.table.services
+    return running().gateway.live.table.services
 
 
-def _waiting() -> tuple[Batch, ...]:
-    return run(parts().flusher.waiting()).batches
+def _waiting() -> tuple[CountBatch, ...]:
+    return run_on_loop(running().flusher.pending()).batches
 
 
 def _costs() -> dict[str, float]:
     return {name: one.policy.cost_per_call for name, one in _table().items()}
 
 
-def _totals(waiting: Iterable[Batch]) -> ByService:
-    return {name: fields for (_, name), fields in ledger.read(waiting, Resolution.TOTAL).items()}
+def _totals(waiting: Iterable[CountBatch]) -> ByService:
+    return {name: fields for (_, name), fields in aggregates.read(waiting, TimeResolution.TOTAL).items()}
 
 
-def _since_reset(waiting: Iterable[Batch]) -> ByService:
+def _since_reset(waiting: Iterable[CountBatch]) -> ByService:
     """Totals, with what the cache counted before the last reset left out."""
     totals = _totals(waiting)
-    for (_, name), before in ledger.read((), Resolution.RESET).items():
+    for (_, name), before in aggregates.read((), TimeResolution.RESET).items():
         totals.get(name, Counter()).subtract(before)
     return totals
 
 
-def _minutes(waiting: Iterable[Batch], at: float, seconds: int) -> dict[tuple[int, str], Counter[str]]:
+def _minutes(waiting: Iterable[CountBatch], at: float, seconds: int) -> dict[tuple[int, str], Counter[str]]:
     end = int(at // 60 + 1) * 60
-    return ledger.read(waiting, Resolution.MINUTE, end - seconds, end)
+    return aggregates.read(waiting, TimeResolution.MINUTE, end - seconds, end)
 
 
 def _by_service(rows: Mapping[tuple[int, str], Fields]) -> ByService:
@@ -218,40 +227,40 @@ def _cache_fields(fields: Fields) -> dict[str, int]:
     return {field: number for field, number in fields.items() if field.startswith("cache|")}
 
 
-def _resolution(start: float, step: int) -> Resolution:
+def _resolution(start: float, step: int) -> TimeResolution:
     """The finest that is kept for that long, and is not finer than needed."""
     age = now() - start
-    for resolution, coarser in ((Resolution.MINUTE, 3_600), (Resolution.HOUR, 86_400)):
-        if step < coarser and age <= ledger.KEPT[resolution].total_seconds():
+    for resolution, coarser in ((TimeResolution.MINUTE, 3_600), (TimeResolution.HOUR, 86_400)):
+        if step < coarser and age <= aggregates.KEPT[resolution].total_seconds():
             return resolution
-    return Resolution.DAY
+    return TimeResolution.DAY
 
 
 def _reading(
-    one: Service, circuit: Circuit, totals: ByService, minutes: Mapping[tuple[int, str], Fields], at: float
-) -> ServiceReading:
+    one: Service, circuit: CircuitStatus, totals: ByService, minutes: Mapping[tuple[int, str], Fields], at: float
+) -> ServiceStatus:
     mine = {start: fields for (start, name), fields in minutes.items() if name == one.name}
     end, costs = int(at // 60 + 1) * 60, {one.name: one.policy.cost_per_call}
     recent = merged(fields for start, fields in mine.items() if start >= end - RECENT_SECONDS)
-    return ServiceReading(
+    return ServiceStatus(
         name=one.name,
         enabled=one.policy.enabled,
         targets=tuple(target.url for target in one.targets),
         circuit=circuit,
-        total=figures({one.name: totals.get(one.name, Counter())}, costs),
-        recent=figures({one.name: recent}, costs),
+        total=traffic_stats({one.name: totals.get(one.name, Counter())}, costs),
+        recent=traffic_stats({one.name: recent}, costs),
         sparkline=tuple(_requests(mine.get(start, {})) for start in range(end - SPARKS * 60, end, 60)),
     )
 
 
-def _circuits(totals: Mapping[str, Fields]) -> list[Circuit]:
-    mirrors = {breaker.name: breaker.snapshot for breaker in parts().breakers}
+def _circuits(totals: Mapping[str, Fields]) -> list[CircuitStatus]:
+    mirrors = {breaker.name: breaker.snapshot for breaker in running().breakers}
     return [_circuit(name, mirrors.get(name, Snapshot()), totals.get(name, {})) for name in sorted(_table())]
 
 
-def _circuit(name: str, snapshot: Snapshot, fields: Fields) -> Circuit:
+def _circuit(name: str, snapshot: Snapshot, fields: Fields) -> CircuitStatus:
     calls = under(fields, "circuit")
-    return Circuit(
+    return CircuitStatus(
         service=name,
         state=snapshot.state.value,
         failures=calls.get("failure", 0),
@@ -264,7 +273,7 @@ def _circuit(name: str, snapshot: Snapshot, fields: Fields) -> Circuit:
 
 async def _usage(names: Sequence[str]) -> dict[str, Usage] | None:
     """None when the store cannot be asked."""
-    cache = parts().cache
+    cache = running().cache
     try:
         found = await asyncio.gather(*(cache.usage(name) for name in names))
     except StoreUnavailable:

@@ -7,11 +7,11 @@ from typing import Final
 import msgspec
 
 from metrics import selectors
-from metrics.counting import ledger
+from metrics.counting import aggregates
 from metrics.middleware import current_request_id
 from metrics.models import Operation
-from metrics.read_models import Warmed
-from metrics.runtime_access import parts, run
+from metrics.read_models import WarmResult
+from metrics.runtime_access import run_on_loop, running
 from metrics.selectors import configured
 from resilience.breaker.driver import Breaker
 from resilience.breaker.machine import State
@@ -50,16 +50,16 @@ def record(
 def reset_cache_statistics(actor: str, *, request_id: str = "") -> None:
     """Hits and misses count from zero again; what is cached stays."""
     usage = selectors.cache_usage()
-    ledger.reset(selectors.cache_counts())
+    aggregates.reset(selectors.cache_counts())
     before = {"hits": usage.hits, "misses": usage.misses}
     record(actor, "cache.reset", before=before, after={"hits": 0, "misses": 0}, request_id=request_id)
 
 
 def flush(actor: str, *, request_id: str = "") -> int:
     """Empty the cache; how many entries went. Raises StoreUnavailable."""
-    names = list(parts().gateway.live.table.services)
+    names = list(running().gateway.live.table.services)
     before = _held(names)
-    gone = run(parts().cache.invalidate_all(names))
+    gone = run_on_loop(running().cache.invalidate_all(names))
     record(actor, "cache.flush", before=before, after={"keysDeleted": gone}, request_id=request_id)
     return gone
 
@@ -70,11 +70,11 @@ def invalidate(actor: str, service: str, tag: str | None = None, *, dry_run: boo
     Raises UnknownService, StoreUnavailable.
     """
     configured(service)
-    cache = parts().cache
+    cache = running().cache
     if dry_run:
-        return run(cache.usage(service, tag)).entries
+        return run_on_loop(cache.usage(service, tag)).entries
     before = _held([service], tag)
-    gone = run(cache.invalidate(service, None if tag is None else [tag]))
+    gone = run_on_loop(cache.invalidate(service, None if tag is None else [tag]))
     after = {"keysDeleted": gone} if tag is None else {"tag": tag[:REASON_LENGTH], "keysDeleted": gone}
     record(actor, "cache.invalidate", service, before=before, after=after, request_id=request_id)
     return gone
@@ -82,7 +82,7 @@ def invalidate(actor: str, service: str, tag: str | None = None, *, dry_run: boo
 
 def _held(names: Sequence[str], tag: str | None = None) -> dict[str, int] | None:
     """What the cache had, a moment before it was taken back."""
-    held = run(parts().cache.usage_of(names, tag))
+    held = run_on_loop(running().cache.usage_of(names, tag))
     return held and held._asdict()
 
 
@@ -90,13 +90,13 @@ def reset_circuits(actor: str, *, request_id: str = "") -> list[str]:
     """Close every circuit that is not; their names."""
     names = [circuit.service for circuit in selectors.circuits() if circuit.state != State.CLOSED]
     for name in names:
-        order_circuit(actor, name, State.CLOSED, request_id=request_id)
+        override_circuit(actor, name, State.CLOSED, request_id=request_id)
     if not names:
         record(actor, ACTIONS[State.CLOSED], after={"reset": []}, request_id=request_id)
     return names
 
 
-def order_circuit(
+def override_circuit(
     actor: str, service: str, state: State, ttl: float | None = None, reason: str = "", *, request_id: str = ""
 ) -> State:
     """Move a circuit to CLOSED (reset), FORCED_OPEN or DISABLED, for `ttl` seconds or until the next order.
@@ -104,15 +104,15 @@ def order_circuit(
     Raises UnknownService.
     """
     policy = configured(service).policy.breaker
-    breaker = parts().breakers.of(service, policy)
-    until = None if ttl is None else parts().flusher.now() + ttl
+    breaker = running().breakers.of(service, policy)
+    until = None if ttl is None else running().flusher.now() + ttl
     before = _told(breaker)
-    run(breaker.order(state, until, reason[:REASON_LENGTH]))
+    run_on_loop(breaker.order(state, until, reason[:REASON_LENGTH]))
     record(actor, ACTIONS[state], service, before=before, after=_told(breaker), request_id=request_id)
     return breaker.state()
 
 
-def warm(actor: str, paths: Sequence[str] = (), *, dry_run: bool = False, request_id: str = "") -> Warmed:
+def warm(actor: str, paths: Sequence[str] = (), *, dry_run: bool = False, request_id: str = "") -> WarmResult:
     """Fetch `paths` (`/api/v1/<service>/...`), or where none are given the most-hit answers, so that they are cached.
 
     Of `paths`, only answers that all callers share can be made ready for them; the rest counts as failed. The most-hit
@@ -127,32 +127,32 @@ def warm(actor: str, paths: Sequence[str] = (), *, dry_run: bool = False, reques
     return outcome
 
 
-def _would_warm(paths: Sequence[str]) -> Warmed:
+def _would_warm(paths: Sequence[str]) -> WarmResult:
     if not paths:
-        return Warmed(warmed=0, failed=0, would_warm=len(_hottest()))
+        return WarmResult(warmed=0, failed=0, would_warm=len(_hottest()))
     wanted = _wanted(paths)
     ready = sum(_asked(path) is not None for path in wanted)
-    return Warmed(warmed=0, failed=len(wanted) - ready, would_warm=ready)
+    return WarmResult(warmed=0, failed=len(wanted) - ready, would_warm=ready)
 
 
 def _wanted(paths: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(paths))[:MOST_PATHS]
 
 
-def _warm_listed(paths: Sequence[str]) -> Warmed:
+def _warm_listed(paths: Sequence[str]) -> WarmResult:
     wanted = _wanted(paths)
-    warmed = sum([run(_fetch(path)) for path in wanted])
-    return Warmed(warmed=warmed, failed=len(wanted) - warmed)
+    warmed = sum([run_on_loop(_fetch(path)) for path in wanted])
+    return WarmResult(warmed=warmed, failed=len(wanted) - warmed)
 
 
-def _warm_hottest() -> Warmed:
-    done = run(parts().warmer.warm(_hottest()))
-    return Warmed(warmed=done.warmed, failed=done.failed)
+def _warm_hottest() -> WarmResult:
+    done = run_on_loop(running().warmer.warm(_hottest()))
+    return WarmResult(warmed=done.warmed, failed=done.failed)
 
 
 def _hottest() -> list[ReplayableRequest]:
-    services = list(parts().gateway.live.table.services)
-    return run(parts().warmer.hottest(services, max(1, MOST_PATHS // max(1, len(services)))))[:MOST_PATHS]
+    services = list(running().gateway.live.table.services)
+    return run_on_loop(running().warmer.hottest(services, max(1, MOST_PATHS // max(1, len(services)))))[:MOST_PATHS]
 
 
 async def _fetch(path: str) -> bool:
@@ -160,7 +160,7 @@ async def _fetch(path: str) -> bool:
     request = _asked(path)
     if request is None:
         return False
-    response = await parts().gateway.handle(request)
+    response = await running().gateway.handle(request)
     try:
         if not isinstance(response.body, bytes):
             async for _ in response.body:
@@ -177,7 +177,7 @@ def _asked(path: str) -> Request | None:
         place = paths.split(target)
         if place is None:
             return None
-        match = parts().gateway.live.table.match(place.service, "GET", place.rest)
+        match = running().gateway.live.table.match(place.service, "GET", place.rest)
     except GatewayError:
         return None
     if match.policy.cache is None or match.policy.cache.scope is not Scope.SHARED:

@@ -1,5 +1,5 @@
 """The admin's pages beyond the configuration itself: circuits, cache, history, explanations, and who did what."""
 
-from metrics.admin import cached, circuits, history, operations, people
+from metrics.admin import audit_log, cache, circuits, history, users
 
-__all__ = ["cached", "circuits", "history", "operations", "people"]
+__all__ = ["audit_log", "cache", "circuits", "history", "users"]

@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from metrics import selectors, services
 from metrics.admin.readonly import ReadOnlyAdmin, actor
 from metrics.models import Circuit
-from metrics.read_models import Circuit as Reading
+from metrics.read_models import CircuitStatus
 from resilience.breaker.machine import State
 
 SPANS: Final = [
@@ -59,10 +59,10 @@ class ResetForm(BaseDialogForm):
         return {"reading": _readings([get_object_or_404(Circuit, pk=object_id)])[0]}
 
 
-def _readings(circuits: Sequence[Circuit]) -> list[Reading]:
+def _readings(circuits: Sequence[Circuit]) -> list[CircuitStatus]:
     """Each circuit as this moment knows it."""
     known = {reading.service: reading for reading in selectors.circuits()}
-    return [known.get(one.name, Reading(service=one.name, state=State.CLOSED)) for one in circuits]
+    return [known.get(one.name, CircuitStatus(service=one.name, state=State.CLOSED)) for one in circuits]
 
 
 @admin.register(Circuit)
@@ -152,8 +152,8 @@ class CircuitAdmin(ReadOnlyAdmin):
 
     def _ordered(self, request: HttpRequest, name: str, state: State, ttl: float | None, reason: str) -> bool:
         try:
-            services.order_circuit(actor(request), name, state, ttl, reason)
-        except selectors.UnknownService:
+            services.override_circuit(actor(request), name, state, ttl, reason)
+        except selectors.ServiceNotConfigured:
             self.message_user(request, f"{name} is not being served yet.", messages.ERROR)
             return False
         return True

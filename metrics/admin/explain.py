@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from metrics.explain import Question, explain
+from metrics.explain import ExplainRequest, explain
 from routing.configuration.document import inline
 from routing.explain import Explanation
 
@@ -39,10 +39,10 @@ class ExplainForm(forms.Form):
 
     def explained(self) -> Explanation | None:
         """The answer; None, with the fault at its field, for what is no request."""
-        asked = self.cleaned_data
-        question = Question(asked["path"], asked["method"] or "GET", asked["headers"], asked["caller"].strip() or None)
+        data = self.cleaned_data
+        caller = data["caller"].strip() or None
         try:
-            return explain(question)
+            return explain(ExplainRequest(data["path"], data["method"] or "GET", data["headers"], caller))
         except UnicodeEncodeError:
             self.add_error("headers", "A header's value holds what HTTP cannot carry.")
         except ValueError as error:
@@ -50,7 +50,7 @@ class ExplainForm(forms.Form):
         return None
 
 
-def page(request: HttpRequest) -> HttpResponse:
+def explain_page(request: HttpRequest) -> HttpResponse:
     """`/admin/explain/`: nothing is sent and nothing changed, so the question is in the address."""
     form = ExplainForm(request.GET if "path" in request.GET else None, initial={"path": "/api/v1/"})
     told = form.explained() if form.is_bound and form.is_valid() else None

@@ -14,8 +14,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from metrics.middleware import current_request_id
-from metrics.runtime_access import parts
-from metrics.selectors import UnknownService as NotConfigured
+from metrics.runtime_access import running
+from metrics.selectors import ServiceNotConfigured
 from resilience.outage import StoreUnavailable
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, credential
 from routing.caller import Caller
@@ -62,7 +62,7 @@ class KeyAuthentication(BaseAuthentication):
         given = credential(fields)
         if given is None:
             return None
-        caller = parts().gateway.live.keys.find(given.text, time.time()) if given.is_key else None
+        caller = running().gateway.live.keys.find(given.text, time.time()) if given.is_key else None
         if caller is None:
             raise Unauthenticated("the API key is not valid")
         return KeyUser(caller), caller
@@ -134,7 +134,7 @@ def _translated(error: Exception) -> GatewayError | None:
     match error:
         case exceptions.APIException():
             return _refused(error)
-        case NotConfigured():
+        case ServiceNotConfigured():
             return UnknownService(f"there is no service {error.args[0]!r}")
         case StoreUnavailable():
             return Unavailable("the shared store is away", retry_after=1)

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from metrics.api import access
 from metrics.api.views import Operation, documented
-from metrics.explain import Question, explain
+from metrics.explain import ExplainRequest, explain
 from routing.caller import Caller
 
 
@@ -63,5 +63,5 @@ class ExplainApi(Operation):
     @documented("explain", ExplainOutput, _EXAMPLE, takes=ExplainInput)
     def post(self, request: Request) -> Response:
         """Which service and route match, which nearly did, and what each step would do, without calling a backend."""
-        question = msgspec.convert(request.data, Question)
+        question = msgspec.convert(request.data, ExplainRequest)
         return Response(msgspec.to_builtins(explain(question)))

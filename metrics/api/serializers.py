@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from metrics.read_models import Circuit, Figures, Warmed
+from metrics.read_models import CircuitStatus, TrafficStats, WarmResult
 from resilience.breaker.machine import State
 
 LONGEST_TTL: Final = 30 * 86_400
@@ -59,14 +59,14 @@ class CacheOutput(CacheSummary):
     byService = serializers.DictField(child=ServiceCacheOutput(), source="by_service")  # noqa: N815
 
 
-class CircuitOutput(serializers.Serializer[Circuit]):
+class CircuitOutput(serializers.Serializer[CircuitStatus]):
     state = serializers.ChoiceField(choices=[state.value for state in State])
     failures = serializers.IntegerField()
     successes = serializers.IntegerField()
     totalRequests = serializers.IntegerField(source="total_requests")  # noqa: N815
     nextAttemptTime = Moment(source="until", required=False, help_text="of an OPEN circuit alone")  # noqa: N815
 
-    def to_representation(self, instance: Circuit) -> dict[str, Any]:
+    def to_representation(self, instance: CircuitStatus) -> dict[str, Any]:
         told: dict[str, Any] = super().to_representation(instance)
         if instance.state != State.OPEN or instance.until is None:
             del told["nextAttemptTime"]
@@ -78,19 +78,19 @@ class CircuitsOutput(serializers.Serializer[Any]):
     openCount = serializers.IntegerField()  # noqa: N815
 
 
-class Latency(serializers.Serializer[Figures]):
+class Latency(serializers.Serializer[TrafficStats]):
     p50 = Milliseconds(allow_null=True)
     p95 = Milliseconds(allow_null=True)
     p99 = Milliseconds(allow_null=True)
 
 
-class Saved(serializers.Serializer[Figures]):
+class Saved(serializers.Serializer[TrafficStats]):
     calls = serializers.IntegerField(source="saved_calls")
     seconds = serializers.FloatField(source="saved_seconds")
     usd = serializers.FloatField(source="saved_usd")
 
 
-class FiguresOutput(HitStats):
+class TrafficStatsOutput(HitStats):
     """Latencies are milliseconds, within 5 %."""
 
     requests = serializers.IntegerField()
@@ -99,7 +99,7 @@ class FiguresOutput(HitStats):
     latency = Latency(source="*")
 
 
-class ServiceOutput(FiguresOutput):
+class ServiceOutput(TrafficStatsOutput):
     statusClasses = serializers.DictField(child=serializers.IntegerField(), source="status_classes")  # noqa: N815
     refused = serializers.IntegerField(help_text="by the circuit")
     aborted = serializers.IntegerField(help_text="cut short, by the client or the service")
@@ -114,7 +114,7 @@ class OverviewOutput(serializers.Serializer[Any]):
     services = serializers.DictField(child=ServiceOutput(), help_text="under the empty name: what reached no service")
 
 
-class PointOutput(FiguresOutput):
+class PointOutput(TrafficStatsOutput):
     time = Moment()
 
 
@@ -175,12 +175,12 @@ class WarmInput(DryRunInput):
     )
 
 
-class WarmOutput(serializers.Serializer[Warmed]):
+class WarmOutput(serializers.Serializer[WarmResult]):
     warmed = serializers.IntegerField()
     failed = serializers.IntegerField(help_text="in a dry run: paths that cannot be made ready for all callers")
     wouldWarm = serializers.IntegerField(source="would_warm", required=False, help_text="of a dry run alone")  # noqa: N815
 
-    def to_representation(self, instance: Warmed) -> dict[str, Any]:
+    def to_representation(self, instance: WarmResult) -> dict[str, Any]:
         told: dict[str, Any] = super().to_representation(instance)
         if instance.would_warm is None:
             del told["wouldWarm"]

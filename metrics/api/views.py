@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from metrics import prometheus, selectors, services
 from metrics.api import access
 from metrics.api import serializers as shapes
-from metrics.read_models import Circuit
+from metrics.read_models import CircuitStatus
 from resilience.breaker.machine import State
 
 Method = TypeVar("Method", bound=Callable[..., HttpResponseBase])
@@ -220,7 +220,7 @@ class CircuitOrderApi(Operation):
     def order(self, request: Request, service: str, state: State) -> Response:
         said = taken(shapes.OrderInput, request.data)
         ttl = None if state is State.CLOSED else said["ttl"]
-        after = services.order_circuit(access.actor(request), service, state, ttl, said["reason"])
+        after = services.override_circuit(access.actor(request), service, state, ttl, said["reason"])
         return Response({"service": service, "state": after.value})
 
 
@@ -296,12 +296,12 @@ class HistoryApi(Operation):
                 "service": said["service"],
                 "step": step,
                 "points": [
-                    {"time": shapes.iso(point.start), **shapes.FiguresOutput(point.figures).data} for point in points
+                    {"time": shapes.iso(point.start), **shapes.TrafficStatsOutput(point.stats).data} for point in points
                 ],
             }
         )
 
 
-def _circuits(circuits: list[Circuit]) -> dict[str, Any]:
+def _circuits(circuits: list[CircuitStatus]) -> dict[str, Any]:
     stopped = sum(circuit.state in selectors.STOPPED for circuit in circuits)
     return {"stats": {circuit.service: circuit for circuit in circuits}, "openCount": stopped}

@@ -19,17 +19,17 @@ MINUTE: Final = 60
 Fields = Mapping[str, int]
 
 
-class Batch(msgspec.Struct, frozen=True):
+class CountBatch(msgspec.Struct, frozen=True):
     """Counts of one service and minute each, under `start|service|field`; added to the totals once, by its id."""
 
     id: str
     counts: dict[str, int]
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class PendingCounts(msgspec.Struct, frozen=True):
     """What is not in the database yet, and the gauges of all workers that live."""
 
-    batches: tuple[Batch, ...] = ()
+    batches: tuple[CountBatch, ...] = ()
     gauges: dict[str, int] = {}
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from metrics.counting.counts import Batch, Waiting
+from metrics.counting.counts import CountBatch, PendingCounts
 from metrics.counting.store import Flush
 
 REMEMBERED: Final = 1_000
@@ -16,7 +16,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
         self._id = secrets.token_hex(16)
-        self._closed: Batch | None = None
+        self._closed: CountBatch | None = None
         self._known: dict[str, None] = {}
         self._gauges: dict[str, int] = {}
 
@@ -29,19 +29,19 @@ class MemoryStore:
         self._open.update(flush.counts)
         self._gauges = flush.gauges
 
-    async def take(self, worker: str | None) -> Batch | None:  # noqa: ARG002 - there is but one
+    async def take(self, worker: str | None) -> CountBatch | None:  # noqa: ARG002 - there is but one
         if self._closed is None and self._open:
-            self._closed = Batch(self._id, dict(self._open))
+            self._closed = CountBatch(self._id, dict(self._open))
             self._open, self._id = Counter(), secrets.token_hex(16)
         return self._closed
 
-    async def done(self, batch: str) -> None:
+    async def acknowledge(self, batch: str) -> None:
         if self._closed is not None and self._closed.id == batch:
             self._closed = None
 
-    async def waiting(self, now: float) -> Waiting:  # noqa: ARG002 - this process lives
-        batches = (self._closed, Batch(self._id, dict(self._open)) if self._open else None)
-        return Waiting(tuple(batch for batch in batches if batch), dict(self._gauges))
+    async def pending(self, now: float) -> PendingCounts:  # noqa: ARG002 - this process lives
+        batches = (self._closed, CountBatch(self._id, dict(self._open)) if self._open else None)
+        return PendingCounts(tuple(batch for batch in batches if batch), dict(self._gauges))
 
     def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
         """Nobody else is there to ask."""

@@ -28,7 +28,7 @@ FAILURES: Final = frozenset({500, 502, 503, 504})
 _BROKEN: Final = frozenset({BadGateway.code, UpstreamTimeout.code})
 
 
-class Change(NamedTuple):
+class CircuitTransition(NamedTuple):
     """A circuit's move, at Unix seconds."""
 
     at: float
@@ -69,17 +69,16 @@ class _Cell:
         yield from ((what, sum_) for what, sum_ in (("bytes", self.bytes), ("retries", self.retries)) if sum_)
 
 
-class Counting(Observer):
+class MetricsObserver(Observer):
     """`take` hands over what was counted since the last time. `gauges` are asked at every flush."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self.gauges: dict[str, Callable[[], int]] = {}
         self._clock = clock
         self._waiting: list[Finished] = []
         self._cells: dict[_Key, tuple[_Cell, Finished]] = {}
         self._paths: defaultdict[str, Counter[tuple[int, str, str]]] = defaultdict(Counter)
         self._noted: Counter[tuple[int, str, str]] = Counter()
-        self._changes: list[Change] = []
+        self._changes: list[CircuitTransition] = []
 
     def finished(self, event: Finished) -> None:
         """Counted with the next few: many in a row take less than half as long as one among other work."""
@@ -114,7 +113,7 @@ class Counting(Observer):
             self._note_path(minute, event)
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
-        self._changes.append(Change(self._clock(), service, before, after, reason))
+        self._changes.append(CircuitTransition(self._clock(), service, before, after, reason))
         self.note(service, f"transition|{before}|{after}")
 
     def backend_event(self, event: BackendEvent) -> None:
@@ -126,7 +125,7 @@ class Counting(Observer):
         """Count something beside the requests, in the words of counts.py."""
         self._noted[int(self._clock() // MINUTE), service, field] += 1
 
-    def take(self) -> tuple[dict[str, int], list[Change]]:
+    def take(self) -> tuple[dict[str, int], list[CircuitTransition]]:
         """All counts by `start|service|field`, and the circuits' moves this worker made: the taker's from now on."""
         self._count_waiting()
         cells, self._cells = self._cells, {}

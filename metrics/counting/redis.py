@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from metrics.counting.counts import Batch, Waiting
+from metrics.counting.counts import CountBatch, PendingCounts
 from metrics.counting.store import Flush
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
@@ -83,19 +83,19 @@ class RedisStore:
         keys = [OPEN, GAUGES, FLUSHED + flush.id]
         await self._link.call(lambda client: self._add(keys=keys, args=args, client=client))
 
-    async def take(self, worker: str | None) -> Batch | None:
+    async def take(self, worker: str | None) -> CountBatch | None:
         keys, args = [OPEN, CLOSED, LEASE], (worker or "", LEASE_SECONDS)
         return _batch(await self._link.call(lambda client: self._take(keys=keys, args=args, client=client)))
 
-    async def done(self, batch: str) -> None:
+    async def acknowledge(self, batch: str) -> None:
         await self._link.call(lambda client: self._done(keys=[CLOSED], args=[batch], client=client))
 
-    async def waiting(self, now: float) -> Waiting:
+    async def pending(self, now: float) -> PendingCounts:
         await self._gather()
         keys = [CLOSED, OPEN, GAUGES]
         closed, opened, gauges = await self._link.call(lambda client: self._waiting(keys=keys, client=client))
         batches = (_batch(closed), _batch(opened))
-        return Waiting(tuple(batch for batch in batches if batch), _sum(_pairs(gauges), now))
+        return PendingCounts(tuple(batch for batch in batches if batch), _sum(_pairs(gauges), now))
 
     def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
         def asked(message: bytes) -> None:
@@ -133,12 +133,12 @@ def _pairs(flat: Any) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _batch(flat: Any) -> Batch | None:
+def _batch(flat: Any) -> CountBatch | None:
     fields = _pairs(flat)
     identifier = fields.pop(ID, None)
     if identifier is None:
         return None
-    return Batch(identifier.decode(), {field.decode(): int(number) for field, number in fields.items()})
+    return CountBatch(identifier.decode(), {field.decode(): int(number) for field, number in fields.items()})
 
 
 def _sum(workers: dict[bytes, bytes], now: float) -> dict[str, int]:

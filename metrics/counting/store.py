@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from metrics.counting.counts import Batch, Waiting
+from metrics.counting.counts import CountBatch, PendingCounts
 
 
 class Flush(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,15 +23,15 @@ class Store(Protocol):
 
     async def add(self, flush: Flush) -> None: ...
 
-    async def take(self, worker: str | None) -> Batch | None:
+    async def take(self, worker: str | None) -> CountBatch | None:
         """All that waits, as one batch: the same one again until it is `done`. None when there is nothing, or while
         another than `worker` is the one who takes; who gives no name takes in any case.
         """
 
-    async def done(self, batch: str) -> None:
+    async def acknowledge(self, batch: str) -> None:
         """The batch is in the database."""
 
-    async def waiting(self, now: float) -> Waiting:
+    async def pending(self, now: float) -> PendingCounts:
         """What has been added and is not `done`, at one moment (Unix seconds).
 
         The other workers are asked to add what they hold first, and waited for a moment.

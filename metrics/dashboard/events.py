@@ -16,7 +16,7 @@ from routing.realtime.consumer import EventsConsumer
 GONE: Final = 4401
 
 
-class StaffEvents(EventsConsumer):
+class StaffEventsConsumer(EventsConsumer):
     """`/ws/dashboard/events/`: as `/ws/events/`, for who is logged in.
 
     A browser sends a session's cookie for whatever page asks, and so the origin must be this very host, whatever

@@ -31,7 +31,7 @@ def snapshot() -> bytes:
     return msgspec.json.encode({"summary": selectors.summary(), "services": selectors.services()})
 
 
-class Ticker:
+class SnapshotBroadcaster:
     """While anybody watches in this process, takes part in telling everybody once a second.
 
     Each second belongs to whichever worker claims it first, so that one snapshot serves the cluster and no worker's
@@ -74,10 +74,10 @@ def _claimed(second: int) -> str | None:
 
 
 _in_a_thread: Final = database_sync_to_async
-_ticker: Final = Ticker()
+_ticker: Final = SnapshotBroadcaster()
 
 
-class DashboardFeed(AsyncWebsocketConsumer):
+class DashboardConsumer(AsyncWebsocketConsumer):
     """`/ws/dashboard/`: staff alone, from the gateway's own pages alone. What a client says is not listened to."""
 
     async def connect(self) -> None:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from metrics import selectors, services
 from metrics.dashboard import live
-from metrics.runtime_access import parts
+from metrics.runtime_access import running
 from resilience.outage import StoreUnavailable
 from routing import runtime
 from routing.configuration.document import inline
@@ -81,9 +81,9 @@ def history(request: HttpRequest) -> HttpResponse:
     name = request.GET.get("service") or None
     if name is not None:
         _configured(name)
-    end = parts().flusher.now() // step * step + step
+    end = running().flusher.now() // step * step + step
     points = selectors.history(name, end - length, end, step)
-    figures = [point.figures for point in points]
+    figures = [point.stats for point in points]
     columns = {
         field: [getattr(each, field) for each in figures] for field in ("requests", "errors", "p50", "p95", "p99")
     }
@@ -96,10 +96,10 @@ def history(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """What a service's page shows and the feed does not say."""
     found = _configured(name)
-    moves = selectors.circuit_changes(name, limit=MOVES)
+    moves = selectors.circuit_transitions(name, limit=MOVES)
     return _json(
         {
-            "now": parts().flusher.now(),
+            "now": running().flusher.now(),
             "moves": [
                 {"at": move.at.timestamp(), "before": move.before, "after": move.after, "reason": move.reason}
                 for move in reversed(moves)

@@ -196,5 +196,5 @@ WIRE: dict[str, Any] = {"scheme": "ws", "raw_path": b"/ws/", "client": ("192.0.2
 
 
 def staff(user: Any, *fields: tuple[bytes, bytes]) -> Socket:
-    consumer = events.StaffEvents.as_asgi()
+    consumer = events.StaffEventsConsumer.as_asgi()
     return Socket(consumer, "/ws/dashboard/events/", [(b"host", b"gateway.test"), *fields], user=user, **WIRE)

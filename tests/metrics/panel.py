@@ -1,17 +1,17 @@
 """A whole gateway in memory on a loop of its own, with its metrics, and who may look at it."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from django.test import Client
 
-from metrics.counting.flushing import Flusher
-from metrics.counting.ledger import Ledger
+from metrics.counting.aggregates import AggregateWriter
+from metrics.counting.flusher import Flusher
 from metrics.counting.memory import MemoryStore as CountsMemory
-from metrics.counting.observer import Counting
+from metrics.counting.observer import MetricsObserver
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache
@@ -35,7 +35,7 @@ from tests.clock import FakeClock
 from tests.metrics.events import NOW
 from tests.origin import Script, ScriptedOrigin
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 QUICK = Timeout(connect=2, read=5, total=10)
 SHARED = RoutePolicy(
@@ -64,13 +64,15 @@ class Panel:
     loop: asyncio.AbstractEventLoop
     health: Any = None
     reloader: Any = None
+    counters: dict[str, Callable[[], int]] = field(default_factory=dict)
+    gauges: dict[str, Callable[[], int]] = field(default_factory=dict)
     origins: list[ScriptedOrigin] = field(default_factory=list)
 
     @property
-    def counting(self) -> Counting:
-        return self.flusher.counting
+    def observer(self) -> MetricsObserver:
+        return self.flusher.observer
 
-    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def serve(self, *scripts: Script, name: str = "crm", policy: RoutePolicy = SHARED) -> ScriptedOrigin:
@@ -109,8 +111,8 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
         KeyRecord(prefix=key.prefix, digest=key.digest, name=name, scopes=frozenset(scopes[name]))
         for name, key in minted.items()
     )
-    counting = Counting(clock)
-    observers = Observers([counting])
+    observer = MetricsObserver(clock)
+    observers = Observers([observer])
     breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     cache = Cache(CacheMemory(clock))
     heat = HitCounter()
@@ -125,8 +127,24 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
         observers=observers,
         clock=clock,
     )
-    flusher = Flusher(counting, CountsMemory(), Ledger(), clock=clock)
+    counters: dict[str, Callable[[], int]] = {}
+    gauges: dict[str, Callable[[], int]] = {}
+    flusher = Flusher(observer, CountsMemory(), AggregateWriter(), counters=counters, gauges=gauges, clock=clock)
     keys = {name: key.key for name, key in minted.items()}
     reloader = SimpleNamespace(status=SimpleNamespace(version=7))
     warmer = Warmer(gateway, heat)
-    return Panel(clock, gateway, live, cache, breakers, backend, flusher, warmer, keys, loop, None, reloader)
+    return Panel(
+        clock,
+        gateway,
+        live,
+        cache,
+        breakers,
+        backend,
+        flusher,
+        warmer,
+        keys,
+        loop,
+        reloader=reloader,
+        counters=counters,
+        gauges=gauges,
+    )

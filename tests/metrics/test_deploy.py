@@ -21,8 +21,8 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 @pytest.mark.parametrize("name", ["grafana.json", "alerts.yaml"])
 def test_every_series_it_asks_for_is_there(panel: Panel, name: str) -> None:
     panel.serve(ok())
-    panel.counting.finished(finished(backend=0.1, cache="HIT"))
-    panel.counting.circuit_changed("crm", "CLOSED", "OPEN", "")
+    panel.observer.finished(finished(backend=0.1, cache="HIT"))
+    panel.observer.circuit_changed("crm", "CLOSED", "OPEN", "")
     told = {sample.name for family in families() for sample in family.samples}
     asked = set(re.findall(r"\bgateway_[a-z_]+", (DEPLOY / name).read_text()))
     assert asked
@@ -45,8 +45,8 @@ def test_promtool_takes_the_rules(promtool: str) -> None:
 @pytest.mark.django_db
 def test_promtool_finds_nothing_to_say_of_the_page(promtool: str, panel: Panel) -> None:
     panel.serve(ok())
-    panel.counting.finished(finished(backend=0.1, cache="HIT", retries=1))
-    panel.counting.circuit_changed("crm", "CLOSED", "OPEN", "")
+    panel.observer.finished(finished(backend=0.1, cache="HIT", retries=1))
+    panel.observer.circuit_changed("crm", "CLOSED", "OPEN", "")
     page, _ = exposition(Format.TEXT)
     checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")

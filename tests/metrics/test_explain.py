@@ -48,7 +48,7 @@ def test_a_caller_is_a_key_by_its_prefix_one_spelt_out_or_nobody(panel: Panel) -
 
 def test_it_sees_the_circuit_as_it_is_now(panel: Panel) -> None:
     panel.serve(ok())
-    services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
+    services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
     said = explain(panel, {"path": "/api/v1/crm/contacts/7", "caller": "firebase:ada"}).json()
     assert (said["verdict"]["status"], said["circuit"]["state"], said["circuit"]["reason"]) == (
         503,

@@ -59,12 +59,12 @@ def test_the_types_are_named(panel: Panel, program: Client) -> None:
 def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str) -> None:
     panel.serve(ok())
     panel.run(panel.breakers.of("crm", SHARED.breaker).order(State.FORCED_OPEN))
-    panel.counting.gauges["websocket_connections"] = lambda: 3
-    panel.flusher.totals["lost|get"] = lambda: 7
+    panel.gauges["websocket_connections"] = lambda: 3
+    panel.counters["lost|get"] = lambda: 7
     for duration in (0.004, 0.02, 0.02, 99.0):
-        panel.counting.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
-    panel.counting.finished(finished(status=429, code="rate_limited", service=""))
-    panel.counting.backend_event(BackendEvent(kind=BackendEventKind.EJECTED, service="crm", target="http://t"))
+        panel.observer.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
+    panel.observer.finished(finished(status=429, code="rate_limited", service=""))
+    panel.observer.backend_event(BackendEvent(kind=BackendEventKind.EJECTED, service="crm", target="http://t"))
     seen = scrape(program, accept)
     crm = (("service", "crm"),)
     labels = (("method", "GET"), ("route", "/x"), ("service", "crm"), ("status_class", "2xx"))
@@ -90,13 +90,13 @@ def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str
 @pytest.mark.parametrize("accept", ["text/plain", SCRAPER])
 def test_a_labels_value_is_escaped(panel: Panel, program: Client, accept: str) -> None:
     route = '/a"b\\c\nd|e'
-    panel.counting.finished(finished(route=route))
+    panel.observer.finished(finished(route=route))
     labels = (("method", "GET"), ("route", route), ("service", "crm"), ("status_class", "2xx"))
     assert scrape(program, accept)["gateway_requests_total", labels] == 1
 
 
 def test_a_reset_of_the_statistics_leaves_the_counters_alone(panel: Panel, program: Client) -> None:
-    panel.counting.finished(finished(cache="HIT"))
+    panel.observer.finished(finished(cache="HIT"))
     program.post("/metrics/cache/reset")
     assert scrape(program)["gateway_cache_requests_total", (("result", "HIT"), ("service", "crm"))] == 1
     assert program.get("/metrics").json()["cache"]["stats"]["hits"] == 0

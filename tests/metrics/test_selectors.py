@@ -3,9 +3,9 @@
 import pytest
 
 from metrics import selectors, services
-from metrics.counting.ledger import Ledger
-from metrics.read_models import Figures
-from metrics.selectors import UnknownService
+from metrics.counting.aggregates import AggregateWriter
+from metrics.read_models import TrafficStats
+from metrics.selectors import ServiceNotConfigured
 from resilience.breaker.machine import State
 from tests.metrics.events import finished
 from tests.metrics.panel import Panel, ok
@@ -17,7 +17,7 @@ def test_the_summary_is_of_all_services_and_of_what_reached_none(panel: Panel) -
     panel.serve(ok())
     start = panel.clock()
     for service, status in (("crm", 200), ("crm", 502), ("", 404)):
-        panel.counting.finished(finished(at=start, service=service, status=status, duration=0.2))
+        panel.observer.finished(finished(at=start, service=service, status=status, duration=0.2))
     panel.clock.advance(60)
     seen = selectors.summary()
     assert (seen.total.requests, seen.total.errors, seen.per_second) == (3, 1, 0.05)
@@ -25,7 +25,7 @@ def test_the_summary_is_of_all_services_and_of_what_reached_none(panel: Panel) -
     assert seen.recent == seen.total
     assert seen.connected
     panel.clock.advance(600)
-    assert selectors.summary().recent == Figures(status_classes={})
+    assert selectors.summary().recent == TrafficStats(status_classes={})
     assert selectors.summary().total == seen.total
 
 
@@ -34,7 +34,7 @@ def test_a_service_has_its_targets_its_circuit_and_its_sparkline(panel: Panel) -
     panel.run(panel.breakers.of("crm", selectors.configured("crm").policy.breaker).order(State.FORCED_OPEN, None, "x"))
     start = panel.clock()
     for minute in (0, 0, 3):
-        panel.counting.finished(finished(at=start + 60 * minute))
+        panel.observer.finished(finished(at=start + 60 * minute))
     panel.clock.advance(180)
     (seen,) = selectors.services()
     assert (seen.name, seen.targets, seen.enabled) == ("crm", (origin.target.url,), True)
@@ -48,14 +48,14 @@ def test_a_service_has_its_targets_its_circuit_and_its_sparkline(panel: Panel) -
 @pytest.mark.parametrize("ask", [selectors.service, selectors.configured])
 def test_a_service_that_is_not_configured_is_unknown(panel: Panel, ask: object) -> None:
     assert callable(ask)
-    with pytest.raises(UnknownService):
+    with pytest.raises(ServiceNotConfigured):
         ask("nope")
 
 
 def test_what_the_cache_saved_is_calls_time_and_money(panel: Panel) -> None:
     panel.serve(ok())
     for cache, backend in (("MISS", 0.2), ("MISS", 0.4), ("HIT", None), ("STALE", None), ("REVALIDATED", 0.3)):
-        panel.counting.finished(finished(cache=cache, backend=backend))
+        panel.observer.finished(finished(cache=cache, backend=backend))
     total = selectors.service("crm").total
     assert (total.hits, total.misses, total.hit_rate) == (3, 2, 60.0)
     assert (total.saved_calls, total.saved_usd) == (2, 1.0)
@@ -66,7 +66,7 @@ def test_the_most_hit_and_the_most_missed_paths_come_first(panel: Panel) -> None
     panel.serve(ok())
     for path, cache, times in (("/a", "HIT", 3), ("/b", "HIT", 5), ("/b", "MISS", 1), ("/c", "MISS", 2)):
         for _ in range(times):
-            panel.counting.finished(finished(path=path, cache=cache))
+            panel.observer.finished(finished(path=path, cache=cache))
     assert [(one.path, one.hits) for one in selectors.top_paths("crm")] == [("/b", 5), ("/a", 3)]
     assert [(one.path, one.misses) for one in selectors.top_paths(hits=False)] == [("/c", 2), ("/b", 1)]
 
@@ -74,12 +74,12 @@ def test_the_most_hit_and_the_most_missed_paths_come_first(panel: Panel) -> None
 def test_a_circuits_timeline_is_newest_first(panel: Panel) -> None:
     for before, after in (("CLOSED", "OPEN"), ("OPEN", "HALF_OPEN")):
         panel.clock.advance(10)
-        panel.counting.circuit_changed("crm", before, after, "why")
-    Ledger().keep(panel.counting.take()[1])
-    moves = selectors.circuit_changes("crm")
+        panel.observer.circuit_changed("crm", before, after, "why")
+    AggregateWriter().record_transitions(panel.observer.take()[1])
+    moves = selectors.circuit_transitions("crm")
     assert [(move.before, move.after) for move in moves] == [("OPEN", "HALF_OPEN"), ("CLOSED", "OPEN")]
-    assert len(selectors.circuit_changes("crm", since=panel.clock())) == 1
-    assert selectors.circuit_changes("mail") == []
+    assert len(selectors.circuit_transitions("crm", since=panel.clock())) == 1
+    assert selectors.circuit_transitions("mail") == []
 
 
 def test_operations_are_newest_first_and_one_services_if_asked(panel: Panel) -> None:
@@ -93,12 +93,12 @@ def test_operations_are_newest_first_and_one_services_if_asked(panel: Panel) -> 
 def test_an_old_history_is_told_by_the_hour_or_the_day(panel: Panel) -> None:
     panel.serve(ok())
     start = int(panel.clock())
-    panel.counting.finished(finished(at=start))
+    panel.observer.finished(finished(at=start))
     panel.clock.advance(3 * 86_400)
     hours = selectors.history("crm", start, start + 7_200, 60)
     assert hours[1].start - hours[0].start == 3_600
-    assert sum(point.figures.requests for point in hours) == 1
+    assert sum(point.stats.requests for point in hours) == 1
     panel.clock.advance(90 * 86_400)
     days = selectors.history("crm", start, start + 2 * 86_400, 60)
     assert days[1].start - days[0].start == 86_400
-    assert sum(point.figures.requests for point in days) == 1
+    assert sum(point.stats.requests for point in days) == 1

@@ -56,7 +56,7 @@ def state(panel: Panel) -> State:
 
 
 def test_circuits_are_listed_as_they_are_now(root: Client, crm: Service) -> None:
-    services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "maintenance")
+    services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "maintenance")
     page = root.get(CIRCUITS).content.decode()
     assert "FORCED_OPEN" in page
     assert "maintenance" in page
@@ -87,7 +87,7 @@ def may(*rights: str) -> Client:
 
 
 def test_a_circuits_own_button_asks_first_and_then_resets_it(panel: Panel, root: Client, crm: Service) -> None:
-    services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, None, "<b>maintenance")
+    services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, None, "<b>maintenance")
     assert reset_page(crm) in root.get(CIRCUITS).content.decode()
     asked = root.get(reset_page(crm)).content.decode()
     assert "Reset the circuit" in asked
@@ -110,7 +110,7 @@ def test_the_buttons_dialog_sends_its_page_back_to_the_list(root: Client, crm: S
 
 
 def test_a_circuits_button_asks_for_the_right_and_is_not_shown_without(panel: Panel, crm: Service) -> None:
-    services.order_circuit("staff:ada", "crm", State.DISABLED)
+    services.override_circuit("staff:ada", "crm", State.DISABLED)
     client = may("view_circuit")
     assert reset_page(crm) not in client.get(CIRCUITS).content.decode()
     client.handler.enforce_csrf_checks = False
@@ -121,7 +121,7 @@ def test_a_circuits_button_asks_for_the_right_and_is_not_shown_without(panel: Pa
 
 
 def test_a_circuits_button_asks_for_the_forms_token(panel: Panel, crm: Service) -> None:
-    services.order_circuit("staff:ada", "crm", State.DISABLED)
+    services.override_circuit("staff:ada", "crm", State.DISABLED)
     client = may("view_circuit", "change_circuit")
     said = {"_form_submitted": "on"}
     assert client.post(reset_page(crm), said).status_code == 403

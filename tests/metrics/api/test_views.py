@@ -298,7 +298,7 @@ def test_what_was_counted_is_what_was_sent(panel: Panel, program: Client) -> Non
     chance = random.Random(5)
     events = [at_random(chance) for _ in range(2_000)]
     for event in events:
-        panel.counting.finished(event)
+        panel.observer.finished(event)
     services = program.get("/metrics").json()["services"]
     assert sum(one["requests"] for one in services.values()) == 2_000
     for name, one in services.items():
@@ -326,8 +326,8 @@ def test_history_has_every_step_and_the_right_numbers(panel: Panel, program: Cli
     panel.serve(ok())
     start = int(panel.clock())
     for minute in (0, 0, 2):
-        panel.counting.finished(finished(at=start + 60 * minute, cache="HIT", duration=0.02))
-    panel.counting.finished(finished(at=start, service="", status=404))
+        panel.observer.finished(finished(at=start + 60 * minute, cache="HIT", duration=0.02))
+    panel.observer.finished(finished(at=start, service="", status=404))
     asked: dict[str, str | int] = {"service": "crm", "from": start, "to": start + 240, "step": 60}
     answer = program.get("/metrics/history", asked)
     points = answer.json()["points"]

@@ -42,7 +42,7 @@ async def test_a_flush_sent_twice_counts_once(store: Store) -> None:
     batch = await store.take("a")
     assert batch is not None
     assert batch.counts == {"x": 1}
-    await store.done(batch.id)
+    await store.acknowledge(batch.id)
     await store.add(flush("1", x=1))
     assert await store.take("a") is None
 
@@ -53,8 +53,8 @@ async def test_a_batch_is_taken_again_until_it_is_done_and_does_not_grow(store: 
     await store.add(flush("2", x=5))
     assert first is not None
     assert await store.take("a") == first
-    assert sorted(batch.counts["x"] for batch in (await store.waiting(NOW)).batches) == [1, 5]
-    await store.done(first.id)
+    assert sorted(batch.counts["x"] for batch in (await store.pending(NOW)).batches) == [1, 5]
+    await store.acknowledge(first.id)
     second = await store.take("a")
     assert second is not None
     assert second.id != first.id
@@ -65,22 +65,22 @@ async def test_being_done_twice_does_not_end_the_next_batch(store: Store) -> Non
     await store.add(flush("1", x=1))
     first = await store.take("a")
     assert first is not None
-    await store.done(first.id)
+    await store.acknowledge(first.id)
     await store.add(flush("2", x=2))
     second = await store.take("a")
-    await store.done(first.id)
+    await store.acknowledge(first.id)
     assert await store.take("a") == second
 
 
 async def test_with_nothing_there_is_nothing_to_take(store: Store) -> None:
     assert await store.take("a") is None
-    assert (await store.waiting(NOW)).batches == ()
+    assert (await store.pending(NOW)).batches == ()
 
 
 async def test_gauges_are_the_last_that_was_said(store: Store) -> None:
     await store.add(flush("1", gauges={"open": 3}))
     await store.add(flush("2", gauges={"open": 2}))
-    assert (await store.waiting(NOW)).gauges == {"open": 2}
+    assert (await store.pending(NOW)).gauges == {"open": 2}
     assert await store.take("a") is None
 
 
@@ -110,8 +110,8 @@ async def test_gauges_are_the_sum_of_the_workers_that_live(link: RedisLink) -> N
     store = RedisStore(link)
     await store.add(flush("1", "a", {"open": 3}))
     await store.add(flush("2", "b", {"open": 4}))
-    assert (await store.waiting(NOW)).gauges == {"open": 7}
-    assert (await store.waiting(NOW + GAUGE_SECONDS + 1)).gauges == {}
+    assert (await store.pending(NOW)).gauges == {"open": 7}
+    assert (await store.pending(NOW + GAUGE_SECONDS + 1)).gauges == {}
 
 
 async def test_redis_gone_is_said() -> None:

@@ -33,7 +33,7 @@ async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
 
 
 def socket(user: Any = STAFF, headers: list[tuple[bytes, bytes]] = HEADERS) -> Socket:
-    return Socket(live.DashboardFeed.as_asgi(), "/ws/dashboard/", headers, user=user)
+    return Socket(live.DashboardConsumer.as_asgi(), "/ws/dashboard/", headers, user=user)
 
 
 async def test_staff_get_the_present_at_once_and_news_every_second() -> None:

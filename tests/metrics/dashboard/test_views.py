@@ -82,7 +82,7 @@ def test_a_history_comes_in_columns_with_gaps_where_nothing_is_known(panel: Pane
 def test_a_services_page_knows_its_tags_its_operations_and_its_moves(panel: Panel, staff: Client) -> None:
     panel.serve(ok())
     panel.ask("/api/v1/crm/contacts/7")
-    services.order_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
+    services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
     at = datetime.fromtimestamp(panel.clock(), UTC)
     CircuitChange.objects.create(at=at, service="crm", before="CLOSED", after="FORCED_OPEN", reason="a test")
     said = staff.get("/dashboard/services/crm/detail.json").json()

@@ -5,7 +5,7 @@ from typing import Final
 
 from metrics.counting.counts import Fields, buckets, merged, under
 from metrics.counting.histogram import quantiles
-from metrics.read_models import Figures
+from metrics.read_models import TrafficStats
 
 FROM_STORE: Final = frozenset({"HIT", "STALE", "REVALIDATED"})
 """X-Cache's words for an answer whose body came from the cache."""
@@ -14,7 +14,7 @@ WITHOUT_CALL: Final = frozenset({"HIT", "STALE"})
 PARTS: Final = (0.5, 0.95, 0.99)
 
 
-def figures(by_service: Mapping[str, Fields], costs: Mapping[str, float]) -> Figures:
+def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) -> TrafficStats:
     """Several services' counts as one set of figures. `costs` are US dollars a call, by service."""
     fields = merged(by_service.values())
     classes, cache, codes = status_classes(fields), under(fields, "cache"), under(fields, "code")
@@ -22,7 +22,7 @@ def figures(by_service: Mapping[str, Fields], costs: Mapping[str, float]) -> Fig
     p50, p95, p99 = quantiles(buckets(fields, "duration"), PARTS)
     b50, b95, b99 = quantiles(buckets(fields, "backend"), PARTS)
     saved = {name: saved_calls(of) for name, of in by_service.items()}
-    return Figures(
+    return TrafficStats(
         requests=sum(classes.values()),
         errors=classes.get("5xx", 0),
         status_classes=classes,

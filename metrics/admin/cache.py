@@ -88,5 +88,5 @@ class CachedServiceAdmin(ReadOnlyAdmin):
             self.message_user(request, f"{purge()} entries went.")
         except StoreUnavailable:
             self.message_user(request, "The shared store does not answer: nothing went.", messages.ERROR)
-        except selectors.UnknownService as error:
+        except selectors.ServiceNotConfigured as error:
             self.message_user(request, f"{error} is not being served yet.", messages.ERROR)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from gateway_project.stores import Stores
-from metrics.counting.counts import Batch, buckets, merged, under
-from metrics.counting.flushing import Flusher
-from metrics.counting.ledger import Ledger, read
+from metrics.counting.aggregates import AggregateWriter, read
+from metrics.counting.counts import CountBatch, buckets, merged, under
+from metrics.counting.flusher import Database, Flusher
 from metrics.counting.memory import MemoryStore
-from metrics.counting.observer import Change, Counting, outcome
+from metrics.counting.observer import CircuitTransition, MetricsObserver, outcome
 from metrics.counting.redis import RedisStore
 from metrics.counting.store import Flush, Store
-from metrics.models import Resolution
+from metrics.models import TimeResolution
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing.observability.events import Finished
@@ -29,25 +29,25 @@ class Rows:
     """A Database in memory that may be made to fail."""
 
     def __init__(self) -> None:
-        self.batches: dict[str, Batch] = {}
-        self.changes: list[Change] = []
+        self.batches: dict[str, CountBatch] = {}
+        self.changes: list[CircuitTransition] = []
         self.failing = False
 
     @property
     def total(self) -> Counter[str]:
         return merged(batch.counts for batch in self.batches.values())
 
-    def apply(self, batch: Batch) -> None:
+    def apply(self, batch: CountBatch) -> None:
         if self.failing:
             raise OSError("the disk is full")
         self.batches.setdefault(batch.id, batch)
 
-    def keep(self, changes: list[Change]) -> None:
+    def record_transitions(self, changes: list[CircuitTransition]) -> None:
         if self.failing:
             raise OSError("the disk is full")
         self.changes += changes
 
-    def forget(self, now: float) -> None:
+    def delete_expired(self, now: float) -> None:
         pass
 
     def disconnect(self) -> None:
@@ -65,16 +65,20 @@ class Unsure(MemoryStore):
             raise StoreUnavailable("timed out")
 
 
+def new_worker(store: Store, database: Database) -> Flusher:
+    return Flusher(MetricsObserver(FakeClock()), store, database, clock=FakeClock())
+
+
 def requests(counts: Counter[str]) -> int:
     return sum(number for field, number in counts.items() if "|requests|" in field)
 
 
 async def test_a_flush_that_was_taken_without_being_said_is_counted_once() -> None:
-    store, rows, counting = Unsure(), Rows(), Counting(FakeClock())
-    flusher = Flusher(counting, store, rows, clock=FakeClock())
-    counting.finished(finished())
+    store, rows, observer = Unsure(), Rows(), MetricsObserver(FakeClock())
+    flusher = Flusher(observer, store, rows, clock=FakeClock())
+    observer.finished(finished())
     await flusher.flush()
-    counting.finished(finished())
+    observer.finished(finished())
     await flusher.flush()
     assert not flusher.connected
     store.sure = True
@@ -84,25 +88,25 @@ async def test_a_flush_that_was_taken_without_being_said_is_counted_once() -> No
 
 
 async def test_while_the_store_is_away_counts_go_to_the_database_and_none_twice() -> None:
-    store, rows, counting = Unsure(), Rows(), Counting(FakeClock())
-    flusher = Flusher(counting, store, rows, clock=FakeClock())
+    store, rows, observer = Unsure(), Rows(), MetricsObserver(FakeClock())
+    flusher = Flusher(observer, store, rows, clock=FakeClock())
     for _ in range(3):
-        counting.finished(finished())
+        observer.finished(finished())
         await flusher.tick()
-        counting.finished(finished())
-    assert requests(merged([rows.total, *(batch.counts for batch in (await flusher.waiting()).batches)])) == 6
+        observer.finished(finished())
+    assert requests(merged([rows.total, *(batch.counts for batch in (await flusher.pending()).batches)])) == 6
     store.sure = True
     await flusher.tick()
-    counting.finished(finished())
+    observer.finished(finished())
     await flusher.close()
     assert requests(rows.total) == 7
 
 
 async def test_while_the_database_fails_counts_wait(caplog: pytest.LogCaptureFixture) -> None:
-    store, rows, counting = MemoryStore(), Rows(), Counting(FakeClock())
-    flusher = Flusher(counting, store, rows, clock=FakeClock())
-    counting.finished(finished())
-    counting.circuit_changed("crm", "CLOSED", "OPEN", "")
+    store, rows, observer = MemoryStore(), Rows(), MetricsObserver(FakeClock())
+    flusher = Flusher(observer, store, rows, clock=FakeClock())
+    observer.finished(finished())
+    observer.circuit_changed("crm", "CLOSED", "OPEN", "")
     rows.failing = True
     await flusher.flush()
     with pytest.raises(OSError, match="disk"):
@@ -114,31 +118,31 @@ async def test_while_the_database_fails_counts_wait(caplog: pytest.LogCaptureFix
 
 
 async def test_the_end_of_a_worker_without_its_store_goes_to_the_database() -> None:
-    link, rows, counting = RedisLink("unix:///nowhere/socket"), Rows(), Counting(FakeClock())
-    flusher = Flusher(counting, RedisStore(link), rows, clock=FakeClock())
-    counting.finished(finished())
-    assert requests(merged(batch.counts for batch in (await flusher.waiting()).batches)) == 1
-    counting.finished(finished())
+    link, rows, observer = RedisLink("unix:///nowhere/socket"), Rows(), MetricsObserver(FakeClock())
+    flusher = Flusher(observer, RedisStore(link), rows, clock=FakeClock())
+    observer.finished(finished())
+    assert requests(merged(batch.counts for batch in (await flusher.pending()).batches)) == 1
+    observer.finished(finished())
     await flusher.close()
     assert requests(rows.total) == 2
     await link.close()
 
 
 async def test_it_flushes_by_itself_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metrics.counting.flushing.FLUSH_SECONDS", 0.001)
-    rows, counting, applied = Rows(), Counting(FakeClock()), asyncio.Event()
+    monkeypatch.setattr("metrics.counting.flusher.FLUSH_SECONDS", 0.001)
+    rows, observer, applied = Rows(), MetricsObserver(FakeClock()), asyncio.Event()
     loop, apply = asyncio.get_running_loop(), rows.apply
 
-    def tell(batch: Batch) -> None:
+    def tell(batch: CountBatch) -> None:
         apply(batch)
         loop.call_soon_threadsafe(applied.set)
 
     rows.apply = tell  # type: ignore[method-assign]
-    flusher = Flusher(counting, MemoryStore(), rows, clock=FakeClock())
+    flusher = Flusher(observer, MemoryStore(), rows, clock=FakeClock())
     flusher.start()
-    counting.finished(finished())
+    observer.finished(finished())
     await asyncio.wait_for(applied.wait(), 30)
-    counting.finished(finished())
+    observer.finished(finished())
     await flusher.close()
     assert requests(rows.total) == 2
 
@@ -163,7 +167,7 @@ def expected(events: list[Finished]) -> dict[str, Any]:
     }
 
 
-def counted(waiting: tuple[Batch, ...] = ()) -> dict[str, Any]:
+def counted(waiting: tuple[CountBatch, ...] = ()) -> dict[str, Any]:
     return {
         name: {
             "requests": sum(under(fields, "requests").values()),
@@ -175,7 +179,7 @@ def counted(waiting: tuple[Batch, ...] = ()) -> dict[str, Any]:
             "durations": sum(buckets(fields, "duration").values()),
             "backend": sum(buckets(fields, "backend").values()),
         }
-        for (_, name), fields in read(waiting, Resolution.TOTAL).items()
+        for (_, name), fields in read(waiting, TimeResolution.TOTAL).items()
     }
 
 
@@ -184,21 +188,21 @@ def test_20_000_requests_over_four_workers_that_all_restart_add_up_exactly(redis
     chance = random.Random(20_000)
     events = [at_random(chance) for _ in range(20_000)]
 
-    async def serve(part: list[Finished]) -> tuple[Batch, ...]:
+    async def serve(part: list[Finished]) -> tuple[CountBatch, ...]:
         """Four workers share this part; they flush and drain as it comes, and the last of them to end is asked."""
         links = [RedisLink(redis_url) for _ in range(4)]
         for link in links:
             await link.start()
-        workers = [Flusher(Counting(FakeClock()), RedisStore(link), Ledger(), clock=FakeClock()) for link in links]
+        workers = [new_worker(RedisStore(link), AggregateWriter()) for link in links]
         for number, event in enumerate(part):
             worker = chance.choice(workers)
-            worker.counting.finished(event)
+            worker.observer.finished(event)
             if number % 500 == 0:
                 await asyncio.gather(*(one.flush() for one in chance.sample(workers, 2)))
             if number % 2_000 == 0:
                 await worker.drain(None)
         await asyncio.gather(*(worker.flush() for worker in workers))
-        waiting = (await workers[0].waiting()).batches
+        waiting = (await workers[0].pending()).batches
         for worker in workers:
             await worker.close()
         for link in links:
@@ -217,7 +221,7 @@ async def test_a_reader_has_what_the_other_workers_have_just_counted(
 ) -> None:
     monkeypatch.setattr("metrics.counting.redis.ANSWER_SECONDS", 30)
     links = [RedisLink(redis_url) for _ in range(3)]
-    workers = [Flusher(Counting(FakeClock()), RedisStore(link), Rows(), clock=FakeClock()) for link in links]
+    workers = [new_worker(RedisStore(link), Rows()) for link in links]
     up = [asyncio.Event() for _ in links]
     for link, event in zip(links, up, strict=True):
         link.feed.watch(up=event.set, down=lambda: None)
@@ -225,8 +229,8 @@ async def test_a_reader_has_what_the_other_workers_have_just_counted(
     for event in up:
         await event.wait()
     for worker in workers:
-        worker.counting.finished(finished())
-    waiting = await workers[0].waiting()
+        worker.observer.finished(finished())
+    waiting = await workers[0].pending()
     assert requests(merged(batch.counts for batch in waiting.batches)) == 3
     for worker, link in zip(workers, links, strict=True):
         await worker.close()
@@ -239,11 +243,11 @@ def test_a_killed_worker_loses_only_what_it_had_not_flushed(redis_url: str) -> N
         link = RedisLink(redis_url)
         await link.start()
         store: Store = RedisStore(link)
-        killed, other = (Flusher(Counting(FakeClock()), store, Ledger(), clock=FakeClock()) for _ in range(2))
-        killed.counting.finished(finished())
+        killed, other = (new_worker(store, AggregateWriter()) for _ in range(2))
+        killed.observer.finished(finished())
         await killed.flush()
         assert await store.take("killed") is not None  # it was about to bring the batch into the database
-        killed.counting.finished(finished())
+        killed.observer.finished(finished())
         await other.close()
         await link.close()
 
@@ -253,8 +257,8 @@ def test_a_killed_worker_loses_only_what_it_had_not_flushed(redis_url: str) -> N
 
 async def test_what_others_count_is_counted_once_by_what_it_has_grown() -> None:
     rows, total = Rows(), {"lost|get": 3, "lost|put": 0}
-    flusher = Flusher(Counting(FakeClock()), MemoryStore(), rows, clock=FakeClock(125))
-    flusher.totals |= {field: partial(total.__getitem__, field) for field in total}
+    counters = {field: partial(total.__getitem__, field) for field in total}
+    flusher = Flusher(MetricsObserver(FakeClock()), MemoryStore(), rows, counters=counters, clock=FakeClock(125))
     await flusher.tick()
     total["lost|get"] = 5
     await flusher.tick()
@@ -265,8 +269,7 @@ async def test_what_others_count_is_counted_once_by_what_it_has_grown() -> None:
 async def test_what_is_lost_while_the_shared_store_is_away_is_told_after(own_redis: RedisServer) -> None:
     link, rows = RedisLink(own_redis.url), Rows()
     stores = Stores.over(link)
-    flusher = Flusher(Counting(FakeClock()), stores.counts, rows, clock=FakeClock(125))
-    flusher.totals |= stores.totals
+    flusher = Flusher(MetricsObserver(FakeClock()), stores.counts, rows, counters=stores.totals, clock=FakeClock(125))
     own_redis.stop()
     for _ in range(2):
         await stores.answers.get("crm", "k")

@@ -11,15 +11,15 @@ from typing import Final
 from django.db import close_old_connections, connection, transaction
 
 from metrics import models
-from metrics.counting.counts import Batch, Fields, merged, split
-from metrics.counting.observer import Change
-from metrics.models import Aggregate, CircuitChange, Resolution
+from metrics.counting.counts import CountBatch, Fields, merged, split
+from metrics.counting.observer import CircuitTransition
+from metrics.models import Aggregate, CircuitChange, TimeResolution
 
-SECONDS: Final = {Resolution.MINUTE: 60, Resolution.HOUR: 3_600, Resolution.DAY: 86_400}
+SECONDS: Final = {TimeResolution.MINUTE: 60, TimeResolution.HOUR: 3_600, TimeResolution.DAY: 86_400}
 KEPT: Final = {
-    Resolution.MINUTE: timedelta(hours=48),
-    Resolution.HOUR: timedelta(days=60),
-    Resolution.DAY: timedelta(days=731),
+    TimeResolution.MINUTE: timedelta(hours=48),
+    TimeResolution.HOUR: timedelta(days=60),
+    TimeResolution.DAY: timedelta(days=731),
 }
 BATCHES_KEPT: Final = timedelta(days=1)
 """How long a batch's id is remembered: no store offers one for longer."""
@@ -34,17 +34,17 @@ PATH: Final = "path|"
 Key = tuple[str, int, str]
 
 
-class Ledger:
+class AggregateWriter:
     """The Flusher's Database. Its calls are made in one thread of a worker's own."""
 
-    def apply(self, batch: Batch) -> None:
+    def apply(self, batch: CountBatch) -> None:
         close_old_connections()
         with transaction.atomic():
             _, is_new = models.Batch.objects.get_or_create(pk=batch.id)
             if is_new:
                 _add(_spread(batch.counts))
 
-    def keep(self, changes: list[Change]) -> None:
+    def record_transitions(self, changes: list[CircuitTransition]) -> None:
         close_old_connections()
         CircuitChange.objects.bulk_create(
             CircuitChange(
@@ -57,7 +57,7 @@ class Ledger:
             for change in changes
         )
 
-    def forget(self, now: float) -> None:
+    def delete_expired(self, now: float) -> None:
         close_old_connections()
         moment = datetime.fromtimestamp(now, UTC)
         for resolution, age in KEPT.items():
@@ -72,30 +72,34 @@ class Ledger:
 def reset(counts: dict[str, Fields]) -> None:
     """Make what TOTAL says now, by service, what is subtracted from it: in place of the last reset."""
     with transaction.atomic():
-        Aggregate.objects.filter(resolution=Resolution.RESET).delete()
+        Aggregate.objects.filter(resolution=TimeResolution.RESET).delete()
         Aggregate.objects.bulk_create(
-            Aggregate(resolution=Resolution.RESET, start=0, service=service, counts=dict(fields))
+            Aggregate(resolution=TimeResolution.RESET, start=0, service=service, counts=dict(fields))
             for service, fields in counts.items()
         )
 
 
 def read(
-    waiting: Iterable[Batch], resolution: Resolution, start: float = 0, end: float = 0, service: str | None = None
+    pending: Iterable[CountBatch],
+    resolution: TimeResolution,
+    start: float = 0,
+    end: float = 0,
+    service: str | None = None,
 ) -> dict[tuple[int, str], Counter[str]]:
     """Counts by start and service, those from `start` until before `end` (not of TOTAL): the rows and what waits."""
-    batches = {batch.id: batch for batch in waiting}
+    batches = {batch.id: batch for batch in pending}
     rows, known = _consistent(batches.keys(), resolution, start, end, service)
     found = {(row.start, row.service): Counter(row.counts) for row in rows}
     for identifier in batches.keys() - known:
         for (of, at, whose), fields in _spread(batches[identifier].counts).items():
-            inside = of is Resolution.TOTAL or start <= at < end
+            inside = of is TimeResolution.TOTAL or start <= at < end
             if of is resolution and inside and service in (None, whose):
                 found[at, whose] = merged([found.get((at, whose), {}), fields])
     return found
 
 
 def _consistent(
-    batches: Collection[str], resolution: Resolution, start: float, end: float, service: str | None
+    batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
 ) -> tuple[list[Aggregate], set[str]]:
     """The rows, and which batches are in them: read again as long as one has come in between."""
     query = Aggregate.objects.filter(resolution=resolution)
@@ -122,9 +126,9 @@ def _spread(counts: Fields) -> dict[Key, Counter[str]]:
     for (minute, service), fields in split(counts).items():
         exact = Counter({field: number for field, number in fields.items() if not field.startswith(PATH)})
         for resolution, seconds in SECONDS.items():
-            of = fields if resolution is Resolution.HOUR else exact
+            of = fields if resolution is TimeResolution.HOUR else exact
             spread[resolution, minute // seconds * seconds, service].update(of)
-        spread[Resolution.TOTAL, 0, service].update(exact)
+        spread[TimeResolution.TOTAL, 0, service].update(exact)
     return dict(spread)
 
 

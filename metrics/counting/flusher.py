@@ -10,16 +10,20 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
-from metrics.counting.counts import MINUTE, Batch, Waiting
-from metrics.counting.observer import Change, Counting
+from metrics.counting.counts import MINUTE, CountBatch, PendingCounts
+from metrics.counting.observer import CircuitTransition, MetricsObserver
 from metrics.counting.store import Flush, Store
 from resilience.outage import StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+Readers = Mapping[str, Callable[[], int]]
+"""By name, what returns a number's current value."""
+NONE: Final[Readers] = {}
 
 FLUSH_SECONDS: Final = 1.0
 FORGET_SECONDS: Final = 600.0
@@ -29,13 +33,13 @@ FORGET_SECONDS: Final = 600.0
 class Database(Protocol):
     """What is kept for good; its calls block, and are made in one thread."""
 
-    def apply(self, batch: Batch) -> None:
+    def apply(self, batch: CountBatch) -> None:
         """Add a batch to the rows; one already there changes nothing."""
 
-    def keep(self, changes: list[Change]) -> None:
+    def record_transitions(self, changes: list[CircuitTransition]) -> None:
         """Write down circuits' moves."""
 
-    def forget(self, now: float) -> None:
+    def delete_expired(self, now: float) -> None:
         """Delete what is past its time. `now` is Unix seconds."""
 
     def disconnect(self) -> None:
@@ -46,20 +50,27 @@ class Flusher:
     """`clock` gives Unix seconds."""
 
     def __init__(
-        self, counting: Counting, store: Store, database: Database, *, clock: Callable[[], float] = time.time
+        self,
+        observer: MetricsObserver,
+        store: Store,
+        database: Database,
+        *,
+        counters: Readers = NONE,
+        gauges: Readers = NONE,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.counting = counting
+        self.observer = observer
         self.connected = True
-        self.totals: dict[str, Callable[[], int]] = {}
-        """What others count for themselves, by its field: asked at every flush, and counted by what it has grown."""
-        self._told: Counter[str] = Counter()
+        self._counters = counters
+        self._gauges = gauges
+        self._reported: Counter[str] = Counter()
         self._store = store
         self._database = database
         self._clock = clock
         self._worker = secrets.token_hex(8)
         self._unsent: Flush | None = None
         self._aside: Flush | None = None
-        self._unkept: list[Change] = []
+        self._unkept: list[CircuitTransition] = []
         self._forgot_at = 0.0
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "metrics")
@@ -107,14 +118,14 @@ class Flusher:
             await self._keep(keeping)
         while batch := await self._store.take(worker):
             await self._blocking(self._database.apply, batch)
-            await self._store.done(batch.id)
+            await self._store.acknowledge(batch.id)
             if worker is not None:
                 break
         await self._forget()
 
-    async def _keep(self, changes: list[Change]) -> None:
+    async def _keep(self, changes: list[CircuitTransition]) -> None:
         try:
-            await self._blocking(self._database.keep, changes)
+            await self._blocking(self._database.record_transitions, changes)
         except Exception:
             self._unkept = [*changes, *self._unkept]
             raise
@@ -123,20 +134,20 @@ class Flusher:
         now = self._clock()
         if not 0 <= now - self._forgot_at < FORGET_SECONDS:
             self._forgot_at = now
-            await self._blocking(self._database.forget, now)
+            await self._blocking(self._database.delete_expired, now)
 
-    async def waiting(self) -> Waiting:
+    async def pending(self) -> PendingCounts:
         """What the database does not have yet: this worker's included, and the others' as the store knows them."""
         await self.flush()
         if not self.connected:
             self._aside = self._aside or self._next()
         aside = _batches(self._aside)
         try:
-            shared = await self._store.waiting(self._clock())
+            shared = await self._store.pending(self._clock())
         except StoreUnavailable:
             self.connected = False
-            return Waiting((*_batches(self._unsent), *aside))
-        return Waiting((*shared.batches, *aside), shared.gauges)
+            return PendingCounts((*_batches(self._unsent), *aside))
+        return PendingCounts((*shared.batches, *aside), shared.gauges)
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
@@ -160,19 +171,19 @@ class Flusher:
             log.exception("counts cannot be brought into the database now; they wait")
 
     def _next(self) -> Flush | None:
-        counts, changes = self.counting.take()
+        counts, changes = self.observer.take()
         self._unkept += changes
         counts |= self._grown()
-        gauges = {name: ask() for name, ask in self.counting.gauges.items()}
+        gauges = {name: ask() for name, ask in self._gauges.items()}
         if not counts and not gauges:
             return None
         return Flush(id=secrets.token_hex(16), worker=self._worker, at=self._clock(), counts=counts, gauges=gauges)
 
     def _grown(self) -> dict[str, int]:
         """Of no service, as counts are handed over; what has been told is not told again."""
-        now = {field: ask() for field, ask in self.totals.items()}
-        grown = Counter(now) - self._told
-        self._told.update(grown)
+        now = {field: ask() for field, ask in self._counters.items()}
+        grown = Counter(now) - self._reported
+        self._reported.update(grown)
         minute = int(self._clock() // MINUTE) * MINUTE
         return {f"{minute}||{field}": number for field, number in grown.items()}
 
@@ -187,5 +198,5 @@ class Flusher:
         await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
 
-def _batches(flush: Flush | None) -> tuple[Batch, ...]:
-    return (Batch(flush.id, flush.counts),) if flush else ()
+def _batches(flush: Flush | None) -> tuple[CountBatch, ...]:
+    return (CountBatch(flush.id, flush.counts),) if flush else ()

@@ -1,0 +1,104 @@
+"""Counts in the database: each batch once, at every resolution, forgotten in time."""
+
+from datetime import timedelta
+
+import pytest
+
+from metrics import models
+from metrics.counting.aggregates import PATHS_KEPT, AggregateWriter, read, reset
+from metrics.counting.counts import CountBatch
+from metrics.counting.observer import CircuitTransition
+from metrics.models import Aggregate, CircuitChange, TimeResolution
+from tests.metrics.events import NOW
+
+pytestmark = pytest.mark.django_db
+
+MINUTE = int(NOW)
+HOUR = MINUTE // 3_600 * 3_600
+
+
+def batch(name: str, counts: dict[str, int]) -> CountBatch:
+    return CountBatch(name, counts)
+
+
+@pytest.fixture(autouse=True)
+def _keep_the_tests_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metrics.counting.aggregates.close_old_connections", lambda: None)
+
+
+def test_a_batch_is_added_to_its_minute_hour_day_and_the_total() -> None:
+    counts = {f"{MINUTE}|crm|bytes": 2, f"{MINUTE + 60}|crm|bytes": 3, f"{MINUTE}||bytes": 5}
+    AggregateWriter().apply(batch("1", counts))
+    assert read((), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 5}, (0, ""): {"bytes": 5}}
+    assert read((), TimeResolution.MINUTE, MINUTE, MINUTE + 60) == {
+        (MINUTE, "crm"): {"bytes": 2},
+        (MINUTE, ""): {"bytes": 5},
+    }
+    assert read((), TimeResolution.HOUR, HOUR, HOUR + 3_600, "crm") == {(HOUR, "crm"): {"bytes": 5}}
+
+
+def test_a_batch_added_twice_counts_once() -> None:
+    for _ in range(2):
+        AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 2}))
+    assert read((), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 2}}
+
+
+def test_reading_adds_what_waits_unless_it_is_there_by_now() -> None:
+    first, second = batch("1", {f"{MINUTE}|crm|bytes": 2}), batch("2", {f"{MINUTE}|crm|bytes": 40})
+    AggregateWriter().apply(first)
+    assert read((first, second), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 42}}
+    assert read((first, second), TimeResolution.MINUTE, MINUTE + 60, MINUTE + 120) == {}
+    assert read((second,), TimeResolution.MINUTE, MINUTE, MINUTE + 60, "mail") == {}
+
+
+def test_a_late_count_still_finds_its_hour() -> None:
+    AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
+    AggregateWriter().apply(batch("2", {f"{MINUTE - 7_200}|crm|bytes": 1}))
+    hours = read((), TimeResolution.HOUR, HOUR - 7_200, HOUR + 3_600)
+    assert sorted(start for start, _ in hours) == [HOUR - 7_200, HOUR]
+
+
+def test_what_is_past_its_time_goes_and_the_rest_stays() -> None:
+    AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
+
+    def kept() -> set[str]:
+        return set(Aggregate.objects.values_list("resolution", flat=True))
+
+    AggregateWriter().delete_expired(MINUTE + timedelta(hours=47).total_seconds())
+    assert kept() == {"minute", "hour", "day", "total"}
+    AggregateWriter().delete_expired(MINUTE + timedelta(hours=50).total_seconds())
+    assert kept() == {"hour", "day", "total"}
+    AggregateWriter().delete_expired(MINUTE + timedelta(days=70).total_seconds())
+    assert kept() == {"day", "total"}
+    AggregateWriter().delete_expired(MINUTE + timedelta(days=800).total_seconds())
+    assert kept() == {"total"}
+
+
+def test_batches_ids_are_forgotten_after_a_day() -> None:
+    AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
+    made = models.Batch.objects.get().at
+    AggregateWriter().delete_expired((made + timedelta(hours=23)).timestamp())
+    assert models.Batch.objects.exists()
+    AggregateWriter().delete_expired((made + timedelta(hours=25)).timestamp())
+    assert not models.Batch.objects.exists()
+
+
+def test_paths_are_kept_by_the_hour_the_most_frequent_of_them() -> None:
+    counts = {f"{MINUTE}|crm|path|HIT|/{number}": number + 1 for number in range(PATHS_KEPT + 10)}
+    AggregateWriter().apply(batch("1", counts))
+    assert read((), TimeResolution.TOTAL) == {(0, "crm"): {}}
+    hour = read((), TimeResolution.HOUR, HOUR, HOUR + 3_600)[HOUR, "crm"]
+    assert len(hour) == PATHS_KEPT
+    assert min(hour.values()) == 11
+
+
+def test_a_reset_replaces_the_one_before() -> None:
+    reset({"crm": {"cache|HIT": 1}})
+    reset({"crm": {"cache|HIT": 2}, "mail": {}})
+    assert read((), TimeResolution.RESET) == {(0, "crm"): {"cache|HIT": 2}, (0, "mail"): {}}
+
+
+def test_circuits_moves_are_kept_and_their_reasons_bounded() -> None:
+    AggregateWriter().record_transitions([CircuitTransition(NOW, "crm", "CLOSED", "OPEN", "x" * 999)])
+    change = CircuitChange.objects.get()
+    assert (change.at.timestamp(), change.service, change.after, len(change.reason)) == (NOW, "crm", "OPEN", 500)
