@@ -1,6 +1,7 @@
 """Traces of a real gateway over a scripted backend: one span a step, in the trace the client began."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -67,7 +68,7 @@ async def traced(request: pytest.FixtureRequest) -> AsyncIterator[Traced]:
     exporter = InMemorySpanExporter()
     sender = SpanSender(exporter, {"service.name": "here"})
     sampling = getattr(request, "param", Sampling())
-    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=sampling))
+    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=sampling, timer=time.perf_counter))
     yield Traced(world, sender, exporter)
     await world.close()
 
@@ -229,7 +230,7 @@ class Away(SpanExporter):
 
 async def test_a_collector_that_is_away_costs_no_request() -> None:
     sender = SpanSender(Away(), {})
-    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=Sampling()))
+    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=Sampling(), timer=time.perf_counter))
     await world.serve(*[ok()] * 500, policy=CACHED)
     statuses = {(await world.ask("GET", "/api/v1/crm/x")).status for _ in range(500)}
     assert statuses == {200}
