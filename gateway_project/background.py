@@ -22,18 +22,18 @@ async def begin(
     link: RedisLink | None, breakers: Breakers, reloader: Reloader, prober: HealthChecker, heat: HitCounter
 ) -> list["asyncio.Task[None]"]:
     """Listen before the first word may be said; load before the first request comes."""
-    nudge = reloader.nudge
+    wake = reloader.wake
     if link:
         loop = asyncio.get_running_loop()
-        link.feed.listen(CONFIGURATION, lambda _message: reloader.nudge())
-        link.feed.watch(up=reloader.nudge, down=lambda: None)
+        link.feed.listen(CONFIGURATION, lambda _message: reloader.wake())
+        link.feed.watch(up=reloader.wake, down=lambda: None)
         await link.start()
 
-        def nudge() -> None:
+        def wake() -> None:
             asyncio.run_coroutine_threadsafe(_tell(link), loop)
-            reloader.nudge()
+            reloader.wake()
 
-    signals.nudges.append(nudge)
+    signals.on_change.append(wake)
     await reloader.check()
     await breakers.refresh()
     return [asyncio.create_task(work) for work in (reloader.run(), _refresh(breakers), prober.run(), _flush(heat))]

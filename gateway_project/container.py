@@ -32,7 +32,6 @@ from routing.balancing.balancer import Balancers
 from routing.balancing.health_checks import HealthChecker
 from routing.configuration.reload import Reloader
 from routing.database import loader
-from routing.database.loader import LoadedConfiguration
 from routing.idempotency.driver import Idempotency
 from routing.observability.access_log import AccessLog
 from routing.observability.event_log import EventLog
@@ -42,7 +41,7 @@ from routing.pipeline import Gateway, GatewayRules
 from routing.realtime.control import Control
 from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
-from routing.router.live import LiveConfiguration
+from routing.router.live import LiveConfiguration, LoadedConfiguration
 from routing.router.table import Service
 from routing.steps.calls import Calls
 from routing.tracing import TracedGateway
@@ -126,7 +125,7 @@ class Parts:
         """End what runs behind the requests, then what they stood on."""
         await self._control.close()
         await self.realtime.close()
-        signals.nudges.clear()
+        signals.on_change.clear()
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

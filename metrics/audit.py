@@ -8,9 +8,9 @@ from django.db import models
 from django.db.models.signals import post_delete, post_save, pre_save
 
 from metrics.services import record
-from routing.database.actor import current
+from routing.database.actor import current_actor
 from routing.models import ApiKey, Route, Service, Target
-from routing.signals import operated
+from routing.signals import operation_performed
 
 HIDDEN: Final = "***"
 NAMES: Final = {Service: "service", Target: "target", Route: "route", ApiKey: "key"}
@@ -22,7 +22,7 @@ def connect() -> None:
         pre_save.connect(_before_save, sender=model, dispatch_uid=name)
         post_save.connect(_saved, sender=model, dispatch_uid=name)
         post_delete.connect(_deleted, sender=model, dispatch_uid=name)
-    operated.connect(_operated, dispatch_uid="metrics.operated")
+    operation_performed.connect(_operated, dispatch_uid="metrics.operated")
 
 
 def _operated(actor: str, action: str, service: str, before: object, after: object, **_: object) -> None:
@@ -39,7 +39,7 @@ def told(row: models.Model | None) -> dict[str, Any] | None:
             said = {name: time and time.isoformat() for name, time in times.items()}
             return {"name": row.name, "prefix": row.prefix, "scopes": row.scopes, "tenant": row.tenant} | said
         case Service() | Target() | Route():
-            said = row.said()
+            said = row.to_document()
             if "headers" in said:
                 said["headers"] = _without_secrets(said["headers"])
             return said | ({"name": row.name} if isinstance(row, Service) else {})
@@ -69,7 +69,7 @@ def _deleted(instance: models.Model, **_: object) -> None:
 
 
 def _record(row: models.Model, verb: str, before: Any, after: Any) -> None:
-    record(current().name, f"{NAMES[type(row)]}.{verb}", _service(row), before=before, after=after)
+    record(current_actor().name, f"{NAMES[type(row)]}.{verb}", _service(row), before=before, after=after)
 
 
 def _service(row: models.Model) -> str:

@@ -20,7 +20,7 @@ from routing.configuration import decode
 from routing.configuration.document import inline, parse
 from routing.configuration.faults import ConfigurationError
 from routing.database.api_keys import issue, revoke
-from routing.models import ANY_SECRET, ApiKey, Route, Service, Target, refusal
+from routing.models import ANY_SECRET, ApiKey, Route, Service, Target, to_validation_error
 
 if TYPE_CHECKING:
     _RouteFormSet = BaseInlineFormSet[Route, Service, ModelForm[Route]]
@@ -113,16 +113,18 @@ class RouteForms(_RouteFormSet):
         if any(form.errors for form in forms):
             return
         forms.sort(key=lambda form: form.instance.position)
-        routes = [form.instance.said() for form in forms]
+        routes = [form.instance.to_document() for form in forms]
         try:
             decode.service(
-                "any", {**self.instance.said(), "targets": [{"url": "http://any"}], "routes": routes}, ANY_SECRET
+                "any", {**self.instance.to_document(), "targets": [{"url": "http://any"}], "routes": routes}, ANY_SECRET
             )
         except ConfigurationError as error:
             for index, form in enumerate(forms):
                 faults = [fault for fault in error.faults if fault.path[:2] == ("routes", index)]
                 if faults:
-                    form.add_error(None, refusal((fault.below(2) for fault in faults), form.fields))
+                    form.add_error(
+                        None, to_validation_error((fault.without_prefix(2) for fault in faults), form.fields)
+                    )
 
 
 class RouteInline(FileForms, StackedInline):

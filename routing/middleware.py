@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from routing import runtime
-from routing.database.actor import acting
+from routing.database.actor import acting_as
 from routing.views import ServiceProxyView, may_want_page
 
 
@@ -37,5 +37,5 @@ class ActorMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.method in ("GET", "HEAD") or not request.user.is_authenticated:
             return self._get_response(request)
-        with acting(f"staff:{request.user.get_username()}"):
+        with acting_as(f"staff:{request.user.get_username()}"):
             return self._get_response(request)

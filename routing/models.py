@@ -12,9 +12,9 @@ from django.core.validators import RegexValidator
 from django.db import models
 
 from routing.configuration import decode
-from routing.configuration.faults import ConfigurationError, Fault, Faults, dotted
+from routing.configuration.faults import ConfigurationError, Fault, Faults, format_path
 from routing.configuration.sections import settings
-from routing.configuration.values import listed, scope
+from routing.configuration.values import list_of, scope
 from routing.router.policy import NAME, Auth
 
 ANY_SECRET: Final = lambda _name: ""  # noqa: E731 - rows are checked where the gateway's variables may not be set
@@ -22,13 +22,13 @@ SETTINGS: Final = tuple(settings(ANY_SECRET))
 NAME_FORM: Final = f"^{NAME.pattern}$"
 
 
-def refusal(faults: Iterable[Fault], fields: Iterable[str]) -> ValidationError:
+def to_validation_error(faults: Iterable[Fault], fields: Iterable[str]) -> ValidationError:
     """Faults as Django shows them: at the field their path begins with, or above the form."""
     known, messages = set(fields), dict[str, list[str]]()
     for fault in faults:
         start = fault.path[0] if fault.path else fault.key
         field = str(start) if start in known else "__all__"
-        rest = dotted(fault.path[1:] if field == start else fault.path)
+        rest = format_path(fault.path[1:] if field == start else fault.path)
         messages.setdefault(field, []).append(f"{rest}: {fault.message}" if rest else fault.message)
     return ValidationError(messages)
 
@@ -55,10 +55,10 @@ class Settings(models.Model):
     class Meta:
         abstract = True
 
-    def said(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """These settings as the file would say them."""
-        said = {name: getattr(self, name) for name in SETTINGS}
-        return {"enabled": self.enabled} | {name: value for name, value in said.items() if value not in (None, "")}
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        return {"enabled": self.enabled} | {name: value for name, value in settings.items() if value not in (None, "")}
 
 
 class Service(Settings):
@@ -72,21 +72,21 @@ class Service(Settings):
     def __str__(self) -> str:
         return self.name
 
-    def said(self) -> dict[str, Any]:
-        return {"hosts": self.hosts or [], **super().said()}
+    def to_document(self) -> dict[str, Any]:
+        return {"hosts": self.hosts or [], **super().to_document()}
 
     def clean(self) -> None:
         self.hosts = self.hosts or []
         faults = Faults()
         with faults.at():
             # Its targets and routes are rows of their own, with their own clean().
-            read = decode.service(self.name, {**self.said(), "targets": [{"url": "http://any"}]}, ANY_SECRET)
+            read = decode.service(self.name, {**self.to_document(), "targets": [{"url": "http://any"}]}, ANY_SECRET)
             others = Service.objects.exclude(pk=self.pk).values_list("hosts", flat=True)
             taken = {str(host).lower() for hosts in others for host in hosts or ()}
             for name in taken.intersection(read.hosts):
                 faults.add(("hosts",), f"{name!r} is already another service's")
         if faults.found:
-            raise refusal(faults.found, (field.name for field in self._meta.fields))
+            raise to_validation_error(faults.found, (field.name for field in self._meta.fields))
 
 
 class Target(models.Model):
@@ -104,17 +104,17 @@ class Target(models.Model):
     def __str__(self) -> str:
         return self.url
 
-    def said(self) -> dict[str, Any]:
-        said = {"url": self.url, "weight": self.weight, "enabled": self.enabled}
+    def to_document(self) -> dict[str, Any]:
+        document = {"url": self.url, "weight": self.weight, "enabled": self.enabled}
         more = {"canary": self.canary, "always_up": self.always_up or None}
-        return said | {name: value for name, value in more.items() if value is not None}
+        return document | {name: value for name, value in more.items() if value is not None}
 
     def clean(self) -> None:
         faults = Faults()
         with faults.at():
-            decode.target(self.said())
+            decode.target(self.to_document())
         if faults.found:
-            raise refusal(faults.found, ("url", "weight", "canary"))
+            raise to_validation_error(faults.found, ("url", "weight", "canary"))
 
 
 class Route(Settings):
@@ -131,16 +131,16 @@ class Route(Settings):
     def __str__(self) -> str:
         return f"{' '.join(self.methods) or 'any'} {self.path}"
 
-    def said(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         own = {"path": self.path, "methods": self.methods or [], "invalidates": self.invalidates or []}
-        return {**own, **super().said(), "idempotency": self.idempotency}
+        return {**own, **super().to_document(), "idempotency": self.idempotency}
 
     def clean(self) -> None:
         self.methods, self.invalidates = self.methods or [], self.invalidates or []
         try:
-            decode.route(self.said(), {}, ANY_SECRET)
+            decode.route(self.to_document(), {}, ANY_SECRET)
         except ConfigurationError as error:
-            raise refusal(error.faults, (field.name for field in self._meta.fields)) from None
+            raise to_validation_error(error.faults, (field.name for field in self._meta.fields)) from None
 
 
 class ApiKey(models.Model):
@@ -170,9 +170,9 @@ class ApiKey(models.Model):
     def clean(self) -> None:
         faults = Faults()
         with faults.at("scopes"):
-            listed(scope)([] if self.scopes is None else self.scopes)
+            list_of(scope)([] if self.scopes is None else self.scopes)
         if faults.found:
-            raise refusal(faults.found, ("scopes",))
+            raise to_validation_error(faults.found, ("scopes",))
 
 
 class ConfigurationVersion(models.Model):

@@ -15,10 +15,10 @@ from django.dispatch import Signal
 from routing.database import revisions
 from routing.models import ApiKey, ConfigurationVersion, Route, Service, Target
 
-nudges: Final[list[Callable[[], None]]] = []
+on_change: Final[list[Callable[[], None]]] = []
 """Called after each committed change, in the thread that made it."""
 
-operated: Final = Signal()
+operation_performed: Final = Signal()
 """Sent after a command has done something to a running gateway: `actor`, `action`, `service`, `before`, `after`."""
 
 _THE_ROW: Final = 1
@@ -52,11 +52,11 @@ def bump(using: str | None = None) -> None:
         rows.filter(pk=_THE_ROW).update(number=F("number") + 1)
     connection = transaction.get_connection(using)
     # One transaction may write hundreds of rows; it is one change. A nudge that fails must not fail who saved.
-    if not any(callback is _nudge for _, callback, _ in connection.run_on_commit):
-        transaction.on_commit(_nudge, using=using, robust=True)
+    if not any(callback is _after_commit for _, callback, _ in connection.run_on_commit):
+        transaction.on_commit(_after_commit, using=using, robust=True)
 
 
-def _nudge() -> None:
-    for nudge in tuple(nudges):
-        nudge()
-    revisions.keep()
+def _after_commit() -> None:
+    for wake in tuple(on_change):
+        wake()
+    revisions.record_revision()

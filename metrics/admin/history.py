@@ -40,7 +40,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         revision = get_object_or_404(ConfigurationRevision, pk=object_id)
-        lines = revisions.differences(revisions.previous(revision), revision.document)
+        lines = revisions.diff_lines(revisions.previous_document(revision), revision.document)
         return self._page(request, revision, "What this changed", list(lines))
 
     def roll_back(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -49,7 +49,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         revision = get_object_or_404(ConfigurationRevision, pk=pk)
         if request.method != "POST":
-            lines = revisions.differences(dump(raw_document()), revision.document)
+            lines = revisions.diff_lines(dump(raw_document()), revision.document)
             return self._page(request, revision, "What rolling back would change", list(lines), confirm=True)
         try:
             done = revisions.rollback(revision, actor(request))

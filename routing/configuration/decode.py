@@ -5,23 +5,23 @@ from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.sections import built, for_its_longest_call, laid_over, policy, settings
+from routing.configuration.sections import built, merge, policy, settings, with_probe_lease
 from routing.configuration.values import (
-    Reader,
-    Secret,
-    flag,
+    SecretLookup,
+    ValueParser,
+    boolean,
+    display,
     host,
-    listed,
+    integer,
+    list_of,
     mapping,
     method,
     number,
     parameters,
     pattern,
     recorded,
-    shown,
     tag,
     text,
-    whole,
 )
 from routing.router.policy import NAME, RoutePolicy, Target
 from routing.router.table import Route, Service
@@ -29,12 +29,12 @@ from routing.router.table import Route, Service
 VERSION: Final = 1
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})
 """Words that mean something else where a service's name is written: a right, the gateway, parts of operators' paths."""
-TARGET: Final[dict[str, Reader]] = {
+TARGET: Final[dict[str, ValueParser]] = {
     "url": text,
-    "weight": whole(0, 1_000),
+    "weight": integer(0, 1_000),
     "canary": number(0, 100),
-    "enabled": flag,
-    "always_up": flag,
+    "enabled": boolean,
+    "always_up": boolean,
 }
 
 
@@ -42,19 +42,19 @@ def _as_is(value: Any) -> Any:
     return value
 
 
-def service_readers(secret: Secret) -> dict[str, Reader]:
+def service_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
     """What a service may say, in the order it is written. Its routes are read apart: they need its settings."""
-    own: dict[str, Reader] = {"targets": listed(target), "hosts": listed(host), "enabled": flag}
-    return {**own, **settings(secret), "routes": listed(_as_is)}
+    own: dict[str, ValueParser] = {"targets": list_of(target), "hosts": list_of(host), "enabled": boolean}
+    return {**own, **settings(secret), "routes": list_of(_as_is)}
 
 
-def route_readers(secret: Secret) -> dict[str, Reader]:
+def route_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
     """What a route may say, in the order it is written."""
-    own: dict[str, Reader] = {"path": pattern, "methods": listed(method), "enabled": flag}
-    return {**own, **settings(secret), "invalidates": listed(tag), "idempotency": flag}
+    own: dict[str, ValueParser] = {"path": pattern, "methods": list_of(method), "enabled": boolean}
+    return {**own, **settings(secret), "invalidates": list_of(tag), "idempotency": boolean}
 
 
-def decode(document: object, secret: Secret) -> tuple[Service, ...]:
+def decode(document: object, secret: SecretLookup) -> tuple[Service, ...]:
     """The services of a whole document, `{"version": 1, "services": {...}}`, in its order.
 
     `secret` gives the value of an `env:NAME`. Raises ConfigurationError with every fault there is.
@@ -71,7 +71,7 @@ def decode(document: object, secret: Secret) -> tuple[Service, ...]:
         with faults.at("services", name):
             services.append(service(name, item, secret))
     _check_hosts(services, faults)
-    faults.settle()
+    faults.raise_if_any()
     return tuple(services)
 
 
@@ -79,7 +79,7 @@ def _check_version(said: dict[str, Any], faults: Faults) -> None:
     if "version" not in said:
         faults.add((), f"the file must say 'version: {VERSION}'")
     elif said["version"] != VERSION or isinstance(said["version"], bool):
-        faults.add(("version",), f"must be {VERSION}, not {shown(said['version'])}")
+        faults.add(("version",), f"must be {VERSION}, not {display(said['version'])}")
 
 
 def _check_hosts(services: list[Service], faults: Faults) -> None:
@@ -94,13 +94,13 @@ def _check_hosts(services: list[Service], faults: Faults) -> None:
 def service_name(value: object) -> str:
     """A service's name. Raises ValueError."""
     if NAME.fullmatch(text(value)) is None:
-        raise ValueError(f"{shown(value)} is not a name: a letter, then letters, digits, '-' or '_', 63 at most")
+        raise ValueError(f"{display(value)} is not a name: a letter, then letters, digits, '-' or '_', 63 at most")
     if value in RESERVED:
         raise ValueError(f"{value!r} is a reserved word")
     return str(value)
 
 
-def service(name: str, value: object, secret: Secret) -> Service:
+def service(name: str, value: object, secret: SecretLookup) -> Service:
     """One service. Raises ConfigurationError; its paths are relative to the service."""
     faults = Faults()
     said: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def service(name: str, value: object, secret: Secret) -> Service:
     with faults.at():
         service_name(name)
     with faults.at():
-        said = recorded(value, service_readers(secret), faults, null_is_unsaid=True)
+        said = recorded(value, service_parsers(secret), faults, null_is_default=True)
         _check_targets(said, faults)
         _check_placeholders(said, (), faults)
     targets, hosts, written = (said.pop(key, ()) for key in ("targets", "hosts", "routes"))
@@ -116,15 +116,15 @@ def service(name: str, value: object, secret: Secret) -> Service:
         asked = policy(said)
     # Routes over settings at fault are still read, over the defaults, so that their own faults are told too.
     routes = _routes(written, {} if faults.found else said, secret, faults)
-    faults.settle()
-    return Service(name, targets, hosts, for_its_longest_call(asked, routes), routes)
+    faults.raise_if_any()
+    return Service(name, targets, hosts, with_probe_lease(asked, routes), routes)
 
 
 def target(value: object) -> Target:
     """One target. One that is switched off stays known, and gets no calls."""
     faults = Faults()
-    said = recorded(value, TARGET, faults, null_is_unsaid=True)
-    faults.settle()
+    said = recorded(value, TARGET, faults, null_is_default=True)
+    faults.raise_if_any()
     if "url" not in said:
         raise ValueError("a target needs a url")
     weight = said.get("weight", 1) if said.pop("enabled", True) else 0
@@ -141,7 +141,9 @@ def _check_targets(said: dict[str, Any], faults: Faults) -> None:
             faults.add(("targets", index), "the same target twice")
 
 
-def _routes(written: Iterable[object], below: dict[str, Any], secret: Secret, faults: Faults) -> tuple[Route, ...]:
+def _routes(
+    written: Iterable[object], below: dict[str, Any], secret: SecretLookup, faults: Faults
+) -> tuple[Route, ...]:
     routes: list[Route] = []
     seen: set[tuple[str, frozenset[str]]] = set()
     for index, item in enumerate(written):
@@ -156,10 +158,10 @@ def _routes(written: Iterable[object], below: dict[str, Any], secret: Secret, fa
     return tuple(routes)
 
 
-def route(value: object, below: dict[str, Any], secret: Secret) -> Route:
+def route(value: object, below: dict[str, Any], secret: SecretLookup) -> Route:
     """One route, laid over what its service says. Raises ConfigurationError; its paths are relative to the route."""
     faults = Faults()
-    said = recorded(value, route_readers(secret), faults, null_is_unsaid=True)
+    said = recorded(value, route_parsers(secret), faults, null_is_default=True)
     if "path" not in mapping(value):
         faults.add((), "a route needs a path")
     path, methods = said.pop("path", None), said.pop("methods", ())
@@ -171,8 +173,8 @@ def route(value: object, below: dict[str, Any], secret: Secret) -> Route:
     said["enabled"] = said.get("enabled", True) and below.get("enabled", True)
     asked = RoutePolicy()
     with faults.at():
-        asked = policy(laid_over(below, said))
-    faults.settle()
+        asked = policy(merge(below, said))
+    faults.raise_if_any()
     return Route(str(path), methods, asked)
 
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from routing.configuration.decode import TARGET, decode, route_readers, service_readers
+from routing.configuration.decode import TARGET, decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.sections import BREAKER, CACHE, FALLBACK, HEALTH, RETRIES, TIMEOUT
-from routing.configuration.values import Secret, shown
+from routing.configuration.values import SecretLookup, display
 from routing.router.table import Service
 
 LIMIT: Final = 5_000_000
@@ -79,7 +79,7 @@ class Document(msgspec.Struct, frozen=True):
     structure: Any
     lines: dict[Path, int]
 
-    def services(self, secret: Secret) -> tuple[Service, ...]:
+    def services(self, secret: SecretLookup) -> tuple[Service, ...]:
         """What it means. Raises ConfigurationError with every fault, each with its line."""
         try:
             return decode(self.structure, secret)
@@ -109,7 +109,7 @@ def parse(text: str | bytes) -> Document:
         raise ConfigurationError([Fault((), f"not valid YAML or JSON: {said}", line=line)]) from None
     finally:
         loader.dispose()
-    reading.faults.settle()
+    reading.faults.raise_if_any()
     return Document(structure, reading.lines)
 
 
@@ -155,7 +155,7 @@ class _Reading:
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN:
             return self._scalar(node, path)
-        return self._fault(node, path, f"the tag {shown(node.tag.replace(_TAG, '!!'))} is not accepted")
+        return self._fault(node, path, f"the tag {display(node.tag.replace(_TAG, '!!'))} is not accepted")
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         said: dict[str, Any] = {}
@@ -166,7 +166,7 @@ class _Reading:
             # A key is the text that was written: `on` and `123` are names here, not a truth and a number.
             key = self._text(key_node, path)
             if key in said:
-                self._fault(key_node, path, f"the key {shown(key)} is there twice")
+                self._fault(key_node, path, f"the key {display(key)} is there twice")
             self.lines[*path, key] = key_node.start_mark.line + 1
             said[key] = self.value(value_node, (*path, key))
         return said
@@ -177,7 +177,7 @@ class _Reading:
         try:
             return self._loader.construct_object(node)
         except (ValueError, KeyError, IndexError, OverflowError):
-            return self._fault(node, path, f"{shown(node.value)} is not what its tag says")
+            return self._fault(node, path, f"{display(node.value)} is not what its tag says")
 
     def _text(self, node: yaml.ScalarNode, path: Path) -> str:
         """JSON writes a sign beyond the basic plane as two escapes, which YAML leaves apart."""
@@ -226,8 +226,8 @@ _SECTIONS: Final[dict[str, Iterable[str]]] = {
     "health": HEALTH,
     "fallback": FALLBACK,
 }
-_SERVICE: Final = tuple(service_readers(lambda _: None))
-_ROUTE: Final = tuple(route_readers(lambda _: None))
+_SERVICE: Final = tuple(service_parsers(lambda _: None))
+_ROUTE: Final = tuple(route_parsers(lambda _: None))
 
 
 def canonical(structure: Any) -> dict[str, Any]:

@@ -21,13 +21,13 @@ class Fault(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         line = f"line {self.line}" if self.line else ""
-        return ": ".join(part for part in (line, dotted(self.path), self.message) if part)
+        return ": ".join(part for part in (line, format_path(self.path), self.message) if part)
 
-    def under(self, path: Path) -> "Fault":
+    def with_prefix(self, path: Path) -> "Fault":
         """The same fault, seen from further up."""
         return msgspec.structs.replace(self, path=(*path, *self.path))
 
-    def below(self, steps: int) -> "Fault":
+    def without_prefix(self, steps: int) -> "Fault":
         """The same fault, seen from further down."""
         return msgspec.structs.replace(self, path=self.path[steps:])
 
@@ -52,19 +52,19 @@ class Faults:
         try:
             yield
         except ConfigurationError as error:
-            self.found += [fault.under(path) for fault in error.faults]
+            self.found += [fault.with_prefix(path) for fault in error.faults]
         except ValueError as error:
             self.found.append(Fault(path, str(error)))
 
     def add(self, path: Path, message: str, key: str | None = None) -> None:
         self.found.append(Fault(path, message, key))
 
-    def settle(self) -> None:
+    def raise_if_any(self) -> None:
         """Raises ConfigurationError when anything was found."""
         if self.found:
             raise ConfigurationError(self.found)
 
 
-def dotted(path: Path) -> str:
+def format_path(path: Path) -> str:
     """`services.crm.routes[0].path`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from routing.configuration.faults import ConfigurationError
-from routing.database.loader import LoadedConfiguration
+from routing.router.live import LoadedConfiguration
 
 Value = TypeVar("Value")
 logger = logging.getLogger(__name__)
@@ -53,16 +53,16 @@ class Reloader:
         self._serving: LoadedConfiguration | None = None
         self._seen: int | None = None
         self._read_at = 0.0
-        self._nudged = asyncio.Event()
+        self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, "configuration")
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Something changed: look now. May be called from any thread, also when `run` does not."""
         loop = self._loop
         if loop is None or loop.is_closed():
             return
-        loop.call_soon_threadsafe(self._nudged.set)
+        loop.call_soon_threadsafe(self._woken.set)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -78,10 +78,10 @@ class Reloader:
     async def _pause(self) -> None:
         try:
             async with asyncio.timeout(self._interval):
-                await self._nudged.wait()
+                await self._woken.wait()
         except TimeoutError:
             pass
-        self._nudged.clear()
+        self._woken.clear()
 
     async def check(self) -> None:
         """One look: reads everything when the version moved or the last full read is long ago."""

@@ -12,14 +12,15 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from routing.configuration.faults import ConfigurationError, Fault, Faults
 from routing.configuration.values import (
-    Reader,
-    Secret,
+    SecretLookup,
+    ValueParser,
+    boolean,
     duration,
     field_name,
-    flag,
     headers,
+    integer,
     json_value,
-    listed,
+    list_of,
     nullable,
     number,
     one_of,
@@ -28,7 +29,6 @@ from routing.configuration.values import (
     scope,
     tag,
     text,
-    whole,
 )
 from routing.router.policy import Auth, Fallback, HealthCheckPolicy, Retries, RoutePolicy, Timeout
 from routing.router.table import Route
@@ -36,7 +36,7 @@ from routing.router.table import Route
 PERMIT_GRACE: Final = 5.0
 """Seconds a probe's permit outlives the longest its call may take."""
 
-_COUNT: Final = whole(1, 1_000)
+_COUNT: Final = integer(1, 1_000)
 _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "timeout": Timeout,
     "retries": Retries,
@@ -46,7 +46,7 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
 }
 
 
-def _section(readers: Mapping[str, Reader], *, switch: bool = False) -> Reader:
+def _section(readers: Mapping[str, ValueParser], *, switch: bool = False) -> ValueParser:
     """A mapping of settings; with a `switch`, also `off` (None) and `on` (nothing said beyond that)."""
 
     def read(value: object) -> dict[str, Any] | None:
@@ -62,7 +62,7 @@ def _open_for(value: object) -> dict[str, float]:
     if not isinstance(value, dict):
         return {"open_for": duration(value)}
     words = {"base": "open_for", "factor": "open_factor", "max": "open_max"}
-    readers: dict[str, Reader] = {"base": duration, "factor": number(1, 10), "max": duration}
+    readers: dict[str, ValueParser] = {"base": duration, "factor": number(1, 10), "max": duration}
     return {words[key]: item for key, item in record(value, readers).items()}
 
 
@@ -72,18 +72,18 @@ def _path(value: object) -> str:
     return str(value)
 
 
-TIMEOUT: Final[dict[str, Reader]] = {"connect": duration, "read": duration, "total": duration}
-RETRIES: Final[dict[str, Reader]] = {"attempts": whole(1, 10), "budget": number(0, 1)}
-CACHE: Final[dict[str, Reader]] = {
+TIMEOUT: Final[dict[str, ValueParser]] = {"connect": duration, "read": duration, "total": duration}
+RETRIES: Final[dict[str, ValueParser]] = {"attempts": integer(1, 10), "budget": number(0, 1)}
+CACHE: Final[dict[str, ValueParser]] = {
     "ttl": duration,
     "scope": one_of(Scope),
     "stale_while_revalidate": duration,
     "stale_if_error": duration,
-    "tags": listed(tag),
-    "vary": listed(field_name),
-    "override": flag,
+    "tags": list_of(tag),
+    "vary": list_of(field_name),
+    "override": boolean,
 }
-BREAKER: Final[dict[str, Reader]] = {
+BREAKER: Final[dict[str, ValueParser]] = {
     "failure_threshold": _COUNT,
     "window": duration,
     "open_for": _open_for,
@@ -93,37 +93,37 @@ BREAKER: Final[dict[str, Reader]] = {
     "slow_call": nullable(duration),
     "half_open_permits": _COUNT,
 }
-HEALTH: Final[dict[str, Reader]] = {
+HEALTH: Final[dict[str, ValueParser]] = {
     "path": _path,
     "interval": duration,
     "timeout": duration,
-    "down_after": whole(1, 1_000),
-    "up_after": whole(1, 1_000),
+    "down_after": integer(1, 1_000),
+    "up_after": integer(1, 1_000),
 }
-FALLBACK: Final[dict[str, Reader]] = {"status": whole(200, 599), "body": json_value}
+FALLBACK: Final[dict[str, ValueParser]] = {"status": integer(200, 599), "body": json_value}
 
 
-def settings(secret: Secret) -> dict[str, Reader]:
+def settings(secret: SecretLookup) -> dict[str, ValueParser]:
     """What a service and a route may both set, in the order it is written."""
     return {
         "auth": one_of(Auth),
-        "scopes": listed(scope),
+        "scopes": list_of(scope),
         "rate_limit": rate,
         "timeout": _section(TIMEOUT),
-        "max_concurrency": whole(1, 100_000),
+        "max_concurrency": integer(1, 100_000),
         "retries": _section(RETRIES),
         "headers": headers(secret),
-        "forward_authorization": flag,
+        "forward_authorization": boolean,
         "cache": _section(CACHE, switch=True),
         "breaker": _section(BREAKER),
         "health": _section(HEALTH, switch=True),
         "fallback": _section(FALLBACK, switch=True),
         "cost_per_call": number(0, 1_000_000),
-        "websocket": flag,
+        "websocket": boolean,
     }
 
 
-def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """What is said above, over what is said below: sections key by key, everything else whole."""
     both = {
         key: {**below[key], **above[key]}
@@ -143,11 +143,11 @@ def policy(said: dict[str, Any]) -> RoutePolicy:
         asked["breaker"] = built(BreakerPolicy, said.get("breaker", {}))
     if "headers" in said:
         asked["headers"] = tuple(said["headers"].values())
-    faults.settle()
+    faults.raise_if_any()
     return RoutePolicy(**asked)
 
 
-def for_its_longest_call(service: RoutePolicy, routes: Iterable[Route]) -> RoutePolicy:
+def with_probe_lease(service: RoutePolicy, routes: Iterable[Route]) -> RoutePolicy:
     """A service's policy, its probes' permits outliving a call to whichever of its routes may take longest.
 
     A permit that ended before its call would let one probe too many through.

@@ -15,11 +15,13 @@ from routing.configuration.faults import Faults
 from routing.http import HOP_BY_HOP, Header
 from routing.router.policy import Auth
 
-Reader = Callable[[Any], Any]
-Secret = Callable[[str], str | None]
+ValueParser = Callable[[Any], Any]
+SecretLookup = Callable[[str], str | None]
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-OURS: Final = frozenset({b"host", b"content-length", b"x-request-id", b"x-gateway-caller", b"forwarded", b"via"})
+GATEWAY_HEADERS: Final = frozenset(
+    {b"host", b"content-length", b"x-request-id", b"x-gateway-caller", b"forwarded", b"via"}
+)
 """Fields that the gateway or its HTTP client sets on every call to a backend: no configuration may forge them."""
 
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)?")
@@ -35,7 +37,7 @@ _TAG: Final = re.compile(r"(?:[\x21-\x2b\x2d-\x7a\x7c\x7e]|\{[A-Za-z_][A-Za-z0-9
 """Visible ASCII without the comma, since tags travel in lists; braces only around a parameter's name."""
 
 
-def shown(value: object) -> str:
+def display(value: object) -> str:
     """A value as a message may show it: in the file's own words, and not at length."""
     words: dict[object, str] = {True: "true", False: "false", None: "null"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
@@ -44,74 +46,74 @@ def shown(value: object) -> str:
 
 def mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"must be a mapping of names to values, not {shown(value)}")
+        raise ValueError(f"must be a mapping of names to values, not {display(value)}")
     return {str(key): item for key, item in value.items()}
 
 
-def record(value: object, readers: Mapping[str, Reader]) -> dict[str, Any]:
+def record(value: object, readers: Mapping[str, ValueParser]) -> dict[str, Any]:
     """What a mapping says, each key read by its own reader; unknown keys are faults that name the nearest known."""
     faults = Faults()
     said = recorded(value, readers, faults)
-    faults.settle()
+    faults.raise_if_any()
     return said
 
 
 def recorded(
-    value: object, readers: Mapping[str, Reader], faults: Faults, *, null_is_unsaid: bool = False
+    value: object, readers: Mapping[str, ValueParser], faults: Faults, *, null_is_default: bool = False
 ) -> dict[str, Any]:
     """The same, as far as it can be read: what cannot is left out, and told to `faults`."""
     said: dict[str, Any] = {}
     for key, item in mapping(value).items():
         if key not in readers:
-            faults.add((), f"unknown key {shown(key)}{_meant(key, readers)}", key)
-        elif item is not None or not null_is_unsaid:
+            faults.add((), f"unknown key {display(key)}{_meant(key, readers)}", key)
+        elif item is not None or not null_is_default:
             with faults.at(key):
                 said[key] = readers[key](item)
     return said
 
 
-def _meant(key: str, known: Mapping[str, Reader]) -> str:
+def _meant(key: str, known: Mapping[str, ValueParser]) -> str:
     nearest = get_close_matches(key[:64], known, n=1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else f" (known: {', '.join(known)})"
 
 
-def listed(reader: Reader) -> Reader:
+def list_of(reader: ValueParser) -> ValueParser:
     """A list, each item read by `reader`."""
 
     def read(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"must be a list, not {shown(value)}")
+            raise ValueError(f"must be a list, not {display(value)}")
         faults, items = Faults(), []
         for index, item in enumerate(value):
             with faults.at(index):
                 items.append(reader(item))
-        faults.settle()
+        faults.raise_if_any()
         return tuple(items)
 
     return read
 
 
-def nullable(reader: Reader) -> Reader:
+def nullable(reader: ValueParser) -> ValueParser:
     """The same, where null is a setting of its own."""
     return lambda value: None if value is None else reader(value)
 
 
 def text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"must be text, not {shown(value)} (put it in quotes)")
+        raise ValueError(f"must be text, not {display(value)} (put it in quotes)")
     return value
 
 
-def flag(value: object) -> bool:
+def boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {shown(value)}")
+        raise ValueError(f"must be true or false, not {display(value)}")
     return value
 
 
-def whole(low: int, high: int) -> Reader:
+def integer(low: int, high: int) -> ValueParser:
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"must be a whole number, not {shown(value)}")
+            raise ValueError(f"must be a whole number, not {display(value)}")
         if not low <= value <= high:
             raise ValueError(f"must be from {low} to {high}")
         return value
@@ -119,10 +121,10 @@ def whole(low: int, high: int) -> Reader:
     return read
 
 
-def number(low: float, high: float) -> Reader:
+def number(low: float, high: float) -> ValueParser:
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"must be a number, not {shown(value)}")
+            raise ValueError(f"must be a number, not {display(value)}")
         if not low <= value <= high:  # also false for NaN
             raise ValueError(f"must be from {low:g} to {high:g}")
         return float(value)
@@ -135,32 +137,32 @@ def duration(value: object) -> float:
     if isinstance(value, str) and (form := _DURATION.fullmatch(value.strip())):
         return float(form[1]) * _UNITS[form[2]]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise ValueError(f"must be a duration such as 500ms, 2s, 1m or 1h, not {shown(value)}")
+        raise ValueError(f"must be a duration such as 500ms, 2s, 1m or 1h, not {display(value)}")
     return float(value)
 
 
 def rate(value: object) -> RatePolicy:
     """`100/m`."""
     if not isinstance(value, str):
-        raise ValueError(f"must be a rate such as 100/m, not {shown(value)}")
+        raise ValueError(f"must be a rate such as 100/m, not {display(value)}")
     return RatePolicy.parse(value)
 
 
-def one_of(kind: type[Auth] | type[Scope]) -> Reader:
+def one_of(kind: type[Auth] | type[Scope]) -> ValueParser:
     def read(value: object) -> Auth | Scope:
         words = [str(member) for member in kind]
         if isinstance(value, str) and value in words:
             return kind(value)
         trap = " (YAML reads a bare yes, no, on or off as true or false)" if isinstance(value, bool) else ""
-        raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}, not {shown(value)}{trap}")
+        raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}, not {display(value)}{trap}")
 
     return read
 
 
-def matching(form: re.Pattern[str], what: str) -> Reader:
+def matching(form: re.Pattern[str], what: str) -> ValueParser:
     def read(value: object) -> str:
         if form.fullmatch(text(value)) is None:
-            raise ValueError(f"{shown(value)} is not {what}")
+            raise ValueError(f"{display(value)} is not {what}")
         return str(value)
 
     return read
@@ -180,7 +182,7 @@ def host(value: object) -> str:
     """A host's name or IPv4 address, in lower case, without a port."""
     name = text(value).lower().removesuffix(".")
     if _HOST.fullmatch(name) is None:
-        raise ValueError(f"{shown(value)} is not a host's name (no scheme, no port, no path)")
+        raise ValueError(f"{display(value)} is not a host's name (no scheme, no port, no path)")
     return name
 
 
@@ -189,7 +191,7 @@ def method(value: object) -> str:
         return str(value)
     if text(value).upper() in METHODS:
         raise ValueError(f"methods are in capitals: {str(value).upper()}")
-    raise ValueError(f"{shown(value)} is not a method the gateway knows ({', '.join(METHODS)})")
+    raise ValueError(f"{display(value)} is not a method the gateway knows ({', '.join(METHODS)})")
 
 
 def pattern(value: object) -> str:
@@ -214,13 +216,13 @@ def _check_segment(segment: str, *, last: bool) -> None:
     if re.fullmatch(r"\{[A-Za-z_][A-Za-z0-9_]*\}", segment):
         return
     if "{" in segment or "}" in segment:
-        raise ValueError(f"{shown(segment)}: a {{name}} takes a whole segment")
+        raise ValueError(f"{display(segment)}: a {{name}} takes a whole segment")
     if "*" in segment and not (segment == "*" and last):
         raise ValueError("'*' may only be the whole last segment")
     if not segment and last:
         raise ValueError("must not end with '/'; '/*' takes whatever follows")
     if segment in ("", ".", ".."):
-        raise ValueError(f"{shown(segment)} cannot be a segment")
+        raise ValueError(f"{display(segment)} cannot be a segment")
 
 
 def parameters(text: str) -> list[str]:
@@ -240,11 +242,11 @@ def json_value(value: object) -> object:
         elif isinstance(item, float) and not math.isfinite(item):
             raise ValueError(f"{item} cannot be said in JSON")
         elif not (item is None or isinstance(item, str | int | float)):
-            raise ValueError(f"{shown(item)} cannot be said in JSON")
+            raise ValueError(f"{display(item)} cannot be said in JSON")
     return value
 
 
-def headers(secret: Secret) -> Reader:
+def headers(secret: SecretLookup) -> ValueParser:
     """Fields for the backend by lower-case name; `env:NAME` becomes what `secret` says. No message shows a value."""
 
     def read(value: object) -> dict[str, Header]:
@@ -257,7 +259,7 @@ def headers(secret: Secret) -> Reader:
                 if key in fields:
                     raise ValueError("the same header twice")
                 fields[key] = (_settable(key), _field_value(item, secret))
-        faults.settle()
+        faults.raise_if_any()
         return fields
 
     return read
@@ -265,12 +267,12 @@ def headers(secret: Secret) -> Reader:
 
 def _settable(name: str) -> bytes:
     key = name.encode()
-    if key in HOP_BY_HOP or key in OURS or key.startswith(b"x-forwarded-"):
+    if key in HOP_BY_HOP or key in GATEWAY_HEADERS or key.startswith(b"x-forwarded-"):
         raise ValueError("this header is the gateway's own to set")
     return key
 
 
-def _field_value(value: object, secret: Secret) -> bytes:
+def _field_value(value: object, secret: SecretLookup) -> bytes:
     if not isinstance(value, str):
         raise ValueError("must be text (put it in quotes)")
     variable = _VARIABLE.fullmatch(value)

@@ -14,17 +14,17 @@ class Actor(NamedTuple):
     note: str = ""
 
 
-NOBODY: Final = Actor("the gateway")
+DEFAULT_ACTOR: Final = Actor("the gateway")
 
-_current: ContextVar[Actor] = ContextVar("actor", default=NOBODY)
+_current: ContextVar[Actor] = ContextVar("actor", default=DEFAULT_ACTOR)
 
 
-def current() -> Actor:
+def current_actor() -> Actor:
     return _current.get()
 
 
 @contextmanager
-def acting(name: str, note: str = "") -> Iterator[None]:
+def acting_as(name: str, note: str = "") -> Iterator[None]:
     """Changes made inside the block are this actor's."""
     token = _current.set(Actor(name, note))
     try:

@@ -1,7 +1,6 @@
 """From the database's rows to what the request's way follows: the route table and the API keys."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final, TypeVar
 
@@ -9,20 +8,13 @@ from django.db import close_old_connections
 
 from routing.authentication.api_keys import KeyRecord
 from routing.configuration.decode import VERSION, decode
-from routing.configuration.values import Secret
+from routing.configuration.values import SecretLookup
 from routing.models import ApiKey, ConfigurationVersion, Service
+from routing.router.live import LoadedConfiguration
 from routing.router.table import RouteTable
 
 Value = TypeVar("Value")
 _ATTEMPTS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedConfiguration:
-    """One whole configuration. Equal ones serve alike, whatever their versions."""
-
-    table: RouteTable
-    keys: tuple[KeyRecord, ...]
 
 
 def _on_a_live_connection(read: Callable[..., Value]) -> Callable[..., Value]:
@@ -46,7 +38,7 @@ def current_version() -> int:
 
 
 @_on_a_live_connection
-def load(secret: Secret) -> LoadedConfiguration:
+def load(secret: SecretLookup) -> LoadedConfiguration:
     """All of it, from one version's rows. Raises ConfigurationError with every fault, or Django's DatabaseError."""
     for _ in range(_ATTEMPTS):
         version = current_version()
@@ -64,8 +56,12 @@ def raw_document() -> dict[str, Any]:
 
 
 def _raw_service(service: Service) -> dict[str, Any]:
-    targets = [target.said() for target in service.targets.all()]
-    return {**service.said(), "targets": targets, "routes": [route.said() for route in service.routes.all()]}
+    targets = [target.to_document() for target in service.targets.all()]
+    return {
+        **service.to_document(),
+        "targets": targets,
+        "routes": [route.to_document() for route in service.routes.all()],
+    }
 
 
 def key_records() -> tuple[KeyRecord, ...]:

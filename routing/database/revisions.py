@@ -5,7 +5,7 @@ from difflib import unified_diff
 from typing import Any, Final, NamedTuple
 
 from routing.configuration.document import dump, parse
-from routing.database.actor import acting, current
+from routing.database.actor import acting_as, current_actor
 from routing.database.apply import Changes, apply_document
 from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
@@ -15,19 +15,19 @@ KEPT: Final = 500
 EMPTY: Final = dump({"version": 1})
 
 
-def keep() -> ConfigurationRevision | None:
+def record_revision() -> ConfigurationRevision | None:
     """Write down what the configuration says now, if that is not what it said last."""
-    text, before = dump(raw_document()), latest_text()
+    text, before = dump(raw_document()), latest_document()
     if text == before:
         return None
-    actor = current()
+    actor = current_actor()
     summary = actor.note or _summary(before, text)
     revision = ConfigurationRevision.objects.create(actor=actor.name[:200], summary=summary[:200], document=text)
     _forget()
     return revision
 
 
-def latest_text() -> str:
+def latest_document() -> str:
     return ConfigurationRevision.objects.values_list("document", flat=True).first() or EMPTY
 
 
@@ -41,26 +41,26 @@ class Rollback(NamedTuple):
 
 def rollback(revision: ConfigurationRevision, actor: str) -> Rollback:
     """Make the services say again what they said then. Raises ConfigurationError, having changed nothing."""
-    before = {"revision": _spoken()}
-    with acting(actor, f"rolled back to revision {revision.pk}"):
+    before = {"revision": _current_revision()}
+    with acting_as(actor, f"rolled back to revision {revision.pk}"):
         changes = apply_document(parse(revision.document).structure)
     names = [*changes.created, *changes.updated, *changes.deleted]
     return Rollback(changes, before, {"revision": revision.pk, "services": names})
 
 
-def _spoken() -> int | None:
+def _current_revision() -> int | None:
     """The number of the revision that says what the configuration says now; None after a change that nobody told of."""
     last = ConfigurationRevision.objects.first()
     return last.pk if last is not None and last.document == dump(raw_document()) else None
 
 
-def previous(revision: ConfigurationRevision) -> str:
+def previous_document(revision: ConfigurationRevision) -> str:
     """What the configuration said before this revision."""
     earlier = ConfigurationRevision.objects.filter(pk__lt=revision.pk)
     return earlier.values_list("document", flat=True).first() or EMPTY
 
 
-def differences(before: str, after: str) -> Iterator[str]:
+def diff_lines(before: str, after: str) -> Iterator[str]:
     """A unified diff's lines, without its two lines of file names."""
     lines = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)
     for index, line in enumerate(lines):

@@ -1,6 +1,8 @@
 """The configuration that is being served: swapped whole, read without a lock."""
 
-from routing.authentication.api_keys import ApiKeys
+from dataclasses import dataclass
+
+from routing.authentication.api_keys import ApiKeys, KeyRecord
 from routing.router.table import RouteTable
 
 
@@ -12,3 +14,11 @@ class LiveConfiguration:
     def __init__(self, table: RouteTable | None = None, keys: ApiKeys | None = None) -> None:
         self.table = table or RouteTable()
         self.keys = keys or ApiKeys(())
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfiguration:
+    """A whole configuration as loaded. Equal ones behave identically, whatever their versions."""
+
+    table: RouteTable
+    keys: tuple[KeyRecord, ...]

@@ -44,10 +44,10 @@ def on_record() -> Iterator[list[tuple[str, str, object]]]:
     def tell(action: str, service: str, after: object, **_: object) -> None:
         told.append((action, service, after))
 
-    kept, signals.operated.receivers = signals.operated.receivers, []
-    signals.operated.connect(tell)
+    kept, signals.operation_performed.receivers = signals.operation_performed.receivers, []
+    signals.operation_performed.connect(tell)
     yield told
-    signals.operated.receivers = kept
+    signals.operation_performed.receivers = kept
 
 
 async def command(*words: str) -> str:

@@ -10,7 +10,7 @@ from django.test import Client
 
 from metrics.models import Operation
 from routing.authentication.api_keys import digest
-from routing.database.actor import acting, command_user
+from routing.database.actor import acting_as, command_user
 from routing.database.apply import apply_document
 from routing.models import ApiKey, Service
 
@@ -32,7 +32,7 @@ def said(operation: Operation) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def test_a_service_with_its_parts_is_recorded_without_its_secrets() -> None:
-    with acting("command:ada"):
+    with acting_as("command:ada"):
         apply_document({"version": 1, "services": {"crm": CRM}})
     assert done() == [
         ("command:ada", "service.created", "crm"),

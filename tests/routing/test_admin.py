@@ -160,11 +160,11 @@ def test_an_operator_takes_a_target_down_or_keeps_it_up_and_is_on_record(staff: 
         answer = staff.post(listed, {"action": action, "_selected_action": [target.pk]}, follow=True)
         assert "1 changed." in answer.content.decode()
         target.refresh_from_db()
-        assert target.said() == {**TARGET, **said}
+        assert target.to_document() == {**TARGET, **said}
         assert current_version() > version
         recorded = Operation.objects.order_by("pk").last()
         assert recorded is not None
-        assert (recorded.action, recorded.service, recorded.after) == ("target.changed", "crm", target.said())
+        assert (recorded.action, recorded.service, recorded.after) == ("target.changed", "crm", target.to_document())
         assert recorded.actor == "staff:root"
     assert "delete_selected" not in staff.get(listed).content.decode()
 

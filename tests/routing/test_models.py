@@ -89,9 +89,9 @@ def nudged() -> Iterator[list[None]]:
     def note() -> None:
         calls.append(None)
 
-    signals.nudges.append(note)
+    signals.on_change.append(note)
     yield calls
-    signals.nudges.remove(note)
+    signals.on_change.remove(note)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -123,11 +123,11 @@ def test_a_nudge_that_fails_does_not_fail_who_saved() -> None:
     def fail() -> None:
         raise RuntimeError("the loop is closed")
 
-    signals.nudges.append(fail)
+    signals.on_change.append(fail)
     try:
         crm()
     finally:
-        signals.nudges.remove(fail)
+        signals.on_change.remove(fail)
     assert Service.objects.exists()
 
 

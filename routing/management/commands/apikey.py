@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from routing.database.actor import acting, command_user
+from routing.database.actor import acting_as, command_user
 from routing.database.api_keys import issue, revoke
 from routing.models import ApiKey
 
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         actions.add_parser("revoke", help="end a key").add_argument("prefix", help="as `apikey list` shows it")
 
     def handle(self, *, action: str, **options: Any) -> None:
-        with acting(command_user()):
+        with acting_as(command_user()):
             getattr(self, f"_{action}")(**options)
 
     def _create(self, *, name: str, scopes: list[str] | None, tenant: str, expires: str | None, **_: Any) -> None:

@@ -113,7 +113,9 @@ class Command(BaseCommand):
 
 
 def _tell(action: str, service: str, after: dict[str, object], before: dict[str, int] | None = None) -> None:
-    signals.operated.send(Command, actor=command_user(), action=action, service=service, before=before, after=after)
+    signals.operation_performed.send(
+        Command, actor=command_user(), action=action, service=service, before=before, after=after
+    )
 
 
 def _lines(file: str) -> list[str]:

@@ -14,7 +14,7 @@ from routing import signals
 from routing.configuration.document import LIMIT, Document, dump, parse
 from routing.configuration.faults import ConfigurationError
 from routing.database import revisions
-from routing.database.actor import acting, command_user
+from routing.database.actor import acting_as, command_user
 from routing.database.apply import Changes, apply_document
 from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
@@ -50,7 +50,7 @@ class Command(BaseCommand):
     def handle(self, *, action: str, **options: Any) -> None:
         subject = options["revision"] if action in ("history", "rollback") else options["file"]
         try:
-            with acting(command_user()):
+            with acting_as(command_user()):
                 getattr(self, f"_{action}")(subject)
         except ConfigurationError as error:
             count = len(error.faults)
@@ -61,7 +61,7 @@ class Command(BaseCommand):
     def _history(self, number: int | None) -> None:
         if number is not None:
             revision = _revision(number)
-            for line in revisions.differences(revisions.previous(revision), revision.document):
+            for line in revisions.diff_lines(revisions.previous_document(revision), revision.document):
                 self.stdout.write(line)
             return
         for revision in ConfigurationRevision.objects.defer("document")[:LISTED]:
@@ -70,7 +70,7 @@ class Command(BaseCommand):
 
     def _rollback(self, number: int) -> None:
         done = revisions.rollback(_revision(number), command_user())
-        signals.operated.send(
+        signals.operation_performed.send(
             Command,
             actor=command_user(),
             action="configuration.rollback",

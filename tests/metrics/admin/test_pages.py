@@ -11,7 +11,7 @@ from metrics import services
 from metrics.models import Circuit, Operation
 from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
-from routing.database.actor import acting
+from routing.database.actor import acting_as
 from routing.database.apply import apply_document
 from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision, Service, Target
@@ -194,8 +194,8 @@ def revision(ttl: int) -> ConfigurationRevision:
 
     said = {"targets": [{"url": "http://a"}], "cache": {"ttl": ttl}}
     apply_document({"version": 1, "services": {"crm": said}})
-    with acting("staff:ada"):
-        kept = revisions.keep()
+    with acting_as("staff:ada"):
+        kept = revisions.record_revision()
     assert kept is not None
     return kept
 

@@ -139,7 +139,7 @@ DOORS = [
 def doors(panel: Panel) -> Doors:
     panel.serve(ok())
     apply_document({"version": 1, "services": {"crm": {"targets": [{"url": "http://127.0.0.1:9101"}]}}})
-    revisions.keep()
+    revisions.record_revision()
     call_command("apikey", "create", "first", stdout=io.StringIO())
     assert [panel.ask("/api/v1/crm/contacts/1") for _ in range(2)] == [200, 200]
     made = Doors(panel)
@@ -192,7 +192,7 @@ def rolled_back(said_by: Callable[[Doors, int], object], doors: Doors) -> Operat
     first = ConfigurationRevision.objects.earliest("pk")
     doors.crm.rate_limit = "7/m"
     doors.crm.save()
-    revisions.keep()
+    revisions.record_revision()
     said_by(doors, first.pk)
     done = Operation.objects.get(action="configuration.rollback")
     assert done.after == {"revision": first.pk, "services": ["crm"]}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
-from routing.configuration.decode import decode, route_readers, service_readers
+from routing.configuration.decode import decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.sections import BREAKER, CACHE
 from routing.router.policy import Auth, Fallback, RoutePolicy, Target, Timeout
@@ -357,7 +357,7 @@ def test_a_fault_of_the_services_is_not_told_again_for_each_route() -> None:
     )
 
 
-KEYS = {"version", "services", "crm", "url", *service_readers(secret), *route_readers(secret), *CACHE, *BREAKER}
+KEYS = {"version", "services", "crm", "url", *service_parsers(secret), *route_parsers(secret), *CACHE, *BREAKER}
 VALUES = {URL, "/{a}", "GET", "env:TOKEN", "2s", "debug", "100/m", "shared"}
 WORDS = st.sampled_from(sorted(KEYS | VALUES))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text("a{}*/:% \0\n\ud800é", max_size=5)

@@ -12,7 +12,8 @@ from routing import signals
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.reload import Reloader
 from routing.database.apply import apply_document
-from routing.database.loader import LoadedConfiguration, current_version, load
+from routing.database.loader import current_version, load
+from routing.router.live import LoadedConfiguration
 from routing.router.policy import Target
 from routing.router.table import RouteTable, Service
 
@@ -156,18 +157,18 @@ async def test_a_database_that_is_gone_is_survived_and_read_as_soon_as_it_is_bac
 async def test_a_nudge_from_another_thread_is_followed_without_waiting_for_the_interval() -> None:
     database = Database()
     reloader = database.reloader(interval=3_600)
-    reloader.nudge()  # before it runs: nothing to wake
+    reloader.wake()  # before it runs: nothing to wake
     running = asyncio.create_task(reloader.run())
     await database.arrived.wait()
     database.arrived.clear()
     database.number, database.names = 2, ("mail",)
-    await asyncio.to_thread(reloader.nudge)
+    await asyncio.to_thread(reloader.wake)
     await database.arrived.wait()
     assert database.swapped[-1] == ["mail"]
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    reloader.nudge()  # after it ran: nothing either
+    reloader.wake()  # after it ran: nothing either
 
 
 async def test_it_looks_by_itself_every_interval() -> None:
@@ -201,14 +202,14 @@ async def test_a_service_saved_in_the_database_is_served_a_moment_later() -> Non
     reloader = Reloader(
         lambda: load(lambda _: None), current_version, arrived.put_nowait, clock=time.time, interval=3_600
     )
-    signals.nudges.append(reloader.nudge)
+    signals.on_change.append(reloader.wake)
     running = asyncio.create_task(reloader.run())
     try:
         assert (await arrived.get()).table.services == {}
         await asyncio.to_thread(apply_document, DOCUMENT)
         assert list((await arrived.get()).table.services) == ["crm"]
     finally:
-        signals.nudges.remove(reloader.nudge)
+        signals.on_change.remove(reloader.wake)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running

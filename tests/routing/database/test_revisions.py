@@ -3,7 +3,7 @@
 import pytest
 
 from routing.database import revisions
-from routing.database.actor import acting
+from routing.database.actor import acting_as
 from routing.database.apply import apply_document
 from routing.database.loader import raw_document
 from routing.models import ApiKey, ConfigurationRevision, Service
@@ -21,9 +21,9 @@ def summaries() -> list[tuple[str, str]]:
 
 
 def test_each_committed_change_is_kept_once_with_who_made_it() -> None:
-    with acting("staff:ada"):
+    with acting_as("staff:ada"):
         apply_document(services(crm=1, mail=1))
-    with acting("command:bob"):
+    with acting_as("command:bob"):
         apply_document(services(crm=2, ai=1))
     assert summaries() == [
         ("command:bob", "added ai; changed crm; removed mail"),
@@ -59,7 +59,7 @@ def test_the_difference_of_a_revision_shows_only_what_moved() -> None:
     apply_document(services(crm=2))
     revision = ConfigurationRevision.objects.first()
     assert revision is not None
-    lines = list(revisions.differences(revisions.previous(revision), revision.document))
+    lines = list(revisions.diff_lines(revisions.previous_document(revision), revision.document))
     assert [line for line in lines if line[0] in "+-"] == ["-    cache: {ttl: 1}", "+    cache: {ttl: 2}"]
 
 
