@@ -8,6 +8,7 @@ from resilience.breaker.driver import Breakers
 from resilience.cache.heat import HitCounter
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+from resilience.task_set import TaskSet
 from routing import signals
 from routing.balancing.health_checks import HealthChecker
 from routing.configuration.reload import Reloader
@@ -20,7 +21,7 @@ CONFIGURATION: Final = "gw:configuration"
 
 async def begin(
     link: RedisLink | None, breakers: Breakers, reloader: Reloader, prober: HealthChecker, heat: HitCounter
-) -> list["asyncio.Task[None]"]:
+) -> TaskSet:
     """Listen before the first word may be said; load before the first request comes."""
     wake = reloader.wake
     if link:
@@ -36,7 +37,10 @@ async def begin(
     signals.on_change.append(wake)
     await reloader.check()
     await breakers.refresh()
-    return [asyncio.create_task(work) for work in (reloader.run(), _refresh(breakers), prober.run(), _flush(heat))]
+    tasks = TaskSet()
+    for work in (reloader.run(), _refresh(breakers), prober.run(), _flush(heat)):
+        tasks.create(work)
+    return tasks
 
 
 async def _refresh(breakers: Breakers) -> None:

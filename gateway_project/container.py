@@ -1,7 +1,6 @@
 """The composition root: the only module that puts the parts together, and the only one that owns the clock."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from resilience.cache.heat import HitCounter
 from resilience.cache.store import holds
 from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink
+from resilience.task_set import TaskSet
 from routing import runtime, signals
 from routing.authentication.api_keys import ApiKeys
 from routing.authentication.authenticator import Authenticator
@@ -119,17 +119,14 @@ class Parts:
     _control: Control
     _base: Foundation
     _guards: Resilience
-    _tasks: list["asyncio.Task[None]"]
+    _tasks: TaskSet
 
     async def close(self) -> None:
         """End what runs behind the requests, then what they stood on."""
         await self._control.close()
         await self.realtime.close()
         signals.on_change.clear()
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._tasks.cancel_and_wait()
         await self.gateway.close()
         if self._base.tokens:
             self._base.tokens.close()

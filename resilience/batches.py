@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from itertools import chain
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+from resilience.task_set import TaskSet
 
 TOGETHER: Final = 32
 """Questions in one round trip: should each bring the largest body there may be, the rest still wait for less than a
@@ -32,9 +34,7 @@ class Batches(Generic[Question, Answer]):
         waiter: asyncio.Future[Answer] = own.loop.create_future()
         own.waiting.setdefault(question, []).append(waiter)
         if len(own.asking) < AT_A_TIME:
-            task = asyncio.create_task(self._until_none_wait(group, own))
-            own.asking.add(task)
-            task.add_done_callback(own.asking.discard)
+            own.asking.create(self._until_none_wait(group, own))
         return await waiter
 
     async def _until_none_wait(self, group: str, own: "_Group[Question, Answer]") -> None:
@@ -61,7 +61,7 @@ class _Group(Generic[Question, Answer]):
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.waiting: dict[Question, list[asyncio.Future[Answer]]] = {}
-        self.asking: set[asyncio.Task[Any] | None] = set()
+        self.asking = TaskSet()
 
 
 def _tell(batch: list[list[asyncio.Future[Answer]]], answers: Sequence[Answer]) -> None:

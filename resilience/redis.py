@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from resilience.outage import StoreUnavailable
+from resilience.task_set import cancel_and_wait
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,6 @@ HEARTBEAT_SECONDS: Final = 1.0
 """A quiet feed is pinged this often; two silent beats, and it is taken for cut."""
 COMPLAINT_SECONDS: Final = 60.0
 """A full Redis refuses every request; it is logged this often."""
-PATIENCE_SECONDS: Final = 0.1
-"""How long something that was cancelled may take to end before it is cancelled again."""
 POOL_SIZE: Final = 64
 SPARE_CONNECTIONS: Final = 4
 """For the feed, the probe, and whoever speaks to the client directly."""
@@ -93,7 +92,7 @@ class RedisLink:
         self._closing = True
         await self.feed.close()
         if self._probe:
-            await _ended(self._probe)
+            await cancel_and_wait(self._probe)
         for _ in range(POOL_SIZE - SPARE_CONNECTIONS):
             await self._places.acquire()
         await self.client.aclose()
@@ -164,7 +163,7 @@ class Feed:
 
     async def close(self) -> None:
         if self._task:
-            await _ended(self._task)
+            await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         while True:
@@ -211,12 +210,3 @@ class Feed:
             self.alive = False
             for _, down in self._edges:
                 down()
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancelled until it obeys: a client that is connecting anew may swallow the word."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from metrics.counting.counts import MINUTE
 from metrics.counting.histogram import bucket
+from resilience.statuses import FAILURE_STATUSES
 from routing.errors import BadGateway, CircuitOpen, UpstreamTimeout
 from routing.observability.events import BackendEvent, BackendEventKind, Finished, Observer
 
@@ -23,8 +24,6 @@ PATH_LENGTH: Final = 200
 OF_TARGETS: Final = frozenset(
     {BackendEventKind.EJECTED, BackendEventKind.RETURNED, BackendEventKind.DOWN, BackendEventKind.UP}
 )
-FAILURES: Final = frozenset({500, 502, 503, 504})
-"""Answers of a backend that count against its circuit (contract section 6)."""
 _BROKEN: Final = frozenset({BadGateway.code, UpstreamTimeout.code})
 
 
@@ -158,4 +157,4 @@ def outcome(event: Finished) -> str:
         return "refused"
     if event.backend is None:
         return ""
-    return "failure" if event.status in FAILURES else "success"
+    return "failure" if event.status in FAILURE_STATUSES else "success"

@@ -15,6 +15,7 @@ from metrics.counting.counts import CountBatch, PendingCounts
 from metrics.counting.store import Flush
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+from resilience.task_set import TaskSet
 
 OPEN: Final = "{gw:metrics}:open"
 CLOSED: Final = "{gw:metrics}:closed"
@@ -73,7 +74,7 @@ class RedisStore:
         self._take = link.client.register_script(TAKE)
         self._done = link.client.register_script(DONE)
         self._waiting = link.client.register_script(WAITING)
-        self._answering: set[asyncio.Task[None]] = set()
+        self._answering = TaskSet()
 
     async def add(self, flush: Flush) -> None:
         gauges = msgspec.json.encode((flush.at + GAUGE_SECONDS, flush.gauges))
@@ -99,9 +100,7 @@ class RedisStore:
 
     def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
         def asked(message: bytes) -> None:
-            task = asyncio.create_task(self._answer(message.decode(), flush))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            self._answering.create(self._answer(message.decode(), flush))
 
         self._link.feed.listen(CHANNEL, asked)
 

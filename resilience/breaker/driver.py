@@ -7,15 +7,16 @@ those run as tasks of their own, since a caller that is cancelled must not take 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from resilience.breaker import machine
 from resilience.breaker.machine import Outcome, Permit, Refusal, Snapshot, State
 from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.rate import CallRate
 from resilience.breaker.store import FailOpen, Store
+from resilience.task_set import TaskSet
 
 Clock = Callable[[], float]
 OnChange = Callable[[str, State, State, str], None]
@@ -71,11 +72,11 @@ class Breaker:
 
     async def admit(self) -> Permit | Refusal:
         """The verdict, asking the store for a probe's permit. A caller cancelled meanwhile holds none."""
-        leasing = self._circuits.track(self._lease())
+        leasing = self._circuits.tasks.create(self._lease())
         try:
             return await asyncio.shield(leasing)
         except asyncio.CancelledError:
-            self._circuits.track(self._give_back(leasing))
+            self._circuits.tasks.create(self._give_back(leasing))
             raise
 
     async def record(self, permit: Permit, outcome: Outcome) -> None:
@@ -87,14 +88,14 @@ class Breaker:
     def report(self, permit: Permit, outcome: Outcome) -> asyncio.Task[None] | None:
         """As `record`, without waiting: None when nothing has to be shared, else the task that shares it."""
         if permit.holder is not None:
-            return self._circuits.track(self._share(permit, outcome))
+            return self._circuits.tasks.create(self._share(permit, outcome))
         if outcome is Outcome.CANCELLED:
             return None
         failed = outcome is Outcome.FAILURE
         rated = self.policy.failure_rate is not None and self._counts(permit)
         if rated and self._rate.count(failed, self.policy, self._clock()):
-            return self._circuits.track(self._trip(permit))
-        return self._circuits.track(self._share(permit, outcome)) if failed else None
+            return self._circuits.tasks.create(self._trip(permit))
+        return self._circuits.tasks.create(self._share(permit, outcome)) if failed else None
 
     async def order(self, state: State, until: float | None = None, reason: str = "") -> None:
         """An operator's move to CLOSED, FORCED_OPEN or DISABLED. Raises IllegalTransition for any other."""
@@ -102,7 +103,7 @@ class Breaker:
         def rule(snapshot: Snapshot, now: float) -> tuple[Snapshot, None]:
             return machine.order(snapshot, state, now, until, reason), None
 
-        await asyncio.shield(self._circuits.track(self._locked(rule)))
+        await asyncio.shield(self._circuits.tasks.create(self._locked(rule)))
 
     async def settle(self) -> None:
         """Share what time alone has done, so that the change is seen without traffic too."""
@@ -215,7 +216,7 @@ class Breakers:
         self._holder = holder or secrets.token_hex(8)
         self._probes = 0
         self._breakers: dict[str, Breaker] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks = TaskSet()
         self.store.listen(self._heard)
 
     @property
@@ -243,14 +244,7 @@ class Breakers:
 
     async def close(self) -> None:
         """Wait for what is still to be reported."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def track(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        await self.tasks.wait()
 
     def next_holder(self) -> str:
         self._probes += 1

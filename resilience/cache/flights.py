@@ -5,14 +5,15 @@ import contextlib
 import itertools
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 from resilience.cache.leases import ECHO_SECONDS, RENEW_SECONDS, Claim, Leases
 from resilience.cache.messages import Fresh, LookupResult
 from resilience.outage import StoreUnavailable
+from resilience.task_set import TaskSet
 
 PASS_SECONDS: Final = 5.0
 """How long it is remembered that an answer could not be kept: who comes meanwhile does not wait for another's."""
@@ -78,7 +79,7 @@ class Flights:
         self._clock = clock
         self._flights: dict[_Name, Flight] = {}
         self._passing: OrderedDict[_Name, float] = OrderedDict()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
 
     def begun(self, service: str, name: str) -> Flight | None:
         return self._flights.get((service, name))
@@ -132,12 +133,12 @@ class Flights:
         """Nobody waits for what a closing process had begun."""
         for flight in list(self._flights.values()):
             flight.land(FlightEnd.GONE)
-        await asyncio.gather(*self._telling)
+        await self._tasks.wait()
 
     def _renew_later(self, leases: Leases, flight: Flight) -> None:
         """Our backend may take longer than a lease lasts, and the others are to wait for as long as we live."""
         loop = asyncio.get_running_loop()
-        flight.renewal = loop.call_later(RENEW_SECONDS, lambda: self._behind(self._renewed(leases, flight)))
+        flight.renewal = loop.call_later(RENEW_SECONDS, lambda: self._tasks.create(self._renewed(leases, flight)))
 
     async def _renewed(self, leases: Leases, flight: Flight) -> None:
         ours = True
@@ -145,11 +146,6 @@ class Flights:
             ours = await leases.renew(flight.service, flight.name, flight.owner)
         if ours and not flight.end.done():
             self._renew_later(leases, flight)
-
-    def _behind(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
 
     def _landed(self, flight: Flight, remember: float) -> None:
         name, end = (flight.service, flight.name), flight.end.result()
@@ -166,7 +162,7 @@ class Flights:
         if self._leases is not None and flight.owner:
             said = _SAID.get(end, Claim.OURS) if end is FlightEnd.STORED or remember else Claim.OURS
             seconds = ECHO_SECONDS if end is FlightEnd.STORED else remember
-            self._behind(self._tell(self._leases, flight, said, seconds))
+            self._tasks.create(self._tell(self._leases, flight, said, seconds))
 
     async def _tell(self, leases: Leases, flight: Flight, said: Claim, seconds: float) -> None:
         with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself

@@ -1,16 +1,12 @@
 """What a request may be given of what is stored: RFC 9111 section 4, as pure functions. Times are Unix seconds."""
 
 import math
-from typing import Final
 
 from resilience.cache import fields
 from resilience.cache.directives import Directives, seconds
 from resilience.cache.entry import Entry
 from resilience.cache.messages import FOR_ORIGINS, CacheRequest, Forward, Fresh, LookupResult, Miss, Stale
 from resilience.cache.variants import selected
-
-FAILURES: Final = frozenset({500, 502, 503, 504})
-"""Answers in whose place a stale one may be given (RFC 5861 section 4)."""
 
 
 def refuses(asked: CacheRequest) -> Forward | None:

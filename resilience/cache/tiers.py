@@ -1,6 +1,5 @@
 """Two tiers: this process's memory over Redis. What to do when Redis is away is decided here, once."""
 
-import asyncio
 from collections import defaultdict
 from typing import Final
 
@@ -14,6 +13,7 @@ from resilience.cache.store import UNFENCED, Invalidation, Listener, StoredEntry
 from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+from resilience.task_set import TaskSet
 
 NEAR_BYTES: Final = 256 * 1_024
 """An entry above this is left to Redis: one such would push out hundreds of small ones."""
@@ -39,7 +39,7 @@ class TieredStore:
         self._doorkeeper = Doorkeeper(LATELY)
         self._fences: defaultdict[str, Fences] = defaultdict(Fences)
         self._epoch = 0
-        self._obeying: set[asyncio.Task[None]] = set()
+        self._dropping = TaskSet()
         self._notices = msgspec.json.Decoder(InvalidationNotice)
         link.feed.listen(CHANNEL, self._hear)
         link.feed.watch(up=self._begin_anew, down=self._begin_anew)
@@ -95,9 +95,7 @@ class TieredStore:
     def _hear(self, message: bytes) -> None:
         notice = self._notices.decode(message)
         self._fences[notice.service].raised(notice.tag, notice.seq)
-        task = asyncio.get_running_loop().create_task(self._let_go(notice.service, notice.tag))
-        self._obeying.add(task)
-        task.add_done_callback(self._obeying.discard)
+        self._dropping.create(self._let_go(notice.service, notice.tag))
 
     async def _let_go(self, service: str, tag: str) -> None:
         """After its fence is raised: what was fetched before cannot come back behind it."""

@@ -8,13 +8,14 @@ when its slice ends is given back, so a worker withholds one block of a caller's
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from resilience.ratelimit.memory import CALLERS, MemoryStore
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.store import FailOpen, Store
 from resilience.ratelimit.window import Decision
+from resilience.task_set import TaskSet
 
 DENIAL_SECONDS: Final = 1.0
 """Longest a denial is repeated without asking again: others may have given tokens back."""
@@ -58,7 +59,7 @@ class Limiter:
         self._clock = clock
         self._callers = callers
         self._leases: OrderedDict[str, Lease] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
 
     @property
     def degraded(self) -> bool:
@@ -85,7 +86,7 @@ class Limiter:
         lease.waiters.append(waiter)
         if not lease.serving:
             lease.serving = True
-            self._track(self._serve(lease, key, policy))
+            self._tasks.create(self._serve(lease, key, policy))
         return await waiter
 
     async def refund(self, key: str, decision: Decision) -> None:
@@ -99,8 +100,7 @@ class Limiter:
 
     async def close(self) -> None:
         """Wait for the questions that are still open."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.wait()
 
     def _lease(self, key: str, policy: RatePolicy) -> Lease:
         lease = self._leases.get(key)
@@ -153,11 +153,6 @@ class Limiter:
         for waiter in batch:
             if not waiter.done():  # one that was cancelled leaves its token to the next
                 waiter.set_result(_served(lease, decision))
-
-    def _track(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _served(lease: Lease, decision: Decision) -> Decision:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from resilience.outage import StoreUnavailable
+from resilience.task_set import TaskSet
 from routing.balancing.balancer import EventSink
 from routing.errors import (
     BodyTooLarge,
@@ -59,7 +60,7 @@ class Idempotency:
         self._store = store
         self._own_cookies = own_cookies
         self._tell = tell
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = TaskSet()
 
     def guards(self, exchange: Exchange) -> bool:
         """Whether this request is to be done once."""
@@ -90,8 +91,9 @@ class Idempotency:
 
     async def close(self) -> None:
         """Wait a little for the writes whose clients did not."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._tasks.wait()
 
     async def _identified(self, exchange: Exchange) -> tuple[str, Record]:
         """The key's name and this request's record; its body is read to the end for it."""
@@ -121,11 +123,11 @@ class Idempotency:
         if request.watch_disconnect:
             request.watch_disconnect()
             request.watch_disconnect = None  # it watches over the task that calls it, and that is this one
-        task = self._track(work)
+        task = self._tasks.create(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._track(_abandoned(task))
+            self._tasks.create(_abandoned(task))
             raise
 
     async def _first(self, exchange: Exchange, name: str, record: Record, fetch: Fetch) -> Response:
@@ -151,12 +153,6 @@ class Idempotency:
     async def _release(self, name: str, record: Record) -> None:
         with contextlib.suppress(StoreUnavailable):  # then it is released when its time is over
             await self._store.release(name, record.holder)
-
-    def _track(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 class _Resumed:

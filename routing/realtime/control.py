@@ -11,6 +11,7 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
+from resilience.task_set import cancel_and_wait
 from routing.realtime.service import Realtime
 
 log = logging.getLogger(__name__)
@@ -32,9 +33,7 @@ class Control:
 
     async def close(self) -> None:
         if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         """The layer finds its own way back to Redis, and is asked anew where it did not."""

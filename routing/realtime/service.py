@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from resilience.outage import StoreUnavailable
+from resilience.task_set import TaskSet
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.caller import Caller
 from routing.messages.validation import limited_address
@@ -69,11 +70,12 @@ class Realtime(Observer):
         self._emptied = asyncio.Event()
         self._reviewed: tuple[object, object] = (None, None)
         self._unsaid: asyncio.Queue[Record] = asyncio.Queue(UNSAID)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSet()
 
     def start(self) -> None:
         """On the running loop."""
-        self._tasks = [asyncio.create_task(work) for work in (self._log.follow(self), self._say_all(), self._keep())]
+        for work in (self._log.follow(self), self._say_all(), self._keep()):
+            self._tasks.create(work)
 
     def restart(self) -> None:
         """Tell everyone to come back, a little later each."""
@@ -90,8 +92,7 @@ class Realtime(Observer):
                     await self._emptied.wait()
         for session in tuple(self._sessions):
             session.subscriber.abort()
-        for task in self._tasks:
-            await _ended(task)
+        await self._tasks.cancel_and_wait()
 
     def open(self, abort: Callable[[], None], client: str, caller: Caller | None, held: Credential | None) -> Session:
         """A new connection, from this address. Raises TooMany."""
@@ -208,13 +209,6 @@ class Realtime(Observer):
                 self.tick()
             except Exception:
                 log.exception("looking after connections failed")
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancelled until it ends: a client of Redis may take a cancellation for its own time limit's, and go on."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)
 
 
 def _identity(table: RouteTable, keys: object) -> tuple[object, object]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
+from resilience.statuses import FAILURE_STATUSES
 from routing.backend.client import Backend, Call
 from routing.balancing.balancer import Balancers, EventSink
 from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, UpstreamTimeout
@@ -14,7 +15,7 @@ from routing.http import Headers
 from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind
 from routing.steps.forwarded_headers import ForwardedHeaderFields
-from routing.steps.retries import FAILURES, Attempts, repeatable
+from routing.steps.retries import Attempts, repeatable
 from routing.upstream.backend_call import BackendCall
 from routing.upstream.permit import CallPermit
 from routing.upstream.registry import Upstream, Upstreams
@@ -108,7 +109,7 @@ class Calls:
             raise
         exchange.call.seconds = seconds = self._timer() - started
         call = exchange.call.call = BackendCall(response, permit, target_state)
-        failed = response.status in FAILURES
+        failed = response.status in FAILURE_STATUSES
         reporting = permit.report(Outcome.FAILURE if failed else judge(exchange.match.policy.breaker, seconds))
         if reporting is not None:
             await _reported(call, reporting)

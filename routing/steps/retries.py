@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from resilience.statuses import FAILURE_STATUSES
 from routing.backend.client import Backend, BackendResponse, Call
 from routing.balancing.balancer import EventSink
 from routing.balancing.rules import TargetState
@@ -16,8 +17,6 @@ from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind
 from routing.upstream.permit import CallPermit
 
-FAILURES: Final = frozenset({500, 502, 503, 504})
-"""Statuses that count against a circuit (contract section 6), and against a target."""
 RETRY_ELSEWHERE: Final = frozenset({502, 503, 504})
 """Statuses that another target may not return; a 500 is more likely due to the request."""
 BACKOFF_SECONDS: Final = 0.05
@@ -113,7 +112,7 @@ class Attempts:
         balancer, status = retry.permit.upstream.balancer, response.status
         if retry.exchange.step_log is not None:
             self._mark(retry, str(status))
-        if status not in FAILURES:
+        if status not in FAILURE_STATUSES:
             balancer.succeeded(state)
             return None
         balancer.failed(state, str(status), cut=False)

@@ -1,6 +1,5 @@
 """Request coalescing: requests that wait for another's fetch, and background revalidation."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -9,6 +8,7 @@ from resilience.cache.driver import Cache
 from resilience.cache.flights import Flight, FlightEnd, Flights
 from resilience.cache.messages import Forward, Fresh, LookupResult, Miss, Stale
 from resilience.cache.store import UNFENCED
+from resilience.task_set import TaskSet
 from routing.errors import GatewayError
 from routing.exchange import CacheSlot, Exchange
 from routing.http import Response
@@ -43,7 +43,7 @@ class Coalescing:
         self._revalidation = Revalidation(cache)
         self._clock = clock
         self._timer = timer
-        self._refreshing: set[asyncio.Task[None]] = set()
+        self._refreshing = TaskSet()
 
     async def join(self, exchange: Exchange, slot: CacheSlot) -> Fresh | None:
         """The result of another's fetch. None: this request makes the fetch, as `slot.flight`, or fetches for itself
@@ -79,15 +79,11 @@ class Coalescing:
         flight = self._flights.begin(service, name)
         copy = CacheSlot(slot.target, slot.request.plain(), slot.result, flight)
         background = exchange.background_copy(list(copy.request.headers), self._clock(), self._timer())
-        task = asyncio.create_task(self._refresh(background, copy, flight))
-        self._refreshing.add(task)
-        task.add_done_callback(self._refreshing.discard)
+        self._refreshing.create(self._refresh(background, copy, flight))
 
     async def close(self) -> None:
         """End the fetches in the background."""
-        for task in list(self._refreshing):
-            task.cancel()
-        await asyncio.gather(*self._refreshing, return_exceptions=True)
+        await self._refreshing.cancel_and_wait()
         await self._flights.close()
 
     async def _lead(self, slot: CacheSlot, flight: Flight) -> Fresh | None:

@@ -4,11 +4,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from resilience.cache import explaining, invalidation, serving
+from resilience.cache import explaining, invalidation
 from resilience.cache.driver import Cache, Recorder
 from resilience.cache.flights import FlightEnd
 from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale
 from resilience.cache.store import UNFENCED
+from resilience.statuses import FAILURE_STATUSES
 from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, UpstreamTimeout
 from routing.exchange import CacheSlot, Exchange
 from routing.http import Headers, Response
@@ -89,7 +90,7 @@ class CacheStore:
         """The backend's response where a stale one is stored: a failure, a 304, or a new response."""
         status = call.response.status
         try:
-            stored = await self._stale_if_error(slot) if status in serving.FAILURES else None
+            stored = await self._stale_if_error(slot) if status in FAILURE_STATUSES else None
             if stored is not None:
                 await call.discard()
                 exchange.cache = cache_status.stale_for_status(forward_reason(slot), status)

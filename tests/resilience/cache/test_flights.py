@@ -212,7 +212,7 @@ class TestAmongWorkers:
         with shared_redis.client() as outside:
             outside.set("gw:{s}:l:k", "another", px=60_000)
             assert not await leases.renew("s", "k", flight.owner)
-            await until(lambda: flight.renewal is not None and not flights._telling and _is_over(flight.renewal))
+            await until(lambda: flight.renewal is not None and not flights._tasks and _is_over(flight.renewal))
             flight.land(FlightEnd.STORED)
             await flights.close()
             assert outside.get("gw:{s}:l:k") == b"another"
