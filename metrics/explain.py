@@ -9,7 +9,8 @@ from metrics.runtime_access import running
 from resilience.breaker.machine import Snapshot
 from routing.caller import Caller
 from routing.database.loader import key_records
-from routing.explain import Explainer, Explanation
+from routing.explain.explainer import Explainer
+from routing.explain.explanation import Explanation
 from routing.http import Request
 
 CLIENT: Final = "192.0.2.1"

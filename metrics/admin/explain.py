@@ -9,7 +9,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 
 from metrics.explain import ExplainRequest, explain
 from routing.configuration.document import inline
-from routing.explain import Explanation
+from routing.explain.explanation import Explanation
 
 METHODS = [(method, method) for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
 STEPS = ("rate_limit", "access", "service", "cache", "circuit", "call")

@@ -50,7 +50,7 @@ _EXAMPLE = {
     "verdict": {"outcome": "the backend is called", "status": None, "code": None, "detail": ""},
     "service": {"name": "crm", "found_by": "path", "route": "/contacts/{id}", "params": {"id": "7"}},
     "nearly": [],
-    "routes": [{"path": "/contacts", "methods": [], "matches": False, "why": "the path goes on with '7'"}],
+    "routes": [{"path": "/contacts", "methods": [], "matches": False, "why": "the path continues with '7'"}],
 }
 
 

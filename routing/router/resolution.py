@@ -62,10 +62,14 @@ class ForwardedHeaders(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """A rate limit, and the key under which a request counts towards it."""
+    """A rate limit, and the key under which a request counts towards it.
+
+    `subject` is whose requests are counted: a caller's id or a client's address.
+    """
 
     policy: RatePolicy
     key: str
+    subject: str
 
 
 class Grant:

@@ -87,7 +87,7 @@ class Gatekeeper:
         slot = exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
         grant, endpoint, caller = slot.grant, exchange.endpoint, exchange.caller
         if endpoint is not None and caller is not None:
-            quota = Quota(endpoint.rate, _key(endpoint.name, endpoint.rate, caller.id))
+            quota = _quota(endpoint.name, endpoint.rate, caller.id)
         elif caller is None or grant.quota is None:
             quota = quota_of(exchange.resolution.match, self._rate, caller, exchange.request.client)
             if caller is not None:
@@ -114,12 +114,12 @@ def quota_of(match: Match | None, rate: RatePolicy, caller: Caller | None, clien
     """The service's own limit if it has one, else `rate`, counted by caller or by the client's address."""
     own = match.policy.rate_limit if match else None
     policy = own or rate
-    counted = caller.id if caller else limited_address(client)
-    return Quota(policy, _key(match.service.name if match and own else "", policy, counted))
+    subject = caller.id if caller else limited_address(client)
+    return _quota(match.service.name if match and own else "", policy, subject)
 
 
-def _key(name: str, policy: RatePolicy, counted: str) -> str:
-    return f"{name}|{policy}|{counted}"
+def _quota(name: str, policy: RatePolicy, subject: str) -> Quota:
+    return Quota(policy, f"{name}|{policy}|{subject}", subject)
 
 
 @lru_cache(maxsize=256)

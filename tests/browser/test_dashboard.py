@@ -258,5 +258,5 @@ def test_a_session_that_has_ended_leads_to_the_log_in_and_back(visit: Open) -> N
 def test_explain_is_a_page_of_the_admin(visit: Open, keep: Keep) -> None:
     page = visit("/admin/explain/?method=GET&path=/api/v1/crm/contacts/7&caller=firebase:ada")
     expect(page.get_by_role("status")).to_contain_text("The backend is called")
-    expect(page.get_by_text("matches: the first that fits")).to_be_visible()
+    expect(page.get_by_text("matches: the first route that matches")).to_be_visible()
     keep(page, "explain")

@@ -1,10 +1,10 @@
-"""What Explain foretells is what the gateway then does."""
+"""The gateway does what Explain predicts."""
 
 import pytest
 
 from resilience.breaker.machine import Snapshot
 from resilience.ratelimit.policy import RatePolicy
-from routing.explain import Explainer
+from routing.explain.explainer import Explainer
 from routing.http import Request
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Route
@@ -24,7 +24,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("method", "path", "known"), CASES)
-async def test_the_gateway_answers_as_foretold(world: World, method: str, path: str, known: bool) -> None:
+async def test_the_gateway_responds_as_explained(world: World, method: str, path: str, known: bool) -> None:
     await world.serve(
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         routes=(
@@ -38,8 +38,10 @@ async def test_the_gateway_answers_as_foretold(world: World, method: str, path: 
     explainer = Explainer(
         world.live.table, rate=RatePolicy(1_000, 60), circuits=lambda _: Snapshot(), now=world.clock()
     )
-    told = explainer.explain(Request(method, path.encode(), b"", [(b"host", b"gateway.test")], "192.0.2.1"), caller)
-    answered = await world.ask(method, path, key=world.key if known else "")
-    assert (told.verdict.status or 200) == answered.status
-    if told.verdict.code:
-        assert answered.json()["code"] == told.verdict.code
+    explanation = explainer.explain(
+        Request(method, path.encode(), b"", [(b"host", b"gateway.test")], "192.0.2.1"), caller
+    )
+    response = await world.ask(method, path, key=world.key if known else "")
+    assert (explanation.verdict.status or 200) == response.status
+    if explanation.verdict.code:
+        assert response.json()["code"] == explanation.verdict.code

@@ -85,7 +85,7 @@ def test_the_admins_page_says_the_same(panel: Panel, staff: Client) -> None:
     page = staff.get("/admin/explain/", {"path": "/api/v1/CRM/x", "caller": "firebase:ada"}).content.decode()
     assert "crm: names are case-sensitive" in page
     page = staff.get("/admin/explain/", {"path": "/api/v1/crm/contacts/<b>", "caller": "firebase:ada"}).content.decode()
-    assert "matches: the first that fits" in page
+    assert "matches: the first route that matches" in page
     assert "contacts/<b>" not in page
 
 

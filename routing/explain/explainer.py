@@ -1,0 +1,148 @@
+"""Explain what the gateway would do with a request, step by step, without calling a backend."""
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Any, Final
+
+from resilience.breaker import machine
+from resilience.breaker.machine import Refusal, Snapshot
+from resilience.ratelimit.policy import RatePolicy
+from routing.caller import Caller
+from routing.errors import CircuitOpen, GatewayError, MethodNotAllowed, Unauthenticated, UnknownService
+from routing.explain.explanation import ExplainedOutcome, Explanation
+from routing.explain.routes import check_routes
+from routing.explain.sections import (
+    access_section,
+    cache_section,
+    call_section,
+    circuit_section,
+    rate_limit_section,
+    request_section,
+)
+from routing.http import Request
+from routing.messages import validation
+from routing.router import paths
+from routing.router.policy import Auth
+from routing.router.resolution import authorize, host
+from routing.router.table import Match, RouteTable, Service
+
+Circuits = Callable[[str], Snapshot]
+"""A service's circuit, by the service's name."""
+
+CALLED: Final = "the backend is called"
+NO_ROUTE: Final = "<no route: the service's settings apply>"
+
+
+class Explainer:
+    """`rate` is the gateway's own limit; `now` is Unix time."""
+
+    def __init__(self, table: RouteTable, *, rate: RatePolicy, circuits: Circuits, now: float) -> None:
+        self._table = table
+        self._rate = rate
+        self._circuits = circuits
+        self._now = now
+
+    def explain(self, request: Request, caller: Caller | None) -> Explanation:
+        """What would happen to `request` from `caller` (None: without a credential)."""
+        service, path, missing = self._find_service(request)
+        match, unmatched = self._match(service, request.method, path) if service else (None, missing)
+        error = _malformed(request) or _denial(caller, match, unmatched)
+        rate_limit = rate_limit_section(match, self._rate, caller, request)
+        if service is None:
+            return Explanation(
+                request=request_section(request, caller),
+                verdict=_refused(error),
+                nearly=tuple(self._hints(request)),
+                rate_limit=rate_limit,
+            )
+        return Explanation(
+            request=request_section(request, caller),
+            verdict=self._outcome(error, match),
+            service=self._service_section(request, service, path, match),
+            routes=tuple(check_routes(service, request.method, path, match.pattern if match else None)),
+            access=access_section(caller, match.policy, error) if match else None,
+            rate_limit=rate_limit,
+            cache=cache_section(request, match, caller) if match else None,
+            circuit=circuit_section(service, self._circuits(service.name), self._now),
+            call=call_section(match) if match else None,
+        )
+
+    def _by_host(self, request: Request) -> Service | None:
+        return self._table.by_host(host(request))
+
+    def _find_service(self, request: Request) -> tuple[Service | None, bytes, GatewayError | None]:
+        """The service, the path within it, and the error if there is no such service."""
+        service = self._by_host(request)
+        if service is not None:
+            return service, request.path, None
+        path = paths.split(request.path)
+        if path is None:
+            return None, request.path, UnknownService("there is nothing at this path")
+        found = self._table.services.get(path.service)
+        missing = None if found else UnknownService(f"there is no service {path.service!r}")
+        return found, path.rest, missing
+
+    def _match(self, service: Service, method: str, path: bytes) -> tuple[Match | None, GatewayError | None]:
+        try:
+            return self._table.within(service, method, path), None
+        except MethodNotAllowed as error:
+            return None, error
+
+    def _service_section(self, request: Request, service: Service, path: bytes, match: Match | None) -> dict[str, Any]:
+        by_host = paths.split(request.path) is None or self._by_host(request) is not None
+        return {
+            "name": service.name,
+            "found_by": "host" if by_host else "path",
+            "enabled": service.policy.enabled,
+            "path": path.decode("latin-1"),
+            "route": (match.pattern or NO_ROUTE) if match else None,
+            "params": dict(match.params) if match else {},
+        }
+
+    def _hints(self, request: Request) -> Iterator[str]:
+        """Services with a name close to the requested one."""
+        path = paths.split(request.path)
+        if path is None:
+            yield f"services are reached under {paths.PREFIX.decode()}<service>/ or by a host name of their own"
+            return
+        requested = path.service.lower()
+        by_lower_case = {name.lower(): name for name in self._table.services}
+        for close in get_close_matches(requested, by_lower_case, n=3, cutoff=0.6):
+            name = by_lower_case[close]
+            yield f"{name}: names are case-sensitive" if close == requested else f"{name}: did you mean this?"
+
+    def _outcome(self, error: GatewayError | None, match: Match | None) -> ExplainedOutcome:
+        if error is not None or match is None:
+            return _refused(error)
+        snapshot = self._circuits(match.service.name)
+        _, permit = machine.admit(snapshot, match.service.policy.breaker, self._now, "explain")
+        if not isinstance(permit, Refusal):
+            return ExplainedOutcome(
+                CALLED, detail="unless the cache has a fresh response" if match.policy.cache else ""
+            )
+        if match.policy.fallback is not None:
+            return ExplainedOutcome("the fallback is returned", match.policy.fallback.status, CircuitOpen.code)
+        outcome = "refused, unless the cache has a response"
+        return ExplainedOutcome(outcome, int(CircuitOpen.status), CircuitOpen.code, snapshot.reason)
+
+
+def _malformed(request: Request) -> GatewayError | None:
+    try:
+        validation.check(request)
+    except GatewayError as error:
+        return error
+    return None
+
+
+def _denial(caller: Caller | None, match: Match | None, unmatched: GatewayError | None) -> GatewayError | None:
+    """The error of steps 3 and 4, in that order, if any."""
+    auth = match.policy.auth if match else Auth.REQUIRED
+    caller = None if auth is Auth.NONE else caller
+    if caller is None and auth is Auth.REQUIRED:
+        return Unauthenticated("send an API key or a Firebase ID token")
+    return authorize(match.service.name, match.policy, caller) if match else unmatched
+
+
+def _refused(error: GatewayError | None) -> ExplainedOutcome:
+    error = error or UnknownService("there is nothing at this path")
+    return ExplainedOutcome("refused by the gateway", int(error.status), error.code, error.detail)
