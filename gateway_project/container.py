@@ -87,8 +87,8 @@ class Resilience:
         stores, observers = base.stores, base.observers
         self.breakers = Breakers(stores.circuits, clock=time.time, on_change=observers.circuit_changed)
         self.limiter = Limiter(stores.rates, clock=time.time, share=config.workers)
-        self.targets = Balancers(tell=observers.backend_event)
-        self.idempotency = Idempotency(stores.writes, own_cookies=base.own_cookies, tell=observers.backend_event)
+        self.targets = Balancers(emit=observers.backend_event)
+        self.idempotency = Idempotency(stores.writes, own_cookies=base.own_cookies, emit=observers.backend_event)
         self.cache = Cache(stores.answers)
         self.heat = HitCounter(base.link)
         stores.answers.listeners.append(base.realtime.invalidated)
@@ -166,7 +166,7 @@ async def open_parts() -> Parts:
     )
     services = partial(_services, base.live)
     prober = HealthChecker(
-        base.backend, base.stores.targets, guards.targets, services, tell=base.observers.backend_event
+        base.backend, base.stores.targets, guards.targets, services, emit=base.observers.backend_event
     )
     tasks = await background.begin(base.link, guards.breakers, reloader, prober, guards.heat)
     flusher.start()

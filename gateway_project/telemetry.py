@@ -73,7 +73,7 @@ def _sampling(said: Mapping[str, str], faults: list[str]) -> Sampling:
     ratio = {"always_on": 1.0, "always_off": 0.0}.get(kind)
     if ratio is None:
         ratio = _ratio(said.get(SAMPLER_ARG, ""), faults)
-    return Sampling(ratio=ratio, follows=name.startswith(PARENTBASED))
+    return Sampling(ratio=ratio, parent_based=name.startswith(PARENTBASED))
 
 
 def _ratio(text: str, faults: list[str]) -> float:

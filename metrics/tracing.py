@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from metrics import spans
 from metrics.spans import Attribute, Step
 from routing.exchange import Exchange
-from routing.messages.trace_context import Trace, new_span
+from routing.messages.trace_context import Trace, new_span_id
 
 CLOSE_SECONDS: Final = 2.0
 """How long the last spans may take to be sent."""
@@ -87,7 +87,7 @@ class _Spans:
         return self.span(
             step.name,
             (step.start, step.end),
-            identifier=self._trace.call if is_call else new_span(),
+            identifier=self._trace.call if is_call else new_span_id(),
             parent=self._trace.span,
             kind=SpanKind.CLIENT if is_call else SpanKind.INTERNAL,
             attributes=about,

@@ -93,7 +93,7 @@ class Gateway:
         )
         self._store = CacheStore(cache, self._fetch, own_cookies=own_cookies, clock=clock, timer=timer)
         self._calls = calls
-        self._idempotency = idempotency or Idempotency(MemoryStore(clock), tell=observers.backend_event)
+        self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
         self._accounting = accounting or Accounting(observers, timer)
         self._responder = Responder(self._cors, self._accounting, timer)
         self._resolutions = ResolutionCache(live, self._compile)

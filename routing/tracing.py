@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from routing.exchange import Exchange, InternalEndpoint, StepLog
 from routing.http import Request
-from routing.messages.trace_context import Sampling, begun
+from routing.messages.trace_context import Sampling, start_trace
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
 from routing.steps.accounting import Accounting
@@ -33,7 +33,9 @@ class TracedGateway(Gateway):
 
     def begin(self, request: Request, endpoint: InternalEndpoint | None = None) -> Exchange:
         exchange = super().begin(request, endpoint)
-        exchange.step_log = StepLog(shown=exchange.step_log is not None, trace=begun(request.headers, self._sampling))
+        exchange.step_log = StepLog(
+            shown=exchange.step_log is not None, trace=start_trace(request.headers, self._sampling)
+        )
         return exchange
 
 

@@ -17,7 +17,7 @@ from metrics.middleware import current_request_id
 from metrics.runtime_access import running
 from metrics.selectors import ServiceNotConfigured
 from resilience.outage import StoreUnavailable
-from routing.authentication.authenticator import CREDENTIAL_HEADERS, credential
+from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
 from routing.caller import Caller
 from routing.errors import (
     BadRequest,
@@ -59,7 +59,7 @@ class KeyAuthentication(BaseAuthentication):
             for name in CREDENTIAL_HEADERS
             if name.decode() in request.headers
         ]
-        given = credential(fields)
+        given = read_credential(fields)
         if given is None:
             return None
         caller = running().gateway.live.keys.find(given.text, time.time()) if given.is_key else None

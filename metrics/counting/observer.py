@@ -9,7 +9,7 @@ from metrics.counting.counts import MINUTE
 from metrics.counting.histogram import bucket
 from resilience.statuses import FAILURE_STATUSES
 from routing.errors import BadGateway, CircuitOpen, UpstreamTimeout
-from routing.observability.events import BackendEvent, BackendEventKind, Finished, Observer
+from routing.observability.events import BackendEvent, BackendEventKind, Observer, RequestFinished
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 OTHER: Final = "OTHER"
@@ -54,7 +54,7 @@ class _Cell:
         self.durations: defaultdict[int, int] = defaultdict(int)
         self.backends: defaultdict[int, int] = defaultdict(int)
 
-    def fields(self, like: Finished) -> Iterator[tuple[str, int]]:
+    def fields(self, like: RequestFinished) -> Iterator[tuple[str, int]]:
         """The words of counts.py. `like` is any of the requests."""
         method = like.method if like.method in METHODS else OTHER
         yield f"requests|{method}|{like.status // 100}xx|{like.route}", self.number
@@ -73,13 +73,13 @@ class MetricsObserver(Observer):
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._waiting: list[Finished] = []
-        self._cells: dict[_Key, tuple[_Cell, Finished]] = {}
+        self._waiting: list[RequestFinished] = []
+        self._cells: dict[_Key, tuple[_Cell, RequestFinished]] = {}
         self._paths: defaultdict[str, Counter[tuple[int, str, str]]] = defaultdict(Counter)
         self._noted: Counter[tuple[int, str, str]] = Counter()
         self._changes: list[CircuitTransition] = []
 
-    def finished(self, event: Finished) -> None:
+    def finished(self, event: RequestFinished) -> None:
         """Counted with the next few: many in a row take less than half as long as one among other work."""
         self._waiting.append(event)
         if len(self._waiting) >= TOGETHER:
@@ -90,7 +90,7 @@ class MetricsObserver(Observer):
         for event in waiting:
             self._count(event)
 
-    def _count(self, event: Finished) -> None:
+    def _count(self, event: RequestFinished) -> None:
         duration, backend, cache, status = event.duration, event.backend, event.cache, event.status
         minute = int((event.at + duration) // MINUTE)
         method = event.method if event.method in METHODS else OTHER
@@ -142,14 +142,14 @@ class MetricsObserver(Observer):
             counts[f"{minute * MINUTE}|{service}|{field}"] += number
         return dict(counts), changes
 
-    def _note_path(self, minute: int, event: Finished) -> None:
+    def _note_path(self, minute: int, event: RequestFinished) -> None:
         noted = self._paths[event.service]
         key = (minute, event.cache, event.path)
         if key in noted or (len(noted) < PATHS and len(event.path) <= PATH_LENGTH):
             noted[key] += 1
 
 
-def outcome(event: Finished) -> str:
+def outcome(event: RequestFinished) -> str:
     """How the call behind a request went: `success`, `failure`, `refused` by the circuit, or empty without a call."""
     if event.call in _BROKEN or event.aborted in _BROKEN:
         return "failure"

@@ -21,7 +21,7 @@ PREFIX_BYTES: Final = 5
 SECRET_BYTES: Final = 32
 
 
-class Minted(msgspec.Struct, frozen=True):
+class NewApiKey(msgspec.Struct, frozen=True):
     """A new key. `key` is shown to its owner once; `prefix` and `digest` are what we keep."""
 
     key: str
@@ -68,11 +68,11 @@ class ApiKeys:
         return caller
 
 
-def mint() -> Minted:
+def generate_api_key() -> NewApiKey:
     """A new key from the system's randomness."""
     prefix = b32encode(secrets.token_bytes(PREFIX_BYTES)).decode().lower()
     key = f"gw_{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    return Minted(key, prefix, digest(key))
+    return NewApiKey(key, prefix, digest(key))
 
 
 def digest(key: str) -> str:

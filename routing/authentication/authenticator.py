@@ -13,7 +13,7 @@ from routing.http import Headers
 
 CREDENTIAL_HEADERS: Final = frozenset({b"authorization", b"x-api-key"})
 """Fields that bear a credential: they end at the gateway unless a route forwards them."""
-LARGEST: Final = 16_384
+MAX_CREDENTIAL_BYTES: Final = 16_384
 """Bytes of a credential; a longer one is refused unread."""
 _BEARER: Final = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)[ \t]*")
 
@@ -31,7 +31,7 @@ class Credential(msgspec.Struct, frozen=True):
 class TokenVerifier(Protocol):
     """Tells whose a token is; `FirebaseVerifier` is one."""
 
-    def remembered(self, token: str, now: float) -> Caller | None: ...
+    def cached(self, token: str, now: float) -> Caller | None: ...
 
     async def verify(self, token: str, now: float) -> Caller: ...
 
@@ -43,33 +43,33 @@ class Authenticator:
         self._keys: Final = keys
         self._tokens: Final = tokens
 
-    def known(self, credential: Credential, now: float) -> Caller | None:
+    def try_identify(self, credential: Credential, now: float) -> Caller | None:
         """The caller, when no I/O is needed to tell: for the limiter. `now` is Unix time."""
         if credential.is_key:
             return self._keys().find(credential.text, now)
-        return None if self._tokens is None else self._tokens.remembered(credential.text, now)
+        return None if self._tokens is None else self._tokens.cached(credential.text, now)
 
     async def identify(self, credential: Credential, now: float) -> Caller:
         """The caller. Raises Unauthenticated, or AuthenticationUnavailable when nobody can tell now."""
-        return self.known(credential, now) or await self.verify(credential, now)
+        return self.try_identify(credential, now) or await self.verify(credential, now)
 
-    def may_verify(self, credential: Credential) -> bool:
+    def can_verify(self, credential: Credential) -> bool:
         """Whether there is anybody to ask about a credential that is not `known`."""
         return self._tokens is not None and not credential.is_key
 
     async def verify(self, credential: Credential, now: float) -> Caller:
         """As `identify`, for a credential that is not `known`."""
         if self._tokens is None or credential.is_key:
-            raise invalid(credential)
+            raise invalid_credential(credential)
         return await self._tokens.verify(credential.text, now)
 
 
-def invalid(credential: Credential) -> Unauthenticated:
+def invalid_credential(credential: Credential) -> Unauthenticated:
     """What is said of a credential that is nobody's."""
     return Unauthenticated("the API key is not valid" if credential.is_key else "the token is not valid")
 
 
-def credential(headers: Headers) -> Credential | None:
+def read_credential(headers: Headers) -> Credential | None:
     """The request's credential, None when it bears none. Raises Unauthenticated when it cannot be read as one."""
     bearer = key = None
     for name, value in headers:
@@ -86,7 +86,7 @@ def credential(headers: Headers) -> Credential | None:
     return named
 
 
-def of_text(text: str) -> Credential:
+def parse_credential(text: str) -> Credential:
     """The credential in a bare text, as a WebSocket's subprotocol brings it."""
     return Credential(text, looks_like_key(text))
 
@@ -94,7 +94,7 @@ def of_text(text: str) -> Credential:
 def _single(before: bytes | None, name: bytes, value: bytes) -> bytes:
     if before is not None:
         raise Unauthenticated(f"more than one {name.decode()} field")
-    if len(value) > LARGEST:
+    if len(value) > MAX_CREDENTIAL_BYTES:
         raise Unauthenticated("the credential is too long")
     return value
 
@@ -102,12 +102,12 @@ def _single(before: bytes | None, name: bytes, value: bytes) -> bytes:
 def _of_authorization(value: bytes) -> Credential:
     form = _BEARER.fullmatch(value)
     if form is None:
-        raise Unauthenticated("Authorization must be CredentialState and one token")
-    return of_text(form[1].decode())
+        raise Unauthenticated("Authorization must be 'Bearer' followed by one token")
+    return parse_credential(form[1].decode())
 
 
 def _of_api_key(value: bytes) -> Credential:
-    found = of_text(value.strip(b" \t").decode("ascii", "replace"))
+    found = parse_credential(value.strip(b" \t").decode("ascii", "replace"))
     if not found.is_key:
         raise Unauthenticated("X-API-Key is not an API key")
     return found

@@ -17,7 +17,7 @@ from firebase_admin import auth, credentials
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 
-from routing.authentication.id_token import LARGEST, SKEW, caller_of, screen
+from routing.authentication.id_token import MAX_TOKEN_LENGTH, SKEW, caller_of, screen
 from routing.caller import Caller
 from routing.errors import AuthenticationUnavailable, Unauthenticated
 
@@ -89,15 +89,15 @@ class FirebaseVerifier:
         self._pending: Final[dict[bytes, Future[Caller]]] = {}
         self._paused_until = 0.0
 
-    def remembered(self, token: str, now: float) -> Caller | None:
+    def cached(self, token: str, now: float) -> Caller | None:
         """The caller of a token verified lately: no I/O, so that a limiter may ask. `now` is Unix time."""
-        if len(token) > LARGEST or not token.isascii():
+        if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             return None
         return self._memory.find(_digest(token), now)
 
     async def verify(self, token: str, now: float) -> Caller:
         """The token's caller. Raises Unauthenticated, or AuthenticationUnavailable when we cannot tell."""
-        caller = self.remembered(token, now)
+        caller = self.cached(token, now)
         if caller is not None:
             return caller
         screen(token, self._project, now, signed=self._signed)

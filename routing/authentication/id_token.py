@@ -16,7 +16,7 @@ from routing.caller import Caller
 from routing.errors import Unauthenticated
 
 ISSUER: Final = "https://securetoken.google.com/"
-LARGEST: Final = 16_384
+MAX_TOKEN_LENGTH: Final = 16_384
 """Characters: Firebase's own tokens stay under 4,096, with 1,000 bytes of custom claims."""
 LONGEST_UID: Final = 128
 SKEW: Final = 5.0
@@ -65,7 +65,7 @@ def caller_of(claims: Mapping[str, object]) -> Caller:
 
 
 def _parsed(token: str) -> tuple[_Header, _Claims, bytes]:
-    form = _FORM.fullmatch(token) if len(token) <= LARGEST else None
+    form = _FORM.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
     if form is None:
         _refuse()
     header, claims, signature = form.groups()

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Self
 
-from routing.backend.connection import Connection
-from routing.backend.encoding import LAST_CHUNK, Call, chunk
-from routing.backend.response_parser import CUT, Reply, Unheard
+from routing.backend.connection import BackendConnection
+from routing.backend.encoding import LAST_CHUNK, Call, encode_chunk
+from routing.backend.response_parser import CUT, ConnectionClosedEarly, ResponseParser
 from routing.errors import BadGateway, BadRequest, UpstreamTimeout
 from routing.http import Body
 
@@ -17,7 +17,7 @@ LATE: Final = "The service did not answer in time."
 UNLIKE_LENGTH: Final = "The request's body is not as long as it was said to be."
 
 
-class Turn:
+class CallStream:
     """The body of the answer as an iterator, and the listener of the connection until the answer is complete. `reply`
     is what has come of it.
 
@@ -28,7 +28,13 @@ class Turn:
     __slots__ = ("_connection", "_done", "_error", "_over", "_read", "_sent", "_until", "_upload", "_waiter", "reply")
 
     def __init__(
-        self, connection: Connection, reply: Reply, *, read: float, until: float, done: Callable[[Connection], None]
+        self,
+        connection: BackendConnection,
+        reply: ResponseParser,
+        *,
+        read: float,
+        until: float,
+        done: Callable[[BackendConnection], None],
     ) -> None:
         self._connection = connection
         self.reply = reply
@@ -59,7 +65,7 @@ class Turn:
     async def _send_chunks(self, body: Body) -> None:
         async for data in body:
             if data:
-                self._connection.write(chunk(data))
+                self._connection.write(encode_chunk(data))
                 await self._drain()
         self._connection.write(LAST_CHUNK)
         self._all_sent()
@@ -129,14 +135,14 @@ class Turn:
             self._wake()
 
     def lost(self, error: Exception | None) -> None:
-        fault = BadGateway(CUT) if self.reply.begun else Unheard(CUT)
+        fault = BadGateway(CUT) if self.reply.begun else ConnectionClosedEarly(CUT)
         fault.__cause__ = error
         self._fail(fault)
 
     def expired(self) -> None:
         self._fail(UpstreamTimeout(LATE))
 
-    async def answered(self) -> None:
+    async def wait_for_head(self) -> None:
         """Returns when the head of the final answer is in. What it raises has ended the call."""
         try:
             while self._error is None and not self.reply.headed:
@@ -164,7 +170,7 @@ class Turn:
             self._connection.resume_reading()
         return data
 
-    def whole(self) -> bytes | None:
+    def complete_body(self) -> bytes | None:
         """The body, if all of it has come already and nothing of the call runs any more: nothing is left to read."""
         if not self.reply.complete or not self._over or self._error is not None:
             return None

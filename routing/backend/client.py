@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from routing.backend.call import LATE, Turn
-from routing.backend.connection import Connection
-from routing.backend.encoding import Call, Origin, head, origin
-from routing.backend.head_cache import Head, Heads
-from routing.backend.pool import Pool
-from routing.backend.response_parser import Reply, Unheard
+from routing.backend.call import LATE, CallStream
+from routing.backend.connection import BackendConnection
+from routing.backend.encoding import Call, Origin, encode_request_head, parse_origin
+from routing.backend.head_cache import ResponseHead, ResponseHeadCache
+from routing.backend.pool import ConnectionPool
+from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.http import IDEMPOTENT, Body, Headers
 from routing.router.policy import Target, Timeout
 
-__all__ = ["Backend", "BackendResponse", "Call", "Stream"]
+__all__ = ["Backend", "BackendResponse", "Call", "ResponseStream"]
 
 MAX_IDLE: Final = 128
 """Connections kept for each target: more than are in flight on a busy day would only age."""
@@ -27,12 +27,12 @@ IDLE_SECONDS: Final = 30.0
 UNREACHABLE: Final = "The service cannot be reached."
 
 
-class Stream(Protocol):
+class ResponseStream(Protocol):
     """A body that can be given up, as any asynchronous generator is, and taken at once when all of it is there."""
 
     def __aiter__(self) -> Body: ...
     def __anext__(self) -> Awaitable[bytes]: ...
-    def whole(self) -> bytes | None: ...
+    def complete_body(self) -> bytes | None: ...
     def aclose(self) -> Awaitable[None]: ...
 
 
@@ -48,8 +48,8 @@ class BackendResponse:
     status: int
     headers: Headers
     length: int | None
-    body: Stream
-    head: Head | None = None
+    body: ResponseStream
+    head: ResponseHead | None = None
 
     async def aclose(self) -> None:
         """Must be called unless `body` was read to its end; gives up what has not come yet. May be called twice."""
@@ -67,8 +67,8 @@ class Backend:
         idle_seconds: float = IDLE_SECONDS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._pool = Pool(clock, max_idle, idle_seconds)
-        self._heads = Heads()
+        self._pool = ConnectionPool(clock, max_idle, idle_seconds)
+        self._heads = ResponseHeadCache()
         self._tls = tls
 
     async def send(
@@ -84,21 +84,21 @@ class Backend:
         `until`, in the event loop's time, is when all must be over; None is `timeout.total` from now.
         A kept connection may turn out to be closed: a call that can be repeated is, once, on a new one.
         """
-        to = origin(target.url)
-        written = head(to, call)
+        to = parse_origin(target.url)
+        written = encode_request_head(to, call)
         if until is None:
             until = asyncio.get_running_loop().time() + timeout.total
         kept = self._pool.take(to.key)
         connection = kept or await self._connect(to, timeout.connect, until)
         turn = self._turn(connection, written, call, timeout.read, until)
         try:
-            await turn.answered()
-        except Unheard:
+            await turn.wait_for_head()
+        except ConnectionClosedEarly:
             if kept is None or call.body is not None or call.method not in IDEMPOTENT:
                 raise
             connection = await self._connect(to, timeout.connect, until)
             turn = self._turn(connection, written, call, timeout.read, until)
-            await turn.answered()
+            await turn.wait_for_head()
         reply = turn.reply
         return BackendResponse(reply.status, reply.headers, reply.length, turn, reply.head)
 
@@ -107,18 +107,20 @@ class Backend:
         self._pool.close()
         await asyncio.sleep(0)
 
-    def _turn(self, connection: Connection, written: bytes, call: Call, read: float, until: float) -> Turn:
-        turn = Turn(connection, Reply(call.method, self._heads), read=read, until=until, done=self._pool.put)
+    def _turn(self, connection: BackendConnection, written: bytes, call: Call, read: float, until: float) -> CallStream:
+        turn = CallStream(
+            connection, ResponseParser(call.method, self._heads), read=read, until=until, done=self._pool.put
+        )
         turn.send(written, call)
         return turn
 
-    async def _connect(self, to: Origin, seconds: float, until: float) -> Connection:
+    async def _connect(self, to: Origin, seconds: float, until: float) -> BackendConnection:
         self._pool.sweep()
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(min(loop.time() + seconds, until)):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(to.key, loop), to.host, to.port, ssl=self._context() if to.tls else None
+                    lambda: BackendConnection(to.key, loop), to.host, to.port, ssl=self._context() if to.tls else None
                 )
         except TimeoutError as error:
             raise UpstreamTimeout(LATE) from error

@@ -8,7 +8,7 @@ from typing import Final, Protocol, cast
 POLLED: Final = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
-class Listener(Protocol):
+class ConnectionListener(Protocol):
     """Who hears what happens on a connection: the one call that is using it."""
 
     def received(self, data: bytes) -> None: ...
@@ -17,7 +17,7 @@ class Listener(Protocol):
     def expired(self) -> None: ...
 
 
-class Connection(asyncio.Protocol):
+class BackendConnection(asyncio.Protocol):
     """At rest when `listener` is None; whatever happens then makes it useless.
 
     The deadline moves for free: its timer is set anew only when it rings too early, or would ring too late.
@@ -26,7 +26,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, key: tuple[str, int, bool], loop: asyncio.AbstractEventLoop) -> None:
         self.key = key
         self.loop = loop
-        self.listener: Listener | None = None
+        self.listener: ConnectionListener | None = None
         self.alive = True
         self.rested = 0.0
         self.deadline = inf

@@ -34,8 +34,8 @@ class Call:
     body: Body | None
     length: int | None = None
     host: bytes | None = None
-    ready: bytes = b""
-    patience: int | None = None
+    encoded_headers: bytes = b""
+    timeout_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Origin:
 
 
 @lru_cache(maxsize=4096)
-def origin(url: str) -> Origin:
+def parse_origin(url: str) -> Origin:
     """The origin of a target's address, which is already validated."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
@@ -63,30 +63,39 @@ def origin(url: str) -> Origin:
     return Origin(parts.hostname or "", port, tls, parts.netloc.encode(), parts.path.rstrip("/").encode())
 
 
-def head(to: Origin, call: Call) -> bytes:
+def encode_request_head(to: Origin, call: Call) -> bytes:
     """The request up to its body. Raises BadRequest when a part of it would break out of its place."""
     method, host = call.method.encode("ascii", "replace"), call.host or to.authority
     begun = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, to.base, call.path, host)
     if begun.count(b" ") != 3:
         raise BadRequest(BREAKS_OUT)
-    return b"".join((_with_lines(begun, 2), call.ready, write(call.headers), _waits(call), framing(call), b"\r\n"))
+    return b"".join(
+        (
+            _with_lines(begun, 2),
+            call.encoded_headers,
+            encode_headers(call.headers),
+            _waits(call),
+            framing_header(call),
+            b"\r\n",
+        )
+    )
 
 
-def write(headers: Headers) -> bytes:
+def encode_headers(headers: Headers) -> bytes:
     """Fields as they go on the wire. Raises BadRequest, as `head`."""
-    return _with_lines(written(headers), len(headers)) if headers else b""
+    return _with_lines(encode_trusted_headers(headers), len(headers)) if headers else b""
 
 
-def written(headers: Headers) -> bytes:
+def encode_trusted_headers(headers: Headers) -> bytes:
     """The same for fields that are known to be one line each."""
     return b"".join(map(_LINE.__mod__, headers))
 
 
 def _waits(call: Call) -> bytes:
-    return b"" if call.patience is None else b"x-gateway-timeout-ms: %d\r\n" % call.patience
+    return b"" if call.timeout_ms is None else b"x-gateway-timeout-ms: %d\r\n" % call.timeout_ms
 
 
-def framing(call: Call) -> bytes:
+def framing_header(call: Call) -> bytes:
     """The field that says where the body ends (RFC 9112 section 6), if there must be one."""
     if call.body is None:
         return b"content-length: 0\r\n" if call.length == 0 or call.method in EXPECT_CONTENT else b""
@@ -95,7 +104,7 @@ def framing(call: Call) -> bytes:
     return b"content-length: %d\r\n" % call.length
 
 
-def chunk(data: bytes) -> bytes:
+def encode_chunk(data: bytes) -> bytes:
     """A piece of a body in the chunked coding; it must not be empty, for that would end the body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 

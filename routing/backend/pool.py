@@ -3,20 +3,20 @@
 from collections import deque
 from collections.abc import Callable
 
-from routing.backend.connection import Connection
+from routing.backend.connection import BackendConnection
 
 
-class Pool:
+class ConnectionPool:
     """At most `max_idle` connections for each origin, none of which has rested for `idle_seconds`."""
 
     def __init__(self, clock: Callable[[], float], max_idle: int, idle_seconds: float) -> None:
         self._clock = clock
         self._max_idle = max_idle
         self._idle_seconds = idle_seconds
-        self._idle: dict[tuple[str, int, bool], deque[Connection]] = {}
+        self._idle: dict[tuple[str, int, bool], deque[BackendConnection]] = {}
         self._closed = False
 
-    def take(self, key: tuple[str, int, bool]) -> Connection | None:
+    def take(self, key: tuple[str, int, bool]) -> BackendConnection | None:
         """A connection that works as far as can be seen, or None."""
         resting = self._idle.get(key)
         while resting:
@@ -26,7 +26,7 @@ class Pool:
             connection.abort()
         return None
 
-    def put(self, connection: Connection) -> None:
+    def put(self, connection: BackendConnection) -> None:
         """Lets a connection rest, in the place of the one that has rested longest if need be."""
         resting = self._idle.setdefault(connection.key, deque())
         now = connection.rested = self._clock()
@@ -50,5 +50,5 @@ class Pool:
             while resting:
                 resting.pop().abort()
 
-    def _too_old(self, connection: Connection, now: float) -> bool:
+    def _too_old(self, connection: BackendConnection, now: float) -> bool:
         return now - connection.rested >= self._idle_seconds

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from httptools import HttpParserError, HttpResponseParser
 
-from routing.backend.head_cache import Head, Heads
+from routing.backend.head_cache import ResponseHead, ResponseHeadCache
 from routing.errors import BadGateway
 from routing.http import Headers
 
@@ -26,11 +26,11 @@ SURPLUS: Final = "There is more after the answer."
 CUT: Final = "The service closed the connection before the end of its answer."
 
 
-class Unheard(BadGateway):
+class ConnectionClosedEarly(BadGateway):
     """The connection was closed before any byte of the answer: an idle one may just have been too old."""
 
 
-class Reply:
+class ResponseParser:
     """One final answer, after the interim ones before it. Every method that takes bytes may raise BadGateway.
 
     `length` is the body's as announced, if it was. `chunks` are the pieces of the body not yet taken and `size` their
@@ -57,8 +57,8 @@ class Reply:
         "status",
     )
 
-    def __init__(self, method: str, heads: Heads) -> None:
-        self.head: Head | None = None
+    def __init__(self, method: str, heads: ResponseHeadCache) -> None:
+        self.head: ResponseHead | None = None
         self.status = 0
         self.headers: Headers = []
         self._fields: Headers = []
@@ -88,7 +88,7 @@ class Reply:
             self._parser = HttpResponseParser(self)
             self._parse(data)
             if self.reusable and self.complete and self.size == self.length:
-                self._heads.put(data, Head(self.status, self.headers, self.length))
+                self._heads.put(data, ResponseHead(self.status, self.headers, self.length))
         else:
             self._parse(data)
 
@@ -117,7 +117,7 @@ class Reply:
     def end(self) -> None:
         """Nothing follows: a body that never said how long it is ends here, anything else is cut (section 8)."""
         if not self.begun:
-            raise Unheard(CUT)
+            raise ConnectionClosedEarly(CUT)
         if not self.headed or self._framed:
             raise BadGateway(CUT)
         self.complete = True

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from routing.backend.client import Backend, Call
-from routing.balancing.balancer import Balancers, EventSink, name, named
-from routing.balancing.rules import Verdict, judged, news
+from routing.balancing.balancer import Balancers, EventSink, split_target_key, target_key
+from routing.balancing.rules import HealthVerdict, changes, next_verdict
 from routing.balancing.store import FailOpen, Store
 from routing.errors import GatewayError
 from routing.observability.events import BackendEvent, BackendEventKind
@@ -18,9 +18,9 @@ from routing.router.table import Service
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 0.5
+CHECK_INTERVAL_SECONDS: Final = 0.5
 """How often verdicts are read, and checks that are due begun."""
-LEASE_SECONDS: Final = 3.0
+LEADER_LEASE_SECONDS: Final = 3.0
 """How long after the prober's death another takes its place."""
 
 Services = Callable[[], Iterable[Service]]
@@ -41,7 +41,7 @@ class HealthChecker:
         targets: Balancers,
         services: Services,
         *,
-        tell: EventSink = lambda _event: None,
+        emit: EventSink = lambda _event: None,
         clock: Callable[[], float] = time.time,
         holder: str | None = None,
     ) -> None:
@@ -49,7 +49,7 @@ class HealthChecker:
         self._store = FailOpen(store)
         self._targets = targets
         self._services = services
-        self._tell = tell
+        self._emit = emit
         self._clock = clock
         self._holder = holder or secrets.token_hex(8)
         self._asking: dict[str, asyncio.Task[bool]] = {}
@@ -60,12 +60,12 @@ class HealthChecker:
         try:
             while True:
                 await self._look_safely()
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_INTERVAL_SECONDS)
         finally:
             for task in self._asking.values():
                 task.cancel()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Take over the shared verdicts; where this worker is the prober, first renew them. Waits for no target."""
         checked = self._checked()
         for service in {service.name: service for service, _, _ in checked.values()}.values():
@@ -73,26 +73,26 @@ class HealthChecker:
         if self._idle and not checked:
             return
         self._idle = not checked  # the last look takes back what was said of targets that are asked no more
-        if await self._store.lead(self._holder, LEASE_SECONDS):
+        if await self._store.lead(self._holder, LEADER_LEASE_SECONDS):
             await self._renew(checked)
         verdicts = await self._store.load()
         self._targets.apply({key: verdict for key, verdict in verdicts.items() if key in checked})
 
-    async def answered(self) -> None:
+    async def wait_for_checks(self) -> None:
         """Wait for the checks under way."""
         if self._asking:
             await asyncio.wait(self._asking.values())
 
     async def _look_safely(self) -> None:
         try:
-            await self.look()
+            await self.check()
         except Exception:  # a fault here must not end all checks for good
             log.exception("health checks could not be looked after")
 
     def _checked(self) -> Checked:
         """Those an operator has said nothing of: the others are up or down by his word."""
         return {
-            name(service.name, target): (service, health, target)
+            target_key(service.name, target): (service, health, target)
             for service in self._services()
             if (health := service.policy.health) is not None and service.policy.enabled
             for target in service.targets
@@ -101,7 +101,7 @@ class HealthChecker:
 
     async def _renew(self, checked: Checked) -> None:
         before = await self._store.load()
-        after = {key: before.get(key, Verdict()) for key in checked}
+        after = {key: before.get(key, HealthVerdict()) for key in checked}
         now = self._clock()
         for key in self._asking.keys() - checked.keys():
             self._asking.pop(key).cancel()
@@ -109,17 +109,17 @@ class HealthChecker:
             asking = self._asking.get(key)
             if asking is not None and asking.done():
                 del self._asking[key]
-                after[key] = judged(after[key], asking.result(), health, now)
-            elif asking is None and now - after[key].asked >= health.interval:
+                after[key] = next_verdict(after[key], asking.result(), health, now)
+            elif asking is None and now - after[key].checked_at >= health.interval:
                 self._asking[key] = asyncio.create_task(self._is_well(service, health, target))
         if (after != before or self._store.ahead) and await self._store.save(self._holder, after):
-            self._tell_of(news(before, after), checked)
+            self._tell_of(changes(before, after), checked)
 
     def _tell_of(self, moves: Iterable[tuple[str, bool]], checked: Checked) -> None:
         for key, down in moves:
-            service, url = named(key)
+            service, url = split_target_key(key)
             detail = "the health check says so" if key in checked else "it is not asked any more"
-            self._tell(
+            self._emit(
                 BackendEvent(
                     kind=BackendEventKind.DOWN if down else BackendEventKind.UP,
                     service=service,

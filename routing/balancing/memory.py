@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from routing.balancing.rules import Verdict
+from routing.balancing.rules import HealthVerdict
 
 
 class MemoryStore:
@@ -11,23 +11,23 @@ class MemoryStore:
         self._clock = clock
         self._leader = ""
         self._until = float("-inf")
-        self._verdicts: Mapping[str, Verdict] = {}
+        self._verdicts: Mapping[str, HealthVerdict] = {}
 
     async def lead(self, holder: str, seconds: float) -> bool:
         if self._leads(holder) or self._clock() >= self._until:
             self._leader, self._until = holder, self._clock() + seconds
         return self._leads(holder)
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, HealthVerdict]:
         return self._verdicts
 
-    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+    async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
         if not self._leads(holder):
             return False
         self.put(verdicts)
         return True
 
-    def put(self, verdicts: Mapping[str, Verdict]) -> None:
+    def put(self, verdicts: Mapping[str, HealthVerdict]) -> None:
         self._verdicts = dict(verdicts)
 
     def _leads(self, holder: str) -> bool:

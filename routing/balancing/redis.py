@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from resilience.redis import RedisLink
-from routing.balancing.rules import Verdict
+from routing.balancing.rules import HealthVerdict
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ return 1
 """
 
 _encode: Final = msgspec.json.Encoder().encode
-_decoder: Final = msgspec.json.Decoder(dict[str, Verdict])
+_decoder: Final = msgspec.json.Decoder(dict[str, HealthVerdict])
 
 
 class RedisStore:
@@ -43,7 +43,7 @@ class RedisStore:
         args = holder, round(seconds * 1000)
         return bool(await self._link.call(lambda client: self._lead(keys=[LEADER], args=args, client=client)))
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, HealthVerdict]:
         stored: bytes | None = await self._link.call(lambda client: client.get(VERDICTS))
         try:
             return {} if stored is None else _decoder.decode(stored)
@@ -51,6 +51,6 @@ class RedisStore:
             log.warning("the health checks' verdicts in Redis cannot be read; they are begun anew")
             return {}
 
-    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+    async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
         args = holder, _encode(verdicts), KEPT_SECONDS
         return bool(await self._link.call(lambda client: self._save(keys=[LEADER, VERDICTS], args=args, client=client)))

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from resilience.outage import StoreUnavailable
 from routing.balancing.memory import MemoryStore
-from routing.balancing.rules import Verdict, newest
+from routing.balancing.rules import HealthVerdict, merge_newest
 
 
 class Store(Protocol):
@@ -14,10 +14,10 @@ class Store(Protocol):
     async def lead(self, holder: str, seconds: float) -> bool:
         """Whether `holder` is the one that asks, now and for so many seconds: nobody else was, or it was already."""
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, HealthVerdict]:
         """What was saved last."""
 
-    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+    async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
         """Put `verdicts` in the place of all that was saved, if `holder` still leads."""
 
 
@@ -40,17 +40,17 @@ class FailOpen:
         self.ahead = self.ahead and leads
         return leads
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, HealthVerdict]:
         try:
             verdicts = await self._shared.load()
         except StoreUnavailable:
             return await self._alone.load()
         if self.ahead:
-            verdicts = newest(verdicts, await self._alone.load())
+            verdicts = merge_newest(verdicts, await self._alone.load())
         self._alone.put(verdicts)
         return verdicts
 
-    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+    async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
         self._alone.put(verdicts)
         try:
             saved = await self._shared.save(holder, verdicts)

@@ -5,17 +5,17 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.utils import timezone
 
-from routing.authentication.api_keys import mint
+from routing.authentication.api_keys import generate_api_key
 from routing.models import ApiKey
 
 
 def issue(key: ApiKey) -> str:
     """Saves a new key's row and returns the key. Raises ValidationError."""
-    minted = mint()
-    key.prefix, key.digest = minted.prefix, minted.digest
+    new_key = generate_api_key()
+    key.prefix, key.digest = new_key.prefix, new_key.digest
     key.full_clean()
     key.save()
-    return minted.key
+    return new_key.key
 
 
 def revoke(keys: Iterable[ApiKey]) -> int:

@@ -128,7 +128,7 @@ class Explainer:
 
 def _malformed(request: Request) -> GatewayError | None:
     try:
-        validation.check(request)
+        validation.validate(request)
     except GatewayError as error:
         return error
     return None

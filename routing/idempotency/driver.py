@@ -55,11 +55,11 @@ class Idempotency:
     """Keys are a caller's own. One without a credential has none: a stranger's key could be guessed."""
 
     def __init__(
-        self, store: Store, *, own_cookies: frozenset[bytes] = frozenset(), tell: EventSink = lambda _event: None
+        self, store: Store, *, own_cookies: frozenset[bytes] = frozenset(), emit: EventSink = lambda _event: None
     ) -> None:
         self._store = store
         self._own_cookies = own_cookies
-        self._tell = tell
+        self._emit = emit
         self._tasks = TaskSet()
 
     def guards(self, exchange: Exchange) -> bool:
@@ -102,7 +102,7 @@ class Idempotency:
         body = await _whole(exchange)
         request.body = None if request.body is None else _once(body)
         cookies = (value for field, value in request.headers if field == b"cookie")
-        said = b"\n".join(forwarding.without_cookies(value, self._own_cookies) for value in cookies)
+        said = b"\n".join(forwarding.strip_cookies(value, self._own_cookies) for value in cookies)
         print_of = (request.method.encode(), exchange.match.path, request.query, said, body)
         name = name_of(exchange.service, caller.id if caller else "", key or b"")
         return name, Record(secrets.token_hex(16), fingerprint(print_of))
@@ -114,7 +114,7 @@ class Idempotency:
         if answer is None:
             retry_after = RETRY_SECONDS if verdict is Verdict.WAIT else None
             raise IdempotencyConflict(verdict.value, service=service, retry_after=retry_after)
-        self._tell(BackendEvent(kind=BackendEventKind.REPLAYED, service=service))
+        self._emit(BackendEvent(kind=BackendEventKind.REPLAYED, service=service))
         return Response(answer.status, [*answer.headers, (b"idempotency-replayed", b"true")], answer.body)
 
     async def _unhurried(self, exchange: Exchange, work: Coroutine[Any, Any, Response]) -> Response:

@@ -68,8 +68,8 @@ def to_backend(
         barred |= _TRACE
     elif traced:
         barred |= {b"traceparent"}
-    passed = [(name, value) for name, value in headers if not _is_barred(name, barred)]
-    passed = [pair if pair[0] != b"cookie" else (b"cookie", without_cookies(pair[1], own_cookies)) for pair in passed]
+    passed = [(name, value) for name, value in headers if not _is_stripped(name, barred)]
+    passed = [pair if pair[0] != b"cookie" else (b"cookie", strip_cookies(pair[1], own_cookies)) for pair in passed]
     passed += added
     return [pair for pair in passed if pair != (b"cookie", b"")]
 
@@ -80,18 +80,18 @@ def continues_trace(headers: Headers) -> bool:
     return given is not None and TRACEPARENT.fullmatch(given) is not None
 
 
-def _is_barred(name: bytes, barred: frozenset[bytes]) -> bool:
+def _is_stripped(name: bytes, barred: frozenset[bytes]) -> bool:
     """A name with underscores is read as if it had hyphens, as many backends do: it cannot pose as one of ours."""
     plain = name.replace(b"_", b"-")
     return plain in barred or plain.startswith(b"x-forwarded-")
 
 
-def is_ours(name: bytes) -> bool:
+def is_set_by_gateway(name: bytes) -> bool:
     """Does a backend get this field from the gateway alone, whatever the client has sent?"""
-    return _is_barred(name, _OURS | _TRACE)
+    return _is_stripped(name, _OURS | _TRACE)
 
 
-def without_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
+def strip_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
     """A Cookie field without the gateway's own cookies: a backend must not get hold of a staff session."""
     if not any(name in value for name in names):
         return value
@@ -114,7 +114,7 @@ def to_client(headers: Headers, target: Target, prefix: bytes, own_cookies: froz
     if not _REFERENCES.isdisjoint(fields):
         for place, (name, value) in enumerate(passed):
             if name in _REFERENCES:
-                passed[place] = name, own_location(value, target, prefix)
+                passed[place] = name, rewrite_location(value, target, prefix)
     if b"set-cookie" in fields:
         passed = [pair for pair in passed if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
     return passed
@@ -125,7 +125,7 @@ def _cookie(value: bytes) -> bytes:
     return value.partition(b"=")[0].strip()
 
 
-def own_location(location: bytes, target: Target, prefix: bytes) -> bytes:
+def rewrite_location(location: bytes, target: Target, prefix: bytes) -> bytes:
     """A reference into the target as a path of the gateway's; any other reference as it is."""
     try:
         parts = urlsplit(location.decode("latin-1"))

@@ -14,14 +14,14 @@ class Upload:
     """`keep` says whether repeating the request would do no harm; `repeatable`, whether its body still allows it."""
 
     def __init__(self, body: Body, *, limit: int, service: str, keep: bool) -> None:
-        self.repeatable = keep
+        self.replayable = keep
         self._body = body
         self._limit = limit
         self._service = service
         self._kept: list[bytes] = []
         self._size = 0
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body from its beginning: what is kept, then what is still to come. Raises BodyTooLarge."""
         for kept in list(self._kept):
             yield kept
@@ -42,10 +42,10 @@ class Upload:
             raise BodyTooLarge(f"the body is over {self._limit} bytes", service=self._service)
         if self._size > KEPT_BYTES:
             self._give_up()
-        if self.repeatable:
+        if self.replayable:
             self._kept.append(piece)
         return piece
 
     def _give_up(self) -> None:
-        self.repeatable = False
+        self.replayable = False
         self._kept.clear()

@@ -37,7 +37,7 @@ class Relay:
         self._open = True
         self._is_whole = False
 
-    def when_ended(self, listener: EndListener) -> None:
+    def on_end(self, listener: EndListener) -> None:
         """Call `listener` once the body is over, with the bytes passed on and why it stopped short, if it did."""
         self._listeners.append(listener)
 

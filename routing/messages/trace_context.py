@@ -20,7 +20,7 @@ class Sampling(msgspec.Struct, frozen=True):
     """Which traces are recorded: this part of them; but, if it `follows`, what others began as they began it."""
 
     ratio: float = 1.0
-    follows: bool = True
+    parent_based: bool = True
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,17 +43,17 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
         return b"00-%032x-%016x-%02x" % (self.id, self.call, SAMPLED if self.sampled else 0)
 
 
-def begun(headers: Headers, sampling: Sampling) -> Trace:
+def start_trace(headers: Headers, sampling: Sampling) -> Trace:
     """The trace that the request's `traceparent` continues, or a new one."""
     given = TRACEPARENT.fullmatch(joined(headers, b"traceparent") or b"")
     if given is None:
         identifier = random.getrandbits(128) or 1
         sampled = _chosen(identifier, sampling)
-        return Trace(id=identifier, parent=0, span=new_span(), call=new_span(), sampled=sampled)
+        return Trace(id=identifier, parent=0, span=new_span_id(), call=new_span_id(), sampled=sampled)
     identifier, parent, flags = (int(part, 16) for part in given.groups())
-    sampled = bool(flags & SAMPLED) if sampling.follows else _chosen(identifier, sampling)
+    sampled = bool(flags & SAMPLED) if sampling.parent_based else _chosen(identifier, sampling)
     state = (joined(headers, b"tracestate") or b"").decode("latin-1")
-    return Trace(id=identifier, parent=parent, span=new_span(), call=new_span(), sampled=sampled, state=state)
+    return Trace(id=identifier, parent=parent, span=new_span_id(), call=new_span_id(), sampled=sampled, state=state)
 
 
 def new_traceparent() -> bytes:
@@ -67,6 +67,6 @@ def _chosen(identifier: int, sampling: Sampling) -> bool:
     return identifier & _LOW_HALF < sampling.ratio * (1 << 64)
 
 
-def new_span() -> int:
+def new_span_id() -> int:
     """A span's id."""
     return random.getrandbits(64) or 1

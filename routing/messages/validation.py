@@ -28,32 +28,32 @@ _REFLECTING: Final = frozenset({"TRACE", "CONNECT"})
 Network = IPv4Network | IPv6Network
 
 
-def check(request: Request) -> None:
+def validate(request: Request) -> None:
     """Raises BadRequest, HeadersTooLarge or TargetTooLong for a request that two readers might read differently."""
-    check_fields(request)
-    check_target(request)
+    validate_fields(request)
+    validate_target(request)
 
 
-def check_fields(request: Request) -> None:
+def validate_fields(request: Request) -> None:
     """The same for all but what it asks for."""
     hosts = [value for name, value in request.headers if name == b"host"]
     if b"transfer-encoding" in request.fields and not _is_chunked(request.headers):
         raise BadRequest("the body has a transfer coding other than chunked")
-    _check_host(hosts, request.version)
-    check_size(request.headers)
+    _validate_host(hosts, request.version)
+    validate_size(request.headers)
 
 
-def check_target(request: Request) -> None:
+def validate_target(request: Request) -> None:
     """The same for what it asks for."""
     if request.method in _REFLECTING:
         raise BadRequest(f"{request.method} is not passed on")
     if len(request.path) + len(request.query) > MAX_TARGET_BYTES:
         raise TargetTooLong(f"the path and query are over {MAX_TARGET_BYTES} bytes")
     if not _PLAIN_PATH.fullmatch(request.path):
-        _check_path(request.path)
+        _validate_path(request.path)
 
 
-def check_size(headers: Headers) -> None:
+def validate_size(headers: Headers) -> None:
     """Raises HeadersTooLarge."""
     if len(headers) > MAX_HEADERS:
         raise HeadersTooLarge(f"the header fields are over {MAX_HEADERS}")
@@ -65,7 +65,7 @@ def _is_chunked(headers: Headers) -> bool:
     return all(value.lower() == b"chunked" for name, value in headers if name == b"transfer-encoding")
 
 
-def _check_host(hosts: list[bytes], version: str) -> None:
+def _validate_host(hosts: list[bytes], version: str) -> None:
     """RFC 9112 section 3.2: one host, and a well-formed one. Before HTTP/1.1 it may be missing, or empty."""
     if version != "1.1" and hosts in ([], [b""]):
         return
@@ -75,7 +75,7 @@ def _check_host(hosts: list[bytes], version: str) -> None:
         raise BadRequest("the host is malformed")
 
 
-def _check_path(path: bytes) -> None:
+def _validate_path(path: bytes) -> None:
     """Refuse what a backend might resolve to another path than the one that was routed and permitted.
 
     Dot segments (RFC 3986 section 5.2.4) in every spelling that some server undoes: escaped, behind an escaped
@@ -116,7 +116,7 @@ def client_scheme(peer: str, scheme: str, headers: Headers, trusted: Sequence[Ne
     return scheme
 
 
-def limited_address(address: str) -> str:
+def client_prefix(address: str) -> str:
     """The part of an address that one client holds: all of IPv4, the first 64 bits of IPv6 (RFC 6177 section 2)."""
     if ":" not in address:
         return address

@@ -7,7 +7,7 @@ from typing import Final, TextIO
 
 import msgspec
 
-from routing.observability.events import Finished, Observer
+from routing.observability.events import Observer, RequestFinished
 
 FLUSH_SECONDS: Final = 0.1
 """How long a line may wait for others."""
@@ -27,7 +27,7 @@ class AccessLog(Observer):
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def finished(self, event: Finished) -> None:
+    def finished(self, event: RequestFinished) -> None:
         if len(self._waiting) >= MAX_WAITING:
             self._dropped += 1
             return
@@ -48,7 +48,7 @@ class AccessLog(Observer):
         self._stream.flush()
 
 
-def _json(event: Finished) -> str:
+def _json(event: RequestFinished) -> str:
     fields = msgspec.structs.asdict(event)
     fields["at"] = datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds")
     fields["duration"] = round(event.duration, 6)
@@ -57,7 +57,7 @@ def _json(event: Finished) -> str:
     return msgspec.json.encode(fields).decode() + "\n"
 
 
-def _console(event: Finished) -> str:
+def _console(event: RequestFinished) -> str:
     clock = datetime.fromtimestamp(event.at, UTC).strftime("%H:%M:%S")
     notes = " ".join(note for note in (event.cache, event.code, event.circuit, event.aborted) if note)
     path = event.path.translate(_CONTROL)

@@ -9,7 +9,7 @@ import msgspec
 log = logging.getLogger(__name__)
 
 
-class Finished(msgspec.Struct, frozen=True):
+class RequestFinished(msgspec.Struct, frozen=True):
     """One request, from its first byte to the last of its answer. Durations are seconds, `at` Unix time.
 
     `cache` is X-Cache's word, or empty when the cache was not reached; `code` is the problem's, when the
@@ -68,7 +68,7 @@ class BackendEvent(msgspec.Struct, frozen=True, kw_only=True):
 class Observer:
     """Implemented above routing, by inheriting: what is not wanted is passed over. What it raises is logged."""
 
-    def finished(self, event: Finished) -> None:
+    def finished(self, event: RequestFinished) -> None:
         """A request is over."""
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
@@ -89,7 +89,7 @@ class Observers:
             one.backend_event for one in observers if type(one).backend_event is not Observer.backend_event
         ]
 
-    def finished(self, event: Finished) -> None:
+    def finished(self, event: RequestFinished) -> None:
         for finished in self._of_requests:
             try:
                 finished(event)

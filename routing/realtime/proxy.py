@@ -259,7 +259,7 @@ class SocketProxy:
         if caller is None or credential is None:
             return True
         if credential.is_key:
-            return self._authenticator.known(credential, now) is not None
+            return self._authenticator.try_identify(credential, now) is not None
         return caller.expires is None or caller.expires > now
 
     def _bulkhead(self, exchange: Exchange) -> Bulkhead:

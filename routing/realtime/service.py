@@ -14,7 +14,7 @@ from resilience.outage import StoreUnavailable
 from resilience.task_set import TaskSet
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.caller import Caller
-from routing.messages.validation import limited_address
+from routing.messages.validation import client_prefix
 from routing.observability.events import Observer
 from routing.realtime import topics
 from routing.realtime.event import Record, packed, unpacked
@@ -99,7 +99,7 @@ class Realtime(Observer):
         if self.closing:
             raise TooMany("the gateway restarts")
         session = Session(
-            self.hub.join(abort, limited_address(client), caller),
+            self.hub.join(abort, client_prefix(client), caller),
             held,
             hub=self.hub,
             live=self.live,

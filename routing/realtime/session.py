@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from routing.authentication.authenticator import LARGEST, Authenticator, Credential, of_text
+from routing.authentication.authenticator import MAX_CREDENTIAL_BYTES, Authenticator, Credential, parse_credential
 from routing.caller import Caller
 from routing.errors import GatewayError, Unauthenticated
 from routing.realtime import messages, topics
@@ -133,10 +133,10 @@ class Session:
 
     async def authenticate(self, token: str) -> None:
         """Become a caller, or stay the same one with a fresher credential."""
-        if len(token) > LARGEST or not token.isascii():
+        if len(token) > MAX_CREDENTIAL_BYTES or not token.isascii():
             self.subscriber.close(4401, "the credential is not valid")
             return
-        credential = of_text(token)
+        credential = parse_credential(token)
         try:
             caller = await self._authenticator.identify(credential, self._clock())
             self._known(caller, credential)
@@ -195,7 +195,7 @@ class Session:
         return topics.keys(topic, caller, self._live.table, is_held=topic in self._held)
 
     def _check_key(self, credential: Credential, caller: Caller, now: float) -> None:
-        current = self._authenticator.known(credential, now)
+        current = self._authenticator.try_identify(credential, now)
         if current is None:
             self.subscriber.close(4401, "the credential was revoked")
         elif current != caller:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from resilience.cache.entry import Entry
 from resilience.memo import TwoGenerationMemo
 from resilience.ratelimit.policy import RatePolicy
-from routing.authentication.authenticator import Credential, credential
+from routing.authentication.authenticator import Credential, read_credential
 from routing.caller import Caller
 from routing.errors import Forbidden, GatewayError, ServiceDisabled, Unauthenticated, UnknownService
 from routing.http import Header, Headers, Request, SharedFields
@@ -109,7 +109,7 @@ class CredentialState:
         self.verified_until = 0.0
         self._grants: dict[tuple[str, int], Grant] = {}
         try:
-            self.credential = credential(headers)
+            self.credential = read_credential(headers)
         except Unauthenticated as error:
             self.parse_error = error
 
@@ -167,13 +167,13 @@ class Resolution:
         cls, request: Request, table: RouteTable, credential_state: CredentialState | None = None
     ) -> "Resolution":
         """Raises BadRequest, HeadersTooLarge or TargetTooLong for a malformed request."""
-        validation.check_fields(request)
+        validation.validate_fields(request)
         return cls.resolve_target(request, table, credential_state or CredentialState(request.headers))
 
     @classmethod
     def resolve_target(cls, request: Request, table: RouteTable, credential_state: CredentialState) -> "Resolution":
         """The same for a request whose header fields have been validated."""
-        validation.check_target(request)
+        validation.validate_target(request)
         resolution = cls(credential_state)
         resolution.path = request.path.decode("latin-1")
         resolution._match_route(request, table)
@@ -270,7 +270,7 @@ class ResolutionCache:
         )
         resolution = self._known.get(identity)
         if resolution is not None:
-            validation.check_size(request.headers)
+            validation.validate_size(request.headers)
             return resolution
         resolution = self._resolve(request, self._credential_state(fields, request.headers))
         if sum([len(part) for part in identity if part]) <= LONGEST:

@@ -6,7 +6,7 @@ from typing import Final
 from routing.exchange import Exchange
 from routing.http import Response
 from routing.messages.response_body import Relay
-from routing.observability.events import Finished, Observers
+from routing.observability.events import Observers, RequestFinished
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """nginx's status for a client that did not wait for the response."""
@@ -23,7 +23,7 @@ class Accounting:
         """Account for a relayed body when it ends; for an event stream, which has no end, now."""
         body, status = response.body, response.status
         if isinstance(body, Relay):
-            body.when_ended(lambda passed, aborted: self.finished(exchange, status, passed, aborted))
+            body.on_end(lambda passed, aborted: self.finished(exchange, status, passed, aborted))
         else:
             self.finished(exchange, status)
 
@@ -36,7 +36,7 @@ class Accounting:
         resolution, request, caller, call = exchange.resolution, exchange.request, exchange.caller, exchange.call
         match, circuit = resolution.match, exchange.circuit
         # By position, in Finished's order: by keyword it takes seven times as long, 0.8 us of every request.
-        event = Finished(
+        event = RequestFinished(
             exchange.received_at,
             exchange.id,
             request.method,

@@ -36,7 +36,7 @@ class Calls:
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._attempts = Attempts(backend, emit, timer)
-        self._upstreams = Upstreams(breakers, balancers or Balancers(tell=emit))
+        self._upstreams = Upstreams(breakers, balancers or Balancers(emit=emit))
         self._header_fields = ForwardedHeaderFields(own_cookies)
         self._emit = emit
         self._max_body_bytes = max_body_bytes

@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import quote
 
-from routing.backend.encoding import write, written
+from routing.backend.encoding import encode_headers, encode_trusted_headers
 from routing.exchange import Exchange
 from routing.http import Header, Headers
 from routing.messages import forwarding
@@ -29,7 +29,7 @@ class ForwardedHeaderFields:
     def encoded(self, exchange: Exchange) -> bytes:
         """The same as bytes for the wire."""
         forwarded, own = self._parts(exchange)
-        return forwarded.encoded + written(own)
+        return forwarded.encoded + encode_trusted_headers(own)
 
     def _parts(self, exchange: Exchange) -> tuple[ForwardedHeaders, Headers]:
         """The fields that are the same each time, and those that are not."""
@@ -56,7 +56,7 @@ class ForwardedHeaderFields:
                 traced=traced,
             )
             continues = forwarding.continues_trace(source)
-            last = ForwardedHeaders(source, request.client, request.scheme, headers, write(headers), continues)
+            last = ForwardedHeaders(source, request.client, request.scheme, headers, encode_headers(headers), continues)
             grant.remember(last)
         return last
 

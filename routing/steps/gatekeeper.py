@@ -7,11 +7,11 @@ from functools import lru_cache
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
-from routing.authentication.authenticator import Authenticator, Credential, invalid
+from routing.authentication.authenticator import Authenticator, Credential, invalid_credential
 from routing.caller import Caller
 from routing.errors import RateLimited, Unauthenticated
 from routing.exchange import Exchange
-from routing.messages.validation import limited_address
+from routing.messages.validation import client_prefix
 from routing.router.policy import Auth
 from routing.router.resolution import REVERIFY_SECONDS, CredentialState, Quota
 from routing.router.table import Match
@@ -56,8 +56,8 @@ class Gatekeeper:
             if resolution.auth is Auth.REQUIRED:
                 raise Unauthenticated("send an API key or a Firebase ID token")
             return None
-        if not self._authenticator.may_verify(state.credential):
-            raise invalid(state.credential)
+        if not self._authenticator.can_verify(state.credential):
+            raise invalid_credential(state.credential)
         return self._verify(exchange, state.credential)
 
     async def _take(self, exchange: Exchange) -> None:
@@ -75,7 +75,7 @@ class Gatekeeper:
 
     def _known(self, state: CredentialState, credential: Credential, now: float) -> Caller | None:
         """The credential's caller, kept for the next requests. An unknown token is not: it may be verified soon."""
-        caller = self._authenticator.known(credential, now)
+        caller = self._authenticator.try_identify(credential, now)
         if caller is not None or credential.is_key:
             expires = caller.expires if caller is not None else None
             state.caller = caller
@@ -114,7 +114,7 @@ def quota_of(match: Match | None, rate: RatePolicy, caller: Caller | None, clien
     """The service's own limit if it has one, else `rate`, counted by caller or by the client's address."""
     own = match.policy.rate_limit if match else None
     policy = own or rate
-    subject = caller.id if caller else limited_address(client)
+    subject = caller.id if caller else client_prefix(client)
     return _quota(match.service.name if match and own else "", policy, subject)
 
 

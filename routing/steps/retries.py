@@ -51,9 +51,9 @@ class RetryState:
         """Pick the next attempt's target, and set its time-out and its body, which is sent from the beginning."""
         exchange, caller = self.exchange, self.exchange.caller
         left = self.left if self.tried else self.policy.timeout.total
-        self.call.patience = max(1, int(left * 1000))
+        self.call.timeout_ms = max(1, int(left * 1000))
         if self.upload is not None:
-            self.call.body = self.upload.pieces()
+            self.call.body = self.upload.chunks()
         state = self.permit.upstream.balancer.pick(self.tried, caller.id if caller else exchange.request.client)
         exchange.call.target = state.target
         self.tried.append(state)
@@ -103,7 +103,7 @@ class Attempts:
         balancer.release(state)
         if not isinstance(error, BadGateway | UpstreamTimeout):
             return None
-        balancer.failed(state, error.code, cut=True)
+        balancer.failed(state, error.code, no_response=True)
         self._mark(retry, error.code)
         return self._backoff(retry, error.code, elsewhere=isinstance(error, UpstreamTimeout))
 
@@ -115,7 +115,7 @@ class Attempts:
         if status not in FAILURE_STATUSES:
             balancer.succeeded(state)
             return None
-        balancer.failed(state, str(status), cut=False)
+        balancer.failed(state, str(status), no_response=False)
         return self._backoff(retry, str(status), elsewhere=True) if status in RETRY_ELSEWHERE else None
 
     def _backoff(self, retry: RetryState, fault: str, *, elsewhere: bool) -> float | None:
@@ -148,6 +148,6 @@ def repeatable(request: Request) -> bool:
 def _is_safe(retry: RetryState, fault: str) -> bool:
     """A write with a key is retried only after a lost connection: a slow or failing service may still be doing it."""
     request = retry.exchange.request
-    if retry.upload is not None and not retry.upload.repeatable:
+    if retry.upload is not None and not retry.upload.replayable:
         return False
     return request.method in IDEMPOTENT or (fault == BadGateway.code and first(request.headers, KEY) is not None)

@@ -20,10 +20,10 @@ from resilience.ratelimit.memory import MemoryStore as RateMemory
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
 from routing import runtime
-from routing.authentication.api_keys import ApiKeys, KeyRecord, mint
+from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
-from routing.observability.events import BackendEvent, Finished, Observer, Observers
+from routing.observability.events import BackendEvent, Observer, Observers, RequestFinished
 from routing.pipeline import Gateway, GatewayRules
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
@@ -41,11 +41,11 @@ class Recording(Observer):
     """An Observer that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.requests: list[Finished] = []
+        self.requests: list[RequestFinished] = []
         self.circuits: list[tuple[str, str, str]] = []
         self.events: list[BackendEvent] = []
 
-    def finished(self, event: Finished) -> None:
+    def finished(self, event: RequestFinished) -> None:
         self.requests.append(event)
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
@@ -139,7 +139,7 @@ def make_world(
     """Its cache is over Redis where there is a link to one, which the caller starts and closes."""
     live, backend, seen = LiveConfiguration(), Backend(), Recording()
     clock = clock or FakeClock()
-    ours, theirs = mint(), mint()
+    ours, theirs = generate_api_key(), generate_api_key()
     live.keys = ApiKeys(
         [
             KeyRecord(prefix=ours.prefix, digest=ours.digest, name="ours", scopes=frozenset({"*", "debug"})),

@@ -9,8 +9,8 @@ import msgspec
 from django.core.handlers.asgi import ASGIHandler
 
 from routing import asgi, runtime
-from routing.backend.head_cache import Heads
-from routing.backend.response_parser import Reply
+from routing.backend.head_cache import ResponseHeadCache
+from routing.backend.response_parser import ResponseParser
 from routing.http import Headers
 from routing.pipeline import Gateway
 from tests.http1_client import Client, Worker
@@ -76,7 +76,7 @@ class HttpDoor:
 
 async def _parsed(data: bytes, method: str, send: asgi.Send) -> None:
     """Raises BadGateway for an answer that is broken off."""
-    reply = Reply(method, Heads())
+    reply = ResponseParser(method, ResponseHeadCache())
     reply.feed(data)
     if not reply.complete:
         reply.end()

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from resilience.breaker.policy import BreakerPolicy
-from routing.balancing.rules import EJECT_AFTER, EJECT_AFTER_CUT
+from routing.balancing.rules import EJECT_AFTER, EJECT_AFTER_NO_RESPONSE
 from routing.observability.events import BackendEventKind
 from routing.router.policy import Retries, RoutePolicy, Target, Timeout
 from routing.router.table import Service
@@ -93,7 +93,7 @@ async def test_one_of_two_killed_under_load_fails_nobody(world: World) -> None:
         statuses[(await world.ask("GET", "/api/v1/crm/x")).status] += 1
     assert statuses == {200: 200}
     kinds = Counter(event.kind for event in world.seen.events)
-    assert kinds == {BackendEventKind.RETRIED: EJECT_AFTER_CUT, BackendEventKind.EJECTED: 1}
+    assert kinds == {BackendEventKind.RETRIED: EJECT_AFTER_NO_RESPONSE, BackendEventKind.EJECTED: 1}
     assert kinds[BackendEventKind.RETRIED] <= 0.2 * 200
 
 
@@ -101,7 +101,7 @@ async def test_repeats_end_with_the_budget(world: World) -> None:
     policy = RoutePolicy(timeout=QUICK, cache=None, retries=Retries(attempts=5, budget=0.0))
     origins = await two(world, cut, OK, policy)
     statuses = Counter([(await world.ask("GET", "/api/v1/crm/x")).status for _ in range(20)])
-    assert statuses[502] == len(origins[0].requests) == EJECT_AFTER_CUT
+    assert statuses[502] == len(origins[0].requests) == EJECT_AFTER_NO_RESPONSE
 
 
 async def test_no_repeat_goes_into_an_open_circuit(world: World) -> None:

@@ -11,7 +11,7 @@ from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.redis import RedisStore
 from resilience.redis import RedisLink
-from routing.balancing.rules import EJECT_AFTER_CUT
+from routing.balancing.rules import EJECT_AFTER_NO_RESPONSE
 from routing.observability.events import BackendEventKind
 from routing.router.policy import RoutePolicy
 from routing.router.table import Service
@@ -136,7 +136,7 @@ async def test_one_of_two_targets_killed_under_load_fails_nobody() -> None:
     assert statuses == {200: 480}
     kinds = Counter(event.kind for event in world.seen.events)
     assert kinds[BackendEventKind.EJECTED] == 1
-    assert EJECT_AFTER_CUT <= kinds[BackendEventKind.RETRIED] <= 0.2 * 480 + RESERVE
+    assert EJECT_AFTER_NO_RESPONSE <= kinds[BackendEventKind.RETRIED] <= 0.2 * 480 + RESERVE
     assert not world.seen.circuits
     await world.backend.close()
 

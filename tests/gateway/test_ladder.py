@@ -295,6 +295,6 @@ async def test_whatever_became_of_a_call_it_holds_nothing_afterwards(world: Worl
         world.clock.advance(61)
     await world.breakers.close()
     upstream = world.gateway._calls._upstreams.of(world.live.table.services["crm"])
-    assert [standing.outstanding for standing in upstream.balancer._standings] == [0, 0]
+    assert [standing.outstanding for standing in upstream.balancer._states] == [0, 0]
     assert (upstream.bulkhead.in_flight, len(upstream.bulkhead._queue)) == (0, 0)
     assert upstream.breaker.snapshot.leases == ()

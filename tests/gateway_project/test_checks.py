@@ -48,5 +48,5 @@ async def test_a_service_with_a_target_left_out_is_degraded_and_its_name_hides_n
         taken = balancer.pick([])
         while taken.target != CRM.targets[0]:
             taken = balancer.pick([])
-        balancer.failed(taken, "bad_gateway", cut=True)
+        balancer.failed(taken, "bad_gateway", no_response=True)
     assert await checks["service redis"]() is Health.DEGRADED

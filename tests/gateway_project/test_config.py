@@ -129,7 +129,7 @@ def test_the_resource_is_named_by_its_own_variable_first() -> None:
 )
 def test_the_sampler_is_the_standards(sampler: str, argument: str, ratio: float, follows: bool) -> None:
     sampling = traces(**COLLECTOR, OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=argument).sampling
-    assert (sampling.ratio, sampling.follows) == (ratio, follows)
+    assert (sampling.ratio, sampling.parent_based) == (ratio, follows)
 
 
 @pytest.mark.parametrize(

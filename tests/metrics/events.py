@@ -3,13 +3,13 @@
 import random
 from typing import Any
 
-from routing.observability.events import Finished
+from routing.observability.events import RequestFinished
 
 NOW = 1_700_000_040.0
 """The fake clock's start, rounded up to a minute."""
 
 
-def finished(**fields: Any) -> Finished:
+def finished(**fields: Any) -> RequestFinished:
     usual: dict[str, Any] = {
         "at": NOW,
         "request_id": "r",
@@ -19,10 +19,10 @@ def finished(**fields: Any) -> Finished:
         "duration": 0.01,
         "service": "crm",
     }
-    return Finished(**{**usual, **fields})
+    return RequestFinished(**{**usual, **fields})
 
 
-def at_random(chance: random.Random) -> Finished:
+def at_random(chance: random.Random) -> RequestFinished:
     """Any outcome there is: hits, misses, refusals, failures, services that do not exist, clients that left."""
     outcome: dict[str, Any] = chance.choice(
         [

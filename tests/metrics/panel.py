@@ -21,7 +21,7 @@ from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory
 from resilience.ratelimit.policy import RatePolicy
-from routing.authentication.api_keys import ApiKeys, KeyRecord, mint
+from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
 from routing.observability.events import Observers
@@ -106,7 +106,7 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
         "write": {"metrics:write"},
         "none": set[str](),
     }
-    minted = {name: mint() for name in scopes}
+    minted = {name: generate_api_key() for name in scopes}
     live.keys = ApiKeys(
         KeyRecord(prefix=key.prefix, digest=key.digest, name=name, scopes=frozenset(scopes[name]))
         for name, key in minted.items()

@@ -39,7 +39,7 @@ class CacheKeys:
         digest, forwards = None, exchange.match.policy.forward_authorization
         for name, value in exchange.request.headers:
             if name == b"cookie" or (forwards and name == b"authorization"):
-                kept = forwarding.without_cookies(value, self._own_cookies)
+                kept = forwarding.strip_cookies(value, self._own_cookies)
                 if kept:
                     digest = digest or blake2b(digest_size=20)
                     digest.update(b"%s:%d:%s" % (name, len(kept), kept))

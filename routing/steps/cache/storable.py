@@ -24,7 +24,7 @@ def storable(slot: CacheSlot, response: CacheResponse, length: int, *, unverifie
     if isinstance(verdict, Skip):
         return verdict
     known = {CALLER} if target.scope is Scope.USER else set()
-    if any(forwarding.is_ours(name) and name not in known for name in verdict.vary):
+    if any(forwarding.is_set_by_gateway(name) and name not in known for name in verdict.vary):
         return Skip("the answer varies by what the gateway says", "RFC 9111 section 4.1")
     if target.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(response)[0]):
         return Skip("the answer is one credential's own", "RFC 9111 section 3.5")

@@ -114,7 +114,7 @@ class CacheStore:
         """A small body has arrived with its header fields and is sent whole; any other is relayed."""
         response, headers = call.response, self._client_headers(exchange, call)
         recorder, complete = self._plan(exchange, call, headers, response.length)
-        body = response.body.whole()
+        body = response.body.complete_body()
         if body is None:
             return Response(response.status, headers, self._relay(exchange, call, recorder, complete))
         try:
@@ -140,7 +140,7 @@ class CacheStore:
             call.finish(aborted)
             self.release(exchange)  # unless it has landed
 
-        relay.when_ended(ended)
+        relay.on_end(ended)
         return relay
 
     def _plan(
@@ -191,10 +191,10 @@ class CacheStore:
         response, target, prefix = call.response, call.target, exchange.prefix
         if response.head is None:
             return forwarding.to_client(response.headers, target, prefix, self._own_cookies)
-        memo = response.head.alike
+        memo = response.head.client_headers
         if memo is None or memo[0] is not target or memo[1] != prefix:
             headers = forwarding.to_client(response.headers, target, prefix, self._own_cookies)
-            memo = response.head.alike = target, prefix, headers
+            memo = response.head.client_headers = target, prefix, headers
         return memo[2].copy()
 
     def _finish_flight(self, slot: CacheSlot, fresh_until: float) -> None:

@@ -19,7 +19,7 @@ from metrics.counting.store import Flush, Store
 from metrics.models import TimeResolution
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
-from routing.observability.events import Finished
+from routing.observability.events import RequestFinished
 from tests.clock import FakeClock
 from tests.metrics.events import at_random, finished
 from tests.redis_server import RedisServer
@@ -147,9 +147,9 @@ async def test_it_flushes_by_itself_and_at_the_end(monkeypatch: pytest.MonkeyPat
     assert requests(rows.total) == 2
 
 
-def expected(events: list[Finished]) -> dict[str, Any]:
+def expected(events: list[RequestFinished]) -> dict[str, Any]:
     """The same sums, by other means."""
-    by_service: defaultdict[str, list[Finished]] = defaultdict(list)
+    by_service: defaultdict[str, list[RequestFinished]] = defaultdict(list)
     for event in events:
         by_service[event.service].append(event)
     return {
@@ -188,7 +188,7 @@ def test_20_000_requests_over_four_workers_that_all_restart_add_up_exactly(redis
     chance = random.Random(20_000)
     events = [at_random(chance) for _ in range(20_000)]
 
-    async def serve(part: list[Finished]) -> tuple[CountBatch, ...]:
+    async def serve(part: list[RequestFinished]) -> tuple[CountBatch, ...]:
         """Four workers share this part; they flush and drain as it comes, and the last of them to end is asked."""
         links = [RedisLink(redis_url) for _ in range(4)]
         for link in links:

@@ -5,7 +5,7 @@ import pytest
 from metrics.counting.counts import merged, split
 from metrics.counting.histogram import bucket
 from metrics.counting.observer import PATHS, MetricsObserver, outcome
-from routing.observability.events import BackendEvent, BackendEventKind, Finished
+from routing.observability.events import BackendEvent, BackendEventKind, RequestFinished
 from tests.clock import FakeClock
 from tests.metrics.events import NOW, finished
 
@@ -75,7 +75,7 @@ def test_paths_are_noted_up_to_a_bound_and_requests_without() -> None:
         (finished(status=429), ""),
     ],
 )
-def test_a_call_succeeds_fails_or_is_refused(event: Finished, expected: str) -> None:
+def test_a_call_succeeds_fails_or_is_refused(event: RequestFinished, expected: str) -> None:
     assert outcome(event) == expected
 
 

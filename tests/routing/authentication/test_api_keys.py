@@ -1,14 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.authentication.api_keys import ApiKeys, KeyRecord, Minted, digest, looks_like_key, mint
+from routing.authentication.api_keys import ApiKeys, KeyRecord, NewApiKey, digest, generate_api_key, looks_like_key
 from routing.caller import Caller
 
 NOW = 1_000_000.0
 
 
 def record(
-    key: Minted, *, scopes: frozenset[str] | None = None, tenant: str | None = None, expires: float | None = None
+    key: NewApiKey, *, scopes: frozenset[str] | None = None, tenant: str | None = None, expires: float | None = None
 ) -> KeyRecord:
     return KeyRecord(
         prefix=key.prefix, digest=key.digest, name="reports", scopes=scopes, tenant=tenant, expires=expires
@@ -16,7 +16,7 @@ def record(
 
 
 def test_a_minted_key_has_the_form_of_a_key_and_no_other_text_does() -> None:
-    key = mint()
+    key = generate_api_key()
     assert looks_like_key(key.key)
     assert key.key.startswith(f"gw_{key.prefix}_")
     for text in ("", "gw_", key.key[:-1], key.key + "a", key.key + "\n", " " + key.key, key.key.upper(), key.digest):
@@ -24,46 +24,46 @@ def test_a_minted_key_has_the_form_of_a_key_and_no_other_text_does() -> None:
 
 
 def test_no_two_keys_are_alike() -> None:
-    keys = [mint() for _ in range(100)]
+    keys = [generate_api_key() for _ in range(100)]
     assert len({key.key for key in keys}) == len({key.digest for key in keys}) == 100
 
 
 def test_a_key_is_kept_as_its_digest_alone() -> None:
-    key = mint()
+    key = generate_api_key()
     assert key.digest == digest(key.key)
     assert key.key not in repr(record(key))
     assert key.key not in repr(key)
 
 
 def test_a_key_is_found_with_what_it_may_do() -> None:
-    key = mint()
+    key = generate_api_key()
     keys = ApiKeys([record(key, scopes=frozenset({"crm", "debug"}), tenant="acme", expires=NOW + 60)])
     assert keys.find(key.key, NOW) == Caller(f"key:{key.prefix}", "acme", frozenset({"crm", "debug"}), NOW + 60)
 
 
 def test_a_key_ends_at_its_last_second() -> None:
-    key = mint()
+    key = generate_api_key()
     keys = ApiKeys([record(key, expires=NOW)])
     assert keys.find(key.key, NOW - 0.001) is not None
     assert keys.find(key.key, NOW) is None
 
 
 def test_a_key_without_an_end_never_expires() -> None:
-    key = mint()
+    key = generate_api_key()
     assert ApiKeys([record(key)]).find(key.key, NOW * 1_000) == Caller(f"key:{key.prefix}")
 
 
 def test_a_known_prefix_with_another_secret_is_nobodys() -> None:
-    key, other = mint(), mint()
+    key, other = generate_api_key(), generate_api_key()
     forged = f"gw_{key.prefix}_{other.key[-43:]}"
     assert ApiKeys([record(key)]).find(forged, NOW) is None
 
 
 def test_the_digest_itself_is_no_credential() -> None:
-    key = mint()
+    key = generate_api_key()
     assert ApiKeys([record(key)]).find(key.digest, NOW) is None
 
 
 @given(st.text())
 def test_no_other_text_finds_anybody(text: str) -> None:
-    assert ApiKeys([record(mint())]).find(text, NOW) is None
+    assert ApiKeys([record(generate_api_key())]).find(text, NOW) is None

@@ -58,40 +58,40 @@ def relabelled(token: str, **header: object) -> str:
 
 
 def forgeries() -> dict[str, str]:
-    mint = FirebaseIssuer()
-    good, now = mint.token(), int(time.time())
+    issuer = FirebaseIssuer()
+    good, now = issuer.token(), int(time.time())
     head, body, signature = good.split(".")
     custom = "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
     return {
-        "issued in the future": mint.token(iat=now + 600),
-        "signed in, in the future": mint.token(auth_time=now + 600),
-        "another project": mint.token(aud="other"),
-        "another issuer": mint.token(iss="https://accounts.google.com"),
-        "another project's issuer": mint.token(iss="https://securetoken.google.com/other"),
-        "a session cookie": mint.token(iss=f"https://session.firebase.google.com/{PROJECT}"),
-        "a custom token": mint.token(aud=custom, iss="robot@example.com", uid="ada"),
+        "issued in the future": issuer.token(iat=now + 600),
+        "signed in, in the future": issuer.token(auth_time=now + 600),
+        "another project": issuer.token(aud="other"),
+        "another issuer": issuer.token(iss="https://accounts.google.com"),
+        "another project's issuer": issuer.token(iss="https://securetoken.google.com/other"),
+        "a session cookie": issuer.token(iss=f"https://session.firebase.google.com/{PROJECT}"),
+        "a custom token": issuer.token(aud=custom, iss="robot@example.com", uid="ada"),
         "alg none, unsigned": f"{encoded({'alg': 'none', 'kid': KID})}.{body}.",
         "alg none, signed": f"{encoded({'alg': 'none', 'kid': KID})}.{body}.{signature}",
         "RS256, unsigned": f"{head}.{body}.",
         "HS256 with the certificate": hs256(certificate(KID).encode()),
         "HS256 with the public key": hs256(public_key()),
-        "another key under a known id": mint.token(signer="stranger"),
+        "another key under a known id": issuer.token(signer="stranger"),
         "truncated signature": good[:-8],
         "signature of odd length": f"{head}.{body}.A",
-        "another's claims": f"{head}.{encoded(mint.claims(sub='root'))}.{signature}",
+        "another's claims": f"{head}.{encoded(issuer.claims(sub='root'))}.{signature}",
         "unknown kid": relabelled(good, kid="nobody"),
-        "no kid": mint.token(header={"alg": "RS256"}),
-        "a list for a kid": mint.token(header={"alg": "RS256", "kid": [KID]}),
-        "no subject": mint.token(sub=None),
-        "empty subject": mint.token(sub=""),
-        "a number for a subject": mint.token(sub=7),
-        "long subject": mint.token(sub="a" * 129),
-        "a newline in the subject": mint.token(sub="ada\nroot"),
-        "a space a header loses": mint.token(sub="ada "),
-        "no end": mint.token(exp=None),
-        "no beginning": mint.token(iat=None),
-        "text for an end": mint.token(exp="tomorrow"),
-        "a list of audiences": mint.token(aud=[PROJECT]),
+        "no kid": issuer.token(header={"alg": "RS256"}),
+        "a list for a kid": issuer.token(header={"alg": "RS256", "kid": [KID]}),
+        "no subject": issuer.token(sub=None),
+        "empty subject": issuer.token(sub=""),
+        "a number for a subject": issuer.token(sub=7),
+        "long subject": issuer.token(sub="a" * 129),
+        "a newline in the subject": issuer.token(sub="ada\nroot"),
+        "a space a header loses": issuer.token(sub="ada "),
+        "no end": issuer.token(exp=None),
+        "no beginning": issuer.token(iat=None),
+        "text for an end": issuer.token(exp="tomorrow"),
+        "a list of audiences": issuer.token(aud=[PROJECT]),
         "empty": "",
         "not a token": "hello",
         "three dots": "...",
@@ -123,7 +123,7 @@ async def test_it_refuses(verifier: FirebaseVerifier, clock: Clock, token: str) 
     refused = await refusal(verifier, token, clock)
     assert refused.detail == "the token is not valid"
     assert refused.__cause__ is None
-    assert verifier.remembered(token, clock()) is None
+    assert verifier.cached(token, clock()) is None
 
 
 async def test_it_says_that_a_token_has_expired(
@@ -162,11 +162,11 @@ async def test_a_token_is_remembered_for_five_minutes(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
 ) -> None:
     token = issuer.token()
-    assert verifier.remembered(token, clock()) is None
+    assert verifier.cached(token, clock()) is None
     caller = await verifier.verify(token, clock())
-    assert verifier.remembered(token, clock() + 299) == caller
-    assert verifier.remembered(token, clock() + 300) is None
-    assert verifier.remembered(token, clock()) is None
+    assert verifier.cached(token, clock() + 299) == caller
+    assert verifier.cached(token, clock() + 300) is None
+    assert verifier.cached(token, clock()) is None
 
 
 async def test_a_token_is_forgotten_when_it_expires(
@@ -175,8 +175,8 @@ async def test_a_token_is_forgotten_when_it_expires(
     end = int(clock.now) + 60
     token = issuer.token(exp=end)
     await verifier.verify(token, clock())
-    assert verifier.remembered(token, end - 1) is not None
-    assert verifier.remembered(token, end) is None
+    assert verifier.cached(token, end - 1) is not None
+    assert verifier.cached(token, end) is None
     clock.now = end
     assert (await refusal(verifier, token, clock)).detail == "the token has expired"
 
@@ -188,10 +188,10 @@ async def test_the_least_recently_used_token_is_forgotten_first(
     first, second, third = (issuer.token(sub=uid) for uid in ("a", "b", "c"))
     await verifier.verify(first, clock())
     await verifier.verify(second, clock())
-    assert verifier.remembered(first, clock()) is not None
+    assert verifier.cached(first, clock()) is not None
     await verifier.verify(third, clock())
-    assert verifier.remembered(second, clock()) is None
-    assert verifier.remembered(first, clock()) is not None
+    assert verifier.cached(second, clock()) is None
+    assert verifier.cached(first, clock()) is not None
 
 
 def crafted(header: bytes = b"", claims: bytes = b"") -> str:

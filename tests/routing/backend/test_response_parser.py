@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.backend.head_cache import Heads
-from routing.backend.response_parser import Reply
+from routing.backend.head_cache import ResponseHeadCache
+from routing.backend.response_parser import ResponseParser
 from routing.errors import BadGateway
 from routing.http import Headers
 
@@ -18,8 +18,8 @@ ANSWERS = (
 )
 
 
-def understood(parts: list[bytes], heads: Heads | None = None) -> tuple[int, Headers, bytes, bool]:
-    reply = Reply("GET", heads or Heads())
+def understood(parts: list[bytes], heads: ResponseHeadCache | None = None) -> tuple[int, Headers, bytes, bool]:
+    reply = ResponseParser("GET", heads or ResponseHeadCache())
     for part in parts:
         reply.feed(part)
     if not reply.complete:
@@ -35,7 +35,7 @@ def test_it_makes_no_difference_where_the_network_cuts(answer: bytes, cuts: set[
 
 @given(st.binary(max_size=200), st.sampled_from(ANSWERS), st.integers(0, 60))
 def test_whatever_comes_is_understood_or_a_bad_gateway(noise: bytes, answer: bytes, at: int) -> None:
-    reply = Reply("GET", Heads())
+    reply = ResponseParser("GET", ResponseHeadCache())
     try:
         reply.feed(answer[:at] + noise + answer[at:])
     except BadGateway:
@@ -44,7 +44,7 @@ def test_whatever_comes_is_understood_or_a_bad_gateway(noise: bytes, answer: byt
 
 @given(st.lists(st.sampled_from(ANSWERS), max_size=8), st.sets(st.integers(1, 150)))
 def test_a_head_that_came_before_makes_no_difference(answers: list[bytes], cuts: set[int]) -> None:
-    heads = Heads()
+    heads = ResponseHeadCache()
     for answer in answers:
         assert understood([answer], heads) == understood([answer])
     for answer in ANSWERS:
@@ -53,8 +53,8 @@ def test_a_head_that_came_before_makes_no_difference(answers: list[bytes], cuts:
 
 
 def test_a_head_is_parsed_until_it_has_come_twice() -> None:
-    heads = Heads()
-    replies = [Reply("GET", heads) for _ in range(3)]
+    heads = ResponseHeadCache()
+    replies = [ResponseParser("GET", heads) for _ in range(3)]
     for reply in replies:
         reply.feed(ANSWERS[0])
     assert [reply.head is not None for reply in replies] == [False, False, True]
@@ -73,11 +73,11 @@ def test_a_head_is_parsed_until_it_has_come_twice() -> None:
     ],
 )
 def test_what_follows_a_known_head_is_judged_as_ever(method: str, data: bytes) -> None:
-    heads = Heads()
+    heads = ResponseHeadCache()
     for _ in range(3):
-        Reply("GET", heads).feed(ANSWERS[0])
+        ResponseParser("GET", heads).feed(ANSWERS[0])
     outcomes = []
-    for reply in (Reply(method, heads), Reply(method, Heads())):
+    for reply in (ResponseParser(method, heads), ResponseParser(method, ResponseHeadCache())):
         try:
             reply.feed(data)
         except BadGateway as error:
@@ -88,9 +88,9 @@ def test_what_follows_a_known_head_is_judged_as_ever(method: str, data: bytes) -
 
 
 def test_nothing_is_taken_for_a_second_answer() -> None:
-    heads = Heads()
+    heads = ResponseHeadCache()
     for _ in range(3):
-        reply = Reply("GET", heads)
+        reply = ResponseParser("GET", heads)
         reply.feed(ANSWERS[0])
     reply.feed(ANSWERS[0])
     assert not reply.reusable

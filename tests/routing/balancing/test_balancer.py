@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from routing.balancing.balancer import Balancers, point_of
+from routing.balancing.balancer import Balancers, canary_point
 from routing.balancing.rules import EJECT_AFTER, EJECT_SECONDS
 from routing.errors import ServiceDisabled
 from routing.observability.events import BackendEvent, BackendEventKind
@@ -20,24 +20,24 @@ class Scene:
     def __init__(self, *targets: Target) -> None:
         self.clock = FakeClock()
         self.events: list[BackendEvent] = []
-        self.targets = Balancers(clock=self.clock, tell=self.events.append, chance=Random(1))
+        self.targets = Balancers(clock=self.clock, emit=self.events.append, chance=Random(1))
         self.serve(*targets)
 
     def serve(self, *targets: Target) -> None:
         self.balancer = self.targets.of(Service("crm", targets))
 
     def call(self, caller: str = "") -> Target:
-        standing = self.balancer.pick([], caller)
-        self.balancer.release(standing)
-        return standing.target
+        state = self.balancer.pick([], caller)
+        self.balancer.release(state)
+        return state.target
 
     def fail(self, target: Target, times: int = EJECT_AFTER) -> None:
         while times:
-            standing = self.balancer.pick([])
-            if standing.target == target:
-                self.balancer.failed(standing, "500", cut=False)
+            state = self.balancer.pick([])
+            if state.target == target:
+                self.balancer.failed(state, "500", no_response=False)
                 times -= 1
-            self.balancer.release(standing)
+            self.balancer.release(state)
 
 
 def test_a_failing_target_is_left_out_and_taken_in_again_and_both_are_told() -> None:
@@ -91,4 +91,4 @@ def test_a_canary_has_its_share_of_the_callers_and_they_stay_its_own() -> None:
     first = {caller: scene.call(caller) for caller in callers}
     assert 0.03 < Counter(first.values())[canary] / len(callers) < 0.07
     assert {caller: scene.call(caller) for caller in callers} == first
-    assert all((point_of("crm", caller) < 5) is (target == canary) for caller, target in first.items())
+    assert all((canary_point("crm", caller) < 5) is (target == canary) for caller, target in first.items())

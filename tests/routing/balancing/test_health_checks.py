@@ -11,7 +11,7 @@ from routing.backend.client import Backend
 from routing.balancing.balancer import Balancers
 from routing.balancing.health_checks import HealthChecker
 from routing.balancing.memory import MemoryStore
-from routing.balancing.rules import Verdict
+from routing.balancing.rules import HealthVerdict
 from routing.balancing.store import Store
 from routing.observability.events import BackendEvent, BackendEventKind
 from routing.router.policy import HealthCheckPolicy, RoutePolicy, Target
@@ -39,10 +39,10 @@ class Removable:
     async def lead(self, holder: str, seconds: float) -> bool:
         return await self._there().lead(holder, seconds)
 
-    async def load(self) -> Mapping[str, Verdict]:
+    async def load(self) -> Mapping[str, HealthVerdict]:
         return await self._there().load()
 
-    async def save(self, holder: str, verdicts: Mapping[str, Verdict]) -> bool:
+    async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
         return await self._there().save(holder, verdicts)
 
 
@@ -54,12 +54,12 @@ class Scene:
         self.events: list[BackendEvent] = []
         self.services: list[Service] = []
         self.backend = Backend()
-        self.targets = [Balancers(clock=self.clock, tell=self.events.append) for _ in range(2)]
+        self.targets = [Balancers(clock=self.clock, emit=self.events.append) for _ in range(2)]
         self.memory = MemoryStore(self.clock)
         self.store = Removable(self.memory)
         self.probers = [
             HealthChecker(
-                self.backend, self.store, targets, lambda: self.services, tell=self.events.append, clock=self.clock
+                self.backend, self.store, targets, lambda: self.services, emit=self.events.append, clock=self.clock
             )
             for targets in self.targets
         ]
@@ -68,18 +68,18 @@ class Scene:
         """One interval: who leads asks, and both take over what it found."""
         self.clock.advance(10)
         for prober in self.probers:
-            await prober.look()
+            await prober.check()
         for prober in self.probers:
-            await prober.answered()
+            await prober.wait_for_checks()
         for prober in self.probers:
-            await prober.look()
+            await prober.check()
 
     def called(self, worker: int, times: int = 40) -> set[str]:
         balancer = self.targets[worker].of(self.services[0])
         taken = [balancer.pick([]) for _ in range(times)]
-        for standing in taken:
-            balancer.release(standing)
-        return {standing.target.url for standing in taken}
+        for state in taken:
+            balancer.release(state)
+        return {state.target.url for state in taken}
 
 
 @pytest.fixture
@@ -127,8 +127,8 @@ async def test_nobody_is_asked_before_it_is_due(stack: AsyncExitStack) -> None:
     await made.round()
     made.clock.advance(9.9)
     for prober in made.probers:
-        await prober.look()
-        await prober.answered()
+        await prober.check()
+        await prober.wait_for_checks()
     assert len(origin.requests) == 1
 
 
@@ -138,11 +138,11 @@ async def test_a_target_that_hangs_holds_up_no_other(stack: AsyncExitStack) -> N
 
     made, (hung, well) = await scene(stack, [hangs], [WELL])
     made.clock.advance(10)
-    await made.probers[0].look()
+    await made.probers[0].check()
     await hung.requested.wait()
     await well.requested.wait()
     made.clock.advance(10)
-    await made.probers[0].look()
+    await made.probers[0].check()
     await asyncio.sleep(0)
     assert len(hung.requests) == 1
 
@@ -195,7 +195,7 @@ async def test_without_the_store_each_asks_and_tells_and_one_of_them_hands_on_wh
     assert [event.kind for event in made.events] == [BackendEventKind.DOWN, BackendEventKind.DOWN]
     made.store.unavailable = False
     for prober in made.probers:
-        await prober.look()
+        await prober.check()
     assert [made.called(worker) for worker in (0, 1)] == [{well.url}] * 2
     shared = await made.memory.load()
     assert [verdict.down for verdict in shared.values()] == [False, True]

@@ -7,18 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.balancing.rules import TargetState, Verdict, candidates, choose, judged, newest, news, preferred
+from routing.balancing.rules import (
+    HealthVerdict,
+    TargetState,
+    candidates,
+    changes,
+    choose,
+    merge_newest,
+    next_verdict,
+    prefer_canaries,
+)
 from routing.router.policy import HealthCheckPolicy, Target
 
 POLICY = HealthCheckPolicy(down_after=3, up_after=2)
 
 
-def standings(*weights: int) -> list[TargetState]:
+def states(*weights: int) -> list[TargetState]:
     return [TargetState(Target(f"http://t{number}", weight)) for number, weight in enumerate(weights)]
 
 
-def eject(standing: TargetState, now: float = 0.0) -> None:
-    while not standing.failed(now, cut=True):
+def eject(state: TargetState, now: float = 0.0) -> None:
+    while not state.failed(now, no_response=True):
         pass
 
 
@@ -28,100 +37,100 @@ def drawn(among: list[TargetState], times: int = 4_000, now: float = 1_000.0) ->
 
 
 def test_five_failing_answers_in_a_row_eject_it() -> None:
-    [standing] = standings(1)
-    assert [standing.failed(0.0, cut=False) for _ in range(5)] == [False] * 4 + [True]
+    [state] = states(1)
+    assert [state.failed(0.0, no_response=False) for _ in range(5)] == [False] * 4 + [True]
 
 
 def test_three_without_an_answer_do() -> None:
-    [standing] = standings(1)
-    assert [standing.failed(0.0, cut=True) for _ in range(3)] == [False, False, True]
+    [state] = states(1)
+    assert [state.failed(0.0, no_response=True) for _ in range(3)] == [False, False, True]
 
 
 def test_an_answer_between_failures_begins_the_row_anew() -> None:
-    [standing] = standings(1)
+    [state] = states(1)
     for _ in range(20):
-        assert not standing.failed(0.0, cut=True)
-        assert not standing.failed(0.0, cut=True)
-        standing.succeeded(0.0)
+        assert not state.failed(0.0, no_response=True)
+        assert not state.failed(0.0, no_response=True)
+        state.succeeded(0.0)
 
 
 def test_each_ejection_is_twice_as_long_as_the_last_up_to_five_minutes() -> None:
-    [standing] = standings(1)
+    [state] = states(1)
     now, lengths = 0.0, []
     for _ in range(7):
-        eject(standing, now)
+        eject(state, now)
         began = now
-        while not standing.settle(now):
+        while not state.expire_ejection(now):
             now += 1.0
         lengths.append(now - began)
     assert lengths == [10, 20, 40, 80, 160, 300, 300]
 
 
 def test_one_that_behaves_through_its_slow_start_has_a_clean_slate() -> None:
-    [standing] = standings(1)
-    eject(standing)
-    assert standing.settle(10.0)
-    standing.succeeded(39.9)
-    standing.succeeded(40.0)
-    eject(standing, 50.0)
-    assert standing.settle(60.0)
+    [state] = states(1)
+    eject(state)
+    assert state.expire_ejection(10.0)
+    state.succeeded(39.9)
+    state.succeeded(40.0)
+    eject(state, 50.0)
+    assert state.expire_ejection(60.0)
 
 
 def test_calls_still_out_when_it_was_ejected_do_not_lengthen_it() -> None:
-    [standing] = standings(1)
-    eject(standing)
-    assert not any(standing.failed(9.0, cut=True) for _ in range(20))
-    assert standing.settle(10.0)
+    [state] = states(1)
+    eject(state)
+    assert not any(state.failed(9.0, no_response=True) for _ in range(20))
+    assert state.expire_ejection(10.0)
 
 
 def test_one_that_returns_starts_slowly() -> None:
-    [standing] = standings(10)
-    assert standing.share(0.0) == 10
-    eject(standing)
-    standing.settle(10.0)
-    assert [standing.share(now) for now in (10.0, 13.0, 25.0, 40.0)] == [1, 1, 5, 10]
+    [state] = states(10)
+    assert state.effective_weight(0.0) == 10
+    eject(state)
+    state.expire_ejection(10.0)
+    assert [state.effective_weight(now) for now in (10.0, 13.0, 25.0, 40.0)] == [1, 1, 5, 10]
 
 
 def test_what_a_health_check_finds_up_again_is_no_longer_ejected() -> None:
-    [standing] = standings(10)
-    standing.found(True, 0.0)
-    assert not standing.healthy
-    eject(standing, 1.0)
-    standing.found(False, 2.0)
-    assert (standing.healthy, standing.share(2.0)) == (True, 1)
-    standing.found(False, 32.0)
-    assert standing.share(32.0) == 10
+    [state] = states(10)
+    state.apply_verdict(True, 0.0)
+    assert not state.healthy
+    eject(state, 1.0)
+    state.apply_verdict(False, 2.0)
+    assert (state.healthy, state.effective_weight(2.0)) == (True, 1)
+    state.apply_verdict(False, 32.0)
+    assert state.effective_weight(32.0) == 10
 
 
 def test_one_an_operator_says_is_up_is_well_whatever_its_calls_and_checks_say() -> None:
-    standing = TargetState(Target("http://t", always_up=True))
-    standing.found(True, 0.0)
-    assert not any(standing.failed(0.0, cut=True) for _ in range(100))
-    assert standing.healthy
+    state = TargetState(Target("http://t", always_up=True))
+    state.apply_verdict(True, 0.0)
+    assert not any(state.failed(0.0, no_response=True) for _ in range(100))
+    assert state.healthy
 
 
 def test_an_ejected_one_gets_no_calls_while_half_are_well() -> None:
-    one, other = standings(1, 1)
+    one, other = states(1, 1)
     eject(one)
     assert candidates([one, other], []) == [other]
 
 
 def test_when_fewer_than_half_are_well_all_are_used() -> None:
-    all_three = standings(1, 1, 1)
+    all_three = states(1, 1, 1)
     eject(all_three[0])
     assert candidates(all_three, []) == all_three[1:]
-    all_three[1].found(True, 0.0)
+    all_three[1].apply_verdict(True, 0.0)
     assert candidates(all_three, []) == all_three
 
 
 def test_but_never_one_an_operator_rests() -> None:
-    one, rested = standings(1, 0)
+    one, rested = states(1, 0)
     eject(one)
     assert candidates([one, rested], []) == [one]
 
 
 def test_one_already_tried_comes_last() -> None:
-    one, other = standings(1, 1)
+    one, other = states(1, 1)
     assert candidates([one, other], [one]) == [other]
     assert candidates([one, other], [one, other]) == [one, other]
     eject(other)
@@ -129,12 +138,12 @@ def test_one_already_tried_comes_last() -> None:
 
 
 def test_idle_targets_are_called_by_their_weight() -> None:
-    counts = drawn(standings(3, 1))
+    counts = drawn(states(3, 1))
     assert 0.7 < counts["http://t0"] / 4_000 < 0.8
 
 
 def test_of_two_the_less_busy_for_its_weight_is_called() -> None:
-    one, other = standings(2, 1)
+    one, other = states(2, 1)
     one.outstanding, other.outstanding = 3, 1
     assert set(drawn([one, other])) == {"http://t1"}
     one.outstanding, other.outstanding = 3, 2
@@ -148,56 +157,56 @@ def test_a_canarys_callers_go_to_it_and_nobody_else_does() -> None:
         TargetState(Target("http://c", 1, 10)),
     )
     among = [plain, five, ten]
-    assert [preferred(among, among, point) for point in (0, 4.9)] == [[five]] * 2
-    assert [preferred(among, among, point) for point in (5, 14.9)] == [[ten]] * 2
-    assert [preferred(among, among, point) for point in (15, 99.9)] == [[plain]] * 2
+    assert [prefer_canaries(among, among, point) for point in (0, 4.9)] == [[five]] * 2
+    assert [prefer_canaries(among, among, point) for point in (5, 14.9)] == [[ten]] * 2
+    assert [prefer_canaries(among, among, point) for point in (15, 99.9)] == [[plain]] * 2
 
 
 def test_while_a_canary_is_out_its_callers_are_served_like_all_others() -> None:
     plain, canary = TargetState(Target("http://a")), TargetState(Target("http://b", 1, 5))
-    assert preferred([plain], [plain, canary], 1) == [plain]
-    assert preferred([canary], [plain, canary], 50) == [canary]
+    assert prefer_canaries([plain], [plain, canary], 1) == [plain]
+    assert prefer_canaries([canary], [plain, canary], 50) == [canary]
 
 
 @given(weights=st.lists(st.integers(0, 1_000), min_size=1, max_size=8), data=st.data())
 def test_whoever_is_chosen_may_work(weights: list[int], data: st.DataObject) -> None:
-    among = standings(*weights)
-    for standing in among:
-        standing.outstanding = data.draw(st.integers(0, 50))
+    among = states(*weights)
+    for state in among:
+        state.outstanding = data.draw(st.integers(0, 50))
         if data.draw(st.booleans()):
-            eject(standing)
-        standing.found(data.draw(st.booleans()), 0.0)
+            eject(state)
+        state.apply_verdict(data.draw(st.booleans()), 0.0)
     fit = candidates(among, [])
     assert bool(fit) is any(weights)
     if fit:
         chosen = choose(fit, 0.0, Random(0))
-        able = [standing for standing in among if standing.target.weight]
+        able = [state for state in among if state.target.weight]
         assert chosen in able
-        assert chosen.healthy or 2 * sum(standing.healthy for standing in able) < len(able)
+        assert chosen.healthy or 2 * sum(state.healthy for state in able) < len(able)
 
 
 def test_news_is_what_was_found_down_or_up_and_what_is_asked_no_more() -> None:
-    up, down = Verdict(streak=1), Verdict(down=True)
+    up, down = HealthVerdict(streak=1), HealthVerdict(down=True)
     before = {"same": down, "falls": up, "rises": down, "gone": down, "quiet": up}
     after = {"same": down, "falls": down, "rises": up, "new": up, "born down": down}
-    assert news(before, after) == [("falls", True), ("rises", False), ("gone", False), ("born down", True)]
+    assert changes(before, after) == [("falls", True), ("rises", False), ("gone", False), ("born down", True)]
 
 
 def test_of_two_verdicts_the_later_counts() -> None:
-    early, late = Verdict(asked=1.0), Verdict(down=True, asked=2.0)
+    early, late = HealthVerdict(checked_at=1.0), HealthVerdict(down=True, checked_at=2.0)
     both = {"a": late, "b": late, "c": early, "d": early}
-    assert newest({"a": early, "b": late, "c": early}, {"a": late, "b": early, "d": early}) == both
+    assert merge_newest({"a": early, "b": late, "c": early}, {"a": late, "b": early, "d": early}) == both
 
 
 @pytest.mark.parametrize("well", [True, False])
 def test_a_verdict_holds_while_checks_agree_with_it(well: bool) -> None:
-    verdict = Verdict(down=not well, streak=1)
-    assert judged(verdict, well, POLICY, 5.0) == Verdict(not well, 0, 5.0)
+    verdict = HealthVerdict(down=not well, streak=1)
+    assert next_verdict(verdict, well, POLICY, 5.0) == HealthVerdict(not well, 0, 5.0)
 
 
 def test_three_bad_checks_in_a_row_find_it_down_and_two_good_ones_up() -> None:
-    verdict, history = Verdict(), []
+    verdict, history = HealthVerdict(), []
     for well in (False, False, True, False, False, False, True, False, True, True):
-        verdict = judged(verdict, well, POLICY, 1.0)
+        verdict = next_verdict(verdict, well, POLICY, 1.0)
         history.append(verdict.down)
     assert history == [False] * 5 + [True] * 4 + [False]

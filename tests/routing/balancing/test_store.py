@@ -8,11 +8,11 @@ import pytest
 from resilience.redis import RedisLink
 from routing.balancing.memory import MemoryStore
 from routing.balancing.redis import VERDICTS, RedisStore
-from routing.balancing.rules import Verdict
+from routing.balancing.rules import HealthVerdict
 from routing.balancing.store import FailOpen, Store
 from tests.redis_server import RedisServer
 
-SAID = {"crm http://a": Verdict(True, 1, 5.5), "crm http://b": Verdict()}
+SAID = {"crm http://a": HealthVerdict(True, 1, 5.5), "crm http://b": HealthVerdict()}
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -1,7 +1,7 @@
 import pytest
 
 from routing.http import Headers
-from routing.messages.forwarding import own_location, to_backend, to_client, without_cookies
+from routing.messages.forwarding import rewrite_location, strip_cookies, to_backend, to_client
 from routing.router.policy import Target
 
 OWN = frozenset({b"gateway_session", b"gateway_csrf"})
@@ -46,7 +46,7 @@ def test_the_callers_credential_stays_at_the_gateway_unless_the_service_asks_for
 
 
 def test_the_gateways_own_cookies_are_taken_out() -> None:
-    assert without_cookies(b"a=1; gateway_session=s; b=2", OWN) == b"a=1; b=2"
+    assert strip_cookies(b"a=1; gateway_session=s; b=2", OWN) == b"a=1; b=2"
     assert b"cookie" not in sent([(b"cookie", b"gateway_session=s")])
 
 
@@ -93,4 +93,4 @@ def test_a_backend_cannot_set_the_gateways_cookies_nor_its_cross_origin_rules() 
     ],
 )
 def test_references_into_the_target_become_the_gateways_paths(location: bytes, own: bytes) -> None:
-    assert own_location(location, TARGET, b"/api/v1/crm") == own
+    assert rewrite_location(location, TARGET, b"/api/v1/crm") == own

@@ -19,17 +19,17 @@ def upload(*pieces: bytes, limit: int = 1_000_000, keep: bool = True) -> Upload:
 
 
 async def read(sent: Upload) -> bytes:
-    return b"".join([piece async for piece in sent.pieces()])
+    return b"".join([piece async for piece in sent.chunks()])
 
 
 async def test_it_is_the_same_the_second_time() -> None:
     sent = upload(b"a", b"b")
-    assert [await read(sent), await read(sent), sent.repeatable] == [b"ab", b"ab", True]
+    assert [await read(sent), await read(sent), sent.replayable] == [b"ab", b"ab", True]
 
 
 async def test_what_was_not_yet_asked_for_comes_after_what_was() -> None:
     sent = upload(b"a", b"b", b"c")
-    first = sent.pieces()
+    first = sent.chunks()
     assert await anext(first) == b"a"
     await first.aclose()
     assert await read(sent) == b"abc"
@@ -38,7 +38,7 @@ async def test_what_was_not_yet_asked_for_comes_after_what_was() -> None:
 async def test_a_large_one_is_sent_once() -> None:
     sent = upload(b"a" * KEPT_BYTES, b"b")
     assert len(await read(sent)) == KEPT_BYTES + 1
-    assert not sent.repeatable
+    assert not sent.replayable
 
 
 async def test_over_the_limit_it_is_refused() -> None:
@@ -56,4 +56,4 @@ async def test_one_cut_in_the_middle_of_a_piece_is_not_sent_again() -> None:
     await asyncio.sleep(0)
     reading.cancel()
     await asyncio.wait([reading])
-    assert not sent.repeatable
+    assert not sent.replayable

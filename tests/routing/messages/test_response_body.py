@@ -29,7 +29,7 @@ class Watched:
         self.told: list[object] = []
         self.recorded: list[bytes] = []
         self.relay = Relay(source, length, self.recorded.append, self._complete)
-        self.relay.when_ended(lambda passed, aborted: self.told.append((passed, aborted)))
+        self.relay.on_end(lambda passed, aborted: self.told.append((passed, aborted)))
 
     async def _complete(self) -> None:
         self.told.append("complete")

@@ -4,9 +4,9 @@ import msgspec
 
 from routing.observability import access_log
 from routing.observability.access_log import AccessLog
-from routing.observability.events import Finished
+from routing.observability.events import RequestFinished
 
-EVENT = Finished(
+EVENT = RequestFinished(
     at=1_700_000_000.5, request_id="r1", method="GET", path="/api/v1/crm/x", status=200, duration=0.0123456
 )
 

@@ -3,9 +3,9 @@
 import pytest
 
 from routing.observability.event_log import EventLog
-from routing.observability.events import BackendEvent, BackendEventKind, Finished, Observers
+from routing.observability.events import BackendEvent, BackendEventKind, Observers, RequestFinished
 
-FINISHED = Finished(at=0, request_id="r", method="GET", path="/", status=200, duration=0)
+FINISHED = RequestFinished(at=0, request_id="r", method="GET", path="/", status=200, duration=0)
 
 
 def test_a_circuits_move_is_a_line_that_a_reason_cannot_break(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from routing.observability.events import BackendEvent, BackendEventKind, Finished, Observer, Observers
+from routing.observability.events import BackendEvent, BackendEventKind, Observer, Observers, RequestFinished
 
 EVENT = BackendEvent(kind=BackendEventKind.EJECTED, service="crm", target="http://t", detail="why")
 
@@ -18,7 +18,7 @@ class Keeps(Observer):
 
 
 class Fails(Observer):
-    def finished(self, event: Finished) -> None:
+    def finished(self, event: RequestFinished) -> None:
         raise RuntimeError
 
     def backend_event(self, event: BackendEvent) -> None:
@@ -37,5 +37,5 @@ def test_what_an_observer_does_not_ask_for_passes_it_by() -> None:
     keeps = Keeps()
     observers = Observers([keeps])
     observers.circuit_changed("crm", "CLOSED", "OPEN", "why")
-    observers.finished(Finished(at=0, request_id="r", method="GET", path="/", status=200, duration=0))
+    observers.finished(RequestFinished(at=0, request_id="r", method="GET", path="/", status=200, duration=0))
     assert keeps.told == []

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from channels.layers import get_channel_layer
 
-from routing.authentication.api_keys import mint
+from routing.authentication.api_keys import generate_api_key
 from routing.database.api_keys import revoke
 from routing.models import ApiKey
 from routing.realtime.control import Control
@@ -21,7 +21,7 @@ async def test_a_revoked_keys_sockets_end_at_once() -> None:
         client = worker.client(["news"])
         layer = get_channel_layer()
         await until(lambda: "gateway.realtime" in layer.groups)  # type: ignore[union-attr]
-        await asyncio.to_thread(_revoked, mint().prefix)
+        await asyncio.to_thread(_revoked, generate_api_key().prefix)
         assert client.session.subscriber.closing is None
         await asyncio.to_thread(_revoked, KEY.prefix)
         assert (await client.end()).code == 4401
@@ -29,6 +29,6 @@ async def test_a_revoked_keys_sockets_end_at_once() -> None:
 
 
 def _revoked(prefix: str) -> None:
-    key = ApiKey.objects.create(name="short", prefix=prefix, digest=mint().digest)
+    key = ApiKey.objects.create(name="short", prefix=prefix, digest=generate_api_key().digest)
     revoke([key])
     key.delete()

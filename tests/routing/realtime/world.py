@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from routing.authentication.api_keys import ApiKeys, KeyRecord, mint
+from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.realtime.event import Frame
 from routing.realtime.limits import Bounds
@@ -19,7 +19,7 @@ from routing.router.policy import Target
 from routing.router.table import RouteTable, Service
 from tests.clock import FakeClock
 
-KEY = mint()
+KEY = generate_api_key()
 CREDENTIAL = Credential(KEY.key, is_key=True)
 
 

@@ -5,7 +5,7 @@ import pytest
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore
 from resilience.ratelimit.policy import RatePolicy
-from routing.authentication.api_keys import ApiKeys, KeyRecord, mint
+from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.caller import Caller
 from routing.errors import RateLimited, Unauthenticated
@@ -19,7 +19,7 @@ from routing.steps.gatekeeper import Gatekeeper
 from tests.clock import FakeClock
 
 NOW = 1_000_000.0
-MINTED = mint()
+MINTED = generate_api_key()
 
 
 class CountingAuthenticator(Authenticator):
@@ -27,15 +27,15 @@ class CountingAuthenticator(Authenticator):
 
     times = 0
 
-    def known(self, credential: Credential, now: float) -> Caller | None:
+    def try_identify(self, credential: Credential, now: float) -> Caller | None:
         self.times += 1
-        return super().known(credential, now)
+        return super().try_identify(credential, now)
 
 
 class Tokens:
     """Verifies any token, and caches none."""
 
-    def remembered(self, token: str, now: float) -> Caller | None:
+    def cached(self, token: str, now: float) -> Caller | None:
         return None
 
     async def verify(self, token: str, now: float) -> Caller:
