@@ -12,7 +12,7 @@ class GatewayProjectConfig(AppConfig):
         runtime.install(runtime.Runtime(_open_parts))
 
 
-async def _open_parts() -> runtime.Parts:
+async def _open_parts() -> runtime.Components:
     from gateway_project.container import open_parts  # noqa: PLC0415 - most of Django's commands open no gateway
 
     return await open_parts()

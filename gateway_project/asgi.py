@@ -12,7 +12,7 @@ from gateway_project.server.lifespan import Life
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.http import Request, Response
-from routing.realtime.http import PATH, EventPages
+from routing.realtime.http import PATH
 from routing.router.paths import PREFIX
 from routing.router.resolution import host
 
@@ -40,7 +40,7 @@ def handle_request(request: Request) -> Response | Awaitable[Response] | None:
     if path.startswith(PREFIX) or gateway.serves(unquote(path.decode("latin-1")), host(request)):
         return None if _wants_page(request) else gateway.answer(request)
     if path == EVENTS:
-        return EventPages(gateway, runtime.current().realtime).answer(request)
+        return runtime.current().events.answer(request)
     return None
 
 

@@ -20,6 +20,7 @@ from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
 from resilience.cache.heat import HitCounter
+from resilience.cache.service import ObjectCaches
 from resilience.cache.store import holds
 from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink
@@ -39,6 +40,7 @@ from routing.observability.events import Observer, Observers
 from routing.observability.health import HealthPages
 from routing.pipeline import Gateway, GatewayRules
 from routing.realtime.control import Control
+from routing.realtime.http import EventPages
 from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
 from routing.router.live import LiveConfiguration, LoadedConfiguration
@@ -110,11 +112,13 @@ class Parts:
     gateway: Gateway
     health: HealthPages
     cache: Cache
+    objects: ObjectCaches
     warmer: Warmer
     breakers: Breakers
     reloader: Reloader
     flusher: Flusher
     realtime: Realtime
+    events: EventPages
     proxy: SocketProxy
     _control: Control
     _base: Foundation
@@ -179,11 +183,13 @@ async def open_parts() -> Parts:
         gateway=gateway,
         health=HealthPages(checks, lambda: reloader.status.version is not None),
         cache=guards.cache,
+        objects=ObjectCaches(base.stores.answers, time.time, guards.flights, base.counting.looked_up),
         warmer=Warmer(gateway, guards.heat),
         breakers=guards.breakers,
         reloader=reloader,
         flusher=flusher,
         realtime=base.realtime,
+        events=EventPages(gateway, base.realtime),
         proxy=proxy,
         _control=control,
         _base=base,

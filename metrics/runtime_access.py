@@ -12,7 +12,7 @@ from routing.configuration.reload import Reloader
 T = TypeVar("T")
 
 
-class OperableGateway(runtime.Parts, Protocol):
+class OperableGateway(runtime.Components, Protocol):
     cache: Cache
     breakers: Breakers
     reloader: Reloader

@@ -22,6 +22,7 @@ from metrics.read_models import (
 from metrics.runtime_access import run_on_loop, running
 from metrics.stats import hits_and_misses, rate, traffic_stats
 from resilience.breaker.machine import Snapshot, State
+from resilience.cache.service import SERVICE
 from resilience.cache.store import Usage
 from resilience.outage import StoreUnavailable
 from routing.router.table import Service
@@ -123,8 +124,9 @@ def cache_usage() -> CacheUsage:
 
 
 def _cache_usage(totals: Mapping[str, Fields]) -> CacheUsage:
-    usage = run_on_loop(_usage(list(_table())))
-    by_service = {name: _service_cache(totals.get(name, {}), (usage or {}).get(name)) for name in sorted(_table())}
+    names = sorted({*_table(), *({SERVICE} & totals.keys())})  # the values of Python code, where it has asked for any
+    usage = run_on_loop(_usage(names))
+    by_service = {name: _service_cache(totals.get(name, {}), (usage or {}).get(name)) for name in names}
     hits, misses = hits_and_misses(under(merged(totals.values()), "cache"))
     return CacheUsage(
         connected=usage is not None,

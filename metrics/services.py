@@ -17,6 +17,7 @@ from resilience.breaker.driver import Breaker
 from resilience.breaker.machine import State
 from resilience.cache.heat import ReplayableRequest
 from resilience.cache.policy import Scope
+from resilience.cache.service import SERVICE
 from routing.errors import GatewayError
 from routing.http import Request
 from routing.router import paths
@@ -57,7 +58,7 @@ def reset_cache_statistics(actor: str, *, request_id: str = "") -> None:
 
 def flush(actor: str, *, request_id: str = "") -> int:
     """Empty the cache; how many entries went. Raises StoreUnavailable."""
-    names = list(running().gateway.live.table.services)
+    names = sorted({*running().gateway.live.table.services, SERVICE})
     before = _held(names)
     gone = run_on_loop(running().cache.invalidate_all(names))
     record(actor, "cache.flush", before=before, after={"keysDeleted": gone}, request_id=request_id)

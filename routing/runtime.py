@@ -1,32 +1,65 @@
-"""Where this process's gateway lives: on the server's loop, or, under any other host, on a thread of its own."""
+"""Where this process's gateway runs: on the server's event loop, or, under any other host, on a thread of its own."""
 
 import asyncio
+import atexit
+import contextlib
+import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from resilience.cache.driver import Cache
+from resilience.cache.service import ObjectCache, Objects
+from routing.asgi import Receive, Scope, Send
+from routing.http import Request, Response
 from routing.observability.health import HealthPages
 from routing.pipeline import Gateway
 from routing.warming import Warmer
 
-if TYPE_CHECKING:
-    from routing.realtime.proxy import SocketProxy
-    from routing.realtime.service import Realtime
+EXIT_SECONDS: Final = 2.0
+"""How long a process that ends waits for its gateway's thread to close what it has open."""
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
-class Parts(Protocol):
-    """What the composition root opens: the gateway, and how to close all that it stands on."""
+class Publisher(Protocol):
+    """Publishes events: routing.realtime.service.Realtime."""
+
+    async def publish(self, topic: str, kind: str, data: object) -> str: ...
+
+
+class EventEndpoint(Protocol):
+    """Responds to `/events`: routing.realtime.http.EventPages."""
+
+    def answer(self, request: Request) -> Awaitable[Response]: ...
+
+
+class SocketHandler(Protocol):
+    """Passes WebSockets to services: routing.realtime.proxy.SocketProxy."""
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+class Components(Protocol):
+    """What the composition root opens: the gateway, and how to close all that it depends on."""
 
     gateway: Gateway
     health: HealthPages
     cache: Cache
     warmer: Warmer
-    realtime: "Realtime"
-    proxy: "SocketProxy"
+
+    @property
+    def objects(self) -> Objects: ...
+
+    @property
+    def realtime(self) -> Publisher: ...
+
+    @property
+    def events(self) -> EventEndpoint: ...
+
+    @property
+    def proxy(self) -> SocketHandler: ...
 
     async def close(self) -> None: ...
 
@@ -34,86 +67,105 @@ class Parts(Protocol):
 class Runtime:
     """One gateway on one event loop, reachable from any thread.
 
-    `on_stopping` is called when the server has been told to stop, in the loop, while requests in flight still finish.
+    `on_stopping` is called when the server has been told to stop, on the loop, while requests in flight still finish.
     """
 
-    def __init__(self, open_parts: Callable[[], Awaitable[Parts]]) -> None:
-        self._open = open_parts
+    def __init__(self, open_components: Callable[[], Awaitable[Components]]) -> None:
+        self._open = open_components
         self.on_stopping: list[Callable[[], None]] = []
         self._starting = threading.Lock()
+        self._process = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._parts: Parts | None = None
+        self._components: Components | None = None
 
     @property
     def started(self) -> bool:
-        return self._parts is not None
+        return self._components is not None
 
     @property
-    def gateway(self) -> Gateway:
-        """The running gateway. Raises RuntimeError before `start`."""
-        return self._opened.gateway
-
-    @property
-    def _opened(self) -> Parts:
-        if self._parts is None:
+    def _opened(self) -> Components:
+        if self._components is None:
             raise RuntimeError("the gateway has not been started in this process")
-        return self._parts
+        return self._components
 
-    @property
-    def health(self) -> HealthPages:
-        """The pages of its health. Raises RuntimeError before `start`."""
-        return self._opened.health
-
-    def opened(self) -> Parts:
-        """All that was opened, after opening it where nothing has yet. From another thread than the loop's."""
+    def opened(self) -> Components:
+        """All components, opened first if none are yet. From another thread than the loop's."""
         self._running_loop()
         return self._opened
 
     @property
+    def gateway(self) -> Gateway:
+        """Raises RuntimeError before `start`, as do the other components."""
+        return self._opened.gateway
+
+    @property
+    def health(self) -> HealthPages:
+        return self._opened.health
+
+    @property
     def cache(self) -> Cache:
-        """Its cache of answers. Raises RuntimeError before `start`."""
+        """The cache of responses."""
         return self._opened.cache
+
+    def objects(self, service: str) -> ObjectCache:
+        """The cache of Python values that belong to a service."""
+        return self._opened.objects(service)
 
     @property
     def warmer(self) -> Warmer:
-        """Raises RuntimeError before `start`."""
         return self._opened.warmer
 
     @property
-    def realtime(self) -> "Realtime":
-        """Where sockets and streams subscribe. Raises RuntimeError before `start`."""
+    def realtime(self) -> Publisher:
+        """Where WebSockets and event streams subscribe."""
         return self._opened.realtime
 
     @property
-    def proxy(self) -> "SocketProxy":
-        """Where sockets go to services. Raises RuntimeError before `start`."""
+    def events(self) -> EventEndpoint:
+        return self._opened.events
+
+    @property
+    def proxy(self) -> SocketHandler:
         return self._opened.proxy
 
     async def publish(self, topic: str, kind: str, data: object) -> str:
-        """`Realtime.publish`, once the gateway runs: for `submit`, which starts it where need be."""
+        """`Realtime.publish`, once the gateway runs: for `submit`, which starts it where necessary."""
         return await self.realtime.publish(topic, kind, data)
 
     async def start(self) -> None:
         """Open the gateway on the running loop: a server's lifespan."""
         self._loop = asyncio.get_running_loop()
-        self._parts = await self._open()
+        try:
+            self._components = await self._open()
+        except BaseException:
+            self._loop = None
+            raise
 
     def stopping(self) -> None:
-        """The server has been told to stop and takes nothing new: whoever keeps a client waiting should let it go."""
-        for tell in self.on_stopping:
-            tell()
+        """The server has been told to stop and accepts nothing new: end what keeps clients waiting."""
+        for notify in self.on_stopping:
+            notify()
 
     async def stop(self) -> None:
-        parts, self._parts, self._loop = self._parts, None, None
-        if parts:
-            await parts.close()
+        components, self._components, self._loop = self._components, None, None
+        if components:
+            await components.close()
 
-    def submit(self, coroutine: Coroutine[Any, Any, Answer]) -> Future[Answer]:
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `coroutine` on the gateway's loop, from another thread or loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
 
+    async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run `coroutine` on the gateway's loop, from that loop or any other."""
+        if self._loop is asyncio.get_running_loop():
+            return await coroutine
+        loop = await asyncio.to_thread(self._running_loop)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
+
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._starting:
+            if self._process != os.getpid():  # a fork has the loop, but not the thread that ran it
+                self._process, self._loop, self._components = os.getpid(), None, None
             if self._loop is None:
                 self._start_thread()
             assert self._loop is not None  # noqa: S101 - for the type checker: _start_thread has set it
@@ -123,6 +175,13 @@ class Runtime:
         loop = asyncio.new_event_loop()
         threading.Thread(target=loop.run_forever, name="gateway", daemon=True).start()
         asyncio.run_coroutine_threadsafe(self.start(), loop).result()
+        atexit.register(self._stop_thread, loop)
+
+    def _stop_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what the thread's gateway has open, so that the last second's counts are not lost."""
+        if self._loop is loop:
+            with contextlib.suppress(Exception):
+                asyncio.run_coroutine_threadsafe(self.stop(), loop).result(EXIT_SECONDS)
 
 
 _installed: Runtime | None = None

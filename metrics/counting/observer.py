@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from metrics.counting.counts import MINUTE
 from metrics.counting.histogram import bucket
+from resilience.cache.service import SERVICE
 from resilience.statuses import FAILURE_STATUSES
 from routing.errors import BadGateway, CircuitOpen, UpstreamTimeout
 from routing.observability.events import BackendEvent, BackendEventKind, Observer, RequestFinished
@@ -119,6 +120,10 @@ class MetricsObserver(Observer):
         """What befell a target. Of the other kinds each request's own end tells."""
         if event.kind in OF_TARGETS:
             self.note(event.service, f"target|{event.kind}")
+
+    def looked_up(self, hit: bool) -> None:
+        """Count a look-up of a value by Python code, beside the requests."""
+        self.note(SERVICE, "cache|HIT" if hit else "cache|MISS")
 
     def note(self, service: str, field: str) -> None:
         """Count something beside the requests, in the words of counts.py."""

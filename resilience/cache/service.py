@@ -1,31 +1,33 @@
-"""The cache for Python code: JSON values under names, over the same store as the answers of services.
+"""CacheService: the cache for Python code. JSON values under names, in the same store as the responses of services.
 
 Every value carries a tag of its own name, so that replacing or deleting one is an invalidation like any other: it
-reaches every worker's memory, and a value being computed meanwhile is not kept.
+reaches every worker's memory, and a value that is being computed meanwhile is not stored.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from resilience.cache.entry import Entry
+from resilience.cache.flights import Flight, FlightEnd, Flights
 from resilience.cache.key import key as digest
+from resilience.cache.messages import Forward, Fresh, Miss
 from resilience.cache.store import UNFENCED, NearStore, Usage
 from resilience.outage import StoreUnavailable
 
 SERVICE: Final = "app"
-"""The name these values are kept under, beside the services'."""
+"""The service under which values are stored that belong to none of the gateway's."""
 TTL: Final = 300.0
 
-Answer = TypeVar("Answer")
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
+T = TypeVar("T")
 
 
 class Stats(NamedTuple):
-    """This worker's look-ups, and the values in the store, None when it cannot be asked."""
+    """This process's look-ups, and the values in the store, None if it is unavailable."""
 
     hits: int
     misses: int
@@ -33,43 +35,62 @@ class Stats(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The value is there."""
+    """The value is stored."""
 
     value: Any
 
 
 @dataclass(eq=False, slots=True)
-class Claim:
-    """The duty to compute a value that others wait for: ends with `fulfil` or `abandon`. The outcome is JSON."""
+class Computation:
+    """The duty to compute a value that others wait for: ends with `fulfil` or `abandon`. The outcome is JSON.
+
+    `flight` keeps other workers from computing the same value meanwhile.
+    """
 
     name: str
     seq: int = UNFENCED
+    flight: Flight | None = None
     outcome: asyncio.Future[bytes | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class ObjectCache:
-    """Values are what JSON can hold, and come back as such: a tuple as a list. Times are seconds.
+    """The values of one service, on the gateway's event loop. Values are what JSON can hold, and are returned as such:
+    a tuple as a list. Times are seconds.
 
-    Redis away: `get` finds nothing and `set` says False; what takes values back raises StoreUnavailable.
+    Without `flights`, a value is computed once in this process but not in the cluster. `on_lookup` is called with
+    whether a look-up was a hit. Where the store is unavailable `get` finds nothing and `set` returns False; what
+    invalidates raises StoreUnavailable.
     """
 
-    def __init__(self, store: NearStore, clock: Callable[[], float], service: str = SERVICE) -> None:
+    def __init__(
+        self,
+        store: NearStore,
+        clock: Callable[[], float],
+        service: str = SERVICE,
+        *,
+        flights: Flights | None = None,
+        on_lookup: Callable[[bool], None] = lambda _hit: None,
+    ) -> None:
         self.service = service
         self._store = store
         self._clock = clock
-        self._claims: dict[str, Claim] = {}
+        self._flights = flights
+        self._on_lookup = on_lookup
+        self._computations: dict[str, Computation] = {}
         self._hits = 0
         self._misses = 0
 
     async def get(self, name: str, default: Any = None) -> Any:
-        body, _ = await self._look(name)
+        body, _ = await self._look_up(name)
         return default if body is None else msgspec.json.decode(body)
 
     async def set(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
-        """Keep a value in place of what was there; False if Redis is away, or somebody was later. Raises TypeError
-        for what JSON cannot hold."""
+        """Replace the value. False if the store is unavailable, or the value was replaced or invalidated meanwhile.
+
+        Raises TypeError for what JSON cannot hold.
+        """
         body = msgspec.json.encode(value)
-        self._claims.pop(name, None)
+        self._detach(name)
         try:
             _, seq = await self._store.invalidate(self.service, _own_tag(name))
         except StoreUnavailable:
@@ -77,30 +98,30 @@ class ObjectCache:
         return await self._put(name, body, ttl, tags, seq)
 
     async def delete(self, name: str) -> bool:
-        """Was there a value? Raises StoreUnavailable."""
-        return await self._take_back(_own_tag(name)) > 0
+        """Whether there was a value. Raises StoreUnavailable."""
+        return await self._invalidate(_own_tag(name)) > 0
 
     async def get_or_set(
         self, name: str, compute: Callable[[], Awaitable[Any]], ttl: float = TTL, tags: Iterable[str] = ()
     ) -> Any:
-        """The value, computed if it is not there: once in this process, however many ask for it at a time."""
-        claim = await self.claim(name)
-        if isinstance(claim, Held):
-            return claim.value
+        """The value, computed if there is none: once, however many callers ask for it at a time."""
+        found = await self.claim(name)
+        if isinstance(found, Held):
+            return found.value
         try:
             value = await compute()
-            return await self.fulfil(claim, value, ttl, tags)
+            return await self.fulfil(found, value, ttl, tags)
         except BaseException as error:
-            self.abandon(claim, error)
+            self.abandon(found, error)
             raise
 
     async def invalidate_tag(self, tag: str) -> int:
-        """How many values with this tag went. Raises StoreUnavailable."""
-        return await self._take_back(tag)
+        """The number of entries with this tag that were invalidated. Raises StoreUnavailable."""
+        return await self._invalidate(tag)
 
     async def flush(self) -> int:
-        """How many values went: all. Raises StoreUnavailable."""
-        return await self._take_back(None)
+        """The number of entries that were invalidated: all. Raises StoreUnavailable."""
+        return await self._invalidate(None)
 
     async def stats(self) -> Stats:
         try:
@@ -108,63 +129,91 @@ class ObjectCache:
         except StoreUnavailable:
             return Stats(self._hits, self._misses, None)
 
-    async def claim(self, name: str) -> Held | Claim:
-        """The value, waited for if it is being computed; or the duty to compute it.
+    async def claim(self, name: str) -> Held | Computation:
+        """The value, waited for if it is being computed, or the duty to compute it.
 
-        What went wrong for the one who computes is raised here too, but not that they gave up: then it is our turn.
+        Raises the error of the computation waited for. If that was cancelled, the duty falls to this caller.
         """
         while True:
-            current = self._claims.get(name)
+            current = self._computations.get(name)
             if current is None:
                 return await self._begin(name)
-            body = await asyncio.shield(current.outcome)  # one who stops waiting does not end it for the others
+            body = await asyncio.shield(current.outcome)  # a waiter that is cancelled does not end it for the others
             if body is not None:
                 return Held(msgspec.json.decode(body))
 
-    async def fulfil(self, claim: Claim, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> Any:
-        """Keep the value, give it to those who wait, and return it: as JSON gives it back, to everybody alike."""
+    async def fulfil(self, computation: Computation, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> Any:
+        """Store the value, give it to those who wait, and return it as JSON gives it back."""
         body = msgspec.json.encode(value)
-        await self._put(claim.name, body, ttl, tags, claim.seq)
-        self._settle(claim, body)
+        stored = await self._put(computation.name, body, ttl, tags, computation.seq)
+        self._settle(computation, body, FlightEnd.STORED if stored else FlightEnd.GONE)
         return msgspec.json.decode(body)
 
-    def abandon(self, claim: Claim, error: BaseException) -> None:
-        """The value could not be computed, or its computing was called off."""
-        if isinstance(error, Exception):
-            claim.outcome.set_exception(error)
-            claim.outcome.exception()  # seen, should nobody be waiting
-        self._settle(claim, None)
+    def abandon(self, computation: Computation, error: BaseException) -> None:
+        """The computation failed, or was cancelled."""
+        if isinstance(error, Exception) and not computation.outcome.done():
+            computation.outcome.set_exception(error)
+            computation.outcome.exception()  # retrieved, in case nobody waits
+        self._settle(computation, None, FlightEnd.GONE)
 
-    async def _begin(self, name: str) -> Held | Claim:
-        """Look, with all who come meanwhile waiting for what is found."""
-        claim = self._claims[name] = Claim(name)
+    async def _begin(self, name: str) -> Held | Computation:
+        """Look the value up. Callers that come meanwhile wait for the result."""
+        computation = self._computations[name] = Computation(name)
         try:
-            body, claim.seq = await self._look(name)
+            body, computation.seq = await self._look_up(name)
+            if body is None:
+                body = await self._lead(computation)
         except BaseException as error:
-            self.abandon(claim, error)
+            self.abandon(computation, error)
             raise
         if body is None:
-            return claim
-        self._settle(claim, body)
+            return computation
+        self._settle(computation, body, FlightEnd.STORED)
         return Held(msgspec.json.decode(body))
 
-    def _settle(self, claim: Claim, body: bytes | None) -> None:
-        if not claim.outcome.done():
-            claim.outcome.set_result(body)
-        if self._claims.get(claim.name) is claim:
-            del self._claims[claim.name]
+    async def _lead(self, computation: Computation) -> bytes | None:
+        """Wait until no other worker computes the value. What it has stored, or None: it is ours to compute."""
+        if self._flights is None:
+            return None
+        key = _key(self.service, computation.name)
+        computation.flight = self._flights.begin(self.service, key)
+        result = await self._flights.lead(computation.flight, lambda: self._result(key))
+        if isinstance(result, Fresh):
+            return result.entry.body
+        if result is not None:
+            computation.seq = result.seq
+        return None
 
-    async def _look(self, name: str) -> tuple[bytes | None, int]:
-        """The value as JSON, None when there is none, and the fence."""
-        place = _place(self.service, name)
-        entry, seq = self._store.peek(self.service, place), UNFENCED
+    def _settle(self, computation: Computation, body: bytes | None, end: FlightEnd) -> None:
+        if computation.flight is not None:
+            computation.flight.land(end)
+        if not computation.outcome.done():
+            computation.outcome.set_result(body)
+        if self._computations.get(computation.name) is computation:
+            del self._computations[computation.name]
+
+    def _detach(self, name: str) -> None:
+        """What is being computed is for those who already wait; later callers, here or elsewhere, do not join them."""
+        computation = self._computations.pop(name, None)
+        if computation is not None and computation.flight is not None:
+            computation.flight.land(FlightEnd.GONE)
+
+    async def _look_up(self, name: str) -> tuple[bytes | None, int]:
+        """The value as JSON, None if there is none, and the fence for storing one."""
+        result = await self._result(_key(self.service, name))
+        is_hit = isinstance(result, Fresh)
+        self._hits += is_hit
+        self._misses += not is_hit
+        self._on_lookup(is_hit)
+        return (result.entry.body, result.seq) if isinstance(result, Fresh) else (None, result.seq)
+
+    async def _result(self, key: str) -> Fresh | Miss:
+        entry, seq = self._store.peek(self.service, key), UNFENCED
         if entry is None or entry.fresh_until <= self._clock():
-            entry, seq = await self._store.get(self.service, place)
+            entry, seq = await self._store.get(self.service, key)
         if entry is None or entry.fresh_until <= self._clock():
-            self._misses += 1
-            return None, seq
-        self._hits += 1
-        return entry.body, seq
+            return Miss(Forward.URI_MISS, seq)
+        return Fresh(entry, max(0, int(self._clock() - entry.generated_at)), seq=seq)
 
     async def _put(self, name: str, body: bytes, ttl: float, tags: Iterable[str], seq: int) -> bool:
         now = self._clock()
@@ -178,65 +227,158 @@ class ObjectCache:
             stale_until=now + ttl,
             tags=(*tags, _own_tag(name)),
         )
-        return ttl > 0 and await self._store.put(self.service, _place(self.service, name), entry, seq)
+        return ttl > 0 and await self._store.put(self.service, _key(self.service, name), entry, seq)
 
-    async def _take_back(self, tag: str | None) -> int:
-        self._claims.clear()  # what is being computed now is for those who asked before, and for them alone
+    async def _invalidate(self, tag: str | None) -> int:
+        for name in list(self._computations):
+            self._detach(name)
         return (await self._store.invalidate(self.service, tag)).entries
 
 
-class CacheService:
-    """The same for code that cannot await: `run` takes a coroutine to the gateway's loop and waits for its result.
+class ObjectCaches:
+    """The ObjectCache of each service that Python code stores values for, made as they are used."""
 
-    Never from the loop itself: it would wait for itself.
+    def __init__(
+        self, store: NearStore, clock: Callable[[], float], flights: Flights, on_lookup: Callable[[bool], None]
+    ) -> None:
+        self._make = partial(ObjectCache, store, clock, flights=flights, on_lookup=on_lookup)
+        self._known: dict[str, ObjectCache] = {}
+
+    def __call__(self, service: str) -> ObjectCache:
+        known = self._known.get(service)
+        if known is None:
+            known = self._known[service] = self._make(service)
+        return known
+
+
+Objects = Callable[[str], ObjectCache]
+"""The ObjectCache of a service."""
+Work = Callable[[Objects], Coroutine[Any, Any, T]]
+
+
+class Runner(Protocol):
+    """Runs work on the gateway's event loop."""
+
+    def run(self, work: Work[T]) -> T:
+        """From a thread: block until it is done."""
+
+    async def arun(self, work: Work[T]) -> T:
+        """From any event loop."""
+
+    def services(self) -> list[str]:
+        """The names of the gateway's services. Called on its event loop."""
+
+
+class CacheService:
+    """The cache for synchronous and, as the methods that begin with `a`, asynchronous code. One that is bound to a
+    service shares that service's tags; see `for_service`.
+
+    Names and tags are strings, values what JSON can hold, `ttl` seconds.
     """
 
-    def __init__(self, core: ObjectCache, run: Run) -> None:
-        self._core = core
-        self._run = run
+    def __init__(self, runner: Runner, service: str | None = None) -> None:
+        self._runner = runner
+        self._bound = service
+        self._service = service or SERVICE
+
+    def for_service(self, service: str) -> "CacheService":
+        """The cache whose values belong to one of the gateway's services: whatever invalidates the service's responses
+        by tag, or flushes them, does so with these values.
+        """
+        return CacheService(self._runner, service)
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self._run(self._core.get(name, default))
+        return self._runner.run(lambda objects: objects(self._service).get(name, default))
+
+    async def aget(self, name: str, default: Any = None) -> Any:
+        return await self._runner.arun(lambda objects: objects(self._service).get(name, default))
 
     def set(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
-        return bool(self._run(self._core.set(name, value, ttl, tags)))
+        """False if the store is unavailable, or the value was replaced or invalidated meanwhile."""
+        return self._runner.run(lambda objects: objects(self._service).set(name, value, ttl, tags))
+
+    async def aset(self, name: str, value: Any, ttl: float = TTL, tags: Iterable[str] = ()) -> bool:
+        return await self._runner.arun(lambda objects: objects(self._service).set(name, value, ttl, tags))
 
     def delete(self, name: str) -> bool:
-        return bool(self._run(self._core.delete(name)))
+        """Whether there was a value. Raises StoreUnavailable."""
+        return self._runner.run(lambda objects: objects(self._service).delete(name))
 
-    def get_or_set(
-        self, name: str, compute: Callable[[], Answer], ttl: float = TTL, tags: Iterable[str] = ()
-    ) -> Answer:
-        """`compute` runs in the caller's thread, where its database connection and its transaction are."""
-        claim = self._run(self._core.claim(name))
-        if isinstance(claim, Held):
-            value: Answer = claim.value
-            return value
+    async def adelete(self, name: str) -> bool:
+        return await self._runner.arun(lambda objects: objects(self._service).delete(name))
+
+    def get_or_set(self, name: str, compute: Callable[[], T], ttl: float = TTL, tags: Iterable[str] = ()) -> T:
+        """The value, computed if there is none: once in the cluster, however many callers ask for it at a time.
+
+        `compute` runs in the caller's thread, with its database connection and transaction.
+        """
+        found = self._runner.run(lambda objects: objects(self._service).claim(name))
+        if isinstance(found, Held):
+            held: T = found.value
+            return held
         try:
             value = compute()
-            value = self._run(self._core.fulfil(claim, value, ttl, tags))
+            result: T = self._runner.run(lambda objects: objects(self._service).fulfil(found, value, ttl, tags))
         except BaseException as error:
-            self._run(self._abandon(claim, error))
+            self._runner.run(_abandoning(self._service, found, error))
             raise
-        return value
+        return result
+
+    async def aget_or_set(
+        self, name: str, compute: Callable[[], Awaitable[T]], ttl: float = TTL, tags: Iterable[str] = ()
+    ) -> T:
+        """The same; `compute` is awaited on the caller's event loop."""
+        found = await self._runner.arun(lambda objects: objects(self._service).claim(name))
+        if isinstance(found, Held):
+            held: T = found.value
+            return held
+        try:
+            value = await compute()
+            result: T = await self._runner.arun(lambda objects: objects(self._service).fulfil(found, value, ttl, tags))
+        except BaseException as error:
+            await asyncio.shield(self._runner.arun(_abandoning(self._service, found, error)))
+            raise
+        return result
 
     def invalidate_tag(self, tag: str) -> int:
-        return int(self._run(self._core.invalidate_tag(tag)))
+        """Invalidate all entries with this tag, values and responses, of every service, or of the one this cache is
+        bound to. Returns how many entries that were. Raises StoreUnavailable.
+        """
+        return self._runner.run(lambda objects: self._invalidate(objects, tag))
+
+    async def ainvalidate_tag(self, tag: str) -> int:
+        return await self._runner.arun(lambda objects: self._invalidate(objects, tag))
 
     def flush(self) -> int:
-        return int(self._run(self._core.flush()))
+        """Invalidate all values; of a cache bound to a service, its responses too. Returns how many entries that were.
+        Raises StoreUnavailable.
+        """
+        return self._runner.run(lambda objects: objects(self._service).flush())
+
+    async def aflush(self) -> int:
+        return await self._runner.arun(lambda objects: objects(self._service).flush())
 
     def stats(self) -> Stats:
-        stats: Stats = self._run(self._core.stats())
-        return stats
+        return self._runner.run(lambda objects: objects(self._service).stats())
 
-    async def _abandon(self, claim: Claim, error: BaseException) -> None:
-        self._core.abandon(claim, error)
+    async def astats(self) -> Stats:
+        return await self._runner.arun(lambda objects: objects(self._service).stats())
+
+    async def _invalidate(self, objects: Objects, tag: str) -> int:
+        names = [self._bound] if self._bound else [SERVICE, *self._runner.services()]
+        return sum([await objects(name).invalidate_tag(tag) for name in names])
 
 
-def _place(service: str, name: str) -> str:
+def _abandoning(service: str, computation: Computation, error: BaseException) -> Work[None]:
+    async def abandon(objects: Objects) -> None:
+        objects(service).abandon(computation, error)
+
+    return abandon
+
+
+def _key(service: str, name: str) -> str:
     return digest(service, "shared", name.encode("utf-8", "surrogatepass"), b"")
 
 
 def _own_tag(name: str) -> str:
-    return f"name:{_place('', name)}"
+    return f"name:{_key('', name)}"

@@ -27,7 +27,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         current = runtime.current()
-        self._realtime: Realtime = current.realtime
+        realtime = current.realtime
+        assert isinstance(realtime, Realtime)  # noqa: S101 - routing.runtime knows only that it publishes
+        self._realtime = realtime
         self._session: Session | None = None
         self._writer: asyncio.Task[None] | None = None
         gateway, shake = current.gateway, handshake.begin(current.gateway, cast(Scope, self.scope))

@@ -42,6 +42,12 @@ class _Opened:
         await self.realtime.close()
 
 
+def running() -> Realtime:
+    realtime = runtime.current().realtime
+    assert isinstance(realtime, Realtime)
+    return realtime
+
+
 @pytest.fixture
 async def opened() -> Any:
     world = make_world("asgi", GatewayRules(rate=RatePolicy(3, 60)))
@@ -87,7 +93,7 @@ async def test_who_is_let_in_is_counted_and_leaves_nothing_behind(opened: World)
     said = await knock("/ws/events/", (b"x-api-key", opened.key.encode()), (b"origin", b"http://gateway.test"))
     assert said[0]["type"] == "websocket.accept"
     assert (opened.seen.requests[-1].status, opened.seen.requests[-1].path) == (101, "/ws/events/")
-    assert len(runtime.current().realtime.hub) == 0
+    assert len(running().hub) == 0
 
 
 async def test_a_forged_origin_is_refused_and_counted(opened: World) -> None:
@@ -126,12 +132,12 @@ async def test_a_resource_that_names_nobody_is_heard_by_those_the_backend_gave_i
         await each.send(subscribe)
         granted.append((await each.receive_json())["topics"])
     assert granted == [wanted[:1], []]
-    runtime.current().realtime.invalidated("shop", "order:7")
+    running().invalidated("shop", "order:7")
     said = await ours.receive_json()
     assert (said["type"], said["topic"], said["data"]["tag"]) == ("invalidated", wanted[0], "order:7")
-    runtime.current().realtime.live.table = RouteTable(opened.live.table.services.values())
-    runtime.current().realtime.tick()
-    runtime.current().realtime.invalidated("shop", "order:7")
+    running().live.table = RouteTable(opened.live.table.services.values())
+    running().tick()
+    running().invalidated("shop", "order:7")
     assert (await ours.receive_json())["type"] == "invalidated"
     for each in (ours, theirs):
         await each.disconnect()
@@ -154,10 +160,10 @@ async def test_staff_hear_of_services_in_the_dashboards_own_page_without_a_token
     said = await socket.receive_json()
     assert said["topics"] == ["service:app"]
     assert [refused["code"] for refused in said["refused"]] == ["forbidden"]
-    runtime.current().realtime.circuit_changed("app", "CLOSED", "OPEN", "a test")
+    running().circuit_changed("app", "CLOSED", "OPEN", "a test")
     assert (await socket.receive_json())["topic"] == "service:app"
     await socket.disconnect()
-    assert len(runtime.current().realtime.hub) == 0
+    assert len(running().hub) == 0
 
 
 @pytest.mark.parametrize("user", [AnonymousUser(), User(username="eve"), User(is_staff=True, is_active=False)])
@@ -168,7 +174,7 @@ async def test_who_is_not_staff_is_refused_and_counted(opened: World, user: Any)
 
 @pytest.mark.parametrize("fields", [[(b"origin", b"http://evil.test")], [(b"origin", b"null")], []])
 async def test_a_page_of_somebody_elses_gains_nothing_by_the_cookie_it_rides_on(opened: World, fields: Any) -> None:
-    runtime.current().realtime.origins = ("http://evil.test",)  # CORS_ORIGINS is for those who bring a token
+    running().origins = ("http://evil.test",)  # CORS_ORIGINS is for those who bring a token
     assert await staff(STAFF, *fields).connect() == 1000
     assert (opened.seen.requests[-1].status, opened.seen.requests[-1].code) == (403, "forbidden")
 

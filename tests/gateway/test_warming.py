@@ -11,8 +11,10 @@ from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.db.models.signals import post_delete, post_save
 
+from resilience.cache.flights import Flights
 from resilience.cache.heat import MOST, HitCounter, ReplayableRequest
 from resilience.cache.policy import Scope
+from resilience.cache.service import ObjectCaches
 from resilience.redis import RedisLink
 from routing import runtime, signals
 from routing.database.model_tags import invalidates_on_change
@@ -30,7 +32,9 @@ SHARED = policy(scope=Scope.SHARED, tags=("all",))
 @pytest.fixture
 async def warmer(either: World) -> AsyncIterator[Warmer]:
     made = Warmer(either.gateway, either.heat)
-    install(either.gateway, cache=either.cache, warmer=made)
+    flights = Flights(clock=either.clock)
+    objects = ObjectCaches(either.cache._store, either.clock, flights, lambda _hit: None)
+    install(either.gateway, cache=either.cache, objects=objects, warmer=made)
     await runtime.current().start()
     yield made
     await runtime.current().stop()

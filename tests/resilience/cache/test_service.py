@@ -1,14 +1,17 @@
-"""The cache for Python code, awaited and from a thread, over memory and over Redis."""
+"""The cache for Python code, awaited and from a thread, in memory and in Redis."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from resilience.cache.flights import Flights
+from resilience.cache.key import key as digest
+from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore
-from resilience.cache.service import CacheService, ObjectCache
+from resilience.cache.service import SERVICE, CacheService, Held, ObjectCache, Work
 from resilience.cache.store import NearStore, StoredEntry
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
@@ -41,7 +44,7 @@ def cache(store: NearStore, clock: Clock) -> ObjectCache:
 
 
 class Computing:
-    """Something slow: waits until it is let go, and counts how often it was asked."""
+    """A slow computation: waits for `go`, and counts its calls."""
 
     def __init__(self, value: Any = "value") -> None:
         self.value = value
@@ -65,13 +68,13 @@ async def test_a_value_comes_back(cache: ObjectCache, value: Any) -> None:
     assert await cache.get("name", default="none") == value
 
 
-async def test_a_value_that_came_back_is_the_callers_own(cache: ObjectCache) -> None:
+async def test_each_caller_gets_a_value_of_its_own(cache: ObjectCache) -> None:
     await cache.set("name", [1])
     (await cache.get("name")).append(2)
     assert await cache.get("name") == [1]
 
 
-async def test_what_json_cannot_hold_is_an_error_at_once(cache: ObjectCache) -> None:
+async def test_a_value_that_json_cannot_hold_is_an_error(cache: ObjectCache) -> None:
     with pytest.raises(TypeError):
         await cache.set("name", object())
     with pytest.raises(TypeError):
@@ -79,7 +82,7 @@ async def test_what_json_cannot_hold_is_an_error_at_once(cache: ObjectCache) -> 
     assert await cache.get_or_set("name", lambda: asyncio.sleep(0, 1)) == 1
 
 
-async def test_it_ends_with_its_ttl(cache: ObjectCache, clock: Clock) -> None:
+async def test_a_value_expires_with_its_ttl(cache: ObjectCache, clock: Clock) -> None:
     await cache.set("name", 1, ttl=10)
     clock.now += 9.9
     assert await cache.get("name") == 1
@@ -88,7 +91,7 @@ async def test_it_ends_with_its_ttl(cache: ObjectCache, clock: Clock) -> None:
     assert not await cache.set("name", 1, ttl=0)
 
 
-async def test_set_takes_the_olders_place_and_delete_takes_it_away(cache: ObjectCache) -> None:
+async def test_set_replaces_and_delete_removes_a_value(cache: ObjectCache) -> None:
     await cache.set("name", 1)
     assert await cache.set("name", 2)
     assert await cache.get("name") == 2
@@ -97,7 +100,7 @@ async def test_set_takes_the_olders_place_and_delete_takes_it_away(cache: Object
     assert not await cache.delete("name")
 
 
-async def test_tags_take_values_back_and_flush_takes_all(cache: ObjectCache) -> None:
+async def test_tags_invalidate_values_and_flush_all_of_them(cache: ObjectCache) -> None:
     await cache.set("1", 1, tags=["a"])
     await cache.set("2", 2, tags=["a", "b"])
     await cache.set("3", 3)
@@ -106,29 +109,29 @@ async def test_tags_take_values_back_and_flush_takes_all(cache: ObjectCache) -> 
     assert await cache.flush() == 1
 
 
-async def test_a_value_is_computed_once_for_all_who_ask_at_a_time(cache: ObjectCache) -> None:
+async def test_a_value_is_computed_once_for_concurrent_callers(cache: ObjectCache) -> None:
     computing = Computing([1])
-    asking = [asyncio.create_task(cache.get_or_set("name", computing)) for _ in range(20)]
+    calls = [asyncio.create_task(cache.get_or_set("name", computing)) for _ in range(20)]
     await computing.begun.wait()
     computing.go.set()
-    values = await asyncio.gather(*asking)
+    values = await asyncio.gather(*calls)
     assert values == [[1]] * 20
     assert len({id(value) for value in values}) == 20
     assert await cache.get_or_set("name", computing) == [1]
     assert computing.calls == 1
 
 
-async def test_an_error_is_raised_for_all_who_wait_and_is_not_kept(cache: ObjectCache) -> None:
+async def test_an_error_is_raised_for_all_who_wait_and_is_not_stored(cache: ObjectCache) -> None:
     computing = Computing(ValueError("no"))
-    asking = [asyncio.create_task(cache.get_or_set("name", computing)) for _ in range(3)]
+    calls = [asyncio.create_task(cache.get_or_set("name", computing)) for _ in range(3)]
     await computing.begun.wait()
     computing.go.set()
-    results = await asyncio.gather(*asking, return_exceptions=True)
+    results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(result, ValueError) for result in results)
     assert await cache.get_or_set("name", lambda: asyncio.sleep(0, 1)) == 1
 
 
-async def test_one_who_gives_up_computing_strands_nobody(cache: ObjectCache) -> None:
+async def test_a_cancelled_computation_passes_to_a_waiting_caller(cache: ObjectCache) -> None:
     first, second = Computing("first"), Computing("second")
     leader = asyncio.create_task(cache.get_or_set("name", first))
     await first.begun.wait()
@@ -140,7 +143,7 @@ async def test_one_who_gives_up_computing_strands_nobody(cache: ObjectCache) -> 
     assert leader.cancelled() or leader.cancelling()
 
 
-async def test_one_who_gives_up_looking_strands_nobody(clock: Clock) -> None:
+async def test_a_cancelled_lookup_passes_to_a_waiting_caller(clock: Clock) -> None:
     looking = asyncio.Event()
 
     class Slow(MemoryStore):
@@ -159,7 +162,7 @@ async def test_one_who_gives_up_looking_strands_nobody(clock: Clock) -> None:
     assert await follower == "value"
 
 
-async def test_one_who_gives_up_waiting_stops_nobody(cache: ObjectCache) -> None:
+async def test_a_cancelled_wait_does_not_end_the_computation(cache: ObjectCache) -> None:
     computing = Computing()
     leader, follower = (asyncio.create_task(cache.get_or_set("name", computing)) for _ in range(2))
     await computing.begun.wait()
@@ -168,12 +171,12 @@ async def test_one_who_gives_up_waiting_stops_nobody(cache: ObjectCache) -> None
     assert await leader == "value"
 
 
-@pytest.mark.parametrize("taken_back", ["delete", "tag", "flush", "set"])
-async def test_a_value_computed_while_it_was_taken_back_is_not_kept(cache: ObjectCache, taken_back: str) -> None:
+@pytest.mark.parametrize("how", ["delete", "tag", "flush", "set"])
+async def test_a_value_invalidated_while_it_is_computed_is_not_stored(cache: ObjectCache, how: str) -> None:
     old = Computing("old")
-    asking = asyncio.create_task(cache.get_or_set("name", old, tags=["a"]))
+    calls = asyncio.create_task(cache.get_or_set("name", old, tags=["a"]))
     await old.begun.wait()
-    match taken_back:
+    match how:
         case "delete":
             await cache.delete("name")
         case "tag":
@@ -183,13 +186,13 @@ async def test_a_value_computed_while_it_was_taken_back_is_not_kept(cache: Objec
         case "set":
             await cache.set("name", "new")
     later = asyncio.create_task(cache.get_or_set("name", lambda: asyncio.sleep(0, "new"), tags=["a"]))
-    assert await later == "new"  # who asks after it does not wait for what was begun before
+    assert await later == "new"  # a later caller does not wait for the earlier computation
     old.go.set()
-    assert await asking == "old"
+    assert await calls == "old"
     assert await cache.get("name") == "new"
 
 
-async def test_stats_tell_hits_misses_and_what_is_stored(cache: ObjectCache) -> None:
+async def test_stats_count_hits_misses_and_stored_values(cache: ObjectCache) -> None:
     await cache.get("name")
     await cache.set("name", 1)
     await cache.get("name")
@@ -217,7 +220,7 @@ async def test_a_value_set_in_one_worker_is_seen_in_the_other(redis_url: str, cl
         await link.close()
 
 
-async def test_redis_away_is_no_value_and_an_honest_no(own_redis: RedisServer, clock: Clock) -> None:
+async def test_without_redis_there_is_no_value_and_set_returns_false(own_redis: RedisServer, clock: Clock) -> None:
     link = RedisLink(own_redis.url)
     cache = ObjectCache(TieredStore(link), clock)
     await link.start()
@@ -232,17 +235,30 @@ async def test_redis_away_is_no_value_and_an_honest_no(own_redis: RedisServer, c
     await link.close()
 
 
+class LoopRunner:
+    """Runs a cache's work on the test's event loop."""
+
+    def __init__(self, caches: dict[str, ObjectCache]) -> None:
+        self._caches = caches
+        self._loop = asyncio.get_running_loop()
+
+    def run(self, work: Work[Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work(self._caches.__getitem__), self._loop).result(timeout=20)
+
+    async def arun(self, work: Work[Any]) -> Any:
+        return await work(self._caches.__getitem__)
+
+    def services(self) -> list[str]:
+        return [name for name in self._caches if name != SERVICE]
+
+
+@pytest.fixture
+async def service(cache: ObjectCache, store: NearStore, clock: Clock) -> CacheService:
+    return CacheService(LoopRunner({SERVICE: cache, "crm": ObjectCache(store, clock, "crm")}))
+
+
 class TestFromAThread:
-    @pytest.fixture
-    async def service(self, cache: ObjectCache) -> CacheService:
-        loop = asyncio.get_running_loop()
-
-        def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-            return asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout=20)
-
-        return CacheService(cache, run)
-
-    async def test_it_does_the_same(self, service: CacheService) -> None:
+    async def test_it_does_the_same_from_a_thread(self, service: CacheService) -> None:
         def work() -> None:
             assert service.get("name", 0) == 0
             assert service.set("name", 1, tags=["a"])
@@ -256,7 +272,7 @@ class TestFromAThread:
 
         await asyncio.to_thread(work)
 
-    async def test_it_computes_in_the_callers_thread_and_once(self, service: CacheService) -> None:
+    async def test_it_computes_once_and_in_the_callers_thread(self, service: CacheService) -> None:
         threads: list[int] = []
         barrier = threading.Barrier(4)
 
@@ -272,10 +288,140 @@ class TestFromAThread:
         assert len(threads) == 1
         assert {value for _, value in results} == set(threads) <= {caller for caller, _ in results}
 
-    async def test_an_error_is_the_callers(self, service: CacheService) -> None:
+    async def test_an_error_is_raised_to_the_caller(self, service: CacheService) -> None:
         def work() -> None:
             with pytest.raises(ZeroDivisionError):
                 service.get_or_set("name", lambda: 1 // 0)
             assert service.get_or_set("name", lambda: 1) == 1
 
         await asyncio.to_thread(work)
+
+
+class TestFromAnEventLoop:
+    async def test_it_does_the_same_awaited(self, service: CacheService) -> None:
+        assert await service.aget("name", 0) == 0
+        assert await service.aset("name", 1, tags=["a"])
+        assert await service.aget("name") == 1
+        assert await service.ainvalidate_tag("a") == 1
+        assert await service.aget_or_set("name", lambda: asyncio.sleep(0, "computed"), tags=["a"]) == "computed"
+        assert await service.aget_or_set("name", lambda: asyncio.sleep(0, "again")) == "computed"
+        assert await service.adelete("name")
+        assert await service.aflush() == 0
+        assert (await service.astats()).hits == 2
+
+    async def test_an_error_is_raised_and_the_next_caller_computes(self, service: CacheService) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await service.aget_or_set("name", failing)
+        assert await service.aget_or_set("name", lambda: asyncio.sleep(0, 1)) == 1
+
+    async def test_a_cancelled_computation_passes_to_the_next_caller(self, service: CacheService) -> None:
+        computing = Computing()
+        leader = asyncio.create_task(service.aget_or_set("name", computing))
+        await computing.begun.wait()
+        leader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leader
+        assert await service.aget_or_set("name", lambda: asyncio.sleep(0, 1)) == 1
+
+
+async def failing() -> Any:
+    raise ZeroDivisionError
+
+
+class TestServices:
+    async def test_a_tag_is_invalidated_in_every_service(self, service: CacheService) -> None:
+        crm = service.for_service("crm")
+        await service.aset("name", 1, tags=["a"])
+        await crm.aset("name", 2, tags=["a"])
+        assert (await service.aget("name"), await crm.aget("name")) == (1, 2)
+        assert await service.ainvalidate_tag("a") == 2
+        assert (await service.aget("name"), await crm.aget("name")) == (None, None)
+
+    async def test_a_bound_cache_invalidates_its_own_service_alone(self, service: CacheService) -> None:
+        crm = service.for_service("crm")
+        await service.aset("name", 1, tags=["a"])
+        await crm.aset("name", 2, tags=["a"])
+        assert await crm.ainvalidate_tag("a") == 1
+        assert await service.aget("name") == 1
+        await crm.aset("name", 2)
+        assert await service.aflush() == 1
+        assert await crm.aget("name") == 2
+
+    async def test_look_ups_are_reported(self, store: NearStore, clock: Clock) -> None:
+        lookups: list[bool] = []
+        cache = ObjectCache(store, clock, on_lookup=lookups.append)
+        await cache.get("name")
+        await cache.set("name", 1)
+        await cache.get("name")
+        assert lookups == [False, True]
+
+
+class TestTwoWorkers:
+    @pytest.fixture
+    async def pair(self, redis_url: str, clock: Clock) -> AsyncIterator[tuple[ObjectCache, ObjectCache]]:
+        links = [RedisLink(redis_url) for _ in range(2)]
+        flights = [Flights(RedisLeases(link), clock=clock) for link in links]
+        one, other = (
+            ObjectCache(TieredStore(link), clock, flights=flying) for link, flying in zip(links, flights, strict=True)
+        )
+        for link in links:
+            await link.start()
+        await until(lambda: all(link.feed.alive for link in links))
+        yield one, other
+        for flying, link in zip(flights, links, strict=True):
+            await flying.close()
+            await link.close()
+
+    async def test_a_value_is_computed_once_in_the_cluster(self, pair: tuple[ObjectCache, ObjectCache]) -> None:
+        computing = Computing([1])
+        calls = [asyncio.create_task(cache.get_or_set("name", computing)) for cache in pair for _ in range(5)]
+        await computing.begun.wait()
+        await asyncio.sleep(0.05)
+        computing.go.set()
+        assert await asyncio.gather(*calls) == [[1]] * 10
+        assert computing.calls == 1
+
+    async def test_a_cancelled_computation_passes_to_the_other_worker(
+        self, pair: tuple[ObjectCache, ObjectCache]
+    ) -> None:
+        one, other = pair
+        computing = Computing()
+        leader = asyncio.create_task(one.get_or_set("name", computing))
+        await computing.begun.wait()
+        follower = asyncio.create_task(other.get_or_set("name", lambda: asyncio.sleep(0, "value")))
+        await asyncio.sleep(0.05)
+        assert not follower.done()
+        leader.cancel()
+        assert await asyncio.wait_for(follower, 2) == "value"
+
+    async def test_what_the_other_worker_invalidates_meanwhile_is_not_stored(
+        self, pair: tuple[ObjectCache, ObjectCache]
+    ) -> None:
+        one, other = pair
+        computing = Computing("old")
+        leader = asyncio.create_task(one.get_or_set("name", computing, tags=["a"]))
+        await computing.begun.wait()
+        await other.invalidate_tag("a")
+        computing.go.set()
+        assert await leader == "old"
+        assert await one.get("name") is None
+        assert await other.get("name") is None
+
+    async def test_it_is_free_to_be_computed_again_at_once(self, pair: tuple[ObjectCache, ObjectCache]) -> None:
+        """An invalidation ends the wait for a computation in the same worker, and its lease in the cluster."""
+        one, other = pair
+        old = Computing("old")
+        leader = asyncio.create_task(one.get_or_set("name", old, tags=["a"]))
+        await old.begun.wait()
+        await one.invalidate_tag("a")
+        assert await asyncio.wait_for(other.get_or_set("name", lambda: asyncio.sleep(0, "new")), 2) == "new"
+        old.go.set()
+        assert await leader == "old"
+        assert await other.get("name") == "new"
+
+
+async def test_values_do_not_share_keys_with_responses(cache: ObjectCache, store: NearStore) -> None:
+    await cache.set("/contacts", 1)
+    assert store.peek(SERVICE, digest(SERVICE, "shared", b"/api/v1/app/contacts", b"", b"")) is None
+    found = await cache.claim("/contacts")
+    assert isinstance(found, Held)
