@@ -40,7 +40,7 @@ from routing.observability.events import Observer, Observers
 from routing.observability.health import HealthPages
 from routing.pipeline import Gateway, GatewayRules
 from routing.realtime.control import Control
-from routing.realtime.http import EventPages
+from routing.realtime.http import EventsEndpoint
 from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
 from routing.router.live import LiveConfiguration, LoadedConfiguration
@@ -118,7 +118,7 @@ class Parts:
     reloader: Reloader
     flusher: Flusher
     realtime: Realtime
-    events: EventPages
+    events: EventsEndpoint
     proxy: SocketProxy
     _control: Control
     _base: Foundation
@@ -175,7 +175,7 @@ async def open_parts() -> Parts:
     tasks = await background.begin(base.link, guards.breakers, reloader, prober, guards.heat)
     flusher.start()
     base.realtime.start()
-    runtime.current().on_stopping += [base.realtime.restart, proxy.restart]
+    runtime.current().on_stopping += [base.realtime.begin_shutdown, proxy.begin_shutdown]
     control = Control(base.realtime)
     control.start()
     checks = partial(health_checks, base.link, base.live, guards.breakers, guards.targets)
@@ -189,7 +189,7 @@ async def open_parts() -> Parts:
         reloader=reloader,
         flusher=flusher,
         realtime=base.realtime,
-        events=EventPages(gateway, base.realtime),
+        events=EventsEndpoint(gateway, base.realtime),
         proxy=proxy,
         _control=control,
         _base=base,

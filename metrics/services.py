@@ -153,7 +153,9 @@ def _warm_hottest() -> WarmResult:
 
 def _hottest() -> list[ReplayableRequest]:
     services = list(running().gateway.live.table.services)
-    return run_on_loop(running().warmer.hottest(services, max(1, MOST_PATHS // max(1, len(services)))))[:MOST_PATHS]
+    return run_on_loop(running().warmer.most_requested(services, max(1, MOST_PATHS // max(1, len(services)))))[
+        :MOST_PATHS
+    ]
 
 
 async def _fetch(path: str) -> bool:

@@ -21,7 +21,7 @@ from routing.exchange import Exchange, InternalEndpoint
 from routing.http import ClientGone, Request, Response
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
-from routing.idempotency.record import METHODS
+from routing.idempotency.record import IDEMPOTENCY_METHODS
 from routing.messages import validation
 from routing.messages.cors import Cors
 from routing.observability.events import Observers
@@ -113,7 +113,7 @@ class Gateway:
             ("authentication", self._gatekeeper.identify),
             ("service router", self._router.route),
             ("cache check", look_up if policy.cache is not None else self._lookup.bypass_off),
-            ("idempotency", self._once if policy.idempotency and method in METHODS else None),
+            ("idempotency", self._once if policy.idempotency and method in IDEMPOTENCY_METHODS else None),
             ("circuit breaker", self._calls.admit),
             ("backend call", self._calls.call),
             ("store", self._store.store),
@@ -254,7 +254,7 @@ class Gateway:
 
     def _once(self, exchange: Exchange) -> Awaitable[Response] | None:
         """Before step 6, where the request has an Idempotency-Key: its first response, or steps 6 to 8."""
-        return self._idempotency.once(exchange, self._fetch) if self._idempotency.guards(exchange) else None
+        return self._idempotency.run_once(exchange, self._fetch) if self._idempotency.applies_to(exchange) else None
 
     def _fallback(self, exchange: Exchange, error: Exception) -> Response | None:
         """The response configured for the service while its circuit is open."""
@@ -280,7 +280,7 @@ class Gateway:
         if self._compiled_table is not self.live.table:
             self._compiled_table = self.live.table
             self._compiled.clear()
-        key = id(match.policy), method in CACHED_METHODS, method in METHODS
+        key = id(match.policy), method in CACHED_METHODS, method in IDEMPOTENCY_METHODS
         steps = self._compiled.get(key)
         if steps is None:
             steps = self._compiled[key] = tuple([step for _, step in self.steps(match, method)])

@@ -30,7 +30,7 @@ class Publisher(Protocol):
 
 
 class EventEndpoint(Protocol):
-    """Responds to `/events`: routing.realtime.http.EventPages."""
+    """Responds to `/events`: routing.realtime.http.EventsEndpoint."""
 
     def answer(self, request: Request) -> Awaitable[Response]: ...
 

@@ -35,9 +35,9 @@ def connect() -> None:
 def _ended(instance: ApiKey, using: str, created: bool | None = None, **_: object) -> None:
     """A key that was revoked (`created` False) or deleted (None) ends its sockets, on every worker, at once."""
     if created is None or (not created and instance.revoked_at is not None):
-        from routing.realtime.control import tell_revoked  # noqa: PLC0415 - few of Django's commands need Channels
+        from routing.realtime.control import publish_revocation  # noqa: PLC0415 - few of Django's commands need Channels
 
-        transaction.on_commit(partial(tell_revoked, instance.prefix), using=using, robust=True)
+        transaction.on_commit(partial(publish_revocation, instance.prefix), using=using, robust=True)
 
 
 def _changed(sender: type[models.Model], using: str, **_: object) -> None:  # noqa: ARG001 - Django's signature

@@ -12,9 +12,9 @@ from routing.http import Header, Request, Response
 from routing.pipeline import Gateway
 from routing.router.paths import PREFIX
 
-AT_A_TIME: Final = 8
+MAX_CONCURRENT: Final = 8
 """Calls in flight: warming is not to crowd out those who wait."""
-_FRESHLY: Final[Header] = (b"cache-control", b"no-cache")
+_NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
 _STORED: Final = (b"; stored", b"gateway; hit")
 
 
@@ -32,7 +32,7 @@ class Warmer:
         self._gateway = gateway
         self._heat = heat
 
-    async def hottest(self, services: Iterable[str], count: int) -> list[ReplayableRequest]:
+    async def most_requested(self, services: Iterable[str], count: int) -> list[ReplayableRequest]:
         """The most asked for of each service. Raises StoreUnavailable."""
         return [recipe for service in services for recipe in await self._heat.top(service, count)]
 
@@ -40,11 +40,11 @@ class Warmer:
         self, recipes: Iterable[ReplayableRequest], told: Callable[[ReplayableRequest, bool], None] | None = None
     ) -> Warmed:
         """Fetch all of them, telling of each whether its answer is stored now."""
-        turn = asyncio.Semaphore(AT_A_TIME)
+        turn = asyncio.Semaphore(MAX_CONCURRENT)
 
         async def one(recipe: ReplayableRequest) -> bool:
             async with turn:
-                stored = await self._fetched(recipe)
+                stored = await self._fetch(recipe)
             if told:
                 told(recipe, stored)
             return stored
@@ -52,8 +52,8 @@ class Warmer:
         results = await asyncio.gather(*[one(recipe) for recipe in recipes])
         return Warmed(sum(results), len(results) - sum(results))
 
-    async def _fetched(self, recipe: ReplayableRequest) -> bool:
-        headers = [(b"host", recipe.host), *recipe.headers, _FRESHLY]
+    async def _fetch(self, recipe: ReplayableRequest) -> bool:
+        headers = [(b"host", recipe.host), *recipe.headers, _NO_CACHE]
         caller = Caller(recipe.caller, recipe.tenant) if recipe.caller else None
         request = Request("GET", recipe.path, recipe.query, headers, "127.0.0.1", caller=caller)
         try:
@@ -65,7 +65,7 @@ class Warmer:
         return response.status < 500 and any(word in said for word in _STORED)
 
 
-def listed(reference: str) -> ReplayableRequest:
+def parse_reference(reference: str) -> ReplayableRequest:
     """The recipe for a path of the gateway's, or `<service>/<path>`, asked for without a credential."""
     path, _, query = reference.strip().encode().partition(b"?")
     if not path.startswith(PREFIX):

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from channels.auth import get_user
 
-from metrics.dashboard.live import RECHECK_SECONDS, is_staff, same_origin
+from metrics.dashboard.live import RECHECK_SECONDS, is_staff
 from routing.caller import EVERY_SERVICE, Caller
 from routing.errors import Forbidden
 from routing.exchange import Exchange
 from routing.pipeline import Gateway
 from routing.realtime.consumer import EventsConsumer
+from routing.realtime.handshake import same_origin
 
 GONE: Final = 4401
 
@@ -25,7 +26,7 @@ class StaffEventsConsumer(EventsConsumer):
 
     async def admit(self, gateway: Gateway, exchange: Exchange) -> None:  # noqa: ARG002 - it asks the session instead
         user: Any = self.scope.get("user")
-        if not same_origin(self.scope) or not is_staff(user):
+        if not same_origin(exchange.request.headers) or not is_staff(user):
             raise Forbidden("this is for members of staff, from the dashboard's own pages")
         exchange.caller = Caller(f"staff:{user.get_username()}", scopes=frozenset({EVERY_SERVICE}))
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 from channels.auth import get_user
@@ -14,6 +13,7 @@ from channels.layers import get_channel_layer
 from django.core.cache import cache
 
 from metrics import selectors
+from routing.realtime.handshake import same_origin
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class DashboardConsumer(AsyncWebsocketConsumer):
     """`/ws/dashboard/`: staff alone, from the gateway's own pages alone. What a client says is not listened to."""
 
     async def connect(self) -> None:
-        if not same_origin(self.scope) or not is_staff(self.scope.get("user")):
+        if not same_origin(list(self.scope["headers"])) or not is_staff(self.scope.get("user")):
             await self.close(FORBIDDEN)
             return
         self._checked = time.monotonic()
@@ -102,13 +102,6 @@ class DashboardConsumer(AsyncWebsocketConsumer):
                 await self.close(GONE)
                 return
         await self.send(text_data=message["text"])
-
-
-def same_origin(scope: Any) -> bool:
-    """Whether the page that opens the socket came from the host that it opens it to: cookies alone do not tell."""
-    fields = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"origin", b"host")}
-    origin = fields.get(b"origin", "")
-    return bool(origin) and urlsplit(origin).netloc.lower() == fields.get(b"host", "").lower()
 
 
 def is_staff(user: Any) -> bool:

@@ -16,7 +16,7 @@ from metrics.runtime_access import running
 from resilience.outage import StoreUnavailable
 from routing import runtime
 from routing.configuration.document import inline
-from routing.realtime.limits import TOPICS_AT_ONCE
+from routing.realtime.limits import MAX_TOPICS_PER_MESSAGE
 from routing.router.table import Service
 
 View = Callable[..., HttpResponse]
@@ -58,7 +58,9 @@ def overview(request: HttpRequest) -> HttpResponse:
 @staff_page
 def events(request: HttpRequest) -> HttpResponse:
     """Realtime events as they come. It begins with what the services themselves say."""
-    topics = [f"service:{name}" for name in sorted(runtime.current().gateway.live.table.services)][:TOPICS_AT_ONCE]
+    topics = [f"service:{name}" for name in sorted(runtime.current().gateway.live.table.services)][
+        :MAX_TOPICS_PER_MESSAGE
+    ]
     return render(request, "dashboard/events.html", {"page": "events", "topics": topics})
 
 

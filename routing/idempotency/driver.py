@@ -22,19 +22,19 @@ from routing.errors import (
 from routing.exchange import Exchange
 from routing.http import Response, first
 from routing.idempotency.record import (
-    COME_AGAIN,
-    FIELD,
-    KEPT_BYTES,
-    KEPT_SECONDS,
-    METHODS,
-    Answer,
-    Record,
-    Verdict,
+    IDEMPOTENCY_KEY,
+    IDEMPOTENCY_METHODS,
+    MAX_SAVED_BYTES,
+    RETENTION_SECONDS,
+    RETRYABLE_STATUSES,
+    IdempotencyRecord,
+    ReplayDecision,
+    SavedResponse,
+    decide_replay,
     fingerprint,
-    judge,
-    kept,
-    key_of,
-    name_of,
+    idempotency_key,
+    record_name,
+    saved_response,
 )
 from routing.idempotency.store import Store
 from routing.messages import forwarding
@@ -62,23 +62,23 @@ class Idempotency:
         self._emit = emit
         self._tasks = TaskSet()
 
-    def guards(self, exchange: Exchange) -> bool:
+    def applies_to(self, exchange: Exchange) -> bool:
         """Whether this request is to be done once."""
         request = exchange.request
         return (
             exchange.match.policy.idempotency
-            and request.method in METHODS
+            and request.method in IDEMPOTENCY_METHODS
             and exchange.caller is not None
-            and first(request.headers, FIELD) is not None
+            and first(request.headers, IDEMPOTENCY_KEY) is not None
         )
 
-    async def once(self, exchange: Exchange, fetch: Fetch) -> Response:
+    async def run_once(self, exchange: Exchange, fetch: Fetch) -> Response:
         """The first answer to this request's key, from `fetch` if this is the first.
 
         Raises IdempotencyConflict, IdempotencyMismatch, IdempotencyUnavailable, or what `fetch` raises. Where Redis is
         away the write is refused: to do it twice cannot be taken back, to ask again costs a second.
         """
-        name, record = await self._identified(exchange)
+        name, record = await self._identify(exchange)
         try:
             found = await self._store.begin(name, record, exchange.match.policy.timeout.total + GRACE_SECONDS)
         except StoreUnavailable as error:
@@ -86,8 +86,8 @@ class Idempotency:
                 "it cannot be known whether this was done before", service=exchange.service, retry_after=RETRY_SECONDS
             ) from error
         if found is not None:
-            return self._again(exchange, judge(record, found), found.answer)
-        return await self._unhurried(exchange, self._first(exchange, name, record, fetch))
+            return self._replay(exchange, decide_replay(record, found), found.response)
+        return await self._run_detached(exchange, self._execute(exchange, name, record, fetch))
 
     async def close(self) -> None:
         """Wait a little for the writes whose clients did not."""
@@ -95,29 +95,29 @@ class Idempotency:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._tasks.wait()
 
-    async def _identified(self, exchange: Exchange) -> tuple[str, Record]:
+    async def _identify(self, exchange: Exchange) -> tuple[str, IdempotencyRecord]:
         """The key's name and this request's record; its body is read to the end for it."""
         request, caller = exchange.request, exchange.caller
-        key = key_of(request.headers)
-        body = await _whole(exchange)
-        request.body = None if request.body is None else _once(body)
+        key = idempotency_key(request.headers)
+        body = await _read_body(exchange)
+        request.body = None if request.body is None else _body_stream(body)
         cookies = (value for field, value in request.headers if field == b"cookie")
         said = b"\n".join(forwarding.strip_cookies(value, self._own_cookies) for value in cookies)
         print_of = (request.method.encode(), exchange.match.path, request.query, said, body)
-        name = name_of(exchange.service, caller.id if caller else "", key or b"")
-        return name, Record(secrets.token_hex(16), fingerprint(print_of))
+        name = record_name(exchange.service, caller.id if caller else "", key or b"")
+        return name, IdempotencyRecord(secrets.token_hex(16), fingerprint(print_of))
 
-    def _again(self, exchange: Exchange, verdict: Verdict, answer: Answer | None) -> Response:
+    def _replay(self, exchange: Exchange, verdict: ReplayDecision, answer: SavedResponse | None) -> Response:
         service = exchange.service
-        if verdict is Verdict.OTHER:
+        if verdict is ReplayDecision.MISMATCH:
             raise IdempotencyMismatch("this Idempotency-Key was used for another request", service=service)
         if answer is None:
-            retry_after = RETRY_SECONDS if verdict is Verdict.WAIT else None
+            retry_after = RETRY_SECONDS if verdict is ReplayDecision.IN_PROGRESS else None
             raise IdempotencyConflict(verdict.value, service=service, retry_after=retry_after)
         self._emit(BackendEvent(kind=BackendEventKind.REPLAYED, service=service))
         return Response(answer.status, [*answer.headers, (b"idempotency-replayed", b"true")], answer.body)
 
-    async def _unhurried(self, exchange: Exchange, work: Coroutine[Any, Any, Response]) -> Response:
+    async def _run_detached(self, exchange: Exchange, work: Coroutine[Any, Any, Response]) -> Response:
         """Await `work`, which goes on when the client does not wait: its repeat finds the answer."""
         request = exchange.request
         if request.watch_disconnect:
@@ -127,35 +127,35 @@ class Idempotency:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._tasks.create(_abandoned(task))
+            self._tasks.create(_discard(task))
             raise
 
-    async def _first(self, exchange: Exchange, name: str, record: Record, fetch: Fetch) -> Response:
+    async def _execute(self, exchange: Exchange, name: str, record: IdempotencyRecord, fetch: Fetch) -> Response:
         """The call. What says to come again is not kept, nor what stands in for an answer: its key may try again."""
         try:
             response = await fetch(exchange)
-            if response.status in COME_AGAIN or exchange.error_code:
+            if response.status in RETRYABLE_STATUSES or exchange.error_code:
                 await self._release(name, record)
                 return response
-            answer = await _kept(response)
+            answer = await _save(response)
         except BaseException:
             await self._release(name, record)
             raise
-        await self._finish(name, msgspec.structs.replace(record, done=True, answer=answer))
+        await self._finish(name, msgspec.structs.replace(record, done=True, response=answer))
         return response
 
-    async def _finish(self, name: str, record: Record) -> None:
+    async def _finish(self, name: str, record: IdempotencyRecord) -> None:
         try:
-            await self._store.finish(name, record, KEPT_SECONDS)
+            await self._store.finish(name, record, RETENTION_SECONDS)
         except StoreUnavailable:
             log.warning("an answer could not be kept for its Idempotency-Key: the store is away")
 
-    async def _release(self, name: str, record: Record) -> None:
+    async def _release(self, name: str, record: IdempotencyRecord) -> None:
         with contextlib.suppress(StoreUnavailable):  # then it is released when its time is over
             await self._store.release(name, record.holder)
 
 
-class _Resumed:
+class _PrefixedSource:
     """A relay's source: the pieces already read of another, and then the rest."""
 
     def __init__(self, pieces: list[bytes], rest: Relay) -> None:
@@ -172,42 +172,42 @@ class _Resumed:
         await self._rest.aclose()
 
 
-async def _kept(response: Response) -> Answer | None:
+async def _save(response: Response) -> SavedResponse | None:
     """The answer to keep, its body read to the end; None for an endless or a large one, which is passed on."""
     if (first(response.headers, b"content-type") or b"").startswith(b"text/event-stream"):
         return None
     if isinstance(response.body, bytes):
-        return kept(response.status, response.headers, response.body)
+        return saved_response(response.status, response.headers, response.body)
     relay, pieces, size = response.body, list[bytes](), 0
     assert isinstance(relay, Relay)  # noqa: S101 - what step 8 gives is whole or a relay
     async for piece in relay:
         pieces.append(piece)
         size += len(piece)
-        if size > KEPT_BYTES:
-            response.body = Relay(_Resumed(pieces, relay), None, None, None)
+        if size > MAX_SAVED_BYTES:
+            response.body = Relay(_PrefixedSource(pieces, relay), None, None, None)
             return None
     response.body = b"".join(pieces)
-    return kept(response.status, response.headers, response.body)
+    return saved_response(response.status, response.headers, response.body)
 
 
-async def _whole(exchange: Exchange) -> bytes:
+async def _read_body(exchange: Exchange) -> bytes:
     pieces, size = [], 0
     if exchange.request.body is not None:
         async for piece in exchange.request.body:
             pieces.append(piece)
             size += len(piece)
-            if size > KEPT_BYTES:
-                detail = f"with an Idempotency-Key a body may have {KEPT_BYTES} bytes"
+            if size > MAX_SAVED_BYTES:
+                detail = f"with an Idempotency-Key a body may have {MAX_SAVED_BYTES} bytes"
                 raise BodyTooLarge(detail, service=exchange.service)
     return b"".join(pieces)
 
 
-async def _once(body: bytes) -> AsyncIterator[bytes]:
+async def _body_stream(body: bytes) -> AsyncIterator[bytes]:
     if body:
         yield body
 
 
-async def _abandoned(task: asyncio.Task[Response]) -> None:
+async def _discard(task: asyncio.Task[Response]) -> None:
     """An answer that nobody waits for any more."""
     with contextlib.suppress(GatewayError):
         response = await task

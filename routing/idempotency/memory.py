@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from routing.idempotency.record import Record
+from routing.idempotency.record import IdempotencyRecord
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 OVERHEAD_BYTES: Final = 1024
@@ -16,15 +16,15 @@ class MemoryStore:
         self._clock = clock
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._records: dict[str, tuple[float, Record]] = {}
+        self._records: dict[str, tuple[float, IdempotencyRecord]] = {}
 
-    async def begin(self, name: str, record: Record, seconds: float) -> Record | None:
+    async def begin(self, name: str, record: IdempotencyRecord, seconds: float) -> IdempotencyRecord | None:
         found = self._get(name)
         if found is None:
             self._put(name, record, seconds)
         return found
 
-    async def finish(self, name: str, record: Record, seconds: float) -> None:
+    async def finish(self, name: str, record: IdempotencyRecord, seconds: float) -> None:
         found = self._get(name)
         if found is None or found.holder == record.holder:
             self._put(name, record, seconds)
@@ -34,14 +34,14 @@ class MemoryStore:
         if found is not None and found.holder == holder:
             self._drop(name)
 
-    def _get(self, name: str) -> Record | None:
+    def _get(self, name: str) -> IdempotencyRecord | None:
         until, record = self._records.get(name, (0.0, None))
         if record is not None and self._clock() >= until:
             self._drop(name)
             return None
         return record
 
-    def _put(self, name: str, record: Record, seconds: float) -> None:
+    def _put(self, name: str, record: IdempotencyRecord, seconds: float) -> None:
         self._drop(name)
         self._records[name] = self._clock() + seconds, record
         self._bytes += _size(record)
@@ -54,5 +54,5 @@ class MemoryStore:
             self._bytes -= _size(gone[1])
 
 
-def _size(record: Record) -> int:
-    return OVERHEAD_BYTES + (len(record.answer.body) if record.answer else 0)
+def _size(record: IdempotencyRecord) -> int:
+    return OVERHEAD_BYTES + (len(record.response.body) if record.response else 0)

@@ -14,21 +14,21 @@ import msgspec
 from routing.errors import BadRequest
 from routing.http import Headers
 
-METHODS: Final = frozenset({"POST", "PATCH"})
+IDEMPOTENCY_METHODS: Final = frozenset({"POST", "PATCH"})
 """What a key is for: other methods may be sent twice as they are, or ask for nothing."""
-FIELD: Final = b"idempotency-key"
-KEPT_SECONDS: Final = 86_400.0
-KEPT_BYTES: Final = 1024 * 1024
+IDEMPOTENCY_KEY: Final = b"idempotency-key"
+RETENTION_SECONDS: Final = 86_400.0
+MAX_SAVED_BYTES: Final = 1024 * 1024
 """Largest body of an answer that is kept, and of a request that is compared."""
-COME_AGAIN: Final = frozenset({408, 425, 429, 502, 503, 504})
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 502, 503, 504})
 """Answers that say the write was not done, and to ask again: kept, they would say so for a day."""
 
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
-_NOT_KEPT: Final = frozenset({b"set-cookie"})
+_NOT_SAVED: Final = frozenset({b"set-cookie"})
 """A cookie may be a credential, and a repeat is no new session."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class SavedResponse(msgspec.Struct, frozen=True):
     """An answer as it is given again."""
 
     status: int
@@ -36,27 +36,27 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Record(msgspec.Struct, frozen=True):
+class IdempotencyRecord(msgspec.Struct, frozen=True):
     """`holder` is the one request that makes the call; once it is `done`, `answer` is None if it could not be kept."""
 
     holder: str
     fingerprint: bytes
     done: bool = False
-    answer: Answer | None = None
+    response: SavedResponse | None = msgspec.field(default=None, name="answer")
 
 
-class Verdict(Enum):
+class ReplayDecision(Enum):
     """What a request with a known key is given."""
 
     REPLAY = "the first answer"
-    WAIT = "the first is still on its way"
-    LOST = "the first answer could not be kept"
-    OTHER = "the key stands for another request"
+    IN_PROGRESS = "the first is still on its way"
+    NOT_SAVED = "the first answer could not be kept"
+    MISMATCH = "the key stands for another request"
 
 
-def key_of(headers: Headers) -> bytes | None:
+def idempotency_key(headers: Headers) -> bytes | None:
     """The request's key, or None. Raises BadRequest for one that is malformed or said twice."""
-    values = [value for name, value in headers if name == FIELD]
+    values = [value for name, value in headers if name == IDEMPOTENCY_KEY]
     if not values:
         return None
     if len(values) > 1 or not _KEY.fullmatch(values[0]):
@@ -64,7 +64,7 @@ def key_of(headers: Headers) -> bytes | None:
     return values[0]
 
 
-def name_of(service: str, caller: str, key: bytes) -> str:
+def record_name(service: str, caller: str, key: bytes) -> str:
     """Where a caller's key is kept: another caller's same key is another."""
     return _digest((service.encode(), caller.encode(), key)).hex()
 
@@ -74,16 +74,16 @@ def fingerprint(parts: Iterable[bytes]) -> bytes:
     return _digest(parts)
 
 
-def kept(status: int, headers: Headers, body: bytes) -> Answer:
-    return Answer(status, tuple(pair for pair in headers if pair[0] not in _NOT_KEPT), body)
+def saved_response(status: int, headers: Headers, body: bytes) -> SavedResponse:
+    return SavedResponse(status, tuple(pair for pair in headers if pair[0] not in _NOT_SAVED), body)
 
 
-def judge(asked: Record, found: Record) -> Verdict:
+def decide_replay(asked: IdempotencyRecord, found: IdempotencyRecord) -> ReplayDecision:
     if asked.fingerprint != found.fingerprint:
-        return Verdict.OTHER
+        return ReplayDecision.MISMATCH
     if not found.done:
-        return Verdict.WAIT
-    return Verdict.LOST if found.answer is None else Verdict.REPLAY
+        return ReplayDecision.IN_PROGRESS
+    return ReplayDecision.NOT_SAVED if found.response is None else ReplayDecision.REPLAY
 
 
 def _digest(parts: Iterable[bytes]) -> bytes:

@@ -6,7 +6,7 @@ import msgspec
 
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
-from routing.idempotency.record import Record
+from routing.idempotency.record import IdempotencyRecord
 
 BEGIN: Final = """
 local stored = redis.call('GET', KEYS[1])
@@ -24,7 +24,7 @@ if stored and string.sub(stored, 1, #ARGV[1]) == ARGV[1] then redis.call('DEL', 
 """
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decoder: Final = msgspec.msgpack.Decoder(Record)
+_decoder: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
 
 
 class RedisStore:
@@ -34,15 +34,15 @@ class RedisStore:
         self._finish = link.client.register_script(FINISH)
         self._release = link.client.register_script(RELEASE)
 
-    async def begin(self, name: str, record: Record, seconds: float) -> Record | None:
-        args = _written(record), _milliseconds(seconds)
+    async def begin(self, name: str, record: IdempotencyRecord, seconds: float) -> IdempotencyRecord | None:
+        args = _serialize(record), _milliseconds(seconds)
         stored: bytes | None = await self._link.call(
             lambda client: self._begin(keys=[_key(name)], args=args, client=client)
         )
-        return None if stored is None else _read(stored)
+        return None if stored is None else _deserialize(stored)
 
-    async def finish(self, name: str, record: Record, seconds: float) -> None:
-        args = _mark(record.holder), _written(record), _milliseconds(seconds)
+    async def finish(self, name: str, record: IdempotencyRecord, seconds: float) -> None:
+        args = _mark(record.holder), _serialize(record), _milliseconds(seconds)
         await self._link.call(lambda client: self._finish(keys=[_key(name)], args=args, client=client))
 
     async def release(self, name: str, holder: str) -> None:
@@ -57,11 +57,11 @@ def _mark(holder: str) -> bytes:
     return holder.encode() + b"\n"
 
 
-def _written(record: Record) -> bytes:
+def _serialize(record: IdempotencyRecord) -> bytes:
     return _mark(record.holder) + _encode(record)
 
 
-def _read(stored: bytes) -> Record:
+def _deserialize(stored: bytes) -> IdempotencyRecord:
     """What is stored. What cannot be read might be a write that was done: it is not taken for nothing."""
     try:
         return _decoder.decode(stored.partition(b"\n")[2])

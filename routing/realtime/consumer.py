@@ -14,7 +14,7 @@ from routing.pipeline import Gateway
 from routing.realtime import handshake
 from routing.realtime.event import Frame
 from routing.realtime.handshake import Handshake
-from routing.realtime.hub import TooMany
+from routing.realtime.hub import ConnectionLimitExceeded
 from routing.realtime.service import Realtime
 from routing.realtime.session import Session
 from routing.realtime.subscriber import Closed, Sending
@@ -44,7 +44,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         except GatewayError as error:
             gateway.account(exchange, int(error.status), error.code)
             await self.close()
-        except TooMany:
+        except ConnectionLimitExceeded:
             gateway.account(exchange, 429, "too_many_connections")
             await self.close()
         else:
@@ -92,16 +92,16 @@ class EventsConsumer(AsyncWebsocketConsumer):
         subscriber = session.subscriber
         try:
             while True:
-                item = await subscriber.take()
-                await subscriber.settled()
+                item = await subscriber.next()
+                await subscriber.drain()
                 sending = self._hand(item.text if isinstance(item, Frame) else item)
                 if isinstance(sending, Sending):
-                    subscriber.hand = self._hand
+                    subscriber.sink = self._hand
                 await sending
                 subscriber.sending_since = None
         except Closed as end:
             with contextlib.suppress(Exception):
-                await subscriber.settled()
+                await subscriber.drain()
                 await self.close(end.code, end.reason)
         except Exception:  # noqa: BLE001 - servers each have their own way to say that the client has gone
             subscriber.close(1006, "gone")
@@ -113,7 +113,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         A server that is merely left would keep the connection, with what is in its buffers, for as long as the client.
         """
         session = self._session
-        if session is not None and session.subscriber.hand is not None:
+        if session is not None and session.subscriber.sink is not None:
             end = session.subscriber.closing or Closed(1011, "cut")
             cast(Send, self.base_send)({"type": "websocket.close", "code": end.code, "reason": end.reason})
         self._task.cancel()

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 GROUP: Final = "gateway.realtime"
 REVOKED: Final = "credential.revoked"
-AGAIN_SECONDS: Final = 1.0
+RECONNECT_SECONDS: Final = 1.0
 
 
 class Control:
@@ -42,7 +42,7 @@ class Control:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 - a layer's faults are its backend's own
                 log.info("the channel layer is away (%s)", type(error).__name__)
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
         layer = get_channel_layer()
@@ -52,17 +52,17 @@ class Control:
         await layer.group_add(GROUP, channel)
         try:
             while True:
-                self._obey(await layer.receive(channel))
+                self._handle(await layer.receive(channel))
         finally:
             with contextlib.suppress(Exception):
                 await layer.group_discard(GROUP, channel)
 
-    def _obey(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         if message.get("type") == REVOKED:
-            self._realtime.revoked(str(message.get("caller")))
+            self._realtime.disconnect_caller(str(message.get("caller")))
 
 
-def tell_revoked(prefix: str) -> None:
+def publish_revocation(prefix: str) -> None:
     """An API key has ended: called by whoever saved that, in a thread."""
     layer = get_channel_layer()
     if layer is None:

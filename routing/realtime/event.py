@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
-from routing.realtime.event_id import Position, ident
+from routing.realtime.event_id import EventId, format_event_id
 
 
-class Record(msgspec.Struct, frozen=True):
+class EventRecord(msgspec.Struct, frozen=True):
     """What the log keeps. `key` says who hears of it (see topics.py); `ts` is Unix seconds; `data` any JSON."""
 
     key: str
@@ -20,24 +20,24 @@ class Record(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True):
     """A record, and its place in the log."""
 
-    at: Position
-    record: Record
-    packed: bytes
+    id: EventId
+    record: EventRecord
+    encoded: bytes
     """The record as the log has it."""
 
 
-_records: Final = msgspec.json.Decoder(Record)
+_records: Final = msgspec.json.Decoder(EventRecord)
 _encoder: Final = msgspec.json.Encoder()
 
 
-def packed(record: Record) -> bytes:
+def encode_record(record: EventRecord) -> bytes:
     """No larger in memory than it is long: `encode` leaves up to half as much again behind what it returns."""
     text = bytearray()
     _encoder.encode_into(record, text)
     return bytes(text)
 
 
-def unpacked(at: Position, data: bytes) -> Event:
+def decode_event(at: EventId, data: bytes) -> Event:
     """Raises ValueError for what is no record of ours."""
     return Event(at, _records.decode(data), data)
 
@@ -54,10 +54,10 @@ class _Message(msgspec.Struct, frozen=True, omit_defaults=True):
 class Frame:
     """One event as its subscribers get it, encoded once in each of the two forms however many they are."""
 
-    __slots__ = ("_sse", "at", "text")
+    __slots__ = ("_sse", "id", "text")
 
-    def __init__(self, at: Position, text: str) -> None:
-        self.at = at
+    def __init__(self, at: EventId, text: str) -> None:
+        self.id = at
         self.text = text
         self._sse: bytes | None = None
 
@@ -65,13 +65,13 @@ class Frame:
     def sse(self) -> bytes:
         """As a server-sent event; the JSON has no line breaks of its own."""
         if self._sse is None:
-            self._sse = f"id: {ident(self.at)}\ndata: {self.text}\n\n".encode()
+            self._sse = f"id: {format_event_id(self.id)}\ndata: {self.text}\n\n".encode()
         return self._sse
 
 
-def framed(event: Event, topics: Iterable[str]) -> Frame:
+def build_frame(event: Event, topics: Iterable[str]) -> Frame:
     """For subscribers who hear of this event by `topics`: it comes once, under the first, and names the others."""
     record = event.record
     first, *others = topics
-    message = _Message(ident(event.at), record.type, first, record.ts, record.data, tuple(others))
-    return Frame(event.at, msgspec.json.encode(message).decode())
+    message = _Message(format_event_id(event.id), record.type, first, record.ts, record.data, tuple(others))
+    return Frame(event.id, msgspec.json.encode(message).decode())

@@ -12,7 +12,7 @@ from routing.errors import Forbidden
 from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Headers, first
 from routing.pipeline import Gateway
-from routing.realtime.limits import HANDSHAKES
+from routing.realtime.limits import HANDSHAKE_RATE
 
 BEARER: Final = "bearer"
 """The subprotocol that is echoed; the token beside it never is."""
@@ -21,7 +21,7 @@ BREACH: Final = 1002
 without a word, and leaves it to us to tell the former so; the latter hear no more.
 """
 NO_CODE: Final = 1005
-_OWN: Final = InternalEndpoint("events", HANDSHAKES)
+_OWN: Final = InternalEndpoint("events", HANDSHAKE_RATE)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -45,28 +45,28 @@ def begin(gateway: Gateway, scope: Scope, own: InternalEndpoint | None = _OWN) -
 
 
 def check_origin(headers: Headers, allowed: Sequence[str]) -> None:
-    """Raises Forbidden for a page of another host that is not among the allowed. Programs say no origin."""
-    said = first(headers, b"origin")
-    if said is None:
+    """Raise Forbidden for a page of a foreign origin that is not in `allowed`. Only browsers send Origin."""
+    origin = first(headers, b"origin")
+    if origin is None or origin.decode("latin-1").lower() in allowed or same_origin(headers):
         return
-    origin = said.decode("latin-1").lower()
-    if origin in allowed:
-        return
-    host = (first(headers, b"host") or b"").decode("latin-1").lower()
-    if not _same_host(origin, host):
-        raise Forbidden("pages of this origin may not open a socket here")
+    raise Forbidden("this origin may not open a WebSocket here")
+
+
+def same_origin(headers: Headers) -> bool:
+    """Whether Origin names the host and port of the Host field. False without Origin."""
+    try:
+        origin = urlsplit(_lowercase(headers, b"origin"))
+        host = urlsplit(f"//{_lowercase(headers, b'host')}")
+        default_port = _DEFAULT_PORTS.get(origin.scheme)
+        same_port = (origin.port or default_port) == (host.port or default_port)
+    except ValueError:
+        return False
+    return default_port is not None and origin.hostname is not None and origin.hostname == host.hostname and same_port
 
 
 def subprotocols(scope: Any) -> list[str]:
     return [text.strip() for text in scope.get("subprotocols") or () if text.strip()]
 
 
-def _same_host(origin: str, host: str) -> bool:
-    try:
-        page = urlsplit(origin)
-        default = _DEFAULT_PORTS.get(page.scheme)
-        here = urlsplit(f"//{host}")
-        same_port = (page.port or default) == (here.port or default)
-    except ValueError:
-        return False
-    return default is not None and page.hostname is not None and page.hostname == here.hostname and same_port
+def _lowercase(headers: Headers, name: bytes) -> str:
+    return (first(headers, name) or b"").decode("latin-1").lower()

@@ -22,18 +22,18 @@ from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Request, Response, first
 from routing.pipeline import Gateway
 from routing.realtime.event import Frame
-from routing.realtime.hub import TooMany
-from routing.realtime.limits import EVENT_BYTES, HANDSHAKES, PUBLISHING, TOPICS_AT_ONCE
-from routing.realtime.messages import RESERVED, Refused
+from routing.realtime.hub import ConnectionLimitExceeded
+from routing.realtime.limits import HANDSHAKE_RATE, MAX_EVENT_BYTES, MAX_TOPICS_PER_MESSAGE, PUBLISH_RATE
+from routing.realtime.messages import RESERVED, RefusedTopic
 from routing.realtime.service import Realtime
 from routing.realtime.session import Session
 from routing.realtime.subscriber import Closed
 from routing.realtime.topics import TopicRefused, check_publishable
 
 PATH: Final = "/events"
-PUBLISH: Final = "events:publish"
-_PUBLISHING: Final = InternalEndpoint("publish", PUBLISHING)
-_STREAM: Final = InternalEndpoint("events", HANDSHAKES)
+PUBLISH_SCOPE: Final = "events:publish"
+_PUBLISHING: Final = InternalEndpoint("publish", PUBLISH_RATE)
+_STREAM: Final = InternalEndpoint("events", HANDSHAKE_RATE)
 
 
 class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _publications: Final = msgspec.json.Decoder(Publication)
 
 
-class EventPages:
+class EventsEndpoint:
     """Answers requests for `/events`, behind steps 1 to 3 like any other."""
 
     def __init__(self, gateway: Gateway, realtime: Realtime) -> None:
@@ -74,8 +74,8 @@ class EventPages:
 
     async def _publish(self, exchange: Exchange) -> Response:
         caller = exchange.caller
-        if caller is None or not caller.holds(PUBLISH):
-            raise Forbidden(f"publishing needs the scope {PUBLISH}")
+        if caller is None or not caller.holds(PUBLISH_SCOPE):
+            raise Forbidden(f"publishing needs the scope {PUBLISH_SCOPE}")
         publication = _publication(await _body(exchange.request))
         try:
             check_publishable(publication.topic, caller, self._realtime.live.table)
@@ -93,7 +93,7 @@ class EventPages:
         session = self._opened(exchange)
         last_id = (first(exchange.request.headers, b"last-event-id") or b"").decode("latin-1")
         try:
-            await session.find_own(wanted)
+            await session.find_cached(wanted)
         except BaseException:
             self._realtime.leave(session)
             raise
@@ -102,7 +102,7 @@ class EventPages:
             self._realtime.leave(session)
             raise _refusal(refused[0])
         if refused:
-            session.subscriber.say(msgspec.json.encode({"type": "refused", "refused": refused}).decode())
+            session.subscriber.send(msgspec.json.encode({"type": "refused", "refused": refused}).decode())
         if last_id:
             session.resume(last_id)
         if exchange.request.watch_disconnect:
@@ -123,7 +123,7 @@ class EventPages:
             return self._realtime.open(
                 lambda: _cut(task), exchange.request.client, exchange.caller, exchange.credential
             )
-        except TooMany as error:
+        except ConnectionLimitExceeded as error:
             raise RateLimited(str(error), retry_after=60.0) from None
 
 
@@ -152,7 +152,7 @@ class _Stream:
         while True:
             subscriber.sending_since = None
             try:
-                item = await subscriber.take()
+                item = await subscriber.next()
             except Closed as end:
                 yield _said(msgspec.json.encode({"type": "closed", "code": end.code, "reason": end.reason}).decode())
                 return
@@ -175,14 +175,14 @@ async def _body(request: Request) -> bytes:
     length = first(request.headers, b"content-length") or b"0"
     if not length.isdigit():
         raise BadRequest("Content-Length is not a number")
-    if int(length) <= EVENT_BYTES and request.body is not None:
+    if int(length) <= MAX_EVENT_BYTES and request.body is not None:
         async for piece in request.body:
             size += len(piece)
-            if size > EVENT_BYTES:
+            if size > MAX_EVENT_BYTES:
                 break
             pieces.append(piece)
-    if max(size, int(length)) > EVENT_BYTES:
-        raise BodyTooLarge(f"an event is at most {EVENT_BYTES} bytes")
+    if max(size, int(length)) > MAX_EVENT_BYTES:
+        raise BodyTooLarge(f"an event is at most {MAX_EVENT_BYTES} bytes")
     return b"".join(pieces)
 
 
@@ -200,16 +200,16 @@ def _publication(body: bytes) -> Publication:
 def _topics(query: bytes) -> list[str]:
     """`?topics=a,b` or several of them."""
     try:
-        pairs = parse_qsl(query.decode("ascii"), max_num_fields=TOPICS_AT_ONCE, errors="strict")
+        pairs = parse_qsl(query.decode("ascii"), max_num_fields=MAX_TOPICS_PER_MESSAGE, errors="strict")
     except ValueError:
         raise BadRequest("the query cannot be read") from None
     wanted = [topic for name, value in pairs if name in ("topics", "topic") for topic in value.split(",") if topic]
-    if not 1 <= len(wanted) <= TOPICS_AT_ONCE:
-        raise BadRequest(f"?topics= must name from 1 to {TOPICS_AT_ONCE} topics")
+    if not 1 <= len(wanted) <= MAX_TOPICS_PER_MESSAGE:
+        raise BadRequest(f"?topics= must name from 1 to {MAX_TOPICS_PER_MESSAGE} topics")
     return wanted
 
 
-def _refusal(refused: Refused) -> GatewayError:
+def _refusal(refused: RefusedTopic) -> GatewayError:
     if refused.code == "unauthenticated":
         return Unauthenticated(refused.detail)
     return (BadRequest if refused.code == "bad_topic" else Forbidden)(refused.detail)

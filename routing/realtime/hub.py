@@ -6,33 +6,33 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from routing.caller import Caller
-from routing.realtime.event import Event, Frame, framed
-from routing.realtime.event_id import ident
+from routing.realtime.event import Event, Frame, build_frame
+from routing.realtime.event_id import format_event_id
 from routing.realtime.history import History
-from routing.realtime.limits import Bounds
-from routing.realtime.messages import say
+from routing.realtime.limits import Limits
+from routing.realtime.messages import encode_message
 from routing.realtime.subscriber import Subscriber
 
-NUDGE_SECONDS: Final = 0.002
+WAKE_SECONDS: Final = 0.002
 """How soon sockets are looked at that were busy when an event came."""
 
 
-class TooMany(Exception):
+class ConnectionLimitExceeded(Exception):
     """This worker, caller or address holds as many connections as it may."""
 
 
 class Hub:
     """Synchronous throughout: an event reaches every queue before the next one is looked at."""
 
-    def __init__(self, bounds: Bounds, history: History) -> None:
+    def __init__(self, limits: Limits, history: History) -> None:
         self.history = history
-        self.bounds = bounds
+        self.limits = limits
         self._subscribers: set[Subscriber] = set()
         self._by_key: dict[str, dict[Subscriber, tuple[str, ...]]] = {}
         self._callers: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
-        self._behind: set[Subscriber] = set()
-        self._is_nudging = False
+        self._lagging: set[Subscriber] = set()
+        self._is_wake_scheduled = False
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -42,8 +42,8 @@ class Hub:
 
     def join(self, abort: Callable[[], None], client: str, caller: Caller | None) -> Subscriber:
         """A new connection, its caller perhaps not known yet. Raises TooMany."""
-        if len(self) >= self.bounds.connections:
-            raise TooMany("the gateway holds as many connections as it can")
+        if len(self) >= self.limits.connections:
+            raise ConnectionLimitExceeded("the gateway holds as many connections as it can")
         if caller is None:
             self._check_unknown(client)
         else:
@@ -69,7 +69,7 @@ class Hub:
     def leave(self, subscriber: Subscriber) -> None:
         if subscriber in self._subscribers:
             self._subscribers.discard(subscriber)
-            self._behind.discard(subscriber)
+            self._lagging.discard(subscriber)
             self._unindex(subscriber)
             self._uncount(subscriber)
 
@@ -80,7 +80,7 @@ class Hub:
 
     def unsubscribe(self, subscriber: Subscriber, topic: str) -> None:
         self._unindex(subscriber)
-        subscriber.forget(topic)
+        subscriber.remove_topic(topic)
         self._index(subscriber)
 
     def deliver(self, event: Event) -> None:
@@ -90,10 +90,10 @@ class Hub:
         for subscriber, topics in self._by_key.get(event.record.key, {}).items():
             frame = frames.get(topics)
             if frame is None:
-                frame = frames[topics] = framed(event, topics)
-            if not subscriber.offer(frame):
-                self._behind.add(subscriber)
-        self._nudge_soon()
+                frame = frames[topics] = build_frame(event, topics)
+            if not subscriber.push(frame):
+                self._lagging.add(subscriber)
+        self._schedule_wake()
 
     def lost(self) -> None:
         """The log was cut, and events may be missing: everyone is told."""
@@ -102,26 +102,29 @@ class Hub:
 
     def beat(self) -> str:
         """A sign of life, and from where to resume."""
-        return say("heartbeat", last_id=ident(self.history.last))
+        return encode_message("heartbeat", last_id=format_event_id(self.history.last))
 
-    def _nudge_soon(self) -> None:
+    def _schedule_wake(self) -> None:
         """Servers tell each writer of each message gone, which costs more than the message: it is cheaper to look."""
-        if self._behind and not self._is_nudging:
-            self._is_nudging = True
-            asyncio.get_running_loop().call_later(NUDGE_SECONDS, self._nudge)
+        if self._lagging and not self._is_wake_scheduled:
+            self._is_wake_scheduled = True
+            asyncio.get_running_loop().call_later(WAKE_SECONDS, self._wake_lagging)
 
-    def _nudge(self) -> None:
-        self._is_nudging = False
-        self._behind = {subscriber for subscriber in self._behind if subscriber.nudge()}
-        self._nudge_soon()
+    def _wake_lagging(self) -> None:
+        self._is_wake_scheduled = False
+        self._lagging = {subscriber for subscriber in self._lagging if subscriber.wake()}
+        self._schedule_wake()
 
     def _check_caller(self, caller: Caller) -> None:
-        if self._callers[caller.id] >= self.bounds.connections_of(caller.id):
-            raise TooMany("this caller holds as many connections as it may")
+        if self._callers[caller.id] >= self.limits.connections_for(caller.id):
+            raise ConnectionLimitExceeded("this caller holds as many connections as it may")
 
     def _check_unknown(self, client: str) -> None:
-        if self._unknown[client] >= self.bounds.unknown_per_address or self._unknown.total() >= self.bounds.unknown:
-            raise TooMany("too many connections wait to be authenticated")
+        if (
+            self._unknown[client] >= self.limits.unauthenticated_per_address
+            or self._unknown.total() >= self.limits.unauthenticated
+        ):
+            raise ConnectionLimitExceeded("too many connections wait to be authenticated")
 
     def _uncount(self, subscriber: Subscriber) -> None:
         counts, name = self._unknown, subscriber.client

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from routing.realtime.limits import TOPICS_AT_ONCE
+from routing.realtime.limits import MAX_TOPICS_PER_MESSAGE
 
 RESERVED: Final = frozenset(
     {
@@ -64,7 +64,7 @@ FromClient = Subscribe | Unsubscribe | Resume | Ping | Auth
 _decoder: Final[msgspec.json.Decoder[FromClient]] = msgspec.json.Decoder(FromClient)
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedTopic(msgspec.Struct, frozen=True):
     """A topic that is not to be had, and why."""
 
     topic: str
@@ -72,7 +72,7 @@ class Refused(msgspec.Struct, frozen=True):
     detail: str
 
 
-def decode(text: str | bytes) -> FromClient:
+def decode_message(text: str | bytes) -> FromClient:
     """A client's message. Raises ValueError, whose text may be told to the client."""
     try:
         return _decoder.decode(text)
@@ -82,12 +82,12 @@ def decode(text: str | bytes) -> FromClient:
         raise ValueError("the message is not UTF-8") from None
 
 
-def say(kind: str, **fields: object) -> str:
+def encode_message(kind: str, **fields: object) -> str:
     """One of the gateway's own messages; fields that are None are left out."""
     said = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode({"type": kind, **said}).decode()
 
 
 def _check(topics: list[str]) -> None:
-    if not 1 <= len(topics) <= TOPICS_AT_ONCE:
-        raise ValueError(f"from 1 to {TOPICS_AT_ONCE} topics at once")
+    if not 1 <= len(topics) <= MAX_TOPICS_PER_MESSAGE:
+        raise ValueError(f"from 1 to {MAX_TOPICS_PER_MESSAGE} topics at once")

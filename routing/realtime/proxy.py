@@ -37,7 +37,7 @@ from routing.steps.calls import Calls
 from routing.upstream.bulkhead import Bulkhead
 from routing.upstream.permit import CallPermit
 
-MESSAGE_BYTES: Final = 1_048_576
+MAX_MESSAGE_BYTES: Final = 1_048_576
 """The largest message passed on, either way."""
 IDLE_SECONDS: Final = 300.0
 WATCH_SECONDS: Final = 1.0
@@ -45,7 +45,7 @@ _UNSENDABLE: Final = frozenset({1005, 1006, 1015})
 """Codes that say how a connection ended and are never sent (RFC 6455 section 7.4.1)."""
 
 
-class End(NamedTuple):
+class CloseReason(NamedTuple):
     """How both sides are closed; `client` is what the client is told instead."""
 
     code: int
@@ -61,15 +61,15 @@ class _Backend(connect):
 
 
 @dataclass(slots=True)
-class _Passage:
+class _Tunnel:
     """Two connections as one."""
 
     exchange: Exchange
     backend: ClientConnection
     receive: Receive
     send: Send
-    moved_at: float
-    tasks: list[asyncio.Task[End]] = field(default_factory=list)
+    last_activity_at: float
+    tasks: list[asyncio.Task[CloseReason]] = field(default_factory=list)
 
 
 class SocketProxy:
@@ -98,7 +98,7 @@ class SocketProxy:
         self._bulkheads: dict[str, Bulkhead] = {}
         self._stopping = False
 
-    def restart(self) -> None:
+    def begin_shutdown(self) -> None:
         """The gateway stops: every passage ends at its next look."""
         self._stopping = True
 
@@ -183,7 +183,7 @@ class SocketProxy:
                 compression=None,
                 proxy=None,
                 open_timeout=timeout.connect + timeout.read,
-                max_size=MESSAGE_BYTES,
+                max_size=MAX_MESSAGE_BYTES,
                 max_queue=4,
             )
         except TimeoutError as error:
@@ -194,14 +194,14 @@ class SocketProxy:
             raise BadRequest("the path cannot be passed on") from error
 
     async def _join(self, shake: Handshake, backend: ClientConnection, receive: Receive, send: Send) -> None:
-        end = End(1011, "the gateway failed")
-        passage = _Passage(shake.exchange, backend, receive, send, self._timer())
+        end = CloseReason(1011, "the gateway failed")
+        tunnel = _Tunnel(shake.exchange, backend, receive, send, self._timer())
         try:
             self._gateway.account(shake.exchange, 101)
             await send({"type": "websocket.accept", "subprotocol": backend.subprotocol or shake.subprotocol})
-            end = await self._relay(passage)
+            end = await self._relay(tunnel)
         finally:
-            for task in passage.tasks:
+            for task in tunnel.tasks:
                 task.cancel()
             with contextlib.suppress(Exception):
                 await send({"type": "websocket.close", "code": end.client or end.code, "reason": end.reason})
@@ -210,49 +210,49 @@ class SocketProxy:
             except Exception:  # noqa: BLE001 - a code that may not be sent, or a connection that is gone
                 backend.transport.abort()
 
-    async def _relay(self, passage: _Passage) -> End:
+    async def _relay(self, tunnel: _Tunnel) -> CloseReason:
         """Until either side, or we, make an end of it."""
-        work = (self._up(passage), self._down(passage), self._watch(passage))
-        passage.tasks = [asyncio.create_task(part) for part in work]
-        done, _ = await asyncio.wait(passage.tasks, return_when=asyncio.FIRST_COMPLETED)
+        work = (self._up(tunnel), self._down(tunnel), self._watch(tunnel))
+        tunnel.tasks = [asyncio.create_task(part) for part in work]
+        done, _ = await asyncio.wait(tunnel.tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = next(iter(done))
-        return End(1001, "gone") if ended.exception() else ended.result()
+        return CloseReason(1001, "gone") if ended.exception() else ended.result()
 
-    async def _up(self, passage: _Passage) -> End:
+    async def _up(self, tunnel: _Tunnel) -> CloseReason:
         while True:
-            message = await passage.receive()
+            message = await tunnel.receive()
             if message["type"] == "websocket.disconnect":
                 code = message.get("code") or 1000
-                return End(1001, "", client=handshake.BREACH) if code in _UNSENDABLE else End(code, "")
+                return CloseReason(1001, "", client=handshake.BREACH) if code in _UNSENDABLE else CloseReason(code, "")
             content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
-            if len(content) > MESSAGE_BYTES:
-                return End(1009, "message too big")
-            passage.moved_at = self._timer()
+            if len(content) > MAX_MESSAGE_BYTES:
+                return CloseReason(1009, "message too big")
+            tunnel.last_activity_at = self._timer()
             try:
-                await passage.backend.send(content)
+                await tunnel.backend.send(content)
             except ConnectionClosed as closed:
                 return _ended(closed)
 
-    async def _down(self, passage: _Passage) -> End:
+    async def _down(self, tunnel: _Tunnel) -> CloseReason:
         while True:
             try:
-                content = await passage.backend.recv()
+                content = await tunnel.backend.recv()
             except ConnectionClosed as closed:
                 return _ended(closed)
-            passage.moved_at = self._timer()
+            tunnel.last_activity_at = self._timer()
             kind = "text" if isinstance(content, str) else "bytes"
-            await passage.send({"type": "websocket.send", kind: content})
+            await tunnel.send({"type": "websocket.send", kind: content})
 
-    async def _watch(self, passage: _Passage) -> End:
+    async def _watch(self, tunnel: _Tunnel) -> CloseReason:
         """What ends a passage that both sides would keep."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if self._stopping:
-                return End(1012, "the gateway restarts")
-            if self._timer() - passage.moved_at > self._idle:
-                return End(4408, "idle")
-            if not self._still_valid(passage.exchange):
-                return End(4401, "the credential has ended")
+                return CloseReason(1012, "the gateway restarts")
+            if self._timer() - tunnel.last_activity_at > self._idle:
+                return CloseReason(4408, "idle")
+            if not self._still_valid(tunnel.exchange):
+                return CloseReason(4401, "the credential has ended")
 
     def _still_valid(self, exchange: Exchange) -> bool:
         caller, credential, now = exchange.caller, exchange.credential, self._clock()
@@ -286,12 +286,12 @@ async def _refuse(error: GatewayError, shake: Handshake, send: Send) -> None:
     await send({"type": "websocket.close", "code": code, "reason": error.code})
 
 
-def _ended(closed: ConnectionClosed) -> End:
+def _ended(closed: ConnectionClosed) -> CloseReason:
     """How the backend closed, as far as that may be said."""
     if closed.rcvd is None:
-        return End(1014, "the service broke off")
+        return CloseReason(1014, "the service broke off")
     code = closed.rcvd.code
-    return End(1000 if code in _UNSENDABLE else code, closed.rcvd.reason)
+    return CloseReason(1000 if code in _UNSENDABLE else code, closed.rcvd.reason)
 
 
 def _fields(headers: Any) -> list[tuple[str, str]]:

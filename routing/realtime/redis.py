@@ -18,9 +18,9 @@ from redis.exceptions import RedisError
 
 from resilience.outage import StoreUnavailable
 from resilience.redis import CALL_SECONDS, PROBE_SECONDS, RedisLink
-from routing.realtime.event_id import Position, ident, position
-from routing.realtime.history import MOST, SECONDS
-from routing.realtime.log import Reader
+from routing.realtime.event_id import EventId, format_event_id, parse_event_id
+from routing.realtime.history import MAX_EVENTS, RETENTION_SECONDS
+from routing.realtime.log import LogFollower
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ STREAM: Final = "gw:{events}"
 LIFE: Final = "gw:{events}:life"
 WAIT_MS: Final = int(CALL_SECONDS * 500)
 """How long one read waits for news: well below what the link takes for an absence."""
-AT_ONCE: Final = 500
+READ_BATCH: Final = 500
 TRIM_EVERY: Final = 100
 """Reads without or with news between two trims by age."""
 
@@ -42,21 +42,21 @@ class RedisLog:
         self._link = link
         self._client: Any = link.client
         self._life = b""
-        self._last: Position | None = None
+        self._last: EventId | None = None
 
     async def append(self, record: bytes) -> str:
         add: Callable[[Any], Awaitable[Any]] = lambda client: client.xadd(  # noqa: E731 - a command, named for its line
-            STREAM, {"e": record}, maxlen=MOST, approximate=True
+            STREAM, {"e": record}, maxlen=MAX_EVENTS, approximate=True
         )
         return bytes(await self._link.call(add)).decode()
 
-    async def follow(self, reader: Reader) -> None:
+    async def follow(self, follower: LogFollower) -> None:
         while True:
             with suppress(StoreUnavailable):
-                await self._whole(self._rejoin(reader))
+                await self._whole(self._rejoin(follower))
                 while True:
                     for _ in range(TRIM_EVERY):
-                        await self._read(reader)
+                        await self._read(follower)
                     await self._trim()
             await asyncio.sleep(PROBE_SECONDS)
 
@@ -67,23 +67,23 @@ class RedisLog:
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(type(error).__name__) from error
 
-    async def _rejoin(self, reader: Reader) -> None:
+    async def _rejoin(self, follower: LogFollower) -> None:
         """At the start: the last minutes. After a cut: on from where this worker was, if that is still there."""
         life, began, now = await self._identify()
         if self._last is not None and life == self._life and await self._holds(self._last):
             return
         was_cut, self._life = self._last is not None, life
-        floor = max(self._last or (0, 0), (began - 1, 0), (now - int(SECONDS * 1_000), 0))
-        entries = await self._client.xrevrange(STREAM, "+", f"({ident(floor)}", count=MOST)
-        if len(entries) == MOST:
+        floor = max(self._last or (0, 0), (began - 1, 0), (now - int(RETENTION_SECONDS * 1_000), 0))
+        entries = await self._client.xrevrange(STREAM, "+", f"({format_event_id(floor)}", count=MAX_EVENTS)
+        if len(entries) == MAX_EVENTS:
             floor = _place(entries[-1])
         self._last = _place(entries[0]) if entries else max(floor, (now - 1, 0))
-        reader.begin(floor, floor if entries else self._last)
+        follower.begin(floor, floor if entries else self._last)
         if was_cut:
             log.warning("the log of events was cut; subscribers are told of a gap")
-            reader.lost()
+            follower.lost()
         for entry in reversed(entries):
-            _tell(reader, entry)
+            _tell(follower, entry)
 
     async def _identify(self) -> tuple[bytes, int, int]:
         """The stream's name, when it began, and the server's time."""
@@ -93,21 +93,23 @@ class RedisLog:
         life = bytes(await self._client.get(LIFE))
         return life, int(life.rpartition(b":")[2]), now
 
-    async def _holds(self, place: Position) -> bool:
+    async def _holds(self, place: EventId) -> bool:
         """Whether nothing after `place` was trimmed away."""
         first = await self._client.xrange(STREAM, count=1)
         return not first or _place(first[0]) <= place
 
-    async def _read(self, reader: Reader) -> None:
+    async def _read(self, follower: LogFollower) -> None:
         assert self._last is not None  # noqa: S101 - set by _rejoin
-        found = await self._whole(self._client.xread({STREAM: ident(self._last)}, count=AT_ONCE, block=WAIT_MS))
+        found = await self._whole(
+            self._client.xread({STREAM: format_event_id(self._last)}, count=READ_BATCH, block=WAIT_MS)
+        )
         for entry in _entries(found):
             self._last = _place(entry)
-            _tell(reader, entry)
+            _tell(follower, entry)
 
     async def _trim(self) -> None:
         seconds, _ = await self._whole(self._client.time())
-        oldest = (int(seconds) - int(SECONDS)) * 1_000
+        oldest = (int(seconds) - int(RETENTION_SECONDS)) * 1_000
         await self._whole(self._client.xtrim(STREAM, minid=oldest, approximate=True))
 
 
@@ -121,12 +123,12 @@ def _flat(entries: Any) -> Any:
     return entries[0] if entries and isinstance(entries[0], list) else entries
 
 
-def _place(entry: Any) -> Position:
-    return position(bytes(entry[0]).decode()) or (0, 0)
+def _place(entry: Any) -> EventId:
+    return parse_event_id(bytes(entry[0]).decode()) or (0, 0)
 
 
-def _tell(reader: Reader, entry: Any) -> None:
+def _tell(follower: LogFollower, entry: Any) -> None:
     try:
-        reader.heard(_place(entry), bytes(entry[1][b"e"]))
+        follower.on_record(_place(entry), bytes(entry[1][b"e"]))
     except Exception:  # what is no event of ours must not end the log
         log.exception("an entry of the log of events was not understood")

@@ -24,7 +24,7 @@ from resilience.cache.key import scope_id
 from resilience.cache.policy import CALLER_FIELDS, Scope
 from routing.caller import Caller
 from routing.errors import GatewayError
-from routing.realtime.limits import LONGEST_TOPIC
+from routing.realtime.limits import MAX_TOPIC_LENGTH
 from routing.router import paths
 from routing.router.paths import PREFIX
 from routing.router.policy import RoutePolicy
@@ -44,17 +44,17 @@ class TopicRefused(Exception):
         self.detail = detail
 
 
-def published(topic: str) -> str:
+def publication_key(topic: str) -> str:
     """The key under which what is published on `topic` reaches its subscribers."""
     return f"pub|{topic}"
 
 
-def taken_back(service: str, tag: str) -> str:
+def invalidation_key(service: str, tag: str) -> str:
     """The key of an invalidation."""
     return f"inv|{service}|{tag}"
 
 
-def keys(topic: str, caller: Caller, table: RouteTable, *, is_held: bool = False) -> tuple[str, ...]:
+def subscription_keys(topic: str, caller: Caller, table: RouteTable, *, is_cached: bool = False) -> tuple[str, ...]:
     """All that a subscriber of `topic` hears; `is_held`: has its `own_answer`. Raises TopicRefused."""
     kind, rest = _parsed(topic)
     if kind == "service":
@@ -62,11 +62,11 @@ def keys(topic: str, caller: Caller, table: RouteTable, *, is_held: bool = False
     elif kind == "tag":
         found = _of_tag(rest, caller, table)
     elif kind == "resource":
-        found = _of_resource(rest, caller, table, is_held=is_held)
+        found = _of_resource(rest, caller, table, is_cached=is_cached)
     else:
         _check_owner(kind, rest, caller)
         found = set()
-    return (published(topic), *sorted(found))
+    return (publication_key(topic), *sorted(found))
 
 
 def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
@@ -84,8 +84,8 @@ def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
 
 
 def _parsed(topic: str) -> tuple[str, str]:
-    if not topic or len(topic) > LONGEST_TOPIC or not topic.isprintable():
-        raise TopicRefused("bad_topic", f"a topic is 1 to {LONGEST_TOPIC} printable characters")
+    if not topic or len(topic) > MAX_TOPIC_LENGTH or not topic.isprintable():
+        raise TopicRefused("bad_topic", f"a topic is 1 to {MAX_TOPIC_LENGTH} printable characters")
     kind, colon, rest = topic.partition(":")
     if colon and rest and kind in ("service", "tag", "resource", "caller", "tenant"):
         return kind, rest
@@ -103,7 +103,7 @@ def _of_service(name: str, caller: Caller, table: RouteTable) -> set[str]:
     service = table.services.get(name)
     if service is None or not _may_use(caller, service, service.policy):
         raise _forbidden()
-    return {taken_back(name, name)}
+    return {invalidation_key(name, name)}
 
 
 def _of_tag(text: str, caller: Caller, table: RouteTable) -> set[str]:
@@ -112,26 +112,26 @@ def _of_tag(text: str, caller: Caller, table: RouteTable) -> set[str]:
         key
         for service in table.services.values()
         if _may_read_tag(service, text, caller)
-        for key in (taken_back(service.name, text), taken_back(service.name, service.name))
+        for key in (invalidation_key(service.name, text), invalidation_key(service.name, service.name))
     }
     name, _, tag = text.partition(":")
     service = table.services.get(name)
     if service is not None and tag and (_may_read_tag(service, tag, caller) or _is_open(service, caller)):
-        found |= {taken_back(name, tag), taken_back(name, name)}
+        found |= {invalidation_key(name, tag), invalidation_key(name, name)}
     if not found:
         raise _forbidden()
     return found
 
 
-def _of_resource(text: str, caller: Caller, table: RouteTable, *, is_held: bool) -> set[str]:
+def _of_resource(text: str, caller: Caller, table: RouteTable, *, is_cached: bool) -> set[str]:
     match = _routed(text, caller, table)
-    if not (is_held or _names_nobody_else(match, caller)):
+    if not (is_cached or _names_nobody_else(match, caller)):
         raise _forbidden()
     name, tags = match.service.name, match.policy.cache.tags if match.policy.cache else ()
-    return {taken_back(name, tag) for tag in (*filled(tags, match, caller), name)}
+    return {invalidation_key(name, tag) for tag in (*filled(tags, match, caller), name)}
 
 
-def own_answer(topic: str, caller: Caller, table: RouteTable) -> tuple[str, str] | None:
+def cached_response_key(topic: str, caller: Caller, table: RouteTable) -> tuple[str, str] | None:
     """The service and key under which this caller's own answer would be, where having it decides; else None."""
     kind, _, text = topic.partition(":")
     try:

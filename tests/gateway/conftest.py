@@ -30,14 +30,22 @@ from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import RouteTable, Service
 from routing.steps.calls import Calls
 from tests.clock import FakeClock
-from tests.gateway.door import Answered, AsgiDoor, DjangoDoor, Door, HttpDoor, ask, install
+from tests.gateway.entry_points import (
+    AsgiEntryPoint,
+    DjangoEntryPoint,
+    EntryPoint,
+    Http1EntryPoint,
+    ReceivedResponse,
+    install,
+    send_request,
+)
 from tests.origin import Script, ScriptedOrigin
 from tests.resilience.cache.entries import until
 
 OWN_COOKIES = frozenset({b"sessionid", b"csrftoken"})
 
 
-class Recording(Observer):
+class RecordingObserver(Observer):
     """An Observer that keeps what it is told."""
 
     def __init__(self) -> None:
@@ -62,9 +70,9 @@ class World:
     clock: FakeClock
     live: LiveConfiguration
     gateway: Gateway
-    door: Door
+    entry_point: EntryPoint
     backend: Backend
-    seen: Recording
+    observer: RecordingObserver
     cache: Cache
     heat: HitCounter
     breakers: Breakers
@@ -72,11 +80,11 @@ class World:
     key: str = ""
     other_key: str = ""
 
-    async def ask(self, method: str, path: str | bytes, headers: Any = (), **more: Any) -> Answered:
+    async def request(self, method: str, path: str | bytes, headers: Any = (), **more: Any) -> ReceivedResponse:
         """A request with the first caller's key, unless `key` says otherwise."""
         key = more.pop("key", self.key)
         credential = [("X-API-Key", key)] if key else []
-        return await ask(self.door, method, path, [*credential, *headers], **more)
+        return await send_request(self.entry_point, method, path, [*credential, *headers], **more)
 
     async def serve(
         self,
@@ -115,7 +123,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 @pytest.fixture(params=["memory", "tiers"])
-async def either(request: pytest.FixtureRequest, patient_links: None) -> AsyncIterator[World]:
+async def cache_world(request: pytest.FixtureRequest, patient_links: None) -> AsyncIterator[World]:
     link = RedisLink(request.getfixturevalue("redis_url")) if request.param == "tiers" else None
     made = make_world("asgi", link=link)
     if link:
@@ -128,7 +136,7 @@ async def either(request: pytest.FixtureRequest, patient_links: None) -> AsyncIt
 
 
 def make_world(
-    door: str,
+    entry_point: str,
     rules: GatewayRules | None = None,
     *,
     link: RedisLink | None = None,
@@ -137,7 +145,7 @@ def make_world(
     kind: Callable[..., Gateway] = Gateway,
 ) -> World:
     """Its cache is over Redis where there is a link to one, which the caller starts and closes."""
-    live, backend, seen = LiveConfiguration(), Backend(), Recording()
+    live, backend, observer = LiveConfiguration(), Backend(), RecordingObserver()
     clock = clock or FakeClock()
     ours, theirs = generate_api_key(), generate_api_key()
     live.keys = ApiKeys(
@@ -146,7 +154,7 @@ def make_world(
             KeyRecord(prefix=theirs.prefix, digest=theirs.digest, name="theirs"),
         ]
     )
-    observers = Observers([seen])
+    observers = Observers([observer])
     breakers = Breakers(circuits or BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     cache = Cache(TieredStore(link) if link else CacheMemory(clock))
     flights = Flights(RedisLeases(link) if link else None, clock=clock)
@@ -164,14 +172,18 @@ def make_world(
         observers=observers,
         clock=clock,
     )
-    doors: dict[str, Callable[[Gateway], Door]] = {"http1": HttpDoor, "asgi": AsgiDoor, "django": DjangoDoor}
+    entry_points: dict[str, Callable[[Gateway], EntryPoint]] = {
+        "http1": Http1EntryPoint,
+        "asgi": AsgiEntryPoint,
+        "django": DjangoEntryPoint,
+    }
     return World(
         clock,
         live,
         gateway,
-        doors[door](gateway),
+        entry_points[entry_point](gateway),
         backend,
-        seen,
+        observer,
         cache,
         heat,
         breakers,

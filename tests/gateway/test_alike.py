@@ -13,7 +13,7 @@ OPEN = RoutePolicy(auth=Auth.NONE)
 
 async def told(world: World, *headers: tuple[str, str], **kwargs: Any) -> dict[bytes, bytes]:
     """What the backend is told of one more request that is like the others."""
-    answer = await world.ask("GET", "/api/v1/crm/x", headers, **kwargs)
+    answer = await world.request("GET", "/api/v1/crm/x", headers, **kwargs)
     assert answer.status == 200
     return dict(world.origins[-1].requests[-1].fields)
 

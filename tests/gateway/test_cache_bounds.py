@@ -16,7 +16,7 @@ from resilience.cache.redis import RedisStore
 from resilience.cache.tiers import TieredStore
 from resilience.redis import RedisLink
 from tests.clock import FakeClock
-from tests.gateway.cached import PATH, TAGGED, policy, says
+from tests.gateway.cache_steps import PATH, WITH_ETAG, policy, reply
 from tests.gateway.conftest import World, make_world
 from tests.origin import Peer
 from tests.redis_server import RedisServer
@@ -60,13 +60,13 @@ async def test_a_hit_in_redis_costs_one_round_trip_and_one_in_memory_none(
     workers: tuple[World, World], shared_redis: RedisServer
 ) -> None:
     one, two = workers
-    await one.serve(TAGGED, policy=SHARED)
+    await one.serve(WITH_ETAG, policy=SHARED)
     two.live.table = one.live.table
 
     async def hit(world: World) -> None:
-        assert (await world.ask("GET", PATH + "/x")).get("x-cache") == "HIT"
+        assert (await world.request("GET", PATH + "/x")).get("x-cache") == "HIT"
 
-    assert (await one.ask("GET", PATH + "/x")).get("x-cache") == "MISS"
+    assert (await one.request("GET", PATH + "/x")).get("x-cache") == "MISS"
     with shared_redis.client() as outside:
         await until(lambda: outside.mget(outside.keys("gw:{crm}:l:*")) == [b"+"])  # the lease has been given back
         assert await commands(outside, lambda: hit(two)) == Counter(mget=1)
@@ -74,17 +74,17 @@ async def test_a_hit_in_redis_costs_one_round_trip_and_one_in_memory_none(
         assert await commands(outside, lambda: hit(one)) == Counter()
 
 
-async def test_a_key_of_eight_kilobytes_is_like_any_other(either: World) -> None:
-    origin = await either.serve(TAGGED)
+async def test_a_key_of_eight_kilobytes_is_like_any_other(cache_world: World) -> None:
+    origin = await cache_world.serve(WITH_ETAG)
     path = f"{PATH}/{'x' * 4_000}?{'y' * 4_000}"
-    verdicts = [(await either.ask("GET", path)).get("x-cache") for _ in range(2)]
+    verdicts = [(await cache_world.request("GET", path)).get("x-cache") for _ in range(2)]
     assert (verdicts, len(origin.requests)) == (["MISS", "HIT"], 1)
-    assert (await either.ask("GET", path + "z")).get("x-cache") == "MISS"
+    assert (await cache_world.request("GET", path + "z")).get("x-cache") == "MISS"
 
 
 async def test_its_key_in_redis_is_short(workers: tuple[World, World], shared_redis: RedisServer) -> None:
-    await workers[0].serve(TAGGED)
-    await workers[0].ask("GET", f"{PATH}/{'x' * 8_000}")
+    await workers[0].serve(WITH_ETAG)
+    await workers[0].request("GET", f"{PATH}/{'x' * 8_000}")
     with shared_redis.client() as outside:
         assert outside.keys("gw:{crm}:e:*")
         assert max(map(len, outside.keys("*"))) < 100
@@ -171,8 +171,8 @@ async def test_a_slow_redis_is_waited_for_a_little_and_passed_by(own_redis: Redi
         link = RedisLink(url)
         world = make_world("asgi", link=link)
         try:
-            await world.serve(says(), policy=SHARED)
-            answers = [await world.ask("GET", PATH + "/x") for _ in range(3)]
+            await world.serve(reply(), policy=SHARED)
+            answers = [await world.request("GET", PATH + "/x") for _ in range(3)]
             assert {answer.status for answer in answers} == {200}
             store = world.cache._store
             assert isinstance(store, TieredStore)
@@ -194,7 +194,7 @@ async def test_whatever_step_of_it_fails_the_answer_is_the_backends(
 ) -> None:
     async def answer(peer: Peer) -> None:
         await peer.read_body()
-        await peer.send(says(204) if peer.request.line.startswith(b"DELETE") else TAGGED)
+        await peer.send(reply(204) if peer.request.line.startswith(b"DELETE") else WITH_ETAG)
 
     link = RedisLink(own_redis.url)
     world = make_world("asgi", link=link)
@@ -204,7 +204,7 @@ async def test_whatever_step_of_it_fails_the_answer_is_the_backends(
         with own_redis.client() as outside:
             outside.acl_setuser("default", enabled=True, commands=[f"-{REFUSED[step]}"])
             methods = ("GET", "GET", "DELETE", "GET")
-            answers = [await world.ask(method, PATH + "/x") for method in methods]
+            answers = [await world.request(method, PATH + "/x") for method in methods]
             assert [answer.status for answer in answers] == [200, 200, 204, 200]
             assert not link.unavailable
         assert isinstance(store, TieredStore)

@@ -8,7 +8,7 @@ import pytest
 
 from resilience.cache.policy import Scope
 from resilience.redis import RedisLink
-from tests.gateway.cached import DOWN, PATH, TAGGED, policy, says
+from tests.gateway.cache_steps import DOWN, PATH, WITH_ETAG, policy, reply
 from tests.gateway.conftest import World, make_world
 from tests.origin import Peer
 from tests.redis_server import RedisServer
@@ -29,9 +29,9 @@ async def over(own_redis: RedisServer) -> AsyncIterator[World]:
 
 
 async def test_gone_before_the_look(over: World, own_redis: RedisServer) -> None:
-    await over.serve(TAGGED)
+    await over.serve(WITH_ETAG)
     own_redis.stop()
-    answers = [await over.ask("GET", PATH + "/x") for _ in range(3)]
+    answers = [await over.request("GET", PATH + "/x") for _ in range(3)]
     assert {(answer.status, answer.get("x-cache")) for answer in answers} == {(200, "MISS")}
     assert answers[-1].get("cache-status") == 'gateway; fwd=uri-miss; detail="the store is away"'
 
@@ -39,51 +39,51 @@ async def test_gone_before_the_look(over: World, own_redis: RedisServer) -> None
 async def test_gone_while_the_backend_is_asked(over: World, own_redis: RedisServer) -> None:
     async def end(peer: Peer) -> None:
         own_redis.stop()
-        await peer.send(TAGGED)
+        await peer.send(WITH_ETAG)
 
-    await over.serve(end, TAGGED)
-    assert [(await over.ask("GET", PATH + "/x")).status for _ in range(2)] == [200, 200]
+    await over.serve(end, WITH_ETAG)
+    assert [(await over.request("GET", PATH + "/x")).status for _ in range(2)] == [200, 200]
 
 
 async def test_gone_when_something_is_to_be_taken_back(over: World, own_redis: RedisServer) -> None:
-    await over.serve(TAGGED, says(204))
-    await over.ask("GET", PATH + "/x")
+    await over.serve(WITH_ETAG, reply(204))
+    await over.request("GET", PATH + "/x")
     own_redis.stop()
-    assert (await over.ask("DELETE", PATH + "/x")).status == 204
+    assert (await over.request("DELETE", PATH + "/x")).status == 204
 
 
 async def test_gone_and_back(over: World, own_redis: RedisServer) -> None:
-    await over.serve(says())
+    await over.serve(reply())
     own_redis.stop()
-    await over.ask("GET", PATH + "/x")
+    await over.request("GET", PATH + "/x")
     own_redis.start()
 
     async def hit() -> bool:
-        return (await over.ask("GET", PATH + "/x")).get("x-cache") == "HIT"
+        return (await over.request("GET", PATH + "/x")).get("x-cache") == "HIT"
 
     await until(hit)
 
 
 async def test_slow(over: World, own_redis: RedisServer) -> None:
-    await over.serve(TAGGED)
+    await over.serve(WITH_ETAG)
     own_redis.pause()
-    answers = await asyncio.gather(*[over.ask("GET", PATH + "/x") for _ in range(5)])
+    answers = await asyncio.gather(*[over.request("GET", PATH + "/x") for _ in range(5)])
     own_redis.resume()
     assert {answer.status for answer in answers} == {200}
 
 
 async def test_full(over: World, own_redis: RedisServer) -> None:
-    await over.serve(TAGGED)
+    await over.serve(WITH_ETAG)
     with own_redis.client() as outside:
         outside.config_set("maxmemory", "1")
-        answers = [await over.ask("GET", PATH + "/x") for _ in range(3)]
+        answers = [await over.request("GET", PATH + "/x") for _ in range(3)]
     assert {(answer.status, answer.get("x-cache")) for answer in answers} == {(200, "MISS")}
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"\x02\x01rubbish", b"\x80\x04\x95", b"\x02\x00\x90", b"\xff" * 5_000])
 async def test_rubbish_in_an_entrys_place_is_a_miss(over: World, own_redis: RedisServer, rubbish: bytes) -> None:
-    await over.serve(TAGGED, policy=SHARED)
-    await over.ask("GET", PATH + "/x")
+    await over.serve(WITH_ETAG, policy=SHARED)
+    await over.request("GET", PATH + "/x")
     with own_redis.client() as outside:
         outside.set(outside.keys("gw:{crm}:e:*")[0], rubbish)
         outside.delete(*outside.keys("gw:{crm}:l:*"))
@@ -91,21 +91,21 @@ async def test_rubbish_in_an_entrys_place_is_a_miss(over: World, own_redis: Redi
     other = make_world("asgi", link=fresh, clock=over.clock)
     other.live.keys, other.live.table, other.key = over.live.keys, over.live.table, over.key
     await fresh.start()
-    answers = [await other.ask("GET", PATH + "/x") for _ in range(2)]
+    answers = [await other.request("GET", PATH + "/x") for _ in range(2)]
     assert [answer.get("x-cache") for answer in answers] == ["MISS", "HIT"]
     await other.close()
     await fresh.close()
 
 
 async def test_rubbish_in_a_leases_place_is_waited_out_or_passed(over: World, own_redis: RedisServer) -> None:
-    await over.serve(TAGGED, policy=SHARED)
-    await over.ask("GET", PATH + "/x")
+    await over.serve(WITH_ETAG, policy=SHARED)
+    await over.request("GET", PATH + "/x")
     with own_redis.client() as outside:
         lease = outside.keys("gw:{crm}:l:*")[0]
         outside.delete(lease, *outside.keys("gw:{crm}:e:*"))
         outside.rpush(lease, "a list")
     over.clock.advance(11)
-    assert (await over.ask("GET", PATH + "/x")).status == 200
+    assert (await over.request("GET", PATH + "/x")).status == 200
 
 
 async def test_stale_is_given_when_redis_is_gone_too(over: World, own_redis: RedisServer) -> None:
@@ -113,13 +113,13 @@ async def test_stale_is_given_when_redis_is_gone_too(over: World, own_redis: Red
         own_redis.stop()
         await peer.send(DOWN)
 
-    await over.serve(TAGGED, end, policy=SHARED)
-    await over.ask("GET", PATH + "/x")
+    await over.serve(WITH_ETAG, end, policy=SHARED)
+    await over.request("GET", PATH + "/x")
     over.clock.advance(11)
-    assert (await over.ask("GET", PATH + "/x")).get("x-cache") == "STALE"
+    assert (await over.request("GET", PATH + "/x")).get("x-cache") == "STALE"
 
 
-async def test_what_was_taken_back_while_the_backend_failed_is_not_given(either: World) -> None:
+async def test_what_was_taken_back_while_the_backend_failed_is_not_given(cache_world: World) -> None:
     asked, go = asyncio.Event(), asyncio.Event()
 
     async def fail(peer: Peer) -> None:
@@ -127,29 +127,29 @@ async def test_what_was_taken_back_while_the_backend_failed_is_not_given(either:
         await go.wait()
         await peer.send(DOWN)
 
-    await either.serve(TAGGED, fail)
-    await either.ask("GET", PATH + "/x")
-    either.clock.advance(11)
-    reading = asyncio.create_task(either.ask("GET", PATH + "/x"))
+    await cache_world.serve(WITH_ETAG, fail)
+    await cache_world.request("GET", PATH + "/x")
+    cache_world.clock.advance(11)
+    reading = asyncio.create_task(cache_world.request("GET", PATH + "/x"))
     await asked.wait()
-    await either.cache.invalidate("crm")
+    await cache_world.cache.invalidate("crm")
     go.set()
     assert (await reading).status == 503
 
 
-async def test_what_was_taken_back_while_it_was_fetched_is_not_kept(either: World) -> None:
+async def test_what_was_taken_back_while_it_was_fetched_is_not_kept(cache_world: World) -> None:
     asked, go = asyncio.Event(), asyncio.Event()
 
     async def slow(peer: Peer) -> None:
         asked.set()
         await go.wait()
-        await peer.send(says(body=b"old"))
+        await peer.send(reply(body=b"old"))
 
-    await either.serve(slow, says(204), says(body=b"new"))
-    reading = asyncio.create_task(either.ask("GET", PATH + "/x"))
+    await cache_world.serve(slow, reply(204), reply(body=b"new"))
+    reading = asyncio.create_task(cache_world.request("GET", PATH + "/x"))
     await asked.wait()
-    await either.ask("PUT", PATH + "/x", body=[b"1"])
+    await cache_world.request("PUT", PATH + "/x", body=[b"1"])
     go.set()
     assert (await reading).body == b"old"  # who asked before may have it
-    later = await either.ask("GET", PATH + "/x")
+    later = await cache_world.request("GET", PATH + "/x")
     assert (later.get("x-cache"), later.body) == ("MISS", b"new")

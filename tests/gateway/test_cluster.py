@@ -49,7 +49,7 @@ def state(world: World) -> State:
 
 
 async def ask_all(workers: list[World], times: int) -> Counter[int]:
-    asked = (workers[number % 2].ask("GET", "/api/v1/crm/x") for number in range(times))
+    asked = (workers[number % 2].request("GET", "/api/v1/crm/x") for number in range(times))
     return Counter(answer.status for answer in await asyncio.gather(*asked))
 
 
@@ -66,13 +66,13 @@ async def test_a_failing_backend_is_left_alone_by_both_and_then_gets_no_more_pro
             world.add(Service("crm", (origin.target,), policy=POLICY))
         assert await ask_all(workers, 200) == {500: 200}
         await until(lambda: [state(world) for world in workers] == [State.OPEN] * 2)
-        assert [move for world in workers for move in world.seen.circuits] == [("crm", "CLOSED", "OPEN")]
+        assert [move for world in workers for move in world.observer.circuits] == [("crm", "CLOSED", "OPEN")]
 
         assert await ask_all(workers, 200) == {503: 200}
         assert len(origin.requests) == 200
 
         workers[0].clock.advance(60)
-        asking = [asyncio.create_task(workers[n % 2].ask("GET", "/api/v1/crm/x")) for n in range(200)]
+        asking = [asyncio.create_task(workers[n % 2].request("GET", "/api/v1/crm/x")) for n in range(200)]
         await until(lambda: sum(task.done() for task in asking) == 198)
         going.set()
         assert Counter([(await task).status for task in asking]) == {200: 2, 503: 198}
@@ -86,7 +86,7 @@ async def test_while_it_fails_one_call_after_the_other_only_five_are_made(worker
             world.add(Service("crm", (origin.target,), policy=POLICY))
         statuses = Counter[int]()
         for number in range(200):
-            statuses[(await workers[number % 2].ask("GET", "/api/v1/crm/x")).status] += 1
+            statuses[(await workers[number % 2].request("GET", "/api/v1/crm/x")).status] += 1
             # What one worker has reported, the other hears by a message.
             await until(lambda: state(workers[0]) is state(workers[1]))
         assert statuses == {500: 5, 503: 195}
@@ -101,7 +101,7 @@ async def test_without_redis_each_decides_alone_and_with_it_they_agree_again(
         for world in workers:
             world.add(Service("crm", (origin.target,), policy=POLICY))
         own_redis.stop()
-        statuses = [(await workers[0].ask("GET", "/api/v1/crm/x")).status for _ in range(20)]
+        statuses = [(await workers[0].request("GET", "/api/v1/crm/x")).status for _ in range(20)]
         assert statuses == [500] * 5 + [503] * 15
         assert [state(world) for world in workers] == [State.OPEN, State.CLOSED]
         assert breakers[0].degraded
@@ -115,7 +115,7 @@ async def test_without_redis_each_decides_alone_and_with_it_they_agree_again(
         async with asyncio.timeout(20):
             while not await agree():  # noqa: ASYNC110 - Redis comes back in its own time
                 await asyncio.sleep(0.05)
-        assert (await workers[1].ask("GET", "/api/v1/crm/x")).json()["code"] == "circuit_open"
+        assert (await workers[1].request("GET", "/api/v1/crm/x")).json()["code"] == "circuit_open"
         assert len(origin.requests) == 5
 
 
@@ -127,17 +127,17 @@ async def test_one_of_two_targets_killed_under_load_fails_nobody() -> None:
 
         async def client(times: int) -> None:
             for _ in range(times):
-                statuses[(await world.ask("GET", "/api/v1/crm/x")).status] += 1
+                statuses[(await world.request("GET", "/api/v1/crm/x")).status] += 1
 
         load = asyncio.gather(*(client(60) for _ in range(8)))
         await until(lambda: len(doomed.requests) >= 50)
         await doomed.__aexit__()
         await load
     assert statuses == {200: 480}
-    kinds = Counter(event.kind for event in world.seen.events)
+    kinds = Counter(event.kind for event in world.observer.events)
     assert kinds[BackendEventKind.EJECTED] == 1
     assert EJECT_AFTER_NO_RESPONSE <= kinds[BackendEventKind.RETRIED] <= 0.2 * 480 + RESERVE
-    assert not world.seen.circuits
+    assert not world.observer.circuits
     await world.backend.close()
 
 
@@ -167,7 +167,7 @@ async def test_a_service_that_hangs_leaves_its_neighbour_where_it_was() -> None:
                 break
         assert min(ratios) <= 1.5
         assert hung.connections <= 4 * len(ratios)
-    overloaded = [event for event in world.seen.events if event.detail == "overloaded"]
+    overloaded = [event for event in world.observer.events if event.detail == "overloaded"]
     assert overloaded
     await world.backend.close()
 
@@ -177,7 +177,7 @@ async def slowest(world: World, times: int = 40) -> float:
     loop, took = asyncio.get_running_loop(), []
     for _ in range(times):
         began = loop.time()
-        assert (await world.ask("GET", "/api/v1/well/x", key=world.other_key)).status == 200
+        assert (await world.request("GET", "/api/v1/well/x", key=world.other_key)).status == 200
         took.append(loop.time() - began)
     return sorted(took)[-3]
 
@@ -186,5 +186,5 @@ async def flooding(world: World) -> None:
     """200 requests a second to the service that hangs."""
     async with asyncio.TaskGroup() as asked:
         while True:
-            asked.create_task(world.ask("GET", "/api/v1/hung/x"))
+            asked.create_task(world.request("GET", "/api/v1/hung/x"))
             await asyncio.sleep(0.005)

@@ -12,9 +12,9 @@ from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
 from routing.pipeline import GatewayRules
 from tests.clock import FakeClock
-from tests.gateway.cached import DOWN, PATH, TAGGED, policy, says
+from tests.gateway.cache_steps import DOWN, PATH, WITH_ETAG, policy, reply
 from tests.gateway.conftest import World, make_world
-from tests.gateway.door import Answered
+from tests.gateway.entry_points import ReceivedResponse
 from tests.origin import Peer
 from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import until
@@ -26,7 +26,7 @@ SHARED = policy(scope=Scope.SHARED)
 class Held:
     """A backend's answer that waits until it is let go."""
 
-    def __init__(self, answer: bytes = TAGGED) -> None:
+    def __init__(self, answer: bytes = WITH_ETAG) -> None:
         self.requested = asyncio.Event()
         self.go = asyncio.Event()
         self._answer = answer
@@ -44,14 +44,14 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-def begin(world: World, path: str = "/x", **more: object) -> "asyncio.Task[Answered]":
-    return asyncio.create_task(world.ask("GET", PATH + path, **more))
+def begin(world: World, path: str = "/x", **more: object) -> "asyncio.Task[ReceivedResponse]":
+    return asyncio.create_task(world.request("GET", PATH + path, **more))
 
 
-async def test_many_who_ask_at_once_share_one_fetch(either: World) -> None:
+async def test_many_who_ask_at_once_share_one_fetch(cache_world: World) -> None:
     held = Held()
-    origin = await either.serve(held)
-    asking = [begin(either) for _ in range(20)]
+    origin = await cache_world.serve(held)
+    asking = [begin(cache_world) for _ in range(20)]
     await held.requested.wait()
     await settled()
     held.go.set()
@@ -63,66 +63,66 @@ async def test_many_who_ask_at_once_share_one_fetch(either: World) -> None:
     assert "gateway; fwd=uri-miss; collapsed" in said
 
 
-async def test_two_callers_share_none(either: World) -> None:
+async def test_two_callers_share_none(cache_world: World) -> None:
     held = Held()
-    origin = await either.serve(held)
-    asking = [begin(either), begin(either, key=either.other_key)]
+    origin = await cache_world.serve(held)
+    asking = [begin(cache_world), begin(cache_world, key=cache_world.other_key)]
     await until(lambda: len(origin.requests) == 2)
     held.go.set()
     assert [answer.get("x-cache") for answer in await asyncio.gather(*asking)] == ["MISS", "MISS"]
 
 
-async def test_each_variant_has_a_fetch_of_its_own(either: World) -> None:
+async def test_each_variant_has_a_fetch_of_its_own(cache_world: World) -> None:
     def spoken(language: str) -> bytes:
-        return says(body=language.encode(), vary="Accept-Language")
+        return reply(body=language.encode(), vary="Accept-Language")
 
     async def answer(peer: Peer) -> None:
         await peer.read_body()
         await peer.send(spoken(dict(peer.request.fields)[b"accept-language"].decode()))
 
-    origin = await either.serve(answer)
-    asking = [begin(either, headers=[("Accept-Language", language)]) for language in ["de", "fr", "en"] * 5]
+    origin = await cache_world.serve(answer)
+    asking = [begin(cache_world, headers=[("Accept-Language", language)]) for language in ["de", "fr", "en"] * 5]
     answers = await asyncio.gather(*asking)
     assert [answer.body.decode() for answer in answers] == ["de", "fr", "en"] * 5
     assert len(origin.requests) == 3
 
 
-@pytest.mark.parametrize("held", [says(cache_control="no-store"), says(404), says(set_cookie="a=1")])
-async def test_what_is_not_kept_is_waited_for_once(either: World, held: bytes) -> None:
+@pytest.mark.parametrize("held", [reply(cache_control="no-store"), reply(404), reply(set_cookie="a=1")])
+async def test_what_is_not_kept_is_waited_for_once(cache_world: World, held: bytes) -> None:
     first = Held(held)
-    origin = await either.serve(first)
-    asking = [begin(either) for _ in range(5)]
+    origin = await cache_world.serve(first)
+    asking = [begin(cache_world) for _ in range(5)]
     await first.requested.wait()
     await settled()
     first.go.set()
     await asyncio.gather(*asking)
     assert len(origin.requests) == 5
     first.go.clear()
-    more = [begin(either) for _ in range(3)]
+    more = [begin(cache_world) for _ in range(3)]
     await until(lambda: len(origin.requests) == 8)  # each for itself, at once
     first.go.set()
     await asyncio.gather(*more)
 
 
-async def test_what_is_asked_about_each_time_is_not_queued_for(either: World) -> None:
-    held = Held(says(304))
-    origin = await either.serve(says(etag='"a"', cache_control="no-cache"), held)
-    await either.ask("GET", PATH + "/x")
-    asking = [begin(either) for _ in range(4)]
+async def test_what_is_asked_about_each_time_is_not_queued_for(cache_world: World) -> None:
+    held = Held(reply(304))
+    origin = await cache_world.serve(reply(etag='"a"', cache_control="no-cache"), held)
+    await cache_world.request("GET", PATH + "/x")
+    asking = [begin(cache_world) for _ in range(4)]
     await until(lambda: len(origin.requests) == 5)
     held.go.set()
     assert {answer.get("x-cache") for answer in await asyncio.gather(*asking)} == {"REVALIDATED"}
 
 
-async def test_a_failure_is_the_failure_of_all_who_waited(either: World) -> None:
+async def test_a_failure_is_the_failure_of_all_who_waited(cache_world: World) -> None:
     held = asyncio.Event()
 
     async def cut(peer: Peer) -> None:
         await held.wait()
         peer.reset()
 
-    origin = await either.serve(cut)
-    asking = [begin(either) for _ in range(5)]
+    origin = await cache_world.serve(cut)
+    asking = [begin(cache_world) for _ in range(5)]
     await origin.requested.wait()
     await settled()
     held.set()
@@ -130,23 +130,23 @@ async def test_a_failure_is_the_failure_of_all_who_waited(either: World) -> None
     assert len(origin.requests) <= 3  # the call and its retries
 
 
-async def test_each_who_waited_gets_its_stale_answer_instead(either: World) -> None:
+async def test_each_who_waited_gets_its_stale_answer_instead(cache_world: World) -> None:
     async def cut(peer: Peer) -> None:
         peer.reset()
 
-    await either.serve(TAGGED, cut)
-    await either.ask("GET", PATH + "/x")
-    either.clock.advance(11)
-    answers = await asyncio.gather(*[begin(either) for _ in range(5)])
+    await cache_world.serve(WITH_ETAG, cut)
+    await cache_world.request("GET", PATH + "/x")
+    cache_world.clock.advance(11)
+    answers = await asyncio.gather(*[begin(cache_world) for _ in range(5)])
     assert {(answer.status, answer.get("x-cache")) for answer in answers} == {(200, "STALE")}
 
 
-async def test_a_leader_that_goes_away_strands_nobody(either: World) -> None:
+async def test_a_leader_that_goes_away_strands_nobody(cache_world: World) -> None:
     held = Held()
-    origin = await either.serve(held)
-    leader = begin(either)
+    origin = await cache_world.serve(held)
+    leader = begin(cache_world)
     await held.requested.wait()
-    follower = begin(either)
+    follower = begin(cache_world)
     await settled()
     leader.cancel()
     await until(lambda: len(origin.requests) == 2)
@@ -154,12 +154,12 @@ async def test_a_leader_that_goes_away_strands_nobody(either: World) -> None:
     assert (await follower).get("x-cache") == "MISS"
 
 
-async def test_one_who_stops_waiting_stops_nobody(either: World) -> None:
+async def test_one_who_stops_waiting_stops_nobody(cache_world: World) -> None:
     held = Held()
-    origin = await either.serve(held)
-    leader = begin(either)
+    origin = await cache_world.serve(held)
+    leader = begin(cache_world)
     await held.requested.wait()
-    impatient, patient = begin(either), begin(either)
+    impatient, patient = begin(cache_world), begin(cache_world)
     await settled()
     impatient.cancel()
     held.go.set()
@@ -167,7 +167,7 @@ async def test_one_who_stops_waiting_stops_nobody(either: World) -> None:
     assert len(origin.requests) == 1
 
 
-async def test_a_slow_reader_holds_up_nobody(either: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_reader_holds_up_nobody(cache_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flights, "BODY_SECONDS", 0.05)
     never = asyncio.Event()
 
@@ -175,21 +175,21 @@ async def test_a_slow_reader_holds_up_nobody(either: World, monkeypatch: pytest.
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
         await never.wait()
 
-    origin = await either.serve(drip, TAGGED)
-    leader = begin(either)
+    origin = await cache_world.serve(drip, WITH_ETAG)
+    leader = begin(cache_world)
     await origin.requested.wait()
-    assert (await begin(either)).body == b"0123456789"
+    assert (await begin(cache_world)).body == b"0123456789"
     leader.cancel()
     await asyncio.gather(leader, return_exceptions=True)
 
 
-async def test_a_body_too_large_for_the_cache_frees_those_who_wait(either: World) -> None:
+async def test_a_body_too_large_for_the_cache_frees_those_who_wait(cache_world: World) -> None:
     large = b"x" * 9_000_000
-    origin = await either.serve(says(body=large))
-    answers = await asyncio.gather(*[begin(either) for _ in range(3)])
+    origin = await cache_world.serve(reply(body=large))
+    answers = await asyncio.gather(*[begin(cache_world) for _ in range(3)])
     assert [len(answer.body) for answer in answers] == [len(large)] * 3
     assert len(origin.requests) == 3
-    assert (await either.ask("GET", PATH + "/x")).get("cache-status") == (
+    assert (await cache_world.request("GET", PATH + "/x")).get("cache-status") == (
         'gateway; fwd=uri-miss; detail="the body is too large"'
     )
 
@@ -197,10 +197,10 @@ async def test_a_body_too_large_for_the_cache_frees_those_who_wait(either: World
 @pytest.mark.parametrize(
     "headers", [[("Range", "bytes=0-1")], [("If-None-Match", '"b"')], [("Cache-Control", "no-cache")]]
 )
-async def test_who_wants_something_special_goes_for_itself(either: World, headers: list[tuple[str, str]]) -> None:
+async def test_who_wants_something_special_goes_for_itself(cache_world: World, headers: list[tuple[str, str]]) -> None:
     held = Held()
-    origin = await either.serve(held)
-    asking = [begin(either), begin(either, headers=headers)]
+    origin = await cache_world.serve(held)
+    asking = [begin(cache_world), begin(cache_world, headers=headers)]
     await until(lambda: len(origin.requests) == 2)
     held.go.set()
     await asyncio.gather(*asking)
@@ -209,12 +209,12 @@ async def test_who_wants_something_special_goes_for_itself(either: World, header
 RENEWING = policy(stale_while_revalidate=30)
 
 
-async def test_a_stale_answer_is_given_at_once_and_renewed_behind_it(either: World) -> None:  # RFC 5861 section 3
-    held = Held(says(etag='"b"', body=b"new", cache_control="max-age=10"))
-    origin = await either.serve(TAGGED, held, policy=RENEWING)
-    await either.ask("GET", PATH + "/x")
-    either.clock.advance(15)
-    stale = [await either.ask("GET", PATH + "/x") for _ in range(3)]
+async def test_a_stale_answer_is_given_at_once_and_renewed_behind_it(cache_world: World) -> None:  # RFC 5861 section 3
+    held = Held(reply(etag='"b"', body=b"new", cache_control="max-age=10"))
+    origin = await cache_world.serve(WITH_ETAG, held, policy=RENEWING)
+    await cache_world.request("GET", PATH + "/x")
+    cache_world.clock.advance(15)
+    stale = [await cache_world.request("GET", PATH + "/x") for _ in range(3)]
     assert {(answer.get("x-cache"), answer.body) for answer in stale} == {("STALE", b"0123456789")}
     assert "detail=stale-while-revalidate" in (stale[0].get("cache-status") or "")
     await held.requested.wait()
@@ -222,27 +222,27 @@ async def test_a_stale_answer_is_given_at_once_and_renewed_behind_it(either: Wor
     held.go.set()
 
     async def renewed() -> bool:
-        return (await either.ask("GET", PATH + "/x")).get("x-cache") == "HIT"
+        return (await cache_world.request("GET", PATH + "/x")).get("x-cache") == "HIT"
 
     await until(renewed)
-    assert (await either.ask("GET", PATH + "/x")).body == b"new"
+    assert (await cache_world.request("GET", PATH + "/x")).body == b"new"
     assert len(origin.requests) == 2
 
 
-async def test_a_renewal_that_fails_leaves_the_stale_answer(either: World) -> None:
-    origin = await either.serve(TAGGED, DOWN, policy=RENEWING)
-    await either.ask("GET", PATH + "/x")
-    either.clock.advance(15)
-    await either.ask("GET", PATH + "/x")
+async def test_a_renewal_that_fails_leaves_the_stale_answer(cache_world: World) -> None:
+    origin = await cache_world.serve(WITH_ETAG, DOWN, policy=RENEWING)
+    await cache_world.request("GET", PATH + "/x")
+    cache_world.clock.advance(15)
+    await cache_world.request("GET", PATH + "/x")
     await until(lambda: len(origin.requests) == 2)
-    assert (await either.ask("GET", PATH + "/x")).get("x-cache") == "STALE"
+    assert (await cache_world.request("GET", PATH + "/x")).get("x-cache") == "STALE"
 
 
-async def test_past_that_time_it_is_asked_about_first(either: World) -> None:
-    await either.serve(TAGGED, says(304), policy=RENEWING)
-    await either.ask("GET", PATH + "/x")
-    either.clock.advance(41)
-    assert (await either.ask("GET", PATH + "/x")).get("x-cache") == "REVALIDATED"
+async def test_past_that_time_it_is_asked_about_first(cache_world: World) -> None:
+    await cache_world.serve(WITH_ETAG, reply(304), policy=RENEWING)
+    await cache_world.request("GET", PATH + "/x")
+    cache_world.clock.advance(41)
+    assert (await cache_world.request("GET", PATH + "/x")).get("x-cache") == "REVALIDATED"
 
 
 # Among workers
@@ -308,39 +308,39 @@ async def test_a_backend_slower_than_the_lease_is_called_once(
 
 async def test_a_dead_leaders_lease_ends(workers: Callable[[], Awaitable[World]], shared_redis: RedisServer) -> None:
     world = await workers()
-    await world.serve(TAGGED, policy=SHARED)
-    await world.ask("GET", PATH + "/x")
+    await world.serve(WITH_ETAG, policy=SHARED)
+    await world.request("GET", PATH + "/x")
     with shared_redis.client() as outside:
         outside.delete(*outside.keys("gw:{crm}:e:*"))
         lease = outside.keys("gw:{crm}:l:*")[0]
         outside.set(lease, "of one that died", px=100)
         second = await workers()
-        assert (await second.ask("GET", PATH + "/x")).get("x-cache") == "MISS"
+        assert (await second.request("GET", PATH + "/x")).get("x-cache") == "MISS"
 
 
 async def test_what_one_worker_cannot_keep_the_other_does_not_wait_for(
     workers: Callable[[], Awaitable[World]], shared_redis: RedisServer
 ) -> None:
     one = await workers()
-    origin = await one.serve(says(cache_control="no-store"), policy=SHARED)
+    origin = await one.serve(reply(cache_control="no-store"), policy=SHARED)
     two = await workers()
-    await one.ask("GET", PATH + "/x")
+    await one.request("GET", PATH + "/x")
     with shared_redis.client() as outside:
         await until(lambda: outside.mget(outside.keys("gw:{crm}:l:*")) == [leases.Claim.UNKEPT.value.encode()])
-    assert (await two.ask("GET", PATH + "/x")).get("x-cache") == "MISS"
+    assert (await two.request("GET", PATH + "/x")).get("x-cache") == "MISS"
     assert len(origin.requests) == 2
 
 
 async def test_a_change_through_one_worker_is_seen_through_the_other(workers: Callable[[], Awaitable[World]]) -> None:
     one = await workers()
-    await one.serve(TAGGED, TAGGED, says(204), TAGGED, policy=SHARED)
+    await one.serve(WITH_ETAG, WITH_ETAG, reply(204), WITH_ETAG, policy=SHARED)
     two = await workers()
-    await one.ask("GET", PATH + "/x")
-    assert (await two.ask("GET", PATH + "/x")).get("x-cache") == "HIT"
-    await one.ask("DELETE", PATH + "/y")
-    await one.ask("DELETE", PATH + "/x")
+    await one.request("GET", PATH + "/x")
+    assert (await two.request("GET", PATH + "/x")).get("x-cache") == "HIT"
+    await one.request("DELETE", PATH + "/y")
+    await one.request("DELETE", PATH + "/x")
 
     async def gone() -> bool:
-        return (await two.ask("GET", PATH + "/x", [("Cache-Control", "only-if-cached")])).status == 504
+        return (await two.request("GET", PATH + "/x", [("Cache-Control", "only-if-cached")])).status == 504
 
     await until(gone)

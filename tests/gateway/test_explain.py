@@ -41,7 +41,7 @@ async def test_the_gateway_responds_as_explained(world: World, method: str, path
     explanation = explainer.explain(
         Request(method, path.encode(), b"", [(b"host", b"gateway.test")], "192.0.2.1"), caller
     )
-    response = await world.ask(method, path, key=world.key if known else "")
+    response = await world.request(method, path, key=world.key if known else "")
     assert (explanation.verdict.status or 200) == response.status
     if explanation.verdict.code:
         assert response.json()["code"] == explanation.verdict.code

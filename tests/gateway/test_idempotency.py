@@ -9,13 +9,13 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing.idempotency.driver import Idempotency
-from routing.idempotency.record import KEPT_BYTES
+from routing.idempotency.record import MAX_SAVED_BYTES
 from routing.idempotency.redis import RedisStore
 from routing.observability.events import BackendEventKind
 from routing.router.policy import Auth, Fallback, Retries, RoutePolicy
 from routing.router.table import Route
 from tests.gateway.conftest import QUICK, World
-from tests.gateway.door import Answered
+from tests.gateway.entry_points import ReceivedResponse
 from tests.origin import Peer, Script, ScriptedOrigin
 from tests.redis_server import RedisServer
 from tests.resilience.waiting import until
@@ -32,10 +32,10 @@ async def serve(world: World, *scripts: Script, policy: RoutePolicy = POLICY) ->
     return await world.serve(*scripts, routes=(Route("/m", ("POST", "PATCH"), policy), Route("/plain", ("POST",))))
 
 
-async def write(world: World, key: str = "k1", body: bytes = b"{}", **more: Any) -> Answered:
+async def write(world: World, key: str = "k1", body: bytes = b"{}", **more: Any) -> ReceivedResponse:
     asked = {"method": "POST", "path": "/api/v1/crm/m", **more}
     fields = [("Idempotency-Key", key), *asked.pop("headers", ())]
-    return await world.ask(asked.pop("method"), asked.pop("path"), fields, body=[body], **asked)
+    return await world.request(asked.pop("method"), asked.pop("path"), fields, body=[body], **asked)
 
 
 async def test_a_repeat_is_given_the_first_answer_and_the_backend_is_asked_once(world: World) -> None:
@@ -48,7 +48,7 @@ async def test_a_repeat_is_given_the_first_answer_and_the_backend_is_asked_once(
     assert first.get("x-request-id") != again.get("x-request-id")
     assert [request.body for request in origin.requests] == [b"{}"]
     assert (b"idempotency-key", b"k1") in origin.requests[0].fields
-    assert [event.kind for event in world.seen.events] == [BackendEventKind.REPLAYED]
+    assert [event.kind for event in world.observer.events] == [BackendEventKind.REPLAYED]
 
 
 async def test_another_key_or_caller_or_no_key_is_another_write(world: World) -> None:
@@ -56,9 +56,9 @@ async def test_another_key_or_caller_or_no_key_is_another_write(world: World) ->
     await write(world)
     await write(world, "k2")
     await write(world, key="k1", headers=[("X-Other", "1")], path="/api/v1/crm/plain")
-    await world.ask("POST", "/api/v1/crm/m", body=[b"{}"])
+    await world.request("POST", "/api/v1/crm/m", body=[b"{}"])
     others = [("Idempotency-Key", "k1")]
-    assert (await world.ask("POST", "/api/v1/crm/m", others, body=[b"{}"], key=world.other_key)).status == 201
+    assert (await world.request("POST", "/api/v1/crm/m", others, body=[b"{}"], key=world.other_key)).status == 201
     assert len(origin.requests) == 5
 
 
@@ -157,10 +157,10 @@ async def test_an_answer_ends_after_a_day(world: World) -> None:
 
 
 async def test_a_large_answer_is_passed_on_whole_and_not_made_again(world: World) -> None:
-    large = b"x" * (KEPT_BYTES + 5)
+    large = b"x" * (MAX_SAVED_BYTES + 5)
     origin = await serve(world, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(large), large))
     first, again = await write(world), await write(world)
-    assert (first.status, first.body == large, first.whole) == (200, True, True)
+    assert (first.status, first.body == large, first.complete) == (200, True, True)
     assert (again.status, again.json()["code"]) == (409, "idempotency_conflict")
     assert len(origin.requests) == 1
 
@@ -186,7 +186,7 @@ async def test_a_stranger_has_no_keys(world: World) -> None:
     policy = RoutePolicy(timeout=QUICK, idempotency=True, auth=Auth.NONE)
     origin = await world.serve(created(1), created(2), policy=policy)
     answers = [
-        await world.ask("POST", "/api/v1/crm/m", [("Idempotency-Key", "k")], body=[b""], key="") for _ in range(2)
+        await world.request("POST", "/api/v1/crm/m", [("Idempotency-Key", "k")], body=[b""], key="") for _ in range(2)
     ]
     assert [answer.body for answer in answers] == [b"1", b"2"]
     assert len(origin.requests) == 2
@@ -205,7 +205,7 @@ async def test_where_the_store_is_away_the_write_is_refused_and_others_go_on(wor
     answer = await write(world)
     assert (answer.status, answer.json()["code"], answer.get("retry-after")) == (503, "idempotency_unavailable", "1")
     assert origin.requests == []
-    assert (await world.ask("POST", "/api/v1/crm/m", body=[b"{}"])).status == 201
+    assert (await world.request("POST", "/api/v1/crm/m", body=[b"{}"])).status == 201
 
 
 @pytest.mark.parametrize("world", ["asgi"], indirect=True)

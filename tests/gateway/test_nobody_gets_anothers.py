@@ -148,7 +148,7 @@ class Callers(RuleBasedStateMachine):
 
     async def _ask(self, path: str, prefix: str, accept: str, wish: dict[str, str]) -> None:
         floor = self.floor[path]
-        answer: Any = await self.world.ask(
+        answer: Any = await self.world.request(
             "GET", "/api/v1/crm" + path, [("Accept", accept), *wish.items()], key=self.keys[prefix]
         )
         if answer.status not in (200, 206):
@@ -167,7 +167,7 @@ class Callers(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(PATHS))
     def write(self, path: str) -> None:
-        answer: Any = self.runner.run(self.world.ask("POST", "/api/v1/crm" + path, body=[b"1"], key=self.any_key))
+        answer: Any = self.runner.run(self.world.request("POST", "/api/v1/crm" + path, body=[b"1"], key=self.any_key))
         self.runner.run(self.all_have_heard())
         if answer.status == 204:
             self.floor[path] = self.origin.version

@@ -46,7 +46,7 @@ async def test_the_list_of_services_takes_no_sockets(through: World) -> None:
     socket = _socket(through, FakeClock(), "/api/v1/")
     refused = await socket.connect()
     assert refused is not None
-    assert through.seen.requests[-1].code == "unknown_service"
+    assert through.observer.requests[-1].code == "unknown_service"
 
 
 def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/") -> Socket:

@@ -21,7 +21,7 @@ from routing.realtime.log import MemoryLog
 from routing.realtime.service import Realtime
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Route, RouteTable, Service
-from tests.gateway.cached import says
+from tests.gateway.cache_steps import reply
 from tests.gateway.conftest import World, make_world
 from tests.websocket import Socket
 
@@ -64,7 +64,7 @@ async def opened() -> Any:
     await world.close()
 
 
-async def knock(path: str = "/ws/events/", *fields: tuple[bytes, bytes]) -> list[dict[str, Any]]:
+async def handle(path: str = "/ws/events/", *fields: tuple[bytes, bytes]) -> list[dict[str, Any]]:
     """What the server is told in answer to a handshake whose client then leaves."""
     said: list[dict[str, Any]] = []
     messages = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}]
@@ -90,27 +90,27 @@ async def knock(path: str = "/ws/events/", *fields: tuple[bytes, bytes]) -> list
 
 
 async def test_who_is_let_in_is_counted_and_leaves_nothing_behind(opened: World) -> None:
-    said = await knock("/ws/events/", (b"x-api-key", opened.key.encode()), (b"origin", b"http://gateway.test"))
+    said = await handle("/ws/events/", (b"x-api-key", opened.key.encode()), (b"origin", b"http://gateway.test"))
     assert said[0]["type"] == "websocket.accept"
-    assert (opened.seen.requests[-1].status, opened.seen.requests[-1].path) == (101, "/ws/events/")
+    assert (opened.observer.requests[-1].status, opened.observer.requests[-1].path) == (101, "/ws/events/")
     assert len(running().hub) == 0
 
 
 async def test_a_forged_origin_is_refused_and_counted(opened: World) -> None:
-    said = await knock("/ws/events/", (b"x-api-key", opened.key.encode()), (b"origin", b"http://evil.test"))
+    said = await handle("/ws/events/", (b"x-api-key", opened.key.encode()), (b"origin", b"http://evil.test"))
     assert said == [{"type": "websocket.close"}]
-    assert (opened.seen.requests[-1].status, opened.seen.requests[-1].code) == (403, "forbidden")
+    assert (opened.observer.requests[-1].status, opened.observer.requests[-1].code) == (403, "forbidden")
 
 
 async def test_junk_credentials_are_told_counted_and_limited_by_address(opened: World) -> None:
-    said = [await knock("/ws/events/", (b"authorization", b"Bearer junk%d" % number)) for number in range(5)]
+    said = [await handle("/ws/events/", (b"authorization", b"Bearer junk%d" % number)) for number in range(5)]
     assert [messages[-1].get("code") for messages in said] == [4401, 4401, 4401, None, None]
-    assert [request.status for request in opened.seen.requests] == [401, 401, 401, 429, 429]
-    assert (await knock("/ws/events/", (b"x-api-key", opened.key.encode())))[0]["type"] == "websocket.accept"
+    assert [request.status for request in opened.observer.requests] == [401, 401, 401, 429, 429]
+    assert (await handle("/ws/events/", (b"x-api-key", opened.key.encode())))[0]["type"] == "websocket.accept"
 
 
 async def test_nothing_is_elsewhere(opened: World) -> None:
-    assert await knock("/ws/nothing/") == [{"type": "websocket.close", "code": 4404}]
+    assert await handle("/ws/nothing/") == [{"type": "websocket.close", "code": 4404}]
 
 
 ORDERS = Route("/orders/{id}", policy=RoutePolicy(cache=CachePolicy(tags=("order:{id}",))))
@@ -119,10 +119,13 @@ ORDERS = Route("/orders/{id}", policy=RoutePolicy(cache=CachePolicy(tags=("order
 async def test_a_resource_that_names_nobody_is_heard_by_those_the_backend_gave_it_to(opened: World) -> None:
     """Each has its own answer: that it is void is told to who has one, and to nobody else."""
     await opened.serve(
-        says(200, cache_control="max-age=60"), says(404, cache_control="max-age=60"), name="shop", routes=(ORDERS,)
+        reply(200, cache_control="max-age=60"),
+        reply(404, cache_control="max-age=60"),
+        name="shop",
+        routes=(ORDERS,),
     )
-    await opened.ask("GET", "/api/v1/shop/orders/7?x=1")
-    await opened.ask("GET", "/api/v1/shop/orders/8")
+    await opened.request("GET", "/api/v1/shop/orders/7?x=1")
+    await opened.request("GET", "/api/v1/shop/orders/8")
     ours, theirs = events_of(opened.key), events_of(opened.other_key)
     wanted = [f"resource:/api/v1/shop/orders/{rest}" for rest in ("7?x=1", "7", "8")]
     subscribe = json.dumps({"type": "subscribe", "topics": [*wanted, "tag:order:7"]})
@@ -169,14 +172,14 @@ async def test_staff_hear_of_services_in_the_dashboards_own_page_without_a_token
 @pytest.mark.parametrize("user", [AnonymousUser(), User(username="eve"), User(is_staff=True, is_active=False)])
 async def test_who_is_not_staff_is_refused_and_counted(opened: World, user: Any) -> None:
     assert await staff(user, OWN_PAGE).connect() == 1000
-    assert (opened.seen.requests[-1].status, opened.seen.requests[-1].code) == (403, "forbidden")
+    assert (opened.observer.requests[-1].status, opened.observer.requests[-1].code) == (403, "forbidden")
 
 
 @pytest.mark.parametrize("fields", [[(b"origin", b"http://evil.test")], [(b"origin", b"null")], []])
 async def test_a_page_of_somebody_elses_gains_nothing_by_the_cookie_it_rides_on(opened: World, fields: Any) -> None:
     running().origins = ("http://evil.test",)  # CORS_ORIGINS is for those who bring a token
     assert await staff(STAFF, *fields).connect() == 1000
-    assert (opened.seen.requests[-1].status, opened.seen.requests[-1].code) == (403, "forbidden")
+    assert (opened.observer.requests[-1].status, opened.observer.requests[-1].code) == (403, "forbidden")
 
 
 async def test_the_events_own_door_does_not_look_at_the_session(opened: World) -> None:

@@ -83,7 +83,7 @@ def about(span: ReadableSpan) -> dict[str, Any]:
 
 async def test_each_of_the_nine_steps_has_its_span_below_the_requests_own(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=CACHED, routes=(Route("/contacts/{id}", (), CACHED),))
-    await traced.world.ask("GET", "/api/v1/crm/contacts/7?token=hush", SAMPLED)
+    await traced.world.request("GET", "/api/v1/crm/contacts/7?token=hush", SAMPLED)
     whole, steps = await traced.whole(), await traced.steps()
     assert list(steps) == NINE
     assert whole.context
@@ -99,7 +99,7 @@ async def test_each_of_the_nine_steps_has_its_span_below_the_requests_own(traced
 
 async def test_the_steps_follow_each_other_and_fill_the_request(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=CACHED)
-    await traced.world.ask("GET", "/api/v1/crm/x")
+    await traced.world.request("GET", "/api/v1/crm/x")
     whole, steps = (await traced.whole()), list((await traced.steps()).values())
     assert [after.start_time for after in steps[1:]] == [before.end_time for before in steps[:-1]]
     assert (steps[0].start_time, steps[-1].end_time) == (whole.start_time, whole.end_time)
@@ -109,7 +109,7 @@ async def test_the_steps_follow_each_other_and_fill_the_request(traced: Traced) 
 
 async def test_the_backend_is_told_of_the_calls_own_span(traced: Traced) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
-    await traced.world.ask("GET", "/api/v1/crm/x", SAMPLED)
+    await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
     call = (await traced.steps())["backend call"]
     assert call.context
     assert call.kind is SpanKind.CLIENT
@@ -120,7 +120,7 @@ async def test_the_backend_is_told_of_the_calls_own_span(traced: Traced) -> None
 
 async def test_a_trace_begins_here_where_the_client_brought_none_that_is_valid(traced: Traced) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
-    await traced.world.ask("GET", "/api/v1/crm/x", [("traceparent", "00-junk"), ("tracestate", "vendor=1")])
+    await traced.world.request("GET", "/api/v1/crm/x", [("traceparent", "00-junk"), ("tracestate", "vendor=1")])
     whole = await traced.whole()
     assert whole.context
     assert whole.parent is None
@@ -131,7 +131,7 @@ async def test_a_trace_begins_here_where_the_client_brought_none_that_is_valid(t
 
 async def test_what_the_caller_does_not_record_is_not_recorded_and_passed_on_so(traced: Traced) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
-    await traced.world.ask("GET", "/api/v1/crm/x", UNSAMPLED)
+    await traced.world.request("GET", "/api/v1/crm/x", UNSAMPLED)
     assert (await traced.spans()) == []
     told = header(origin.requests[0], b"traceparent") or b""
     assert (told.split(b"-")[1], told.split(b"-")[3]) == (TRACE.encode(), b"00")
@@ -140,17 +140,17 @@ async def test_what_the_caller_does_not_record_is_not_recorded_and_passed_on_so(
 @pytest.mark.parametrize("traced", [Sampling(ratio=0.0)], indirect=True)
 async def test_what_begins_here_is_sampled_and_what_others_record_is_followed(traced: Traced) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
-    await traced.world.ask("GET", "/api/v1/crm/x")
-    await traced.world.ask("GET", "/api/v1/crm/y", SAMPLED)
+    await traced.world.request("GET", "/api/v1/crm/x")
+    await traced.world.request("GET", "/api/v1/crm/y", SAMPLED)
     assert about(await traced.whole())["url.path"] == "/api/v1/crm/y"
     assert [(header(one, b"traceparent") or b"")[-2:] for one in origin.requests] == [b"00", b"01"]
 
 
 async def test_nothing_of_a_query_a_credential_or_an_address_is_sent(traced: Traced) -> None:
     origin = await traced.world.serve(FAILED, policy=CACHED)
-    called = await traced.world.ask("GET", "/api/v1/crm/x?token=hush", [*SAMPLED, ("Cookie", "sid=hush")])
+    called = await traced.world.request("GET", "/api/v1/crm/x?token=hush", [*SAMPLED, ("Cookie", "sid=hush")])
     assert called.status == 503
-    await traced.world.ask("GET", "/api/v1/crm/x?token=hush", [("Authorization", "Bearer hush")], key="")
+    await traced.world.request("GET", "/api/v1/crm/x?token=hush", [("Authorization", "Bearer hush")], key="")
     said = "".join(span.to_json() for span in (await traced.spans()))
     for secret in ("hush", traced.world.key, traced.world.key.split("_")[2], f":{origin.port}", "127.0.0.1"):
         assert secret not in said
@@ -159,8 +159,8 @@ async def test_nothing_of_a_query_a_credential_or_an_address_is_sent(traced: Tra
 
 async def test_a_hit_ends_in_the_cache(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=CACHED)
-    await traced.world.ask("GET", "/api/v1/crm/x", UNSAMPLED)
-    await traced.world.ask("GET", "/api/v1/crm/x", SAMPLED)
+    await traced.world.request("GET", "/api/v1/crm/x", UNSAMPLED)
+    await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
     assert list(await traced.steps()) == [*NINE[:5], "return"]
     assert about(await traced.whole())["gateway.cache"] == "HIT"
     assert about(await traced.whole())["http.response.status_code"] == 200
@@ -177,7 +177,7 @@ async def test_a_refusal_ends_in_the_step_that_refused(
     traced: Traced, path: str, key: str | None, ends_in: str, code: str
 ) -> None:
     await traced.world.serve(ok(), policy=CACHED)
-    await traced.world.ask("GET", path, SAMPLED, **({} if key is None else {"key": key}))
+    await traced.world.request("GET", path, SAMPLED, **({} if key is None else {"key": key}))
     steps = await traced.steps()
     assert list(steps)[-2:] == [ends_in, "return"]
     assert about(steps[ends_in])["error.type"] == code
@@ -187,8 +187,8 @@ async def test_a_refusal_ends_in_the_step_that_refused(
 
 async def test_a_failing_backend_and_then_an_open_circuit(traced: Traced) -> None:
     await traced.world.serve(FAILED, policy=BARE)
-    await traced.world.ask("GET", "/api/v1/crm/x", UNSAMPLED)
-    await traced.world.ask("GET", "/api/v1/crm/x", SAMPLED)
+    await traced.world.request("GET", "/api/v1/crm/x", UNSAMPLED)
+    await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
     assert list(await traced.steps())[-2:] == ["circuit breaker", "return"]
     assert about((await traced.steps())["circuit breaker"])["error.type"] == "circuit_open"
     assert (await traced.whole()).status.status_code is StatusCode.ERROR
@@ -200,7 +200,7 @@ async def test_each_attempt_is_told_within_the_call(traced: Traced) -> None:
         peer.reset()
 
     await traced.world.serve(cut, ok(), policy=RoutePolicy(timeout=QUICK, cache=None, retries=Retries(attempts=2)))
-    answer = await traced.world.ask("GET", "/api/v1/crm/x", SAMPLED)
+    answer = await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
     assert answer.status == 200
     call = (await traced.steps())["backend call"]
     assert [event.name.split(" with ")[0] for event in call.events] == ["attempt 1: bad_gateway", "attempt 2: 200"]
@@ -209,15 +209,15 @@ async def test_each_attempt_is_told_within_the_call(traced: Traced) -> None:
 
 async def test_a_method_of_somebodys_own_is_named_beside_the_known_ones(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=BARE)
-    await traced.world.ask("BREW", "/api/v1/crm/x", SAMPLED)
+    await traced.world.request("BREW", "/api/v1/crm/x", SAMPLED)
     said = about(await traced.whole())
     assert (said["http.request.method"], said["http.request.method_original"]) == ("_OTHER", "BREW")
 
 
 async def test_who_debugs_is_shown_the_steps_only_when_asking(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=BARE)
-    assert (await traced.world.ask("GET", "/api/v1/crm/x")).get("x-gateway-debug") is None
-    shown = await traced.world.ask("GET", "/api/v1/crm/x", [("X-Gateway-Debug", "1")])
+    assert (await traced.world.request("GET", "/api/v1/crm/x")).get("x-gateway-debug") is None
+    shown = await traced.world.request("GET", "/api/v1/crm/x", [("X-Gateway-Debug", "1")])
     assert "circuit-breaker;dur=" in (shown.get("x-gateway-debug") or "")
 
 
@@ -232,7 +232,7 @@ async def test_a_collector_that_is_away_costs_no_request() -> None:
     sender = SpanSender(Away(), {})
     world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=Sampling(), timer=time.perf_counter))
     await world.serve(*[ok()] * 500, policy=CACHED)
-    statuses = {(await world.ask("GET", "/api/v1/crm/x")).status for _ in range(500)}
+    statuses = {(await world.request("GET", "/api/v1/crm/x")).status for _ in range(500)}
     assert statuses == {200}
     sender.close()
     await world.close()

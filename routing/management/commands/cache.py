@@ -12,7 +12,7 @@ from resilience.cache.heat import ReplayableRequest
 from resilience.outage import StoreUnavailable
 from routing import runtime, signals
 from routing.database.actor import command_user
-from routing.warming import listed
+from routing.warming import parse_reference
 
 
 class Command(BaseCommand):
@@ -56,9 +56,9 @@ class Command(BaseCommand):
     def _warm(
         self, services: list[str], *, paths: list[str], file: str | None, top: int, dry_run: bool, **_: Any
     ) -> None:
-        recipes = [listed(path) for path in [*paths, *(_lines(file) if file else ())]]
+        recipes = [parse_reference(path) for path in [*paths, *(_lines(file) if file else ())]]
         if not recipes:
-            recipes = self._run(self._runtime.warmer.hottest(services, top))
+            recipes = self._run(self._runtime.warmer.most_requested(services, top))
         if dry_run:
             for recipe in recipes:
                 self.stdout.write(f"{_name(recipe)}  {recipe.caller or ''}".rstrip())

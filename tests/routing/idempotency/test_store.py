@@ -9,16 +9,16 @@ import pytest
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing.idempotency.memory import OVERHEAD_BYTES, MemoryStore
-from routing.idempotency.record import Answer, Record
+from routing.idempotency.record import IdempotencyRecord, SavedResponse
 from routing.idempotency.redis import RedisStore
 from routing.idempotency.store import Store
 from tests.clock import FakeClock
 from tests.redis_server import RedisServer
 
-FIRST = Record("first", b"\x00\n\xff")
-SECOND = Record("second", b"print")
-ANSWER = Answer(201, ((b"location", b"/caf\xe9"),), b"\x00\xff\n")
-DONE = msgspec.structs.replace(FIRST, done=True, answer=ANSWER)
+FIRST = IdempotencyRecord("first", b"\x00\n\xff")
+SECOND = IdempotencyRecord("second", b"print")
+ANSWER = SavedResponse(201, ((b"location", b"/caf\xe9"),), b"\x00\xff\n")
+DONE = msgspec.structs.replace(FIRST, done=True, response=ANSWER)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -39,7 +39,7 @@ async def test_the_first_begins_and_all_others_find_it(store: Store) -> None:
 
 
 async def test_of_many_at_once_one_begins(store: Store) -> None:
-    begun = await asyncio.gather(*(store.begin("k", Record(str(n), b""), 60) for n in range(50)))
+    begun = await asyncio.gather(*(store.begin("k", IdempotencyRecord(str(n), b""), 60) for n in range(50)))
     assert begun.count(None) == 1
     assert len({found.holder for found in begun if found}) == 1
 
@@ -78,7 +78,7 @@ async def test_a_dead_holders_key_is_free_when_its_time_is_over(store: Store) ->
 async def test_memory_ends_with_the_clock_and_stays_within_its_bytes() -> None:
     clock = FakeClock()
     memory = MemoryStore(clock, max_bytes=3 * (OVERHEAD_BYTES + 100))
-    big = msgspec.structs.replace(DONE, answer=Answer(200, (), b"x" * 100))
+    big = msgspec.structs.replace(DONE, response=SavedResponse(200, (), b"x" * 100))
     for number in range(5):
         await memory.finish(str(number), big, 60)
     assert [await memory.begin(str(number), FIRST, 60) is None for number in (4, 3, 2)] == [False] * 3

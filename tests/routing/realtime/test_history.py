@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.realtime.event import Event, Record, packed, unpacked
-from routing.realtime.event_id import following, ident, position
-from routing.realtime.history import OVERHEAD, History
+from routing.realtime.event import Event, EventRecord, decode_event, encode_record
+from routing.realtime.event_id import following_id, format_event_id, parse_event_id
+from routing.realtime.history import EVENT_OVERHEAD_BYTES, History
 
 
 def event(ms: int, size: int = 10) -> Event:
     data = msgspec.json.encode("x" * size)
-    return unpacked((ms, 0), packed(Record("k", "t", ms / 1_000, msgspec.Raw(data))))
+    return decode_event((ms, 0), encode_record(EventRecord("k", "t", ms / 1_000, msgspec.Raw(data))))
 
 
 def test_what_came_after_a_place_in_order() -> None:
     history = History()
     for ms in range(10):
         history.add(event(ms))
-    assert [found.at[0] for found in history.after((6, 0), 10)] == [7, 8, 9]
-    assert [found.at[0] for found in history.after((2, 5), 2)] == [3, 4]
+    assert [found.id[0] for found in history.after((6, 0), 10)] == [7, 8, 9]
+    assert [found.id[0] for found in history.after((2, 5), 2)] == [3, 4]
 
 
 def test_after_five_minutes_it_is_too_late() -> None:
@@ -37,19 +37,19 @@ def test_after_five_minutes_it_is_too_late() -> None:
 
 @given(st.lists(st.integers(1, 50), max_size=60))
 def test_bounded_in_count_and_bytes_without_a_hole(sizes: list[int]) -> None:
-    bound = 4 * (OVERHEAD + 100)
-    history = History(most=8, size=bound)
+    bound = 4 * (EVENT_OVERHEAD_BYTES + 100)
+    history = History(max_events=8, max_bytes=bound)
     for ms, size in enumerate(sizes, 1):
         history.add(event(ms, size))
     kept = list(history.after(history.floor, 1_000))
     assert len(kept) == len(history) <= 8
-    assert sum(OVERHEAD + len(found.packed) for found in kept) <= bound
-    assert [found.at[0] for found in kept] == list(range(history.floor[0] + 1, len(sizes) + 1))
+    assert sum(EVENT_OVERHEAD_BYTES + len(found.encoded) for found in kept) <= bound
+    assert [found.id[0] for found in kept] == list(range(history.floor[0] + 1, len(sizes) + 1))
 
 
 @pytest.mark.parametrize("size", [0, 500, 10_000])
 def test_the_bound_is_memory_and_not_only_text(size: int) -> None:
-    history = History(size=1_000_000)
+    history = History(max_bytes=1_000_000)
     history.begin((0, 0), (0, 0))
     tracemalloc.start()
     try:
@@ -62,8 +62,8 @@ def test_the_bound_is_memory_and_not_only_text(size: int) -> None:
 
 
 def test_ids_grow_even_if_the_clock_does_not() -> None:
-    first = following((0, 0), 5.0)
-    second = following(first, 4.0)
+    first = following_id((0, 0), 5.0)
+    second = following_id(first, 4.0)
     assert second > first
-    assert position(ident(second)) == second
-    assert [position(text) for text in ("", "1", "1-", "a-1", "1-1-1", "-1-1", "1" * 30 + "-0")] == [None] * 7
+    assert parse_event_id(format_event_id(second)) == second
+    assert [parse_event_id(text) for text in ("", "1", "1-", "a-1", "1-1-1", "-1-1", "1" * 30 + "-0")] == [None] * 7

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.realtime.limits import Budget
-from routing.realtime.messages import Auth, Ping, Resume, Subscribe, decode
+from routing.realtime.limits import SlidingWindow
+from routing.realtime.messages import Auth, Ping, Resume, Subscribe, decode_message
 
 
 def test_the_five_words_of_a_client() -> None:
-    assert decode('{"type":"subscribe","topics":["a"]}') == Subscribe(["a"])
-    assert decode('{"type":"subscribe","topics":["a"],"last_id":"1-0"}') == Subscribe(["a"], "1-0")
-    assert decode('{"type":"resume","last_id":"1-0"}') == Resume("1-0")
-    assert decode('{"type":"ping"}') == Ping()
-    assert repr(decode('{"type":"auth","token":"secret"}')) == "Auth()"
-    assert decode('{"type":"auth","token":"t"}') == Auth("t")
+    assert decode_message('{"type":"subscribe","topics":["a"]}') == Subscribe(["a"])
+    assert decode_message('{"type":"subscribe","topics":["a"],"last_id":"1-0"}') == Subscribe(["a"], "1-0")
+    assert decode_message('{"type":"resume","last_id":"1-0"}') == Resume("1-0")
+    assert decode_message('{"type":"ping"}') == Ping()
+    assert repr(decode_message('{"type":"auth","token":"secret"}')) == "Auth()"
+    assert decode_message('{"type":"auth","token":"t"}') == Auth("t")
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,18 @@ def test_the_five_words_of_a_client() -> None:
 )
 def test_anything_else_is_a_fault_that_can_be_told(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        decode(text)
+        decode_message(text)
 
 
 @given(st.text())
 def test_no_text_does_worse(text: str) -> None:
     with suppress(ValueError):
-        decode(text)
+        decode_message(text)
 
 
 def test_sixty_messages_in_any_minute() -> None:
-    budget = Budget(60)
-    assert all(budget.spend(float(second)) for second in range(60))
-    assert not budget.spend(59.9)
-    assert budget.spend(60.0)
-    assert not budget.spend(60.5)
+    budget = SlidingWindow(60)
+    assert all(budget.allow(float(second)) for second in range(60))
+    assert not budget.allow(59.9)
+    assert budget.allow(60.0)
+    assert not budget.allow(60.5)

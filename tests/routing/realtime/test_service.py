@@ -7,10 +7,10 @@ import pytest
 
 from routing.authentication.api_keys import ApiKeys
 from routing.realtime.event import Frame
-from routing.realtime.event_id import ident
-from routing.realtime.hub import NUDGE_SECONDS, TooMany
-from routing.realtime.limits import QUEUED_EVENTS, Bounds
-from routing.realtime.subscriber import NUDGED
+from routing.realtime.event_id import format_event_id
+from routing.realtime.hub import WAKE_SECONDS, ConnectionLimitExceeded
+from routing.realtime.limits import MAX_QUEUED_EVENTS, Limits
+from routing.realtime.subscriber import MAX_UNWOKEN
 from routing.router.table import RouteTable
 from tests.resilience.waiting import until
 from tests.routing.realtime.world import CREDENTIAL, KEY, Worker
@@ -35,9 +35,9 @@ async def test_an_event_is_encoded_once_for_all_who_hear_by_the_same_topics(monk
         for client in clients:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0):
-                    await client.session.subscriber.take()
+                    await client.session.subscriber.next()
         await worker.realtime.publish("news", "tick", 1)
-        frames = {id(await client.session.subscriber.take()) for client in clients}
+        frames = {id(await client.session.subscriber.next()) for client in clients}
         assert len(frames) == 1
 
 
@@ -97,7 +97,7 @@ async def test_what_another_worker_has_already_told_is_not_told_again() -> None:
         worker.clock.advance(1)
         last = (int(worker.clock() * 1_000), 1)
         client = worker.client()
-        await client.say(type="subscribe", topics=["news"], last_id=ident(last))
+        await client.say(type="subscribe", topics=["news"], last_id=format_event_id(last))
         for number in range(4):  # ids ...-0, ...-1, ...-2, ...-3
             await worker.realtime.publish("news", "tick", number)
         assert await client.events(2) == [2, 3]
@@ -122,7 +122,7 @@ async def test_a_reader_that_stops_is_told_and_dropped_and_harms_nobody() -> Non
     async with Worker() as worker:
         stopped, reading = worker.client(["news"]), worker.client(["news"])
         assert await next_event(worker, stopped, reading) == 0
-        for number in range(1, QUEUED_EVENTS + 10):
+        for number in range(1, MAX_QUEUED_EVENTS + 10):
             await worker.realtime.publish("news", "tick", number)
             assert await reading.events(1) == [number]
         assert len(stopped.session.subscriber._queue) <= 1
@@ -131,7 +131,7 @@ async def test_a_reader_that_stops_is_told_and_dropped_and_harms_nobody() -> Non
         assert (await stopped.end()).code == 4408
         back = worker.client()
         await back.say(type="subscribe", topics=["news"], last_id=slow["last_id"])
-        assert await back.events(QUEUED_EVENTS + 9) == list(range(1, QUEUED_EVENTS + 10))
+        assert await back.events(MAX_QUEUED_EVENTS + 9) == list(range(1, MAX_QUEUED_EVENTS + 10))
 
 
 async def next_event(worker: Worker, *clients: object) -> int:
@@ -164,7 +164,7 @@ class Server:
         self.taken: list[str] = []
         self.sending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def hand(self, text: str) -> "asyncio.Future[None]":
+    def sink(self, text: str) -> "asyncio.Future[None]":
         self.taken.append(text)
         self.sending = asyncio.get_running_loop().create_future()
         return self.sending
@@ -175,29 +175,29 @@ async def test_a_server_that_takes_events_at_once_gets_them_so_one_at_a_time() -
         client, server = worker.client(["news"]), Server()
         subscriber = client.session.subscriber
         assert await next_event(worker, client) == 0
-        subscriber.hand = server.hand
+        subscriber.sink = server.sink
         await worker.realtime.publish("news", "tick", "nobody waits for it")
         assert server.taken == []
         assert await client.events(1) == ["nobody waits for it"]
-        waiting = asyncio.create_task(subscriber.take())
+        waiting = asyncio.create_task(subscriber.next())
         await asyncio.sleep(0)
         await worker.realtime.publish("news", "tick", "at once")
         assert [msgspec.json.decode(text)["data"] for text in server.taken] == ["at once"]
         await worker.realtime.publish("news", "tick", "behind it")
-        await asyncio.sleep(NUDGE_SECONDS * 3)
+        await asyncio.sleep(WAKE_SECONDS * 3)
         assert len(server.taken) == 1
         server.sending.set_result(None)
         await until(lambda: len(server.taken) == 2)
         assert not waiting.done()
-        for number in range(NUDGED + 1):
+        for number in range(MAX_UNWOKEN + 1):
             await worker.realtime.publish("news", "tick", number)
         async with asyncio.timeout(20):
             first = await waiting
         assert isinstance(first, Frame)
         assert msgspec.json.decode(first.text)["data"] == 0
         server.sending.set_result(None)
-        await subscriber.settled()
-        assert await client.events(NUDGED) == list(range(1, NUDGED + 1))
+        await subscriber.drain()
+        assert await client.events(MAX_UNWOKEN) == list(range(1, MAX_UNWOKEN + 1))
         assert [msgspec.json.decode(text)["data"] for text in server.taken] == ["at once", "behind it"]
 
 
@@ -206,8 +206,8 @@ async def test_one_whose_last_event_does_not_go_out_is_cut_and_one_whose_did_is_
         client, server = worker.client(["news"]), Server()
         subscriber = client.session.subscriber
         assert await next_event(worker, client) == 0
-        subscriber.hand = server.hand
-        waiting = asyncio.create_task(subscriber.take())
+        subscriber.sink = server.sink
+        waiting = asyncio.create_task(subscriber.next())
         await asyncio.sleep(0)
         for is_gone in (True, False):
             subscriber.sending_since = worker.timer()
@@ -282,9 +282,9 @@ async def test_a_revoked_key_ends_its_connections() -> None:
 async def test_a_revocation_told_over_the_channel_layer_does_not_wait() -> None:
     async with Worker() as worker:
         client = worker.client(["news"])
-        worker.realtime.revoked("key:other")
+        worker.realtime.disconnect_caller("key:other")
         assert client.session.subscriber.closing is None
-        worker.realtime.revoked(f"key:{KEY.prefix}")
+        worker.realtime.disconnect_caller(f"key:{KEY.prefix}")
         assert (await client.end()).code == 4401
 
 
@@ -301,23 +301,23 @@ async def test_a_service_taken_away_takes_its_topics_along() -> None:
 
 
 async def test_connections_are_bounded_for_each_caller_and_address() -> None:
-    bounds = Bounds(per_program=2, unknown_per_address=1)
-    async with Worker(bounds=bounds) as worker:
+    limits = Limits(per_api_key=2, unauthenticated_per_address=1)
+    async with Worker(limits=limits) as worker:
         first = worker.client()
         worker.client()
-        with pytest.raises(TooMany):
+        with pytest.raises(ConnectionLimitExceeded):
             worker.client()
         first.leave()
         worker.client()
         anonymous = worker.client(anonymous=True)
-        with pytest.raises(TooMany):
+        with pytest.raises(ConnectionLimitExceeded):
             worker.client(anonymous=True)
         await anonymous.session.authenticate(CREDENTIAL.text)
         assert (await anonymous.end()).code == 4429
 
 
 async def test_topics_are_bounded_for_each_connection() -> None:
-    async with Worker(bounds=Bounds(topics=2)) as worker:
+    async with Worker(limits=Limits(topics=2)) as worker:
         client = worker.client()
         await client.say(type="subscribe", topics=["a", "b", "c"])
         said = await client.read()
@@ -333,10 +333,10 @@ async def test_a_quiet_connection_hears_that_all_is_well_and_one_without_topics_
         await worker.realtime.publish("elsewhere", "tick", 1)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await client.session.subscriber.take()
+                await client.session.subscriber.next()
         worker.realtime.tick()
         beat = await client.read()
-        assert beat == {"type": "heartbeat", "last_id": ident(worker.realtime.hub.history.last)}
+        assert beat == {"type": "heartbeat", "last_id": format_event_id(worker.realtime.hub.history.last)}
         worker.timer.advance(40)
         worker.realtime.tick()
         assert (await idle.end()).code == 4408
@@ -345,7 +345,7 @@ async def test_a_quiet_connection_hears_that_all_is_well_and_one_without_topics_
 async def test_a_restart_is_told_with_a_time_to_come_back() -> None:
     async with Worker() as worker:
         client = worker.client(["news"])
-        worker.realtime.restart()
+        worker.realtime.begin_shutdown()
         said = await client.read()
         assert said["type"] == "restart"
         assert 0 <= said["retry_in"] <= 5

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from resilience.cache.policy import CachePolicy, Scope
 from routing.caller import Caller
-from routing.realtime.topics import TopicRefused, check_publishable, keys, published, taken_back
+from routing.realtime.topics import (
+    TopicRefused,
+    check_publishable,
+    invalidation_key,
+    publication_key,
+    subscription_keys,
+)
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Route, RouteTable, Service
 
@@ -51,7 +57,7 @@ TABLE = RouteTable(
 
 def allowed(topic: str, caller: Caller = ADA) -> bool:
     try:
-        return bool(keys(topic, caller, TABLE))
+        return bool(subscription_keys(topic, caller, TABLE))
     except TopicRefused:
         return False
 
@@ -64,17 +70,17 @@ def test_a_service_is_heard_by_those_who_may_use_it() -> None:
 
 
 def test_a_tag_is_heard_in_the_services_that_declare_it_and_let_the_caller_in() -> None:
-    assert taken_back("slack", "slack:channels") in keys("tag:slack:channels", EVERYWHERE, TABLE)
+    assert invalidation_key("slack", "slack:channels") in subscription_keys("tag:slack:channels", EVERYWHERE, TABLE)
     assert not allowed("tag:slack:channels", CRM_ONLY)
     assert not allowed("tag:secrets")
     assert not allowed("tag:never-declared")
 
 
 def test_a_tag_may_be_named_within_one_service() -> None:
-    assert keys("tag:crm:contacts", ADA, TABLE) == (
-        published("tag:crm:contacts"),
-        taken_back("crm", "contacts"),
-        taken_back("crm", "crm"),
+    assert subscription_keys("tag:crm:contacts", ADA, TABLE) == (
+        publication_key("tag:crm:contacts"),
+        invalidation_key("crm", "contacts"),
+        invalidation_key("crm", "crm"),
     )
     assert not allowed("tag:vault:secrets")
 
@@ -112,16 +118,18 @@ def test_what_is_another_callers_is_not_even_known_to_have_changed(topic: str, m
 
 
 def test_a_resource_whose_tags_name_who_asks_hears_of_ones_own() -> None:
-    assert taken_back("drive", "files:firebase:ada") in keys("resource:/api/v1/drive/files", ADA, TABLE)
-    assert taken_back("drive", "folders:acme") in keys("resource:/api/v1/drive/folders", ADA, TABLE)
+    assert invalidation_key("drive", "files:firebase:ada") in subscription_keys(
+        "resource:/api/v1/drive/files", ADA, TABLE
+    )
+    assert invalidation_key("drive", "folders:acme") in subscription_keys("resource:/api/v1/drive/folders", ADA, TABLE)
 
 
 def test_a_resource_hears_its_own_tags_and_its_service_taken_back() -> None:
-    assert set(keys("resource:/api/v1/slack/channels?a=1", ADA, TABLE)) == {
-        published("resource:/api/v1/slack/channels?a=1"),
-        taken_back("slack", "slack:channels"),
-        taken_back("slack", "channels"),
-        taken_back("slack", "slack"),
+    assert set(subscription_keys("resource:/api/v1/slack/channels?a=1", ADA, TABLE)) == {
+        publication_key("resource:/api/v1/slack/channels?a=1"),
+        invalidation_key("slack", "slack:channels"),
+        invalidation_key("slack", "channels"),
+        invalidation_key("slack", "slack"),
     }
     assert not allowed("resource:/api/v1/vault/x")
     assert not allowed("resource:/elsewhere")
@@ -130,17 +138,17 @@ def test_a_resource_hears_its_own_tags_and_its_service_taken_back() -> None:
 @pytest.mark.parametrize("topic", ["", "service:", "a b", "-x", "x" * 501, "a\nb", "tag:\x00", "caller:"])
 def test_what_has_not_the_form_of_a_topic_is_refused(topic: str) -> None:
     with pytest.raises(TopicRefused):
-        keys(topic, EVERYWHERE, TABLE)
+        subscription_keys(topic, EVERYWHERE, TABLE)
 
 
 @given(st.text(max_size=60), st.sampled_from(["", "service:", "tag:", "resource:/api/v1/", "caller:"]))
 def test_a_caller_without_rights_hears_nothing_but_free_topics(rest: str, kind: str) -> None:
     topic = kind + rest
     try:
-        heard = keys(topic, NOBODY, TABLE)
+        heard = subscription_keys(topic, NOBODY, TABLE)
     except TopicRefused:
         return
-    assert heard == (published(topic),)
+    assert heard == (publication_key(topic),)
     assert not topic.startswith(("service:", "tag:", "resource:", "tenant:"))
 
 

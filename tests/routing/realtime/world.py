@@ -9,7 +9,7 @@ import msgspec
 from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.realtime.event import Frame
-from routing.realtime.limits import Bounds
+from routing.realtime.limits import Limits
 from routing.realtime.log import Log, MemoryLog
 from routing.realtime.service import Realtime
 from routing.realtime.session import Session
@@ -33,13 +33,13 @@ def live_of(*names: str) -> LiveConfiguration:
 class Worker:
     """One worker's part. Its clock stands still until moved."""
 
-    def __init__(self, log: Log | None = None, *, bounds: Bounds | None = None, clock: FakeClock | None = None) -> None:
+    def __init__(self, log: Log | None = None, *, limits: Limits | None = None, clock: FakeClock | None = None) -> None:
         self.clock, self.timer, self.live = clock or FakeClock(), FakeClock(0.0), live_of()
         self.realtime = Realtime(
             log or MemoryLog(self.clock),
             self.live,
             Authenticator(lambda: self.live.keys),
-            bounds=bounds or Bounds(),
+            limits=limits or Limits(),
             clock=self.clock,
             timer=self.timer,
         )
@@ -75,7 +75,7 @@ class Client:
     async def read(self) -> dict[str, Any]:
         """The next message. Raises Closed."""
         async with asyncio.timeout(20):
-            item = await self.session.subscriber.take()
+            item = await self.session.subscriber.next()
         message: dict[str, Any] = msgspec.json.decode(item.text if isinstance(item, Frame) else item)
         return message
 

@@ -17,13 +17,13 @@ from tests.http1_client import Client, Worker
 
 
 @dataclass
-class Answered:
+class ReceivedResponse:
     """An answer as it left: `whole` is False when the body was broken off."""
 
     status: int = 0
     headers: Headers = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
-    whole: bool = False
+    complete: bool = False
 
     @property
     def body(self) -> bytes:
@@ -46,17 +46,17 @@ async def _elsewhere(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) 
     raise AssertionError("the gateway answers")
 
 
-class Door(Protocol):
-    async def knock(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None: ...
+class EntryPoint(Protocol):
+    async def handle(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None: ...
 
 
-class HttpDoor:
+class Http1EntryPoint:
     """Production's: a connection of routing/http1, with what was asked as bytes and what was answered parsed again."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def knock(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
+    async def handle(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
         client = Client(Worker(self._gateway.answer), scope["client"][0])
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         lines = [b"%b %b HTTP/1.1" % (scope["method"].encode(), target), *map(b": ".join, scope["headers"])]
@@ -84,29 +84,29 @@ async def _parsed(data: bytes, method: str, send: asgi.Send) -> None:
     await send({"type": "http.response.body", "body": reply.take(), "more_body": False})
 
 
-class AsgiDoor:
+class AsgiEntryPoint:
     """Any other ASGI server's: routing/asgi.py."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def knock(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
+    async def handle(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
         await asgi.serve(self._gateway.answer, _elsewhere, scope, receive, send)
 
 
-class DjangoDoor:
+class DjangoEntryPoint:
     """Django's: its whole handler with every middleware, down to ServiceProxyView."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._handler: asgi.ASGIApplication = ASGIHandler()
 
-    async def knock(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
+    async def handle(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
         await self._handler(scope, receive, send)
 
 
-async def ask(
-    door: Door,
+async def send_request(
+    entry_point: EntryPoint,
     method: str,
     path: str | bytes,
     headers: Sequence[tuple[str, str | bytes]] = (),
@@ -115,7 +115,7 @@ async def ask(
     length: bool = True,
     client: str = "192.0.2.1",
     host: str = "gateway.test",
-) -> Answered:
+) -> ReceivedResponse:
     """One request through a door. `body` is sent in pieces, with its length or chunked."""
     raw, _, query = (path if isinstance(path, bytes) else path.encode()).partition(b"?")
     fields: Headers = [(b"host", host.encode())]
@@ -141,7 +141,7 @@ async def ask(
     }
     pieces = [{"type": "http.request", "body": piece, "more_body": True} for piece in body or ()]
     pieces.append({"type": "http.request", "body": b"", "more_body": False})
-    answered = Answered()
+    response = ReceivedResponse()
 
     async def receive() -> Any:
         if pieces:
@@ -150,14 +150,14 @@ async def ask(
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
-            answered.status, answered.headers = message["status"], list(message["headers"])
+            response.status, response.headers = message["status"], list(message["headers"])
             return
         if message.get("body"):
-            answered.chunks.append(bytes(message["body"]))
-        answered.whole = not message.get("more_body", False)
+            response.chunks.append(bytes(message["body"]))
+        response.complete = not message.get("more_body", False)
 
-    await door.knock(scope, receive, send)
-    return answered
+    await entry_point.handle(scope, receive, send)
+    return response
 
 
 def install(gateway: Gateway, **parts: Any) -> None:

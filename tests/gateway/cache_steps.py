@@ -6,7 +6,7 @@ from http import HTTPStatus
 from resilience.cache.policy import CachePolicy
 from routing.router.policy import RoutePolicy
 from tests.gateway.conftest import QUICK, World
-from tests.gateway.door import Answered
+from tests.gateway.entry_points import ReceivedResponse
 
 PATH = "/api/v1/crm"
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
@@ -15,7 +15,7 @@ MINUTE_AGO = "Tue, 14 Nov 2023 22:12:20 GMT"
 IN_A_MINUTE = "Tue, 14 Nov 2023 22:14:20 GMT"
 
 
-def says(status: int = 200, body: bytes = b"0123456789", **fields: str) -> bytes:
+def reply(status: int = 200, body: bytes = b"0123456789", **fields: str) -> bytes:
     """A backend's answer, byte for byte."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
@@ -26,10 +26,10 @@ def says(status: int = 200, body: bytes = b"0123456789", **fields: str) -> bytes
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-CONFIRMED = says(304)
-TAGGED = says(etag='"a"', cache_control="max-age=10")
-DATED = says(last_modified=MINUTE_AGO, cache_control="max-age=10")
-DOWN = says(503, b"down")
+NOT_MODIFIED = reply(304)
+WITH_ETAG = reply(etag='"a"', cache_control="max-age=10")
+WITH_LAST_MODIFIED = reply(last_modified=MINUTE_AGO, cache_control="max-age=10")
+DOWN = reply(503, b"down")
 
 
 @dataclass
@@ -72,14 +72,16 @@ Case = tuple[str, list[bytes], list[Step]]
 _CALLS = {"HIT": 0, "MISS": 1, "REVALIDATED": 1, "BYPASS": 1}
 
 
-async def walk(world: World, answers: list[bytes], steps: list[Step], route: RoutePolicy | None = None) -> Answered:
+async def run_steps(
+    world: World, answers: list[bytes], steps: list[Step], route: RoutePolicy | None = None
+) -> ReceivedResponse:
     """Take the steps; what the last of them got."""
     origin = await world.serve(*answers, policy=route)
     for number, step in enumerate(steps):
         world.clock.advance(step.after)
         before = len(origin.requests)
         sent = [b""] if step.method in ("POST", "PUT", "PATCH") else None
-        answer = await world.ask(step.method, PATH + step.path, step.headers, body=sent)
+        answer = await world.request(step.method, PATH + step.path, step.headers, body=sent)
         assert (answer.get("x-cache"), answer.status) == (step.cache, step.status), (number, answer.get("cache-status"))
         if step.body is not None:
             assert answer.body == step.body, number
