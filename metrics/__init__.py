@@ -1,1 +1,1 @@
-"""What happened, counted and shown: it learns through routing.events, and nothing below knows it."""
+"""Metrics, audit log, REST API, dashboard and admin pages. Observes routing through routing.observability.events."""

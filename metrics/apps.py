@@ -1,13 +1,13 @@
-"""The app: what was counted, and who did what."""
+"""The Django app of the metrics and the audit log."""
 
 from django.apps import AppConfig
 
 
 class MetricsConfig(AppConfig):
     name = "metrics"
-    verbose_name = "Operation"
+    verbose_name = "Operations"
 
     def ready(self) -> None:
-        from metrics import audit  # noqa: PLC0415 - models, and an extension known once imported
+        from metrics import audit  # noqa: PLC0415 - imports models, which are not loaded earlier
 
-        audit.connect()
+        audit.connect_signals()

@@ -1,5 +1,7 @@
-"""Whoever edits services or keys, in the admin or by a command, is on record with what was there before and after; and
-so is whoever does something to a running gateway by a command.
+"""The audit log: who did what to the gateway, with the state before and after.
+
+Records every change of a service, target, route or API key, whether made in the admin or by a command, and the
+operations of management commands. Metrics services record their own operations with `record_operation`.
 """
 
 from typing import Any, Final
@@ -7,71 +9,88 @@ from typing import Any, Final
 from django.db import models
 from django.db.models.signals import post_delete, post_save, pre_save
 
-from metrics.services import record
+from metrics.middleware import current_request_id
+from metrics.models import Operation
 from routing.database.actor import current_actor
 from routing.models import ApiKey, Route, Service, Target
 from routing.signals import operation_performed
 
-HIDDEN: Final = "***"
-NAMES: Final = {Service: "service", Target: "target", Route: "route", ApiKey: "key"}
+REDACTED: Final = "***"
+AUDITED_MODELS: Final = {Service: "service", Target: "target", Route: "route", ApiKey: "key"}
+"""The audited models, by the first word of their actions."""
 
 
-def connect() -> None:
-    for model in NAMES:
+def record_operation(
+    actor: str, action: str, service: str = "", *, before: object = None, after: object = None
+) -> Operation:
+    """Add an entry to the audit log. `before` and `after` are JSON-serializable and hold no secrets."""
+    return Operation.objects.create(
+        actor=actor[:200],
+        action=action,
+        service=service,
+        before=before,
+        after=after,
+        request_id=current_request_id(),
+    )
+
+
+def connect_signals() -> None:
+    for model in AUDITED_MODELS:
         name = f"metrics.{model.__name__}"
         pre_save.connect(_before_save, sender=model, dispatch_uid=name)
-        post_save.connect(_saved, sender=model, dispatch_uid=name)
-        post_delete.connect(_deleted, sender=model, dispatch_uid=name)
-    operation_performed.connect(_operated, dispatch_uid="metrics.operated")
+        post_save.connect(_after_save, sender=model, dispatch_uid=name)
+        post_delete.connect(_after_delete, sender=model, dispatch_uid=name)
+    operation_performed.connect(_after_command, dispatch_uid="metrics.operated")
 
 
-def _operated(actor: str, action: str, service: str, before: object, after: object, **_: object) -> None:
-    record(actor, action, service, before=before, after=after)
-
-
-def told(row: models.Model | None) -> dict[str, Any] | None:
-    """What is kept of a row: all it says, but for what may be a secret."""
+def serialize(row: models.Model | None) -> dict[str, Any] | None:
+    """A row's fields as the audit log keeps them. Values that may be secrets are redacted."""
     match row:
         case None:
             return None
         case ApiKey():
             times = {name: getattr(row, name) for name in ("expires_at", "revoked_at")}
-            said = {name: time and time.isoformat() for name, time in times.items()}
-            return {"name": row.name, "prefix": row.prefix, "scopes": row.scopes, "tenant": row.tenant} | said
+            document = {name: time and time.isoformat() for name, time in times.items()}
+            return {"name": row.name, "prefix": row.prefix, "scopes": row.scopes, "tenant": row.tenant} | document
         case Service() | Target() | Route():
-            said = row.to_document()
-            if "headers" in said:
-                said["headers"] = _without_secrets(said["headers"])
-            return said | ({"name": row.name} if isinstance(row, Service) else {})
-    raise TypeError(f"{type(row).__name__} is not recorded")
+            document = row.to_document()
+            if "headers" in document:
+                document["headers"] = _redact(document["headers"])
+            return document | ({"name": row.name} if isinstance(row, Service) else {})
+    raise TypeError(f"{type(row).__name__} is not audited")
 
 
-def _without_secrets(headers: Any) -> Any:
-    """Values that only name a variable stay; one written out may be a password."""
+def _redact(headers: Any) -> Any:
+    """Keep references to environment variables; a literal value may be a password."""
     if not isinstance(headers, dict):
-        return HIDDEN
-    return {name: value if str(value).startswith("env:") else HIDDEN for name, value in headers.items()}
+        return REDACTED
+    return {name: value if str(value).startswith("env:") else REDACTED for name, value in headers.items()}
+
+
+def _after_command(actor: str, action: str, service: str, before: object, after: object, **_: object) -> None:
+    record_operation(actor, action, service, before=before, after=after)
 
 
 def _before_save(sender: type[models.Model], instance: models.Model, using: str, raw: bool, **_: object) -> None:
     stored = None if raw or instance.pk is None else sender._default_manager.using(using).filter(pk=instance.pk).first()
-    instance._before = told(stored)  # type: ignore[attr-defined] # on its way to _saved
+    instance._before = serialize(stored)  # type: ignore[attr-defined] # for _after_save
 
 
-def _saved(instance: models.Model, created: bool, raw: bool, **_: object) -> None:
-    before, after = getattr(instance, "_before", None), told(instance)
+def _after_save(instance: models.Model, created: bool, raw: bool, **_: object) -> None:
+    before, after = getattr(instance, "_before", None), serialize(instance)
     if not raw and before != after:
-        _record(instance, "created" if created else "changed", before, after)
+        _record_change(instance, "created" if created else "changed", before, after)
 
 
-def _deleted(instance: models.Model, **_: object) -> None:
-    _record(instance, "deleted", told(instance), None)
+def _after_delete(instance: models.Model, **_: object) -> None:
+    _record_change(instance, "deleted", serialize(instance), None)
 
 
-def _record(row: models.Model, verb: str, before: Any, after: Any) -> None:
-    record(current_actor().name, f"{NAMES[type(row)]}.{verb}", _service(row), before=before, after=after)
+def _record_change(row: models.Model, verb: str, before: Any, after: Any) -> None:
+    action = f"{AUDITED_MODELS[type(row)]}.{verb}"
+    record_operation(current_actor().name, action, _service_name(row), before=before, after=after)
 
 
-def _service(row: models.Model) -> str:
+def _service_name(row: models.Model) -> str:
     owner = row.service if isinstance(row, Target | Route) else row
     return owner.name if isinstance(owner, Service) else ""

@@ -1,4 +1,4 @@
-"""Explain, as people ask it: their words to a request and a caller, and this process's table and circuits to rules."""
+"""Explains what the gateway would do with a request, using this process's routes and circuits. Nothing is sent."""
 
 from typing import Final
 
@@ -13,14 +13,14 @@ from routing.explain.explainer import Explainer
 from routing.explain.explanation import Explanation
 from routing.http import Request
 
-CLIENT: Final = "192.0.2.1"
-"""The address a request is explained for: one that is nobody's (RFC 5737)."""
-HOST: Final = b"gateway"
-"""The host a request is explained for where it names none: no service's own."""
+CLIENT_ADDRESS: Final = "192.0.2.1"
+"""The client address of an explained request: reserved for documentation (RFC 5737)."""
+DEFAULT_HOST: Final = b"gateway"
+"""The Host of an explained request that has none; no service has this host name."""
 
 
 class HypotheticalCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A caller as one might be; `scopes` None is a Firebase caller without that claim."""
+    """`scopes` None is a Firebase caller whose token has no scopes claim."""
 
     id: str
     scopes: frozenset[str] | None = None
@@ -28,7 +28,7 @@ class HypotheticalCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class ExplainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`path` may bear a query. `caller` is None (no credential), `key:<prefix>`, `firebase:<uid>`, or one spelt out."""
+    """`path` may have a query. `caller` is None (no credential), `key:<prefix>`, `firebase:<uid>`, or hypothetical."""
 
     path: str
     method: str = "GET"
@@ -37,7 +37,7 @@ class ExplainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def explain(question: ExplainRequest) -> Explanation:
-    """What would become of it now. Raises ValueError for what is no request or no caller."""
+    """Raises ValueError if the request or its caller is invalid."""
     circuits = {breaker.name: breaker.snapshot for breaker in running().breakers}
     explainer = Explainer(
         running().gateway.live.table,
@@ -51,26 +51,26 @@ def explain(question: ExplainRequest) -> Explanation:
 def _request(question: ExplainRequest) -> Request:
     method = question.method.strip().upper()
     if not method.isascii() or not method.isalpha():
-        raise ValueError("method must be a word such as GET")
+        raise ValueError("method must consist of letters, such as GET")
     path, _, query = question.path.strip().partition("?")
     if not path.startswith("/"):
         raise ValueError("path must begin with a slash")
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in question.headers.items()]
     if not any(name == b"host" for name, _ in headers):
-        headers.append((b"host", HOST))
-    return Request(method, path.encode(), query.encode(), headers, CLIENT)
+        headers.append((b"host", DEFAULT_HOST))
+    return Request(method, path.encode(), query.encode(), headers, CLIENT_ADDRESS)
 
 
-def _caller(asked: str | HypotheticalCaller | None) -> Caller | None:
-    if not asked:
+def _caller(caller: str | HypotheticalCaller | None) -> Caller | None:
+    if not caller:
         return None
-    if isinstance(asked, HypotheticalCaller):
-        return Caller(asked.id, asked.tenant, asked.scopes)
-    kind, _, name = asked.partition(":")
+    if isinstance(caller, HypotheticalCaller):
+        return Caller(caller.id, caller.tenant, caller.scopes)
+    kind, _, name = caller.partition(":")
     if kind == "firebase" and name:
-        return Caller(asked)
+        return Caller(caller)
     prefix = name.removeprefix("gw_")
-    found = [record for record in key_records() if kind == "key" and record.prefix == prefix]
-    if not found:
-        raise ValueError(f"{asked!r} is no key in force; write key:<prefix> or firebase:<uid>")
-    return found[0].caller()
+    records = [record for record in key_records() if kind == "key" and record.prefix == prefix]
+    if not records:
+        raise ValueError(f"{caller!r} is not an active API key; use key:<prefix> or firebase:<uid>")
+    return records[0].caller()

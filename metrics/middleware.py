@@ -1,4 +1,4 @@
-"""Every answer of Django's has a request id, by the gateway's own rule, and who writes something down knows it."""
+"""A request id for every Django response, by the same rule as the data plane's; the audit log records it."""
 
 import time
 from collections.abc import Callable
@@ -10,27 +10,27 @@ from django.http.response import HttpResponseBase
 
 from routing.messages.request_id import request_id
 
-_current: Final[ContextVar[str]] = ContextVar("request_id", default="")
+_current_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 
 
 def current_request_id() -> str:
-    """The id of the request that is being answered, empty outside of one."""
-    return _current.get()
+    """The id of the request being handled; "" outside of one."""
+    return _current_id.get()
 
 
 class RequestIdMiddleware:
-    """Goes before all that may change something."""
+    """Must precede every middleware or view that writes to the audit log."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get("X-Request-ID")
-        token = _current.set(request_id(given.encode("latin-1", "replace") if given else None, time.time()))
+        header = request.headers.get("X-Request-ID")
+        token = _current_id.set(request_id(header.encode("latin-1", "replace") if header else None, time.time()))
         try:
             response = self._get_response(request)
             if not response.has_header("X-Request-ID"):
-                response["X-Request-ID"] = _current.get()
+                response["X-Request-ID"] = _current_id.get()
             return response
         finally:
-            _current.reset(token)
+            _current_id.reset(token)

@@ -1,4 +1,4 @@
-"""What is kept for good: counts per service over time, what has been added to them, and who did what."""
+"""Aggregated counts, circuit transitions, the audit log, and the admin's views of services."""
 
 from django.db import models
 
@@ -6,7 +6,7 @@ from routing.models import Service
 
 
 class TimeResolution(models.TextChoices):
-    """How much time one row of counts covers. TOTAL is all of it; RESET is what TOTAL said at the last reset."""
+    """The period that one row of counts covers. TOTAL is all time; RESET is a copy of TOTAL from the last reset."""
 
     MINUTE = "minute"
     HOUR = "hour"
@@ -16,10 +16,10 @@ class TimeResolution(models.TextChoices):
 
 
 class Aggregate(models.Model):
-    """One service's counts over one stretch of time: rows of the same service merge by adding field to field.
+    """One service's counts in one period. Rows of the same service merge by adding field to field.
 
-    `start` is Unix seconds, 0 for TOTAL and RESET; `service` is empty where none was found; `counts` is
-    `{field: number}` in the words of metrics/counting/counts.py.
+    `start` is Unix seconds, and 0 for TOTAL and RESET. `service` is empty for requests that matched none. `counts` is
+    `{field: number}`, with the fields of metrics/counting/counts.py.
     """
 
     resolution = models.CharField(max_length=6, choices=TimeResolution.choices)
@@ -35,7 +35,7 @@ class Aggregate(models.Model):
 
 
 class Batch(models.Model):
-    """A batch of counts that is in the rows above: added twice, it would count twice."""
+    """The id of a batch that has been added to the aggregates, so that it is not added again."""
 
     id = models.CharField(max_length=64, primary_key=True)
     at = models.DateTimeField(auto_now_add=True, db_index=True)
@@ -45,7 +45,7 @@ class Batch(models.Model):
 
 
 class CircuitChange(models.Model):
-    """A circuit's move, by the machine's rules or by order: what a timeline is drawn from."""
+    """A circuit's transition, made by the circuit breaker or by an operator."""
 
     at = models.DateTimeField(db_index=True)
     service = models.CharField(max_length=63)
@@ -61,9 +61,9 @@ class CircuitChange(models.Model):
 
 
 class Operation(models.Model):
-    """One thing that somebody did to the gateway. Written once, never changed.
+    """An entry of the audit log. Never changed once written.
 
-    `actor` is `staff:ada`, `key:<prefix>` or `command:ada`. `before` and `after` are JSON, free of secrets.
+    `actor` is `staff:ada`, `key:<prefix>` or `command:ada`. `before` and `after` are JSON without secrets.
     """
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
@@ -76,20 +76,22 @@ class Operation(models.Model):
 
     class Meta:
         ordering = ("-pk",)
+        verbose_name = "audit log entry"
+        verbose_name_plural = "audit log"
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.action} {self.service}".rstrip()
 
 
 class Circuit(Service):
-    """A service, as the admin lists it by its circuit."""
+    """A service, listed in the admin by its circuit."""
 
     class Meta:
         proxy = True
 
 
 class CachedService(Service):
-    """A service, as the admin lists it by what is cached of it."""
+    """A service, listed in the admin by its cache usage."""
 
     class Meta:
         proxy = True

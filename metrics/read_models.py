@@ -1,14 +1,14 @@
-"""What the selectors answer: plain records, for the REST API, the dashboard and Prometheus alike."""
+"""What the selectors return: plain records, shared by the REST API, the dashboard and Prometheus."""
 
 import msgspec
 
 
 class TrafficStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One service's numbers, or several services' together, over some stretch of time.
+    """The requests of one or several services over a period.
 
-    `errors` are answers of 500 and above; `hits` came from the cache, `misses` did not and might have; `hit_rate` is
-    a percentage with two decimals. Latencies are seconds, None without a request, within 5 % of the truth.
-    `saved_*` is what answers from the cache have spared: calls, the seconds these take on average, US dollars.
+    `errors` are responses with status 500 and above. `hits` were served from the cache, `misses` could have been but
+    were not; `hit_rate` is a percentage with two decimals. Latencies are seconds, within 5 %, None without requests.
+    `saved_*` is what the cache saved: backend calls, their average duration in seconds, and US dollars.
     """
 
     requests: int = 0
@@ -33,9 +33,9 @@ class TrafficStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CircuitStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A service's circuit. `failures` and `successes` are calls since ever, `total_requests` those and the refused.
+    """A service's circuit. `failures` and `successes` count all calls ever made, `total_requests` also the refused.
 
-    `until` is when an OPEN circuit lets the next call try, or when an operator's override ends: Unix seconds.
+    `until` is when an OPEN circuit admits the next probe, or when an operator's override expires: Unix seconds.
     """
 
     service: str
@@ -48,7 +48,7 @@ class CircuitStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cache holds and what came of it. `connected`: the store answered; else `entries` and `bytes` are 0."""
+    """All caches together. If the store is unavailable, `connected` is false and `entries` and `bytes` are 0."""
 
     connected: bool
     hits: int
@@ -68,9 +68,9 @@ class ServiceCache(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One service: what is configured, its circuit, its numbers since ever and over the last five minutes.
+    """A service: its configuration, its circuit, and its traffic in total and over the last five minutes.
 
-    `sparkline` is requests in each of the last thirty minutes, oldest first. Targets are their addresses.
+    `targets` are addresses. `sparkline` is the requests in each of the last thirty minutes, oldest first.
     """
 
     name: str
@@ -83,7 +83,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole gateway at one moment (Unix seconds). `per_second` is the mean over the last whole minute."""
+    """The whole gateway at `at` (Unix seconds). `per_second` is the request rate of the last full minute."""
 
     at: float
     connected: bool
@@ -94,9 +94,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything at one moment (Unix seconds), from one reading: its numbers agree with each other.
+    """Everything at `at` (Unix seconds), from one read, so that its numbers are consistent.
 
-    `services` has also those that are configured no more, and under the empty name what reached none.
+    `services` includes services that are no longer configured and, under "", requests that matched none.
     """
 
     at: float
@@ -106,14 +106,14 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a history, from `start` (Unix seconds) on."""
+    """One step of a history, which begins at `start` (Unix seconds)."""
 
     start: int
     stats: TrafficStats
 
 
 class PathStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One path's look-ups in the cache."""
+    """The cache lookups of one path."""
 
     path: str
     hits: int
@@ -121,7 +121,7 @@ class PathStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WarmResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Answers that are stored now, and those that are not; of a dry run, how many would be fetched."""
+    """How many responses are now cached and how many are not; in a dry run, how many would be fetched."""
 
     warmed: int
     failed: int

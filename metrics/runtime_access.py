@@ -1,4 +1,4 @@
-"""What this process's gateway offers beyond its own use: to be read and steered, from Django's threads."""
+"""Access to this process's gateway from Django's threads: to read its state and to operate it."""
 
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar, cast
@@ -20,10 +20,10 @@ class OperableGateway(runtime.Components, Protocol):
 
 
 def running() -> OperableGateway:
-    """This process's, opened if need be."""
+    """This process's gateway; starts it if it is not running."""
     return cast(OperableGateway, runtime.current().opened())
 
 
-def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Do `work` on the gateway's loop. Never from the loop itself: it would wait for itself."""
-    return runtime.current().submit(work).result()
+def run_on_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` on the gateway's event loop and wait for it. Deadlocks if called from the loop itself."""
+    return runtime.current().submit(coroutine).result()

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from metrics.counting.observer import METHODS
+from metrics.counting.observer import KNOWN_METHODS
 from routing import errors
 from routing.exchange import Exchange
 
@@ -122,7 +122,7 @@ def attributes(exchange: Exchange, status: int, aborted: str) -> dict[str, Attri
     address of anybody's.
     """
     request, method = exchange.request, exchange.request.method
-    known = method if method in METHODS else "_OTHER"
+    known = method if method in KNOWN_METHODS else "_OTHER"
     found: dict[str, Attribute] = {
         "http.request.method": known,
         "http.request.method_original": "" if known == method else method[:32],

@@ -1,26 +1,26 @@
-"""From counts to the figures people read."""
+"""Traffic statistics from counts."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from metrics.counting.counts import Fields, buckets, merged, under
+from metrics.counting.counts import Fields, buckets, merge, with_prefix
 from metrics.counting.histogram import quantiles
 from metrics.read_models import TrafficStats
 
-FROM_STORE: Final = frozenset({"HIT", "STALE", "REVALIDATED"})
-"""X-Cache's words for an answer whose body came from the cache."""
-WITHOUT_CALL: Final = frozenset({"HIT", "STALE"})
-"""Those that spared the backend the call."""
-PARTS: Final = (0.5, 0.95, 0.99)
+HIT_RESULTS: Final = frozenset({"HIT", "STALE", "REVALIDATED"})
+"""Values of X-Cache for responses whose body came from the cache."""
+SAVED_RESULTS: Final = frozenset({"HIT", "STALE"})
+"""Those for which no backend call was needed."""
+SHARES: Final = (0.5, 0.95, 0.99)
 
 
 def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) -> TrafficStats:
-    """Several services' counts as one set of figures. `costs` are US dollars a call, by service."""
-    fields = merged(by_service.values())
-    classes, cache, codes = status_classes(fields), under(fields, "cache"), under(fields, "code")
+    """The counts of several services as one set of statistics. `costs` are US dollars per call, by service."""
+    fields = merge(by_service.values())
+    classes, cache, codes = status_classes(fields), with_prefix(fields, "cache"), with_prefix(fields, "code")
     hits, misses = hits_and_misses(cache)
-    p50, p95, p99 = quantiles(buckets(fields, "duration"), PARTS)
-    b50, b95, b99 = quantiles(buckets(fields, "backend"), PARTS)
+    p50, p95, p99 = quantiles(buckets(fields, "duration"), SHARES)
+    backend_p50, backend_p95, backend_p99 = quantiles(buckets(fields, "backend"), SHARES)
     saved = {name: saved_calls(of) for name, of in by_service.items()}
     return TrafficStats(
         requests=sum(classes.values()),
@@ -28,17 +28,17 @@ def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) 
         status_classes=classes,
         hits=hits,
         misses=misses,
-        hit_rate=rate(hits, misses),
+        hit_rate=hit_rate(hits, misses),
         rate_limited=codes.get("rate_limited", 0),
-        refused=under(fields, "circuit").get("refused", 0),
-        aborted=sum(under(fields, "aborted").values()),
+        refused=with_prefix(fields, "circuit").get("refused", 0),
+        aborted=sum(with_prefix(fields, "aborted").values()),
         bytes=fields["bytes"],
         p50=p50,
         p95=p95,
         p99=p99,
-        backend_p50=b50,
-        backend_p95=b95,
-        backend_p99=b99,
+        backend_p50=backend_p50,
+        backend_p95=backend_p95,
+        backend_p99=backend_p99,
         saved_calls=sum(saved.values()),
         saved_seconds=round(sum(calls * mean_call(by_service[name]) for name, calls in saved.items()), 3),
         saved_usd=round(sum(calls * costs.get(name, 0.0) for name, calls in saved.items()), 6),
@@ -46,31 +46,32 @@ def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) 
 
 
 def status_classes(fields: Fields) -> dict[str, int]:
+    """Requests by status class (`2xx`)."""
     classes: dict[str, int] = {}
-    for labels, number in under(fields, "requests").items():
+    for labels, number in with_prefix(fields, "requests").items():
         _, status_class, _ = labels.split("|", 2)
         classes[status_class] = classes.get(status_class, 0) + number
     return dict(sorted(classes.items()))
 
 
 def hits_and_misses(cache: Fields) -> tuple[int, int]:
-    return _sum(cache, FROM_STORE), cache.get("MISS", 0)
+    return _total(cache, HIT_RESULTS), cache.get("MISS", 0)
 
 
-def rate(hits: int, misses: int) -> float:
-    """The hits' percentage, with two decimals; 0 before the first of either."""
+def hit_rate(hits: int, misses: int) -> float:
+    """A percentage with two decimals; 0 without lookups."""
     return round(100 * hits / (hits + misses), 2) if hits + misses else 0.0
 
 
 def saved_calls(fields: Fields) -> int:
-    return _sum(under(fields, "cache"), WITHOUT_CALL)
+    return _total(with_prefix(fields, "cache"), SAVED_RESULTS)
 
 
 def mean_call(fields: Fields) -> float:
-    """The seconds a call of this service's backend takes on average."""
-    calls = sum(under(fields, "backend").values())
+    """The average duration of a service's backend calls, in seconds."""
+    calls = sum(with_prefix(fields, "backend").values())
     return fields.get("backend_us", 0) / calls / 1e6 if calls else 0.0
 
 
-def _sum(fields: Fields, names: Iterable[str]) -> int:
+def _total(fields: Fields, names: Iterable[str]) -> int:
     return sum(fields.get(name, 0) for name in names)

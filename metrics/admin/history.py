@@ -10,8 +10,8 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from metrics import services
 from metrics.admin.readonly import ReadOnlyAdmin, actor
+from metrics.audit import record_operation
 from routing.configuration.document import dump
 from routing.configuration.faults import ConfigurationError
 from routing.database import revisions
@@ -56,7 +56,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         except ConfigurationError as error:
             self.message_user(request, f"It cannot be served any more: {error}", messages.ERROR)
         else:
-            services.record(actor(request), "configuration.rollback", before=done.before, after=done.after)
+            record_operation(actor(request), "configuration.rollback", before=done.before, after=done.after)
             self.message_user(request, f"The configuration is that of revision {revision.pk} again.")
         return redirect("admin:routing_configurationrevision_changelist")
 

@@ -119,7 +119,7 @@ class MetricsApi(Operation):
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Everything at a glance; Prometheus or OpenMetrics text where `Accept` asks for it."""
-        wanted = prometheus.negotiated(request.headers.get("Accept", ""))
+        wanted = prometheus.negotiate(request.headers.get("Accept", ""))
         if wanted is not None:
             text, content_type = prometheus.exposition(wanted)
             return HttpResponse(text, content_type=content_type)
@@ -303,5 +303,5 @@ class HistoryApi(Operation):
 
 
 def _circuits(circuits: list[CircuitStatus]) -> dict[str, Any]:
-    stopped = sum(circuit.state in selectors.STOPPED for circuit in circuits)
+    stopped = sum(circuit.state in selectors.OPEN_STATES for circuit in circuits)
     return {"stats": {circuit.service: circuit for circuit in circuits}, "openCount": stopped}

@@ -1,1 +1,1 @@
-"""Counting requests: in memory, in the shared store, and in the database."""
+"""Counting of requests: in each worker's memory, from there through a shared store into the database."""

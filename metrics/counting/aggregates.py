@@ -1,76 +1,76 @@
-"""The counts in the database: added in batches, each to its minute, hour, day and to the total, in one transaction.
+"""Counts in the database: each batch is added to its minute, hour, day and the total in one transaction.
 
-Adding to all four at once needs no rolling up later, so a count that comes late is in the right place all the same.
+Adding to all resolutions at once makes later roll-ups unnecessary, and a late count still lands in its own hour.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.db import close_old_connections, connection, transaction
 
-from metrics import models
-from metrics.counting.counts import CountBatch, Fields, merged, split
+from metrics.counting.counts import CountBatch, Fields, merge, split_by_minute
 from metrics.counting.observer import CircuitTransition
-from metrics.models import Aggregate, CircuitChange, TimeResolution
+from metrics.models import Aggregate, Batch, CircuitChange, TimeResolution
 
-SECONDS: Final = {TimeResolution.MINUTE: 60, TimeResolution.HOUR: 3_600, TimeResolution.DAY: 86_400}
-KEPT: Final = {
+RESOLUTION_SECONDS: Final = {TimeResolution.MINUTE: 60, TimeResolution.HOUR: 3_600, TimeResolution.DAY: 86_400}
+RETENTION: Final = {
     TimeResolution.MINUTE: timedelta(hours=48),
     TimeResolution.HOUR: timedelta(days=60),
     TimeResolution.DAY: timedelta(days=731),
 }
-BATCHES_KEPT: Final = timedelta(days=1)
-"""How long a batch's id is remembered: no store offers one for longer."""
-CHANGES_KEPT: Final = timedelta(days=60)
-PATHS_KEPT: Final = 200
-"""Paths in one row: the most frequent."""
-READS: Final = 10
-"""How often a read that a batch came in between is made again."""
+BATCH_RETENTION: Final = timedelta(days=1)
+"""How long the ids of applied batches are kept: longer than any store may offer one again."""
+TRANSITION_RETENTION: Final = timedelta(days=60)
+MAX_PATHS_PER_ROW: Final = 200
+"""Only the most frequent paths of a row are kept."""
+MAX_READS: Final = 10
+"""How often a read that overlaps the application of a batch is repeated."""
 
-PATH: Final = "path|"
+PATH_PREFIX: Final = "path|"
 
-Key = tuple[str, int, str]
+AggregateKey = tuple[str, int, str]
+"""Resolution, start in Unix seconds, service."""
 
 
 class AggregateWriter:
-    """The Flusher's Database. Its calls are made in one thread of a worker's own."""
+    """The Flusher's Database. All calls come from one thread."""
 
     def apply(self, batch: CountBatch) -> None:
         close_old_connections()
         with transaction.atomic():
-            _, is_new = models.Batch.objects.get_or_create(pk=batch.id)
+            _, is_new = Batch.objects.get_or_create(pk=batch.id)
             if is_new:
-                _add(_spread(batch.counts))
+                _add(_by_resolution(batch.counts))
 
-    def record_transitions(self, changes: list[CircuitTransition]) -> None:
+    def record_transitions(self, transitions: list[CircuitTransition]) -> None:
         close_old_connections()
         CircuitChange.objects.bulk_create(
             CircuitChange(
-                at=datetime.fromtimestamp(change.at, UTC),
-                service=change.service,
-                before=change.before,
-                after=change.after,
-                reason=change.reason[:500],
+                at=datetime.fromtimestamp(transition.at, UTC),
+                service=transition.service,
+                before=transition.before,
+                after=transition.after,
+                reason=transition.reason[:500],
             )
-            for change in changes
+            for transition in transitions
         )
 
     def delete_expired(self, now: float) -> None:
         close_old_connections()
         moment = datetime.fromtimestamp(now, UTC)
-        for resolution, age in KEPT.items():
+        for resolution, age in RETENTION.items():
             Aggregate.objects.filter(resolution=resolution, start__lt=(moment - age).timestamp()).delete()
-        models.Batch.objects.filter(at__lt=moment - BATCHES_KEPT).delete()
-        CircuitChange.objects.filter(at__lt=moment - CHANGES_KEPT).delete()
+        Batch.objects.filter(at__lt=moment - BATCH_RETENTION).delete()
+        CircuitChange.objects.filter(at__lt=moment - TRANSITION_RETENTION).delete()
 
     def disconnect(self) -> None:
         connection.close()
 
 
-def reset(counts: dict[str, Fields]) -> None:
-    """Make what TOTAL says now, by service, what is subtracted from it: in place of the last reset."""
+def set_baseline(counts: Mapping[str, Fields]) -> None:
+    """Store `counts` by service as the RESET rows, which statistics subtract from the totals; replaces earlier ones."""
     with transaction.atomic():
         Aggregate.objects.filter(resolution=TimeResolution.RESET).delete()
         Aggregate.objects.bulk_create(
@@ -79,69 +79,74 @@ def reset(counts: dict[str, Fields]) -> None:
         )
 
 
-def read(
+def read_counts(
     pending: Iterable[CountBatch],
     resolution: TimeResolution,
     start: float = 0,
     end: float = 0,
     service: str | None = None,
 ) -> dict[tuple[int, str], Counter[str]]:
-    """Counts by start and service, those from `start` until before `end` (not of TOTAL): the rows and what waits."""
+    """Counts by start and service, from the database and the `pending` batches that are not in it yet.
+
+    `start` (inclusive) and `end` (exclusive) are Unix seconds, and do not apply to TOTAL.
+    """
     batches = {batch.id: batch for batch in pending}
-    rows, known = _consistent(batches.keys(), resolution, start, end, service)
-    found = {(row.start, row.service): Counter(row.counts) for row in rows}
-    for identifier in batches.keys() - known:
-        for (of, at, whose), fields in _spread(batches[identifier].counts).items():
+    rows, applied = _read_consistently(batches.keys(), resolution, start, end, service)
+    counts = {(row.start, row.service): Counter(row.counts) for row in rows}
+    for identifier in batches.keys() - applied:
+        for (of, at, owner), fields in _by_resolution(batches[identifier].counts).items():
             inside = of is TimeResolution.TOTAL or start <= at < end
-            if of is resolution and inside and service in (None, whose):
-                found[at, whose] = merged([found.get((at, whose), {}), fields])
-    return found
+            if of is resolution and inside and service in (None, owner):
+                counts[at, owner] = merge([counts.get((at, owner), {}), fields])
+    return counts
 
 
-def _consistent(
+def _read_consistently(
     batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
 ) -> tuple[list[Aggregate], set[str]]:
-    """The rows, and which batches are in them: read again as long as one has come in between."""
+    """The rows, and which of `batches` they include. Reads again if one was applied meanwhile."""
     query = Aggregate.objects.filter(resolution=resolution)
-    if resolution in SECONDS:
+    if resolution in RESOLUTION_SECONDS:
         query = query.filter(start__gte=start, start__lt=end)
     if service is not None:
         query = query.filter(service=service)
-    known = _known(batches)
-    for _ in range(READS):
-        rows, before = list(query), known
-        known = _known(batches)
-        if known == before:
+    applied = _applied_batches(batches)
+    for _ in range(MAX_READS):
+        rows, before = list(query), applied
+        applied = _applied_batches(batches)
+        if applied == before:
             break
-    return rows, known
+    return rows, applied
 
 
-def _known(batches: Collection[str]) -> set[str]:
-    return set(models.Batch.objects.filter(pk__in=list(batches)).values_list("pk", flat=True))
+def _applied_batches(batches: Collection[str]) -> set[str]:
+    return set(Batch.objects.filter(pk__in=list(batches)).values_list("pk", flat=True))
 
 
-def _spread(counts: Fields) -> dict[Key, Counter[str]]:
-    """Minutes' counts as each resolution's. Paths are kept by the hour alone."""
-    spread: defaultdict[Key, Counter[str]] = defaultdict(Counter)
-    for (minute, service), fields in split(counts).items():
-        exact = Counter({field: number for field, number in fields.items() if not field.startswith(PATH)})
-        for resolution, seconds in SECONDS.items():
-            of = fields if resolution is TimeResolution.HOUR else exact
-            spread[resolution, minute // seconds * seconds, service].update(of)
-        spread[TimeResolution.TOTAL, 0, service].update(exact)
+def _by_resolution(counts: Fields) -> dict[AggregateKey, Counter[str]]:
+    """Spread a batch's counts over all resolutions. Paths are kept per hour only."""
+    spread: defaultdict[AggregateKey, Counter[str]] = defaultdict(Counter)
+    for (minute, service), fields in split_by_minute(counts).items():
+        without_paths = Counter(
+            {field: number for field, number in fields.items() if not field.startswith(PATH_PREFIX)}
+        )
+        for resolution, seconds in RESOLUTION_SECONDS.items():
+            added = fields if resolution is TimeResolution.HOUR else without_paths
+            spread[resolution, minute // seconds * seconds, service].update(added)
+        spread[TimeResolution.TOTAL, 0, service].update(without_paths)
     return dict(spread)
 
 
-def _add(spread: dict[Key, Counter[str]]) -> None:
+def _add(spread: dict[AggregateKey, Counter[str]]) -> None:
     Aggregate.objects.bulk_create(
-        (Aggregate(resolution=of, start=start, service=service) for of, start, service in spread),
+        (Aggregate(resolution=resolution, start=start, service=service) for resolution, start, service in spread),
         ignore_conflicts=True,
     )
     rows = [
         row
         for row in Aggregate.objects.select_for_update()
         .filter(
-            resolution__in={of for of, _, _ in spread},
+            resolution__in={resolution for resolution, _, _ in spread},
             start__in={start for _, start, _ in spread},
             service__in={service for _, _, service in spread},
         )
@@ -149,13 +154,13 @@ def _add(spread: dict[Key, Counter[str]]) -> None:
         if (row.resolution, row.start, row.service) in spread
     ]
     for row in rows:
-        row.counts = _bounded(merged([row.counts, spread[row.resolution, row.start, row.service]]))
+        row.counts = _limit_paths(merge([row.counts, spread[row.resolution, row.start, row.service]]))
     Aggregate.objects.bulk_update(rows, ["counts"], batch_size=100)
 
 
-def _bounded(counts: Counter[str]) -> dict[str, int]:
-    """The counts, with no more paths than a row is to hold."""
-    paths = sorted((field for field in counts if field.startswith(PATH)), key=counts.__getitem__, reverse=True)
-    for field in paths[PATHS_KEPT:]:
+def _limit_paths(counts: Counter[str]) -> dict[str, int]:
+    """Drop all but the MAX_PATHS_PER_ROW most frequent paths."""
+    paths = sorted((field for field in counts if field.startswith(PATH_PREFIX)), key=counts.__getitem__, reverse=True)
+    for field in paths[MAX_PATHS_PER_ROW:]:
         del counts[field]
     return dict(counts)

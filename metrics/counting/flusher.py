@@ -1,7 +1,8 @@
-"""From this worker's memory to the shared store each second, and from there to the database, by one worker of all.
+"""Moves counts from this worker's memory to the shared store each second, and on into the database.
 
-A flush keeps its id and its contents until the store has it, and a batch until the database has it; both know what
-they have already. So nothing is counted twice and nothing lost but a killed worker's last second.
+One worker of the cluster at a time, the holder of the store's lease, writes to the database. A flush keeps its id
+until the store has accepted it, and a batch until the database has; both ignore ids they have seen. So nothing is
+counted twice, and a killed worker loses at most its last second.
 """
 
 import asyncio
@@ -21,33 +22,36 @@ from resilience.outage import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-Readers = Mapping[str, Callable[[], int]]
-"""By name, what returns a number's current value."""
-NONE: Final[Readers] = {}
-
 FLUSH_SECONDS: Final = 1.0
-FORGET_SECONDS: Final = 600.0
-"""How often what is past its time is deleted."""
+CLEANUP_SECONDS: Final = 600.0
+"""Interval at which expired rows are deleted."""
+
+Readers = Mapping[str, Callable[[], int]]
+"""Functions that return a current value, by name."""
+NO_READERS: Final[Readers] = {}
 
 
 class Database(Protocol):
-    """What is kept for good; its calls block, and are made in one thread."""
+    """The permanent storage. Its methods block; all are called in the same thread."""
 
     def apply(self, batch: CountBatch) -> None:
-        """Add a batch to the rows; one already there changes nothing."""
+        """Add a batch to the totals. A batch that was applied before changes nothing."""
 
-    def record_transitions(self, changes: list[CircuitTransition]) -> None:
-        """Write down circuits' moves."""
+    def record_transitions(self, transitions: list[CircuitTransition]) -> None: ...
 
     def delete_expired(self, now: float) -> None:
-        """Delete what is past its time. `now` is Unix seconds."""
+        """Delete what is past its retention. `now` is Unix seconds."""
 
     def disconnect(self) -> None:
-        """Let go of this thread's connection."""
+        """Close this thread's connection."""
 
 
 class Flusher:
-    """`clock` gives Unix seconds."""
+    """`counters` are monotonic counts kept elsewhere, by field; their increase is counted at each flush.
+
+    `gauges` are this worker's current values, by name. `clock` returns Unix seconds. `connected` is false while the
+    store is unavailable.
+    """
 
     def __init__(
         self,
@@ -55,8 +59,8 @@ class Flusher:
         store: Store,
         database: Database,
         *,
-        counters: Readers = NONE,
-        gauges: Readers = NONE,
+        counters: Readers = NO_READERS,
+        gauges: Readers = NO_READERS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.observer = observer
@@ -69,9 +73,9 @@ class Flusher:
         self._clock = clock
         self._worker = secrets.token_hex(8)
         self._unsent: Flush | None = None
-        self._aside: Flush | None = None
-        self._unkept: list[CircuitTransition] = []
-        self._forgot_at = 0.0
+        self._bypass: Flush | None = None  # never offered to the store: goes to the database directly
+        self._unsaved_transitions: list[CircuitTransition] = []
+        self._cleaned_at = 0.0
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "metrics")
         self._stopping = asyncio.Event()
@@ -82,27 +86,28 @@ class Flusher:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Hand over what is left, to the database itself if the store is away."""
+        """Write everything that is left, directly to the database if the store is unavailable."""
         self._stopping.set()
         if self._task:
             await self._task
-        await self._round(None)
-        for batch in _batches(self._unsent):  # if the store took it without saying so, and survives, it counts twice
-            await self._blocking(self._database.apply, batch)
-        await self._blocking(self._database.disconnect)
+        await self._flush_and_drain(None)
+        # Counts twice only if the store accepted the flush without a reply and outlives this worker.
+        for batch in _batches(self._unsent):
+            await self._run_in_thread(self._database.apply, batch)
+        await self._run_in_thread(self._database.disconnect)
         self._thread.shutdown(wait=False)
 
     def now(self) -> float:
-        """Unix seconds, by the clock that all here go by."""
+        """Unix seconds."""
         return self._clock()
 
     async def flush(self) -> None:
-        """Hand this worker's counts to the store; while it is away they are kept, to be sent as they are."""
+        """Send this worker's counts to the store. While it is unavailable they are kept, and sent unchanged later."""
         async with self._lock:
             try:
                 if self._unsent:
                     await self._store.add(self._unsent)
-                self._unsent = self._next()
+                self._unsent = self._next_flush()
                 if self._unsent:
                     await self._store.add(self._unsent)
                 self._unsent = None
@@ -112,90 +117,89 @@ class Flusher:
             self.connected = True
 
     async def drain(self, worker: str | None) -> None:
-        """Bring what waits in the store into the database, if that is `worker`'s to do; None does it in any case."""
-        if self._unkept:
-            keeping, self._unkept = self._unkept, []
-            await self._keep(keeping)
+        """Write the store's counts to the database if `worker` holds the lease, or in any case if it is None."""
+        if self._unsaved_transitions:
+            transitions, self._unsaved_transitions = self._unsaved_transitions, []
+            await self._save_transitions(transitions)
         while batch := await self._store.take(worker):
-            await self._blocking(self._database.apply, batch)
+            await self._run_in_thread(self._database.apply, batch)
             await self._store.acknowledge(batch.id)
             if worker is not None:
                 break
-        await self._forget()
+        await self._clean_up()
 
-    async def _keep(self, changes: list[CircuitTransition]) -> None:
+    async def _save_transitions(self, transitions: list[CircuitTransition]) -> None:
         try:
-            await self._blocking(self._database.record_transitions, changes)
+            await self._run_in_thread(self._database.record_transitions, transitions)
         except Exception:
-            self._unkept = [*changes, *self._unkept]
+            self._unsaved_transitions = [*transitions, *self._unsaved_transitions]
             raise
 
-    async def _forget(self) -> None:
+    async def _clean_up(self) -> None:
         now = self._clock()
-        if not 0 <= now - self._forgot_at < FORGET_SECONDS:
-            self._forgot_at = now
-            await self._blocking(self._database.delete_expired, now)
+        if not 0 <= now - self._cleaned_at < CLEANUP_SECONDS:
+            self._cleaned_at = now
+            await self._run_in_thread(self._database.delete_expired, now)
 
     async def pending(self) -> PendingCounts:
-        """What the database does not have yet: this worker's included, and the others' as the store knows them."""
+        """What the database does not have yet: this worker's counts, and the other workers' through the store."""
         await self.flush()
         if not self.connected:
-            self._aside = self._aside or self._next()
-        aside = _batches(self._aside)
+            self._bypass = self._bypass or self._next_flush()
+        bypass = _batches(self._bypass)
         try:
             shared = await self._store.pending(self._clock())
         except StoreUnavailable:
             self.connected = False
-            return PendingCounts((*_batches(self._unsent), *aside))
-        return PendingCounts((*shared.batches, *aside), shared.gauges)
+            return PendingCounts((*_batches(self._unsent), *bypass))
+        return PendingCounts((*shared.batches, *bypass), shared.gauges)
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), FLUSH_SECONDS)
-            await self.tick()
+            await self.run_once()
 
-    async def tick(self) -> None:
-        """What is done each second."""
-        await self._round(self._worker)
+    async def run_once(self) -> None:
+        """One iteration of the loop that `start` begins."""
+        await self._flush_and_drain(self._worker)
 
-    async def _round(self, worker: str | None) -> None:
+    async def _flush_and_drain(self, worker: str | None) -> None:
         try:
             await self.flush()
-            if self._aside or not self.connected:
-                await self._go_around()
+            if self._bypass or not self.connected:
+                await self._bypass_store()
             await self.drain(worker)
         except StoreUnavailable:
             self.connected = False
         except Exception:
-            log.exception("counts cannot be brought into the database now; they wait")
+            log.exception("failed to write the metrics to the database; will retry")
 
-    def _next(self) -> Flush | None:
-        counts, changes = self.observer.take()
-        self._unkept += changes
-        counts |= self._grown()
-        gauges = {name: ask() for name, ask in self._gauges.items()}
+    def _next_flush(self) -> Flush | None:
+        counts, transitions = self.observer.take()
+        self._unsaved_transitions += transitions
+        counts |= self._counter_increases()
+        gauges = {name: read() for name, read in self._gauges.items()}
         if not counts and not gauges:
             return None
         return Flush(id=secrets.token_hex(16), worker=self._worker, at=self._clock(), counts=counts, gauges=gauges)
 
-    def _grown(self) -> dict[str, int]:
-        """Of no service, as counts are handed over; what has been told is not told again."""
-        now = {field: ask() for field, ask in self._counters.items()}
-        grown = Counter(now) - self._reported
-        self._reported.update(grown)
+    def _counter_increases(self) -> dict[str, int]:
+        """By how much `counters` have grown since the last call, under the current minute and no service."""
+        increases = Counter({field: read() for field, read in self._counters.items()}) - self._reported
+        self._reported.update(increases)
         minute = int(self._clock() // MINUTE) * MINUTE
-        return {f"{minute}||{field}": number for field, number in grown.items()}
+        return {f"{minute}||{field}": number for field, number in increases.items()}
 
-    async def _go_around(self) -> None:
-        """While the store is away, what it was never offered goes to the database itself."""
-        self._aside = self._aside or self._next()
-        for batch in _batches(self._aside):
-            await self._blocking(self._database.apply, batch)
-        self._aside = None
+    async def _bypass_store(self) -> None:
+        """Write counts that the store was never offered directly to the database."""
+        self._bypass = self._bypass or self._next_flush()
+        for batch in _batches(self._bypass):
+            await self._run_in_thread(self._database.apply, batch)
+        self._bypass = None
 
-    async def _blocking(self, work: Callable[..., None], *given: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+    async def _run_in_thread(self, function: Callable[..., None], *args: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
 
 def _batches(flush: Flush | None) -> tuple[CountBatch, ...]:

@@ -1,6 +1,6 @@
-"""All workers' counts in Redis: added to an open batch, closed under its id, gone once the database has it.
+"""All workers' counts in Redis: added to an open batch, which is closed under an id and deleted once acknowledged.
 
-Every key has the same hash tag: in a Redis Cluster they live in one place, and each step is one atomic script.
+All keys share a hash tag, so that a Redis Cluster keeps them in one slot and each operation is one atomic script.
 """
 
 import asyncio
@@ -22,31 +22,31 @@ CLOSED: Final = "{gw:metrics}:closed"
 GAUGES: Final = "{gw:metrics}:gauges"
 LEASE: Final = "{gw:metrics}:lease"
 FLUSHED: Final = "{gw:metrics}:flushed:"
-ASKED: Final = "{gw:metrics}:asked:"
+FLUSH_REQUESTS: Final = "{gw:metrics}:asked:"
 CHANNEL: Final = "gw:metrics"
-"""Where a worker that is asked for the numbers asks the others for theirs: the message is the key they answer at."""
+"""Requests to all workers to flush. The message is a key, which each worker increments when it has flushed."""
 ID: Final = b"id"
-"""Beside the counts, each batch's hash holds its id: no count's field is a single word."""
+"""The hash field that holds a batch's id; a count's field never has this name."""
 
-REMEMBERED_SECONDS: Final = 600
-"""How long a flush may be sent again without being counted again."""
+FLUSH_ID_SECONDS: Final = 600
+"""How long a flush's id is remembered, to ignore one that is sent again."""
 LEASE_SECONDS: Final = 10
-"""How long the counts of a cluster wait when the worker that takes them is gone."""
-ANSWER_SECONDS: Final = 0.25
-"""Longest a reader waits for the others; one that is busier than that is as late as its last flush."""
-ASKED_SECONDS: Final = 10
+"""How long the lease outlives a worker that held it."""
+GATHER_SECONDS: Final = 0.25
+"""How long a reader waits for other workers to flush. A slower worker's last second is missing from what it reads."""
+FLUSH_REQUEST_SECONDS: Final = 10
 POLL_SECONDS: Final = 0.003
 GAUGE_SECONDS: Final = 5
-"""A worker that has said nothing for this long is gone, and its gauges with it."""
+"""A worker that has not flushed for this long is considered gone, and its gauges are ignored."""
 
-ADD: Final = """
+ADD_SCRIPT: Final = """
 if not redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then return end
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 if #ARGV == 4 then return end
 redis.call('HSETNX', KEYS[1], 'id', ARGV[2])
 for i = 5, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
 """
-TAKE: Final = """
+TAKE_SCRIPT: Final = """
 if ARGV[1] ~= '' then
   local leader = redis.call('GET', KEYS[3])
   if leader and leader ~= ARGV[1] then return {} end
@@ -57,28 +57,28 @@ if redis.call('EXISTS', KEYS[2]) == 0 and redis.call('EXISTS', KEYS[1]) == 1 the
 end
 return redis.call('HGETALL', KEYS[2])
 """
-DONE: Final = """
+ACKNOWLEDGE_SCRIPT: Final = """
 if redis.call('HGET', KEYS[1], 'id') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
-WAITING: Final = """
+PENDING_SCRIPT: Final = """
 return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])}
 """
 
-_gauge: Final = msgspec.json.Decoder(tuple[float, dict[str, int]])
+_gauges: Final = msgspec.json.Decoder(tuple[float, dict[str, int]])
 
 
 class RedisStore:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._add = link.client.register_script(ADD)
-        self._take = link.client.register_script(TAKE)
-        self._done = link.client.register_script(DONE)
-        self._waiting = link.client.register_script(WAITING)
-        self._answering = TaskSet()
+        self._add = link.client.register_script(ADD_SCRIPT)
+        self._take = link.client.register_script(TAKE_SCRIPT)
+        self._acknowledge = link.client.register_script(ACKNOWLEDGE_SCRIPT)
+        self._pending = link.client.register_script(PENDING_SCRIPT)
+        self._flushing = TaskSet()
 
     async def add(self, flush: Flush) -> None:
         gauges = msgspec.json.encode((flush.at + GAUGE_SECONDS, flush.gauges))
-        args: list[str | int | bytes] = [REMEMBERED_SECONDS, secrets.token_hex(16), flush.worker, gauges]
+        args: list[str | int | bytes] = [FLUSH_ID_SECONDS, secrets.token_hex(16), flush.worker, gauges]
         for field, number in flush.counts.items():
             args += (field, number)
         keys = [OPEN, GAUGES, FLUSHED + flush.id]
@@ -89,41 +89,41 @@ class RedisStore:
         return _batch(await self._link.call(lambda client: self._take(keys=keys, args=args, client=client)))
 
     async def acknowledge(self, batch: str) -> None:
-        await self._link.call(lambda client: self._done(keys=[CLOSED], args=[batch], client=client))
+        await self._link.call(lambda client: self._acknowledge(keys=[CLOSED], args=[batch], client=client))
 
     async def pending(self, now: float) -> PendingCounts:
-        await self._gather()
+        await self._request_flushes()
         keys = [CLOSED, OPEN, GAUGES]
-        closed, opened, gauges = await self._link.call(lambda client: self._waiting(keys=keys, client=client))
+        closed, opened, gauges = await self._link.call(lambda client: self._pending(keys=keys, client=client))
         batches = (_batch(closed), _batch(opened))
-        return PendingCounts(tuple(batch for batch in batches if batch), _sum(_pairs(gauges), now))
+        return PendingCounts(tuple(batch for batch in batches if batch), _sum_gauges(_pairs(gauges), now))
 
     def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
-        def asked(message: bytes) -> None:
-            self._answering.create(self._answer(message.decode(), flush))
+        def on_request(message: bytes) -> None:
+            self._flushing.create(self._flush_on_request(message.decode(), flush))
 
-        self._link.feed.listen(CHANNEL, asked)
+        self._link.feed.listen(CHANNEL, on_request)
 
-    async def _gather(self) -> None:
-        key, loop = ASKED + secrets.token_hex(16), asyncio.get_running_loop()
-        others = await self._link.call(lambda client: client.publish(CHANNEL, key))
-        deadline = loop.time() + ANSWER_SECONDS
-        while others and loop.time() < deadline:
-            if int(await self._link.call(lambda client: client.get(key)) or 0) >= others:
+    async def _request_flushes(self) -> None:
+        key, loop = FLUSH_REQUESTS + secrets.token_hex(16), asyncio.get_running_loop()
+        workers = await self._link.call(lambda client: client.publish(CHANNEL, key))
+        deadline = loop.time() + GATHER_SECONDS
+        while workers and loop.time() < deadline:
+            if int(await self._link.call(lambda client: client.get(key)) or 0) >= workers:
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _answer(self, key: str, flush: Callable[[], Awaitable[None]]) -> None:
-        if not key.startswith(ASKED):
+    async def _flush_on_request(self, key: str, flush: Callable[[], Awaitable[None]]) -> None:
+        if not key.startswith(FLUSH_REQUESTS):
             return
         with contextlib.suppress(StoreUnavailable):
             await flush()
-            await self._link.call(lambda client: _count_up(client, key))
+            await self._link.call(lambda client: _increment(client, key))
 
 
-async def _count_up(client: Any, key: str) -> None:
+async def _increment(client: Any, key: str) -> None:
     await client.incr(key)
-    await client.expire(key, ASKED_SECONDS)
+    await client.expire(key, FLUSH_REQUEST_SECONDS)
 
 
 def _pairs(flat: Any) -> dict[bytes, bytes]:
@@ -140,11 +140,11 @@ def _batch(flat: Any) -> CountBatch | None:
     return CountBatch(identifier.decode(), {field.decode(): int(number) for field, number in fields.items()})
 
 
-def _sum(workers: dict[bytes, bytes], now: float) -> dict[str, int]:
+def _sum_gauges(workers: dict[bytes, bytes], now: float) -> dict[str, int]:
     total: dict[str, int] = {}
-    for said in workers.values():
-        until, gauges = _gauge.decode(said)
-        if until >= now:
+    for encoded in workers.values():
+        expires_at, gauges = _gauges.decode(encoded)
+        if expires_at >= now:
             for name, number in gauges.items():
                 total[name] = total.get(name, 0) + number
     return total

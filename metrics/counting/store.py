@@ -1,4 +1,4 @@
-"""What counting asks of the place where all workers' counts wait for the database."""
+"""The port to the store in which all workers' counts wait to be written to the database."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -9,7 +9,7 @@ from metrics.counting.counts import CountBatch, PendingCounts
 
 
 class Flush(msgspec.Struct, frozen=True, kw_only=True):
-    """What one worker hands over at once, at Unix seconds `at`. Sent again under the same id, it counts once."""
+    """One worker's counts since its last flush, at Unix seconds `at`. Adding the same id twice counts once."""
 
     id: str
     worker: str
@@ -19,23 +19,24 @@ class Flush(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """Raises StoreUnavailable where a shared store cannot be reached."""
+    """All methods raise StoreUnavailable if a shared store cannot be reached."""
 
     async def add(self, flush: Flush) -> None: ...
 
     async def take(self, worker: str | None) -> CountBatch | None:
-        """All that waits, as one batch: the same one again until it is `done`. None when there is nothing, or while
-        another than `worker` is the one who takes; who gives no name takes in any case.
+        """Return all stored counts as one batch: the same batch until it is acknowledged.
+
+        None if there is nothing, or if another worker holds the lease; a caller that passes None ignores the lease.
         """
 
     async def acknowledge(self, batch: str) -> None:
-        """The batch is in the database."""
+        """Remove a batch that has been written to the database."""
 
     async def pending(self, now: float) -> PendingCounts:
-        """What has been added and is not `done`, at one moment (Unix seconds).
+        """A consistent view of all counts that are not acknowledged, at `now` (Unix seconds).
 
-        The other workers are asked to add what they hold first, and waited for a moment.
+        First asks the other workers to flush, and waits for them briefly.
         """
 
     def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
-        """Call `flush` whenever another worker wants to know what waits. Before the link to the store starts."""
+        """Call `flush` whenever another worker calls `pending`. To be set before the link to the store starts."""

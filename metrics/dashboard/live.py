@@ -28,7 +28,7 @@ GONE: Final = 4401
 
 def snapshot() -> bytes:
     """What the page shows, as JSON: the summary and every service. Blocking."""
-    return msgspec.json.encode({"summary": selectors.summary(), "services": selectors.services()})
+    return msgspec.json.encode({"summary": selectors.summary(), "services": selectors.service_statuses()})
 
 
 class SnapshotBroadcaster:

@@ -93,7 +93,7 @@ def test_the_admins_page_says_the_same(panel: Panel, staff: Client) -> None:
     ("asked", "fault"),
     [
         ({"path": "crm"}, "path must begin with a slash"),
-        ({"path": "/", "caller": "somebody"}, "is no key in force"),
+        ({"path": "/", "caller": "somebody"}, "is not an active API key"),
         ({"path": "/", "headers": "nonsense"}, "Write each header as Name: value."),
     ],
 )

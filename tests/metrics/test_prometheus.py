@@ -1,12 +1,12 @@
-"""Prometheus text and OpenMetrics: negotiated, well formed, and the same numbers."""
+"""Prometheus text and OpenMetrics: negotiate, well formed, and the same numbers."""
 
 import pytest
 from django.test import Client
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as text
 
-from metrics.counting.histogram import SHOWN
-from metrics.prometheus import Format, negotiated
+from metrics.counting.histogram import PROMETHEUS_BOUNDS
+from metrics.prometheus import Format, negotiate
 from resilience.breaker.machine import State
 from routing.observability.events import BackendEvent, BackendEventKind
 from tests.metrics.events import finished
@@ -35,7 +35,7 @@ SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0
     ],
 )
 def test_what_is_preferred_is_given(accept: str, expected: Format | None) -> None:
-    assert negotiated(accept) is expected
+    assert negotiate(accept) is expected
 
 
 def scrape(program: Client, accept: str = "text/plain") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -71,7 +71,10 @@ def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str
     assert seen["gateway_requests_total", labels] == 4
     assert seen["gateway_request_duration_seconds_count", crm] == 4
     assert seen["gateway_request_duration_seconds_sum", crm] == pytest.approx(99.044)
-    buckets = {bound: seen["gateway_request_duration_seconds_bucket", (("le", str(bound)), *crm)] for bound in SHOWN}
+    buckets = {
+        bound: seen["gateway_request_duration_seconds_bucket", (("le", str(bound)), *crm)]
+        for bound in PROMETHEUS_BOUNDS
+    }
     assert [buckets[bound] for bound in (0.0025, 0.005, 0.01, 0.025, 30.0)] == [0, 1, 1, 3, 3]
     assert seen["gateway_backend_duration_seconds_bucket", (("le", "+Inf"), *crm)] == 4
     assert seen["gateway_cache_requests_total", (("result", "MISS"), *crm)] == 4

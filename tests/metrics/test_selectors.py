@@ -2,7 +2,8 @@
 
 import pytest
 
-from metrics import selectors, services
+from metrics import selectors
+from metrics.audit import record_operation
 from metrics.counting.aggregates import AggregateWriter
 from metrics.read_models import TrafficStats
 from metrics.selectors import ServiceNotConfigured
@@ -31,21 +32,21 @@ def test_the_summary_is_of_all_services_and_of_what_reached_none(panel: Panel) -
 
 def test_a_service_has_its_targets_its_circuit_and_its_sparkline(panel: Panel) -> None:
     origin = panel.serve(ok())
-    panel.run(panel.breakers.of("crm", selectors.configured("crm").policy.breaker).order(State.FORCED_OPEN, None, "x"))
+    panel.run(panel.breakers.of("crm", selectors.get_service("crm").policy.breaker).order(State.FORCED_OPEN, None, "x"))
     start = panel.clock()
     for minute in (0, 0, 3):
         panel.observer.finished(finished(at=start + 60 * minute))
     panel.clock.advance(180)
-    (seen,) = selectors.services()
+    (seen,) = selectors.service_statuses()
     assert (seen.name, seen.targets, seen.enabled) == ("crm", (origin.target.url,), True)
     assert (seen.circuit.state, seen.circuit.reason) == ("FORCED_OPEN", "x")
     assert seen.sparkline[-4:] == (2, 0, 0, 1)
-    assert len(seen.sparkline) == selectors.SPARKS
-    assert selectors.service("crm") == seen
+    assert len(seen.sparkline) == selectors.SPARKLINE_MINUTES
+    assert selectors.service_status("crm") == seen
     assert selectors.summary().open_circuits == ("crm",)
 
 
-@pytest.mark.parametrize("ask", [selectors.service, selectors.configured])
+@pytest.mark.parametrize("ask", [selectors.service_status, selectors.get_service])
 def test_a_service_that_is_not_configured_is_unknown(panel: Panel, ask: object) -> None:
     assert callable(ask)
     with pytest.raises(ServiceNotConfigured):
@@ -56,7 +57,7 @@ def test_what_the_cache_saved_is_calls_time_and_money(panel: Panel) -> None:
     panel.serve(ok())
     for cache, backend in (("MISS", 0.2), ("MISS", 0.4), ("HIT", None), ("STALE", None), ("REVALIDATED", 0.3)):
         panel.observer.finished(finished(cache=cache, backend=backend))
-    total = selectors.service("crm").total
+    total = selectors.service_status("crm").total
     assert (total.hits, total.misses, total.hit_rate) == (3, 2, 60.0)
     assert (total.saved_calls, total.saved_usd) == (2, 1.0)
     assert total.saved_seconds == pytest.approx(0.6)
@@ -83,8 +84,8 @@ def test_a_circuits_timeline_is_newest_first(panel: Panel) -> None:
 
 
 def test_operations_are_newest_first_and_one_services_if_asked(panel: Panel) -> None:
-    services.record("command:ada", "one", "crm")
-    services.record("command:ada", "two")
+    record_operation("command:ada", "one", "crm")
+    record_operation("command:ada", "two")
     assert [one.action for one in selectors.operations()] == ["two", "one"]
     assert [one.action for one in selectors.operations(1)] == ["two"]
     assert [one.action for one in selectors.operations(service="crm")] == ["one"]

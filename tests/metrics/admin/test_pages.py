@@ -8,6 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from metrics import services
+from metrics.audit import record_operation
 from metrics.models import Circuit, Operation
 from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
@@ -178,7 +179,7 @@ def test_staff_without_the_right_may_look_but_not_act(panel: Panel, crm: Service
 
 
 def test_the_record_is_read_and_never_written(root: Client) -> None:
-    row = services.record("staff:ada", "circuit.reset", "crm", before={"state": "OPEN"}, after={"state": "<b>"})
+    row = record_operation("staff:ada", "circuit.reset", "crm", before={"state": "OPEN"}, after={"state": "<b>"})
     assert "circuit.reset" in root.get(RECORD).content.decode()
     page = root.get(f"{RECORD}{row.pk}/change/").content.decode()
     assert "state: OPEN" in page

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from metrics import models
-from metrics.counting.aggregates import PATHS_KEPT, AggregateWriter, read, reset
+from metrics.counting.aggregates import MAX_PATHS_PER_ROW, AggregateWriter, read_counts, set_baseline
 from metrics.counting.counts import CountBatch
 from metrics.counting.observer import CircuitTransition
 from metrics.models import Aggregate, CircuitChange, TimeResolution
@@ -29,32 +29,32 @@ def _keep_the_tests_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_batch_is_added_to_its_minute_hour_day_and_the_total() -> None:
     counts = {f"{MINUTE}|crm|bytes": 2, f"{MINUTE + 60}|crm|bytes": 3, f"{MINUTE}||bytes": 5}
     AggregateWriter().apply(batch("1", counts))
-    assert read((), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 5}, (0, ""): {"bytes": 5}}
-    assert read((), TimeResolution.MINUTE, MINUTE, MINUTE + 60) == {
+    assert read_counts((), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 5}, (0, ""): {"bytes": 5}}
+    assert read_counts((), TimeResolution.MINUTE, MINUTE, MINUTE + 60) == {
         (MINUTE, "crm"): {"bytes": 2},
         (MINUTE, ""): {"bytes": 5},
     }
-    assert read((), TimeResolution.HOUR, HOUR, HOUR + 3_600, "crm") == {(HOUR, "crm"): {"bytes": 5}}
+    assert read_counts((), TimeResolution.HOUR, HOUR, HOUR + 3_600, "crm") == {(HOUR, "crm"): {"bytes": 5}}
 
 
 def test_a_batch_added_twice_counts_once() -> None:
     for _ in range(2):
         AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 2}))
-    assert read((), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 2}}
+    assert read_counts((), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 2}}
 
 
 def test_reading_adds_what_waits_unless_it_is_there_by_now() -> None:
     first, second = batch("1", {f"{MINUTE}|crm|bytes": 2}), batch("2", {f"{MINUTE}|crm|bytes": 40})
     AggregateWriter().apply(first)
-    assert read((first, second), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 42}}
-    assert read((first, second), TimeResolution.MINUTE, MINUTE + 60, MINUTE + 120) == {}
-    assert read((second,), TimeResolution.MINUTE, MINUTE, MINUTE + 60, "mail") == {}
+    assert read_counts((first, second), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 42}}
+    assert read_counts((first, second), TimeResolution.MINUTE, MINUTE + 60, MINUTE + 120) == {}
+    assert read_counts((second,), TimeResolution.MINUTE, MINUTE, MINUTE + 60, "mail") == {}
 
 
 def test_a_late_count_still_finds_its_hour() -> None:
     AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
     AggregateWriter().apply(batch("2", {f"{MINUTE - 7_200}|crm|bytes": 1}))
-    hours = read((), TimeResolution.HOUR, HOUR - 7_200, HOUR + 3_600)
+    hours = read_counts((), TimeResolution.HOUR, HOUR - 7_200, HOUR + 3_600)
     assert sorted(start for start, _ in hours) == [HOUR - 7_200, HOUR]
 
 
@@ -84,18 +84,18 @@ def test_batches_ids_are_forgotten_after_a_day() -> None:
 
 
 def test_paths_are_kept_by_the_hour_the_most_frequent_of_them() -> None:
-    counts = {f"{MINUTE}|crm|path|HIT|/{number}": number + 1 for number in range(PATHS_KEPT + 10)}
+    counts = {f"{MINUTE}|crm|path|HIT|/{number}": number + 1 for number in range(MAX_PATHS_PER_ROW + 10)}
     AggregateWriter().apply(batch("1", counts))
-    assert read((), TimeResolution.TOTAL) == {(0, "crm"): {}}
-    hour = read((), TimeResolution.HOUR, HOUR, HOUR + 3_600)[HOUR, "crm"]
-    assert len(hour) == PATHS_KEPT
+    assert read_counts((), TimeResolution.TOTAL) == {(0, "crm"): {}}
+    hour = read_counts((), TimeResolution.HOUR, HOUR, HOUR + 3_600)[HOUR, "crm"]
+    assert len(hour) == MAX_PATHS_PER_ROW
     assert min(hour.values()) == 11
 
 
 def test_a_reset_replaces_the_one_before() -> None:
-    reset({"crm": {"cache|HIT": 1}})
-    reset({"crm": {"cache|HIT": 2}, "mail": {}})
-    assert read((), TimeResolution.RESET) == {(0, "crm"): {"cache|HIT": 2}, (0, "mail"): {}}
+    set_baseline({"crm": {"cache|HIT": 1}})
+    set_baseline({"crm": {"cache|HIT": 2}, "mail": {}})
+    assert read_counts((), TimeResolution.RESET) == {(0, "crm"): {"cache|HIT": 2}, (0, "mail"): {}}
 
 
 def test_circuits_moves_are_kept_and_their_reasons_bounded() -> None:

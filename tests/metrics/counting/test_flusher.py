@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from gateway_project.stores import Stores
-from metrics.counting.aggregates import AggregateWriter, read
-from metrics.counting.counts import CountBatch, buckets, merged, under
+from metrics.counting.aggregates import AggregateWriter, read_counts
+from metrics.counting.counts import CountBatch, buckets, merge, with_prefix
 from metrics.counting.flusher import Database, Flusher
 from metrics.counting.memory import MemoryStore
-from metrics.counting.observer import CircuitTransition, MetricsObserver, outcome
+from metrics.counting.observer import CircuitTransition, MetricsObserver, call_outcome
 from metrics.counting.redis import RedisStore
 from metrics.counting.store import Flush, Store
 from metrics.models import TimeResolution
@@ -35,7 +35,7 @@ class Rows:
 
     @property
     def total(self) -> Counter[str]:
-        return merged(batch.counts for batch in self.batches.values())
+        return merge(batch.counts for batch in self.batches.values())
 
     def apply(self, batch: CountBatch) -> None:
         if self.failing:
@@ -92,11 +92,11 @@ async def test_while_the_store_is_away_counts_go_to_the_database_and_none_twice(
     flusher = Flusher(observer, store, rows, clock=FakeClock())
     for _ in range(3):
         observer.finished(finished())
-        await flusher.tick()
+        await flusher.run_once()
         observer.finished(finished())
-    assert requests(merged([rows.total, *(batch.counts for batch in (await flusher.pending()).batches)])) == 6
+    assert requests(merge([rows.total, *(batch.counts for batch in (await flusher.pending()).batches)])) == 6
     store.sure = True
-    await flusher.tick()
+    await flusher.run_once()
     observer.finished(finished())
     await flusher.close()
     assert requests(rows.total) == 7
@@ -121,7 +121,7 @@ async def test_the_end_of_a_worker_without_its_store_goes_to_the_database() -> N
     link, rows, observer = RedisLink("unix:///nowhere/socket"), Rows(), MetricsObserver(FakeClock())
     flusher = Flusher(observer, RedisStore(link), rows, clock=FakeClock())
     observer.finished(finished())
-    assert requests(merged(batch.counts for batch in (await flusher.pending()).batches)) == 1
+    assert requests(merge(batch.counts for batch in (await flusher.pending()).batches)) == 1
     observer.finished(finished())
     await flusher.close()
     assert requests(rows.total) == 2
@@ -159,7 +159,7 @@ def expected(events: list[RequestFinished]) -> dict[str, Any]:
             "cache": Counter(event.cache for event in of if event.cache),
             "codes": Counter(event.code for event in of if event.code),
             "aborted": Counter(event.aborted for event in of if event.aborted),
-            "circuit": Counter(outcome(event) for event in of if outcome(event)),
+            "circuit": Counter(call_outcome(event) for event in of if call_outcome(event)),
             "durations": len(of),
             "backend": sum(event.backend is not None for event in of),
         }
@@ -170,16 +170,16 @@ def expected(events: list[RequestFinished]) -> dict[str, Any]:
 def counted(waiting: tuple[CountBatch, ...] = ()) -> dict[str, Any]:
     return {
         name: {
-            "requests": sum(under(fields, "requests").values()),
+            "requests": sum(with_prefix(fields, "requests").values()),
             "bytes": fields["bytes"],
-            "cache": under(fields, "cache"),
-            "codes": under(fields, "code"),
-            "aborted": under(fields, "aborted"),
-            "circuit": under(fields, "circuit"),
+            "cache": with_prefix(fields, "cache"),
+            "codes": with_prefix(fields, "code"),
+            "aborted": with_prefix(fields, "aborted"),
+            "circuit": with_prefix(fields, "circuit"),
             "durations": sum(buckets(fields, "duration").values()),
             "backend": sum(buckets(fields, "backend").values()),
         }
-        for (_, name), fields in read(waiting, TimeResolution.TOTAL).items()
+        for (_, name), fields in read_counts(waiting, TimeResolution.TOTAL).items()
     }
 
 
@@ -219,7 +219,7 @@ def test_20_000_requests_over_four_workers_that_all_restart_add_up_exactly(redis
 async def test_a_reader_has_what_the_other_workers_have_just_counted(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metrics.counting.redis.ANSWER_SECONDS", 30)
+    monkeypatch.setattr("metrics.counting.redis.GATHER_SECONDS", 30)
     links = [RedisLink(redis_url) for _ in range(3)]
     workers = [new_worker(RedisStore(link), Rows()) for link in links]
     up = [asyncio.Event() for _ in links]
@@ -231,7 +231,7 @@ async def test_a_reader_has_what_the_other_workers_have_just_counted(
     for worker in workers:
         worker.observer.finished(finished())
     waiting = await workers[0].pending()
-    assert requests(merged(batch.counts for batch in waiting.batches)) == 3
+    assert requests(merge(batch.counts for batch in waiting.batches)) == 3
     for worker, link in zip(workers, links, strict=True):
         await worker.close()
         await link.close()
@@ -259,9 +259,9 @@ async def test_what_others_count_is_counted_once_by_what_it_has_grown() -> None:
     rows, total = Rows(), {"lost|get": 3, "lost|put": 0}
     counters = {field: partial(total.__getitem__, field) for field in total}
     flusher = Flusher(MetricsObserver(FakeClock()), MemoryStore(), rows, counters=counters, clock=FakeClock(125))
-    await flusher.tick()
+    await flusher.run_once()
     total["lost|get"] = 5
-    await flusher.tick()
+    await flusher.run_once()
     await flusher.close()
     assert rows.total == {"120||lost|get": 5}
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.counting.histogram import BOUNDS, SHOWN, bucket, quantiles, up_to, value
+from metrics.counting.histogram import BOUNDS, PROMETHEUS_BOUNDS, bucket, bucket_value, count_at_most, quantiles
 
 seconds = st.floats(1e-5, 1_000)
 
 
 @given(seconds)
 def test_a_bucket_tells_its_durations_within_five_per_cent(duration: float) -> None:
-    assert value(bucket(duration)) == pytest.approx(duration, rel=0.05)
+    assert bucket_value(bucket(duration)) == pytest.approx(duration, rel=0.05)
 
 
 @given(st.lists(seconds, min_size=1), st.floats(0, 1))
@@ -24,20 +24,20 @@ def test_a_quantile_is_within_five_per_cent_of_the_true_one(durations: list[floa
     assert told == pytest.approx(true, rel=0.05)
 
 
-@given(st.lists(seconds), st.lists(seconds), st.sampled_from(SHOWN))
+@given(st.lists(seconds), st.lists(seconds), st.sampled_from(PROMETHEUS_BOUNDS))
 def test_merged_histograms_say_exactly_how_many_were_within_a_bound(a: list[float], b: list[float], le: float) -> None:
     both = Counter(map(bucket, a)) + Counter(map(bucket, b))
-    assert up_to(both, le) == sum(duration <= le for duration in a + b)
+    assert count_at_most(both, le) == sum(duration <= le for duration in a + b)
 
 
 def test_a_bound_itself_is_within_it() -> None:
-    assert all(up_to({bucket(le): 1}, le) == 1 for le in SHOWN)
-    assert set(SHOWN) < set(BOUNDS)
+    assert all(count_at_most({bucket(le): 1}, le) == 1 for le in PROMETHEUS_BOUNDS)
+    assert set(PROMETHEUS_BOUNDS) < set(BOUNDS)
 
 
 @pytest.mark.parametrize("duration", [0.0, -1.0, 1e9])
 def test_what_cannot_be_is_counted_at_the_ends(duration: float) -> None:
-    assert value(bucket(duration)) in (BOUNDS[0], BOUNDS[-1])
+    assert bucket_value(bucket(duration)) in (BOUNDS[0], BOUNDS[-1])
 
 
 def test_without_durations_there_is_no_quantile() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from metrics.counting.counts import merged, split
+from metrics.counting.counts import merge, split_by_minute
 from metrics.counting.histogram import bucket
-from metrics.counting.observer import PATHS, MetricsObserver, outcome
+from metrics.counting.observer import MAX_PATHS_PER_SERVICE, MetricsObserver, call_outcome
 from routing.observability.events import BackendEvent, BackendEventKind, RequestFinished
 from tests.clock import FakeClock
 from tests.metrics.events import NOW, finished
@@ -13,7 +13,7 @@ from tests.metrics.events import NOW, finished
 def test_a_request_is_counted_under_its_service_minute_and_labels() -> None:
     observer = MetricsObserver(FakeClock())
     observer.finished(finished(route="/x", cache="MISS", backend=0.25, bytes=7, retries=2, duration=0.5))
-    assert split(observer.take()[0]) == {
+    assert split_by_minute(observer.take()[0]) == {
         (int(NOW), "crm"): {
             "requests|GET|2xx|/x": 1,
             f"duration|{bucket(0.5)}": 1,
@@ -32,7 +32,7 @@ def test_a_request_is_counted_under_its_service_minute_and_labels() -> None:
 def test_it_belongs_to_the_minute_in_which_it_ended() -> None:
     observer = MetricsObserver(FakeClock())
     observer.finished(finished(at=NOW - 1, duration=2.0))
-    assert list(split(observer.take()[0])) == [(int(NOW), "crm")]
+    assert list(split_by_minute(observer.take()[0])) == [(int(NOW), "crm")]
 
 
 def test_what_was_taken_is_not_there_again() -> None:
@@ -46,16 +46,16 @@ def test_a_method_of_the_clients_own_invention_is_other() -> None:
     observer = MetricsObserver(FakeClock())
     for method in ("BREW", "get", "X" * 999):
         observer.finished(finished(method=method))
-    assert merged(split(observer.take()[0]).values())["requests|OTHER|2xx|"] == 3
+    assert merge(split_by_minute(observer.take()[0]).values())["requests|OTHER|2xx|"] == 3
 
 
 def test_paths_are_noted_up_to_a_bound_and_requests_without() -> None:
     observer = MetricsObserver(FakeClock())
-    for number in range(PATHS * 2):
+    for number in range(MAX_PATHS_PER_SERVICE * 2):
         observer.finished(finished(cache="MISS", path=f"/api/v1/crm/{number}"))
-    fields = split(observer.take()[0])[int(NOW), "crm"]
-    assert sum(field.startswith("path|") for field in fields) == PATHS
-    assert fields["cache|MISS"] == PATHS * 2
+    fields = split_by_minute(observer.take()[0])[int(NOW), "crm"]
+    assert sum(field.startswith("path|") for field in fields) == MAX_PATHS_PER_SERVICE
+    assert fields["cache|MISS"] == MAX_PATHS_PER_SERVICE * 2
 
 
 @pytest.mark.parametrize(
@@ -76,14 +76,14 @@ def test_paths_are_noted_up_to_a_bound_and_requests_without() -> None:
     ],
 )
 def test_a_call_succeeds_fails_or_is_refused(event: RequestFinished, expected: str) -> None:
-    assert outcome(event) == expected
+    assert call_outcome(event) == expected
 
 
 def test_what_befalls_a_target_is_counted_and_no_request_twice() -> None:
     observer = MetricsObserver(FakeClock())
     for kind in BackendEventKind:
         observer.backend_event(BackendEvent(kind=kind, service="crm", target="http://t"))
-    assert merged(split(observer.take()[0]).values()) == {
+    assert merge(split_by_minute(observer.take()[0]).values()) == {
         f"target|{kind}": 1
         for kind in (BackendEventKind.EJECTED, BackendEventKind.RETURNED, BackendEventKind.DOWN, BackendEventKind.UP)
     }
@@ -94,5 +94,5 @@ def test_a_circuits_move_is_counted_and_kept_with_its_time() -> None:
     observer = MetricsObserver(clock)
     observer.circuit_changed("crm", "CLOSED", "OPEN", "5 failures within 60 s")
     counts, changes = observer.take()
-    assert merged(split(counts).values()) == {"transition|CLOSED|OPEN": 1}
+    assert merge(split_by_minute(counts).values()) == {"transition|CLOSED|OPEN": 1}
     assert changes == [(clock.now, "crm", "CLOSED", "OPEN", "5 failures within 60 s")]
