@@ -134,7 +134,7 @@ class Runtime:
 
     async def start(self) -> None:
         """Open the gateway on the running loop: a server's lifespan."""
-        self._loop = asyncio.get_running_loop()
+        self._process, self._loop = os.getpid(), asyncio.get_running_loop()
         try:
             self._components = await self._open()
         except BaseException:
@@ -164,8 +164,8 @@ class Runtime:
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._starting:
-            if self._process != os.getpid():  # a fork has the loop, but not the thread that ran it
-                self._process, self._loop, self._components = os.getpid(), None, None
+            if self._loop is not None and self._process != os.getpid():
+                self._loop, self._components = None, None  # a fork has the loop, but not the thread that ran it
             if self._loop is None:
                 self._start_thread()
             assert self._loop is not None  # noqa: S101 - for the type checker: _start_thread has set it

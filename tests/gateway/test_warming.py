@@ -17,7 +17,7 @@ from resilience.cache.policy import Scope
 from resilience.cache.service import ObjectCaches
 from resilience.redis import RedisLink
 from routing import runtime, signals
-from routing.database.model_tags import invalidates_on_change
+from routing.cache import invalidates_on_change
 from routing.models import ApiKey
 from routing.warming import Warmed, Warmer, parse_reference
 from tests.gateway.cache_steps import DOWN, NOT_MODIFIED, PATH, WITH_ETAG, policy, reply
