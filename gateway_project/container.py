@@ -74,7 +74,7 @@ class Foundation:
             self.live,
             self.authenticator,
             origins=config.cors_origins,
-            holds=partial(holds, self.stores.answers),
+            is_cached=partial(holds, self.stores.answers),
         )
         watching: list[Observer] = [self.realtime, self.counting, EventLog()]
         self.observers = Observers([self.log, *watching] if self.log else watching)

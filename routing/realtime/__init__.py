@@ -1,4 +1,4 @@
-"""Events for clients, on every worker. For Django's code: `publish`; on the gateway's own loop: `Realtime.publish`."""
+"""Events for clients, on every worker. Django code calls `publish`; code on the gateway's loop, `Realtime.publish`."""
 
 from typing import Final
 
@@ -8,9 +8,9 @@ PUBLISH_SECONDS: Final = 5.0
 
 
 def publish(topic: str, kind: str, data: object) -> str:
-    """Tell the subscribers of `topic`: the event's id. From any thread but the gateway's own loop.
+    """Send an event to the subscribers of `topic` and return its id. For any thread except the gateway's event loop.
 
-    `data` is what JSON can hold. Raises StoreUnavailable when nobody could be told.
+    `data` is any JSON value. Raises StoreUnavailable if the event could not be stored; then nobody receives it.
     """
     current = runtime.current()
     return current.submit(current.publish(topic, kind, data)).result(PUBLISH_SECONDS)

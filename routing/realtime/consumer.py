@@ -1,8 +1,8 @@
-"""`/ws/events/`: a Channels consumer at the edge, and behind it a session and its queue."""
+"""`/ws/events/`: a Channels consumer that connects a WebSocket to a session and sends its subscriber's queue."""
 
 import asyncio
 import contextlib
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
@@ -12,23 +12,26 @@ from routing.errors import GatewayError, Unauthenticated
 from routing.exchange import Exchange
 from routing.pipeline import Gateway
 from routing.realtime import handshake
+from routing.realtime.close_codes import CloseCode
 from routing.realtime.event import Frame
 from routing.realtime.handshake import Handshake
 from routing.realtime.hub import ConnectionLimitExceeded
 from routing.realtime.service import Realtime
 from routing.realtime.session import Session
-from routing.realtime.subscriber import Closed, Sending
+from routing.realtime.subscriber import Closed, PendingSend
+
+MAX_REASON_CHARACTERS: Final = 100
 
 
 class EventsConsumer(AsyncWebsocketConsumer):
-    """Control messages come over one channel for each worker (control.py), not over one for each socket."""
+    """Uses no channel of its own: commands come over one channel per worker (control.py)."""
 
     channel_layer_alias: ClassVar[str] = "none, by intent"
 
     async def connect(self) -> None:
         current = runtime.current()
         realtime = current.realtime
-        assert isinstance(realtime, Realtime)  # noqa: S101 - routing.runtime knows only that it publishes
+        assert isinstance(realtime, Realtime)  # noqa: S101 - routing.runtime only knows its `publish`
         self._realtime = realtime
         self._session: Session | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -36,11 +39,11 @@ class EventsConsumer(AsyncWebsocketConsumer):
         exchange = shake.exchange
         try:
             await self.admit(gateway, exchange)
-            self._session = self._opened(shake)
+            self._session = self._open_session(shake)
         except Unauthenticated as error:
             gateway.account(exchange, int(error.status), error.code)
-            await self.accept(shake.subprotocol)  # a browser's script sees a close code, and no status
-            await self.close(4401, error.detail[:100])
+            await self.accept(shake.subprotocol)  # scripts in browsers see a close code, but not an HTTP status
+            await self.close(CloseCode.UNAUTHENTICATED, error.detail[:MAX_REASON_CHARACTERS])
         except GatewayError as error:
             gateway.account(exchange, int(error.status), error.code)
             await self.close()
@@ -53,25 +56,29 @@ class EventsConsumer(AsyncWebsocketConsumer):
             self._writer = asyncio.create_task(self._write(self._session))
 
     async def admit(self, gateway: Gateway, exchange: Exchange) -> None:
-        """Step 2 and 3: whose socket it is, if that is said already. Raises GatewayError.
+        """Steps 2 and 3: rate limit, and the caller if the handshake has a credential. Raises GatewayError.
 
-        Cookies count for nothing here: a page of somebody else's has nothing to ride on (RFC 6455 section 10.2).
+        Cookies are ignored, so that a foreign page cannot use the client's session (RFC 6455 section 10.2).
         """
         handshake.check_origin(exchange.request.headers, self._realtime.origins)
         await gateway.admit(exchange, anonymous=True)
 
     async def websocket_receive(self, message: Any) -> None:
         if self._session is not None:
-            await self._session.hear(message["text"] if message.get("text") is not None else message.get("bytes"))
+            await self._session.handle(message["text"] if message.get("text") is not None else message.get("bytes"))
 
     async def disconnect(self, code: int) -> None:
+        """The server reports 1005 both for a protocol error and for a close without a code.
+
+        Closing with 1002 informs the former; after the latter nothing more is sent.
+        """
         await self._leave()
-        if code == handshake.NO_CODE:
+        if code == CloseCode.NO_STATUS:
             with contextlib.suppress(Exception):
-                await self.close(handshake.BREACH)
+                await self.close(CloseCode.PROTOCOL_ERROR)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Cut from our side, a connection ends here without further ado."""
+        """Return normally if the gateway itself has ended the connection by cancelling this task."""
         try:
             await super().__call__(scope, receive, send)
         except asyncio.CancelledError:
@@ -81,46 +88,50 @@ class EventsConsumer(AsyncWebsocketConsumer):
         finally:
             await self._leave()
 
-    def _opened(self, shake: Handshake) -> Session:
+    def _open_session(self, shake: Handshake) -> Session:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
         self._task, exchange = task, shake.exchange
-        return self._realtime.open(self._cut, exchange.request.client, exchange.caller, exchange.credential)
+        return self._realtime.open(self._abort, exchange.request.client, exchange.caller, exchange.credential)
 
     async def _write(self, session: Session) -> None:
-        """The queue, as fast as the client reads; a server whose sends need no waiting for gets events as they come."""
+        """Send the queue as fast as the client reads.
+
+        If the server starts a send before it is awaited, it becomes the subscriber's sink and gets events directly.
+        """
         subscriber = session.subscriber
         try:
             while True:
                 item = await subscriber.next()
                 await subscriber.drain()
-                sending = self._hand(item.text if isinstance(item, Frame) else item)
-                if isinstance(sending, Sending):
-                    subscriber.sink = self._hand
-                await sending
+                pending = self._begin_send(item.text if isinstance(item, Frame) else item)
+                if isinstance(pending, PendingSend):
+                    subscriber.sink = self._begin_send
+                await pending
                 subscriber.sending_since = None
-        except Closed as end:
+        except Closed as closed:
             with contextlib.suppress(Exception):
                 await subscriber.drain()
-                await self.close(end.code, end.reason)
-        except Exception:  # noqa: BLE001 - servers each have their own way to say that the client has gone
-            subscriber.close(1006, "gone")
+                await self.close(closed.code, closed.reason)
+        except Exception:  # noqa: BLE001 - servers raise different errors when the client has gone
+            subscriber.close(CloseCode.ABNORMAL, "gone")
         self._task.cancel()
 
-    def _cut(self) -> None:
-        """For one that takes nothing any more. What it is told last waits in the server until it reads, or is gone.
+    def _abort(self) -> None:
+        """End a connection whose client reads nothing any more.
 
-        A server that is merely left would keep the connection, with what is in its buffers, for as long as the client.
+        Without a close message, the server would keep the connection and its buffers for as long as the client does.
+        The message is not awaited: it stays in the server until the client reads or disconnects.
         """
         session = self._session
         if session is not None and session.subscriber.sink is not None:
-            end = session.subscriber.closing or Closed(1011, "cut")
-            cast(Send, self.base_send)({"type": "websocket.close", "code": end.code, "reason": end.reason})
+            closed = session.subscriber.closing or Closed(CloseCode.INTERNAL_ERROR, "aborted")
+            cast(Send, self.base_send)({"type": "websocket.close", "code": closed.code, "reason": closed.reason})
         self._task.cancel()
 
-    def _hand(self, text: str) -> Any:
+    def _begin_send(self, text: str) -> Any:
         session = self._session
-        assert session is not None  # noqa: S101 - there is something to say
+        assert session is not None  # noqa: S101 - only called for its subscriber's messages
         session.subscriber.sending_since = self._realtime.timer()
         return cast(Send, self.base_send)({"type": "websocket.send", "text": text})
 

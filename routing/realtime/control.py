@@ -1,6 +1,6 @@
-"""What must reach every worker's sockets at once, over the channel layer: one channel and one group for each worker.
+"""Commands to every worker's connections over the channel layer: one channel per worker, all in one group.
 
-Lost messages do no harm: within a second or two the configuration says the same.
+A lost message does no harm: within a second or two the reloaded configuration has the same effect.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
-from resilience.task_set import cancel_and_wait
 from routing.realtime.service import Realtime
 
 log = logging.getLogger(__name__)
@@ -22,7 +21,7 @@ RECONNECT_SECONDS: Final = 1.0
 
 
 class Control:
-    """Hears for one worker's sockets."""
+    """Receives the commands for one worker."""
 
     def __init__(self, realtime: Realtime) -> None:
         self._realtime = realtime
@@ -33,15 +32,17 @@ class Control:
 
     async def close(self) -> None:
         if self._task:
-            await cancel_and_wait(self._task)
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
 
     async def _run(self) -> None:
-        """The layer finds its own way back to Redis, and is asked anew where it did not."""
+        """The layer reconnects to Redis by itself; if it raises instead, start again."""
         while True:
             try:
                 await self._listen()
-            except Exception as error:  # noqa: BLE001 - a layer's faults are its backend's own
-                log.info("the channel layer is away (%s)", type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - which errors a layer raises depends on its backend
+                log.info("the channel layer is unavailable (%s)", type(error).__name__)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
@@ -63,11 +64,11 @@ class Control:
 
 
 def publish_revocation(prefix: str) -> None:
-    """An API key has ended: called by whoever saved that, in a thread."""
+    """Close the connections of a revoked API key on every worker. Blocking; call it from a thread."""
     layer = get_channel_layer()
     if layer is None:
         return
     try:
         async_to_sync(layer.group_send)(GROUP, {"type": REVOKED, "caller": f"key:{prefix}"})
-    except Exception as error:  # noqa: BLE001 - the configuration says it too, a little later
-        log.info("the channel layer is away (%s)", type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - the configuration has the same effect, a little later
+        log.info("the channel layer is unavailable (%s)", type(error).__name__)

@@ -1,4 +1,4 @@
-"""An event: as it is kept in the log, and as its subscribers get it."""
+"""Events: their form in the log, and the frames that subscribers receive."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -9,7 +9,7 @@ from routing.realtime.event_id import EventId, format_event_id
 
 
 class EventRecord(msgspec.Struct, frozen=True):
-    """What the log keeps. `key` says who hears of it (see topics.py); `ts` is Unix seconds; `data` any JSON."""
+    """An entry of the log. `key` selects the subscribers (see topics.py); `ts` is Unix seconds; `data` any JSON."""
 
     key: str
     type: str
@@ -18,28 +18,27 @@ class EventRecord(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A record, and its place in the log."""
+    """A record with its id. `encoded` is the record as it is stored in the log."""
 
     id: EventId
     record: EventRecord
     encoded: bytes
-    """The record as the log has it."""
 
 
-_records: Final = msgspec.json.Decoder(EventRecord)
+_decoder: Final = msgspec.json.Decoder(EventRecord)
 _encoder: Final = msgspec.json.Encoder()
 
 
 def encode_record(record: EventRecord) -> bytes:
-    """No larger in memory than it is long: `encode` leaves up to half as much again behind what it returns."""
+    """Exactly sized: the buffer of what `Encoder.encode` returns may be half as large again as its content."""
     text = bytearray()
     _encoder.encode_into(record, text)
     return bytes(text)
 
 
-def decode_event(at: EventId, data: bytes) -> Event:
-    """Raises ValueError for what is no record of ours."""
-    return Event(at, _records.decode(data), data)
+def decode_event(event_id: EventId, encoded: bytes) -> Event:
+    """Raises ValueError if `encoded` is not a record."""
+    return Event(event_id, _decoder.decode(encoded), encoded)
 
 
 class _Message(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,25 +51,25 @@ class _Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Frame:
-    """One event as its subscribers get it, encoded once in each of the two forms however many they are."""
+    """An event as sent to subscribers, encoded once per format and shared by all of them."""
 
     __slots__ = ("_sse", "id", "text")
 
-    def __init__(self, at: EventId, text: str) -> None:
-        self.id = at
+    def __init__(self, event_id: EventId, text: str) -> None:
+        self.id = event_id
         self.text = text
         self._sse: bytes | None = None
 
     @property
     def sse(self) -> bytes:
-        """As a server-sent event; the JSON has no line breaks of its own."""
+        """As a server-sent event. The JSON text contains no line breaks."""
         if self._sse is None:
             self._sse = f"id: {format_event_id(self.id)}\ndata: {self.text}\n\n".encode()
         return self._sse
 
 
 def build_frame(event: Event, topics: Iterable[str]) -> Frame:
-    """For subscribers who hear of this event by `topics`: it comes once, under the first, and names the others."""
+    """For subscribers that receive this event through `topics`: sent once, `topic` the first, `also` the others."""
     record = event.record
     first, *others = topics
     message = _Message(format_event_id(event.id), record.type, first, record.ts, record.data, tuple(others))

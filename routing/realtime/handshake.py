@@ -1,4 +1,4 @@
-"""Who may open a socket: the handshake's origin and credential, judged as a request's are."""
+"""WebSocket handshakes: origin checks, and the credential in the form in which requests carry it."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,33 +15,28 @@ from routing.pipeline import Gateway
 from routing.realtime.limits import HANDSHAKE_RATE
 
 BEARER: Final = "bearer"
-"""The subprotocol that is echoed; the token beside it never is."""
-BREACH: Final = 1002
-"""To a client that ended without a code. The server does not tell those who broke the protocol from those who closed
-without a word, and leaves it to us to tell the former so; the latter hear no more.
-"""
-NO_CODE: Final = 1005
-_OWN: Final = InternalEndpoint("events", HANDSHAKE_RATE)
+"""The subprotocol before the token. It is selected in the response, the token never is."""
+_ENDPOINT: Final = InternalEndpoint("events", HANDSHAKE_RATE)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Handshake(msgspec.Struct, frozen=True):
-    """An upgrade on its way in: step 1 done, its credential put where every request's is."""
+    """An upgrade request after step 1. `subprotocols` are those that the client offers besides its token."""
 
     exchange: Exchange
     subprotocol: str | None
-    offered: tuple[str, ...] = ()
-    """What the client offers beside its token."""
+    subprotocols: tuple[str, ...] = ()
 
 
-def begin(gateway: Gateway, scope: Scope, own: InternalEndpoint | None = _OWN) -> Handshake:
-    """A browser cannot set Authorization on a socket: its token comes as the subprotocol after `bearer`."""
+def begin(gateway: Gateway, scope: Scope, endpoint: InternalEndpoint | None = _ENDPOINT) -> Handshake:
+    """Take the token from the subprotocol after `bearer`, as browsers cannot set Authorization on a WebSocket."""
     request = asgi.handshake_request(scope)
-    offered = subprotocols(scope)
-    bears = len(offered) >= 2 and offered[0] == BEARER
-    if bears:
+    offered = _subprotocols(scope)
+    has_token = len(offered) >= 2 and offered[0] == BEARER
+    if has_token:
         request.headers = [*request.headers, (b"authorization", b"Bearer " + offered[1].encode())]
-    return Handshake(gateway.begin(request, own), BEARER if bears else None, tuple(offered[2:] if bears else offered))
+    exchange = gateway.begin(request, endpoint)
+    return Handshake(exchange, BEARER if has_token else None, tuple(offered[2:] if has_token else offered))
 
 
 def check_origin(headers: Headers, allowed: Sequence[str]) -> None:
@@ -64,7 +59,7 @@ def same_origin(headers: Headers) -> bool:
     return default_port is not None and origin.hostname is not None and origin.hostname == host.hostname and same_port
 
 
-def subprotocols(scope: Any) -> list[str]:
+def _subprotocols(scope: Any) -> list[str]:
     return [text.strip() for text in scope.get("subprotocols") or () if text.strip()]
 
 

@@ -1,4 +1,4 @@
-"""`/events`: backends publish with POST; GET is the socket's stream as server-sent events."""
+"""`/events`: POST publishes an event; GET is the WebSocket's stream as server-sent events."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -24,7 +24,7 @@ from routing.pipeline import Gateway
 from routing.realtime.event import Frame
 from routing.realtime.hub import ConnectionLimitExceeded
 from routing.realtime.limits import HANDSHAKE_RATE, MAX_EVENT_BYTES, MAX_TOPICS_PER_MESSAGE, PUBLISH_RATE
-from routing.realtime.messages import RESERVED, RefusedTopic
+from routing.realtime.messages import RESERVED_TYPES, RefusedTopic
 from routing.realtime.service import Realtime
 from routing.realtime.session import Session
 from routing.realtime.subscriber import Closed
@@ -32,12 +32,12 @@ from routing.realtime.topics import TopicRefused, check_publishable
 
 PATH: Final = "/events"
 PUBLISH_SCOPE: Final = "events:publish"
-_PUBLISHING: Final = InternalEndpoint("publish", PUBLISH_RATE)
-_STREAM: Final = InternalEndpoint("events", HANDSHAKE_RATE)
+_PUBLISH_ENDPOINT: Final = InternalEndpoint("publish", PUBLISH_RATE)
+_STREAM_ENDPOINT: Final = InternalEndpoint("events", HANDSHAKE_RATE)
 
 
 class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a backend publishes: `data` is any JSON."""
+    """The body of a POST. `data` is any JSON value."""
 
     topic: str
     type: str
@@ -46,25 +46,25 @@ class Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not 1 <= len(self.type) <= 64 or not self.type.replace(".", "").replace("_", "").replace("-", "").isalnum():
             raise ValueError("type must be 1 to 64 letters, digits, '.', '_' or '-'")
-        if self.type in RESERVED or not self.type.isascii():
-            raise ValueError(f"{self.type!r} is the gateway's own to say")
+        if self.type in RESERVED_TYPES or not self.type.isascii():
+            raise ValueError(f"the type {self.type!r} is reserved for the gateway")
 
 
 _publications: Final = msgspec.json.Decoder(Publication)
 
 
 class EventsEndpoint:
-    """Answers requests for `/events`, behind steps 1 to 3 like any other."""
+    """Handles requests for `/events`, after steps 1 to 3."""
 
     def __init__(self, gateway: Gateway, realtime: Realtime) -> None:
         self._gateway = gateway
         self._realtime = realtime
 
     async def answer(self, request: Request) -> Response:
-        own = _PUBLISHING if request.method == "POST" else _STREAM
-        return await self._gateway.serve(request, own, self._answer)
+        endpoint = _PUBLISH_ENDPOINT if request.method == "POST" else _STREAM_ENDPOINT
+        return await self._gateway.serve(request, endpoint, self._handle)
 
-    async def _answer(self, exchange: Exchange) -> Response:
+    async def _handle(self, exchange: Exchange) -> Response:
         match exchange.request.method:
             case "POST":
                 return await self._publish(exchange)
@@ -76,21 +76,21 @@ class EventsEndpoint:
         caller = exchange.caller
         if caller is None or not caller.holds(PUBLISH_SCOPE):
             raise Forbidden(f"publishing needs the scope {PUBLISH_SCOPE}")
-        publication = _publication(await _body(exchange.request))
+        publication = _parse_publication(await _read_body(exchange.request))
         try:
             check_publishable(publication.topic, caller, self._realtime.live.table)
         except TopicRefused as refusal:
             raise (BadRequest if refusal.code == "bad_topic" else Forbidden)(refusal.detail) from None
         try:
-            identifier = await self._realtime.publish(publication.topic, publication.type, publication.data)
+            event_id = await self._realtime.publish(publication.topic, publication.type, publication.data)
         except StoreUnavailable:
-            raise Unavailable("events cannot be passed on now", retry_after=1.0) from None
-        return Response(202, [(b"content-type", b"application/json")], msgspec.json.encode({"id": identifier}))
+            raise Unavailable("events cannot be published at the moment", retry_after=1.0) from None
+        return Response(202, [(b"content-type", b"application/json")], msgspec.json.encode({"id": event_id}))
 
     async def _stream(self, exchange: Exchange) -> Response:
-        """Refuses the whole where no topic is to be had; says of single ones that they were refused."""
-        wanted = _topics(exchange.request.query)
-        session = self._opened(exchange)
+        """Raises if every topic is refused. If only some are, the stream begins with a message that lists them."""
+        wanted = _parse_topics(exchange.request.query)
+        session = self._open_session(exchange)
         last_id = (first(exchange.request.headers, b"last-event-id") or b"").decode("latin-1")
         try:
             await session.find_cached(wanted)
@@ -100,7 +100,7 @@ class EventsEndpoint:
         refused = session.subscribe(wanted)
         if len(refused) == len(wanted):
             self._realtime.leave(session)
-            raise _refusal(refused[0])
+            raise _to_error(refused[0])
         if refused:
             session.subscriber.send(msgspec.json.encode({"type": "refused", "refused": refused}).decode())
         if last_id:
@@ -112,108 +112,109 @@ class EventsEndpoint:
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),
         ]
-        return Response(200, headers, _Stream(self._realtime, session))
+        return Response(200, headers, _EventStream(self._realtime, session))
 
-    def _opened(self, exchange: Exchange) -> Session:
+    def _open_session(self, exchange: Exchange) -> Session:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
-        if self._realtime.closing:
-            raise Unavailable("the gateway restarts", retry_after=1.0)
+        if self._realtime.is_closing:
+            raise Unavailable("the gateway is restarting", retry_after=1.0)
         try:
             return self._realtime.open(
-                lambda: _cut(task), exchange.request.client, exchange.caller, exchange.credential
+                lambda: _cancel(task), exchange.request.client, exchange.caller, exchange.credential
             )
         except ConnectionLimitExceeded as error:
             raise RateLimited(str(error), retry_after=60.0) from None
 
 
-class _Stream:
-    """A session's queue as the body of an answer: what is there goes out together."""
+class _EventStream:
+    """A response body: the session's messages as server-sent events, until either side closes."""
 
     def __init__(self, realtime: Realtime, session: Session) -> None:
         self._realtime = realtime
         self._session = session
-        self._items = self._run()
+        self._chunks = self._run()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        return await anext(self._items)
+        return await anext(self._chunks)
 
     async def aclose(self) -> None:
         self._realtime.leave(self._session)
-        await self._items.aclose()
+        await self._chunks.aclose()
 
     async def _run(self) -> AsyncGenerator[bytes, None]:
-        """A chunk that the server has not taken yet is one being sent: between two of them, time runs."""
+        """A chunk counts as being sent until the server asks for the next one."""
         subscriber, timer = self._session.subscriber, self._realtime.timer
         yield b"retry: 3000\n\n"
         while True:
             subscriber.sending_since = None
             try:
                 item = await subscriber.next()
-            except Closed as end:
-                yield _said(msgspec.json.encode({"type": "closed", "code": end.code, "reason": end.reason}).decode())
+            except Closed as closed:
+                closing = {"type": "closed", "code": closed.code, "reason": closed.reason}
+                yield _gateway_event(msgspec.json.encode(closing).decode())
                 return
             subscriber.sending_since = timer()
-            yield item.sse if isinstance(item, Frame) else _said(item)
+            yield item.sse if isinstance(item, Frame) else _gateway_event(item)
 
 
-def _said(text: str) -> bytes:
-    """The gateway's own word, as an event of the name `gateway`: scripts that listen for messages do not see it.
+def _gateway_event(text: str) -> bytes:
+    """A message of the gateway as an event named `gateway`, which scripts that listen for `message` do not receive.
 
-    A last id in it becomes the stream's, so that a quiet stream resumes from there too.
+    Its `last_id`, if any, becomes the id of the event, so that a quiet stream can be resumed too.
     """
     last_id = msgspec.json.decode(text).get("last_id")
-    place = f"id: {last_id}\n" if last_id else ""
-    return f"{place}event: gateway\ndata: {text}\n\n".encode()
+    id_line = f"id: {last_id}\n" if last_id else ""
+    return f"{id_line}event: gateway\ndata: {text}\n\n".encode()
 
 
-async def _body(request: Request) -> bytes:
-    pieces, size = [], 0
+async def _read_body(request: Request) -> bytes:
+    chunks, size = [], 0
     length = first(request.headers, b"content-length") or b"0"
     if not length.isdigit():
         raise BadRequest("Content-Length is not a number")
     if int(length) <= MAX_EVENT_BYTES and request.body is not None:
-        async for piece in request.body:
-            size += len(piece)
+        async for chunk in request.body:
+            size += len(chunk)
             if size > MAX_EVENT_BYTES:
                 break
-            pieces.append(piece)
+            chunks.append(chunk)
     if max(size, int(length)) > MAX_EVENT_BYTES:
-        raise BodyTooLarge(f"an event is at most {MAX_EVENT_BYTES} bytes")
-    return b"".join(pieces)
+        raise BodyTooLarge(f"an event may have at most {MAX_EVENT_BYTES} bytes")
+    return b"".join(chunks)
 
 
-def _publication(body: bytes) -> Publication:
-    """Its data without line breaks, whatever whitespace it came with."""
+def _parse_publication(body: bytes) -> Publication:
+    """Whitespace is removed from `data`, so that it contains no line breaks."""
     try:
-        said = _publications.decode(body)
-        msgspec.json.decode(said.data)  # the raw part is skipped over, not checked, by the decoder
-        data = msgspec.Raw(msgspec.json.format(bytes(said.data), indent=-1))
-    except (ValueError, RecursionError) as fault:
-        raise BadRequest(f"not an event: {fault}") from None
-    return Publication(said.topic, said.type, data)
+        publication = _publications.decode(body)
+        msgspec.json.decode(publication.data)  # the decoder skips a Raw field without validating it
+        data = msgspec.Raw(msgspec.json.format(bytes(publication.data), indent=-1))
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"not a valid event: {error}") from None
+    return Publication(publication.topic, publication.type, data)
 
 
-def _topics(query: bytes) -> list[str]:
-    """`?topics=a,b` or several of them."""
+def _parse_topics(query: bytes) -> list[str]:
+    """From `?topics=a,b`, which may be repeated."""
     try:
         pairs = parse_qsl(query.decode("ascii"), max_num_fields=MAX_TOPICS_PER_MESSAGE, errors="strict")
     except ValueError:
-        raise BadRequest("the query cannot be read") from None
+        raise BadRequest("the query is malformed") from None
     wanted = [topic for name, value in pairs if name in ("topics", "topic") for topic in value.split(",") if topic]
     if not 1 <= len(wanted) <= MAX_TOPICS_PER_MESSAGE:
-        raise BadRequest(f"?topics= must name from 1 to {MAX_TOPICS_PER_MESSAGE} topics")
+        raise BadRequest(f"?topics= must name 1 to {MAX_TOPICS_PER_MESSAGE} topics")
     return wanted
 
 
-def _refusal(refused: RefusedTopic) -> GatewayError:
+def _to_error(refused: RefusedTopic) -> GatewayError:
     if refused.code == "unauthenticated":
         return Unauthenticated(refused.detail)
     return (BadRequest if refused.code == "bad_topic" else Forbidden)(refused.detail)
 
 
-def _cut(task: "asyncio.Task[Response]") -> None:
+def _cancel(task: "asyncio.Task[Response]") -> None:
     task.cancel()

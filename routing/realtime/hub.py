@@ -1,4 +1,4 @@
-"""One worker's subscribers: who hears what, how many there may be, and which of them have come to their end."""
+"""One worker's subscribers: an index by topic key, event delivery, and connection limits."""
 
 import asyncio
 from collections import Counter
@@ -14,23 +14,23 @@ from routing.realtime.messages import encode_message
 from routing.realtime.subscriber import Subscriber
 
 WAKE_SECONDS: Final = 0.002
-"""How soon sockets are looked at that were busy when an event came."""
+"""Interval at which subscribers whose server was busy when an event came are tried again."""
 
 
 class ConnectionLimitExceeded(Exception):
-    """This worker, caller or address holds as many connections as it may."""
+    """This worker, caller or address has as many connections as it may."""
 
 
 class Hub:
-    """Synchronous throughout: an event reaches every queue before the next one is looked at."""
+    """Synchronous: each event reaches every queue before the next one is handled."""
 
     def __init__(self, limits: Limits, history: History) -> None:
         self.history = history
         self.limits = limits
         self._subscribers: set[Subscriber] = set()
         self._by_key: dict[str, dict[Subscriber, tuple[str, ...]]] = {}
-        self._callers: Counter[str] = Counter()
-        self._unknown: Counter[str] = Counter()
+        self._by_caller: Counter[str] = Counter()
+        self._unauthenticated: Counter[str] = Counter()
         self._lagging: set[Subscriber] = set()
         self._is_wake_scheduled = False
 
@@ -41,29 +41,29 @@ class Hub:
         return iter(list(self._subscribers))
 
     def join(self, abort: Callable[[], None], client: str, caller: Caller | None) -> Subscriber:
-        """A new connection, its caller perhaps not known yet. Raises TooMany."""
+        """Add a connection; `caller` is None until it authenticates. Raises ConnectionLimitExceeded."""
         if len(self) >= self.limits.connections:
-            raise ConnectionLimitExceeded("the gateway holds as many connections as it can")
+            raise ConnectionLimitExceeded("the gateway has reached its limit of connections")
         if caller is None:
-            self._check_unknown(client)
+            self._check_unauthenticated(client)
         else:
             self._check_caller(caller)
         subscriber = Subscriber(self.history, abort, client=client)
         self._subscribers.add(subscriber)
         if caller is None:
-            self._unknown[client] += 1
+            self._unauthenticated[client] += 1
         else:
             subscriber.caller = caller
-            self._callers[caller.id] += 1
+            self._by_caller[caller.id] += 1
         return subscriber
 
-    def known(self, subscriber: Subscriber, caller: Caller) -> None:
-        """Whose connection it is, or is from now on. Raises TooMany."""
+    def set_caller(self, subscriber: Subscriber, caller: Caller) -> None:
+        """Record that a connection has authenticated, or has renewed its credential. Raises ConnectionLimitExceeded."""
         before = subscriber.caller
         if before is None or before.id != caller.id:
             self._check_caller(caller)
             self._uncount(subscriber)
-            self._callers[caller.id] += 1
+            self._by_caller[caller.id] += 1
         subscriber.caller = caller
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -75,7 +75,7 @@ class Hub:
 
     def subscribe(self, subscriber: Subscriber, topic: str, keys: tuple[str, ...]) -> None:
         self._unindex(subscriber)
-        subscriber.hear(topic, keys)
+        subscriber.add_topic(topic, keys)
         self._index(subscriber)
 
     def unsubscribe(self, subscriber: Subscriber, topic: str) -> None:
@@ -84,7 +84,7 @@ class Hub:
         self._index(subscriber)
 
     def deliver(self, event: Event) -> None:
-        """Into the history, and to all who hear of it: one frame for all who hear by the same topics."""
+        """Add the event to the history and push it: one frame for all subscribers with the same matching topics."""
         self.history.add(event)
         frames: dict[tuple[str, ...], Frame] = {}
         for subscriber, topics in self._by_key.get(event.record.key, {}).items():
@@ -95,17 +95,17 @@ class Hub:
                 self._lagging.add(subscriber)
         self._schedule_wake()
 
-    def lost(self) -> None:
-        """The log was cut, and events may be missing: everyone is told."""
+    def announce_gap(self) -> None:
+        """Notify every subscriber that events may be missing."""
         for subscriber in self._subscribers:
-            subscriber.lost()
+            subscriber.announce_gap()
 
-    def beat(self) -> str:
-        """A sign of life, and from where to resume."""
+    def heartbeat(self) -> str:
+        """The message that shows that the connection is alive, with the id to resume from."""
         return encode_message("heartbeat", last_id=format_event_id(self.history.last))
 
     def _schedule_wake(self) -> None:
-        """Servers tell each writer of each message gone, which costs more than the message: it is cheaper to look."""
+        """Polling is cheaper here: a callback per message sent costs more than the message."""
         if self._lagging and not self._is_wake_scheduled:
             self._is_wake_scheduled = True
             asyncio.get_running_loop().call_later(WAKE_SECONDS, self._wake_lagging)
@@ -116,20 +116,18 @@ class Hub:
         self._schedule_wake()
 
     def _check_caller(self, caller: Caller) -> None:
-        if self._callers[caller.id] >= self.limits.connections_for(caller.id):
-            raise ConnectionLimitExceeded("this caller holds as many connections as it may")
+        if self._by_caller[caller.id] >= self.limits.connections_for(caller.id):
+            raise ConnectionLimitExceeded("this caller has reached its limit of connections")
 
-    def _check_unknown(self, client: str) -> None:
-        if (
-            self._unknown[client] >= self.limits.unauthenticated_per_address
-            or self._unknown.total() >= self.limits.unauthenticated
-        ):
-            raise ConnectionLimitExceeded("too many connections wait to be authenticated")
+    def _check_unauthenticated(self, client: str) -> None:
+        counts, limits = self._unauthenticated, self.limits
+        if counts[client] >= limits.unauthenticated_per_address or counts.total() >= limits.unauthenticated:
+            raise ConnectionLimitExceeded("too many unauthenticated connections")
 
     def _uncount(self, subscriber: Subscriber) -> None:
-        counts, name = self._unknown, subscriber.client
+        counts, name = self._unauthenticated, subscriber.client
         if subscriber.caller is not None:
-            counts, name = self._callers, subscriber.caller.id
+            counts, name = self._by_caller, subscriber.caller.id
         counts[name] -= 1
         if counts[name] <= 0:
             del counts[name]
@@ -140,7 +138,7 @@ class Hub:
 
     def _unindex(self, subscriber: Subscriber) -> None:
         for key in subscriber.keys:
-            heard = self._by_key[key]
-            del heard[subscriber]
-            if not heard:
+            subscribers = self._by_key[key]
+            del subscribers[subscriber]
+            if not subscribers:
                 del self._by_key[key]

@@ -1,4 +1,4 @@
-"""How much one connection, one caller and one worker may ask for."""
+"""Limits per connection, per caller and per worker."""
 
 from collections import deque
 from typing import Final
@@ -8,21 +8,22 @@ import msgspec
 from resilience.ratelimit.policy import RatePolicy
 
 MAX_MESSAGE_BYTES: Final = 4_096
-"""A client's message; one that bears a token may be as long as a token."""
+"""Of a client's message, unless it carries a token."""
 MAX_AUTH_MESSAGE_BYTES: Final = 20_480
 MAX_EVENT_BYTES: Final = 64 * 1_024
-"""What a backend publishes, whole."""
+"""Of the body of a publication."""
 MAX_TOPICS_PER_MESSAGE: Final = 100
 MAX_TOPIC_LENGTH: Final = 500
 MAX_QUEUED_EVENTS: Final = 256
 MAX_QUEUED_CHARACTERS: Final = 1_048_576
 HANDSHAKE_RATE: Final = RatePolicy(6_000, 60.0)
-"""Sockets and streams a known caller may open; an unknown one has the gateway's own limit, by address."""
+"""Sockets and streams opened by an authenticated caller. Others have the gateway's limit per address."""
 PUBLISH_RATE: Final = RatePolicy(6_000, 60.0)
+WINDOW_SECONDS: Final = 60.0
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds and counts. A program may hold more connections than a person: it speaks for many."""
+    """Counts and seconds. An API key may hold more connections than a user: it acts for many of them."""
 
     messages_per_minute: int = 60
     topics: int = 100
@@ -37,12 +38,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     stall_timeout: float = 10.0
     close_timeout: float = 2.0
 
-    def connections_for(self, caller: str) -> int:
-        return self.per_api_key if caller.startswith("key:") else self.per_user
+    def connections_for(self, caller_id: str) -> int:
+        return self.per_api_key if caller_id.startswith("key:") else self.per_user
 
 
 class SlidingWindow:
-    """At most `limit` messages in any sixty seconds. Times are monotonic seconds."""
+    """Allows at most `limit` messages in any sixty seconds. Times are monotonic seconds."""
 
     __slots__ = ("_limit", "_times")
 
@@ -51,7 +52,7 @@ class SlidingWindow:
         self._times: deque[float] = deque(maxlen=limit)
 
     def allow(self, now: float) -> bool:
-        if len(self._times) == self._limit and now - self._times[0] < 60.0:
+        if len(self._times) == self._limit and now - self._times[0] < WINDOW_SECONDS:
             return False
         self._times.append(now)
         return True

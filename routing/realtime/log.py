@@ -1,4 +1,4 @@
-"""Where events are kept in order: the port, and the log of a gateway that is one process."""
+"""The ordered log of events: its port, and an implementation for a gateway of one process."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,27 +7,29 @@ from routing.realtime.event_id import EventId, following_id, format_event_id
 
 
 class LogFollower(Protocol):
-    """Who follows a log: told of each event once and in order, or that some may be missing."""
+    """Receives every event of a log once and in order, or is notified of a gap."""
 
-    def begin(self, floor: EventId, last: EventId) -> None:
-        """What came above `floor` follows at once, then what is new. After a cut, all from before is void."""
+    def on_start(self, floor: EventId, last: EventId) -> None:
+        """The log (re)starts: discard earlier events. Those above `floor` follow at once, then new ones."""
 
-    def on_record(self, at: EventId, record: bytes) -> None: ...
+    def on_record(self, event_id: EventId, record: bytes) -> None: ...
 
-    def lost(self) -> None:
-        """Between what was heard and what will be, there may have been more."""
+    def on_gap(self) -> None:
+        """Events between the last one received and the next may be missing."""
 
 
 class Log(Protocol):
+    """An append-only sequence of encoded records."""
+
     async def append(self, record: bytes) -> str:
-        """The event's id. Raises StoreUnavailable; then nobody hears of it."""
+        """Return the event's id. Raises StoreUnavailable; then no follower receives the record."""
 
     async def follow(self, follower: LogFollower) -> None:
-        """Until cancelled."""
+        """Run until cancelled, or return after registering the follower."""
 
 
 class MemoryLog:
-    """Tells its one reader at once. What a ring must remember, the reader's history does."""
+    """Passes each record to its one follower immediately. Replay comes from the follower's history."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -41,5 +43,5 @@ class MemoryLog:
         return format_event_id(self._last)
 
     async def follow(self, follower: LogFollower) -> None:
-        follower.begin(self._last, self._last)
+        follower.on_start(self._last, self._last)
         self._follower = follower

@@ -1,4 +1,4 @@
-"""What clients and the gateway say to each other over a socket: JSON, an unknown word of which is a fault."""
+"""The JSON messages exchanged with clients. Unknown types and fields are errors."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ import msgspec
 
 from routing.realtime.limits import MAX_TOPICS_PER_MESSAGE
 
-RESERVED: Final = frozenset(
+RESERVED_TYPES: Final = frozenset(
     {
         "authenticated",
         "circuit",
@@ -21,73 +21,73 @@ RESERVED: Final = frozenset(
         "unsubscribed",
     }
 )
-"""Types that are the gateway's own to say: nobody publishes under them."""
+"""Message types of the gateway itself, which events may not use."""
 
 
-class _FromClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+class _ClientMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
     pass
 
 
-class Subscribe(_FromClient, frozen=True, tag="subscribe"):
-    """`last_id`: and what was missed since, as `resume` right after would."""
+class Subscribe(_ClientMessage, frozen=True, tag="subscribe"):
+    """With `last_id`, also replay the events since, as a `resume` right after would."""
 
     topics: list[str]
     last_id: str | None = None
 
     def __post_init__(self) -> None:
-        _check(self.topics)
+        _check_count(self.topics)
 
 
-class Unsubscribe(_FromClient, frozen=True, tag="unsubscribe"):
+class Unsubscribe(_ClientMessage, frozen=True, tag="unsubscribe"):
     topics: list[str]
 
     def __post_init__(self) -> None:
-        _check(self.topics)
+        _check_count(self.topics)
 
 
-class Resume(_FromClient, frozen=True, tag="resume"):
+class Resume(_ClientMessage, frozen=True, tag="resume"):
     last_id: str
 
 
-class Ping(_FromClient, frozen=True, tag="ping"):
+class Ping(_ClientMessage, frozen=True, tag="ping"):
     pass
 
 
-class Auth(_FromClient, frozen=True, tag="auth"):
+class Auth(_ClientMessage, frozen=True, tag="auth"):
     token: str
 
     def __repr__(self) -> str:
         return "Auth()"
 
 
-FromClient = Subscribe | Unsubscribe | Resume | Ping | Auth
-_decoder: Final[msgspec.json.Decoder[FromClient]] = msgspec.json.Decoder(FromClient)
+ClientMessage = Subscribe | Unsubscribe | Resume | Ping | Auth
+_decoder: Final[msgspec.json.Decoder[ClientMessage]] = msgspec.json.Decoder(ClientMessage)
 
 
 class RefusedTopic(msgspec.Struct, frozen=True):
-    """A topic that is not to be had, and why."""
+    """An entry of `refused`: a topic that was not subscribed to, and why."""
 
     topic: str
     code: str
     detail: str
 
 
-def decode_message(text: str | bytes) -> FromClient:
-    """A client's message. Raises ValueError, whose text may be told to the client."""
+def decode_message(text: str | bytes) -> ClientMessage:
+    """Decode a client's message. Raises ValueError with a text that may be sent to the client."""
     try:
         return _decoder.decode(text)
     except RecursionError:
-        raise ValueError("the message is nested too deep") from None
+        raise ValueError("the message is nested too deeply") from None
     except UnicodeError:
-        raise ValueError("the message is not UTF-8") from None
+        raise ValueError("the message is not valid UTF-8") from None
 
 
 def encode_message(kind: str, **fields: object) -> str:
-    """One of the gateway's own messages; fields that are None are left out."""
-    said = {name: value for name, value in fields.items() if value is not None}
-    return msgspec.json.encode({"type": kind, **said}).decode()
+    """Encode a message of the gateway. Fields that are None are omitted."""
+    present = {name: value for name, value in fields.items() if value is not None}
+    return msgspec.json.encode({"type": kind, **present}).decode()
 
 
-def _check(topics: list[str]) -> None:
+def _check_count(topics: list[str]) -> None:
     if not 1 <= len(topics) <= MAX_TOPICS_PER_MESSAGE:
-        raise ValueError(f"from 1 to {MAX_TOPICS_PER_MESSAGE} topics at once")
+        raise ValueError(f"a message must name 1 to {MAX_TOPICS_PER_MESSAGE} topics")

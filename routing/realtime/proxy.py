@@ -1,17 +1,14 @@
-"""WebSockets to services that speak them: steps 1 to 4 and 6 before it, then messages both ways, bounded.
+"""WebSockets to services: steps 1 to 4 and 6 before the backend's handshake, then a tunnel.
 
-The only module that imports websockets: a client's side of the protocol, towards the backend.
+This module and tunnel.py alone import websockets, as the client of the backend.
 """
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
 from resilience.breaker.machine import Outcome, judge
@@ -28,48 +25,27 @@ from routing.errors import (
     UpstreamTimeout,
 )
 from routing.exchange import CallRecord, Exchange
-from routing.http import HOP_BY_HOP
+from routing.http import HOP_BY_HOP, Headers
 from routing.pipeline import Gateway
 from routing.realtime import handshake
+from routing.realtime.close_codes import CloseCode
 from routing.realtime.handshake import Handshake
+from routing.realtime.tunnel import MAX_TUNNEL_MESSAGE_BYTES, CloseReason, Tunnel
 from routing.router.policy import Target
 from routing.steps.calls import Calls
 from routing.upstream.bulkhead import Bulkhead
 from routing.upstream.permit import CallPermit
 
-MAX_MESSAGE_BYTES: Final = 1_048_576
-"""The largest message passed on, either way."""
 IDLE_SECONDS: Final = 300.0
-WATCH_SECONDS: Final = 1.0
-_UNSENDABLE: Final = frozenset({1005, 1006, 1015})
-"""Codes that say how a connection ended and are never sent (RFC 6455 section 7.4.1)."""
+MAX_QUEUED_MESSAGES: Final = 4
+"""Messages of the backend that may wait for the client."""
 
 
-class CloseReason(NamedTuple):
-    """How both sides are closed; `client` is what the client is told instead."""
-
-    code: int
-    reason: str
-    client: int | None = None
-
-
-class _Backend(connect):
-    """Leads to the target and nowhere else: a redirect is a refusal."""
+class _BackendConnection(connect):
+    """Connects to the target only: a redirect is an error."""
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
-
-
-@dataclass(slots=True)
-class _Tunnel:
-    """Two connections as one."""
-
-    exchange: Exchange
-    backend: ClientConnection
-    receive: Receive
-    send: Send
-    last_activity_at: float
-    tasks: list[asyncio.Task[CloseReason]] = field(default_factory=list)
 
 
 class SocketProxy:
@@ -78,96 +54,105 @@ class SocketProxy:
     def __init__(
         self,
         gateway: Gateway,
-        calling: Calls,
-        targets: Balancers,
+        calls: Calls,
+        balancers: Balancers,
         authenticator: Authenticator,
         *,
         origins: tuple[str, ...],
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
-        idle: float = IDLE_SECONDS,
+        idle_timeout: float = IDLE_SECONDS,
     ) -> None:
         self._gateway = gateway
-        self._calling = calling
-        self._targets = targets
+        self._calls = calls
+        self._balancers = balancers
         self._authenticator = authenticator
         self._origins = origins
         self._clock = clock
         self._timer = timer
-        self._idle = idle
+        self._idle_timeout = idle_timeout
         self._bulkheads: dict[str, Bulkhead] = {}
-        self._stopping = False
+        self._is_closing = False
 
     def begin_shutdown(self) -> None:
-        """The gateway stops: every passage ends at its next look."""
-        self._stopping = True
+        """Every tunnel closes at its next check."""
+        self._is_closing = True
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One WebSocket to a service, from its handshake to its end."""
+        """Serve one WebSocket to a service, from its handshake to its close."""
         if (await receive())["type"] != "websocket.connect":
             return
         shake = handshake.begin(self._gateway, scope, None)
         exchange = shake.exchange
         try:
             await self._admit(exchange)
-            await self._pass(shake, receive, send)
+            await self._serve(shake, receive, send)
         except GatewayError as error:
             self._gateway.account(exchange, int(error.status), error.code)
             await _refuse(error, shake, send)
 
     async def _admit(self, exchange: Exchange) -> None:
-        """Steps 2 to 4, and what is special to a socket."""
+        """Steps 2 to 4, the origin, and whether the route accepts WebSockets."""
         handshake.check_origin(exchange.request.headers, self._origins)
         await self._gateway.admit(exchange)
         self._gateway.route(exchange)
         if not exchange.match.policy.websocket:
-            raise Forbidden("this service takes no WebSockets", service=exchange.service)
+            raise Forbidden("this service does not accept WebSockets", service=exchange.service)
 
-    async def _pass(self, shake: Handshake, receive: Receive, send: Send) -> None:
+    async def _serve(self, shake: Handshake, receive: Receive, send: Send) -> None:
         exchange = shake.exchange
-        admitting = self._calling.admit(exchange)  # 6 circuit breaker
-        if admitting is not None:
-            await admitting
-        leave = exchange.circuit.permit
-        assert leave is not None  # noqa: S101 - else it has raised CircuitOpen
+        admission = self._calls.admit(exchange)  # 6 circuit breaker
+        if admission is not None:
+            await admission
+        permit = exchange.circuit.permit
+        assert permit is not None  # noqa: S101 - otherwise `admit` has raised CircuitOpen
         bulkhead = self._bulkhead(exchange)
         try:
             await bulkhead.enter()
         except BaseException:
-            leave.report(Outcome.CANCELLED)
+            permit.report(Outcome.CANCELLED)
             raise
         try:
-            backend = await self._connected(shake, leave)
-            await self._join(shake, backend, receive, send)
+            backend = await self._connect(shake, permit)
+            self._gateway.account(exchange, 101)
+            tunnel = Tunnel(
+                backend,
+                receive,
+                send,
+                check=lambda: self._reason_to_close(exchange),
+                timer=self._timer,
+                idle_timeout=self._idle_timeout,
+            )
+            await tunnel.run(backend.subprotocol or shake.subprotocol)
         finally:
             bulkhead.leave()
 
-    async def _connected(self, shake: Handshake, leave: CallPermit) -> ClientConnection:
-        """The backend's end, its handshake done. Raises BadGateway or UpstreamTimeout, which count for the circuit."""
+    async def _connect(self, shake: Handshake, permit: CallPermit) -> ClientConnection:
+        """Connect to the backend, and report the outcome to the circuit. Raises BadGateway or UpstreamTimeout."""
         started = self._timer()
         try:
-            connection = await self._connect(shake)
+            connection = await self._connect_to_target(shake)
         except (BadGateway, UpstreamTimeout) as error:
             error.service = shake.exchange.service
-            await leave.report_and_wait(Outcome.FAILURE)
+            await permit.report_and_wait(Outcome.FAILURE)
             raise
         except BaseException:
-            leave.report(Outcome.CANCELLED)
+            permit.report(Outcome.CANCELLED)
             raise
-        await leave.report_and_wait(judge(shake.exchange.match.policy.breaker, self._timer() - started))
+        await permit.report_and_wait(judge(shake.exchange.match.policy.breaker, self._timer() - started))
         return connection
 
-    async def _connect(self, shake: Handshake) -> ClientConnection:
-        """A socket weighs on its target while it is opened: what is balanced is calls, and a quiet socket is none."""
+    async def _connect_to_target(self, shake: Handshake) -> ClientConnection:
+        """A socket counts as load only while it is opened: the balancer compares calls, and a socket may be quiet."""
         exchange = shake.exchange
-        balancer = self._targets.of(exchange.match.service)
-        taken = balancer.pick((), exchange.caller.id if exchange.caller else "")
+        balancer = self._balancers.of(exchange.match.service)
+        state = balancer.pick((), exchange.caller.id if exchange.caller else "")
         exchange.call = CallRecord()
-        exchange.call.target = taken.target
+        exchange.call.target = state.target
         try:
-            return await self._open(shake, taken.target)
+            return await self._open(shake, state.target)
         finally:
-            balancer.release(taken)
+            balancer.release(state)
 
     async def _open(self, shake: Handshake, target: Target) -> ClientConnection:
         exchange = shake.exchange
@@ -175,86 +160,32 @@ class SocketProxy:
         query = b"?" + exchange.request.query if exchange.request.query else b""
         try:
             uri = target.url.replace("http", "ws", 1).rstrip("/") + (match.path + query).decode("ascii")
-            return await _Backend(
+            return await _BackendConnection(
                 uri,
-                additional_headers=_fields(self._calling.fields(exchange)),
-                subprotocols=[Subprotocol(name) for name in shake.offered] or None,
+                additional_headers=_handshake_fields(self._calls.fields(exchange)),
+                subprotocols=[Subprotocol(name) for name in shake.subprotocols] or None,
                 user_agent_header=None,
                 compression=None,
                 proxy=None,
                 open_timeout=timeout.connect + timeout.read,
-                max_size=MAX_MESSAGE_BYTES,
-                max_queue=4,
+                max_size=MAX_TUNNEL_MESSAGE_BYTES,
+                max_queue=MAX_QUEUED_MESSAGES,
             )
         except TimeoutError as error:
-            raise UpstreamTimeout("The service did not answer in time.") from error
+            raise UpstreamTimeout("The service did not respond in time.") from error
         except (OSError, InvalidHandshake) as error:
-            raise BadGateway("The service did not take the WebSocket.") from error
+            raise BadGateway("The service did not accept the WebSocket.") from error
         except (InvalidURI, UnicodeError) as error:
-            raise BadRequest("the path cannot be passed on") from error
+            raise BadRequest("the path cannot be sent to the service") from error
 
-    async def _join(self, shake: Handshake, backend: ClientConnection, receive: Receive, send: Send) -> None:
-        end = CloseReason(1011, "the gateway failed")
-        tunnel = _Tunnel(shake.exchange, backend, receive, send, self._timer())
-        try:
-            self._gateway.account(shake.exchange, 101)
-            await send({"type": "websocket.accept", "subprotocol": backend.subprotocol or shake.subprotocol})
-            end = await self._relay(tunnel)
-        finally:
-            for task in tunnel.tasks:
-                task.cancel()
-            with contextlib.suppress(Exception):
-                await send({"type": "websocket.close", "code": end.client or end.code, "reason": end.reason})
-            try:
-                await backend.close(end.code, end.reason)
-            except Exception:  # noqa: BLE001 - a code that may not be sent, or a connection that is gone
-                backend.transport.abort()
+    def _reason_to_close(self, exchange: Exchange) -> CloseReason | None:
+        if self._is_closing:
+            return CloseReason(CloseCode.SERVICE_RESTART, "the gateway is restarting")
+        if not self._is_credential_valid(exchange):
+            return CloseReason(CloseCode.UNAUTHENTICATED, "the credential is no longer valid")
+        return None
 
-    async def _relay(self, tunnel: _Tunnel) -> CloseReason:
-        """Until either side, or we, make an end of it."""
-        work = (self._up(tunnel), self._down(tunnel), self._watch(tunnel))
-        tunnel.tasks = [asyncio.create_task(part) for part in work]
-        done, _ = await asyncio.wait(tunnel.tasks, return_when=asyncio.FIRST_COMPLETED)
-        ended = next(iter(done))
-        return CloseReason(1001, "gone") if ended.exception() else ended.result()
-
-    async def _up(self, tunnel: _Tunnel) -> CloseReason:
-        while True:
-            message = await tunnel.receive()
-            if message["type"] == "websocket.disconnect":
-                code = message.get("code") or 1000
-                return CloseReason(1001, "", client=handshake.BREACH) if code in _UNSENDABLE else CloseReason(code, "")
-            content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
-            if len(content) > MAX_MESSAGE_BYTES:
-                return CloseReason(1009, "message too big")
-            tunnel.last_activity_at = self._timer()
-            try:
-                await tunnel.backend.send(content)
-            except ConnectionClosed as closed:
-                return _ended(closed)
-
-    async def _down(self, tunnel: _Tunnel) -> CloseReason:
-        while True:
-            try:
-                content = await tunnel.backend.recv()
-            except ConnectionClosed as closed:
-                return _ended(closed)
-            tunnel.last_activity_at = self._timer()
-            kind = "text" if isinstance(content, str) else "bytes"
-            await tunnel.send({"type": "websocket.send", kind: content})
-
-    async def _watch(self, tunnel: _Tunnel) -> CloseReason:
-        """What ends a passage that both sides would keep."""
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            if self._stopping:
-                return CloseReason(1012, "the gateway restarts")
-            if self._timer() - tunnel.last_activity_at > self._idle:
-                return CloseReason(4408, "idle")
-            if not self._still_valid(tunnel.exchange):
-                return CloseReason(4401, "the credential has ended")
-
-    def _still_valid(self, exchange: Exchange) -> bool:
+    def _is_credential_valid(self, exchange: Exchange) -> bool:
         caller, credential, now = exchange.caller, exchange.credential, self._clock()
         if caller is None or credential is None:
             return True
@@ -263,7 +194,7 @@ class SocketProxy:
         return caller.expires is None or caller.expires > now
 
     def _bulkhead(self, exchange: Exchange) -> Bulkhead:
-        """Sockets are counted apart from calls: they stay, and must not keep calls from being made."""
+        """Separate from the bulkhead of calls, which long-lived sockets would fill."""
         service = exchange.match.service
         bulkhead = self._bulkheads.setdefault(service.name, Bulkhead(service.name, 1))
         bulkhead.limit = service.policy.max_concurrency
@@ -271,14 +202,14 @@ class SocketProxy:
 
 
 async def _refuse(error: GatewayError, shake: Handshake, send: Send) -> None:
-    """A close code where the client can do something about it; else the handshake's plain refusal."""
+    """Close with a code that tells the client what to do; for all other errors, reject the handshake."""
     code = None
     if isinstance(error, Unauthenticated):
-        code = 4401
+        code = CloseCode.UNAUTHENTICATED
     elif isinstance(error, BadGateway | UpstreamTimeout):
-        code = 1014
+        code = CloseCode.BAD_GATEWAY
     elif isinstance(error, Unavailable):
-        code = 1013
+        code = CloseCode.TRY_AGAIN_LATER
     if code is None:
         await send({"type": "websocket.close"})
         return
@@ -286,16 +217,8 @@ async def _refuse(error: GatewayError, shake: Handshake, send: Send) -> None:
     await send({"type": "websocket.close", "code": code, "reason": error.code})
 
 
-def _ended(closed: ConnectionClosed) -> CloseReason:
-    """How the backend closed, as far as that may be said."""
-    if closed.rcvd is None:
-        return CloseReason(1014, "the service broke off")
-    code = closed.rcvd.code
-    return CloseReason(1000 if code in _UNSENDABLE else code, closed.rcvd.reason)
-
-
-def _fields(headers: Any) -> list[tuple[str, str]]:
-    """A handshake's own fields are written anew for the backend."""
+def _handshake_fields(headers: Headers) -> list[tuple[str, str]]:
+    """Without the fields that the handshake with the backend sets itself."""
     return [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in headers

@@ -1,10 +1,10 @@
-"""The log that all workers and machines share: one Redis stream, which each worker follows for itself.
+"""The log shared by all workers and machines: one Redis stream, which every worker follows by itself.
 
-    gw:{events}        the stream; each entry one record, trimmed by count as it grows and by age now and then
-    gw:{events}:life   which stream this is, and since when (server's ms): one that lost its memory begins another
+    gw:{events}        the stream; one record per entry, trimmed by count on append and by age at intervals
+    gw:{events}:life   identity and start (server's ms) of the stream; one recreated after data loss has another
 
-Following the stream, rather than pub/sub beside it, makes order, replay and catching up one mechanism: after a cut a
-worker reads on from where it was, and knows whether anything is missing.
+With a stream, instead of pub/sub next to one, order, replay and catching up are a single mechanism: after a lost
+connection a worker continues from its last id, and knows whether entries are missing.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 
 STREAM: Final = "gw:{events}"
 LIFE: Final = "gw:{events}:life"
-WAIT_MS: Final = int(CALL_SECONDS * 500)
-"""How long one read waits for news: well below what the link takes for an absence."""
+BLOCK_MS: Final = int(CALL_SECONDS * 500)
+"""How long one read waits for new entries: well below the link's own time limit."""
 READ_BATCH: Final = 500
 TRIM_EVERY: Final = 100
-"""Reads without or with news between two trims by age."""
+"""Reads, with or without entries, between two trims by age."""
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class RedisLog:
-    """Reads beside the link's own count of places, since it always waits; a failed read is this log's own affair."""
+    """Reads bypass the link's limit of concurrent calls, as one is always blocked; their failures stay in this log."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -53,82 +53,81 @@ class RedisLog:
     async def follow(self, follower: LogFollower) -> None:
         while True:
             with suppress(StoreUnavailable):
-                await self._whole(self._rejoin(follower))
+                await self._call(self._rejoin(follower))
                 while True:
                     for _ in range(TRIM_EVERY):
                         await self._read(follower)
                     await self._trim()
             await asyncio.sleep(PROBE_SECONDS)
 
-    async def _whole(self, work: Awaitable[Answer]) -> Answer:
-        """Faults on the way to Redis, or of it, are an outage."""
+    async def _call(self, work: Awaitable[T]) -> T:
+        """Raise StoreUnavailable for connection and server errors."""
         try:
             return await work
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(type(error).__name__) from error
 
     async def _rejoin(self, follower: LogFollower) -> None:
-        """At the start: the last minutes. After a cut: on from where this worker was, if that is still there."""
+        """Start with the entries of the last minutes, or continue after the last id if no entry since is missing."""
         life, began, now = await self._identify()
-        if self._last is not None and life == self._life and await self._holds(self._last):
+        if self._last is not None and life == self._life and await self._has_all_after(self._last):
             return
         was_cut, self._life = self._last is not None, life
         floor = max(self._last or (0, 0), (began - 1, 0), (now - int(RETENTION_SECONDS * 1_000), 0))
         entries = await self._client.xrevrange(STREAM, "+", f"({format_event_id(floor)}", count=MAX_EVENTS)
         if len(entries) == MAX_EVENTS:
-            floor = _place(entries[-1])
-        self._last = _place(entries[0]) if entries else max(floor, (now - 1, 0))
-        follower.begin(floor, floor if entries else self._last)
+            floor = _entry_id(entries[-1])
+        self._last = _entry_id(entries[0]) if entries else max(floor, (now - 1, 0))
+        follower.on_start(floor, floor if entries else self._last)
         if was_cut:
-            log.warning("the log of events was cut; subscribers are told of a gap")
-            follower.lost()
+            log.warning("the event log was interrupted; subscribers are notified of a gap")
+            follower.on_gap()
         for entry in reversed(entries):
-            _tell(follower, entry)
+            _deliver(follower, entry)
 
     async def _identify(self) -> tuple[bytes, int, int]:
-        """The stream's name, when it began, and the server's time."""
+        """The stream's identity, its start and the server's time (both ms)."""
         seconds, micros = await self._client.time()
         now = int(seconds) * 1_000 + int(micros) // 1_000
         await self._client.set(LIFE, f"{secrets.token_hex(8)}:{now}", nx=True)
         life = bytes(await self._client.get(LIFE))
         return life, int(life.rpartition(b":")[2]), now
 
-    async def _holds(self, place: EventId) -> bool:
-        """Whether nothing after `place` was trimmed away."""
+    async def _has_all_after(self, event_id: EventId) -> bool:
+        """Whether no entry after `event_id` has been trimmed."""
         first = await self._client.xrange(STREAM, count=1)
-        return not first or _place(first[0]) <= place
+        return not first or _entry_id(first[0]) <= event_id
 
     async def _read(self, follower: LogFollower) -> None:
         assert self._last is not None  # noqa: S101 - set by _rejoin
-        found = await self._whole(
-            self._client.xread({STREAM: format_event_id(self._last)}, count=READ_BATCH, block=WAIT_MS)
-        )
+        last_id = format_event_id(self._last)
+        found = await self._call(self._client.xread({STREAM: last_id}, count=READ_BATCH, block=BLOCK_MS))
         for entry in _entries(found):
-            self._last = _place(entry)
-            _tell(follower, entry)
+            self._last = _entry_id(entry)
+            _deliver(follower, entry)
 
     async def _trim(self) -> None:
-        seconds, _ = await self._whole(self._client.time())
+        seconds, _ = await self._call(self._client.time())
         oldest = (int(seconds) - int(RETENTION_SECONDS)) * 1_000
-        await self._whole(self._client.xtrim(STREAM, minid=oldest, approximate=True))
+        await self._call(self._client.xtrim(STREAM, minid=oldest, approximate=True))
 
 
 def _entries(found: Any) -> list[Any]:
-    """The one stream's entries: a list of pairs, or a mapping where the connection speaks RESP3."""
+    """The entries of the one stream: XREAD returns a list of pairs, or a mapping under RESP3."""
     streams = found.values() if isinstance(found, dict) else [entries for _, entries in found or ()]
-    return [entry for entries in streams for entry in _flat(entries)]
+    return [entry for entries in streams for entry in _flatten(entries)]
 
 
-def _flat(entries: Any) -> Any:
+def _flatten(entries: Any) -> Any:
     return entries[0] if entries and isinstance(entries[0], list) else entries
 
 
-def _place(entry: Any) -> EventId:
+def _entry_id(entry: Any) -> EventId:
     return parse_event_id(bytes(entry[0]).decode()) or (0, 0)
 
 
-def _tell(follower: LogFollower, entry: Any) -> None:
+def _deliver(follower: LogFollower, entry: Any) -> None:
     try:
-        follower.on_record(_place(entry), bytes(entry[1][b"e"]))
-    except Exception:  # what is no event of ours must not end the log
-        log.exception("an entry of the log of events was not understood")
+        follower.on_record(_entry_id(entry), bytes(entry[1][b"e"]))
+    except Exception:  # a malformed entry must not end the log
+        log.exception("an entry of the event log could not be processed")

@@ -1,4 +1,4 @@
-"""The realtime part of one worker: what happened, into the log; what the log says, out to this worker's subscribers."""
+"""One worker's realtime service: publishes events to the log, and delivers the log's events to its subscribers."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,7 @@ from routing.caller import Caller
 from routing.messages.validation import client_prefix
 from routing.observability.events import Observer
 from routing.realtime import topics
+from routing.realtime.close_codes import CloseCode
 from routing.realtime.event import EventRecord, decode_event, encode_record
 from routing.realtime.event_id import EventId
 from routing.realtime.history import History
@@ -31,18 +32,18 @@ from routing.router.table import RouteTable
 log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 1.0
-RETRY_SECONDS: Final = 5.0
-"""After a restart each client waits up to this long, at random, so that they do not come back as one."""
+RECONNECT_SPREAD_SECONDS: Final = 5.0
+"""Before a restart each client is given a random delay up to this, so that they do not all reconnect at once."""
 MAX_PENDING_EVENTS: Final = 1_000
-"""The gateway's own events that may wait for the log. Beyond, the oldest are dropped."""
+"""The gateway's own events waiting to be appended to the log. The oldest are dropped beyond this."""
 
 
-async def _nothing(service: str, key: str) -> bool:  # noqa: ARG001 - of a gateway without a cache
+async def _never_cached(service: str, key: str) -> bool:  # noqa: ARG001 - for a gateway without a cache
     return False
 
 
 class Realtime(Observer):
-    """An Observer, a log's Reader, and where sockets and streams come to subscribe."""
+    """Also an Observer of the gateway, and the follower of the log."""
 
     def __init__(
         self,
@@ -54,164 +55,168 @@ class Realtime(Observer):
         limits: Limits = Limits(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
-        holds: IsCached = _nothing,
+        is_cached: IsCached = _never_cached,
     ) -> None:
         self.hub = Hub(limits, History())
         self.live = live
         self.origins = origins
-        self.closing = False
+        self.is_closing = False
         self._log = log_
         self._authenticator = authenticator
         self._limits = limits
         self._clock = clock
         self.timer = timer
-        self._holds = holds
+        self._is_cached = is_cached
         self._sessions: set[Session] = set()
-        self._emptied = asyncio.Event()
-        self._reviewed: tuple[object, object] = (None, None)
+        self._all_left = asyncio.Event()
+        self._checked_configuration: tuple[int, int] | None = None
         self._pending: asyncio.Queue[EventRecord] = asyncio.Queue(MAX_PENDING_EVENTS)
         self._tasks = TaskSet()
 
     def start(self) -> None:
-        """On the running loop."""
-        for work in (self._log.follow(self), self._publish_pending(), self._keep()):
+        """Start the background tasks on the running event loop."""
+        for work in (self._log.follow(self), self._publish_pending(), self._run_ticks()):
             self._tasks.create(work)
 
     def begin_shutdown(self) -> None:
-        """Tell everyone to come back, a little later each."""
-        self.closing = True
+        """Ask every client to reconnect after a random delay, and accept no new connections."""
+        self.is_closing = True
         for session in tuple(self._sessions):
-            session.subscriber.send(encode_message("restart", retry_in=round(random.random() * RETRY_SECONDS, 2)))  # noqa: S311
-            session.subscriber.close(1012, "the gateway restarts")
+            delay = round(random.random() * RECONNECT_SPREAD_SECONDS, 2)  # noqa: S311 - no secret
+            session.subscriber.send(encode_message("restart", retry_in=delay))
+            session.subscriber.close(CloseCode.SERVICE_RESTART, "the gateway is restarting")
 
     async def close(self) -> None:
+        """Close all connections, aborting those that are still open after the close timeout."""
         self.begin_shutdown()
         if self._sessions:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.close_timeout):
-                    await self._emptied.wait()
+                    await self._all_left.wait()
         for session in tuple(self._sessions):
             session.subscriber.abort()
         await self._tasks.cancel_and_wait()
 
-    def open(self, abort: Callable[[], None], client: str, caller: Caller | None, held: Credential | None) -> Session:
-        """A new connection, from this address. Raises TooMany."""
-        if self.closing:
-            raise ConnectionLimitExceeded("the gateway restarts")
+    def open(
+        self, abort: Callable[[], None], client: str, caller: Caller | None, credential: Credential | None
+    ) -> Session:
+        """Open a session for a connection from the address `client`. Raises ConnectionLimitExceeded."""
+        if self.is_closing:
+            raise ConnectionLimitExceeded("the gateway is restarting")
         session = Session(
             self.hub.join(abort, client_prefix(client), caller),
-            held,
+            credential,
             hub=self.hub,
             live=self.live,
             authenticator=self._authenticator,
             clock=self._clock,
             timer=self.timer,
-            holds=self._holds,
+            is_cached=self._is_cached,
         )
         self._sessions.add(session)
         return session
 
     def leave(self, session: Session) -> None:
+        """Remove a session whose connection has ended. Idempotent."""
         self._sessions.discard(session)
         self.hub.leave(session.subscriber)
-        if self.closing and not self._sessions:
-            self._emptied.set()
+        if self.is_closing and not self._sessions:
+            self._all_left.set()
 
     async def publish(self, topic: str, kind: str, data: object) -> str:
-        """Tell the subscribers of `topic`, on every worker: the event's id. `data` is what JSON can hold.
+        """Send an event to the subscribers of `topic` on every worker, and return its id. `data` is any JSON value.
 
-        Raises StoreUnavailable when nobody could be told.
+        Raises StoreUnavailable; then nobody receives it.
         """
         raw = data if isinstance(data, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(data))
-        return await self._log.append(
-            encode_record(EventRecord(topics.publication_key(topic), kind, self._clock(), raw))
-        )
+        record = EventRecord(topics.publication_key(topic), kind, self._clock(), raw)
+        return await self._log.append(encode_record(record))
 
-    def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:  # noqa: ARG002 - reasons are for staff
-        """Called by the one worker that made the change."""
+    def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:  # noqa: ARG002 - not for clients
+        """Called only on the worker that made the change."""
         data = {"service": service, "before": str(before), "after": str(after)}
-        self._tell(topics.publication_key(f"service:{service}"), "circuit", data)
+        self._enqueue(topics.publication_key(f"service:{service}"), "circuit", data)
 
     def invalidated(self, service: str, tag: str) -> None:
-        """Called by the one worker that took entries back."""
+        """Called only on the worker that invalidated the cache entries."""
         if service in self.live.table.services:
-            self._tell(topics.invalidation_key(service, tag), "invalidated", {"service": service, "tag": tag})
+            self._enqueue(topics.invalidation_key(service, tag), "invalidated", {"service": service, "tag": tag})
 
-    def disconnect_caller(self, caller: str) -> None:
-        """End a caller's connections at once, without waiting for the configuration to say so."""
+    def disconnect_caller(self, caller_id: str) -> None:
+        """Close a caller's connections now, without waiting for the configuration to be reloaded."""
         for session in tuple(self._sessions):
-            known = session.subscriber.caller
-            if known is not None and known.id == caller:
-                session.subscriber.close(4401, "the credential was revoked")
+            caller = session.subscriber.caller
+            if caller is not None and caller.id == caller_id:
+                session.subscriber.close(CloseCode.UNAUTHENTICATED, "the credential was revoked")
 
-    def begin(self, floor: EventId, last: EventId) -> None:
-        self.hub.history.begin(floor, last)
+    def on_start(self, floor: EventId, last: EventId) -> None:
+        self.hub.history.reset(floor, last)
 
-    def on_record(self, at: EventId, record: bytes) -> None:
-        self.hub.deliver(decode_event(at, record))
+    def on_record(self, event_id: EventId, record: bytes) -> None:
+        self.hub.deliver(decode_event(event_id, record))
 
-    def lost(self) -> None:
-        self.hub.lost()
+    def on_gap(self) -> None:
+        self.hub.announce_gap()
 
     def tick(self) -> None:
-        """Once a second: sessions at their end, signs of life, and what a new configuration has changed."""
+        """Once a second: expire history, apply a new configuration, enforce timeouts and send heartbeats."""
         self.hub.history.expire(self._clock())
-        now, beat = self.timer(), self.hub.beat()
-        table, keys = self.live.table, self.live.keys
-        is_new, self._reviewed = self._reviewed != _identity(table, keys), _identity(table, keys)
+        now, heartbeat = self.timer(), self.hub.heartbeat()
+        configuration = _identity(self.live.table, self.live.keys)
+        is_new, self._checked_configuration = self._checked_configuration != configuration, configuration
         for session in tuple(self._sessions):
             if is_new:
-                session.check()
-            self._look_after(session, now, beat)
+                session.recheck()
+            self._check_session(session, now, heartbeat)
 
-    def _look_after(self, session: Session, now: float, beat: str) -> None:
+    def _check_session(self, session: Session, now: float, heartbeat: str) -> None:
         subscriber, limits = session.subscriber, self._limits
         caller = subscriber.caller
         if subscriber.closing:
-            self._end(session, now)
+            self._abort_if_overdue(session, now)
         elif subscriber.is_stalled(now - limits.stall_timeout):
             subscriber.close_as_slow()
         elif caller is None and now - session.began_at > limits.authentication_timeout:
-            subscriber.close(4401, "not authenticated in time")
+            subscriber.close(CloseCode.UNAUTHENTICATED, "not authenticated in time")
         elif caller is not None and caller.expires is not None and caller.expires <= self._clock():
-            subscriber.close(4401, "the credential has expired")
+            subscriber.close(CloseCode.UNAUTHENTICATED, "the credential has expired")
         elif not subscriber.topics and now - session.last_message_at > limits.idle_timeout:
-            subscriber.close(4408, "idle")
+            subscriber.close(CloseCode.TIMEOUT, "idle")
         elif now - session.last_heartbeat_at >= limits.heartbeat_interval and not subscriber.is_behind:
             session.last_heartbeat_at = now
-            subscriber.send(beat)
+            subscriber.send(heartbeat)
 
-    def _end(self, session: Session, now: float) -> None:
-        """One that was told to go and does not take it is cut. A slow reader first has what is on its way to read."""
+    def _abort_if_overdue(self, session: Session, now: float) -> None:
+        """Abort a connection that does not finish closing. A slow client has more time to read what is in flight."""
         if session.closing_since is None:
             session.closing_since = now
-        patience = self._limits.stall_timeout if session.subscriber.is_slow else self._limits.close_timeout
-        if now - session.closing_since > patience:
+        timeout = self._limits.stall_timeout if session.subscriber.is_slow else self._limits.close_timeout
+        if now - session.closing_since > timeout:
             session.subscriber.abort()
 
-    def _tell(self, key: str, kind: str, data: object) -> None:
+    def _enqueue(self, key: str, kind: str, data: object) -> None:
         if self._pending.full():
             self._pending.get_nowait()
         self._pending.put_nowait(EventRecord(key, kind, self._clock(), msgspec.Raw(msgspec.json.encode(data))))
 
     async def _publish_pending(self) -> None:
-        """The gateway's own events, one after the other: they keep their order."""
+        """Append the gateway's own events one after the other, which keeps their order."""
         while True:
             record = await self._pending.get()
             try:
                 await self._log.append(encode_record(record))
             except StoreUnavailable:
-                log.warning("nobody could be told of %s: the log of events is away", record.type)
-                self.hub.lost()
+                log.warning("an event of type %s was lost: the event log is unavailable", record.type)
+                self.hub.announce_gap()
 
-    async def _keep(self) -> None:
+    async def _run_ticks(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
                 self.tick()
             except Exception:
-                log.exception("looking after connections failed")
+                log.exception("the periodic check of connections failed")
 
 
-def _identity(table: RouteTable, keys: object) -> tuple[object, object]:
+def _identity(table: RouteTable, keys: object) -> tuple[int, int]:
     return id(table), id(keys)

@@ -1,14 +1,17 @@
-"""One connection as the hub sees it: what it hears, and a bounded queue of what it has not yet taken.
+"""One connection: its topics and a bounded queue of messages not yet sent.
 
-The hub pushes; while a subscriber catches up, it pulls from the history instead, and pushed events pass it by.
+The hub pushes events as they happen. While a subscriber catches up, events are pulled from the history instead and
+pushed ones are ignored.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Final, Protocol, runtime_checkable
 
 from routing.caller import Caller
+from routing.realtime.close_codes import CloseCode
 from routing.realtime.event import Event, Frame, build_frame
 from routing.realtime.event_id import EventId, format_event_id, preceding_id
 from routing.realtime.history import History
@@ -16,15 +19,15 @@ from routing.realtime.limits import MAX_QUEUED_CHARACTERS, MAX_QUEUED_EVENTS
 from routing.realtime.messages import encode_message
 
 REPLAY_BATCH: Final = 64
-"""Events taken from the history in one go, so that one who catches up lets the others be served."""
-MAX_UNWOKEN: Final = 4
-"""Events that may wait for a busy server without anybody being woken: with more of them, the writer goes to work."""
+"""Events pulled from the history before other tasks get a turn."""
+MAX_LAGGING_EVENTS: Final = 4
+"""Events that may wait for a busy server before the connection's writer task is woken."""
 GRACE_SECONDS: Final = 0.05
-"""After a connection's first topics: a `resume` that comes right behind still gets everything in order."""
+"""Delay after a connection's first topics, so that a `resume` that follows immediately still gives one order."""
 
 
 class Closed(Exception):
-    """The connection is over: `code` is a WebSocket's close code."""
+    """The connection is to be closed, with this WebSocket close code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -33,19 +36,27 @@ class Closed(Exception):
 
 
 @runtime_checkable
-class Sending(Protocol):
-    """A message that began to go out when it was handed to the server, whether that is waited for or not."""
+class PendingSend(Protocol):
+    """A message that the server began to send when it was given to it, whether or not it is awaited."""
 
     def done(self) -> bool: ...
 
     def __await__(self) -> Any: ...
 
 
-class Subscriber:
-    """`caller` is None until it is authenticated. `abort` ends a connection that takes nothing any more.
+class Delivery(Enum):
+    """Where a subscriber's events come from."""
 
-    `hand` gives a message to the server at once, where the server can take it so: an event then reaches the socket
-    without waking anybody. One is under way at a time; what comes meanwhile is queued.
+    LIVE = "pushed by the hub"
+    GRACE = "none for a moment: a resume may follow the first topics"
+    REPLAY = "pulled from the history"
+
+
+class Subscriber:
+    """`caller` is None until authenticated. `abort` ends a connection whose client reads nothing any more.
+
+    `sink` starts sending a message without waking the writer task, if the server supports it. One such message is in
+    flight at a time; further events are queued.
     """
 
     def __init__(self, history: History, abort: Callable[[], None], *, client: str = "") -> None:
@@ -55,44 +66,48 @@ class Subscriber:
         self.topics: dict[str, tuple[str, ...]] = {}
         self.sending_since: float | None = None
         self.abort = abort
-        self.sink: Callable[[str], Sending] | None = None
+        self.sink: Callable[[str], PendingSend] | None = None
         self.closing: Closed | None = None
         self.is_slow = False
         self._history = history
-        self._since: dict[str, EventId] = {}
         self._queue: deque[Frame | str] = deque()
         self._events = self._characters = 0
-        self._wake = asyncio.Event()
-        self._from: EventId | None = None
-        self._origin: EventId = (0, 0)
-        self._seen: EventId = (0, 0)
-        self._resume: EventId | None = None
-        self._held = False
+        self._wakeup = asyncio.Event()
         self._is_waiting = False
-        self._in_flight: Sending | None = None
+        self._in_flight: PendingSend | None = None
+        self._delivery = Delivery.LIVE
+        self._cursor: EventId = (0, 0)
+        self._replay_start: EventId = (0, 0)
+        self._resume_from: EventId | None = None
+        # Of a topic, the events after `_pushed_since` and up to `_pushed_until` have been pushed and are not replayed.
+        self._pushed_since: dict[str, EventId] = {}
+        self._pushed_until: EventId = (0, 0)
+
+    def __repr__(self) -> str:
+        return f"<Subscriber {self._delivery.name} topics={len(self.topics)} queued={len(self._queue)}>"
 
     def push(self, frame: Frame) -> bool:
-        """An event that just happened. One too many for the queue, and the reader is too slow.
+        """Send or queue a new event. If the queue is full, close the connection as too slow.
 
-        False: the server is still busy with the one before, and `nudge` is to be called in a moment.
+        False if the server is still busy with the previous event: then `wake` is to be called shortly.
         """
-        if self._from is not None or frame.id <= self._seen or self.closing:
+        if self._delivery is not Delivery.LIVE or frame.id <= self._pushed_until or self.closing:
             return True
-        is_asleep = self._is_waiting and not self._wake.is_set()
+        is_asleep = self._is_waiting and not self._wakeup.is_set()
         if is_asleep and not self._queue and self._try_send(frame):
             return True
         if self._events >= MAX_QUEUED_EVENTS or self._characters >= MAX_QUEUED_CHARACTERS:
             self.close_as_slow()
             return True
         self._enqueue(frame)
-        if is_asleep and self.sink is not None and self._events <= MAX_UNWOKEN:
+        if is_asleep and self.sink is not None and self._events <= MAX_LAGGING_EVENTS:
             return False
-        self._wake.set()
+        self._wakeup.set()
         return True
 
     def wake(self) -> bool:
-        """Hand over the next event that waits, if the one before has gone. Whether more wait for this."""
-        if not self._is_waiting or self._wake.is_set() or not self._queue:
+        """Send the next queued event if the previous one has been sent. Return whether more are waiting."""
+        if not self._is_waiting or self._wakeup.is_set() or not self._queue:
             return False
         frame = self._queue[0]
         if isinstance(frame, Frame) and self._try_send(frame):
@@ -100,100 +115,99 @@ class Subscriber:
         return bool(self._queue)
 
     def send(self, text: str) -> None:
-        """A message of the gateway's own, in its place among the events."""
+        """Queue a message of the gateway, in order with the events."""
         if not self.closing:
             self._queue.append(text)
-            self._wake.set()
+            self._wakeup.set()
 
     def close_as_slow(self) -> None:
-        """What it has not taken is let go of; it is told from where to resume, once it has read what is on its way."""
+        """Discard the queue, and close after a message that tells the client where to resume."""
         first = next((item.id for item in self._queue if isinstance(item, Frame)), self._history.last)
-        missed = format_event_id(preceding_id(first))
+        last_id = format_event_id(preceding_id(first))
         self._queue.clear()
         self.is_slow = True
-        self.send(encode_message("slow", last_id=missed, detail="too many events were waiting to be read"))
-        self.close(4408, "too slow")
+        self.send(encode_message("slow", last_id=last_id, detail="too many events were waiting to be read"))
+        self.close(CloseCode.TIMEOUT, "too slow")
 
     def close(self, code: int, reason: str) -> None:
-        """Say what is queued, then end."""
+        """Send what is queued, then close."""
         if self.closing is None:
             self.closing = Closed(code, reason)
-            self._wake.set()
+            self._wakeup.set()
 
-    def hear(self, topic: str, keys: tuple[str, ...]) -> None:
-        """Begin to hear a topic: what comes from now on, or what was missed since where `resume` said."""
-        first = not self.topics
+    def add_topic(self, topic: str, keys: tuple[str, ...]) -> None:
+        """Receive a topic's events from now on, or from where an earlier `resume` said."""
+        is_first = not self.topics
         self.topics[topic] = keys
-        self._since[topic] = self._history.last
+        self._pushed_since[topic] = self._history.last
         self._index()
-        if self._resume is not None:
-            place, self._resume = self._resume, None
-            self._catch_up(place)
-        elif first and self._from is None:
-            self._from = self._origin = self._seen = self._history.last
-            self._held = True
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._release)
+        if self._resume_from is not None:
+            event_id, self._resume_from = self._resume_from, None
+            self._replay(event_id)
+        elif is_first and self._delivery is Delivery.LIVE:
+            self._cursor = self._replay_start = self._pushed_until = self._history.last
+            self._delivery = Delivery.GRACE
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end_grace)
 
     def remove_topic(self, topic: str) -> None:
         self.topics.pop(topic, None)
-        self._since.pop(topic, None)
+        self._pushed_since.pop(topic, None)
         self._index()
 
-    def resume(self, place: EventId) -> bool:
-        """Replay what came after `place`. False: some of that is gone, and only what is to come will come."""
-        is_covered = self._history.covers(place)
+    def resume(self, event_id: EventId) -> bool:
+        """Replay the events after `event_id`. False, and no replay, if some of them are no longer available."""
+        is_covered = self._history.covers(event_id)
         if not is_covered:
-            self._release()
+            self._end_grace()
         elif not self.topics:
-            self._resume = place
-        elif self._from is None or self._held:  # else it is being replayed already
-            self._catch_up(place)
+            self._resume_from = event_id
+        elif self._delivery is not Delivery.REPLAY:
+            self._replay(event_id)
         return is_covered
 
-    def lost(self) -> None:
-        """Events that nobody can name were lost on their way here."""
-        self._from = None
-        self._since = dict.fromkeys(self._since, self._history.last)
-        self.send(
-            encode_message("gap", last_id=format_event_id(self._history.last), detail="events may have been lost")
-        )
+    def announce_gap(self) -> None:
+        """Notify the client that events may be missing, and go on with new ones."""
+        self._delivery = Delivery.LIVE
+        self._pushed_since = dict.fromkeys(self._pushed_since, self._history.last)
+        last_id = format_event_id(self._history.last)
+        self.send(encode_message("gap", last_id=last_id, detail="events may have been lost"))
 
     async def next(self) -> Frame | str:
-        """The next thing to send. Raises Closed."""
+        """Wait for the next message to send. Raises Closed."""
         while True:
             if self._queue:
                 return self._dequeue()
             if self.closing:
                 raise self.closing
-            if self._from is not None and not self._held:
+            if self._delivery is Delivery.REPLAY:
                 self._pull()
                 await asyncio.sleep(0)
                 continue
-            self._wake.clear()
+            self._wakeup.clear()
             self._is_waiting = True
             try:
-                await self._wake.wait()
+                await self._wakeup.wait()
             finally:
                 self._is_waiting = False
 
     async def drain(self) -> None:
-        """Until what was handed to the server has gone out. Raises what the server does."""
-        sending, self._in_flight = self._in_flight, None
-        if sending is not None:
-            await sending
+        """Wait until the message in flight has been sent. Raises what the server raises."""
+        pending, self._in_flight = self._in_flight, None
+        if pending is not None:
+            await pending
 
     def is_stalled(self, since: float) -> bool:
-        """Whether what it has been sent before then has still not gone out."""
+        """Whether a message that began to be sent by `since` (monotonic) has still not been sent."""
         if self.sending_since is None or self.sending_since > since:
             return False
         return self._in_flight is None or not self._in_flight.done()
 
     @property
     def is_behind(self) -> bool:
-        return self._from is not None or bool(self._queue)
+        return self._delivery is not Delivery.LIVE or bool(self._queue)
 
     def _try_send(self, frame: Frame) -> bool:
-        """Whether the server took it: what went before has gone."""
+        """False if there is no sink, or if it is still sending the previous message."""
         if self.sink is None or (self._in_flight is not None and not self._in_flight.done()):
             return False
         self._in_flight = self.sink(frame.text)
@@ -212,54 +226,50 @@ class Subscriber:
         return item
 
     def _index(self) -> None:
-        """Topics by key, in a fixed order, so that subscribers of the same topics share one frame."""
+        """Topics by key, sorted, so that subscribers with the same topics share one frame."""
         keys: dict[str, tuple[str, ...]] = {}
         for topic in sorted(self.topics):
             for key in self.topics[topic]:
                 keys[key] = (*keys.get(key, ()), topic)
         self.keys = keys
 
-    def _catch_up(self, place: EventId) -> None:
-        """From `place` on, but nothing that was pushed since the topic began to be heard.
+    def _replay(self, event_id: EventId) -> None:
+        """Pull the events after `event_id`, except those that were pushed.
 
-        A place ahead of this worker is of an event that another one told of first: it is not told twice.
+        An id above this worker's last one comes from a worker that is ahead: what this one receives up to it later
+        has been delivered there.
         """
-        if self._from is None:
-            self._seen = max(self._seen, self._history.last)
-        self._seen = max(self._seen, place)
-        self._from = self._origin = place
-        self._release()
+        if self._delivery is Delivery.LIVE:
+            self._pushed_until = max(self._pushed_until, self._history.last)
+        self._pushed_until = max(self._pushed_until, event_id)
+        self._cursor = self._replay_start = event_id
+        self._delivery = Delivery.REPLAY
+        self._wakeup.set()
 
-    def _release(self) -> None:
-        self._held = False
-        self._wake.set()
+    def _end_grace(self) -> None:
+        if self._delivery is Delivery.GRACE:
+            self._delivery = Delivery.REPLAY
+        self._wakeup.set()
 
     def _pull(self) -> None:
-        """Queue the next events of the history; level with it, what is pushed is heard again."""
-        place = self._from
-        assert place is not None  # noqa: S101 - `take` has looked
-        if not self._history.covers(place):
-            self.send(
-                encode_message(
-                    "gap",
-                    last_id=format_event_id(self._history.floor),
-                    detail="events were forgotten before they were read",
-                )
-            )
-            place = self._history.floor
-        events = list(self._history.after(place, REPLAY_BATCH))
+        """Queue the next batch of the history. At its end, go back to pushed events."""
+        if not self._history.covers(self._cursor):
+            self._cursor = self._history.floor
+            last_id = format_event_id(self._cursor)
+            self.send(encode_message("gap", last_id=last_id, detail="events expired before they were sent"))
+        events = list(self._history.after(self._cursor, REPLAY_BATCH))
         for event in events:
-            topics = self._unheard(event)
+            topics = self._topics_to_replay(event)
             if topics:
                 self._enqueue(build_frame(event, topics))
         if len(events) < REPLAY_BATCH:
-            self._from = None
-            self._since = {topic: min(since, self._origin) for topic, since in self._since.items()}
+            self._delivery = Delivery.LIVE
+            self._pushed_since = {topic: min(since, self._replay_start) for topic, since in self._pushed_since.items()}
         else:
-            self._from = events[-1].id
+            self._cursor = events[-1].id
 
-    def _unheard(self, event: Event) -> tuple[str, ...]:
-        """By which topics an event of the past is news: pushed ones are not."""
-        at = event.id
+    def _topics_to_replay(self, event: Event) -> tuple[str, ...]:
+        """The event's topics through which it has not been pushed."""
         topics = self.keys.get(event.record.key, ())
-        return tuple(topic for topic in topics if at <= self._since[topic] or at > self._seen)
+        since, until = self._pushed_since, self._pushed_until
+        return tuple(topic for topic in topics if event.id <= since[topic] or event.id > until)

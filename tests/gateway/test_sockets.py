@@ -35,7 +35,7 @@ class _Opened:
             MemoryLog(world.clock),
             world.live,
             Authenticator(lambda: world.live.keys),
-            holds=partial(holds, world.cache._store),
+            is_cached=partial(holds, world.cache._store),
         )
 
     async def close(self) -> None:

@@ -27,7 +27,7 @@ def test_what_came_after_a_place_in_order() -> None:
 
 def test_after_five_minutes_it_is_too_late() -> None:
     history = History()
-    history.begin((0, 0), (0, 0))
+    history.reset((0, 0), (0, 0))
     history.add(event(1_000))
     history.add(event(200_000))
     history.expire(301.1)
@@ -50,7 +50,7 @@ def test_bounded_in_count_and_bytes_without_a_hole(sizes: list[int]) -> None:
 @pytest.mark.parametrize("size", [0, 500, 10_000])
 def test_the_bound_is_memory_and_not_only_text(size: int) -> None:
     history = History(max_bytes=1_000_000)
-    history.begin((0, 0), (0, 0))
+    history.reset((0, 0), (0, 0))
     tracemalloc.start()
     try:
         for ms in range(5_000):

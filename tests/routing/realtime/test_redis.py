@@ -91,12 +91,12 @@ FIRST = "1-0"
 
 async def _come_back(client: Client, last_id: str | None, chance: random.Random) -> None:
     if last_id in (None, FIRST):
-        await client.say(type="subscribe", topics=["a"], last_id=_beginning(client))
+        await client.send(type="subscribe", topics=["a"], last_id=_beginning(client))
     elif chance.random() < 0.5:
-        await client.say(type="subscribe", topics=["a"])
-        await client.say(type="resume", last_id=last_id)
+        await client.send(type="subscribe", topics=["a"])
+        await client.send(type="resume", last_id=last_id)
     else:
-        await client.say(type="subscribe", topics=["a"], last_id=last_id)
+        await client.send(type="subscribe", topics=["a"], last_id=last_id)
 
 
 def _beginning(client: Client) -> str:
@@ -117,7 +117,7 @@ async def test_a_worker_that_starts_later_knows_the_last_minutes(redis_url: str)
         async with workers(redis_url, 1) as second:
             await until(lambda: len(second[0].realtime.hub.history) == 3)
             client = second[0].client()
-            await client.say(type="subscribe", topics=["a"], last_id=start)
+            await client.send(type="subscribe", topics=["a"], last_id=start)
             assert await client.events(2) == ["1", "2"]
 
 

@@ -10,7 +10,7 @@ from routing.realtime.event import Frame
 from routing.realtime.event_id import format_event_id
 from routing.realtime.hub import WAKE_SECONDS, ConnectionLimitExceeded
 from routing.realtime.limits import MAX_QUEUED_EVENTS, Limits
-from routing.realtime.subscriber import MAX_UNWOKEN
+from routing.realtime.subscriber import MAX_LAGGING_EVENTS
 from routing.router.table import RouteTable
 from tests.resilience.waiting import until
 from tests.routing.realtime.world import CREDENTIAL, KEY, Worker
@@ -19,7 +19,7 @@ from tests.routing.realtime.world import CREDENTIAL, KEY, Worker
 async def test_a_subscriber_gets_what_is_published_in_order() -> None:
     async with Worker() as worker:
         client = worker.client()
-        await client.say(type="subscribe", topics=["news", "caller:key:other"])
+        await client.send(type="subscribe", topics=["news", "caller:key:other"])
         said = await client.read()
         assert (said["type"], said["topics"], said["refused"][0]["code"]) == ("subscribed", ["news"], "forbidden")
         for number in range(5):
@@ -68,11 +68,11 @@ async def test_after_a_break_nothing_is_missing_and_nothing_comes_twice(resumes:
             await worker.realtime.publish("news", "tick", number)
         again = worker.client()
         if resumes == "before":
-            await again.say(type="resume", last_id=last_id)
-        await again.say(type="subscribe", topics=["news"], **({"last_id": last_id} if resumes == "with" else {}))
+            await again.send(type="resume", last_id=last_id)
+        await again.send(type="subscribe", topics=["news"], **({"last_id": last_id} if resumes == "with" else {}))
         await worker.realtime.publish("news", "tick", 400)
         if resumes == "after":
-            await again.say(type="resume", last_id=last_id)
+            await again.send(type="resume", last_id=last_id)
         await worker.realtime.publish("news", "tick", 401)
         assert await again.events(401) == list(range(1, 402))
         await worker.realtime.publish("news", "tick", 402)
@@ -86,7 +86,7 @@ async def test_resuming_late_brings_only_what_was_not_pushed() -> None:
         client = worker.client(["news"])
         await worker.realtime.publish("news", "tick", 2)
         assert await client.events(1) == [2]
-        await client.say(type="resume", last_id=first)
+        await client.send(type="resume", last_id=first)
         await worker.realtime.publish("news", "tick", 3)
         assert await client.events(2) == [1, 3]
 
@@ -97,7 +97,7 @@ async def test_what_another_worker_has_already_told_is_not_told_again() -> None:
         worker.clock.advance(1)
         last = (int(worker.clock() * 1_000), 1)
         client = worker.client()
-        await client.say(type="subscribe", topics=["news"], last_id=format_event_id(last))
+        await client.send(type="subscribe", topics=["news"], last_id=format_event_id(last))
         for number in range(4):  # ids ...-0, ...-1, ...-2, ...-3
             await worker.realtime.publish("news", "tick", number)
         assert await client.events(2) == [2, 3]
@@ -110,11 +110,11 @@ async def test_too_late_is_said_so() -> None:
         worker.clock.advance(301)
         worker.realtime.tick()
         client = worker.client(["news"])
-        await client.say(type="resume", last_id=old)
+        await client.send(type="resume", last_id=old)
         assert (await client.read())["type"] == "gap"
-        await client.say(type="resume", last_id="99999999999999-0")
+        await client.send(type="resume", last_id="99999999999999-0")
         assert (await client.read())["type"] == "gap"
-        await client.say(type="resume", last_id="nonsense")
+        await client.send(type="resume", last_id="nonsense")
         assert (await client.read())["code"] == "bad_message"
 
 
@@ -130,7 +130,7 @@ async def test_a_reader_that_stops_is_told_and_dropped_and_harms_nobody() -> Non
         assert slow["type"] == "slow"
         assert (await stopped.end()).code == 4408
         back = worker.client()
-        await back.say(type="subscribe", topics=["news"], last_id=slow["last_id"])
+        await back.send(type="subscribe", topics=["news"], last_id=slow["last_id"])
         assert await back.events(MAX_QUEUED_EVENTS + 9) == list(range(1, MAX_QUEUED_EVENTS + 10))
 
 
@@ -189,7 +189,7 @@ async def test_a_server_that_takes_events_at_once_gets_them_so_one_at_a_time() -
         server.sending.set_result(None)
         await until(lambda: len(server.taken) == 2)
         assert not waiting.done()
-        for number in range(MAX_UNWOKEN + 1):
+        for number in range(MAX_LAGGING_EVENTS + 1):
             await worker.realtime.publish("news", "tick", number)
         async with asyncio.timeout(20):
             first = await waiting
@@ -197,7 +197,7 @@ async def test_a_server_that_takes_events_at_once_gets_them_so_one_at_a_time() -
         assert msgspec.json.decode(first.text)["data"] == 0
         server.sending.set_result(None)
         await subscriber.drain()
-        assert await client.events(MAX_UNWOKEN) == list(range(1, MAX_UNWOKEN + 1))
+        assert await client.events(MAX_LAGGING_EVENTS) == list(range(1, MAX_LAGGING_EVENTS + 1))
         assert [msgspec.json.decode(text)["data"] for text in server.taken] == ["at once", "behind it"]
 
 
@@ -225,7 +225,7 @@ async def test_sixty_one_messages_in_a_minute_are_too_many() -> None:
     async with Worker() as worker:
         client = worker.client()
         for _ in range(61):
-            await client.say(type="ping")
+            await client.send(type="ping")
         assert (await client.end()).code == 4429
 
 
@@ -233,7 +233,7 @@ async def test_sixty_one_messages_in_a_minute_are_too_many() -> None:
 async def test_a_message_too_long_ends_the_connection(message: str) -> None:
     async with Worker() as worker:
         client = worker.client()
-        await client.session.hear(message)
+        await client.session.handle(message)
         assert (await client.end()).code == 1009
 
 
@@ -241,20 +241,20 @@ async def test_a_message_too_long_ends_the_connection(message: str) -> None:
 async def test_a_message_not_understood_does_not(message: str | bytes | None) -> None:
     async with Worker() as worker:
         client = worker.client()
-        await client.session.hear(message)
+        await client.session.handle(message)
         assert (await client.read())["code"] == "bad_message"
-        await client.say(type="ping")
+        await client.send(type="ping")
         assert (await client.read())["type"] == "pong"
 
 
 async def test_a_first_message_may_authenticate_and_must_within_five_seconds() -> None:
     async with Worker() as worker:
         client, late = worker.client(anonymous=True), worker.client(anonymous=True)
-        await client.say(type="subscribe", topics=["news"])
+        await client.send(type="subscribe", topics=["news"])
         assert (await client.read())["code"] == "unauthenticated"
-        await client.say(type="auth", token=KEY.key)
+        await client.send(type="auth", token=KEY.key)
         assert (await client.read())["caller"] == f"key:{KEY.prefix}"
-        await client.say(type="subscribe", topics=["news"])
+        await client.send(type="subscribe", topics=["news"])
         assert (await client.read())["topics"] == ["news"]
         worker.timer.advance(6)
         worker.realtime.tick()
@@ -266,7 +266,7 @@ async def test_a_bad_token_ends_it() -> None:
     async with Worker() as worker:
         for token in ("junk", "é", "x" * 17_000):
             client = worker.client(anonymous=True)
-            await client.say(type="auth", token=token)
+            await client.send(type="auth", token=token)
             assert (await client.end()).code == 4401
             client.leave()
 
@@ -319,7 +319,7 @@ async def test_connections_are_bounded_for_each_caller_and_address() -> None:
 async def test_topics_are_bounded_for_each_connection() -> None:
     async with Worker(limits=Limits(topics=2)) as worker:
         client = worker.client()
-        await client.say(type="subscribe", topics=["a", "b", "c"])
+        await client.send(type="subscribe", topics=["a", "b", "c"])
         said = await client.read()
         assert said["topics"] == ["a", "b"]
         assert said["refused"][0]["code"] == "too_many_topics"

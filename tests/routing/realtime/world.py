@@ -69,8 +69,8 @@ class Client:
             assert not self.session.subscribe(topics)
         self.worker = worker
 
-    async def say(self, **message: Any) -> None:
-        await self.session.hear(msgspec.json.encode(message).decode())
+    async def send(self, **message: Any) -> None:
+        await self.session.handle(msgspec.json.encode(message).decode())
 
     async def read(self) -> dict[str, Any]:
         """The next message. Raises Closed."""

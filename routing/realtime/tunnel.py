@@ -1,0 +1,115 @@
+"""A WebSocket between a client and a backend: messages in both directions, bounded, until either side closes it."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from routing.asgi import Receive, Send
+from routing.realtime.close_codes import NEVER_SENT, CloseCode
+
+MAX_TUNNEL_MESSAGE_BYTES: Final = 1_048_576
+"""The largest message passed on, in either direction."""
+CHECK_SECONDS: Final = 1.0
+
+
+class CloseReason(NamedTuple):
+    """How both sides are closed. `client_code` replaces `code` for the client."""
+
+    code: int
+    reason: str
+    client_code: int | None = None
+
+
+class Tunnel:
+    """`check` is called once a second and returns why the tunnel is to be closed, or None. `timer` is monotonic."""
+
+    def __init__(
+        self,
+        backend: ClientConnection,
+        receive: Receive,
+        send: Send,
+        *,
+        check: Callable[[], CloseReason | None],
+        timer: Callable[[], float],
+        idle_timeout: float,
+    ) -> None:
+        self._backend = backend
+        self._receive = receive
+        self._send = send
+        self._check = check
+        self._timer = timer
+        self._idle_timeout = idle_timeout
+        self._last_activity_at = timer()
+
+    async def run(self, subprotocol: str | None) -> None:
+        """Accept the client's handshake, pass messages on until either side or the gateway ends it, and close both."""
+        tasks: list[asyncio.Task[CloseReason]] = []
+        end = CloseReason(CloseCode.INTERNAL_ERROR, "the gateway failed")
+        try:
+            await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+            work = (self._client_to_backend(), self._backend_to_client(), self._check_periodically())
+            tasks += [asyncio.create_task(part) for part in work]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            first = next(iter(done))
+            end = CloseReason(CloseCode.GOING_AWAY, "gone") if first.exception() else first.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(Exception):
+                code = end.client_code or end.code
+                await self._send({"type": "websocket.close", "code": code, "reason": end.reason})
+            try:
+                await self._backend.close(end.code, end.reason)
+            except Exception:  # noqa: BLE001 - a code that may not be sent, or a connection already lost
+                self._backend.transport.abort()
+
+    async def _client_to_backend(self) -> CloseReason:
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                return _client_closed(message.get("code") or CloseCode.NORMAL)
+            content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
+            if len(content) > MAX_TUNNEL_MESSAGE_BYTES:
+                return CloseReason(CloseCode.MESSAGE_TOO_BIG, "message too big")
+            self._last_activity_at = self._timer()
+            try:
+                await self._backend.send(content)
+            except ConnectionClosed as closed:
+                return _backend_closed(closed)
+
+    async def _backend_to_client(self) -> CloseReason:
+        while True:
+            try:
+                content = await self._backend.recv()
+            except ConnectionClosed as closed:
+                return _backend_closed(closed)
+            self._last_activity_at = self._timer()
+            kind = "text" if isinstance(content, str) else "bytes"
+            await self._send({"type": "websocket.send", kind: content})
+
+    async def _check_periodically(self) -> CloseReason:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            end = self._check()
+            if end is not None:
+                return end
+            if self._timer() - self._last_activity_at > self._idle_timeout:
+                return CloseReason(CloseCode.TIMEOUT, "idle")
+
+
+def _client_closed(code: int) -> CloseReason:
+    """A client without a code (see EventsConsumer.disconnect) may have broken the protocol."""
+    if code in NEVER_SENT:
+        return CloseReason(CloseCode.GOING_AWAY, "", client_code=CloseCode.PROTOCOL_ERROR)
+    return CloseReason(code, "")
+
+
+def _backend_closed(closed: ConnectionClosed) -> CloseReason:
+    if closed.rcvd is None:
+        return CloseReason(CloseCode.BAD_GATEWAY, "the service closed the connection without a close frame")
+    code = closed.rcvd.code
+    return CloseReason(CloseCode.NORMAL if code in NEVER_SENT else code, closed.rcvd.reason)
