@@ -153,14 +153,18 @@ class Runtime:
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `coroutine` on the gateway's loop, from another thread or loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+        try:
+            loop = self._running_loop()
+        except BaseException:
+            coroutine.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run `coroutine` on the gateway's loop, from that loop or any other."""
         if self._loop is asyncio.get_running_loop():
             return await coroutine
-        loop = await asyncio.to_thread(self._running_loop)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
+        return await asyncio.wrap_future(await asyncio.to_thread(self.submit, coroutine))
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._starting:
@@ -174,12 +178,16 @@ class Runtime:
     def _start_thread(self) -> None:
         loop = asyncio.new_event_loop()
         threading.Thread(target=loop.run_forever, name="gateway", daemon=True).start()
-        asyncio.run_coroutine_threadsafe(self.start(), loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(self.start(), loop).result()
+        except BaseException:
+            loop.call_soon_threadsafe(loop.stop)
+            raise
         atexit.register(self._stop_thread, loop)
 
     def _stop_thread(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close what the thread's gateway has open, so that the last second's counts are not lost."""
-        if self._loop is loop:
+        if self._loop is loop and loop.is_running():
             with contextlib.suppress(Exception):
                 asyncio.run_coroutine_threadsafe(self.stop(), loop).result(EXIT_SECONDS)
 
