@@ -1,4 +1,4 @@
-"""The admin's pages for services and API keys. What is saved here is live in every worker a moment later."""
+"""The admin pages for services, targets and API keys. A saved change takes effect in every worker within a second."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,43 +16,43 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from routing.configuration import decode
+from routing.configuration.decode import decode_service
 from routing.configuration.document import inline, parse
 from routing.configuration.faults import ConfigurationError
 from routing.database.api_keys import issue, revoke
 from routing.models import ANY_SECRET, ApiKey, Route, Service, Target, to_validation_error
 
 if TYPE_CHECKING:
-    _RouteFormSet = BaseInlineFormSet[Route, Service, ModelForm[Route]]
+    _BaseRouteFormSet = BaseInlineFormSet[Route, Service, ModelForm[Route]]
 else:
-    _RouteFormSet = BaseInlineFormSet
+    _BaseRouteFormSet = BaseInlineFormSet
 
-FORMS: Final = {
-    "hosts": "[crm.example.com]: also reached under these names, without the /api/v1/... prefix",
-    "scopes": "[reports]: scopes a caller needs, beyond naming the service",
-    "rate_limit": "100/m, per caller; empty: the gateway's own",
+HELP_TEXTS: Final = {
+    "hosts": "[crm.example.com]: host names that reach the service without the /api/v1/<service> prefix",
+    "scopes": "[reports]: scopes that a caller needs in addition to the service's name",
+    "rate_limit": "100/m, per caller; empty: the gateway's default",
     "timeout": "{connect: 2s, read: 10s, total: 30s}",
     "max_concurrency": "calls in flight, per worker; empty: 256",
-    "retries": "{attempts: 2, budget: 0.2}: attempts includes the first; idempotent methods only",
-    "headers": '{Authorization: "env:CRM_TOKEN"}: sent to the backend; a secret belongs in the environment, not here',
+    "retries": "{attempts: 2, budget: 0.2}: attempts includes the first call; idempotent methods only",
+    "headers": '{Authorization: "env:CRM_TOKEN"}: sent to the backend; put secrets in the environment',
     "cache": "{ttl: 300, scope: user, stale_if_error: 300, tags: [contacts]}, or off",
     "breaker": "{failure_threshold: 5, window: 60s, open_for: 60s, success_threshold: 2}",
-    "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}: asked by one worker for all",
-    "fallback": "{status: 200, body: {items: []}}: answered when the circuit is open and nothing is stale",
-    "cost_per_call": "USD; what one avoided call saves",
-    "websocket": "pass Upgrade through to the service",
-    "canary": "5: serves 5 % of the callers, always the same ones, and nobody else",
-    "always_up": "used whatever its calls and health checks say",
+    "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}: one worker checks for all",
+    "fallback": "{status: 200, body: {items: []}}: returned when the circuit is open and there is no stale response",
+    "cost_per_call": "USD saved by each avoided call",
+    "websocket": "pass WebSocket upgrades to the service",
+    "canary": "5: receives the requests of 5 % of the callers, always the same ones, and no others",
+    "always_up": "used regardless of failures and health checks",
     "path": "/mailboxes/{user}/messages, /files/*",
     "methods": "[GET, POST]; empty: any",
-    "invalidates": '["mailbox:{user}"]: tags that a successful call empties from the cache',
-    "idempotency": "the first answer to an Idempotency-Key on a POST or PATCH is kept for a day and given to repeats",
+    "invalidates": '["mailbox:{user}"]: cache tags that a successful call invalidates',
+    "idempotency": "keep the first response to a POST or PATCH with an Idempotency-Key for a day; return it to retries",
 }
-"""How each field is written: the file's own form."""
+"""Help texts by field, each with an example in the configuration file's syntax."""
 
 
 class SectionField(JSONField):
-    """A section as the file writes it, in YAML or JSON."""
+    """A form field for a section, written in YAML or JSON as in the configuration file."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "widget": UnfoldAdminTextareaWidget(attrs={"rows": 2})})
@@ -69,32 +69,32 @@ class SectionField(JSONField):
         return initial if self.disabled else InvalidJSONInput(data or "")
 
     def prepare_value(self, value: Any) -> Any:
-        """What was typed stays as it was typed; what is stored is written on one line."""
+        """Redisplay invalid input unchanged; show a stored value on one line."""
         return value if value is None or isinstance(value, InvalidJSONInput) else inline(value)
 
 
-class FileForms:
-    """Fields as the file writes them, each with an example."""
+class FileSyntaxMixin:
+    """Form fields in the configuration file's syntax, with help texts."""
 
-    unsaid = "the default"
-    """What a choice that is not made comes to."""
+    empty_label = "default"
+    """The label of the choice for an unset field."""
 
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any
     ) -> Field | None:
         if isinstance(db_field, models.JSONField):
             options["form_class"] = SectionField
-        if db_field.name in FORMS:
-            options["help_text"] = FORMS[db_field.name]
+        if db_field.name in HELP_TEXTS:
+            options["help_text"] = HELP_TEXTS[db_field.name]
         field: Field | None = super().formfield_for_dbfield(db_field, request, **options)  # type: ignore[misc]
         if isinstance(field, NullBooleanField):
-            field.widget.choices = [("unknown", self.unsaid), ("true", "yes"), ("false", "no")]
+            field.widget.choices = [("unknown", self.empty_label), ("true", "yes"), ("false", "no")]
         elif isinstance(field, TypedChoiceField) and not field.required:
-            field.choices = [("", self.unsaid), *(db_field.choices or ())]
+            field.choices = [("", self.empty_label), *(db_field.choices or ())]
         return field
 
 
-class TargetInline(FileForms, TabularInline):
+class TargetInline(FileSyntaxMixin, TabularInline):
     model = Target
     extra = 0
     min_num = 1
@@ -103,8 +103,8 @@ class TargetInline(FileForms, TabularInline):
         return super().get_formset(request, obj, **{**options, "validate_min": True})
 
 
-class RouteForms(_RouteFormSet):
-    """A service's routes together: what none of them shows alone, such as the same route twice."""
+class RouteFormSet(_BaseRouteFormSet):
+    """Validates a service's routes together, for faults such as duplicate routes."""
 
     def clean(self) -> None:
         super().clean()
@@ -115,7 +115,7 @@ class RouteForms(_RouteFormSet):
         forms.sort(key=lambda form: form.instance.position)
         routes = [form.instance.to_document() for form in forms]
         try:
-            decode.service(
+            decode_service(
                 "any", {**self.instance.to_document(), "targets": [{"url": "http://any"}], "routes": routes}, ANY_SECRET
             )
         except ConfigurationError as error:
@@ -127,10 +127,10 @@ class RouteForms(_RouteFormSet):
                     )
 
 
-class RouteInline(FileForms, StackedInline):
-    unsaid = "as the service has it"
+class RouteInline(FileSyntaxMixin, StackedInline):
+    empty_label = "inherited from the service"
     model = Route
-    formset = RouteForms
+    formset = RouteFormSet
     extra = 0
     fieldsets = (
         (None, {"fields": (("position", "enabled"), ("path", "methods"), ("cache", "invalidates"), "idempotency")}),
@@ -151,18 +151,18 @@ class RouteInline(FileForms, StackedInline):
 
 
 @admin.register(Service)
-class ServiceAdmin(FileForms, ModelAdmin):
+class ServiceAdmin(FileSyntaxMixin, ModelAdmin):
     list_display = ("name", "enabled", "addresses", "auth", "rate_limit")
     list_filter = ("enabled",)
     search_fields = ("name", "targets__url")
     inlines = (TargetInline, RouteInline)
-    actions = ("switch_on", "switch_off")
+    actions = ("enable", "disable")
     actions_detail = ("try_route",)
     fieldsets = (
         (None, {"fields": (("name", "enabled"), "hosts")}),
-        ("Who may call it, and how often", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
-        ("How it is called", {"fields": ("timeout", "retries", "headers", "forward_authorization", "websocket")}),
-        ("Cache and circuit", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call")}),
+        ("Access and limits", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
+        ("Backend calls", {"fields": ("timeout", "retries", "headers", "forward_authorization", "websocket")}),
+        ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Service]:
@@ -172,9 +172,9 @@ class ServiceAdmin(FileForms, ModelAdmin):
     def addresses(self, service: Service) -> str:
         return ", ".join(target.url for target in service.targets.all())
 
-    @action(description="Try a route", url_path="try")
+    @action(description="Explain a request", url_path="try")
     def try_route(self, request: HttpRequest, object_id: int) -> HttpResponse:  # noqa: ARG002 - unfold's signature
-        """The page that explains what becomes of a request to this service."""
+        """Redirect to Explain, filled in with the service's first route."""
         service = get_object_or_404(Service, pk=object_id)
         route = service.routes.first()
         query = (
@@ -182,70 +182,73 @@ class ServiceAdmin(FileForms, ModelAdmin):
         )
         return redirect(f"{reverse('explain')}?{urlencode(query or {'path': f'/api/v1/{service.name}/'})}")
 
-    @admin.action(description="Switch on", permissions=("change",))
-    def switch_on(self, request: HttpRequest, queryset: models.QuerySet[Service]) -> None:
-        self._switch(request, queryset, on=True)
+    @admin.action(description="Enable", permissions=("change",))
+    def enable(self, request: HttpRequest, queryset: models.QuerySet[Service]) -> None:
+        self._set_enabled(request, queryset, enabled=True)
 
-    @admin.action(description="Switch off: callers get 503", permissions=("change",))
-    def switch_off(self, request: HttpRequest, queryset: models.QuerySet[Service]) -> None:
-        self._switch(request, queryset, on=False)
+    @admin.action(description="Disable: callers receive 503", permissions=("change",))
+    def disable(self, request: HttpRequest, queryset: models.QuerySet[Service]) -> None:
+        self._set_enabled(request, queryset, enabled=False)
 
-    def _switch(self, request: HttpRequest, queryset: models.QuerySet[Service], *, on: bool) -> None:
-        switched = [service for service in queryset if service.enabled != on]
-        for service in switched:
-            service.enabled = on
+    def _set_enabled(self, request: HttpRequest, queryset: models.QuerySet[Service], *, enabled: bool) -> None:
+        verb = "enabled" if enabled else "disabled"
+        changed = [service for service in queryset if service.enabled != enabled]
+        for service in changed:
+            service.enabled = enabled
             service.save(update_fields=["enabled"])
-            self.log_change(request, service, f"Switched {'on' if on else 'off'}.")
-        self.message_user(request, f"{len(switched)} switched {'on' if on else 'off'}.")
+            self.log_change(request, service, f"{verb.capitalize()}.")
+        self.message_user(request, f"{len(changed)} {verb}.")
 
 
 @admin.register(Target)
 class TargetAdmin(ModelAdmin):
-    """Every service's targets, and the operator's word on them, which wins over checks and failures."""
+    """All services' targets, and the operator's override, which takes precedence over failures and health checks."""
 
-    list_display = ("url", "service", "weight", "canary", "word")
+    list_display = ("url", "service", "weight", "canary", "override")
     list_display_links = None
     list_select_related = ("service",)
     search_fields = ("url", "service__name")
-    actions = ("take_down", "keep_up", "leave_alone")
+    actions = ("mark_down", "mark_up", "clear_override")
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Targets come and go with their services, which need one."""
-        offered: dict[str, Any] = super().get_actions(request)
-        return {name: action for name, action in offered.items() if name != "delete_selected"}
+        """Targets are deleted on their service's page, which requires at least one."""
+        actions: dict[str, Any] = super().get_actions(request)
+        return {name: action for name, action in actions.items() if name != "delete_selected"}
 
-    @admin.display(description="operator's word")
-    def word(self, target: Target) -> str:
+    @admin.display(description="override")
+    def override(self, target: Target) -> str:
         if not target.enabled:
             return "down"
         return "up" if target.always_up else ""
 
-    @admin.action(description="Down: no call goes there", permissions=("change",))
-    def take_down(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
-        self._say(request, queryset, enabled=False, always_up=False)
+    @admin.action(description="Mark down: receives no calls", permissions=("change",))
+    def mark_down(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
+        self._set_override(request, queryset, enabled=False, always_up=False)
 
-    @admin.action(description="Up: used whatever its calls and health checks say", permissions=("change",))
-    def keep_up(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
-        self._say(request, queryset, enabled=True, always_up=True)
+    @admin.action(description="Mark up: used regardless of failures and health checks", permissions=("change",))
+    def mark_up(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
+        self._set_override(request, queryset, enabled=True, always_up=True)
 
-    @admin.action(description="Neither: as its calls and health checks say", permissions=("change",))
-    def leave_alone(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
-        self._say(request, queryset, enabled=True, always_up=False)
+    @admin.action(description="Clear override: failures and health checks decide", permissions=("change",))
+    def clear_override(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
+        self._set_override(request, queryset, enabled=True, always_up=False)
 
-    def _say(self, request: HttpRequest, queryset: models.QuerySet[Target], *, enabled: bool, always_up: bool) -> None:
+    def _set_override(
+        self, request: HttpRequest, queryset: models.QuerySet[Target], *, enabled: bool, always_up: bool
+    ) -> None:
         changed = [target for target in queryset if (target.enabled, target.always_up) != (enabled, always_up)]
         for target in changed:
             target.enabled, target.always_up = enabled, always_up
             target.save(update_fields=["enabled", "always_up"])
-            self.log_change(request, target, f"The operator's word: {self.word(target) or 'none'}.")
+            self.log_change(request, target, f"Override: {self.override(target) or 'none'}.")
         self.message_user(request, f"{len(changed)} changed.")
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(FileForms, ModelAdmin):
+class ApiKeyAdmin(FileSyntaxMixin, ModelAdmin):
     list_display = ("name", "prefix", "state", "tenant", "created_at", "expires_at")
     search_fields = ("name", "prefix")
     fields = ("name", "prefix", "scopes", "tenant", "expires_at", "revoked_at")
@@ -260,12 +263,12 @@ class ApiKeyAdmin(FileForms, ModelAdmin):
         if change:
             super().save_model(request, obj, form, change)
         else:
-            messages.warning(request, f"The key of {obj.name}, shown this once: {issue(obj)}")
+            messages.warning(request, f"The key of {obj.name}, shown only this once: {issue(obj)}")
 
     @admin.action(description="Revoke", permissions=("change",))
     def revoke_keys(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:
-        ending = list(queryset.filter(revoked_at=None))
-        revoke(ending)
-        for key in ending:
+        active = list(queryset.filter(revoked_at=None))
+        revoke(active)
+        for key in active:
             self.log_change(request, key, "Revoked.")
-        self.message_user(request, f"{len(ending)} revoked.")
+        self.message_user(request, f"{len(active)} revoked.")

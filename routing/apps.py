@@ -1,4 +1,4 @@
-"""The app: its rows are the configuration, and changing them is heard."""
+"""The Django app that holds the configuration."""
 
 from django.apps import AppConfig
 
@@ -8,6 +8,6 @@ class RoutingConfig(AppConfig):
     verbose_name = "Configuration"
 
     def ready(self) -> None:
-        from routing import signals  # noqa: PLC0415 - models exist only once every app is loaded
+        from routing import signals  # noqa: PLC0415 - models cannot be imported before all apps are loaded
 
         signals.connect()

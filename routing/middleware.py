@@ -1,4 +1,4 @@
-"""What goes around Django's views: a service's own host is the gateway's, and who changes something has a name."""
+"""Middleware that passes requests for services to the gateway, and that records who makes a change."""
 
 from collections.abc import Callable
 
@@ -11,25 +11,25 @@ from routing.views import ServiceProxyView, may_want_page
 
 
 class ServiceHostMiddleware:
-    """Goes first, since no other middleware has a say in a service's answers."""
+    """Passes requests for services to the gateway. Must come first, before middleware that alters responses."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
         self._proxy = ServiceProxyView.as_view()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if runtime.current().started and self._answers(request):
+        if runtime.current().started and self._is_for_gateway(request):
             return self._proxy(request)
         return self._get_response(request)
 
-    def _answers(self, request: HttpRequest) -> bool:
-        """Who wants a page is known once the session has been read; and no page is shown on a service's own host."""
+    def _is_for_gateway(self, request: HttpRequest) -> bool:
+        """Requests that may want an HTML page go to the view, which has the session. A service's host has no pages."""
         gateway, host = runtime.current().gateway, request.headers.get("Host", "")
         return gateway.owns(host) or (gateway.serves(request.path, host) and not may_want_page(request))
 
 
 class ActorMiddleware:
-    """Whatever a logged-in person changes is written down as theirs. Goes after authentication."""
+    """Attributes changes to the logged-in user. Must come after AuthenticationMiddleware."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

@@ -1,6 +1,7 @@
-"""What operators edit: services, their targets and routes, API keys. The fields say what the file says, unresolved.
+"""The configuration as operators edit it: services, their targets and routes, and API keys.
 
-Empty is "not said": the gateway's or the service's own setting holds.
+Fields hold settings as the configuration file writes them. An empty field means that the default applies: the
+service's setting for a route, the gateway's for a service.
 """
 
 from collections.abc import Iterable
@@ -11,19 +12,19 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
-from routing.configuration import decode
+from routing.configuration.decode import decode_route, decode_service, decode_target
 from routing.configuration.faults import ConfigurationError, Fault, Faults, format_path
-from routing.configuration.sections import settings
+from routing.configuration.sections import setting_parsers
 from routing.configuration.values import list_of, scope
 from routing.router.policy import NAME, Auth
 
-ANY_SECRET: Final = lambda _name: ""  # noqa: E731 - rows are checked where the gateway's variables may not be set
-SETTINGS: Final = tuple(settings(ANY_SECRET))
+ANY_SECRET: Final = lambda _name: ""  # noqa: E731 - rows are validated where the gateway's environment variables may not be set
+SETTINGS: Final = tuple(setting_parsers(ANY_SECRET))
 NAME_FORM: Final = f"^{NAME.pattern}$"
 
 
 def to_validation_error(faults: Iterable[Fault], fields: Iterable[str]) -> ValidationError:
-    """Faults as Django shows them: at the field their path begins with, or above the form."""
+    """Faults as a ValidationError: each at the field with which its path begins, or as a non-field error."""
     known, messages = set(fields), dict[str, list[str]]()
     for fault in faults:
         start = fault.path[0] if fault.path else fault.key
@@ -34,10 +35,10 @@ def to_validation_error(faults: Iterable[Fault], fields: Iterable[str]) -> Valid
 
 
 class Settings(models.Model):
-    """What a service and a route may both set."""
+    """The settings that services and routes share."""
 
     enabled = models.BooleanField(default=True)
-    auth = models.CharField(max_length=8, blank=True, choices=[(word.value, word.value) for word in Auth])
+    auth = models.CharField(max_length=8, blank=True, choices=[(auth.value, auth.value) for auth in Auth])
     scopes = models.JSONField(null=True, blank=True)
     rate_limit = models.CharField(max_length=32, blank=True)
     timeout = models.JSONField(null=True, blank=True)
@@ -56,7 +57,7 @@ class Settings(models.Model):
         abstract = True
 
     def to_document(self) -> dict[str, Any]:
-        """These settings as the file would say them."""
+        """The settings as the configuration file writes them."""
         settings = {name: getattr(self, name) for name in SETTINGS}
         return {"enabled": self.enabled} | {name: value for name, value in settings.items() if value not in (None, "")}
 
@@ -79,12 +80,12 @@ class Service(Settings):
         self.hosts = self.hosts or []
         faults = Faults()
         with faults.at():
-            # Its targets and routes are rows of their own, with their own clean().
-            read = decode.service(self.name, {**self.to_document(), "targets": [{"url": "http://any"}]}, ANY_SECRET)
+            # Targets and routes are rows with their own clean().
+            service = decode_service(self.name, {**self.to_document(), "targets": [{"url": "http://any"}]}, ANY_SECRET)
             others = Service.objects.exclude(pk=self.pk).values_list("hosts", flat=True)
             taken = {str(host).lower() for hosts in others for host in hosts or ()}
-            for name in taken.intersection(read.hosts):
-                faults.add(("hosts",), f"{name!r} is already another service's")
+            for name in taken.intersection(service.hosts):
+                faults.add(("hosts",), f"{name!r} is already a host of another service")
         if faults.found:
             raise to_validation_error(faults.found, (field.name for field in self._meta.fields))
 
@@ -106,20 +107,20 @@ class Target(models.Model):
 
     def to_document(self) -> dict[str, Any]:
         document = {"url": self.url, "weight": self.weight, "enabled": self.enabled}
-        more = {"canary": self.canary, "always_up": self.always_up or None}
-        return document | {name: value for name, value in more.items() if value is not None}
+        optional = {"canary": self.canary, "always_up": self.always_up or None}
+        return document | {name: value for name, value in optional.items() if value is not None}
 
     def clean(self) -> None:
         faults = Faults()
         with faults.at():
-            decode.target(self.to_document())
+            decode_target(self.to_document())
         if faults.found:
             raise to_validation_error(faults.found, ("url", "weight", "canary"))
 
 
 class Route(Settings):
     service = models.ForeignKey(Service, models.CASCADE, related_name="routes")
-    position = models.PositiveIntegerField(default=0, help_text="The first route that fits wins.")
+    position = models.PositiveIntegerField(default=0, help_text="The first route that matches is used.")
     path = models.CharField(max_length=500)
     methods = models.JSONField(default=list, blank=True)
     invalidates = models.JSONField(default=list, blank=True)
@@ -138,13 +139,13 @@ class Route(Settings):
     def clean(self) -> None:
         self.methods, self.invalidates = self.methods or [], self.invalidates or []
         try:
-            decode.route(self.to_document(), {}, ANY_SECRET)
+            decode_route(self.to_document(), {}, ANY_SECRET)
         except ConfigurationError as error:
             raise to_validation_error(error.faults, (field.name for field in self._meta.fields)) from None
 
 
 class ApiKey(models.Model):
-    """A program's credential. The key itself is nowhere: only its digest, which opens nothing."""
+    """A program's credential. Only a digest of the key is stored."""
 
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=16, unique=True, editable=False)
@@ -165,7 +166,7 @@ class ApiKey(models.Model):
     def state(self, now: datetime) -> str:
         if self.revoked_at is not None:
             return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= now else "in force"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
     def clean(self) -> None:
         faults = Faults()
@@ -176,7 +177,7 @@ class ApiKey(models.Model):
 
 
 class ConfigurationVersion(models.Model):
-    """One row, counted up in the transaction of every change: workers ask it whether to read the rest again."""
+    """A single row, incremented in the transaction of every change. Workers poll it to detect changes."""
 
     number = models.BigIntegerField(default=0)
 
@@ -185,7 +186,7 @@ class ConfigurationVersion(models.Model):
 
 
 class ConfigurationRevision(models.Model):
-    """The services as the file would say them after one change: who made it, when, and what it touched."""
+    """The configuration file after a change, with who made the change, when, and what it changed."""
 
     created_at = models.DateTimeField(auto_now_add=True)
     actor = models.CharField(max_length=200)

@@ -1,6 +1,6 @@
-"""Whoever saves configuration: its version goes up with it, this process's reloader is told, and history keeps it.
+"""On each saved change of configuration: increments its version, wakes the reloader and records a revision.
 
-Bulk updates send no signal; the reloader's periodic full read finds those.
+Bulk updates send no signal; the reloader's periodic load finds those.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from routing.database import revisions
 from routing.models import ApiKey, ConfigurationVersion, Route, Service, Target
 
 on_change: Final[list[Callable[[], None]]] = []
-"""Called after each committed change, in the thread that made it."""
+"""Callbacks after each committed change, called in the thread that made it."""
 
 operation_performed: Final = Signal()
-"""Sent after a command has done something to a running gateway: `actor`, `action`, `service`, `before`, `after`."""
+"""Sent after a management command has acted on the gateway: `actor`, `action`, `service`, `before`, `after`."""
 
-_THE_ROW: Final = 1
+_ROW: Final = 1
 
 
 def connect() -> None:
@@ -29,34 +29,34 @@ def connect() -> None:
         for signal in (post_save, post_delete):
             signal.connect(_changed, sender=model, dispatch_uid=f"routing.{model.__name__}")
     for signal in (post_save, post_delete):
-        signal.connect(_ended, sender=ApiKey, dispatch_uid="routing.ApiKey.ended")
+        signal.connect(_close_sockets, sender=ApiKey, dispatch_uid="routing.ApiKey.revoked")
 
 
-def _ended(instance: ApiKey, using: str, created: bool | None = None, **_: object) -> None:
-    """A key that was revoked (`created` False) or deleted (None) ends its sockets, on every worker, at once."""
+def _close_sockets(instance: ApiKey, using: str, created: bool | None = None, **_: object) -> None:
+    """Close the sockets of a revoked (`created` False) or deleted (`created` None) key on every worker."""
     if created is None or (not created and instance.revoked_at is not None):
-        from routing.realtime.control import publish_revocation  # noqa: PLC0415 - few of Django's commands need Channels
+        from routing.realtime.control import publish_revocation  # noqa: PLC0415 - few commands need Channels
 
         transaction.on_commit(partial(publish_revocation, instance.prefix), using=using, robust=True)
 
 
 def _changed(sender: type[models.Model], using: str, **_: object) -> None:  # noqa: ARG001 - Django's signature
-    bump(using)
+    increment_version(using)
 
 
-def bump(using: str | None = None) -> None:
-    """Counts the configuration's version up, and tells the reloader when that is committed."""
+def increment_version(using: str | None = None) -> None:
+    """Increment the configuration's version, and call `_after_commit` once the transaction is committed."""
     rows = ConfigurationVersion.objects.using(using)
-    if not rows.filter(pk=_THE_ROW).update(number=F("number") + 1):
-        rows.get_or_create(pk=_THE_ROW)
-        rows.filter(pk=_THE_ROW).update(number=F("number") + 1)
+    if not rows.filter(pk=_ROW).update(number=F("number") + 1):
+        rows.get_or_create(pk=_ROW)
+        rows.filter(pk=_ROW).update(number=F("number") + 1)
     connection = transaction.get_connection(using)
-    # One transaction may write hundreds of rows; it is one change. A nudge that fails must not fail who saved.
+    # Once per transaction, however many rows it writes. Robust: a failing callback must not fail the save.
     if not any(callback is _after_commit for _, callback, _ in connection.run_on_commit):
         transaction.on_commit(_after_commit, using=using, robust=True)
 
 
 def _after_commit() -> None:
-    for wake in tuple(on_change):
-        wake()
+    for callback in tuple(on_change):
+        callback()
     revisions.record_revision()

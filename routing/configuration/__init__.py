@@ -1,1 +1,1 @@
-"""What operators ask for: from text or rows to the table that is served, checked by one decoder and swapped whole."""
+"""Parses and validates the configuration, given as a file's text or as plain structures, and keeps it up to date."""

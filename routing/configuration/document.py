@@ -1,4 +1,4 @@
-"""The configuration file: YAML or JSON text to structures and back. Every fault gets its line."""
+"""Reads and writes the configuration file as YAML or JSON. Each fault is reported with its line."""
 
 import json
 import re
@@ -15,23 +15,23 @@ from routing.configuration.values import SecretLookup, display
 from routing.router.table import Service
 
 LIMIT: Final = 5_000_000
-"""Bytes of a file: no configuration is longer, and parsing costs time."""
+"""Largest file in bytes: bounds the time to parse it."""
 DEPTH: Final = 40
-"""How deep structures may nest."""
+"""Deepest nesting of structures."""
 
 _TAG: Final = "tag:yaml.org,2002:"
 _PLAIN: Final = frozenset(f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str"))
-_SURPRISES: Final = frozenset(f"{_TAG}{name}" for name in ("timestamp", "merge", "value"))
-"""What YAML 1.1 would make of a date, `<<` and `=`; here they are text, as in JSON."""
+_UNSUPPORTED: Final = frozenset(f"{_TAG}{name}" for name in ("timestamp", "merge", "value"))
+"""Types that YAML 1.1 gives to dates, `<<` and `=`; here they are strings, as in JSON."""
 _BREAKS: Final = frozenset("\n\x85\u2028\u2029")
 _RESOLVERS: Final = {
-    first: [(tag, form) for tag, form in pairs if tag not in _SURPRISES]
+    first: [(tag, form) for tag, form in pairs if tag not in _UNSUPPORTED]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as a tree: no anchors or aliases, which can swell without bound, and no bottomless nesting."""
+    """YAML as a tree: without anchors and aliases, which can expand without bound, and with limited nesting."""
 
     yaml_implicit_resolvers = _RESOLVERS
     depth = 0
@@ -51,11 +51,11 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _RESOLVERS
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the parent's signature
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class's signature
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Line breaks are written as escapes: bare, YAML reads three of the four kinds back as another."""
+        """Escape line breaks: YAML would normalise three of the four kinds."""
         style = '"' if _BREAKS.intersection(data) else None
         return self.represent_scalar(f"{_TAG}str", data, style)
 
@@ -63,32 +63,32 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
-def _read_exponents() -> None:
-    """Makes `1e5` a number, as JSON has it, for reader and writer alike."""
+def _resolve_exponents() -> None:
+    """Make `1e5` a number as in JSON, in both the loader and the dumper."""
     form = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?[eE][-+]?\d+")
     for first in "-0123456789":
         _RESOLVERS.setdefault(first, []).insert(0, (f"{_TAG}float", form))
 
 
-_read_exponents()
+_resolve_exponents()
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A file's structure, and on which line each part of it begins."""
+    """A parsed file: its structure, and the line on which each part begins."""
 
     structure: Any
     lines: dict[Path, int]
 
     def services(self, secret: SecretLookup) -> tuple[Service, ...]:
-        """What it means. Raises ConfigurationError with every fault, each with its line."""
+        """Decode the services. Raises ConfigurationError with all faults, each with its line."""
         try:
             return decode(self.structure, secret)
         except ConfigurationError as error:
             raise ConfigurationError(
-                sorted(map(self._located, error.faults), key=lambda fault: fault.line or 0)
+                sorted(map(self._with_line, error.faults), key=lambda fault: fault.line or 0)
             ) from None
 
-    def _located(self, fault: Fault) -> Fault:
+    def _with_line(self, fault: Fault) -> Fault:
         path: Path = fault.path if fault.key is None else (*fault.path, fault.key)
         while path and path not in self.lines:
             path = path[:-1]
@@ -96,21 +96,21 @@ class Document(msgspec.Struct, frozen=True):
 
 
 def parse(text: str | bytes) -> Document:
-    """The text's structure. Raises ConfigurationError for what is no YAML, or says what JSON could not."""
+    """Parse YAML or JSON. Raises ConfigurationError if it is neither, or uses YAML features that JSON lacks."""
     content = _decoded(text)
     loader = _Loader(_without_tabs(content))
     try:
         node = loader.get_single_node()
-        reading = _Reading(loader)
-        structure = None if node is None else reading.value(node, ())
+        constructor = _Constructor(loader)
+        structure = None if node is None else constructor.value(node, ())
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigurationError([Fault((), f"not valid YAML or JSON: {said}", line=line)]) from None
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigurationError([Fault((), f"not valid YAML or JSON: {problem}", line=line)]) from None
     finally:
         loader.dispose()
-    reading.faults.raise_if_any()
-    return Document(structure, reading.lines)
+    constructor.faults.raise_if_any()
+    return Document(structure, constructor.lines)
 
 
 def _decoded(text: str | bytes) -> str:
@@ -129,7 +129,7 @@ def _decoded(text: str | bytes) -> str:
 
 
 def _without_tabs(content: str) -> str:
-    """JSON may be indented with tabs, and YAML may not. JSON's texts hold none, so they can go."""
+    """Replace tabs in JSON, which YAML does not allow as indentation. JSON strings contain no raw tabs."""
     if "\t" not in content or not content.lstrip().startswith("{"):
         return content
     try:
@@ -139,8 +139,8 @@ def _without_tabs(content: str) -> str:
     return content.replace("\t", " ")
 
 
-class _Reading:
-    """Turns nodes into structures, noting the lines."""
+class _Constructor:
+    """Builds plain structures from YAML nodes and records their lines."""
 
     def __init__(self, loader: _Loader) -> None:
         self._loader = loader
@@ -158,18 +158,18 @@ class _Reading:
         return self._fault(node, path, f"the tag {display(node.tag.replace(_TAG, '!!'))} is not accepted")
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        said: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self._fault(key_node, path, "a key must be plain text")
+                self._fault(key_node, path, "a key must be a string")
                 continue
-            # A key is the text that was written: `on` and `123` are names here, not a truth and a number.
+            # Keys are strings as written: `on` and `123` are names here, not a boolean and a number.
             key = self._text(key_node, path)
-            if key in said:
-                self._fault(key_node, path, f"the key {display(key)} is there twice")
+            if key in result:
+                self._fault(key_node, path, f"duplicate key {display(key)}")
             self.lines[*path, key] = key_node.start_mark.line + 1
-            said[key] = self.value(value_node, (*path, key))
-        return said
+            result[key] = self.value(value_node, (*path, key))
+        return result
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         if node.tag == f"{_TAG}str":
@@ -177,14 +177,14 @@ class _Reading:
         try:
             return self._loader.construct_object(node)
         except (ValueError, KeyError, IndexError, OverflowError):
-            return self._fault(node, path, f"{display(node.value)} is not what its tag says")
+            return self._fault(node, path, f"{display(node.value)} does not match its tag")
 
     def _text(self, node: yaml.ScalarNode, path: Path) -> str:
-        """JSON writes a sign beyond the basic plane as two escapes, which YAML leaves apart."""
+        """Join surrogate pairs: JSON writes a character beyond U+FFFF as two escapes, which YAML does not combine."""
         try:
             return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            self._fault(node, path, "half of a surrogate pair")
+            self._fault(node, path, "an unpaired surrogate")
             return ""
 
     def _fault(self, node: yaml.Node, path: Path, message: str) -> None:
@@ -192,21 +192,21 @@ class _Reading:
 
 
 def dump(structure: Any) -> str:
-    """A document's canonical text: equal documents are equal texts, whatever the order they were written in."""
+    """A document's canonical text: equal documents give equal texts, whatever their order of keys."""
     return yaml.dump(
         canonical(structure), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
     )
 
 
 def inline(value: Any) -> str:
-    """One value on one line, as the file would write it."""
+    """One value as YAML on one line."""
     text = yaml.dump(
         plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**9
     )
     return text.removesuffix("...\n").strip()
 
 
-_UNSAID: Final[dict[str, Any]] = {
+_DEFAULTS: Final[dict[str, Any]] = {
     "enabled": True,
     "weight": 1,
     "canary": 0,
@@ -217,7 +217,7 @@ _UNSAID: Final[dict[str, Any]] = {
     "invalidates": [],
     "idempotency": False,
 }
-"""What says the same as not being there."""
+"""Values that are the same as a missing key."""
 _SECTIONS: Final[dict[str, Iterable[str]]] = {
     "timeout": TIMEOUT,
     "retries": RETRIES,
@@ -231,27 +231,27 @@ _ROUTE: Final = tuple(route_parsers(lambda _: None))
 
 
 def canonical(structure: Any) -> dict[str, Any]:
-    """A valid document in one form: keys in the contract's order, services by name, targets by url, no idle words."""
+    """A valid document in canonical form: keys in a fixed order, services by name, targets by url, no defaults."""
     services = structure.get("services") or {}
     return {"version": structure["version"], "services": {name: _service(services[name]) for name in sorted(services)}}
 
 
-def _service(said: dict[str, Any]) -> dict[str, Any]:
-    targets = sorted((_ordered(target, TARGET) for target in said["targets"]), key=lambda target: str(target["url"]))
-    routes = [_ordered(route, _ROUTE) for route in said.get("routes") or ()]
-    return _ordered({**said, "targets": targets, "routes": routes}, _SERVICE)
+def _service(service: dict[str, Any]) -> dict[str, Any]:
+    targets = sorted((_ordered(target, TARGET) for target in service["targets"]), key=lambda target: str(target["url"]))
+    routes = [_ordered(route, _ROUTE) for route in service.get("routes") or ()]
+    return _ordered({**service, "targets": targets, "routes": routes}, _SERVICE)
 
 
-def _ordered(said: dict[str, Any], order: Iterable[str]) -> dict[str, Any]:
+def _ordered(settings: dict[str, Any], order: Iterable[str]) -> dict[str, Any]:
     return {
-        key: said[key] if key in ("targets", "routes") else _section(key, said[key])
+        key: settings[key] if key in ("targets", "routes") else _section(key, settings[key])
         for key in order
-        if said.get(key) is not None and not _goes_without_saying(key, said[key])
+        if settings.get(key) is not None and not _is_default(key, settings[key])
     }
 
 
-def _goes_without_saying(key: str, value: Any) -> bool:
-    return key in _UNSAID and bool(value == _UNSAID[key])
+def _is_default(key: str, value: Any) -> bool:
+    return key in _DEFAULTS and bool(value == _DEFAULTS[key])
 
 
 def _section(key: str, value: Any) -> Any:
@@ -261,7 +261,7 @@ def _section(key: str, value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The same in one form: keys sorted, whole numbers without a point. A database may keep neither."""
+    """Normalise a value: sorted keys, integral floats as int. A database may preserve neither."""
     if isinstance(value, dict):
         return {key: plain(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where: every fault at once, none swallowed."""
+"""Configuration errors with their location. All errors of a document are collected before any is reported."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ Path = tuple[str | int, ...]
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One thing wrong. `path` leads to it; `key` is the key at fault there, when the fault is a key and not a value.
+    """One error at `path`. `key` is the offending key there, if the key and not its value is wrong.
 
-    `line` is the text's, from 1, once it is known.
+    `line` is the line in the text, from 1, once known.
     """
 
     path: Path
@@ -24,16 +24,16 @@ class Fault(msgspec.Struct, frozen=True):
         return ": ".join(part for part in (line, format_path(self.path), self.message) if part)
 
     def with_prefix(self, path: Path) -> "Fault":
-        """The same fault, seen from further up."""
+        """The same fault with its path relative to an ancestor: `path` is prepended."""
         return msgspec.structs.replace(self, path=(*path, *self.path))
 
-    def without_prefix(self, steps: int) -> "Fault":
-        """The same fault, seen from further down."""
-        return msgspec.structs.replace(self, path=self.path[steps:])
+    def without_prefix(self, length: int) -> "Fault":
+        """The same fault with its path relative to a descendant: the first `length` steps are removed."""
+        return msgspec.structs.replace(self, path=self.path[length:])
 
 
 class ConfigurationError(Exception):
-    """A configuration that cannot be served. `faults` are all there are, in the order of the text."""
+    """The configuration is invalid. `faults` are all its faults, in document order."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
@@ -41,14 +41,14 @@ class ConfigurationError(Exception):
 
 
 class Faults:
-    """Gathers what goes wrong under each path, so that reading goes on to the end."""
+    """Collects faults, so that parsing continues after an error."""
 
     def __init__(self) -> None:
         self.found: list[Fault] = []
 
     @contextmanager
     def at(self, *path: str | int) -> Iterator[None]:
-        """Whatever is wrong inside the block is a fault at `path`."""
+        """Catch ValueError and ConfigurationError in the block and record them as faults at `path`."""
         try:
             yield
         except ConfigurationError as error:
@@ -60,7 +60,7 @@ class Faults:
         self.found.append(Fault(path, message, key))
 
     def raise_if_any(self) -> None:
-        """Raises ConfigurationError when anything was found."""
+        """Raises ConfigurationError if there are faults."""
         if self.found:
             raise ConfigurationError(self.found)
 

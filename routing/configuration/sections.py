@@ -1,6 +1,6 @@
-"""The settings that a service and a route share: how each is read, laid over another's, and made a policy.
+"""The settings that services and routes share: their parsers, how a route's override a service's, and their policy.
 
-No Django, no I/O. Sections (`cache`, `timeout`) are merged key by key; everything else is replaced whole.
+No Django, no I/O. Sections (`cache`, `timeout`) are merged key by key; any other setting is replaced.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,20 +21,20 @@ from routing.configuration.values import (
     integer,
     json_value,
     list_of,
+    mapping_of,
     nullable,
     number,
     one_of,
     rate,
-    record,
     scope,
+    string,
     tag,
-    text,
 )
 from routing.router.policy import Auth, Fallback, HealthCheckPolicy, Retries, RoutePolicy, Timeout
 from routing.router.table import Route
 
 PERMIT_GRACE: Final = 5.0
-"""Seconds a probe's permit outlives the longest its call may take."""
+"""Seconds that a half-open probe's lease lasts beyond the longest possible call."""
 
 _COUNT: Final = integer(1, 1_000)
 _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
@@ -46,28 +46,30 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
 }
 
 
-def _section(readers: Mapping[str, ValueParser], *, switch: bool = False) -> ValueParser:
-    """A mapping of settings; with a `switch`, also `off` (None) and `on` (nothing said beyond that)."""
+def _switchable(parsers: Mapping[str, ValueParser]) -> ValueParser:
+    """A mapping of settings, or `off` (None) or `on` (the defaults)."""
+    parse_settings = mapping_of(parsers)
 
-    def read(value: object) -> dict[str, Any] | None:
-        if switch and isinstance(value, bool):
+    def parse(value: object) -> dict[str, Any] | None:
+        if isinstance(value, bool):
             return {} if value else None
-        return record(value, readers)
+        settings: dict[str, Any] = parse_settings(value)
+        return settings
 
-    return read
+    return parse
 
 
 def _open_for(value: object) -> dict[str, float]:
-    """How long a circuit stays open: a duration, or `{base, factor, max}` for one that grows."""
+    """How long a circuit stays open: a duration, or `{base, factor, max}` for exponential growth."""
     if not isinstance(value, dict):
         return {"open_for": duration(value)}
-    words = {"base": "open_for", "factor": "open_factor", "max": "open_max"}
-    readers: dict[str, ValueParser] = {"base": duration, "factor": number(1, 10), "max": duration}
-    return {words[key]: item for key, item in record(value, readers).items()}
+    fields = {"base": "open_for", "factor": "open_factor", "max": "open_max"}
+    parse = mapping_of({"base": duration, "factor": number(1, 10), "max": duration})
+    return {fields[key]: item for key, item in parse(value).items()}
 
 
 def _path(value: object) -> str:
-    if not text(value).startswith("/") or not str(value).isascii() or not str(value).isprintable():
+    if not string(value).startswith("/") or not str(value).isascii() or not str(value).isprintable():
         raise ValueError("must be a path: ASCII, starting with '/'")
     return str(value)
 
@@ -103,67 +105,71 @@ HEALTH: Final[dict[str, ValueParser]] = {
 FALLBACK: Final[dict[str, ValueParser]] = {"status": integer(200, 599), "body": json_value}
 
 
-def settings(secret: SecretLookup) -> dict[str, ValueParser]:
-    """What a service and a route may both set, in the order it is written."""
+def setting_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
+    """The settings of both services and routes, in the order of the file's canonical form."""
     return {
         "auth": one_of(Auth),
         "scopes": list_of(scope),
         "rate_limit": rate,
-        "timeout": _section(TIMEOUT),
+        "timeout": mapping_of(TIMEOUT),
         "max_concurrency": integer(1, 100_000),
-        "retries": _section(RETRIES),
+        "retries": mapping_of(RETRIES),
         "headers": headers(secret),
         "forward_authorization": boolean,
-        "cache": _section(CACHE, switch=True),
-        "breaker": _section(BREAKER),
-        "health": _section(HEALTH, switch=True),
-        "fallback": _section(FALLBACK, switch=True),
+        "cache": _switchable(CACHE),
+        "breaker": mapping_of(BREAKER),
+        "health": _switchable(HEALTH),
+        "fallback": _switchable(FALLBACK),
         "cost_per_call": number(0, 1_000_000),
         "websocket": boolean,
     }
 
 
-def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """What is said above, over what is said below: sections key by key, everything else whole."""
-    both = {
-        key: {**below[key], **above[key]}
-        for key in below.keys() & above.keys()
-        if isinstance(below[key], dict) and isinstance(above[key], dict)
+def merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    """`override` on top of `base`: sections are merged key by key, any other setting is replaced."""
+    sections = {
+        key: {**base[key], **override[key]}
+        for key in base.keys() & override.keys()
+        if isinstance(base[key], dict) and isinstance(override[key], dict)
     }
-    return {**below, **above, **both}
+    return {**base, **override, **sections}
 
 
-def policy(said: dict[str, Any]) -> RoutePolicy:
-    """What was said, over the defaults. Raises ConfigurationError."""
-    faults, asked = Faults(), dict(said)
-    for name in [name for name in _SECTIONS if name in said]:
+def build_policy(settings: dict[str, Any]) -> RoutePolicy:
+    """The policy for parsed settings. Raises ConfigurationError."""
+    faults, fields = Faults(), dict(settings)
+    for name in [name for name in _SECTIONS if name in settings]:
         with faults.at(name):
-            asked[name] = built(_SECTIONS[name], said[name])
+            fields[name] = build(_SECTIONS[name], settings[name])
     with faults.at("breaker"):
-        asked["breaker"] = built(BreakerPolicy, said.get("breaker", {}))
-    if "headers" in said:
-        asked["headers"] = tuple(said["headers"].values())
+        fields["breaker"] = build(BreakerPolicy, settings.get("breaker", {}))
+    if "headers" in settings:
+        fields["headers"] = tuple(settings["headers"].values())
     faults.raise_if_any()
-    return RoutePolicy(**asked)
+    return RoutePolicy(**fields)
 
 
 def with_probe_lease(service: RoutePolicy, routes: Iterable[Route]) -> RoutePolicy:
-    """A service's policy, its probes' permits outliving a call to whichever of its routes may take longest.
+    """The service's policy with a probe lease that outlasts the longest call of any of its routes.
 
-    A permit that ended before its call would let one probe too many through.
+    If a lease expired during its call, one probe too many would be admitted.
     """
     longest = max(service.timeout.total, *(route.policy.timeout.total for route in routes), 0.0)
     breaker = msgspec.structs.replace(service.breaker, permit_lease=longest + PERMIT_GRACE)
     return msgspec.structs.replace(service, breaker=breaker)
 
 
-def built(kind: type[Any], said: dict[str, Any] | None) -> Any:
-    """A section as its policy, or None where it is switched off. A refusal that names a key is that key's fault."""
-    if said is None:
+def build(kind: type[Any], settings: dict[str, Any] | None) -> Any:
+    """The policy `kind` for a section's settings, or None if the section is off.
+
+    Raises ConfigurationError, at the key with which the policy's error message begins, if it begins with one.
+    """
+    if settings is None:
         return None
-    fields = {**said, **fields} if isinstance(fields := said.get("open_for"), dict) else said
+    open_for = settings.get("open_for")
+    fields = {**settings, **open_for} if isinstance(open_for, dict) else settings
     try:
         return kind(**fields)
     except ValueError as error:
         word = str(error).split(" ", 1)[0]
-        raise ConfigurationError([Fault((), str(error), word if word in said else None)]) from error
+        raise ConfigurationError([Fault((), str(error), word if word in settings else None)]) from error

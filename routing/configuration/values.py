@@ -1,6 +1,7 @@
-"""How one value of the configuration is read: strictly, from what YAML or JSON gives. No Django, no I/O.
+"""Parsers for single configuration values. No Django, no I/O.
 
-A reader takes a value and gives it in our own types. It raises ValueError, or ConfigurationError for faults deeper in.
+A parser takes a value as YAML or JSON represents it and returns it in the gateway's types. It raises ValueError, or
+ConfigurationError for faults inside a nested value.
 """
 
 import math
@@ -17,28 +18,27 @@ from routing.router.policy import Auth
 
 ValueParser = Callable[[Any], Any]
 SecretLookup = Callable[[str], str | None]
+"""The value of an environment variable, or None if it is not set."""
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-GATEWAY_HEADERS: Final = frozenset(
-    {b"host", b"content-length", b"x-request-id", b"x-gateway-caller", b"forwarded", b"via"}
-)
-"""Fields that the gateway or its HTTP client sets on every call to a backend: no configuration may forge them."""
+OWN_HEADERS: Final = frozenset({b"host", b"content-length", b"x-request-id", b"x-gateway-caller", b"forwarded", b"via"})
+"""Fields that the gateway or its HTTP client sets on every call to a backend: they cannot be configured."""
 
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)?")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, None: 1.0}
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 """RFC 9110 section 5.6.2."""
 _FIELD_VALUE: Final = re.compile(r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?")
-"""RFC 9110 section 5.5: no control characters, no white space around."""
+"""RFC 9110 section 5.5: no control characters, no leading or trailing white space."""
 _VARIABLE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 _HOST: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?)*")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,128}")
 _TAG: Final = re.compile(r"(?:[\x21-\x2b\x2d-\x7a\x7c\x7e]|\{[A-Za-z_][A-Za-z0-9_]*\}){1,256}")
-"""Visible ASCII without the comma, since tags travel in lists; braces only around a parameter's name."""
+"""Visible ASCII without commas, since tags are sent in lists; braces only around a parameter's name."""
 
 
 def display(value: object) -> str:
-    """A value as a message may show it: in the file's own words, and not at length."""
+    """A value for an error message: as the file writes it, and shortened."""
     words: dict[object, str] = {True: "true", False: "false", None: "null"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -50,57 +50,64 @@ def mapping(value: object) -> dict[str, Any]:
     return {str(key): item for key, item in value.items()}
 
 
-def record(value: object, readers: Mapping[str, ValueParser]) -> dict[str, Any]:
-    """What a mapping says, each key read by its own reader; unknown keys are faults that name the nearest known."""
-    faults = Faults()
-    said = recorded(value, readers, faults)
-    faults.raise_if_any()
-    return said
+def mapping_of(parsers: Mapping[str, ValueParser]) -> ValueParser:
+    """A mapping, the value of each key parsed by its own parser. An unknown key is a fault."""
+
+    def parse(value: object) -> dict[str, Any]:
+        faults = Faults()
+        parsed = parse_mapping(value, parsers, faults)
+        faults.raise_if_any()
+        return parsed
+
+    return parse
 
 
-def recorded(
-    value: object, readers: Mapping[str, ValueParser], faults: Faults, *, null_is_default: bool = False
+def parse_mapping(
+    value: object, parsers: Mapping[str, ValueParser], faults: Faults, *, null_is_default: bool = False
 ) -> dict[str, Any]:
-    """The same, as far as it can be read: what cannot is left out, and told to `faults`."""
-    said: dict[str, Any] = {}
+    """Like `mapping_of`, but adds faults to `faults` and leaves their keys out of the result.
+
+    With `null_is_default`, a null value is the same as a missing key. Raises ValueError if `value` is not a mapping.
+    """
+    parsed: dict[str, Any] = {}
     for key, item in mapping(value).items():
-        if key not in readers:
-            faults.add((), f"unknown key {display(key)}{_meant(key, readers)}", key)
+        if key not in parsers:
+            faults.add((), f"unknown key {display(key)}{_suggestion(key, parsers)}", key)
         elif item is not None or not null_is_default:
             with faults.at(key):
-                said[key] = readers[key](item)
-    return said
+                parsed[key] = parsers[key](item)
+    return parsed
 
 
-def _meant(key: str, known: Mapping[str, ValueParser]) -> str:
+def _suggestion(key: str, known: Mapping[str, ValueParser]) -> str:
     nearest = get_close_matches(key[:64], known, n=1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else f" (known: {', '.join(known)})"
 
 
-def list_of(reader: ValueParser) -> ValueParser:
-    """A list, each item read by `reader`."""
+def list_of(parser: ValueParser) -> ValueParser:
+    """A list, each item parsed by `parser`."""
 
-    def read(value: object) -> tuple[Any, ...]:
+    def parse(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise ValueError(f"must be a list, not {display(value)}")
         faults, items = Faults(), []
         for index, item in enumerate(value):
             with faults.at(index):
-                items.append(reader(item))
+                items.append(parser(item))
         faults.raise_if_any()
         return tuple(items)
 
-    return read
+    return parse
 
 
-def nullable(reader: ValueParser) -> ValueParser:
-    """The same, where null is a setting of its own."""
-    return lambda value: None if value is None else reader(value)
+def nullable(parser: ValueParser) -> ValueParser:
+    """Accept null too, as None."""
+    return lambda value: None if value is None else parser(value)
 
 
-def text(value: object) -> str:
+def string(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"must be text, not {display(value)} (put it in quotes)")
+        raise ValueError(f"must be a string, not {display(value)} (put it in quotes)")
     return value
 
 
@@ -111,29 +118,29 @@ def boolean(value: object) -> bool:
 
 
 def integer(low: int, high: int) -> ValueParser:
-    def read(value: object) -> int:
+    def parse(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"must be a whole number, not {display(value)}")
+            raise ValueError(f"must be an integer, not {display(value)}")
         if not low <= value <= high:
             raise ValueError(f"must be from {low} to {high}")
         return value
 
-    return read
+    return parse
 
 
 def number(low: float, high: float) -> ValueParser:
-    def read(value: object) -> float:
+    def parse(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"must be a number, not {display(value)}")
         if not low <= value <= high:  # also false for NaN
             raise ValueError(f"must be from {low:g} to {high:g}")
         return float(value)
 
-    return read
+    return parse
 
 
 def duration(value: object) -> float:
-    """Seconds: `500ms`, `2s`, `1m`, `1h`, or a plain number of seconds."""
+    """Seconds, given as `500ms`, `2s`, `1m`, `1h` or a number of seconds."""
     if isinstance(value, str) and (form := _DURATION.fullmatch(value.strip())):
         return float(form[1]) * _UNITS[form[2]]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
@@ -142,65 +149,67 @@ def duration(value: object) -> float:
 
 
 def rate(value: object) -> RatePolicy:
-    """`100/m`."""
+    """A rate such as `100/m`."""
     if not isinstance(value, str):
         raise ValueError(f"must be a rate such as 100/m, not {display(value)}")
     return RatePolicy.parse(value)
 
 
 def one_of(kind: type[Auth] | type[Scope]) -> ValueParser:
-    def read(value: object) -> Auth | Scope:
-        words = [str(member) for member in kind]
-        if isinstance(value, str) and value in words:
+    def parse(value: object) -> Auth | Scope:
+        names = [str(member) for member in kind]
+        if isinstance(value, str) and value in names:
             return kind(value)
-        trap = " (YAML reads a bare yes, no, on or off as true or false)" if isinstance(value, bool) else ""
-        raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}, not {display(value)}{trap}")
+        hint = " (YAML reads a bare yes, no, on or off as true or false)" if isinstance(value, bool) else ""
+        raise ValueError(f"must be {', '.join(names[:-1])} or {names[-1]}, not {display(value)}{hint}")
 
-    return read
+    return parse
 
 
 def matching(form: re.Pattern[str], what: str) -> ValueParser:
-    def read(value: object) -> str:
-        if form.fullmatch(text(value)) is None:
+    """A string that matches `form` as a whole."""
+
+    def parse(value: object) -> str:
+        if form.fullmatch(string(value)) is None:
             raise ValueError(f"{display(value)} is not {what}")
         return str(value)
 
-    return read
+    return parse
 
 
 scope: Final = matching(_SCOPE, "a scope: visible ASCII without spaces, quotes or commas")
 tag: Final = matching(_TAG, "a tag: visible ASCII without spaces or commas, braces only around a parameter's name")
-token: Final = matching(_TOKEN, "a header's name")
+token: Final = matching(_TOKEN, "a header name")
 
 
 def field_name(value: object) -> str:
-    """A header's name, in lower case."""
+    """A header name, in lower case."""
     return str(token(value)).lower()
 
 
 def host(value: object) -> str:
-    """A host's name or IPv4 address, in lower case, without a port."""
-    name = text(value).lower().removesuffix(".")
+    """A host name or IPv4 address, in lower case, without a port."""
+    name = string(value).lower().removesuffix(".")
     if _HOST.fullmatch(name) is None:
-        raise ValueError(f"{display(value)} is not a host's name (no scheme, no port, no path)")
+        raise ValueError(f"{display(value)} is not a host name (no scheme, no port, no path)")
     return name
 
 
 def method(value: object) -> str:
     if value in METHODS:
         return str(value)
-    if text(value).upper() in METHODS:
-        raise ValueError(f"methods are in capitals: {str(value).upper()}")
-    raise ValueError(f"{display(value)} is not a method the gateway knows ({', '.join(METHODS)})")
+    if string(value).upper() in METHODS:
+        raise ValueError(f"methods must be in capitals: {str(value).upper()}")
+    raise ValueError(f"{display(value)} is not a supported method ({', '.join(METHODS)})")
 
 
 def pattern(value: object) -> str:
     """A route's path: `/mailboxes/{user}/messages`, `/files/*`."""
-    path = text(value)
+    path = string(value)
     if not path.startswith("/"):
         raise ValueError("must start with '/'")
-    if any(ord(sign) < 0x20 or ord(sign) == 0x7F or sign in "?#%" for sign in path):
-        raise ValueError("must be written decoded: no '%', '?', '#' or control characters")
+    if any(ord(char) < 0x20 or ord(char) == 0x7F or char in "?#%" for char in path):
+        raise ValueError("must be written without percent-encoding: no '%', '?', '#' or control characters")
     segments = path[1:].split("/") if path != "/" else []
     for index, segment in enumerate(segments):
         _check_segment(segment, last=index == len(segments) - 1)
@@ -208,7 +217,7 @@ def pattern(value: object) -> str:
     if len(names) != len(set(names)):
         raise ValueError("each {name} may appear once")
     for name in CALLER_FIELDS.keys() & set(names):
-        raise ValueError(f"{{{name}}} stands for who is asking, in tags: call the parameter otherwise")
+        raise ValueError(f"{{{name}}} is reserved for tags: choose another parameter name")
     return path
 
 
@@ -216,22 +225,22 @@ def _check_segment(segment: str, *, last: bool) -> None:
     if re.fullmatch(r"\{[A-Za-z_][A-Za-z0-9_]*\}", segment):
         return
     if "{" in segment or "}" in segment:
-        raise ValueError(f"{display(segment)}: a {{name}} takes a whole segment")
+        raise ValueError(f"{display(segment)}: a {{name}} must be a whole segment")
     if "*" in segment and not (segment == "*" and last):
         raise ValueError("'*' may only be the whole last segment")
     if not segment and last:
-        raise ValueError("must not end with '/'; '/*' takes whatever follows")
+        raise ValueError("must not end with '/'; use '/*' to match any rest")
     if segment in ("", ".", ".."):
         raise ValueError(f"{display(segment)} cannot be a segment")
 
 
-def parameters(text: str) -> list[str]:
+def parameters(template: str) -> list[str]:
     """The `{name}`s in a pattern or a tag, in order."""
-    return re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", text)
+    return re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", template)
 
 
 def json_value(value: object) -> object:
-    """Any JSON value; what JSON cannot say (NaN, infinity) is refused."""
+    """Any JSON value. NaN and infinity are not JSON."""
     pending = [value]
     while pending:
         item = pending.pop()
@@ -240,16 +249,19 @@ def json_value(value: object) -> object:
         elif isinstance(item, list | tuple):
             pending += item
         elif isinstance(item, float) and not math.isfinite(item):
-            raise ValueError(f"{item} cannot be said in JSON")
+            raise ValueError(f"{item} cannot be represented in JSON")
         elif not (item is None or isinstance(item, str | int | float)):
-            raise ValueError(f"{display(item)} cannot be said in JSON")
+            raise ValueError(f"{display(item)} cannot be represented in JSON")
     return value
 
 
 def headers(secret: SecretLookup) -> ValueParser:
-    """Fields for the backend by lower-case name; `env:NAME` becomes what `secret` says. No message shows a value."""
+    """Header fields for the backend, by lower-case name. `env:NAME` is looked up in `secret`.
 
-    def read(value: object) -> dict[str, Header]:
+    Error messages never contain a field's value.
+    """
+
+    def parse(value: object) -> dict[str, Header]:
         if not isinstance(value, dict):
             raise ValueError("must be a mapping of names to values")
         faults, fields = Faults(), {}
@@ -257,24 +269,24 @@ def headers(secret: SecretLookup) -> ValueParser:
             with faults.at(name):
                 key = field_name(name)
                 if key in fields:
-                    raise ValueError("the same header twice")
+                    raise ValueError("duplicate header")
                 fields[key] = (_settable(key), _field_value(item, secret))
         faults.raise_if_any()
         return fields
 
-    return read
+    return parse
 
 
 def _settable(name: str) -> bytes:
     key = name.encode()
-    if key in HOP_BY_HOP or key in GATEWAY_HEADERS or key.startswith(b"x-forwarded-"):
-        raise ValueError("this header is the gateway's own to set")
+    if key in HOP_BY_HOP or key in OWN_HEADERS or key.startswith(b"x-forwarded-"):
+        raise ValueError("this header is set by the gateway")
     return key
 
 
 def _field_value(value: object, secret: SecretLookup) -> bytes:
     if not isinstance(value, str):
-        raise ValueError("must be text (put it in quotes)")
+        raise ValueError("must be a string (put it in quotes)")
     variable = _VARIABLE.fullmatch(value)
     if variable is None and value.startswith("env:"):
         raise ValueError("env: must be followed by the name of an environment variable")
@@ -283,5 +295,5 @@ def _field_value(value: object, secret: SecretLookup) -> bytes:
         raise ValueError(f"the environment variable {variable and variable[1]} is not set")
     if _FIELD_VALUE.fullmatch(content) is None:
         where = f"the value of the environment variable {variable[1]}" if variable else "the value"
-        raise ValueError(f"{where} has control characters, or white space around it")
+        raise ValueError(f"{where} contains control characters, or leading or trailing white space")
     return content.encode("utf-8", "surrogateescape")

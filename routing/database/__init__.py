@@ -1,1 +1,1 @@
-"""Everything that reads or writes Django's models: loading, applying and versioning the configuration, API keys."""
+"""Reads and writes the Django models: loads, applies and versions the configuration, and issues API keys."""

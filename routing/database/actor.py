@@ -1,4 +1,4 @@
-"""Who is changing the configuration: known to whoever writes it down, without passing through every hand between."""
+"""Who is changing the configuration, as a context variable, so that signal handlers can record it."""
 
 import getpass
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 
 class Actor(NamedTuple):
-    """`name` is `staff:ada` or `command:ada`; `note` says why, where the change alone would not."""
+    """`name` is `staff:ada` or `command:ada`. `note`, if given, replaces the generated summary of the change."""
 
     name: str
     note: str = ""
@@ -25,7 +25,7 @@ def current_actor() -> Actor:
 
 @contextmanager
 def acting_as(name: str, note: str = "") -> Iterator[None]:
-    """Changes made inside the block are this actor's."""
+    """Attribute changes made in the block to this actor."""
     token = _current.set(Actor(name, note))
     try:
         yield
@@ -34,7 +34,7 @@ def acting_as(name: str, note: str = "") -> Iterator[None]:
 
 
 def command_user() -> str:
-    """Who types a command, as the system knows them; a container's user may have no name."""
+    """The operating system's user, as an actor's name. In a container it may have none."""
     try:
         return f"command:{getpass.getuser()}"
     except (OSError, KeyError):

@@ -1,4 +1,4 @@
-"""Gives out API keys and ends them. A key's own text is returned once and kept nowhere."""
+"""Issues and revokes API keys. The key itself is returned once and never stored."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from routing.models import ApiKey
 
 
 def issue(key: ApiKey) -> str:
-    """Saves a new key's row and returns the key. Raises ValidationError."""
+    """Save a new key's row and return the key. Raises ValidationError."""
     new_key = generate_api_key()
     key.prefix, key.digest = new_key.prefix, new_key.digest
     key.full_clean()
@@ -19,10 +19,10 @@ def issue(key: ApiKey) -> str:
 
 
 def revoke(keys: Iterable[ApiKey]) -> int:
-    """Ends those that are in force, and how many that were. They are kept, so that logs stay readable."""
-    ending = [key for key in keys if key.revoked_at is None]
+    """Revoke those that are not yet revoked, and return their number. Rows are kept for the audit log."""
+    active = [key for key in keys if key.revoked_at is None]
     with transaction.atomic():
-        for key in ending:
+        for key in active:
             key.revoked_at = timezone.now()
             key.save(update_fields=["revoked_at"])
-    return len(ending)
+    return len(active)

@@ -1,4 +1,4 @@
-"""Writes a document to the rows: all of it or nothing, and only what differs."""
+"""Applies a configuration document to the database in one transaction, writing only what differs."""
 
 import json
 from typing import Any, Final
@@ -11,11 +11,11 @@ from routing.configuration.document import canonical, plain
 from routing.models import ANY_SECRET, SETTINGS, Route, Service, Target
 
 _TARGET: Final[dict[str, Any]] = {"weight": 1, "canary": None, "enabled": True, "always_up": False}
-"""A target's columns, and what they are when the document says nothing."""
+"""A target's columns and their defaults."""
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """The names of the services that came, changed and went."""
+    """The names of the services that were created, updated and deleted."""
 
     created: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
@@ -26,47 +26,52 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 def apply_document(structure: Any) -> Changes:
-    """Makes the database say what the document says; services it does not name go.
+    """Make the database match the document. Services that it does not contain are deleted.
 
-    Raises ConfigurationError, having changed nothing, when it has faults. `env:NAME`s are kept as they are.
+    `env:NAME` is stored unresolved. Raises ConfigurationError, without a change, if the document has faults.
     """
     decode(structure, ANY_SECRET)
     wanted = canonical(structure)["services"]
     with transaction.atomic():
         rows = {row.name: row for row in Service.objects.prefetch_related("targets", "routes")}
         deleted = tuple(sorted(rows.keys() - wanted.keys()))
-        # Before anything is written: a host may move from a service that goes to one that stays.
+        # Delete first: a host may move from a deleted service to another.
         for name in deleted:
             rows[name].delete()
         created = tuple(name for name in wanted if name not in rows)
-        touched = {name for name, said in wanted.items() if _write_service(rows.get(name), name, said)}
-        return Changes(created, tuple(sorted(touched.difference(created))), deleted)
+        changed = {name for name, item in wanted.items() if _write_service(rows.get(name), name, item)}
+        return Changes(created, tuple(sorted(changed.difference(created))), deleted)
 
 
-def _write_service(row: Service | None, name: str, said: dict[str, Any]) -> bool:
+def _write_service(row: Service | None, name: str, wanted: dict[str, Any]) -> bool:
     service = row or Service(name=name)
     targets = {} if row is None else {target.url: target for target in row.targets.all()}
     routes = [] if row is None else list(row.routes.all())
-    changed = _write(service, {"hosts": said.get("hosts", []), **_settings(said)})
-    return any([changed, _write_targets(service, targets, said["targets"]), _write_routes(service, routes, said)])
+    changed = _write(service, {"hosts": wanted.get("hosts", []), **_settings(wanted)})
+    return any(
+        [
+            changed,
+            _write_targets(service, targets, wanted["targets"]),
+            _write_routes(service, routes, wanted.get("routes", [])),
+        ]
+    )
 
 
 def _write_targets(service: Service, rows: dict[str, Target], wanted: list[dict[str, Any]]) -> bool:
-    gone = rows.keys() - {said["url"] for said in wanted}
-    for url in gone:
+    deleted = rows.keys() - {target["url"] for target in wanted}
+    for url in deleted:
         rows[url].delete()
     written = [
         _write(
-            rows.get(said["url"]) or Target(service=service, url=said["url"]),
-            {name: said.get(name, unsaid) for name, unsaid in _TARGET.items()},
+            rows.get(target["url"]) or Target(service=service, url=target["url"]),
+            {name: target.get(name, default) for name, default in _TARGET.items()},
         )
-        for said in wanted
+        for target in wanted
     ]
-    return bool(gone) or any(written)
+    return bool(deleted) or any(written)
 
 
-def _write_routes(service: Service, rows: list[Route], said: dict[str, Any]) -> bool:
-    wanted = said.get("routes", [])
+def _write_routes(service: Service, rows: list[Route], wanted: list[dict[str, Any]]) -> bool:
     for row in rows[len(wanted) :]:
         row.delete()
     written = [
@@ -76,19 +81,19 @@ def _write_routes(service: Service, rows: list[Route], said: dict[str, Any]) -> 
     return len(rows) > len(wanted) or any(written)
 
 
-def _route(said: dict[str, Any]) -> dict[str, Any]:
-    lists = {"methods": said.get("methods", []), "invalidates": said.get("invalidates", [])}
-    return {"path": said["path"], **lists, "idempotency": said.get("idempotency", False), **_settings(said)}
+def _route(route: dict[str, Any]) -> dict[str, Any]:
+    lists = {"methods": route.get("methods", []), "invalidates": route.get("invalidates", [])}
+    return {"path": route["path"], **lists, "idempotency": route.get("idempotency", False), **_settings(route)}
 
 
-def _settings(said: dict[str, Any]) -> dict[str, Any]:
-    unsaid = {"auth": "", "rate_limit": ""}
-    return {"enabled": said.get("enabled", True)} | {name: said.get(name, unsaid.get(name)) for name in SETTINGS}
+def _settings(item: dict[str, Any]) -> dict[str, Any]:
+    empty = {"auth": "", "rate_limit": ""}
+    return {"enabled": item.get("enabled", True)} | {name: item.get(name, empty.get(name)) for name in SETTINGS}
 
 
 def _write(row: models.Model, fields: dict[str, Any]) -> bool:
-    """Saves the row when it is new or says something else, and whether it did."""
-    differing = {name: value for name, value in fields.items() if _form(getattr(row, name)) != _form(value)}
+    """Save the row if it is new or differs, and return whether it was saved."""
+    differing = {name: value for name, value in fields.items() if _normalized(getattr(row, name)) != _normalized(value)}
     for name, value in differing.items():
         setattr(row, name, value)
     if differing or row._state.adding:
@@ -97,6 +102,6 @@ def _write(row: models.Model, fields: dict[str, Any]) -> bool:
     return False
 
 
-def _form(value: Any) -> str:
-    """A value as JSON in one form: in Python `1 == True`, in a configuration it is not."""
+def _normalized(value: Any) -> str:
+    """A value as canonical JSON, for comparison: in Python `1 == True`, in a configuration they differ."""
     return json.dumps(plain(value), sort_keys=True)

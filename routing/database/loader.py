@@ -1,4 +1,4 @@
-"""From the database's rows to what the request's way follows: the route table and the API keys."""
+"""Loads the route table and the API keys from the database."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,44 +13,44 @@ from routing.models import ApiKey, ConfigurationVersion, Service
 from routing.router.live import LoadedConfiguration
 from routing.router.table import RouteTable
 
-Value = TypeVar("Value")
+T = TypeVar("T")
 _ATTEMPTS: Final = 5
 
 
-def _on_a_live_connection(read: Callable[..., Value]) -> Callable[..., Value]:
-    """For threads that no request cycle tidies up after: stale or broken connections are dropped around the call."""
+def _with_fresh_connection(function: Callable[..., T]) -> Callable[..., T]:
+    """Close stale or broken connections around the call, as Django does around a request, for other threads."""
 
-    @wraps(read)
-    def reading(*arguments: Any) -> Value:
+    @wraps(function)
+    def wrapper(*arguments: Any) -> T:
         close_old_connections()
         try:
-            return read(*arguments)
+            return function(*arguments)
         finally:
             close_old_connections()
 
-    return reading
+    return wrapper
 
 
-@_on_a_live_connection
+@_with_fresh_connection
 def current_version() -> int:
-    """How many changes there have been: one small query."""
+    """The number of changes so far, in one small query."""
     return ConfigurationVersion.objects.values_list("number", flat=True).first() or 0
 
 
-@_on_a_live_connection
+@_with_fresh_connection
 def load(secret: SecretLookup) -> LoadedConfiguration:
-    """All of it, from one version's rows. Raises ConfigurationError with every fault, or Django's DatabaseError."""
+    """The configuration at one version. Raises ConfigurationError with all faults, or Django's DatabaseError."""
     for _ in range(_ATTEMPTS):
         version = current_version()
         document, keys = raw_document(), key_records()
-        # Read without a transaction, which on SQLite would keep writers out; so nothing may have changed meanwhile.
+        # Not in a transaction, which would lock out writers on SQLite: read again if the version changed meanwhile.
         if current_version() == version:
             break
     return LoadedConfiguration(RouteTable(decode(document, secret), version), keys)
 
 
 def raw_document() -> dict[str, Any]:
-    """The rows as the file would say them, in three queries."""
+    """The rows as a configuration document, in three queries. `env:NAME` is not resolved."""
     services = Service.objects.prefetch_related("targets", "routes")
     return {"version": VERSION, "services": {service.name: _raw_service(service) for service in services}}
 
@@ -65,7 +65,7 @@ def _raw_service(service: Service) -> dict[str, Any]:
 
 
 def key_records() -> tuple[KeyRecord, ...]:
-    """Every key that is not revoked. Expired ones are refused by the clock, where they are used."""
+    """All keys that are not revoked. Expiry is checked when a key is used."""
     return tuple(_record(key) for key in ApiKey.objects.filter(revoked_at=None).order_by("prefix"))
 
 

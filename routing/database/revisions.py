@@ -1,4 +1,4 @@
-"""What the configuration said, change by change, and the way back to any of it."""
+"""The history of the configuration: records each change, shows differences and rolls back."""
 
 from collections.abc import Iterator
 from difflib import unified_diff
@@ -10,20 +10,20 @@ from routing.database.apply import Changes, apply_document
 from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
 
-KEPT: Final = 500
-"""How many revisions are kept: the oldest go first."""
+MAX_REVISIONS: Final = 500
+"""Older revisions are deleted."""
 EMPTY: Final = dump({"version": 1})
 
 
 def record_revision() -> ConfigurationRevision | None:
-    """Write down what the configuration says now, if that is not what it said last."""
+    """Record the current configuration as a revision, if it differs from the latest one."""
     text, before = dump(raw_document()), latest_document()
     if text == before:
         return None
     actor = current_actor()
     summary = actor.note or _summary(before, text)
     revision = ConfigurationRevision.objects.create(actor=actor.name[:200], summary=summary[:200], document=text)
-    _forget()
+    _delete_oldest()
     return revision
 
 
@@ -32,7 +32,7 @@ def latest_document() -> str:
 
 
 class Rollback(NamedTuple):
-    """What was done, and how the record of operations tells it."""
+    """The changes of a rollback, and its `before` and `after` for the audit log."""
 
     changes: Changes
     before: dict[str, Any]
@@ -40,7 +40,7 @@ class Rollback(NamedTuple):
 
 
 def rollback(revision: ConfigurationRevision, actor: str) -> Rollback:
-    """Make the services say again what they said then. Raises ConfigurationError, having changed nothing."""
+    """Restore the services of a revision. Raises ConfigurationError, without a change, if it is no longer valid."""
     before = {"revision": _current_revision()}
     with acting_as(actor, f"rolled back to revision {revision.pk}"):
         changes = apply_document(parse(revision.document).structure)
@@ -49,19 +49,19 @@ def rollback(revision: ConfigurationRevision, actor: str) -> Rollback:
 
 
 def _current_revision() -> int | None:
-    """The number of the revision that says what the configuration says now; None after a change that nobody told of."""
-    last = ConfigurationRevision.objects.first()
-    return last.pk if last is not None and last.document == dump(raw_document()) else None
+    """The id of the latest revision, or None if the configuration has changed since without a signal."""
+    latest = ConfigurationRevision.objects.first()
+    return latest.pk if latest is not None and latest.document == dump(raw_document()) else None
 
 
 def previous_document(revision: ConfigurationRevision) -> str:
-    """What the configuration said before this revision."""
+    """The configuration before this revision."""
     earlier = ConfigurationRevision.objects.filter(pk__lt=revision.pk)
     return earlier.values_list("document", flat=True).first() or EMPTY
 
 
 def diff_lines(before: str, after: str) -> Iterator[str]:
-    """A unified diff's lines, without its two lines of file names."""
+    """The lines of a unified diff, without the two lines that name the files."""
     lines = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)
     for index, line in enumerate(lines):
         if index > 1:
@@ -70,11 +70,11 @@ def diff_lines(before: str, after: str) -> Iterator[str]:
 
 def _summary(before: str, after: str) -> str:
     """`added crm; changed billing, mail`."""
-    was, now = _services(before), _services(after)
+    old, new = _services(before), _services(after)
     groups = {
-        "added": now.keys() - was.keys(),
-        "changed": {name for name in now.keys() & was.keys() if now[name] != was[name]},
-        "removed": was.keys() - now.keys(),
+        "added": new.keys() - old.keys(),
+        "changed": {name for name in new.keys() & old.keys() if new[name] != old[name]},
+        "removed": old.keys() - new.keys(),
     }
     return "; ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in groups.items() if names)
 
@@ -84,7 +84,7 @@ def _services(text: str) -> dict[str, Any]:
     return services
 
 
-def _forget() -> None:
-    last = ConfigurationRevision.objects.values_list("pk", flat=True)[KEPT : KEPT + 1].first()
+def _delete_oldest() -> None:
+    last = ConfigurationRevision.objects.values_list("pk", flat=True)[MAX_REVISIONS : MAX_REVISIONS + 1].first()
     if last is not None:
         ConfigurationRevision.objects.filter(pk__lte=last).delete()

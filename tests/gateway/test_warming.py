@@ -255,11 +255,11 @@ class TestTheCommand:
         await cache_world.serve(reply(surrogate_key="one"), policy=SHARED)
         await get_repeatedly(cache_world, "/a")
         await get_repeatedly(cache_world, "/b")
-        assert await command("invalidate", "one", "--dry-run") == "crm: 2 would go with one\n"
-        assert await command("invalidate", "one") == "crm: 2 gone with one\n"
+        assert await command("invalidate", "one", "--dry-run") == "crm: 2 to delete with one\n"
+        assert await command("invalidate", "one") == "crm: 2 deleted with one\n"
         await get_repeatedly(cache_world, "/a")
         assert (await command("stats")).split()[:3] == ["crm", "1", "entries"]
-        assert await command("flush", "--service", "crm") == "crm: 1 gone\n"
+        assert await command("flush", "--service", "crm") == "crm: 1 deleted\n"
 
     async def test_knows_its_services(self, cache_world: World, warmer: Warmer) -> None:
         with pytest.raises(CommandError, match="no service 'nope'"):
@@ -268,7 +268,7 @@ class TestTheCommand:
 
 async def test_alone_without_redis_it_says_why_it_cannot() -> None:
     install(None)  # type: ignore[arg-type]
-    with pytest.raises(CommandError, match="without a REDIS_URL"):
+    with pytest.raises(CommandError, match="without REDIS_URL"):
         await command("stats")
 
 

@@ -72,7 +72,7 @@ def test_a_member_of_staff_in_the_admin_is_named_with_the_requests_id() -> None:
     client = Client(headers={"X-Request-ID": "req-9"})
     client.force_login(User.objects.create_superuser("root", password="for tests alone"))
     page = "/admin/routing/service/"
-    answer = client.post(page, {"action": "switch_off", "_selected_action": [Service.objects.get().pk]})
+    answer = client.post(page, {"action": "disable", "_selected_action": [Service.objects.get().pk]})
     assert answer["X-Request-ID"] == "req-9"
     change = Operation.objects.get()
     assert (change.actor, change.action, change.request_id) == ("staff:root", "service.changed", "req-9")

@@ -82,7 +82,7 @@ def test_a_service_is_made_with_its_targets_and_routes(staff: Client) -> None:
         ({"targets": []}, "at least 1"),
         ({"targets": [{**TARGET, "url": "http://u:p@a"}]}, "must have no user"),
         ({"routes": [{"path": "a", "position": 0}]}, "must start with '/'"),
-        ({"routes": [{"path": "/a", "position": 0}, {"path": "/a", "position": 1}]}, "the same route twice: /a"),
+        ({"routes": [{"path": "/a", "position": 0}, {"path": "/a", "position": 1}]}, "duplicate route: /a"),
     ],
 )
 def test_a_fault_is_shown_on_the_page_and_nothing_is_saved(staff: Client, posted: dict[str, Any], message: str) -> None:
@@ -140,7 +140,7 @@ def test_a_change_in_an_inline_counts_the_version_up(staff: Client, crm: Service
 
 
 def test_services_are_switched_off_and_on_from_the_list(staff: Client, crm: Service) -> None:
-    for action, enabled in (("switch_off", False), ("switch_on", True)):
+    for action, enabled in (("disable", False), ("enable", True)):
         version = current_version()
         staff.post(LIST, {"action": action, "_selected_action": [crm.pk]})
         crm.refresh_from_db()
@@ -152,9 +152,9 @@ def test_an_operator_takes_a_target_down_or_keeps_it_up_and_is_on_record(staff: 
     target = crm.targets.get()
     listed = "/admin/routing/target/"
     for action, said in (
-        ("take_down", {"enabled": False}),
-        ("keep_up", {"enabled": True, "always_up": True}),
-        ("leave_alone", {"enabled": True}),
+        ("mark_down", {"enabled": False}),
+        ("mark_up", {"enabled": True, "always_up": True}),
+        ("clear_override", {"enabled": True}),
     ):
         version = current_version()
         answer = staff.post(listed, {"action": action, "_selected_action": [target.pk]}, follow=True)

@@ -57,7 +57,7 @@ def test_a_setting_not_in_force_and_a_variable_not_set_are_noticed() -> None:
     out, err = run("config", "validate", str(EXAMPLE))
     assert out.endswith("valid, 1 service\n")
     assert err.splitlines() == [
-        "SLACK_TOKEN is not set here; a gateway without it will not load this",
+        "SLACK_TOKEN is not set here; the gateway needs it to load this file",
     ]
 
 
@@ -122,12 +122,12 @@ def test_the_list_shows_no_secret_and_a_revoked_key_as_such() -> None:
     prefix = key.split("_")[1]
     listed = run("apikey", "list")[0]
     assert prefix in listed
-    assert "in force" in listed
+    assert "active" in listed
     assert key not in listed
     assert run("apikey", "revoke", prefix)[0] == f"revoked {prefix}\n"
     assert "revoked" in run("apikey", "list")[0]
     assert load(lambda _: None).keys == ()
-    assert fault("apikey", "revoke", prefix) == [f"no key in force has the prefix {prefix!r}"]
+    assert fault("apikey", "revoke", prefix) == [f"no active key has the prefix {prefix!r}"]
 
 
 @pytest.mark.parametrize("arguments", [["--expires", "soon"], ["--expires", "0d"], ["--scope", "a b"]])

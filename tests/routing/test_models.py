@@ -39,8 +39,8 @@ def refusals(row: models.Model) -> dict[str, list[str]]:
         ({"cache": {"tll": 1}}, "cache", "unknown key 'tll' (did you mean 'ttl'?)"),
         ({"timeout": {"total": "x"}}, "timeout", "total: must be a duration"),
         ({"rate_limit": "100/w"}, "rate_limit", "'100/w' is not a rate"),
-        ({"hosts": ["a b"]}, "hosts", "[0]: 'a b' is not a host's name"),
-        ({"headers": {"Host": "x"}}, "headers", "Host: this header is the gateway's own to set"),
+        ({"hosts": ["a b"]}, "hosts", "[0]: 'a b' is not a host name"),
+        ({"headers": {"Host": "x"}}, "headers", "Host: this header is set by the gateway"),
         ({"name": "debug"}, "__all__", "'debug' is a reserved word"),
         ({"name": "a b"}, "name", "Enter a valid value."),
     ],
@@ -60,7 +60,7 @@ def test_the_migrations_are_complete() -> None:
 def test_two_services_cannot_have_one_host() -> None:
     crm(hosts=["crm.example.com"])
     other = Service(name="other", hosts=["CRM.example.com"])
-    assert refusals(other)["hosts"] == ["'crm.example.com' is already another service's"]
+    assert refusals(other)["hosts"] == ["'crm.example.com' is already a host of another service"]
 
 
 def test_a_targets_and_a_routes_faults_are_at_their_fields() -> None:
@@ -68,7 +68,7 @@ def test_a_targets_and_a_routes_faults_are_at_their_fields() -> None:
     assert "must have no user" in refusals(Target(service=service, url="http://user:pass@a"))["url"][0]
     assert refusals(Route(service=service, path="a"))["path"] == ["must start with '/'"]
     route = Route(service=service, path="/{user}", invalidates=["{usr}"])
-    assert refusals(route)["invalidates"] == ["[0]: {usr} is not in the route's path"]
+    assert refusals(route)["invalidates"] == ["[0]: {usr} is not a parameter of the route's path"]
 
 
 def test_the_database_refuses_a_name_that_no_form_has_seen() -> None:

@@ -104,7 +104,7 @@ def shell(gateway: Gateway, code: str) -> float:
 
 def test_a_bad_configuration_leaves_the_last_good_one_serving(either: Gateway) -> None:
     """One that no form and no file would let in: written past both."""
-    fault = "the configuration cannot be loaded, the last good one serves on"
+    fault = "the configuration cannot be loaded; the last valid one stays in use"
     before = either.log.count(fault)
     shell(either, "Service.objects.filter(name='plain').update(timeout={'connect': 'soon'}); signals.bump()")
     assert eventually(lambda: either.log.count(fault) >= before + len(either.workers))

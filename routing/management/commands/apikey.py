@@ -1,4 +1,4 @@
-"""API keys from a terminal."""
+"""Create, list and revoke API keys."""
 
 import re
 from argparse import ArgumentParser
@@ -18,19 +18,24 @@ _HOURS: Final = {"h": 1, "d": 24, "w": 24 * 7}
 
 
 class Command(BaseCommand):
-    help = "Keys for programs: create, list, revoke."
+    help = "Create, list and revoke API keys."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        create = actions.add_parser("create", help="make a key; it is printed once, alone on the last line")
-        create.add_argument("name", help="what it is for, as lists show it")
+        create = actions.add_parser("create", help="create a key; it is printed once, alone on the last line")
+        create.add_argument("name", help="the key's name, shown in lists")
         create.add_argument(
-            "--scope", action="append", dest="scopes", help="a service's name, *, or a right; may be repeated"
+            "--scope",
+            action="append",
+            dest="scopes",
+            help="a service's name, * or a right such as metrics:read; repeatable",
         )
-        create.add_argument("--tenant", default="", help="whose answers it may share")
-        create.add_argument("--expires", help="how long it lasts: 12h, 90d, 52w; for ever when left out")
-        actions.add_parser("list", help="all keys, without their secrets")
-        actions.add_parser("revoke", help="end a key").add_argument("prefix", help="as `apikey list` shows it")
+        create.add_argument("--tenant", default="", help="the tenant whose cached responses it may share")
+        create.add_argument("--expires", help="its lifetime: 12h, 90d, 52w; without it, the key does not expire")
+        actions.add_parser("list", help="list all keys, without their secrets")
+        actions.add_parser("revoke", help="revoke a key").add_argument(
+            "prefix", help="the key's prefix, as shown by `list`"
+        )
 
     def handle(self, *, action: str, **options: Any) -> None:
         with acting_as(command_user()):
@@ -42,24 +47,24 @@ class Command(BaseCommand):
             secret = issue(key)
         except ValidationError as error:
             raise CommandError("\n".join(error.messages)) from None
-        self.stdout.write(f"{key} is made. This is the only time its key is shown:")
+        self.stdout.write(f"Created {key}. The key is shown only this once:")
         self.stdout.write(secret)
 
     def _list(self, **_: Any) -> None:
         now = timezone.now()
         for key in ApiKey.objects.all():
-            scopes = "any service that asks for none" if key.scopes is None else " ".join(key.scopes) or "none"
+            scopes = "services that require no scopes" if key.scopes is None else " ".join(key.scopes) or "none"
             self.stdout.write("  ".join([key.prefix, f"{key.name:<24}", f"{key.state(now):<8}", scopes]))
 
     def _revoke(self, *, prefix: str, **_: Any) -> None:
         keys = ApiKey.objects.filter(prefix=prefix.removeprefix("gw_"), revoked_at=None)
         if not revoke(keys):
-            raise CommandError(f"no key in force has the prefix {prefix!r}")
+            raise CommandError(f"no active key has the prefix {prefix!r}")
         self.stdout.write(f"revoked {prefix}")
 
 
 def _age(text: str) -> timedelta:
     form = _AGE.fullmatch(text)
     if form is None or not int(form[1]):
-        raise CommandError(f"{text!r} is not a time such as 12h, 90d or 52w")
+        raise CommandError(f"{text!r} is not a duration such as 12h, 90d or 52w")
     return timedelta(hours=int(form[1]) * _HOURS[form[2]])

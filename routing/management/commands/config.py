@@ -1,4 +1,4 @@
-"""The configuration file's commands."""
+"""Validate, apply and export the configuration file, and show or restore earlier revisions."""
 
 import sys
 from argparse import ArgumentParser
@@ -19,33 +19,35 @@ from routing.database.apply import Changes, apply_document
 from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
 
-LISTED = 20
-"""How many revisions `history` shows."""
+HISTORY_LENGTH = 20
+"""Revisions that `history` shows."""
 
 
 class Command(BaseCommand):
-    help = "Services from and to a file: validate, diff, apply, export; and their history: history, rollback."
+    help = "Validate, diff, apply and export the configuration file; show its history and roll back."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         for name, what in (
-            ("validate", "tell what is wrong with a file, line by line"),
-            ("diff", "what applying a file would change; exits with 1 when it would change anything"),
-            ("apply", "make the database say what a file says, all of it or nothing"),
+            ("validate", "report the faults of a file, each with its line"),
+            ("diff", "show what applying a file would change; exits with 1 if it would change anything"),
+            ("apply", "make the database match a file, in one transaction"),
         ):
             actions.add_parser(name, help=what, description=what).add_argument(
                 "file", help="a file; - is standard input"
             )
         export = actions.add_parser(
-            "export", help="write what the database says", description="Write the database's services."
+            "export",
+            help="write the database's services to a file",
+            description="Write the database's services to a file.",
         )
-        export.add_argument("file", nargs="?", default="-", help="a file; standard output when left out")
-        past = actions.add_parser(
-            "history", help="who changed what, and when", description="Who changed what, and when."
+        export.add_argument("file", nargs="?", default="-", help="a file; by default, standard output")
+        history = actions.add_parser(
+            "history", help="show who changed what, and when", description="Show who changed what, and when."
         )
-        past.add_argument("revision", nargs="?", type=int, help="one revision: what it changed, line by line")
-        back = actions.add_parser("rollback", help="go back to a revision", description="Go back to a revision.")
-        back.add_argument("revision", type=int, help="its number, from `history`")
+        history.add_argument("revision", nargs="?", type=int, help="show what this revision changed, line by line")
+        rollback = actions.add_parser("rollback", help="restore a revision", description="Restore a revision.")
+        rollback.add_argument("revision", type=int, help="the revision's number, from `history`")
 
     def handle(self, *, action: str, **options: Any) -> None:
         subject = options["revision"] if action in ("history", "rollback") else options["file"]
@@ -64,21 +66,21 @@ class Command(BaseCommand):
             for line in revisions.diff_lines(revisions.previous_document(revision), revision.document):
                 self.stdout.write(line)
             return
-        for revision in ConfigurationRevision.objects.defer("document")[:LISTED]:
+        for revision in ConfigurationRevision.objects.defer("document")[:HISTORY_LENGTH]:
             when = f"{revision.created_at:%Y-%m-%d %H:%M:%S}Z"
             self.stdout.write(f"{revision.pk:>5}  {when}  {revision.actor:<20}  {revision.summary}")
 
     def _rollback(self, number: int) -> None:
-        done = revisions.rollback(_revision(number), command_user())
+        result = revisions.rollback(_revision(number), command_user())
         signals.operation_performed.send(
             Command,
             actor=command_user(),
             action="configuration.rollback",
             service="",
-            before=done.before,
-            after=done.after,
+            before=result.before,
+            after=result.after,
         )
-        self._say(done.changes, f"rolled back to revision {number}")
+        self._report(result.changes, f"rolled back to revision {number}")
 
     def _validate(self, file: str) -> None:
         document = self._read(file)
@@ -95,13 +97,13 @@ class Command(BaseCommand):
 
     def _apply(self, file: str) -> None:
         document = self._read(file)
-        self._say(apply_document(document.structure), f"applied {file}: {_count(document.structure)}")
+        self._report(apply_document(document.structure), f"applied {file}: {_count(document.structure)}")
 
-    def _say(self, changes: Changes, done: str) -> None:
+    def _report(self, changes: Changes, summary: str) -> None:
         for verb, names in (("created", changes.created), ("updated", changes.updated), ("removed", changes.deleted)):
             for name in names:
                 self.stdout.write(f"{verb} {name}")
-        self.stdout.write(done if changes else "nothing to change")
+        self.stdout.write(summary if changes else "nothing to change")
 
     def _export(self, file: str) -> None:
         text = dump(raw_document())
@@ -111,19 +113,19 @@ class Command(BaseCommand):
             Path(file).write_text(text, encoding="utf-8")
 
     def _read(self, file: str) -> Document:
-        """A file without fault. What is worth knowing about it is said on standard error."""
+        """Parse and validate a file. Raises ConfigurationError; warns about environment variables that are not set."""
         document = parse(_content(file))
-        absent: set[str] = set()
-        document.services(lambda name: self._secret(name, absent))
-        for name in sorted(absent):
-            self.stderr.write(f"{name} is not set here; a gateway without it will not load this", self.style.WARNING)
+        unset: set[str] = set()
+        document.services(lambda name: self._secret(name, unset))
+        for name in sorted(unset):
+            self.stderr.write(f"{name} is not set here; the gateway needs it to load this file", self.style.WARNING)
         return document
 
-    def _secret(self, name: str, absent: set[str]) -> str:
-        """The variable's value; where it is not set, as on an operator's own machine, the rest is still checked."""
+    def _secret(self, name: str, unset: set[str]) -> str:
+        """The variable's value, or an empty one if it is not set, so that the rest of the file can be validated."""
         value: str | None = settings.CONFIG.secret(name)
         if value is None:
-            absent.add(name)
+            unset.add(name)
         return value or ""
 
 

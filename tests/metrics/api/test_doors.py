@@ -103,9 +103,7 @@ def asked(method: str, path: str) -> Callable[[Doors], object]:
 KEY_FORM = {"name": "ci", "scopes": "[crm]"}
 DOORS = [
     Door("admin: save", Doors.save, ADMIN, "service.changed", True, True),
-    Door(
-        "admin: switch", lambda d: d.act("routing/service", "switch_off", d.crm), ADMIN, "service.changed", True, True
-    ),
+    Door("admin: switch", lambda d: d.act("routing/service", "disable", d.crm), ADMIN, "service.changed", True, True),
     Door("admin: delete", Doors.delete, ADMIN, "service.deleted", True, False),
     Door(
         "admin: key", lambda d: d.root.post("/admin/routing/apikey/add/", KEY_FORM), ADMIN, "key.created", False, True

@@ -64,7 +64,7 @@ def test_the_difference_of_a_revision_shows_only_what_moved() -> None:
 
 
 def test_only_the_latest_revisions_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revisions, "KEPT", 2)
+    monkeypatch.setattr(revisions, "MAX_REVISIONS", 2)
     for ttl in range(4):
         apply_document(services(crm=ttl))
     assert ConfigurationRevision.objects.count() == 2
