@@ -55,7 +55,7 @@ def default_application(scope: Scope, receive: Receive, send: Send) -> Awaitable
 
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:
     """Health, or anything of Django's."""
-    page = await runtime.current().health.answer(scope["path"]) if scope["path"].startswith("/health") else None
+    page = await runtime.current().health.response(scope["path"]) if scope["path"].startswith("/health") else None
     if page is not None:
         await asgi.send_response(page, send)
         return

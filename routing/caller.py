@@ -1,4 +1,4 @@
-"""Who is asking, and what they may do."""
+"""The authenticated caller and its permissions."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -9,10 +9,10 @@ EVERY_SERVICE: Final = "*"
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """A verified caller. `id` is `firebase:<uid>` or `key:<prefix>`: it is logged, and is no secret.
+    """A verified caller. `id` is `firebase:<uid>` or `key:<prefix>`; it is logged and not secret.
 
-    `scopes` are service names, `*` for every service, and the gateway's own rights; None, for a credential
-    that says nothing of scopes, is every service that asks for none. `expires` is Unix time.
+    `scopes` are service names, `*` for every service, and scopes of the gateway such as `metrics:read`. None, for a
+    credential without scopes, permits every service that requires none. `expires` is Unix time.
     """
 
     id: str
@@ -20,13 +20,13 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: frozenset[str] | None = None
     expires: float | None = None
 
-    def may_use(self, service: str, needed: Iterable[str]) -> bool:
-        """Whether the caller's scopes name this service and hold all that it asks for beyond its name."""
+    def may_use(self, service: str, required: Iterable[str]) -> bool:
+        """Whether the caller's scopes include this service and every scope it requires."""
         if self.scopes is None:
-            return not any(True for _ in needed)
+            return not any(True for _ in required)
         named = service in self.scopes or EVERY_SERVICE in self.scopes
-        return named and all(scope in self.scopes for scope in needed)
+        return named and all(scope in self.scopes for scope in required)
 
-    def holds(self, right: str) -> bool:
-        """Whether the caller has one of the gateway's own rights, such as `metrics:read`: never by default."""
-        return self.scopes is not None and right in self.scopes
+    def has_scope(self, scope: str) -> bool:
+        """Whether the caller was granted this scope explicitly, as the gateway's own scopes must be."""
+        return self.scopes is not None and scope in self.scopes

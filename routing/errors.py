@@ -1,16 +1,16 @@
-"""Every way the gateway itself says no, and the only place that knows its status codes.
+"""The errors the gateway itself responds with, and the only place that knows their status codes.
 
 GatewayError
-├── BadRequest 400, BodyTooLarge 413, TargetTooLong 414,     the request cannot be taken as it is
+├── BadRequest 400, BodyTooLarge 413, TargetTooLong 414,     the request is malformed or too large
 │   HeadersTooLarge 431
-├── Unauthenticated 401, Forbidden 403                       who asks
-├── UnknownService 404, MethodNotAllowed 405                 what for
-├── IdempotencyConflict 409, IdempotencyMismatch 422         whether it was asked before
-├── RateLimited 429                                          how often
-├── InternalError 500                                        a fault of ours
+├── Unauthenticated 401, Forbidden 403                       the caller
+├── UnknownService 404, MethodNotAllowed 405                 the service and the method
+├── IdempotencyConflict 409, IdempotencyMismatch 422         the idempotency key
+├── RateLimited 429                                          the rate limit
+├── InternalError 500                                        a fault in the gateway
 ├── BadGateway 502, UpstreamTimeout 504                      the backend failed
-├── NotCached 504                                            only-if-cached, and nothing is
-└── Unavailable 503                                          no call is made now
+├── NotCached 504                                            only-if-cached without a usable cached response
+└── Unavailable 503                                          no call is made to the backend
     ├── CircuitOpen
     ├── ServiceDisabled
     ├── Overloaded
@@ -31,7 +31,7 @@ PROBLEM: Final = b"application/problem+json"
 
 
 class GatewayError(Exception):
-    """An answer of the gateway's own. `detail` is shown to the caller; `retry_after` is seconds."""
+    """An error response of the gateway. `detail` is shown to the client; `retry_after` is in seconds."""
 
     status: ClassVar[HTTPStatus]
     code: ClassVar[str]
@@ -45,11 +45,11 @@ class GatewayError(Exception):
 
     @property
     def seconds(self) -> int | None:
-        """`retry_after` as it is told: whole seconds, at least one."""
+        """`retry_after` as sent to the client: whole seconds, at least 1."""
         return None if self.retry_after is None else max(1, math.ceil(self.retry_after))
 
     def headers(self) -> Headers:
-        """The fields this error adds to its answer."""
+        """The header fields this error adds to its response."""
         seconds = self.seconds
         return [] if seconds is None else [(b"retry-after", b"%d" % seconds)]
 
@@ -81,7 +81,7 @@ class BodyTooLarge(GatewayError):
 class Unauthenticated(GatewayError):
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthenticated"
-    title = "A valid credential is needed"
+    title = "A valid credential is required"
 
     def headers(self) -> Headers:
         return [(b"www-authenticate", b'Bearer realm="gateway"'), *super().headers()]
@@ -115,13 +115,13 @@ class MethodNotAllowed(GatewayError):
 class IdempotencyConflict(GatewayError):
     status = HTTPStatus.CONFLICT
     code = "idempotency_conflict"
-    title = "The request with this key is not repeated now"
+    title = "The idempotency key is already in use"
 
 
 class IdempotencyMismatch(GatewayError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "idempotency_mismatch"
-    title = "The key stands for another request"
+    title = "The idempotency key was used for a different request"
 
 
 class RateLimited(GatewayError):
@@ -133,25 +133,25 @@ class RateLimited(GatewayError):
 class InternalError(GatewayError):
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     code = "internal_error"
-    title = "The gateway failed"
+    title = "Internal gateway error"
 
 
 class BadGateway(GatewayError):
     status = HTTPStatus.BAD_GATEWAY
     code = "bad_gateway"
-    title = "The service gave no valid answer"
+    title = "The service returned no valid response"
 
 
 class UpstreamTimeout(GatewayError):
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "upstream_timeout"
-    title = "The service did not answer in time"
+    title = "The service did not respond in time"
 
 
 class NotCached(GatewayError):
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "not_cached"
-    title = "Nothing stored answers this request"
+    title = "No cached response can be used for this request"
 
 
 class Unavailable(GatewayError):
@@ -167,7 +167,7 @@ class CircuitOpen(Unavailable):
 
 class ServiceDisabled(Unavailable):
     code = "service_disabled"
-    title = "The service is switched off"
+    title = "The service is disabled"
 
 
 class Overloaded(Unavailable):
@@ -177,12 +177,12 @@ class Overloaded(Unavailable):
 
 class AuthenticationUnavailable(Unavailable):
     code = "authentication_unavailable"
-    title = "Credentials cannot be verified now"
+    title = "Credentials cannot be verified at the moment"
 
 
 class IdempotencyUnavailable(Unavailable):
     code = "idempotency_unavailable"
-    title = "Repeats cannot be told apart now"
+    title = "The idempotency store is unavailable"
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -199,7 +199,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 
 def problem(error: GatewayError, request_id: str) -> Response:
-    """The error as an answer. `request_id` is well-formed (contract section 3, step 1): JSON need not escape it."""
+    """The error as a response. `request_id` is well-formed (contract section 3, step 1), so JSON need not escape it."""
     status = int(error.status)
     before, after = _document((error.code, error.title, status), error.detail, error.service, error.seconds)
     body = b"%b%b%b" % (before, request_id.encode(), after)
@@ -211,7 +211,7 @@ def problem(error: GatewayError, request_id: str) -> Response:
 def _document(
     kind: tuple[str, str, int], detail: str, service: str | None, retry_after: int | None
 ) -> tuple[bytes, bytes]:
-    """What stands before and after the request's id. Errors that are alike differ in nothing else."""
+    """The document before and after the request id. Cached: repeated errors differ only in the id."""
     code, title, status = kind
     document = Problem(
         type=f"urn:gateway:problem:{code}",
@@ -223,6 +223,6 @@ def _document(
         service=service,
         retry_after=retry_after,
     )
-    # No text of the others can hold the mark: JSON escapes the quotes in it.
-    before, mark, after = msgspec.json.encode(document).partition(b'"request_id":"')
-    return before + mark, after
+    # No other value can contain the marker: JSON escapes its quotes.
+    before, marker, after = msgspec.json.encode(document).partition(b'"request_id":"')
+    return before + marker, after

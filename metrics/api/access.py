@@ -78,7 +78,7 @@ class MayReadOrWrite(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002 - REST framework's signature
         if isinstance(request.auth, Caller):
-            return request.auth.holds(READ if request.method in SAFE_METHODS else WRITE)
+            return request.auth.has_scope(READ if request.method in SAFE_METHODS else WRITE)
         return bool(request.user and request.user.is_active and request.user.is_staff)
 
 

@@ -19,7 +19,7 @@ class MayRead(access.MayReadOrWrite):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if isinstance(request.auth, Caller):
-            return request.auth.holds(access.READ)
+            return request.auth.has_scope(access.READ)
         return super().has_permission(request, view)
 
 

@@ -1,1 +1,1 @@
-"""The way to a backend: an HTTP/1.1 client that passes bytes on as they are."""
+"""The HTTP/1.1 client for backends, which passes header fields and bodies on unchanged."""

@@ -1,4 +1,4 @@
-"""One call's turn on a connection: its body goes up while its answer comes down, and both end well or neither."""
+"""One call on a connection: sends the request body while reading the response; if either fails, both are aborted."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,54 +6,65 @@ from typing import Final, Self
 
 from routing.backend.connection import BackendConnection
 from routing.backend.encoding import LAST_CHUNK, Call, encode_chunk
-from routing.backend.response_parser import CUT, ConnectionClosedEarly, ResponseParser
+from routing.backend.response_parser import CLOSED_EARLY, ConnectionClosedEarly, ResponseParser
 from routing.errors import BadGateway, BadRequest, UpstreamTimeout
 from routing.http import Body
 
-HIGH_WATER: Final = 256 * 1024
-"""Bytes of a body waiting for their reader, above which no more are taken in."""
+MAX_BUFFERED_BYTES: Final = 256 * 1024
+"""Reading pauses while more bytes of the response body than this are buffered."""
 
-LATE: Final = "The service did not answer in time."
-UNLIKE_LENGTH: Final = "The request's body is not as long as it was said to be."
+TIMED_OUT: Final = "The service did not respond in time."
+LENGTH_MISMATCH: Final = "The request body's length differs from its Content-Length."
 
 
 class CallStream:
-    """The body of the answer as an iterator, and the listener of the connection until the answer is complete. `reply`
-    is what has come of it.
+    """The response body as an iterator, and the connection's listener until the response is complete. `parser` has
+    what was received so far.
 
-    `read` is how many seconds may pass between two pieces of the answer; `until` is when all must be over, in the event
-    loop's time. `done` is called once with the connection when it may bear another turn.
+    `read_timeout` is the longest time in seconds between two pieces of the response, `deadline` the end of the call in
+    the event loop's time. `release` is called once with the connection, if it can carry another call.
     """
 
-    __slots__ = ("_connection", "_done", "_error", "_over", "_read", "_sent", "_until", "_upload", "_waiter", "reply")
+    __slots__ = (
+        "_connection",
+        "_deadline",
+        "_ended",
+        "_error",
+        "_read_timeout",
+        "_release",
+        "_sent",
+        "_upload",
+        "_waiter",
+        "parser",
+    )
 
     def __init__(
         self,
         connection: BackendConnection,
-        reply: ResponseParser,
+        parser: ResponseParser,
         *,
-        read: float,
-        until: float,
-        done: Callable[[BackendConnection], None],
+        read_timeout: float,
+        deadline: float,
+        release: Callable[[BackendConnection], None],
     ) -> None:
         self._connection = connection
-        self.reply = reply
-        self._read = read
-        self._until = until
-        self._done = done
+        self.parser = parser
+        self._read_timeout = read_timeout
+        self._deadline = deadline
+        self._release = release
         self._error: BaseException | None = None
-        self._over = False
+        self._ended = False
         self._sent = True
         self._upload: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         connection.listener = self
 
-    # Up.
+    # Sending the request.
 
     def send(self, head: bytes, call: Call) -> None:
-        """Begins to send; a call without a body is sent at once."""
+        """Start sending; a call without a body is sent at once."""
         if not self._connection.alive:
-            self.lost(None)  # between its opening and now
+            self.lost(None)  # closed since it was opened
             return
         self._connection.write(head)
         if call.body is not None:
@@ -68,38 +79,38 @@ class CallStream:
                 self._connection.write(encode_chunk(data))
                 await self._drain()
         self._connection.write(LAST_CHUNK)
-        self._all_sent()
+        self._mark_sent()
 
-    async def _send_bytes(self, body: Body, left: int) -> None:
-        """Sends what was announced and asks for no more: the answer may come before the iterator's own end."""
-        if left:
+    async def _send_bytes(self, body: Body, remaining: int) -> None:
+        """Send `remaining` bytes without waiting for the iterator's end: the response may arrive before it."""
+        if remaining:
             async for data in body:
-                left -= len(data)
-                if left < 0:
+                remaining -= len(data)
+                if remaining < 0:
                     break
                 self._connection.write(data)
-                if not left:
+                if not remaining:
                     break
                 await self._drain()
-        if left:
-            raise BadRequest(UNLIKE_LENGTH)
-        self._all_sent()
+        if remaining:
+            raise BadRequest(LENGTH_MISMATCH)
+        self._mark_sent()
 
     async def _drain(self) -> None:
-        """Waits for the target to take what was written, but no longer than for a piece of its answer."""
+        """Wait until the target has read enough of the body, at most for the read timeout."""
         if self._connection.full:
-            self._connection.expire_at(self._patience())
+            self._connection.expire_at(self._read_deadline())
             await self._connection.drain()
-            self._connection.deadline = self._until
+            self._connection.deadline = self._deadline
 
-    def _all_sent(self) -> None:
-        """From here on it is the target's turn to do something."""
+    def _mark_sent(self) -> None:
+        """The request is complete: the read timeout applies from here on."""
         self._sent = True
-        if self._waiter is not None and not self._over:
-            self._connection.expire_at(self._patience())
+        if self._waiter is not None and not self._ended:
+            self._connection.expire_at(self._read_deadline())
 
     def _uploaded(self, upload: asyncio.Task[None]) -> None:
-        """What the body's own iterator raised is the call's outcome, unchanged; what came of stopping it is not."""
+        """An exception of the body's iterator becomes the outcome of the call, unless the upload was being stopped."""
         if not upload.cancelled() and (error := upload.exception()) and not upload.cancelling():
             self._fail(error)
 
@@ -107,27 +118,27 @@ class CallStream:
         if self._upload is not None and not self._sent and not self._upload.cancelling():
             self._upload.cancel()
 
-    # Down.
+    # Receiving the response.
 
     def received(self, data: bytes) -> None:
-        reply = self.reply
+        parser = self.parser
         try:
-            reply.feed(data)
+            parser.feed(data)
         except BadGateway as error:
             self._fail(error)
             return
-        if reply.status >= 400:
+        if parser.status >= 400:
             self._stop_upload()  # RFC 9112 section 9.3
-        if reply.complete:
+        if parser.complete:
             self._end()
-        elif reply.size > HIGH_WATER:
+        elif parser.size > MAX_BUFFERED_BYTES:
             self._connection.pause_reading()
-        if reply.headed:
+        if parser.head_complete:
             self._wake()
 
     def ended(self) -> None:
         try:
-            self.reply.end()
+            self.parser.end()
         except BadGateway as error:
             self._fail(error)
         else:
@@ -135,17 +146,17 @@ class CallStream:
             self._wake()
 
     def lost(self, error: Exception | None) -> None:
-        fault = BadGateway(CUT) if self.reply.begun else ConnectionClosedEarly(CUT)
+        fault = BadGateway(CLOSED_EARLY) if self.parser.started else ConnectionClosedEarly(CLOSED_EARLY)
         fault.__cause__ = error
         self._fail(fault)
 
     def expired(self) -> None:
-        self._fail(UpstreamTimeout(LATE))
+        self._fail(UpstreamTimeout(TIMED_OUT))
 
     async def wait_for_head(self) -> None:
-        """Returns when the head of the final answer is in. What it raises has ended the call."""
+        """Wait for the header fields of the final response. If it raises, the call has ended."""
         try:
-            while self._error is None and not self.reply.headed:
+            while self._error is None and not self.parser.head_complete:
                 await self._wait()
             if self._error is not None:
                 raise self._error
@@ -157,36 +168,36 @@ class CallStream:
         return self
 
     async def __anext__(self) -> bytes:
-        """All that has come since the last time, as soon as there is anything."""
-        reply = self.reply
-        while not reply.chunks:
+        """All bytes received since the last call, once there are any."""
+        parser = self.parser
+        while not parser.chunks:
             if self._error is not None:
                 raise self._error
-            if self._over:
+            if self._ended:
                 raise StopAsyncIteration
             await self._wait()
-        data = reply.take()
-        if not self._over:
+        data = parser.take()
+        if not self._ended:
             self._connection.resume_reading()
         return data
 
     def complete_body(self) -> bytes | None:
-        """The body, if all of it has come already and nothing of the call runs any more: nothing is left to read."""
-        if not self.reply.complete or not self._over or self._error is not None:
+        """The whole body if the call has ended without error, including its upload; otherwise None."""
+        if not self.parser.complete or not self._ended or self._error is not None:
             return None
-        return self.reply.take() if self._upload is None or self._upload.done() else None
+        return self.parser.take() if self._upload is None or self._upload.done() else None
 
     async def aclose(self) -> None:
-        """Gives up what has not come yet; returns when nothing of the call runs any more."""
+        """Abandon the rest of the response. Returns when the upload task has ended too."""
         self._abandon()
         if self._upload is not None and not self._upload.done():
             await asyncio.wait((self._upload,))
 
-    # Between.
+    # Shared by both directions.
 
     async def _wait(self) -> None:
-        """Until something has happened. Whoever is cancelled here has gone away, and the connection with them."""
-        self._connection.expire_at(self._patience() if self._sent else self._until)
+        """Wait for the next event of the connection. Cancellation means that the client is gone; it ends the call."""
+        self._connection.expire_at(self._read_deadline() if self._sent else self._deadline)
         self._waiter = self._connection.loop.create_future()
         try:
             await self._waiter
@@ -195,39 +206,39 @@ class CallStream:
             raise
         finally:
             self._waiter = None
-            if not self._over:
-                self._connection.deadline = self._until
+            if not self._ended:
+                self._connection.deadline = self._deadline
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _patience(self) -> float:
-        return min(self._connection.loop.time() + self._read, self._until)
+    def _read_deadline(self) -> float:
+        return min(self._connection.loop.time() + self._read_timeout, self._deadline)
 
     def _abandon(self) -> None:
-        self.reply.chunks.clear()
-        self.reply.reusable = False
+        self.parser.chunks.clear()
+        self.parser.reusable = False
         self._end()
 
     def _fail(self, error: BaseException) -> None:
-        if not self._over:
+        if not self._ended:
             self._error = error
-            self.reply.reusable = False
+            self.parser.reusable = False
             self._end()
             self._wake()
 
     def _end(self) -> None:
-        """Leaves the connection: to the next turn if nothing of this one is left on it, else closed."""
-        if self._over:
+        """Return the connection to the pool if both messages are complete and it persists; otherwise abort it."""
+        if self._ended:
             return
-        self._over = True
+        self._ended = True
         self._stop_upload()
-        self.reply.release()
+        self.parser.release()
         connection = self._connection
         connection.listener = None
-        if self.reply.reusable and self._sent and connection.alive:
+        if self.parser.reusable and self._sent and connection.alive:
             connection.resume_reading()
-            self._done(connection)
+            self._release(connection)
         else:
             connection.abort()

@@ -1,4 +1,4 @@
-"""The way to a backend: an HTTP/1.1 client that passes bytes on as they are. Every fault on it becomes ours here."""
+"""The HTTP/1.1 client for backends. It passes bytes on unchanged and raises nothing but gateway errors of its own."""
 
 import asyncio
 import ssl
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from routing.backend.call import LATE, CallStream
+from routing.backend.call import TIMED_OUT, CallStream
 from routing.backend.connection import BackendConnection
 from routing.backend.encoding import Call, Origin, encode_request_head, parse_origin
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
@@ -19,16 +19,16 @@ from routing.router.policy import Target, Timeout
 
 __all__ = ["Backend", "BackendResponse", "Call", "ResponseStream"]
 
-MAX_IDLE: Final = 128
-"""Connections kept for each target: more than are in flight on a busy day would only age."""
-IDLE_SECONDS: Final = 30.0
-"""Below the 60 to 75 seconds after which most servers close, for a close can cross a request."""
+MAX_IDLE_CONNECTIONS: Final = 128
+"""Idle connections kept for each target."""
+IDLE_TIMEOUT_SECONDS: Final = 30.0
+"""Below the 60 to 75 seconds after which most servers close, since a close can cross a request."""
 
 UNREACHABLE: Final = "The service cannot be reached."
 
 
 class ResponseStream(Protocol):
-    """A body that can be given up, as any asynchronous generator is, and taken at once when all of it is there."""
+    """A response body: an asynchronous iterator that can be closed early, or taken at once if it is complete."""
 
     def __aiter__(self) -> Body: ...
     def __anext__(self) -> Awaitable[bytes]: ...
@@ -38,11 +38,11 @@ class ResponseStream(Protocol):
 
 @dataclass(slots=True)
 class BackendResponse:
-    """What came back: its fields as they came, framing and hop-by-hop ones included, names in lower case.
+    """A backend's response. `headers` are as received, hop-by-hop fields included, with names in lower case.
 
-    `length` is the body's, as far as it was announced; `head` is what it shares with others like it. `body` yields
-    chunks as they come; it raises UpstreamTimeout when they stop, BadGateway when they are cut. What `body.whole()` has
-    given is neither to be read nor to be closed.
+    `length` is the announced length of the body, if any; `head` the cached head, if it was one. `body` yields chunks as
+    they are received; it raises UpstreamTimeout when none arrives in time, BadGateway when the connection is lost. Once
+    `body.complete_body()` has returned the body, it must be neither read nor closed.
     """
 
     status: int
@@ -52,84 +52,90 @@ class BackendResponse:
     head: ResponseHead | None = None
 
     async def aclose(self) -> None:
-        """Must be called unless `body` was read to its end; gives up what has not come yet. May be called twice."""
+        """Abandon the rest of the body. Required unless `body` was read to its end. May be called twice."""
         await self.body.aclose()
 
 
 class Backend:
-    """Calls targets, over connections it keeps. `tls` None verifies against the system's authorities."""
+    """Calls targets over pooled connections. With `tls` None, certificates are verified with the system's CAs."""
 
     def __init__(
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
-        max_idle: int = MAX_IDLE,
-        idle_seconds: float = IDLE_SECONDS,
+        max_idle: int = MAX_IDLE_CONNECTIONS,
+        idle_seconds: float = IDLE_TIMEOUT_SECONDS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._pool = ConnectionPool(clock, max_idle, idle_seconds)
-        self._heads = ResponseHeadCache()
+        self._head_cache = ResponseHeadCache()
         self._tls = tls
 
     async def send(
         self,
         target: Target,
         call: Call,
-        timeout: Timeout,  # noqa: ASYNC109 - three, not one
-        until: float | None = None,
+        timeout: Timeout,  # noqa: ASYNC109 - three timeouts, not one
+        deadline: float | None = None,
     ) -> BackendResponse:
-        """Returns when the fields of the final answer are in. Raises BadGateway, UpstreamTimeout, or BadRequest for
-        a call that cannot be written; what the call's own body raises passes through unchanged.
+        """Send the request and return once the header fields of the final response are received.
 
-        `until`, in the event loop's time, is when all must be over; None is `timeout.total` from now.
-        A kept connection may turn out to be closed: a call that can be repeated is, once, on a new one.
+        `deadline`, in the event loop's time, is the end of the whole call; None is `timeout.total` from now. A reused
+        connection may turn out to be closed: an idempotent call without a body is then sent once more on a new one.
+
+        Raises BadGateway, UpstreamTimeout, or BadRequest for a call that cannot be encoded. Exceptions of the call's
+        body are passed on unchanged.
         """
-        to = parse_origin(target.url)
-        written = encode_request_head(to, call)
-        if until is None:
-            until = asyncio.get_running_loop().time() + timeout.total
-        kept = self._pool.take(to.key)
-        connection = kept or await self._connect(to, timeout.connect, until)
-        turn = self._turn(connection, written, call, timeout.read, until)
+        origin = parse_origin(target.url)
+        head = encode_request_head(origin, call)
+        if deadline is None:
+            deadline = asyncio.get_running_loop().time() + timeout.total
+        reused = self._pool.take(origin.key)
+        connection = reused or await self._connect(origin, timeout.connect, deadline)
+        stream = self._start(connection, head, call, timeout.read, deadline)
         try:
-            await turn.wait_for_head()
+            await stream.wait_for_head()
         except ConnectionClosedEarly:
-            if kept is None or call.body is not None or call.method not in IDEMPOTENT:
+            if reused is None or call.body is not None or call.method not in IDEMPOTENT:
                 raise
-            connection = await self._connect(to, timeout.connect, until)
-            turn = self._turn(connection, written, call, timeout.read, until)
-            await turn.wait_for_head()
-        reply = turn.reply
-        return BackendResponse(reply.status, reply.headers, reply.length, turn, reply.head)
+            connection = await self._connect(origin, timeout.connect, deadline)
+            stream = self._start(connection, head, call, timeout.read, deadline)
+            await stream.wait_for_head()
+        parser = stream.parser
+        return BackendResponse(parser.status, parser.headers, parser.length, stream, parser.head)
 
     async def close(self) -> None:
-        """Closes the connections at rest; those at work are closed when their answer ends."""
+        """Close idle connections now, and those in use when their response ends."""
         self._pool.close()
         await asyncio.sleep(0)
 
-    def _turn(self, connection: BackendConnection, written: bytes, call: Call, read: float, until: float) -> CallStream:
-        turn = CallStream(
-            connection, ResponseParser(call.method, self._heads), read=read, until=until, done=self._pool.put
-        )
-        turn.send(written, call)
-        return turn
+    def _start(
+        self, connection: BackendConnection, head: bytes, call: Call, read_timeout: float, deadline: float
+    ) -> CallStream:
+        parser = ResponseParser(call.method, self._head_cache)
+        stream = CallStream(connection, parser, read_timeout=read_timeout, deadline=deadline, release=self._pool.put)
+        stream.send(head, call)
+        return stream
 
-    async def _connect(self, to: Origin, seconds: float, until: float) -> BackendConnection:
+    async def _connect(self, origin: Origin, seconds: float, deadline: float) -> BackendConnection:
         self._pool.sweep()
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout_at(min(loop.time() + seconds, until)):
+            async with asyncio.timeout_at(min(loop.time() + seconds, deadline)):
                 _, connection = await loop.create_connection(
-                    lambda: BackendConnection(to.key, loop), to.host, to.port, ssl=self._context() if to.tls else None
+                    lambda: BackendConnection(origin.key, loop),
+                    origin.host,
+                    origin.port,
+                    ssl=self._context() if origin.tls else None,
                 )
         except TimeoutError as error:
-            raise UpstreamTimeout(LATE) from error
+            raise UpstreamTimeout(TIMED_OUT) from error
         except (OSError, UnicodeError) as error:
             raise BadGateway(UNREACHABLE) from error
         return connection
 
     def _context(self) -> ssl.SSLContext:
-        """Made when first needed: reading the authorities takes a while."""
+        """Created on first use, since loading the system's CAs is slow."""
         if self._tls is None:
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])

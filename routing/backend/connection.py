@@ -1,15 +1,15 @@
-"""One connection to a target: bytes in and out, flow control both ways, and one deadline."""
+"""One connection to a target: bytes in and out, flow control in both directions, and one deadline."""
 
 import asyncio
 import select
 from math import inf
 from typing import Final, Protocol, cast
 
-POLLED: Final = select.POLLIN | select.POLLHUP | select.POLLERR
+READABLE: Final = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
 class ConnectionListener(Protocol):
-    """Who hears what happens on a connection: the one call that is using it."""
+    """Receives the events of a connection: the call that is using it."""
 
     def received(self, data: bytes) -> None: ...
     def ended(self) -> None: ...
@@ -18,9 +18,9 @@ class ConnectionListener(Protocol):
 
 
 class BackendConnection(asyncio.Protocol):
-    """At rest when `listener` is None; whatever happens then makes it useless.
+    """Idle while `listener` is None; any event during that time makes it unusable.
 
-    The deadline moves for free: its timer is set anew only when it rings too early, or would ring too late.
+    Moving the deadline is cheap: the timer is only rescheduled if it fires too early or would fire too late.
     """
 
     def __init__(self, key: tuple[str, int, bool], loop: asyncio.AbstractEventLoop) -> None:
@@ -28,23 +28,23 @@ class BackendConnection(asyncio.Protocol):
         self.loop = loop
         self.listener: ConnectionListener | None = None
         self.alive = True
-        self.rested = 0.0
+        self.idle_since = 0.0
         self.deadline = inf
         self._timer: asyncio.TimerHandle | None = None
-        self._paused = False
-        self._room: asyncio.Future[None] | None = None
+        self._reading_paused = False
+        self._writable: asyncio.Future[None] | None = None
         self.full = False
         self._poll = select.poll()
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._poll.register(transport.get_extra_info("socket").fileno(), POLLED)
+        self._poll.register(transport.get_extra_info("socket").fileno(), READABLE)
 
     def data_received(self, data: bytes) -> None:
         if self.listener is None:
-            self.abort()  # nobody asked
+            self.abort()  # data without a request
         else:
             self.listener.received(data)
 
@@ -66,56 +66,55 @@ class BackendConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.full = False
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
 
-    # What its user calls.
+    # Called by the user of the connection.
 
-    def usable(self) -> bool:
-        """Whether nothing has come on it at rest, not even what the event loop has yet to read.
+    def is_reusable(self) -> bool:
+        """Whether it is open and nothing has been received while idle, including data the event loop has not yet read.
 
-        Bytes that wait there would be taken for the next caller's answer.
+        Such data would be taken for the response to the next request.
         """
         return self.alive and not self._poll.poll(0)
 
     def write(self, data: bytes) -> None:
-        """Sends, or drops what can no longer be sent: the listener hears of it."""
+        """Send, or drop the data if the connection is closed, of which the listener is notified."""
         if self.alive:
             self._transport.write(data)
 
     async def drain(self) -> None:
-        """Returns when it is no longer `full`."""
-        self._room = self.loop.create_future()
-        await self._room
+        """Wait until it is no longer `full`."""
+        self._writable = self.loop.create_future()
+        await self._writable
 
     def pause_reading(self) -> None:
-        """Takes no more in, until told to."""
-        if not self._paused:
-            self._paused = True
+        if not self._reading_paused:
+            self._reading_paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._paused:
-            self._paused = False
+        if self._reading_paused:
+            self._reading_paused = False
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Closes it, at once and whatever is under way."""
+        """Close at once, discarding unsent data."""
         if self._timer is not None:
             self._timer.cancel()
         self.alive = False
         self._transport.abort()
 
     def expire_at(self, deadline: float) -> None:
-        """Sets when the listener hears that its time is over, in the event loop's time."""
+        """Set the time, in the event loop's time, at which the listener's `expired` is called."""
         self.deadline = deadline
         if self._timer is None:
-            self._timer = self.loop.call_at(deadline, self._ring)
+            self._timer = self.loop.call_at(deadline, self._on_timer)
         elif deadline < self._timer.when():
             self._timer.cancel()
-            self._timer = self.loop.call_at(deadline, self._ring)
+            self._timer = self.loop.call_at(deadline, self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         if self.listener is None:
             return

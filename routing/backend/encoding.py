@@ -1,4 +1,4 @@
-"""How a call is written on the wire: its request line, its fields, and the framing of its body."""
+"""Encoding of requests to backends: the request line, the header fields, and the framing of the body."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,22 +10,21 @@ from routing.http import Body, Headers
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
-_LINE: Final = b"%b: %b\r\n"
+_FIELD_LINE: Final = b"%b: %b\r\n"
 
-BREAKS_OUT: Final = "The request has a character that cannot be passed on."
+INVALID_CHARACTER: Final = "The request contains a character that cannot be forwarded."
 EXPECT_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
-"""Methods that say so when they carry nothing (RFC 9110 section 8.6)."""
+"""Methods that send `Content-Length: 0` when they have no body (RFC 9110 section 8.6)."""
 
 
 @dataclass(slots=True)
 class Call:
-    """What is sent to a target.
+    """A request to a target.
 
-    `path` is the origin-form with its query, the bytes exactly as they go on the wire; the target's base path is put
-    before it. `headers` are the end-to-end fields without Host, Connection and framing, and `ready` more of them, as
-    `write` has written them, which go before. A `body` of unknown `length` is sent in chunks. `host` None is the
-    target's own. `patience` is how many milliseconds the gateway will still wait, if the target is to know:
-    relative, since clocks differ.
+    `path` is the origin-form with its query, sent as is after the target's base path. `headers` are end-to-end fields
+    without Host, Connection and framing; `encoded_headers` are more of them, already encoded by `encode_headers`, and
+    are sent first. A `body` of unknown `length` is sent in chunks. `host` None is the target's own. `timeout_ms`, sent
+    as X-Gateway-Timeout-Ms, is how long the gateway will wait; it is a duration since clocks differ.
     """
 
     method: str
@@ -40,7 +39,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a target's connections lead, and what its paths begin with."""
+    """The server of a target, and the base path of its URL."""
 
     host: str
     port: int
@@ -50,31 +49,31 @@ class Origin:
 
     @property
     def key(self) -> tuple[str, int, bool]:
-        """What targets that may share a connection have in common."""
+        """Targets with the same key share connections."""
         return self.host, self.port, self.tls
 
 
 @lru_cache(maxsize=4096)
 def parse_origin(url: str) -> Origin:
-    """The origin of a target's address, which is already validated."""
+    """The origin of a target's URL, which has been validated."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
     return Origin(parts.hostname or "", port, tls, parts.netloc.encode(), parts.path.rstrip("/").encode())
 
 
-def encode_request_head(to: Origin, call: Call) -> bytes:
-    """The request up to its body. Raises BadRequest when a part of it would break out of its place."""
-    method, host = call.method.encode("ascii", "replace"), call.host or to.authority
-    begun = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, to.base, call.path, host)
-    if begun.count(b" ") != 3:
-        raise BadRequest(BREAKS_OUT)
+def encode_request_head(origin: Origin, call: Call) -> bytes:
+    """The request up to its body. Raises BadRequest if a value would break the syntax of its line."""
+    method, host = call.method.encode("ascii", "replace"), call.host or origin.authority
+    start = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, origin.base, call.path, host)
+    if start.count(b" ") != 3:
+        raise BadRequest(INVALID_CHARACTER)
     return b"".join(
         (
-            _with_lines(begun, 2),
+            _check_lines(start, 2),
             call.encoded_headers,
             encode_headers(call.headers),
-            _waits(call),
+            timeout_header(call),
             framing_header(call),
             b"\r\n",
         )
@@ -82,21 +81,21 @@ def encode_request_head(to: Origin, call: Call) -> bytes:
 
 
 def encode_headers(headers: Headers) -> bytes:
-    """Fields as they go on the wire. Raises BadRequest, as `head`."""
-    return _with_lines(encode_trusted_headers(headers), len(headers)) if headers else b""
+    """Field lines for these fields. Raises BadRequest like `encode_request_head`."""
+    return _check_lines(encode_trusted_headers(headers), len(headers)) if headers else b""
 
 
 def encode_trusted_headers(headers: Headers) -> bytes:
-    """The same for fields that are known to be one line each."""
-    return b"".join(map(_LINE.__mod__, headers))
+    """Field lines for fields whose values are known to contain no line breaks."""
+    return b"".join(map(_FIELD_LINE.__mod__, headers))
 
 
-def _waits(call: Call) -> bytes:
+def timeout_header(call: Call) -> bytes:
     return b"" if call.timeout_ms is None else b"x-gateway-timeout-ms: %d\r\n" % call.timeout_ms
 
 
 def framing_header(call: Call) -> bytes:
-    """The field that says where the body ends (RFC 9112 section 6), if there must be one."""
+    """The field that delimits the body (RFC 9112 section 6), if one is needed."""
     if call.body is None:
         return b"content-length: 0\r\n" if call.length == 0 or call.method in EXPECT_CONTENT else b""
     if call.length is None:
@@ -105,12 +104,12 @@ def framing_header(call: Call) -> bytes:
 
 
 def encode_chunk(data: bytes) -> bytes:
-    """A piece of a body in the chunked coding; it must not be empty, for that would end the body."""
+    """A chunk of the chunked coding. `data` must not be empty: an empty chunk ends the body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _with_lines(text: bytes, count: int) -> bytes:
-    """The text, if its only line ends are ours: one pass of C for each of the three characters that smuggle."""
+def _check_lines(text: bytes, count: int) -> bytes:
+    """Return `text` if it has exactly `count` line breaks and no NUL; three C-level scans prevent request smuggling."""
     if text.count(b"\r") != count or text.count(b"\n") != count or b"\0" in text:
-        raise BadRequest(BREAKS_OUT)
+        raise BadRequest(INVALID_CHARACTER)
     return text

@@ -1,7 +1,7 @@
-"""An answer's head as it came, and those that came before: the same bytes are the same head, and are parsed once.
+"""A cache of parsed response heads, keyed by their exact bytes.
 
-A backend's answers are often alike for a second, as long as their Date is: to many who ask for one thing, with one
-failure, that nothing is there.
+A backend often sends identical heads within the second for which its Date field is the same, for instance when many
+clients request one resource or receive the same error.
 """
 
 from typing import Any, Final
@@ -10,17 +10,17 @@ from resilience.memo import TwoGenerationMemo
 from routing.http import Headers
 
 MAX_HEAD_BYTES: Final = 2_048
-"""Bytes of a head that is remembered: what all of them take is bounded by this."""
+"""Heads over this size are not cached, which bounds the memory of all."""
 GENERATION_SIZE: Final = 256
-"""Heads in one generation of two."""
+"""Heads in each of the memo's two generations."""
 END: Final = b"\r\n\r\n"
 
 
 class ResponseHead:
-    """Of an answer whose body is as long as it says, and which leaves its connection to the next.
+    """The head of a response with a Content-Length on a persistent connection.
 
-    Answers with the same head share its `headers`, which nobody changes, and what is `alike` of them: what clients are
-    told of it, with the target and the prefix that depends on.
+    Responses with the same head share its `headers`, which must not be modified, and `client_headers`: the target and
+    the path prefix they were last rewritten for, and the fields for the client.
     """
 
     __slots__ = ("client_headers", "headers", "length", "status")
@@ -33,19 +33,19 @@ class ResponseHead:
 
 
 class ResponseHeadCache:
-    """One process's memory."""
+    """The heads of one process."""
 
     def __init__(self) -> None:
-        self._known: TwoGenerationMemo[bytes, ResponseHead] = TwoGenerationMemo(GENERATION_SIZE)
+        self._memo: TwoGenerationMemo[bytes, ResponseHead] = TwoGenerationMemo(GENERATION_SIZE)
 
-    def of(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
-        """The head that `data` begins with, and the whole body behind it, if they are one answer and no more."""
+    def exact(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """The cached head and the body, if `data` is exactly one response with that head; otherwise None."""
         end = data.find(END) + len(END)
-        head = self._known.get(data[:end])
+        head = self._memo.get(data[:end])
         return (head, data[end:]) if head is not None and len(data) == end + head.length else None
 
     def put(self, data: bytes, head: ResponseHead) -> None:
-        """Remember what a whole answer begins with, if no interim one came before it."""
+        """Cache the head of `data`, one complete response, unless interim responses precede it."""
         end = len(data) - head.length
         if end <= MAX_HEAD_BYTES and data.find(END) + len(END) == end:
-            self._known.put(data[:end], head)
+            self._memo.put(data[:end], head)

@@ -1,4 +1,4 @@
-"""Connections at rest. The last to rest is the first to work, so that those not needed grow old."""
+"""Idle connections. The most recently used is taken first, so that surplus connections reach their idle timeout."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from routing.backend.connection import BackendConnection
 
 
 class ConnectionPool:
-    """At most `max_idle` connections for each origin, none of which has rested for `idle_seconds`."""
+    """At most `max_idle` connections for each origin, each idle for less than `idle_seconds`."""
 
     def __init__(self, clock: Callable[[], float], max_idle: int, idle_seconds: float) -> None:
         self._clock = clock
@@ -17,38 +17,38 @@ class ConnectionPool:
         self._closed = False
 
     def take(self, key: tuple[str, int, bool]) -> BackendConnection | None:
-        """A connection that works as far as can be seen, or None."""
-        resting = self._idle.get(key)
-        while resting:
-            connection = resting.pop()
-            if connection.usable() and not self._too_old(connection, self._clock()):
+        """An idle connection that appears to be usable, or None."""
+        idle = self._idle.get(key)
+        while idle:
+            connection = idle.pop()
+            if connection.is_reusable() and not self._has_expired(connection, self._clock()):
                 return connection
             connection.abort()
         return None
 
     def put(self, connection: BackendConnection) -> None:
-        """Lets a connection rest, in the place of the one that has rested longest if need be."""
-        resting = self._idle.setdefault(connection.key, deque())
-        now = connection.rested = self._clock()
-        resting.append(connection)
-        while resting and (self._closed or len(resting) > self._max_idle or self._too_old(resting[0], now)):
-            resting.popleft().abort()
+        """Add an idle connection, closing the one idle for longest if the pool is full."""
+        idle = self._idle.setdefault(connection.key, deque())
+        now = connection.idle_since = self._clock()
+        idle.append(connection)
+        while idle and (self._closed or len(idle) > self._max_idle or self._has_expired(idle[0], now)):
+            idle.popleft().abort()
 
     def sweep(self) -> None:
-        """Closes what is too old to be taken, wherever it leads, and forgets origins that nobody calls."""
+        """Close expired and dead connections of every origin, and drop origins without any."""
         now = self._clock()
-        for key, resting in list(self._idle.items()):
-            while resting and (not resting[0].alive or self._too_old(resting[0], now)):
-                resting.popleft().abort()
-            if not resting:
+        for key, idle in list(self._idle.items()):
+            while idle and (not idle[0].alive or self._has_expired(idle[0], now)):
+                idle.popleft().abort()
+            if not idle:
                 del self._idle[key]
 
     def close(self) -> None:
-        """Closes all, and from now on what comes back."""
+        """Close all idle connections, and from now on every connection that is put back."""
         self._closed = True
-        for resting in self._idle.values():
-            while resting:
-                resting.pop().abort()
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().abort()
 
-    def _too_old(self, connection: BackendConnection, now: float) -> bool:
-        return now - connection.rested >= self._idle_seconds
+    def _has_expired(self, connection: BackendConnection, now: float) -> bool:
+        return now - connection.idle_since >= self._idle_seconds

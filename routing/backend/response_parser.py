@@ -1,7 +1,7 @@
-"""An answer as its bytes come in. No I/O: it is fed, and says what it has understood so far.
+"""An incremental parser for one response. It does no I/O: it is fed bytes and holds what it has parsed so far.
 
-llhttp does the parsing, in its strict mode: bare line feeds, folded fields, a Content-Length that is repeated or stands
-beside Transfer-Encoding are faults (RFC 9112 section 6.3). What it leaves to its user is bounded and refused here.
+llhttp parses in its strict mode: bare line feeds, folded fields, a repeated Content-Length, or one beside
+Transfer-Encoding are errors (RFC 9112 section 6.3). Size limits and other checks that llhttp leaves out are made here.
 """
 
 from typing import Any, Final
@@ -12,44 +12,44 @@ from routing.backend.head_cache import ResponseHead, ResponseHeadCache
 from routing.errors import BadGateway
 from routing.http import Headers
 
-MAX_HEAD: Final = 64 * 1024
-"""Bytes of an answer that may pass without one of its body: fields, interim answers, chunk extensions, trailers."""
+MAX_OVERHEAD_BYTES: Final = 64 * 1024
+"""Bytes between two pieces of body data: header fields, interim responses, chunk extensions, trailer fields."""
 MAX_FIELDS: Final = 200
 
 FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 SWITCHING_PROTOCOLS: Final = 101
 WITHOUT_BODY: Final = frozenset({204, 304})
 
-MALFORMED: Final = "The service's answer is not valid HTTP."
-TOO_LONG: Final = "The service's answer has too many or too long header fields."
-SURPLUS: Final = "There is more after the answer."
-CUT: Final = "The service closed the connection before the end of its answer."
+MALFORMED: Final = "The service's response is not valid HTTP."
+FIELDS_TOO_LARGE: Final = "The service's response has too many or too large header fields."
+EXTRA_DATA: Final = "The response is followed by extra data."
+CLOSED_EARLY: Final = "The service closed the connection before the end of its response."
 
 
 class ConnectionClosedEarly(BadGateway):
-    """The connection was closed before any byte of the answer: an idle one may just have been too old."""
+    """The connection was closed before any byte of the response: a reused one may have been idle for too long."""
 
 
 class ResponseParser:
-    """One final answer, after the interim ones before it. Every method that takes bytes may raise BadGateway.
+    """One final response and the interim ones before it. Every method that takes bytes may raise BadGateway.
 
-    `length` is the body's as announced, if it was. `chunks` are the pieces of the body not yet taken and `size` their
-    bytes; `reusable` is whether the connection may bear another answer once this one is `complete`. `head` is what it
-    shares with others like it.
+    `length` is the body's announced length, if any. `chunks` are the pieces of the body not yet taken and `size` their
+    total; `reusable` tells whether the connection persists once this response is `complete`. `head` is the cached head,
+    if it was one.
     """
 
     __slots__ = (
         "_chunked",
         "_fields",
         "_framed",
-        "_head_only",
-        "_heads",
+        "_head_cache",
+        "_is_head_request",
+        "_overhead",
         "_parser",
-        "_spent",
         "chunks",
         "complete",
         "head",
-        "headed",
+        "head_complete",
         "headers",
         "length",
         "reusable",
@@ -57,7 +57,7 @@ class ResponseParser:
         "status",
     )
 
-    def __init__(self, method: str, heads: ResponseHeadCache) -> None:
+    def __init__(self, method: str, head_cache: ResponseHeadCache) -> None:
         self.head: ResponseHead | None = None
         self.status = 0
         self.headers: Headers = []
@@ -65,129 +65,132 @@ class ResponseParser:
         self.length: int | None = None
         self.chunks: list[bytes] = []
         self.size = 0
-        self.headed = False
+        self.head_complete = False
         self.complete = False
         self.reusable = False
-        self._head_only = method == "HEAD"
-        self._heads = heads
+        self._is_head_request = method == "HEAD"
+        self._head_cache = head_cache
         self._framed = False
         self._chunked = False
-        self._spent = 0
+        self._overhead = 0
         self._parser: Any = None
 
     @property
-    def begun(self) -> bool:
-        """Whether any byte has come."""
-        return self.headed or self._spent > 0
+    def started(self) -> bool:
+        """Whether any byte has been received."""
+        return self.head_complete or self._overhead > 0
 
     def feed(self, data: bytes) -> None:
-        """Understands some more of it."""
+        """Parse more bytes."""
         if self._parser is None:
-            if self._is_known(data):
+            if self._use_cached_head(data):
                 return
             self._parser = HttpResponseParser(self)
             self._parse(data)
             if self.reusable and self.complete and self.size == self.length:
-                self._heads.put(data, ResponseHead(self.status, self.headers, self.length))
+                self._head_cache.put(data, ResponseHead(self.status, self.headers, self.length))
         else:
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
-        self._spent += len(data)
+        self._overhead += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
             self.reusable = False
             if not self.complete:
                 raise BadGateway(MALFORMED) from error
-        if self._spent > MAX_HEAD and not self.complete:
-            raise BadGateway(TOO_LONG)
+        if self._overhead > MAX_OVERHEAD_BYTES and not self.complete:
+            raise BadGateway(FIELDS_TOO_LARGE)
 
-    def _is_known(self, data: bytes) -> bool:
-        """Take a whole answer whose head came before as what that was."""
-        known = None if self.complete or self._head_only else self._heads.of(data)
-        if known is None:
+    def _use_cached_head(self, data: bytes) -> bool:
+        """If `data` is one complete response with a cached head, take it without parsing."""
+        cached = None if self.complete or self._is_head_request else self._head_cache.exact(data)
+        if cached is None:
             return False
-        head, body = known
+        head, body = cached
         self.head, self.status, self.headers, self.length = head, head.status, head.headers, head.length
         self.chunks, self.size = [body] if body else [], head.length
-        self.headed = self.complete = self.reusable = True
+        self.head_complete = self.complete = self.reusable = True
         return True
 
     def end(self) -> None:
-        """Nothing follows: a body that never said how long it is ends here, anything else is cut (section 8)."""
-        if not self.begun:
-            raise ConnectionClosedEarly(CUT)
-        if not self.headed or self._framed:
-            raise BadGateway(CUT)
+        """The connection was closed: it delimits a body without framing, anything else is incomplete (section 8)."""
+        if not self.started:
+            raise ConnectionClosedEarly(CLOSED_EARLY)
+        if not self.head_complete or self._framed:
+            raise BadGateway(CLOSED_EARLY)
         self.complete = True
 
     def take(self) -> bytes:
-        """What has come of the body since the last time."""
+        """The body data received since the last call."""
         chunks, self.chunks, self.size = self.chunks, [], 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def release(self) -> None:
-        """Lets the parser go, which would otherwise wait with this object for the garbage collector."""
+        """Drop the llhttp parser: the reference cycle with it would delay freeing both."""
         self._parser = None
 
     def on_message_begin(self) -> None:
-        """Stops at what follows a complete answer: nobody asked for it, and nothing of it is anybody's."""
+        """Stop at data after a complete response: it belongs to no request."""
         if self.complete:
-            raise ValueError(SURPLUS)
+            raise ValueError(EXTRA_DATA)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def _frame(self) -> None:
-        """Chunked, alone and in HTTP/1.1, is the only transfer coding there is (RFC 9112 sections 6.1 and 7)."""
+        """The only supported transfer coding is chunked, alone and in HTTP/1.1 (RFC 9112 sections 6.1 and 7)."""
         fields = dict(self.headers)
         if b"transfer-encoding" in fields:
             framing = [value for name, value in self.headers if name in FRAMING]
             if len(framing) != 1 or framing[0].lower() != b"chunked" or self._parser.get_http_version() != "1.1":
-                raise ValueError("the transfer coding is not understood")
+                raise ValueError("unsupported transfer coding")
             self._chunked = self._framed = True
         elif b"content-length" in fields:
             self._framed = True
             self.length = int(fields[b"content-length"])
 
     def on_headers_complete(self) -> None:
-        # Fields after the body go to another list, and no further: they belong to this hop.
+        # Trailer fields go to another list and are dropped.
         self.headers, self._fields = self._fields, []
         if len(self.headers) > MAX_FIELDS:
-            raise ValueError(TOO_LONG)
+            raise ValueError(FIELDS_TOO_LARGE)
         self._frame()
         status = self._parser.get_status_code()
         if status < 200:
-            self._pass_over(status)
+            self._skip_interim(status)
             return
         if status > 599:
-            raise ValueError("there is no such status")
-        if self._spent > MAX_HEAD and sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD:
-            raise ValueError(TOO_LONG)
+            raise ValueError("invalid status code")
+        if (
+            self._overhead > MAX_OVERHEAD_BYTES
+            and sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_OVERHEAD_BYTES
+        ):
+            raise ValueError(FIELDS_TOO_LARGE)
         self.status = status
-        self.headed = True
+        self.head_complete = True
         self.reusable = self._parser.should_keep_alive()
-        self.complete = self._head_only or status in WITHOUT_BODY
+        self.complete = self._is_head_request or status in WITHOUT_BODY
 
-    def _pass_over(self, status: int) -> None:
-        """An interim answer, of which only a switch of protocols, never asked for here, is meant for us."""
+    def _skip_interim(self, status: int) -> None:
+        """Drop an interim response. 101 is an error, since this client sends no Upgrade."""
         if status < 100 or status == SWITCHING_PROTOCOLS:
-            raise ValueError("the status was not asked for")
+            raise ValueError("unexpected status code")
         self.headers = []
         self.length = None
         self._framed = self._chunked = False
 
     def on_body(self, data: bytes) -> None:
         if self.complete:
-            raise ValueError(SURPLUS)
-        self._spent = 0
+            raise ValueError(EXTRA_DATA)
+        self._overhead = 0
         self.chunks.append(data)
         self.size += len(data)
 
     def on_message_complete(self) -> None:
-        if not self.headed:
+        if not self.head_complete:
             return
         if self.complete and self._chunked:
-            raise ValueError(SURPLUS)  # the last chunk of an answer that has none
+            raise ValueError(EXTRA_DATA)  # a last chunk after a response that has no body
         self.complete = True

@@ -1,1 +1,1 @@
-"""Which of a service's targets gets the next call: the operator's word, then health, then how busy each is."""
+"""Load balancing: selects the target of each call by the operator's overrides, health and load."""

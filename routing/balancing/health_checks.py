@@ -1,4 +1,4 @@
-"""Health checks: one worker of the cluster asks every target how it is, and all workers go by what it finds."""
+"""Active health checks: one elected worker of the cluster checks every target, and all workers apply its verdicts."""
 
 import asyncio
 import logging
@@ -8,37 +8,37 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from routing.backend.client import Backend, Call
-from routing.balancing.balancer import Balancers, EventSink, split_target_key, target_key
+from routing.balancing.balancer import Balancers, split_target_key, target_key
 from routing.balancing.rules import HealthVerdict, changes, next_verdict
 from routing.balancing.store import FailOpen, Store
 from routing.errors import GatewayError
-from routing.observability.events import BackendEvent, BackendEventKind
+from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.router.policy import HealthCheckPolicy, Target, Timeout
 from routing.router.table import Service
 
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL_SECONDS: Final = 0.5
-"""How often verdicts are read, and checks that are due begun."""
+"""How often verdicts are loaded, and due checks started."""
 LEADER_LEASE_SECONDS: Final = 3.0
-"""How long after the prober's death another takes its place."""
+"""How long after the leader's death another worker takes over."""
 
 Services = Callable[[], Iterable[Service]]
-Checked = Mapping[str, tuple[Service, HealthCheckPolicy, Target]]
-"""What is asked of whom, by the target's name."""
+CheckedTargets = Mapping[str, tuple[Service, HealthCheckPolicy, Target]]
+"""The targets to check, by target key."""
 
 
 class HealthChecker:
-    """One worker's part. `clock` is Unix time, since the next prober goes by the last one's verdicts.
+    """The health checks in one worker. `clock` is Unix time, since verdicts are passed on from leader to leader.
 
-    `tell` is told by the worker that asks, so once in the cluster; while each asks for itself, by each.
+    Events are emitted by the leader only, so once in the cluster; while the store is unavailable, by each worker.
     """
 
     def __init__(
         self,
         backend: Backend,
         store: Store,
-        targets: Balancers,
+        balancers: Balancers,
         services: Services,
         *,
         emit: EventSink = lambda _event: None,
@@ -47,50 +47,50 @@ class HealthChecker:
     ) -> None:
         self._backend = backend
         self._store = FailOpen(store)
-        self._targets = targets
+        self._balancers = balancers
         self._services = services
         self._emit = emit
         self._clock = clock
         self._holder = holder or secrets.token_hex(8)
-        self._asking: dict[str, asyncio.Task[bool]] = {}
+        self._running: dict[str, asyncio.Task[bool]] = {}
         self._idle = True
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Call `check` periodically until cancelled."""
         try:
             while True:
-                await self._look_safely()
+                await self._check_safely()
                 await asyncio.sleep(CHECK_INTERVAL_SECONDS)
         finally:
-            for task in self._asking.values():
+            for task in self._running.values():
                 task.cancel()
 
     async def check(self) -> None:
-        """Take over the shared verdicts; where this worker is the prober, first renew them. Waits for no target."""
-        checked = self._checked()
+        """Apply the shared verdicts, after updating them if this worker is the leader. Does not wait for targets."""
+        checked = self._checked_targets()
         for service in {service.name: service for service, _, _ in checked.values()}.values():
-            self._targets.of(service)
+            self._balancers.of(service)
         if self._idle and not checked:
             return
-        self._idle = not checked  # the last look takes back what was said of targets that are asked no more
+        self._idle = not checked  # once more after the last target is removed, to clear the verdicts
         if await self._store.lead(self._holder, LEADER_LEASE_SECONDS):
-            await self._renew(checked)
+            await self._update(checked)
         verdicts = await self._store.load()
-        self._targets.apply({key: verdict for key, verdict in verdicts.items() if key in checked})
+        self._balancers.apply({key: verdict for key, verdict in verdicts.items() if key in checked})
 
     async def wait_for_checks(self) -> None:
-        """Wait for the checks under way."""
-        if self._asking:
-            await asyncio.wait(self._asking.values())
+        """Wait for the checks in progress."""
+        if self._running:
+            await asyncio.wait(self._running.values())
 
-    async def _look_safely(self) -> None:
+    async def _check_safely(self) -> None:
         try:
             await self.check()
-        except Exception:  # a fault here must not end all checks for good
-            log.exception("health checks could not be looked after")
+        except Exception:  # an error here must not end the health checks for good
+            log.exception("health checks failed")
 
-    def _checked(self) -> Checked:
-        """Those an operator has said nothing of: the others are up or down by his word."""
+    def _checked_targets(self) -> CheckedTargets:
+        """Every target of an enabled service with a health check, unless an operator overrides its state."""
         return {
             target_key(service.name, target): (service, health, target)
             for service in self._services()
@@ -99,43 +99,41 @@ class HealthChecker:
             if target.weight and not target.always_up
         }
 
-    async def _renew(self, checked: Checked) -> None:
+    async def _update(self, checked: CheckedTargets) -> None:
+        """Collect the results of finished checks, start those that are due, and save the verdicts if they changed."""
         before = await self._store.load()
         after = {key: before.get(key, HealthVerdict()) for key in checked}
         now = self._clock()
-        for key in self._asking.keys() - checked.keys():
-            self._asking.pop(key).cancel()
+        for key in self._running.keys() - checked.keys():
+            self._running.pop(key).cancel()
         for key, (service, health, target) in checked.items():
-            asking = self._asking.get(key)
-            if asking is not None and asking.done():
-                del self._asking[key]
-                after[key] = next_verdict(after[key], asking.result(), health, now)
-            elif asking is None and now - after[key].checked_at >= health.interval:
-                self._asking[key] = asyncio.create_task(self._is_well(service, health, target))
+            task = self._running.get(key)
+            if task is not None and task.done():
+                del self._running[key]
+                after[key] = next_verdict(after[key], task.result(), health, now)
+            elif task is None and now - after[key].checked_at >= health.interval:
+                self._running[key] = asyncio.create_task(self._passes(service, health, target))
         if (after != before or self._store.ahead) and await self._store.save(self._holder, after):
-            self._tell_of(changes(before, after), checked)
+            self._emit_changes(changes(before, after), checked)
 
-    def _tell_of(self, moves: Iterable[tuple[str, bool]], checked: Checked) -> None:
-        for key, down in moves:
+    def _emit_changes(self, changed: Iterable[tuple[str, bool]], checked: CheckedTargets) -> None:
+        for key, down in changed:
             service, url = split_target_key(key)
-            detail = "the health check says so" if key in checked else "it is not asked any more"
-            self._emit(
-                BackendEvent(
-                    kind=BackendEventKind.DOWN if down else BackendEventKind.UP,
-                    service=service,
-                    target=url,
-                    detail=detail,
-                )
-            )
+            if key not in checked:
+                detail = "no longer checked"
+            else:
+                detail = "health check failed" if down else "health check passed"
+            kind = BackendEventKind.DOWN if down else BackendEventKind.UP
+            self._emit(BackendEvent(kind=kind, service=service, target=url, detail=detail))
 
-    async def _is_well(self, service: Service, health: HealthCheckPolicy, target: Target) -> bool:
-        """A 2xx in time. Redirections are not followed: they could lead anywhere."""
+    async def _passes(self, service: Service, health: HealthCheckPolicy, target: Target) -> bool:
+        """Whether the target responds with a 2xx in time. Redirects are not followed: they could lead anywhere."""
         headers = [(b"user-agent", b"gateway-health-check"), *service.policy.headers]
         call = Call("GET", health.path.encode(), headers, None)
         timeout = Timeout(connect=health.timeout, read=health.timeout, total=health.timeout)
         try:
-            answer = await self._backend.send(target, call, timeout)
-            await answer.aclose()
+            response = await self._backend.send(target, call, timeout)
+            await response.aclose()
         except GatewayError:
             return False
-        return 200 <= answer.status < 300
+        return 200 <= response.status < 300

@@ -1,4 +1,4 @@
-"""Verdicts in this process: for one worker, for tests, and for a worker that must decide alone."""
+"""Verdicts in this process: for a single worker, for tests, and while the shared store is unavailable."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._leader = ""
-        self._until = float("-inf")
+        self._lease_ends = float("-inf")
         self._verdicts: Mapping[str, HealthVerdict] = {}
 
     async def lead(self, holder: str, seconds: float) -> bool:
-        if self._leads(holder) or self._clock() >= self._until:
-            self._leader, self._until = holder, self._clock() + seconds
+        if self._leads(holder) or self._clock() >= self._lease_ends:
+            self._leader, self._lease_ends = holder, self._clock() + seconds
         return self._leads(holder)
 
     async def load(self) -> Mapping[str, HealthVerdict]:
@@ -31,4 +31,4 @@ class MemoryStore:
         self._verdicts = dict(verdicts)
 
     def _leads(self, holder: str) -> bool:
-        return holder == self._leader and self._clock() < self._until
+        return holder == self._leader and self._clock() < self._lease_ends

@@ -1,4 +1,4 @@
-"""Verdicts in Redis: one JSON object for all targets, written by whoever holds a short lease."""
+"""Verdicts in Redis: one JSON object for all targets, written by the holder of a short lease."""
 
 import logging
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 LEADER: Final = "gw:{targets}:prober"
 VERDICTS: Final = "gw:{targets}:verdicts"
-"""In a Redis Cluster, the braces keep the two in one place."""
-KEPT_SECONDS: Final = 3_600
-"""Verdicts nobody has renewed for so long say nothing any more."""
+"""The braces put both keys in the same slot of a Redis Cluster."""
+VERDICT_TTL_SECONDS: Final = 3_600
+"""Verdicts that no worker has renewed for this long expire."""
 
 LEAD: Final = """
 local leader = redis.call('GET', KEYS[1])
@@ -48,9 +48,9 @@ class RedisStore:
         try:
             return {} if stored is None else _decoder.decode(stored)
         except msgspec.MsgspecError:
-            log.warning("the health checks' verdicts in Redis cannot be read; they are begun anew")
+            log.warning("the health verdicts in Redis cannot be decoded; starting without any")
             return {}
 
     async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
-        args = holder, _encode(verdicts), KEPT_SECONDS
+        args = holder, _encode(verdicts), VERDICT_TTL_SECONDS
         return bool(await self._link.call(lambda client: self._save(keys=[LEADER, VERDICTS], args=args, client=client)))

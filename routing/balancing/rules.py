@@ -1,4 +1,4 @@
-"""What a worker has seen of one target, and which of several gets the next call. `now` is an argument; no I/O."""
+"""The state of a target as one worker sees it, and the choice among targets. Pure: `now` is an argument."""
 
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -9,23 +9,23 @@ import msgspec
 from routing.router.policy import HealthCheckPolicy, Target
 
 EJECT_AFTER: Final = 5
-"""Failures in a row, at the last of which a target is ejected."""
+"""Consecutive failures after which a target is ejected."""
 EJECT_AFTER_NO_RESPONSE: Final = 3
-"""The same, when the last was no answer at all: an address where nothing listens shows itself soon."""
+"""The same if the last one had no response, so that an unreachable target is ejected sooner."""
 EJECT_SECONDS: Final = 10.0
 MAX_EJECT_SECONDS: Final = 300.0
-"""The first ejection lasts the one; each that follows twice as long as the last, up to the other."""
+"""The duration of the first ejection and the longest one; each ejection lasts twice as long as the one before."""
 SLOW_START_SECONDS: Final = 30.0
 SLOW_START_SHARE: Final = 0.1
-"""A target that returns gets this share of its weight at first, and all of it after that time."""
+"""A target that returns starts with this share of its weight, which grows to the whole in this time."""
 PANIC_SHARE: Final = 0.5
-"""When fewer than this share of the targets are well, all are used: the few would only be trampled."""
+"""Panic threshold: if a smaller share of the targets is healthy, all are used, so as not to overload the few."""
 
 
 class TargetState:
-    """One target as this worker sees it. `failures` are in a row; times are seconds of whatever clock `now` is of."""
+    """One target as this worker sees it. `failures` are consecutive; times are seconds of the clock of `now`."""
 
-    __slots__ = ("_back", "_ejected_until", "_ejections", "down", "failures", "outstanding", "target")
+    __slots__ = ("_ejected_until", "_ejections", "_returned_at", "down", "failures", "outstanding", "target")
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -34,28 +34,28 @@ class TargetState:
         self.down = False
         self._ejections = 0
         self._ejected_until: float | None = None
-        self._back = float("-inf")
+        self._returned_at = float("-inf")
 
     @property
     def healthy(self) -> bool:
-        """Neither ejected nor found down, or said to be up by an operator; `settle` comes first."""
+        """Neither ejected nor down, or kept up by an operator. Call `expire_ejection` first."""
         return self.target.always_up or (not self.down and self._ejected_until is None)
 
     def expire_ejection(self, now: float) -> bool:
-        """Whether an ejection has just come to its end."""
+        """End the ejection if its time is over. Returns whether it did."""
         if self._ejected_until is None or now < self._ejected_until:
             return False
-        self._back, self._ejected_until, self.failures = now, None, 0
+        self._returned_at, self._ejected_until, self.failures = now, None, 0
         return True
 
     def succeeded(self, now: float) -> None:
-        """One that has behaved for a whole slow start begins with a clean slate."""
+        """Record a success. The ejection time is reset once the target has worked for the whole slow start."""
         self.failures = 0
-        if self._ejections and self._ejected_until is None and now - self._back >= SLOW_START_SECONDS:
+        if self._ejections and self._ejected_until is None and now - self._returned_at >= SLOW_START_SECONDS:
             self._ejections = 0
 
     def failed(self, now: float, *, no_response: bool) -> bool:
-        """Whether this failure ejects it. `cut`: there was no answer. Calls out when it was ejected say nothing."""
+        """Record a failure; returns whether it ejects the target. Calls that end during an ejection do not count."""
         if self._ejected_until is not None or self.target.always_up:
             return False
         self.failures += 1
@@ -66,57 +66,60 @@ class TargetState:
         return True
 
     def apply_verdict(self, down: bool, now: float) -> None:
-        """The health check's verdict. One found up again starts slowly, and ends an ejection."""
+        """Apply the health check's verdict. A target that comes up again is in slow start and no longer ejected."""
         if self.down and not down:
-            self._back, self._ejected_until, self.failures = now, None, 0
+            self._returned_at, self._ejected_until, self.failures = now, None, 0
         self.down = down
 
     def effective_weight(self, now: float) -> float:
-        """Its weight, or the part of it that a target just back can bear."""
-        age = now - self._back
+        """The weight, reduced during slow start."""
+        age = now - self._returned_at
         if age >= SLOW_START_SECONDS:
             return self.target.weight
         return self.target.weight * max(SLOW_START_SHARE, age / SLOW_START_SECONDS)
 
 
 def candidates(states: Sequence[TargetState], tried: Sequence[TargetState]) -> list[TargetState]:
-    """Who may get the call: of those an operator lets work, the well ones; of these, those not yet tried, if any."""
-    able = [state for state in states if state.target.weight]
-    well = [state for state in able if state.healthy]
-    if len(well) < PANIC_SHARE * len(able):
-        well = able
-    return [state for state in well if state not in tried] or well
+    """The targets that may receive the call: enabled and healthy (see PANIC_SHARE), without those tried if possible."""
+    enabled = [state for state in states if state.target.weight]
+    usable = [state for state in enabled if state.healthy]
+    if len(usable) < PANIC_SHARE * len(enabled):
+        usable = enabled
+    return [state for state in usable if state not in tried] or usable
 
 
-def prefer_canaries(fit: list[TargetState], states: Sequence[TargetState], point: float) -> list[TargetState]:
-    """Of those fit, whom this caller is for. `point` is the caller's own, from 0 to 100.
+def prefer_canaries(usable: list[TargetState], states: Sequence[TargetState], point: float) -> list[TargetState]:
+    """The candidates for this caller, whose `point` is from 0 to 100.
 
-    A canary has its share of the points, and its callers go to it and nobody else does; where it is unfit they are
-    served like all others, and where only canaries are left, these serve all.
+    Each canary owns its percentage of the points; its callers, and only they, are sent to it. If it is not usable they
+    are served by the other targets, and if only canaries are usable, these serve everyone.
     """
-    least = 0.0
+    start = 0.0
     for state in states:
-        most = least + state.target.canary
-        if least <= point < most and state in fit:
+        end = start + state.target.canary
+        if start <= point < end and state in usable:
             return [state]
-        least = most
-    return [state for state in fit if not state.target.canary] or fit
+        start = end
+    return [state for state in usable if not state.target.canary] or usable
 
 
-def choose(states: Sequence[TargetState], now: float, chance: Random) -> TargetState:
-    """The less busy of two, drawn by weight ("power of two choices"): good news is old, and all would run after it."""
+def choose(states: Sequence[TargetState], now: float, random: Random) -> TargetState:
+    """The less loaded of two targets drawn by weight ("power of two choices").
+
+    Always picking the least loaded would cause herding, since load data is stale.
+    """
     if len(states) == 1:
         return states[0]
-    shares = [state.effective_weight(now) for state in states]
-    first = chance.choices(range(len(states)), shares)[0]
-    of_first, shares[first] = shares[first], 0.0
-    second = chance.choices(range(len(states)), shares)[0]
+    weights = [state.effective_weight(now) for state in states]
+    first = random.choices(range(len(states)), weights)[0]
+    first_weight, weights[first] = weights[first], 0.0
+    second = random.choices(range(len(states)), weights)[0]
     one, other = states[first], states[second]
-    return one if one.outstanding / of_first <= other.outstanding / shares[second] else other
+    return one if one.outstanding / first_weight <= other.outstanding / weights[second] else other
 
 
 class HealthVerdict(msgspec.Struct, frozen=True, rename={"checked_at": "asked"}):
-    """What health checks say of one target. `streak` results in a row spoke against it; `asked` is Unix time."""
+    """The health checks' verdict on one target. The last `streak` results contradict it; `checked_at` is Unix time."""
 
     down: bool = False
     streak: int = 0
@@ -124,25 +127,25 @@ class HealthVerdict(msgspec.Struct, frozen=True, rename={"checked_at": "asked"})
 
 
 def changes(before: Mapping[str, HealthVerdict], after: Mapping[str, HealthVerdict]) -> list[tuple[str, bool]]:
-    """Which targets were found down or up, and which it was; one that is asked no more is held down no more."""
-    names = dict.fromkeys((*before, *after))
-    found = [(name, after.get(name, HealthVerdict()).down) for name in names]
-    return [(name, down) for name, down in found if down is not before.get(name, HealthVerdict()).down]
+    """The targets whose verdict changed, and whether they are down now. Without a verdict, a target is up."""
+    keys = dict.fromkeys((*before, *after))
+    current = [(key, after.get(key, HealthVerdict()).down) for key in keys]
+    return [(key, down) for key, down in current if down is not before.get(key, HealthVerdict()).down]
 
 
 def merge_newest(one: Mapping[str, HealthVerdict], other: Mapping[str, HealthVerdict]) -> dict[str, HealthVerdict]:
-    """Of two workers' verdicts on each target, the one that was asked for later."""
-    later = {
-        name: verdict for name, verdict in other.items() if name not in one or verdict.checked_at > one[name].checked_at
+    """Merge the verdicts of two workers, keeping the one checked later for each target."""
+    newer = {
+        key: verdict for key, verdict in other.items() if key not in one or verdict.checked_at > one[key].checked_at
     }
-    return {**one, **later}
+    return {**one, **newer}
 
 
-def next_verdict(verdict: HealthVerdict, well: bool, policy: HealthCheckPolicy, now: float) -> HealthVerdict:
+def next_verdict(verdict: HealthVerdict, passed: bool, policy: HealthCheckPolicy, now: float) -> HealthVerdict:
     """The verdict after one more check."""
-    if well is not verdict.down:
+    if passed is not verdict.down:
         return HealthVerdict(verdict.down, 0, now)
-    needed = policy.up_after if verdict.down else policy.down_after
-    if verdict.streak + 1 >= needed:
+    threshold = policy.up_after if verdict.down else policy.down_after
+    if verdict.streak + 1 >= threshold:
         return HealthVerdict(not verdict.down, 0, now)
     return HealthVerdict(verdict.down, verdict.streak + 1, now)

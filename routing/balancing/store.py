@@ -1,4 +1,4 @@
-"""Where the verdicts of health checks are shared, and what a worker does when it cannot reach them."""
+"""The shared store of health verdicts, and the fallback while it is unavailable."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -9,28 +9,29 @@ from routing.balancing.rules import HealthVerdict, merge_newest
 
 
 class Store(Protocol):
-    """One prober and its verdicts, by target's name. Raises StoreUnavailable."""
+    """Elects the worker that runs the checks and shares its verdicts by target key. Raises StoreUnavailable."""
 
     async def lead(self, holder: str, seconds: float) -> bool:
-        """Whether `holder` is the one that asks, now and for so many seconds: nobody else was, or it was already."""
+        """Acquire or renew the lease for `seconds`. Returns whether `holder` has it."""
 
     async def load(self) -> Mapping[str, HealthVerdict]:
-        """What was saved last."""
+        """The verdicts saved last."""
 
     async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
-        """Put `verdicts` in the place of all that was saved, if `holder` still leads."""
+        """Replace all saved verdicts, if `holder` still has the lease. Returns whether it did."""
 
 
 class FailOpen:
-    """A store that never fails: while the shared one is away, this worker asks for itself, from what it knew last.
+    """A store that never fails: while the shared one is unavailable, this worker runs the checks for itself, starting
+    from the last verdicts it loaded.
 
-    `ahead`: it found out something alone, which the shared store is to learn if this worker is the one that asks again.
+    `ahead`: its own verdicts are newer than the shared ones. They are saved if it gets the lease, else discarded.
     """
 
     def __init__(self, shared: Store) -> None:
         self.ahead = False
         self._shared = shared
-        self._alone = MemoryStore()
+        self._local = MemoryStore()
 
     async def lead(self, holder: str, seconds: float) -> bool:
         try:
@@ -44,14 +45,14 @@ class FailOpen:
         try:
             verdicts = await self._shared.load()
         except StoreUnavailable:
-            return await self._alone.load()
+            return await self._local.load()
         if self.ahead:
-            verdicts = merge_newest(verdicts, await self._alone.load())
-        self._alone.put(verdicts)
+            verdicts = merge_newest(verdicts, await self._local.load())
+        self._local.put(verdicts)
         return verdicts
 
     async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
-        self._alone.put(verdicts)
+        self._local.put(verdicts)
         try:
             saved = await self._shared.save(holder, verdicts)
         except StoreUnavailable:

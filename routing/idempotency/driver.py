@@ -11,7 +11,6 @@ import msgspec
 
 from resilience.outage import StoreUnavailable
 from resilience.task_set import TaskSet
-from routing.balancing.balancer import EventSink
 from routing.errors import (
     BodyTooLarge,
     GatewayError,
@@ -39,7 +38,7 @@ from routing.idempotency.record import (
 from routing.idempotency.store import Store
 from routing.messages import forwarding
 from routing.messages.response_body import Relay
-from routing.observability.events import BackendEvent, BackendEventKind
+from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Requests and responses as such: validation, forwarding, CORS, trace context, and bodies as streams."""
+"""Request and response messages: validation, forwarding, CORS, trace context, and streaming bodies."""

@@ -1,4 +1,4 @@
-"""Browsers on other origins: who may read answers, and the preflights that ask (the Fetch standard, section 3.2)."""
+"""Cross-origin resource sharing: preflight responses and CORS fields (Fetch standard, section 3.2)."""
 
 from typing import Final
 
@@ -8,17 +8,17 @@ EXPOSED: Final = (
     b"X-Request-ID, X-Cache, Cache-Status, Age, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, Location, "
     b"Idempotency-Replayed"
 )
-PREFLIGHT_SECONDS: Final = b"600"
+PREFLIGHT_MAX_AGE: Final = b"600"
 
 
 class Cors:
-    """The origins that may read answers; `*` is every one. Credentials are header fields, never cookies."""
+    """The origins that may read responses; `*` is any. Credentials are sent as fields, never as cookies."""
 
     def __init__(self, origins: tuple[str, ...] = ()) -> None:
         self.origins = frozenset(origin.encode() for origin in origins)
 
     def preflight(self, request: Request) -> Response | None:
-        """The gateway's own answer to a preflight; None for any other request."""
+        """The response to a preflight request; None for any other request."""
         if request.method != "OPTIONS":
             return None
         method = first(request.headers, b"access-control-request-method")
@@ -26,16 +26,16 @@ class Cors:
             return None
         allowed = self.fields(request)
         if len(allowed) > 1:
-            asked = first(request.headers, b"access-control-request-headers") or b""
+            requested = first(request.headers, b"access-control-request-headers") or b""
             allowed += [
                 (b"access-control-allow-methods", method),
-                (b"access-control-allow-headers", asked),
-                (b"access-control-max-age", PREFLIGHT_SECONDS),
+                (b"access-control-allow-headers", requested),
+                (b"access-control-max-age", PREFLIGHT_MAX_AGE),
             ]
         return Response(204, allowed)
 
     def fields(self, request: Request) -> Headers:
-        """What an answer says to this request's origin: nothing where no origin may read."""
+        """The CORS fields of the response to this request; none if no origins are configured."""
         if not self.origins:
             return []
         origin = (first(request.headers, b"origin") or b"").lower()

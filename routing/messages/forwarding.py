@@ -1,4 +1,4 @@
-"""Header fields on their way through: what goes to the backend, and what comes back from it."""
+"""Header fields forwarded to the backend and back to the client."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,7 +8,7 @@ from routing.http import HOP_BY_HOP, Header, Headers, connection_options, joined
 from routing.messages.trace_context import TRACEPARENT
 from routing.router.policy import Target
 
-_OURS: Final = frozenset(
+_GATEWAY_FIELDS: Final = frozenset(
     {
         b"via",
         b"forwarded",
@@ -19,8 +19,8 @@ _OURS: Final = frozenset(
         b"x-gateway-timeout-ms",
     }
 )
-"""Fields a backend may believe because the gateway alone sets them."""
-_REWRITING: Final = frozenset(
+"""Fields that a backend can trust, since only the gateway sets them."""
+_OVERRIDES: Final = frozenset(
     {
         b"x-original-url",
         b"x-rewrite-url",
@@ -29,13 +29,13 @@ _REWRITING: Final = frozenset(
         b"x-method-override",
     }
 )
-"""Fields by which some backends take another path or method than the one that was routed, permitted and cached."""
+"""Fields that make some backends use another path or method than was routed, authorized and cached."""
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
-_BARRED: Final = _FRAMING | _OURS | _REWRITING | {b"x-api-key"}
-_TRACE: Final = frozenset({b"traceparent", b"tracestate"})
-_REFERENCES: Final = frozenset({b"location", b"content-location"})
+_STRIPPED: Final = _FRAMING | _GATEWAY_FIELDS | _OVERRIDES | {b"x-api-key"}
+_TRACE_FIELDS: Final = frozenset({b"traceparent", b"tracestate"})
+_REFERENCE_FIELDS: Final = frozenset({b"location", b"content-location"})
 
-_ANSWER_DROPPED: Final = HOP_BY_HOP | {
+_STRIPPED_FROM_RESPONSE: Final = HOP_BY_HOP | {
     b"x-request-id",
     b"x-cache",
     b"x-circuit-state",
@@ -44,8 +44,8 @@ _ANSWER_DROPPED: Final = HOP_BY_HOP | {
     b"x-gateway-debug",
     b"idempotency-replayed",
 }
-"""Fields of an answer that would be mistaken for the gateway's own words."""
-_CROSS_ORIGIN: Final = b"access-control-"
+"""Fields of a response that clients would take for the gateway's own."""
+_CORS_PREFIX: Final = b"access-control-"
 
 
 def to_backend(
@@ -56,43 +56,45 @@ def to_backend(
     keep_credential: bool,
     traced: bool = False,
 ) -> Headers:
-    """The fields of a backend call: the client's end-to-end fields, without what is the gateway's, and `added`.
+    """The fields of a backend call: the client's end-to-end fields except those only the gateway sets, and `added`.
 
-    A trace that the client has begun goes on with its `traceparent`, or, where the call is `traced`, without it: then
-    another is to be added.
+    A client's trace is continued with its `traceparent`. If the call is `traced`, that field is left out, since another
+    is added with the gateway's own span.
     """
-    barred = _BARRED | connection_options(headers) | {name for name, _ in added}
+    stripped = _STRIPPED | connection_options(headers) | {name for name, _ in added}
     if not keep_credential:
-        barred |= {b"authorization"}
+        stripped |= {b"authorization"}
     if not continues_trace(headers):
-        barred |= _TRACE
+        stripped |= _TRACE_FIELDS
     elif traced:
-        barred |= {b"traceparent"}
-    passed = [(name, value) for name, value in headers if not _is_stripped(name, barred)]
-    passed = [pair if pair[0] != b"cookie" else (b"cookie", strip_cookies(pair[1], own_cookies)) for pair in passed]
-    passed += added
-    return [pair for pair in passed if pair != (b"cookie", b"")]
+        stripped |= {b"traceparent"}
+    forwarded = [(name, value) for name, value in headers if not _is_stripped(name, stripped)]
+    forwarded = [
+        pair if pair[0] != b"cookie" else (b"cookie", strip_cookies(pair[1], own_cookies)) for pair in forwarded
+    ]
+    forwarded += added
+    return [pair for pair in forwarded if pair != (b"cookie", b"")]
 
 
 def continues_trace(headers: Headers) -> bool:
-    """Whether the client has begun a trace (W3C Trace Context section 3.2)."""
-    given = joined(headers, b"traceparent")
-    return given is not None and TRACEPARENT.fullmatch(given) is not None
+    """Whether the client sent a valid `traceparent` (W3C Trace Context section 3.2)."""
+    value = joined(headers, b"traceparent")
+    return value is not None and TRACEPARENT.fullmatch(value) is not None
 
 
-def _is_stripped(name: bytes, barred: frozenset[bytes]) -> bool:
-    """A name with underscores is read as if it had hyphens, as many backends do: it cannot pose as one of ours."""
-    plain = name.replace(b"_", b"-")
-    return plain in barred or plain.startswith(b"x-forwarded-")
+def _is_stripped(name: bytes, stripped: frozenset[bytes]) -> bool:
+    """Underscores count as hyphens, as for many backends, so that no name can imitate one of the gateway's fields."""
+    normalized = name.replace(b"_", b"-")
+    return normalized in stripped or normalized.startswith(b"x-forwarded-")
 
 
 def is_set_by_gateway(name: bytes) -> bool:
-    """Does a backend get this field from the gateway alone, whatever the client has sent?"""
-    return _is_stripped(name, _OURS | _TRACE)
+    """Whether backends receive this field from the gateway only, whatever the client sends."""
+    return _is_stripped(name, _GATEWAY_FIELDS | _TRACE_FIELDS)
 
 
 def strip_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
-    """A Cookie field without the gateway's own cookies: a backend must not get hold of a staff session."""
+    """A Cookie field without the gateway's own cookies: a backend must not obtain a staff session."""
     if not any(name in value for name in names):
         return value
     kept = [pair for pair in value.split(b";") if pair.partition(b"=")[0].strip() not in names]
@@ -100,50 +102,52 @@ def strip_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
 
 
 def to_client(headers: Headers, target: Target, prefix: bytes, own_cookies: frozenset[bytes]) -> Headers:
-    """The end-to-end fields of a backend's answer, with its addresses turned into the gateway's own paths.
+    """The end-to-end fields of a backend's response, with its own URLs rewritten to paths of the gateway.
 
-    Cross-origin rules are the gateway's, so the backend's `Access-Control-*` stay behind, and so does a cookie
-    that would pose as one of the gateway's own.
+    The gateway applies its own CORS policy, so the backend's `Access-Control-*` fields are dropped, as are cookies with
+    the name of one of the gateway's own.
     """
     fields = dict(headers)
-    passed = [pair for pair in headers if pair[0] not in _ANSWER_DROPPED]
-    if _CROSS_ORIGIN in b" ".join(fields):  # mostly there is none, and this is told faster than by each
-        passed = [pair for pair in passed if not pair[0].startswith(_CROSS_ORIGIN)]
+    forwarded = [pair for pair in headers if pair[0] not in _STRIPPED_FROM_RESPONSE]
+    if _CORS_PREFIX in b" ".join(
+        fields
+    ):  # one search in all names is faster than one in each, and mostly there is none
+        forwarded = [pair for pair in forwarded if not pair[0].startswith(_CORS_PREFIX)]
     if b"connection" in fields and (named := connection_options(headers)):
-        passed = [pair for pair in passed if pair[0] not in named]
-    if not _REFERENCES.isdisjoint(fields):
-        for place, (name, value) in enumerate(passed):
-            if name in _REFERENCES:
-                passed[place] = name, rewrite_location(value, target, prefix)
+        forwarded = [pair for pair in forwarded if pair[0] not in named]
+    if not _REFERENCE_FIELDS.isdisjoint(fields):
+        for index, (name, value) in enumerate(forwarded):
+            if name in _REFERENCE_FIELDS:
+                forwarded[index] = name, rewrite_location(value, target, prefix)
     if b"set-cookie" in fields:
-        passed = [pair for pair in passed if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
-    return passed
+        forwarded = [pair for pair in forwarded if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
+    return forwarded
 
 
 def _cookie(value: bytes) -> bytes:
-    """The name of the cookie that is set."""
+    """The name of the cookie in a Set-Cookie field."""
     return value.partition(b"=")[0].strip()
 
 
 def rewrite_location(location: bytes, target: Target, prefix: bytes) -> bytes:
-    """A reference into the target as a path of the gateway's; any other reference as it is."""
+    """Rewrite a URI reference into the target to a path of the gateway; return any other one unchanged."""
     try:
         parts = urlsplit(location.decode("latin-1"))
-        ours = _is_within(parts, urlsplit(target.url))
+        is_own = _is_within(parts, urlsplit(target.url))
     except ValueError:
         return location
-    if not ours:
+    if not is_own:
         return location
     path = parts.path or "/"
     root = urlsplit(target.url).path.rstrip("/")
     if root and (path == root or path.startswith(root + "/")):
         path = path[len(root) :] or "/"
-    tail = parts._replace(scheme="", netloc="", path="").geturl()
-    return prefix + path.encode("latin-1") + tail.encode("latin-1")
+    rest = parts._replace(scheme="", netloc="", path="").geturl()
+    return prefix + path.encode("latin-1") + rest.encode("latin-1")
 
 
 def _is_within(parts: SplitResult, base: SplitResult) -> bool:
-    """Whether a reference points into the target: by its address, or by being a path from the root."""
+    """Whether a reference points into the target: a URL with its origin, or an absolute path."""
     if not parts.netloc:
         return not parts.scheme and parts.path.startswith("/")
     scheme = parts.scheme or base.scheme

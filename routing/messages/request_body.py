@@ -1,4 +1,4 @@
-"""A request's body on its way to a backend: within its bound, and kept while it is small, so that it can go again."""
+"""A request body sent to a backend: limited in size, and buffered while small so that it can be sent again."""
 
 from collections.abc import AsyncGenerator
 from typing import Final
@@ -6,46 +6,46 @@ from typing import Final
 from routing.errors import BodyTooLarge
 from routing.http import Body
 
-KEPT_BYTES: Final = 64 * 1024
-"""A body larger than this is sent once: what keeps it is every call's memory."""
+REPLAY_BUFFER_BYTES: Final = 64 * 1024
+"""A larger body is sent once only, which bounds the memory of each call."""
 
 
 class Upload:
-    """`keep` says whether repeating the request would do no harm; `repeatable`, whether its body still allows it."""
+    """`buffer`: whether the request may be retried at all. `replayable`: whether the body can still be sent again."""
 
-    def __init__(self, body: Body, *, limit: int, service: str, keep: bool) -> None:
-        self.replayable = keep
+    def __init__(self, body: Body, *, limit: int, service: str, buffer: bool) -> None:
+        self.replayable = buffer
         self._body = body
         self._limit = limit
         self._service = service
-        self._kept: list[bytes] = []
+        self._buffer: list[bytes] = []
         self._size = 0
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body from its beginning: what is kept, then what is still to come. Raises BodyTooLarge."""
-        for kept in list(self._kept):
-            yield kept
-        while (piece := await self._next()) is not None:
-            yield piece
+        """The body from its start: first the buffered chunks, then the rest. Raises BodyTooLarge."""
+        for chunk in list(self._buffer):
+            yield chunk
+        while (next_chunk := await self._next()) is not None:
+            yield next_chunk
 
     async def _next(self) -> bytes | None:
         try:
-            piece = await anext(self._body)
+            chunk = await anext(self._body)
         except StopAsyncIteration:
             return None
-        except BaseException:  # cut in the middle of a piece, the source cannot go on from there
-            self._give_up()
+        except BaseException:  # an interrupted source cannot be resumed
+            self._stop_buffering()
             raise
-        self._size += len(piece)
+        self._size += len(chunk)
         if self._size > self._limit:
-            self._give_up()
-            raise BodyTooLarge(f"the body is over {self._limit} bytes", service=self._service)
-        if self._size > KEPT_BYTES:
-            self._give_up()
+            self._stop_buffering()
+            raise BodyTooLarge(f"the request body is larger than {self._limit} bytes", service=self._service)
+        if self._size > REPLAY_BUFFER_BYTES:
+            self._stop_buffering()
         if self.replayable:
-            self._kept.append(piece)
-        return piece
+            self._buffer.append(chunk)
+        return chunk
 
-    def _give_up(self) -> None:
+    def _stop_buffering(self) -> None:
         self.replayable = False
-        self._kept.clear()
+        self._buffer.clear()

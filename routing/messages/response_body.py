@@ -1,4 +1,4 @@
-"""An answer's body on its way to the client: passed on as it comes, recorded for the cache, accounted for after."""
+"""A response body streamed from the backend to the client, recorded for the cache and reported when it ends."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
@@ -7,7 +7,7 @@ from routing.errors import GatewayError
 
 
 class Source(Protocol):
-    """Where the body comes from: routing.backend.Answer."""
+    """The source of the body, such as a BackendResponse."""
 
     @property
     def body(self) -> AsyncIterator[bytes]: ...
@@ -21,8 +21,10 @@ EndListener = Callable[[int, str], None]
 
 
 class Relay:
-    """`complete` is awaited when the body is whole, before the client can know that it is: one that asks again at
-    once finds it stored. `length` is the body's, where the backend has said it.
+    """A stream that passes each chunk to `record` too. `length` is the announced length, if any.
+
+    `complete` is awaited when the body is complete, before the client can know: if it sends the same request next, the
+    response is already stored.
     """
 
     def __init__(
@@ -32,14 +34,14 @@ class Relay:
         self._length = length
         self._record = record
         self._complete = complete
-        self._listeners: list[EndListener] = []
-        self._passed = 0
+        self._end_listeners: list[EndListener] = []
+        self._passed_bytes = 0
         self._open = True
-        self._is_whole = False
+        self._is_complete = False
 
     def on_end(self, listener: EndListener) -> None:
-        """Call `listener` once the body is over, with the bytes passed on and why it stopped short, if it did."""
-        self._listeners.append(listener)
+        """Call `listener` when the body ends: with the bytes passed on, and an error code if it is incomplete."""
+        self._end_listeners.append(listener)
 
     def __aiter__(self) -> "Relay":
         return self
@@ -48,25 +50,25 @@ class Relay:
         try:
             chunk = await anext(self._source.body)
         except StopAsyncIteration:
-            await self._whole()
+            await self._finish()
             await self._end("")
             raise
         except GatewayError as error:
             await self._end(error.code)
             raise
-        self._passed += len(chunk)
+        self._passed_bytes += len(chunk)
         if self._record:
             self._record(chunk)
-        if self._passed == self._length:
-            await self._whole()
+        if self._passed_bytes == self._length:
+            await self._finish()
         return chunk
 
     async def aclose(self) -> None:
-        """Let go of the backend. Before the end, this is the client having gone."""
+        """Close the source. Before the end of the body, this means that the client has disconnected."""
         await self._end("client_gone")
 
-    async def _whole(self) -> None:
-        self._is_whole = True
+    async def _finish(self) -> None:
+        self._is_complete = True
         complete, self._complete = self._complete, None
         if complete:
             await complete()
@@ -75,6 +77,6 @@ class Relay:
         if not self._open:
             return
         self._open = False
-        for listener in self._listeners:
-            listener(self._passed, "" if self._is_whole else aborted)
+        for listener in self._end_listeners:
+            listener(self._passed_bytes, "" if self._is_complete else aborted)
         await self._source.aclose()

@@ -1,4 +1,4 @@
-"""What a request must look like before anything is done for it, and whose it is: pure rules on bytes."""
+"""Validation of requests before any processing, and the client's address behind proxies. Pure functions."""
 
 import re
 from collections.abc import Sequence
@@ -11,44 +11,47 @@ from routing.errors import BadRequest, HeadersTooLarge, TargetTooLong
 from routing.http import Headers, Request, first, joined
 
 MAX_HEADER_BYTES: Final = 32 * 1024
-"""All of a request's header fields together; most backends take no more than this."""
+"""Limit for all header fields of a request together; most backends accept no more."""
 MAX_HEADERS: Final = 100
-"""As Apache's LimitRequestFields."""
+"""The default of Apache's LimitRequestFields."""
 MAX_TARGET_BYTES: Final = 16 * 1024
 
 _PLAIN_PATH: Final = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*)+/?")
-"""Paths of which nothing can be said against: no dot first, no escape, no empty segment, no semicolon."""
+"""Paths that need no further check: no leading dots, escapes, empty segments or semicolons in any segment."""
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.v]+\])(?::[0-9]*)?")
-"""RFC 3986 section 3.2.2, without the user."""
-_REFLECTING: Final = frozenset({"TRACE", "CONNECT"})
-"""TRACE answers with the request as it came, and so with the fields that the gateway adds for the backend alone."""
+"""RFC 3986 section 3.2.2, without userinfo."""
+_REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
+"""A TRACE response would disclose the fields the gateway adds for the backend; CONNECT is not for a gateway."""
 
 Network = IPv4Network | IPv6Network
 
 
 def validate(request: Request) -> None:
-    """Raises BadRequest, HeadersTooLarge or TargetTooLong for a request that two readers might read differently."""
+    """Reject a request that two HTTP implementations might interpret differently.
+
+    Raises BadRequest, HeadersTooLarge or TargetTooLong.
+    """
     validate_fields(request)
     validate_target(request)
 
 
 def validate_fields(request: Request) -> None:
-    """The same for all but what it asks for."""
+    """The part of `validate` that does not depend on the method and target."""
     hosts = [value for name, value in request.headers if name == b"host"]
     if b"transfer-encoding" in request.fields and not _is_chunked(request.headers):
-        raise BadRequest("the body has a transfer coding other than chunked")
+        raise BadRequest("transfer codings other than chunked are not supported")
     _validate_host(hosts, request.version)
     validate_size(request.headers)
 
 
 def validate_target(request: Request) -> None:
-    """The same for what it asks for."""
-    if request.method in _REFLECTING:
-        raise BadRequest(f"{request.method} is not passed on")
+    """The part of `validate` for the method and target."""
+    if request.method in _REFUSED_METHODS:
+        raise BadRequest(f"the method {request.method} is not supported")
     if len(request.path) + len(request.query) > MAX_TARGET_BYTES:
-        raise TargetTooLong(f"the path and query are over {MAX_TARGET_BYTES} bytes")
+        raise TargetTooLong(f"the path and query are longer than {MAX_TARGET_BYTES} bytes")
     if not _PLAIN_PATH.fullmatch(request.path):
         _validate_path(request.path)
 
@@ -56,9 +59,9 @@ def validate_target(request: Request) -> None:
 def validate_size(headers: Headers) -> None:
     """Raises HeadersTooLarge."""
     if len(headers) > MAX_HEADERS:
-        raise HeadersTooLarge(f"the header fields are over {MAX_HEADERS}")
+        raise HeadersTooLarge(f"there are more than {MAX_HEADERS} header fields")
     if sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
-        raise HeadersTooLarge(f"the header fields are over {MAX_HEADER_BYTES} bytes")
+        raise HeadersTooLarge(f"the header fields are larger than {MAX_HEADER_BYTES} bytes")
 
 
 def _is_chunked(headers: Headers) -> bool:
@@ -66,58 +69,58 @@ def _is_chunked(headers: Headers) -> bool:
 
 
 def _validate_host(hosts: list[bytes], version: str) -> None:
-    """RFC 9112 section 3.2: one host, and a well-formed one. Before HTTP/1.1 it may be missing, or empty."""
+    """RFC 9112 section 3.2: exactly one well-formed Host field. Before HTTP/1.1 it may be missing or empty."""
     if version != "1.1" and hosts in ([], [b""]):
         return
     if len(hosts) != 1:
-        raise BadRequest("the request must name one host")
+        raise BadRequest("the request must have exactly one Host field")
     if not _HOST.fullmatch(hosts[0]):
-        raise BadRequest("the host is malformed")
+        raise BadRequest("the Host field is malformed")
 
 
 def _validate_path(path: bytes) -> None:
-    """Refuse what a backend might resolve to another path than the one that was routed and permitted.
+    """Reject a path that a backend might resolve to another one than was routed and authorized.
 
-    Dot segments (RFC 3986 section 5.2.4) in every spelling that some server undoes: escaped, behind an escaped
-    or a back slash, with a `;parameter`; empty segments; control characters.
+    These are dot segments (RFC 3986 section 5.2.4) in any form that some server decodes: percent-encoded, after an
+    encoded slash or a backslash, with a `;parameter`; empty segments; and control characters.
     """
-    plain = unquote_to_bytes(path)
-    if _CONTROL.search(plain):
-        raise BadRequest("the path has control characters")
-    segments = plain.replace(b"\\", b"/").split(b"/")[1:]
+    decoded = unquote_to_bytes(path)
+    if _CONTROL.search(decoded):
+        raise BadRequest("the path contains control characters")
+    segments = decoded.replace(b"\\", b"/").split(b"/")[1:]
     if any(segment.partition(b";")[0] in (b".", b"..") for segment in segments):
-        raise BadRequest("the path has dot segments")
+        raise BadRequest("the path contains dot segments")
     if b"" in segments[:-1]:
-        raise BadRequest("the path has empty segments")
+        raise BadRequest("the path contains empty segments")
 
 
 def client_address(peer: str, headers: Headers, trusted: Sequence[Network]) -> str:
-    """The client's address: the peer's, or, behind trusted proxies, the last that none of them vouches for.
+    """The client's address: the peer's, or behind trusted proxies the last untrusted one in `X-Forwarded-For`.
 
-    `X-Forwarded-For` is read from the right, since only what trusted proxies wrote at its end can be believed.
+    The field is read from the right, since only the addresses appended by trusted proxies can be relied on.
     """
-    if not trusted or not _among(peer, trusted):
+    if not trusted or not _is_in(peer, trusted):
         return peer
-    listed = joined(headers, b"x-forwarded-for") or b""
-    for text in reversed([part.strip().decode("latin-1") for part in listed.split(b",") if part.strip()]):
+    forwarded = joined(headers, b"x-forwarded-for") or b""
+    for text in reversed([part.strip().decode("latin-1") for part in forwarded.split(b",") if part.strip()]):
         if _address(text) is None:
             return peer
-        if not _among(text, trusted):
+        if not _is_in(text, trusted):
             return text
         peer = text
     return peer
 
 
 def client_scheme(peer: str, scheme: str, headers: Headers, trusted: Sequence[Network]) -> str:
-    """`http` or `https`: the connection's own, or what a trusted proxy says of the client's."""
-    said = first(headers, b"x-forwarded-proto")
-    if said in (b"http", b"https") and _among(peer, trusted):
-        return said.decode()
+    """`http` or `https`: the connection's own, or `X-Forwarded-Proto` from a trusted proxy."""
+    forwarded = first(headers, b"x-forwarded-proto")
+    if forwarded in (b"http", b"https") and _is_in(peer, trusted):
+        return forwarded.decode()
     return scheme
 
 
 def client_prefix(address: str) -> str:
-    """The part of an address that one client holds: all of IPv4, the first 64 bits of IPv6 (RFC 6177 section 2)."""
+    """The part of an address that identifies one client: all of IPv4, a /64 of IPv6 (RFC 6177 section 2)."""
     if ":" not in address:
         return address
     parsed = _address(address)
@@ -128,7 +131,7 @@ def client_prefix(address: str) -> str:
     return str(IPv6Network((parsed, 64), strict=False))
 
 
-def _among(text: str, networks: Sequence[Network]) -> bool:
+def _is_in(text: str, networks: Sequence[Network]) -> bool:
     address = _address(text)
     return address is not None and any(address in network for network in networks)
 

@@ -1,1 +1,1 @@
-"""What a request leaves behind: events for observers, the access log, the event log, health checks."""
+"""Events for observers, the access log, the event log and the health pages."""

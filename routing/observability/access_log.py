@@ -1,4 +1,4 @@
-"""One line per request, for machines or for people; written in batches, so that no request waits for a disk."""
+"""The access log: one line per request, as JSON or for the console, written in batches off the request path."""
 
 import asyncio
 import sys
@@ -10,37 +10,37 @@ import msgspec
 from routing.observability.events import Observer, RequestFinished
 
 FLUSH_SECONDS: Final = 0.1
-"""How long a line may wait for others."""
-MAX_WAITING: Final = 10_000
-"""Lines kept for a slow reader of the log; beyond that they are counted and dropped."""
+"""The longest time a line is buffered."""
+MAX_BUFFERED_LINES: Final = 10_000
+"""Further lines are dropped and counted."""
 
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}
 
 
 class AccessLog(Observer):
-    """An Observer that writes to `stream`, as JSON or for the console. Bodies, queries and credentials never appear."""
+    """An Observer that writes to `stream`. Bodies, query strings and credentials are never logged."""
 
     def __init__(self, log_format: str, stream: TextIO = sys.stdout) -> None:
-        self._line = _json if log_format == "json" else _console
+        self._format = _json if log_format == "json" else _console
         self._stream = stream
-        self._waiting: list[str] = []
+        self._buffer: list[str] = []
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def finished(self, event: RequestFinished) -> None:
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._buffer) >= MAX_BUFFERED_LINES:
             self._dropped += 1
             return
-        self._waiting.append(self._line(event))
+        self._buffer.append(self._format(event))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Write what waits. At shutdown too, so that the last requests are on record."""
+        """Write the buffered lines. Also called at shutdown."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        lines, self._waiting = self._waiting, []
+        lines, self._buffer = self._buffer, []
         if self._dropped:
             lines.append(f'{{"dropped_lines":{self._dropped}}}\n')
             self._dropped = 0

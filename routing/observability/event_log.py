@@ -1,4 +1,4 @@
-"""What an operator looks for in the log first: circuits that moved, and targets that are out or back."""
+"""Log lines for operators: circuit transitions, and targets that leave or return to the rotation."""
 
 import logging
 from typing import Final
@@ -7,21 +7,21 @@ from routing.observability.events import BackendEvent, BackendEventKind, Observe
 
 log = logging.getLogger(__name__)
 
-TOLD: Final = {
-    BackendEventKind.EJECTED: "left out by this worker",
-    BackendEventKind.RETURNED: "taken in again by this worker",
-    BackendEventKind.DOWN: "down for all",
-    BackendEventKind.UP: "up for all",
+LOGGED: Final = {
+    BackendEventKind.EJECTED: "ejected by this worker",
+    BackendEventKind.RETURNED: "returned to rotation by this worker",
+    BackendEventKind.DOWN: "marked down",
+    BackendEventKind.UP: "marked up",
 }
-"""Of what happens with each request, its own line in the access log tells."""
+"""Events of a single request are left out: its line in the access log has them."""
 
 
 class EventLog(Observer):
-    """An Observer that writes a line for each."""
+    """An Observer that logs circuit transitions and the events in LOGGED."""
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         log.warning("the circuit of %s: %s -> %s: %r", service, before, after, reason)
 
     def backend_event(self, event: BackendEvent) -> None:
-        if event.kind in TOLD:
-            log.warning("the target %s of %s is %s: %s", event.target, event.service, TOLD[event.kind], event.detail)
+        if event.kind in LOGGED:
+            log.warning("the target %s of %s is %s: %s", event.target, event.service, LOGGED[event.kind], event.detail)

@@ -1,7 +1,7 @@
-"""What the gateway tells those who watch it: synchronous, in memory, never awaited on the request's way."""
+"""Events for observers: delivered synchronously and in memory, never awaited on the request path."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -10,12 +10,12 @@ log = logging.getLogger(__name__)
 
 
 class RequestFinished(msgspec.Struct, frozen=True):
-    """One request, from its first byte to the last of its answer. Durations are seconds, `at` Unix time.
+    """A request that has finished, including its response body. Durations are seconds, `at` is Unix time.
 
-    `cache` is X-Cache's word, or empty when the cache was not reached; `code` is the problem's, when the
-    answer is the gateway's own refusal; `aborted` says why a body stopped before its end. `call` is the code the call
-    to the backend ended with, where it did not come to an answer, whatever was answered instead; `retries` are calls
-    beyond the first, and `target` is the address of the last one, for operators alone.
+    `cache` is the value of X-Cache, empty if the cache was not reached. `code` is the error code of the gateway's own
+    error response. `aborted` is why the body ended early. `call` is the error code of a backend call that failed, even
+    if a cached or fallback response was sent. `retries` counts calls after the first; `target` is the address of the
+    last one, for operators only.
     """
 
     at: float
@@ -40,7 +40,7 @@ class RequestFinished(msgspec.Struct, frozen=True):
 
 
 class BackendEventKind(StrEnum):
-    """What may happen on the way to a backend, beside a change of its circuit."""
+    """What can happen to a backend or a target, apart from circuit transitions."""
 
     RETRIED = "retried"
     REFUSED = "refused"
@@ -52,11 +52,11 @@ class BackendEventKind(StrEnum):
 
 
 class BackendEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to a service or to one of its targets; `target` is an address, for operators alone.
+    """An event of a service or of one of its targets; `target` is an address, for operators only.
 
-    RETRIED: a call is made again, `detail` says after what. REFUSED: none was made, `detail` is the problem's code.
-    EJECTED and RETURNED: this worker leaves a failing target out, and takes it in again. DOWN and UP: the health
-    check's verdict for the cluster, told by the one worker that asks. REPLAYED: a write's first answer was given again.
+    RETRIED: a call is retried, `detail` is the reason. REFUSED: no call was made, `detail` is the error code.
+    EJECTED and RETURNED: this worker ejects a failing target, and uses it again. DOWN and UP: the cluster's health
+    verdict, emitted by the worker that runs the health checks. REPLAYED: the stored response to a write was sent again.
     """
 
     kind: BackendEventKind
@@ -65,32 +65,36 @@ class BackendEvent(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+EventSink = Callable[[BackendEvent], None]
+"""Takes events as they happen: `Observers.backend_event`."""
+
+
 class Observer:
-    """Implemented above routing, by inheriting: what is not wanted is passed over. What it raises is logged."""
+    """Base class of observers; override the methods of interest. Exceptions they raise are logged."""
 
     def finished(self, event: RequestFinished) -> None:
-        """A request is over."""
+        """A request has finished."""
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
-        """A circuit has moved; told by the one worker that moved it."""
+        """A circuit changed state; called only in the worker that changed it."""
 
     def backend_event(self, event: BackendEvent) -> None:
-        """Something else happened on the way to a backend."""
+        """Any other event of a backend."""
 
 
 class Observers:
-    """Tells each of several observers; one that fails does not silence the others, nor the request."""
+    """Notifies several observers; an exception in one affects neither the others nor the request."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
-        # Who does not ask to hear of what each request comes to costs it nothing.
-        self._of_requests = [one.finished for one in observers if type(one).finished is not Observer.finished]
-        self._of_events = [
-            one.backend_event for one in observers if type(one).backend_event is not Observer.backend_event
+        # Only overridden methods are called, so that an observer costs nothing for events it does not handle.
+        self._finished = [each.finished for each in observers if type(each).finished is not Observer.finished]
+        self._backend_event = [
+            each.backend_event for each in observers if type(each).backend_event is not Observer.backend_event
         ]
 
     def finished(self, event: RequestFinished) -> None:
-        for finished in self._of_requests:
+        for finished in self._finished:
             try:
                 finished(event)
             except Exception:
@@ -104,8 +108,8 @@ class Observers:
                 log.exception("an observer failed on an event")
 
     def backend_event(self, event: BackendEvent) -> None:
-        for happened in self._of_events:
+        for backend_event in self._backend_event:
             try:
-                happened(event)
+                backend_event(event)
             except Exception:
                 log.exception("an observer failed on an event")

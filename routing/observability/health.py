@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, and how is everything it stands on."""
+"""Health pages: liveness, readiness, and a deep check of every dependency."""
 
 import asyncio
 import time
@@ -10,16 +10,16 @@ import msgspec
 
 from routing.http import Headers, Response
 
-MEMORY_SECONDS: Final = 5.0
-"""How long a deep answer is given again without asking anew, so that watching costs nothing under load."""
+DEEP_CACHE_SECONDS: Final = 5.0
+"""How long a deep response is cached, so that monitoring costs nothing under load."""
 CHECK_SECONDS: Final = 2.0
-"""Longest one check may take before it counts as down."""
+"""Timeout of one check; after it the check counts as DOWN."""
 
 _HEADERS: Final[Headers] = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 
 class Health(StrEnum):
-    """DEGRADED works without something; OFF was not asked for; DOWN does not work."""
+    """DEGRADED works with reduced function, OFF is not configured or disabled, DOWN does not work."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -30,15 +30,15 @@ class Health(StrEnum):
 Check = Callable[[], Awaitable[Health]]
 
 
-class Checked(msgspec.Struct, frozen=True):
-    """One check's verdict, and the milliseconds it took."""
+class CheckResult(msgspec.Struct, frozen=True):
+    """The status a check returned, and its duration in milliseconds."""
 
     status: Health
     ms: float
 
 
 class HealthPages:
-    """`checks` names every part to ask, anew each time, since services come and go."""
+    """`checks` returns the checks by name; it is called for each round, since services are added and removed."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class HealthPages:
         self._checks = checks
         self._ready = ready
         self._timer = timer
-        self._asking: asyncio.Task[Response] | None = None
-        self._asked = -MEMORY_SECONDS
+        self._round: asyncio.Task[Response] | None = None
+        self._round_started = -DEEP_CACHE_SECONDS
 
-    async def answer(self, path: str) -> Response | None:
-        """The page at `path`, or None when there is none."""
+    async def response(self, path: str) -> Response | None:
+        """The response for `path`, or None if it is not a health page."""
         match path.rstrip("/"):
             case "/health":
                 return _page(Health.OK, {"status": Health.OK})
@@ -66,32 +66,31 @@ class HealthPages:
         return None
 
     async def _deep(self) -> Response:
-        """Askers who come together share one round of checks, also when one of them leaves."""
-        if self._asking is None or (self._asking.done() and self._timer() - self._asked >= MEMORY_SECONDS):
-            self._asked = self._timer()
-            self._asking = asyncio.create_task(self._ask())
-        known = await asyncio.shield(self._asking)
-        return Response(known.status, list(known.headers), known.body)
+        """Concurrent requests share one round of checks; a client that disconnects does not cancel it."""
+        if self._round is None or (self._round.done() and self._timer() - self._round_started >= DEEP_CACHE_SECONDS):
+            self._round_started = self._timer()
+            self._round = asyncio.create_task(self._run_checks())
+        shared = await asyncio.shield(self._round)
+        return Response(shared.status, list(shared.headers), shared.body)
 
-    async def _ask(self) -> Response:
+    async def _run_checks(self) -> Response:
         checks = self._checks()
-        verdicts = await asyncio.gather(*(self._timed(check) for check in checks.values()))
-        found = dict(zip(checks, verdicts, strict=True))
-        status = worst(checked.status for checked in verdicts)
-        return _page(status, {"status": status, "checks": found})
+        results = await asyncio.gather(*(self._run_check(check) for check in checks.values()))
+        status = worst(result.status for result in results)
+        return _page(status, {"status": status, "checks": dict(zip(checks, results, strict=True))})
 
-    async def _timed(self, check: Check) -> Checked:
+    async def _run_check(self, check: Check) -> CheckResult:
         started = self._timer()
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 status = await check()
-        except Exception:  # noqa: BLE001 - whatever a part fails with, it is down, and says no more to the outside
+        except Exception:  # noqa: BLE001 - any failure means DOWN; its reason is not shown to clients
             status = Health.DOWN
-        return Checked(status, round((self._timer() - started) * 1000, 2))
+        return CheckResult(status, round((self._timer() - started) * 1000, 2))
 
 
 def worst(statuses: Iterable[Health]) -> Health:
-    """DOWN before DEGRADED before OK; OFF counts for nothing."""
+    """The worst status in the order DOWN, DEGRADED, OK; OFF is ignored."""
     found = set(statuses)
     for status in (Health.DOWN, Health.DEGRADED):
         if status in found:

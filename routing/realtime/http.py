@@ -74,7 +74,7 @@ class EventsEndpoint:
 
     async def _publish(self, exchange: Exchange) -> Response:
         caller = exchange.caller
-        if caller is None or not caller.holds(PUBLISH_SCOPE):
+        if caller is None or not caller.has_scope(PUBLISH_SCOPE):
             raise Forbidden(f"publishing needs the scope {PUBLISH_SCOPE}")
         publication = _parse_publication(await _read_body(exchange.request))
         try:

@@ -8,12 +8,12 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
 from resilience.statuses import FAILURE_STATUSES
 from routing.backend.client import Backend, Call
-from routing.balancing.balancer import Balancers, EventSink
+from routing.balancing.balancer import Balancers
 from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, UpstreamTimeout
 from routing.exchange import CallRecord, Circuit, Exchange
 from routing.http import Headers
 from routing.messages.request_body import Upload
-from routing.observability.events import BackendEvent, BackendEventKind
+from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.steps.forwarded_headers import ForwardedHeaderFields
 from routing.steps.retries import Attempts, repeatable
 from routing.upstream.backend_call import BackendCall
@@ -136,7 +136,7 @@ class Calls:
         if request.body is None:
             return call, None
         keep = repeatable(request)
-        return call, Upload(request.body, limit=self._max_body_bytes, service=exchange.service, keep=keep)
+        return call, Upload(request.body, limit=self._max_body_bytes, service=exchange.service, buffer=keep)
 
 
 async def _reported(call: BackendCall, reporting: "asyncio.Task[None]") -> None:

@@ -33,7 +33,7 @@ class Responder:
         self._add_fields(exchange, response.headers)
         if exchange.step_log is not None:
             exchange.mark("return", str(response.status), self._timer())
-            if exchange.step_log.shown and exchange.caller and exchange.caller.holds(DEBUG):
+            if exchange.step_log.shown and exchange.caller and exchange.caller.has_scope(DEBUG):
                 response.headers.append(debug_field(exchange))
         body = response.body
         if type(body) is bytes:

@@ -8,13 +8,12 @@ from typing import Final
 
 from resilience.statuses import FAILURE_STATUSES
 from routing.backend.client import Backend, BackendResponse, Call
-from routing.balancing.balancer import EventSink
 from routing.balancing.rules import TargetState
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.exchange import Exchange
 from routing.http import IDEMPOTENT, Request, first
 from routing.messages.request_body import Upload
-from routing.observability.events import BackendEvent, BackendEventKind
+from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.upstream.permit import CallPermit
 
 RETRY_ELSEWHERE: Final = frozenset({502, 503, 504})

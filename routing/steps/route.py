@@ -47,4 +47,6 @@ class ServiceRouter:
         if not length.isdigit():
             raise BadRequest("Content-Length is not a number")
         if int(length) > self._max_body_bytes:
-            raise BodyTooLarge(f"the body is over {self._max_body_bytes} bytes", service=exchange.service)
+            raise BodyTooLarge(
+                f"the request body is larger than {self._max_body_bytes} bytes", service=exchange.service
+            )

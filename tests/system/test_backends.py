@@ -139,7 +139,7 @@ def target() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def ejections(server: Server) -> list[float]:
     """When each was written down, in Unix time."""
-    lines = [line for line in server.log.splitlines() if "is left out by this worker" in line]
+    lines = [line for line in server.log.splitlines() if "is ejected by this worker" in line]
     return [datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp() for line in lines]
 
 

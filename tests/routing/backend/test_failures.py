@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from routing.backend.call import HIGH_WATER
+from routing.backend.call import MAX_BUFFERED_BYTES
 from routing.backend.client import Backend, BackendResponse
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.router.policy import Target, Timeout
@@ -245,7 +245,7 @@ async def test_a_slow_reader_holds_the_service_back(backend: Backend) -> None:
         async for data in answer.body:
             largest, total = max(largest, len(data)), total + len(data)
         assert total == whole
-        assert largest <= 2 * HIGH_WATER
+        assert largest <= 2 * MAX_BUFFERED_BYTES
 
 
 async def _gone_after(begun: bytes, leave: Callable[[ScriptedOrigin], Awaitable[None]]) -> None:

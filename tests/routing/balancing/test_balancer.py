@@ -20,7 +20,7 @@ class Scene:
     def __init__(self, *targets: Target) -> None:
         self.clock = FakeClock()
         self.events: list[BackendEvent] = []
-        self.targets = Balancers(clock=self.clock, emit=self.events.append, chance=Random(1))
+        self.targets = Balancers(clock=self.clock, emit=self.events.append, random=Random(1))
         self.serve(*targets)
 
     def serve(self, *targets: Target) -> None:

@@ -212,4 +212,4 @@ async def test_when_checks_are_switched_off_their_verdicts_are_forgotten(stack: 
     made.clock.advance(60)
     assert [made.called(worker) for worker in (0, 1)] == [{down.url, well.url}] * 2
     assert await made.memory.load() == {}
-    assert [event.detail for event in made.events] == ["the health check says so", "it is not asked any more"]
+    assert [event.detail for event in made.events] == ["health check failed", "no longer checked"]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from routing.errors import BodyTooLarge
-from routing.messages.request_body import KEPT_BYTES, Upload
+from routing.messages.request_body import REPLAY_BUFFER_BYTES, Upload
 
 
 async def body(*pieces: bytes) -> AsyncIterator[bytes]:
@@ -15,7 +15,7 @@ async def body(*pieces: bytes) -> AsyncIterator[bytes]:
 
 
 def upload(*pieces: bytes, limit: int = 1_000_000, keep: bool = True) -> Upload:
-    return Upload(body(*pieces), limit=limit, service="crm", keep=keep)
+    return Upload(body(*pieces), limit=limit, service="crm", buffer=keep)
 
 
 async def read(sent: Upload) -> bytes:
@@ -36,8 +36,8 @@ async def test_what_was_not_yet_asked_for_comes_after_what_was() -> None:
 
 
 async def test_a_large_one_is_sent_once() -> None:
-    sent = upload(b"a" * KEPT_BYTES, b"b")
-    assert len(await read(sent)) == KEPT_BYTES + 1
+    sent = upload(b"a" * REPLAY_BUFFER_BYTES, b"b")
+    assert len(await read(sent)) == REPLAY_BUFFER_BYTES + 1
     assert not sent.replayable
 
 
@@ -51,7 +51,7 @@ async def test_one_cut_in_the_middle_of_a_piece_is_not_sent_again() -> None:
         await asyncio.Event().wait()
         yield b""
 
-    sent = Upload(waits(), limit=10, service="crm", keep=True)
+    sent = Upload(waits(), limit=10, service="crm", buffer=True)
     reading = asyncio.create_task(read(sent))
     await asyncio.sleep(0)
     reading.cancel()

@@ -36,7 +36,7 @@ async def test_a_path_cannot_forge_a_line_on_the_console() -> None:
 async def test_beyond_its_bound_it_counts_what_it_drops(monkeypatch: object) -> None:
     stream = io.StringIO()
     log = AccessLog("json", stream)
-    for _ in range(access_log.MAX_WAITING + 3):
+    for _ in range(access_log.MAX_BUFFERED_LINES + 3):
         log.finished(EVENT)
     log.flush()
     assert stream.getvalue().splitlines()[-1] == '{"dropped_lines":3}'

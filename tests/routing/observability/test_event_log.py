@@ -17,10 +17,10 @@ def test_so_is_a_target_that_is_out_or_back(caplog: pytest.LogCaptureFixture) ->
     for kind in BackendEventKind:
         EventLog().backend_event(BackendEvent(kind=kind, service="crm", target="http://t", detail="why"))
     assert caplog.messages == [
-        "the target http://t of crm is left out by this worker: why",
-        "the target http://t of crm is taken in again by this worker: why",
-        "the target http://t of crm is down for all: why",
-        "the target http://t of crm is up for all: why",
+        "the target http://t of crm is ejected by this worker: why",
+        "the target http://t of crm is returned to rotation by this worker: why",
+        "the target http://t of crm is marked down: why",
+        "the target http://t of crm is marked up: why",
     ]
 
 

@@ -32,14 +32,14 @@ def pages(checks: Mapping[str, Check], ready: bool = True, now: list[float] | No
     ],
 )
 async def test_the_whole_is_as_well_as_its_worst_part(statuses: tuple[Health, ...], code: int, whole: str) -> None:
-    answer = await pages({str(i): part(status) for i, status in enumerate(statuses)}).answer("/health/deep")
+    answer = await pages({str(i): part(status) for i, status in enumerate(statuses)}).response("/health/deep")
     assert answer is not None
     assert answer.status == code
     assert msgspec.json.decode(answer.body)["status"] == whole  # type: ignore[arg-type]
 
 
 async def test_a_part_that_fails_is_down_and_says_no_more() -> None:
-    answer = await pages({"database": broken}).answer("/health/deep")
+    answer = await pages({"database": broken}).response("/health/deep")
     assert answer is not None
     document = msgspec.json.decode(answer.body)  # type: ignore[arg-type]
     assert document["checks"]["database"]["status"] == "down"
@@ -54,17 +54,17 @@ async def test_within_five_seconds_nothing_is_asked_twice() -> None:
         return Health.OK
 
     health = pages({"redis": check}, now=now)
-    await asyncio.gather(*(health.answer("/health/deep") for _ in range(20)))
+    await asyncio.gather(*(health.response("/health/deep") for _ in range(20)))
     now[0] = 4.9
-    await health.answer("/health/deep")
+    await health.response("/health/deep")
     now[0] = 5.0
-    await health.answer("/health/deep")
+    await health.response("/health/deep")
     assert asked == [0.0, 5.0]
 
 
 async def test_liveness_touches_nothing_and_readiness_asks_only_whether() -> None:
     health = pages({"database": broken}, ready=False)
-    alive, ready, other = [await health.answer(path) for path in ("/health", "/health/ready", "/health/other")]
+    alive, ready, other = [await health.response(path) for path in ("/health", "/health/ready", "/health/other")]
     assert alive is not None
     assert ready is not None
     assert (alive.status, ready.status, other) == (200, 503, None)
