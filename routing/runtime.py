@@ -177,7 +177,7 @@ class Runtime:
 
     def _start_thread(self) -> None:
         loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="gateway", daemon=True).start()
+        threading.Thread(target=_run, args=(loop,), name="gateway", daemon=True).start()
         try:
             asyncio.run_coroutine_threadsafe(self.start(), loop).result()
         except BaseException:
@@ -190,6 +190,13 @@ class Runtime:
         if self._loop is loop and loop.is_running():
             with contextlib.suppress(Exception):
                 asyncio.run_coroutine_threadsafe(self.stop(), loop).result(EXIT_SECONDS)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 _installed: Runtime | None = None

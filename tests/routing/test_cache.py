@@ -23,7 +23,7 @@ class Opened:
     def __init__(self) -> None:
         clock = FakeClock(1_000.0)
         self.loop = asyncio.get_running_loop()
-        self.thread = threading.get_ident()
+        self.thread = threading.current_thread()
         self.objects = ObjectCaches(MemoryStore(clock), clock, Flights(clock=clock), lambda _hit: None)
 
     async def close(self) -> None:
@@ -52,13 +52,14 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Starts]:
     yield starts
     for opened in starts.opened:
         opened.loop.call_soon_threadsafe(opened.loop.stop)
+        opened.thread.join()
 
 
 def test_the_first_use_starts_the_gateway_on_a_thread_of_its_own(starts: Starts) -> None:
     assert cache.set("name", 1)
     assert cache.get("name") == 1
     assert len(starts.opened) == 1
-    assert starts.opened[0].thread != threading.get_ident()
+    assert starts.opened[0].thread is not threading.current_thread()
 
 
 async def test_synchronous_methods_are_refused_on_an_event_loop(starts: Starts) -> None:
