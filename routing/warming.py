@@ -1,4 +1,4 @@
-"""Fetching again what is asked for most, or what an operator lists, before anybody has to wait for it."""
+"""Cache warming: refreshes the most requested responses, or those that an operator lists, before clients need them."""
 
 import asyncio
 import contextlib
@@ -13,67 +13,67 @@ from routing.pipeline import Gateway
 from routing.router.paths import PREFIX
 
 MAX_CONCURRENT: Final = 8
-"""Calls in flight: warming is not to crowd out those who wait."""
+"""Requests in flight, so that warming does not displace those of clients."""
 _NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
 _STORED: Final = (b"; stored", b"gateway; hit")
 
 
 class Warmed(NamedTuple):
-    """Answers that are stored now, and those that are not."""
+    """Counts of requests whose response is now stored, and of the others."""
 
     warmed: int
     failed: int
 
 
 class Warmer:
-    """Refetches through the gateway's own steps, as the caller whose answer it is; no rate limit counts it."""
+    """Refetches through the gateway's steps, on behalf of each response's caller and without a rate limit."""
 
     def __init__(self, gateway: Gateway, heat: HitCounter) -> None:
         self._gateway = gateway
         self._heat = heat
 
     async def most_requested(self, services: Iterable[str], count: int) -> list[ReplayableRequest]:
-        """The most asked for of each service. Raises StoreUnavailable."""
-        return [recipe for service in services for recipe in await self._heat.top(service, count)]
+        """The `count` most requested of each service. Raises StoreUnavailable."""
+        return [request for service in services for request in await self._heat.top(service, count)]
 
     async def warm(
-        self, recipes: Iterable[ReplayableRequest], told: Callable[[ReplayableRequest, bool], None] | None = None
+        self, requests: Iterable[ReplayableRequest], on_result: Callable[[ReplayableRequest, bool], None] | None = None
     ) -> Warmed:
-        """Fetch all of them, telling of each whether its answer is stored now."""
-        turn = asyncio.Semaphore(MAX_CONCURRENT)
+        """Fetch all of them, and call `on_result` with each and whether its response is now stored."""
+        slots = asyncio.Semaphore(MAX_CONCURRENT)
 
-        async def one(recipe: ReplayableRequest) -> bool:
-            async with turn:
-                stored = await self._fetch(recipe)
-            if told:
-                told(recipe, stored)
+        async def one(request: ReplayableRequest) -> bool:
+            async with slots:
+                stored = await self._fetch(request)
+            if on_result:
+                on_result(request, stored)
             return stored
 
-        results = await asyncio.gather(*[one(recipe) for recipe in recipes])
+        results = await asyncio.gather(*[one(request) for request in requests])
         return Warmed(sum(results), len(results) - sum(results))
 
-    async def _fetch(self, recipe: ReplayableRequest) -> bool:
-        headers = [(b"host", recipe.host), *recipe.headers, _NO_CACHE]
-        caller = Caller(recipe.caller, recipe.tenant) if recipe.caller else None
-        request = Request("GET", recipe.path, recipe.query, headers, "127.0.0.1", caller=caller)
+    async def _fetch(self, replayable: ReplayableRequest) -> bool:
+        headers = [(b"host", replayable.host), *replayable.headers, _NO_CACHE]
+        caller = Caller(replayable.caller, replayable.tenant) if replayable.caller else None
+        request = Request("GET", replayable.path, replayable.query, headers, "127.0.0.1", caller=caller)
         try:
             response = await self._gateway.refetch(request)
-            await _read(response)
+            await _read_to_end(response)
         except GatewayError:
             return False
-        said = dict(response.headers).get(b"cache-status", b"")
-        return response.status < 500 and any(word in said for word in _STORED)
+        status = dict(response.headers).get(b"cache-status", b"")
+        return response.status < 500 and any(marker in status for marker in _STORED)
 
 
 def parse_reference(reference: str) -> ReplayableRequest:
-    """The recipe for a path of the gateway's, or `<service>/<path>`, asked for without a credential."""
+    """A request without a credential for a path of the gateway, or for `<service>/<path>`."""
     path, _, query = reference.strip().encode().partition(b"?")
     if not path.startswith(PREFIX):
         path = PREFIX + path.lstrip(b"/")
     return ReplayableRequest(b"localhost", path, query)
 
 
-async def _read(response: Response) -> None:
+async def _read_to_end(response: Response) -> None:
     if isinstance(response.body, bytes):
         return
     async with contextlib.aclosing(response.body) as chunks:

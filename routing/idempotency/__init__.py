@@ -1,1 +1,1 @@
-"""Writes that are done once: the first answer to an Idempotency-Key is kept, and given to whoever repeats it."""
+"""Idempotency keys: the first response to a key is saved and replayed to retries of the request."""

@@ -1,4 +1,4 @@
-"""Keys in this process, for one worker and for tests. Bounded: the oldest go first."""
+"""Records in this process, for a gateway of one worker. Bounded in bytes: the oldest are removed first."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from routing.idempotency.record import IdempotencyRecord
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 OVERHEAD_BYTES: Final = 1024
-"""What a record costs beside its answer's body."""
+"""Memory per record besides the body of its response."""
 
 
 class MemoryStore:
@@ -35,8 +35,8 @@ class MemoryStore:
             self._drop(name)
 
     def _get(self, name: str) -> IdempotencyRecord | None:
-        until, record = self._records.get(name, (0.0, None))
-        if record is not None and self._clock() >= until:
+        expires, record = self._records.get(name, (0.0, None))
+        if record is not None and self._clock() >= expires:
             self._drop(name)
             return None
         return record
@@ -49,9 +49,9 @@ class MemoryStore:
             self._drop(next(iter(self._records)))
 
     def _drop(self, name: str) -> None:
-        gone = self._records.pop(name, None)
-        if gone is not None:
-            self._bytes -= _size(gone[1])
+        removed = self._records.pop(name, None)
+        if removed is not None:
+            self._bytes -= _size(removed[1])
 
 
 def _size(record: IdempotencyRecord) -> int:

@@ -1,6 +1,6 @@
-"""What is known of one key, and the rules for it: whose it is, which request it stands for, what may be kept.
+"""The record of an idempotency key, and its rules: scope, request fingerprint, and which responses are saved.
 
-After draft-ietf-httpapi-idempotency-key-header-07. Neither keys nor callers nor bodies are stored: digests are.
+After draft-ietf-httpapi-idempotency-key-header-07. Keys, callers and request bodies are stored as digests only.
 """
 
 import re
@@ -15,21 +15,21 @@ from routing.errors import BadRequest
 from routing.http import Headers
 
 IDEMPOTENCY_METHODS: Final = frozenset({"POST", "PATCH"})
-"""What a key is for: other methods may be sent twice as they are, or ask for nothing."""
+"""Methods for which a key is honoured. The others are idempotent by definition (RFC 9110 section 9.2.2)."""
 IDEMPOTENCY_KEY: Final = b"idempotency-key"
 RETENTION_SECONDS: Final = 86_400.0
 MAX_SAVED_BYTES: Final = 1024 * 1024
-"""Largest body of an answer that is kept, and of a request that is compared."""
+"""Largest body of a saved response, and of a request with a key."""
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 502, 503, 504})
-"""Answers that say the write was not done, and to ask again: kept, they would say so for a day."""
+"""Responses that invite a retry. They are not saved, or every retry would get them for a day."""
 
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 _NOT_SAVED: Final = frozenset({b"set-cookie"})
-"""A cookie may be a credential, and a repeat is no new session."""
+"""A cookie may be a credential, and a replayed response must not start another session."""
 
 
 class SavedResponse(msgspec.Struct, frozen=True):
-    """An answer as it is given again."""
+    """A response as it is replayed."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -37,25 +37,26 @@ class SavedResponse(msgspec.Struct, frozen=True):
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True):
-    """`holder` is the one request that makes the call; once it is `done`, `answer` is None if it could not be kept."""
+    """`holder` identifies the request that makes the call. Once `done`, `response` is None if it was not saved."""
 
     holder: str
     fingerprint: bytes
     done: bool = False
     response: SavedResponse | None = msgspec.field(default=None, name="answer")
+    """Encoded as `answer`, as in records of earlier versions."""
 
 
 class ReplayDecision(Enum):
-    """What a request with a known key is given."""
+    """What happens to a request whose key has a record. Conflicts show the value to the client."""
 
-    REPLAY = "the first answer"
-    IN_PROGRESS = "the first is still on its way"
-    NOT_SAVED = "the first answer could not be kept"
-    MISMATCH = "the key stands for another request"
+    REPLAY = "the saved response is replayed"
+    IN_PROGRESS = "a request with this key is still in progress"
+    NOT_SAVED = "the response to the first request could not be saved"
+    MISMATCH = "the key was used for another request"
 
 
 def idempotency_key(headers: Headers) -> bytes | None:
-    """The request's key, or None. Raises BadRequest for one that is malformed or said twice."""
+    """The request's key, or None. Raises BadRequest if it is malformed or repeated."""
     values = [value for name, value in headers if name == IDEMPOTENCY_KEY]
     if not values:
         return None
@@ -65,12 +66,12 @@ def idempotency_key(headers: Headers) -> bytes | None:
 
 
 def record_name(service: str, caller: str, key: bytes) -> str:
-    """Where a caller's key is kept: another caller's same key is another."""
+    """The name of a key's record. Keys are scoped to a caller and a service."""
     return _digest((service.encode(), caller.encode(), key)).hex()
 
 
 def fingerprint(parts: Iterable[bytes]) -> bytes:
-    """What a repeat must have in common with the first."""
+    """A digest of what must be identical in a retry."""
     return _digest(parts)
 
 
@@ -78,8 +79,8 @@ def saved_response(status: int, headers: Headers, body: bytes) -> SavedResponse:
     return SavedResponse(status, tuple(pair for pair in headers if pair[0] not in _NOT_SAVED), body)
 
 
-def decide_replay(asked: IdempotencyRecord, found: IdempotencyRecord) -> ReplayDecision:
-    if asked.fingerprint != found.fingerprint:
+def decide_replay(requested: IdempotencyRecord, found: IdempotencyRecord) -> ReplayDecision:
+    if requested.fingerprint != found.fingerprint:
         return ReplayDecision.MISMATCH
     if not found.done:
         return ReplayDecision.IN_PROGRESS

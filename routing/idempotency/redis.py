@@ -1,4 +1,4 @@
-"""Keys in Redis: the holder's name, then the record, so that a script can tell whose it is."""
+"""Records in Redis. A value begins with the holder's name, which the scripts compare."""
 
 from typing import Final
 
@@ -42,31 +42,33 @@ class RedisStore:
         return None if stored is None else _deserialize(stored)
 
     async def finish(self, name: str, record: IdempotencyRecord, seconds: float) -> None:
-        args = _mark(record.holder), _serialize(record), _milliseconds(seconds)
+        args = _holder_line(record.holder), _serialize(record), _milliseconds(seconds)
         await self._link.call(lambda client: self._finish(keys=[_key(name)], args=args, client=client))
 
     async def release(self, name: str, holder: str) -> None:
-        await self._link.call(lambda client: self._release(keys=[_key(name)], args=(_mark(holder),), client=client))
+        await self._link.call(
+            lambda client: self._release(keys=[_key(name)], args=(_holder_line(holder),), client=client)
+        )
 
 
 def _key(name: str) -> str:
     return f"gw:idempotency:{name}"
 
 
-def _mark(holder: str) -> bytes:
+def _holder_line(holder: str) -> bytes:
     return holder.encode() + b"\n"
 
 
 def _serialize(record: IdempotencyRecord) -> bytes:
-    return _mark(record.holder) + _encode(record)
+    return _holder_line(record.holder) + _encode(record)
 
 
 def _deserialize(stored: bytes) -> IdempotencyRecord:
-    """What is stored. What cannot be read might be a write that was done: it is not taken for nothing."""
+    """Raises StoreUnavailable for malformed data: it may belong to a completed write, so it is not ignored."""
     try:
         return _decoder.decode(stored.partition(b"\n")[2])
     except msgspec.MsgspecError as error:
-        raise StoreUnavailable("an idempotency record in Redis cannot be read") from error
+        raise StoreUnavailable("an idempotency record in Redis is malformed") from error
 
 
 def _milliseconds(seconds: float) -> int:

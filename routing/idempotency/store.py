@@ -1,4 +1,4 @@
-"""Where keys are kept. There is no deciding alone here: what another worker is doing cannot be guessed."""
+"""The store of idempotency records. It has no fallback: without it, a worker cannot know what others are doing."""
 
 from typing import Protocol
 
@@ -6,13 +6,13 @@ from routing.idempotency.record import IdempotencyRecord
 
 
 class Store(Protocol):
-    """Records by name, each for so many seconds. Raises StoreUnavailable."""
+    """Records by name, each with a lifetime in seconds. Every method may raise StoreUnavailable."""
 
     async def begin(self, name: str, record: IdempotencyRecord, seconds: float) -> IdempotencyRecord | None:
-        """Store `record` where there is none, and give None; else give what is there. One of many at once wins."""
+        """Atomically store `record` if the name has none and return None; otherwise return the existing record."""
 
     async def finish(self, name: str, record: IdempotencyRecord, seconds: float) -> None:
-        """Store `record` in the place of its holder's own, or where there is none any more."""
+        """Store `record` if the name has a record of the same holder, or none any more."""
 
     async def release(self, name: str, holder: str) -> None:
-        """Forget the record if it is still its holder's."""
+        """Delete the record if it belongs to `holder`."""
