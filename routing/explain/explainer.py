@@ -46,8 +46,10 @@ class Explainer:
         """What would happen to `request` from `caller` (None: without a credential)."""
         service, path, missing = self._find_service(request)
         match, unmatched = self._match(service, request.method, path) if service else (None, missing)
-        error = _malformed(request) or _denial(caller, match, unmatched)
-        rate_limit = rate_limit_section(match, self._rate, caller, request)
+        # Step 3 reads no credential on such a route.
+        identified = None if match and match.policy.auth is Auth.NONE else caller
+        error = _malformed(request) or _denial(identified, match, unmatched)
+        rate_limit = rate_limit_section(match, self._rate, identified, request)
         if service is None:
             return Explanation(
                 request=request_section(request, caller),
@@ -60,9 +62,9 @@ class Explainer:
             verdict=self._outcome(error, match),
             service=self._service_section(request, service, path, match),
             routes=tuple(check_routes(service, request.method, path, match.pattern if match else None)),
-            access=access_section(caller, match.policy, error) if match else None,
+            access=access_section(identified, match.policy, error) if match else None,
             rate_limit=rate_limit,
-            cache=cache_section(request, match, caller) if match else None,
+            cache=cache_section(request, match, identified) if match else None,
             circuit=circuit_section(service, self._circuits(service.name), self._now),
             call=call_section(match) if match else None,
         )
@@ -136,9 +138,7 @@ def _malformed(request: Request) -> GatewayError | None:
 
 def _denial(caller: Caller | None, match: Match | None, unmatched: GatewayError | None) -> GatewayError | None:
     """The error of steps 3 and 4, in that order, if any."""
-    auth = match.policy.auth if match else Auth.REQUIRED
-    caller = None if auth is Auth.NONE else caller
-    if caller is None and auth is Auth.REQUIRED:
+    if caller is None and (match is None or match.policy.auth is Auth.REQUIRED):
         return Unauthenticated("send an API key or a Firebase ID token")
     return authorize(match.service.name, match.policy, caller) if match else unmatched
 

@@ -149,6 +149,14 @@ def test_an_open_circuit_whose_time_is_up_admits_a_probe() -> None:
     assert explanation.verdict.status is None
 
 
+def test_a_route_without_authentication_ignores_the_caller() -> None:
+    open_service = Service("crm", TARGETS, policy=RoutePolicy(auth=Auth.NONE, cache=CachePolicy(tags=("of:{caller}",))))
+    explanation = explain("/api/v1/crm/x", service=open_service)
+    assert present(explanation.rate_limit)["counted_by"] == "192.0.2.1"
+    assert present(explanation.cache)["shared_with"] == "user:anonymous"
+    assert present(explanation.cache)["tags"] == ["crm", "of:anonymous"]
+
+
 @pytest.mark.parametrize(
     ("path", "caller", "policy", "code"),
     [
