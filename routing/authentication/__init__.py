@@ -1,1 +1,1 @@
-"""Whose a credential is: API keys by digest, Firebase ID tokens by their signature."""
+"""Authentication: API keys by digest, Firebase ID tokens by signature."""

@@ -1,8 +1,7 @@
-"""API keys: how one is made, what is kept of it, and whose it is.
+"""API keys: generation, storage format and lookup.
 
-A key is `gw_<prefix>_<secret>`. The prefix names it in lists and logs; the secret is 256 random bits. Only the
-digest of the whole is kept, and a plain SHA-256 is enough for it: slow hashes protect what people invent, and
-nobody searches 2^256.
+A key is `gw_<prefix>_<secret>`. The prefix identifies it in lists and logs; the secret is 256 random bits. Only a
+digest of the whole key is stored. Plain SHA-256 suffices: slow hashes are for passwords, not for 256 random bits.
 """
 
 import re
@@ -16,24 +15,24 @@ import msgspec
 
 from routing.caller import Caller
 
-KEY: Final = re.compile(r"gw_([a-z2-7]{8})_[A-Za-z0-9_-]{43}")
+KEY_FORM: Final = re.compile(r"gw_([a-z2-7]{8})_[A-Za-z0-9_-]{43}")
 PREFIX_BYTES: Final = 5
 SECRET_BYTES: Final = 32
 
 
 class NewApiKey(msgspec.Struct, frozen=True):
-    """A new key. `key` is shown to its owner once; `prefix` and `digest` are what we keep."""
+    """A new key. `key` is shown once; `prefix` and `digest` are stored."""
 
     key: str
     prefix: str
     digest: str
 
     def __repr__(self) -> str:
-        return f"Minted(prefix={self.prefix!r})"
+        return f"NewApiKey(prefix={self.prefix!r})"
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a key. `scopes` and `tenant` are its caller's; `expires` is Unix time, None is never."""
+    """A stored key. `scopes` and `tenant` become its caller's; `expires` is Unix time, or None for never."""
 
     prefix: str
     digest: str
@@ -47,7 +46,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiKeys:
-    """Every key that is not revoked, by digest: an immutable table, swapped whole when keys change."""
+    """All keys that are not revoked, by digest. Immutable: replaced as a whole when keys change."""
 
     def __init__(self, records: Iterable[KeyRecord] = ()) -> None:
         self._callers: Final = {record.digest: record.caller() for record in records}
@@ -56,9 +55,9 @@ class ApiKeys:
         return len(self._callers)
 
     def find(self, key: str, now: float) -> Caller | None:
-        """Whose key this is, or None when nobody's or expired. `now` is Unix time.
+        """The key's caller, or None if the key is unknown or expired. `now` is Unix time.
 
-        Looking a digest up tells a guesser nothing by its timing: to steer the digest is to invert SHA-256.
+        The timing of a lookup by digest discloses nothing usable: a guess cannot be steered through SHA-256.
         """
         if not looks_like_key(key):
             return None
@@ -69,17 +68,17 @@ class ApiKeys:
 
 
 def generate_api_key() -> NewApiKey:
-    """A new key from the system's randomness."""
+    """A new key from the operating system's random source."""
     prefix = b32encode(secrets.token_bytes(PREFIX_BYTES)).decode().lower()
     key = f"gw_{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
     return NewApiKey(key, prefix, digest(key))
 
 
 def digest(key: str) -> str:
-    """SHA-256 of the whole key, in hex."""
+    """The SHA-256 of the whole key, in hex."""
     return sha256(key.encode()).hexdigest()
 
 
 def looks_like_key(text: str) -> bool:
-    """Whether the text has an API key's form, so that no other kind of credential is mistaken for one."""
-    return KEY.fullmatch(text) is not None
+    """Whether the text has the form of an API key, which no token has."""
+    return KEY_FORM.fullmatch(text) is not None

@@ -1,7 +1,7 @@
-"""What a Firebase ID token must look like, and whom a verified one names: pure rules, no I/O and no keys.
+"""The claims of a Firebase ID token: checks before the signature is verified, and the caller they name. No I/O.
 
-`screen` can only refuse. It spares a thread and a signature check to what cannot be a good token
-(https://firebase.google.com/docs/auth/admin/verify-id-tokens lists what makes one).
+`precheck` can only reject. It avoids a thread and a signature check for tokens that cannot be valid
+(https://firebase.google.com/docs/auth/admin/verify-id-tokens lists the requirements).
 """
 
 import binascii
@@ -17,11 +17,11 @@ from routing.errors import Unauthenticated
 
 ISSUER: Final = "https://securetoken.google.com/"
 MAX_TOKEN_LENGTH: Final = 16_384
-"""Characters: Firebase's own tokens stay under 4,096, with 1,000 bytes of custom claims."""
-LONGEST_UID: Final = 128
-SKEW: Final = 5.0
-"""Seconds our clock may be behind the issuer's. A token is never taken after its end."""
-_FORM: Final = re.compile(r"([A-Za-z0-9_-]++)\.([A-Za-z0-9_-]++)\.([A-Za-z0-9_-]*+)")
+"""Characters. Firebase's own tokens have fewer than 4,096, with 1,000 bytes of custom claims."""
+MAX_UID_LENGTH: Final = 128
+CLOCK_SKEW_SECONDS: Final = 5.0
+"""How far the clock may be behind the issuer's. A token is never accepted after its expiry."""
+_JWT: Final = re.compile(r"([A-Za-z0-9_-]++)\.([A-Za-z0-9_-]++)\.([A-Za-z0-9_-]*+)")
 
 
 class _Header(msgspec.Struct):
@@ -38,50 +38,50 @@ class _Claims(msgspec.Struct):
     auth_time: float = 0.0
 
 
-_header: Final = msgspec.json.Decoder(_Header)
-_claims: Final = msgspec.json.Decoder(_Claims)
+_header_decoder: Final = msgspec.json.Decoder(_Header)
+_claims_decoder: Final = msgspec.json.Decoder(_Claims)
 
 
-def screen(token: str, project: str, now: float, *, signed: bool = True) -> None:
-    """Raise Unauthenticated if the token cannot be good. `signed` is False for an emulator's, which are not."""
-    header, claims, signature = _parsed(token)
+def precheck(token: str, project: str, now: float, *, signed: bool = True) -> None:
+    """Raise Unauthenticated if the token cannot be valid. `signed` is False for an emulator, whose tokens are not."""
+    header, claims, signature = _parse(token)
     if signed and (header.alg != "RS256" or not header.kid or not signature):
-        _refuse()
-    if claims.aud != project or claims.iss != ISSUER + project or not _is_uid(claims.sub):
-        _refuse()
+        _reject()
+    if claims.aud != project or claims.iss != ISSUER + project or not _is_valid_uid(claims.sub):
+        _reject()
     if claims.exp <= now:
         raise Unauthenticated("the token has expired")
-    if max(claims.iat, claims.auth_time) > now + SKEW:
-        _refuse()
+    if max(claims.iat, claims.auth_time) > now + CLOCK_SKEW_SECONDS:
+        _reject()
 
 
-def caller_of(claims: Mapping[str, object]) -> Caller:
-    """Whom verified claims name. Scopes we cannot read are no scopes; no `scopes` claim is None."""
+def caller_from_claims(claims: Mapping[str, object]) -> Caller:
+    """The caller named by verified claims. Malformed scopes count as no scopes; without the claim they are None."""
     uid, exp = claims.get("sub"), claims.get("exp")
-    if not isinstance(uid, str) or not _is_uid(uid) or not isinstance(exp, int | float):
-        _refuse()
+    if not isinstance(uid, str) or not _is_valid_uid(uid) or not isinstance(exp, int | float):
+        _reject()
     scopes = _scopes(claims["scopes"]) if "scopes" in claims else None
     return Caller(f"firebase:{uid}", _tenant(claims.get("firebase")), scopes, float(exp))
 
 
-def _parsed(token: str) -> tuple[_Header, _Claims, bytes]:
-    form = _FORM.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
-    if form is None:
-        _refuse()
-    header, claims, signature = form.groups()
+def _parse(token: str) -> tuple[_Header, _Claims, bytes]:
+    match = _JWT.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
+    if match is None:
+        _reject()
+    header, claims, signature = match.groups()
     try:
-        return _header.decode(_bytes(header)), _claims.decode(_bytes(claims)), _bytes(signature)
+        return _header_decoder.decode(_decode(header)), _claims_decoder.decode(_decode(claims)), _decode(signature)
     except (msgspec.MsgspecError, binascii.Error, RecursionError):
-        _refuse()
+        _reject()
 
 
-def _bytes(part: str) -> bytes:
+def _decode(part: str) -> bytes:
     return urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-def _is_uid(text: str) -> bool:
-    """It becomes part of a log line and of a header: no control characters, no space that a header would lose."""
-    return 0 < len(text) <= LONGEST_UID and text.isprintable() and text.strip() == text
+def _is_valid_uid(text: str) -> bool:
+    """It must fit into a log line and a header field: no control characters, no leading or trailing space."""
+    return 0 < len(text) <= MAX_UID_LENGTH and text.isprintable() and text.strip() == text
 
 
 def _tenant(firebase: object) -> str | None:
@@ -97,5 +97,5 @@ def _scopes(claim: object) -> frozenset[str]:
     return frozenset()
 
 
-def _refuse() -> NoReturn:
+def _reject() -> NoReturn:
     raise Unauthenticated("the token is not valid") from None

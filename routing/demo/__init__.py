@@ -1,1 +1,1 @@
-"""Five small backends for the demonstration, real HTTP servers on loopback, and the configuration that names them."""
+"""The demonstration: five small HTTP backends on the loopback interface, and the configuration that uses them."""

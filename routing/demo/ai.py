@@ -1,4 +1,4 @@
-"""A model's answers: whole, or word by word as server-sent events."""
+"""An AI backend: completions as JSON, or word by word as server-sent events."""
 
 import asyncio
 import json
@@ -6,8 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from routing.demo.answers import application as backend
-from routing.demo.answers import body
+from routing.demo.json_backend import json_backend, json_body
 
 MODELS: Final = {"data": [{"id": "router-small", "context": 32_768}, {"id": "router-large", "context": 200_000}]}
 WORD_SECONDS: Final = 0.15
@@ -20,14 +19,14 @@ async def models(_: web.Request) -> web.Response:
 
 
 async def complete(request: web.Request) -> web.Response:
-    prompt = (await body(request)).get("prompt")
+    prompt = (await json_body(request)).get("prompt")
     if not isinstance(prompt, str) or not prompt.strip():
-        raise web.HTTPBadRequest(reason="prompt must be a text")
+        raise web.HTTPBadRequest(reason="prompt must be a non-empty string")
     words = prompt.split()
-    text = f"You asked in {len(words)} words: {' '.join(words[:40])}"
+    text = f"Your prompt has {len(words)} words: {' '.join(words[:40])}"
     usage = {"prompt_tokens": len(words), "completion_tokens": len(text.split())}
-    answer = {"model": "router-small", "text": text, "finish_reason": "stop", "usage": usage}
-    return web.json_response(answer, headers={"Cache-Control": "no-store"})
+    completion = {"model": "router-small", "text": text, "finish_reason": "stop", "usage": usage}
+    return web.json_response(completion, headers={"Cache-Control": "no-store"})
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -43,7 +42,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 
 def application() -> web.Application:
-    ai = backend("ai-routing/0.7")
+    ai = json_backend("ai-routing/0.7")
     ai.router.add_get("/models", models)
     ai.router.add_post("/complete", complete)
     ai.router.add_get("/stream", stream)

@@ -1,4 +1,4 @@
-"""A calendar whose answers say how long they are fresh, and are revalidated by their tag (RFC 9110 section 8.8.3)."""
+"""A calendar whose responses have a max-age and an ETag for revalidation (RFC 9110 section 8.8.3)."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from routing.demo.answers import application as backend
+from routing.demo.json_backend import json_backend
 
 EVENTS: Final = (
     ("evt_3f1c", "Weekly planning", "2026-11-30T09:00:00Z", "2026-11-30T09:30:00Z", "Room Aalto"),
@@ -23,17 +23,17 @@ BODY: Final = json.dumps(
         ],
     }
 )
-TAG: Final = hashlib.sha256(BODY.encode()).hexdigest()[:16]
+ETAG: Final = hashlib.sha256(BODY.encode()).hexdigest()[:16]
 
 
 async def events(request: web.Request) -> web.Response:
-    fields = {"Cache-Control": "max-age=60", "ETag": f'"{TAG}"'}
-    if any(tag.value in (TAG, "*") for tag in request.if_none_match or ()):
+    fields = {"Cache-Control": "max-age=60", "ETag": f'"{ETAG}"'}
+    if any(tag.value in (ETAG, "*") for tag in request.if_none_match or ()):
         return web.Response(status=304, headers=fields)
     return web.Response(text=BODY, content_type="application/json", headers=fields)
 
 
 def application() -> web.Application:
-    calendar = backend("calendar-intelligence/1.2")
+    calendar = json_backend("calendar-intelligence/1.2")
     calendar.router.add_get("/events", events)
     return calendar

@@ -1,6 +1,6 @@
-"""Contacts, and a backend that fails when told to: `POST /mode/failing`, `POST /mode/healthy`, on its own port.
+"""Contacts, in a backend that can be made to fail: `POST /mode/failing` and `POST /mode/healthy`, on its own port.
 
-Through the gateway `/mode` is of no use once the circuit is open, for that refuses every call to the service.
+Through the gateway, `/mode` cannot be reached while the circuit is open.
 """
 
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from routing.demo.answers import application as backend
+from routing.demo.json_backend import json_backend
 
 CONTACTS: Final = {
     key: {"id": key, "name": name, "company": company, "email": email, "stage": stage, "annualValue": value}
@@ -19,8 +19,8 @@ CONTACTS: Final = {
         ("con_1088", "Marek Nowak", "Tailspin", "m.nowak@tailspin.example", "lead", 38_000),
     )
 }
-EVEN_WHEN_FAILING: Final = ("/health", "/mode/")
-"""The process is up though its database is not: that is what a circuit is for, and a health check does not see."""
+UNAFFECTED_PATHS: Final = ("/health", "/mode/")
+"""The process is up while its database is not: a health check does not notice, but a circuit breaker does."""
 
 
 class Crm:
@@ -28,9 +28,9 @@ class Crm:
         self.failing = False
 
     @web.middleware
-    async def fail_when_told(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self.failing and not request.path.startswith(EVEN_WHEN_FAILING):
-            raise web.HTTPInternalServerError(reason="the database does not answer")
+    async def fail_in_failing_mode(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.failing and not request.path.startswith(UNAFFECTED_PATHS):
+            raise web.HTTPInternalServerError(reason="the database is not available")
         return await handler(request)
 
     async def mode(self, request: web.Request) -> web.Response:
@@ -43,14 +43,14 @@ async def contacts(_: web.Request) -> web.Response:
 
 
 async def contact(request: web.Request) -> web.Response:
-    found = CONTACTS.get(request.match_info["id"])
-    if found is None:
+    entry = CONTACTS.get(request.match_info["id"])
+    if entry is None:
         raise web.HTTPNotFound(reason="no such contact")
-    return web.json_response(found)
+    return web.json_response(entry)
 
 
 async def status(request: web.Request) -> web.Response:
-    """An answer with the status that the path names."""
+    """A response with the status code in the path."""
     code = int(request.match_info["code"])
     if code in (204, 304):
         return web.Response(status=code)
@@ -59,7 +59,7 @@ async def status(request: web.Request) -> web.Response:
 
 def application() -> web.Application:
     state = Crm()
-    crm = backend("crm/5.0", state.fail_when_told)
+    crm = json_backend("crm/5.0", state.fail_in_failing_mode)
     crm.router.add_get("/contacts", contacts)
     crm.router.add_get("/contacts/{id}", contact)
     crm.router.add_route("*", "/status/{code:[2-5][0-9]{2}}", status)

@@ -1,11 +1,11 @@
-"""Mailboxes: each caller sees messages of its own, so that an answer given to the wrong one is plain to see."""
+"""Mailboxes: the messages depend on the caller, so that a response sent to the wrong caller would be visible."""
 
 import zlib
 from typing import Final
 
 from aiohttp import web
 
-from routing.demo.answers import application as backend
+from routing.demo.json_backend import json_backend
 
 LETTERS: Final = (
     ("billing@northwind.example", "Invoice 2026-0217 is ready", "The amount of EUR 4,180.00 is due on 15 March."),
@@ -18,19 +18,19 @@ LETTERS: Final = (
 
 
 async def messages(request: web.Request) -> web.Response:
-    """Three of the letters, which ones depends on the mailbox and on the caller the gateway names."""
+    """Three of the letters, selected by the mailbox and the caller in X-Gateway-Caller."""
     mailbox, caller = request.match_info["user"], request.headers.get("X-Gateway-Caller", "nobody")
     seed = zlib.crc32(f"{caller} {mailbox}".encode())
-    chosen = [LETTERS[(seed + place) % len(LETTERS)] for place in range(3)]
+    chosen = [LETTERS[(seed + index) % len(LETTERS)] for index in range(3)]
     listed = [
-        {"id": f"{seed + place:012x}", "from": sender, "subject": subject, "snippet": snippet, "unread": place == 0}
-        for place, (sender, subject, snippet) in enumerate(chosen)
+        {"id": f"{seed + index:012x}", "from": sender, "subject": subject, "snippet": snippet, "unread": index == 0}
+        for index, (sender, subject, snippet) in enumerate(chosen)
     ]
-    answer = {"mailbox": mailbox, "caller": caller, "resultSizeEstimate": len(listed), "messages": listed}
-    return web.json_response(answer)
+    page = {"mailbox": mailbox, "caller": caller, "resultSizeEstimate": len(listed), "messages": listed}
+    return web.json_response(page)
 
 
 def application() -> web.Application:
-    gmail = backend("gmail-intelligence/1.9")
+    gmail = json_backend("gmail-intelligence/1.9")
     gmail.router.add_get("/mailboxes/{user}/messages", messages)
     return gmail

@@ -1,4 +1,4 @@
-"""The demonstration's one child process, from the side of the command that starts it."""
+"""Starts and stops the child process that runs the demonstration's backends."""
 
 import json
 import os
@@ -21,15 +21,15 @@ class DemonstrationUnavailable(Exception):
 
 
 class Demonstration:
-    """Five backends on loopback. They end with the process that started them, however it ends."""
+    """Five backends on the loopback interface. They end with the process that started them, however it ends."""
 
     def __init__(self, preferred: Mapping[str, int] | None = None) -> None:
-        """`preferred` is service name to port; those of the configuration file by default. A taken one is replaced."""
+        """`preferred` are ports by service name, by default those of the configuration file; used ones are replaced."""
         self._preferred = dict(preferred_ports() if preferred is None else preferred)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> dict[str, int]:
-        """Service name to port, once all listen. Raises DemonstrationUnavailable."""
+        """The ports by service name, once all backends listen. Raises DemonstrationUnavailable."""
         command = [sys.executable, "-m", "routing.demo", "--parent", str(os.getpid())]
         command += ["--ports", json.dumps(self._preferred)]
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -37,7 +37,7 @@ class Demonstration:
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is the gateway's, which still answers with the backends' help
+            start_new_session=True,  # Ctrl-C stops only the gateway, which needs the backends meanwhile
         )
         try:
             ports: dict[str, int] = json.loads(_first_line(self._process))
@@ -47,7 +47,7 @@ class Demonstration:
         return ports
 
     def stop(self) -> None:
-        """End the backends. Harmless when they were not started."""
+        """Stop the backends, if they were started."""
         if self._process is None:
             return
         self._process.terminate()
@@ -60,7 +60,7 @@ class Demonstration:
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> bytes:
-    """What the process says first; nothing when it ends before, or takes longer than START_SECONDS."""
+    """The first line of output; empty if the process ends before, or after START_SECONDS."""
     if process.stdout is None:
         return b""
     with process.stdout as output:

@@ -1,4 +1,4 @@
-"""All five backends in one process, until it is told to end or its parent is gone."""
+"""Runs all five backends in one process, until SIGTERM or until the parent process ends."""
 
 import asyncio
 import errno
@@ -13,8 +13,8 @@ from aiohttp import web
 from routing.demo import ai, calendar, crm, gmail, slack
 
 LOOPBACK: Final = "127.0.0.1"
-TICK_SECONDS: Final = 0.2
-"""How often the process looks whether its parent is still the same."""
+PARENT_POLL_SECONDS: Final = 0.2
+"""How often the process checks that its parent is still running."""
 BACKENDS: Final[Mapping[str, Callable[[], web.Application]]] = {
     "slackIntelligence": slack.application,
     "gmailIntelligence": gmail.application,
@@ -25,21 +25,21 @@ BACKENDS: Final[Mapping[str, Callable[[], web.Application]]] = {
 
 
 async def serve(parent: int, preferred: Mapping[str, int]) -> None:
-    """Listen, print the ports as one line of JSON, and serve while `parent` is there."""
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    """Listen, print the ports as one line of JSON, and serve while `parent` is running."""
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     runners = {name: web.AppRunner(make(), access_log=None, shutdown_timeout=0.5) for name, make in BACKENDS.items()}
     try:
         ports = {name: await _listen(runner, preferred.get(name, 0)) for name, runner in runners.items()}
-        print(json.dumps(ports), flush=True)  # noqa: T201 - this line is the process's answer to its parent
-        while os.getppid() == parent and not ended.is_set():
-            await _at_most(TICK_SECONDS, ended)
+        print(json.dumps(ports), flush=True)  # noqa: T201 - read by the parent process
+        while os.getppid() == parent and not stopping.is_set():
+            await _wait_at_most(PARENT_POLL_SECONDS, stopping)
     finally:
         await asyncio.gather(*(runner.cleanup() for runner in runners.values()))
 
 
 async def _listen(runner: web.AppRunner, port: int) -> int:
-    """The port it listens on: another than `port` where that is taken."""
+    """Listen on `port`, or on any free port if it is in use; returns the port."""
     await runner.setup()
     try:
         await web.TCPSite(runner, LOOPBACK, port).start()
@@ -50,7 +50,7 @@ async def _listen(runner: web.AppRunner, port: int) -> int:
     return int(runner.addresses[0][1])
 
 
-async def _at_most(seconds: float, event: asyncio.Event) -> None:
+async def _wait_at_most(seconds: float, event: asyncio.Event) -> None:
     try:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:

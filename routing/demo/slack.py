@@ -1,4 +1,4 @@
-"""A workspace's channels and messages, as slow to list as the real thing."""
+"""A workspace with channels and messages; listing channels is slow, as in the real API."""
 
 import asyncio
 import re
@@ -6,11 +6,10 @@ from typing import Final
 
 from aiohttp import web
 
-from routing.demo.answers import application as backend
-from routing.demo.answers import body
+from routing.demo.json_backend import json_backend, json_body
 
 LIST_SECONDS: Final = 0.32
-MOST_CHANNELS: Final = 200
+MAX_CHANNELS: Final = 200
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 
 
@@ -38,7 +37,7 @@ MESSAGES: Final = {
 
 
 class Workspace:
-    """The channels there are, in memory: a restart forgets the new ones."""
+    """The channels, in memory: new ones are lost on restart."""
 
     def __init__(self) -> None:
         self.channels = [
@@ -50,16 +49,16 @@ class Workspace:
 
     async def listing(self, _: web.Request) -> web.Response:
         await asyncio.sleep(LIST_SECONDS)
-        answer = {"ok": True, "channels": self.channels, "response_metadata": {"next_cursor": ""}}
-        return web.json_response(answer, headers={"X-OAuth-Scopes": "channels:read,channels:history"})
+        page = {"ok": True, "channels": self.channels, "response_metadata": {"next_cursor": ""}}
+        return web.json_response(page, headers={"X-OAuth-Scopes": "channels:read,channels:history"})
 
     async def add(self, request: web.Request) -> web.Response:
-        name = (await body(request)).get("name")
+        name = (await json_body(request)).get("name")
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise web.HTTPBadRequest(reason="name must be lower-case letters, digits, - and _, at most 80")
+            raise web.HTTPBadRequest(reason="name must consist of at most 80 lower-case letters, digits, - and _")
         if any(channel["name"] == name for channel in self.channels):
             raise web.HTTPConflict(reason="name_taken")
-        if len(self.channels) >= MOST_CHANNELS:
+        if len(self.channels) >= MAX_CHANNELS:
             raise web.HTTPForbidden(reason="restricted_action: the workspace is full")
         channel = _channel(8411000 + len(self.channels), name, "", 1)
         self.channels.append(channel)
@@ -67,17 +66,17 @@ class Workspace:
         return web.json_response({"ok": True, "channel": channel}, status=201, headers={"Location": location})
 
     async def messages(self, request: web.Request) -> web.Response:
-        wanted = request.match_info["id"]
-        if all(channel["id"] != wanted for channel in self.channels):
+        channel_id = request.match_info["id"]
+        if all(channel["id"] != channel_id for channel in self.channels):
             raise web.HTTPNotFound(reason="channel_not_found")
-        said = [
-            {"type": "message", "user": user, "ts": ts, "text": text} for user, ts, text in MESSAGES.get(wanted, ())
+        messages = [
+            {"type": "message", "user": user, "ts": ts, "text": text} for user, ts, text in MESSAGES.get(channel_id, ())
         ]
-        return web.json_response({"ok": True, "messages": said, "has_more": False})
+        return web.json_response({"ok": True, "messages": messages, "has_more": False})
 
 
 def application() -> web.Application:
-    workspace, slack = Workspace(), backend("slack-intelligence/2.3")
+    workspace, slack = Workspace(), json_backend("slack-intelligence/2.3")
     slack.router.add_get("/channels", workspace.listing)
     slack.router.add_post("/channels", workspace.add)
     slack.router.add_get("/channels/{id}/messages", workspace.messages)

@@ -184,7 +184,7 @@ async def test_a_token_is_forgotten_when_it_expires(
 async def test_the_least_recently_used_token_is_forgotten_first(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firebase, "REMEMBERED", 2)
+    monkeypatch.setattr(firebase, "MAX_CACHED", 2)
     first, second, third = (issuer.token(sub=uid) for uid in ("a", "b", "c"))
     await verifier.verify(first, clock())
     await verifier.verify(second, clock())
@@ -286,7 +286,7 @@ async def test_one_token_at_once_is_verified_once(
 async def test_a_full_queue_turns_newcomers_away(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firebase, "QUEUE", 2)
+    monkeypatch.setattr(firebase, "MAX_PENDING", 2)
     issuer.gate.clear()
     waiting = [asyncio.create_task(verifier.verify(issuer.token(sub=uid), clock())) for uid in ("a", "b")]
     await asyncio.sleep(0)
@@ -299,7 +299,7 @@ async def test_a_full_queue_turns_newcomers_away(
 async def test_a_fetch_that_hangs_is_not_waited_for(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firebase, "DEADLINE", 0.01)
+    monkeypatch.setattr(firebase, "VERIFY_TIMEOUT_SECONDS", 0.01)
     issuer.gate.clear()
     with pytest.raises(AuthenticationUnavailable):
         await verifier.verify(issuer.token(), clock())

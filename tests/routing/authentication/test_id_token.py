@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from routing.authentication.id_token import caller_of, screen
+from routing.authentication.id_token import caller_from_claims, precheck
 from routing.caller import Caller
 from routing.errors import Unauthenticated
 from tests.firebase import PROJECT, encoded
@@ -22,16 +22,16 @@ from tests.firebase import PROJECT, encoded
     ],
 )
 def test_scopes_are_a_list_or_words_and_otherwise_none_at_all(claim: object, scopes: set[str]) -> None:
-    assert caller_of({"sub": "ada", "exp": 1, "scopes": claim}).scopes == frozenset(scopes)
+    assert caller_from_claims({"sub": "ada", "exp": 1, "scopes": claim}).scopes == frozenset(scopes)
 
 
 def test_a_token_without_scopes_says_nothing_of_them() -> None:
-    assert caller_of({"sub": "ada", "exp": 1}) == Caller("firebase:ada", expires=1.0)
+    assert caller_from_claims({"sub": "ada", "exp": 1}) == Caller("firebase:ada", expires=1.0)
 
 
 @pytest.mark.parametrize("claim", [None, "acme", {}, {"tenant": ""}, {"tenant": 7}])
 def test_a_tenant_is_text_or_there_is_none(claim: object) -> None:
-    assert caller_of({"sub": "ada", "exp": 1, "firebase": claim}).tenant is None
+    assert caller_from_claims({"sub": "ada", "exp": 1, "firebase": claim}).tenant is None
 
 
 JSON = st.recursive(st.none() | st.integers() | st.text(), lambda part: st.dictionaries(st.text(), part), max_leaves=5)
@@ -42,4 +42,4 @@ PARTS = st.one_of(st.binary(max_size=60), JSON).map(encoded)
 @example("a.b.c")
 def test_random_text_is_refused_and_breaks_nothing(text: str) -> None:
     with pytest.raises(Unauthenticated):
-        screen(text, PROJECT, time.time())
+        precheck(text, PROJECT, time.time())
