@@ -6,7 +6,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from routing.http import HOP_BY_HOP, Header, Headers, connection_options, joined
 from routing.messages.trace_context import TRACEPARENT
-from routing.router.policy import Target
 
 _GATEWAY_FIELDS: Final = frozenset(
     {
@@ -101,17 +100,16 @@ def strip_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
     return b";".join(kept).strip()
 
 
-def to_client(headers: Headers, target: Target, prefix: bytes, own_cookies: frozenset[bytes]) -> Headers:
-    """The end-to-end fields of a backend's response, with its own URLs rewritten to paths of the gateway.
+def to_client(headers: Headers, target: str, prefix: bytes, own_cookies: frozenset[bytes]) -> Headers:
+    """The end-to-end fields of a backend's response, with references into `target`, its URL, rewritten to the gateway's
+    own paths under `prefix`.
 
     The gateway applies its own CORS policy, so the backend's `Access-Control-*` fields are dropped, as are cookies with
     the name of one of the gateway's own.
     """
     fields = dict(headers)
     forwarded = [pair for pair in headers if pair[0] not in _STRIPPED_FROM_RESPONSE]
-    if _CORS_PREFIX in b" ".join(
-        fields
-    ):  # one search in all names is faster than one in each, and mostly there is none
+    if _CORS_PREFIX in b" ".join(fields):  # one search in all names is faster than one in each
         forwarded = [pair for pair in forwarded if not pair[0].startswith(_CORS_PREFIX)]
     if b"connection" in fields and (named := connection_options(headers)):
         forwarded = [pair for pair in forwarded if pair[0] not in named]
@@ -129,17 +127,17 @@ def _cookie(value: bytes) -> bytes:
     return value.partition(b"=")[0].strip()
 
 
-def rewrite_location(location: bytes, target: Target, prefix: bytes) -> bytes:
+def rewrite_location(location: bytes, target: str, prefix: bytes) -> bytes:
     """Rewrite a URI reference into the target to a path of the gateway; return any other one unchanged."""
     try:
         parts = urlsplit(location.decode("latin-1"))
-        is_own = _is_within(parts, urlsplit(target.url))
+        is_own = _is_within(parts, urlsplit(target))
     except ValueError:
         return location
     if not is_own:
         return location
     path = parts.path or "/"
-    root = urlsplit(target.url).path.rstrip("/")
+    root = urlsplit(target).path.rstrip("/")
     if root and (path == root or path.startswith(root + "/")):
         path = path[len(root) :] or "/"
     rest = parts._replace(scheme="", netloc="", path="").geturl()

@@ -139,17 +139,7 @@ class CallerSlot:
 class Resolution:
     """`routing_error` is raised by step 4 where no route was found. `steps` are those this request takes."""
 
-    __slots__ = (
-        "_caller_slot",
-        "auth",
-        "credential_state",
-        "is_index",
-        "match",
-        "path",
-        "prefix",
-        "routing_error",
-        "steps",
-    )
+    __slots__ = ("_slot", "auth", "credential_state", "is_index", "match", "path", "prefix", "routing_error", "steps")
 
     def __init__(self, credential_state: CredentialState) -> None:
         self.credential_state = credential_state
@@ -160,31 +150,29 @@ class Resolution:
         self.routing_error: GatewayError | None = None
         self.auth = Auth.REQUIRED  # where no service is found, so that names cannot be probed
         self.steps: Steps = ()
-        self._caller_slot: CallerSlot | None = None
+        self._slot: CallerSlot | None = None
 
     @classmethod
-    def resolve(
-        cls, request: Request, table: RouteTable, credential_state: CredentialState | None = None
-    ) -> "Resolution":
+    def resolve(cls, request: Request, table: RouteTable, state: CredentialState | None = None) -> "Resolution":
         """Raises BadRequest, HeadersTooLarge or TargetTooLong for a malformed request."""
         validation.validate_fields(request)
-        return cls.resolve_target(request, table, credential_state or CredentialState(request.headers))
+        return cls.resolve_target(request, table, state or CredentialState(request.headers))
 
     @classmethod
-    def resolve_target(cls, request: Request, table: RouteTable, credential_state: CredentialState) -> "Resolution":
+    def resolve_target(cls, request: Request, table: RouteTable, state: CredentialState) -> "Resolution":
         """The same for a request whose header fields have been validated."""
         validation.validate_target(request)
-        resolution = cls(credential_state)
+        resolution = cls(state)
         resolution.path = request.path.decode("latin-1")
         resolution._match_route(request, table)
         return resolution
 
     def caller_slot(self, caller: Caller | None) -> CallerSlot:
-        slot = self._caller_slot
+        slot = self._slot
         if slot is None or slot.caller is not caller:
             match = self.match
             grant = self.credential_state.grant(match, caller) if match else Grant(caller, None, self.routing_error)
-            slot = self._caller_slot = CallerSlot(caller, grant)
+            slot = self._slot = CallerSlot(caller, grant)
         return slot
 
     def _match_route(self, request: Request, table: RouteTable) -> None:

@@ -190,10 +190,10 @@ class CacheStore:
         """The response's header fields as the client gets them, memoised with a head that came before."""
         response, target, prefix = call.response, call.target, exchange.prefix
         if response.head is None:
-            return forwarding.to_client(response.headers, target, prefix, self._own_cookies)
+            return forwarding.to_client(response.headers, target.url, prefix, self._own_cookies)
         memo = response.head.client_headers
         if memo is None or memo[0] is not target or memo[1] != prefix:
-            headers = forwarding.to_client(response.headers, target, prefix, self._own_cookies)
+            headers = forwarding.to_client(response.headers, target.url, prefix, self._own_cookies)
             memo = response.head.client_headers = target, prefix, headers
         return memo[2].copy()
 

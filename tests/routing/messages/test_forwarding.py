@@ -2,11 +2,10 @@ import pytest
 
 from routing.http import Headers
 from routing.messages.forwarding import rewrite_location, strip_cookies, to_backend, to_client
-from routing.router.policy import Target
 
 OWN = frozenset({b"gateway_session", b"gateway_csrf"})
 TRACE = b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"
-TARGET = Target("http://10.1.1.1:9101/base")
+TARGET = "http://10.1.1.1:9101/base"
 
 
 def sent(headers: Headers, added: Headers | None = None, keep: bool = False) -> dict[bytes, bytes]:
