@@ -1,4 +1,4 @@
-"""The admin: the same rules at each field, and every save live."""
+"""The admin validates each field by the configuration's rules, and every save increments the version."""
 
 import re
 from html import unescape
@@ -28,7 +28,7 @@ def staff() -> Client:
 
 
 def form(*, targets: list[dict[str, Any]], routes: list[dict[str, Any]] | None = None, **fields: Any) -> dict[str, Any]:
-    """A service's page as a browser posts it."""
+    """A service's form data as a browser posts it."""
     posted = {"name": "crm", "enabled": "on", **fields}
     for prefix, rows in (("targets", targets), ("routes", routes or [])):
         initial = sum("id" in row for row in rows)
@@ -45,12 +45,12 @@ def errors(page: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
-def test_a_service_is_made_with_its_targets_and_routes(staff: Client) -> None:
+def test_a_service_is_created_with_its_targets_and_routes(staff: Client) -> None:
     route = {"path": "/{user}", "position": 0, "methods": "[GET]", "cache": "{ttl: 60, tags: ['m:{user}']}"}
-    answer = staff.post(
+    response = staff.post(
         ADD, form(targets=[TARGET], routes=[route], cache="off", timeout="{total: 5s}", hosts="[a.example]")
     )
-    assert answer.status_code == 302, errors(answer.content.decode())
+    assert response.status_code == 302, errors(response.content.decode())
     assert raw_document()["services"]["crm"] == {
         "enabled": True,
         "hosts": ["a.example"],
@@ -86,13 +86,13 @@ def test_a_service_is_made_with_its_targets_and_routes(staff: Client) -> None:
     ],
 )
 def test_a_fault_is_shown_on_the_page_and_nothing_is_saved(staff: Client, posted: dict[str, Any], message: str) -> None:
-    answer = staff.post(ADD, form(**{"targets": [TARGET], **posted}))
-    assert answer.status_code == 200
-    assert message in errors(answer.content.decode())
+    response = staff.post(ADD, form(**{"targets": [TARGET], **posted}))
+    assert response.status_code == 200
+    assert message in errors(response.content.decode())
     assert not Service.objects.exists()
 
 
-def test_what_was_typed_comes_back_beside_its_fault(staff: Client) -> None:
+def test_invalid_input_is_shown_again(staff: Client) -> None:
     page = staff.post(ADD, form(targets=[TARGET], cache="{tll: 1}")).content.decode()
     assert "{tll: 1}" in page
 
@@ -109,7 +109,7 @@ def page_of(service: Service) -> str:
     return f"{LIST}{service.pk}/change/"
 
 
-def test_the_pages_show_what_is_stored_in_the_files_form(staff: Client, crm: Service) -> None:
+def test_the_pages_show_stored_values_in_the_syntax_of_the_file(staff: Client, crm: Service) -> None:
     page = unescape(staff.get(page_of(crm)).content.decode())
     assert "{scope: user, ttl: 60}" in page
     assert "env:TOKEN" in page
@@ -125,13 +125,13 @@ def posted_back(crm: Service, **changes: Any) -> dict[str, Any]:
     )
 
 
-def test_a_page_saved_as_it_is_says_the_same(staff: Client, crm: Service) -> None:
+def test_saving_an_unchanged_page_changes_nothing(staff: Client, crm: Service) -> None:
     before = raw_document()
     assert staff.post(page_of(crm), posted_back(crm)).status_code == 302
     assert raw_document() == before
 
 
-def test_a_change_in_an_inline_counts_the_version_up(staff: Client, crm: Service) -> None:
+def test_a_change_in_an_inline_increments_the_version(staff: Client, crm: Service) -> None:
     version = current_version()
     posted = posted_back(crm) | {"targets-0-weight": 7}
     assert staff.post(page_of(crm), posted).status_code == 302
@@ -139,7 +139,7 @@ def test_a_change_in_an_inline_counts_the_version_up(staff: Client, crm: Service
     assert current_version() > version
 
 
-def test_services_are_switched_off_and_on_from_the_list(staff: Client, crm: Service) -> None:
+def test_services_are_disabled_and_enabled_from_the_list(staff: Client, crm: Service) -> None:
     for action, enabled in (("disable", False), ("enable", True)):
         version = current_version()
         staff.post(LIST, {"action": action, "_selected_action": [crm.pk]})
@@ -148,28 +148,28 @@ def test_services_are_switched_off_and_on_from_the_list(staff: Client, crm: Serv
         assert current_version() > version
 
 
-def test_an_operator_takes_a_target_down_or_keeps_it_up_and_is_on_record(staff: Client, crm: Service) -> None:
+def test_a_targets_override_is_set_and_recorded_in_the_audit_log(staff: Client, crm: Service) -> None:
     target = crm.targets.get()
-    listed = "/admin/routing/target/"
-    for action, said in (
+    target_list = "/admin/routing/target/"
+    for action, expected in (
         ("mark_down", {"enabled": False}),
         ("mark_up", {"enabled": True, "always_up": True}),
         ("clear_override", {"enabled": True}),
     ):
         version = current_version()
-        answer = staff.post(listed, {"action": action, "_selected_action": [target.pk]}, follow=True)
-        assert "1 changed." in answer.content.decode()
+        response = staff.post(target_list, {"action": action, "_selected_action": [target.pk]}, follow=True)
+        assert "1 changed." in response.content.decode()
         target.refresh_from_db()
-        assert target.to_document() == {**TARGET, **said}
+        assert target.to_document() == {**TARGET, **expected}
         assert current_version() > version
-        recorded = Operation.objects.order_by("pk").last()
-        assert recorded is not None
-        assert (recorded.action, recorded.service, recorded.after) == ("target.changed", "crm", target.to_document())
-        assert recorded.actor == "staff:root"
-    assert "delete_selected" not in staff.get(listed).content.decode()
+        operation = Operation.objects.order_by("pk").last()
+        assert operation is not None
+        assert (operation.action, operation.service, operation.after) == ("target.changed", "crm", target.to_document())
+        assert operation.actor == "staff:root"
+    assert "delete_selected" not in staff.get(target_list).content.decode()
 
 
-def test_services_are_deleted_from_the_list_and_the_version_moves(staff: Client, crm: Service) -> None:
+def test_deleting_services_from_the_list_increments_the_version(staff: Client, crm: Service) -> None:
     version = current_version()
     staff.post(LIST, {"action": "delete_selected", "_selected_action": [crm.pk], "post": "yes"})
     assert not Service.objects.exists()
@@ -177,8 +177,8 @@ def test_services_are_deleted_from_the_list_and_the_version_moves(staff: Client,
 
 
 def test_a_new_key_is_shown_once_and_its_digest_never(staff: Client) -> None:
-    answer = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[crm]"}, follow=True)
-    shown = re.search(r"gw_[a-z2-7]{8}_[A-Za-z0-9_-]{43}", answer.content.decode())
+    response = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[crm]"}, follow=True)
+    shown = re.search(r"gw_[a-z2-7]{8}_[A-Za-z0-9_-]{43}", response.content.decode())
     assert shown is not None
     assert ApiKeys(load(lambda _: None).keys).find(shown[0], 0.0) is not None
     key = ApiKey.objects.get()
@@ -188,7 +188,7 @@ def test_a_new_key_is_shown_once_and_its_digest_never(staff: Client) -> None:
         assert digest(shown[0]) not in page
 
 
-def test_a_keys_digest_cannot_be_posted(staff: Client) -> None:
+def test_the_digest_of_a_key_cannot_be_posted(staff: Client) -> None:
     staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "", "expires_at_0": "", "expires_at_1": ""})
     key = ApiKey.objects.get()
     staff.post(f"{KEYS}{key.pk}/change/", {"name": "renamed", "digest": "0" * 64, "prefix": "mine"})
@@ -196,13 +196,13 @@ def test_a_keys_digest_cannot_be_posted(staff: Client) -> None:
     assert (after.name, after.digest, after.prefix) == ("renamed", key.digest, key.prefix)
 
 
-def test_a_bad_scope_is_shown_at_its_field(staff: Client) -> None:
-    answer = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[a b, 'c,d']"})
-    assert "'c,d' is not a scope" in errors(answer.content.decode())
+def test_an_invalid_scope_is_shown_at_its_field(staff: Client) -> None:
+    response = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[a b, 'c,d']"})
+    assert "'c,d' is not a scope" in errors(response.content.decode())
     assert not ApiKey.objects.exists()
 
 
-def test_keys_are_revoked_from_the_list_and_the_version_moves(staff: Client) -> None:
+def test_revoking_keys_from_the_list_increments_the_version(staff: Client) -> None:
     staff.post(f"{KEYS}add/", {"name": "ci"})
     version = current_version()
     staff.post(KEYS, {"action": "revoke_keys", "_selected_action": [ApiKey.objects.get().pk]})
@@ -211,5 +211,5 @@ def test_keys_are_revoked_from_the_list_and_the_version_moves(staff: Client) -> 
     assert current_version() > version
 
 
-def test_a_stranger_sees_nothing(client: Client, crm: Service) -> None:
+def test_an_anonymous_client_is_redirected(client: Client, crm: Service) -> None:
     assert client.get(page_of(crm)).status_code == 302

@@ -1,4 +1,4 @@
-"""`config` and `apikey`, as an operator types them."""
+"""The management commands `config` and `apikey`."""
 
 import io
 import subprocess
@@ -39,13 +39,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_validate_says_what_there_is_and_changes_nothing(file: Path) -> None:
+def test_validate_reports_a_valid_file_and_changes_nothing(file: Path) -> None:
     out, err = run("config", "validate", str(file))
     assert (out, err) == (f"{file}: valid, 1 service\n", "")
     assert not Service.objects.exists()
 
 
-def test_validate_tells_each_fault_on_a_line_of_its_own(file: Path) -> None:
+def test_validate_prints_each_fault_on_its_own_line(file: Path) -> None:
     file.write_text(CRM + "    cache: {tll: 1}\n    auth: off\n")
     header, *faults = fault("config", "validate", str(file))
     assert header == f"{file}: 2 faults"
@@ -53,7 +53,7 @@ def test_validate_tells_each_fault_on_a_line_of_its_own(file: Path) -> None:
     assert faults[1].startswith("line 6: services.crm.auth: must be required")
 
 
-def test_a_setting_not_in_force_and_a_variable_not_set_are_noticed() -> None:
+def test_validate_warns_about_a_variable_that_is_not_set() -> None:
     out, err = run("config", "validate", str(EXAMPLE))
     assert out.endswith("valid, 1 service\n")
     assert err.splitlines() == [
@@ -61,11 +61,11 @@ def test_a_setting_not_in_force_and_a_variable_not_set_are_noticed() -> None:
     ]
 
 
-def test_a_file_that_is_not_there_is_said_plainly(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     assert fault("config", "apply", str(tmp_path / "none.yaml"))[0].endswith("No such file or directory")
 
 
-def test_apply_says_what_it_did_and_the_second_time_does_nothing(file: Path) -> None:
+def test_apply_reports_its_changes_and_does_nothing_the_second_time(file: Path) -> None:
     assert run("config", "apply", str(file))[0] == f"created crm\napplied {file}: 1 service\n"
     version = current_version()
     assert run("config", "apply", str(file))[0] == "nothing to change\n"
@@ -86,9 +86,9 @@ def test_diff_shows_what_apply_would_change_and_exits_with_1(file: Path) -> None
     assert run("config", "diff", str(file))[0] == "no differences\n"
     file.write_text(CRM + "    auth: none\n")
     out = io.StringIO()
-    with pytest.raises(SystemExit) as leaving:
+    with pytest.raises(SystemExit) as exit_:
         call_command("config", "diff", str(file), stdout=out)
-    assert leaving.value.code == 1
+    assert exit_.value.code == 1
     changed = [line for line in out.getvalue().splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     assert changed == ["+    auth: none"]
 
@@ -103,7 +103,7 @@ def test_export_then_apply_changes_nothing_and_exports_the_same_text(tmp_path: P
     assert run("config", "export")[0] == exported.read_text()
 
 
-def test_a_key_is_alone_on_the_last_line_and_works() -> None:
+def test_a_new_key_is_printed_alone_on_the_last_line() -> None:
     out, _ = run(
         "apikey", "create", "ci", "--scope", "crm", "--scope", "metrics:read", "--tenant", "acme", "--expires", "90d"
     )
@@ -117,7 +117,7 @@ def test_a_key_is_alone_on_the_last_line_and_works() -> None:
     assert caller.id == f"key:{record.prefix}"
 
 
-def test_the_list_shows_no_secret_and_a_revoked_key_as_such() -> None:
+def test_the_list_shows_the_state_of_each_key_and_no_secret() -> None:
     key = run("apikey", "create", "ci")[0].splitlines()[-1]
     prefix = key.split("_")[1]
     listed = run("apikey", "list")[0]
@@ -131,12 +131,12 @@ def test_the_list_shows_no_secret_and_a_revoked_key_as_such() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--expires", "soon"], ["--expires", "0d"], ["--scope", "a b"]])
-def test_a_key_that_would_not_be_as_asked_is_not_made(arguments: list[str]) -> None:
+def test_a_key_with_invalid_options_is_not_created(arguments: list[str]) -> None:
     fault("apikey", "create", "ci", *arguments)
     assert "ci" not in run("apikey", "list")[0]
 
 
-def test_the_commands_fault_leaves_the_process_with_1(tmp_path: Path) -> None:
+def test_a_faulty_file_exits_with_1(tmp_path: Path) -> None:
     faulty = tmp_path / "faulty.yaml"
     faulty.write_text("version: 2\n")
     process = subprocess.run(
@@ -166,5 +166,5 @@ def test_history_lists_the_changes_and_rollback_undoes_them(file: Path) -> None:
     assert Service.objects.get().cache is None
 
 
-def test_a_revision_that_is_not_there_is_a_fault() -> None:
+def test_an_unknown_revision_is_an_error() -> None:
     assert fault("config", "rollback", "404") == ["there is no revision 404"]

@@ -1,4 +1,4 @@
-"""Rows are held to the same rules as the file, and every change counts the version up."""
+"""Rows are validated by the same rules as the file, and every change increments the version."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +27,7 @@ def crm(**fields: Any) -> Service:
     return service
 
 
-def refusals(row: models.Model) -> dict[str, list[str]]:
+def errors(row: models.Model) -> dict[str, list[str]]:
     with pytest.raises(ValidationError) as error:
         row.full_clean()
     return error.value.message_dict
@@ -45,11 +45,11 @@ def refusals(row: models.Model) -> dict[str, list[str]]:
         ({"name": "a b"}, "name", "Enter a valid value."),
     ],
 )
-def test_a_services_fault_is_at_its_field(fields: dict[str, Any], field: str, message: str) -> None:
-    assert refusals(Service(**{"name": "crm", **fields}))[field][0].startswith(message)
+def test_a_fault_of_a_service_is_at_its_field(fields: dict[str, Any], field: str, message: str) -> None:
+    assert errors(Service(**{"name": "crm", **fields}))[field][0].startswith(message)
 
 
-def test_a_header_may_name_a_variable_that_is_not_set_here() -> None:
+def test_a_header_may_refer_to_a_variable_that_is_not_set() -> None:
     Service(name="crm", headers={"Authorization": "env:NOT_SET_HERE"}).full_clean()
 
 
@@ -57,45 +57,45 @@ def test_the_migrations_are_complete() -> None:
     call_command("makemigrations", "routing", check=True, dry_run=True, verbosity=0)
 
 
-def test_two_services_cannot_have_one_host() -> None:
+def test_two_services_cannot_share_a_host() -> None:
     crm(hosts=["crm.example.com"])
     other = Service(name="other", hosts=["CRM.example.com"])
-    assert refusals(other)["hosts"] == ["'crm.example.com' is already a host of another service"]
+    assert errors(other)["hosts"] == ["'crm.example.com' is already a host of another service"]
 
 
-def test_a_targets_and_a_routes_faults_are_at_their_fields() -> None:
+def test_faults_of_targets_and_routes_are_at_their_fields() -> None:
     service = crm()
-    assert "must have no user" in refusals(Target(service=service, url="http://user:pass@a"))["url"][0]
-    assert refusals(Route(service=service, path="a"))["path"] == ["must start with '/'"]
+    assert "must have no user" in errors(Target(service=service, url="http://user:pass@a"))["url"][0]
+    assert errors(Route(service=service, path="a"))["path"] == ["must start with '/'"]
     route = Route(service=service, path="/{user}", invalidates=["{usr}"])
-    assert refusals(route)["invalidates"] == ["[0]: {usr} is not a parameter of the route's path"]
+    assert errors(route)["invalidates"] == ["[0]: {usr} is not a parameter of the route's path"]
 
 
-def test_the_database_refuses_a_name_that_no_form_has_seen() -> None:
+def test_the_database_rejects_an_invalid_name_without_validation() -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Service.objects.create(name="not a name")
 
 
-def test_a_target_is_a_services_once() -> None:
+def test_a_service_cannot_have_a_target_twice() -> None:
     service = crm()
     with pytest.raises(IntegrityError), transaction.atomic():
         Target.objects.create(service=service, url=URL)
 
 
 @pytest.fixture
-def nudged() -> Iterator[list[None]]:
-    calls: list[None] = []
+def calls() -> Iterator[list[None]]:
+    made: list[None] = []
 
     def note() -> None:
-        calls.append(None)
+        made.append(None)
 
     signals.on_change.append(note)
-    yield calls
+    yield made
     signals.on_change.remove(note)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_change_counts_the_version_up_and_nudges_once_committed(nudged: list[None]) -> None:
+def test_every_change_increments_the_version_and_calls_back_on_commit(calls: list[None]) -> None:
     service = crm()
     seen = [current_version()]
     route = Route.objects.create(service=service, path="/a")
@@ -107,19 +107,19 @@ def test_every_change_counts_the_version_up_and_nudges_once_committed(nudged: li
     service.delete()
     seen.append(current_version())
     assert seen == sorted(set(seen))
-    assert nudged
+    assert calls
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_transaction_is_one_nudge_and_the_next_is_another(nudged: list[None]) -> None:
+def test_each_transaction_calls_back_once(calls: list[None]) -> None:
     apply_document(DOCUMENT)
-    assert len(nudged) == 1
+    assert len(calls) == 1
     apply_document(changed(auth="required"))
-    assert len(nudged) == 2
+    assert len(calls) == 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_nudge_that_fails_does_not_fail_who_saved() -> None:
+def test_a_failing_callback_does_not_fail_the_save() -> None:
     def fail() -> None:
         raise RuntimeError("the loop is closed")
 
@@ -132,11 +132,11 @@ def test_a_nudge_that_fails_does_not_fail_who_saved() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_that_is_rolled_back_counts_and_nudges_nothing(nudged: list[None]) -> None:
+def test_a_change_that_is_rolled_back_has_no_effect(calls: list[None]) -> None:
     with transaction.atomic():
         crm()
         transaction.set_rollback(True)
-    assert (current_version(), nudged) == (0, [])
+    assert (current_version(), calls) == (0, [])
 
 
 DOCUMENT: dict[str, Any] = {
@@ -160,11 +160,11 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-def changed(**said: Any) -> dict[str, Any]:
-    return {"version": 1, "services": {**DOCUMENT["services"], "crm": {**DOCUMENT["services"]["crm"], **said}}}
+def changed(**fields: Any) -> dict[str, Any]:
+    return {"version": 1, "services": {**DOCUMENT["services"], "crm": {**DOCUMENT["services"]["crm"], **fields}}}
 
 
-def test_what_is_applied_is_what_the_rows_say() -> None:
+def test_the_rows_match_an_applied_document() -> None:
     assert apply_document(DOCUMENT) == Changes(created=("crm", "mail"))
     assert canonical(raw_document()) == canonical(DOCUMENT)
 
@@ -178,7 +178,7 @@ def test_applying_twice_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "fields",
     [
         {"enabled": True},
         {"auth": "required"},
@@ -193,21 +193,21 @@ def test_applying_twice_changes_nothing() -> None:
         {"routes": [{"path": "/b", "idempotency": True}, {"path": "/a", "methods": ["GET"], "cache": {"ttl": 1}}]},
     ],
 )
-def test_each_kind_of_change_is_written_and_told(said: dict[str, Any]) -> None:
+def test_each_kind_of_change_is_written_and_reported(fields: dict[str, Any]) -> None:
     apply_document(DOCUMENT)
     mail = Service.objects.get(name="mail")
-    assert apply_document(changed(**said)) == Changes(updated=("crm",))
-    assert canonical(raw_document()) == canonical(changed(**said))
+    assert apply_document(changed(**fields)) == Changes(updated=("crm",))
+    assert canonical(raw_document()) == canonical(changed(**fields))
     assert Service.objects.get(name="mail").pk == mail.pk
 
 
-def test_true_is_not_one() -> None:
+def test_true_differs_from_1() -> None:
     apply_document(changed(fallback={"body": 1}))
     assert apply_document(changed(fallback={"body": True})).updated == ("crm",)
     assert apply_document(changed(fallback={"body": 1.0})).updated == ("crm",)
 
 
-def test_a_service_the_document_does_not_name_goes_and_its_host_may_move() -> None:
+def test_a_service_missing_from_the_document_is_deleted_and_its_host_may_move() -> None:
     apply_document(DOCUMENT)
     mail = {"targets": [{"url": URL}], "hosts": ["crm.example.com"]}
     assert apply_document({"version": 1, "services": {"mail": mail}}) == Changes(updated=("mail",), deleted=("crm",))
@@ -221,16 +221,16 @@ def test_a_faulty_document_changes_nothing() -> None:
     assert canonical(raw_document()) == canonical(DOCUMENT)
 
 
-def test_a_key_is_kept_as_its_digest_alone() -> None:
+def test_only_the_digest_of_a_key_is_stored() -> None:
     key = ApiKey(name="ci", scopes=["crm", "metrics:read"])
     secret = issue(key)
-    kept = ApiKey.objects.values().get()
-    assert secret.startswith(f"gw_{kept['prefix']}_")
-    assert secret not in str(kept)
-    assert secret.split("_", 2)[2] not in str(kept)
+    row = ApiKey.objects.values().get()
+    assert secret.startswith(f"gw_{row['prefix']}_")
+    assert secret not in str(row)
+    assert secret.split("_", 2)[2] not in str(row)
 
 
-def test_a_keys_scopes_are_checked() -> None:
+def test_the_scopes_of_a_key_are_validated() -> None:
     with pytest.raises(ValidationError):
         issue(ApiKey(name="ci", scopes=["a b"]))
     with pytest.raises(ValidationError):

@@ -1,4 +1,4 @@
-"""Plain structures become services, or every fault there is."""
+"""Decoding plain structures to services, and the faults of invalid ones."""
 
 from contextlib import suppress
 from typing import Any
@@ -23,12 +23,12 @@ def secret(name: str) -> str | None:
     return {"TOKEN": "Bearer t0ken", "BROKEN": "two\r\nlines"}.get(name)
 
 
-def document(**said: Any) -> dict[str, Any]:
-    return {"version": 1, "services": {"crm": {"targets": [{"url": URL}], **said}}}
+def document(**fields: Any) -> dict[str, Any]:
+    return {"version": 1, "services": {"crm": {"targets": [{"url": URL}], **fields}}}
 
 
-def read(**said: Any) -> Service:
-    (service,) = decode(document(**said), secret)
+def read(**fields: Any) -> Service:
+    (service,) = decode(document(**fields), secret)
     return service
 
 
@@ -38,16 +38,16 @@ def faults(structure: object) -> list[str]:
     return [str(fault) for fault in error.value.faults]
 
 
-def fault(**said: Any) -> str:
-    (only,) = faults(document(**said))
+def fault(**fields: Any) -> str:
+    (only,) = faults(document(**fields))
     return only.removeprefix("services.crm").removeprefix(".")
 
 
-def test_a_service_that_says_nothing_has_the_defaults() -> None:
+def test_a_service_without_settings_has_the_defaults() -> None:
     assert read() == Service("crm", (Target(URL),))
 
 
-def test_every_setting_is_read() -> None:
+def test_every_setting_is_decoded() -> None:
     policy = read(
         auth="optional",
         scopes=["reports"],
@@ -74,46 +74,46 @@ def test_every_setting_is_read() -> None:
     ("written", "seconds"),
     [("2s", 2.0), ("500ms", 0.5), ("1m", 60.0), ("1h", 3_600.0), ("1.5s", 1.5), (2, 2.0), (0.25, 0.25)],
 )
-def test_a_duration_is_a_number_with_a_unit_or_of_seconds(written: object, seconds: float) -> None:
+def test_a_duration_is_a_number_with_a_unit_or_a_number_of_seconds(written: object, seconds: float) -> None:
     assert read(timeout={"read": written}).policy.timeout.read == seconds
 
 
 @pytest.mark.parametrize(
     "written", ["", "2 weeks", "-1s", "s", True, None, -1, float("nan"), float("inf"), [1], "1m30s"]
 )
-def test_anything_else_is_no_duration(written: object) -> None:
+def test_anything_else_is_not_a_duration(written: object) -> None:
     assert fault(timeout={"read": written}).startswith("timeout.read: must be a duration such as 500ms")
 
 
-def test_a_probes_permit_outlives_the_longest_call() -> None:
+def test_a_probe_lease_outlasts_the_longest_call() -> None:
     service = read(timeout={"total": "90s"}, breaker={"failure_threshold": 9})
     assert service.policy.breaker == BreakerPolicy(failure_threshold=9, permit_lease=95.0)
 
 
-def test_a_probes_permit_outlives_the_longest_call_of_any_route() -> None:
+def test_a_probe_lease_outlasts_the_longest_call_of_any_route() -> None:
     service = read(timeout={"total": "20s"}, routes=[{"path": "/report", "timeout": {"total": "10m"}}, {"path": "/a"}])
     assert service.policy.breaker.permit_lease == 605.0
 
 
-def test_a_circuit_may_stay_open_longer_each_time() -> None:
-    grown = {"open_for": {"base": "30s", "factor": 2, "max": "5m"}, "failure_rate": 0.5, "slow_call": "2s"}
-    service = read(breaker=grown, routes=[{"path": "/a", "breaker": {"open_for": "10s", "failure_rate": None}}])
+def test_the_open_time_of_a_circuit_may_grow() -> None:
+    growing = {"open_for": {"base": "30s", "factor": 2, "max": "5m"}, "failure_rate": 0.5, "slow_call": "2s"}
+    service = read(breaker=growing, routes=[{"path": "/a", "breaker": {"open_for": "10s", "failure_rate": None}}])
     assert service.policy.breaker == BreakerPolicy(
         open_for=30.0, open_factor=2.0, open_max=300.0, failure_rate=0.5, slow_call=2.0
     )
-    # A key that the route says replaces its service's whole: what grew there does not grow here.
+    # A key set on the route replaces the service's value as a whole, so the route's open time does not grow.
     assert service.routes[0].policy.breaker == BreakerPolicy(open_for=10.0, slow_call=2.0)
 
 
-def test_cache_off_is_never() -> None:
+def test_cache_off_disables_caching() -> None:
     assert read(cache=False).policy.cache is None
 
 
-def test_cache_on_is_the_defaults() -> None:
+def test_cache_on_has_the_defaults() -> None:
     assert read(cache=True).policy.cache == CachePolicy()
 
 
-def test_a_routes_section_is_laid_over_its_services_key_by_key() -> None:
+def test_a_routes_section_overrides_its_services_key_by_key() -> None:
     service = read(
         cache={"ttl": 60, "stale_if_error": 5},
         headers={"X-A": "1", "X-B": "2"},
@@ -126,7 +126,7 @@ def test_a_routes_section_is_laid_over_its_services_key_by_key() -> None:
     assert service.policy.cache == CachePolicy(ttl=60.0, stale_if_error=5.0)
 
 
-def test_a_route_that_says_nothing_of_a_setting_has_its_services() -> None:
+def test_a_route_inherits_the_settings_of_its_service() -> None:
     service = read(auth="none", max_concurrency=7, routes=[{"path": "/a"}])
     assert service.routes[0].policy == service.policy
 
@@ -138,21 +138,21 @@ def test_a_route_may_switch_its_services_cache_off_and_on_again() -> None:
     assert tagged.routes[0].policy.cache == CachePolicy(ttl=1.0)
 
 
-def test_a_service_switched_off_takes_its_routes_along() -> None:
+def test_a_disabled_service_disables_its_routes() -> None:
     service = read(enabled=False, routes=[{"path": "/a", "enabled": True}])
     assert not service.routes[0].policy.enabled
 
 
-def test_null_says_nothing() -> None:
+def test_null_is_the_same_as_a_missing_key() -> None:
     assert read(cache=None, auth=None, routes=None) == read()
 
 
-def test_a_target_switched_off_rests() -> None:
+def test_a_disabled_target_has_weight_0() -> None:
     assert read(targets=[{"url": URL, "weight": 5, "enabled": False}]).targets == (Target(URL, 0),)
     assert read(targets=[{"url": URL, "canary": 2.5}]).targets == (Target(URL, 1, 2.5),)
 
 
-def test_a_target_is_up_because_an_operator_says_so_unless_he_has_switched_it_off() -> None:
+def test_a_disabled_target_that_is_always_up_has_weight_0() -> None:
     assert read(targets=[{"url": URL, "always_up": True}]).targets == (Target(URL, always_up=True),)
     off = read(targets=[{"url": URL, "always_up": True, "enabled": False}]).targets
     assert off == (Target(URL, 0, always_up=True),)
@@ -169,7 +169,7 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("given", "message"),
     [
         ({"auth": "no"}, "auth: must be required, optional or none, not 'no'"),
         ({"auth": False}, "auth: must be required, optional or none, not false (YAML reads a bare yes"),
@@ -220,22 +220,22 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ),
     ],
 )
-def test_a_wrong_value_is_told_where_it_is(said: dict[str, Any], message: str) -> None:
-    assert fault(**said).startswith(message)
+def test_a_wrong_value_is_reported_with_its_path(given: dict[str, Any], message: str) -> None:
+    assert fault(**given).startswith(message)
 
 
 @pytest.mark.parametrize(
     "name", ["Host", "content-length", "X-Forwarded-For", "X-Request-ID", "X-Gateway-Caller", "Connection", "TE", "Via"]
 )
-def test_headers_that_are_the_gateways_own_cannot_be_set(name: str) -> None:
+def test_headers_that_the_gateway_sets_cannot_be_configured(name: str) -> None:
     assert fault(headers={name: "x"}) == f"headers.{name}: this header is set by the gateway"
 
 
-def test_no_fault_shows_a_headers_value() -> None:
-    told = faults(document(headers={"A": "hunter2\n", "B": ["hunter2"], "C": "env:BROKEN"}))
-    assert len(told) == 3
-    assert "hunter2" not in "".join(told)
-    assert "lines" not in "".join(told)
+def test_no_fault_contains_the_value_of_a_header() -> None:
+    found = faults(document(headers={"A": "hunter2\n", "B": ["hunter2"], "C": "env:BROKEN"}))
+    assert len(found) == 3
+    assert "hunter2" not in "".join(found)
+    assert "lines" not in "".join(found)
     assert "hunter2" not in fault(headers="Authorization: hunter2") + fault(headers=["hunter2"])
 
 
@@ -257,23 +257,23 @@ def test_no_fault_shows_a_headers_value() -> None:
         (7, "must be a string, not 7"),
     ],
 )
-def test_a_pattern_that_could_not_match_as_meant_is_refused(path: object, message: str) -> None:
+def test_an_invalid_pattern_is_rejected(path: object, message: str) -> None:
     assert message in fault(routes=[{"path": path}])
 
 
 @pytest.mark.parametrize("path", ["/", "/*", "/a", "/a/{b}/c", "/a/{b}/*", "/grüße"])
-def test_patterns(path: str) -> None:
+def test_a_valid_pattern_is_accepted(path: str) -> None:
     assert read(routes=[{"path": path}]).routes[0].path == path
 
 
-def test_a_routes_tags_may_name_its_parameters_and_no_others() -> None:
+def test_the_tags_of_a_route_may_contain_its_parameters_only() -> None:
     assert read(routes=[{"path": "/{user}", "cache": {"tags": ["m:{user}"]}, "invalidates": ["{user}"]}])
     assert fault(routes=[{"path": "/{user}", "invalidates": ["{usr}"]}]).endswith(
         "{usr} is not a parameter of the route's path"
     )
 
 
-def test_tags_may_name_who_asks_where_the_answer_is_theirs_alone() -> None:
+def test_tags_may_contain_the_caller_unless_the_response_is_shared() -> None:
     tags = {"cache": {"tags": ["m:{caller}", "t:{tenant}"]}}
     assert read(**tags, routes=[{"path": "/a", "invalidates": ["m:{caller}", "t:{tenant}"]}])
     assert read(cache={"scope": "tenant", "tags": ["t:{tenant}"]})
@@ -292,20 +292,20 @@ def test_tags_may_name_who_asks_where_the_answer_is_theirs_alone() -> None:
         (["GET", "GET"], "duplicate method"),
     ],
 )
-def test_methods_are_known_and_in_capitals(methods: object, message: str) -> None:
+def test_methods_must_be_known_and_in_capitals(methods: object, message: str) -> None:
     assert message in fault(routes=[{"path": "/a", "methods": methods}])
 
 
-def test_the_same_route_twice_is_told_whatever_its_parameters_are_called() -> None:
+def test_a_duplicate_route_is_a_fault_even_if_its_parameters_have_other_names() -> None:
     routes = [{"path": "/{a}", "methods": ["GET", "PUT"]}, {"path": "/{b}", "methods": ["PUT", "GET"]}]
     assert fault(routes=routes) == "routes[1].path: duplicate route: /{b}"
     assert len(read(routes=[routes[0], {"path": "/{b}"}]).routes) == 2
 
 
 @pytest.mark.parametrize("name", ["1st", "a b", "", "x" * 64, "a.b", "debug"])
-def test_a_bad_name_is_refused(name: str) -> None:
-    (told,) = faults({"version": 1, "services": {name: {"targets": [{"url": URL}]}}})
-    assert "is not a valid name" in told or "reserved word" in told
+def test_an_invalid_service_name_is_rejected(name: str) -> None:
+    (only,) = faults({"version": 1, "services": {name: {"targets": [{"url": URL}]}}})
+    assert "is not a valid name" in only or "reserved word" in only
 
 
 def test_a_host_belongs_to_one_service() -> None:
@@ -315,7 +315,7 @@ def test_a_host_belongs_to_one_service() -> None:
     ]
 
 
-def test_the_version_must_be_said() -> None:
+def test_the_version_is_required() -> None:
     assert faults({"services": {}}) == ["'version: 1' is required"]
     assert faults({"version": 2}) == ["version: must be 1, not 2"]
     assert faults({"version": True}) == ["version: must be 1, not true"]
@@ -323,12 +323,12 @@ def test_the_version_must_be_said() -> None:
 
 
 @pytest.mark.parametrize("structure", [None, [], "x", 3])
-def test_a_document_that_is_no_mapping_is_refused(structure: object) -> None:
+def test_a_document_must_be_a_mapping(structure: object) -> None:
     assert len(faults(structure)) == 1
 
 
-def test_all_faults_are_told_at_once() -> None:
-    told = faults(
+def test_all_faults_are_reported_together() -> None:
+    found = faults(
         {
             "verson": 1,
             "services": {
@@ -338,7 +338,7 @@ def test_all_faults_are_told_at_once() -> None:
             },
         }
     )
-    assert [line.split(":")[0] for line in told] == [
+    assert [line.split(":")[0] for line in found] == [
         "unknown key 'verson' (did you mean 'version'?)",
         "'version",
         "services.crm.auth",
@@ -353,7 +353,7 @@ def test_all_faults_are_told_at_once() -> None:
     ]
 
 
-def test_a_fault_of_the_services_is_not_told_again_for_each_route() -> None:
+def test_a_fault_of_a_service_is_not_repeated_for_each_route() -> None:
     assert (
         len(
             faults(
@@ -366,16 +366,16 @@ def test_a_fault_of_the_services_is_not_told_again_for_each_route() -> None:
 
 KEYS = {"version", "services", "crm", "url", *service_parsers(secret), *route_parsers(secret), *CACHE, *BREAKER}
 VALUES = {URL, "/{a}", "GET", "env:TOKEN", "2s", "debug", "100/m", "shared"}
-WORDS = st.sampled_from(sorted(KEYS | VALUES))
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text("a{}*/:% \0\n\ud800é", max_size=5)
+NAMES = st.sampled_from(sorted(KEYS | VALUES))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | NAMES | st.text("a{}*/:% \0\n\ud800é", max_size=5)
 STRUCTURES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=12
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12
 )
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(st.dictionaries(WORDS, STRUCTURES, max_size=6))
-def test_nothing_but_faults_comes_of_any_structure(said: dict[str, Any]) -> None:
-    for structure in (said, {"version": 1, "services": said}, document(**said), document(routes=[said])):
+@given(st.dictionaries(NAMES, STRUCTURES, max_size=6))
+def test_an_arbitrary_structure_raises_nothing_but_faults(fields: dict[str, Any]) -> None:
+    for structure in (fields, {"version": 1, "services": fields}, document(**fields), document(routes=[fields])):
         with suppress(ConfigurationError):
             assert all(isinstance(service.policy, RoutePolicy) for service in decode(structure, secret))

@@ -1,4 +1,4 @@
-"""The file as text: every fault with its line, and one canonical form."""
+"""The configuration file: the line of each fault, and the canonical form."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def faults(
     return str(error.value).splitlines()
 
 
-def test_the_example_file_is_valid_and_survives_a_round_trip() -> None:
+def test_the_example_file_is_valid_and_round_trips() -> None:
     document = parse(EXAMPLE.read_text())
     (service,) = document.services(secret)
     assert service.name == "slackIntelligence"
@@ -76,27 +76,27 @@ def test_every_fault_has_its_line() -> None:
     ]
 
 
-def test_an_unknown_key_is_told_as_promised() -> None:
+def test_an_unknown_key_is_reported_with_a_suggestion() -> None:
     text = "version: 1\nservices:\n  crm:\n    targets: [{url: http://a}]\n    cache:\n      ttl: 1\n      tll: 2\n"
     assert faults(text) == ["line 7: services.crm.cache: unknown key 'tll' (did you mean 'ttl'?)"]
 
 
-def test_a_tag_that_names_nothing_known_is_told_with_its_line() -> None:
+def test_a_tag_with_an_unknown_placeholder_is_reported_with_its_line() -> None:
     head = (
         "version: 1\nservices:\n  crm:\n    targets: [{url: http://a}]\n    cache:\n      scope: shared\n      tags:\n"
     )
     unknown = head + "        - all\n        - of:{callr}\n"
     assert faults(unknown) == ["line 9: services.crm.cache.tags[1]: {callr} is not a parameter of the route's path"]
-    (theirs,) = faults(head + "        - of:{caller}\n")
-    assert theirs.startswith("line 7: services.crm.cache: tags may not hold {caller} in scope shared")
+    (shared,) = faults(head + "        - of:{caller}\n")
+    assert shared.startswith("line 7: services.crm.cache: tags may not hold {caller} in scope shared")
 
 
-def test_a_duplicate_key_is_told_with_its_second_line() -> None:
+def test_a_duplicate_key_is_reported_with_its_second_line() -> None:
     assert faults("version: 1\nservices:\n  crm: {}\n  crm: {}\n") == ["line 4: services: duplicate key 'crm'"]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("version: 1\nservices: [", "line 2: not valid YAML or JSON"),
         ('{"version": 1,\n"services": {"crm": }}', "line 2: "),
@@ -118,17 +118,17 @@ def test_a_duplicate_key_is_told_with_its_second_line() -> None:
         ("", "line 1: must be a mapping"),
     ],
 )
-def test_what_is_no_configuration_file_is_one_fault_with_its_line(text: str | bytes, told: str) -> None:
-    assert faults(text)[0].startswith(told)
+def test_an_invalid_file_is_a_fault_with_its_line(text: str | bytes, message: str) -> None:
+    assert faults(text)[0].startswith(message)
 
 
-def test_aliases_cannot_swell() -> None:
+def test_aliases_cannot_expand() -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"k{n}: &k{n} [*a, *a]\n" for n in range(30))
     assert len(faults(bomb)) == 1
 
 
 @pytest.mark.parametrize("indent", ["  ", "\t"])
-def test_json_is_accepted_with_its_lines(indent: str) -> None:
+def test_json_is_accepted_and_has_lines(indent: str) -> None:
     text = json.dumps(
         {"version": 1, "services": {"crm": {"targets": [{"url": "http://a"}], "atuh": "none"}}}, indent=indent
     )
@@ -136,17 +136,17 @@ def test_json_is_accepted_with_its_lines(indent: str) -> None:
     assert faults(text) == [f"line {line}: services.crm: unknown key 'atuh' (did you mean 'auth'?)"]
 
 
-def test_json_means_in_yaml_what_it_means_in_json() -> None:
+def test_json_is_parsed_as_json() -> None:
     structure = {"a": [1e5, -2.5e-3, "\U0001f600", "on", "2024-01-01", None, True], "=": "<<", "no": "~"}
     assert parse(json.dumps(structure)).structure == structure
 
 
-def test_yamls_surprises_are_text_or_told() -> None:
+def test_booleans_as_keys_dates_and_merge_keys_are_strings() -> None:
     structure = parse("on: 1\n123: 2024-01-01\n<<: {a: =}\n").structure
     assert structure == {"on": 1, "123": "2024-01-01", "<<": {"a": "="}}
 
 
-def test_equal_configurations_are_equal_texts() -> None:
+def test_equal_configurations_have_equal_texts() -> None:
     first = """
 version: 1
 services:
@@ -163,7 +163,7 @@ version: 1
     assert dump(parse(first).structure).index("  a:") < dump(parse(first).structure).index("  b:")
 
 
-def test_what_says_nothing_is_left_out_and_what_says_something_stays() -> None:
+def test_defaults_are_left_out_and_other_values_kept() -> None:
     text = (
         "version: 1\nservices:\n  a:\n    targets: [{url: http://a, weight: 2}]\n    enabled: false\n    cache: off\n"
     )
@@ -206,7 +206,7 @@ RELAXED = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 @RELAXED
 @given(JSON)
-def test_any_json_value_survives_the_text(value: Any) -> None:
+def test_any_json_value_round_trips(value: Any) -> None:
     structure = {"version": 1, "services": {"a": {"targets": [{"url": "http://a"}], "fallback": {"body": value}}}}
     text = dump(structure)
     document = parse(text)
@@ -219,6 +219,6 @@ def test_any_json_value_survives_the_text(value: Any) -> None:
 
 @RELAXED
 @given(st.text(st.sampled_from("version: 1\n-[]{}&*!|>'\"%@`#,? \t\\u0x\x85\ufeff\U0001f600"), max_size=40))
-def test_nothing_but_faults_comes_of_any_text(text: str) -> None:
+def test_an_arbitrary_text_raises_nothing_but_faults(text: str) -> None:
     with suppress(ConfigurationError):
         parse(text).services(secret)

@@ -1,4 +1,4 @@
-"""The reloader: quick to follow, and never worse than the last good configuration."""
+"""The reloader follows changes quickly and keeps the last valid configuration."""
 
 import asyncio
 import logging
@@ -20,14 +20,14 @@ from routing.router.table import RouteTable, Service
 
 @dataclass
 class Database:
-    """What the reloader reads, and what comes of it."""
+    """A fake source of the configuration, and what the reloader has done with it."""
 
     number: int = 1
     names: tuple[str, ...] = ("crm",)
     fault: Exception | None = None
-    gone: Exception | None = None
+    failure: Exception | None = None
     loads: int = 0
-    looks: int = 0
+    checks: int = 0
     now: float = 1_000.0
     swapped: list[list[str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -35,9 +35,9 @@ class Database:
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def version(self) -> int:
-        self.looks += 1
-        if self.gone:
-            raise self.gone
+        self.checks += 1
+        if self.failure:
+            raise self.failure
         return self.number
 
     def load(self) -> LoadedConfiguration:
@@ -64,22 +64,22 @@ class Database:
 
 
 DOCUMENT = {"version": 1, "services": {"crm": {"targets": [{"url": "http://a"}]}}}
-BAD = ConfigurationError([Fault(("services", "crm"), "bad")])
+FAULTY = ConfigurationError([Fault(("services", "crm"), "bad")])
 
 
-async def test_it_loads_at_the_first_look_and_not_again_until_the_version_moves() -> None:
+async def test_it_loads_at_the_first_check_and_again_when_the_version_changes() -> None:
     database = Database()
     reloader = database.reloader()
     for _ in range(3):
         await reloader.check()
-    assert (database.loads, database.looks, database.swapped) == (1, 3, [["crm"]])
+    assert (database.loads, database.checks, database.swapped) == (1, 3, [["crm"]])
     database.number, database.names = 2, ("crm", "mail")
     await reloader.check()
     assert database.swapped == [["crm"], ["crm", "mail"]]
     assert reloader.status.version == 2
 
 
-async def test_it_reads_everything_now_and_then_although_the_version_stands() -> None:
+async def test_it_loads_periodically_even_if_the_version_is_unchanged() -> None:
     database = Database()
     reloader = database.reloader()
     await reloader.check()
@@ -92,7 +92,7 @@ async def test_it_reads_everything_now_and_then_although_the_version_stands() ->
     assert database.swapped == [["crm"], ["mail"]]
 
 
-async def test_a_clock_that_jumps_back_does_not_put_the_full_read_off() -> None:
+async def test_a_clock_set_back_does_not_delay_the_periodic_load() -> None:
     database = Database()
     reloader = database.reloader()
     await reloader.check()
@@ -101,7 +101,7 @@ async def test_a_clock_that_jumps_back_does_not_put_the_full_read_off() -> None:
     assert database.loads == 2
 
 
-async def test_an_equal_configuration_is_not_swapped_in() -> None:
+async def test_an_equal_configuration_is_not_swapped() -> None:
     database = Database()
     reloader = database.reloader()
     await reloader.check()
@@ -110,11 +110,11 @@ async def test_an_equal_configuration_is_not_swapped_in() -> None:
     assert (database.loads, database.swapped, reloader.status.version) == (2, [["crm"]], 2)
 
 
-async def test_a_bad_configuration_leaves_the_last_good_one_and_is_told_once() -> None:
+async def test_a_faulty_configuration_leaves_the_last_valid_one_and_is_reported_once() -> None:
     database = Database()
     reloader = database.reloader()
     await reloader.check()
-    database.number, database.fault = 2, BAD
+    database.number, database.fault = 2, FAULTY
     for _ in range(3):
         await reloader.check()
     assert (database.loads, database.swapped) == (2, [["crm"]])
@@ -127,37 +127,37 @@ async def test_a_bad_configuration_leaves_the_last_good_one_and_is_told_once() -
     assert (database.swapped[-1], reloader.status.fault, reloader.status.version) == (["mail"], None, 3)
 
 
-async def test_a_fault_that_comes_back_is_told_again() -> None:
+async def test_a_fault_that_recurs_is_reported_again() -> None:
     database = Database()
     reloader = database.reloader()
-    for number, fault in enumerate([BAD, None, BAD]):
+    for number, fault in enumerate([FAULTY, None, FAULTY]):
         database.number, database.fault = number, fault
         await reloader.check()
     assert len(database.faults) == 2
 
 
-async def test_a_database_that_is_gone_is_survived_and_read_as_soon_as_it_is_back() -> None:
+async def test_a_database_failure_is_survived_and_the_next_check_loads() -> None:
     database = Database()
     reloader = database.reloader()
     await reloader.check()
-    database.gone = OSError("no database")
+    database.failure = OSError("no database")
     for _ in range(3):
         await reloader.check()
     assert (database.faults, database.swapped) == (["no database"], [["crm"]])
-    database.gone = None
+    database.failure = None
     await reloader.check()
     assert reloader.status.fault is None
-    database.number, database.fault = 2, OSError("gone in mid-read")
+    database.number, database.fault = 2, OSError("connection lost")
     await reloader.check()
     database.fault, database.names = None, ("mail",)
     await reloader.check()
     assert database.swapped[-1] == ["mail"]
 
 
-async def test_a_nudge_from_another_thread_is_followed_without_waiting_for_the_interval() -> None:
+async def test_waking_from_another_thread_checks_without_waiting_for_the_interval() -> None:
     database = Database()
     reloader = database.reloader(interval=3_600)
-    reloader.wake()  # before it runs: nothing to wake
+    reloader.wake()  # before it runs: no effect
     running = asyncio.create_task(reloader.run())
     await database.arrived.wait()
     database.arrived.clear()
@@ -168,10 +168,10 @@ async def test_a_nudge_from_another_thread_is_followed_without_waiting_for_the_i
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    reloader.wake()  # after it ran: nothing either
+    reloader.wake()  # after it ran: no effect
 
 
-async def test_it_looks_by_itself_every_interval() -> None:
+async def test_it_checks_at_every_interval() -> None:
     database = Database()
     running = asyncio.create_task(database.reloader(interval=0.001).run())
     await database.arrived.wait()
@@ -184,8 +184,8 @@ async def test_it_looks_by_itself_every_interval() -> None:
     assert all(name.startswith("configuration") for name in database.threads)
 
 
-async def test_without_anyone_to_tell_faults_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    database = Database(fault=BAD)
+async def test_without_a_callback_faults_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    database = Database(fault=FAULTY)
     reloader = Reloader(database.load, database.version, database.swap, clock=lambda: 0.0)
     with caplog.at_level(logging.INFO, "routing.configuration.reload"):
         await reloader.check()
@@ -196,7 +196,7 @@ async def test_without_anyone_to_tell_faults_are_logged(caplog: pytest.LogCaptur
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_service_saved_in_the_database_is_served_a_moment_later() -> None:
+async def test_a_service_saved_in_the_database_is_loaded_without_waiting_for_the_interval() -> None:
     arrived: asyncio.Queue[LoadedConfiguration] = asyncio.Queue()
 
     reloader = Reloader(

@@ -1,4 +1,4 @@
-"""The configuration's history: every change kept with who made it, and a way back."""
+"""The configuration's history: each change is recorded with its actor and can be rolled back."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def summaries() -> list[tuple[str, str]]:
     return list(ConfigurationRevision.objects.values_list("actor", "summary"))
 
 
-def test_each_committed_change_is_kept_once_with_who_made_it() -> None:
+def test_each_committed_change_is_recorded_once_with_its_actor() -> None:
     with acting_as("staff:ada"):
         apply_document(services(crm=1, mail=1))
     with acting_as("command:bob"):
@@ -31,14 +31,14 @@ def test_each_committed_change_is_kept_once_with_who_made_it() -> None:
     ]
 
 
-def test_what_changes_nothing_of_the_services_is_no_revision() -> None:
+def test_a_save_that_does_not_change_the_services_is_not_a_revision() -> None:
     apply_document(services(crm=1))
     apply_document(services(crm=1))
     ApiKey.objects.create(name="ci", prefix="a", digest="b")
     assert summaries() == [("the gateway", "added crm")]
 
 
-def test_a_rollback_restores_what_was_said_and_is_itself_a_revision() -> None:
+def test_a_rollback_restores_the_services_and_is_itself_a_revision() -> None:
     apply_document(services(crm=1, mail=1))
     before = raw_document()
     first = ConfigurationRevision.objects.get()
@@ -48,13 +48,13 @@ def test_a_rollback_restores_what_was_said_and_is_itself_a_revision() -> None:
     assert summaries()[0] == ("staff:ada", f"rolled back to revision {first.pk}")
 
 
-def test_a_save_in_the_admin_counts_as_any_other_change() -> None:
+def test_a_saved_row_is_recorded_like_any_other_change() -> None:
     apply_document(services(crm=1))
     Service.objects.get().targets.create(url="http://second")
     assert summaries()[0] == ("the gateway", "changed crm")
 
 
-def test_the_difference_of_a_revision_shows_only_what_moved() -> None:
+def test_the_diff_of_a_revision_shows_only_what_changed() -> None:
     apply_document(services(crm=1))
     apply_document(services(crm=2))
     revision = ConfigurationRevision.objects.first()
@@ -63,7 +63,7 @@ def test_the_difference_of_a_revision_shows_only_what_moved() -> None:
     assert [line for line in lines if line[0] in "+-"] == ["-    cache: {ttl: 1}", "+    cache: {ttl: 2}"]
 
 
-def test_only_the_latest_revisions_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_latest_revisions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revisions, "MAX_REVISIONS", 2)
     for ttl in range(4):
         apply_document(services(crm=ttl))
