@@ -1,4 +1,4 @@
-"""Django's command line, with the gateway's own commands: rungateway, config, apikey."""
+"""Django's command line, with the gateway's own commands: rungateway, config, apikey and more."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ def main() -> None:
         with launch.embedded_valkey(sys.argv, os.environ):
             execute_from_command_line(sys.argv)
     except ConfigurationFault as faults:
-        sys.exit("\n".join(["The environment cannot be served:", *(f"  {fault}" for fault in faults.faults)]))
+        sys.exit("\n".join(["Invalid environment:", *(f"  {fault}" for fault in faults.faults)]))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Composition only: what the environment says, which parts are chosen, and how they are put together."""
+"""Composition of the gateway: reads the environment, builds the parts, and runs the server."""

@@ -1,4 +1,4 @@
-"""How the admin looks, and what is in its sidebar."""
+"""The appearance of the admin and its sidebar."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ INDIGO: Final = {
     "900": "#223270",
     "950": "#151d42",
 }
-"""The dashboard's accent, for the admin beside it."""
+"""The accent colour of the dashboard."""
 
 
 def _list(model: str) -> Any:
@@ -56,7 +56,7 @@ UNFOLD: Final[dict[str, Any]] = {
                 "title": "People",
                 "separator": True,
                 "items": [
-                    {"title": "Record of operations", "icon": "checklist", "link": _list("metrics_operation")},
+                    {"title": "Audit log", "icon": "checklist", "link": _list("metrics_operation")},
                     {"title": "Staff", "icon": "person", "link": _list("auth_user")},
                     {"title": "Groups", "icon": "group", "link": _list("auth_group")},
                 ],

@@ -1,3 +1,5 @@
+"""Installs the gateway's runtime in each process that sets up Django."""
+
 from django.apps import AppConfig
 
 from routing import runtime
@@ -8,11 +10,10 @@ class GatewayProjectConfig(AppConfig):
     verbose_name = "Intelligence Gateway"
 
     def ready(self) -> None:
-        """A gateway for this process, which opens when it is first needed."""
-        runtime.install(runtime.Runtime(_open_parts))
+        runtime.install(runtime.Runtime(_open))
 
 
-async def _open_parts() -> runtime.Components:
-    from gateway_project.container import open_parts  # noqa: PLC0415 - most of Django's commands open no gateway
+async def _open() -> runtime.Components:
+    from gateway_project.container import open_application  # noqa: PLC0415 - most management commands need no gateway
 
-    return await open_parts()
+    return await open_application()

@@ -1,4 +1,4 @@
-"""The whole gateway as one ASGI application: requests for services and health ahead of Django, the rest to Django."""
+"""The whole gateway as one ASGI application: services, events and health first, everything else to Django."""
 
 from collections.abc import Awaitable
 from typing import Final
@@ -8,7 +8,7 @@ import django
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 
-from gateway_project.server.lifespan import Life
+from gateway_project.server.lifespan import Lifespan
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.http import Request, Response
@@ -18,52 +18,55 @@ from routing.router.resolution import host
 
 django.setup(set_prefix=False)
 
-from gateway_project import sockets  # noqa: E402 - consumers know models, which need Django set up
+from gateway_project import sockets  # noqa: E402 - the consumers import models, which need Django set up
 
 _django: asgi.ASGIApplication = ASGIHandler()
-_life = Life(runtime.current())
+_lifespan = Lifespan(runtime.current())
 EVENTS: Final = PATH.encode()
 
 _session = settings.SESSION_COOKIE_NAME.encode()
 
 
 def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-    """All of it, for any ASGI server."""
+    """The ASGI application, for any server."""
     if scope["type"] == "http":
         return asgi.serve(handle_request, default_application, scope, receive, send)
     return default_application(scope, receive, send)
 
 
 def handle_request(request: Request) -> Response | Awaitable[Response] | None:
-    """Whether the gateway answers, at once or in its time; None where Django does."""
+    """The gateway's response to a request for a service or for events; None for `default_application`'s."""
     path, gateway = request.path, runtime.current().gateway
     if path.startswith(PREFIX) or gateway.serves(unquote(path.decode("latin-1")), host(request)):
-        return None if _wants_page(request) else gateway.answer(request)
+        return None if _may_want_page(request) else gateway.answer(request)
     if path == EVENTS:
         return runtime.current().events.answer(request)
     return None
 
 
 def default_application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-    """What is not the gateway's: pages, sockets, and a worker's life."""
+    """Everything but requests for services and events: health, Django's pages, WebSockets and the lifespan."""
     if scope["type"] == "http":
-        return _page(scope, receive, send)
+        return _http(scope, receive, send)
     if scope["type"] == "lifespan":
-        return _life.span(receive, send)
+        return _lifespan(receive, send)
     return sockets.application(scope, receive, send)
 
 
-async def _page(scope: Scope, receive: Receive, send: Send) -> None:
-    """Health, or anything of Django's."""
-    page = await runtime.current().health.response(scope["path"]) if scope["path"].startswith("/health") else None
-    if page is not None:
-        await asgi.send_response(page, send)
+async def _http(scope: Scope, receive: Receive, send: Send) -> None:
+    path = scope["path"]
+    response = await runtime.current().health.response(path) if path.startswith("/health") else None
+    if response is not None:
+        await asgi.send_response(response, send)
         return
     await _django(scope, receive, send)
 
 
-def _wants_page(request: Request) -> bool:
-    """Whether Django should look closer: a browser that may be a member of staff wants the answer as a page."""
+def _may_want_page(request: Request) -> bool:
+    """Whether Django should decide: a browser with a session may be a member of staff, who gets the response as a page.
+
+    As `routing.views.may_want_page`, for the data plane's request.
+    """
     if request.method != "GET" or b"text/html" not in request.fields.get(b"accept", b""):
         return False
     return any(name == b"cookie" and _session in value for name, value in request.headers)

@@ -1,4 +1,4 @@
-"""What runs behind the requests: listening, looking, refreshing, flushing; and how it begins."""
+"""Background tasks of a worker: reload the configuration, refresh circuits, check health, flush hit counts."""
 
 import asyncio
 import contextlib
@@ -14,15 +14,18 @@ from routing.balancing.health_checks import HealthChecker
 from routing.configuration.reload import Reloader
 
 REFRESH_SECONDS: Final = 1.0
-HEAT_SECONDS: Final = 5.0
+FLUSH_SECONDS: Final = 5.0
 CONFIGURATION: Final = "gw:configuration"
-"""Where a saved change is told, so that every worker looks at once."""
+"""The Redis channel that announces a saved change, so that every worker reloads at once."""
 
 
-async def begin(
-    link: RedisLink | None, breakers: Breakers, reloader: Reloader, prober: HealthChecker, heat: HitCounter
+async def start(
+    link: RedisLink | None, breakers: Breakers, reloader: Reloader, health_checker: HealthChecker, hits: HitCounter
 ) -> TaskSet:
-    """Listen before the first word may be said; load before the first request comes."""
+    """Load the configuration and the circuits, then start the tasks.
+
+    Subscribes to Redis first, so that no change made meanwhile is missed.
+    """
     wake = reloader.wake
     if link:
         loop = asyncio.get_running_loop()
@@ -31,32 +34,32 @@ async def begin(
         await link.start()
 
         def wake() -> None:
-            asyncio.run_coroutine_threadsafe(_tell(link), loop)
+            asyncio.run_coroutine_threadsafe(_announce(link), loop)
             reloader.wake()
 
     signals.on_change.append(wake)
     await reloader.check()
     await breakers.refresh()
     tasks = TaskSet()
-    for work in (reloader.run(), _refresh(breakers), prober.run(), _flush(heat)):
+    for work in (reloader.run(), _refresh(breakers), health_checker.run(), _flush(hits)):
         tasks.create(work)
     return tasks
 
 
 async def _refresh(breakers: Breakers) -> None:
-    """Messages may be missed; a look each second is not."""
+    """Poll, since a message may be lost."""
     while True:
         await breakers.refresh()
         await asyncio.sleep(REFRESH_SECONDS)
 
 
-async def _flush(heat: HitCounter) -> None:
+async def _flush(hits: HitCounter) -> None:
     while True:
-        await asyncio.sleep(HEAT_SECONDS)
-        await heat.flush()
+        await asyncio.sleep(FLUSH_SECONDS)
+        await hits.flush()
 
 
-async def _tell(link: RedisLink) -> None:
-    """Where Redis is away, the version check finds the change a little later."""
+async def _announce(link: RedisLink) -> None:
+    """Without Redis, workers find the change at their next poll."""
     with contextlib.suppress(StoreUnavailable):
         await link.publish(CONFIGURATION, b"changed")

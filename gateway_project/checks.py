@@ -1,4 +1,4 @@
-"""What `/health/deep` asks: the database, Redis, the channel layer, and every service."""
+"""The checks of `/health/deep`: database, Redis, circuits, channel layer, and every service."""
 
 import asyncio
 from functools import partial
@@ -15,7 +15,7 @@ from routing.observability.health import Check, Health
 from routing.router.live import LiveConfiguration
 from routing.router.table import Service
 
-_OF_STATE = {
+_HEALTH_OF_STATE = {
     State.CLOSED: Health.OK,
     State.HALF_OPEN: Health.DEGRADED,
     State.OPEN: Health.DOWN,
@@ -27,7 +27,7 @@ _OF_STATE = {
 def health_checks(
     link: RedisLink | None, live: LiveConfiguration, breakers: Breakers, targets: Balancers
 ) -> dict[str, Check]:
-    """Every check by name; a service's is what its circuit knows of it, so that asking disturbs no backend."""
+    """Every check by name. A service's health is read from its circuit, so no request goes to a backend."""
     checks: dict[str, Check] = {
         "database": partial(asyncio.to_thread, _database),
         "redis": partial(_redis, link),
@@ -49,7 +49,7 @@ def _database() -> Health:
 
 
 async def _redis(link: RedisLink | None) -> Health:
-    """Without Redis each worker decides alone, which is less, but is not down."""
+    """An outage of Redis degrades the gateway: each worker then decides alone."""
     if link is None:
         return Health.OFF
     try:
@@ -73,13 +73,13 @@ async def _channel_layer() -> Health:
 
 
 async def _circuits(breakers: Breakers) -> Health:
-    """Whether this worker's circuits are the cluster's, or its own alone."""
+    """Degraded while this worker does not share its circuits with the others."""
     return Health.DEGRADED if breakers.degraded else Health.OK
 
 
 async def _service(service: Service, breakers: Breakers, targets: Balancers) -> Health:
-    """What the circuit says; a service with a target left out works with less."""
+    """The health of the circuit; degraded if a target is unhealthy."""
     if not service.policy.enabled:
         return Health.OFF
-    verdict = _OF_STATE[breakers.of(service.name, service.policy.breaker).state()]
-    return Health.DEGRADED if verdict is Health.OK and targets.of(service).unhealthy_count else verdict
+    health = _HEALTH_OF_STATE[breakers.of(service.name, service.policy.breaker).state()]
+    return Health.DEGRADED if health is Health.OK and targets.of(service).unhealthy_count else health

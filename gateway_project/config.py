@@ -1,4 +1,7 @@
-"""What the environment asks for: the only reader of `os.environ`. Frozen, validated, all faults told at once."""
+"""The static configuration, read from the environment: the only reader of `os.environ`.
+
+Immutable and validated; all faults are reported at once.
+"""
 
 import os
 import re
@@ -17,7 +20,7 @@ from resilience.ratelimit.policy import RatePolicy
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 VAR: Final = BASE_DIR / "var"
-"""Where a gateway that was told nothing else keeps its database, and what it makes for itself beside it."""
+"""The default state directory: the SQLite database, and the files the gateway creates beside it."""
 EMBEDDED: Final = "embedded"
 
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
@@ -26,11 +29,11 @@ _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 
 Network = IPv4Network | IPv6Network
-Value = TypeVar("Value")
+T = TypeVar("T")
 
 
 class ConfigurationFault(Exception):
-    """The environment cannot be served; `faults` names each variable and what is wrong with it."""
+    """The environment is invalid; `faults` names each variable and what is wrong with it."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -38,7 +41,7 @@ class ConfigurationFault(Exception):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The static configuration. Services, routes and keys are the database's: see routing."""
+    """The static configuration. Services, routes and API keys are in the database."""
 
     debug: bool
     secret_key: str
@@ -60,20 +63,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     workers: int
     var: Path
-    """Where it keeps what it makes for itself: beside its database file, so that each of two gateways has its own."""
+    """The state directory: that of the database file, so that two gateways do not share one."""
     environment: dict[str, str]
-    """All of it, for services' `env:NAME` headers. Never logged."""
+    """The whole environment, for the `env:NAME` headers of services. Never logged."""
 
     def secret(self, name: str) -> str | None:
-        """The value of a service's `env:NAME`, or None when it is not set."""
+        """The value of `env:NAME` in a service's headers, or None if it is not set."""
         return self.environment.get(name)
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Config:
-    """The configuration the environment asks for. Raises ConfigurationFault with every fault there is."""
+    """Read the configuration. Raises ConfigurationFault with all faults."""
     faults: list[str] = []
 
-    def get(name: str, default: Value, parse: Callable[[str], Value]) -> Value:
+    def get(name: str, default: T, parse: Callable[[str], T]) -> T:
         text = environment.get(name, "").strip()
         if not text:
             return default
@@ -83,12 +86,12 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
             faults.append(f"{name}: {fault}")
             return default
 
-    debug = get("DEBUG", False, _flag)
+    debug = get("DEBUG", False, _boolean)
     database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", _database)
-    var = _beside(database)
+    var = _state_directory(database)
     config = Config(
         debug=debug,
-        secret_key=environment.get("SECRET_KEY", "") or (_own_secret(var) if debug else ""),
+        secret_key=environment.get("SECRET_KEY", "") or (_generated_secret(var) if debug else ""),
         allowed_hosts=get("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), _words),
         database_url=database,
         redis_url=get("REDIS_URL", None, _redis),
@@ -99,13 +102,13 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         cors_origins=get("CORS_ORIGINS", (), _origins),
         rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
         gateway_config=get("GATEWAY_CONFIG", None, _file),
-        max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, _number(0, 1 << 40)),
+        max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, _integer(0, 1 << 40)),
         log_format=get("LOG_FORMAT", "console" if debug else "json", _one_of("json", "console")),
-        access_log=get("ACCESS_LOG", True, _flag),
+        access_log=get("ACCESS_LOG", True, _boolean),
         traces=telemetry.read(environment, faults),
         host=get("HOST", "127.0.0.1", str),
-        port=get("PORT", 8000, _number(1, 65_535)),
-        workers=get("WORKERS", 1, _number(1, 256)),
+        port=get("PORT", 8000, _integer(1, 65_535)),
+        workers=get("WORKERS", 1, _integer(1, 256)),
         var=var,
         environment=dict(environment),
     )
@@ -118,27 +121,25 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
 def _contradictions(config: Config) -> list[str]:
     faults = []
     if not config.secret_key:
-        faults.append("SECRET_KEY: must be set, unless DEBUG is on")
+        faults.append("SECRET_KEY: must be set unless DEBUG is on")
     if config.firebase_emulator and not config.debug:
-        faults.append(
-            "FIREBASE_AUTH_EMULATOR_HOST: the emulator accepts forged tokens; it is refused unless DEBUG is on"
-        )
+        faults.append("FIREBASE_AUTH_EMULATOR_HOST: not allowed unless DEBUG is on: the emulator accepts forged tokens")
     if config.firebase_emulator and not config.firebase_project:
-        faults.append("FIREBASE_AUTH_EMULATOR_HOST: needs FIREBASE_PROJECT_ID")
+        faults.append("FIREBASE_AUTH_EMULATOR_HOST: requires FIREBASE_PROJECT_ID")
     if config.workers > 1 and config.redis_url is None:
-        faults.append("WORKERS: more than one needs REDIS_URL, since without it every store is one process's own")
+        faults.append("WORKERS: more than one requires REDIS_URL: without it, workers share no state")
     return faults
 
 
-def _beside(database: str) -> Path:
-    """The folder of a database that is a file; the checkout's own for any other."""
+def _state_directory(database: str) -> Path:
+    """The directory of a database file; VAR for any other database."""
     parts = urlsplit(database)
     is_file = parts.scheme == "sqlite" and ":memory:" not in database and len(parts.path) > 1
     return Path(unquote(parts.path[1:])).parent if is_file else VAR
 
 
-def _own_secret(var: Path) -> str:
-    """A secret of this database's own, made once, so that sessions outlive a restart under DEBUG."""
+def _generated_secret(var: Path) -> str:
+    """A secret key generated once for this database, so that sessions survive a restart under DEBUG."""
     path = var / "secret_key"
     if not path.exists():
         var.mkdir(parents=True, exist_ok=True)
@@ -148,22 +149,22 @@ def _own_secret(var: Path) -> str:
     return path.read_text().strip()
 
 
-def _flag(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text.lower() in _TRUE:
         return True
     if text.lower() in _FALSE:
         return False
-    raise ValueError(f"{text!r} is neither on nor off")
+    raise ValueError(f"{text!r} is not a boolean: use on or off")
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in re.split(r"[,\s]+", text) if word)
 
 
-def _number(least: int, most: int) -> Callable[[str], int]:
+def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,15}", text) or not least <= int(text) <= most:
-            raise ValueError(f"{text!r} is not a whole number from {least} to {most}")
+        if not re.fullmatch(r"[0-9]{1,15}", text) or not minimum <= int(text) <= maximum:
+            raise ValueError(f"{text!r} is not an integer from {minimum} to {maximum}")
         return int(text)
 
     return parse
@@ -180,20 +181,20 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 def _database(text: str) -> str:
     if urlsplit(text).scheme not in ("sqlite", "postgres", "postgresql"):
-        raise ValueError("must be a sqlite:// or postgresql:// address")
+        raise ValueError("must be a sqlite:// or postgresql:// URL")
     return text
 
 
 def _redis(text: str) -> str:
     if text != EMBEDDED and urlsplit(text).scheme not in _REDIS_SCHEMES:
-        raise ValueError(f"must be `{EMBEDDED}` or an address with one of {', '.join(_REDIS_SCHEMES)}")
+        raise ValueError(f"must be `{EMBEDDED}` or a URL with one of the schemes {', '.join(_REDIS_SCHEMES)}")
     return text
 
 
 def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
-        raise ValueError(f"there is no file {text!r}")
+        raise ValueError(f"{text!r} is not a file")
     return path
 
 

@@ -1,4 +1,4 @@
-"""The composition root: the only module that puts the parts together, and the only one that owns the clock."""
+"""The composition root: the only module that builds the gateway from its parts and passes them the clock."""
 
 import asyncio
 import time
@@ -53,12 +53,12 @@ if TYPE_CHECKING:
     from metrics.tracing import SpanSender
     from routing.authentication.firebase import FirebaseVerifier
 
-LOOK_SECONDS: Final = 0.5
-"""How often a worker looks whether the configuration moved: half of the second it may take."""
+POLL_SECONDS: Final = 0.5
+"""How often the version of the configuration is polled: half of the second in which a change must take effect."""
 
 
-class Foundation:
-    """What every other part is told by or stands on."""
+class Infrastructure:
+    """What the rest is built on: stores, the client to backends, authentication, observers and tracing."""
 
     def __init__(self, config: Config) -> None:
         self.link = RedisLink(settings.REDIS_URL) if settings.REDIS_URL else None
@@ -76,29 +76,29 @@ class Foundation:
             origins=config.cors_origins,
             is_cached=partial(holds, self.stores.answers),
         )
-        watching: list[Observer] = [self.realtime, self.counting, EventLog()]
-        self.observers = Observers([self.log, *watching] if self.log else watching)
+        observers: list[Observer] = [self.realtime, self.counting, EventLog()]
+        self.observers = Observers([self.log, *observers] if self.log else observers)
         self.tracer = _tracer(config)
         self.own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
 
 
 class Resilience:
-    """What guards the calls: circuits, limits, targets, answers kept and writes remembered."""
+    """Circuit breakers, rate limits, balancing, the cache and idempotency."""
 
-    def __init__(self, config: Config, base: Foundation) -> None:
-        stores, observers = base.stores, base.observers
+    def __init__(self, config: Config, infra: Infrastructure) -> None:
+        stores, observers = infra.stores, infra.observers
         self.breakers = Breakers(stores.circuits, clock=time.time, on_change=observers.circuit_changed)
         self.limiter = Limiter(stores.rates, clock=time.time, share=config.workers)
         self.targets = Balancers(emit=observers.backend_event)
-        self.idempotency = Idempotency(stores.writes, own_cookies=base.own_cookies, emit=observers.backend_event)
+        self.idempotency = Idempotency(stores.writes, own_cookies=infra.own_cookies, emit=observers.backend_event)
         self.cache = Cache(stores.answers)
-        self.heat = HitCounter(base.link)
-        stores.answers.listeners.append(base.realtime.invalidated)
+        self.heat = HitCounter(infra.link)
+        stores.answers.listeners.append(infra.realtime.invalidated)
         self.flights = Flights(stores.leases, clock=time.time)
         self.calls = Calls(
-            base.backend,
+            infra.backend,
             self.breakers,
-            own_cookies=base.own_cookies,
+            own_cookies=infra.own_cookies,
             max_body_bytes=config.max_body_bytes,
             balancers=self.targets,
             emit=observers.backend_event,
@@ -106,8 +106,8 @@ class Resilience:
 
 
 @dataclass(slots=True)
-class Parts:
-    """One process's gateway, and all it stands on."""
+class Application:
+    """One process's gateway with everything it uses."""
 
     gateway: Gateway
     health: HealthPages
@@ -121,117 +121,117 @@ class Parts:
     events: EventsEndpoint
     proxy: SocketProxy
     _control: Control
-    _base: Foundation
-    _guards: Resilience
+    _infrastructure: Infrastructure
+    _resilience: Resilience
     _tasks: TaskSet
 
     async def close(self) -> None:
-        """End what runs behind the requests, then what they stood on."""
+        """Stop the background tasks, then close what requests use, in the reverse order of dependence."""
         await self._control.close()
         await self.realtime.close()
         signals.on_change.clear()
         await self._tasks.cancel_and_wait()
         await self.gateway.close()
-        if self._base.tokens:
-            self._base.tokens.close()
-        await self._guards.idempotency.close()
-        await self._guards.limiter.close()
+        if self._infrastructure.tokens:
+            self._infrastructure.tokens.close()
+        await self._resilience.idempotency.close()
+        await self._resilience.limiter.close()
         await self.breakers.close()
-        await self._base.backend.close()
+        await self._infrastructure.backend.close()
         await self.flusher.close()
-        if self._base.link:
-            await self._base.link.close()
-        if self._base.tracer:
-            await asyncio.to_thread(self._base.tracer.close)
-        if self._base.log:
-            self._base.log.flush()
+        if self._infrastructure.link:
+            await self._infrastructure.link.close()
+        if self._infrastructure.tracer:
+            await asyncio.to_thread(self._infrastructure.tracer.close)
+        if self._infrastructure.log:
+            self._infrastructure.log.flush()
 
 
-async def open_parts() -> Parts:
-    """This process's gateway, on the running loop, as the environment asks for it."""
+async def open_application() -> Application:
+    """Build and start this process's gateway on the running loop, as the environment configures it."""
     config: Config = settings.CONFIG
-    base = Foundation(config)
-    guards = Resilience(config, base)
-    gateway = _gateway(config, base, guards)
-    proxy = SocketProxy(gateway, guards.calls, guards.targets, base.authenticator, origins=config.cors_origins)
+    infra = Infrastructure(config)
+    resilience = Resilience(config, infra)
+    gateway = _gateway(config, infra, resilience)
+    proxy = SocketProxy(gateway, resilience.calls, resilience.targets, infra.authenticator, origins=config.cors_origins)
     flusher = Flusher(
-        base.counting,
-        base.stores.counts,
+        infra.counting,
+        infra.stores.counts,
         AggregateWriter(),
-        counters=base.stores.totals,
-        gauges={"websocket_connections": lambda: len(base.realtime.hub)},
+        counters=infra.stores.totals,
+        gauges={"websocket_connections": lambda: len(infra.realtime.hub)},
     )
     reloader = Reloader(
         partial(loader.load, config.secret),
         loader.current_version,
-        partial(_swap, base.live, guards.breakers),
+        partial(_apply, infra.live, resilience.breakers),
         clock=time.time,
-        interval=LOOK_SECONDS,
+        interval=POLL_SECONDS,
     )
-    services = partial(_services, base.live)
-    prober = HealthChecker(
-        base.backend, base.stores.targets, guards.targets, services, emit=base.observers.backend_event
+    services = partial(_services, infra.live)
+    health_checker = HealthChecker(
+        infra.backend, infra.stores.targets, resilience.targets, services, emit=infra.observers.backend_event
     )
-    tasks = await background.begin(base.link, guards.breakers, reloader, prober, guards.heat)
+    tasks = await background.start(infra.link, resilience.breakers, reloader, health_checker, resilience.heat)
     flusher.start()
-    base.realtime.start()
-    runtime.current().on_stopping += [base.realtime.begin_shutdown, proxy.begin_shutdown]
-    control = Control(base.realtime)
+    infra.realtime.start()
+    runtime.current().on_stopping += [infra.realtime.begin_shutdown, proxy.begin_shutdown]
+    control = Control(infra.realtime)
     control.start()
-    checks = partial(health_checks, base.link, base.live, guards.breakers, guards.targets)
-    return Parts(
+    checks = partial(health_checks, infra.link, infra.live, resilience.breakers, resilience.targets)
+    return Application(
         gateway=gateway,
         health=HealthPages(checks, lambda: reloader.status.version is not None),
-        cache=guards.cache,
-        objects=ObjectCaches(base.stores.answers, time.time, guards.flights, base.counting.looked_up),
-        warmer=Warmer(gateway, guards.heat),
-        breakers=guards.breakers,
+        cache=resilience.cache,
+        objects=ObjectCaches(infra.stores.answers, time.time, resilience.flights, infra.counting.looked_up),
+        warmer=Warmer(gateway, resilience.heat),
+        breakers=resilience.breakers,
         reloader=reloader,
         flusher=flusher,
-        realtime=base.realtime,
-        events=EventsEndpoint(gateway, base.realtime),
+        realtime=infra.realtime,
+        events=EventsEndpoint(gateway, infra.realtime),
         proxy=proxy,
         _control=control,
-        _base=base,
-        _guards=guards,
+        _infrastructure=infra,
+        _resilience=resilience,
         _tasks=tasks,
     )
 
 
-def _gateway(config: Config, base: Foundation, guards: Resilience) -> Gateway:
-    return _kind(config, base)(
+def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> Gateway:
+    return _gateway_class(config, infra)(
         rules=GatewayRules(
             rate=config.rate_limit,
             max_body_bytes=config.max_body_bytes,
             trusted_proxies=config.trusted_proxies,
             cors_origins=config.cors_origins,
         ),
-        live=base.live,
-        limiter=guards.limiter,
-        authenticator=base.authenticator,
-        cache=guards.cache,
-        flights=guards.flights,
-        hit_counter=guards.heat,
-        own_cookies=base.own_cookies,
-        calls=guards.calls,
-        observers=base.observers,
-        idempotency=guards.idempotency,
+        live=infra.live,
+        limiter=resilience.limiter,
+        authenticator=infra.authenticator,
+        cache=resilience.cache,
+        flights=resilience.flights,
+        hit_counter=resilience.heat,
+        own_cookies=infra.own_cookies,
+        calls=resilience.calls,
+        observers=infra.observers,
+        idempotency=resilience.idempotency,
     )
 
 
-def _kind(config: Config, base: Foundation) -> Callable[..., Gateway]:
-    """A gateway; one that is traced where the environment asks for it."""
-    if config.traces is None or base.tracer is None:
+def _gateway_class(config: Config, infra: Infrastructure) -> Callable[..., Gateway]:
+    """The class of the gateway: with tracing if the environment configures it."""
+    if config.traces is None or infra.tracer is None:
         return Gateway
-    return partial(TracedGateway, tracer=base.tracer, sampling=config.traces.sampling, timer=time.perf_counter)
+    return partial(TracedGateway, tracer=infra.tracer, sampling=config.traces.sampling, timer=time.perf_counter)
 
 
 def _services(live: LiveConfiguration) -> Iterable[Service]:
-    """Those of the table that is served by now."""
+    """The services of the current route table."""
     return live.table.services.values()
 
 
-def _swap(live: LiveConfiguration, breakers: Breakers, loaded: LoadedConfiguration) -> None:
+def _apply(live: LiveConfiguration, breakers: Breakers, loaded: LoadedConfiguration) -> None:
     for service in loaded.table.services.values():
         breakers.of(service.name, service.policy.breaker)
     live.table, live.keys = loaded.table, ApiKeys(loaded.keys)
@@ -240,7 +240,7 @@ def _swap(live: LiveConfiguration, breakers: Breakers, loaded: LoadedConfigurati
 def _tracer(config: Config) -> "SpanSender | None":
     if config.traces is None:
         return None
-    from metrics.tracing import over_http  # noqa: PLC0415 - an optional extra, which config.py has looked for
+    from metrics.tracing import over_http  # noqa: PLC0415 - an optional dependency, checked by config.py
 
     return over_http(config.traces.endpoint, config.traces.resource)
 
@@ -248,7 +248,7 @@ def _tracer(config: Config) -> "SpanSender | None":
 def _firebase(config: Config) -> "FirebaseVerifier | None":
     if config.firebase_project is None:
         return None
-    from routing.authentication.firebase import FirebaseVerifier  # noqa: PLC0415 - a third of a second, where nobody asks for it
+    from routing.authentication.firebase import FirebaseVerifier  # noqa: PLC0415 - importing it takes a third of a second
 
     return FirebaseVerifier(
         config.firebase_project,

@@ -1,4 +1,4 @@
-"""What must be there before Django reads its settings: the private Valkey that `REDIS_URL=embedded` asks for."""
+"""Runs before Django reads its settings: starts the private Valkey that `REDIS_URL=embedded` asks for."""
 
 import contextlib
 import sys
@@ -10,7 +10,7 @@ from gateway_project.server.embedded import EmbeddedUnavailable, EmbeddedValkey,
 
 @contextlib.contextmanager
 def embedded_valkey(arguments: list[str], environment: MutableMapping[str, str]) -> Iterator[None]:
-    """For `rungateway` alone: a Valkey that lives as long as the command, with its address in the environment."""
+    """For `rungateway` only: run a Valkey as long as the command, with its address in the environment's REDIS_URL."""
     if arguments[1:2] != ["rungateway"] or environment.get("REDIS_URL", "").strip() != EMBEDDED:
         yield
         return
@@ -25,5 +25,5 @@ def embedded_valkey(arguments: list[str], environment: MutableMapping[str, str])
         valkey.stop()
 
 
-if __name__ == "__main__":  # for `make run`: the best REDIS_URL this machine has to offer by itself
+if __name__ == "__main__":  # for `make run`: the best REDIS_URL that needs no other server
     sys.stdout.write(EMBEDDED if supported() else "")

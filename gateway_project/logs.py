@@ -1,10 +1,10 @@
-"""What the log leaves out."""
+"""A log filter for errors that clients cause."""
 
 import logging
 
 
 class WithoutTraceback(logging.Filter):
-    """For what a client's request says wrong, where the way through the code tells nothing."""
+    """Drop the traceback, which says nothing about a mistake in a client's request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = None

@@ -1,4 +1,4 @@
-"""The first look: demonstration services, somebody to log in as, a key, and three lines to paste."""
+"""The demonstration of `rungateway --demo`: services, a staff user, an API key, and commands to try."""
 
 import contextlib
 import os
@@ -18,12 +18,12 @@ from routing.demo.process import Demonstration
 from routing.models import ApiKey, Service, Target
 
 LOGIN: Final = "admin"
-KEPT: Final = "demo.json"
-"""What a start leaves for the next, for this machine's user alone."""
+STATE_FILE: Final = "demo.json"
+"""State between starts, readable by its owner only."""
 
 
-class Kept(msgspec.Struct):
-    """The demonstration's key and password, to be shown again, and where its backends last were."""
+class State(msgspec.Struct):
+    """The API key and password, to show them again, and the ports its backends used last."""
 
     key: str | None = None
     password: str | None = None
@@ -32,37 +32,31 @@ class Kept(msgspec.Struct):
 
 @contextlib.contextmanager
 def demonstration(config: Config) -> Iterator[str]:
-    """Run the demonstration's backends and see to their configuration; what comes is the greeting."""
-    file, backends = config.var / KEPT, Demonstration()
+    """Run the demonstration's backends and configure them. Yields the greeting."""
+    file, backends = config.var / STATE_FILE, Demonstration()
     try:
         ports = backends.start()
-        kept = _read(file)
-        _configure(ports, kept.ports or preferred_ports())
-        kept.ports = ports
-        _admit(kept)
-        _keep(file, kept)
-        yield _greeting(config, kept)
+        state = _read(file)
+        _configure(ports, state.ports or preferred_ports())
+        state.ports = ports
+        _create_access(state)
+        _write(file, state)
+        yield _greeting(config, state)
     finally:
         backends.stop()
 
 
-@contextlib.contextmanager
-def nothing() -> Iterator[str]:
-    """No demonstration, and no greeting."""
-    yield ""
+def _configure(ports: Mapping[str, int], previous: Mapping[str, int]) -> None:
+    """Load the services if there are none; otherwise point their targets at the backends' current ports.
 
-
-def _configure(ports: Mapping[str, int], before: Mapping[str, int]) -> None:
-    """Load the services where there are none; where there are, follow the backends to where they are today.
-
-    A target that an operator has pointed elsewhere stays.
+    A target whose URL an operator has changed is left alone.
     """
     if not Service.objects.exists():
         apply_document(document(ports))
         return
     for name, port in ports.items():
-        moved = Target.objects.filter(service__name=name, url=_url(before.get(name, port))).exclude(url=_url(port))
-        for target in moved:
+        targets = Target.objects.filter(service__name=name, url=_url(previous.get(name, port))).exclude(url=_url(port))
+        for target in targets:
             target.url = _url(port)
             target.save()
 
@@ -71,41 +65,41 @@ def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _admit(kept: Kept) -> None:
-    """A member of staff and a key, where there are none."""
+def _create_access(state: State) -> None:
+    """Create a staff user and an API key if there are none."""
     users = get_user_model().objects
     if not users.filter(is_staff=True).exists():
-        kept.password = secrets.token_urlsafe(9)
-        users.create_superuser(LOGIN, password=kept.password)
+        state.password = secrets.token_urlsafe(9)
+        users.create_superuser(LOGIN, password=state.password)
     if not ApiKey.objects.filter(revoked_at=None).exists():
-        kept.key = issue(ApiKey(name="demonstration", scopes=["*", "debug", "metrics:read", "metrics:write"]))
+        state.key = issue(ApiKey(name="demonstration", scopes=["*", "debug", "metrics:read", "metrics:write"]))
 
 
-def _read(file: Path) -> Kept:
-    return msgspec.json.decode(file.read_bytes(), type=Kept) if file.exists() else Kept()
+def _read(file: Path) -> State:
+    return msgspec.json.decode(file.read_bytes(), type=State) if file.exists() else State()
 
 
-def _keep(file: Path, kept: Kept) -> None:
+def _write(file: Path, state: State) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as opened:
-        opened.write(msgspec.json.encode(kept))
+        opened.write(msgspec.json.encode(state))
 
 
-def _greeting(config: Config, kept: Kept) -> str:
+def _greeting(config: Config, state: State) -> str:
     address = f"http://{'127.0.0.1' if config.host in ('0.0.0.0', '::') else config.host}:{config.port}"  # noqa: S104
-    key = kept.key or "<your key>"
-    login = f"{LOGIN} / {kept.password}" if kept.password else "a staff user of yours"
-    asked = f"curl -i -H 'X-API-Key: {key}' {address}/api/v1"
+    key = state.key or "<your key>"
+    login = f"{LOGIN} / {state.password}" if state.password else "one of your staff users"
+    request = f"curl -i -H 'X-API-Key: {key}' {address}/api/v1"
     return f"""
 Intelligence Gateway   {address}/
 dashboard              {address}/dashboard/
-staff's pages          {address}/admin/   {login}
-key                    {key}
+admin                  {address}/admin/   {login}
+API key                {key}
 
-Try these: the first is a MISS, the same again a HIT; then what you may use, and what happens without a key.
+Try these: a MISS, then a HIT when repeated; the services you may use; and a request without a key.
 
-  {asked}/slackIntelligence/channels
-  {asked}/
+  {request}/slackIntelligence/channels
+  {request}/
   curl -i {address}/api/v1/slackIntelligence/channels
 
 """

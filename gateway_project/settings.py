@@ -1,4 +1,4 @@
-"""Django's settings: what `config.py` read, in Django's words."""
+"""Django's settings, derived from `config.py`."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ SECRET_KEY = CONFIG.secret_key
 DEBUG = CONFIG.debug
 ALLOWED_HOSTS = list(CONFIG.allowed_hosts)
 REDIS_URL = None if CONFIG.redis_url == EMBEDDED else CONFIG.redis_url
-"""The address of a running server; rungateway has put the embedded one's here by the time it serves."""
+"""The URL of a running server. rungateway sets that of the embedded one before it serves."""
 
 INSTALLED_APPS = [
     "unfold",
@@ -67,7 +67,7 @@ DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(CONFIG.database_url, conn_max_age=60, conn_health_checks=True)
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Workers read while an admin writes; a writer waits for another instead of failing.
+    # Workers can read while the admin writes; a second writer waits instead of failing.
     DATABASES["default"]["OPTIONS"] = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         "timeout": 10,
@@ -75,9 +75,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# django-redis and channels-redis speak to one server or a Sentinel's; a cluster or none leaves them in process.
-_PLAIN_REDIS = REDIS_URL is not None and REDIS_URL.partition(":")[0] in ("redis", "rediss", "unix")
-if _PLAIN_REDIS:
+# Django's cache and channel layer use a single Redis server; with Sentinel, a cluster or no Redis they are in memory.
+_SINGLE_REDIS = REDIS_URL is not None and REDIS_URL.partition(":")[0] in ("redis", "rediss", "unix")
+if _SINGLE_REDIS:
     CACHES: dict[str, Any] = {
         "default": {
             "BACKEND": "django_redis.cache.RedisCache",
@@ -110,7 +110,7 @@ AUTH_PASSWORD_VALIDATORS = [
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
-# TLS ends at the proxy ahead, which redirects and sets HSTS; asgi.py takes its scheme from trusted proxies only.
+# TLS is terminated by the proxy in front, which redirects to https and sets HSTS.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 LOGIN_URL = reverse_lazy("admin:login")
 
@@ -121,7 +121,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Intelligence Gateway",
-    "DESCRIPTION": "One door in front of a company's services: limited, authenticated, cached and protected.",
+    "DESCRIPTION": "An API gateway with rate limits, authentication, caching and circuit breakers.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "metrics.api.openapi.add_gateway"],
@@ -141,7 +141,7 @@ LOGGING = {
         "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
         "plain": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["plain"]},
     },
-    # Anyone can send a wrong host; a line of log is what it may cost.
+    # Any client can send an invalid Host: log one line, without a traceback.
     "loggers": {"django.security": {"handlers": ["plain"], "propagate": False}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }

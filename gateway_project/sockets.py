@@ -1,4 +1,4 @@
-"""Every WebSocket: services' own go to the proxy, the gateway's are one list, each entry with its own guard."""
+"""Every WebSocket: the gateway's own paths, each with its own access check, and the proxy for those of services."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -12,7 +12,8 @@ from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.realtime.consumer import EventsConsumer
 
-NOWHERE: Final = 4404
+NOT_FOUND: Final = 4404
+"""The close code where nothing is served, after the 404 of HTTP."""
 
 PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
     "/ws/dashboard/": AllowedHostsOriginValidator(AuthMiddlewareStack(DashboardConsumer.as_asgi())),
@@ -22,11 +23,11 @@ PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """The socket that `scope` asks for, from its handshake to its end; closed where there is none."""
-    socket = PATHS.get(scope["path"])
-    if socket is not None:
-        await socket(scope, receive, send)
+    """Serve one WebSocket."""
+    consumer = PATHS.get(scope["path"])
+    if consumer is not None:
+        await consumer(scope, receive, send)
     elif runtime.current().started and runtime.current().gateway.serves(scope["path"], asgi.host(scope)):
         await runtime.current().proxy.answer(scope, receive, send)
     else:
-        await send({"type": "websocket.close", "code": NOWHERE})
+        await send({"type": "websocket.close", "code": NOT_FOUND})

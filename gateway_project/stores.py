@@ -1,4 +1,4 @@
-"""In memory or over Redis: the one place that chooses, for every store at once."""
+"""Chooses between memory and Redis, for all stores at once."""
 
 import time
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from routing.realtime.redis import RedisLog
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Whatever a gateway keeps, by what it is for. Made before the link starts: some listen to its feed."""
+    """A gateway's stores, by purpose. Created before the link starts, because some subscribe to its feed."""
 
     circuits: breaker.Store
     rates: ratelimit.Store
@@ -44,7 +44,7 @@ class Stores:
 
     @property
     def totals(self) -> dict[str, Callable[[], int]]:
-        """What they count by themselves, in the words of metrics/counting/counts.py."""
+        """Counters that the stores keep themselves, by field name (metrics/counting/counts.py)."""
         answers = self.answers
         if not isinstance(answers, TieredStore):
             return {}
@@ -52,7 +52,7 @@ class Stores:
 
     @classmethod
     def over(cls, link: RedisLink | None) -> Self:
-        """Shared over `link`, or where there is none, this process's own."""
+        """Stores shared through `link`; in the process's memory if it is None."""
         if link is None:
             return cls(
                 circuits=BreakerMemory(),

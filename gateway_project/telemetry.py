@@ -1,4 +1,4 @@
-"""Where traces go: OpenTelemetry's standard variables, as config.py hands them on. None of them set: nowhere."""
+"""Tracing configuration from OpenTelemetry's standard variables. Without an endpoint, tracing is off."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -20,14 +20,14 @@ ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 NAME: Final = "OTEL_SERVICE_NAME"
 DISABLED: Final = "OTEL_SDK_DISABLED"
 
-SPOKEN: Final = "http/protobuf"
-SERVICE: Final = "intelligence-gateway"
+SUPPORTED_PROTOCOL: Final = "http/protobuf"
+DEFAULT_SERVICE_NAME: Final = "intelligence-gateway"
 PARENTBASED: Final = "parentbased_"
 SAMPLERS: Final = ("always_on", "always_off", "traceidratio")
 
 
 class Traces(msgspec.Struct, frozen=True, kw_only=True):
-    """`endpoint` is the collector's whole address; `resource` says who sends."""
+    """`endpoint` is the full URL of the collector; `resource` has the resource attributes."""
 
     endpoint: str
     sampling: Sampling
@@ -35,44 +35,48 @@ class Traces(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(environment: Mapping[str, str], faults: list[str]) -> Traces | None:
-    """What the environment asks for; what is wrong with it is added to `faults`."""
-    said = {name: text.strip() for name, text in environment.items() if name.startswith("OTEL_") and text.strip()}
-    endpoint = said.get(TRACES_ENDPOINT) or _below(said.get(ENDPOINT, ""))
-    if not endpoint or said.get(DISABLED, "").lower() == "true" or said.get(EXPORTER) == "none":
+    """The configuration, or None if tracing is off. Appends what is invalid to `faults`."""
+    variables = {name: text.strip() for name, text in environment.items() if name.startswith("OTEL_") and text.strip()}
+    endpoint = variables.get(TRACES_ENDPOINT) or _traces_url(variables.get(ENDPOINT, ""))
+    if not endpoint or variables.get(DISABLED, "").lower() == "true" or variables.get(EXPORTER) == "none":
         return None
-    named = TRACES_ENDPOINT if said.get(TRACES_ENDPOINT) else ENDPOINT
+    source = TRACES_ENDPOINT if variables.get(TRACES_ENDPOINT) else ENDPOINT
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        faults.append(f"{named}: must be an http:// or https:// address")
-    if said.get(EXPORTER, "otlp") != "otlp":
-        faults.append(f"{EXPORTER}: {said[EXPORTER]!r} is not one of otlp, none")
-    asked = {name: said[name] for name in (PROTOCOL, TRACES_PROTOCOL) if name in said}
-    faults += [f"{name}: {word!r} is not spoken here, {SPOKEN} is" for name, word in asked.items() if word != SPOKEN]
+        faults.append(f"{source}: must be an http:// or https:// URL")
+    if variables.get(EXPORTER, "otlp") != "otlp":
+        faults.append(f"{EXPORTER}: {variables[EXPORTER]!r} is not one of otlp, none")
+    protocols = {name: variables[name] for name in (PROTOCOL, TRACES_PROTOCOL) if name in variables}
+    faults += [
+        f"{name}: {value!r} is not supported, only {SUPPORTED_PROTOCOL}"
+        for name, value in protocols.items()
+        if value != SUPPORTED_PROTOCOL
+    ]
     if not _installed():
-        faults.append(f"{named}: traces are an extra: pip install -r requirements-otel.txt")
-    return Traces(endpoint=endpoint, sampling=_sampling(said, faults), resource=_resource(said, faults))
+        faults.append(f"{source}: tracing needs an optional dependency: pip install -r requirements-otel.txt")
+    return Traces(endpoint=endpoint, sampling=_sampling(variables, faults), resource=_resource(variables, faults))
 
 
-def _below(address: str) -> str:
-    return f"{address.rstrip('/')}/v1/traces" if address else ""
+def _traces_url(base: str) -> str:
+    return f"{base.rstrip('/')}/v1/traces" if base else ""
 
 
 def _installed() -> bool:
-    """Whether the extra is there: looked for, not imported, since that takes a while."""
+    """Whether the optional dependency is installed. Does not import it, which is slow."""
     try:
         return find_spec("opentelemetry.sdk.trace") is not None and find_spec("opentelemetry.exporter.otlp") is not None
     except ModuleNotFoundError:
         return False
 
 
-def _sampling(said: Mapping[str, str], faults: list[str]) -> Sampling:
-    name = said.get(SAMPLER) or f"{PARENTBASED}always_on"
+def _sampling(variables: Mapping[str, str], faults: list[str]) -> Sampling:
+    name = variables.get(SAMPLER) or f"{PARENTBASED}always_on"
     kind = name.removeprefix(PARENTBASED)
     if kind not in SAMPLERS:
-        faults.append(f"{SAMPLER}: {name!r} is not one of {', '.join(SAMPLERS)}, each also after {PARENTBASED}")
+        faults.append(f"{SAMPLER}: {name!r} is not one of {', '.join(SAMPLERS)}, or one of them after {PARENTBASED}")
     ratio = {"always_on": 1.0, "always_off": 0.0}.get(kind)
     if ratio is None:
-        ratio = _ratio(said.get(SAMPLER_ARG, ""), faults)
+        ratio = _ratio(variables.get(SAMPLER_ARG, ""), faults)
     return Sampling(ratio=ratio, parent_based=name.startswith(PARENTBASED))
 
 
@@ -87,10 +91,12 @@ def _ratio(text: str, faults: list[str]) -> float:
     return ratio
 
 
-def _resource(said: Mapping[str, str], faults: list[str]) -> dict[str, str]:
-    """OTEL_RESOURCE_ATTRIBUTES is `key=value,key=value`, percent-encoded; OTEL_SERVICE_NAME wins over it."""
-    pairs = [pair.partition("=") for pair in said.get(ATTRIBUTES, "").split(",") if pair.strip()]
+def _resource(variables: Mapping[str, str], faults: list[str]) -> dict[str, str]:
+    """OTEL_RESOURCE_ATTRIBUTES is `key=value,key=value`, percent-encoded; OTEL_SERVICE_NAME takes precedence."""
+    pairs = [pair.partition("=") for pair in variables.get(ATTRIBUTES, "").split(",") if pair.strip()]
     if any(not equals or not key.strip() for key, equals, _ in pairs):
-        faults.append(f"{ATTRIBUTES}: must be key=value, with commas between")
-    found = {key.strip(): unquote(value.strip()) for key, _, value in pairs}
-    return {"service.name": SERVICE} | found | ({"service.name": said[NAME]} if said.get(NAME) else {})
+        faults.append(f"{ATTRIBUTES}: must be key=value pairs separated by commas")
+    attributes = {key.strip(): unquote(value.strip()) for key, _, value in pairs}
+    if NAME in variables:
+        attributes["service.name"] = variables[NAME]
+    return {"service.name": DEFAULT_SERVICE_NAME} | attributes

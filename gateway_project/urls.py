@@ -1,4 +1,4 @@
-"""Django's part of the paths: what asgi.py does not answer ahead of it."""
+"""Django's URLs: everything that asgi.py does not handle itself."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: scope in, messages out, and nothing of a framework in between."""
+"""An ASGI adapter: requests from scopes, responses as messages. For servers other than our own."""
 
 import asyncio
 import contextlib
@@ -13,42 +13,44 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ASGIApplication = Callable[[Any, Receive, Any], Awaitable[None]]
 
-PATIENCE: Final = 0.05
-"""Seconds a call may take before a watch on its client begins: most are over by then, and cost no task."""
-
-
 RequestHandler = Callable[[Request], Response | Awaitable[Response] | None]
-"""Who answers a request: at once or in its time. None: it is not theirs."""
+"""Returns the response to a request, now or later; None if the request is not its own."""
+
+WATCH_DELAY_SECONDS: Final = 0.05
+"""How long a call may take before the client's disconnect is watched for. Most calls are shorter and need no task."""
 
 
 def serve(
-    ask: RequestHandler, elsewhere: ASGIApplication, scope: Scope, receive: Receive, send: Send
+    handler: RequestHandler, default: ASGIApplication, scope: Scope, receive: Receive, send: Send
 ) -> Awaitable[None]:
-    """Bring one HTTP request to `ask`, or `elsewhere`, and its answer back. A client that goes away cancels both."""
-    request, bearer = _request(scope), _Bearer(receive)
+    """Handle one HTTP request with `handler`, or with `default` if that returns None.
+
+    A disconnect of the client cancels the handler.
+    """
+    request, client = _request(scope), _ClientStream(receive)
     if b"transfer-encoding" in request.fields or request.fields.get(b"content-length", b"0") != b"0":
-        request.body = bearer.body()
-    ready = ask(request)
-    if ready is None:
-        return elsewhere(scope, receive, send)
-    if isinstance(ready, Response):
-        return send_response(ready, send)
-    request.watch_disconnect = bearer.watch
-    return _answered(ready, bearer, send)
+        request.body = client.body()
+    response = handler(request)
+    if response is None:
+        return default(scope, receive, send)
+    if isinstance(response, Response):
+        return send_response(response, send)
+    request.watch_disconnect = client.watch_disconnect
+    return _respond(response, client, send)
 
 
-async def _answered(ready: Awaitable[Response], bearer: "_Bearer", send: Send) -> None:
+async def _respond(pending: Awaitable[Response], client: "_ClientStream", send: Send) -> None:
     try:
-        await send_response(await ready, send)
+        await send_response(await pending, send)
     except asyncio.CancelledError:
-        if not bearer.gone:
+        if not client.disconnected:
             raise
     finally:
-        bearer.end()
+        client.close()
 
 
 def handshake_request(scope: Scope) -> Request:
-    """A WebSocket's handshake as the request it began as."""
+    """The HTTP request of a WebSocket handshake."""
     return _request({**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"})
 
 
@@ -66,12 +68,12 @@ def _request(scope: Scope) -> Request:
 
 
 def host(scope: Scope) -> str:
-    """The host a request names, with its port if it has one."""
+    """The Host field, with its port if it has one."""
     return (first(scope["headers"], b"host") or b"").decode("latin-1")
 
 
 async def send_response(response: Response, send: Send) -> None:
-    """An answer as ASGI messages; a stream is let go of however sending ends."""
+    """Send a response as ASGI messages. A streamed body is closed even if sending fails."""
     start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
     if isinstance(response.body, bytes):
         await send(start)
@@ -84,12 +86,12 @@ async def send_response(response: Response, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-class _Bearer:
-    """The client's side of one exchange: its body as it comes, and a watch on whether it is still there."""
+class _ClientStream:
+    """The messages from one client: the request body, and the disconnect."""
 
-    gone = False
-    _reading: asyncio.Event | None = None
-    """While the body is read: two readers would take each other's messages."""
+    disconnected = False
+    _body_read: asyncio.Event | None = None
+    """Set once the body has been read: until then the watch must not receive its messages."""
     _timer: asyncio.TimerHandle | None = None
     _watch: asyncio.Task[None] | None = None
 
@@ -97,8 +99,8 @@ class _Bearer:
         self._receive = receive
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The body's pieces. Raises ClientGone when it ends before it is whole."""
-        reading = self._reading = asyncio.Event()
+        """Iterate over the request body. Raises ClientGone if it is incomplete."""
+        body_read = self._body_read = asyncio.Event()
         try:
             while True:
                 message = await self._receive()
@@ -109,29 +111,29 @@ class _Bearer:
                 if not message.get("more_body"):
                     return
         finally:
-            reading.set()
+            body_read.set()
 
-    def watch(self) -> None:
-        """From now on, if it takes long, cancel the running task when the client goes away."""
+    def watch_disconnect(self) -> None:
+        """From WATCH_DELAY_SECONDS on, cancel the current task when the client disconnects."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
             task = asyncio.current_task(loop)
             if task is not None:
-                self._timer = loop.call_later(PATIENCE, self._begin, task)
+                self._timer = loop.call_later(WATCH_DELAY_SECONDS, self._start_watch, task)
 
-    def end(self) -> None:
+    def close(self) -> None:
         if self._timer:
             self._timer.cancel()
         if self._watch:
             self._watch.cancel()
 
-    def _begin(self, task: "asyncio.Task[Any]") -> None:
-        self._watch = asyncio.create_task(self._until_gone(task))
+    def _start_watch(self, task: "asyncio.Task[Any]") -> None:
+        self._watch = asyncio.create_task(self._cancel_on_disconnect(task))
 
-    async def _until_gone(self, task: "asyncio.Task[Any]") -> None:
-        if self._reading is not None:
-            await self._reading.wait()
+    async def _cancel_on_disconnect(self, task: "asyncio.Task[Any]") -> None:
+        if self._body_read is not None:
+            await self._body_read.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.gone = True
+        self.disconnected = True
         task.cancel()

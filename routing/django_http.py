@@ -1,4 +1,4 @@
-"""Django's requests and responses as the gateway's, byte for byte, on whichever loop or thread either lives."""
+"""Converts between Django's requests and responses and the gateway's, across event loops and threads."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -10,16 +10,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from routing import runtime
 from routing.http import Body, Headers, Request, Response
 
-PIECE: Final = 64 * 1024
-"""Bytes of a request's body passed on at once."""
-
-
-_BLANK: Final = frozenset({b"content-length", b"content-type"})
-"""WSGI says that a field is absent by an empty variable (PEP 3333)."""
+CHUNK_BYTES: Final = 64 * 1024
+"""Of a request's body."""
+_BLANK_IF_ABSENT: Final = frozenset({b"content-length", b"content-type"})
+"""Under WSGI, an empty variable may mean that the field is absent (PEP 3333)."""
 
 
 def to_gateway_request(request: HttpRequest) -> Request:
-    """The gateway's view of a Django request. Django has read the body by now; it is passed on in pieces."""
+    """The same request for the gateway. Django may have read the body already; it is passed on in chunks."""
     has_body = "Transfer-Encoding" in request.headers or request.headers.get("Content-Length", "0") not in ("", "0")
     path, _, query = _target(request).partition(b"?")
     return Request(
@@ -29,14 +27,14 @@ def to_gateway_request(request: HttpRequest) -> Request:
         headers=_fields(request),
         client=request.META.get("REMOTE_ADDR", ""),
         scheme=request.scheme or "http",
-        # Under WSGI whether a host must be named is the server's to judge, which knows what came.
+        # WSGI does not say reliably. With 1.0 a missing Host is accepted: checking it is the server's task.
         version=request.scope.get("http_version", "1.1") if isinstance(request, ASGIRequest) else "1.0",
-        body=_pieces(request) if has_body else None,
+        body=_chunks(request) if has_body else None,
     )
 
 
 def _target(request: HttpRequest) -> bytes:
-    """Path and query as sent, where the server tells; else as Django would write them."""
+    """Path and query as received, if the server passes them on; otherwise as Django encodes them."""
     if isinstance(request, ASGIRequest):
         path = request.scope.get("raw_path") or request.path.encode()
         query: bytes = request.scope["query_string"]
@@ -51,16 +49,16 @@ def _fields(request: HttpRequest) -> Headers:
     if isinstance(request, ASGIRequest):
         return list(request.scope["headers"])
     fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
-    return [(name, value) for name, value in fields if value or name not in _BLANK]
+    return [(name, value) for name, value in fields if value or name not in _BLANK_IF_ABSENT]
 
 
-async def _pieces(request: HttpRequest) -> AsyncIterator[bytes]:
-    while piece := await asyncio.to_thread(request.read, PIECE):
-        yield piece
+async def _chunks(request: HttpRequest) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(request.read, CHUNK_BYTES):
+        yield chunk
 
 
 def to_django_response(request: HttpRequest, response: Response) -> HttpResponseBase:
-    """The gateway's answer with its own header lines and no others, whatever Django's middlewares would add."""
+    """A Django response with exactly the fields of `response`, whatever Django's middleware adds."""
     if isinstance(response.body, bytes):
         return _ExactResponse(response.headers, content=response.body, status=response.status)
     if isinstance(request, ASGIRequest):
@@ -68,27 +66,27 @@ def to_django_response(request: HttpRequest, response: Response) -> HttpResponse
     return _ExactStream(response.headers, streaming_content=_from_thread(response.body), status=response.status)
 
 
-class _Exact:
-    """Every line as the gateway wrote it: repeated fields stay repeated, and nothing is added on the way out."""
+class _ExactFields:
+    """Keeps the fields as given: repeated ones stay separate, and none is added."""
 
-    def __init__(self, lines: Headers, **kwargs: Any) -> None:
+    def __init__(self, fields: Headers, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lines]
+        self._exact_fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
 
     def items(self) -> Iterable[tuple[str, str]]:
-        return self._lines
+        return self._exact_fields
 
 
-class _ExactResponse(_Exact, HttpResponse):
+class _ExactResponse(_ExactFields, HttpResponse):
     pass
 
 
-class _ExactStream(_Exact, StreamingHttpResponse):
+class _ExactStream(_ExactFields, StreamingHttpResponse):
     pass
 
 
 async def _from_loop(body: Body) -> AsyncIterator[bytes]:
-    """The body's chunks, fetched on the gateway's loop and handed over to the one that is running."""
+    """The chunks of a body that is read on the gateway's loop, for the running loop."""
     submit = runtime.current().submit
     try:
         while (chunk := await asyncio.wrap_future(submit(_next(body)))) is not None:

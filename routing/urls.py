@@ -1,4 +1,4 @@
-"""The gateway's paths under Django."""
+"""The services' URLs under Django."""
 
 from django.urls import re_path
 

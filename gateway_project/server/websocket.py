@@ -1,4 +1,4 @@
-"""WebSockets as uvicorn and `websockets` frame them, and what those leave to be said."""
+"""uvicorn's WebSocket protocol with early UTF-8 checks and a cheaper path for sending text."""
 
 import codecs
 from collections.abc import Awaitable, Generator
@@ -10,18 +10,18 @@ from websockets.protocol import State
 
 _decoder: Final = codecs.getincrementaldecoder("utf-8")
 _TEXT: Final = 0x81
-"""A frame's first byte: its message's last, and text (RFC 6455 section 5.2)."""
+"""The first byte of a text message in a single frame: FIN and the opcode (RFC 6455 section 5.2)."""
 
 
 class WebSocket(WebSocketsSansIOProtocol):
-    """Text that is none is refused as it comes, and not first when the message is whole (RFC 6455 section 8.1).
+    """Invalid UTF-8 closes the connection as it arrives, not when the message is complete (RFC 6455 section 8.1).
 
-    A message of text is written when `send` is called, whether that is awaited or not: the hub hands events over so.
+    `send` writes a text message before it returns, whether it is awaited or not: the hub does not await it.
     """
 
     _text: codecs.IncrementalDecoder | None = None
 
-    def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # it need not be a coroutine
+    def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # not a coroutine
         text = message.get("text")
         if text is None or message["type"] != "websocket.send" or self.close_sent or not self.handshake_complete:
             return super().send(message)
@@ -50,14 +50,14 @@ class WebSocket(WebSocketsSansIOProtocol):
         try:
             self._text.decode(bytes(event.data), event.fin)
         except UnicodeDecodeError:
-            self.conn.fail(CloseCode.INVALID_DATA, "this is no UTF-8")
+            self.conn.fail(CloseCode.INVALID_DATA, "invalid UTF-8")
             self.handle_parser_exception()
             return False
         return True
 
 
 class _Written:
-    """A message on its way: it has gone when the connection takes more."""
+    """Awaits the end of back-pressure after a message was written."""
 
     __slots__ = ("_socket",)
 
@@ -73,7 +73,7 @@ class _Written:
 
 
 def _header(length: int) -> bytes:
-    """Of a server's frame, which is not masked."""
+    """The header of a server's frame, which is not masked."""
     if length < 126:
         return bytes((_TEXT, length))
     if length < 65_536:

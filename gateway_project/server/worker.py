@@ -1,4 +1,4 @@
-"""One process that serves: connections on our own protocol, WebSockets on uvicorn's, and one end for both."""
+"""A worker process: HTTP/1.1 on routing.http1, WebSockets on uvicorn's protocol, and one graceful shutdown for both."""
 
 import asyncio
 import contextlib
@@ -10,32 +10,35 @@ from typing import Any, Final, cast
 
 import uvicorn
 
-from gateway_project.server.lifespan import GRACE_SECONDS, release
+from gateway_project.server.lifespan import GRACE_SECONDS, unblock_signals
 from gateway_project.server.websocket import WebSocket
 from routing.asgi import ASGIApplication, RequestHandler
 from routing.http1.connection import Connection
 from routing.http1.head_cache import HeadCache
 from routing.http1.ticker import Ticker
 
-FAREWELL_SECONDS: Final = 0.3
-"""Time for sockets to be told of the restart, before the server drops them."""
-COLLECTED: Final = (5_000, 100, 50)
-"""Containers more than before, after which the young are looked through; and how often that is, before the old are."""
-MESSAGE_BYTES: Final = 2 * 1_024 * 1_024
-"""What a WebSocket's message may have before it is so much as looked at: twice what is passed on."""
+DRAIN_SECONDS: Final = 0.3
+"""Time for WebSockets and streams to be closed with a reason, before the server drops them."""
+GC_THRESHOLDS: Final = (5_000, 100, 50)
+"""As `gc.set_threshold` takes them."""
+MAX_MESSAGE_BYTES: Final = 2 * 1_024 * 1_024
+"""The longest WebSocket message that is buffered: twice the longest that is passed on."""
 
 
 class Worker(uvicorn.Server):
-    """`stopping` is called when the process is told to end, while what is in flight still finishes."""
+    """`handler` handles HTTP requests; those it returns None for, WebSockets and lifespan go to `application`.
+
+    `on_stopping` is called when the process is asked to stop, before requests in flight are waited for.
+    """
 
     def __init__(
-        self, application: ASGIApplication, answer: RequestHandler, stopping: Callable[[], None] = lambda: None
+        self, application: ASGIApplication, handler: RequestHandler, on_stopping: Callable[[], None] = lambda: None
     ) -> None:
         config = uvicorn.Config(
             application,
             http=cast(type[asyncio.Protocol], lambda **_: Connection(self, self._loop)),
             ws=WebSocket,
-            ws_max_size=MESSAGE_BYTES,
+            ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
             interface="asgi3",
             loop="uvloop",
@@ -49,16 +52,16 @@ class Worker(uvicorn.Server):
         )
         super().__init__(config)
         self.application = application
-        self.answer = answer
+        self.handler = handler
         self.head_cache = HeadCache()
         self.connections = cast(set[Any], self.server_state.connections)
         self.tasks = self.server_state.tasks
-        self.ticker = Ticker(lambda: [one for one in self.connections if isinstance(one, Connection)])
-        self._stopping = stopping
+        self.ticker = Ticker(lambda: [each for each in self.connections if isinstance(each, Connection)])
+        self._on_stopping = on_stopping
         self._loop: asyncio.AbstractEventLoop
 
-    def upgraded(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
-        """The connection as a WebSocket, which has read its handshake."""
+    def upgrade_to_websocket(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
+        """A WebSocket on `transport` that has received `data`, its handshake first."""
         protocol = WebSocket(self.config, self.server_state, self.lifespan.state, self._loop)
         protocol.connection_made(transport)
         protocol.data_received(data)
@@ -67,7 +70,7 @@ class Worker(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        _spare_the_collector()
+        _tune_gc()
         self.ticker.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -76,29 +79,33 @@ class Worker(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """A terminal's Ctrl-C, and systemd's stop, reach workers beside their server, which then ends them once more:
-        to be told once is enough.
+        """Handle the first SIGTERM only, and ignore SIGINT.
+
+        A terminal's Ctrl-C and systemd's stop reach the workers as well as the main process, which then sends its own
+        SIGTERM to each.
         """
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._told)
+        loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        release()
+        unblock_signals()
         yield
 
-    def _told(self) -> None:
+    def _on_sigterm(self) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        self._stopping()
-        asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._end)
+        self._on_stopping()
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._exit)
 
-    def _end(self) -> None:
+    def _exit(self) -> None:
         self.should_exit = True
 
 
-def _spare_the_collector() -> None:
-    """What the process was started with is never garbage, and tens of thousands of entries come and go without any:
-    looked through as often as by default, they took a third of the time of hits in Redis.
+def _tune_gc() -> None:
+    """Exempt what was loaded at startup from garbage collection, and collect less often.
+
+    With the defaults, collections took a third of the time of hits in Redis, which allocate and free tens of thousands
+    of cache entries without any garbage.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECTED)
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -1,1 +1,1 @@
-"""HTTP/1.1 as the gateway speaks it with its clients: bytes on a connection in, requests out, and answers back."""
+"""The HTTP/1.1 server connection: parses requests, runs their handlers, and encodes the responses."""

@@ -1,4 +1,4 @@
-"""A request that is not the gateway's, brought to an ASGI application: Django's pages, and health."""
+"""A request/response cycle of an ASGI application: Django's pages and the health endpoints."""
 
 import asyncio
 import time
@@ -19,27 +19,27 @@ class ASGICycle(RequestCycle):
 
     _status = 0
     _headers: Headers
-    _read = False
-    _is_broken = False
-    _ended = False
+    _body_read = False
+    _body_incomplete = False
+    _finished = False
 
-    def ask(self, application: ASGIApplication) -> None:
-        """Let `application` answer, in a task of its own."""
-        self._left = asyncio.Event()
-        self._spawn(self._asked(application))
+    def start_application(self, application: ASGIApplication) -> None:
+        """Run `application` in a task of its own."""
+        self._disconnect_event = asyncio.Event()
+        self._spawn(self._call(application))
 
     def disconnect(self) -> None:
         super().disconnect()
-        self._left.set()
+        self._disconnect_event.set()
 
-    async def _asked(self, application: ASGIApplication) -> None:
+    async def _call(self, application: ASGIApplication) -> None:
         await application(self._scope(), self._receive, self._send)
-        if self._ended:
+        if self._finished:
             return
-        if self._is_broken and not self.gone and self._out is None:
-            self._whole(problem(BadRequest("the body ended before it was whole"), new_id(time.time())))
+        if self._body_incomplete and not self.disconnected and self._encoder is None:
+            self._send_response(problem(BadRequest("the request body is incomplete"), new_id(time.time())))
         else:
-            raise ClientGone if self.gone else RuntimeError("the application ended before its answer")
+            raise ClientGone if self.disconnected else RuntimeError("the application returned without a response")
 
     def _scope(self) -> Scope:
         head, connection = self.head, self.connection
@@ -59,15 +59,15 @@ class ASGICycle(RequestCycle):
         }
 
     async def _receive(self) -> MutableMapping[str, Any]:
-        if not self._read:
+        if not self._body_read:
             try:
-                data = await self.body.next() if self.body is not None else b""
+                data = await self.body.read_chunk() if self.body is not None else b""
             except ClientGone:
-                self._is_broken = True
+                self._body_incomplete = True
                 return {"type": "http.disconnect"}
-            self._read = not data
-            return {"type": "http.request", "body": data, "more_body": not self._read}
-        await self._left.wait()
+            self._body_read = not data
+            return {"type": "http.request", "body": data, "more_body": not self._body_read}
+        await self._disconnect_event.wait()
         return {"type": "http.disconnect"}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
@@ -75,12 +75,12 @@ class ASGICycle(RequestCycle):
             self._status = message["status"]
             self._headers = [(name.lower(), value) for name, value in message.get("headers", ())]
             return
-        data, goes_on = message.get("body", b""), message.get("more_body", False)
-        if self._out is None:
-            if not goes_on and self._status not in BODILESS and first(self._headers, b"content-length") is None:
+        data, more_body = message.get("body", b""), message.get("more_body", False)
+        if self._encoder is None:
+            if not more_body and self._status not in BODILESS and first(self._headers, b"content-length") is None:
                 self._headers.append((b"content-length", b"%d" % len(data)))
-            self._start(self._status, self._headers)
-        await self._part(data)
-        if not goes_on:
-            self._ended = True
-            self._end()
+            self._send_head(self._status, self._headers)
+        await self._send_chunk(data)
+        if not more_body:
+            self._finished = True
+            self._finish()

@@ -1,78 +1,63 @@
-"""One client's connection: its requests one after the other, and an end to whatever takes too long."""
+"""One client connection: answers its requests in order and enforces its timeouts."""
 
 import asyncio
 import logging
 import time
 from collections import deque
-from typing import Any, Final, Protocol, cast
+from typing import Final, cast
 
-from routing.asgi import ASGIApplication, RequestHandler
 from routing.errors import BadRequest, GatewayError, InternalError, problem
 from routing.http import Response
-from routing.http1 import response_encoder
 from routing.http1.asgi_cycle import ASGICycle
 from routing.http1.cycle import RequestCycle
-from routing.http1.head_cache import MAX_CACHED_BYTES, HeadCache, RequestHead
+from routing.http1.flow_control import FlowControl
+from routing.http1.head_cache import MAX_CACHED_BYTES, RequestHead
 from routing.http1.request_body import RequestBody
 from routing.http1.request_parser import ParsedRequest, RequestParser
-from routing.http1.ticker import Ticker
+from routing.http1.response_encoder import CLOSE, CONTINUE, connection_fields, encode_head, encode_sized_head
+from routing.http1.state import CLOSING, INPUT_ENDED, LINGERING, OPEN, SHUTTING_DOWN
+from routing.http1.worker import Worker
 from routing.messages.request_id import new_id
 
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS: Final = 75.0
-"""How long a connection may rest between requests, as nginx's keepalive_timeout."""
+"""How long a connection may be idle between requests, as nginx's keepalive_timeout."""
 HEAD_SECONDS: Final = 30.0
-"""How long a request's head may take to arrive, from its first byte: one that trickles in is an attack."""
+"""How long the head of a request may take to arrive, from its first byte, as nginx's client_header_timeout."""
 BODY_SECONDS: Final = 60.0
-"""How long a body may be silent."""
+"""How long may pass between two reads of a body, as nginx's client_body_timeout."""
 LINGER_SECONDS: Final = 5.0
-"""How long a client is listened to that was answered before it had said all: cut at once, it would lose the answer
-(RFC 9112 section 9.6)."""
-JOINED_BYTES: Final = 65_536
-"""A larger body is not copied to stand behind its head."""
-
-DECLINED: Final = 8
-"""Upgrades declined in what was received at once: each has the rest of it read anew."""
-UPGRADING: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
+"""How long a lingering close reads on, as nginx's lingering_timeout."""
+MAX_JOINED_BYTES: Final = 65_536
+"""A longer body is written after its head, instead of being copied behind it."""
+MAX_DECLINED_UPGRADES: Final = 8
+"""In the data of one read. Each makes the parser start again behind it."""
 
 
-class Worker(Protocol):
-    """What connections have in common. What `answer` answers nobody with is `application`'s. `upgraded` takes a
-    connection over for a WebSocket, with the bytes of its beginning.
+class Connection(FlowControl):
+    """Requests are handled in order: `_cycle` is the current one if it needs a task, `_queue` has those behind it.
+
+    An error in the queue is sent, in its turn, as the last response.
     """
 
-    answer: RequestHandler
-    application: ASGIApplication
-    head_cache: HeadCache
-    ticker: Ticker
-    connections: set[Any]
-    tasks: set[asyncio.Task[None]]
-
-    def upgraded(self, transport: asyncio.Transport, data: bytes) -> asyncio.BaseProtocol: ...
-
-
-class Connection(asyncio.Protocol):
-    """Requests are begun in order: `_turn` is the one that is being answered, `_queue` has those behind it."""
-
     def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self.worker = worker
-        self.loop = loop
+        self.tasks = worker.tasks
         self.client = ""
         self.peer: tuple[str, int] | None = None
         self.local: tuple[str, int] | None = None
-        self._persists = True
-        self._turn: RequestCycle | None = None
+        self._state = OPEN
+        self._cycle: RequestCycle | None = None
         self._queue: deque[ParsedRequest | GatewayError] = deque()
-        self._reader = RequestParser(self._incoming)
-        self._since = worker.ticker.now
-        self._is_deaf = False
-        self._lingers = False
-        self._reading = True
-        self._room: asyncio.Future[None] | None = None
-        self._full = False
+        self._parser = RequestParser(self._make_body)
+        self._active_at = worker.ticker.now
 
-    # What the event loop calls.
+    def __repr__(self) -> str:
+        return f"<Connection [{self.client}, {self._state.name}, queued: {len(self._queue)}]>"
+
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -82,225 +67,228 @@ class Connection(asyncio.Protocol):
         self.worker.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_deaf:
+        if self._state is not OPEN and self._ignores_input:
             return
-        if self._reader.between or self._reader.body is not None:
-            self._since = self.worker.ticker.now
-        if self._reader.between and self._turn is None and not self._full and len(data) <= MAX_CACHED_BYTES:
-            heads = self.worker.head_cache
-            head = heads.exact(data) or heads.by_fields(data)
+        parser = self._parser
+        if parser.idle or parser.body is not None:
+            self._active_at = self.worker.ticker.now
+        if parser.idle and self._cycle is None and not self._write_paused and len(data) <= MAX_CACHED_BYTES:
+            cache = self.worker.head_cache
+            head = cache.exact(data) or cache.by_fields(data)
             if head is not None:
-                self._answer(head, None)
+                self._handle(head, None)
                 return
-        self._feed(data)
+        self._parse(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self.worker.connections.discard(self)
-        self._persists = False
+        self._state = CLOSING
         self._queue.clear()
-        if self._reader.body is not None:
-            self._reader.body.lose()
-        if self._turn is not None:
-            self._turn.disconnect()
-        self.resume_writing()
-
-    def pause_writing(self) -> None:
-        self._full = True
+        if self._parser.body is not None:
+            self._parser.body.abort()
+        if self._cycle is not None:
+            self._cycle.disconnect()
+        self._wake_drain()
 
     def resume_writing(self) -> None:
-        self._full = False
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
-        elif self._turn is None and self._queue:
-            self.go_on()
+        if not self._wake_drain() and self._cycle is None and self._queue:
+            self.next_request()
 
-    async def drained(self) -> None:
-        """Wait until the client has taken enough of what was written."""
-        while self._full and not self.transport.is_closing():
-            self._room = self.loop.create_future()
-            await self._room
-
-    # What the worker calls.
+    # Called by the worker.
 
     def shutdown(self) -> None:
-        """Finish what is under way, and take nothing new."""
-        self._persists = False
-        if self._turn is None:
+        """Finish the current request, then close."""
+        if self._state is OPEN:
+            self._state = SHUTTING_DOWN
+        elif self._state is INPUT_ENDED:
+            self._state = CLOSING
+        if self._cycle is None:
             self.transport.close()
 
     def check_timeouts(self, now: float) -> None:
-        """Once a second: end what takes too long."""
-        waited = now - self._since
-        if self._lingers:
+        """Called once a second."""
+        waited = now - self._active_at
+        if self._state is LINGERING:
             if waited > LINGER_SECONDS:
                 self.transport.abort()
-        elif self._reader.body is not None:
-            if waited > BODY_SECONDS and self._reading:
-                self._break_off(BadRequest("the body did not arrive"))
-        elif self._turn is None and waited > (KEEP_ALIVE_SECONDS if self._reader.between else HEAD_SECONDS):
+        elif self._parser.body is not None:
+            if waited > BODY_SECONDS and not self._read_paused:
+                self._fail(BadRequest("the request body did not arrive in time"))
+        elif self._cycle is None and waited > (KEEP_ALIVE_SECONDS if self._parser.idle else HEAD_SECONDS):
             self.transport.close()
 
-    # A request's way to its answer.
+    # From data to requests.
 
-    def _feed(self, data: bytes) -> None:
-        for _ in range(DECLINED):
-            read = self._reader.feed(data)
-            if read.is_one:
-                self.worker.head_cache.put(data, read.found[0][0])
-            if read.rest is None or read.error is not None:
-                self._begin(read.found)
-                if read.error is not None:
-                    self._break_off(read.error)
+    @property
+    def _ignores_input(self) -> bool:
+        return self._state is not OPEN and self._state is not SHUTTING_DOWN
+
+    def _parse(self, data: bytes) -> None:
+        for _ in range(MAX_DECLINED_UPGRADES):
+            result = self._parser.feed(data)
+            if result.is_single:
+                self.worker.head_cache.put(data, result.requests[0][0])
+            if result.remainder is None or result.error is not None:
+                self._accept(result.requests)
+                if result.error is not None:
+                    self._fail(result.error)
                 return
-            data = self._upgrade(read.found, read.rest)
+            data = self._upgrade(result.requests, result.remainder)
             if not data:
                 return
-        self._break_off(BadRequest("too many upgrades at once"))
+        self._fail(BadRequest("too many requests for an upgrade"))
 
-    def _incoming(self, head: RequestHead) -> RequestBody:
-        told = head.fields.get(b"content-length")
-        invite = (lambda: self.transport.write(response_encoder.CONTINUE)) if head.expects else None
-        length = None if told is None else int(told)
-        return RequestBody(length, pause=self._pause, resume=self._resume, invite=invite)
+    def _make_body(self, head: RequestHead) -> RequestBody:
+        length = head.fields.get(b"content-length")
+        return RequestBody(
+            None if length is None else int(length),
+            pause=self._pause_reading,
+            resume=self._resume_input,
+            send_continue=(lambda: self.transport.write(CONTINUE)) if head.expects_continue else None,
+        )
 
-    def _begin(self, found: list[ParsedRequest]) -> None:
-        """Answer them, or let them wait for their turn."""
-        for head, body in found:
-            if self._is_deaf:
+    def _accept(self, requests: list[ParsedRequest]) -> None:
+        """Handle the requests, or queue them behind the current one."""
+        for head, body in requests:
+            if self._ignores_input:
                 return
-            if self._turn is not None or self._queue or self._full:
+            if self._cycle is not None or self._queue or self._write_paused:
                 self._queue.append((head, body))
-                self._pause()
+                self._pause_reading()
             else:
-                self._answer(head, body)
-            self._is_deaf = self._is_deaf or (not head.keep_alive and self._reader.body is None)
+                self._handle(head, body)
+            if not head.keep_alive and self._parser.body is None:
+                self._end_input()
 
-    def _answer(self, head: RequestHead, body: RequestBody | None) -> None:
-        request = head.request(self.client, "http")
+    def _upgrade(self, requests: list[ParsedRequest], remainder: bytes) -> bytes:
+        """Hand the connection over to a WebSocket. Any other upgrade is declined by ignoring it.
+
+        Returns the data to parse instead.
+        """
+        head, _ = requests.pop()
+        self._accept(requests)
+        is_websocket = head.upgrade == b"websocket" and head.method == "GET"
+        if is_websocket and self._cycle is None and not self._queue:
+            self.worker.connections.discard(self)
+            self.transport.set_protocol(self.worker.upgrade_to_websocket(self.transport, head.encode() + remainder))
+        elif is_websocket or head.method == "CONNECT":
+            self._fail(BadRequest("the connection cannot be upgraded"))
+        else:
+            if not head.keep_alive:  # llhttp parses nothing after such a request
+                self._parser = RequestParser(self._make_body)
+            return head.encode_without_upgrade() + remainder
+        return b""
+
+    # From requests to responses.
+
+    def _handle(self, head: RequestHead, body: RequestBody | None) -> None:
+        request = head.to_request(self.client, "http")
         if body is not None:
             request.body = body.read()
-        answer = self.worker.answer(request)
-        if isinstance(answer, Response) and isinstance(answer.body, bytes):
-            self.whole(head, body, answer)
-        elif answer is None:
-            self._turn = page = ASGICycle(self, head, body)
-            page.ask(self.worker.application)
+        response = self.worker.handler(request)
+        if isinstance(response, Response) and isinstance(response.body, bytes):
+            self.send_response(head, body, response)
+        elif response is None:
+            self._cycle = cycle = ASGICycle(self, head, body)
+            cycle.start_application(self.worker.application)
         else:
-            self._turn = RequestCycle(self, head, body)
-            self._turn.begin(request, answer)
-
-    def stays(self, head: RequestHead, body: RequestBody | None) -> bool:
-        """Whether the connection will be used again after this request."""
-        return self._persists and head.keep_alive and (body is None or body.is_near_its_end)
-
-    def whole(self, head: RequestHead, body: RequestBody | None, response: Response) -> None:
-        """An answer that is there already, and the end of its request."""
-        headers, content = response.headers, response.body
-        assert isinstance(content, bytes)  # noqa: S101 - it is whole
-        stays = self.stays(head, body)
-        if not stays or head.version != "1.1":
-            headers = headers + response_encoder.connection(head.version, stays=stays)
-        try:
-            begun = response_encoder.whole_head(
-                head.method, response.status, headers, len(content), self.worker.ticker.date
-            )
-        except ValueError:
-            log.exception("an answer could not be written")
-            self._refuse(InternalError("the request could not be handled"))
-            return
-        if len(content) > JOINED_BYTES:
-            self.transport.write(begun)
-            self.transport.write(content)
-        else:
-            self.transport.write(begun + content)
-        self.over(body, stays=stays)
+            self._cycle = RequestCycle(self, head, body)
+            self._cycle.start(request, response)
 
     @property
     def date(self) -> bytes:
         return self.worker.ticker.date
 
-    def over(self, body: RequestBody | None, *, stays: bool) -> None:
-        """A request has its answer."""
-        self._turn = None
-        self._since = self.worker.ticker.now
+    def keeps_alive(self, head: RequestHead, body: RequestBody | None) -> bool:
+        """Whether the connection can be used again after this request."""
+        is_open = self._state is OPEN or self._state is INPUT_ENDED
+        return is_open and head.keep_alive and (body is None or body.is_worth_draining)
+
+    def send_response(self, head: RequestHead, body: RequestBody | None, response: Response) -> None:
+        """Send a response that is not streamed, and finish its request."""
+        headers, content = response.headers, response.body
+        assert isinstance(content, bytes)  # noqa: S101 - the caller has checked
+        keep_alive = self.keeps_alive(head, body)
+        if not keep_alive or head.version != "1.1":
+            headers = headers + connection_fields(head.version, keep_alive=keep_alive)
+        try:
+            encoded = encode_sized_head(head.method, response.status, headers, len(content), self.worker.ticker.date)
+        except ValueError:
+            log.exception("the response could not be encoded")
+            self._send_error(InternalError("the request could not be handled"))
+            return
+        if len(content) > MAX_JOINED_BYTES:
+            self.transport.write(encoded)
+            self.transport.write(content)
+        else:
+            self.transport.write(encoded + content)
+        self.finish_request(body, keep_alive=keep_alive)
+
+    def finish_request(self, body: RequestBody | None, *, keep_alive: bool) -> None:
+        """The response is complete: drop the rest of the request's body, and close if that is due."""
+        self._cycle = None
+        self._active_at = self.worker.ticker.now
         if body is not None:
             body.discard()
-        if not stays or not self._persists:
-            self._part(is_heard=body is None or body.whole)
+        if not keep_alive or (self._state is not OPEN and self._state is not INPUT_ENDED):
+            self._close(linger=body is not None and not body.is_complete)
 
-    def go_on(self) -> None:
-        """Answer those that have waited for their turn."""
-        while self._queue and self._turn is None and not self._full and not self.transport.is_closing():
+    def next_request(self) -> None:
+        """Handle queued requests, until one needs a task."""
+        while self._queue and self._cycle is None and not self._write_paused and not self.transport.is_closing():
             item = self._queue.popleft()
             if isinstance(item, GatewayError):
-                self._refuse(item)
+                self._send_error(item)
             else:
-                self._answer(*item)
-        self._resume()
+                self._handle(*item)
+        self._resume_input()
 
-    def _upgrade(self, found: list[ParsedRequest], rest: bytes) -> bytes:
-        """A WebSocket leaves HTTP behind; any other upgrade is declined by answering as if it had not been offered:
-        what is to be read instead.
-        """
-        head, _ = found.pop()
-        self._begin(found)
-        is_socket = head.upgrade == b"websocket" and head.method == "GET"
-        if is_socket and self._turn is None and not self._queue:
-            self.worker.connections.discard(self)
-            self.transport.set_protocol(self.worker.upgraded(self.transport, head.written() + rest))
-        elif is_socket or head.method == "CONNECT":
-            self._break_off(BadRequest("the connection cannot be handed over"))
-        else:
-            return self._declined(head) + rest
-        return b""
+    # From open to closed.
 
-    def _declined(self, head: RequestHead) -> bytes:
-        """The head without its offer. What else it may have said of the connection is that this request is the last."""
-        if head.keep_alive:
-            return head.written(without=UPGRADING)
-        self._reader = RequestParser(self._incoming)  # llhttp takes nothing after the last
-        return head.written(without=UPGRADING, added=[response_encoder.CLOSE])
+    def _end_input(self) -> None:
+        if self._state is OPEN:
+            self._state = INPUT_ENDED
+        elif self._state is SHUTTING_DOWN:
+            self._state = CLOSING
 
-    def _break_off(self, error: GatewayError) -> None:
-        """What comes from now on cannot be understood: who is being answered gets an answer, then this is said."""
-        if self._is_deaf:
+    def _fail(self, error: GatewayError) -> None:
+        """What follows cannot be parsed: send `error` after the responses to the requests before it, then close."""
+        if self._ignores_input:
             return
-        self._is_deaf = True
-        body, self._reader.body = self._reader.body, None
+        self._end_input()
+        body, self._parser.body = self._parser.body, None
         if body is not None:
-            body.lose()
-            if self._turn is None and not self._queue:  # its request was answered before
-                self._part(is_heard=False)
-        elif self._turn is not None or self._queue:
+            body.abort()
+            if self._cycle is None and not self._queue:  # the response was sent before the body was complete
+                self._close(linger=True)
+        elif self._cycle is not None or self._queue:
             self._queue.append(error)
         else:
-            self._refuse(error)
+            self._send_error(error)
 
-    def _refuse(self, error: GatewayError) -> None:
-        answer = problem(error, new_id(time.time()))
-        headers = [*answer.headers, response_encoder.CLOSE]
-        self.transport.write(response_encoder.head(answer.status, headers, self.date) + cast(bytes, answer.body))
-        self._part(is_heard=False)
+    def _send_error(self, error: GatewayError) -> None:
+        response = problem(error, new_id(time.time()))
+        headers = [*response.headers, CLOSE]
+        head = encode_head(response.status, headers, self.date)
+        self.transport.write(head + cast(bytes, response.body))
+        self._close(linger=True)
 
-    def _part(self, *, is_heard: bool) -> None:
-        """Close, once all that was written is sent. A client that is not heard out goes on talking for a while."""
-        self._persists, self._is_deaf = False, True
+    def _close(self, *, linger: bool) -> None:
+        """Close once everything written is sent.
+
+        With `linger`, a lingering close (RFC 9112 section 9.6): keep reading briefly so that the client receives the
+        response instead of a reset.
+        """
+        self._state = CLOSING
         self._queue.clear()
-        if is_heard or not self.transport.can_write_eof():
+        if not linger or not self.transport.can_write_eof():
             self.transport.close()
         elif not self.transport.is_closing():
-            self._lingers = True
-            self._since = self.worker.ticker.now
+            self._state = LINGERING
+            self._active_at = self.worker.ticker.now
             self.transport.write_eof()
-            self._resume()
+            self._resume_input()
 
-    def _pause(self) -> None:
-        if self._reading and not self.transport.is_closing():
-            self._reading = False
-            self.transport.pause_reading()
-
-    def _resume(self) -> None:
-        if not self._reading and not self._queue and not self.transport.is_closing():
-            self._reading = True
-            self.transport.resume_reading()
+    def _resume_input(self) -> None:
+        if self._read_paused and not self._queue:
+            self._resume_reading()

@@ -1,11 +1,11 @@
-"""A request that takes time: its task, what it hears of the client, and its answer as it is sent."""
+"""A request/response cycle that needs a task: tracks client disconnect and streams the response."""
 
 import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from routing.errors import GatewayError, InternalError, problem
 from routing.http import ClientGone, Headers, Request, Response
@@ -14,101 +14,125 @@ from routing.http1.request_body import RequestBody
 from routing.http1.response_encoder import ResponseEncoder
 from routing.messages.request_id import new_id
 
-if TYPE_CHECKING:
-    from routing.http1.connection import Connection
-
 log = logging.getLogger(__name__)
 
 
-class RequestCycle:
-    """`gone`: the client has left, and a backend need not work for it any longer."""
+class ClientConnection(Protocol):
+    """What a cycle needs of the connection its request came on. `tasks` holds the running cycles' tasks."""
 
-    gone = False
-    _out: ResponseEncoder | None = None
-    _may_be_cut = False
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    tasks: set[asyncio.Task[None]]
+    peer: tuple[str, int] | None
+    local: tuple[str, int] | None
+
+    @property
+    def date(self) -> bytes: ...
+
+    def keeps_alive(self, head: RequestHead, body: RequestBody | None) -> bool: ...
+
+    def send_response(self, head: RequestHead, body: RequestBody | None, response: Response) -> None: ...
+
+    def finish_request(self, body: RequestBody | None, *, keep_alive: bool) -> None: ...
+
+    def next_request(self) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
+class RequestCycle:
+    """One request whose response takes time or is streamed.
+
+    Once the handler calls `Request.watch_disconnect`, a disconnect of the client cancels the task.
+    """
+
+    disconnected = False
+    _encoder: ResponseEncoder | None = None
+    """Set once the head of a streamed response has been sent."""
+    _cancellable = False
     _task: "asyncio.Task[None] | None" = None
 
-    def __init__(self, connection: "Connection", head: RequestHead, body: RequestBody | None) -> None:
+    def __init__(self, connection: ClientConnection, head: RequestHead, body: RequestBody | None) -> None:
         self.connection = connection
         self.head = head
         self.body = body
 
-    def begin(self, request: Request, answer: Response | Awaitable[Response]) -> None:
-        """Send `answer`, once it is there."""
-        request.watch_disconnect = self._waits
-        self._spawn(self._sent(answer))
+    def start(self, request: Request, response: Response | Awaitable[Response]) -> None:
+        """Send `response` from a task of its own."""
+        request.watch_disconnect = self._watch_disconnect
+        self._spawn(self._respond(response))
 
     def disconnect(self) -> None:
-        """The client has gone."""
-        self.gone = True
-        if self._may_be_cut and self._task is not None:
+        """The client has closed the connection."""
+        self.disconnected = True
+        if self._cancellable and self._task is not None:
+            self._task.cancel()
+
+    def _watch_disconnect(self) -> None:
+        self._cancellable = True
+        if self.disconnected and self._task is not None:
             self._task.cancel()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         self._task = task = self.connection.loop.create_task(self._run(work))
-        self.connection.worker.tasks.add(task)
-
-    def _waits(self) -> None:
-        self._may_be_cut = True
-        if self.gone and self._task is not None:
-            self._task.cancel()
+        self.connection.tasks.add(task)
 
     async def _run(self, work: Awaitable[None]) -> None:
         try:
             await work
         except (GatewayError, ClientGone, asyncio.CancelledError):
-            self._cut()
+            self._abort()
         except Exception:
-            log.exception("an answer could not be given")
+            log.exception("the response could not be produced")
             self._fail()
         finally:
             if self._task is not None:
-                self.connection.worker.tasks.discard(self._task)
+                self.connection.tasks.discard(self._task)
 
-    async def _sent(self, answer: Response | Awaitable[Response]) -> None:
-        response = answer if isinstance(answer, Response) else await answer
+    async def _respond(self, pending: Response | Awaitable[Response]) -> None:
+        response = pending if isinstance(pending, Response) else await pending
         if isinstance(response.body, bytes):
-            self._whole(response)
+            self._send_response(response)
             return
         async with contextlib.aclosing(response.body) as chunks:
-            self._start(response.status, response.headers)
+            self._send_head(response.status, response.headers)
             async for chunk in chunks:
-                await self._part(chunk)
-        self._end()
+                await self._send_chunk(chunk)
+        self._finish()
 
-    def _whole(self, response: Response) -> None:
-        self.connection.whole(self.head, self.body, response)
-        self.connection.go_on()
+    def _send_response(self, response: Response) -> None:
+        self.connection.send_response(self.head, self.body, response)
+        self.connection.next_request()
 
-    def _start(self, status: int, headers: Headers) -> None:
-        connection = self.connection
-        stays = connection.stays(self.head, self.body)
-        self._out = ResponseEncoder(self.head.method, self.head.version, status, headers, stays=stays)
-        connection.transport.write(self._out.head(connection.date))
+    def _send_head(self, status: int, headers: Headers) -> None:
+        connection, head = self.connection, self.head
+        keep_alive = connection.keeps_alive(head, self.body)
+        self._encoder = ResponseEncoder(head.method, head.version, status, headers, keep_alive=keep_alive)
+        connection.transport.write(self._encoder.head(connection.date))
 
-    async def _part(self, data: bytes) -> None:
+    async def _send_chunk(self, data: bytes) -> None:
         """Raises ClientGone."""
-        if self.gone:
+        if self.disconnected:
             raise ClientGone
-        assert self._out is not None  # noqa: S101 - it has been started
-        self.connection.transport.write(self._out.part(data))
-        await self.connection.drained()
+        assert self._encoder is not None  # noqa: S101 - the head has been sent
+        self.connection.transport.write(self._encoder.chunk(data))
+        await self.connection.drain()
 
-    def _end(self) -> None:
-        assert self._out is not None  # noqa: S101 - it has been started
-        self.connection.transport.write(self._out.end())
-        self.connection.over(self.body, stays=self._out.stays)
-        self.connection.go_on()
+    def _finish(self) -> None:
+        assert self._encoder is not None  # noqa: S101 - the head has been sent
+        self.connection.transport.write(self._encoder.end())
+        self.connection.finish_request(self.body, keep_alive=self._encoder.keep_alive)
+        self.connection.next_request()
 
     def _fail(self) -> None:
-        if self._out is None:
-            self._whole(problem(InternalError("the request could not be handled"), new_id(time.time())))
+        if self._encoder is None:
+            self._send_response(problem(InternalError("the request could not be handled"), new_id(time.time())))
         else:
-            self._cut()
+            self._abort()
 
-    def _cut(self) -> None:
-        """How a client learns that an answer is not whole; the reason is in the log."""
-        if self._out is not None and self._out.ends_with_the_connection:
+    def _abort(self) -> None:
+        """Close the connection before the response is complete, so that the client can tell (RFC 9112 section 8)."""
+        if self._encoder is not None and self._encoder.is_close_delimited:
             self.connection.transport.abort()
         else:
             self.connection.transport.close()

@@ -1,6 +1,6 @@
-"""A request's head as it came, and those that came before: the same bytes are the same head, and are parsed once.
+"""Request heads, and a cache of them: identical bytes are parsed once.
 
-So are the same fields behind another request line: most clients send theirs with whatever they ask for.
+A second index is by the fields alone, because most clients send the same ones with every request line.
 """
 
 import re
@@ -11,21 +11,23 @@ from resilience.memo import TwoGenerationMemo
 from routing.http import Header, Headers, Request, SharedFields, SharedHead, first_values
 
 MAX_CACHED_BYTES: Final = 2_048
-"""Bytes of a head that is remembered: what all of them take is bounded by this."""
+"""The longest head that is cached. With GENERATION_SIZE this bounds the memory used."""
 GENERATION_SIZE: Final = 2_048
-"""Heads in one generation of two."""
-_LINE: Final = re.compile(
+"""Heads in one of the memo's two generations."""
+_REQUEST_LINE: Final = re.compile(
     rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) "
     rb"(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)(?:\?([A-Za-z0-9._~!$&'()*+,;=:@%/?-]*))? HTTP/1\.1"
 )
-"""A request line about which there are no two opinions (RFC 9112 section 3); any other is llhttp's to judge."""
+"""An unambiguous request line (RFC 9112 section 3). Any other is left to llhttp."""
+
+_UPGRADE_FIELDS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
 class RequestHead:
-    """What a request says of itself before its body. `persists`: the client would use the connection again.
+    """The request line and the fields. `keep_alive`: whether the client would use the connection again.
 
-    Requests with the same head share its `headers`, which nobody changes, and what is `alike` of them. Those with the
-    same fields share `headers` too, and are `like` each other.
+    Requests with the same head share `headers`, which must not be changed, and `shared_head`. A head made from a
+    `template` has the same fields as the template and shares `headers`, `fields` and `shared_head.shared_fields`.
     """
 
     __slots__ = ("fields", "headers", "keep_alive", "method", "path", "query", "shared_head", "version")
@@ -40,21 +42,19 @@ class RequestHead:
         headers: Headers,
         *,
         keep_alive: bool,
-        like: "RequestHead | None" = None,
+        template: "RequestHead | None" = None,
     ) -> None:
         self.method = method
         self.path, self.query = target
         self.version = version
         self.headers = headers
         self.keep_alive = keep_alive
-        self.shared_head = SharedHead(SharedFields() if like is None else like.shared_head.shared_fields)
-        self.fields = first_values(headers) if like is None else like.fields
+        self.shared_head = SharedHead(SharedFields() if template is None else template.shared_head.shared_fields)
+        self.fields = first_values(headers) if template is None else template.fields
 
     @property
-    def expects(self) -> bool:
-        """Whether the client waits to be asked for the body. Of an HTTP/1.0 client it is ignored (RFC 9110 section
-        10.1.1).
-        """
+    def expects_continue(self) -> bool:
+        """Whether the client waits for 100 (Continue). Ignored in HTTP/1.0 (RFC 9110 section 10.1.1)."""
         return self.version == "1.1" and self.fields.get(b"expect", b"").lower() == b"100-continue"
 
     @property
@@ -64,16 +64,14 @@ class RequestHead:
 
     @property
     def upgrade(self) -> bytes:
-        """What the client would rather speak, in lower case; empty where it says nothing, or speaks HTTP/1.0, which
-        cannot (RFC 9110 section 7.8).
-        """
+        """The protocol of the Upgrade field in lower case, or empty. Ignored in HTTP/1.0 (RFC 9110 section 7.8)."""
         if self.version != "1.1":
             return b""
         options = self.fields.get(b"connection", b"").lower()
         return self.fields.get(b"upgrade", b"").lower() if b"upgrade" in options else b""
 
-    def request(self, client: str, scheme: str) -> Request:
-        # By position: by name it would take half as long again.
+    def to_request(self, client: str, scheme: str) -> Request:
+        # Positional arguments: keywords take half as long again.
         return Request(
             self.method,
             self.path,
@@ -88,40 +86,46 @@ class RequestHead:
             self.shared_head,
         )
 
-    def written(self, *, without: frozenset[bytes] = frozenset(), added: Sequence[Header] = ()) -> bytes:
-        """The head as bytes again, but for some of its fields, and with some others."""
+    def encode(self, *, without: frozenset[bytes] = frozenset(), added: Sequence[Header] = ()) -> bytes:
+        """The head as bytes, without the fields named in `without`, and with those in `added`."""
         target = self.path + (b"?" + self.query if self.query else b"")
         fields = [*(field for field in self.headers if field[0] not in without), *added]
-        begun = b"%b %b HTTP/%b" % (self.method.encode(), target, self.version.encode())
-        return b"\r\n".join([begun, *map(b": ".join, fields), b"", b""])
+        line = b"%b %b HTTP/%b" % (self.method.encode(), target, self.version.encode())
+        return b"\r\n".join([line, *map(b": ".join, fields), b"", b""])
+
+    def encode_without_upgrade(self) -> bytes:
+        """The head without its request for an upgrade. Of the connection options only `close` is kept."""
+        return self.encode(without=_UPGRADE_FIELDS, added=() if self.keep_alive else [(b"connection", b"close")])
 
 
 class HeadCache:
-    """One process's memory of heads that have no body and are not long, and of all but their first lines."""
+    """One process's cache of short heads without a body."""
 
     def __init__(self) -> None:
-        self._known: TwoGenerationMemo[bytes, RequestHead] = TwoGenerationMemo(GENERATION_SIZE)
-        self._fields: TwoGenerationMemo[bytes, RequestHead] = TwoGenerationMemo(GENERATION_SIZE)
-        self.exact = self._known.get
-        """The head that these bytes are, if they came before."""
+        self._by_bytes: TwoGenerationMemo[bytes, RequestHead] = TwoGenerationMemo(GENERATION_SIZE)
+        self._by_fields: TwoGenerationMemo[bytes, RequestHead] = TwoGenerationMemo(GENERATION_SIZE)
+        self.exact = self._by_bytes.get
+        """The head already parsed from exactly these bytes, or None."""
 
     def by_fields(self, data: bytes) -> RequestHead | None:
-        """The head that these bytes are, if its fields came before."""
+        """The head in `data`, if its fields were parsed before and its request line is unambiguous."""
         end = data.find(b"\r\n")
-        like = self._fields.get(data[end:])
-        line = None if like is None else _LINE.fullmatch(data, 0, end)
-        if like is None or line is None:
+        template = self._by_fields.get(data[end:])
+        line = None if template is None else _REQUEST_LINE.fullmatch(data, 0, end)
+        if template is None or line is None:
             return None
         method, path, query = line.groups()
         target = path, query or b""
-        head = RequestHead(method.decode(), target, "1.1", like.headers, keep_alive=like.keep_alive, like=like)
-        self._known.put(data, head)
+        head = RequestHead(
+            method.decode(), target, "1.1", template.headers, keep_alive=template.keep_alive, template=template
+        )
+        self._by_bytes.put(data, head)
         return head
 
     def put(self, data: bytes, head: RequestHead) -> None:
-        """Remember that `data`, all of it and nothing else, is this head."""
+        """Cache `head`, parsed from all of `data`."""
         if len(data) <= MAX_CACHED_BYTES:
-            self._known.put(data, head)
+            self._by_bytes.put(data, head)
             end = data.find(b"\r\n")
-            if _LINE.fullmatch(data, 0, end):
-                self._fields.put(data[end:], head)
+            if _REQUEST_LINE.fullmatch(data, 0, end):
+                self._by_fields.put(data[end:], head)

@@ -1,4 +1,4 @@
-"""A request's body on its way in: as it comes, no faster than it is read, and let go of when nobody wants it."""
+"""The body of a request as it arrives, with back-pressure: a client may not send faster than the body is read."""
 
 import asyncio
 from collections import deque
@@ -8,12 +8,14 @@ from typing import Final
 from routing.http import ClientGone
 
 HIGH_WATER: Final = 65_536
-"""Bytes that may wait to be read before the client is made to wait."""
+"""Bytes that may be buffered before reading from the client is paused."""
 
 
 class RequestBody:
-    """`length` is what was told of it, if it was. `pause` and `resume` hold the client back and let it go on; `invite`
-    asks one for its body that waits to be asked (RFC 9110 section 10.1.1).
+    """`length` is the value of Content-Length, or None.
+
+    `pause` and `resume` control reading from the client. `send_continue` sends 100 (Continue), if the client expects
+    it (RFC 9110 section 10.1.1).
     """
 
     def __init__(
@@ -22,79 +24,82 @@ class RequestBody:
         *,
         pause: Callable[[], None],
         resume: Callable[[], None],
-        invite: Callable[[], None] | None,
+        send_continue: Callable[[], None] | None,
     ) -> None:
-        self.whole = False
-        self._lost = False
-        self._left = length
+        self.is_complete = False
+        self._is_aborted = False
+        self._is_discarded = False
+        self._remaining = length
         self._pause = pause
         self._resume = resume
-        self._invite = invite
-        self._pieces: deque[bytes] = deque()
-        self._waiting = 0
-        self._unwanted = False
-        self._news: asyncio.Future[None] | None = None
+        self._send_continue = send_continue
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._waiter: asyncio.Future[None] | None = None
 
     @property
-    def is_near_its_end(self) -> bool:
-        """Whether it is quicker to let the rest come, unread, than to have the client connect anew."""
-        if self.whole or self._lost or self._invite is not None:
-            return self.whole
-        return self._left is not None and self._left <= HIGH_WATER
+    def is_worth_draining(self) -> bool:
+        """Whether to read and discard the rest so that the connection can be kept alive: it is short, or here already.
 
-    def feed(self, piece: bytes) -> None:
-        if self._left is not None:
-            self._left -= len(piece)
-        if self._unwanted:
+        Never while the client may still be waiting for 100 (Continue): then it may not send the body at all.
+        """
+        if self.is_complete or self._is_aborted or self._send_continue is not None:
+            return self.is_complete
+        return self._remaining is not None and self._remaining <= HIGH_WATER
+
+    def feed(self, data: bytes) -> None:
+        if self._remaining is not None:
+            self._remaining -= len(data)
+        if self._is_discarded:
             return
-        self._pieces.append(piece)
-        self._waiting += len(piece)
-        if self._waiting > HIGH_WATER:
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if self._buffered > HIGH_WATER:
             self._pause()
-        self._tell()
+        self._wake()
 
-    def end(self) -> None:
-        """It has come whole."""
-        self.whole = True
-        self._tell()
+    def feed_eof(self) -> None:
+        """The body is complete."""
+        self.is_complete = True
+        self._wake()
 
-    def lose(self) -> None:
-        """The rest will not come: the client has gone, or broke the rules of framing."""
-        self._lost = True
-        self._tell()
+    def abort(self) -> None:
+        """The rest will not come: the client disconnected, or the framing is invalid."""
+        self._is_aborted = True
+        self._wake()
 
     def discard(self) -> None:
-        """Nobody reads on; what still comes is dropped."""
-        self._unwanted = True
-        self._pieces.clear()
-        self._waiting = 0
+        """Drop what is buffered and what still comes."""
+        self._is_discarded = True
+        self._chunks.clear()
+        self._buffered = 0
         self._resume()
 
-    async def next(self) -> bytes:
-        """What has come since the last time; nothing when that was the end. Raises ClientGone."""
-        if self._invite is not None:
-            invite, self._invite = self._invite, None
-            invite()
-        while not self._pieces:
-            if self.whole:
+    async def read_chunk(self) -> bytes:
+        """All that is buffered, at least one byte; empty at the end. Raises ClientGone if the body is incomplete."""
+        if self._send_continue is not None:
+            send_continue, self._send_continue = self._send_continue, None
+            send_continue()
+        while not self._chunks:
+            if self.is_complete:
                 return b""
-            if self._lost:
+            if self._is_aborted:
                 raise ClientGone
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
-        pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._waiting = 0
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._buffered = 0
         self._resume()
         return data
 
     async def read(self) -> AsyncIterator[bytes]:
-        """The pieces as they come. Raises ClientGone when it ends before it is whole."""
-        while piece := await self.next():
-            yield piece
+        """Iterate over the body as it arrives. Raises ClientGone if it is incomplete."""
+        while chunk := await self.read_chunk():
+            yield chunk
 
-    def _tell(self) -> None:
-        news, self._news = self._news, None
-        if news is not None and not news.done():
-            news.set_result(None)
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

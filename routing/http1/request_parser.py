@@ -1,4 +1,4 @@
-"""What a client sends, as requests: llhttp finds where each begins and ends, and lets nothing doubtful pass."""
+"""Parses what a client sends into requests: llhttp finds their boundaries and rejects malformed input."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -10,64 +10,65 @@ from routing.http import Headers
 from routing.http1.head_cache import RequestHead
 from routing.http1.request_body import RequestBody
 
-HEAD_BYTES: Final = 65_536
-"""What is read of a head that does not end."""
-SPOKEN: Final = ("1.1", "1.0")
+MAX_HEAD_BYTES: Final = 65_536
+SUPPORTED_VERSIONS: Final = ("1.1", "1.0")
 
 ParsedRequest = tuple[RequestHead, RequestBody | None]
-"""A request whose head has come, and its body, if it has one, as far as that has."""
+"""A request whose head is complete, and its body, which may still be arriving."""
 
 
 class ParseResult(NamedTuple):
-    """What some bytes came to: the requests that began in them, and why the rest was not understood. `rest` follows the
-    last of them, which would speak another protocol. `is_one`: they are one whole request without a body.
+    """What one `feed` parsed.
+
+    `requests`: those whose head ended in the data. `error`: why the rest is invalid. `remainder`: the unparsed bytes
+    after the last request, if that asks for an upgrade. `is_single`: the data is exactly one request without a body.
     """
 
-    found: list[ParsedRequest]
+    requests: list[ParsedRequest]
     error: GatewayError | None = None
-    rest: bytes | None = None
-    is_one: bool = False
+    remainder: bytes | None = None
+    is_single: bool = False
 
 
 class RequestParser:
-    """`between`: what comes next is a new request. `body` is the one that is arriving; `incoming` makes it."""
+    """`idle`: the next byte starts a request. `body` is the body that is arriving; `make_body` creates it."""
 
-    def __init__(self, incoming: Callable[[RequestHead], RequestBody]) -> None:
-        self.between = True
+    def __init__(self, make_body: Callable[[RequestHead], RequestBody]) -> None:
+        self.idle = True
         self.body: RequestBody | None = None
-        self._incoming = incoming
+        self._make_body = make_body
         self._parser = httptools.HttpRequestParser(self)
-        self._found: list[ParsedRequest] = []
-        self._begun = 0
-        self._size = 0
+        self._requests: list[ParsedRequest] = []
+        self._started = 0
+        self._head_size = 0
         self._url = b""
         self._headers: Headers = []
 
     def feed(self, data: bytes) -> ParseResult:
-        was_between, self._begun = self.between, 0
+        was_idle, self._started = self.idle, 0
         error: GatewayError | None = None
-        rest = None
+        remainder = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0] :]
-        except httptools.HttpParserError as broken:
-            error = BadRequest(f"the request breaks the protocol: {broken}")
-        found, self._found = self._found, []
-        if error is None and not self.between and self.body is None:
-            self._size += len(data)
-            error = self._oversized() if self._size > HEAD_BYTES else None
-        if found and found[-1][0].version not in SPOKEN:
-            head, _ = found.pop()
-            error = BadRequest(f"HTTP/{head.version} is not spoken here")
-        is_one = was_between and self.between and self._begun == len(found) == 1 and found[0][1] is None
-        return ParseResult(found, error, rest, is_one and error is None and rest is None)
+            remainder = data[upgrade.args[0] :]
+        except httptools.HttpParserError as invalid:
+            error = BadRequest(f"malformed request: {invalid}")
+        requests, self._requests = self._requests, []
+        if error is None and not self.idle and self.body is None:
+            self._head_size += len(data)
+            error = self._too_large() if self._head_size > MAX_HEAD_BYTES else None
+        if requests and requests[-1][0].version not in SUPPORTED_VERSIONS:
+            head, _ = requests.pop()
+            error = BadRequest(f"HTTP/{head.version} is not supported")
+        is_single = was_idle and self.idle and self._started == len(requests) == 1 and requests[0][1] is None
+        return ParseResult(requests, error, remainder, is_single and error is None and remainder is None)
 
-    # What the parser calls.
+    # Callbacks of httptools.HttpRequestParser.
 
     def on_message_begin(self) -> None:
-        self._begun += 1
-        self.between = False
+        self._started += 1
+        self.idle = False
         self._url = b""
         self._headers = []
 
@@ -79,21 +80,21 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         head = self._head()
-        # Fields after the body are another list's: merged, they could say what was refused before (section 6.5.1).
+        # A new list for trailer fields: merged into the head, they could bypass its checks (RFC 9110 section 6.5.1).
         self._headers = []
-        self.body = self._incoming(head) if head.has_body and not head.upgrade else None
-        self._found.append((head, self.body))
+        self.body = self._make_body(head) if head.has_body and not head.upgrade else None
+        self._requests.append((head, self.body))
 
     def on_body(self, data: bytes) -> None:
         if self.body is not None:
             self.body.feed(data)
 
     def on_message_complete(self) -> None:
-        self.between = True
-        self._size = 0
+        self.idle = True
+        self._head_size = 0
         body, self.body = self.body, None
         if body is not None:
-            body.end()
+            body.feed_eof()
 
     def _head(self) -> RequestHead:
         parser = self._parser
@@ -104,17 +105,17 @@ class RequestParser:
         )
 
     def _target(self) -> tuple[tuple[bytes, bytes], Headers]:
-        """Path and query, and the fields: a host in the target is the one that counts (RFC 9112 section 3.2.2)."""
+        """Path and query, and the fields. An absolute-form target's host replaces Host (RFC 9112 section 3.2.2)."""
         url, headers = self._url.partition(b"#")[0], self._headers
         if b"://" in url[:8]:
             parsed = httptools.parse_url(url)
-            named = parsed.host + (b":%d" % parsed.port if parsed.port else b"")
-            headers = [(b"host", named), *(field for field in headers if field[0] != b"host")]
+            host = parsed.host + (b":%d" % parsed.port if parsed.port else b"")
+            headers = [(b"host", host), *(field for field in headers if field[0] != b"host")]
             return (parsed.path or b"/", parsed.query or b""), headers
         path, _, query = url.partition(b"?")
         return (path, query), headers
 
-    def _oversized(self) -> GatewayError:
+    def _too_large(self) -> GatewayError:
         if self._headers:
-            return HeadersTooLarge(f"the request's head is over {HEAD_BYTES} bytes")
-        return TargetTooLong(f"the request's target is over {HEAD_BYTES} bytes")
+            return HeadersTooLarge(f"the head of the request is over {MAX_HEAD_BYTES} bytes")
+        return TargetTooLong(f"the target of the request is over {MAX_HEAD_BYTES} bytes")

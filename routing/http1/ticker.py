@@ -1,4 +1,4 @@
-"""What a worker's connections know of the time, to the second: asking the clock for each request would cost more."""
+"""A clock that ticks once a second, shared by a worker's connections: cheaper than reading the time per request."""
 
 import asyncio
 import time
@@ -6,36 +6,39 @@ from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Final, Protocol
 
-SECONDS: Final = 1.0
+INTERVAL_SECONDS: Final = 1.0
 
 
 class HasTimeouts(Protocol):
-    """One that may wait for too long. `now` is monotonic seconds."""
+    """Checks its own timeouts. `now` is monotonic seconds."""
 
     def check_timeouts(self, now: float) -> None: ...
 
 
 class Ticker:
-    """`now` is monotonic seconds, `date` the Date field's value; each beat, everybody looks for what is overdue."""
+    """`now` is monotonic seconds, `date` the value of the Date field.
 
-    def __init__(self, everybody: Callable[[], Iterable[HasTimeouts]]) -> None:
-        self._everybody = everybody
+    Each tick calls `check_timeouts` on everything that `watched` returns.
+    """
+
+    def __init__(self, watched: Callable[[], Iterable[HasTimeouts]]) -> None:
+        self._watched = watched
         self._timer: asyncio.TimerHandle | None = None
-        self._set()
+        self._update()
 
     def start(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(SECONDS, self._beat)
+        self._timer = asyncio.get_running_loop().call_later(INTERVAL_SECONDS, self._tick)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _set(self) -> None:
+    def _update(self) -> None:
         self.now = time.monotonic()
         self.date = formatdate(usegmt=True).encode()
 
-    def _beat(self) -> None:
-        self._set()
-        for one in self._everybody():
-            one.check_timeouts(self.now)
+    def _tick(self) -> None:
+        self._update()
+        for connection in self._watched():
+            connection.check_timeouts(self.now)
         self.start()

@@ -154,8 +154,10 @@ def test_a_part_of_the_traces_is_a_number_from_0_to_1() -> None:
         assert told[0].startswith("OTEL_TRACES_SAMPLER_ARG: ")
 
 
-def test_without_the_extra_a_collector_stops_the_start_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_without_the_optional_dependency_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(telemetry, "find_spec", lambda _name: None)
     assert faults(**GIVEN, **COLLECTOR) == [
-        "OTEL_EXPORTER_OTLP_ENDPOINT: traces are an extra: pip install -r requirements-otel.txt"
+        "OTEL_EXPORTER_OTLP_ENDPOINT: tracing needs an optional dependency: pip install -r requirements-otel.txt"
     ]

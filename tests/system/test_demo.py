@@ -52,8 +52,8 @@ def milliseconds(answer: requests.Response) -> float:
 
 def test_it_says_where_it_is_who_may_come_in_and_what_to_try(demo: Server) -> None:
     assert said(demo, "Intelligence Gateway") == f"{demo.address}/"
-    assert re.fullmatch(rf"{demo.address}/admin/ +admin / \S+", said(demo, "staff's pages"))
-    assert re.fullmatch(r"gw_[\w-]+", said(demo, "key"))
+    assert re.fullmatch(rf"{demo.address}/admin/ +admin / \S+", said(demo, "admin"))
+    assert re.fullmatch(r"gw_[\w-]+", said(demo, "API key"))
     assert len(curls(demo)) == 3
 
 
@@ -68,7 +68,7 @@ def test_the_three_lines_work_when_pasted(demo: Server) -> None:
 
 
 def test_the_second_answer_is_a_hit_and_at_least_twenty_times_faster(demo: Server) -> None:
-    path, key = "/api/v1/slackIntelligence/channels?for=speed", said(demo, "key")
+    path, key = "/api/v1/slackIntelligence/channels?for=speed", said(demo, "API key")
     with requests.Session() as session:
 
         def timed() -> tuple[str, float]:
@@ -83,7 +83,7 @@ def test_the_second_answer_is_a_hit_and_at_least_twenty_times_faster(demo: Serve
 
 
 def test_five_failures_open_the_circuit_and_the_sixth_answer_comes_at_once(demo: Server) -> None:
-    key, crm = said(demo, "key"), exported(demo)["crm"]["targets"][0]["url"]  # type: ignore[index]
+    key, crm = said(demo, "API key"), exported(demo)["crm"]["targets"][0]["url"]  # type: ignore[index]
     requests.post(f"{crm}/mode/failing", timeout=30)
     door = next(iter(demo.doors().values()))
     assert [door.get("/api/v1/crm/contacts?for=circuit", key)[0] for _ in range(5)] == [500] * 5
@@ -97,7 +97,7 @@ def test_five_failures_open_the_circuit_and_the_sixth_answer_comes_at_once(demo:
 
 def test_a_stream_arrives_as_it_is_told(demo: Server) -> None:
     """Fourteen words, one every 150 ms: had anybody held them back, they would come together."""
-    with demo.get("/api/v1/aiRouting/stream", said(demo, "key"), stream=True) as answer:
+    with demo.get("/api/v1/aiRouting/stream", said(demo, "API key"), stream=True) as answer:
         times = [time.monotonic() for line in answer.iter_lines(chunk_size=1) if line]
     assert len(times) == 14
     assert times[-1] - times[0] > 1
@@ -106,7 +106,7 @@ def test_a_stream_arrives_as_it_is_told(demo: Server) -> None:
 def log_in(server: Server) -> requests.Session:
     session, page = requests.Session(), f"{server.address}/admin/login/"
     session.get(page, timeout=30)
-    name, _, password = said(server, "staff's pages").split(maxsplit=1)[1].split()
+    name, _, password = said(server, "admin").split(maxsplit=1)[1].split()
     form = {"username": name, "password": password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
     answer = session.post(f"{page}?next=/admin/", data=form, timeout=30)
     assert (answer.status_code, answer.url) == (200, f"{server.address}/admin/")
@@ -142,7 +142,7 @@ def test_a_second_start_keeps_what_the_first_made_and_what_an_operator_changed()
         assert kept["aiRouting"]["targets"] == elsewhere
         assert kept.keys() == services.keys()
         assert len(server.manage("apikey", "list").splitlines()) == 1
-        assert server.get("/api/v1/crm/contacts", said(server, "key")).status_code == 200
+        assert server.get("/api/v1/crm/contacts", said(server, "API key")).status_code == 200
 
 
 @pytest.mark.parametrize(("how", "status"), [(Server.interrupt, 0), (Server.terminate, 0), (Server.kill, -9)])

@@ -1,5 +1,6 @@
-"""`manage.py rungateway`: the server itself, and with --demo everything a first look needs."""
+"""`manage.py rungateway`: runs the server, with --demo also a demonstration."""
 
+import contextlib
 from argparse import ArgumentParser
 from typing import Any
 
@@ -16,19 +17,21 @@ from gateway_project.server import serving
 
 
 class Command(BaseCommand):
-    help = "Serve the gateway: HTTP, health, staff's pages, all in one."
+    help = "Serve the gateway: the services, the health endpoints, the dashboard and the admin."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--host", help="the address to listen on (HOST, 127.0.0.1)")
-        parser.add_argument("--port", type=int, help="the port to listen on (PORT, 8000)")
-        parser.add_argument("--workers", type=int, help="processes that serve (WORKERS, 1)")
-        parser.add_argument("--demo", action="store_true", help="with demonstration services, a staff user and a key")
+        parser.add_argument("--host", help="the address to listen on (default: HOST, or 127.0.0.1)")
+        parser.add_argument("--port", type=int, help="the port to listen on (default: PORT, or 8000)")
+        parser.add_argument("--workers", type=int, help="the number of worker processes (default: WORKERS, or 1)")
+        parser.add_argument(
+            "--demo", action="store_true", help="add demonstration services, a staff user and an API key"
+        )
 
     def handle(self, **options: Any) -> None:
         config = _with_options(settings.CONFIG, options)
         _prepare_database()
-        with quickstart.demonstration(config) if options["demo"] else quickstart.nothing() as greeting:
+        with quickstart.demonstration(config) if options["demo"] else contextlib.nullcontext("") as greeting:
             if config.gateway_config:
                 call_command("config", "apply", str(config.gateway_config))
             connections.close_all()
@@ -38,22 +41,22 @@ class Command(BaseCommand):
 
 
 def _with_options(config: Config, options: dict[str, Any]) -> Config:
-    """The command line's word goes before the environment's, and is checked by the same rules."""
-    given = {name.upper(): str(options[name]) for name in ("host", "port", "workers") if options[name] is not None}
+    """The options override the environment, and are validated in the same way."""
+    overrides = {name.upper(): str(options[name]) for name in ("host", "port", "workers") if options[name] is not None}
     try:
-        return environment.read({**config.environment, **given})
+        return environment.read({**config.environment, **overrides})
     except ConfigurationFault as faults:
         raise CommandError("\n".join(faults.faults)) from None
 
 
 def _prepare_database() -> None:
-    """A file of one's own is migrated on the spot; a shared server's tables are changed by `migrate` alone."""
+    """Migrate a SQLite file. A database server may be shared, so there pending migrations are an error."""
     try:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
-        raise CommandError(f"the database does not answer: {error}") from None
+        raise CommandError(f"cannot connect to the database: {error}") from None
     if pending and connection.vendor == "sqlite":
         call_command("migrate", verbosity=0)
     elif pending:
-        raise CommandError("the database lacks migrations: run `python manage.py migrate` first")
+        raise CommandError("the database has unapplied migrations: run `python manage.py migrate` first")

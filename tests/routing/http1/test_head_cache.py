@@ -61,14 +61,14 @@ def test_an_upgrade_is_one_that_the_connection_names() -> None:
 
 def test_only_http_1_1_waits_to_be_asked_for_its_body() -> None:
     """RFC 9110 section 10.1.1: of an HTTP/1.0 client it is ignored."""
-    assert made((b"expect", b"100-Continue")).expects
-    assert not made((b"expect", b"100-continue"), version="1.0").expects
+    assert made((b"expect", b"100-Continue")).expects_continue
+    assert not made((b"expect", b"100-continue"), version="1.0").expects_continue
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"upgrade"]), st.sampled_from([b"1", b"", b"2, 3"]))))
 def test_it_can_be_written_again_without_some_of_its_fields(fields: list[tuple[bytes, bytes]]) -> None:
     head = made((b"host", b"h"), *fields)
-    lines = head.written(without=frozenset({b"upgrade"})).split(b"\r\n")
+    lines = head.encode(without=frozenset({b"upgrade"})).split(b"\r\n")
     assert lines[0] == b"GET /a?b=c HTTP/1.1"
     left = [(name, value) for name, value in head.headers if name != b"upgrade"]
     assert lines[1:-2] == [b"%b: %b" % field for field in left]
@@ -104,8 +104,17 @@ FIELDS = st.lists(
 
 def outcome(read: ParseResult) -> tuple[Any, ...]:
     return tuple(
-        (head.method, head.path, head.query, head.version, head.headers, head.fields, head.keep_alive, head.expects)
-        for head, _ in read.found
+        (
+            head.method,
+            head.path,
+            head.query,
+            head.version,
+            head.headers,
+            head.fields,
+            head.keep_alive,
+            head.expects_continue,
+        )
+        for head, _ in read.requests
     )
 
 
@@ -127,26 +136,26 @@ def test_a_request_line_before_known_fields_is_read_as_ever_or_left_alone(
     for path in (b"/known", b"/other", b"/third"):
         data = b"GET %b %b%b" % (path, first, rest)
         read = RequestParser(no_body).feed(data)
-        if read.is_one:
-            heads.put(data, read.found[0][0])
+        if read.is_single:
+            heads.put(data, read.requests[0][0])
     data = before + b" ".join(line) + rest
     like, read = heads.by_fields(data), RequestParser(no_body).feed(data)
     if like is not None:
-        assert read.is_one
+        assert read.is_single
         assert outcome(read) == outcome(ParseResult([(like, None)]))
     if before == b"" and first == b"HTTP/1.1" and line[0] in METHODS[:7] and line[1:] == (b"/a?b=c?d", first):
-        assert (like is not None) == read.is_one
+        assert (like is not None) == read.is_single
 
 
 def no_body(_head: RequestHead) -> RequestBody:
-    return RequestBody(None, pause=lambda: None, resume=lambda: None, invite=None)
+    return RequestBody(None, pause=lambda: None, resume=lambda: None, send_continue=None)
 
 
 def test_heads_with_the_same_fields_share_what_follows_from_those() -> None:
     heads, rest = HeadCache(), b"\r\nHost: a\r\n\r\n"
     for path in (b"/a", b"/b"):
         data = b"GET %b HTTP/1.1%b" % (path, rest)
-        heads.put(data, RequestParser(no_body).feed(data).found[0][0])
+        heads.put(data, RequestParser(no_body).feed(data).requests[0][0])
     first, second = heads.by_fields(b"GET /c?d HTTP/1.1" + rest), heads.by_fields(b"HEAD /d HTTP/1.1" + rest)
     assert first
     assert second

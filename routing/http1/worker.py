@@ -1,0 +1,24 @@
+"""What the connections of a process share."""
+
+import asyncio
+from typing import Any, Protocol
+
+from routing.asgi import ASGIApplication, RequestHandler
+from routing.http1.head_cache import HeadCache
+from routing.http1.ticker import Ticker
+
+
+class Worker(Protocol):
+    """`handler` handles requests; those it returns None for go to `application`.
+
+    `upgrade_to_websocket` takes over a transport, with the bytes of the handshake and what follows.
+    """
+
+    handler: RequestHandler
+    application: ASGIApplication
+    head_cache: HeadCache
+    ticker: Ticker
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+
+    def upgrade_to_websocket(self, transport: asyncio.Transport, data: bytes) -> asyncio.BaseProtocol: ...
