@@ -1,4 +1,4 @@
-"""A client's end of a connection that has no network between: what is sent is received at once."""
+"""A client of routing.http1 over an in-memory transport: what is sent is received at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ RequestHandler = Callable[[Request], Response | Awaitable[Response] | None]
 
 
 class MemoryTransport(asyncio.Transport):
-    """The server's side of the connection, as its transport; `received` is what the client has."""
+    """The server's transport. `received` is what the client has received."""
 
     def __init__(self, peer: str = "192.0.2.1") -> None:
         super().__init__({"peername": (peer, 50_000), "sockname": ("192.0.2.80", 80)})
@@ -24,7 +24,7 @@ class MemoryTransport(asyncio.Transport):
         self.protocol: asyncio.Protocol | None = None
 
     def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
-        assert not self.eof_written, "nothing can be written after the end"
+        assert not self.eof_written, "write after write_eof"
         if not self.closed:
             self.received += data
 
@@ -60,11 +60,11 @@ class MemoryTransport(asyncio.Transport):
 
 
 class Worker:
-    """What a connection needs of its worker. `taken` is what was handed over for a WebSocket."""
+    """Implements `routing.http1.worker.Worker`. `upgraded_data` is what was handed over to WebSockets."""
 
     def __init__(self, handler: RequestHandler, application: ASGIApplication | None = None) -> None:
         self.handler = handler
-        self.application = application or self._nothing
+        self.application = application or self._unexpected
         self.head_cache = HeadCache()
         self.connections: set[Any] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -75,8 +75,8 @@ class Worker:
         self.upgraded_data.append(data)
         return asyncio.Protocol()
 
-    async def _nothing(self, scope: Any, receive: Any, send: Any) -> None:
-        raise AssertionError("the application was not expected to be asked")
+    async def _unexpected(self, scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("the application was not expected to be called")
 
 
 class Client:
@@ -101,10 +101,10 @@ class Client:
         return self.transport.received
 
     async def settle(self) -> None:
-        """Until everybody who can go on has."""
+        """Run all tasks that can make progress."""
         for _ in range(20):
             await asyncio.sleep(0)
 
     def idle_for(self, seconds: float) -> None:
-        """So much time goes by in which nothing comes."""
+        """Let time pass without any data."""
         self.connection.check_timeouts(self.worker.ticker.now + seconds)

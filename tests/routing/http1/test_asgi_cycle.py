@@ -1,4 +1,4 @@
-"""What is not the gateway's, as an ASGI application sees it."""
+"""Requests that an ASGI application handles, from its side."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import pytest
 from tests.http1_client import Client, Worker
 
 
-def asked(application: Any) -> Client:
+def connect(application: Any) -> Client:
     return Client(Worker(lambda _: None, application))
 
 
-async def test_the_scope_is_the_request() -> None:
+async def test_the_scope_describes_the_request() -> None:
     seen: dict[str, Any] = {}
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -19,7 +19,7 @@ async def test_the_scope_is_the_request() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"X-A", b"b")]})
         await send({"type": "http.response.body", "body": b"page"})
 
-    client = asked(application)
+    client = connect(application)
     client.send(b"GET /caf%C3%A9?q=1 HTTP/1.1\r\nHost: h\r\nX-B: c\r\n\r\n")
     await client.settle()
     assert seen["type"] == "http"
@@ -31,64 +31,64 @@ async def test_the_scope_is_the_request() -> None:
     assert not client.transport.closed
 
 
-async def test_its_body_comes_in_pieces_and_then_it_is_told_when_the_client_leaves() -> None:
-    heard: list[Any] = []
+async def test_the_body_arrives_in_chunks_followed_by_the_disconnect() -> None:
+    messages: list[Any] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         while (message := await receive())["type"] != "http.disconnect":
-            heard.append((message["body"], message["more_body"]))
-        heard.append("left")
+            messages.append((message["body"], message["more_body"]))
+        messages.append("disconnected")
 
-    client = asked(application)
+    client = connect(application)
     client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab")
     await client.settle()
     client.send(b"cd")
     await client.settle()
-    assert heard == [(b"ab", True), (b"cd", True), (b"", False)]
+    assert messages == [(b"ab", True), (b"cd", True), (b"", False)]
     client.disconnect()
     await client.settle()
-    assert heard[-1] == "left"
+    assert messages[-1] == "disconnected"
     assert client.worker.tasks == set()
 
 
-async def test_one_without_a_body_is_told_so_at_once() -> None:
-    heard: list[Any] = []
+async def test_a_request_without_a_body_has_an_empty_body_message() -> None:
+    messages: list[Any] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        heard.append(await receive())
+        messages.append(await receive())
         await send({"type": "http.response.start", "status": 204})
         await send({"type": "http.response.body"})
 
-    client = asked(application)
+    client = connect(application)
     client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     await client.settle()
-    assert heard == [{"type": "http.request", "body": b"", "more_body": False}]
+    assert messages == [{"type": "http.request", "body": b"", "more_body": False}]
     assert b"content-length" not in client.received
 
 
-async def test_a_stream_is_sent_in_chunks() -> None:
+async def test_a_streamed_response_is_chunked() -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
         await send({"type": "http.response.body", "body": b"b"})
 
-    client = asked(application)
+    client = connect(application)
     client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     await client.settle()
     assert client.received.endswith(b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
 
 
-async def fails_before(scope: Any, receive: Any, send: Any) -> None:
+async def raises_before_responding(scope: Any, receive: Any, send: Any) -> None:
     raise ZeroDivisionError
 
 
-async def says_nothing(scope: Any, receive: Any, send: Any) -> None:
+async def returns_without_a_response(scope: Any, receive: Any, send: Any) -> None:
     pass
 
 
-@pytest.mark.parametrize("application", [fails_before, says_nothing])
-async def test_one_that_fails_is_a_fault_of_ours(application: Any, caplog: pytest.LogCaptureFixture) -> None:
-    client = asked(application)
+@pytest.mark.parametrize("application", [raises_before_responding, returns_without_a_response])
+async def test_an_application_that_fails_is_a_500(application: Any, caplog: pytest.LogCaptureFixture) -> None:
+    client = connect(application)
     client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     await client.settle()
     assert client.received.startswith(b"HTTP/1.1 500 ")
@@ -96,25 +96,25 @@ async def test_one_that_fails_is_a_fault_of_ours(application: Any, caplog: pytes
     assert "could not be produced" in caplog.text
 
 
-async def test_one_that_fails_amid_its_answer_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_during_the_response_closes_the_connection(caplog: pytest.LogCaptureFixture) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
         raise ZeroDivisionError
 
-    client = asked(application)
+    client = connect(application)
     client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     await client.settle()
     assert client.received.endswith(b"1\r\na\r\n")
     assert client.transport.closed
 
 
-async def test_a_body_that_breaks_the_protocol_is_a_fault_of_the_client_s(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_body_is_a_400(caplog: pytest.LogCaptureFixture) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    client = asked(application)
+    client = connect(application)
     client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n")
     await client.settle()
     assert client.received.startswith(b"HTTP/1.1 400 ")
