@@ -1,4 +1,4 @@
-"""One gateway for all tests of its events and sockets."""
+"""One gateway, shared by the tests of its events and WebSockets."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,6 +12,6 @@ from tests.redis_server import RedisServer
 
 @pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    place = tmp_path_factory.mktemp("gateway")
-    with closing(RedisServer()) as redis, live_backend() as port, serving(place, port, redis) as gateway:
+    directory = tmp_path_factory.mktemp("gateway")
+    with closing(RedisServer()) as redis, live_backend() as port, serving(directory, port, redis) as gateway:
         yield gateway

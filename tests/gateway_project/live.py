@@ -1,4 +1,4 @@
-"""A backend that speaks WebSocket."""
+"""A WebSocket backend."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -12,13 +12,13 @@ from tests.system.echo import listening
 
 
 async def _echo(ws: ServerConnection) -> None:
-    """Says what it was sent in the handshake, then repeats; `bye` makes it close, `redirect` is no more than text."""
+    """Send the path and fields of the handshake, then echo. `bye` closes the connection."""
     assert ws.request is not None
     fields = {name.lower(): value for name, value in ws.request.headers.raw_items()}
     await ws.send(msgspec.json.encode({"path": ws.request.path, "fields": fields}).decode())
     async for message in ws:
         if message == "bye":
-            await ws.close(4123, "as asked")
+            await ws.close(4123, "as requested")
             return
         await ws.send(message)
 
@@ -31,10 +31,10 @@ def _handshake(ws: ServerConnection, request: Request) -> Response | None:
     return None
 
 
-def _chosen(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     return Subprotocol("chat") if "chat" in offered else None
 
 
 def live_backend() -> AbstractContextManager[int]:
-    """The port of a backend that speaks WebSocket, on a thread of its own."""
-    return listening(_echo, process_request=_handshake, select_subprotocol=_chosen)
+    """Run the backend in a thread. Yields its port."""
+    return listening(_echo, process_request=_handshake, select_subprotocol=_select_subprotocol)

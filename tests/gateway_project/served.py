@@ -1,4 +1,4 @@
-"""The whole gateway, two workers in their own processes over a real Redis, and how its sockets are read."""
+"""A complete gateway of two worker processes over a real Redis, and helpers to read its WebSockets."""
 
 import asyncio
 import os
@@ -40,21 +40,21 @@ services:
 
 @dataclass
 class Served:
-    """A gateway at an address, with a key that may publish and one that may not."""
+    """A running gateway. `key` may publish; `unprivileged_key` may not."""
 
     port: int
     environment: dict[str, str]
     key: str = ""
-    poor: str = ""
-    greedy: str = ""
-    """Of one that may not publish, whose limit a test may use up."""
+    unprivileged_key: str = ""
+    limited_key: str = ""
+    """May not publish either; one test uses up its rate limit."""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def manage(self, *words: str) -> str:
-        command = [sys.executable, "manage.py", *words]
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True)
         return done.stdout.strip().rpartition("\n")[2]
 
@@ -68,40 +68,41 @@ class Served:
 
 
 @contextmanager
-def serving(place: Path, backend: int, redis: RedisServer, **more: str) -> Iterator[Served]:
-    """A gateway in front of the backend at this port, on a Redis that it starts; `more` is of its environment."""
+def serving(directory: Path, backend: int, redis: RedisServer, **more: str) -> Iterator[Served]:
+    """Run a gateway in front of the backend at port `backend`. Starts `redis`. `more` is added to the environment."""
     redis.start()
-    (place / "gateway.yaml").write_text(SERVICES.replace("LIVE", str(backend)))
+    (directory / "gateway.yaml").write_text(SERVICES.replace("LIVE", str(backend)))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {
-        "DATABASE_URL": f"sqlite:///{place}/db.sqlite3",
+        "DATABASE_URL": f"sqlite:///{directory}/db.sqlite3",
         "REDIS_URL": redis.url,
-        "GATEWAY_CONFIG": str(place / "gateway.yaml"),
+        "GATEWAY_CONFIG": str(directory / "gateway.yaml"),
         "RATE_LIMIT": "10000/m",
         "ACCESS_LOG": "off",
         **more,
     }
     gateway = Served(port, environment)
     command = [sys.executable, "manage.py", "rungateway", "--port", str(port), "--workers", "2"]
-    with (place / "log").open("wb") as log:
+    with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         end = time.monotonic() + 60
-        while b"ready" not in (place / "log").read_bytes():
-            assert process.poll() is None, (place / "log").read_text()
+        while b"ready" not in (directory / "log").read_bytes():
+            assert process.poll() is None, (directory / "log").read_text()
             assert time.monotonic() < end
             time.sleep(0.05)
         gateway.key = gateway.manage("apikey", "create", "ours", "--scope", "*", "--scope", "events:publish")
-        gateway.poor = gateway.manage("apikey", "create", "poor", "--scope", "nothing")
-        gateway.greedy = gateway.manage("apikey", "create", "greedy", "--scope", "nothing")
+        gateway.unprivileged_key = gateway.manage("apikey", "create", "poor", "--scope", "nothing")
+        gateway.limited_key = gateway.manage("apikey", "create", "greedy", "--scope", "nothing")
         while (
-            gateway.publish(0, topic="warm").status_code != 202 or gateway.publish(0, gateway.poor).status_code != 403
+            gateway.publish(0, topic="warm").status_code != 202
+            or gateway.publish(0, gateway.unprivileged_key).status_code != 403
         ):
             assert time.monotonic() < end
             time.sleep(0.05)
-        time.sleep(1)  # the other worker, too, has the keys
+        time.sleep(1)  # until the other worker has the keys too
         yield gateway
     finally:
         process.terminate()

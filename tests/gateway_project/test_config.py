@@ -15,16 +15,16 @@ def faults(**environment: str) -> list[str]:
     return caught.value.faults
 
 
-def test_a_secret_is_all_it_takes() -> None:
+def test_only_a_secret_key_is_required() -> None:
     read = config.read(GIVEN)
     assert (read.host, read.port, read.workers, read.redis_url) == ("127.0.0.1", 8000, 1, None)
     assert (read.rate_limit.limit, read.rate_limit.window) == (100, 60)
     assert (read.debug, read.log_format, read.access_log) == (False, "json", True)
 
 
-def test_every_fault_is_told_at_once() -> None:
-    told = faults(PORT="99999", DEBUG="perhaps", REDIS_URL="http://x", RATE_LIMIT="many", TRUSTED_PROXIES="10.0.0.300")
-    assert [fault.partition(":")[0] for fault in told] == [
+def test_all_faults_are_reported_at_once() -> None:
+    found = faults(PORT="99999", DEBUG="perhaps", REDIS_URL="http://x", RATE_LIMIT="many", TRUSTED_PROXIES="10.0.0.300")
+    assert [fault.partition(":")[0] for fault in found] == [
         "DEBUG",
         "REDIS_URL",
         "TRUSTED_PROXIES",
@@ -34,9 +34,9 @@ def test_every_fault_is_told_at_once() -> None:
     ]
 
 
-def test_no_fault_repeats_a_secret() -> None:
-    told = faults(SECRET_KEY="hush", REDIS_URL="http://:hunter2@x", DATABASE_URL="mysql://:hunter2@x")
-    assert "hunter2" not in "".join(told)
+def test_no_fault_contains_a_secret() -> None:
+    found = faults(SECRET_KEY="hush", REDIS_URL="http://:hunter2@x", DATABASE_URL="mysql://:hunter2@x")
+    assert "hunter2" not in "".join(found)
 
 
 @pytest.mark.parametrize(
@@ -54,26 +54,26 @@ def test_no_fault_repeats_a_secret() -> None:
         ("ACCESS_LOG", "maybe"),
     ],
 )
-def test_a_wrong_value_is_a_fault_of_its_variable(name: str, text: str) -> None:
-    told = faults(**GIVEN, **{name: text})
-    assert [fault.partition(":")[0] for fault in told] == [name]
+def test_an_invalid_value_is_a_fault_of_its_variable(name: str, text: str) -> None:
+    found = faults(**GIVEN, **{name: text})
+    assert [fault.partition(":")[0] for fault in found] == [name]
 
 
-def test_empty_is_unset() -> None:
+def test_an_empty_variable_is_unset() -> None:
     assert config.read({**GIVEN, "REDIS_URL": " ", "PORT": ""}).port == 8000
 
 
-def test_several_workers_need_a_redis() -> None:
+def test_several_workers_require_redis() -> None:
     assert faults(**GIVEN, WORKERS="2")[0].startswith("WORKERS")
     assert config.read({**GIVEN, "WORKERS": "2", "REDIS_URL": "embedded"}).workers == 2
 
 
 def test_the_emulator_is_refused_outside_debug() -> None:
-    told = faults(**GIVEN, FIREBASE_AUTH_EMULATOR_HOST="127.0.0.1:9099", FIREBASE_PROJECT_ID="p")
-    assert told[0].startswith("FIREBASE_AUTH_EMULATOR_HOST")
+    found = faults(**GIVEN, FIREBASE_AUTH_EMULATOR_HOST="127.0.0.1:9099", FIREBASE_PROJECT_ID="p")
+    assert found[0].startswith("FIREBASE_AUTH_EMULATOR_HOST")
 
 
-def test_debug_makes_a_secret_of_its_own_and_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_debug_generates_a_secret_key_and_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(config, "VAR", tmp_path / "var")
     first = config.read({"DEBUG": "1"}).secret_key
     assert len(first) > 40
@@ -95,22 +95,22 @@ def traces(**environment: str) -> Traces:
 COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"}
 
 
-def test_traces_go_nowhere_unless_a_collector_is_named() -> None:
+def test_tracing_is_off_without_a_collector() -> None:
     assert config.read(GIVEN).traces is None
     assert config.read(GIVEN | {"OTEL_SERVICE_NAME": "edge"}).traces is None
     assert config.read(GIVEN | COLLECTOR | {"OTEL_SDK_DISABLED": "true"}).traces is None
     assert config.read(GIVEN | COLLECTOR | {"OTEL_TRACES_EXPORTER": "none"}).traces is None
 
 
-def test_traces_go_below_the_collectors_address_or_to_their_own() -> None:
+def test_the_traces_endpoint_overrides_the_general_one() -> None:
     assert traces(**COLLECTOR).endpoint == "http://collector:4318/v1/traces"
     assert traces(**COLLECTOR, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="https://t/x").endpoint == "https://t/x"
 
 
-def test_the_resource_is_named_by_its_own_variable_first() -> None:
+def test_the_service_name_variable_takes_precedence_over_the_resource_attributes() -> None:
     assert traces(**COLLECTOR).resource == {"service.name": "intelligence-gateway"}
-    said = "service.name=other,deployment.environment.name=a%20b"
-    assert traces(**COLLECTOR, OTEL_RESOURCE_ATTRIBUTES=said, OTEL_SERVICE_NAME="edge").resource == {
+    attributes = "service.name=other,deployment.environment.name=a%20b"
+    assert traces(**COLLECTOR, OTEL_RESOURCE_ATTRIBUTES=attributes, OTEL_SERVICE_NAME="edge").resource == {
         "service.name": "edge",
         "deployment.environment.name": "a b",
     }
@@ -127,7 +127,9 @@ def test_the_resource_is_named_by_its_own_variable_first() -> None:
         ("parentbased_traceidratio", "0.1", 0.1, True),
     ],
 )
-def test_the_sampler_is_the_standards(sampler: str, argument: str, ratio: float, follows: bool) -> None:
+def test_the_sampler_is_read_as_opentelemetry_specifies(
+    sampler: str, argument: str, ratio: float, follows: bool
+) -> None:
     sampling = traces(**COLLECTOR, OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=argument).sampling
     assert (sampling.ratio, sampling.parent_based) == (ratio, follows)
 
@@ -143,15 +145,15 @@ def test_the_sampler_is_the_standards(sampler: str, argument: str, ratio: float,
         ("OTEL_RESOURCE_ATTRIBUTES", "name"),
     ],
 )
-def test_what_traces_cannot_be_sent_by_is_a_fault_of_its_variable(name: str, text: str) -> None:
-    told = faults(**GIVEN | COLLECTOR | {name: text})
-    assert [fault.partition(":")[0] for fault in told] == [name]
+def test_an_invalid_tracing_variable_is_a_fault(name: str, text: str) -> None:
+    found = faults(**GIVEN | COLLECTOR | {name: text})
+    assert [fault.partition(":")[0] for fault in found] == [name]
 
 
-def test_a_part_of_the_traces_is_a_number_from_0_to_1() -> None:
+def test_the_sampling_ratio_is_a_number_from_0_to_1() -> None:
     for text in ("many", "1.5", "-0.1", "nan"):
-        told = faults(**GIVEN, **COLLECTOR, OTEL_TRACES_SAMPLER="traceidratio", OTEL_TRACES_SAMPLER_ARG=text)
-        assert told[0].startswith("OTEL_TRACES_SAMPLER_ARG: ")
+        found = faults(**GIVEN, **COLLECTOR, OTEL_TRACES_SAMPLER="traceidratio", OTEL_TRACES_SAMPLER_ARG=text)
+        assert found[0].startswith("OTEL_TRACES_SAMPLER_ARG: ")
 
 
 def test_a_collector_without_the_optional_dependency_is_a_fault(

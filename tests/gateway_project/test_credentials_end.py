@@ -1,4 +1,4 @@
-"""What becomes of an open socket when its caller's token ends, and when a fresher one came before."""
+"""An open WebSocket when its token expires, and when a newer token was sent before."""
 
 import asyncio
 import time
@@ -16,27 +16,31 @@ from tests.gateway_project.live import live_backend
 from tests.gateway_project.served import TOPIC, Served, close_code, read, serving
 from tests.redis_server import RedisServer
 
-ENDED = 4401
+EXPIRED = 4401
 SHORT = 6
-"""Seconds a token lasts that a test sees the end of: long enough to connect with, on a busy machine too."""
+"""Seconds until a token expires: long enough to connect, even on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def firebase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A gateway that takes an emulator's tokens, which need nobody's signature."""
+    """A gateway that accepts the unsigned tokens of the Firebase emulator."""
     emulator = {"DEBUG": "1", "FIREBASE_PROJECT_ID": PROJECT, "FIREBASE_AUTH_EMULATOR_HOST": "127.0.0.1:1"}
-    place = tmp_path_factory.mktemp("firebase")
-    with closing(RedisServer()) as redis, live_backend() as port, serving(place, port, redis, **emulator) as gateway:
+    directory = tmp_path_factory.mktemp("firebase")
+    with (
+        closing(RedisServer()) as redis,
+        live_backend() as port,
+        serving(directory, port, redis, **emulator) as gateway,
+    ):
         yield gateway
 
 
-def token(lasts: float, **claims: object) -> str:
+def token(seconds: float, **claims: object) -> str:
     header = {"alg": "none", "typ": "JWT"}
-    claims = FirebaseIssuer().claims(exp=int(time.time() + lasts), **claims)
+    claims = FirebaseIssuer().claims(exp=int(time.time() + seconds), **claims)
     return f"{encoded(header)}.{encoded(claims)}."
 
 
-def bearing(served: Served, credential: str, path: str = "/ws/events/") -> Any:
+def connect_with(served: Served, credential: str, path: str = "/ws/events/") -> Any:
     return served.socket(path, additional_headers={"Authorization": f"Bearer {credential}"})
 
 
@@ -45,56 +49,56 @@ async def authenticate(ws: ClientConnection, credential: str) -> dict[str, Any]:
     return await read(ws)
 
 
-async def code_after_talking(ws: ClientConnection) -> int | None:
-    """How the other side closes on somebody who is never silent."""
+async def close_code_while_sending(ws: ClientConnection) -> int | None:
+    """The close code received by a client that keeps sending."""
     try:
         while True:
-            await ws.send("on and on")
+            await ws.send("message")
             await ws.recv()
     except ConnectionClosed as closed:
         return closed.rcvd.code if closed.rcvd else None
 
 
-async def a_socket_ends_with_its_token(firebase: Served) -> None:
+async def a_socket_is_closed_when_its_token_expires(firebase: Served) -> None:
     end = int(time.time() + SHORT)
-    async with bearing(firebase, token(SHORT)) as ws:
+    async with connect_with(firebase, token(SHORT)) as ws:
         await ws.send(TOPIC)
         assert (await read(ws))["type"] == "subscribed"
-        assert await close_code(ws) == ENDED
+        assert await close_code(ws) == EXPIRED
         assert time.time() >= end
 
 
-async def a_fresher_token_sent_before_keeps_it(firebase: Served) -> None:
+async def a_newer_token_keeps_it_open(firebase: Served) -> None:
     end = int(time.time() + SHORT)
-    async with bearing(firebase, token(SHORT)) as ws, bearing(firebase, token(SHORT)) as control:
-        said = await authenticate(ws, token(3_600))
-        assert (said["type"], said["caller"]) == ("authenticated", "firebase:ada")
-        assert said["expires"] > end + SHORT
+    async with connect_with(firebase, token(SHORT)) as ws, connect_with(firebase, token(SHORT)) as control:
+        reply = await authenticate(ws, token(3_600))
+        assert (reply["type"], reply["caller"]) == ("authenticated", "firebase:ada")
+        assert reply["expires"] > end + SHORT
         await ws.send(TOPIC)
-        assert await close_code(control) == ENDED
-        assert firebase.publish("after the first token's end").status_code == 202
+        assert await close_code(control) == EXPIRED
+        assert firebase.publish("after the first token has expired").status_code == 202
         while "id" not in (message := await read(ws)):
             pass
-        assert message["data"] == "after the first token's end"
+        assert message["data"] == "after the first token has expired"
 
 
-async def anothers_token_keeps_nothing(firebase: Served) -> None:
-    async with bearing(firebase, token(SHORT)) as ws:
-        said = await authenticate(ws, token(3_600, sub="bob"))
-        assert (said["type"], said["code"]) == ("error", "forbidden")
-        assert await close_code(ws) == ENDED
+async def a_token_of_another_caller_is_refused(firebase: Served) -> None:
+    async with connect_with(firebase, token(SHORT)) as ws:
+        reply = await authenticate(ws, token(3_600, sub="bob"))
+        assert (reply["type"], reply["code"]) == ("error", "forbidden")
+        assert await close_code(ws) == EXPIRED
 
 
-async def a_services_socket_ends_with_its_token_however_much_is_said(firebase: Served) -> None:
-    async with bearing(firebase, token(SHORT), "/api/v1/live/") as ws:
-        assert await code_after_talking(ws) == ENDED
+async def a_busy_service_socket_is_closed_when_its_token_expires(firebase: Served) -> None:
+    async with connect_with(firebase, token(SHORT), "/api/v1/live/") as ws:
+        assert await close_code_while_sending(ws) == EXPIRED
 
 
-async def test_what_the_end_of_a_token_comes_to(firebase: Served) -> None:
-    """All at once: each waits for the end of a token."""
+async def test_sockets_and_the_expiry_of_their_tokens(firebase: Served) -> None:
+    """Concurrently: each waits for a token to expire."""
     await asyncio.gather(
-        a_socket_ends_with_its_token(firebase),
-        a_fresher_token_sent_before_keeps_it(firebase),
-        anothers_token_keeps_nothing(firebase),
-        a_services_socket_ends_with_its_token_however_much_is_said(firebase),
+        a_socket_is_closed_when_its_token_expires(firebase),
+        a_newer_token_keeps_it_open(firebase),
+        a_token_of_another_caller_is_refused(firebase),
+        a_busy_service_socket_is_closed_when_its_token_expires(firebase),
     )

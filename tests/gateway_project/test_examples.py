@@ -1,4 +1,4 @@
-"""The examples in docs/, run as they are."""
+"""The examples in docs/, unmodified."""
 
 import os
 import shutil
@@ -17,36 +17,38 @@ from tests.gateway_project.served import ROOT, Served
 CHROMIUM = shutil.which("chromium")
 
 
-def test_the_example_in_python_follows(served: Served) -> None:
+def test_the_python_example_receives_events(served: Served) -> None:
     command = [sys.executable, "docs/examples/events.py", served.url.replace("http", "ws", 1), served.key, "example"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as program:
         try:
             assert program.stdout is not None
             with publishing(served):
-                said = msgspec.json.decode(program.stdout.readline())
+                event = msgspec.json.decode(program.stdout.readline())
         finally:
             program.kill()
-    assert (said["type"], said["topic"]) == ("tick", "example")
+    assert (event["type"], event["topic"]) == ("tick", "example")
 
 
 @pytest.mark.skipif(not CHROMIUM and "NOTHING_SKIPPED" not in os.environ, reason="there is no Chromium on PATH")
-def test_the_example_for_browsers_follows_in_a_browser(served: Served) -> None:
+def test_the_browser_example_receives_events(served: Served) -> None:
     module = (ROOT / "docs/examples/events.js").read_text().replace("export function", "window.follow = function", 1)
-    begin = """([gateway, token]) => new Promise((heard) => { follow(gateway, () => token, ["example"], heard); })"""
+    script = (
+        """([gateway, token]) => new Promise((resolve) => { follow(gateway, () => token, ["example"], resolve); })"""
+    )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(f"{served.url}/health")
         page.evaluate(module)
         with publishing(served):
-            said = page.evaluate(begin, [served.url.replace("http", "ws", 1), served.key])
+            event = page.evaluate(script, [served.url.replace("http", "ws", 1), served.key])
         browser.close()
-    assert (said["type"], said["topic"]) == ("tick", "example")
+    assert (event["type"], event["topic"]) == ("tick", "example")
 
 
 @contextmanager
 def publishing(served: Served) -> Iterator[None]:
-    """Events without end: whoever subscribes, whenever it is ready, hears one."""
+    """Publish continuously, so that a subscriber receives an event whenever it is ready."""
     stop = Event()
 
     def publish() -> None:

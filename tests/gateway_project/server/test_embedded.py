@@ -1,3 +1,5 @@
+"""The embedded Valkey: its start, its end, and what it leaves behind."""
+
 import os
 import signal
 import stat
@@ -35,9 +37,9 @@ WITH_WORKER = GATEWAY.replace(
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A place with a short path: a socket's address holds about a hundred bytes."""
-    with tempfile.TemporaryDirectory(prefix="gw-") as place:
-        yield Path(place)
+    """A directory with a short path, because the path of a Unix socket is limited to about a hundred bytes."""
+    with tempfile.TemporaryDirectory(prefix="gw-") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def valkey(root: Path) -> Iterator[EmbeddedValkey]:
     embedded.stop()
 
 
-def left(root: Path) -> list[Path]:
+def entries(root: Path) -> list[Path]:
     return list(root.iterdir())
 
 
@@ -62,7 +64,7 @@ def family(parent: int, root: Path) -> tuple[int, int]:
     return supervisor, server
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     try:
         with Redis.from_url(url) as client:
             return bool(client.ping())
@@ -72,42 +74,42 @@ def answers(url: str) -> bool:
 
 @pytest.fixture
 def gateway(root: Path) -> Iterator[subprocess.Popen[str]]:
-    process = started(GATEWAY, root)
+    process = start(GATEWAY, root)
     yield process
-    ended(process)
+    kill(process)
 
 
-def started(script: str, root: Path) -> subprocess.Popen[str]:
+def start(script: str, root: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, text=True)
 
 
-def ended(process: subprocess.Popen[str]) -> None:
+def kill(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.wait()
     if process.stdout:
         process.stdout.close()
 
 
-def line(process: subprocess.Popen[str]) -> str:
+def read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout
     return process.stdout.readline().strip()
 
 
-def test_it_answers_at_its_address_once_started(valkey: EmbeddedValkey) -> None:
+def test_it_responds_once_started(valkey: EmbeddedValkey) -> None:
     with Redis.from_url(valkey.start()) as client:
         client.set("greeting", "hello")
         assert client.get("greeting") == b"hello"
 
 
-def test_it_listens_on_a_private_socket_alone(valkey: EmbeddedValkey, root: Path) -> None:
+def test_it_listens_on_a_private_socket_only(valkey: EmbeddedValkey, root: Path) -> None:
     with Redis.from_url(valkey.start()) as client:
         assert client.config_get("port") == {"port": "0"}
-    (directory,) = left(root)
+    (directory,) = entries(root)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE((directory / SOCKET).stat().st_mode) == 0o700
 
 
-def test_it_keeps_nothing_and_lets_only_what_expires_be_pushed_out(valkey: EmbeddedValkey) -> None:
+def test_it_persists_nothing_and_evicts_only_keys_with_an_expiry(valkey: EmbeddedValkey) -> None:
     with Redis.from_url(valkey.start()) as client:
         settings = client.config_get("save", "appendonly", "maxmemory", "maxmemory-policy")
     assert settings == {
@@ -118,7 +120,7 @@ def test_it_keeps_nothing_and_lets_only_what_expires_be_pushed_out(valkey: Embed
     }
 
 
-def test_the_server_is_not_given_the_gateways_secrets(
+def test_the_server_does_not_inherit_the_gateways_secrets(
     valkey: EmbeddedValkey, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "not-for-valkey")
@@ -133,10 +135,10 @@ def test_stopping_leaves_no_process_and_no_directory(valkey: EmbeddedValkey, roo
     valkey.stop()
     assert has_exited(supervisor)
     assert has_exited(server)
-    assert left(root) == []
+    assert entries(root) == []
 
 
-def test_stopping_twice_or_before_a_start_is_harmless(root: Path) -> None:
+def test_stopping_twice_or_before_the_start_does_nothing(root: Path) -> None:
     valkey = EmbeddedValkey(root)
     valkey.stop()
     valkey.start()
@@ -149,10 +151,10 @@ def test_it_can_be_started_again_after_a_stop(valkey: EmbeddedValkey) -> None:
     valkey.stop()
     second = valkey.start()
     assert first != second
-    assert answers(second)
+    assert responds(second)
 
 
-def test_two_do_not_disturb_each_other(valkey: EmbeddedValkey, root: Path) -> None:
+def test_two_instances_are_independent(valkey: EmbeddedValkey, root: Path) -> None:
     other = EmbeddedValkey(root)
     here, there = valkey.start(), other.start()
     with Redis.from_url(here) as client:
@@ -160,95 +162,95 @@ def test_two_do_not_disturb_each_other(valkey: EmbeddedValkey, root: Path) -> No
     with Redis.from_url(there) as client:
         assert client.get("mine") is None
     other.stop()
-    assert answers(here)
+    assert responds(here)
 
 
-def test_a_server_that_dies_is_back_at_the_same_address(valkey: EmbeddedValkey, root: Path) -> None:
+def test_a_server_that_dies_is_restarted_at_the_same_address(valkey: EmbeddedValkey, root: Path) -> None:
     url = valkey.start()
     _, server = family(os.getpid(), root)
     os.kill(server, signal.SIGKILL)
-    assert eventually(lambda: has_exited(server) and answers(url))
+    assert eventually(lambda: has_exited(server) and responds(url))
 
 
-def test_a_ctrl_c_in_the_terminal_does_not_reach_it(valkey: EmbeddedValkey, root: Path) -> None:
+def test_ctrl_c_in_the_terminal_does_not_reach_it(valkey: EmbeddedValkey, root: Path) -> None:
     valkey.start()
     for pid in family(os.getpid(), root):
         assert session(pid) != session(os.getpid())
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_is_left_of_it_however_the_gateway_ends(
+def test_nothing_is_left_however_the_gateway_exits(
     gateway: subprocess.Popen[str], root: Path, ending: signal.Signals
 ) -> None:
-    assert answers(line(gateway))
+    assert responds(read_line(gateway))
     supervisor, server = family(gateway.pid, root)
     gateway.send_signal(ending)
     gateway.wait()
-    assert eventually(lambda: has_exited(supervisor) and has_exited(server) and left(root) == [])
+    assert eventually(lambda: has_exited(supervisor) and has_exited(server) and entries(root) == [])
 
 
-def test_a_worker_that_outlives_the_gateway_does_not_keep_it(root: Path) -> None:
-    gateway = started(WITH_WORKER, root)
+def test_a_worker_that_survives_the_gateway_does_not_keep_it_running(root: Path) -> None:
+    gateway = start(WITH_WORKER, root)
     try:
-        line(gateway)
-        worker = int(line(gateway))
+        read_line(gateway)
+        worker = int(read_line(gateway))
         supervisor, server = family(gateway.pid, root)
         gateway.kill()
         gateway.wait()
-        assert eventually(lambda: has_exited(supervisor) and has_exited(server) and left(root) == [])
+        assert eventually(lambda: has_exited(supervisor) and has_exited(server) and entries(root) == [])
         assert not has_exited(worker)
     finally:
         os.kill(worker, signal.SIGKILL)
-        ended(gateway)
+        kill(gateway)
 
 
 def test_a_killed_supervisor_takes_its_server_with_it(gateway: subprocess.Popen[str], root: Path) -> None:
-    line(gateway)
+    read_line(gateway)
     supervisor, server = family(gateway.pid, root)
     os.kill(supervisor, signal.SIGKILL)
     assert eventually(lambda: has_exited(server))
 
 
-def test_what_a_killed_supervisor_left_is_swept_at_the_next_start(
+def test_the_directory_of_a_killed_supervisor_is_removed_at_the_next_start(
     gateway: subprocess.Popen[str], valkey: EmbeddedValkey, root: Path
 ) -> None:
-    line(gateway)
+    read_line(gateway)
     supervisor, _ = family(gateway.pid, root)
     os.kill(supervisor, signal.SIGKILL)
     assert eventually(lambda: has_exited(supervisor))
-    (abandoned,) = left(root)
+    (abandoned,) = entries(root)
     valkey.start()
-    assert abandoned not in left(root)
+    assert abandoned not in entries(root)
 
 
-def test_the_sweep_touches_neither_one_in_use_nor_what_is_not_ours(valkey: EmbeddedValkey, root: Path) -> None:
+def test_the_sweep_leaves_directories_in_use_and_other_files_alone(valkey: EmbeddedValkey, root: Path) -> None:
     url = valkey.start()
     elsewhere = root / "elsewhere"
     elsewhere.mkdir()
     (root / f"{PREFIX}link").symlink_to(elsewhere)
     (root / f"{PREFIX}file").touch()
-    before = sorted(left(root))
+    before = sorted(entries(root))
     embedded.sweep(root)
-    assert sorted(left(root)) == before
-    assert answers(url)
+    assert sorted(entries(root)) == before
+    assert responds(url)
 
 
-def test_a_place_too_deep_for_a_socket_is_refused_at_once(root: Path) -> None:
+def test_a_directory_too_deep_for_a_socket_is_refused(root: Path) -> None:
     deep = root / ("deep-" * 30)
     deep.mkdir()
     with pytest.raises(EmbeddedUnavailable, match="too long"):
         EmbeddedValkey(deep).start()
-    assert left(deep) == []
+    assert entries(deep) == []
 
 
-def test_a_server_that_does_not_start_is_an_error_and_leaves_nothing(
+def test_a_server_that_does_not_start_is_an_error_and_leaves_nothing_behind(
     monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:
     monkeypatch.setattr(embedded, "binary", lambda: Path("/bin/false"))
     monkeypatch.setattr(embedded, "START_SECONDS", 0.3)
     with pytest.raises(EmbeddedUnavailable, match="did not start"):
         EmbeddedValkey(root).start()
-    assert left(root) == []
+    assert entries(root) == []
 
 
 def test_a_system_without_the_server_is_not_supported(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
