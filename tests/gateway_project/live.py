@@ -8,7 +8,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from tests.system.echo import listening
+from tests.system.echo import websocket_server
 
 
 async def _echo(ws: ServerConnection) -> None:
@@ -37,4 +37,4 @@ def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> 
 
 def live_backend() -> AbstractContextManager[int]:
     """Run the backend in a thread. Yields its port."""
-    return listening(_echo, process_request=_handshake, select_subprotocol=_select_subprotocol)
+    return websocket_server(_echo, process_request=_handshake, select_subprotocol=_select_subprotocol)

@@ -1,4 +1,4 @@
-"""A scripted backend beside a gateway of its own process: what it does is in the path that it is asked for."""
+"""A backend with a script for each path, in a thread, for a gateway in another process."""
 
 import asyncio
 import threading
@@ -7,17 +7,17 @@ from typing import Any, Self, TypeVar
 
 from tests.origin import Peer, Script, ScriptedOrigin
 
-Value = TypeVar("Value")
+T = TypeVar("T")
 
 
 class Backend:
-    """Serves `scripts`, one for each path, from a thread of its own; any other path is answered with `{}`."""
+    """Serves `scripts` by path; the response to any other path is `{}`."""
 
     def __init__(self, scripts: Mapping[str, Script]) -> None:
         self.scripts = dict(scripts)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._origin = ScriptedOrigin(self._answer)
+        self._origin = ScriptedOrigin(self._respond)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -36,14 +36,14 @@ class Backend:
 
     @property
     def targets(self) -> list[dict[str, str]]:
-        """As the configuration file says it."""
+        """As in the configuration file."""
         return [{"url": self._origin.url}]
 
-    def asked(self, path: str) -> int:
-        """How many requests have come for `path`, whatever their query."""
+    def request_count(self, path: str) -> int:
+        """The number of requests for `path`, with any query."""
         return sum(_path(request.line) == path for request in list(self._origin.requests))
 
-    async def _answer(self, peer: Peer) -> None:
+    async def _respond(self, peer: Peer) -> None:
         script = self.scripts.get(_path(peer.request.line), ok())
         if isinstance(script, bytes):
             await peer.read_body()
@@ -51,7 +51,7 @@ class Backend:
         else:
             await script(peer)
 
-    def _run(self, coroutine: Coroutine[Any, Any, Value]) -> Value:
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 

@@ -1,4 +1,4 @@
-"""Gateways that many tests share: one process with stores of its own, and two on a real Redis."""
+"""Gateways shared by many tests: one worker with stores in memory, and two workers over a real Redis."""
 
 import asyncio
 import contextlib
@@ -16,16 +16,16 @@ from tests.redis_server import RedisServer
 from tests.system.backend import Backend, ok
 from tests.system.server import Server, document
 
-PLENTY: Final = "1000000/m"
-"""For services whose tests are not about limits. One that says nothing has the gateway's own, 100/m."""
+UNLIMITED: Final = "1000000/m"
+"""For services whose tests are not about rate limits. The default of the gateway is 100/m."""
 MAX_BODY: Final = 1_000_000
 QUICK_CIRCUIT: Final = {"failure_threshold": 5, "window": "60s", "open_for": "1s", "success_threshold": 2}
-NEVER_OPENS: Final = {"failure_threshold": 1000}
+HIGH_THRESHOLD: Final = {"failure_threshold": 1000}
 
 
 @dataclass(frozen=True)
 class Seed:
-    """A database with three callers, made once and copied for each gateway."""
+    """A database with three API keys, created once and copied for each gateway."""
 
     database: Path
     ours: str
@@ -35,7 +35,7 @@ class Seed:
 
 @dataclass
 class Gateway:
-    """A gateway in front of `backend`, which many tests share."""
+    """A shared gateway in front of `backend`."""
 
     server: Server
     backend: Backend
@@ -48,13 +48,13 @@ class Gateway:
 @pytest.fixture(scope="session")
 def seed() -> Iterator[Seed]:
     maker = Server()
-    kept = Path(tempfile.mkdtemp(prefix="gw-")) / "seed.sqlite3"
+    database = Path(tempfile.mkdtemp(prefix="gw-")) / "seed.sqlite3"
     maker.manage("migrate", "--verbosity", "0")
     keys = [maker.manage("apikey", "create", name).split()[-1] for name in ("ours", "theirs", "limited")]
-    shutil.copy(maker.database, kept)
+    shutil.copy(maker.database, database)
     maker.close()
-    yield Seed(kept, *keys)
-    shutil.rmtree(kept.parent)
+    yield Seed(database, *keys)
+    shutil.rmtree(database.parent)
 
 
 @pytest.fixture(scope="session")
@@ -65,14 +65,14 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(scope="session")
 def single(seed: Seed, backend: Backend) -> Iterator[Gateway]:
-    """One worker, every store in its memory."""
+    """One worker, with all stores in memory."""
     with gateway(seed, backend) as server:
         yield Gateway(server, backend, seed)
 
 
 @pytest.fixture(scope="session")
 def pair(seed: Seed, backend: Backend) -> Iterator[Gateway]:
-    """Two workers on a Redis."""
+    """Two workers over a real Redis."""
     with contextlib.closing(RedisServer()) as redis:
         redis.start()
         with gateway(seed, backend, "--workers", "2", REDIS_URL=redis.url) as server:
@@ -81,13 +81,13 @@ def pair(seed: Seed, backend: Backend) -> Iterator[Gateway]:
 
 @pytest.fixture(params=["single", "pair"])
 def either(request: pytest.FixtureRequest) -> Gateway:
-    """A test of what must hold with one worker and with two."""
-    found: Gateway = request.getfixturevalue(request.param)
-    return found
+    """Runs the test with one worker and with two."""
+    gateway: Gateway = request.getfixturevalue(request.param)
+    return gateway
 
 
 def gateway(seed: Seed, backend: Backend, *arguments: str, **environment: str) -> Server:
-    """One that has not been started, with `services` behind it."""
+    """A gateway for `services` that has not been started."""
     server = Server(*arguments, seed=seed.database, environment={"MAX_BODY_BYTES": str(MAX_BODY)} | environment)
     file = server.directory / "gateway.yaml"
     file.write_text(document(services(backend.targets)))
@@ -96,10 +96,10 @@ def gateway(seed: Seed, backend: Backend, *arguments: str, **environment: str) -
 
 
 def services(targets: list[dict[str, str]]) -> dict[str, Any]:
-    common = {"targets": targets, "retries": {"attempts": 1}, "rate_limit": PLENTY}
+    common = {"targets": targets, "retries": {"attempts": 1}, "rate_limit": UNLIMITED}
     return {
-        "plain": {**common, "breaker": NEVER_OPENS, "timeout": {"connect": "2s", "read": "0.3s", "total": "10s"}},
-        "open": {**common, "breaker": NEVER_OPENS, "auth": "none", "cache": False},
+        "plain": {**common, "breaker": HIGH_THRESHOLD, "timeout": {"connect": "2s", "read": "0.3s", "total": "10s"}},
+        "open": {**common, "breaker": HIGH_THRESHOLD, "auth": "none", "cache": False},
         "flaky": {**common, "breaker": QUICK_CIRCUIT, "cache": False},
         "fragile": {**common, "breaker": QUICK_CIRCUIT | {"open_for": "60s"}, "cache": False},
         "limited": {"targets": targets, "cache": False},
@@ -107,7 +107,7 @@ def services(targets: list[dict[str, str]]) -> dict[str, Any]:
 
 
 async def whoami(peer: Peer) -> None:
-    """The caller as the gateway tells it, in the body."""
+    """Respond with the caller that the gateway has forwarded."""
     await peer.read_body()
     await peer.send(ok(dict(peer.request.fields).get(b"x-gateway-caller", b"nobody")))
 

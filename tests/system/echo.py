@@ -1,4 +1,4 @@
-"""A service that repeats what it hears over a WebSocket, on a thread of its own."""
+"""A WebSocket echo server in a thread."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,15 +11,15 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 
-async def _repeat(ws: ServerConnection) -> None:
+async def _echo(ws: ServerConnection) -> None:
     with suppress(ConnectionClosed):
         async for message in ws:
             await ws.send(message)
 
 
 @contextmanager
-def listening(handler: Callable[[ServerConnection], Awaitable[None]], **options: Any) -> Iterator[int]:
-    """The port of a WebSocket server on a thread of its own; `options` are those of `serve`."""
+def websocket_server(handler: Callable[[ServerConnection], Awaitable[None]], **options: Any) -> Iterator[int]:
+    """Run a WebSocket server in a thread. Yields its port. `options` are those of `serve`."""
     loop, ports = asyncio.new_event_loop(), Queue[int]()
     stop = asyncio.Event()
 
@@ -39,5 +39,5 @@ def listening(handler: Callable[[ServerConnection], Awaitable[None]], **options:
 
 
 def echo() -> AbstractContextManager[int]:
-    """Its port."""
-    return listening(_repeat, max_size=None, compression=None)
+    """Run an echo server. Yields its port."""
+    return websocket_server(_echo, max_size=None, compression=None)

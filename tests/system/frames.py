@@ -1,4 +1,4 @@
-"""WebSocket as bytes (RFC 6455): frames that no client library would send, and what the server made of them."""
+"""WebSocket as bytes (RFC 6455): frames that no client library would send, and the server's frames."""
 
 import socket
 from contextlib import suppress
@@ -6,24 +6,24 @@ from typing import Final, NamedTuple, Self
 
 from tests.system.server import Server
 
-PATIENCE: Final = 20.0
+TIMEOUT_SECONDS: Final = 20.0
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MASK: Final = b"\x11\x22\x33\x44"
 
 
-class Got(NamedTuple):
-    """A frame of the server's."""
+class Frame(NamedTuple):
+    """A frame from the server."""
 
     kind: int
     payload: bytes
 
 
-class Ended(Exception):
-    """The server ended the connection without a frame."""
+class ConnectionEnded(Exception):
+    """The server closed the connection without a frame."""
 
 
 def frame(kind: int, payload: bytes = b"", *, end: bool = True, reserved: int = 0, mask: bytes | None = MASK) -> bytes:
-    """One frame; `reserved` are the three bits beside FIN, as a number."""
+    """Encode a frame. `reserved` are the three bits after FIN, as a number."""
     first, flag = (end << 7) | (reserved << 4) | kind, 0x80 if mask else 0
     if len(payload) < 126:
         head = bytes([first, flag | len(payload)])
@@ -45,13 +45,13 @@ def closing(code: int | None = None, reason: bytes = b"") -> bytes:
 
 
 class Wire:
-    """A connection whose handshake is done. `window`: how few bytes the client takes that it has not read."""
+    """A connection after its handshake. `window`: the size of the client's receive buffer in bytes."""
 
     def __init__(self, server: Server, path: str, *fields: str, window: int | None = None) -> None:
         self._socket = socket.socket()
         if window is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(TIMEOUT_SECONDS)
         self._socket.connect(("127.0.0.1", server.port))
         lines = [
             f"GET {path} HTTP/1.1",
@@ -78,38 +78,38 @@ class Wire:
         for piece in pieces:
             self._socket.sendall(piece)
 
-    def read(self) -> Got:
-        """The server's next frame, its pings apart: those are answered (RFC 6455 section 5.5.2). Raises Ended."""
+    def read(self) -> Frame:
+        """The next frame that is no ping; pings are replied to (RFC 6455 section 5.5.2). Raises ConnectionEnded."""
         while (got := self._frame()).kind == PING:
-            with suppress(OSError):  # it may have gone, and what it said before still be to read
+            with suppress(OSError):  # the server may have closed, with frames still to be read
                 self.send(frame(PONG, got.payload))
         return got
 
     def code(self) -> int | None:
-        """The code of the server's closing; None where it ended without saying one."""
+        """The server's close code, or None if there was none."""
         try:
             while (got := self.read()).kind != CLOSE:
                 pass
-        except Ended:
+        except ConnectionEnded:
             return None
         return int.from_bytes(got.payload[:2], "big") if got.payload else 1005
 
     def ends(self) -> bool:
-        """Whether nothing more comes, the connection's end apart."""
+        """Whether the connection ends without another frame."""
         try:
             self.read()
-        except Ended:
+        except ConnectionEnded:
             return True
         return False
 
-    def _frame(self) -> Got:
-        """One frame, which is whole and not masked."""
+    def _frame(self) -> Frame:
+        """Read a frame, which must be neither a fragment nor masked."""
         first, second = self._take(2)
         assert (first & 0xF0, second & 0x80) == (0x80, 0), "a fragment, a reserved bit or a mask"
         size = second & 0x7F
         if size > 125:
             size = int.from_bytes(self._take(2 if size == 126 else 8), "big")
-        return Got(first & 0xF, self._take(size))
+        return Frame(first & 0xF, self._take(size))
 
     def _take(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -123,7 +123,7 @@ class Wire:
         except ConnectionResetError:
             data = b""
         except TimeoutError:
-            raise AssertionError("the server says nothing, and does not end") from None
+            raise AssertionError("the server neither sends nor closes") from None
         if not data:
-            raise Ended
+            raise ConnectionEnded
         self._buffer += data

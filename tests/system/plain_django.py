@@ -1,4 +1,4 @@
-"""The project under Django's own handlers alone, as another server would run it; `python -m` serves it by WSGI."""
+"""The project under Django's own handlers, as other servers run it. `python -m` serves it over WSGI."""
 
 import os
 import sys

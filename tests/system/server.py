@@ -1,4 +1,4 @@
-"""The gateway as its users start it: `manage.py rungateway`, a process of its own with a database of its own."""
+"""Runs `manage.py rungateway` as users do, in its own process with its own database."""
 
 import http.client
 import json
@@ -20,14 +20,14 @@ from tests.processes import children, eventually, has_exited
 ROOT: Final = Path(__file__).resolve().parents[2]
 PYTHON: Final = [sys.executable, "-W", "error::ResourceWarning", "manage.py"]
 START_SECONDS: Final = 60.0
-END_SECONDS: Final = 20.0
-"""How long a broken server is waited for; a sound one takes a fraction."""
-MOST_CONNECTIONS: Final = 400
-"""So many connections reach each of two workers, however unevenly they take them."""
+STOP_SECONDS: Final = 20.0
+"""How long to wait for a server that does not stop; normally it takes a fraction of that."""
+MAX_CONNECTIONS: Final = 400
+"""Enough for at least one to reach each of two workers, however unevenly they are spread."""
 
 
 class Server:
-    """`directory` holds its database, its log and its temporary files, and nothing else when it has ended."""
+    """`directory` has its database, log and temporary files."""
 
     def __init__(self, *arguments: str, seed: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="gw-"))  # short: a socket's path has a limit
@@ -40,7 +40,7 @@ class Server:
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._family: set[int] = set()
-        self._opened: list[Door] = []
+        self._opened: list[WorkerConnection] = []
 
     def __enter__(self) -> Self:
         return self.start()
@@ -63,16 +63,16 @@ class Server:
 
     @property
     def log(self) -> str:
-        """All it has written since its last start, on both of its outputs."""
+        """What it has written to stdout and stderr since its last start."""
         return (self.directory / "log").read_text()
 
     @property
     def workers(self) -> list[int]:
-        """The processes that serve, in the order they were started."""
+        """The process ids of its workers, in the order they were started."""
         return [pid for pid in children(self.pid) if _command(pid) == _command(self.pid)]
 
     def start(self) -> Self:
-        """Returns once it has said `ready`."""
+        """Start it and wait until it prints `ready`."""
         with (self.directory / "log").open("wb") as output:
             self._process = subprocess.Popen(
                 [*PYTHON, "rungateway", "--port", str(self.port), *self._arguments],
@@ -81,9 +81,9 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that a test's Ctrl-C reaches it as a terminal's would, and nobody else
+                start_new_session=True,  # so that `interrupt` reaches this process group only
             )
-        if not eventually(lambda: "\nready\n" in f"\n{self.log}" or self.ended, START_SECONDS) or self.ended:
+        if not eventually(lambda: "\nready\n" in f"\n{self.log}" or self.exited, START_SECONDS) or self.exited:
             log = self.log
             self._end()
             raise AssertionError(f"the gateway did not start:\n{log}")
@@ -91,11 +91,11 @@ class Server:
         return self
 
     @property
-    def ended(self) -> bool:
+    def exited(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
     def interrupt(self) -> None:
-        """Ctrl-C: SIGINT to the whole group."""
+        """Ctrl-C: SIGINT to the process group."""
         self._family |= family(self.pid)
         os.killpg(self.pid, signal.SIGINT)
 
@@ -105,29 +105,29 @@ class Server:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
-    def end(self) -> int:
-        """Its exit status, once it has ended and all that it started has."""
+    def wait(self) -> int:
+        """Wait until it and its child processes have exited. Returns its exit status."""
         assert self._process is not None
-        status = self._process.wait(END_SECONDS)
-        assert eventually(lambda: not self.left(), END_SECONDS), self.left()
+        status = self._process.wait(STOP_SECONDS)
+        assert eventually(lambda: not self.leftovers(), STOP_SECONDS), self.leftovers()
         return status
 
-    def left(self) -> list[str]:
-        """What is still there of it: processes and temporary files."""
+    def leftovers(self) -> list[str]:
+        """Its remaining processes and temporary files."""
         running = [f"{pid} {_command(pid).strip(bytes(1))!r}" for pid in self._family if not has_exited(pid)]
         return running + [str(path) for path in self.temporary.iterdir()]
 
     def close(self) -> None:
-        """End it however it is, and forget it."""
+        """Stop it, and remove its directory."""
         try:
             self._end()
         finally:
-            for door in self._opened:
-                door.close()
+            for worker in self._opened:
+                worker.close()
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def manage(self, *arguments: str, stdin: str | None = None) -> str:
-        """What a management command prints, run beside the server with the same environment."""
+        """Run a management command with the same environment. Returns its output."""
         done = subprocess.run(
             [*PYTHON, *arguments],
             cwd=ROOT,
@@ -141,49 +141,49 @@ class Server:
         return done.stdout
 
     def get(self, path: str, key: str | None = None, **more: Any) -> requests.Response:
-        return self.ask("GET", path, key, **more)
+        return self.request("GET", path, key, **more)
 
-    def ask(self, method: str, path: str, key: str | None = None, **more: Any) -> requests.Response:
+    def request(self, method: str, path: str, key: str | None = None, **more: Any) -> requests.Response:
         headers = {**({"X-API-Key": key} if key else {}), **more.pop("headers", {})}
         return requests.request(method, self.address + path, headers=headers, timeout=30, **more)
 
     def connect(self) -> socket.socket:
-        """A bare connection, for bytes no client library would send."""
+        """A socket, to send bytes that no client library would send."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
-    def doors(self) -> dict[int, "Door"]:
-        """One open connection to each worker, by its process id. They are closed with the server."""
-        found: dict[int, Door] = {}
-        for _ in range(MOST_CONNECTIONS):
-            door = Door(self.port)
-            self._opened.append(door)
-            found.setdefault(self._worker_of(door.local_port), door)
+    def connections(self) -> dict[int, "WorkerConnection"]:
+        """An open connection to each worker, by its process id. `close` closes them."""
+        found: dict[int, WorkerConnection] = {}
+        for _ in range(MAX_CONNECTIONS):
+            worker = WorkerConnection(self.port)
+            self._opened.append(worker)
+            found.setdefault(self._worker_of(worker.local_port), worker)
             if len(found) == len(self.workers):
                 return found
-        raise AssertionError("one worker takes every connection")
+        raise AssertionError("one worker accepts all connections")
 
     def _worker_of(self, client_port: int) -> int:
-        """Which worker has taken the connection that comes from `client_port`: the one that holds its socket."""
-        taken: list[int] = []
+        """The worker that accepted the connection from `client_port`: the one that has its socket open."""
+        owners: list[int] = []
 
-        def look() -> bool:
+        def find_owner() -> bool:
             inode = _inode(self.port, client_port)
-            taken[:] = [pid for pid in self.workers if inode and f"socket:[{inode}]" in _descriptors(pid)]
-            return bool(taken)
+            owners[:] = [pid for pid in self.workers if inode and f"socket:[{inode}]" in _descriptors(pid)]
+            return bool(owners)
 
-        assert eventually(look), "no worker takes the connection"
-        return taken[0]
+        assert eventually(find_owner), "no worker accepts the connection"
+        return owners[0]
 
     def _signal(self, number: signal.Signals) -> None:
         self._family |= family(self.pid)
         os.kill(self.pid, number)
 
     def _end(self) -> None:
-        if self.ended:
+        if self.exited:
             return
         self.terminate()
         try:
-            self.end()
+            self.wait()
         except (subprocess.TimeoutExpired, AssertionError):
             for pid in self._family:
                 if not has_exited(pid):
@@ -191,8 +191,8 @@ class Server:
             raise
 
 
-class Door:
-    """One kept-alive connection, and so always the same worker."""
+class WorkerConnection:
+    """A persistent connection, and therefore always the same worker."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -200,34 +200,34 @@ class Door:
         self.local_port: int = self._connection.sock.getsockname()[1]
 
     def get(self, path: str, key: str) -> tuple[int, dict[str, str], bytes]:
-        """Status, fields by their names in lower case, body."""
+        """Status, fields by lower-case name, body."""
         self._connection.request("GET", path, headers={"X-API-Key": key})
-        answer = self._connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        response = self._connection.getresponse()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
     def close(self) -> None:
         self._connection.close()
 
 
 def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
         return port
 
 
 def family(pid: int) -> set[int]:
-    """The process, what it started, and what those started."""
+    """The process and all its descendants."""
     return {pid}.union(*(family(child) for child in children(pid)))
 
 
 def document(services: Mapping[str, Any]) -> str:
-    """A configuration file's text."""
+    """The text of a configuration file."""
     return json.dumps({"version": 1, "services": services})
 
 
 def _environment(directory: Path, temporary: Path) -> dict[str, str]:
-    """Nothing of the developer's own but where programs are."""
+    """Independent of the developer's environment, except for PATH."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "SECRET_KEY": "for tests alone, and long enough for Django's own checks",
@@ -246,7 +246,7 @@ def _command(pid: int) -> bytes:
 
 
 def _inode(port: int, client_port: int) -> str:
-    """The socket at the server's end of a connection, 0 while nobody has accepted it."""
+    """The inode of the server's socket of a connection; empty until it is accepted."""
     ends = (f"0100007F:{port:04X}", f"0100007F:{client_port:04X}")
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -261,5 +261,5 @@ def _descriptors(pid: int) -> set[str]:
         try:
             found.add(os.readlink(entry))
         except OSError:
-            continue  # closed meanwhile
+            continue  # closed in the meantime
     return found

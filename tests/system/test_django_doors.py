@@ -1,4 +1,4 @@
-"""`ServiceProxyView` under real servers of other kinds answers as the gateway does; tests/gateway has the rest."""
+"""`ServiceProxyView` under other real servers responds as the gateway does; more tests are in tests/gateway."""
 
 import asyncio
 import contextlib
@@ -20,12 +20,12 @@ from tests.system.server import ROOT, free_port
 ASGI = ["granian", "--interface", "asgi", "--no-ws", "tests.system.plain_django:application", "--port"]
 WSGI = ["tests.system.plain_django"]
 VARYING = {"date", "server", "server-timing", "x-request-id", "ratelimit", "connection", "keep-alive"}
-"""Fields that differ from one answer to the next, or are the server's own."""
+"""Fields that differ between responses, or that the server adds."""
 
 
 @dataclass
 class Other:
-    """Another server's address; it keeps its own stores over the same database and the same backend."""
+    """Another server. It has its own stores, over the same database and backend."""
 
     port: int
 
@@ -37,7 +37,7 @@ def other(request: pytest.FixtureRequest, single: Gateway) -> Iterator[Other]:
     with (single.directory / "other").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=single.environment, stdout=log, stderr=log)
     try:
-        assert eventually(lambda: answers(port) or process.poll() is not None)
+        assert eventually(lambda: responds(port) or process.poll() is not None)
         assert process.poll() is None, (single.directory / "other").read_text()
         yield Other(port)
     finally:
@@ -45,16 +45,16 @@ def other(request: pytest.FixtureRequest, single: Gateway) -> Iterator[Other]:
         process.wait()
 
 
-def answers(port: int) -> bool:
+def responds(port: int) -> bool:
     with contextlib.suppress(OSError, http.client.HTTPException):
-        return ask(port, "GET", "/api/v1/open/x")[0] == 200
+        return call(port, "GET", "/api/v1/open/x")[0] == 200
     return False
 
 
-def ask(
+def call(
     port: int, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    """Status, the fields that must be the same, body."""
+    """Status, the fields that must be equal, body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path, body, headers or {})
@@ -81,7 +81,7 @@ def ask(
         ("DELETE", "/api/v1/open/fails", None),
     ],
 )
-def test_the_same_request_gets_the_same_answer(
+def test_the_same_request_receives_the_same_response(
     single: Gateway, other: Other, method: str, path: str, body: bytes | None
 ) -> None:
     async def echo(peer: Peer) -> None:
@@ -95,16 +95,16 @@ def test_the_same_request_gets_the_same_answer(
         "/fails": b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nOops",
     }
     headers = {"X-Request-ID": "the-same"}
-    expected = ask(single.port, method, path, headers, body)
-    assert ask(other.port, method, path, headers, body) == expected
+    expected = call(single.port, method, path, headers, body)
+    assert call(other.port, method, path, headers, body) == expected
 
 
-def test_who_has_no_credential_is_refused_alike(single: Gateway, other: Other) -> None:
+def test_a_request_without_credentials_receives_the_same_error(single: Gateway, other: Other) -> None:
     headers = {"X-Request-ID": "the-same"}
-    assert ask(other.port, "GET", "/api/v1/plain/x", headers) == ask(single.port, "GET", "/api/v1/plain/x", headers)
+    assert call(other.port, "GET", "/api/v1/plain/x", headers) == call(single.port, "GET", "/api/v1/plain/x", headers)
 
 
-def test_a_stream_is_passed_on_as_it_comes(single: Gateway, other: Other) -> None:
+def test_a_stream_is_not_buffered(single: Gateway, other: Other) -> None:
     seen = threading.Event()
 
     async def waits(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""How it stops, and how a call stops whose client has gone."""
+"""Shutdown, crashes of workers, and calls whose client disconnects."""
 
 import asyncio
 import os
@@ -20,21 +20,21 @@ from tests.system.server import Server
 from tests.system.wire import head, received
 
 CALLED_OFF = 10.0
-"""Seconds a broken gateway is waited for; a sound one closes at once."""
+"""Seconds to wait for a gateway that does not close; normally it closes at once."""
 
 
 @pytest.fixture
 def own(seed: Seed, backend: Backend) -> Iterator[Server]:
-    """A gateway that this test alone may stop."""
+    """A gateway that is not shared with other tests."""
     with gateway(seed, backend) as server:
         yield server
 
 
-def begun(server: Server, backend: Backend, path: str) -> socket.socket:
+def start_request(server: Server, backend: Backend, path: str) -> socket.socket:
     """A connection whose request has reached the backend."""
-    before, connection = backend.asked(path), server.connect()
+    before, connection = backend.request_count(path), server.connect()
     connection.sendall(head(b"/api/v1/open" + path.encode()).replace(b"Connection: close\r\n", b""))
-    assert eventually(lambda: backend.asked(path) > before)
+    assert eventually(lambda: backend.request_count(path) > before)
     return connection
 
 
@@ -47,7 +47,7 @@ def refuses(server: Server) -> bool:
 
 
 @pytest.mark.parametrize("stop", [Server.terminate, Server.interrupt])
-def test_a_request_in_flight_is_finished_and_no_other_is_begun(
+def test_shutdown_finishes_requests_in_flight_and_accepts_no_others(
     own: Server, backend: Backend, stop: Callable[[Server], None]
 ) -> None:
     may_end = threading.Event()
@@ -62,17 +62,21 @@ def test_a_request_in_flight_is_finished_and_no_other_is_begun(
         await peer.send(ok(b'"late"'))
 
     backend.scripts |= {"/pieces": in_two_pieces, "/late": after_a_while}
-    with begun(own, backend, "/pieces") as streaming, begun(own, backend, "/late") as waiting, own.connect() as idle:
+    with (
+        start_request(own, backend, "/pieces") as streaming,
+        start_request(own, backend, "/late") as waiting,
+        own.connect() as idle,
+    ):
         stop(own)
         assert eventually(lambda: refuses(own))
         assert received(idle) == b""
         may_end.set()
         assert received(waiting).endswith(b'"late"')
         assert received(streaming).endswith(b"1\r\nb\r\n0\r\n\r\n")
-    assert own.end() == 0
+    assert own.wait() == 0
 
 
-def test_an_answer_without_an_end_is_cut_after_the_time_of_grace(own: Server, backend: Backend) -> None:
+def test_an_endless_response_is_aborted_after_the_grace_period(own: Server, backend: Backend) -> None:
     async def endless(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
@@ -80,17 +84,17 @@ def test_an_answer_without_an_end_is_cut_after_the_time_of_grace(own: Server, ba
             await asyncio.sleep(0.1)
 
     backend.scripts["/endless"] = endless
-    with begun(own, backend, "/endless") as connection:
+    with start_request(own, backend, "/endless") as connection:
         began = time.monotonic()
         own.terminate()
         assert not received(connection).endswith(b"0\r\n\r\n")
-        assert own.end() == 0
+        assert own.wait() == 0
     assert GRACE_SECONDS - 1 < time.monotonic() - began < GRACE_SECONDS + 5
     assert "Killing" not in own.log
     assert '"path":"/api/v1/open/endless"' in own.log, "a worker that ends in good order has its lines written"
 
 
-def test_a_port_that_is_taken_is_said_so(own: Server) -> None:
+def test_a_port_in_use_is_an_error(own: Server) -> None:
     second = Server()
     second.port = own.port
     with pytest.raises(AssertionError, match=f"cannot listen on 127.0.0.1:{own.port}: Address already in use"):
@@ -100,20 +104,20 @@ def test_a_port_that_is_taken_is_said_so(own: Server) -> None:
 
 
 def _serves(gateway: Gateway) -> bool:
-    """A connection that the killed worker had taken, or was about to, ends with it: no server can save that one."""
+    """Connections that the killed worker has accepted, or is about to accept, cannot be saved."""
     try:
         return bool(gateway.get("/api/v1/open/x").status_code == 200)
     except requests.ConnectionError:
         return False
 
 
-def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(pair: Gateway) -> None:
+def test_a_killed_worker_is_replaced_while_the_other_serves(pair: Gateway) -> None:
     before = pair.workers
     os.kill(before[0], signal.SIGKILL)
     assert eventually(lambda: has_exited(before[0]))
     assert eventually(lambda: _serves(pair))
     assert eventually(lambda: len(pair.workers) == 2 and before[0] not in pair.workers)
-    assert len(pair.doors()) == 2
+    assert len(pair.connections()) == 2
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,7 @@ def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(pair: Gatewa
     ],
     ids=["an answer", "an upload", "a chunked upload"],
 )
-def test_a_client_that_goes_away_takes_its_call_with_it(single: Gateway, sent: bytes) -> None:
+def test_a_disconnect_cancels_the_call(single: Gateway, sent: bytes) -> None:
     came, left = threading.Event(), threading.Event()
 
     async def watches(peer: Peer) -> None:
@@ -143,7 +147,7 @@ def test_a_client_that_goes_away_takes_its_call_with_it(single: Gateway, sent: b
     assert eventually(lambda: single.log.count('"client_gone"') > before)
 
 
-def test_one_that_leaves_amid_an_answer_too(single: Gateway) -> None:
+def test_a_disconnect_during_the_response_cancels_the_call(single: Gateway) -> None:
     left = threading.Event()
 
     async def endless(peer: Peer) -> None:

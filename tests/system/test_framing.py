@@ -1,4 +1,4 @@
-"""Answers as the server frames them: no body where there is none to have, and each piece as soon as it is there."""
+"""The framing of responses: no body where there must be none, and no buffering of streams."""
 
 import asyncio
 import threading
@@ -11,21 +11,21 @@ from tests.system.wire import head, send
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 10\r\n", b""])
-def test_head_has_the_length_that_get_would_have_and_no_body(single: Gateway, length: bytes) -> None:
+def test_head_has_the_content_length_of_get_and_no_body(single: Gateway, length: bytes) -> None:
     single.backend.scripts["/head"] = b'HTTP/1.1 200 OK\r\nETag: "1"\r\n' + length + b"\r\n"
     raw = send(single.server, head(b"/api/v1/open/head", method=b"HEAD"))
     assert (raw.status, raw.body) == (200, b"")
     assert raw.field("content-length") == (b"10" if length else None)
 
 
-def test_head_of_the_gateways_own_errors_too(single: Gateway) -> None:
+def test_head_also_for_the_gateways_errors(single: Gateway) -> None:
     raw = send(single.server, head(b"/api/v1/plain/x", method=b"HEAD"))
     assert (raw.status, raw.body) == (401, b"")
     assert int(raw.field("content-length") or 0) > 100
 
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
-def test_what_has_no_body_is_not_framed_as_if_it_had(single: Gateway, status: bytes) -> None:
+def test_a_response_without_a_body_has_no_framing(single: Gateway, status: bytes) -> None:
     single.backend.scripts["/none"] = b"HTTP/1.1 " + status + b"\r\n\r\n"
     raw = send(single.server, head(b"/api/v1/open/none"))
     assert (raw.status, raw.body) == (int(status[:3]), b"")
@@ -37,7 +37,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
 END = b"0\r\n\r\n"
 
 
-def test_a_body_of_unknown_length_is_sent_in_chunks(single: Gateway) -> None:
+def test_a_body_of_unknown_length_is_chunked(single: Gateway) -> None:
     async def goes_on(peer: Peer) -> None:
         await peer.send(CHUNKED)
         await asyncio.sleep(0.2)
@@ -49,15 +49,15 @@ def test_a_body_of_unknown_length_is_sent_in_chunks(single: Gateway) -> None:
     assert raw.body.endswith(b"\r\n" + END)
 
 
-def test_a_body_that_has_come_whole_is_sent_with_its_length(single: Gateway) -> None:
-    single.backend.scripts["/whole"] = CHUNKED + END
-    raw = send(single.server, head(b"/api/v1/open/whole"))
+def test_a_buffered_body_is_sent_with_its_length(single: Gateway) -> None:
+    single.backend.scripts["/buffered"] = CHUNKED + END
+    raw = send(single.server, head(b"/api/v1/open/buffered"))
     assert (raw.field("content-length"), raw.field("transfer-encoding"), raw.body) == (b"2", None, b"ab")
 
 
 @pytest.mark.parametrize("more", [{}, {"data": "abc"}])
-def test_each_piece_is_passed_on_before_the_next_is_there(single: Gateway, more: dict[str, str]) -> None:
-    """The backend sends its second piece only when the client has the first."""
+def test_each_chunk_is_forwarded_before_the_next_arrives(single: Gateway, more: dict[str, str]) -> None:
+    """The backend sends its second chunk only when the client has the first."""
     seen = threading.Event()
 
     async def waits(peer: Peer) -> None:
@@ -66,15 +66,15 @@ def test_each_piece_is_passed_on_before_the_next_is_there(single: Gateway, more:
         await asyncio.to_thread(seen.wait, 20)
         await peer.send(b"1\r\nb\r\n0\r\n\r\n")
 
-    single.backend.scripts["/pieces"] = waits
-    with single.ask("POST" if more else "GET", "/api/v1/open/pieces", stream=True, **more) as answer:
+    single.backend.scripts["/chunks"] = waits
+    with single.request("POST" if more else "GET", "/api/v1/open/chunks", stream=True, **more) as answer:
         pieces = answer.iter_content(chunk_size=None)
         assert next(pieces) == b"a"
         seen.set()
         assert b"".join(pieces) == b"b"
 
 
-def test_an_upload_is_passed_on_while_it_is_sent(single: Gateway) -> None:
+def test_an_upload_is_forwarded_while_it_is_sent(single: Gateway) -> None:
     arrived = threading.Event()
 
     async def listens(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""The access log, when callers send what nobody else may read."""
+"""The access log contains no credentials."""
 
 import json
 
@@ -12,10 +12,10 @@ FIELDS = {
 SECRET = "5ecret"
 
 
-def told(gateway: Gateway) -> dict[str, dict[str, object]]:
-    """The whole lines of the log that tell of the requests of this file, by path."""
-    whole = (line for line in gateway.log.split("\n")[:-1] if line.startswith("{"))
-    return {str(line["path"]): line for line in map(json.loads, whole) if "/log-" in line["path"]}
+def access_log(gateway: Gateway) -> dict[str, dict[str, object]]:
+    """The complete lines of this file's requests, by path."""
+    complete = (line for line in gateway.log.split("\n")[:-1] if line.startswith("{"))
+    return {str(line["path"]): line for line in map(json.loads, complete) if "/log-" in line["path"]}
 
 
 def test_every_request_is_one_line_of_json_and_no_credential_is_in_any(either: Gateway) -> None:
@@ -23,12 +23,12 @@ def test_every_request_is_one_line_of_json_and_no_credential_is_in_any(either: G
     bearer = {"Authorization": f"Bearer ey.{SECRET}.token", "Cookie": f"session={SECRET}"}
     either.get(f"/api/v1/plain/log-1?token={SECRET}", ours)
     either.get(f"/api/v1/plain/log-2?{SECRET}=1", headers=bearer)
-    either.ask("POST", f"/api/v1/plain/log-3?{SECRET}", headers={"Authorization": f"Bearer {ours}"}, data=SECRET)
+    either.request("POST", f"/api/v1/plain/log-3?{SECRET}", headers={"Authorization": f"Bearer {ours}"}, data=SECRET)
     either.get("/api/v1/plain/log-4", f"gw_12345678_{SECRET}")
     either.get(f"/admin/login/?next={SECRET}", headers={"Cookie": f"sessionid={SECRET}"})
     either.get("/api/v1/plain/log-5", ours)
-    assert eventually(lambda: len(told(either)) == 5)  # two workers write, each when it comes to it
-    lines = told(either)
+    assert eventually(lambda: len(access_log(either)) == 5)  # two workers write, each with its own delay
+    lines = access_log(either)
     assert {path: line["status"] for path, line in lines.items()} == {
         "/api/v1/plain/log-1": 200,
         "/api/v1/plain/log-2": 401,

@@ -1,4 +1,4 @@
-"""What two workers on a Redis say they have answered is what was asked of them, to the last request."""
+"""The metrics of two workers over Redis count every request exactly."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from tests.system.conftest import Gateway, Seed, gateway
 
 REQUESTS: Final = 20_000
 CONNECTIONS: Final = 32
-"""Enough for each of the workers to get its share of them."""
+"""Enough to reach both workers."""
 PATHS: Final = (
     *(f"/plain/page-{number}" for number in range(40)),
     *(f"/open/page-{number}" for number in range(5)),
@@ -28,50 +28,50 @@ METHODS: Final = ("GET", "GET", "GET", "GET", "HEAD", "POST", "DELETE")
 
 @dataclass
 class Seen:
-    """What the clients were answered: by service, method and status class; by service and `X-Cache`."""
+    """The responses the clients received, by service, method and status class, and by service and `X-Cache`."""
 
     answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     cache: Counter[tuple[str, str]] = field(default_factory=Counter)
     limited: int = 0
 
-    def note(self, service: str, method: str, status: int, fields: dict[str, str]) -> None:
+    def record(self, service: str, method: str, status: int, fields: dict[str, str]) -> None:
         self.answers[service, method, f"{status // 100}xx"] += 1
         self.limited += status == 429
         if "x-cache" in fields:
             self.cache[service, fields["x-cache"]] += 1
 
-    def by(self, place: int) -> Counter[str]:
-        """How many had each service (0), method (1) or status class (2)."""
+    def by(self, index: int) -> Counter[str]:
+        """The number of responses by service (0), method (1) or status class (2)."""
         found: Counter[str] = Counter()
         for key, number in self.answers.items():
-            found[key[place]] += number
+            found[key[index]] += number
         return found
 
 
 @pytest.fixture(scope="module")
 def counted(seed: Seed) -> Iterator[Gateway]:
-    """A gateway of this module's own, of which nothing else is asked."""
+    """A gateway that receives no other requests."""
     with contextlib.closing(RedisServer()) as redis, Backend({"/fails": failing()}) as backend:
         redis.start()
         with gateway(seed, backend, "--workers", "2", REDIS_URL=redis.url, ACCESS_LOG="off") as server:
             yield Gateway(server, backend, seed)
 
 
-def test_20_000_requests_at_random_add_up_and_still_do_after_a_restart(counted: Gateway) -> None:
+def test_20_000_random_requests_are_counted_exactly_and_across_a_restart(counted: Gateway) -> None:
     key = counted.manage("apikey", "create", "reader", "--scope", "metrics:read").split()[-1]
-    seen = asyncio.run(ask(counted, REQUESTS))
+    seen = asyncio.run(send_requests(counted, REQUESTS))
     assert seen.answers.total() == REQUESTS
     assert set(seen.by(2)) == {"2xx", "4xx", "5xx"}
     assert {"HIT", "MISS", "BYPASS"} <= {result for _, result in seen.cache}
     assert seen.limited > 0
-    assert_told(counted, key, seen)
+    assert_counted(counted, key, seen)
     counted.terminate()
-    assert counted.end() == 0
+    assert counted.wait() == 0
     counted.start()
-    assert_told(counted, key, seen)
+    assert_counted(counted, key, seen)
 
 
-async def ask(gateway: Gateway, number: int) -> Seen:
+async def send_requests(gateway: Gateway, number: int) -> Seen:
     seen, left = Seen(), iter(range(number))
     clients = [_Client(gateway, random.Random(each), seen) for each in range(CONNECTIONS)]
     await asyncio.gather(*(client.run(left) for client in clients))
@@ -79,7 +79,7 @@ async def ask(gateway: Gateway, number: int) -> Seen:
 
 
 class _Client:
-    """One connection that asks until nothing is left to ask."""
+    """A connection that sends requests until none is left."""
 
     def __init__(self, gateway: Gateway, chance: random.Random, seen: Seen) -> None:
         self._port: int = gateway.port
@@ -92,9 +92,9 @@ class _Client:
         for _ in left:
             path, method = self._chance.choice(PATHS), self._chance.choice(METHODS)
             writer.write(self._request(method, path))
-            status, fields = await _answer(reader, has_body=method != "HEAD")
+            status, fields = await _read_response(reader, has_body=method != "HEAD")
             service = path.split("/")[1] if path else ""
-            self._seen.note("" if service == "nobody" else service, method, status, fields)
+            self._seen.record("" if service == "nobody" else service, method, status, fields)
         writer.close()
         await writer.wait_closed()
 
@@ -106,7 +106,7 @@ class _Client:
         return "\r\n".join([*lines, *length, "", ""]).encode() + body
 
 
-async def _answer(reader: asyncio.StreamReader, *, has_body: bool) -> tuple[int, dict[str, str]]:
+async def _read_response(reader: asyncio.StreamReader, *, has_body: bool) -> tuple[int, dict[str, str]]:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
     if has_body:
@@ -114,12 +114,12 @@ async def _answer(reader: asyncio.StreamReader, *, has_body: bool) -> tuple[int,
     return int(head[0].split(" ")[1]), fields
 
 
-def assert_told(gateway: Gateway, key: str, seen: Seen) -> None:
-    """Both forms of `GET /metrics`, whichever worker answers."""
+def assert_counted(gateway: Gateway, key: str, seen: Seen) -> None:
+    """Both formats of `GET /metrics`, from any worker."""
     for _ in range(4):
         services: dict[str, Any] = gateway.get("/metrics", key).json()["services"]
-        told = {name: each["requests"] for name, each in services.items() if each["requests"]}
-        assert told == seen.by(0)
+        counts = {name: each["requests"] for name, each in services.items() if each["requests"]}
+        assert counts == seen.by(0)
         assert sum((Counter(each["statusClasses"]) for each in services.values()), Counter()) == seen.by(2)
         assert sum(each["hits"] for each in services.values()) == _results(seen, "HIT")
         assert sum(each["misses"] for each in services.values()) == _results(seen, "MISS")
@@ -136,13 +136,13 @@ def _results(seen: Seen, result: str) -> int:
 
 
 class _Page:
-    """A page's samples, added up by the labels that are asked for."""
+    """The samples of a Prometheus page, summed by the given labels."""
 
     def __init__(self, page: str) -> None:
         self._samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
 
-    def __getitem__(self, asked: tuple[str, ...]) -> Counter[tuple[str, ...]]:
-        name, *labels = asked
+    def __getitem__(self, key: tuple[str, ...]) -> Counter[tuple[str, ...]]:
+        name, *labels = key
         found: Counter[tuple[str, ...]] = Counter()
         for sample in self._samples:
             if sample.name == name:

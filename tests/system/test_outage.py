@@ -1,4 +1,4 @@
-"""Redis goes away under load, and comes back: nobody who asks the gateway sees an error of its making."""
+"""An outage of Redis under load causes no errors."""
 
 import threading
 import time
@@ -12,10 +12,10 @@ from tests.processes import eventually
 from tests.redis_server import RedisServer
 from tests.system.backend import Backend, failing, ok
 from tests.system.conftest import Seed, gateway
-from tests.system.server import Door, Server
+from tests.system.server import Server, WorkerConnection
 
-RECOVERY = 5.0
-"""Seconds after which shared state must be in use again."""
+RECOVERY_SECONDS = 5.0
+"""Seconds after which state must be shared again."""
 
 
 @pytest.fixture
@@ -25,13 +25,15 @@ def shared(seed: Seed, backend: Backend, own_redis: RedisServer) -> Iterator[Ser
 
 
 class Load:
-    """One caller for each worker, that asks for what is cached and what is not until told to stop."""
+    """A client for each worker that requests cached and uncached paths until the end of the `with` block."""
 
     def __init__(self, server: Server, key: str) -> None:
         self.statuses: Counter[int] = Counter()
         self._key = key
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(door,)) for door in server.doors().values()]
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._send_requests, args=(worker,)) for worker in server.connections().values()
+        ]
 
     def __enter__(self) -> "Load":
         for thread in self._threads:
@@ -39,42 +41,42 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopping.set()
         for thread in self._threads:
             thread.join()
 
-    def goes_on(self, requests: int = 100) -> None:
-        """Returns when so many more have been answered."""
-        so_far = self.statuses.total()
-        assert eventually(lambda: self.statuses.total() >= so_far + requests)
+    def wait_for_responses(self, requests: int = 100) -> None:
+        """Wait for this many more responses."""
+        before = self.statuses.total()
+        assert eventually(lambda: self.statuses.total() >= before + requests)
 
-    def _ask(self, door: Door) -> None:
+    def _send_requests(self, worker: WorkerConnection) -> None:
         number = 0
-        while not self._over.is_set():
+        while not self._stopping.is_set():
             number += 1
-            for path in ("/api/v1/plain/same", f"/api/v1/plain/other?{id(door)}-{number}", "/api/v1/limited/x"):
-                self.statuses[door.get(path, self._key)[0]] += 1
+            for path in ("/api/v1/plain/same", f"/api/v1/plain/other?{id(worker)}-{number}", "/api/v1/limited/x"):
+                self.statuses[worker.get(path, self._key)[0]] += 1
 
 
-def test_redis_stops_and_starts_again_under_load(
+def test_redis_stops_and_starts_under_load(
     shared: Server, backend: Backend, own_redis: RedisServer, seed: Seed
 ) -> None:
     backend.scripts |= {"/bad": failing(), "/good": ok()}
     with Load(shared, seed.ours) as load:
-        load.goes_on()
+        load.wait_for_responses()
         own_redis.stop()
-        load.goes_on(300)
+        load.wait_for_responses(300)
         own_redis.start()
         back = time.monotonic()
-        load.goes_on()
-        opens_for_both(shared, seed.theirs, back + RECOVERY)
+        load.wait_for_responses()
+        assert_circuit_is_shared(shared, seed.theirs, back + RECOVERY_SECONDS)
     assert load.statuses.keys() <= {200, 429}
     assert exact(shared, seed.limited) == {200: 100, 429: 50}
 
 
-def opens_for_both(server: Server, key: str, deadline: float) -> None:
-    """Failures that one worker sees open the circuit of the other, which sees only good answers."""
-    one, other = server.doors().values()
+def assert_circuit_is_shared(server: Server, key: str, deadline: float) -> None:
+    """Failures in one worker open the circuit of the other, which has none."""
+    one, other = server.connections().values()
 
     def is_shared() -> bool:
         one.get("/api/v1/fragile/bad", key)
@@ -84,8 +86,8 @@ def opens_for_both(server: Server, key: str, deadline: float) -> None:
 
 
 def exact(server: Server, key: str) -> Counter[int]:
-    def rapid(door: Door) -> Counter[int]:
-        return Counter(door.get("/api/v1/limited/x", key)[0] for _ in range(75))
+    def rapid(worker: WorkerConnection) -> Counter[int]:
+        return Counter(worker.get("/api/v1/limited/x", key)[0] for _ in range(75))
 
     with ThreadPoolExecutor(2) as threads:
-        return sum(threads.map(rapid, server.doors().values()), Counter())
+        return sum(threads.map(rapid, server.connections().values()), Counter())

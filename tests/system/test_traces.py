@@ -1,4 +1,4 @@
-"""Traces as a collector gets them from a gateway's process, and what becomes of one whose collector is away."""
+"""Traces received by a collector, and a gateway whose collector is unavailable."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Collector(ThreadingHTTPServer):
-    """Takes OTLP over HTTP, in protobuf."""
+    """Accepts OTLP over HTTP with protobuf."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Taking)
@@ -39,7 +39,7 @@ class _Taking(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -52,32 +52,35 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
-def test_a_collector_gets_every_step_of_a_request_and_the_rest_at_the_end(
+def test_a_collector_receives_every_step_of_a_request_and_the_rest_at_shutdown(
     seed: Seed, backend: Backend, collector: Collector
 ) -> None:
-    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}", "OTEL_BSP_SCHEDULE_DELAY": "50"}
-    with gateway(seed, backend, **told, OTEL_SERVICE_NAME="edge") as server:
+    otel = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
+    with gateway(seed, backend, **otel, OTEL_SERVICE_NAME="edge") as server:
         traceparent = f"00-{TRACE}-{PARENT}-01"
         assert server.get("/api/v1/plain/traced", seed.ours, headers={"traceparent": traceparent}).status_code == 200
         assert eventually(lambda: len(collector.spans) >= 10)
-        [whole] = [span for span in collector.spans if span.parent_span_id.hex() == PARENT]
-        steps = [span for span in collector.spans if span.parent_span_id == whole.span_id]
-        assert {span.trace_id.hex() for span in (whole, *steps)} == {TRACE}
+        [root] = [span for span in collector.spans if span.parent_span_id.hex() == PARENT]
+        steps = [span for span in collector.spans if span.parent_span_id == root.span_id]
+        assert {span.trace_id.hex() for span in (root, *steps)} == {TRACE}
         assert len(steps) == 9
         path, sent = collector.taken[0]
         assert path == "/v1/traces"
         assert "edge" in str(sent.resource_spans[0].resource)
         server.get("/api/v1/plain/last", seed.ours, headers={"X-Request-ID": "the-last"})
         server.terminate()
-        assert server.end() == 0
+        assert server.wait() == 0
     assert "the-last" in str(collector.spans[-10:])
     assert seed.ours not in str(collector.taken)
 
 
-def test_a_collector_that_is_away_harms_no_request_and_holds_up_no_end(seed: Seed, backend: Backend) -> None:
-    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_BSP_SCHEDULE_DELAY": "50"}
-    with gateway(seed, backend, **told, OTEL_BSP_MAX_QUEUE_SIZE="20", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="10") as server:
+def test_an_unavailable_collector_affects_no_request_and_delays_no_shutdown(seed: Seed, backend: Backend) -> None:
+    otel = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_BSP_SCHEDULE_DELAY": "50"}
+    with gateway(seed, backend, **otel, OTEL_BSP_MAX_QUEUE_SIZE="20", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="10") as server:
         assert {server.get("/api/v1/plain/x", seed.ours).status_code for _ in range(100)} == {200}
-        assert server.log.count("Queue full") <= 5  # told, but not for each span
+        assert server.log.count("Queue full") <= 5  # logged, but not for each span
         server.terminate()
-        assert server.end() == 0
+        assert server.wait() == 0

@@ -1,4 +1,4 @@
-"""RFC 6455 against a real gateway: a socket to a service that repeats what it hears, and the events' own.
+"""RFC 6455 against a real gateway: a WebSocket to an echo service, and the one of events.
 
 The cases are those of the Autobahn suite's chapters 1 to 7 and 9: framing, pings, reserved bits and opcodes,
 fragmentation, UTF-8, closing, limits. What the server in front does not let us decide is in docs/realtime.md.
@@ -10,7 +10,7 @@ import pytest
 
 from tests.system.conftest import Seed
 from tests.system.echo import echo
-from tests.system.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Got, Wire, closing, frame
+from tests.system.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, Wire, closing, frame
 from tests.system.server import Server, document
 
 PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1002, 1007, 1009
@@ -53,51 +53,51 @@ def events(server: Server, seed: Seed) -> Iterator[Wire]:
         yield opened
 
 
-def test_the_handshake_is_answered_with_the_keys_own_answer(wire: Wire) -> None:
-    """RFC 6455 section 1.3 has this pair as its example."""
+def test_the_handshake_response_has_the_accept_value_of_the_key(wire: Wire) -> None:
+    """The example of RFC 6455 section 1.3."""
     assert wire.head.startswith(b"HTTP/1.1 101 ")
     assert b"sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in wire.head.lower()
 
 
 @pytest.mark.parametrize("kind", [TEXT, BINARY])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_message_of_any_length_comes_back_whole(wire: Wire, kind: int, size: int) -> None:
+def test_a_message_of_any_length_is_echoed(wire: Wire, kind: int, size: int) -> None:
     wire.send(frame(kind, b"*" * size))
-    assert wire.read() == Got(kind, b"*" * size)
+    assert wire.read() == Frame(kind, b"*" * size)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 16, 1_000])
-def test_a_message_in_fragments_of_any_length_comes_back_as_one(wire: Wire, size: int) -> None:
+def test_a_fragmented_message_is_assembled(wire: Wire, size: int) -> None:
     pieces = [b"x" * size for _ in range(5)]
     wire.send(frame(TEXT, pieces[0], end=False))
     wire.send(*(frame(CONTINUATION, piece, end=False) for piece in pieces[1:-1]), frame(CONTINUATION, pieces[-1]))
-    assert wire.read() == Got(TEXT, b"".join(pieces))
+    assert wire.read() == Frame(TEXT, b"".join(pieces))
 
 
-def test_frames_that_come_a_byte_at_a_time_are_frames(wire: Wire) -> None:
+def test_frames_may_arrive_one_byte_at_a_time(wire: Wire) -> None:
     wire.send(*(bytes([byte]) for byte in frame(TEXT, b"a byte at a time")))
-    assert wire.read() == Got(TEXT, b"a byte at a time")
+    assert wire.read() == Frame(TEXT, b"a byte at a time")
 
 
 @pytest.mark.parametrize("payload", [b"", b"hello", b"\x00\xff\xfe", b"x" * 125])
-def test_a_ping_is_answered_with_what_it_bears(wire: Wire, payload: bytes) -> None:
+def test_a_pong_has_the_payload_of_the_ping(wire: Wire, payload: bytes) -> None:
     wire.send(frame(PING, payload))
-    assert wire.read() == Got(PONG, payload)
+    assert wire.read() == Frame(PONG, payload)
 
 
-def test_a_ping_between_fragments_is_answered_before_the_message_is_whole(wire: Wire) -> None:
+def test_a_ping_between_fragments_receives_a_pong_before_the_message_is_complete(wire: Wire) -> None:
     wire.send(frame(TEXT, b"one ", end=False), frame(PING, b"now"))
-    assert wire.read() == Got(PONG, b"now")
-    wire.send(frame(PONG, b"nobody asked"), frame(CONTINUATION, b"message"))
-    assert wire.read() == Got(TEXT, b"one message")
+    assert wire.read() == Frame(PONG, b"now")
+    wire.send(frame(PONG, b"unsolicited"), frame(CONTINUATION, b"message"))
+    assert wire.read() == Frame(TEXT, b"one message")
 
 
-def test_ten_pings_are_answered_in_their_order(wire: Wire) -> None:
+def test_ten_pings_receive_pongs_in_order(wire: Wire) -> None:
     wire.send(b"".join(frame(PING, b"%d" % number) for number in range(10)), frame(TEXT, b"end"))
     pongs = []
     while (got := wire.read()).kind == PONG:
         pongs.append(got.payload)
-    assert got == Got(TEXT, b"end")
+    assert got == Frame(TEXT, b"end")
     assert pongs == sorted(pongs)
     assert pongs[-1] == b"9"  # RFC 6455 section 5.5.3: only the latest must be
 
@@ -119,29 +119,29 @@ def test_ten_pings_are_answered_in_their_order(wire: Wire) -> None:
         pytest.param([frame(CLOSE, b"\x03")], id="half of a close code"),
     ],
 )
-def test_what_breaks_the_protocol_ends_the_connection(wire: Wire, pieces: list[bytes]) -> None:
-    wire.send(b"".join(pieces))  # at once: what comes after an end would make the kernel reset the connection
+def test_a_protocol_violation_closes_the_connection(wire: Wire, pieces: list[bytes]) -> None:
+    wire.send(b"".join(pieces))  # in one write: data after the close would make the kernel reset the connection
     assert wire.code() == PROTOCOL_ERROR
     assert wire.ends()
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_text_is_utf8_to_its_borders(wire: Wire, text: str) -> None:
+def test_any_valid_utf8_is_text(wire: Wire, text: str) -> None:
     wire.send(frame(TEXT, text.encode()))
-    assert wire.read() == Got(TEXT, text.encode())
+    assert wire.read() == Frame(TEXT, text.encode())
 
 
-def test_a_character_may_be_split_over_fragments(wire: Wire) -> None:
+def test_a_character_may_be_split_between_fragments(wire: Wire) -> None:
     data = "κόσμε \U0001f600".encode()
     pieces = [bytes([byte]) for byte in data]
     wire.send(frame(TEXT, pieces[0], end=False), *(frame(CONTINUATION, piece, end=False) for piece in pieces[1:]))
     wire.send(frame(CONTINUATION))
-    assert wire.read() == Got(TEXT, data)
+    assert wire.read() == Frame(TEXT, data)
 
 
 @pytest.mark.parametrize("data", NOT_TEXT)
 @pytest.mark.parametrize("split", [False, True])
-def test_what_is_not_utf8_is_no_text(wire: Wire, data: bytes, split: bool) -> None:
+def test_invalid_utf8_closes_the_connection(wire: Wire, data: bytes, split: bool) -> None:
     if split:
         wire.send(frame(TEXT, data[:1], end=False) + frame(CONTINUATION, data[1:]))
     else:
@@ -150,73 +150,73 @@ def test_what_is_not_utf8_is_no_text(wire: Wire, data: bytes, split: bool) -> No
     assert wire.ends()
 
 
-def test_what_is_not_utf8_ends_it_before_the_message_is_whole(wire: Wire) -> None:
+def test_invalid_utf8_closes_the_connection_before_the_message_is_complete(wire: Wire) -> None:
     wire.send(frame(TEXT, b"\xce\xba\xff", end=False))
     assert wire.code() == NOT_UTF8
 
 
-def test_what_is_not_utf8_is_fine_as_bytes(wire: Wire) -> None:
+def test_invalid_utf8_is_valid_in_a_binary_message(wire: Wire) -> None:
     wire.send(frame(BINARY, b"\xff\xfe"))
-    assert wire.read() == Got(BINARY, b"\xff\xfe")
+    assert wire.read() == Frame(BINARY, b"\xff\xfe")
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999])
-def test_a_close_is_answered_with_its_own_code(wire: Wire, code: int) -> None:
+def test_a_close_is_echoed_with_its_code(wire: Wire, code: int) -> None:
     wire.send(closing(code, "auf Wiedersehen ☺".encode()))
     assert wire.code() == code
     assert wire.ends()
 
 
-def test_a_close_may_say_nothing(wire: Wire) -> None:
+def test_a_close_may_have_no_code(wire: Wire) -> None:
     wire.send(closing())
     assert wire.code() == 1005
     assert wire.ends()
 
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1100, 2000, 2999, 5000, 65_535])
-def test_a_code_that_nobody_may_send_is_not_sent_back(wire: Wire, code: int) -> None:
+def test_an_invalid_close_code_is_not_echoed(wire: Wire, code: int) -> None:
     wire.send(closing(code))
     assert wire.code() == PROTOCOL_ERROR
     assert wire.ends()
 
 
-def test_a_reason_that_is_not_utf8_ends_it_all_the_same(wire: Wire) -> None:
+def test_a_close_reason_with_invalid_utf8_closes_the_connection(wire: Wire) -> None:
     wire.send(closing(1000, b"\xff\xff"))
     assert wire.code() == NOT_UTF8
     assert wire.ends()
 
 
-def test_nothing_is_heard_after_a_close(wire: Wire) -> None:
+def test_frames_after_a_close_are_ignored(wire: Wire) -> None:
     wire.send(closing(1000) + frame(TEXT, b"too late") + frame(PING, b"too late"))
     assert wire.read().kind == CLOSE
     assert wire.ends()
 
 
-def test_a_message_over_the_limit_ends_the_socket(wire: Wire) -> None:
+def test_a_message_over_the_limit_closes_the_socket(wire: Wire) -> None:
     wire.send(frame(BINARY, b"x" * 1_048_577))
     assert wire.code() == TOO_BIG
 
 
-def test_the_limit_is_the_whole_messages_not_a_fragments(wire: Wire) -> None:
+def test_the_limit_applies_to_the_message_not_to_a_fragment(wire: Wire) -> None:
     wire.send(frame(BINARY, b"x" * 600_000, end=False), frame(CONTINUATION, b"x" * 600_000))
     assert wire.code() == TOO_BIG
 
 
-def test_a_message_over_the_events_own_limit_ends_the_socket(events: Wire) -> None:
+def test_a_message_over_the_limit_of_events_closes_the_socket(events: Wire) -> None:
     events.send(frame(TEXT, b"x" * 4_097))
     assert events.code() == TOO_BIG
 
 
-def test_the_events_socket_takes_fragments_and_control_frames_and_closes_as_it_is_told(events: Wire) -> None:
+def test_the_events_socket_handles_fragments_control_frames_and_close(events: Wire) -> None:
     events.send(frame(TEXT, b'{"type":', end=False), frame(PING, b"p"), frame(CONTINUATION, b'"ping"}'))
-    assert events.read() == Got(PONG, b"p")
+    assert events.read() == Frame(PONG, b"p")
     assert events.read().payload.startswith(b'{"type":"pong"')
     events.send(closing(1000, b"bye"))
     assert events.code() == 1000
     assert events.ends()
 
 
-def test_the_events_socket_says_of_bytes_that_they_are_no_message(events: Wire) -> None:
+def test_the_events_socket_responds_to_a_binary_message_with_an_error(events: Wire) -> None:
     events.send(frame(BINARY, b"{}"))
     assert b'"bad_message"' in events.read().payload
 
@@ -230,7 +230,7 @@ def test_the_events_socket_says_of_bytes_that_they_are_no_message(events: Wire) 
         (closing(1005), PROTOCOL_ERROR),
     ],
 )
-def test_the_events_socket_ends_with_what_breaks_the_protocol(events: Wire, breach: bytes, code: int) -> None:
+def test_a_protocol_violation_closes_the_events_socket(events: Wire, breach: bytes, code: int) -> None:
     events.send(breach)
     assert events.code() == code
     assert events.ends()

@@ -1,4 +1,4 @@
-"""HTTP as bytes: requests that no client library would send, and answers as they came."""
+"""HTTP as bytes: requests that no client library would send, and unparsed responses."""
 
 import contextlib
 import socket
@@ -7,13 +7,13 @@ from typing import Final
 
 from tests.system.server import Server
 
-PATIENCE: Final = 20.0
-"""Seconds after which an answer that does not end is called endless."""
+TIMEOUT_SECONDS: Final = 20.0
+"""Seconds after which a response that does not end is considered endless."""
 
 
 @dataclass(frozen=True)
-class Raw:
-    """All that came until the server closed the connection."""
+class RawResponse:
+    """Everything received until the server closed the connection."""
 
     data: bytes
 
@@ -27,7 +27,7 @@ class Raw:
 
     @property
     def body(self) -> bytes:
-        """As it was framed."""
+        """With its framing."""
         return self.data.partition(b"\r\n\r\n")[2]
 
     def field(self, name: str) -> bytes | None:
@@ -39,23 +39,23 @@ class Raw:
 
 
 def head(path: bytes, *fields: bytes, method: bytes = b"GET", host: bytes | None = b"localhost") -> bytes:
-    """A request's head that asks the server to close the connection afterwards."""
+    """The head of a request with `Connection: close`."""
     named = [] if host is None else [b"Host: " + host]
     return b"\r\n".join([method + b" " + path + b" HTTP/1.1", *named, *fields, b"Connection: close", b"", b""])
 
 
-def send(server: Server, *pieces: bytes) -> Raw:
-    """What the server answers to these bytes."""
+def send(server: Server, *pieces: bytes) -> RawResponse:
+    """Send these bytes and return the response."""
     with server.connect() as connection:
-        connection.settimeout(PATIENCE)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it need not hear all before it answers
+        connection.settimeout(TIMEOUT_SECONDS)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may respond before it has read all
             for piece in pieces:
                 connection.sendall(piece)
-        return Raw(received(connection))
+        return RawResponse(received(connection))
 
 
 def received(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes, in good order or not."""
+    """Everything until the peer closes or resets the connection."""
     data = b""
     try:
         while piece := connection.recv(65536):
