@@ -11,7 +11,7 @@ from routing.configuration.values import (
     ValueParser,
     boolean,
     display,
-    host,
+    host_name,
     integer,
     list_of,
     mapping,
@@ -44,7 +44,7 @@ def _unparsed(value: Any) -> Any:
 
 def service_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
     """The settings of a service, in canonical order. Its routes are parsed later: they inherit its settings."""
-    own: dict[str, ValueParser] = {"targets": list_of(decode_target), "hosts": list_of(host), "enabled": boolean}
+    own: dict[str, ValueParser] = {"targets": list_of(decode_target), "hosts": list_of(host_name), "enabled": boolean}
     return {**own, **setting_parsers(secret), "routes": list_of(_unparsed)}
 
 

@@ -97,7 +97,7 @@ class Document(msgspec.Struct, frozen=True):
 
 def parse(text: str | bytes) -> Document:
     """Parse YAML or JSON. Raises ConfigurationError if it is neither, or uses YAML features that JSON lacks."""
-    content = _decoded(text)
+    content = _decode_text(text)
     loader = _Loader(_without_tabs(content))
     try:
         node = loader.get_single_node()
@@ -113,7 +113,7 @@ def parse(text: str | bytes) -> Document:
     return Document(structure, constructor.lines)
 
 
-def _decoded(text: str | bytes) -> str:
+def _decode_text(text: str | bytes) -> str:
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(raw) > LIMIT:
         raise ConfigurationError([Fault((), f"the file is larger than {LIMIT // 1_000_000} MB")])

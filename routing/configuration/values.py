@@ -20,7 +20,7 @@ ValueParser = Callable[[Any], Any]
 SecretLookup = Callable[[str], str | None]
 """The value of an environment variable, or None if it is not set."""
 
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+SUPPORTED_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 OWN_HEADERS: Final = frozenset({b"host", b"content-length", b"x-request-id", b"x-gateway-caller", b"forwarded", b"via"})
 """Fields that the gateway or its HTTP client sets on every call to a backend: they cannot be configured."""
 
@@ -187,7 +187,7 @@ def field_name(value: object) -> str:
     return str(token(value)).lower()
 
 
-def host(value: object) -> str:
+def host_name(value: object) -> str:
     """A host name or IPv4 address, in lower case, without a port."""
     name = string(value).lower().removesuffix(".")
     if _HOST.fullmatch(name) is None:
@@ -196,11 +196,11 @@ def host(value: object) -> str:
 
 
 def method(value: object) -> str:
-    if value in METHODS:
+    if value in SUPPORTED_METHODS:
         return str(value)
-    if string(value).upper() in METHODS:
+    if string(value).upper() in SUPPORTED_METHODS:
         raise ValueError(f"methods must be in capitals: {str(value).upper()}")
-    raise ValueError(f"{display(value)} is not a supported method ({', '.join(METHODS)})")
+    raise ValueError(f"{display(value)} is not a supported method ({', '.join(SUPPORTED_METHODS)})")
 
 
 def pattern(value: object) -> str:

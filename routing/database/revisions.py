@@ -70,7 +70,7 @@ def diff_lines(before: str, after: str) -> Iterator[str]:
 
 def _summary(before: str, after: str) -> str:
     """`added crm; changed billing, mail`."""
-    old, new = _services(before), _services(after)
+    old, new = _parse_services(before), _parse_services(after)
     groups = {
         "added": new.keys() - old.keys(),
         "changed": {name for name in new.keys() & old.keys() if new[name] != old[name]},
@@ -79,7 +79,7 @@ def _summary(before: str, after: str) -> str:
     return "; ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in groups.items() if names)
 
 
-def _services(text: str) -> dict[str, Any]:
+def _parse_services(text: str) -> dict[str, Any]:
     services: dict[str, Any] = parse(text).structure.get("services") or {}
     return services
 

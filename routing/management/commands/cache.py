@@ -61,14 +61,14 @@ class Command(BaseCommand):
             requests = self._run(self._runtime.warmer.most_requested(services, top))
         if dry_run:
             for request in requests:
-                self.stdout.write(f"{_name(request)}  {request.caller or ''}".rstrip())
+                self.stdout.write(f"{_target(request)}  {request.caller or ''}".rstrip())
             self.stdout.write(f"{len(requests)} to warm")
             return
         done: list[bool] = []
 
         def report(request: ReplayableRequest, stored: bool) -> None:
             done.append(stored)
-            self._progress(len(done), len(requests), "" if stored else f"{_name(request)} is not stored")
+            self._progress(len(done), len(requests), "" if stored else f"{_target(request)} is not stored")
 
         warmed, failed = self._run(self._runtime.warmer.warm(requests, report))
         _send_operation("cache.warm", "", {"warmed": warmed, "failed": failed})
@@ -123,5 +123,5 @@ def _lines(file: str) -> list[str]:
     return [line for line in (line.strip() for line in text.splitlines()) if line and not line.startswith("#")]
 
 
-def _name(request: ReplayableRequest) -> str:
+def _target(request: ReplayableRequest) -> str:
     return (request.path + (b"?" + request.query if request.query else b"")).decode("latin-1")
