@@ -105,7 +105,7 @@ def test_the_numbers_change_while_one_watches(visit: Open, gateway: Gateway) -> 
     before = int(total.inner_text().split()[0].replace(",", ""))
     for _ in range(7):
         gateway.get("/api/v1/slackIntelligence/channels")
-    expect(total).to_have_text(f"{before + 7} requests in all", timeout=15_000)
+    expect(total).to_have_text(f"{before + 7} requests in total", timeout=15_000)
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
@@ -116,11 +116,11 @@ def test_a_tag_is_counted_and_invalidated(visit: Open, keep: Keep, gateway: Gate
     is_live(page)
     page.get_by_role("button", name="Invalidate crm:contacts").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Count first").click()
-    expect(dialog).to_contain_text("1 entry would go.")
+    dialog.get_by_role("button", name="Count entries").click()
+    expect(dialog).to_contain_text("1 entry would be invalidated.")
     keep(page, f"invalidate-{width}")
     dialog.get_by_role("button", name="Invalidate", exact=True).click()
-    toasted(page, "1 entry with crm:contacts went.")
+    toasted(page, "1 entry with tag crm:contacts invalidated.")
     expect(dialog).to_have_count(0)
     assert gateway.get("/api/v1/crm/contacts").headers["X-Cache"] == "MISS"
     expect(page.locator("#operations")).to_contain_text("cache.invalidate", timeout=15_000)
@@ -132,12 +132,12 @@ def test_a_circuit_is_forced_open_for_a_time_with_a_reason(visit: Open, gateway:
     is_live(page)
     page.get_by_role("button", name="Force open").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Why").fill("<b>the model moves</b>")
+    dialog.get_by_label("Reason").fill("<b>the model moves</b>")
     dialog.get_by_role("button", name="Force open").click()
     expect(page.locator("#state")).to_have_text("Forced open", timeout=15_000)
     expect(page.locator("#verdict")).to_contain_text("<b>the model moves</b>")  # as text, not as markup
     assert gateway.get("/api/v1/aiRouting/models").status_code == 503
-    expect(page.locator("#moves")).to_contain_text("<b>the model moves</b>", timeout=15_000)
+    expect(page.locator("#transitions")).to_contain_text("<b>the model moves</b>", timeout=15_000)
     page.get_by_role("button", name="Reset circuit").click()
     expect(page.locator("#state")).to_have_text("Closed", timeout=15_000)
 
@@ -159,7 +159,7 @@ def test_flushing_asks_for_the_services_name_and_all_of_it_goes_by_keyboard(visi
     page.keyboard.type("slackIntelligence")
     expect(go).to_be_enabled()
     page.keyboard.press("Enter")
-    toasted(page, "went.")
+    toasted(page, "flushed.")
     assert gateway.get("/api/v1/slackIntelligence/channels").headers["X-Cache"] == "MISS"
 
 
@@ -177,7 +177,7 @@ def test_the_feed_is_lost_said_to_be_lost_and_comes_back(visit: Open, keep: Keep
     page = visit()
     is_live(page)
     page.context.set_offline(True)
-    expect(page.locator("#feed")).to_have_text("Feed cut, retrying", timeout=15_000)
+    expect(page.locator("#feed")).to_have_text("Disconnected, retrying", timeout=15_000)
     expect(page.locator("body")).to_have_attribute("data-stale", "")
     keep(page, "cut")
     page.context.set_offline(False)
@@ -197,7 +197,7 @@ def test_a_feed_that_falls_silent_is_replaced_by_asking(visit: Open, keep: Keep,
     page.goto(f"{gateway.url}/dashboard/")
     is_live(page)
     muted["now"] = True
-    expect(page.locator("#feed")).to_have_text("Feed cut, retrying · asking instead", timeout=15_000)
+    expect(page.locator("#feed")).to_have_text("Disconnected, polling", timeout=15_000)
     total = page.locator('[data-service="gmailIntelligence"] [data-cell="total"]')
     before = total.inner_text()
     gateway.get("/api/v1/gmailIntelligence/mailboxes/ada/messages")

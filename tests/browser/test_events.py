@@ -28,7 +28,7 @@ def chips(page: Page) -> Any:
 
 def told(page: Page) -> Any:
     """The data of each event on the page, the newest first."""
-    return page.locator("#events [data-id] .what")
+    return page.locator("#events [data-id] .data")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_topic_that_is_not_to_be_had_is_said_so(listening: Page) -> None:
 def test_while_paused_events_wait(listening: Page, gateway: Gateway) -> None:
     listening.get_by_role("button", name="Pause").click()
     gateway.publish("browser.news", 1)
-    expect(listening.locator("#count")).to_contain_text("paused with 1 to come", timeout=15_000)
+    expect(listening.locator("#count")).to_contain_text("paused, 1 queued", timeout=15_000)
     expect(told(listening)).to_have_count(0)
     listening.get_by_role("button", name="Resume").click()
     expect(told(listening)).to_have_text(["1"])
@@ -108,8 +108,8 @@ def test_a_cut_is_shown_and_what_was_missed_comes_once_after_it(listening: Page,
     gateway.publish("browser.news", "before")
     expect(told(listening)).to_have_text(['"before"'], timeout=15_000)
     listening.context.set_offline(True)
-    expect(listening.locator("#feed")).to_have_text("Feed cut, retrying", timeout=15_000)
-    expect(listening.locator("#announcer")).to_have_text("The feed is cut.")
+    expect(listening.locator("#feed")).to_have_text("Disconnected, retrying", timeout=15_000)
+    expect(listening.locator("#announcer")).to_have_text("Disconnected.")
     gateway.publish("browser.news", "meanwhile")
     listening.context.set_offline(False)
     is_live(listening)
@@ -131,8 +131,8 @@ def test_a_gap_is_shown(visit: Open, gateway: Gateway) -> None:
 
     page.route_web_socket("**/ws/dashboard/events/", between)
     page.goto(f"{gateway.url}{PAGE}")
-    expect(page.locator("#events .note")).to_contain_text("There is a gap", timeout=15_000)
-    expect(page.locator("#announcer")).to_contain_text("There is a gap")
+    expect(page.locator("#events .note")).to_contain_text("Gap: some events were missed", timeout=15_000)
+    expect(page.locator("#announcer")).to_contain_text("Gap: some events were missed")
 
 
 def test_who_is_not_logged_in_comes_to_the_log_in(visit: Open, gateway: Gateway) -> None:

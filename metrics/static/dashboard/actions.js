@@ -1,13 +1,13 @@
-// What a person can do: each by the metrics API, with the log-in's own cookie and its CSRF token; asks first where it hurts.
-import { el, find, say, tone } from "./dom.js";
+// Operations on circuits and caches through the metrics API, with the session cookie and its CSRF token.
+import { el, find, setText, setTone } from "./dom.js";
 import { plural } from "./format.js";
 
 const CACHE = "/metrics/cache";
 const CIRCUITS = "/metrics/circuit-breakers";
-const part = encodeURIComponent;
+const encode = encodeURIComponent;
 
 async function call(method, address, body) {
-  const answer = await fetch(address, {
+  const response = await fetch(address, {
     method,
     credentials: "same-origin",
     redirect: "error",
@@ -18,48 +18,50 @@ async function call(method, address, body) {
     },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(said.detail ?? said.title ?? `the gateway answered ${answer.status}`);
-  return said;
+  const payload = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(payload.detail ?? payload.title ?? `the gateway responded with ${response.status}`);
+  return payload;
 }
 
 export const api = {
-  reset: (service) => call("POST", `${CIRCUITS}/${part(service)}/reset`, {}),
+  reset: (service) => call("POST", `${CIRCUITS}/${encode(service)}/reset`, {}),
   resetAll: () => call("POST", `${CIRCUITS}/reset`, {}),
-  open: (service, ttl, reason) => call("POST", `${CIRCUITS}/${part(service)}/open`, { ttl, reason }),
-  invalidate: (service, tag, dry = false) => {
-    const query = new URLSearchParams({ ...(tag ? { tag } : {}), ...(dry ? { dry_run: 1 } : {}) });
-    return call("DELETE", `${CACHE}/${part(service)}?${query}`);
+  open: (service, ttl, reason) => call("POST", `${CIRCUITS}/${encode(service)}/open`, { ttl, reason }),
+  invalidate: (service, tag, dryRun = false) => {
+    const query = new URLSearchParams({ ...(tag ? { tag } : {}), ...(dryRun ? { dry_run: 1 } : {}) });
+    return call("DELETE", `${CACHE}/${encode(service)}?${query}`);
   },
   flush: () => call("DELETE", CACHE),
-  warm: (paths, dry = false) => call("POST", `${CACHE}/warm`, { ...(paths ? { paths } : {}), ...(dry ? { dry_run: true } : {}) }),
+  warm: (paths, dryRun = false) => call("POST", `${CACHE}/warm`, { ...(paths ? { paths } : {}), ...(dryRun ? { dry_run: true } : {}) }),
 };
 
-/** A short word about what was done, for eyes and for screen readers; a fault stays until it is dismissed. */
+const entries = (number) => plural(number, "entry", "entries");
+
+/** Show a notification, which screen readers announce. Errors stay longer. */
 export function toast(text, kind = "") {
   const close = el("button", { type: "button", class: "unseen", onclick: () => box.remove() }, "Dismiss");
   const box = el("div", { class: "toast" }, el("span", {}, text), close);
-  tone(box, kind);
+  setTone(box, kind);
   find("#toasts").append(box);
   setTimeout(() => box.remove(), kind === "bad" ? 12000 : 6000);
 }
 
-/** Do it, with the button out of reach meanwhile, and say how it went. */
-export async function perform(button, work, told) {
+/** Run an operation with its button disabled, and notify of the outcome: `message(result)` or the error. */
+export async function perform(button, operation, message) {
   button.disabled = true;
   try {
-    toast(told(await work()));
+    toast(message(await operation()));
     return true;
   } catch (error) {
-    toast(`That did not work: ${error.message}`, "bad");
+    toast(`Failed: ${error.message}`, "bad");
     return false;
   } finally {
     button.disabled = false;
   }
 }
 
-/** A modal question. `fields` are elements; `submit(form, outcome)` does it, and true closes it. */
-function ask({ title, text, fields, verb, danger, submit, extra }) {
+/** Open a modal dialog. `fields` are elements; the dialog closes when `submit(form)` resolves to true. */
+function openDialog({ title, text, fields, verb, danger, submit, extra }) {
   const id = `q${Date.now()}`;
   const outcome = el("p", { class: "outcome", role: "status" });
   const go = el("button", { type: "submit", class: `primary${danger ? " danger" : ""}` }, verb);
@@ -73,10 +75,10 @@ function ask({ title, text, fields, verb, danger, submit, extra }) {
     event.preventDefault();
     go.disabled = true;
     try {
-      if (await submit(form, outcome)) dialog.close();
+      if (await submit(form)) dialog.close();
     } catch (error) {
-      tone(outcome, "bad");
-      say(outcome, error.message);
+      setTone(outcome, "bad");
+      setText(outcome, error.message);
     } finally {
       go.disabled = false;
     }
@@ -84,19 +86,19 @@ function ask({ title, text, fields, verb, danger, submit, extra }) {
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
-  return { dialog, form, outcome, go };
+  return { outcome, go };
 }
 
-export function askOpen(service) {
-  ask({
-    title: `Force the circuit of ${service} open`,
-    text: "No call reaches it until the time is over or somebody resets it. Callers get stale answers, the fallback or 503.",
+export function confirmForceOpen(service) {
+  openDialog({
+    title: `Force open the circuit of ${service}`,
+    text: "No call reaches the backend until the duration has passed or the circuit is reset. Clients receive stale responses, the fallback or 503.",
     fields: [
-      el("label", {}, "For how long",
+      el("label", {}, "Duration",
         el("select", { name: "ttl" },
-          [[60, "1 minute"], [300, "5 minutes"], [900, "15 minutes"], [3600, "1 hour"], [86400, "1 day"]].map(([seconds, words]) =>
-            el("option", { value: seconds, selected: seconds === 300 }, words)))),
-      el("label", {}, "Why", el("input", { name: "reason", required: true, maxlength: 200, autocomplete: "off", placeholder: "maintenance of the database" })),
+          [[60, "1 minute"], [300, "5 minutes"], [900, "15 minutes"], [3600, "1 hour"], [86400, "1 day"]].map(([seconds, label]) =>
+            el("option", { value: seconds, selected: seconds === 300 }, label)))),
+      el("label", {}, "Reason", el("input", { name: "reason", required: true, maxlength: 200, autocomplete: "off", placeholder: "database maintenance" })),
     ],
     verb: "Force open",
     danger: true,
@@ -108,20 +110,20 @@ export function askOpen(service) {
   });
 }
 
-export function askTag(service, known, preset = "", done = () => {}) {
+export function confirmInvalidate(service, known, preset = "", done = () => {}) {
   const list = el("datalist", { id: "known-tags" }, known.map((tag) => el("option", { value: tag })));
   const input = el("input", { name: "tag", required: true, list: "known-tags", autocomplete: "off", value: preset, placeholder: `${service}:…` });
-  const count = el("button", { type: "button" }, "Count first");
-  const { outcome } = ask({
+  const count = el("button", { type: "button" }, "Count entries");
+  const { outcome } = openDialog({
     title: "Invalidate a tag",
-    text: `Every stored answer of ${service} that bears the tag is taken back, in every worker.`,
+    text: `Invalidates the cache entries of ${service} with this tag, on every worker.`,
     fields: [el("label", {}, "Tag", input), list],
     verb: "Invalidate",
     danger: true,
     extra: count,
     submit: async () => {
       const { keysDeleted } = await api.invalidate(service, input.value.trim());
-      toast(`${plural(keysDeleted, "entry", "entries")} with ${input.value.trim()} went.`);
+      toast(`${entries(keysDeleted)} with tag ${input.value.trim()} invalidated.`);
       done();
       return true;
     },
@@ -130,41 +132,41 @@ export function askTag(service, known, preset = "", done = () => {}) {
     if (!input.reportValidity()) return;
     try {
       const { keysDeleted } = await api.invalidate(service, input.value.trim(), true);
-      tone(outcome, "");
-      say(outcome, `${plural(keysDeleted, "entry", "entries")} would go.`);
+      setTone(outcome, "");
+      setText(outcome, `${entries(keysDeleted)} would be invalidated.`);
     } catch (error) {
-      tone(outcome, "bad");
-      say(outcome, error.message);
+      setTone(outcome, "bad");
+      setText(outcome, error.message);
     }
   });
 }
 
-/** Flushing asks for a word to be typed: the service's name, or `everything`. */
-export function askFlush(service, done = () => {}) {
-  const word = service ?? "everything";
-  const input = el("input", { name: "word", required: true, autocomplete: "off", spellcheck: "false" });
-  const { go } = ask({
+/** Flushing has to be confirmed by typing the service's name, or `everything`. */
+export function confirmFlush(service, done = () => {}) {
+  const confirmation = service ?? "everything";
+  const input = el("input", { name: "confirmation", required: true, autocomplete: "off", spellcheck: "false" });
+  const { go } = openDialog({
     title: service ? `Flush the cache of ${service}` : "Flush the whole cache",
-    text: service ? "Every stored answer of this service goes; the next requests all reach its backend." : "Every stored answer of every service goes; the next requests all reach the backends.",
-    fields: [el("label", {}, el("span", {}, "Type ", el("code", {}, word), " to confirm"), input)],
+    text: service ? "Removes all cache entries of this service; its next requests go to the backend." : "Removes all cache entries of all services; the next requests go to the backends.",
+    fields: [el("label", {}, el("span", {}, "Type ", el("code", {}, confirmation), " to confirm"), input)],
     verb: "Flush",
     danger: true,
     submit: async () => {
       const { keysDeleted } = service ? await api.invalidate(service) : await api.flush();
-      toast(`${plural(keysDeleted, "entry", "entries")} went.`);
+      toast(`${entries(keysDeleted)} flushed.`);
       done();
       return true;
     },
   });
   go.disabled = true;
-  input.addEventListener("input", () => { go.disabled = input.value.trim() !== word; });
+  input.addEventListener("input", () => { go.disabled = input.value.trim() !== confirmation; });
 }
 
-/** It may take a while, so how much is to be fetched is said first. */
+/** Warm the cache. It may take a while, so a dry run first tells how many entries will be fetched. */
 export async function warm(paths) {
   const { wouldWarm } = await api.warm(paths, true);
-  if (wouldWarm) toast(`Warming ${plural(wouldWarm, "entry", "entries")}…`);
+  if (wouldWarm) toast(`Warming ${entries(wouldWarm)}…`);
   return api.warm(paths);
 }
 
-export const warmed = ({ warmed, failed }) => failed ? `${plural(warmed, "entry", "entries")} warmed, ${failed} failed.` : warmed ? `${plural(warmed, "entry", "entries")} warmed.` : "There was nothing to warm yet.";
+export const warmed = ({ warmed, failed }) => failed ? `${entries(warmed)} warmed, ${failed} failed.` : warmed ? `${entries(warmed)} warmed.` : "Nothing to warm.";

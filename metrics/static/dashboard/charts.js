@@ -1,5 +1,5 @@
-// Charts as SVG: a sparkline, a chart of lines over time that can be read by pointer, keys or as a table, a band of states.
-import { el, say, svg } from "./dom.js";
+// SVG charts: a sparkline, a time series readable by pointer, by keyboard or as a table, and a band of circuit states.
+import { el, setText, svg } from "./dom.js";
 import { tick, time } from "./format.js";
 
 const KINDS = ["a", "b", "c"];
@@ -19,49 +19,49 @@ function path(values, x, y) {
   return text;
 }
 
-/** The last minutes at a glance: all that came, and beneath it what failed. */
-export function sparkline(node, values, failed = []) {
+/** Values as a filled line, without axes. */
+export function sparkline(node, values) {
   const width = 132, height = 32;
-  const most = Math.max(1, ...values);
+  const max = Math.max(1, ...values);
   const step = width / Math.max(1, values.length - 1);
   const x = (index) => index * step;
-  const y = (value) => height - 2 - (value / most) * (height - 4);
-  const under = (list) => (list.length > 1 ? `${path(list, x, y)}L${width} ${height}L0 ${height}Z` : "");
+  const y = (value) => height - 2 - (value / max) * (height - 4);
+  const line = path(values, x, y);
   node.setAttribute("viewBox", `0 0 ${width} ${height}`);
   node.setAttribute("preserveAspectRatio", "none");
   node.replaceChildren(
-    svg("path", { class: "fill-a", d: under(values) }),
-    svg("path", { class: "stroke-a", d: path(values, x, y) }),
-    failed.some((value) => value > 0) ? svg("path", { class: "fill-bad", d: under(failed) }) : svg("g"),
+    svg("path", { class: "fill-a", d: values.length > 1 ? `${line}L${width} ${height}L0 ${height}Z` : "" }),
+    svg("path", { class: "stroke-a", d: line }),
   );
 }
 
-/** A rounded ceiling for an axis: 1, 2 or 5 times a power of ten. */
+/** The upper end of an axis: 1, 2 or 5 times a power of ten, at least `value`. */
 function ceiling(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((factor) => factor * power).find((limit) => limit >= value);
 }
 
-/** Lines over time. `series`: [{name, values, kind?, area?}], one value for each moment in `times` (Unix seconds). */
+/** A time series. `series`: [{name, values, kind?, area?}], one value for each of `times` (Unix seconds). `max`: the
+    upper end of the axis, or null to derive it from the values. */
 export class Chart {
   constructor(title, format) {
     this.format = format;
-    this.data = { times: [], series: [], most: null };
+    this.data = { times: [], series: [], max: null };
     this.plot = svg("svg", { class: "plot", role: "img", tabindex: "0" });
     this.readout = el("p", { class: "readout", "aria-live": "polite" });
     this.legend = el("ul", { class: "legend" });
     this.table = el("div", { class: "as-table", tabindex: "0", role: "region", "aria-label": `${title}, as a table` });
     this.title = title;
-    this.at = null;
+    this.selected = null;
     this.node = el("figure", { class: "card chart" },
       el("figcaption", {}, el("h3", {}, title), this.legend), this.plot, this.readout,
-      el("details", { ontoggle: (event) => event.target.open && this.tabulate() },
+      el("details", { ontoggle: (event) => event.target.open && this.fillTable() },
         el("summary", {}, "As a table"), this.table));
-    this.plot.addEventListener("pointermove", (event) => this.point(event));
-    this.plot.addEventListener("pointerleave", () => this.choose(null));
-    this.plot.addEventListener("blur", () => this.choose(null));
-    this.plot.addEventListener("keydown", (event) => this.keyed(event));
+    this.plot.addEventListener("pointermove", (event) => this.onPointerMove(event));
+    this.plot.addEventListener("pointerleave", () => this.select(null));
+    this.plot.addEventListener("blur", () => this.select(null));
+    this.plot.addEventListener("keydown", (event) => this.onKeydown(event));
     new ResizeObserver(() => this.draw()).observe(this.plot);
   }
 
@@ -72,22 +72,22 @@ export class Chart {
         svg("path", { class: `stroke-${line.kind ?? KINDS[index]}`, d: "M1 4H13" })), line.name)));
     this.plot.setAttribute("aria-label", this.summary());
     this.draw();
-    if (this.table.parentNode.open) this.tabulate();
+    if (this.table.parentNode.open) this.fillTable();
   }
 
   summary() {
-    const said = this.data.series.map((line) => {
+    const parts = this.data.series.map((line) => {
       const values = line.values.filter((value) => value !== null);
-      return values.length ? `${line.name} up to ${this.format(Math.max(...values))}` : `${line.name}: nothing yet`;
+      return values.length ? `${line.name} up to ${this.format(Math.max(...values))}` : `${line.name}: no data`;
     });
-    return `${this.title}: ${said.join("; ")}. Arrow keys read values.`;
+    return `${this.title}: ${parts.join("; ")}. Use the arrow keys to read values.`;
   }
 
   draw() {
     const width = this.plot.clientWidth || 400;
     const { times, series } = this.data;
     const values = series.flatMap((line) => line.values).filter((value) => value !== null);
-    const top = this.data.most ?? ceiling(Math.max(0, ...values));
+    const top = this.data.max ?? ceiling(Math.max(0, ...values));
     this.x = (index) => LEFT + (index / Math.max(1, times.length - 1)) * (width - LEFT - 4);
     this.y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
     this.plot.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
@@ -97,11 +97,11 @@ export class Chart {
     if (times.length > 1) parts.push(...this.axis(width));
     series.forEach((line, index) => parts.push(...this.line(line, line.kind ?? KINDS[index])));
     if (!values.length) {
-      parts.push(svg("text", { x: LEFT + (width - LEFT) / 2, y: HEIGHT / 2 - 12, "text-anchor": "middle" }, "Nothing in this time"));
+      parts.push(svg("text", { x: LEFT + (width - LEFT) / 2, y: HEIGHT / 2 - 12, "text-anchor": "middle" }, "No data in this period"));
     }
     this.cursor = svg("g");
     this.plot.replaceChildren(...parts, this.cursor);
-    this.choose(this.at);
+    this.select(this.selected);
   }
 
   axis(width) {
@@ -123,46 +123,46 @@ export class Chart {
       parts.push(svg("path", { class: `fill-${kind}`, d: `${drawn}L${this.x(known.at(-1))} ${this.y(0)}L${this.x(known[0])} ${this.y(0)}Z` }));
     }
     parts.push(svg("path", { class: `stroke-${kind}`, d: drawn }));
-    // A value with none beside it makes no line; it is still a value.
+    // A value without neighbours draws no line, so it gets a dot.
     known.filter((index) => (line.values[index - 1] ?? null) === null && (line.values[index + 1] ?? null) === null)
       .forEach((index) => parts.push(svg("circle", { class: `dot-${kind}`, r: 2, cx: this.x(index), cy: this.y(line.values[index]) })));
     return parts;
   }
 
-  point(event) {
+  onPointerMove(event) {
     const box = this.plot.getBoundingClientRect();
     const share = (event.clientX - box.left - LEFT) / (box.width - LEFT - 4);
-    this.choose(Math.round(share * (this.data.times.length - 1)));
+    this.select(Math.round(share * (this.data.times.length - 1)));
   }
 
-  keyed(event) {
+  onKeydown(event) {
     const last = this.data.times.length - 1;
-    const moves = { ArrowLeft: (this.at ?? last + 1) - 1, ArrowRight: (this.at ?? -1) + 1, Home: 0, End: last };
-    if (event.key === "Escape") this.choose(null);
-    if (!(event.key in moves)) return;
+    const targets = { ArrowLeft: (this.selected ?? last + 1) - 1, ArrowRight: (this.selected ?? -1) + 1, Home: 0, End: last };
+    if (event.key === "Escape") this.select(null);
+    if (!(event.key in targets)) return;
     event.preventDefault();
-    this.choose(moves[event.key]);
+    this.select(targets[event.key]);
   }
 
-  choose(index) {
+  select(index) {
     const { times, series } = this.data;
     if (index === null || !times.length) {
-      this.at = null;
+      this.selected = null;
       this.cursor?.replaceChildren();
-      say(this.readout, "");
+      setText(this.readout, "");
       return;
     }
-    this.at = Math.min(times.length - 1, Math.max(0, index));
-    const x = this.x(this.at);
-    const marks = series.map((line, place) => (line.values[this.at] === null ? null
-      : svg("circle", { class: `dot-${line.kind ?? KINDS[place]}`, cx: x, cy: this.y(line.values[this.at]), r: 3.5 })));
+    this.selected = Math.min(times.length - 1, Math.max(0, index));
+    const x = this.x(this.selected);
+    const marks = series.map((line, number) => (line.values[this.selected] === null ? null
+      : svg("circle", { class: `dot-${line.kind ?? KINDS[number]}`, cx: x, cy: this.y(line.values[this.selected]), r: 3.5 })));
     this.cursor.replaceChildren(svg("line", { class: "cross", x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }), ...marks.filter(Boolean));
     const length = times.at(-1) - times[0];
-    const when = length > 172800 ? `${tick(times[this.at], length)} ${tick(times[this.at], 0)}` : tick(times[this.at], length);
-    say(this.readout, `${when} · ${series.map((line) => `${line.name} ${this.format(line.values[this.at])}`).join(" · ")}`);
+    const when = length > 172800 ? `${tick(times[this.selected], length)} ${tick(times[this.selected], 0)}` : tick(times[this.selected], length);
+    setText(this.readout, `${when} · ${series.map((line) => `${line.name} ${this.format(line.values[this.selected])}`).join(" · ")}`);
   }
 
-  tabulate() {
+  fillTable() {
     const { times, series } = this.data;
     const length = times.length > 1 ? times.at(-1) - times[0] : 0;
     const rows = times.map((at, index) => ({ at, index })).filter(({ index }) => series.some((line) => line.values[index]));
@@ -175,11 +175,11 @@ export class Chart {
   }
 }
 
-/** A circuit's states from `from` to `to`. `moves`: [{at, before, after}], oldest first; `state` is the present one. */
-export function band(node, moves, state, from, to) {
+/** A circuit's states from `from` to `to`. `transitions`: [{at, before, after}], oldest first; `state`: the current state. */
+export function band(node, transitions, state, from, to) {
   const width = 1000, height = 28;
   const x = (at) => ((Math.max(from, at) - from) / (to - from)) * width;
-  const within = moves.filter((move) => move.at <= to);
+  const within = transitions.filter((transition) => transition.at <= to);
   const edges = [{ at: from, after: within[0]?.before ?? state }, ...within];
   node.setAttribute("viewBox", `0 0 ${width} ${height}`);
   node.setAttribute("preserveAspectRatio", "none");

@@ -1,4 +1,4 @@
-// Elements from data. Text is only ever text: nothing here reads markup out of a value.
+// DOM helpers. Values become text nodes or attributes, never markup.
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(node, attributes, children) {
@@ -16,12 +16,12 @@ export const svg = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
 export const find = (selector, within = document) => within.querySelector(selector);
 
-/** Change a node's text only where it differs, so that a screen reader and a selection are left in peace. */
-export function say(node, text) {
+/** Set a node's text only if it differs: rewriting it would disturb screen readers and selections. */
+export function setText(node, text) {
   if (node && node.textContent !== text) node.textContent = text;
 }
 
-export function tone(node, value) {
+export function setTone(node, value) {
   if (value) node.dataset.tone = value;
   else delete node.dataset.tone;
 }

@@ -1,34 +1,34 @@
-// The page of events: topics to hear, and what comes of them, the newest first.
-import { el, find, say, tone } from "./dom.js";
+// The events page: topic subscriptions and the events received, newest first.
+import { el, find, setText, setTone } from "./dom.js";
 import { plural, time } from "./format.js";
 import { announce } from "./page.js";
-import { Stream } from "./stream.js";
+import { EventStream } from "./stream.js";
 
-const KEPT = 200;
-const LONGEST = 2000;
+const MAX_ITEMS = 200;
+const MAX_CHARACTERS = 2000;
 const TONES = { invalidated: "warn" };
-const WORDS = { live: ["Live", "good"], connecting: ["Connecting", ""], cut: ["Feed cut, retrying", "bad"] };
+const LABELS = { live: ["Live", "good"], connecting: ["Connecting", ""], disconnected: ["Disconnected, retrying", "bad"] };
 
 const list = find("#events");
 const field = find("#topic");
-let heard = 0;
-let waiting = null; // what came while the list is paused
+let received = 0;
+let queued = null; // items received while the list is paused, or null
 
 const now = () => time(Date.now() / 1000);
 
-function put(item) {
-  if (waiting) waiting.push(item);
+function add(item) {
+  if (queued) queued.push(item);
   else {
     list.prepend(item);
-    while (list.children.length > KEPT) list.lastChild.remove();
-    find("#nothing").hidden = true;
+    while (list.children.length > MAX_ITEMS) list.lastChild.remove();
+    find("#empty").hidden = true;
   }
 }
 
-function note(text, kind) {
+function addNote(text, tone) {
   const item = el("li", { class: "note" }, el("time", { class: "quiet" }, now()), el("span", {}, text));
-  tone(item, kind);
-  put(item);
+  setTone(item, tone);
+  add(item);
   announce(text);
 }
 
@@ -39,56 +39,56 @@ function pillTone(event) {
 
 function show(event) {
   const pill = el("span", { class: "pill" }, event.type);
-  tone(pill, pillTone(event));
+  setTone(pill, pillTone(event));
   const data = JSON.stringify(event.data);
-  put(el("li", { "data-id": event.id },
+  add(el("li", { "data-id": event.id },
     el("time", { class: "quiet", datetime: new Date(event.ts * 1000).toISOString() }, time(event.ts)),
     pill,
     el("code", { class: "topic" }, [event.topic, ...(event.also ?? [])].join(", ")),
-    el("code", { class: "what" }, data.length > LONGEST ? `${data.slice(0, LONGEST)}…` : data)));
-  heard += 1;
-  tell();
+    el("code", { class: "data" }, data.length > MAX_CHARACTERS ? `${data.slice(0, MAX_CHARACTERS)}…` : data)));
+  received += 1;
+  showCount();
 }
 
-function tell() {
-  const paused = waiting ? `, paused with ${waiting.length} to come` : "";
-  say(find("#count"), heard ? `${plural(heard, "event")}${paused}` : `No events yet${paused}`);
+function showCount() {
+  const paused = queued ? `, paused, ${queued.length} queued` : "";
+  setText(find("#count"), received ? `${plural(received, "event")}${paused}` : `No events yet${paused}`);
 }
 
 function showTopics(topics, refused) {
   find("#topics").replaceChildren(...topics.sort().map((topic) => el("li", {},
     el("code", {}, topic),
-    el("button", { type: "button", "aria-label": `Unsubscribe from ${topic}`, onclick: () => leave(topic) }, "×"))));
-  say(find("#topics-note"), plural(topics.length, "topic"));
+    el("button", { type: "button", "aria-label": `Unsubscribe from ${topic}`, onclick: () => unsubscribe(topic) }, "×"))));
+  setText(find("#topics-note"), plural(topics.length, "topic"));
   const refusal = find("#refusal");
-  say(refusal, refused.map(({ topic, detail }) => `${topic}: ${detail}`).join("; "));
+  setText(refusal, refused.map(({ topic, detail }) => `${topic}: ${detail}`).join("; "));
   refusal.hidden = refused.length === 0;
 }
 
-function leave(topic) {
+function unsubscribe(topic) {
   stream.unsubscribe(topic);
-  announce(`No longer subscribed to ${topic}.`);
+  announce(`Unsubscribed from ${topic}.`);
   field.focus();
 }
 
-function showState(state, before) {
+function showState(state, previous) {
   const pill = find("#feed");
-  const [words, kind] = WORDS[state];
-  say(pill, words);
+  const [label, tone] = LABELS[state];
+  setText(pill, label);
   pill.dataset.state = state;
-  tone(pill, kind);
-  document.body.toggleAttribute("data-stale", state === "cut");
-  if (state === "cut" && before === "live") note("The feed is cut.", "bad");
-  if (state === "live" && before === "cut") note("The feed is back; what was missed follows.", "good");
+  setTone(pill, tone);
+  document.body.toggleAttribute("data-stale", state === "disconnected");
+  if (state === "disconnected" && previous === "live") addNote("Disconnected.", "bad");
+  if (state === "live" && previous === "disconnected") addNote("Reconnected. Missed events follow.", "good");
 }
 
 const scheme = location.protocol === "https:" ? "wss" : "ws";
-const stream = new Stream(`${scheme}://${location.host}${find("#events-page").dataset.socket}`, {
+const stream = new EventStream(`${scheme}://${location.host}${find("#events-page").dataset.socket}`, {
   onEvent: show,
   onTopics: showTopics,
   onState: showState,
-  onGap: () => note("There is a gap: some events were lost and can no longer be had.", "warn"),
-  onEnded: () => location.reload(),
+  onGap: () => addNote("Gap: some events were missed and are no longer available.", "warn"),
+  onSessionEnded: () => location.reload(),
 });
 
 find("#subscribe").addEventListener("submit", (event) => {
@@ -98,16 +98,16 @@ find("#subscribe").addEventListener("submit", (event) => {
 });
 find('[data-do="clear"]').addEventListener("click", () => {
   list.replaceChildren();
-  heard = 0;
-  find("#nothing").hidden = false;
-  tell();
+  received = 0;
+  find("#empty").hidden = false;
+  showCount();
 });
 find('[data-do="pause"]').addEventListener("click", ({ target }) => {
-  const held = waiting;
-  waiting = held ? null : [];
-  held?.forEach(put);
-  target.setAttribute("aria-pressed", String(!held));
-  say(target, held ? "Pause" : "Resume");
-  tell();
+  const resumed = queued;
+  queued = resumed ? null : [];
+  resumed?.forEach(add);
+  target.setAttribute("aria-pressed", String(!resumed));
+  setText(target, resumed ? "Pause" : "Resume");
+  showCount();
 });
 stream.start([...document.querySelectorAll("#known option")].map((option) => option.value));

@@ -1,72 +1,73 @@
-// The live feed: a WebSocket that sends what GET /metrics answers, once a second. While it is cut, GET /metrics is asked.
-import { Line } from "./line.js";
+// The live feed: snapshots over a WebSocket once a second, or by polling while it is disconnected.
+import { ReconnectingSocket } from "./socket.js";
 
-const SILENCE = 4000; // milliseconds
-const POLL = 2000;
+const TIMEOUT = 4000; // milliseconds
+const POLL_INTERVAL = 2000;
 
 export class Feed {
-  /** `onSnapshot(snapshot)`; `onState(state, age)`: "connecting", "live", "polling" or "cut"; age is milliseconds. */
-  constructor({ socket, poll, onSnapshot, onState }) {
+  /** `onSnapshot(snapshot)`; `onState(state, age)`: "connecting", "live", "polling" or "disconnected", and the
+      milliseconds since the last snapshot. `poll(signal)` fetches one snapshot. */
+  constructor({ address, poll, onSnapshot, onState }) {
     Object.assign(this, { poll, onSnapshot, onState });
-    this.heard = null;
+    this.lastSnapshotAt = null;
     this.state = "connecting";
     this.polling = false;
-    this.line = new Line(socket, {
-      silence: SILENCE,
-      onMessage: (snapshot) => this.hear(snapshot),
-      onCut: () => this.cut(),
+    this.socket = new ReconnectingSocket(address, {
+      timeout: TIMEOUT,
+      onMessage: (snapshot) => this.receive(snapshot),
+      onDisconnect: () => this.disconnected(),
     });
   }
 
   start() {
-    this.line.start();
-    setInterval(() => this.look(), 500);
-    document.addEventListener("visibilitychange", () => document.hidden || this.line.soon());
+    this.socket.start();
+    setInterval(() => this.check(), 500);
+    document.addEventListener("visibilitychange", () => document.hidden || this.socket.reconnectNow());
   }
 
-  hear(snapshot) {
-    this.line.works();
-    this.take(snapshot, "live");
+  receive(snapshot) {
+    this.socket.resetBackoff();
+    this.show(snapshot, "live");
   }
 
-  /** The feed is gone: say so, and ask the other way until it is back. */
-  cut() {
-    if (this.state === "live" || this.state === "connecting") this.turn("cut");
+  disconnected() {
+    if (this.state === "live" || this.state === "connecting") this.setState("disconnected");
   }
 
-  look() {
+  /** Poll if it is due, and report the age of the last snapshot. */
+  check() {
     const now = performance.now();
-    if (this.state !== "live" && now - (this.asked ?? 0) > POLL) this.ask();
+    if (this.state !== "live" && now - (this.lastPollAt ?? 0) > POLL_INTERVAL) this.pollOnce();
     if (this.state !== "live") this.onState(this.state, this.age());
   }
 
-  async ask() {
+  async pollOnce() {
     if (this.polling) return;
     this.polling = true;
-    this.asked = performance.now();
+    this.lastPollAt = performance.now();
     try {
-      const snapshot = await this.poll(AbortSignal.timeout(SILENCE));
-      if (this.state !== "live") this.take(snapshot, "polling");
+      const snapshot = await this.poll(AbortSignal.timeout(TIMEOUT));
+      if (this.state !== "live") this.show(snapshot, "polling");
     } catch {
-      if (this.state === "polling") this.turn("cut");
+      if (this.state === "polling") this.setState("disconnected");
     } finally {
       this.polling = false;
     }
   }
 
-  take(snapshot, state) {
-    this.heard = performance.now();
-    this.turn(state);
+  show(snapshot, state) {
+    this.lastSnapshotAt = performance.now();
+    this.setState(state);
     this.onSnapshot(snapshot);
   }
 
-  turn(state) {
+  setState(state) {
     if (state === this.state && state !== "polling") return;
     this.state = state;
     this.onState(state, this.age());
   }
 
   age() {
-    return this.heard === null ? null : performance.now() - this.heard;
+    return this.lastSnapshotAt === null ? null : performance.now() - this.lastSnapshotAt;
   }
 }

@@ -1,4 +1,4 @@
-// Numbers as people read them. What is not known is a dash, never a zero.
+// Number formatting. An unknown value is shown as a dash, not as zero.
 const NONE = "–";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
@@ -16,7 +16,7 @@ export function rate(value) {
   return value >= 100 ? count(value) : value >= 10 || value === 0 ? value.toFixed(0) : value.toFixed(1);
 }
 
-/** Seconds as a latency. */
+/** A latency in seconds, as text. */
 export function latency(seconds) {
   if (!known(seconds)) return NONE;
   const ms = seconds * 1000;
@@ -26,7 +26,7 @@ export function latency(seconds) {
   return ms >= 10 ? `${ms.toFixed(0)} ms` : ms >= 1 ? `${ms.toFixed(1)} ms` : `${ms.toFixed(2)} ms`;
 }
 
-/** Seconds as a span of time. */
+/** A duration in seconds, as text. */
 export function span(seconds) {
   if (!known(seconds)) return NONE;
   if (seconds < 60) return `${seconds < 10 && !Number.isInteger(seconds) ? seconds.toFixed(1) : seconds.toFixed(0)} s`;
@@ -40,17 +40,9 @@ export function money(value) {
   return `$${value === 0 || value >= 1000 ? whole.format(value) : value.toFixed(value < 1 ? 4 : 2)}`;
 }
 
-export function bytes(value) {
-  if (!known(value)) return NONE;
-  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
-    if (value >= size) return `${(value / size).toFixed(1)} ${unit}`;
-  }
-  return `${value} B`;
-}
-
 export const time = (at) => clock.format(new Date(at * 1000));
 
-/** A moment on an axis that spans `seconds`. */
+/** An axis label for a time, on an axis of length `seconds`. */
 export const tick = (at, seconds) => (seconds > 172800 ? day : minute).format(new Date(at * 1000));
 
 export const plural = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;

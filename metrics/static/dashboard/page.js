@@ -1,7 +1,7 @@
-// What both pages share: the feed and its state, the figures at the top, and the histories.
+// Shared by the overview and the service page: the live feed, the key figures and the history charts.
 import { Chart } from "./charts.js";
 import { Feed } from "./feed.js";
-import { find, say, tone } from "./dom.js";
+import { find, setText, setTone } from "./dom.js";
 import { count, latency, money, percent, plural, rate, span } from "./format.js";
 
 const STATES = {
@@ -9,123 +9,125 @@ const STATES = {
   OPEN: ["Open", "bad"],
   HALF_OPEN: ["Half open", "warn"],
   FORCED_OPEN: ["Forced open", "bad"],
-  DISABLED: ["Breaker off", "warn"],
+  DISABLED: ["Disabled", "warn"],
 };
 const ROOT = "/dashboard/";
 export const pageOf = (service) => `${ROOT}services/${encodeURIComponent(service)}/`;
 
 export const stateName = (state) => STATES[state]?.[0] ?? state;
 
-/** A pill that says a circuit's state in colour, shape and words. */
+/** Show a circuit's state in a pill, as text, colour and shape. */
 export function showState(pill, state, enabled = true) {
-  say(pill, enabled ? stateName(state) : "Switched off");
-  tone(pill, enabled ? STATES[state]?.[1] : "");
+  setText(pill, enabled ? stateName(state) : "Service disabled");
+  setTone(pill, enabled ? STATES[state]?.[1] : "");
 }
 
 export function stateDetail(circuit) {
   const left = circuit.until ? Math.max(0, circuit.until - Date.now() / 1000) : null;
   if (circuit.state === "CLOSED" || circuit.state === "HALF_OPEN") return "";
-  const until = left === null ? "until it is reset" : circuit.state === "OPEN" ? `tries again in ${span(Math.ceil(left))}` : `for ${span(Math.ceil(left))}`;
+  const until = left === null ? "until reset" : circuit.state === "OPEN" ? `next attempt in ${span(Math.ceil(left))}` : `for another ${span(Math.ceil(left))}`;
   return circuit.reason ? `${circuit.reason}; ${until}` : until;
 }
 
 export function announce(text) {
-  say(find("#announcer"), text);
+  setText(find("#announcer"), text);
 }
 
-/** JSON from the gateway. A session that has ended is sent to the log-in, and comes back to this page after it. */
+/** Fetch JSON. If the session has ended, reload the page: the server redirects to the login and back here. */
 export async function getJson(address, signal) {
-  const answer = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "manual", signal });
-  if (answer.type === "opaqueredirect") location.reload();
-  if (!answer.ok) throw new Error(`${answer.status}`);
-  return answer.json();
+  const response = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin", redirect: "manual", signal });
+  if (response.type === "opaqueredirect") location.reload();
+  if (!response.ok) throw new Error(`${response.status}`);
+  return response.json();
 }
 
-export function watch(onSnapshot) {
+/** Pass every snapshot of the live feed to `onSnapshot`, and show the feed's state. */
+export function subscribe(onSnapshot) {
   const pill = find("#feed");
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const onState = (state, age) => {
-    const old = age === null ? "" : `, numbers ${Math.round(age / 1000)} s old`;
-    const words = { live: "Live", connecting: "Connecting", polling: "Feed cut, retrying · asking instead", cut: "Feed cut, retrying" };
-    if (pill.dataset.state !== state) say(pill, words[state]);
-    pill.title = state === "cut" ? `Feed cut${old}` : "";
+    const lastUpdate = age === null ? "" : `, last update ${Math.round(age / 1000)} s ago`;
+    const labels = { live: "Live", connecting: "Connecting", polling: "Disconnected, polling", disconnected: "Disconnected, retrying" };
+    if (pill.dataset.state !== state) setText(pill, labels[state]);
+    pill.title = state === "disconnected" ? `Disconnected${lastUpdate}` : "";
     pill.dataset.state = state;
-    tone(pill, { live: "good", polling: "warn", cut: "bad" }[state]);
-    document.body.toggleAttribute("data-stale", state === "cut");
+    setTone(pill, { live: "good", polling: "warn", disconnected: "bad" }[state]);
+    document.body.toggleAttribute("data-stale", state === "disconnected");
   };
   new Feed({
-    socket: `${scheme}://${location.host}/ws${ROOT}`,
+    address: `${scheme}://${location.host}/ws${ROOT}`,
     poll: (signal) => getJson(`${ROOT}snapshot.json`, signal),
     onSnapshot,
     onState,
   }).start();
 }
 
-/** Requests per second over the last moments, from totals that only grow; `mean` until there are two of them. */
-export class Pace {
+/** Requests per second over a sliding window, derived from a cumulative counter. */
+export class RateMeter {
   constructor(seconds = 6) {
     this.seconds = seconds;
     this.samples = [];
   }
 
-  add(at, total, mean) {
+  /** Add a sample and return the rate; `fallback` while the window is shorter than a second. */
+  add(at, total, fallback) {
     const last = this.samples.at(-1);
     if (last && total < last.total) this.samples = [];
     if (!last || at > last.at) this.samples.push({ at, total });
     while (this.samples.length > 2 && at - this.samples[0].at > this.seconds) this.samples.shift();
     const first = this.samples[0];
-    return at - first.at >= 0.9 ? (total - first.total) / (at - first.at) : mean;
+    return at - first.at >= 0.9 ? (total - first.total) / (at - first.at) : fallback;
   }
 }
 
-function figure(name, value, under, alarm = "") {
+function showFigure(name, value, under, tone = "") {
   const card = find(`[data-figure="${name}"]`);
   if (!card) return;
-  say(find("dd", card), value);
-  say(find(".under", card), under);
-  tone(card, alarm);
+  setText(find("dd", card), value);
+  setText(find(".under", card), under);
+  setTone(card, tone);
 }
 
-/** `recent` and `total` are figures; `perSecond` a number. */
+/** `recent`: counters of the last five minutes; `total`: since counting started; `perSecond`: the current request rate. */
 export function showFigures({ recent, total, perSecond }) {
   const errors = recent.requests ? (recent.errors / recent.requests) * 100 : null;
-  figure("errors", percent(errors), recent.requests ? `${count(recent.errors)} of ${count(recent.requests)} in 5 minutes` : "nothing in 5 minutes", errors > 1 ? "bad" : "");
-  figure("rate", rate(perSecond), `${count(total.requests)} in all`);
-  const asked = recent.hits + recent.misses;
-  figure("hits", percent(asked ? recent.hit_rate : null), asked ? `${count(recent.hits)} of ${count(asked)} in 5 minutes` : "nothing in 5 minutes");
-  for (const name of ["p50", "p95", "p99"]) say(find(`[data-q="${name}"]`), latency(recent[name]));
-  figure("calls", count(total.saved_calls), total.hits + total.misses ? `${percent(total.hit_rate)} of all that was asked of the cache` : "since counting began");
-  figure("time", span(total.saved_seconds), total.saved_calls ? `${latency(total.saved_seconds / total.saved_calls)} for each call` : "since counting began");
-  figure("money", money(total.saved_usd), "at each service’s cost per call");
+  showFigure("errors", percent(errors), recent.requests ? `${count(recent.errors)} of ${count(recent.requests)} in 5 minutes` : "no recent requests", errors > 1 ? "bad" : "");
+  showFigure("rate", rate(perSecond), `${count(total.requests)} in total`);
+  const lookups = recent.hits + recent.misses;
+  showFigure("hits", percent(lookups ? recent.hit_rate : null), lookups ? `${count(recent.hits)} of ${count(lookups)} in 5 minutes` : "no recent lookups");
+  for (const name of ["p50", "p95", "p99"]) setText(find(`[data-q="${name}"]`), latency(recent[name]));
+  showFigure("calls", count(total.saved_calls), total.hits + total.misses ? `${percent(total.hit_rate)} of all cache lookups` : "since counting started");
+  showFigure("time", span(total.saved_seconds), total.saved_calls ? `${latency(total.saved_seconds / total.saved_calls)} per call` : "since counting started");
+  showFigure("money", money(total.saved_usd), "at each service’s cost per call");
 }
 
 export function showOpen(names) {
-  figure("open", String(names.length), names.length ? names.join(", ") : "all closed", names.length ? "bad" : "");
+  showFigure("open", String(names.length), names.length ? names.join(", ") : "all closed", names.length ? "bad" : "");
 }
 
 export function showFailures(circuit) {
-  figure("failures", count(circuit.failures), `of ${plural(circuit.failures + circuit.successes, "call")} to it`);
+  showFigure("failures", count(circuit.failures), `of ${plural(circuit.failures + circuit.successes, "call")}`);
 }
 
-/** The three charts, and the buttons that choose their span. */
-export function histories(service) {
+/** Show the three history charts, of one service or of all (null), and their time range buttons. Returns a function that reloads them. */
+export function showHistory(service) {
   const charts = {
     requests: new Chart("Requests", count),
     latency: new Chart("Latency", latency),
     hits: new Chart("Hit rate", (value) => percent(value, 0)),
   };
-  const place = find("#charts");
-  place.append(...Object.values(charts).map((chart) => chart.node));
+  const container = find("#charts");
+  container.append(...Object.values(charts).map((chart) => chart.node));
   let range = "1h";
   const load = async () => {
     const query = new URLSearchParams(service ? { range, service } : { range });
-    const asked = range;
-    const data = await getJson(`${place.dataset.address}?${query}`, AbortSignal.timeout(10000)).catch(() => null);
-    if (!data || asked !== range) return;
+    const requested = range;
+    const data = await getJson(`${container.dataset.address}?${query}`, AbortSignal.timeout(10000)).catch(() => null);
+    if (!data || requested !== range) return;
     const { times } = data;
     charts.requests.show({ times, series: [{ name: "all", values: data.requests, area: true }, { name: "errors", values: data.errors, kind: "bad", area: true }] });
     charts.latency.show({ times, series: [{ name: "median", values: data.p50 }, { name: "p95", values: data.p95 }, { name: "p99", values: data.p99 }] });
-    charts.hits.show({ times, most: 100, series: [{ name: "hit rate", values: data.hit_rate, area: true }] });
+    charts.hits.show({ times, max: 100, series: [{ name: "hit rate", values: data.hit_rate, area: true }] });
   };
   for (const button of document.querySelectorAll("[data-range]")) {
     button.addEventListener("click", () => {

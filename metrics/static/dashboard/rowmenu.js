@@ -1,14 +1,14 @@
-// The admin's rows open their menus from elements that no keyboard reaches: here each becomes a button.
+// Keyboard access to the row menus of the admin: Unfold opens them from spans that cannot be focused.
 (() => {
-  const FRAMES = 30; // half a second, in which an opened menu appears
+  const FRAMES = 30; // about half a second, until an opened menu is visible
 
   function menuOf(opener) {
     const anchor = `$refs.${opener.getAttribute("x-ref")}`;
-    const isItsOwn = (menu) => [...menu.attributes].some(({ value }) => value === anchor);
-    return [...document.querySelectorAll("body > nav")].find(isItsOwn);
+    const isAnchored = (menu) => [...menu.attributes].some(({ value }) => value === anchor);
+    return [...document.querySelectorAll("body > nav")].find(isAnchored);
   }
 
-  function enter(opener, frames = FRAMES) {
+  function focusMenu(opener, frames = FRAMES) {
     const menu = menuOf(opener);
     menu?.querySelector("a")?.focus();
     if (menu?.contains(document.activeElement)) {
@@ -18,15 +18,15 @@
         opener.focus();
       };
     } else if (frames > 0) {
-      requestAnimationFrame(() => enter(opener, frames - 1));
+      requestAnimationFrame(() => focusMenu(opener, frames - 1));
     }
   }
 
-  function keyed(event) {
+  function onKeydown(event) {
     if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
     event.currentTarget.click();
-    enter(event.currentTarget);
+    focusMenu(event.currentTarget);
   }
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -35,7 +35,7 @@
       opener.setAttribute("role", "button");
       opener.setAttribute("aria-haspopup", "true");
       opener.setAttribute("aria-label", "More actions");
-      opener.addEventListener("keydown", keyed);
+      opener.addEventListener("keydown", onKeydown);
     }
   });
 })();

@@ -1,78 +1,79 @@
-// Realtime events over a socket, across breaks: what was missed is asked for, and what cannot be had is said to be lost.
-import { Line } from "./line.js";
+// A subscription to realtime events: resumes after the last event id on reconnect, and reports gaps.
+import { ReconnectingSocket } from "./socket.js";
 
-const SILENCE = 40000; // milliseconds; the gateway says something every 25 seconds
-const ENDED = 4401;
+const TIMEOUT = 40000; // milliseconds; the gateway sends a heartbeat every 25 seconds
+const SESSION_ENDED = 4401;
 
-export class Stream {
-  /** `onEvent(event)`, `onTopics(topics, refused)`, `onState("connecting"|"live"|"cut")`, `onGap()`, `onEnded()`. */
+export class EventStream {
+  /** `onEvent(event)`, `onTopics(topics, refused)`, `onState(state, previous)`: "connecting", "live" or
+      "disconnected", `onGap()`, `onSessionEnded()`. */
   constructor(address, listener) {
     this.listener = listener;
     this.topics = new Set();
     this.lastId = null;
     this.state = "connecting";
-    this.line = new Line(address, {
-      silence: SILENCE,
-      onOpen: () => this.begin(),
-      onMessage: (message) => this.take(message),
-      onCut: (code) => this.cut(code),
+    this.socket = new ReconnectingSocket(address, {
+      timeout: TIMEOUT,
+      onOpen: () => this.resume(),
+      onMessage: (message) => this.receive(message),
+      onDisconnect: (code) => this.disconnected(code),
     });
   }
 
   start(topics) {
     this.topics = new Set(topics);
-    this.line.start();
+    this.socket.start();
   }
 
-  begin() {
+  resume() {
     if (this.topics.size) this.subscribe([...this.topics]);
-    else this.turn("live");
+    else this.setState("live");
   }
 
-  /** Asks for topics, and at a connection's beginning for what was missed of them. */
+  /** Subscribe to topics; after a reconnect, from the last event received. */
   subscribe(topics) {
     const message = { type: "subscribe", topics };
     if (this.state !== "live" && this.lastId) message.last_id = this.lastId;
-    this.line.say(message);
+    this.socket.send(message);
   }
 
   unsubscribe(topic) {
     this.topics.delete(topic);
-    this.line.say({ type: "unsubscribe", topics: [topic] });
+    this.socket.send({ type: "unsubscribe", topics: [topic] });
     this.listener.onTopics([...this.topics], []);
   }
 
-  take(message) {
+  receive(message) {
     this.lastId = message.id ?? message.last_id ?? this.lastId;
     if (message.id) this.listener.onEvent(message);
     else if (message.type === "gap") this.listener.onGap();
-    else if (message.type === "restart") this.line.waits(message.retry_in * 1000);
-    else if (message.type === "subscribed") this.granted(message);
-    else if (message.type === "unsubscribed") this.taken(message.topics);
+    else if (message.type === "restart") this.socket.setNextDelay(message.retry_in * 1000);
+    else if (message.type === "subscribed") this.subscribed(message);
+    else if (message.type === "unsubscribed") this.unsubscribed(message.topics);
   }
 
-  granted({ topics, refused = [] }) {
-    this.line.works();
+  subscribed({ topics, refused = [] }) {
+    this.socket.resetBackoff();
     topics.forEach((topic) => this.topics.add(topic));
     refused.forEach(({ topic }) => this.topics.delete(topic));
-    this.turn("live");
+    this.setState("live");
     this.listener.onTopics([...this.topics], refused);
   }
 
-  taken(topics) {
+  unsubscribed(topics) {
     topics.forEach((topic) => this.topics.delete(topic));
     this.listener.onTopics([...this.topics], []);
   }
 
-  cut(code) {
-    if (code === ENDED) this.listener.onEnded();
-    this.turn("cut");
+  disconnected(code) {
+    if (code === SESSION_ENDED) this.listener.onSessionEnded();
+    this.setState("disconnected");
   }
 
-  turn(state) {
+  setState(state) {
     if (state === this.state) return;
-    const before = this.state;
+    const previous = this.state;
     this.state = state;
-    this.listener.onState(state, before);
+    this.listener.onState(state, previous);
   }
 }

@@ -1,8 +1,8 @@
-// Light, dark or the system's own: applied before the first paint, kept in this browser alone.
+// The colour theme: system, light or dark. Applied before the first paint and stored in this browser only.
 (() => {
   const root = document.documentElement;
   const order = ["system", "light", "dark"];
-  const kept = () => {
+  const stored = () => {
     try { return localStorage.getItem("gateway-theme"); } catch { return null; }
   };
   const show = (theme) => {
@@ -13,7 +13,7 @@
       button.dataset.short = theme;
     }
   };
-  let theme = order.includes(kept()) ? kept() : "system";
+  let theme = order.includes(stored()) ? stored() : "system";
   show(theme);
   document.addEventListener("DOMContentLoaded", () => {
     show(theme);
@@ -21,7 +21,7 @@
       button.hidden = false;
       button.addEventListener("click", () => {
         theme = order[(order.indexOf(theme) + 1) % order.length];
-        try { localStorage.setItem("gateway-theme", theme); } catch { /* a browser that keeps nothing */ }
+        try { localStorage.setItem("gateway-theme", theme); } catch { /* storage is unavailable */ }
         show(theme);
       });
     }
