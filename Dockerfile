@@ -1,10 +1,10 @@
-# The gateway in an image: built with its tools, shipped without them, run by nobody in particular.
+# Image of the gateway: a build stage for the virtual environment, and a runtime stage with an unprivileged user.
 FROM python:3.12-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 COPY requirements*.txt ./
 RUN /opt/venv/bin/pip install -r requirements.txt
-# `--build-arg TRACES=on` adds what sends traces to an OpenTelemetry collector.
+# `--build-arg TRACES=on` adds the OpenTelemetry exporter.
 ARG TRACES=off
 RUN [ "$TRACES" = off ] || /opt/venv/bin/pip install -r requirements-otel.txt
 RUN /opt/venv/bin/python -m compileall -q /opt/venv/lib
@@ -20,5 +20,5 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
-# No shell between: the server is process 1, and what stops the container reaches it.
+# Exec form: the server is process 1 and receives the stop signal directly.
 ENTRYPOINT ["python", "manage.py", "rungateway", "--host", "0.0.0.0"]

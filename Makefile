@@ -1,16 +1,16 @@
-# What a person does with the gateway. `make run` on a fresh machine needs python3 >= 3.11 and nothing else.
+# Development commands. `make run` on a fresh machine needs only python3 >= 3.11.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test check format compare latency story memory micro load clean watched
+.PHONY: help install install-dev run test check format compare latency story memory dashboard-cost micro load clean
 
-help: ## what there is to do
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 18
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
 
-install: $(VENV)/.installed ## the virtual environment with what the gateway runs on
+install: $(VENV)/.installed ## create the virtual environment and install the gateway's dependencies
 
 install-dev: $(VENV)/.installed-dev
 
@@ -24,47 +24,47 @@ $(VENV)/.installed-dev: requirements-dev.txt requirements-otel.txt $(VENV)/.inst
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-run: install ## serve, with demonstration services (PORT, HOST, WORKERS)
+run: install ## start the gateway with demonstration services (PORT, HOST, WORKERS)
 	@DEBUG=$${DEBUG:-1} REDIS_URL="$${REDIS_URL-$$($(BIN)/python -m gateway_project.launch)}" exec $(BIN)/python manage.py rungateway --demo
 
-test: install install-dev ## every test
+test: install install-dev ## run the tests (TESTS="tests/routing -k cors" for some)
 	$(BIN)/python -m pytest $(TESTS)
 
-# The environment of a production start, for what only checks: nothing of it is served.
-CHECKED := DEBUG=off SECRET_KEY=c8f1e0b6a94d7352f08e1b6a94d7352c8f1e0b6a94d7352f08e DATABASE_URL=sqlite://:memory:
+# A production environment for the checks; nothing is served with it.
+CHECK_ENV := DEBUG=off SECRET_KEY=c8f1e0b6a94d7352f08e1b6a94d7352c8f1e0b6a94d7352f08e DATABASE_URL=sqlite://:memory:
 
-check: install install-dev ## format, lint, types, layers, Django's own checks
+check: install install-dev ## check formatting, lint, types, import contracts and Django's system checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(CHECKED) $(BIN)/mypy
+	$(CHECK_ENV) $(BIN)/mypy
 	$(BIN)/lint-imports
-	$(CHECKED) $(BIN)/python manage.py check --deploy --fail-level WARNING
-	$(CHECKED) $(BIN)/python manage.py makemigrations --check --dry-run
+	$(CHECK_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 
-format: install-dev ## write the code the way `check` wants it
+format: install-dev ## format the code and apply lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-compare: install-dev ## the gateway beside nginx and others, in ratios (ARGS="--only hit,miss --seconds 3")
+compare: install-dev ## benchmark throughput against nginx and other proxies (ARGS="--only hit,miss --seconds 3")
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
-latency: install-dev ## what the gateway adds to an answer's time, at fixed rates
+latency: install-dev ## benchmark the latency the gateway adds, at fixed request rates
 	$(BIN)/python -m benchmarks.latency $(ARGS)
 
-story: install-dev ## the same 1,000 requests with and without the gateway
+story: install-dev ## benchmark 1,000 mixed requests with and without the gateway
 	$(BIN)/python -m benchmarks.story $(ARGS)
 
-memory: install-dev ## of one worker, idle and after a million requests
+memory: install-dev ## measure one worker's memory, idle and after a million requests
 	$(BIN)/python -m benchmarks.memory $(ARGS)
 
-watched: install-dev ## what dashboards and scrapes cost the answers (ARGS="5 10": seconds, rounds)
+dashboard-cost: install-dev ## benchmark throughput with dashboards and scrapes (ARGS="5 10": seconds, rounds)
 	$(BIN)/python -m benchmarks.dashboard $(ARGS)
 
-micro: install-dev ## what the single rules cost
+micro: install-dev ## run the microbenchmarks of single functions
 	$(BIN)/python -m benchmarks.micro $(ARGS)
 
-load: install ## five load tests with ApacheBench, against a gateway of their own
+load: install ## run five load tests with ApacheBench against a temporary gateway
 	$(BIN)/python -m benchmarks.load
 
-clean: ## remove what install and the tests made
+clean: ## remove the virtual environment and tool caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
