@@ -1,1 +1,1 @@
-"""Measurements, run by hand on a quiet machine; what they print are ratios of one run."""
+"""Benchmarks, run by hand on an idle machine. They report ratios within one run, not absolute figures."""

@@ -1,10 +1,12 @@
-"""What the cache must withstand: `python -m benchmarks.cache memory|body|invalidation [size]`.
+"""Stress tests of the cache: `python -m benchmarks.cache memory|body|invalidation [size]`.
 
-memory        so many distinct keys through the in-process tier (1,000,000): the process stays near the tier's bound
-body          a cacheable body of so many MB through a real gateway (1,000), announced and chunked: its memory is flat
-invalidation  so many entries under one tag, on two workers (10,000): the count, the time, the other services' p99
+memory        put `size` distinct keys (1,000,000) into the memory tier: the process stays close to the tier's bound
+body          send a cacheable body of `size` MB (1,000) through a gateway, with Content-Length and chunked: its memory
+              does not grow with the body
+invalidation  invalidate `size` entries (10,000) with one tag on two workers: the count, the duration, and the p99 of
+              another service meanwhile
 
-Ends with 1 where a promise is broken. Ratios and bounds count; the milliseconds are this machine's.
+Exits with status 1 if a bound is exceeded. Durations depend on the machine; ratios and bounds do not.
 """
 
 import asyncio
@@ -21,8 +23,8 @@ from typing import Final
 
 import requests
 
-from benchmarks.processes import ROOT, children, resident
-from benchmarks.servers import Running, backend, gateway, redis
+from benchmarks.processes import ROOT, children, resident_bytes
+from benchmarks.servers import RunningGateway, backend, gateway, redis
 from resilience.cache.entry import Entry, decode, encode
 from resilience.cache.memory import MEMORY_BYTES, MemoryStore
 from resilience.cache.redis import RedisStore
@@ -35,90 +37,89 @@ services:
   other: {targets: [{url: "$origin"}], cache: {ttl: 3600, scope: shared}}
 """
 MB: Final = 1_000_000
-FLAT: Final = 64 * MB
-"""What a gateway may grow by while a body of any size streams through it."""
+MAX_GROWTH: Final = 64 * MB
+"""How much the gateway's memory may grow while it streams a body of any size."""
 ROUNDS: Final = 5
-NEAR: Final = 1_000
-"""Answers that both workers have in their memory when the tag is taken back."""
-MANY: Final = 300
-"""New connections that a look at every worker takes."""
-CLEAN_SECONDS: Final = 1.0
-WORST_RATIO: Final = 2.0
-"""How much worse the other services' p99 may be while a tag is taken back, than while one is that nothing bears."""
+IN_MEMORY: Final = 1_000
+"""Entries in the memory tiers of both workers when the tag is invalidated."""
+CONSECUTIVE_MISSES: Final = 300
+"""Requests over new connections that reach every worker with near certainty."""
+MAX_INVALIDATION_SECONDS: Final = 1.0
+MAX_RATIO: Final = 2.0
+"""Bound of another service's p99 during the invalidation, relative to that during one that matches no entry."""
 
 
 def memory(keys: int) -> bool:
-    """Every key is of its own, with 1.8 kB under it, unpacked as if it came from Redis."""
+    """Put entries of 1.8 kB with distinct keys, decoded as if they came from Redis."""
     packed = encode(_entry(b"x" * 1_800))
-    store, before = MemoryStore(time.time), resident(os.getpid())
+    store, before = MemoryStore(time.time), resident_bytes(os.getpid())
 
     async def fill() -> int:
-        most = 0
+        peak = 0
         for number in range(keys):
             entry = decode(packed)
             assert entry is not None
             await store.put("bench", f"{number:040x}", entry, 0)
-            most = max(most, store.shelf.bytes)
-        return most
+            peak = max(peak, store.shelf.bytes)
+        return peak
 
-    worst = asyncio.run(fill())
-    grown = resident(os.getpid()) - before
-    print(
-        f"{keys:,} keys: {len(store.shelf):,} kept, {worst / MB:.1f} MB by its count, bound {MEMORY_BYTES / MB:.1f} MB"
-    )
-    print(f"the process grew by {grown / MB:.1f} MB, {grown / MEMORY_BYTES:.2f} of the bound")
-    return worst <= MEMORY_BYTES and grown < 2 * MEMORY_BYTES
+    peak = asyncio.run(fill())
+    growth = resident_bytes(os.getpid()) - before
+    print(f"{keys:,} keys: {len(store.shelf):,} kept, peak {peak / MB:.1f} MB, bound {MEMORY_BYTES / MB:.1f} MB")
+    print(f"the process grew by {growth / MB:.1f} MB, {growth / MEMORY_BYTES:.2f} times the bound")
+    return peak <= MEMORY_BYTES and growth < 2 * MEMORY_BYTES
 
 
 def body(megabytes: int) -> bool:
-    sound = True
+    passed = True
     with ExitStack() as stack:
-        origin = stack.enter_context(running_large(megabytes * MB))
-        gate = stack.enter_context(gateway(origin, configuration=CONFIGURATION))
-        for path in ("announced", "chunked"):
-            _fetched(gate, "/api/v1/bench/warm-up-of-all-buffers")
-            resting, peak = _held(gate.pid), _Peak(gate.pid)
-            verdicts = [_fetched(gate, f"/api/v1/bench/{path}") for _ in range(2)]
-            grown = peak.end() - resting
-            said = ", ".join(f"{size // MB} MB {cache}" for size, cache in verdicts)
-            print(f"{path}: {said}; the gateway grew by {grown / MB:.1f} MB")
-            sound = sound and verdicts == [(megabytes * MB, "MISS")] * 2 and grown < FLAT
-    return sound
+        origin = stack.enter_context(large_origin(megabytes * MB))
+        running = stack.enter_context(gateway(origin, configuration=CONFIGURATION))
+        for path in ("content-length", "chunked"):
+            _fetch(running, "/api/v1/bench/warm-up")
+            idle, peak = _memory_of(running.pid), _PeakMemory(running.pid)
+            responses = [_fetch(running, f"/api/v1/bench/{path}") for _ in range(2)]
+            growth = peak.stop() - idle
+            sizes = ", ".join(f"{size // MB} MB {cache}" for size, cache in responses)
+            print(f"{path}: {sizes}; the gateway grew by {growth / MB:.1f} MB")
+            passed = passed and responses == [(megabytes * MB, "MISS")] * 2 and growth < MAX_GROWTH
+    return passed
 
 
 def invalidation(entries: int) -> bool:
     with ExitStack() as stack:
         port, origin = stack.enter_context(redis()), stack.enter_context(backend())
-        gate = stack.enter_context(
-            gateway(origin, workers=2, redis_port=port, configuration=CONFIGURATION, rights=["metrics:write"])
+        running = stack.enter_context(
+            gateway(origin, workers=2, redis_port=port, configuration=CONFIGURATION, scopes=["metrics:write"])
         )
-        bystander = _Bystander(gate)
-        bystander.begin()
-        sound, slowest = True, 0.0
+        client = _BackgroundClient(running)
+        passed = True
         for _ in range(ROUNDS):
-            asyncio.run(_filled(f"redis://127.0.0.1:{port}", entries - NEAR))
-            _in_every_worker(gate)
-            bystander.sample("before", 1.0)
-            for _ in range(5):  # what an operator's call costs by itself
-                with bystander.sampling("nothing"):
-                    _metrics(gate, "DELETE", "/metrics/cache/bench?tag=none")
-            with bystander.sampling("during"):
-                began = time.monotonic()
-                answer = _metrics(gate, "DELETE", "/metrics/cache/bench?tag=all")
-                told = time.monotonic() - began
-            clean = _clean_after(gate, began)
-            slowest = max(slowest, clean)
-            print(f"{answer} of {entries:,} in {told * 1000:.0f} ms, every worker clean after {clean * 1000:.0f} ms")
-            sound = sound and answer == entries and clean < CLEAN_SECONDS
-        before, nothing, during = bystander.end()
-    times = [f"{seconds * 1000:.2f} ms" for seconds in (before, nothing, during)]
-    print("another service's p99: {} at rest, {} while nothing is taken back, {} while it is".format(*times))
-    print(f"which is {during / before:.2f} and {during / nothing:.2f} times as much")
-    return sound and during / nothing < WORST_RATIO
+            asyncio.run(_fill_redis(f"redis://127.0.0.1:{port}", entries - IN_MEMORY))
+            _fill_memory(running)
+            with client.sampling("idle"):
+                time.sleep(1.0)
+            for _ in range(5):  # the cost of the API call alone
+                with client.sampling("unmatched"):
+                    _invalidate(running, "none")
+            with client.sampling("matched"):
+                started = time.monotonic()
+                deleted = _invalidate(running, "all")
+                elapsed = time.monotonic() - started
+            clean = _seconds_until_clean(running, started)
+            print(f"{deleted} of {entries:,} in {elapsed * 1000:.0f} ms, all workers clean after {clean * 1000:.0f} ms")
+            passed = passed and deleted == entries and clean < MAX_INVALIDATION_SECONDS
+        idle, unmatched, matched = client.stop()
+    times = [f"{seconds * 1000:.2f} ms" for seconds in (idle, unmatched, matched)]
+    print(
+        "p99 of another service: {} idle, {} while a tag without entries is invalidated, {} with entries".format(*times)
+    )
+    print(f"ratios: {matched / idle:.2f} and {matched / unmatched:.2f}")
+    return passed and matched / unmatched < MAX_RATIO
 
 
-async def _filled(url: str, count: int) -> None:
-    """Entries as the workers would have written them."""
+async def _fill_redis(url: str, count: int) -> None:
+    """Write entries to Redis as the workers would."""
     link = RedisLink(url)
     store = RedisStore(link)
     _, seq = await store.get("bench", "any")
@@ -129,113 +130,112 @@ async def _filled(url: str, count: int) -> None:
     await link.close()
 
 
-def _in_every_worker(gate: Running) -> None:
-    """Each answer is asked for over connections of its own until both workers have it."""
+def _fill_memory(gateway: RunningGateway) -> None:
+    """Request each entry over several connections, so that both workers have it in memory."""
     for _ in range(6):
         with requests.Session() as session:
-            for number in range(NEAR):
-                session.get(f"{gate.address}/api/v1/bench/small?{number}", headers={"X-API-Key": gate.key}, timeout=10)
+            for number in range(IN_MEMORY):
+                url = f"{gateway.address}/api/v1/bench/small?{number}"
+                session.get(url, headers={"X-API-Key": gateway.key}, timeout=10)
 
 
-def _clean_after(gate: Running, began: float) -> float:
-    """Seconds until no worker gives any of them, and for good: asked over new connections, which both workers take."""
-    since = time.monotonic()
-    clean = 0
-    while clean < MANY:
-        if _status(gate, clean % NEAR, only_if_cached=True) == http.client.GATEWAY_TIMEOUT:
-            clean += 1
+def _seconds_until_clean(gateway: RunningGateway, started: float) -> float:
+    """Seconds until the last hit on any worker. Uses new connections, which are spread over both workers."""
+    last_hit = time.monotonic()
+    misses = 0
+    while misses < CONSECUTIVE_MISSES:
+        if _is_cached(gateway, misses % IN_MEMORY):
+            misses, last_hit = 0, time.monotonic()
         else:
-            clean, since = 0, time.monotonic()
-    return since - began
+            misses += 1
+    return last_hit - started
 
 
-def _status(gate: Running, number: int, *, only_if_cached: bool = False) -> int:
-    headers = {"X-API-Key": gate.key} | ({"Cache-Control": "only-if-cached"} if only_if_cached else {})
-    return requests.get(f"{gate.address}/api/v1/bench/small?{number}", headers=headers, timeout=10).status_code
+def _is_cached(gateway: RunningGateway, number: int) -> bool:
+    url = f"{gateway.address}/api/v1/bench/small?{number}"
+    headers = {"X-API-Key": gateway.key, "Cache-Control": "only-if-cached"}
+    return requests.get(url, headers=headers, timeout=10).status_code != http.client.GATEWAY_TIMEOUT
 
 
-def _metrics(gate: Running, method: str, path: str) -> int:
-    answer = requests.request(method, gate.address + path, headers={"X-API-Key": gate.key}, timeout=60)
-    answer.raise_for_status()
-    deleted: int = answer.json()["keysDeleted"]
+def _invalidate(gateway: RunningGateway, tag: str) -> int:
+    """Invalidate a tag; returns the number of entries deleted."""
+    url = f"{gateway.address}/metrics/cache/bench?tag={tag}"
+    response = requests.delete(url, headers={"X-API-Key": gateway.key}, timeout=60)
+    response.raise_for_status()
+    deleted: int = response.json()["keysDeleted"]
     return deleted
 
 
-class _Bystander:
-    """Somebody who uses another service all the while, one request after another."""
+class _BackgroundClient:
+    """A thread that sends one request after another to another service, and samples their latencies on demand."""
 
-    def __init__(self, gate: Running) -> None:
-        self._gate = gate
-        self._times: dict[str, list[float]] = {"before": [], "nothing": [], "during": []}
-        self._into = ""
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-
-    def begin(self) -> None:
+    def __init__(self, gateway: RunningGateway) -> None:
+        self._gateway = gateway
+        self._latencies: dict[str, list[float]] = {"idle": [], "unmatched": [], "matched": []}
+        self._series = ""
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     @contextmanager
-    def sampling(self, name: str) -> Iterator[None]:
-        self._into = name
+    def sampling(self, series: str) -> Iterator[None]:
+        """Record latencies under `series` within the block."""
+        self._series = series
         yield
-        self._into = ""
+        self._series = ""
 
-    def sample(self, name: str, seconds: float) -> None:
-        with self.sampling(name):
-            time.sleep(seconds)
-
-    def end(self) -> list[float]:
-        """The p99 of each, in seconds."""
-        self._over.set()
+    def stop(self) -> list[float]:
+        """The p99 of each series, in seconds."""
+        self._stopped.set()
         self._thread.join()
-        return [quantiles(times, n=100)[98] for times in self._times.values()]
+        return [quantiles(latencies, n=100)[98] for latencies in self._latencies.values()]
 
-    def _ask(self) -> None:
+    def _run(self) -> None:
         with requests.Session() as session:
-            while not self._over.is_set():
-                into, began = self._into, time.monotonic()
-                headers = {"X-API-Key": self._gate.key}
-                session.get(f"{self._gate.address}/api/v1/other/small", headers=headers, timeout=10)
-                if into:
-                    self._times[into].append(time.monotonic() - began)
+            while not self._stopped.is_set():
+                series, started = self._series, time.monotonic()
+                headers = {"X-API-Key": self._gateway.key}
+                session.get(f"{self._gateway.address}/api/v1/other/small", headers=headers, timeout=10)
+                if series:
+                    self._latencies[series].append(time.monotonic() - started)
 
 
-class _Peak:
-    """The most memory that a gateway's processes have together, from now on."""
+class _PeakMemory:
+    """Samples the memory of a process and its children, from creation until `stop`."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._most = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+        self._peak = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
-    def end(self) -> int:
-        self._over.set()
+    def stop(self) -> int:
+        self._stopped.set()
         self._thread.join()
-        return self._most
+        return self._peak
 
-    def _watch(self) -> None:
-        while not self._over.wait(0.05):
-            self._most = max(self._most, _held(self._pid))
+    def _run(self) -> None:
+        while not self._stopped.wait(0.05):
+            self._peak = max(self._peak, _memory_of(self._pid))
 
 
-def _fetched(gate: Running, path: str) -> tuple[int, str]:
-    """How many bytes came, and what X-Cache said."""
-    connection = http.client.HTTPConnection(gate.address.removeprefix("http://"), timeout=600)
-    connection.request("GET", path, headers={"X-API-Key": gate.key})
-    answer, size = connection.getresponse(), 0
-    while piece := answer.read(MB):
-        size += len(piece)
+def _fetch(gateway: RunningGateway, path: str) -> tuple[int, str]:
+    """The size of the body in bytes, and the X-Cache field."""
+    connection = http.client.HTTPConnection(gateway.address.removeprefix("http://"), timeout=600)
+    connection.request("GET", path, headers={"X-API-Key": gateway.key})
+    response, size = connection.getresponse(), 0
+    while chunk := response.read(MB):
+        size += len(chunk)
     connection.close()
-    return size, answer.headers.get("x-cache", "")
+    return size, response.headers.get("x-cache", "")
 
 
 @contextmanager
-def running_large(size: int) -> Iterator[str]:
-    """A backend in a process of its own whose answers are of that size, and may be kept for an hour."""
-    words = [sys.executable, "-m", "benchmarks.cache", "serve", str(size)]
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def large_origin(size: int) -> Iterator[str]:
+    """Run an origin with bodies of `size` bytes, fresh for an hour, in a separate process; yields its address."""
+    command = [sys.executable, "-m", "benchmarks.cache", "serve", str(size)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
@@ -245,8 +245,8 @@ def running_large(size: int) -> Iterator[str]:
 
 
 async def _serve(size: int) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        piece, head = bytes(MB), b"HTTP/1.1 200 OK\r\ncache-control: max-age=3600\r\n"
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        chunk, head = bytes(MB), b"HTTP/1.1 200 OK\r\ncache-control: max-age=3600\r\n"
         while line := await reader.readline():
             await reader.readuntil(b"\r\n\r\n")
             chunked, small = b"/chunked" in line, b"/warm-up" in line
@@ -255,18 +255,18 @@ async def _serve(size: int) -> None:
                 head + (b"transfer-encoding: chunked\r\n\r\n" if chunked else b"content-length: %d\r\n\r\n" % length)
             )
             for _ in range(length // MB):
-                writer.write(b"%x\r\n%b\r\n" % (MB, piece) if chunked else piece)
+                writer.write(b"%x\r\n%b\r\n" % (MB, chunk) if chunked else chunk)
                 await writer.drain()
             writer.write(b"0\r\n\r\n" if chunked else b"")
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
-def _held(pid: int) -> int:
-    """Bytes of memory of a process and its children."""
-    return sum(map(resident, [pid, *children(pid)]))
+def _memory_of(pid: int) -> int:
+    """Resident bytes of a process and its children."""
+    return sum(map(resident_bytes, [pid, *children(pid)]))
 
 
 def _entry(body: bytes) -> Entry:
@@ -285,15 +285,15 @@ def _entry(body: bytes) -> Entry:
 
 
 def main() -> None:
-    measures = {"memory": (memory, 1_000_000), "body": (body, 1_000), "invalidation": (invalidation, 10_000)}
+    tests = {"memory": (memory, 1_000_000), "body": (body, 1_000), "invalidation": (invalidation, 10_000)}
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name == "serve":
         asyncio.run(_serve(int(sys.argv[2])))
-    if name not in measures:
+    if name not in tests:
         raise SystemExit(__doc__)
-    measure, usual = measures[name]
-    if not measure(int(sys.argv[2]) if len(sys.argv) > 2 else usual):
-        raise SystemExit("a promise is broken")
+    test, default = tests[name]
+    if not test(int(sys.argv[2]) if len(sys.argv) > 2 else default):
+        raise SystemExit("a bound is exceeded")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""How soon a cluster spares a failing backend: `python -m benchmarks.circuit [--rounds 10]`; needs redis-server.
+"""How quickly all workers stop calling a failing backend: `python -m benchmarks.circuit [--rounds 10]`.
 
-Two workers on a Redis, a backend that answers 500 at once, and 200 clients who ask together, each round at a circuit of
-its own. The backend itself keeps when each call began: what begins after its fifth answer is what the news cost.
+Two workers share a Redis; the backend fails every call at once; 200 clients send requests concurrently, to a service of
+its own in each round. The backend records when each call started: calls that start after its fifth failure show the
+delay until the open circuit has reached both workers. Needs redis-server.
 """
 
 import argparse
@@ -17,51 +18,58 @@ from typing import Any, Final, NamedTuple, Self, cast
 import uvloop
 
 from benchmarks import machine, servers
-from benchmarks.crowd import Answer, crowd
-from benchmarks.figures import Aim, percentile, table, verdict
+from benchmarks.load_generator import Sample, closed_loop
 from benchmarks.origin import FAILURE
+from benchmarks.stats import Threshold, percentile, table, verdict
 
-CROWD: Final = 200
+CONCURRENCY: Final = 200
 SECONDS: Final = 1.0
-"""How long a round's clients go on asking."""
+"""How long the clients of a round send requests."""
 PAUSE: Final = 0.05
 OPEN_SECONDS: Final = 5
 PERMITS: Final = 2
-MOST_CALLS: Final = 20_000
-NEWS_AIM, OURS_AIM, PROBES_AIM = Aim(100, most=True), Aim(1.0, most=True), Aim(PERMITS, most=True)
+MAX_CALLS: Final = 20_000
+DELAY_THRESHOLD: Final = Threshold(100, maximum=True)
+GATEWAY_THRESHOLD: Final = Threshold(1.0, maximum=True)
+PROBES_THRESHOLD: Final = Threshold(PERMITS, maximum=True)
 SERVICE: Final = f"""
     targets: [{{url: "$origin"}}]
     cache: off
     retries: {{attempts: 1}}
     breaker: {{failure_threshold: 5, open_for: {OPEN_SECONDS}s, half_open_permits: {PERMITS}}}
 """
-_spawning: Final = multiprocessing.get_context("spawn")
+_spawn: Final = multiprocessing.get_context("spawn")
 
 
 class Round(NamedTuple):
-    """`news` is how many milliseconds after the fifth failure the last call began; `ours` the refusals' own times."""
+    """`delay`: milliseconds from the fifth failure to the start of the last call; `gateway_ms`: the gateway's time for
+    each rejected request.
+    """
 
     calls: int
-    news: float
-    ours: list[float]
+    delay: float
+    gateway_ms: list[float]
 
 
 class FailingBackend:
-    """A process of its own inside `with`, that keeps its calls' times: monotonic seconds, begun and answered."""
+    """A backend in a separate process, run within a `with` block, that records when calls start and end.
+
+    Times are monotonic seconds.
+    """
 
     def __init__(self) -> None:
         self.url = ""
-        self._begun: Any = _spawning.Array("d", MOST_CALLS)
-        self._calls: Any = _spawning.Value("L", 0)
-        self._answered: Any = _spawning.Array("d", MOST_CALLS)
-        self._hangs: Any = _spawning.Value("B", 0)
-        self._here, there = _spawning.Pipe()
-        arguments = (there, self._begun, self._answered, self._calls, self._hangs)
-        self._process = _spawning.Process(target=_serve, args=arguments, daemon=True)
+        self._started: Any = _spawn.Array("d", MAX_CALLS)
+        self._calls: Any = _spawn.Value("L", 0)
+        self._ended: Any = _spawn.Array("d", MAX_CALLS)
+        self._hangs: Any = _spawn.Value("B", 0)
+        self._port, sender = _spawn.Pipe(duplex=False)
+        arguments = (sender, self._started, self._ended, self._calls, self._hangs)
+        self._process = _spawn.Process(target=_serve, args=arguments, daemon=True)
 
     def __enter__(self) -> Self:
         self._process.start()
-        self.url = f"http://127.0.0.1:{self._here.recv()}"
+        self.url = f"http://127.0.0.1:{self._port.recv()}"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,108 +84,106 @@ class FailingBackend:
         self._hangs.value = 1
 
     def since(self, call: int) -> tuple[list[float], list[float]]:
-        """When the calls from that one on began, and were answered."""
-        return self._begun[call : self.calls], self._answered[call : self.calls]
+        """Start and end times of the calls from number `call` on."""
+        return self._started[call : self.calls], self._ended[call : self.calls]
 
 
-class _Failing(asyncio.Protocol):
-    def __init__(self, begun: Any, answered: Any, calls: Any, hangs: Any) -> None:
-        self._begun, self._answered, self._calls, self._hangs = begun, answered, calls, hangs
+class _Protocol(asyncio.Protocol):
+    def __init__(self, started: Any, ended: Any, calls: Any, hangs: Any) -> None:
+        self._started, self._ended, self._calls, self._hangs = started, ended, calls, hangs
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, _: bytes) -> None:
         call = self._calls.value
-        self._begun[call] = time.monotonic()
+        self._started[call] = time.monotonic()
         self._calls.value = call + 1
         if not self._hangs.value:
             self._transport.write(FAILURE)
-            self._answered[call] = time.monotonic()
+            self._ended[call] = time.monotonic()
 
 
-def _serve(port: Connection, begun: Any, answered: Any, calls: Any, hangs: Any) -> None:
-    async def run() -> None:
+def _serve(port: Connection, started: Any, ended: Any, calls: Any, hangs: Any) -> None:
+    async def serve() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Failing(begun, answered, calls, hangs), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: _Protocol(started, ended, calls, hangs), "127.0.0.1", 0)
         port.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
-    uvloop.run(run())
+    uvloop.run(serve())
 
 
-def asked(gateway: servers.Running, service: str, seconds: float) -> list[Answer]:
-    """What the crowd is answered, in the order of the answers."""
-    until = time.monotonic() + seconds
+def send_requests(gateway: servers.RunningGateway, service: str, seconds: float) -> list[Sample]:
+    """Send requests from all clients for `seconds`."""
+    deadline = time.monotonic() + seconds
 
-    def goes_on(answer: Answer) -> bool:
-        return answer.ended < until
+    def proceed(sample: Sample) -> bool:
+        return sample.ended < deadline
 
-    found = uvloop.run(crowd(f"{gateway.services}/{service}/x", gateway.key, CROWD, goes_on, PAUSE))
-    return sorted(found, key=lambda answer: answer.ended)
+    return uvloop.run(closed_loop(f"{gateway.services}/{service}/x", gateway.key, CONCURRENCY, proceed, PAUSE))
 
 
-def one_round(gateway: servers.Running, backend: FailingBackend, service: str) -> Round:
+def run_round(gateway: servers.RunningGateway, backend: FailingBackend, service: str) -> Round:
     first = backend.calls
-    answers = asked(gateway, service, SECONDS)
-    begun, answered = backend.since(first)
-    news = (max(begun) - sorted(answered)[4]) * 1_000
-    return Round(len(begun), news, [answer.ours for answer in answers if answer.status == 503])
+    samples = send_requests(gateway, service, SECONDS)
+    started, ended = backend.since(first)
+    delay = (max(started) - sorted(ended)[4]) * 1_000
+    return Round(len(started), delay, [sample.gateway_ms for sample in samples if sample.status == 503])
 
 
-def probes(gateway: servers.Running, backend: FailingBackend, service: str) -> int:
-    """How many calls a hung backend gets, of a crowd that goes on asking after the circuit has half-opened."""
+def count_probes(gateway: servers.RunningGateway, backend: FailingBackend, service: str) -> int:
+    """The number of calls to a hanging backend while clients send requests to a half-open circuit."""
     backend.hang()
     before = backend.calls
     time.sleep(OPEN_SECONDS)
-    uvloop.run(_for_a_while(asked_for_ever(gateway, service)))
+    uvloop.run(_send_until_timeout(gateway, service))
     return backend.calls - before
 
 
-async def asked_for_ever(gateway: servers.Running, service: str) -> None:
-    await crowd(f"{gateway.services}/{service}/x", gateway.key, CROWD, lambda _answer: True, PAUSE)
-
-
-async def _for_a_while(asking: Any) -> None:
-    """The probes themselves are never answered."""
+async def _send_until_timeout(gateway: servers.RunningGateway, service: str) -> None:
+    """Send requests for SECONDS. The probes among them never get a response, so clients have to be cancelled."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SECONDS):
-            await asking
+            url = f"{gateway.services}/{service}/x"
+            await closed_loop(url, gateway.key, CONCURRENCY, lambda _: True, PAUSE)
 
 
-def section(rounds: Sequence[Round], probed: int) -> str:
-    ours = sorted(each for one in rounds for each in one.ours)
-    news = sorted(one.news for one in rounds)
-    calls = sorted(one.calls for one in rounds)
+def section(rounds: Sequence[Round], probes: int) -> str:
+    gateway_ms = sorted(milliseconds for each in rounds for milliseconds in each.gateway_ms)
+    delays = sorted(each.delay for each in rounds)
+    calls = sorted(each.calls for each in rounds)
+    p50, p99 = percentile(gateway_ms, 50), percentile(gateway_ms, 99)
     rows = [
-        _row("last call after the fifth failure, ms", news[len(news) // 2], news[-1], NEWS_AIM),
-        _row("gateway's own time of a refusal, ms", percentile(ours, 50), percentile(ours, 99), OURS_AIM),
-        _row("calls the backend got, of 200 at once", calls[len(calls) // 2], calls[-1], None),
-        _row("probes while it hangs", probed, probed, PROBES_AIM),
+        _row("last call after the fifth failure, ms", delays[len(delays) // 2], delays[-1], DELAY_THRESHOLD),
+        _row("gateway time per rejected request, ms", p50, p99, GATEWAY_THRESHOLD),
+        _row(f"backend calls, {CONCURRENCY} concurrent clients", calls[len(calls) // 2], calls[-1], None),
+        _row("probes while the backend hangs", probes, probes, PROBES_THRESHOLD),
     ]
-    head = ("", "median", "worst (99 % of refusals)", "aim", "")
-    return f"{len(rounds)} rounds, {len(ours)} refusals.\n\n{table(head, rows)}"
+    head = ("", "median", "maximum (rejected requests: p99)", "at most", "")
+    return f"{len(rounds)} rounds, {len(gateway_ms)} rejected requests.\n\n{table(head, rows)}"
 
 
-def _row(name: str, middle: float, worst: float, aim: Aim | None) -> tuple[str, ...]:
-    return name, f"{middle:.3g}", f"{worst:.3g}", f"{aim.bound:g}" if aim else "", verdict(worst, aim)
+def _row(name: str, median: float, worst: float, threshold: Threshold | None) -> tuple[str, ...]:
+    bound = f"{threshold.bound:g}" if threshold else ""
+    return name, f"{median:.3g}", f"{worst:.3g}", bound, verdict(worst, threshold)
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.circuit")
     parser.add_argument("--rounds", type=int, default=10)
-    wanted = parser.parse_args(arguments).rounds
-    names = [f"failing{number}" for number in range(wanted)]
+    options = parser.parse_args(arguments)
+    names = [f"failing{number}" for number in range(options.rounds)]
     configuration = "version: 1\nservices:\n" + "".join(f"  {name}:{SERVICE}" for name in names)
     with (
         FailingBackend() as backend,
         servers.redis() as port,
         servers.gateway(backend.url, workers=2, redis_port=port, configuration=configuration) as gateway,
     ):
-        rounds = [one_round(gateway, backend, name) for name in names]
-        probed = probes(gateway, backend, names[-1])
-    print(machine.described())
-    print(section(rounds, probed))
+        rounds = [run_round(gateway, backend, name) for name in names]
+        probes = count_probes(gateway, backend, names[-1])
+    print(machine.describe())
+    print(section(rounds, probes))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Compares HTTP clients for the way to a backend: `python benchmarks/clients.py [seconds for each round]`.
+"""Compare HTTP clients for calls to backends: `python benchmarks/clients.py [seconds per round]`.
 
-Each is asked for the same 1.8 kB of JSON by 32 callers at once, in short rounds that take turns so that a busy moment
-of the machine hits all alike. The origin is a raw socket in a process of its own. Speed first, then fidelity.
+Each client fetches the same 1.8 kB of JSON from 32 concurrent callers, in short interleaved rounds, so that a slow
+moment of the machine affects all of them. Reports throughput, and whether header bytes outside ASCII are preserved.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.origin import JSON, ODD, running
+from benchmarks.origin import JSON, ODD, run
 from routing.backend.client import Backend, Call
 from routing.http import Headers
 from routing.router.policy import Target, Timeout
@@ -27,18 +27,18 @@ from routing.router.policy import Target, Timeout
 CONCURRENCY: Final = 32
 ROUNDS: Final = 5
 Fetch = Callable[[str, Headers], Awaitable[tuple[Headers, bytes]]]
-"""Asks for an address with these fields; answers the fields and the whole body."""
+"""Sends a GET for a URL with these header fields; returns the response's fields and body."""
 
 
 @asynccontextmanager
-async def ours() -> AsyncIterator[Fetch]:
+async def gateway() -> AsyncIterator[Fetch]:
     backend = Backend()
     timeout = Timeout()
 
     async def fetch(url: str, headers: Headers) -> tuple[Headers, bytes]:
         base, _, path = url.rpartition("/")
-        answer = await backend.send(Target(base), Call("GET", b"/" + path.encode(), headers, None), timeout)
-        return answer.headers, b"".join([data async for data in answer.body])
+        response = await backend.send(Target(base), Call("GET", b"/" + path.encode(), headers, None), timeout)
+        return response.headers, b"".join([data async for data in response.body])
 
     yield fetch
     await backend.close()
@@ -46,7 +46,7 @@ async def ours() -> AsyncIterator[Fetch]:
 
 @asynccontextmanager
 async def aiohttp() -> AsyncIterator[Fetch]:
-    from aiohttp import ClientSession, ClientTimeout, TCPConnector  # noqa: PLC0415 - it may not be installed
+    from aiohttp import ClientSession, ClientTimeout, TCPConnector  # noqa: PLC0415 - optional
 
     async with ClientSession(
         connector=TCPConnector(limit=0), auto_decompress=False, timeout=ClientTimeout(30, sock_read=10)
@@ -54,85 +54,84 @@ async def aiohttp() -> AsyncIterator[Fetch]:
 
         async def fetch(url: str, headers: Headers) -> tuple[Headers, bytes]:
             fields = [(name.decode(), value.decode("utf-8", "surrogateescape")) for name, value in headers]
-            async with session.get(url, headers=fields) as answer:
-                return list(answer.raw_headers), await answer.read()
+            async with session.get(url, headers=fields) as response:
+                return list(response.raw_headers), await response.read()
 
         yield fetch
 
 
 @asynccontextmanager
 async def pyreqwest() -> AsyncIterator[Fetch]:
-    from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - it may not be installed
+    from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - optional
 
     async with ClientBuilder().build() as client:
 
         async def fetch(url: str, headers: Headers) -> tuple[Headers, bytes]:
             fields = [(name.decode(), value.decode("latin-1")) for name, value in headers]
-            answer = await client.get(url).headers(fields).build().send()
-            body = await answer.bytes()
-            return [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()], bytes(body)
+            response = await client.get(url).headers(fields).build().send()
+            body = await response.bytes()
+            return [(name.encode(), value.encode("latin-1")) for name, value in response.headers.items()], bytes(body)
 
         yield fetch
 
 
 async def rate(fetch: Fetch, url: str, seconds: float) -> tuple[float, float]:
-    """Requests a second, and microseconds of CPU for each."""
+    """Requests per second, and microseconds of CPU per request."""
     count = 0
-    until = time.perf_counter() + seconds
+    deadline = time.perf_counter() + seconds
 
     async def caller() -> None:
         nonlocal count
-        while time.perf_counter() < until:
+        while time.perf_counter() < deadline:
             _, body = await fetch(url, [(b"x-request-id", b"0123456789abcdef")])
             count += len(body) == len(JSON)
 
     before = resource.getrusage(resource.RUSAGE_SELF)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(CONCURRENCY)))
-    took = time.perf_counter() - begun
+    elapsed = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return count / took, cpu / count * 1e6
+    return count / elapsed, cpu / count * 1e6
 
 
-async def verdict(fetch: Fetch, base: str) -> str:
-    """Whether header bytes outside ASCII survive, in the answer and in the request."""
+async def fidelity(fetch: Fetch, base: str) -> str:
+    """Whether header bytes outside ASCII are preserved in responses and requests."""
     try:
         headers, _ = await fetch(base + "/odd", [])
-        down = "same" if dict(headers).get(b"x-odd") == ODD else "changed"
-    except Exception as error:  # noqa: BLE001 - the comparison is about what goes wrong
-        down = type(error).__name__
+        response = "same" if dict(headers).get(b"x-odd") == ODD else "changed"
+    except Exception as error:  # noqa: BLE001 - any failure is a result
+        response = type(error).__name__
     try:
         _, body = await fetch(base + "/echo", [(b"x-odd", ODD)])
-        up = "same" if body == ODD else "changed"
+        request = "same" if body == ODD else "changed"
     except Exception as error:  # noqa: BLE001
-        up = type(error).__name__
-    return f"answer: {down}; request: {up}"
+        request = type(error).__name__
+    return f"response: {response}; request: {request}"
 
 
 async def compare(base: str, seconds: float) -> None:
-    clients = {"ours": ours, "aiohttp": aiohttp, "pyreqwest": pyreqwest}
+    clients = {"gateway": gateway, "aiohttp": aiohttp, "pyreqwest": pyreqwest}
     async with AsyncExitStack() as stack:
         fetches = {
             name: await stack.enter_async_context(make())
             for name, make in clients.items()
-            if name == "ours" or find_spec(name)
+            if name == "gateway" or find_spec(name)
         }
         measured: dict[str, list[tuple[float, float]]] = {name: [] for name in fetches}
         for _ in range(ROUNDS):
             for name, fetch in fetches.items():
                 measured[name].append(await rate(fetch, base + "/json", seconds))
-        first = median(speed for speed, _ in measured["ours"])
+        reference = median(speed for speed, _ in measured["gateway"])
         print(f"{'client':<12}{'requests/s':>12}{'ratio':>8}{'CPU us':>8}  header bytes outside ASCII")
         for name, fetch in fetches.items():
             speed, cpu = (median(values) for values in zip(*measured[name], strict=True))
-            fidelity = await verdict(fetch, base)
-            print(f"{name:<12}{speed:>12,.0f}{speed / first:>8.2f}{cpu:>8.0f}  {fidelity}")
+            print(f"{name:<12}{speed:>12,.0f}{speed / reference:>8.2f}{cpu:>8.0f}  {await fidelity(fetch, base)}")
 
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
-    with running() as base:
+    with run() as base:
         uvloop.run(compare(base, seconds))
 
 

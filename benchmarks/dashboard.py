@@ -1,8 +1,8 @@
-"""What watching costs the data plane: `make watched ARGS="SECONDS ROUNDS"`; needs `wrk`.
+"""The cost of dashboards and scrapes for the data plane: `make dashboard-cost ARGS="SECONDS ROUNDS"`; needs `wrk`.
 
-One worker answers hits as fast as it can, in rounds that take turns: nobody watches, or three dashboards hang on the
-live feed and Prometheus scrapes `/metrics` each second. Each pair of neighbours gives a ratio; their median is to be at
-least 0.98. The second line is the same for each second of the gateway's own CPU, which a busy machine disturbs less.
+One worker serves cache hits at full load, in pairs of rounds: without observers, and with three dashboards on the live
+feed and one scrape of `/metrics` per second. The median ratio of the throughputs has to be at least 0.98. The second
+line has the ratio of requests per CPU second, which other load on the machine affects less.
 """
 
 import os
@@ -20,15 +20,15 @@ import requests
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from benchmarks import servers
-from benchmarks.origin import running
+from benchmarks import servers, wrk
+from benchmarks.origin import run as run_origin
 from benchmarks.processes import ROOT, children
-from benchmarks.wrk import Load, run
+from benchmarks.wrk import Load
 
 ROUNDS: Final = 10
 DASHBOARDS: Final = 3
 SCRAPE_SECONDS: Final = 1.0
-AIM: Final = 0.98
+THRESHOLD: Final = 0.98
 PASSWORD: Final = "for this benchmark alone, and long enough for Django's own checks"  # noqa: S105
 PREPARE: Final = f"""
 from django.contrib.auth import get_user_model
@@ -37,7 +37,7 @@ get_user_model().objects.create_superuser("ada", password={PASSWORD!r})
 call_command("apikey", "create", "scraper", "--scope", "metrics:read")
 """
 SERVICES: Final = 5
-"""As many as the demonstration has: the feed tells of each."""
+"""As many as the demonstration has; a snapshot of the feed contains every service."""
 CONFIGURATION: Final = "\n".join(
     [
         "version: 1",
@@ -47,66 +47,66 @@ CONFIGURATION: Final = "\n".join(
 )
 
 
-class Watched(NamedTuple):
-    """A gateway, its key for services, and one for its numbers."""
+class Target(NamedTuple):
+    """A gateway; `key` is an API key for its services, `metrics_key` one for its metrics."""
 
     address: str
     pid: int
     key: str
-    reader: str
+    metrics_key: str
 
 
 @contextmanager
-def gateway(origin: str) -> Iterator[Watched]:
-    with servers.folder() as place:
-        given = {"SECRET_KEY": PASSWORD, "DATABASE_URL": f"sqlite:///{place}/gateway.sqlite3"}
-        with servers.gateway(origin, configuration=CONFIGURATION, environment=given) as made:
+def gateway(origin: str) -> Iterator[Target]:
+    with servers.temporary_directory() as directory:
+        variables = {"SECRET_KEY": PASSWORD, "DATABASE_URL": f"sqlite:///{directory}/gateway.sqlite3"}
+        with servers.gateway(origin, configuration=CONFIGURATION, environment=variables) as running:
             done = subprocess.run(
                 [sys.executable, "manage.py", "shell", "--no-imports", "-c", PREPARE],
                 cwd=ROOT,
-                env={"PATH": os.environ.get("PATH", os.defpath), **given},
+                env={"PATH": os.environ.get("PATH", os.defpath), **variables},
                 check=True,
                 capture_output=True,
                 text=True,
             )
-            yield Watched(made.address, made.pid, made.key, done.stdout.split()[-1])
+            yield Target(running.address, running.pid, running.key, done.stdout.split()[-1])
 
 
 class Round(NamedTuple):
-    """Requests answered for each second that passed, and for each that the gateway computed."""
+    """Requests per second, and requests per second of the gateway's CPU time."""
 
-    speed: float
-    thrift: float
+    rate: float
+    cpu_rate: float
 
 
-class Watchers:
-    """Those who watch, each in a thread of its own that waits nearly all the time."""
+class Observers:
+    """The dashboards and the scraper, each in a thread that is idle most of the time."""
 
-    def __init__(self, gateway: Watched) -> None:
+    def __init__(self, gateway: Target) -> None:
         self._gateway = gateway
-        self._cookie = _logged_in(gateway)
+        self._cookie = _log_in(gateway)
         self._stop = threading.Event()
         self._sockets: list[ClientConnection] = []
         self._threads: list[threading.Thread] = []
         self.snapshots = 0
         self.scrapes = 0
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self._stop.clear()
-        self._sockets = [self._opened() for _ in range(DASHBOARDS)]
+        self._sockets = [self._connect() for _ in range(DASHBOARDS)]
         self._threads = [threading.Thread(target=self._follow, args=(socket,)) for socket in self._sockets]
         self._threads.append(threading.Thread(target=self._scrape))
         for thread in self._threads:
             thread.start()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._stop.set()
         for socket in self._sockets:
             socket.close()
         for thread in self._threads:
             thread.join()
 
-    def _opened(self) -> ClientConnection:
+    def _connect(self) -> ClientConnection:
         address = self._gateway.address.replace("http", "ws", 1)
         headers = {"Cookie": self._cookie, "Origin": self._gateway.address}
         return connect(f"{address}/ws/dashboard/", additional_headers=headers)
@@ -119,61 +119,62 @@ class Watchers:
             return
 
     def _scrape(self) -> None:
-        headers = {"X-API-Key": self._gateway.reader, "Accept": "text/plain"}
+        headers = {"X-API-Key": self._gateway.metrics_key, "Accept": "text/plain"}
         with requests.Session() as session:
             while not self._stop.wait(SCRAPE_SECONDS):
                 session.get(f"{self._gateway.address}/metrics", headers=headers, timeout=30).raise_for_status()
                 self.scrapes += 1
 
 
-def _logged_in(gateway: Watched) -> str:
-    """A staff session's cookie, by the page's own form."""
+def _log_in(gateway: Target) -> str:
+    """Log in through the admin's form; returns the session cookie."""
     with requests.Session() as session:
         page = f"{gateway.address}/admin/login/"
         session.get(page, timeout=30)
         token = session.cookies["csrftoken"]
         form = {"username": "ada", "password": PASSWORD, "csrfmiddlewaretoken": token}
-        # By hand, since the cookies are for https alone.
+        # Set explicitly, since the cookies are marked Secure.
         headers = {"Origin": gateway.address, "Cookie": f"csrftoken={token}"}
-        answer = session.post(page, data=form, headers=headers, timeout=30, allow_redirects=False)
-        if answer.status_code != FOUND:
-            raise SystemExit(f"the log-in answers {answer.status_code}")
+        response = session.post(page, data=form, headers=headers, timeout=30, allow_redirects=False)
+        if response.status_code != FOUND:
+            raise SystemExit(f"the login failed with {response.status_code}")
         return f"sessionid={session.cookies['sessionid']}"
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a gateway's processes have computed so far."""
+    """The CPU time used by a process and its children so far."""
     ticks = 0
     for process in (pid, *children(pid)):
-        numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()  # its name may hold anything
+        # The name in parentheses may contain spaces.
+        numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         ticks += int(numbers[11]) + int(numbers[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def timed(gateway: Watched, seconds: int) -> Round:
+def run_round(gateway: Target, seconds: int) -> Round:
     load = Load(f"{gateway.address}/api/v1/s0/hit", headers=(("X-API-Key", gateway.key),))
     before = cpu_seconds(gateway.pid)
-    measured = run(load, seconds)
-    if measured.fault(load):
-        raise SystemExit(measured.fault(load))
-    return Round(measured.rate, measured.requests / (cpu_seconds(gateway.pid) - before))
+    result = wrk.run(load, seconds)
+    if result.fault(load):
+        raise SystemExit(result.fault(load))
+    return Round(result.rate, result.requests / (cpu_seconds(gateway.pid) - before))
 
 
-def compare(gateway: Watched, seconds: int, rounds: int) -> list[tuple[Round, Round]]:
-    """Neighbouring rounds, without watchers and with; which comes first changes each time."""
-    watchers = Watchers(gateway)
-    timed(gateway, 1)
+def compare(gateway: Target, seconds: int, rounds: int) -> list[tuple[Round, Round]]:
+    """Pairs of rounds, without and with observers, run in alternating order."""
+    observers = Observers(gateway)
+    run_round(gateway, 1)
     pairs = []
     for number in range(rounds):
-        found = {}
-        for watched in (False, True) if number % 2 else (True, False):
-            if watched:
-                watchers.begin()
-            found[watched] = timed(gateway, seconds)
-            if watched:
-                watchers.end()
-        pairs.append((found[False], found[True]))
-    print(f"{watchers.snapshots} snapshots and {watchers.scrapes} scrapes in {rounds * seconds} s")
+        pair = {}
+        for observed in (False, True) if number % 2 else (True, False):
+            if observed:
+                observers.start()
+            pair[observed] = run_round(gateway, seconds)
+            if observed:
+                observers.stop()
+        pairs.append((pair[False], pair[True]))
+    print(f"{observers.snapshots} snapshots and {observers.scrapes} scrapes in {rounds * seconds} s")
     return pairs
 
 
@@ -181,15 +182,15 @@ def main() -> None:
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS
     with ExitStack() as stack:
-        made = stack.enter_context(gateway(stack.enter_context(running())))
-        pairs = compare(made, seconds, rounds)
-    print(f"{'requests':<16}{'unwatched':>12}{'watched':>12}{'ratio':>8}")
-    for index, name in enumerate(("a second", "a CPU second")):
-        alone, watched = ([float(pair[side][index]) for pair in pairs] for side in (0, 1))
-        ratios = [after / before for before, after in zip(alone, watched, strict=True)]
+        target = stack.enter_context(gateway(stack.enter_context(run_origin())))
+        pairs = compare(target, seconds, rounds)
+    print(f"{'requests':<16}{'unobserved':>12}{'observed':>12}{'ratio':>8}")
+    for index, name in enumerate(("per second", "per CPU second")):
+        unobserved, observed = ([float(pair[side][index]) for pair in pairs] for side in (0, 1))
+        ratios = [after / before for before, after in zip(unobserved, observed, strict=True)]
         low, _, high = quantiles(ratios, n=4)
-        spread = f"middle half {low:.3f} to {high:.3f}; aim {AIM}"
-        print(f"{name:<16}{median(alone):>12,.0f}{median(watched):>12,.0f}{median(ratios):>8.3f}  {spread}")
+        spread = f"quartiles {low:.3f} and {high:.3f}; required: {THRESHOLD}"
+        print(f"{name:<16}{median(unobserved):>12,.0f}{median(observed):>12,.0f}{median(ratios):>8.3f}  {spread}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.load`: starts a gateway with a backend, runs tests/load-test.sh against it, and ends both."""
+"""Run tests/load-test.sh against a temporary gateway and origin: `python -m benchmarks.load`."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ services:
     targets: [{url: "$origin"}]
     cache: off
 """
-"""A service with plenty, and one with the gateway's own limit of 100/m."""
+"""`bench` has a limit that is never reached, `limited` the gateway's default of 100/m."""
 
 
 def main() -> int:
@@ -27,13 +27,13 @@ def main() -> int:
         servers.backend() as origin,
         servers.gateway(origin, configuration=CONFIGURATION, environment={"RATE_LIMIT": "100/m"}) as gateway,
     ):
-        given = {
+        variables = {
             "GATEWAY_URL": gateway.address,
             "GATEWAY_KEY": gateway.key,
             "LIMITED_PATH": "/api/v1/limited/small",
             "LOAD_PATH": "/api/v1/bench/small",
         }
-        done = subprocess.run([ROOT / "tests" / "load-test.sh"], env={**os.environ, **given}, check=False)
+        done = subprocess.run([ROOT / "tests" / "load-test.sh"], env={**os.environ, **variables}, check=False)
     return done.returncode
 
 

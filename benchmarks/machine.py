@@ -1,4 +1,4 @@
-"""Where a benchmark ran, as far as it matters to read its figures: no names, no paths."""
+"""A description of the machine for the results, without host name or paths; and process limits."""
 
 import os
 import platform
@@ -14,8 +14,8 @@ from pathlib import Path
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)+)")
 
 
-def described() -> str:
-    """Date, processor, cores, kernel, Python and the gateway's server."""
+def describe() -> str:
+    """Date, processor, cores, kernel, and the versions of Python and the ASGI servers."""
     cores = len(os.sched_getaffinity(0))
     today = datetime.now(UTC).date().isoformat()
     software = (
@@ -25,27 +25,27 @@ def described() -> str:
 
 
 def _python() -> str:
-    """Its version, and whose: what distributions compile with a profile is faster than what a default build makes."""
-    whose = "the distribution's" if sys.base_prefix == "/usr" else "built from source"
-    return f"{platform.python_version()} ({whose})"
+    """Version and build: distributions compile with profile-guided optimisation, which is faster."""
+    build = "the distribution's" if sys.base_prefix == "/usr" else "built from source"
+    return f"{platform.python_version()} ({build})"
 
 
 def _processor() -> str:
-    found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return found[1].strip() if found else platform.machine()
+    match = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return match[1].strip() if match else platform.machine()
 
 
 def version_of(program: str, flag: str) -> str:
-    """The version a program tells of itself; empty when it is not installed."""
+    """The version a program prints; empty if it is not installed."""
     path = shutil.which(program)
     if path is None:
         return ""
-    told = subprocess.run([path, flag], capture_output=True, text=True, check=False)
-    found = _VERSION.search(told.stdout + told.stderr)
-    return found[1] if found else "of unknown version"
+    done = subprocess.run([path, flag], capture_output=True, text=True, check=False)
+    match = _VERSION.search(done.stdout + done.stderr)
+    return match[1] if match else "of unknown version"
 
 
-def allow_many_connections() -> None:
-    """As many open files as the machine lets this process and its children have."""
+def raise_open_file_limit() -> None:
+    """Raise the limit of open files, for this process and its children, to the hard limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

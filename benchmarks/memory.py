@@ -1,7 +1,7 @@
 """The memory of one worker, idle and after a million requests: `python -m benchmarks.memory [--requests 1000000]`.
 
-The requests are the eight kinds of benchmarks.compare in turn, so that caches, circuits, limits and counts all have had
-their part. Memory is what the worker's process has resident, pages that it shares with its parent included.
+The requests are the eight kinds of the `mixed` case of benchmarks.compare, which together use cache, circuits, rate
+limits and counters. Measured is the worker's resident memory, including pages shared with its parent.
 """
 
 import argparse
@@ -11,18 +11,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks import machine, results, servers, wrk
-from benchmarks.compare.cases import kinds
-from benchmarks.compare.recording import recorded
-from benchmarks.figures import Aim, table, verdict
-from benchmarks.processes import children, resident
-from benchmarks.servers import Running
+from benchmarks.compare.cases import MIX_ERROR_SHARE, mixed_requests
+from benchmarks.compare.recording import record
+from benchmarks.processes import children, resident_bytes
+from benchmarks.servers import RunningGateway
+from benchmarks.stats import Threshold, table, verdict
 from benchmarks.wrk import Load
 
-REFUSED: Final = 3 / 8
 SETTLE_SECONDS: Final = 5.0
-"""Until a worker has done what it does at its start."""
-IDLE_AIM: Final = Aim(130.0, most=True)
-GROWTH_AIM: Final = Aim(1.10, most=True)
+"""Until a worker has finished starting."""
+IDLE_THRESHOLD: Final = Threshold(130.0, maximum=True)
+GROWTH_THRESHOLD: Final = Threshold(1.10, maximum=True)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -30,11 +29,11 @@ def main(arguments: Sequence[str]) -> None:
     with servers.backend() as origin, servers.gateway(origin) as gateway:
         time.sleep(SETTLE_SECONDS)
         idle = megabytes(gateway)
-        recorded(gateway)
-        load = Load(gateway.address, refused=REFUSED, asks=kinds(gateway))
-        warm_requests = asked(load, options.warm_up)
+        record(gateway)
+        load = Load(gateway.address, error_share=MIX_ERROR_SHARE, mix=mixed_requests(gateway))
+        warm_requests = send(load, options.warm_up)
         warm = megabytes(gateway)
-        requests = asked(load, options.requests)
+        requests = send(load, options.requests)
         after = megabytes(gateway)
     report = section(idle, (warm_requests, warm), (requests, after))
     if options.dry:
@@ -43,47 +42,47 @@ def main(arguments: Sequence[str]) -> None:
         results.publish("Memory", report, command=" ".join(["python -m benchmarks.memory", *arguments]))
 
 
-def megabytes(gateway: Running) -> float:
-    """Of its one worker: the largest process under the main one."""
-    return max(resident(pid) for pid in children(gateway.pid)) / 1e6
+def megabytes(gateway: RunningGateway) -> float:
+    """The resident memory of the worker, which is the largest child of the main process."""
+    return max(resident_bytes(pid) for pid in children(gateway.pid)) / 1e6
 
 
-def asked(load: Load, count: int) -> int:
-    """At least so many requests, all as they should be. Raises ValueError when they are not."""
+def send(load: Load, count: int) -> int:
+    """Send at least `count` requests, and return how many. Raises ValueError if a run is invalid."""
     total = 0
     while total < count:
-        measured = wrk.run(load, 10 if count - total > 20_000 else 1)
-        fault = measured.fault(load)
+        result = wrk.run(load, 10 if count - total > 20_000 else 1)
+        fault = result.fault(load)
         if fault:
             raise ValueError(fault)
-        total += measured.requests
+        total += result.requests
     return total
 
 
 def section(idle: float, warm: tuple[int, float], after: tuple[int, float]) -> str:
-    """Three readings, each beside its aim."""
+    """The three measurements with their thresholds."""
     growth = after[1] / warm[1]
     rows = [
-        ["idle", f"{idle:.1f} MB", "under 130 MB", verdict(idle, IDLE_AIM)],
+        ["idle", f"{idle:.1f} MB", "under 130 MB", verdict(idle, IDLE_THRESHOLD)],
         [f"after warm-up, {warm[0]:,} requests", f"{warm[1]:.1f} MB", "", ""],
         [
             f"after {after[0]:,} more",
             f"{after[1]:.1f} MB ({growth - 1:+.1%})",
-            "within 10 % of that",
-            verdict(growth, GROWTH_AIM),
+            "growth under 10 %",
+            verdict(growth, GROWTH_THRESHOLD),
         ],
     ]
-    return table(["one worker", "resident", "aim", ""], rows)
+    return table(["one worker", "resident memory", "threshold", ""], rows)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
-    parser.add_argument("--warm-up", type=int, default=50_000, help="requests before the first reading under load")
+    parser.add_argument("--warm-up", type=int, default=50_000, help="requests before the first measurement under load")
     parser.add_argument("--requests", type=int, default=1_000_000)
-    parser.add_argument("--dry", action="store_true", help="print, and leave results.md as it is")
+    parser.add_argument("--dry", action="store_true", help="print the report without writing results.md")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    machine.allow_many_connections()
+    machine.raise_open_file_limit()
     main(sys.argv[1:])

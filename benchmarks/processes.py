@@ -1,4 +1,4 @@
-"""Servers that a benchmark starts, waits for and ends; and how much memory they take."""
+"""Server processes for benchmarks: starting, waiting until ready, stopping, and their memory."""
 
 import os
 import socket
@@ -14,12 +14,12 @@ from typing import Final
 import requests
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-START_SECONDS: Final = 60.0
-END_SECONDS: Final = 15.0
+START_TIMEOUT: Final = 60.0
+STOP_TIMEOUT: Final = 15.0
 
 
 class NotStarted(Exception):
-    """A server that cannot be measured here, and why."""
+    """A server cannot be measured on this machine; the message says why."""
 
 
 def free_port() -> int:
@@ -30,67 +30,75 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(
+def server_process(
     command: Sequence[str],
     ready: Callable[[], bool],
     *,
     environment: Mapping[str, str] | None = None,
-    folder: Path = ROOT,
+    directory: Path = ROOT,
 ) -> Iterator[int]:
-    """A server's process id, from when it is `ready` until it has ended. Raises NotStarted, and prints why."""
-    given = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/"), **(environment or {})}
-    with tempfile.TemporaryFile("w+") as said:
+    """Run a server until the block ends; yields its process id once `ready`.
+
+    Raises NotStarted if it is not ready in time, after printing the end of its output.
+    """
+    variables = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": os.environ.get("HOME", "/"),
+        **(environment or {}),
+    }
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            command, cwd=folder, env=given, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+            command, cwd=directory, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            deadline = time.monotonic() + START_SECONDS
+            deadline = time.monotonic() + START_TIMEOUT
             while not ready():
                 if process.poll() is not None or time.monotonic() > deadline:
-                    said.seek(0)
-                    print(said.read()[-2_000:], file=sys.stderr)
+                    output.seek(0)
+                    print(output.read()[-2_000:], file=sys.stderr)
                     raise NotStarted("did not start")
                 time.sleep(0.05)
             yield process.pid
         finally:
-            _end(process)
+            _stop(process)
 
 
-def answers(url: str, status: int = 200) -> Callable[[], bool]:
-    """A question for `serving`: does this address answer, and so?"""
+def responds(url: str, status: int = 200) -> Callable[[], bool]:
+    """A readiness check: a GET of `url` returns `status`."""
 
-    def ask() -> bool:
+    def check() -> bool:
         try:
             return requests.get(url, timeout=2).status_code == status
         except requests.RequestException:
             return False
 
-    return ask
+    return check
 
 
 def accepts(port: int) -> Callable[[], bool]:
-    """A question for `serving`: does something listen there?"""
+    """A readiness check: `port` accepts connections."""
 
-    def ask() -> bool:
+    def check() -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    return ask
+    return check
 
 
 def children(pid: int) -> list[int]:
+    """The process ids of a process's direct children."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory that a process has, those it shares with its parent included."""
+def resident_bytes(pid: int) -> int:
+    """A process's resident memory, including pages shared with its parent."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(END_SECONDS)
+        process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()

@@ -1,4 +1,4 @@
-"""What every benchmark stands on: the origin, the gateway as its users start it, a Redis, and the server's floor."""
+"""The servers of the benchmarks: origin, gateway as started by `rungateway`, Redis, and the baseline server."""
 
 import os
 import shutil
@@ -15,13 +15,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from benchmarks import origin
-from benchmarks.floor import Answers
-from benchmarks.processes import ROOT, NotStarted, accepts, answers, free_port, serving
+from benchmarks.baseline import Recording
+from benchmarks.processes import ROOT, NotStarted, accepts, free_port, responds, server_process
 
 PEERS: Final = Path(__file__).parent / "compare" / "peers"
-PLENTY: Final = "999999999/m"
-KNOWN_SECONDS: Final = 1.5
-"""Until every worker knows a new key."""
+UNLIMITED: Final = "999999999/m"
+KEY_PROPAGATION_SECONDS: Final = 1.5
+"""Until every worker accepts a new API key."""
 CONFIGURATION: Final = """
 version: 1
 services:
@@ -42,8 +42,8 @@ services:
 """
 
 
-class Running(NamedTuple):
-    """A gateway: its address, a key for every service, its main process."""
+class RunningGateway(NamedTuple):
+    """`key` is an API key for every service; `pid` the main process."""
 
     address: str
     key: str
@@ -55,50 +55,50 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
-    """A place for a server's own files, in memory where the machine has one: no contestant waits for a disk."""
-    memory = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=memory if memory.is_dir() else None) as made:
-        path = Path(made)
-        path.chmod(0o755)  # servers that change their user read it
+def temporary_directory() -> Iterator[Path]:
+    """A directory for a server's files, in memory if /dev/shm exists, so that no server waits for a disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - a private directory is created in it
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=memory if memory.is_dir() else None) as name:
+        path = Path(name)
+        path.chmod(0o755)  # readable for servers that change their user
         yield path
 
 
-def filled(name: str, place: Path, values: Mapping[str, str | int]) -> Path:
-    """A peer's configuration, with ports and addresses filled in: `$name` in the file."""
-    written = place / Path(name).name
-    written.write_text(Template((PEERS / name).read_text()).substitute(values))
-    return written
+def render(name: str, directory: Path, values: Mapping[str, str | int]) -> Path:
+    """Write a server's configuration file into `directory`, with each `$name` substituted."""
+    file = directory / Path(name).name
+    file.write_text(Template((PEERS / name).read_text()).substitute(values))
+    return file
 
 
 @contextmanager
 def backend() -> Iterator[str]:
-    """The origin's address: nginx with files in memory, or our own where that is not installed."""
+    """Run the origin and yield its address: nginx serving files from memory, or benchmarks.origin without nginx."""
     nginx = shutil.which("nginx")
     if nginx is None:
-        with origin.running() as address:
+        with origin.run() as address:
             yield address
         return
-    with folder() as place:
+    with temporary_directory() as directory:
         for name, body in {"small": origin.JSON, "ten": origin.TEN, "large": origin.LARGE}.items():
-            (place / name).write_bytes(body)
+            (directory / name).write_bytes(body)
         port = free_port()
-        file = filled("origin.nginx.conf", place, {"port": port, "folder": str(place)})
+        file = render("origin.nginx.conf", directory, {"port": port, "folder": str(directory)})
         address = f"http://127.0.0.1:{port}"
-        with serving([nginx, "-c", str(file)], answers(f"{address}/small")):
+        with server_process([nginx, "-c", str(file)], responds(f"{address}/small")):
             yield address
 
 
 @contextmanager
 def redis() -> Iterator[int]:
-    """The port of an empty Redis that writes nothing down."""
+    """Run an empty Redis without persistence and yield its port."""
     program = shutil.which("redis-server")
     if program is None:
         raise NotStarted("redis-server is not installed")
     port = free_port()
-    with folder() as place:
-        command = [program, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(place)]
-        with serving(command, accepts(port)):
+    with temporary_directory() as directory:
+        command = [program, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(directory)]
+        with server_process(command, accepts(port)):
             yield port
 
 
@@ -110,54 +110,55 @@ def gateway(
     redis_port: int | None = None,
     configuration: str = CONFIGURATION,
     environment: Mapping[str, str] | None = None,
-    rights: Sequence[str] = (),
-) -> Iterator[Running]:
-    """The gateway with a key that may use every service and has these rights beside; limits on and out of reach, the
-    access log off.
+    scopes: Sequence[str] = (),
+) -> Iterator[RunningGateway]:
+    """Run the gateway, with an API key for every service and for `scopes`.
+
+    Rate limiting is on but never reached, the access log is off.
     """
-    with folder() as place:
-        file = place / "gateway.yaml"
+    with temporary_directory() as directory:
+        file = directory / "gateway.yaml"
         file.write_text(Template(configuration).substitute(origin=origin_url))
         port = free_port()
-        given = {
+        variables = {
             "SECRET_KEY": "for benchmarks alone, and long enough for Django's own checks",
-            "DATABASE_URL": f"sqlite:///{place}/gateway.sqlite3",
+            "DATABASE_URL": f"sqlite:///{directory}/gateway.sqlite3",
             "GATEWAY_CONFIG": str(file),
             "PORT": str(port),
             "WORKERS": str(workers),
             "ACCESS_LOG": "off",
-            "RATE_LIMIT": PLENTY,
+            "RATE_LIMIT": UNLIMITED,
             "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0" if redis_port else "",
             **(environment or {}),
         }
         address = f"http://127.0.0.1:{port}"
         command = [sys.executable, "manage.py", "rungateway"]
-        with serving(command, answers(f"{address}/health/ready"), environment=given) as pid:
-            yield Running(address, _key(given, rights), pid)
+        with server_process(command, responds(f"{address}/health/ready"), environment=variables) as pid:
+            yield RunningGateway(address, _create_key(variables, scopes), pid)
 
 
 @contextmanager
-def floor(origin_url: str, recorded: Answers, *server: str) -> Iterator[str]:
-    """Where the gateway's server is, or another, with next to nothing on it: answers as recorded, or a bare proxy."""
-    with folder() as place:
-        file = place / "answers"
-        file.write_bytes(msgspec.msgpack.encode(recorded))
+def baseline(origin_url: str, recording: Recording, *server: str) -> Iterator[str]:
+    """Run benchmarks.baseline on the gateway's server, or on the one named, and yield its address."""
+    with temporary_directory() as directory:
+        file = directory / "recording"
+        file.write_bytes(msgspec.msgpack.encode(recording))
         port = free_port()
-        given = {"BENCHMARK_ORIGIN": origin_url, "BENCHMARK_ANSWERS": str(file)}
-        command = [sys.executable, "-m", "benchmarks.floor", str(port), *server]
-        with serving(command, accepts(port), environment=given):
+        variables = {"BENCHMARK_ORIGIN": origin_url, "BENCHMARK_RESPONSES": str(file)}
+        command = [sys.executable, "-m", "benchmarks.baseline", str(port), *server]
+        with server_process(command, accepts(port), environment=variables):
             yield f"http://127.0.0.1:{port}"
 
 
-def _key(environment: Mapping[str, str], rights: Sequence[str]) -> str:
-    scopes = [word for scope in ("*", *rights) for word in ("--scope", scope)]
-    made = subprocess.run(
-        [sys.executable, "manage.py", "apikey", "create", "bench", *scopes],
+def _create_key(environment: Mapping[str, str], scopes: Sequence[str]) -> str:
+    options = [word for scope in ("*", *scopes) for word in ("--scope", scope)]
+    done = subprocess.run(
+        [sys.executable, "manage.py", "apikey", "create", "bench", *options],
         cwd=ROOT,
         env={"PATH": os.environ.get("PATH", os.defpath), **environment},
         check=True,
         capture_output=True,
         text=True,
     )
-    time.sleep(KNOWN_SECONDS)
-    return made.stdout.split()[-1]
+    time.sleep(KEY_PROPAGATION_SECONDS)
+    return done.stdout.split()[-1]

@@ -1,4 +1,4 @@
-"""A backend that takes its time, counts its calls, and hangs when it is told to."""
+"""A backend in a separate process with a configurable delay, a call counter, and a switch to hang."""
 
 import asyncio
 import multiprocessing
@@ -8,25 +8,25 @@ from typing import Final, Self, cast
 
 import uvloop
 
-from benchmarks.origin import ANSWER
+from benchmarks.origin import RESPONSE
 
-_spawning: Final = multiprocessing.get_context("spawn")
+_spawn: Final = multiprocessing.get_context("spawn")
 
 
 class SlowBackend:
-    """A process of its own inside `with`. `seconds` until each answer; a call it hangs on has none."""
+    """Runs within a `with` block. Responds after `seconds`, or not at all to calls received while it hangs."""
 
     def __init__(self, seconds: float) -> None:
         self.url = ""
-        self._calls: Synchronized[int] = _spawning.Value("L", 0)
-        self._hangs: Synchronized[int] = _spawning.Value("B", 0)
-        self._here, there = _spawning.Pipe()
-        arguments = (there, seconds, self._calls, self._hangs)
-        self._process = _spawning.Process(target=_serve, args=arguments, daemon=True)
+        self._calls: Synchronized[int] = _spawn.Value("L", 0)
+        self._hangs: Synchronized[int] = _spawn.Value("B", 0)
+        self._port, sender = _spawn.Pipe(duplex=False)
+        arguments = (sender, seconds, self._calls, self._hangs)
+        self._process = _spawn.Process(target=_serve, args=arguments, daemon=True)
 
     def __enter__(self) -> Self:
         self._process.start()
-        self.url = f"http://127.0.0.1:{self._here.recv()}"
+        self.url = f"http://127.0.0.1:{self._port.recv()}"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,7 +41,7 @@ class SlowBackend:
         self._hangs.value = hangs
 
 
-class _Answering(asyncio.Protocol):
+class _Protocol(asyncio.Protocol):
     def __init__(self, seconds: float, calls: "Synchronized[int]", hangs: "Synchronized[int]") -> None:
         self._seconds = seconds
         self._calls = calls
@@ -54,14 +54,14 @@ class _Answering(asyncio.Protocol):
         with self._calls.get_lock():
             self._calls.value += 1
         if not self._hangs.value:
-            asyncio.get_running_loop().call_later(self._seconds, self._transport.write, ANSWER)
+            asyncio.get_running_loop().call_later(self._seconds, self._transport.write, RESPONSE)
 
 
 def _serve(port: Connection, seconds: float, calls: "Synchronized[int]", hangs: "Synchronized[int]") -> None:
-    async def run() -> None:
+    async def serve() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Answering(seconds, calls, hangs), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: _Protocol(seconds, calls, hangs), "127.0.0.1", 0)
         port.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
-    uvloop.run(run())
+    uvloop.run(serve())

@@ -1,10 +1,10 @@
-"""Events to many sockets, beside Socket.IO with its Redis adapter: two workers of each on one Redis, the same clients.
+"""Event delivery to many sockets, compared with Socket.IO and its Redis adapter; two workers each, the same clients.
 
     python benchmarks/sockets.py [--seconds 30] [--rate 10] [--sockets 1000] [--ramp] [--only gateway]
 
-First `--rate` events a second for `--seconds`: whether every socket gets every event once and in order, and how long
-after it was published. With `--ramp` then ever more, for as long as nothing is missing and p99 stays under LIMIT.
-The two take turns. Needs redis-server, and for Socket.IO node with `npm ci` in benchmarks/socketio.
+Publishes `--rate` events per second for `--seconds`, and checks that every socket receives every event once and in
+order, and with which latency. With `--ramp`, increases the rate, alternating between the two servers, while no event
+is missing and the p99 stays under LIMIT. Needs redis-server; Socket.IO needs node and `npm ci` in benchmarks/socketio.
 """
 
 import argparse
@@ -27,57 +27,58 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.listeners import TOPIC, Dialect, Listeners, gateway, socket_io
-from benchmarks.processes import answers, children, free_port, serving
+from benchmarks.listeners import TOPIC, ListenerProcess, Protocol, gateway, socket_io
+from benchmarks.processes import children, free_port, responds, server_process
 
 WORKERS: Final = 2
 PUBLISHERS: Final = 3
 MANAGE: Final = (sys.executable, "manage.py")
 LIMIT: Final = 0.25
-"""Seconds from publish to receipt, for 99 of 100 deliveries."""
+"""Bound of the p99 of the seconds from publishing to receipt."""
 RAMP: Final = (20, 40, 60, 80, 90, 100, 110, 120, 130, 140, 160, 180, 200)
-"""Events a second."""
+"""Events per second."""
 RAMP_SECONDS: Final = 5
 TRIES: Final = 3
-"""A busy moment of the machine is nobody's limit."""
-RECOVERY: Final = 10.0
-"""Seconds for what is still on its way to arrive: it is not the next round's."""
-SETTLING: Final = 1.5
-TAKEN: Final = b"HTTP/1.1 202 "
+"""Attempts at each rate, so that a slow moment of the machine does not decide."""
+RECOVERY_SECONDS: Final = 10.0
+"""Until the events of a failed attempt have arrived and do not count for the next."""
+SETTLE_SECONDS: Final = 1.5
+ACCEPTED: Final = b"HTTP/1.1 202 "
 HEADINGS: Final = "             events/s del./s/worker  us CPU  client  p50 ms  p99 ms  complete, in order"
-"""CPU for each delivery: the server's workers', and the clients'."""
+"""CPU time per delivery: of the server's workers, and of the clients."""
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """`ports`: one for all workers, or one for each. `processes`: what its CPU is counted of, with their children."""
+class Target:
+    """`ports`: one for all workers, or one for each. CPU time is counted for `processes` and their descendants."""
 
     name: str
     ports: tuple[int, ...]
     processes: tuple[int, ...]
-    dialect: Dialect
+    protocol: Protocol
     publishers: tuple[dict[str, str], ...]
-    """Fields of those who publish by turns: one alone would reach its limit."""
+    """Header fields used in turn for publishing: a single API key would reach its rate limit."""
 
 
-class Outcome(NamedTuple):
+class Result(NamedTuple):
+    """`complete`: sockets that received every event once and in order. `cpu` and `client_cpu` are seconds."""
+
     deliveries: int
-    wanted: int
     complete: int
     sockets: int
     seconds: float
     cpu: float
-    clients: float
+    client_cpu: float
     p50: float
     p99: float
 
     @property
-    def holds(self) -> bool:
+    def passed(self) -> bool:
         return self.complete == self.sockets and self.p99 < LIMIT
 
     @property
     def rate(self) -> float:
-        """Deliveries a second, of one worker."""
+        """Deliveries per second and worker."""
         return self.deliveries / self.seconds / WORKERS
 
 
@@ -85,117 +86,118 @@ def main() -> None:
     options = _options()
     with ExitStack() as stack:
         redis = stack.enter_context(_redis())
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        contestants = [stack.enter_context(_gateway(redis, folder))]
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        targets = [stack.enter_context(_gateway(redis, directory))]
         if options.only != "gateway":
-            contestants.append(stack.enter_context(_socket_io(redis)))
+            targets.append(stack.enter_context(_socket_io(redis)))
         print(HEADINGS, flush=True)
-        crowds = {each.name: stack.enter_context(_crowd(each, options.sockets)) for each in contestants}
-        for each in contestants:
-            report(each.name, options.rate, measure(each, crowds[each.name], options.rate, options.seconds))
+        clients = {target.name: stack.enter_context(_clients(target, options.sockets)) for target in targets}
+        for target in targets:
+            result = measure(target, clients[target.name], options.rate, options.seconds)
+            report(target.name, options.rate, result)
         if options.ramp:
-            compare(contestants, crowds)
+            ramp(targets, clients)
 
 
-def compare(contestants: list[Contestant], crowds: dict[str, list[Listeners]]) -> None:
-    """Ever more events a second, in turns. One that holds a rate in none of TRIES is out."""
-    best: dict[str, float] = {each.name: 0.0 for each in contestants}
-    climbing = list(contestants)
+def ramp(targets: list[Target], clients: dict[str, list[ListenerProcess]]) -> None:
+    """Measure increasing rates, alternating between targets. A target that fails a rate TRIES times is dropped."""
+    best: dict[str, float] = {target.name: 0.0 for target in targets}
+    remaining = list(targets)
     for rate in RAMP:
-        for each in list(climbing):
+        for target in list(remaining):
             for _ in range(TRIES):
-                outcome = measure(each, crowds[each.name], rate, RAMP_SECONDS)
-                report(each.name, rate, outcome)
-                if outcome.holds:
-                    best[each.name] = outcome.rate
+                result = measure(target, clients[target.name], rate, RAMP_SECONDS)
+                report(target.name, rate, result)
+                if result.passed:
+                    best[target.name] = result.rate
                     break
-                time.sleep(RECOVERY)
+                time.sleep(RECOVERY_SECONDS)
             else:
-                climbing.remove(each)
-    for name, most in best.items():
-        print(f"{name}: at most {most:,.0f} deliveries a second for each worker ({most / best['gateway']:.2f} of ours)")
+                remaining.remove(target)
+    for name, highest in best.items():
+        ratio = highest / best["gateway"]
+        print(f"{name}: at most {highest:,.0f} deliveries per second and worker ({ratio:.2f} of the gateway's)")
 
 
-def measure(contestant: Contestant, crowd: list[Listeners], rate: float, seconds: float) -> Outcome:
-    for listeners in crowd:
-        listeners.ask(0)
-    before, begun = _cpu(contestant), time.monotonic()
-    count = _publish(contestant, rate, seconds)
-    took = time.monotonic() - begun
-    time.sleep(SETTLING)
-    reports = [listeners.ask(count) for listeners in crowd]
-    spent = _cpu(contestant) - before
-    waits = array("d")
-    for report_ in reports:
-        waits.frombytes(report_.waits)
-    ordered = sorted(waits) or [float("inf")]
-    sockets = sum(each.sockets for each in reports)
-    return Outcome(
-        len(waits),
-        count * sockets,
-        sum(each.complete for each in reports),
-        sockets,
-        took,
-        spent,
-        sum(each.cpu for each in reports),
-        ordered[len(ordered) // 2],
-        ordered[int(len(ordered) * 0.99)],
+def measure(target: Target, clients: list[ListenerProcess], rate: float, seconds: float) -> Result:
+    for process in clients:
+        process.report(0)
+    before, started = _cpu_seconds(target), time.monotonic()
+    count = _publish(target, rate, seconds)
+    elapsed = time.monotonic() - started
+    time.sleep(SETTLE_SECONDS)
+    reports = [process.report(count) for process in clients]
+    cpu = _cpu_seconds(target) - before
+    latencies = array("d")
+    for each in reports:
+        latencies.frombytes(each.latencies)
+    ordered = sorted(latencies) or [float("inf")]
+    return Result(
+        deliveries=len(latencies),
+        complete=sum(each.complete for each in reports),
+        sockets=sum(each.sockets for each in reports),
+        seconds=elapsed,
+        cpu=cpu,
+        client_cpu=sum(each.cpu_seconds for each in reports),
+        p50=ordered[len(ordered) // 2],
+        p99=ordered[int(len(ordered) * 0.99)],
     )
 
 
-def report(name: str, rate: float, got: Outcome) -> None:
-    each = max(got.deliveries, 1)
+def report(name: str, rate: float, result: Result) -> None:
+    per_delivery = 1e6 / max(result.deliveries, 1)
     print(
-        f"{name:<12}{rate:>9}{got.rate:>14,.0f}{got.cpu / each * 1e6:>8.1f}{got.clients / each * 1e6:>8.1f}"
-        f"{got.p50 * 1e3:>8.0f}{got.p99 * 1e3:>8.0f}  {got.complete} of {got.sockets} sockets",
+        f"{name:<12}{rate:>9}{result.rate:>14,.0f}{result.cpu * per_delivery:>8.1f}"
+        f"{result.client_cpu * per_delivery:>8.1f}{result.p50 * 1e3:>8.0f}{result.p99 * 1e3:>8.0f}"
+        f"  {result.complete} of {result.sockets} sockets",
         flush=True,
     )
 
 
-def _publish(contestant: Contestant, rate: float, seconds: float) -> int:
-    """One publisher, over one connection, which does not wait for answers. Returns how many it published."""
-    fields = ["".join(f"{name}: {value}\r\n" for name, value in each.items()) for each in contestant.publishers]
-    with socket.create_connection(("127.0.0.1", contestant.ports[0])) as connection:
+def _publish(target: Target, rate: float, seconds: float) -> int:
+    """Publish events over one connection without waiting for responses. Returns how many were published."""
+    fields = ["".join(f"{name}: {value}\r\n" for name, value in each.items()) for each in target.publishers]
+    with socket.create_connection(("127.0.0.1", target.ports[0])) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         count = int(rate * seconds)
-        answers = Thread(target=_count_answers, args=(connection, count), daemon=True)
-        answers.start()
-        begun = time.monotonic()
+        responses = Thread(target=_count_responses, args=(connection, count), daemon=True)
+        responses.start()
+        started = time.monotonic()
         for number in range(count):
-            time.sleep(max(0.0, begun + number / rate - time.monotonic()))
+            time.sleep(max(0.0, started + number / rate - time.monotonic()))
             event = {"topic": TOPIC, "type": "tick", "data": {"n": number, "at": time.time()}}
             body = json.dumps(event, separators=(",", ":"))
-            own = f"Host: localhost\r\nContent-Length: {len(body)}\r\n{fields[number % len(fields)]}"
-            connection.sendall(f"POST /events HTTP/1.1\r\n{own}\r\n{body}".encode())
-        time.sleep(max(0.0, begun + count / rate - time.monotonic()))
-        answers.join(30)
-        if answers.is_alive():
-            raise SystemExit(f"{contestant.name} did not take every event")
+            head = f"Host: localhost\r\nContent-Length: {len(body)}\r\n{fields[number % len(fields)]}"
+            connection.sendall(f"POST /events HTTP/1.1\r\n{head}\r\n{body}".encode())
+        time.sleep(max(0.0, started + count / rate - time.monotonic()))
+        responses.join(30)
+        if responses.is_alive():
+            raise SystemExit(f"{target.name} did not accept every event")
     return count
 
 
-def _count_answers(connection: socket.socket, count: int) -> None:
+def _count_responses(connection: socket.socket, count: int) -> None:
     tail, seen = b"", 0
     while seen < count:
         data = tail + connection.recv(65_536)
         if len(data) == len(tail):
             return
-        seen += data.count(TAKEN)
-        tail = data[-len(TAKEN) + 1 :]
+        seen += data.count(ACCEPTED)
+        tail = data[-len(ACCEPTED) + 1 :]
 
 
 @contextmanager
-def _crowd(contestant: Contestant, sockets: int) -> Iterator[list[Listeners]]:
-    """Two processes of clients, with half of the sockets each."""
-    ports = (*contestant.ports, *contestant.ports)[:WORKERS]
-    crowd = [Listeners(port, sockets // WORKERS, contestant.dialect) for port in ports]
+def _clients(target: Target, sockets: int) -> Iterator[list[ListenerProcess]]:
+    """Run two client processes with half of the sockets each."""
+    ports = (*target.ports, *target.ports)[:WORKERS]
+    clients = [ListenerProcess(port, sockets // WORKERS, target.protocol) for port in ports]
     try:
-        for listeners in crowd:
-            listeners.wait()
-        yield crowd
+        for process in clients:
+            process.wait()
+        yield clients
     finally:
-        for listeners in crowd:
-            listeners.close()
+        for process in clients:
+            process.close()
 
 
 @contextmanager
@@ -211,53 +213,53 @@ def _redis() -> Iterator[str]:
 
 
 @contextmanager
-def _gateway(redis: str, folder: str) -> Iterator[Contestant]:
+def _gateway(redis: str, directory: str) -> Iterator[Target]:
     port = free_port()
     environment = {
         "SECRET_KEY": "for this benchmark alone",
-        "DATABASE_URL": f"sqlite:///{folder}/gateway.sqlite3",
+        "DATABASE_URL": f"sqlite:///{directory}/gateway.sqlite3",
         "REDIS_URL": redis,
         "PORT": str(port),
         "WORKERS": str(WORKERS),
         "ACCESS_LOG": "off",
         "RATE_LIMIT": "999999999/m",
     }
-    is_ready = answers(f"http://127.0.0.1:{port}/health/ready")
-    with serving([*MANAGE, "rungateway"], is_ready, environment=environment) as process:
-        made = [_key(environment, f"bench{number}") for number in range(PUBLISHERS)]
-        time.sleep(1.5)  # until every worker knows the key
-        publishers = tuple({"X-API-Key": key} for key in made)
-        yield Contestant("gateway", (port,), (process,), gateway(made[0]), publishers)
+    is_ready = responds(f"http://127.0.0.1:{port}/health/ready")
+    with server_process([*MANAGE, "rungateway"], is_ready, environment=environment) as process:
+        keys = [_create_key(environment, f"bench{number}") for number in range(PUBLISHERS)]
+        time.sleep(1.5)  # until every worker accepts the keys
+        publishers = tuple({"X-API-Key": key} for key in keys)
+        yield Target("gateway", (port,), (process,), gateway(keys[0]), publishers)
 
 
-def _key(environment: dict[str, str], name: str) -> str:
+def _create_key(environment: dict[str, str], name: str) -> str:
     command = [*MANAGE, "apikey", "create", name, "--scope", "*", "--scope", "events:publish"]
-    made = subprocess.run(
+    done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **environment}, check=True, capture_output=True, text=True
     )
-    return made.stdout.split()[-1]
+    return done.stdout.split()[-1]
 
 
 @contextmanager
-def _socket_io(redis: str) -> Iterator[Contestant]:
+def _socket_io(redis: str) -> Iterator[Target]:
     node = shutil.which("node") or sys.exit("this needs node, or --only gateway")
     script = str(ROOT / "benchmarks/socketio/server.js")
     ports = tuple(free_port() for _ in range(WORKERS))
     with ExitStack() as stack:
         commands = [([node, script, str(port), redis], f"http://127.0.0.1:{port}/health") for port in ports]
-        processes = tuple(stack.enter_context(serving(command, answers(url))) for command, url in commands)
-        yield Contestant("Socket.IO", ports, processes, socket_io(), ({},))
+        processes = tuple(stack.enter_context(server_process(command, responds(url))) for command, url in commands)
+        yield Target("Socket.IO", ports, processes, socket_io(), ({},))
 
 
-def _cpu(contestant: Contestant) -> float:
-    """Seconds of CPU, of all its processes."""
-    return sum(_spent(process) for process in contestant.processes)
+def _cpu_seconds(target: Target) -> float:
+    """The CPU time used so far by all processes of a target."""
+    return sum(_process_cpu_seconds(process) for process in target.processes)
 
 
-def _spent(process: int) -> float:
+def _process_cpu_seconds(process: int) -> float:
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(_spent(each) for each in children(process))
+    return own + sum(_process_cpu_seconds(each) for each in children(process))
 
 
 def _options() -> argparse.Namespace:

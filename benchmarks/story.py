@@ -1,7 +1,7 @@
-"""The mixed-load story: `python -m benchmarks.story [--requests 1000] [--patience 30]`.
+"""A mixed load with and without the gateway: `python -m benchmarks.story [--requests 1000] [--timeout 30]`.
 
-The same 1,000 requests with and without the gateway: 85 % repeats before a backend of 320 ms; and before a backend that
-hangs twice for five seconds, where without a gateway each caller waits until its own patience ends.
+The same 1,000 requests are sent to a backend that takes 320 ms, where 85 % of them repeat an earlier one; and to a
+backend that hangs twice for five seconds, where without the gateway each client waits until its timeout.
 """
 
 import argparse
@@ -16,22 +16,22 @@ from typing import Any, Final
 import uvloop
 
 from benchmarks import machine, results, servers
-from benchmarks.figures import Aim, percentile, table, verdict
 from benchmarks.slowbackend import SlowBackend
+from benchmarks.stats import Threshold, percentile, table, verdict
 from routing.backend.client import Backend, Call
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.router.policy import Target, Timeout
 
 REPEATS: Final = 0.85
-CALLERS: Final = 20
-PACE: Final = 40
-"""Requests a second before the failing backend."""
+CONCURRENCY: Final = 20
+RATE: Final = 40
+"""Requests per second to the failing backend."""
 SLOW_SECONDS: Final = 0.32
 QUICK_SECONDS: Final = 0.02
 OUTAGES: Final = ((0.2, 0.4), (0.6, 0.8))
-"""When the backend hangs, in shares of the whole."""
-HIT_AIM, CALLS_AIM = Aim(0.984), Aim(0.85)
-FAILING_AIM: Final = Aim(0.001, most=True)
+"""When the backend hangs, as fractions of the run."""
+HIT_THRESHOLD, CALLS_THRESHOLD = Threshold(0.984), Threshold(0.85)
+FAILURE_THRESHOLD: Final = Threshold(0.001, maximum=True)
 CONFIGURATION: Final = """
 version: 1
 services:
@@ -54,172 +54,163 @@ services:
 
 
 @dataclass(slots=True)
-class Told:
-    """What the callers saw: seconds for each answer, those from the cache and those that failed apart."""
+class RunStats:
+    """One run as the clients see it: latencies in seconds. `successes` includes `hits`."""
 
-    total: float = 0.0
-    calls: int = 0
-    good: list[float] = field(default_factory=list)
+    total_seconds: float = 0.0
+    backend_calls: int = 0
+    successes: list[float] = field(default_factory=list)
     hits: list[float] = field(default_factory=list)
-    failed: list[float] = field(default_factory=list)
+    failures: list[float] = field(default_factory=list)
 
 
-def repeating(requests: int, repeats: float, seed: int = 1) -> list[int]:
-    """Which page each request is for: exactly `repeats` of them are for one that was asked for before."""
-    chance = random.Random(seed)  # noqa: S311 - the same sequence in every run
+def page_sequence(requests: int, repeats: float, seed: int = 1) -> list[int]:
+    """The page of each request: exactly the fraction `repeats` of them is for a page requested before."""
+    rng = random.Random(seed)  # noqa: S311 - the same sequence in every run
     pages = round(requests * (1 - repeats))
-    firsts = {0, *chance.sample(range(1, requests), pages - 1)}
+    firsts = {0, *rng.sample(range(1, requests), pages - 1)}
     sequence: list[int] = []
     for number in range(requests):
-        sequence.append(len(set(sequence)) if number in firsts else chance.choice(sequence))
+        sequence.append(len(set(sequence)) if number in firsts else rng.choice(sequence))
     return sequence
 
 
-class Callers:
-    """Asks below `base`, with a key and so much patience."""
+class Client:
+    """Sends requests below `base` with an API key, and records their latencies."""
 
-    def __init__(self, base: str, key: str, patience: float) -> None:
-        self.told = Told()
+    def __init__(self, base: str, key: str, timeout: float) -> None:
+        self.stats = RunStats()
         self._base = Target(base)
         self._headers = [(b"x-api-key", key.encode())] if key else []
-        self._timeout = Timeout(connect=patience, read=patience, total=patience)
+        self._timeout = Timeout(connect=timeout, read=timeout, total=timeout)
         self._backend = Backend()
 
-    async def ask(self, page: int) -> None:
-        begun = time.perf_counter()
+    async def request(self, page: int) -> None:
+        started = time.perf_counter()
         call = Call("GET", b"/page/%d" % page, self._headers, None)
         try:
-            answer = await self._backend.send(self._base, call, self._timeout)
-            async for _ in answer.body:
+            response = await self._backend.send(self._base, call, self._timeout)
+            async for _ in response.body:
                 pass
         except (BadGateway, UpstreamTimeout):
-            self.told.failed.append(time.perf_counter() - begun)
+            self.stats.failures.append(time.perf_counter() - started)
             return
-        took = time.perf_counter() - begun
-        if answer.status >= 400:
-            self.told.failed.append(took)
+        latency = time.perf_counter() - started
+        if response.status >= 400:
+            self.stats.failures.append(latency)
             return
-        self.told.good.append(took)
-        if dict(answer.headers).get(b"x-cache") == b"HIT":
-            self.told.hits.append(took)
+        self.stats.successes.append(latency)
+        if dict(response.headers).get(b"x-cache") == b"HIT":
+            self.stats.hits.append(latency)
 
     async def close(self) -> None:
         await self._backend.close()
 
 
-async def together(callers: Callers, pages: Sequence[int]) -> None:
-    """So many callers, each asking again when it has its answer."""
-    left = iter(pages)
+async def closed_loop(client: Client, pages: Sequence[int]) -> None:
+    """CONCURRENCY requests at a time, each followed by the next when its response is complete."""
+    remaining = iter(pages)
 
-    async def caller() -> None:
-        for page in left:
-            await callers.ask(page)
+    async def work() -> None:
+        for page in remaining:
+            await client.request(page)
 
-    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
 
 
-async def paced(callers: Callers, pages: Sequence[int], backend: SlowBackend) -> None:
-    """At a fixed pace, while the backend hangs and recovers."""
-    length = len(pages) / PACE
+async def open_loop(client: Client, pages: Sequence[int], backend: SlowBackend) -> None:
+    """RATE requests per second, while the backend hangs and recovers."""
+    length = len(pages) / RATE
     loop = asyncio.get_running_loop()
     for begin, end in OUTAGES:
         loop.call_later(begin * length, backend.hang, True)
         loop.call_later(end * length, backend.hang, False)
-    begun = loop.time()
-    asked = []
+    started = loop.time()
+    tasks = []
     for number, page in enumerate(pages):
-        await asyncio.sleep(begun + number / PACE - loop.time())
-        asked.append(asyncio.create_task(callers.ask(page)))
-    await asyncio.gather(*asked)
+        await asyncio.sleep(started + number / RATE - loop.time())
+        tasks.append(asyncio.create_task(client.request(page)))
+    await asyncio.gather(*tasks)
 
 
-Scene = Callable[[Callers], Coroutine[Any, Any, None]]
+Workload = Callable[[Client], Coroutine[Any, Any, None]]
 
 
-def played(scene: Scene, base: str, key: str, patience: float, backend: SlowBackend) -> Told:
-    """One telling of a story, from outside."""
+def run(workload: Workload, base: str, key: str, timeout: float, backend: SlowBackend) -> RunStats:
+    """Run a workload once, with a client of its own."""
 
-    async def telling() -> Told:
-        callers = Callers(base, key, patience)
-        before, begun = backend.calls, time.perf_counter()
-        await scene(callers)
-        callers.told.total = time.perf_counter() - begun
-        callers.told.calls = backend.calls - before
-        await callers.close()
-        return callers.told
+    async def measure() -> RunStats:
+        client = Client(base, key, timeout)
+        before, started = backend.calls, time.perf_counter()
+        await workload(client)
+        client.stats.total_seconds = time.perf_counter() - started
+        client.stats.backend_calls = backend.calls - before
+        await client.close()
+        return client.stats
 
-    return uvloop.run(telling())
+    return uvloop.run(measure())
 
 
 def main(arguments: Sequence[str]) -> None:
     options = _options(arguments)
-    machine.allow_many_connections()
-    pages = repeating(options.requests, REPEATS)
+    machine.raise_open_file_limit()
+    pages = page_sequence(options.requests, REPEATS)
     with SlowBackend(SLOW_SECONDS) as slow, servers.gateway(slow.url, configuration=CONFIGURATION) as gateway:
         base, key = gateway.services, gateway.key
 
-        def scene(callers: Callers) -> Coroutine[Any, Any, None]:
-            return together(callers, pages)
+        def repeats(client: Client) -> Coroutine[Any, Any, None]:
+            return closed_loop(client, pages)
 
-        told = {
-            "without": played(scene, slow.url, "", options.patience, slow),
-            "with": played(scene, f"{base}/slow", key, options.patience, slow),
-        }
-        report = repeats_section(told["without"], told["with"])
+        without = run(repeats, slow.url, "", options.timeout, slow)
+        report = repeats_section(without, run(repeats, f"{base}/slow", key, options.timeout, slow))
     with SlowBackend(QUICK_SECONDS) as quick, servers.gateway(quick.url, configuration=CONFIGURATION) as gateway:
         base, key = gateway.services, gateway.key
 
-        def failing(callers: Callers) -> Coroutine[Any, Any, None]:
-            return paced(callers, pages, quick)
+        def outages(client: Client) -> Coroutine[Any, Any, None]:
+            return open_loop(client, pages, quick)
 
-        told = {
-            "without the gateway": played(failing, quick.url, "", options.patience, quick),
-            "with, nothing cached": played(failing, f"{base}/circuit", key, options.patience, quick),
-            "with, cached": played(failing, f"{base}/cached", key, options.patience, quick),
+        runs = {
+            "without the gateway": run(outages, quick.url, "", options.timeout, quick),
+            "gateway, no cache": run(outages, f"{base}/circuit", key, options.timeout, quick),
+            "gateway, cache": run(outages, f"{base}/cached", key, options.timeout, quick),
         }
-        report += "\n" + outages_section(told, options.patience)
+        report += "\n" + outages_section(runs, options.timeout)
     if options.dry:
         print(report)
     else:
         results.publish("Mixed load", report, command=" ".join(["python -m benchmarks.story", *arguments]))
 
 
-def repeats_section(without: Told, through: Told) -> str:
-    """Both tellings, and what the gateway spared."""
+def repeats_section(without: RunStats, through: RunStats) -> str:
+    """Both runs, and the reduction by the gateway."""
+    calls = 1 - through.backend_calls / without.backend_calls
+    backend, hit = percentile(sorted(without.successes), 50), percentile(sorted(through.hits), 50)
     rows = [
-        ["total time", f"{without.total:.2f} s", f"{through.total:.2f} s", "", ""],
-        [
-            "backend calls",
-            str(without.calls),
-            str(through.calls),
-            *_spared(1 - through.calls / without.calls, CALLS_AIM),
-        ],
-        ["failed requests", str(len(without.failed)), str(len(through.failed)), "", ""],
+        ["total time", f"{without.total_seconds:.2f} s", f"{through.total_seconds:.2f} s", "", ""],
+        ["backend calls", str(without.backend_calls), str(through.backend_calls), *_reduction(calls, CALLS_THRESHOLD)],
+        ["failed requests", str(len(without.failures)), str(len(through.failures)), "", ""],
+        ["repeated request, median", _ms(backend), _ms(hit), *_reduction(1 - hit / backend, HIT_THRESHOLD)],
     ]
-    backend, hit = percentile(sorted(without.good), 50), percentile(sorted(through.hits), 50)
-    rows.append(["a repeat, median", _ms(backend), _ms(hit), *_spared(1 - hit / backend, HIT_AIM)])
-    head = ["", "without", "with", "spared", ""]
-    return f"### {len(without.good)} requests, 85 % repeats, a backend of 320 ms\n\n{table(head, rows)}"
+    head = ["", "without", "with", "reduction", ""]
+    return f"### {len(without.successes)} requests, 85 % repeats, backend latency 320 ms\n\n{table(head, rows)}"
 
 
-def _spared(share: float, aim: Aim) -> tuple[str, str]:
-    return f"{share:.1%} (at least {aim.bound:.1%})", verdict(share, aim)
+def _reduction(share: float, threshold: Threshold) -> tuple[str, str]:
+    return f"{share:.1%} (at least {threshold.bound:.1%})", verdict(share, threshold)
 
 
-def outages_section(told: dict[str, Told], patience: float) -> str:
-    """The tellings beside each other. Failing answers are told by their median and their longest."""
+def outages_section(runs: dict[str, RunStats], timeout: float) -> str:
+    """The runs by name, the first being the one without the gateway, with the latency of failed requests."""
     rows = []
-    for name, seen in told.items():
-        failed = sorted(seen.failed)
-        typical, longest = (percentile(failed, 50), failed[-1]) if failed else (0.0, 0.0)
-        counts = [f"{seen.total:.1f} s", str(seen.calls), str(len(failed))]
-        said = verdict(typical, FAILING_AIM) if failed and name != next(iter(told)) else ""
-        rows.append([name, *counts, _ms(typical) if failed else "none", _ms(longest) if failed else "none", said])
-    head = ["", "total time", "backend calls", "failed", "a failing answer, median (at most 1 ms)", "longest", ""]
-    return (
-        f"### The same requests, a backend that hangs two fifths of the time, callers' patience {patience:g} s\n\n"
-        + (table(head, rows))
-    )
+    for name, stats in runs.items():
+        failures = sorted(stats.failures)
+        typical, longest = (percentile(failures, 50), failures[-1]) if failures else (0.0, 0.0)
+        counts = [f"{stats.total_seconds:.1f} s", str(stats.backend_calls), str(len(failures))]
+        result = verdict(typical, FAILURE_THRESHOLD) if failures and name != next(iter(runs)) else ""
+        rows.append([name, *counts, _ms(typical) if failures else "none", _ms(longest) if failures else "none", result])
+    head = ["", "total time", "backend calls", "failed", "time to failure, median (at most 1 ms)", "longest", ""]
+    title = f"The same requests, backend hanging 40 % of the time, client timeout {timeout:g} s"
+    return f"### {title}\n\n{table(head, rows)}"
 
 
 def _ms(seconds: float) -> str:
@@ -229,8 +220,8 @@ def _ms(seconds: float) -> str:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.story", description=__doc__)
     parser.add_argument("--requests", type=int, default=1_000)
-    parser.add_argument("--patience", type=float, default=30, help="seconds that a caller waits for an answer")
-    parser.add_argument("--dry", action="store_true", help="print, and leave results.md as it is")
+    parser.add_argument("--timeout", type=float, default=30, help="seconds until a client gives up on a response")
+    parser.add_argument("--dry", action="store_true", help="print the report without writing results.md")
     return parser.parse_args(arguments)
 
 

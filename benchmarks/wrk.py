@@ -1,4 +1,4 @@
-"""Rounds of `wrk`: what it is told to ask for, and what its words mean."""
+"""Running `wrk`: its command line, its Lua scripts, and parsing of what it prints."""
 
 import re
 import shutil
@@ -15,11 +15,11 @@ from benchmarks.processes import NotStarted
 
 CONNECTIONS: Final = 32
 TOLERANCE: Final = 0.02
-"""How far the share of refusals may be from what is expected: kinds of traffic take turns, rounds end anywhere."""
+"""Allowed deviation from the expected share of error responses in a mix, since a run may end anywhere in its cycle."""
 
 
-class Ask(NamedTuple):
-    """One request, for a script of several."""
+class Request(NamedTuple):
+    """One request of a mix."""
 
     method: str
     path: str
@@ -29,48 +29,48 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one contestant is asked in one case. `refused` is the share of answers above 399 that is right.
+    """What one target is sent in one case. `error_share` is the expected share of responses with status 400 or above.
 
-    `idle` connections are held open beside it; with `keys`, the request ends in a number that goes from `start` up to
-    `keys`, and round again; `asks` take turns where there are several kinds of request.
+    `idle` additional connections are held open during the run. With `keys`, the URL ends in a number that counts from
+    `start` up to `keys` and starts over. With `mix`, these requests are sent in turn.
     """
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
-    refused: float = 0.0
+    error_share: float = 0.0
     connections: int = CONNECTIONS
     idle: int = 0
     keys: int = 0
     start: int = 0
-    asks: tuple[Ask, ...] = ()
+    mix: tuple[Request, ...] = ()
 
     def after(self, requests: int) -> "Load":
-        """The same, going on where `requests` of it left off."""
+        """The same load, continued after `requests` of its requests."""
         return replace(self, start=(self.start + requests) % self.keys) if self.keys else self
 
 
-class Measured(NamedTuple):
-    """One round: requests a second, how many, how many answers above 399, and what went wrong on the wire."""
+class WrkResult(NamedTuple):
+    """One run. `rate` is in requests per second; `error_responses` have status 400 or above."""
 
     rate: float
     requests: int
-    refused: int
-    errors: int
+    error_responses: int
+    socket_errors: int
 
     def fault(self, load: Load) -> str:
-        """Why the figure must not be used; empty when it may."""
+        """Why the result is invalid; empty if it is valid."""
         if not self.requests:
-            return "no answers"
-        if self.errors:
-            return f"{self.errors} socket errors"
-        share = self.refused / self.requests
-        if abs(share - load.refused) > (TOLERANCE if 0 < load.refused < 1 else 0):
-            return f"{share:.1%} refused instead of {load.refused:.1%}"
+            return "no responses"
+        if self.socket_errors:
+            return f"{self.socket_errors} socket errors"
+        share = self.error_responses / self.requests
+        if abs(share - load.error_share) > (TOLERANCE if 0 < load.error_share < 1 else 0):
+            return f"{share:.1%} error responses instead of {load.error_share:.1%}"
         return ""
 
 
-def run(load: Load, seconds: float) -> Measured:
-    """One round. Raises NotStarted without `wrk`."""
+def run(load: Load, seconds: float) -> WrkResult:
+    """Run `wrk` once. Raises NotStarted if it is not installed."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise NotStarted("this needs wrk: apt-get install wrk")
@@ -84,45 +84,45 @@ def run(load: Load, seconds: float) -> Measured:
             file.write(lua)
             file.flush()
             command += ["-s", file.name]
-        stack.enter_context(holding(load.url, load.idle))
+        stack.enter_context(idle_connections(load.url, load.idle))
         done = subprocess.run([*command, load.url], check=True, capture_output=True, text=True)
     return parse(done.stdout)
 
 
-def parse(told: str) -> Measured:
-    """What wrk printed. Raises ValueError for anything else."""
-    rate = re.search(r"^Requests/sec:\s+([0-9.]+)", told, re.MULTILINE)
-    count = re.search(r"^\s*(\d+) requests in", told, re.MULTILINE)
+def parse(output: str) -> WrkResult:
+    """Parse the summary printed by `wrk`. Raises ValueError for anything else."""
+    rate = re.search(r"^Requests/sec:\s+([0-9.]+)", output, re.MULTILINE)
+    count = re.search(r"^\s*(\d+) requests in", output, re.MULTILINE)
     if rate is None or count is None:
-        raise ValueError(f"not a summary of wrk's: {told!r}")
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
-    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", told)
-    broken = sum(int(number) for number in errors.groups()) if errors else 0
-    return Measured(float(rate[1]), int(count[1]), int(refused[1]) if refused else 0, broken)
+        raise ValueError(f"not a summary printed by wrk: {output!r}")
+    responses = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
+    socket_errors = sum(int(number) for number in sockets.groups()) if sockets else 0
+    return WrkResult(float(rate[1]), int(count[1]), int(responses[1]) if responses else 0, socket_errors)
 
 
 def script(load: Load) -> str:
-    """What wrk needs to be told in Lua; empty where its options will do."""
+    """The Lua script for a load; empty if command-line options suffice."""
     parts = urlsplit(load.url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     if load.keys:
         return f"local n = {load.start}\nrequest = function()\n  n = (n + 1) % {load.keys}\n" + (
             f"  return wrk.format(nil, {_quoted(path)} .. n)\nend\n"
         )
-    if load.asks:
-        return _taking_turns(load.asks)
+    if load.mix:
+        return _mix_script(load.mix)
     return ""
 
 
-def _taking_turns(asks: Sequence[Ask]) -> str:
-    lines = ["local asks = {}", "init = function()"]
-    for ask in asks:
-        fields = ", ".join(f"[{_quoted(name)}] = {_quoted(value)}" for name, value in ask.headers)
-        body = _quoted(ask.body) if ask.body else "nil"
+def _mix_script(mix: Sequence[Request]) -> str:
+    lines = ["local mix = {}", "init = function()"]
+    for request in mix:
+        fields = ", ".join(f"[{_quoted(name)}] = {_quoted(value)}" for name, value in request.headers)
+        body = _quoted(request.body) if request.body else "nil"
         lines.append(
-            f"  asks[#asks + 1] = wrk.format({_quoted(ask.method)}, {_quoted(ask.path)}, {{{fields}}}, {body})"
+            f"  mix[#mix + 1] = wrk.format({_quoted(request.method)}, {_quoted(request.path)}, {{{fields}}}, {body})"
         )
-    lines += ["end", "local n = 0", "request = function()", "  n = n % #asks + 1", "  return asks[n]", "end"]
+    lines += ["end", "local n = 0", "request = function()", "  n = n % #mix + 1", "  return mix[n]", "end"]
     return "\n".join(lines) + "\n"
 
 
@@ -132,29 +132,29 @@ def _quoted(text: str) -> str:
 
 
 @contextmanager
-def holding(url: str, count: int) -> Iterator[None]:
-    """`count` kept-alive connections to the server, each of which has asked once and says nothing more.
+def idle_connections(url: str, count: int) -> Iterator[None]:
+    """Hold `count` kept-alive connections open, each of which sends one request and then stays idle.
 
-    Raises NotStarted when one of them was closed meanwhile: then it was no company.
+    Raises NotStarted at the end if the server closed any of them: the run did not have the connections it claims.
     """
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or 80)
-    asking = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+    request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
     with ExitStack() as stack:
-        held = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(count)]
-        for connection in held:
-            connection.sendall(asking)
-        for connection in held:
+        connections = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(count)]
+        for connection in connections:
+            connection.sendall(request)
+        for connection in connections:
             connection.recv(65_536)
             connection.setblocking(False)
         yield
-        closed = sum(_is_closed(connection) for connection in held)
+        closed = sum(_is_closed(connection) for connection in connections)
     if closed:
         raise NotStarted(f"{closed} of {count} idle connections were closed")
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Whether the other end has gone: what it may still have had to say is read first."""
+    """Whether the peer has closed the connection. Data still unread is discarded."""
     try:
         while data := connection.recv(65_536):
             del data

@@ -1,1 +1,1 @@
-"""The gateway beside its peers: `python -m benchmarks.compare`."""
+"""Throughput compared with other proxies: `python -m benchmarks.compare`."""

@@ -1,198 +1,203 @@
-"""What is compared: one case is one kind of request, put to all contestants in turn, and what the gateway aims at."""
+"""The cases of the comparison: a kind of request, the targets it is sent to, and the ratios the gateway has to meet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from benchmarks.compare.contestants import Peer
-from benchmarks.figures import Aim
-from benchmarks.floor import Recorded
-from benchmarks.servers import Running
-from benchmarks.wrk import Ask, Load
+from benchmarks.compare.peer_proxies import PeerProxy
+from benchmarks.servers import RunningGateway
+from benchmarks.stats import Threshold
+from benchmarks.wrk import Load, Request
 
 GATEWAY: Final = "gateway"
 ON_REDIS: Final = "gateway on Redis"
 TWO_ON_REDIS: Final = "gateway on Redis, 2 workers"
-FLOOR: Final = "raw ASGI, the same fields"
-BARE: Final = "raw ASGI, bare"
-GRANIAN: Final = "raw ASGI on granian, the same fields"
-BARE_GRANIAN: Final = "raw ASGI on granian, bare"
-BARE_PROXY: Final = "raw ASGI proxy"
+BASELINE: Final = "raw ASGI, same fields"
+BASELINE_BARE: Final = "raw ASGI, bare"
+GRANIAN: Final = "raw ASGI on granian, same fields"
+GRANIAN_BARE: Final = "raw ASGI on granian, bare"
+BASELINE_PROXY: Final = "raw ASGI proxy"
 KEYS: Final = 40_000
-"""For a hit in Redis: entries of more bytes than the memory of two workers has, asked for in a circle after as many
-others, so that none is kept near before it is asked for again.
+"""Entries of the `redis-hit` case: more bytes than the memory tiers of two workers hold. They are requested in rotation
+after as many others, so none is in memory when it is requested again.
 """
-ENDLESS: Final = 1_000_000_000
+UNIQUE_KEYS: Final = 1_000_000_000
 IDLE: Final = 1_000
-OF_FLOORS: Final = dict.fromkeys((FLOOR, BARE, GRANIAN, BARE_GRANIAN), Aim(0.7))
-
-Recording = Mapping[str, Recorded]
+BASELINE_THRESHOLDS: Final = dict.fromkeys((BASELINE, BASELINE_BARE, GRANIAN, GRANIAN_BARE), Threshold(0.7))
+MIX_ERROR_SHARE: Final = 3 / 8
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`subject` is the contestant whose speed is told as a share of each other's; `aims` are the least shares.
-    `is_circle`: what is asked for was asked for before, one after the other, and is in Redis.
+    """`loads` and `thresholds` are by target. The ratio of `subject` to each other target has to meet its threshold.
+
+    `in_rotation`: the entries are in Redis and are requested one after the other, over and over.
     """
 
     name: str
     title: str
     loads: dict[str, Load]
     subject: str = GATEWAY
-    aims: dict[str, Aim] = field(default_factory=dict)
-    is_circle: bool = False
+    thresholds: dict[str, Threshold] = field(default_factory=dict)
+    in_rotation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """Who runs: gateways by contestant's name and the ports of their Redis, the floors' addresses, peers by name."""
+class Targets:
+    """The running servers. `gateways` are by target name, `redis` has the ports of their Redis servers."""
 
-    gateways: Mapping[str, Running]
-    floor: str
+    gateways: Mapping[str, RunningGateway]
+    baseline: str
     granian: str
-    peers: Mapping[str, Peer]
+    peers: Mapping[str, PeerProxy]
     redis: Mapping[str, int]
 
     @property
-    def key(self) -> tuple[tuple[str, str], ...]:
-        """Everybody is sent the same fields, those too who ask for no key."""
+    def key_field(self) -> tuple[tuple[str, str], ...]:
+        """Every target is sent the same header fields, including those that need no API key."""
         return (("X-API-Key", self.gateways[GATEWAY].key),)
 
-    def through(self, name: str, path: str) -> Load:
+    def gateway_load(self, name: str, path: str) -> Load:
         gateway = self.gateways[name]
         return Load(f"{gateway.services}/bench{path}", (("X-API-Key", gateway.key),))
 
-    def gateways_at(self, path: str) -> dict[str, Load]:
-        return {name: self.through(name, path) for name in self.gateways}
+    def gateway_loads(self, path: str) -> dict[str, Load]:
+        return {name: self.gateway_load(name, path) for name in self.gateways}
 
-    def floors(self, path: str) -> dict[str, Load]:
+    def baseline_loads(self, path: str) -> dict[str, Load]:
         return {
-            FLOOR: Load(self.floor + path, self.key),
-            BARE: Load(f"{self.floor}/bare{path}", self.key),
-            GRANIAN: Load(self.granian + path, self.key),
-            BARE_GRANIAN: Load(f"{self.granian}/bare{path}", self.key),
+            BASELINE: Load(self.baseline + path, self.key_field),
+            BASELINE_BARE: Load(f"{self.baseline}/bare{path}", self.key_field),
+            GRANIAN: Load(self.granian + path, self.key_field),
+            GRANIAN_BARE: Load(f"{self.granian}/bare{path}", self.key_field),
         }
 
-    def caches(self, path: str) -> dict[str, Load]:
-        return {peer.cached: Load(peer.address + path, self.key) for peer in self.peers.values() if peer.cached}
+    def cache_loads(self, path: str) -> dict[str, Load]:
+        return {peer.cached: Load(peer.address + path, self.key_field) for peer in self.peers.values() if peer.cached}
 
-    def proxies(self, path: str) -> dict[str, Load]:
-        return {peer.proxied: Load(peer.address + path, self.key) for peer in self.peers.values() if peer.proxied}
+    def proxy_loads(self, path: str) -> dict[str, Load]:
+        return {peer.proxied: Load(peer.address + path, self.key_field) for peer in self.peers.values() if peer.proxied}
 
 
-def all_cases(running: Field) -> list[Case]:
-    """In the order of the issue's table. What is not there has no load."""
+def all_cases(targets: Targets) -> list[Case]:
+    """All cases, in the order of the report. A target that is not running has no load."""
     return [
-        _hit(running, "hit", "In-process hit, 1.8 kB", "/small", aims=True),
-        _redis_hit(running),
-        _miss(running, "miss", "Miss, proxied, 1.8 kB", "/miss/small", aims=True),
-        _miss(running, "miss-unlike", "The same, no two answers with the same fields", "/miss/unlike/small", aims=True),
-        _store(running),
-        *_refusals(running),
-        _hit(running, "hit-10k", "In-process hit, 10 kB", "/ten"),
-        _miss(running, "miss-10k", "Miss, proxied, 10 kB", "/miss/ten"),
-        _hit(running, "hit-1m", "In-process hit, 1 MB", "/large"),
-        _miss(running, "miss-1m", "Miss, proxied, 1 MB", "/miss/large"),
-        _idle(running),
-        _mixed(running),
+        _hit(targets, "hit", "In-process hit, 1.8 kB", "/small", thresholds=True),
+        _redis_hit(targets),
+        _miss(targets, "miss", "Miss, proxied, 1.8 kB", "/miss/small", thresholds=True),
+        _miss(targets, "miss-unlike", "Miss, proxied, differing fields", "/miss/unlike/small", thresholds=True),
+        _store(targets),
+        *_rejections(targets),
+        _hit(targets, "hit-10k", "In-process hit, 10 kB", "/ten"),
+        _miss(targets, "miss-10k", "Miss, proxied, 10 kB", "/miss/ten"),
+        _hit(targets, "hit-1m", "In-process hit, 1 MB", "/large"),
+        _miss(targets, "miss-1m", "Miss, proxied, 1 MB", "/miss/large"),
+        _idle(targets),
+        _mixed(targets),
     ]
 
 
-def _hit(running: Field, name: str, title: str, path: str, *, aims: bool = False) -> Case:
-    loads = running.gateways_at(path) | running.floors(f"/hit{path}") | running.caches(path)
-    wanted = {"nginx proxy_cache": Aim(0.6), "express + Redis": Aim(5), **OF_FLOORS}
-    return Case(name, title, loads, aims=wanted if aims else {})
+def _hit(targets: Targets, name: str, title: str, path: str, *, thresholds: bool = False) -> Case:
+    loads = targets.gateway_loads(path) | targets.baseline_loads(f"/hit{path}") | targets.cache_loads(path)
+    required = {"nginx proxy_cache": Threshold(0.6), "express + Redis": Threshold(5), **BASELINE_THRESHOLDS}
+    return Case(name, title, loads, thresholds=required if thresholds else {})
 
 
-def _redis_hit(running: Field) -> Case:
+def _redis_hit(targets: Targets) -> Case:
     path = "/small?k="
-    loads = {name: load for name, load in running.gateways_at(path).items() if name != GATEWAY}
-    express = running.peers.get("express")
+    loads = {name: load for name, load in targets.gateway_loads(path).items() if name != GATEWAY}
+    express = targets.peers.get("express")
     if express:
-        loads[express.cached] = Load(express.address + path, running.key)
+        loads[express.cached] = Load(express.address + path, targets.key_field)
     loads = {name: Load(load.url, load.headers, keys=KEYS) for name, load in loads.items()}
-    title = f"Hit in Redis, {KEYS:,} entries of 1.8 kB in a circle"
-    return Case("redis-hit", title, loads, subject=ON_REDIS, aims={"express + Redis": Aim(1.5)}, is_circle=True)
+    title = f"Hit in Redis, {KEYS:,} entries of 1.8 kB in rotation"
+    required = {"express + Redis": Threshold(1.5)}
+    return Case("redis-hit", title, loads, subject=ON_REDIS, thresholds=required, in_rotation=True)
 
 
-def _store(running: Field) -> Case:
-    """Each address is asked for once, so each is looked up, fetched and kept."""
-    loads = running.gateways_at("/small?new=") | running.caches("/small?new=")
-    loads = {name: Load(load.url, load.headers, keys=ENDLESS) for name, load in loads.items()}
+def _store(targets: Targets) -> Case:
+    """Every URL is requested once, so each request is a lookup, a backend call and a store."""
+    loads = targets.gateway_loads("/small?new=") | targets.cache_loads("/small?new=")
+    loads = {name: Load(load.url, load.headers, keys=UNIQUE_KEYS) for name, load in loads.items()}
     return Case("store", "Miss, stored, 1.8 kB", loads)
 
 
-def _miss(running: Field, name: str, title: str, path: str, *, aims: bool = False) -> Case:
-    loads = running.gateways_at(path) | running.proxies(path) | {BARE_PROXY: Load(running.floor + path, running.key)}
-    wanted = {"fastify http-proxy": Aim(1), "express + axios": Aim(4), "nginx proxy_pass": Aim(0.35)}
-    return Case(name, title, loads, aims=wanted if aims else {})
+def _miss(targets: Targets, name: str, title: str, path: str, *, thresholds: bool = False) -> Case:
+    baseline = {BASELINE_PROXY: Load(targets.baseline + path, targets.key_field)}
+    loads = targets.gateway_loads(path) | targets.proxy_loads(path) | baseline
+    required = {
+        "fastify http-proxy": Threshold(1),
+        "express + axios": Threshold(4),
+        "nginx proxy_pass": Threshold(0.35),
+    }
+    return Case(name, title, loads, thresholds=required if thresholds else {})
 
 
-def refused(gateway: Running) -> dict[str, Load]:
-    """The gateway's own refusals: each answered without a backend."""
+def rejection_loads(gateway: RunningGateway) -> dict[str, Load]:
+    """Requests the gateway rejects itself, without calling the backend."""
     key = (("X-API-Key", gateway.key),)
     return {
-        "open-circuit": Load(f"{gateway.services}/failing/fail", key, refused=1),
-        "401": Load(f"{gateway.services}/bench/small", (("X-API-Key", "no such key"),), refused=1),
-        "429": Load(f"{gateway.services}/limited/small", key, refused=1),
+        "open-circuit": Load(f"{gateway.services}/failing/fail", key, error_share=1),
+        "401": Load(f"{gateway.services}/bench/small", (("X-API-Key", "no such key"),), error_share=1),
+        "429": Load(f"{gateway.services}/limited/small", key, error_share=1),
     }
 
 
-def _refusals(running: Field) -> list[Case]:
-    titles = {"open-circuit": "Open circuit", "401": "401, a key nobody has", "429": "429, over the limit"}
-    loads = {name: refused(gateway) for name, gateway in running.gateways.items()}
+def _rejections(targets: Targets) -> list[Case]:
+    titles = {"open-circuit": "Open circuit", "401": "401, unknown key", "429": "429, over the limit"}
+    by_gateway = {target: rejection_loads(gateway) for target, gateway in targets.gateways.items()}
     cases = []
     for name, title in titles.items():
-        floors = {who: Load(load.url, load.headers, refused=1) for who, load in running.floors(f"/{name}").items()}
-        mine = {who: their[name] for who, their in loads.items()}
-        cases.append(Case(name, title, mine | floors, aims=OF_FLOORS))
+        baselines = {
+            target: Load(load.url, load.headers, error_share=1)
+            for target, load in targets.baseline_loads(f"/{name}").items()
+        }
+        gateways = {target: loads[name] for target, loads in by_gateway.items()}
+        cases.append(Case(name, title, gateways | baselines, thresholds=BASELINE_THRESHOLDS))
     return cases
 
 
-def _idle(running: Field) -> Case:
-    alone = running.through(GATEWAY, "/small")
-    beside = Load(alone.url, alone.headers, idle=IDLE)
-    return Case(
-        "idle",
-        f"Hit, beside {IDLE:,} idle connections",
-        {f"{GATEWAY}, idle": beside, GATEWAY: alone},
-        subject=f"{GATEWAY}, idle",
-    )
+def _idle(targets: Targets) -> Case:
+    alone = targets.gateway_load(GATEWAY, "/small")
+    with_idle = Load(alone.url, alone.headers, idle=IDLE)
+    subject = f"{GATEWAY}, {IDLE:,} idle"
+    return Case("idle", f"Hit, with {IDLE:,} idle connections", {subject: with_idle, GATEWAY: alone}, subject=subject)
 
 
-def _mixed(running: Field) -> Case:
-    gateway = running.gateways[GATEWAY]
-    loads = {GATEWAY: Load(gateway.address, refused=3 / 8, asks=kinds(gateway))}
-    floor = tuple(Ask("GET", f"/{name}", running.key) for name in FLOOR_KINDS)
-    loads[FLOOR] = Load(running.floor, refused=3 / 8, asks=floor)
-    return Case("mixed", "8 kinds of traffic at once", loads)
+def _mixed(targets: Targets) -> Case:
+    gateway = targets.gateways[GATEWAY]
+    loads = {GATEWAY: Load(gateway.address, error_share=MIX_ERROR_SHARE, mix=mixed_requests(gateway))}
+    baseline_mix = tuple(Request("GET", f"/{name}", targets.key_field) for name in MIX_PATHS)
+    loads[BASELINE] = Load(targets.baseline, error_share=MIX_ERROR_SHARE, mix=baseline_mix)
+    return Case("mixed", "Mix of 8 kinds of request", loads)
 
 
-FLOOR_KINDS: Final = (
+MIX_PATHS: Final = (
     "hit/small", "hit/ten", "not-modified", "hit/miss/small", "write", "open-circuit", "401", "429",
 )  # fmt: skip
+"""The baseline's path for each of `mixed_requests`."""
 
 
-def kinds(gateway: Running) -> tuple[Ask, ...]:
-    """Two hits, a 304, a miss, a write, and the three refusals."""
+def mixed_requests(gateway: RunningGateway) -> tuple[Request, ...]:
+    """Two hits, a 304, a miss, a POST, and three requests that are rejected."""
     key, services = (("X-API-Key", gateway.key),), "/api/v1"
-    unchanged = (*key, ("If-None-Match", "*"))
+    conditional = (*key, ("If-None-Match", "*"))
     return (
-        Ask("GET", f"{services}/bench/small", key),
-        Ask("GET", f"{services}/bench/ten", key),
-        Ask("GET", f"{services}/bench/small", unchanged),
-        Ask("GET", f"{services}/bench/miss/small", key),
-        Ask("POST", f"{services}/bench/write", key, '{"name":"incidents"}'),
-        Ask("GET", f"{services}/failing/fail", key),
-        Ask("GET", f"{services}/bench/small", (("X-API-Key", "no such key"),)),
-        Ask("GET", f"{services}/limited/small", key),
+        Request("GET", f"{services}/bench/small", key),
+        Request("GET", f"{services}/bench/ten", key),
+        Request("GET", f"{services}/bench/small", conditional),
+        Request("GET", f"{services}/bench/miss/small", key),
+        Request("POST", f"{services}/bench/write", key, '{"name":"incidents"}'),
+        Request("GET", f"{services}/failing/fail", key),
+        Request("GET", f"{services}/bench/small", (("X-API-Key", "no such key"),)),
+        Request("GET", f"{services}/limited/small", key),
     )
 
 
-def chosen(cases: Sequence[Case], only: Sequence[str]) -> list[Case]:
-    """Those named, or all. Raises ValueError for a name there is not."""
+def select(cases: Sequence[Case], only: Sequence[str]) -> list[Case]:
+    """The cases with these names, or all if there are none. Raises ValueError for an unknown name."""
     names = {case.name for case in cases}
     unknown = [name for name in only if name not in names]
     if unknown:
-        raise ValueError(f"there is no case {', '.join(unknown)}; there are {', '.join(case.name for case in cases)}")
+        raise ValueError(f"unknown case {', '.join(unknown)}; the cases are {', '.join(case.name for case in cases)}")
     return [case for case in cases if not only or case.name in only]

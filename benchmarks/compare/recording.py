@@ -1,55 +1,60 @@
-"""The gateway's answers, seen once before they are measured: that they are right, and what the floor has to repeat."""
+"""Responses of the gateway, checked before they are measured and recorded for the baseline to replay."""
 
 from typing import Final
 
 import requests
 
-from benchmarks.compare.cases import FLOOR_KINDS, kinds
-from benchmarks.floor import Answers, Recorded
+from benchmarks.baseline import RecordedResponse, Recording
+from benchmarks.compare.cases import MIX_PATHS, mixed_requests
 from benchmarks.processes import NotStarted
-from benchmarks.servers import Running
-from benchmarks.wrk import Ask, Load
+from benchmarks.servers import RunningGateway
+from benchmarks.wrk import Load, Request
 
-KEPT_BY_SERVER: Final = frozenset({"connection", "transfer-encoding"})
+SET_BY_SERVER: Final = frozenset({"connection", "transfer-encoding"})
 EXPECTED: Final = {"not-modified": 304, "open-circuit": 503, "401": 401, "429": 429}
-"""Status by kind; 200 for the others."""
+"""Status by path; 200 for all others."""
 
 
-def recorded(gateway: Running) -> Answers:
-    """Every kind of answer by the floor's path, with its fields and below /bare without them.
+def record(gateway: RunningGateway) -> Recording:
+    """One response for each path of the baseline, and below /bare the same with minimal fields.
 
-    Each is asked for twice: the first opens the circuit, uses up the limit, fills the cache. Raises NotStarted when an
-    answer is not what the case says it is.
+    Each request is sent twice: the first opens the circuit, uses up the limit or fills the cache. Raises NotStarted if
+    a response does not have the expected status.
     """
-    asks = dict(zip(FLOOR_KINDS, kinds(gateway), strict=True))
-    asks["hit/large"] = asks["hit/small"]._replace(path="/api/v1/bench/large")
-    answers: Answers = {}
-    for name, ask in asks.items():
-        _asked(gateway, ask)
-        answer = _asked(gateway, ask)
-        if answer.status != EXPECTED.get(name, 200):
-            raise NotStarted(f"the gateway answers {answer.status} to {name}")
-        answers[f"/{name}"] = answer
-        answers[f"/bare/{name}"] = answer.plain()
-    return answers
+    requests_by_path = dict(zip(MIX_PATHS, mixed_requests(gateway), strict=True))
+    requests_by_path["hit/large"] = requests_by_path["hit/small"]._replace(path="/api/v1/bench/large")
+    recording: Recording = {}
+    for name, request in requests_by_path.items():
+        _send(gateway, request)
+        response = _send(gateway, request)
+        if response.status != EXPECTED.get(name, 200):
+            raise NotStarted(f"the gateway responds to {name} with {response.status}")
+        recording[f"/{name}"] = response
+        recording[f"/bare/{name}"] = response.minimal()
+    return recording
 
 
-def _asked(gateway: Running, ask: Ask) -> Recorded:
-    answer = requests.request(
-        ask.method, gateway.address + ask.path, headers=dict(ask.headers), data=ask.body or None, timeout=10
+def _send(gateway: RunningGateway, request: Request) -> RecordedResponse:
+    response = requests.request(
+        request.method,
+        gateway.address + request.path,
+        headers=dict(request.headers),
+        data=request.body or None,
+        timeout=10,
     )
-    fields = [(name.lower(), value) for name, value in answer.headers.items() if name.lower() not in KEPT_BY_SERVER]
-    return Recorded(answer.status_code, fields, answer.content)
+    fields = [(name.lower(), value) for name, value in response.headers.items() if name.lower() not in SET_BY_SERVER]
+    return RecordedResponse(response.status_code, fields, response.content)
 
 
 def fault(load: Load) -> str:
-    """Why this contestant cannot be measured: it does not answer as the case expects. Asks three times, to warm it."""
-    if load.asks:
+    """Why a target cannot be measured; empty if it responds as expected. Sends three requests, to warm it up."""
+    if load.mix:
         return ""
     url = load.url + ("0" if load.keys else "")
     for _ in range(3):
         try:
-            answer = requests.get(url, headers=dict(load.headers), timeout=10)
+            response = requests.get(url, headers=dict(load.headers), timeout=10)
         except requests.RequestException as error:
             return type(error).__name__
-    return "" if (answer.status_code >= 400) == bool(load.refused) else f"answers {answer.status_code}"
+    as_expected = (response.status_code >= 400) == bool(load.error_share)
+    return "" if as_expected else f"responds with {response.status_code}"

@@ -1,1 +1,1 @@
-"""What the request's rules cost one by one: `python -m benchmarks.micro`."""
+"""Microbenchmarks of single functions on the request path: `python -m benchmarks.micro`."""

@@ -1,4 +1,4 @@
-"""Single rules, timed by pytest-benchmark; what must hold is asserted, as a ratio or with room to spare."""
+"""Microbenchmarks by pytest-benchmark. Bounds are asserted as ratios, or with a wide margin."""
 
 import secrets
 import timeit
@@ -29,7 +29,7 @@ NOW: Final = 1_795_000_000.0
 TARGET: Final = Target("http://127.0.0.1:9101")
 CHECK_SECONDS: Final = 5e-6
 MATCH_RATIO: Final = 1.2
-ASKED: Final[Headers] = [
+REQUEST_FIELDS: Final[Headers] = [
     (b"host", b"gateway.example.com"),
     (b"user-agent", b"python-requests/2.34.2"),
     (b"accept", b"application/json"),
@@ -37,7 +37,7 @@ ASKED: Final[Headers] = [
     (b"connection", b"keep-alive"),
     (b"x-api-key", b"gw_3f9a_0123456789abcdef0123456789abcdef"),
 ]
-ANSWERED: Final[Headers] = [
+RESPONSE_FIELDS: Final[Headers] = [
     (b"server", b"nginx"),
     (b"date", b"Tue, 24 Nov 2026 12:00:00 GMT"),
     (b"content-type", b"application/json"),
@@ -46,7 +46,7 @@ ANSWERED: Final[Headers] = [
     (b"etag", b'"v1"'),
     (b"cache-control", b"public, max-age=3600"),
 ]
-ADDED: Final[Headers] = [
+ADDED_FIELDS: Final[Headers] = [
     (b"x-request-id", b"0198c0de-0000-7000-8000-000000000000"),
     (b"x-gateway-caller", b"key:billing"),
     (b"x-forwarded-for", b"127.0.0.1"),
@@ -60,30 +60,30 @@ def breaker() -> Breaker:
     return Breakers(Circuits()).of("crm", BreakerPolicy())
 
 
-class TestTheCircuit:
-    def test_a_check_while_closed(self, benchmark: BenchmarkFixture, breaker: Breaker) -> None:
+class TestCircuit:
+    def test_admission_while_closed(self, benchmark: BenchmarkFixture, breaker: Breaker) -> None:
         assert isinstance(benchmark(breaker.try_admit), Permit)
         if benchmark.stats is not None:
             assert benchmark.stats.stats.median < CHECK_SECONDS
 
-    def test_a_success_reported_while_closed(self, benchmark: BenchmarkFixture, breaker: Breaker) -> None:
+    def test_success_reported_while_closed(self, benchmark: BenchmarkFixture, breaker: Breaker) -> None:
         permit = breaker.try_admit()
         assert isinstance(permit, Permit)
         assert benchmark(breaker.report, permit, Outcome.SUCCESS) is None
 
-    def test_a_failure_counted_by_the_rules(self, benchmark: BenchmarkFixture) -> None:
-        counted = benchmark(machine.record, Snapshot(), BreakerPolicy(), Permit(0), Outcome.FAILURE, NOW)
-        assert counted != Snapshot()
+    def test_failure_recorded_by_the_state_machine(self, benchmark: BenchmarkFixture) -> None:
+        snapshot = benchmark(machine.record, Snapshot(), BreakerPolicy(), Permit(0), Outcome.FAILURE, NOW)
+        assert snapshot != Snapshot()
 
 
-class TestTheLimiter:
-    def test_a_token_taken(self, benchmark: BenchmarkFixture) -> None:
+class TestRateLimiter:
+    def test_request_granted(self, benchmark: BenchmarkFixture) -> None:
         limiter, policy = Limiter(Rates()), RatePolicy(999_999_999)
         decision = benchmark(limiter.try_take, "key:billing", policy)
         assert decision is not None
         assert decision.granted
 
-    def test_a_refusal(self, benchmark: BenchmarkFixture) -> None:
+    def test_request_denied(self, benchmark: BenchmarkFixture) -> None:
         limiter, policy = Limiter(Rates()), RatePolicy(1, 86_400)
         limiter.try_take("key:billing", policy)
         decision = benchmark(limiter.try_take, "key:billing", policy)
@@ -91,45 +91,45 @@ class TestTheLimiter:
         assert not decision.granted
 
 
-class TestTheCache:
-    def test_a_key_built(self, benchmark: BenchmarkFixture) -> None:
+class TestCache:
+    def test_key_built(self, benchmark: BenchmarkFixture) -> None:
         built = benchmark(key, "slackIntelligence", "u:key:billing", b"/api/v1/slackIntelligence/channels", b"limit=50")
         assert built
 
-    def test_freshness_judged(self, benchmark: BenchmarkFixture) -> None:
+    def test_freshness_evaluated(self, benchmark: BenchmarkFixture) -> None:
         entry = Entry(
             status=200,
-            headers=tuple(ANSWERED),
+            headers=tuple(RESPONSE_FIELDS),
             body=b"x" * 1_810,
             stored_at=NOW,
             generated_at=NOW,
             fresh_until=NOW + 300,
             stale_until=NOW + 600,
         )
-        asked = CacheRequest("GET", ASKED, authenticated=True)
-        assert isinstance(benchmark(serving.lookup, entry, asked, NOW + 1), Fresh)
+        request = CacheRequest("GET", REQUEST_FIELDS, authenticated=True)
+        assert isinstance(benchmark(serving.lookup, entry, request, NOW + 1), Fresh)
 
 
-class TestHeaders:
-    def test_a_requests_fields_on_their_way_to_the_backend(self, benchmark: BenchmarkFixture) -> None:
+class TestHeaderFields:
+    def test_request_fields_forwarded_to_the_backend(self, benchmark: BenchmarkFixture) -> None:
         cookies = frozenset({b"sessionid", b"csrftoken"})
-        passed = benchmark(forwarding.to_backend, ASKED, ADDED, cookies, keep_credential=False)
-        assert (b"via", b"1.1 gateway") in passed
+        forwarded = benchmark(forwarding.to_backend, REQUEST_FIELDS, ADDED_FIELDS, cookies, keep_credential=False)
+        assert (b"via", b"1.1 gateway") in forwarded
 
-    def test_an_answers_fields_on_their_way_to_the_client(self, benchmark: BenchmarkFixture) -> None:
-        passed = benchmark(forwarding.to_client, ANSWERED, TARGET, b"/api/v1/crm", frozenset({b"sessionid"}))
-        assert (b"etag", b'"v1"') in passed
+    def test_response_fields_forwarded_to_the_client(self, benchmark: BenchmarkFixture) -> None:
+        forwarded = benchmark(forwarding.to_client, RESPONSE_FIELDS, TARGET, b"/api/v1/crm", frozenset({b"sessionid"}))
+        assert (b"etag", b'"v1"') in forwarded
 
 
 def table(routes: int) -> RouteTable:
-    """One service with so many patterns, each with a parameter."""
+    """One service with this many routes, each with a path parameter."""
     patterns = tuple(Route(f"/area{number}/{{id}}/items", ("GET",)) for number in range(routes))
     return RouteTable([Service("crm", (TARGET,), routes=patterns)])
 
 
-class TestTheRouter:
+class TestRouter:
     @pytest.mark.parametrize("routes", [10, 1_000, 10_000])
-    def test_a_match_among(self, benchmark: BenchmarkFixture, routes: int) -> None:
+    def test_match_among(self, benchmark: BenchmarkFixture, routes: int) -> None:
         served, path = table(routes), b"/area%d/4711/items" % (routes // 2)
         assert benchmark(served.match, "crm", "GET", path).params == (("id", "4711"),)
 
@@ -137,13 +137,13 @@ class TestTheRouter:
         few, many = table(10), table(10_000)
         paths = [b"/area%d/4711/items" % (secrets.randbelow(10)) for _ in range(100)]
         deep = [b"/area%d/4711/items" % (secrets.randbelow(10_000)) for _ in range(100)]
-        rounds = [(_timed(few, paths), _timed(many, deep)) for _ in range(21)]
-        assert median(slow / quick for quick, slow in rounds) < MATCH_RATIO
+        rounds = [(_seconds(few, paths), _seconds(many, deep)) for _ in range(21)]
+        assert median(slow / fast for fast, slow in rounds) < MATCH_RATIO
 
 
-def _timed(served: RouteTable, paths: list[bytes]) -> float:
-    def matched() -> None:
+def _seconds(served: RouteTable, paths: list[bytes]) -> float:
+    def match_all() -> None:
         for path in paths:
             served.match("crm", "GET", path)
 
-    return min(timeit.repeat(matched, number=20, repeat=3))
+    return min(timeit.repeat(match_all, number=20, repeat=3))

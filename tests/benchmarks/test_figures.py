@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from benchmarks.figures import Aim, percentile, ratio, table, verdict
+from benchmarks.stats import Threshold, median_ratio, percentile, table, verdict
 
 
 class TestPercentiles:
@@ -17,34 +17,34 @@ class TestPercentiles:
 class TestRatios:
     def test_it_is_taken_round_by_round(self) -> None:
         """A machine that was busy for one round slowed both sides of it: the ratio does not move."""
-        assert ratio([100, 10, 100], [50, 5, 50]) == 2.0
+        assert median_ratio([100, 10, 100], [50, 5, 50]) == 2.0
 
     def test_one_odd_round_does_not_decide(self) -> None:
-        assert ratio([100, 1, 100], [50, 50, 50]) == 2.0
+        assert median_ratio([100, 1, 100], [50, 50, 50]) == 2.0
 
     def test_a_round_without_answers_says_nothing(self) -> None:
-        assert ratio([100, 100], [50, 0]) == 2.0
-        assert math.isnan(ratio([100], [0]))
+        assert median_ratio([100, 100], [50, 0]) == 2.0
+        assert math.isnan(median_ratio([100], [0]))
 
     def test_rounds_that_were_not_played_side_by_side_are_an_error(self) -> None:
         with pytest.raises(ValueError, match="zip"):
-            ratio([1, 2], [1])
+            median_ratio([1, 2], [1])
 
 
 class TestAims:
-    @pytest.mark.parametrize(("figure", "said"), [(0.6, "pass"), (0.61, "pass"), (0.59, "**short**")])
+    @pytest.mark.parametrize(("figure", "said"), [(0.6, "pass"), (0.61, "pass"), (0.59, "**fail**")])
     def test_at_least(self, figure: float, said: str) -> None:
-        assert verdict(figure, Aim(0.6)) == said
+        assert verdict(figure, Threshold(0.6)) == said
 
-    @pytest.mark.parametrize(("figure", "said"), [(3.0, "pass"), (3.1, "**short**")])
+    @pytest.mark.parametrize(("figure", "said"), [(3.0, "pass"), (3.1, "**fail**")])
     def test_at_most(self, figure: float, said: str) -> None:
-        assert verdict(figure, Aim(3, most=True)) == said
+        assert verdict(figure, Threshold(3, maximum=True)) == said
 
     def test_nothing_aimed_at_is_neither(self) -> None:
         assert verdict(0.1, None) == ""
 
     def test_no_figure_is_short_of_any_aim(self) -> None:
-        assert verdict(math.nan, Aim(0.6)) == "**short**"
+        assert verdict(math.nan, Threshold(0.6)) == "**fail**"
 
 
 def test_a_table_is_markdown_with_its_columns_in_line() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks.openloop import Players, due, request
+from benchmarks.openloop import OpenLoopClient, due_at, encode_request
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 STALL = 0.3
@@ -34,18 +34,18 @@ def server(answer: Callable[[int], bytes]) -> Iterator[str]:
 
 
 def test_requests_are_due_at_even_distances_whatever_became_of_those_before() -> None:
-    assert [due(number, 100.0, 4) for number in range(4)] == [100.0, 100.25, 100.5, 100.75]
+    assert [due_at(number, 100.0, 4) for number in range(4)] == [100.0, 100.25, 100.5, 100.75]
 
 
 def test_a_request_bears_host_and_key() -> None:
-    asked = request("http://127.0.0.1:9/a/b?c=1", "gw_1")
+    asked = encode_request("http://127.0.0.1:9/a/b?c=1", "gw_1")
     assert asked == b"GET /a/b?c=1 HTTP/1.1\r\nHost: 127.0.0.1:9\r\nX-API-Key: gw_1\r\n\r\n"
 
 
 def test_every_request_of_the_schedule_is_timed() -> None:
-    with server(lambda _: ANSWER) as url, Players(url, "", connections=1) as players:
-        played = players.play(200, 40)
-    assert (len(played.latencies), len(played.lateness), played.refused) == (40, 40, 0)
+    with server(lambda _: ANSWER) as url, OpenLoopClient(url, "", connections=1) as players:
+        played = players.run(200, 40)
+    assert (len(played.latencies), len(played.delays), played.errors) == (40, 40, 0)
     assert all(latency > 0 for latency in played.latencies)
 
 
@@ -57,16 +57,19 @@ def test_a_stall_counts_for_all_that_would_have_been_asked_in_it() -> None:
             time.sleep(STALL)
         return ANSWER
 
-    with server(stalling) as url, Players(url, "", connections=1) as players:
-        played = players.play(100, 60)
+    with server(stalling) as url, OpenLoopClient(url, "", connections=1) as players:
+        played = players.run(100, 60)
     assert sum(latency > STALL / 2 for latency in played.latencies) >= 10
     assert max(played.latencies) >= STALL
 
 
 def test_other_answers_are_counted() -> None:
     refusal = ANSWER.replace(b"200 OK", b"429 Too Many")
-    with server(lambda number: refusal if number == 3 else ANSWER) as url, Players(url, "", connections=1) as players:
-        assert players.play(200, 10).refused == 1
+    with (
+        server(lambda number: refusal if number == 3 else ANSWER) as url,
+        OpenLoopClient(url, "", connections=1) as players,
+    ):
+        assert players.run(200, 10).errors == 1
 
 
 def test_an_answer_in_pieces_is_waited_for() -> None:
@@ -83,8 +86,8 @@ def test_an_answer_in_pieces_is_waited_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        with Players(f"http://127.0.0.1:{listening.getsockname()[1]}/x", "", connections=1) as players:
-            played = players.play(10, 3)
+        with OpenLoopClient(f"http://127.0.0.1:{listening.getsockname()[1]}/x", "", connections=1) as players:
+            played = players.run(10, 3)
         thread.join(10)
     assert len(played.latencies) == 3
     assert min(played.latencies) > 0.01
@@ -103,7 +106,7 @@ def test_what_cannot_be_timed_ends_the_run(answer: bytes, error: type[Exception]
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        players = Players(f"http://127.0.0.1:{listening.getsockname()[1]}/x", "", connections=1)
+        players = OpenLoopClient(f"http://127.0.0.1:{listening.getsockname()[1]}/x", "", connections=1)
         with pytest.raises(error), players:
             pass
         thread.join(10)

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 
 from benchmarks.processes import NotStarted
-from benchmarks.wrk import Ask, Load, Measured, holding, parse, script
+from benchmarks.wrk import Load, Request, WrkResult, idle_connections, parse, script
 
 SUMMARY = """Running 1s test @ http://127.0.0.1:8000/x
   1 threads and 32 connections
@@ -18,13 +18,13 @@ SUMMARY = """Running 1s test @ http://127.0.0.1:8000/x
 
 class TestWhatItPrinted:
     def test_the_rate_and_the_count(self) -> None:
-        assert parse(SUMMARY + "Requests/sec:  29356.69\nTransfer/sec:     57.87MB\n") == Measured(
+        assert parse(SUMMARY + "Requests/sec:  29356.69\nTransfer/sec:     57.87MB\n") == WrkResult(
             29356.69, 29390, 0, 0
         )
 
     def test_refusals_and_errors_on_the_wire(self) -> None:
         told = SUMMARY + "  Socket errors: connect 1, read 2, write 3, timeout 4\n  Non-2xx or 3xx responses: 17\n"
-        assert parse(told + "Requests/sec:  29356.69\n") == Measured(29356.69, 29390, 17, 10)
+        assert parse(told + "Requests/sec:  29356.69\n") == WrkResult(29356.69, 29390, 17, 10)
 
     def test_anything_else_is_an_error(self) -> None:
         with pytest.raises(ValueError, match="not a summary"):
@@ -33,24 +33,24 @@ class TestWhatItPrinted:
 
 class TestWhichFiguresMayBeUsed:
     def test_all_answers_are_what_they_should_be(self) -> None:
-        assert Measured(1.0, 100, 0, 0).fault(Load("http://x/")) == ""
-        assert Measured(1.0, 100, 100, 0).fault(Load("http://x/", refused=1)) == ""
+        assert WrkResult(1.0, 100, 0, 0).fault(Load("http://x/")) == ""
+        assert WrkResult(1.0, 100, 100, 0).fault(Load("http://x/", error_share=1)) == ""
 
     @pytest.mark.parametrize(
         ("measured", "refused"),
         [
-            (Measured(1.0, 100, 1, 0), 0.0),  # one error page among the hits
-            (Measured(1.0, 100, 99, 0), 1.0),  # one answer let through where all are to be refused
-            (Measured(1.0, 1_000, 450, 0), 3 / 8),
-            (Measured(1.0, 100, 0, 1), 0.0),
-            (Measured(0.0, 0, 0, 0), 0.0),
+            (WrkResult(1.0, 100, 1, 0), 0.0),  # one error page among the hits
+            (WrkResult(1.0, 100, 99, 0), 1.0),  # one answer let through where all are to be refused
+            (WrkResult(1.0, 1_000, 450, 0), 3 / 8),
+            (WrkResult(1.0, 100, 0, 1), 0.0),
+            (WrkResult(0.0, 0, 0, 0), 0.0),
         ],
     )
-    def test_a_wrong_answer_spoils_the_round(self, measured: Measured, refused: float) -> None:
-        assert measured.fault(Load("http://x/", refused=refused)) != ""
+    def test_a_wrong_answer_spoils_the_round(self, measured: WrkResult, refused: float) -> None:
+        assert measured.fault(Load("http://x/", error_share=refused)) != ""
 
     def test_a_round_of_several_kinds_may_end_anywhere(self) -> None:
-        assert Measured(1.0, 1_000, 379, 0).fault(Load("http://x/", refused=3 / 8)) == ""
+        assert WrkResult(1.0, 1_000, 379, 0).fault(Load("http://x/", error_share=3 / 8)) == ""
 
 
 class TestScripts:
@@ -65,8 +65,8 @@ class TestScripts:
         assert 'wrk.format(nil, "/small?k=" .. n)' in script(load)
 
     def test_kinds_take_turns_with_their_fields_and_bodies(self) -> None:
-        asks = (Ask("GET", "/a", (("X-API-Key", "k"),)), Ask("POST", "/b", body='{"n":1}'))
-        lua = script(Load("http://127.0.0.1:1", asks=asks))
+        asks = (Request("GET", "/a", (("X-API-Key", "k"),)), Request("POST", "/b", body='{"n":1}'))
+        lua = script(Load("http://127.0.0.1:1", mix=asks))
         assert 'wrk.format("GET", "/a", {["X-API-Key"] = "k"}, nil)' in lua
         assert 'wrk.format("POST", "/b", {}, "{\\"n\\":1}")' in lua
 
@@ -86,7 +86,7 @@ def test_idle_connections_must_still_be_there_at_the_end(closes: bool) -> None:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         told = pytest.raises(NotStarted, match="1 of 1 idle") if closes else nullcontext()
-        with told, holding(f"http://127.0.0.1:{server.getsockname()[1]}/x", 1):
+        with told, idle_connections(f"http://127.0.0.1:{server.getsockname()[1]}/x", 1):
             thread.join(10)
             assert served
         served[0].close()

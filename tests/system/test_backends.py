@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
 
-from benchmarks.crowd import Answer, crowd
+from benchmarks.load_generator import Sample, closed_loop
 from routing.upstream.retry_budget import RESERVE
 from tests.origin import Peer
 from tests.processes import eventually
@@ -64,9 +64,9 @@ class Crowd:
     """Clients that send requests in the background until the end of the `with` block."""
 
     def __init__(self, server: Server, path: str, key: str, size: int, pause: float) -> None:
-        self.answers: list[Answer] = []
+        self.answers: list[Sample] = []
         self.stopping = False
-        work = crowd(server.address + path, key, size, self._record, pause)
+        work = closed_loop(server.address + path, key, size, self._record, pause)
         self._thread = ThreadPoolExecutor(1)
         self._future = self._thread.submit(asyncio.run, work)
 
@@ -83,7 +83,7 @@ class Crowd:
         before = len(self.answers)
         assert eventually(lambda: len(self.answers) >= before + answers), "the gateway does not respond"
 
-    def _record(self, answer: Answer) -> bool:
+    def _record(self, answer: Sample) -> bool:
         self.answers.append(answer)
         return not self.stopping
 

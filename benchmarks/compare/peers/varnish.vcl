@@ -1,6 +1,6 @@
 vcl 4.1;
 
-# Varnish: what is below /miss/ is passed on, all else is cached as its Cache-Control says.
+# Varnish: paths below /miss/ are passed, all others are cached by their Cache-Control.
 backend default {
     .host = "$host";
     .port = "$origin_port";

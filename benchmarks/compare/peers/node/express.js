@@ -1,4 +1,4 @@
-// express with axios, and express with Redis in front of it (cache-aside): what is below /miss/ is never cached.
+// express with axios, and with a cache-aside cache in Redis for paths outside /miss/.
 import http from 'node:http';
 import axios from 'axios';
 import express from 'express';
@@ -18,26 +18,26 @@ const redis = redisPort ? await createClient({ socket: { host: '127.0.0.1', port
 const app = express();
 app.disable('x-powered-by');
 
-async function fetched(request) {
-  const answer = await client.get(request.originalUrl, { headers: { 'x-forwarded-for': request.ip } });
-  return { status: answer.status, type: answer.headers['content-type'], body: answer.data };
+async function fetchFromOrigin(request) {
+  const response = await client.get(request.originalUrl, { headers: { 'x-forwarded-for': request.ip } });
+  return { status: response.status, type: response.headers['content-type'], body: response.data };
 }
 
 app.get('/miss/*rest', async (request, response) => {
-  const answer = await fetched(request);
-  response.status(answer.status).set('content-type', answer.type).send(answer.body);
+  const { status, type, body } = await fetchFromOrigin(request);
+  response.status(status).set('content-type', type).send(body);
 });
 
 app.get('/*rest', async (request, response) => {
   const key = `cache:${request.originalUrl}`;
-  const kept = redis ? await redis.get(key) : null;
-  if (kept !== null) {
-    response.set('content-type', 'application/json').set('x-cache', 'HIT').send(kept);
+  const cached = redis ? await redis.get(key) : null;
+  if (cached !== null) {
+    response.set('content-type', 'application/json').set('x-cache', 'HIT').send(cached);
     return;
   }
-  const answer = await fetched(request);
-  if (redis && answer.status === 200) await redis.set(key, answer.body, { EX: 3600 });
-  response.status(answer.status).set('content-type', answer.type).send(answer.body);
+  const { status, type, body } = await fetchFromOrigin(request);
+  if (redis && status === 200) await redis.set(key, body, { EX: 3600 });
+  response.status(status).set('content-type', type).send(body);
 });
 
 const server = http.createServer({ keepAliveTimeout: 3_600_000 }, app);

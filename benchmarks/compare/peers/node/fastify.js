@@ -1,4 +1,4 @@
-// fastify with @fastify/http-proxy: one process, undici's kept connections, no log.
+// fastify with @fastify/http-proxy: one process, undici's persistent connections, no log.
 import proxy from '@fastify/http-proxy';
 import Fastify from 'fastify';
 

@@ -1,7 +1,7 @@
-"""What server and client can do with nothing of the gateway in between: `python -m benchmarks.floor PORT [granian]`.
+"""The gateway's server and HTTP client without the gateway: `python -m benchmarks.baseline PORT [granian]`.
 
-BENCHMARK_ANSWERS is a file of recorded answers by path, given out as they are; any other path is passed to
-BENCHMARK_ORIGIN.
+BENCHMARK_RESPONSES is a file of recorded responses by path, which are replayed; requests for any other path are
+proxied to BENCHMARK_ORIGIN.
 """
 
 import os
@@ -21,77 +21,76 @@ from routing.backend.client import Backend, Call
 from routing.router.policy import Target, Timeout
 
 
-class Recorded(msgspec.Struct, frozen=True):
-    """An answer as the gateway gave it, or its body alone."""
+class RecordedResponse(msgspec.Struct, frozen=True):
+    """A response of the gateway, to be replayed."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
 
-    def plain(self) -> "Recorded":
-        """The same body with the least fields an answer can have."""
+    def minimal(self) -> "RecordedResponse":
+        """The same status and body with only Content-Type and Content-Length."""
         fields = [("content-type", "application/json"), ("content-length", str(len(self.body)))]
-        return Recorded(self.status, fields, self.body)
+        return RecordedResponse(self.status, fields, self.body)
 
 
-Answers = dict[str, Recorded]
+Recording = dict[str, RecordedResponse]
+"""Responses by path."""
 TIMEOUT = Timeout()
 TARGET = Target(os.environ.get("BENCHMARK_ORIGIN", "http://127.0.0.1:1"))
 backend = Backend()
 
 
-def _messages(recorded: Recorded) -> tuple[dict[str, Any], dict[str, Any]]:
+def _messages(recorded: RecordedResponse) -> tuple[dict[str, Any], dict[str, Any]]:
     headers = [(name.encode(), value.encode("latin-1")) for name, value in recorded.headers]
     start = {"type": "http.response.start", "status": recorded.status, "headers": headers}
     return start, {"type": "http.response.body", "body": recorded.body}
 
 
 def _read() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-    file = os.environ.get("BENCHMARK_ANSWERS")
+    file = os.environ.get("BENCHMARK_RESPONSES")
     if file is None:
         return {}
-    answers = msgspec.msgpack.decode(Path(file).read_bytes(), type=Answers)
-    return {path: _messages(recorded) for path, recorded in answers.items()}
+    recording = msgspec.msgpack.decode(Path(file).read_bytes(), type=Recording)
+    return {path: _messages(recorded) for path, recorded in recording.items()}
 
 
 _ready = _read()
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The least an ASGI application can do, the floor under every hit; and the least a proxy can do with our client,
-    the ceiling of every miss.
-    """
+    """A minimal ASGI application, the baseline of cache hits; and a minimal proxy, the baseline of misses."""
     if scope["type"] == "lifespan":
-        await _live(receive, send)
+        await _lifespan(receive, send)
         return
     messages = _ready.get(scope["path"])
     if messages is not None:
         await send(messages[0])
         await send(messages[1])
         return
-    answer = await backend.send(TARGET, Call("GET", scope["raw_path"], [], None), TIMEOUT)
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    async for chunk in answer.body:
+    response = await backend.send(TARGET, Call("GET", scope["raw_path"], [], None), TIMEOUT)
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    async for chunk in response.body:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _live(receive: Any, send: Any) -> None:
+async def _lifespan(receive: Any, send: Any) -> None:
     while True:
-        said = (await receive())["type"]
-        await send({"type": f"{said}.complete"})
-        if said == "lifespan.shutdown":
+        event = (await receive())["type"]
+        await send({"type": f"{event}.complete"})
+        if event == "lifespan.shutdown":
             return
 
 
-def _work(listening: socket.socket) -> None:
+def _run_worker(listening: socket.socket) -> None:
     Worker(application, lambda _: None).run([listening])
 
 
 def _on_granian(port: int) -> None:
-    """The fastest server of others: what plain ASGI comes to without ours."""
+    """The same application on granian, for comparison with another ASGI server."""
     Granian(
-        "benchmarks.floor:application",
+        "benchmarks.baseline:application",
         port=port,
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
@@ -105,4 +104,4 @@ if __name__ == "__main__":
     if sys.argv[2:] == ["granian"]:
         _on_granian(int(sys.argv[1]))
     else:
-        serving.run(_work, host="127.0.0.1", port=int(sys.argv[1]), workers=1)
+        serving.run(_run_worker, host="127.0.0.1", port=int(sys.argv[1]), workers=1)
