@@ -159,7 +159,7 @@ def test_no_request_fails_after_a_killed_target_is_ejected(seed: Seed, own_redis
             clients.wait_for_responses(1500)
             assert eventually(lambda: bool(ejections(server))), "it was not ejected"
         offset = time.time() - time.monotonic()
-        failed = [answer.begun + offset for answer in clients.answers if answer.status != 200]
+        failed = [answer.started + offset for answer in clients.answers if answer.status != 200]
         assert not [at for at in failed if at > min(ejections(server))], Counter(a.status for a in clients.answers)
         assert len(failed) <= 16, "only requests in flight when it died may fail"
         total = len(clients.answers)
