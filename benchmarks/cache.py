@@ -60,12 +60,12 @@ def memory(keys: int) -> bool:
             entry = decode(packed)
             assert entry is not None
             await store.put("bench", f"{number:040x}", entry, 0)
-            peak = max(peak, store.shelf.bytes)
+            peak = max(peak, store.memory.bytes)
         return peak
 
     peak = asyncio.run(fill())
     growth = resident_bytes(os.getpid()) - before
-    print(f"{keys:,} keys: {len(store.shelf):,} kept, peak {peak / MB:.1f} MB, bound {MEMORY_BYTES / MB:.1f} MB")
+    print(f"{keys:,} keys: {len(store.memory):,} kept, peak {peak / MB:.1f} MB, bound {MEMORY_BYTES / MB:.1f} MB")
     print(f"the process grew by {growth / MB:.1f} MB, {growth / MEMORY_BYTES:.2f} times the bound")
     return peak <= MEMORY_BYTES and growth < 2 * MEMORY_BYTES
 

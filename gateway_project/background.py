@@ -5,7 +5,7 @@ import contextlib
 from typing import Final
 
 from resilience.breaker.driver import Breakers
-from resilience.cache.heat import HitCounter
+from resilience.cache.hit_counter import HitCounter
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from resilience.task_set import TaskSet
@@ -30,7 +30,7 @@ async def start(
     if link:
         loop = asyncio.get_running_loop()
         link.feed.listen(CONFIGURATION, lambda _message: reloader.wake())
-        link.feed.watch(up=reloader.wake, down=lambda: None)
+        link.feed.subscribe(on_up=reloader.wake, on_down=lambda: None)
         await link.start()
 
         def wake() -> None:

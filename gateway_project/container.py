@@ -19,7 +19,7 @@ from metrics.counting.observer import MetricsObserver
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
-from resilience.cache.heat import HitCounter
+from resilience.cache.hit_counter import HitCounter
 from resilience.cache.service import ObjectCaches
 from resilience.cache.store import holds
 from resilience.ratelimit.driver import Limiter
@@ -92,7 +92,7 @@ class Resilience:
         self.targets = Balancers(emit=observers.backend_event)
         self.idempotency = Idempotency(stores.writes, own_cookies=infra.own_cookies, emit=observers.backend_event)
         self.cache = Cache(stores.answers)
-        self.heat = HitCounter(infra.link)
+        self.hit_counter = HitCounter(infra.link)
         stores.answers.listeners.append(infra.realtime.invalidated)
         self.flights = Flights(stores.leases, clock=time.time)
         self.calls = Calls(
@@ -172,7 +172,7 @@ async def open_application() -> Application:
     health_checker = HealthChecker(
         infra.backend, infra.stores.targets, resilience.targets, services, emit=infra.observers.backend_event
     )
-    tasks = await background.start(infra.link, resilience.breakers, reloader, health_checker, resilience.heat)
+    tasks = await background.start(infra.link, resilience.breakers, reloader, health_checker, resilience.hit_counter)
     flusher.start()
     infra.realtime.start()
     runtime.current().on_stopping += [infra.realtime.begin_shutdown, proxy.begin_shutdown]
@@ -184,7 +184,7 @@ async def open_application() -> Application:
         health=HealthPages(checks, lambda: reloader.status.version is not None),
         cache=resilience.cache,
         objects=ObjectCaches(infra.stores.answers, time.time, resilience.flights, infra.counting.looked_up),
-        warmer=Warmer(gateway, resilience.heat),
+        warmer=Warmer(gateway, resilience.hit_counter),
         breakers=resilience.breakers,
         reloader=reloader,
         flusher=flusher,
@@ -211,7 +211,7 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
         authenticator=infra.authenticator,
         cache=resilience.cache,
         flights=resilience.flights,
-        hit_counter=resilience.heat,
+        hit_counter=resilience.hit_counter,
         own_cookies=infra.own_cookies,
         calls=resilience.calls,
         observers=infra.observers,

@@ -12,7 +12,7 @@ from metrics.read_models import WarmResult
 from metrics.runtime_access import run_on_loop, running
 from resilience.breaker.driver import Breaker
 from resilience.breaker.machine import State
-from resilience.cache.heat import ReplayableRequest
+from resilience.cache.hit_counter import ReplayableRequest
 from resilience.cache.policy import Scope
 from resilience.cache.service import SERVICE
 from routing.errors import GatewayError
@@ -89,7 +89,7 @@ def override_circuit(actor: str, service: str, state: State, ttl: float | None =
     breaker = running().breakers.of(service, policy)
     until = None if ttl is None else running().flusher.now() + ttl
     before = _describe(breaker)
-    run_on_loop(breaker.order(state, until, reason[:MAX_REASON_LENGTH]))
+    run_on_loop(breaker.override(state, until, reason[:MAX_REASON_LENGTH]))
     record_operation(actor, OVERRIDE_ACTIONS[state], service, before=before, after=_describe(breaker))
     return breaker.state()
 

@@ -19,7 +19,7 @@ class Doorkeeper:
         self._young: set[int] = set()
         self._old: set[int] = set()
 
-    def again(self, key: Hashable) -> bool:
+    def seen_before(self, key: Hashable) -> bool:
         """Whether the key has been asked for lately. It has been now."""
         name = hash(key)
         known = name in self._young or name in self._old

@@ -31,7 +31,7 @@ class TwoGenerationMemo(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Keep `value`, from the second time on that `key` is put."""
-        if self._doorkeeper.again(key):
+        if self._doorkeeper.seen_before(key):
             self._admit(key, value)
 
     def clear(self) -> None:

@@ -5,8 +5,10 @@ The three packages' stores share it, so that one of them finding Redis away spar
 
 import asyncio
 import contextlib
+import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from resilience.outage import StoreUnavailable
 from resilience.task_set import cancel_and_wait
@@ -36,8 +38,8 @@ SPARE_CONNECTIONS: Final = 4
 """For the feed, the probe, and whoever speaks to the client directly."""
 
 Client = Redis | RedisCluster
-Listener = Callable[[bytes], None]
-Edge = Callable[[], None]
+MessageListener = Callable[[bytes], None]
+Callback = Callable[[], None]
 Answer = TypeVar("Answer")
 
 
@@ -61,6 +63,22 @@ def connect(url: str) -> Client:
 def _host_and_port(host: str) -> tuple[str, int]:
     name, _, port = host.partition(":")
     return name, int(port or 26_379)
+
+
+class Script:
+    """A Lua script: sent by its digest, and in full to a server that does not have it yet."""
+
+    __slots__ = ("_digest", "_source")
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, client: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        try:
+            return await client.evalsha(self._digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await client.eval(self._source, len(keys), *keys, *arguments)
 
 
 class RedisLink:
@@ -111,6 +129,10 @@ class RedisLink:
             self._went_away(error)
             raise StoreUnavailable(type(error).__name__) from error
 
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Coroutine[Any, Any, Any]:
+        """Run a Lua script, as `call` does; in a Redis Cluster all `keys` must be in one slot."""
+        return self.call(partial(script, keys=keys, arguments=arguments))
+
     async def publish(self, channel: str, message: bytes) -> None:
         await self.call(lambda client: client.publish(channel, message))
 
@@ -145,17 +167,17 @@ class Feed:
     def __init__(self, client: Client) -> None:
         self.alive = False
         self._client = client
-        self._listeners: dict[bytes, Listener] = {}
-        self._edges: list[tuple[Edge, Edge]] = []
+        self._listeners: dict[bytes, MessageListener] = {}
+        self._callbacks: list[tuple[Callback, Callback]] = []
         self._task: asyncio.Task[None] | None = None
 
-    def listen(self, channel: str, listener: Listener) -> None:
+    def listen(self, channel: str, listener: MessageListener) -> None:
         """Call `listener` with each message on `channel`. Before `start` only."""
         self._listeners[channel.encode()] = listener
 
-    def watch(self, *, up: Edge, down: Edge) -> None:
+    def subscribe(self, *, on_up: Callback, on_down: Callback) -> None:
         """Call `up` each time the subscription stands, and `down` each time it falls."""
-        self._edges.append((up, down))
+        self._callbacks.append((on_up, on_down))
 
     def start(self) -> None:
         if self._listeners:
@@ -202,11 +224,11 @@ class Feed:
 
     def _rise(self) -> None:
         self.alive = True
-        for up, _ in self._edges:
-            up()
+        for on_up, _ in self._callbacks:
+            on_up()
 
     def _fall(self) -> None:
         if self.alive:
             self.alive = False
-            for _, down in self._edges:
-                down()
+            for _, on_down in self._callbacks:
+                on_down()

@@ -12,7 +12,7 @@ import msgspec
 
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
-from resilience.cache.heat import HitCounter
+from resilience.cache.hit_counter import HitCounter
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Authenticator

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from resilience.cache.heat import HitCounter, ReplayableRequest
+from resilience.cache.hit_counter import HitCounter, ReplayableRequest
 from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.http import Header, Request, Response
@@ -28,9 +28,9 @@ class Warmed(NamedTuple):
 class Warmer:
     """Refetches through the gateway's steps, on behalf of each response's caller and without a rate limit."""
 
-    def __init__(self, gateway: Gateway, heat: HitCounter) -> None:
+    def __init__(self, gateway: Gateway, hit_counter: HitCounter) -> None:
         self._gateway = gateway
-        self._heat = heat
+        self._heat = hit_counter
 
     async def most_requested(self, services: Iterable[str], count: int) -> list[ReplayableRequest]:
         """The `count` most requested of each service. Raises StoreUnavailable."""

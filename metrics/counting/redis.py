@@ -14,7 +14,7 @@ import msgspec
 from metrics.counting.counts import CountBatch, PendingCounts
 from metrics.counting.store import Flush
 from resilience.outage import StoreUnavailable
-from resilience.redis import RedisLink
+from resilience.redis import RedisLink, Script
 from resilience.task_set import TaskSet
 
 OPEN: Final = "{gw:metrics}:open"
@@ -39,14 +39,17 @@ POLL_SECONDS: Final = 0.003
 GAUGE_SECONDS: Final = 5
 """A worker that has not flushed for this long is considered gone, and its gauges are ignored."""
 
-ADD_SCRIPT: Final = """
+_ADD: Final = Script(
+    """
 if not redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then return end
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 if #ARGV == 4 then return end
 redis.call('HSETNX', KEYS[1], 'id', ARGV[2])
 for i = 5, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
 """
-TAKE_SCRIPT: Final = """
+)
+_TAKE: Final = Script(
+    """
 if ARGV[1] ~= '' then
   local leader = redis.call('GET', KEYS[3])
   if leader and leader ~= ARGV[1] then return {} end
@@ -57,12 +60,17 @@ if redis.call('EXISTS', KEYS[2]) == 0 and redis.call('EXISTS', KEYS[1]) == 1 the
 end
 return redis.call('HGETALL', KEYS[2])
 """
-ACKNOWLEDGE_SCRIPT: Final = """
+)
+_ACKNOWLEDGE: Final = Script(
+    """
 if redis.call('HGET', KEYS[1], 'id') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
-PENDING_SCRIPT: Final = """
+)
+_PENDING: Final = Script(
+    """
 return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])}
 """
+)
 
 _gauges: Final = msgspec.json.Decoder(tuple[float, dict[str, int]])
 
@@ -70,10 +78,6 @@ _gauges: Final = msgspec.json.Decoder(tuple[float, dict[str, int]])
 class RedisStore:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._add = link.client.register_script(ADD_SCRIPT)
-        self._take = link.client.register_script(TAKE_SCRIPT)
-        self._acknowledge = link.client.register_script(ACKNOWLEDGE_SCRIPT)
-        self._pending = link.client.register_script(PENDING_SCRIPT)
         self._flushing = TaskSet()
 
     async def add(self, flush: Flush) -> None:
@@ -82,19 +86,19 @@ class RedisStore:
         for field, number in flush.counts.items():
             args += (field, number)
         keys = [OPEN, GAUGES, FLUSHED + flush.id]
-        await self._link.call(lambda client: self._add(keys=keys, args=args, client=client))
+        await self._link.run(_ADD, keys, args)
 
     async def take(self, worker: str | None) -> CountBatch | None:
         keys, args = [OPEN, CLOSED, LEASE], (worker or "", LEASE_SECONDS)
-        return _batch(await self._link.call(lambda client: self._take(keys=keys, args=args, client=client)))
+        return _batch(await self._link.run(_TAKE, keys, args))
 
     async def acknowledge(self, batch: str) -> None:
-        await self._link.call(lambda client: self._acknowledge(keys=[CLOSED], args=[batch], client=client))
+        await self._link.run(_ACKNOWLEDGE, [CLOSED], [batch])
 
     async def pending(self, now: float) -> PendingCounts:
         await self._request_flushes()
         keys = [CLOSED, OPEN, GAUGES]
-        closed, opened, gauges = await self._link.call(lambda client: self._pending(keys=keys, client=client))
+        closed, opened, gauges = await self._link.run(_PENDING, keys)
         batches = (_batch(closed), _batch(opened))
         return PendingCounts(tuple(batch for batch in batches if batch), _sum_gauges(_pairs(gauges), now))
 

@@ -43,27 +43,27 @@ class Breaker:
         self._circuits = circuits
         self._clock = circuits.clock
         self._snapshot = Snapshot()
-        self._pass: Permit | None = Permit(0)
+        self._closed_permit: Permit | None = Permit(0)
         self._rate = CallRate()
         self._lock = asyncio.Lock()
 
     @property
     def snapshot(self) -> Snapshot:
         """What this worker knows, after what time alone has done."""
-        return machine.settle(self._snapshot, self._clock())
+        return machine.advance(self._snapshot, self._clock())
 
     def state(self, now: float | None = None) -> State:
-        if self._pass is not None:  # time alone moves nothing then
+        if self._closed_permit is not None:  # time alone moves nothing then
             return self._snapshot.state
-        return machine.settle(self._snapshot, self._clock() if now is None else now).state
+        return machine.advance(self._snapshot, self._clock() if now is None else now).state
 
     def attempt(self) -> "Attempt":
         return Attempt(self)
 
     def try_admit(self) -> Permit | Refusal | None:
         """The verdict, where the mirror can give it; None where `admit` must be awaited: a probe's permit is shared."""
-        if self._pass is not None:
-            return self._pass
+        if self._closed_permit is not None:
+            return self._closed_permit
         now = self._clock()
         after, verdict = machine.admit(self._snapshot, self.policy, now, "")
         # All permits given out, by a mirror at most one refresh old: a flood must not queue at the store for them.
@@ -76,7 +76,7 @@ class Breaker:
         try:
             return await asyncio.shield(leasing)
         except asyncio.CancelledError:
-            self._circuits.tasks.create(self._give_back(leasing))
+            self._circuits.tasks.create(self._return_permit(leasing))
             raise
 
     async def record(self, permit: Permit, outcome: Outcome) -> None:
@@ -97,20 +97,20 @@ class Breaker:
             return self._circuits.tasks.create(self._trip(permit))
         return self._circuits.tasks.create(self._share(permit, outcome)) if failed else None
 
-    async def order(self, state: State, until: float | None = None, reason: str = "") -> None:
+    async def override(self, state: State, until: float | None = None, reason: str = "") -> None:
         """An operator's move to CLOSED, FORCED_OPEN or DISABLED. Raises IllegalTransition for any other."""
 
         def rule(snapshot: Snapshot, now: float) -> tuple[Snapshot, None]:
-            return machine.order(snapshot, state, now, until, reason), None
+            return machine.override(snapshot, state, now, until, reason), None
 
         await asyncio.shield(self._circuits.tasks.create(self._locked(rule)))
 
-    async def settle(self) -> None:
+    async def advance(self) -> None:
         """Share what time alone has done, so that the change is seen without traffic too."""
-        if machine.settle(self._snapshot, self._clock()).generation != self._snapshot.generation:
-            await self._locked(lambda snapshot, now: (machine.settle(snapshot, now), None))
+        if machine.advance(self._snapshot, self._clock()).generation != self._snapshot.generation:
+            await self._locked(lambda snapshot, now: (machine.advance(snapshot, now), None))
 
-    def learn(self, snapshot: Snapshot) -> None:
+    def apply_snapshot(self, snapshot: Snapshot) -> None:
         """Take over what the cluster knows, unless this worker knows better."""
         if snapshot.generation < self._snapshot.generation:
             return
@@ -118,7 +118,7 @@ class Breaker:
             self._rate.clear()
         self._snapshot = snapshot
         passing = snapshot.until is None and snapshot.state in (State.CLOSED, State.DISABLED)
-        self._pass = Permit(snapshot.generation) if passing else None
+        self._closed_permit = Permit(snapshot.generation) if passing else None
 
     def _counts(self, permit: Permit) -> bool:
         return self._snapshot.state is State.CLOSED and permit.generation == self._snapshot.generation
@@ -131,7 +131,7 @@ class Breaker:
                 return verdict
             return await self._change(lambda snapshot, now: machine.admit(snapshot, self.policy, now, holder))
 
-    async def _give_back(self, leasing: asyncio.Task[Permit | Refusal]) -> None:
+    async def _return_permit(self, leasing: asyncio.Task[Permit | Refusal]) -> None:
         verdict = await leasing
         if isinstance(verdict, Permit):
             await self.record(verdict, Outcome.CANCELLED)
@@ -162,7 +162,7 @@ class Breaker:
             if after == before:
                 return verdict
             instead = await self._circuits.store.swap(self.name, before, after)
-            self.learn(after if instead is None else instead)
+            self.apply_snapshot(after if instead is None else instead)
             if instead is None:
                 self._circuits.changed(self.name, before, after)
                 return verdict
@@ -239,8 +239,8 @@ class Breakers:
         breakers = list(self)
         snapshots = await self.store.load([breaker.name for breaker in breakers])
         for breaker, snapshot in zip(breakers, snapshots, strict=True):
-            breaker.learn(snapshot)
-            await breaker.settle()
+            breaker.apply_snapshot(snapshot)
+            await breaker.advance()
 
     async def close(self) -> None:
         """Wait for what is still to be reported."""
@@ -257,4 +257,4 @@ class Breakers:
     def _heard(self, name: str, snapshot: Snapshot) -> None:
         breaker = self._breakers.get(name)
         if breaker is not None:
-            breaker.learn(snapshot)
+            breaker.apply_snapshot(snapshot)

@@ -56,7 +56,7 @@ class IllegalTransition(Exception):
     """A move that is not in TRANSITIONS; a fault in the rules themselves."""
 
 
-class Lease(msgspec.Struct, frozen=True):
+class ProbeLease(msgspec.Struct, frozen=True):
     """A probe's permit, taken back at `expires` if its holder never reported."""
 
     holder: str
@@ -70,7 +70,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     generation: int = 0
     failures: tuple[float, ...] = ()
     successes: int = 0
-    leases: tuple[Lease, ...] = ()
+    leases: tuple[ProbeLease, ...] = ()
     until: float | None = None
     reason: str = ""
     trips: int = 0
@@ -97,12 +97,12 @@ class Refusal:
 
 def admit(snapshot: Snapshot, policy: BreakerPolicy, now: float, holder: str) -> tuple[Snapshot, Permit | Refusal]:
     """May `holder` call the backend now? The snapshot that comes back must be shared if it changed."""
-    current = settle(snapshot, now)
+    current = advance(snapshot, now)
     match current.state:
         case State.CLOSED | State.DISABLED:
             return current, Permit(current.generation)
         case State.HALF_OPEN if len(current.leases) < policy.half_open_permits:
-            lease = Lease(holder, now + policy.permit_lease)
+            lease = ProbeLease(holder, now + policy.permit_lease)
             leased = msgspec.structs.replace(current, leases=(*current.leases, lease))
             return leased, Permit(current.generation, holder)
     return current, Refusal(current.state, retry_after(current, policy, now))
@@ -110,7 +110,7 @@ def admit(snapshot: Snapshot, policy: BreakerPolicy, now: float, holder: str) ->
 
 def record(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, outcome: Outcome, now: float) -> Snapshot:
     """The snapshot after a permitted call ended; unchanged if the state has moved on meanwhile."""
-    current = settle(snapshot, now)
+    current = advance(snapshot, now)
     if permit.generation != current.generation:
         return current
     if current.state is State.HALF_OPEN:
@@ -120,7 +120,7 @@ def record(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, outcome: O
     return current
 
 
-def settle(snapshot: Snapshot, now: float) -> Snapshot:
+def advance(snapshot: Snapshot, now: float) -> Snapshot:
     """What time alone has done: an open circuit half-opens, an override ends, a dead probe's lease runs out."""
     if snapshot.until is not None and now >= snapshot.until:
         if snapshot.state is State.OPEN:
@@ -139,9 +139,9 @@ def move(snapshot: Snapshot, after: State, *, until: float | None = None, reason
     return Snapshot(state=after, generation=snapshot.generation + 1, until=until, reason=reason, trips=trips)
 
 
-def order(snapshot: Snapshot, after: State, now: float, until: float | None, reason: str) -> Snapshot:
+def override(snapshot: Snapshot, after: State, now: float, until: float | None, reason: str) -> Snapshot:
     """What an operator's order makes of it. Raises IllegalTransition for a state that only the machine reaches."""
-    current = settle(snapshot, now)
+    current = advance(snapshot, now)
     if (current.state, after) not in OPERATOR:
         raise IllegalTransition(f"{current.state} -> {after} by order")
     return move(current, after, until=until, reason=reason)
@@ -149,7 +149,7 @@ def order(snapshot: Snapshot, after: State, now: float, until: float | None, rea
 
 def trip(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, reason: str, now: float) -> Snapshot:
     """Open a closed circuit for a reason the snapshot cannot see, such as one worker's failure rate."""
-    current = settle(snapshot, now)
+    current = advance(snapshot, now)
     if current.state is State.CLOSED and permit.generation == current.generation:
         return _open(current, policy, reason, now)
     return current

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from resilience.breaker.machine import Snapshot, State
-from resilience.redis import RedisLink
+from resilience.redis import RedisLink, Script
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,8 @@ CHANNEL: Final = "gw:breaker"
 KEPT_SECONDS: Final = 172_800
 """An automatic state is forgotten after two quiet days: longer than any window and any open time."""
 
-SWAP: Final = """
+_SWAP: Final = Script(
+    """
 local stored = redis.call('GET', KEYS[1]) or ARGV[1]
 if stored ~= ARGV[2] then return stored end
 if ARGV[4] == '0' then redis.call('SET', KEYS[1], ARGV[3])
@@ -27,6 +28,7 @@ else redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4]) end
 if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[6], ARGV[5]) end
 return false
 """
+)
 
 _encode: Final = msgspec.json.Encoder().encode
 _snapshot: Final = msgspec.json.Decoder(Snapshot)
@@ -38,7 +40,6 @@ _OVERRIDES: Final = (State.FORCED_OPEN, State.DISABLED)
 class RedisStore:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._swap = link.client.register_script(SWAP)
 
     async def load(self, names: Sequence[str]) -> list[Snapshot]:
         if not names:
@@ -60,9 +61,7 @@ class RedisStore:
         kept = 0 if after.state in _OVERRIDES else KEPT_SECONDS
         message = _encode((name, after)) if after.generation != before.generation else b""
         args = (_NEVER_WRITTEN, expected, _encode(after), kept, message, CHANNEL)
-        stored: bytes | None = await self._link.call(
-            lambda client: self._swap(keys=[_key(name)], args=args, client=client)
-        )
+        stored: bytes | None = await self._link.run(_SWAP, [_key(name)], args)
         return stored
 
     def listen(self, listener: Callable[[str, Snapshot], None]) -> None:

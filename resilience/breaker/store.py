@@ -7,7 +7,7 @@ from resilience.breaker.machine import Snapshot
 from resilience.breaker.memory import MemoryStore
 from resilience.outage import StoreUnavailable
 
-Listener = Callable[[str, Snapshot], None]
+SnapshotListener = Callable[[str, Snapshot], None]
 
 
 class Store(Protocol):
@@ -22,7 +22,7 @@ class Store(Protocol):
         Not `after` itself: two workers may want the very same snapshot, and only one of them has won.
         """
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: SnapshotListener) -> None:
         """Call `listener` with each snapshot of a new generation, whoever stored it."""
 
 
@@ -60,7 +60,7 @@ class FailOpen:
         self._known.put(name, after if stored is None else stored)
         return stored
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: SnapshotListener) -> None:
         def heard(name: str, snapshot: Snapshot) -> None:
             self._known.put(name, snapshot)
             listener(name, snapshot)

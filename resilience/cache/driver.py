@@ -21,22 +21,22 @@ BODY_BYTES: Final = 8 * 1_024 * 1_024
 
 
 @dataclass(slots=True)
-class Tally:
+class LookupCounts:
     """One service's look-ups in this worker since they were last reset."""
 
     hits: int = 0
     misses: int = 0
 
 
-class Recorder:
+class BodyRecorder:
     """Keeps a copy of a body while it streams past, and gives up on one above the limit, saying so once."""
 
-    __slots__ = ("_chunks", "_left", "_over")
+    __slots__ = ("_chunks", "_left", "_on_overflow")
 
-    def __init__(self, limit: int = BODY_BYTES, over: Callable[[], None] | None = None) -> None:
+    def __init__(self, limit: int = BODY_BYTES, on_overflow: Callable[[], None] | None = None) -> None:
         self._chunks: list[bytes] = []
         self._left = limit
-        self._over = over
+        self._on_overflow = on_overflow
 
     def add(self, chunk: bytes) -> None:
         if self._left >= 0:
@@ -44,8 +44,8 @@ class Recorder:
             self._chunks.append(chunk)
             if self._left < 0:
                 self._chunks.clear()
-                if self._over:
-                    self._over()
+                if self._on_overflow:
+                    self._on_overflow()
 
     def body(self) -> bytes | None:
         """The whole body; None when it was above the limit. Only worth asking once the stream has ended well."""
@@ -66,7 +66,7 @@ class StoreTarget(NamedTuple):
     tags: Collection[str] = ()
 
 
-class Renewed(NamedTuple):
+class UpdatedEntry(NamedTuple):
     """An answer that still holds, and whether it is stored as it is now."""
 
     entry: Entry
@@ -77,7 +77,7 @@ class Cache:
     """`now` is Unix seconds. Nothing here fails for want of Redis but `invalidate` and `usage`."""
 
     def __init__(self, store: NearStore) -> None:
-        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        self.lookup_counts: defaultdict[str, LookupCounts] = defaultdict(LookupCounts)
         self._store = store
         self._filing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -89,7 +89,7 @@ class Cache:
         entry = self._store.peek(service, key)
         if entry is None or entry.vary or now >= entry.fresh_until:
             return None
-        self.tallies[service].hits += 1
+        self.lookup_counts[service].hits += 1
         return entry
 
     def try_lookup(self, service: str, key: str, asked: CacheRequest, now: float) -> Fresh | None:
@@ -100,7 +100,7 @@ class Cache:
         verdict = serving.lookup(entry, asked, now)
         if type(verdict) is not Fresh:
             return None
-        self.tallies[service].hits += 1
+        self.lookup_counts[service].hits += 1
         return verdict
 
     async def lookup(self, service: str, key: str, asked: CacheRequest, now: float) -> LookupResult:
@@ -117,7 +117,7 @@ class Cache:
         return await self._far(service, key, asked, now)
 
     async def _far(self, service: str, key: str, asked: CacheRequest, now: float) -> LookupResult:
-        refusal = serving.refuses(asked)
+        refusal = serving.bypass_reason(asked)
         if refusal:
             return Miss(refusal, UNFENCED)
         found = await self._store.get(service, key)
@@ -140,16 +140,16 @@ class Cache:
             return Skip("the body is too large")
         if not storing.is_whole(answered.headers, len(body)):
             return Skip("the body is cut short", "RFC 9111 section 3.3")
-        if any(len(tag) > fields.LONGEST_TAG for tag in spot.tags):  # not found by its tag, it could not be taken back
+        if any(len(tag) > fields.MAX_TAG_LENGTH for tag in spot.tags):  # it could not be invalidated by that tag
             return Skip("a tag is too long")
         return await self._keep(spot, asked, _entry(answered, storable, body, spot.tags), found)
 
     async def update_from_304(
         self, spot: StoreTarget, asked: CacheRequest, found: Stale, answered: CacheResponse
-    ) -> Renewed:
+    ) -> UpdatedEntry:
         """The stored answer as a 304, or the answer to a HEAD, says it is now: kept so, where the rules allow it."""
         entry = found.entry
-        headers = validation.freshened(entry, answered)
+        headers = validation.freshened_headers(entry, answered)
         get = msgspec.structs.replace(entry, headers=tuple(headers), others=())
         renewed = CacheResponse(entry.status, headers, answered.at, answered.delay)
         verdict = storing.may_store(
@@ -159,9 +159,9 @@ class Cache:
             once = msgspec.structs.replace(
                 get, headers=fields.kept(headers), generated_at=answered.at, fresh_until=answered.at
             )
-            return Renewed(once, kept=False)
+            return UpdatedEntry(once, kept=False)
         fresh = _entry(renewed, verdict, entry.body, spot.tags)
-        return Renewed(fresh, kept=await self._keep(spot, asked, fresh, found) is None)
+        return UpdatedEntry(fresh, kept=await self._keep(spot, asked, fresh, found) is None)
 
     async def _keep(self, spot: StoreTarget, asked: CacheRequest, entry: Entry, found: Stale | Miss) -> Skip | None:
         """Beside the answers of the same URI to requests that differ: as they are now, not as they were then. One at a
@@ -173,7 +173,7 @@ class Cache:
             filing = self._filing.setdefault(spot.key, asyncio.Lock())
             async with filing:
                 before = (await self._store.get(spot.service, spot.key)).entry
-                entry = variants.filed(entry, before, asked.headers, entry.stored_at)
+                entry = variants.merge(entry, before, asked.headers, entry.stored_at)
                 kept = await self._store.put(spot.service, spot.key, entry, found.seq)
         return None if kept else Skip("taken back, or the store is away")
 
@@ -200,7 +200,7 @@ class Cache:
         return Usage(sum(one.entries for one in found), sum(one.bytes for one in found))
 
     def _count(self, service: str, verdict: LookupResult) -> None:
-        tally = self.tallies[service]
+        tally = self.lookup_counts[service]
         if isinstance(verdict, Fresh):
             tally.hits += 1
         else:
@@ -208,7 +208,7 @@ class Cache:
 
 
 def _entry(answered: CacheResponse, storable: Storable, body: bytes, tags: Iterable[str]) -> Entry:
-    times = storable.times
+    times = storable.freshness
     return Entry(
         status=answered.status,
         headers=storable.headers,
@@ -219,7 +219,7 @@ def _entry(answered: CacheResponse, storable: Storable, body: bytes, tags: Itera
         refresh_until=times.refresh_until,
         stale_until=times.stale_until,
         kept_until=times.kept_until,
-        strict=times.strict,
+        must_revalidate=times.must_revalidate,
         vary=storable.vary,
         variant=storable.variant,
         tags=tuple(sorted(fields.tags(answered.headers).union(tags))),

@@ -36,17 +36,17 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     stale_until: float
     refresh_until: float = 0.0
     kept_until: float = 0.0
-    strict: bool = False
+    must_revalidate: bool = False
     vary: tuple[bytes, ...] = ()
     variant: bytes = b""
     tags: tuple[str, ...] = ()
     others: tuple["Entry", ...] = ()
 
     @property
-    def ends(self) -> float:
+    def expires_at(self) -> float:
         """When the last of it is of no more use."""
         own = max(self.stale_until, self.kept_until)
-        return max(own, *(other.ends for other in self.others)) if self.others else own
+        return max(own, *(other.expires_at for other in self.others)) if self.others else own
 
     def field(self, name: bytes) -> bytes | None:
         """The first line of a field, or None."""

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-MOST: Final = 4_096
+MAX_FENCED_TAGS: Final = 4_096
 """Tags remembered for one service. Beyond it the oldest is forgotten, and the floor raised to its number: then
 an answer that began before the floor is refused whatever its tags. A mistake on the safe side, and a rare one: it
 takes this many tags taken back while one answer is being fetched."""
@@ -22,14 +22,14 @@ class Fences:
         self._floor = 0
         self._tags: OrderedDict[str, int] = OrderedDict()
 
-    def raised(self, tag: str, seq: int) -> None:
+    def record(self, tag: str, seq: int) -> None:
         """`tag` was taken back at number `seq`."""
         self.latest = max(self.latest, seq)
         self._tags[tag] = max(seq, self._tags.pop(tag, 0))
-        if len(self._tags) > MOST:
+        if len(self._tags) > MAX_FENCED_TAGS:
             self._floor = max(self._floor, self._tags.popitem(last=False)[1])
 
-    def allow(self, tags: Iterable[str], seq: int) -> bool:
+    def allows(self, tags: Iterable[str], seq: int) -> bool:
         """May an answer with these tags, whose fetching began at number `seq`, be kept?"""
         if seq >= self.latest:
             return True

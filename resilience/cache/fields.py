@@ -32,8 +32,8 @@ NOT_KEPT: Final = frozenset(
 _CASELESS: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
 """Fields whose values mean the same in either case (RFC 9110 sections 12.5.2 to 12.5.4)."""
 
-MOST_TAGS: Final = 128
-LONGEST_TAG: Final = 256
+MAX_TAGS: Final = 128
+MAX_TAG_LENGTH: Final = 256
 """A backend that names more tags, or longer ones, is heard only this far: each costs the index an entry."""
 
 _DATE: Final = re.compile(
@@ -47,7 +47,7 @@ _QUOTED: Final = re.compile(rb'"([^"\\]*)"')
 _ENTITY_TAG: Final = re.compile(rb'(?:W/)?"[^"]*"')
 
 
-def every(headers: Iterable[Header], name: bytes) -> list[bytes]:
+def values(headers: Iterable[Header], name: bytes) -> list[bytes]:
     """The values of all lines of a field, in their order."""
     return [value for field, value in headers if field == name]
 
@@ -100,9 +100,9 @@ def _normal(name: bytes, value: bytes) -> bytes:
 
 def tags(headers: Sequence[Header]) -> set[str]:
     """The tags a response gives itself: Surrogate-Key, Cache-Tag, and Cache-Groups (RFC 9875)."""
-    found = {tag for value in every(headers, b"surrogate-key") for tag in value.split()}
-    found.update(tag.strip() for value in every(headers, b"cache-tag") for tag in value.split(b","))
-    found.update(tag for value in every(headers, b"cache-groups") for tag in _QUOTED.findall(value))
+    found = {tag for value in values(headers, b"surrogate-key") for tag in value.split()}
+    found.update(tag.strip() for value in values(headers, b"cache-tag") for tag in value.split(b","))
+    found.update(tag for value in values(headers, b"cache-groups") for tag in _QUOTED.findall(value))
     return _fitting(found)
 
 
@@ -117,12 +117,12 @@ def entity_tags(value: bytes) -> list[bytes]:
 
 
 def _fitting(found: Iterable[bytes]) -> set[str]:
-    fitting = sorted(tag for tag in found if 0 < len(tag) <= LONGEST_TAG)
-    return {tag.decode("utf-8", "backslashreplace") for tag in fitting[:MOST_TAGS]}
+    fitting = sorted(tag for tag in found if 0 < len(tag) <= MAX_TAG_LENGTH)
+    return {tag.decode("utf-8", "backslashreplace") for tag in fitting[:MAX_TAGS]}
 
 
 def kept(headers: Sequence[Header], withheld: Collection[bytes] = ()) -> tuple[Header, ...]:
     """The fields that are stored with an answer: none of one connection's or one moment's, nor any `withheld`."""
-    connection = every(headers, b"connection")
+    connection = values(headers, b"connection")
     dropped = NOT_KEPT.union(names(connection), withheld) if connection or withheld else NOT_KEPT
     return tuple([pair for pair in headers if pair[0] not in dropped])

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from resilience.cache.leases import ECHO_SECONDS, RENEW_SECONDS, Claim, Leases
+from resilience.cache.leases import ECHO_SECONDS, RENEW_SECONDS, ClaimResult, Leases
 from resilience.cache.messages import Fresh, LookupResult
 from resilience.outage import StoreUnavailable
 from resilience.task_set import TaskSet
 
-PASS_SECONDS: Final = 5.0
+UNCACHEABLE_SECONDS: Final = 5.0
 """How long it is remembered that an answer could not be kept: who comes meanwhile does not wait for another's."""
-MOST_PASSING: Final = 4_096
+MAX_UNCACHEABLE: Final = 4_096
 """Answers this is remembered of."""
 BODY_SECONDS: Final = 2.0
 """How long others wait for a body that has begun: its first reader may be slow, and is not to hold them up."""
@@ -31,15 +31,15 @@ class FlightEnd(Enum):
     """How a flight ended for those who waited."""
 
     STORED = auto()
-    PASS = auto()
+    UNCACHEABLE = auto()
     """Nothing was kept, nor will be: each goes for itself."""
-    GONE = auto()
+    ABANDONED = auto()
     """The leader gave up: another has to."""
     FAILED = auto()
     """The backend could not be asked: `error` says why, for all."""
 
 
-_SAID: Final = {FlightEnd.STORED: Claim.STORED, FlightEnd.PASS: Claim.UNKEPT}
+_SAID: Final = {FlightEnd.STORED: ClaimResult.STORED, FlightEnd.UNCACHEABLE: ClaimResult.UNCACHEABLE}
 
 
 @dataclass(eq=False, slots=True)
@@ -59,13 +59,13 @@ class Flight:
         if not self.end.done():
             self.error = error
             self.end.set_result(end)
-            self.landed(self, PASS_SECONDS if remember else 0.0)
+            self.landed(self, UNCACHEABLE_SECONDS if remember else 0.0)
 
-    def body_begins(self) -> None:
+    def body_started(self) -> None:
         """From here on the fetch may be as slow as the client that reads it."""
-        self.end.get_loop().call_later(BODY_SECONDS, self.land, FlightEnd.GONE)
+        self.end.get_loop().call_later(BODY_SECONDS, self.land, FlightEnd.ABANDONED)
 
-    async def ended(self) -> FlightEnd:
+    async def wait(self) -> FlightEnd:
         """Waits. One who stops waiting stops nobody else."""
         return await asyncio.shield(self.end)
 
@@ -81,10 +81,10 @@ class Flights:
         self._passing: OrderedDict[_Name, float] = OrderedDict()
         self._tasks = TaskSet()
 
-    def begun(self, service: str, name: str) -> Flight | None:
+    def get(self, service: str, name: str) -> Flight | None:
         return self._flights.get((service, name))
 
-    def passes(self, service: str, name: str) -> bool:
+    def is_uncacheable(self, service: str, name: str) -> bool:
         """Is it known that this answer is not kept?"""
         until = self._passing.get((service, name))
         return until is not None and self._clock() < until
@@ -105,24 +105,24 @@ class Flights:
         except StoreUnavailable:
             return None
         except BaseException:
-            flight.land(FlightEnd.GONE)
+            flight.land(FlightEnd.ABANDONED)
             raise
 
     async def _lead(
         self, leases: Leases, flight: Flight, look: Callable[[], Awaitable[LookupResult]]
     ) -> LookupResult | None:
-        owner, found, claim = next(self._owners), None, Claim.THEIRS
+        owner, found, claim = next(self._owners), None, ClaimResult.THEIRS
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             # A look from before it was said that it is stored has told nothing.
-            claim = await leases.claim(flight.service, flight.name, owner, looked=claim is Claim.STORED)
-            if claim is Claim.OURS:
+            claim = await leases.claim(flight.service, flight.name, owner, looked=claim is ClaimResult.STORED)
+            if claim is ClaimResult.OURS:
                 flight.owner = owner
                 self._renew_later(leases, flight)
                 return found
-            if claim is Claim.UNKEPT:
-                flight.land(FlightEnd.PASS, remember=True)
+            if claim is ClaimResult.UNCACHEABLE:
+                flight.land(FlightEnd.UNCACHEABLE, remember=True)
                 return found
-            if claim is Claim.THEIRS:  # for as long as it is renewed, and the lease's length after
+            if claim is ClaimResult.THEIRS:  # for as long as it is renewed, and the lease's length after
                 await asyncio.sleep(pause)
             found = await look()
             if isinstance(found, Fresh) and not found.refresh:
@@ -132,7 +132,7 @@ class Flights:
     async def close(self) -> None:
         """Nobody waits for what a closing process had begun."""
         for flight in list(self._flights.values()):
-            flight.land(FlightEnd.GONE)
+            flight.land(FlightEnd.ABANDONED)
         await self._tasks.wait()
 
     def _renew_later(self, leases: Leases, flight: Flight) -> None:
@@ -157,13 +157,13 @@ class Flights:
             self._passing.pop(name, None)
         elif remember:
             self._passing[name] = self._clock() + remember
-            while len(self._passing) > MOST_PASSING:
+            while len(self._passing) > MAX_UNCACHEABLE:
                 self._passing.popitem(last=False)
         if self._leases is not None and flight.owner:
-            said = _SAID.get(end, Claim.OURS) if end is FlightEnd.STORED or remember else Claim.OURS
+            said = _SAID.get(end, ClaimResult.OURS) if end is FlightEnd.STORED or remember else ClaimResult.OURS
             seconds = ECHO_SECONDS if end is FlightEnd.STORED else remember
             self._tasks.create(self._tell(self._leases, flight, said, seconds))
 
-    async def _tell(self, leases: Leases, flight: Flight, said: Claim, seconds: float) -> None:
+    async def _tell(self, leases: Leases, flight: Flight, said: ClaimResult, seconds: float) -> None:
         with contextlib.suppress(StoreUnavailable):  # then the lease ends by itself
             await leases.release(flight.service, flight.name, flight.owner, said, seconds)

@@ -18,12 +18,12 @@ def uri_tag(path: bytes, query: bytes) -> str:
     return f"uri:{digest}"
 
 
-def changes(method: str, status: int) -> bool:
+def invalidates(method: str, status: int) -> bool:
     """Has this call changed something: an unsafe method that did not fail (RFC 9111 section 4.4)?"""
     return method not in SAFE and 200 <= status < 400
 
 
-def taken_back(path: bytes, query: bytes, headers: Sequence[Header], prefix: bytes) -> set[str]:
+def invalidated_tags(path: bytes, query: bytes, headers: Sequence[Header], prefix: bytes) -> set[str]:
     """The tags of what an answer to an unsafe method, made to this URI, declares out of date.
 
     `headers` are as the client gets them: references into the backend are paths under `prefix`, and those to any
@@ -31,9 +31,9 @@ def taken_back(path: bytes, query: bytes, headers: Sequence[Header], prefix: byt
     """
     tags = {uri_tag(path, query)}
     for name in (b"location", b"content-location"):
-        tags.update(_referred(value, path, prefix) for value in fields.every(headers, name))
+        tags.update(_referred(value, path, prefix) for value in fields.values(headers, name))
     tags.discard("")
-    return tags | fields.groups(fields.every(headers, b"cache-group-invalidation"))
+    return tags | fields.groups(fields.values(headers, b"cache-group-invalidation"))
 
 
 def _referred(reference: bytes, path: bytes, prefix: bytes) -> str:

@@ -5,13 +5,11 @@ gw:{service}:l:<name>    the fetcher's id until its lease ends, then for a momen
 
 from collections.abc import Sequence
 from enum import StrEnum
-from functools import partial
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
-from resilience.batches import Batches
-from resilience.cache.redis import Script
-from resilience.redis import RedisLink
+from resilience.batcher import Batcher
+from resilience.redis import RedisLink, Script
 
 LEASE_SECONDS: Final = 5.0
 """After this the others no longer wait for a fetcher that has not been heard of: it is dead."""
@@ -21,28 +19,28 @@ ECHO_SECONDS: Final = 1.0
 """How long "it is stored" is said after it was: to one who looked before that, and asks for the lease after."""
 
 
-class Claim(StrEnum):
+class ClaimResult(StrEnum):
     """What became of asking for a lease."""
 
     OURS = ""
     THEIRS = "?"
     STORED = "+"
-    UNKEPT = "-"
+    UNCACHEABLE = "-"
 
 
-_CLAIMS: Final = frozenset(claim.value for claim in Claim)
+_CLAIMS: Final = frozenset(claim.value for claim in ClaimResult)
 
 
 class Leases(Protocol):
     """Raises StoreUnavailable where a shared place for them cannot be reached."""
 
-    async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> Claim:
+    async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> ClaimResult:
         """`looked`: STORED was said to us, and we have looked since and found nothing of use: it is no answer."""
 
     async def renew(self, service: str, name: str, owner: str) -> bool:
         """We are alive. False: the lease is no longer ours."""
 
-    async def release(self, service: str, name: str, owner: str, said: Claim, seconds: float) -> None:
+    async def release(self, service: str, name: str, owner: str, said: ClaimResult, seconds: float) -> None:
         """End our lease. `said`: OURS says nothing to the next; STORED and UNKEPT stand for `seconds`."""
 
 
@@ -84,7 +82,7 @@ end
 )
 
 
-class _Wish(NamedTuple):
+class _ClaimRequest(NamedTuple):
     """A lease that `owner` asks for, or has `looked` and asks for again."""
 
     name: str
@@ -92,12 +90,12 @@ class _Wish(NamedTuple):
     looked: bool
 
 
-class _Word(NamedTuple):
+class _ReleaseRequest(NamedTuple):
     """What `owner` says at its lease's end, and for how many milliseconds that stands."""
 
     name: str
     owner: str
-    said: Claim
+    said: ClaimResult
     lasts: int
 
 
@@ -107,34 +105,33 @@ class RedisLeases:
     def __init__(self, link: RedisLink, seconds: float = LEASE_SECONDS) -> None:
         self._link = link
         self._milliseconds = int(seconds * 1_000)
-        self._wishes = Batches(self._claim_all)
-        self._words = Batches(self._release_all)
+        self._wishes = Batcher(self._claim_all)
+        self._words = Batcher(self._release_all)
 
-    async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> Claim:
-        return await self._wishes.of(service, _Wish(name, owner, looked))
+    async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> ClaimResult:
+        return await self._wishes.submit(service, _ClaimRequest(name, owner, looked))
 
     async def renew(self, service: str, name: str, owner: str) -> bool:
-        arguments = (owner, self._milliseconds)
-        return bool(await self._link.call(partial(_RENEW, keys=[_key(service, name)], arguments=arguments)))
+        return bool(await self._link.run(_RENEW, [_key(service, name)], (owner, self._milliseconds)))
 
-    async def release(self, service: str, name: str, owner: str, said: Claim, seconds: float) -> None:
-        await self._words.of(service, _Word(name, owner, said, int(seconds * 1_000)))
+    async def release(self, service: str, name: str, owner: str, said: ClaimResult, seconds: float) -> None:
+        await self._words.submit(service, _ReleaseRequest(name, owner, said, int(seconds * 1_000)))
 
-    async def _claim_all(self, service: str, wishes: Sequence[_Wish]) -> list[Claim]:
+    async def _claim_all(self, service: str, wishes: Sequence[_ClaimRequest]) -> list[ClaimResult]:
         keys = [_key(service, wish.name) for wish in wishes]
         arguments = [self._milliseconds, *chain.from_iterable((wish.owner, int(wish.looked)) for wish in wishes)]
-        return [_heard(held) for held in await self._link.call(partial(_CLAIM, keys=keys, arguments=arguments))]
+        return [_heard(held) for held in await self._link.run(_CLAIM, keys, arguments)]
 
-    async def _release_all(self, service: str, words: Sequence[_Word]) -> Sequence[None]:
+    async def _release_all(self, service: str, words: Sequence[_ReleaseRequest]) -> Sequence[None]:
         keys = [_key(service, word.name) for word in words]
         arguments = [*chain.from_iterable((word.owner, word.said.value, word.lasts) for word in words)]
-        await self._link.call(partial(_RELEASE, keys=keys, arguments=arguments))
+        await self._link.run(_RELEASE, keys, arguments)
         return [None] * len(words)
 
 
-def _heard(held: bytes) -> Claim:
+def _heard(held: bytes) -> ClaimResult:
     said = held.decode("latin-1")
-    return Claim(said) if said in _CLAIMS else Claim.THEIRS
+    return ClaimResult(said) if said in _CLAIMS else ClaimResult.THEIRS
 
 
 def _key(service: str, name: str) -> str:

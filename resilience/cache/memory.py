@@ -7,7 +7,7 @@ from typing import Final
 
 from resilience.cache.entry import Entry
 from resilience.cache.fences import Fences
-from resilience.cache.store import Invalidation, Listener, StoredEntry, Usage, tagged
+from resilience.cache.store import Invalidation, InvalidationListener, StoredEntry, Usage, all_tags
 
 MEMORY_BYTES: Final = 64 * 1_024 * 1_024
 AT_ONCE: Final = 100
@@ -48,12 +48,12 @@ class MemoryTier:
         self._entries[place] = entry
         self._sizes[place] = size
         self.bytes += size
-        for tag in tagged(service, entry):
+        for tag in all_tags(service, entry):
             self._places[service, tag].add(place)
         while self.bytes > self._limit:
             self.remove(next(iter(self._entries)))
 
-    def has_place(self, service: str, key: str, entry: Entry) -> bool:
+    def has_capacity_for(self, service: str, key: str, entry: Entry) -> bool:
         """Whether to keep it, no other key's entry need go."""
         free = self._limit - self.bytes  # a body alone may be too much, which is known without adding up the rest
         return (len(entry.body) <= free and entry.size <= free) or (service, key) in self._entries
@@ -63,14 +63,14 @@ class MemoryTier:
         if entry is None:
             return None
         self.bytes -= self._sizes.pop(place)
-        for tag in tagged(place[0], entry):
+        for tag in all_tags(place[0], entry):
             places = self._places[place[0], tag]
             places.discard(place)
             if not places:
                 del self._places[place[0], tag]
         return entry
 
-    async def drop(self, service: str, tag: str) -> list[Entry]:
+    async def remove_tagged(self, service: str, tag: str) -> list[Entry]:
         """Let go of everything with this tag, and say what it was. A few at a time: whoever else is served by this
         process waits for none of it."""
         dropped = []
@@ -80,7 +80,7 @@ class MemoryTier:
                 await asyncio.sleep(0)
         return [entry for entry in dropped if entry is not None]
 
-    def having(self, service: str, tag: str) -> list[Entry]:
+    def with_tag(self, service: str, tag: str) -> list[Entry]:
         return [self._entries[place] for place in self._places.get((service, tag), ())]
 
     def oldest(self, count: int) -> list[tuple[_Place, Entry]]:
@@ -103,16 +103,16 @@ class MemoryStore:
     """The whole cache of a gateway without Redis: one process, its own count of invalidations."""
 
     def __init__(self, clock: Callable[[], float], limit: int = MEMORY_BYTES) -> None:
-        self.shelf = MemoryTier(limit)
-        self.listeners: list[Listener] = []
+        self.memory = MemoryTier(limit)
+        self.listeners: list[InvalidationListener] = []
         self._clock = clock
         self._seq = 0
         self._fences: defaultdict[str, Fences] = defaultdict(Fences)
 
     def peek(self, service: str, key: str) -> Entry | None:
-        entry = self.shelf.get(service, key)
-        if entry is not None and entry.fresh_until <= (now := self._clock()) and entry.ends <= now:
-            self.shelf.remove((service, key))
+        entry = self.memory.get(service, key)
+        if entry is not None and entry.fresh_until <= (now := self._clock()) and entry.expires_at <= now:
+            self.memory.remove((service, key))
             return None
         return entry
 
@@ -121,28 +121,28 @@ class MemoryStore:
 
     async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
         self._sweep()
-        if seq < 0 or not self._fences[service].allow(tagged(service, entry), seq):
+        if seq < 0 or not self._fences[service].allows(all_tags(service, entry), seq):
             return False
-        self.shelf.add(service, key, entry)
+        self.memory.add(service, key, entry)
         return True
 
     async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         self._seq = seq = self._seq + 1
-        self._fences[service].raised(tag or service, seq)
+        self._fences[service].record(tag or service, seq)
         now = self._clock()
-        dropped = await self.shelf.drop(service, tag or service)
+        dropped = await self.memory.remove_tagged(service, tag or service)
         for listener in self.listeners:
             listener(service, tag or service)
-        return Invalidation(sum(entry.ends > now for entry in dropped), seq)
+        return Invalidation(sum(entry.expires_at > now for entry in dropped), seq)
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
         now = self._clock()
-        alive = [entry for entry in self.shelf.having(service, tag or service) if entry.ends > now]
+        alive = [entry for entry in self.memory.with_tag(service, tag or service) if entry.expires_at > now]
         return Usage(len(alive), sum(entry.size for entry in alive))
 
     def _sweep(self) -> None:
         """Each entry that comes looks at two that have long been unused: what expired goes without a timer."""
         now = self._clock()
-        for place, entry in self.shelf.oldest(2):
-            if entry.ends <= now:
-                self.shelf.remove(place)
+        for place, entry in self.memory.oldest(2):
+            if entry.expires_at <= now:
+                self.memory.remove(place)

@@ -12,13 +12,13 @@ from resilience.cache.directives import Directives
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 
-CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
+CACHE_CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
 """Conditions that a cache may judge (RFC 9111 section 4.3.2)."""
-FOR_ORIGINS: Final = frozenset({b"if-match", b"if-unmodified-since"})
+ORIGIN_CONDITIONS: Final = frozenset({b"if-match", b"if-unmodified-since"})
 """Conditions that only the backend may judge (RFC 9111 section 4.3.2)."""
 _DIRECTING: Final = frozenset({b"cache-control", b"pragma"})
 _RANGE: Final = frozenset({b"range", b"if-range"})
-DECISIVE: Final = CONDITIONS | FOR_ORIGINS | _DIRECTING | _RANGE
+CACHE_FIELDS: Final = CACHE_CONDITIONS | ORIGIN_CONDITIONS | _DIRECTING | _RANGE
 """Fields by which a request asks something of a cache."""
 
 
@@ -32,32 +32,32 @@ class CacheRequest:
     method: str
     headers: Sequence[Header]
     authenticated: bool = False
-    decisive: frozenset[bytes] = field(init=False, compare=False)
+    cache_fields: frozenset[bytes] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.decisive = DECISIVE.intersection([name for name, _ in self.headers])
+        self.cache_fields = CACHE_FIELDS.intersection([name for name, _ in self.headers])
 
     @property
     def control(self) -> Directives:
         """The request's directives; `Pragma: no-cache` stands in where there are none (RFC 9111 section 5.4)."""
-        if self.decisive.isdisjoint(_DIRECTING):
+        if self.cache_fields.isdisjoint(_DIRECTING):
             return {}
-        lines = self.every(b"cache-control")
+        lines = self.values(b"cache-control")
         if lines:
             return directives.parse(lines)
-        return {b"no-cache": None} if b"no-cache" in directives.parse(self.every(b"pragma")) else {}
+        return {b"no-cache": None} if b"no-cache" in directives.parse(self.values(b"pragma")) else {}
 
-    def plain(self) -> "CacheRequest":
+    def unconditional_get(self) -> "CacheRequest":
         """The same as a GET that asks nothing of a cache."""
-        return CacheRequest("GET", [pair for pair in self.headers if pair[0] not in DECISIVE], self.authenticated)
+        return CacheRequest("GET", [pair for pair in self.headers if pair[0] not in CACHE_FIELDS], self.authenticated)
 
     @property
-    def wants_whole(self) -> bool:
+    def can_share_fetch(self) -> bool:
         """Does this request want what others want who ask for the same, and would theirs do?"""
-        return self.method == "GET" and self.decisive <= _DIRECTING and b"no-cache" not in self.control
+        return self.method == "GET" and self.cache_fields <= _DIRECTING and b"no-cache" not in self.control
 
-    def every(self, name: bytes) -> list[bytes]:
-        return fields.every(self.headers, name)
+    def values(self, name: bytes) -> list[bytes]:
+        return fields.values(self.headers, name)
 
 
 @dataclass(slots=True)
@@ -75,20 +75,20 @@ class CacheResponse:
         for name, value in self.headers:
             self._lines.setdefault(name, []).append(value)
 
-    def every(self, name: bytes) -> Sequence[bytes]:
+    def values(self, name: bytes) -> Sequence[bytes]:
         """The values of all lines of a field, in their order."""
         return self._lines.get(name, ())
 
 
-def control_of(answered: CacheResponse) -> tuple[Directives, bool]:
+def response_directives(answered: CacheResponse) -> tuple[Directives, bool]:
     """The directives for this cache, and whether they are for caches such as this one alone.
 
     A targeted field that is there and valid silences Cache-Control and Expires (RFC 9213 section 2.2).
     """
-    targeted = directives.parse_targeted(answered.every(b"cdn-cache-control"))
+    targeted = directives.parse_targeted(answered.values(b"cdn-cache-control"))
     if targeted is not None:
         return targeted, True
-    return directives.parse(answered.every(b"cache-control")), False
+    return directives.parse(answered.values(b"cache-control")), False
 
 
 class Forward(StrEnum):
@@ -152,7 +152,7 @@ class Miss(msgspec.Struct, frozen=True):
 LookupResult = Fresh | Stale | Miss
 
 
-class Times(msgspec.Struct, frozen=True):
+class Freshness(msgspec.Struct, frozen=True):
     """Until when an answer is good for what, as Entry has them."""
 
     generated_at: float
@@ -160,20 +160,20 @@ class Times(msgspec.Struct, frozen=True):
     refresh_until: float
     stale_until: float
     kept_until: float
-    strict: bool
+    must_revalidate: bool
 
 
 class Storable(msgspec.Struct, frozen=True):
     """An answer that may be kept, with these fields; chosen by those of `vary`."""
 
-    times: Times
+    freshness: Freshness
     vary: tuple[bytes, ...]
     variant: bytes
     headers: tuple[Header, ...]
 
     @property
     def fresh_until(self) -> float:
-        return self.times.fresh_until
+        return self.freshness.fresh_until
 
 
 class Skip(msgspec.Struct, frozen=True):

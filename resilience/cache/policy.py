@@ -10,7 +10,7 @@ import msgspec
 _PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
 
 
-def filled(tags: Iterable[str], params: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+def fill_tags(tags: Iterable[str], params: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Tags with each `{name}` replaced by the path's value: once, so that a value with braces is only a value."""
     values = dict(params)
     return tuple(_PARAMETER.sub(lambda match: values.get(match[1], match[0]), tag) for tag in tags)

@@ -10,7 +10,7 @@ from resilience.cache.entry import Entry
 from resilience.cache.messages import CacheRequest
 from resilience.cache.validation import strong
 
-MOST: Final = 16
+MAX_PARTS: Final = 16
 """A request for more parts than this gets the whole: each costs us a header for a byte (RFC 9110 section 17.15). Fewer
 cannot come to more than the whole and their headers, since those that overlap are sent as one."""
 _SET: Final = re.compile(rb"bytes[ \t]*=(.+)", re.IGNORECASE | re.DOTALL)
@@ -32,7 +32,7 @@ def parts(entry: Entry, asked: CacheRequest) -> tuple[Part, ...] | Unsatisfiable
     """The parts of the stored body that this request wants, apart from each other and in the order it names them;
     None when it gets the whole.
     """
-    lines = asked.every(b"range") if b"range" in asked.decisive else []
+    lines = asked.values(b"range") if b"range" in asked.cache_fields else []
     if len(lines) != 1 or asked.method != "GET" or entry.status != 200 or not _same(entry, asked):
         return None
     wanted = _parsed(lines[0])
@@ -47,13 +47,13 @@ def _same(entry: Entry, asked: CacheRequest) -> bool:
     """Does the stored answer bear the validator of If-Range: the same strong tag, or exactly the same date, one that
     was a second past when the answer was made (RFC 9110 sections 13.1.5 and 8.8.2.2)?
     """
-    given = asked.every(b"if-range")
+    given = asked.values(b"if-range")
     if not given:
         return True
     value, etag, changed = given[0].strip(), entry.field(b"etag"), entry.field(b"last-modified")
     if value.startswith((b'"', b"W/")):
         return strong(etag, value)
-    since, made = fields.date([value]), fields.date(fields.every(entry.headers, b"date"))
+    since, made = fields.date([value]), fields.date(fields.values(entry.headers, b"date"))
     exact = changed is not None and value == changed.strip()
     return exact and since is not None and made is not None and since + 1 <= made
 
@@ -73,7 +73,7 @@ def _parsed(value: bytes) -> list[tuple[int | None, int | None]] | None:
         if first is not None and last is not None and last < first:
             return None
         wanted.append((first, last) if first is not None else (None, suffix))
-    return wanted if 0 < len(wanted) <= MOST else None
+    return wanted if 0 < len(wanted) <= MAX_PARTS else None
 
 
 def _within(first: int | None, last: int | None, length: int) -> Part | None:

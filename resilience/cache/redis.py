@@ -11,20 +11,17 @@ with room to spare.
 """
 
 import asyncio
-import hashlib
 import itertools
 from collections.abc import Awaitable, Sequence
-from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from redis.exceptions import NoScriptError
 
-from resilience.batches import Batches
+from resilience.batcher import Batcher
 from resilience.cache.entry import Entry, decode, encode
-from resilience.cache.fences import MOST
-from resilience.cache.store import Invalidation, StoredEntry, Usage, tagged
-from resilience.redis import RedisLink
+from resilience.cache.fences import MAX_FENCED_TAGS
+from resilience.cache.store import Invalidation, StoredEntry, Usage, all_tags
+from resilience.redis import RedisLink, Script
 
 CHANNEL: Final = "gw:cache"
 """Where an invalidation is told: a Notice, as JSON."""
@@ -42,20 +39,6 @@ class InvalidationNotice(msgspec.Struct, frozen=True):
     service: str
     tag: str
     seq: int
-
-
-class Script:
-    """A Lua script, sent once to each server that does not know it yet."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-    async def __call__(self, client: Any, keys: list[str], arguments: Sequence[Any]) -> Any:
-        try:
-            return await client.evalsha(self._sha, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await client.eval(self._source, len(keys), *keys, *arguments)
 
 
 # Several puts, each refused by its own tags alone. Each takes a hundred ended keys off its tags' lists: so these
@@ -150,22 +133,22 @@ class RedisStore:
 
     def __init__(self, link: RedisLink) -> None:
         self.link = link
-        self._gets = Batches(self._get_all)
-        self._puts = Batches(self._put_all)
+        self._gets = Batcher(self._get_all)
+        self._puts = Batcher(self._put_all)
 
     async def get(self, service: str, key: str) -> StoredEntry:
         """One round trip, shared with the look-ups that come at the same time."""
-        return await self._gets.of(service, key)
+        return await self._gets.submit(service, key)
 
     async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
         """The same for small entries. A large one goes alone: others would wait for it."""
-        lives = int((entry.ends - entry.stored_at) * 1_000)
+        lives = int((entry.expires_at - entry.stored_at) * 1_000)
         if seq < 0 or lives <= 0:
             return False
-        put = _Put(key, await _encoded(entry), lives, seq, tagged(service, entry))
+        put = _Put(key, await _encoded(entry), lives, seq, all_tags(service, entry))
         if len(put.data) > OFF_THE_LOOP:
             return (await self._put_all(service, [put]))[0]
-        return await self._puts.of(service, put)
+        return await self._puts.submit(service, put)
 
     async def _get_all(self, service: str, keys: Sequence[str]) -> list[StoredEntry]:
         names = [_name(service, "seq"), *(_entry(service, key) for key in keys)]
@@ -181,7 +164,7 @@ class RedisStore:
         for put in puts:
             keys += [_entry(service, put.key), *(_tag(service, tag) for tag in put.tags)]
             arguments += [put.data, put.lives, put.seq, len(put.tags), *put.tags]
-        return [bool(kept) for kept in await self.link.call(partial(_PUT, keys=keys, arguments=arguments))]
+        return [bool(kept) for kept in await self.link.run(_PUT, keys, arguments)]
 
     async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         """In batches, so that a tag of many entries does not hold up the others' calls.
@@ -191,10 +174,10 @@ class RedisStore:
         tag = tag or service
         keys = [_name(service, "seq"), _name(service, "fences"), _tag(service, tag), _tag(service, service)]
         notice = msgspec.json.encode({"service": service, "tag": tag})[:-1] + b',"seq":'
-        batch = partial(_INVALIDATE, keys=keys, arguments=(tag, notice, BATCH, MOST, FENCE_MS, CHANNEL))
+        arguments = (tag, notice, BATCH, MAX_FENCED_TAGS, FENCE_MS, CHANNEL)
         total, left, number = 0, 1, 0
         while left:
-            count, seq, left = await self.link.call(batch)
+            count, seq, left = await self.link.run(_INVALIDATE, keys, arguments)
             total, number = total + count, int(seq)
         return Invalidation(total, number)
 
@@ -204,8 +187,7 @@ class RedisStore:
         for start in itertools.count(0, BATCH):
             if seen < BATCH:
                 break
-            measure = partial(_MEASURE, keys=[name], arguments=(start, start + BATCH - 1))
-            seen, alive, held = await self.link.call(measure)
+            seen, alive, held = await self.link.run(_MEASURE, [name], (start, start + BATCH - 1))
             entries, size = entries + alive, size + held
         return Usage(entries, size)
 

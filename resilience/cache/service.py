@@ -146,7 +146,7 @@ class ObjectCache:
         """Store the value, give it to those who wait, and return it as JSON gives it back."""
         body = msgspec.json.encode(value)
         stored = await self._put(computation.name, body, ttl, tags, computation.seq)
-        self._settle(computation, body, FlightEnd.STORED if stored else FlightEnd.GONE)
+        self._settle(computation, body, FlightEnd.STORED if stored else FlightEnd.ABANDONED)
         return msgspec.json.decode(body)
 
     def abandon(self, computation: Computation, error: BaseException) -> None:
@@ -154,7 +154,7 @@ class ObjectCache:
         if isinstance(error, Exception) and not computation.outcome.done():
             computation.outcome.set_exception(error)
             computation.outcome.exception()  # retrieved, in case nobody waits
-        self._settle(computation, None, FlightEnd.GONE)
+        self._settle(computation, None, FlightEnd.ABANDONED)
 
     async def _begin(self, name: str) -> Held | Computation:
         """Look the value up. Callers that come meanwhile wait for the result."""
@@ -196,7 +196,7 @@ class ObjectCache:
         """What is being computed is for those who already wait; later callers, here or elsewhere, do not join them."""
         computation = self._computations.pop(name, None)
         if computation is not None and computation.flight is not None:
-            computation.flight.land(FlightEnd.GONE)
+            computation.flight.land(FlightEnd.ABANDONED)
 
     async def _look_up(self, name: str) -> tuple[bytes | None, int]:
         """The value as JSON, None if there is none, and the fence for storing one."""

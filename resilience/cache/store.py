@@ -53,20 +53,20 @@ class Store(Protocol):
         """What a tag, or the whole service, has in the store."""
 
 
-Listener = Callable[[str, str], None]
+InvalidationListener = Callable[[str, str], None]
 """Told of a service and a tag that were taken back: once in the cluster, by the worker that did it."""
 
 
 class NearStore(Store, Protocol):
     """A store that may have an answer without waiting."""
 
-    listeners: list[Listener]
+    listeners: list[InvalidationListener]
 
     def peek(self, service: str, key: str) -> Entry | None:
         """The entry, if it is in this process and may be trusted: one look-up, no waiting."""
 
 
-def tagged(service: str, entry: Entry) -> tuple[str, ...]:
+def all_tags(service: str, entry: Entry) -> tuple[str, ...]:
     """All tags of an entry, its service's name among them. Taken back by one variant's tag, all of them go."""
     tags = entry.tags
     if entry.others:

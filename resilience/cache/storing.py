@@ -7,7 +7,7 @@ from typing import Final
 from resilience.cache import fields
 from resilience.cache.directives import Directives, seconds
 from resilience.cache.fields import Header
-from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Storable, Times, control_of
+from resilience.cache.messages import CacheRequest, CacheResponse, Freshness, Skip, Storable, response_directives
 from resilience.cache.policy import CachePolicy, Scope
 
 HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308})
@@ -37,7 +37,7 @@ def may_store(asked: CacheRequest, answered: CacheResponse, policy: CachePolicy,
 
     `scope` is the one its key was made for, which may be wider than the policy's.
     """
-    control, targeted = control_of(answered)
+    control, targeted = response_directives(answered)
     headers = fields.kept(answered.headers, _withheld(control))
     names = {name for name, _ in headers}
     refusal = (
@@ -66,12 +66,12 @@ def is_shareable(control: Directives) -> bool:
 
 def is_whole(headers: Sequence[Header], length: int) -> bool:
     """Did all come that was announced? A body cut short is not stored as the whole (RFC 9111 section 3.3)."""
-    return all(value.strip() == b"%d" % length for value in fields.every(headers, b"content-length"))
+    return all(value.strip() == b"%d" % length for value in fields.values(headers, b"content-length"))
 
 
 def _times(
     answered: CacheResponse, policy: CachePolicy, control: Directives, lifetime: float, *, keepable: bool
-) -> Times:
+) -> Freshness:
     """Until when the answer is good for what (RFC 9111 section 4.2). `keepable`: a backend can be asked about it."""
     born = answered.at - _initial_age(answered)
     strict = not _NEVER_STALE.isdisjoint(control) or _is_bare(control, b"no-cache")
@@ -80,7 +80,7 @@ def _times(
     refresh_until = ends + _beyond(policy.stale_while_revalidate, control, b"stale-while-revalidate", strict)
     stale_until = ends + _beyond(policy.stale_if_error, control, b"stale-if-error", strict)
     kept_until = max(refresh_until, stale_until, ends + VALIDATED_SECONDS if keepable else 0.0)
-    return Times(born, fresh_until, refresh_until, stale_until, kept_until, strict)
+    return Freshness(born, fresh_until, refresh_until, stale_until, kept_until, strict)
 
 
 def _withheld(control: Directives) -> set[bytes]:
@@ -111,7 +111,7 @@ def _refused_by_answer(answered: CacheResponse, control: Directives, names: Set[
         return forbidden
     if b"set-cookie" in names:
         return Skip("the answer sets a cookie", "RFC 9111 section 7.3")
-    if b"*" in fields.names(answered.every(b"vary")):  # never matches again
+    if b"*" in fields.names(answered.values(b"vary")):  # never matches again
         return Skip("the answer varies by everything", "RFC 9111 section 4.1")
     if _is_bare(control, b"no-cache") and _VALIDATORS.isdisjoint(names):  # it could not be asked about
         return Skip("the answer says no-cache and has no validator", "RFC 9111 section 5.2.2.4")
@@ -145,7 +145,7 @@ def _lifetime(policy: CachePolicy, answered: CacheResponse, control: Directives,
         explicit = seconds(control, name)
         if explicit is not None:
             return explicit
-    expires = () if targeted else answered.every(b"expires")
+    expires = () if targeted else answered.values(b"expires")
     if expires:
         return _until(expires, answered)
     if guessed is None and _is_bare(control, b"no-cache"):  # asked about each time, it needs no lifetime
@@ -160,7 +160,7 @@ def _guessed(policy: CachePolicy, answered: CacheResponse, control: Directives) 
             return policy.ttl
     elif answered.status not in LASTING:
         return None
-    changed = fields.date(answered.every(b"last-modified"))
+    changed = fields.date(answered.values(b"last-modified"))
     if changed is None:
         return None
     return min(LONGEST_GUESS, max(0.0, _made(answered) - changed) * DEFAULT_SHARE)
@@ -174,14 +174,14 @@ def _until(expires: Sequence[bytes], answered: CacheResponse) -> float:
 
 def _made(answered: CacheResponse) -> float:
     """When the answer says it was made; when it came, if it does not (RFC 9110 section 6.6.1)."""
-    made = fields.date(answered.every(b"date"))
+    made = fields.date(answered.values(b"date"))
     return answered.at if made is None else made
 
 
 def _initial_age(answered: CacheResponse) -> float:
     """How old the answer was when it came (RFC 9111 section 4.2.3)."""
     apparent = max(0.0, answered.at - _made(answered))
-    return max(apparent, fields.age(answered.every(b"age")) + answered.delay)
+    return max(apparent, fields.age(answered.values(b"age")) + answered.delay)
 
 
 def _beyond(wanted: float, control: Directives, name: bytes, strict: bool) -> float:
@@ -194,6 +194,6 @@ def _beyond(wanted: float, control: Directives, name: bytes, strict: bool) -> fl
 
 def _vary(answered: CacheResponse, policy: CachePolicy) -> tuple[bytes, ...]:
     """The request fields that the answer is chosen by: its own words, and the route's."""
-    named = fields.names(answered.every(b"vary"))
+    named = fields.names(answered.values(b"vary"))
     named.update(name.lower().encode() for name in policy.vary)
     return tuple(sorted(named))

@@ -9,7 +9,7 @@ from resilience.cache.entry import Entry
 from resilience.cache.fences import Fences
 from resilience.cache.memory import MEMORY_BYTES, MemoryTier
 from resilience.cache.redis import CHANNEL, InvalidationNotice, RedisStore
-from resilience.cache.store import UNFENCED, Invalidation, Listener, StoredEntry, Usage, tagged
+from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, Usage, all_tags
 from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
@@ -30,8 +30,8 @@ class TieredStore:
 
     def __init__(self, link: RedisLink, limit: int = MEMORY_BYTES) -> None:
         """Before `link.start()`: it listens to the feed."""
-        self.shelf = MemoryTier(limit)
-        self.listeners: list[Listener] = []
+        self.memory = MemoryTier(limit)
+        self.listeners: list[InvalidationListener] = []
         self.lost_gets = 0
         self.lost_puts = 0
         self._redis = RedisStore(link)
@@ -42,19 +42,19 @@ class TieredStore:
         self._dropping = TaskSet()
         self._notices = msgspec.json.Decoder(InvalidationNotice)
         link.feed.listen(CHANNEL, self._hear)
-        link.feed.watch(up=self._begin_anew, down=self._begin_anew)
+        link.feed.subscribe(on_up=self._begin_anew, on_down=self._begin_anew)
 
     def peek(self, service: str, key: str) -> Entry | None:
-        return self.shelf.get(service, key) if self._feed.alive else None
+        return self.memory.get(service, key) if self._feed.alive else None
 
     async def get(self, service: str, key: str) -> StoredEntry:
-        epoch, again = self._epoch, self._doorkeeper.again(key)
+        epoch, again = self._epoch, self._doorkeeper.seen_before(key)
         try:
             found = await self._redis.get(service, key)
         except StoreUnavailable:
             self.lost_gets += 1
             return StoredEntry(None, UNFENCED)
-        if found.entry is not None and (again or self.shelf.has_place(service, key, found.entry)):
+        if found.entry is not None and (again or self.memory.has_capacity_for(service, key, found.entry)):
             self._repeat(service, key, found.entry, found.seq, epoch)
         return found
 
@@ -65,7 +65,7 @@ class TieredStore:
         except StoreUnavailable:
             self.lost_puts += 1
             return False
-        if kept and self.shelf.has_place(service, key, entry):
+        if kept and self.memory.has_capacity_for(service, key, entry):
             self._repeat(service, key, entry, seq, epoch)
         return kept
 
@@ -76,7 +76,7 @@ class TieredStore:
         except StoreUnavailable:
             await self._let_go(service, tag or service)
             raise
-        self._fences[service].raised(tag or service, gone.seq)
+        self._fences[service].record(tag or service, gone.seq)
         await self._let_go(service, tag or service)
         for listener in self.listeners:
             listener(service, tag or service)
@@ -89,19 +89,19 @@ class TieredStore:
     def _repeat(self, service: str, key: str, entry: Entry, seq: int, epoch: int) -> None:
         """Keep near what Redis has, unless an invalidation overtook it, or may have while the feed was cut."""
         heard_all = self._feed.alive and epoch == self._epoch
-        if heard_all and self._fences[service].allow(tagged(service, entry), seq):
-            self.shelf.add(service, key, entry, NEAR_BYTES)
+        if heard_all and self._fences[service].allows(all_tags(service, entry), seq):
+            self.memory.add(service, key, entry, NEAR_BYTES)
 
     def _hear(self, message: bytes) -> None:
         notice = self._notices.decode(message)
-        self._fences[notice.service].raised(notice.tag, notice.seq)
+        self._fences[notice.service].record(notice.tag, notice.seq)
         self._dropping.create(self._let_go(notice.service, notice.tag))
 
     async def _let_go(self, service: str, tag: str) -> None:
         """After its fence is raised: what was fetched before cannot come back behind it."""
-        await self.shelf.drop(service, tag)
+        await self.memory.remove_tagged(service, tag)
 
     def _begin_anew(self) -> None:
         """The feed fell or stands again: what was missed meanwhile is unknown, so nothing from before is trusted."""
         self._epoch += 1
-        self.shelf.clear()
+        self.memory.clear()

@@ -6,7 +6,7 @@ from typing import Final
 from resilience.cache import fields
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
-from resilience.cache.messages import CONDITIONS, CacheRequest, CacheResponse
+from resilience.cache.messages import CACHE_CONDITIONS, CacheRequest, CacheResponse
 
 _NOT_UPDATED: Final = frozenset({b"content-encoding", b"content-length", b"content-range", b"content-type"})
 """Fields of a 304 that are about a body it has not: those of the stored body stay (RFC 9111 section 3.2)."""
@@ -15,7 +15,7 @@ _DESCRIBING: Final = _ABOUT_THE_BODY | {b"content-type"}
 """Fields that a 304 of ours leaves out: the client has them (RFC 9110 section 15.4.5)."""
 
 
-def conditions(entry: Entry) -> list[Header]:
+def validation_fields(entry: Entry) -> list[Header]:
     """The fields that ask a backend whether this answer still holds (RFC 9111 section 4.3.1); none if nothing can."""
     asking = []
     etag, changed = entry.field(b"etag"), entry.field(b"last-modified")
@@ -26,25 +26,25 @@ def conditions(entry: Entry) -> list[Header]:
     return asking
 
 
-def conditional(headers: Sequence[Header], entry: Entry) -> list[Header]:
+def with_conditions(headers: Sequence[Header], entry: Entry) -> list[Header]:
     """A request's fields with our conditions in place of its own: a 304 is then about the stored answer."""
-    return [pair for pair in headers if pair[0] not in CONDITIONS] + conditions(entry)
+    return [pair for pair in headers if pair[0] not in CACHE_CONDITIONS] + validation_fields(entry)
 
 
-def still_holds(entry: Entry, asked: CacheRequest) -> bool:
+def is_not_modified(entry: Entry, asked: CacheRequest) -> bool:
     """Does the client have this answer already? If-None-Match first, compared weakly, else If-Modified-Since
     (RFC 9111 section 4.3.2, RFC 9110 section 13.2.2).
     """
-    if entry.status != 200 or asked.decisive.isdisjoint(CONDITIONS):
+    if entry.status != 200 or asked.cache_fields.isdisjoint(CACHE_CONDITIONS):
         return False
-    if b"if-none-match" in asked.decisive:
-        return _named(asked.every(b"if-none-match"), entry.field(b"etag"))
-    given = asked.every(b"if-modified-since")
+    if b"if-none-match" in asked.cache_fields:
+        return _named(asked.values(b"if-none-match"), entry.field(b"etag"))
+    given = asked.values(b"if-modified-since")
     since = fields.date(given) if len(given) == 1 else None
     return since is not None and _changed(entry) <= since
 
 
-def not_modified(headers: Sequence[Header]) -> list[Header]:
+def not_modified_headers(headers: Sequence[Header]) -> list[Header]:
     """What a 304 says of the answer it stands for (RFC 9110 section 15.4.5)."""
     barred = _DESCRIBING
     if any(name == b"etag" for name, _ in headers):
@@ -52,37 +52,37 @@ def not_modified(headers: Sequence[Header]) -> list[Header]:
     return [pair for pair in headers if pair[0] not in barred]
 
 
-def is_about(entry: Entry, answered: CacheResponse) -> bool:
+def is_selected_by(entry: Entry, answered: CacheResponse) -> bool:
     """Is this 304 about the stored answer? Its validator, if it has one, is the same, and as strong as it says
     (RFC 9111 section 4.3.4). With none in common, a strong one is another's.
     """
     for name in (b"etag", b"last-modified"):
-        said, ours = answered.every(name), entry.field(name)
+        said, ours = answered.values(name), entry.field(name)
         if said and ours is not None:
             tag = said[0].strip()
             return tag == ours.strip() or (tag.startswith(b"W/") and _opaque(tag) == _opaque(ours))
-    return all(tag.strip().startswith(b"W/") for tag in answered.every(b"etag"))
+    return all(tag.strip().startswith(b"W/") for tag in answered.values(b"etag"))
 
 
-def freshened(entry: Entry, answered: CacheResponse) -> list[Header]:
+def freshened_headers(entry: Entry, answered: CacheResponse) -> list[Header]:
     """The stored fields, brought up to date by a 304's or a HEAD's (RFC 9111 sections 3.2, 4.3.4 and 4.3.5)."""
     news = [pair for pair in fields.kept(answered.headers) if pair[0] not in _NOT_UPDATED]
     replaced = {name for name, _ in news}
     if b"date" not in replaced:  # what is stored was true now: an old Date would make it old at once
         replaced.add(b"date")
-    age = [(b"age", value) for value in answered.every(b"age")]
+    age = [(b"age", value) for value in answered.values(b"age")]
     return [pair for pair in entry.headers if pair[0] not in replaced] + news + age
 
 
-def head_agrees(entry: Entry, answered: CacheResponse) -> bool:
+def matches_head(entry: Entry, answered: CacheResponse) -> bool:
     """Is a HEAD's answer about the stored body: same length, same validators (RFC 9111 section 4.3.5)?"""
     if answered.status != entry.status:
         return False
-    length = answered.every(b"content-length")
+    length = answered.values(b"content-length")
     if length and length[0].strip() != b"%d" % len(entry.body):
         return False
     for name in (b"etag", b"last-modified"):
-        said = answered.every(name)
+        said = answered.values(name)
         if said and said[0] != entry.field(name):
             return False
     return True
@@ -108,7 +108,7 @@ def _opaque(tag: bytes) -> bytes:
 def _changed(entry: Entry) -> float:
     """When the answer last changed: Last-Modified, else Date, else when it came (RFC 9111 section 4.3.2)."""
     for name in (b"last-modified", b"date"):
-        said = fields.date(fields.every(entry.headers, name))
+        said = fields.date(fields.values(entry.headers, name))
         if said is not None:
             return said
     return entry.stored_at

@@ -9,13 +9,13 @@ from resilience.cache import fields
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 
-MOST: Final = 8
+MAX_VARIANTS: Final = 8
 """Answers kept for one URI. The fields are the client's to choose: without a bound it could fill the cache."""
-MOST_BYTES: Final = 8 * 1_024 * 1_024
+MAX_VARIANT_BYTES: Final = 8 * 1_024 * 1_024
 """What the others of a URI may take together: each look-up brings them all."""
 
 
-def selected(entry: Entry, headers: Sequence[Header]) -> Entry | None:
+def select(entry: Entry, headers: Sequence[Header]) -> Entry | None:
     """The newest answer that was given to a request with these values."""
     for one in (entry, *entry.others):
         if not one.vary or fields.variant(headers, one.vary) == one.variant:
@@ -23,7 +23,7 @@ def selected(entry: Entry, headers: Sequence[Header]) -> Entry | None:
     return None
 
 
-def filed(new: Entry, before: Entry | None, headers: Sequence[Header], now: float) -> Entry:
+def merge(new: Entry, before: Entry | None, headers: Sequence[Header], now: float) -> Entry:
     """The new answer, to a request with these fields, with those of the URI's others that it does not replace.
 
     One without Vary among others with it is filed by the fields of the others: chosen for everybody, it would hide
@@ -35,11 +35,11 @@ def filed(new: Entry, before: Entry | None, headers: Sequence[Header], now: floa
         new = msgspec.structs.replace(new, vary=known, variant=fields.variant(headers, known))
     if not new.vary:
         return new
-    kept = _bounded([alone(one) for one in others if one.vary and not _replaces(new, one, headers)])
+    kept = _bounded([without_others(one) for one in others if one.vary and not _replaces(new, one, headers)])
     return msgspec.structs.replace(new, others=tuple(kept))
 
 
-def alone(entry: Entry) -> Entry:
+def without_others(entry: Entry) -> Entry:
     """The answer without the others of its URI."""
     return msgspec.structs.replace(entry, others=()) if entry.others else entry
 
@@ -50,8 +50,8 @@ def _replaces(new: Entry, old: Entry, headers: Sequence[Header]) -> bool:
 
 
 def _bounded(others: list[Entry]) -> list[Entry]:
-    kept, room = [], MOST_BYTES
-    for one in others[: MOST - 1]:
+    kept, room = [], MAX_VARIANT_BYTES
+    for one in others[: MAX_VARIANTS - 1]:
         room -= one.size
         if room >= 0:
             kept.append(one)

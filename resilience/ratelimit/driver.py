@@ -23,7 +23,7 @@ NEAR: Final = 10
 """A block is at most this part of what is left, so that a limit is exact when it is reached."""
 
 
-class Lease:
+class TokenBlock:
     """What this worker holds and knows of one caller's window. Times are of this worker's clock."""
 
     __slots__ = ("denied_until", "expires", "remaining", "reset_at", "serving", "slice", "tokens", "waiters")
@@ -58,7 +58,7 @@ class Limiter:
         self._store = FailOpen(store, share)
         self._clock = clock
         self._callers = callers
-        self._leases: OrderedDict[str, Lease] = OrderedDict()
+        self._leases: OrderedDict[str, TokenBlock] = OrderedDict()
         self._tasks = TaskSet()
 
     @property
@@ -96,23 +96,23 @@ class Limiter:
         lease = self._leases.get(key)
         if lease is not None:
             lease.denied_until = 0.0
-        await self._store.give_back(key, decision.slice, 1)
+        await self._store.refund(key, decision.slice, 1)
 
     async def close(self) -> None:
         """Wait for the questions that are still open."""
         await self._tasks.wait()
 
-    def _lease(self, key: str, policy: RatePolicy) -> Lease:
+    def _lease(self, key: str, policy: RatePolicy) -> TokenBlock:
         lease = self._leases.get(key)
         if lease is None:
-            lease = self._leases[key] = Lease(policy)
+            lease = self._leases[key] = TokenBlock(policy)
             if len(self._leases) > self._callers:
                 self._leases.popitem(last=False)
         else:
             self._leases.move_to_end(key)
         return lease
 
-    async def _serve(self, lease: Lease, key: str, policy: RatePolicy) -> None:
+    async def _serve(self, lease: TokenBlock, key: str, policy: RatePolicy) -> None:
         """Ask the store for all who wait, until nobody does."""
         batch: list[asyncio.Future[Decision]] = []
         try:
@@ -127,7 +127,7 @@ class Limiter:
         finally:
             lease.serving = False
 
-    def _unserved(self, lease: Lease) -> list[asyncio.Future[Decision]]:
+    def _unserved(self, lease: TokenBlock) -> list[asyncio.Future[Decision]]:
         """Those who wait, but for whom the last answer serves: they came while it was on its way."""
         now, waiting, lease.waiters = self._clock(), lease.waiters, []
         for place, waiter in enumerate(waiting):
@@ -138,10 +138,12 @@ class Limiter:
                 return waiting[place:]
         return []
 
-    async def _ask(self, lease: Lease, key: str, policy: RatePolicy, batch: list[asyncio.Future[Decision]]) -> None:
+    async def _ask(
+        self, lease: TokenBlock, key: str, policy: RatePolicy, batch: list[asyncio.Future[Decision]]
+    ) -> None:
         if lease.tokens:
             spare, lease.tokens = lease.tokens, 0
-            await self._store.give_back(key, lease.slice, spare)
+            await self._store.refund(key, lease.slice, spare)
         asked = self._clock()
         wanted = max(len(batch), min(policy.block, lease.remaining // NEAR))
         decision = await self._store.take(key, policy, asked, wanted)
@@ -155,7 +157,7 @@ class Limiter:
                 waiter.set_result(_served(lease, decision))
 
 
-def _served(lease: Lease, decision: Decision) -> Decision:
+def _served(lease: TokenBlock, decision: Decision) -> Decision:
     """What one of those who waited gets: counted when the store answered, though the slice may have ended since."""
     granted = min(1, lease.tokens)
     lease.tokens -= granted

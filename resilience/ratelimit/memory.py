@@ -17,10 +17,10 @@ class MemoryStore:
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         return self.try_take(key, policy, now, wanted)
 
-    async def give_back(self, key: str, taken: int, count: int) -> None:
+    async def refund(self, key: str, taken: int, count: int) -> None:
         window = self._windows.get(key)
         if window is not None:
-            window.give_back(taken, count)
+            window.refund(taken, count)
 
     def try_take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         """As `take`, for one worker alone, which has nobody to wait for."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from resilience.ratelimit.policy import SLICES, RatePolicy
 from resilience.ratelimit.window import Decision
-from resilience.redis import RedisLink
+from resilience.redis import RedisLink, Script
 
 CLOCK: Final = """
 local time = redis.call('TIME')
@@ -42,31 +42,29 @@ local keep = (current + 1) * slice - now
 return {granted, math.max(0, limit - total - granted), math.ceil(reset * 1000000), current, math.floor(keep * 1000000)}
 """
 
-GIVE_BACK: Final = """
+_REFUND: Final = Script(
+    """
 local held = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
 local count = math.min(held, tonumber(ARGV[2]))
 if count == held then redis.call('HDEL', KEYS[1], ARGV[1])
 else redis.call('HINCRBY', KEYS[1], ARGV[1], -count) end
 """
+)
 
 
 class RedisStore:
     def __init__(self, link: RedisLink, *, clock: str = CLOCK) -> None:
         """`clock` is the script's line that sets `now`."""
         self._link = link
-        self._take = link.client.register_script(clock + TAKE)
-        self._give_back = link.client.register_script(GIVE_BACK)
+        self._take = Script(clock + TAKE)
 
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         args = (policy.limit, policy.window, wanted, SLICES, now)
-        granted, remaining, reset, current, keep = await self._link.call(
-            lambda client: self._take(keys=[_name(key)], args=args, client=client)
-        )
+        granted, remaining, reset, current, keep = await self._link.run(self._take, [_name(key)], args)
         return Decision(granted, remaining, reset / 1e6, current, keep / 1e6)
 
-    async def give_back(self, key: str, taken: int, count: int) -> None:
-        args = (taken, count)
-        await self._link.call(lambda client: self._give_back(keys=[_name(key)], args=args, client=client))
+    async def refund(self, key: str, taken: int, count: int) -> None:
+        await self._link.run(_REFUND, [_name(key)], (taken, count))
 
 
 def _name(key: str) -> str:

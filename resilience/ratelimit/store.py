@@ -17,7 +17,7 @@ class Store(Protocol):
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         """Count as many of `wanted` as still fit."""
 
-    async def give_back(self, key: str, taken: int, count: int) -> None:
+    async def refund(self, key: str, taken: int, count: int) -> None:
         """Uncount `count` that were counted in the slice `taken`, and never used."""
 
 
@@ -43,12 +43,12 @@ class FailOpen:
         self.degraded = False
         return decision
 
-    async def give_back(self, key: str, taken: int, count: int) -> None:
+    async def refund(self, key: str, taken: int, count: int) -> None:
         if taken < 0:
-            await self._alone.give_back(key, ~taken, count)
+            await self._alone.refund(key, ~taken, count)
             return
         try:
-            await self._shared.give_back(key, taken, count)
+            await self._shared.refund(key, taken, count)
         except StoreUnavailable:  # they stay counted, which errs on the limit's side
             self.degraded = True
 

@@ -54,7 +54,7 @@ class SlidingWindow:
         self._total += granted
         return Decision(granted, free - granted, self._resets - now, self._index, self._ends - now)
 
-    def give_back(self, taken: int, count: int) -> None:
+    def refund(self, taken: int, count: int) -> None:
         """Uncount `count` of what slice `taken` holds; nothing, once it has left the window."""
         if taken == self._index:
             count = min(count, self._count)

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from resilience.redis import RedisLink
+from resilience.redis import RedisLink, Script
 from routing.balancing.rules import HealthVerdict
 
 log = logging.getLogger(__name__)
@@ -17,17 +17,21 @@ VERDICTS: Final = "gw:{targets}:verdicts"
 VERDICT_TTL_SECONDS: Final = 3_600
 """Verdicts that no worker has renewed for this long expire."""
 
-LEAD: Final = """
+_LEAD: Final = Script(
+    """
 local leader = redis.call('GET', KEYS[1])
 if leader and leader ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-SAVE: Final = """
+)
+_SAVE: Final = Script(
+    """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 return 1
 """
+)
 
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(dict[str, HealthVerdict])
@@ -36,12 +40,10 @@ _decoder: Final = msgspec.json.Decoder(dict[str, HealthVerdict])
 class RedisStore:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._lead = link.client.register_script(LEAD)
-        self._save = link.client.register_script(SAVE)
 
     async def lead(self, holder: str, seconds: float) -> bool:
         args = holder, round(seconds * 1000)
-        return bool(await self._link.call(lambda client: self._lead(keys=[LEADER], args=args, client=client)))
+        return bool(await self._link.run(_LEAD, [LEADER], args))
 
     async def load(self) -> Mapping[str, HealthVerdict]:
         stored: bytes | None = await self._link.call(lambda client: client.get(VERDICTS))
@@ -53,4 +55,4 @@ class RedisStore:
 
     async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
         args = holder, _encode(verdicts), VERDICT_TTL_SECONDS
-        return bool(await self._link.call(lambda client: self._save(keys=[LEADER, VERDICTS], args=args, client=client)))
+        return bool(await self._link.run(_SAVE, [LEADER, VERDICTS], args))

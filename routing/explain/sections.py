@@ -9,7 +9,7 @@ from resilience.breaker.machine import Refusal, Snapshot
 from resilience.cache.key import scope_id
 from resilience.cache.messages import CacheRequest, Forward
 from resilience.cache.policy import CachePolicy
-from resilience.cache.serving import refuses
+from resilience.cache.serving import bypass_reason
 from resilience.ratelimit.policy import RatePolicy
 from routing.caller import Caller
 from routing.errors import Forbidden, GatewayError, Unauthenticated
@@ -58,7 +58,7 @@ def cache_section(request: Request, match: Match, caller: Caller | None) -> dict
     policy, invalidates = match.policy, list(filled(match.policy.invalidates, match, caller))
     if policy.cache is None:
         return {"consulted": False, "rule": "caching is off in the configuration", "invalidates": invalidates}
-    reason = refuses(CacheRequest(request.method, request.headers, caller is not None))
+    reason = bypass_reason(CacheRequest(request.method, request.headers, caller is not None))
     if reason is not None:
         rule = "the request has no-store, If-Match or If-Unmodified-Since"
         if reason is Forward.METHOD:
@@ -86,7 +86,7 @@ def _cache_policy(cache: CachePolicy, match: Match, caller: Caller | None) -> di
 
 def circuit_section(service: Service, snapshot: Snapshot, now: float) -> dict[str, Any]:
     policy = service.policy.breaker
-    current = machine.settle(snapshot, now)
+    current = machine.advance(snapshot, now)
     _, permit = machine.admit(current, policy, now, "explain")
     refusal = permit if isinstance(permit, Refusal) else None
     return {

@@ -5,23 +5,29 @@ from typing import Final
 import msgspec
 
 from resilience.outage import StoreUnavailable
-from resilience.redis import RedisLink
+from resilience.redis import RedisLink, Script
 from routing.idempotency.record import IdempotencyRecord
 
-BEGIN: Final = """
+_BEGIN: Final = Script(
+    """
 local stored = redis.call('GET', KEYS[1])
 if stored then return stored end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false
 """
-FINISH: Final = """
+)
+_FINISH: Final = Script(
+    """
 local stored = redis.call('GET', KEYS[1])
 if not stored or string.sub(stored, 1, #ARGV[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 """
-RELEASE: Final = """
+)
+_RELEASE: Final = Script(
+    """
 local stored = redis.call('GET', KEYS[1])
 if stored and string.sub(stored, 1, #ARGV[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
+)
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decoder: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
@@ -30,25 +36,18 @@ _decoder: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
 class RedisStore:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._begin = link.client.register_script(BEGIN)
-        self._finish = link.client.register_script(FINISH)
-        self._release = link.client.register_script(RELEASE)
 
     async def begin(self, name: str, record: IdempotencyRecord, seconds: float) -> IdempotencyRecord | None:
         args = _serialize(record), _milliseconds(seconds)
-        stored: bytes | None = await self._link.call(
-            lambda client: self._begin(keys=[_key(name)], args=args, client=client)
-        )
+        stored: bytes | None = await self._link.run(_BEGIN, [_key(name)], args)
         return None if stored is None else _deserialize(stored)
 
     async def finish(self, name: str, record: IdempotencyRecord, seconds: float) -> None:
         args = _holder_line(record.holder), _serialize(record), _milliseconds(seconds)
-        await self._link.call(lambda client: self._finish(keys=[_key(name)], args=args, client=client))
+        await self._link.run(_FINISH, [_key(name)], args)
 
     async def release(self, name: str, holder: str) -> None:
-        await self._link.call(
-            lambda client: self._release(keys=[_key(name)], args=(_holder_line(holder),), client=client)
-        )
+        await self._link.run(_RELEASE, [_key(name)], (_holder_line(holder),))
 
 
 def _key(name: str) -> str:

@@ -24,7 +24,7 @@ def filled(tags: Iterable[str], match: Match, caller: Caller | None) -> tuple[st
     written = tuple(tags)
     if not any("{" in tag for tag in written):
         return written
-    said = policy.filled(written, (*match.params, *fields(caller).items()))
+    said = policy.fill_tags(written, (*match.params, *fields(caller).items()))
     return tuple(tag for tag, pattern in zip(said, written, strict=True) if tag == pattern or tag != match.service.name)
 
 

@@ -11,7 +11,7 @@ from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.store import Store as BreakerStore
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
-from resilience.cache.heat import HitCounter
+from resilience.cache.hit_counter import HitCounter
 from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.tiers import TieredStore
@@ -74,7 +74,7 @@ class World:
     backend: Backend
     observer: RecordingObserver
     cache: Cache
-    heat: HitCounter
+    hit_counter: HitCounter
     breakers: Breakers
     origins: list[ScriptedOrigin] = field(default_factory=list)
     key: str = ""
@@ -158,7 +158,7 @@ def make_world(
     breakers = Breakers(circuits or BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     cache = Cache(TieredStore(link) if link else CacheMemory(clock))
     flights = Flights(RedisLeases(link) if link else None, clock=clock)
-    heat = HitCounter(link)
+    hit_counter = HitCounter(link)
     gateway = kind(
         rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
         live=live,
@@ -166,7 +166,7 @@ def make_world(
         authenticator=Authenticator(lambda: live.keys),
         cache=cache,
         flights=flights,
-        hit_counter=heat,
+        hit_counter=hit_counter,
         own_cookies=OWN_COOKIES,
         calls=Calls(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, emit=observers.backend_event),
         observers=observers,
@@ -185,7 +185,7 @@ def make_world(
         backend,
         observer,
         cache,
-        heat,
+        hit_counter,
         breakers,
         key=ours.key,
         other_key=theirs.key,

@@ -107,7 +107,7 @@ async def test_repeats_end_with_the_budget(world: World) -> None:
 async def test_no_repeat_goes_into_an_open_circuit(world: World) -> None:
     async def opens(peer: Peer) -> None:
         breaker = world.breakers.of("crm", policy.breaker)
-        await breaker.order(breaker.state().FORCED_OPEN, reason="now")
+        await breaker.override(breaker.state().FORCED_OPEN, reason="now")
         peer.reset()
 
     policy = RoutePolicy(timeout=QUICK, cache=None)

@@ -128,11 +128,11 @@ async def test_ten_thousand_under_a_tag_go_at_once_and_are_counted(workers: tupl
         puts = [one.put("s", str(number), make(b"", "all"), 0) for number in range(begin, begin + 500)]
         assert all(await asyncio.gather(*puts))
     await asyncio.gather(*[two.get("s", str(number)) for number in range(0, 10_000, 100)])
-    assert len(two.shelf) == 100
+    assert len(two.memory) == 100
     await one.put("other", "k", make(b"", "all"), 0)
     assert (await workers[0].cache.invalidate("s", ["all"])) == 10_000
     assert one.peek("s", "9999") is None
-    await until(lambda: len(two.shelf) == 0)
+    await until(lambda: len(two.memory) == 0)
     assert one.peek("other", "k") is not None
 
 

@@ -326,7 +326,9 @@ async def test_what_one_worker_cannot_keep_the_other_does_not_wait_for(
     two = await workers()
     await one.request("GET", PATH + "/x")
     with shared_redis.client() as outside:
-        await until(lambda: outside.mget(outside.keys("gw:{crm}:l:*")) == [leases.Claim.UNKEPT.value.encode()])
+        await until(
+            lambda: outside.mget(outside.keys("gw:{crm}:l:*")) == [leases.ClaimResult.UNCACHEABLE.value.encode()]
+        )
     assert (await two.request("GET", PATH + "/x")).get("x-cache") == "MISS"
     assert len(origin.requests) == 2
 

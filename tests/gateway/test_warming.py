@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models.signals import post_delete, post_save
 
 from resilience.cache.flights import Flights
-from resilience.cache.heat import MOST, HitCounter, ReplayableRequest
+from resilience.cache.hit_counter import MAX_COUNTED, HitCounter, ReplayableRequest
 from resilience.cache.policy import Scope
 from resilience.cache.service import ObjectCaches
 from resilience.redis import RedisLink
@@ -31,7 +31,7 @@ SHARED = policy(scope=Scope.SHARED, tags=("all",))
 
 @pytest.fixture
 async def warmer(cache_world: World) -> AsyncIterator[Warmer]:
-    made = Warmer(cache_world.gateway, cache_world.heat)
+    made = Warmer(cache_world.gateway, cache_world.hit_counter)
     flights = Flights(clock=cache_world.clock)
     objects = ObjectCaches(cache_world.cache._store, cache_world.clock, flights, lambda _hit: None)
     install(cache_world.gateway, cache=cache_world.cache, objects=objects, warmer=made)
@@ -71,14 +71,14 @@ async def test_the_most_asked_for_comes_first(cache_world: World, warmer: Warmer
     await cache_world.serve(WITH_ETAG, policy=SHARED)
     for path, times in (("/a", 2), ("/b", 5), ("/c", 3)):
         await get_repeatedly(cache_world, path, times)
-    await cache_world.heat.flush()
+    await cache_world.hit_counter.flush()
     assert [recipe.path for recipe in await warmer.most_requested(["crm"], 2)] == [b"/api/v1/crm/b", b"/api/v1/crm/c"]
 
 
 async def test_what_it_warms_is_a_hit_after_its_end(cache_world: World, warmer: Warmer) -> None:
     origin = await cache_world.serve(WITH_ETAG, NOT_MODIFIED, policy=SHARED)
     await get_repeatedly(cache_world, "/a", 2)
-    await cache_world.heat.flush()
+    await cache_world.hit_counter.flush()
     cache_world.clock.advance(9)
     assert await warmer.warm(await warmer.most_requested(["crm"], 10)) == Warmed(1, 0)
     cache_world.clock.advance(9)
@@ -89,7 +89,7 @@ async def test_what_it_warms_is_a_hit_after_its_end(cache_world: World, warmer: 
 async def test_each_callers_own_is_fetched_in_its_name(cache_world: World, warmer: Warmer) -> None:
     origin = await cache_world.serve(WITH_ETAG)
     await get_repeatedly(cache_world, "/a", 2)
-    await cache_world.heat.flush()
+    await cache_world.hit_counter.flush()
     await warmer.warm(await warmer.most_requested(["crm"], 10))
     callers = [dict(request.fields)[b"x-gateway-caller"] for request in origin.requests]
     assert len(callers) == 2
@@ -115,7 +115,7 @@ async def test_several_callers_each_find_their_own_renewed_and_no_others(cache_w
     for key in keys.values():
         for _ in range(2):
             await cache_world.request("GET", PATH + "/a", key=key)
-    await cache_world.heat.flush()
+    await cache_world.hit_counter.flush()
     cache_world.clock.advance(11)
     recipes = await warmer.most_requested(["crm"], 10)
     assert {recipe.caller for recipe in recipes} == set(keys)
@@ -132,7 +132,7 @@ async def test_what_all_share_is_warmed_once_and_in_nobodys_name(cache_world: Wo
     origin = await cache_world.serve(Whose(), policy=SHARED)
     for key in (cache_world.key, cache_world.other_key) * 2:
         await cache_world.request("GET", PATH + "/a", key=key)
-    await cache_world.heat.flush()
+    await cache_world.hit_counter.flush()
     assert await warmer.warm(await warmer.most_requested(["crm"], 10)) == Warmed(1, 0)
     assert b"x-gateway-caller" not in dict(origin.requests[-1].fields)
 
@@ -151,7 +151,7 @@ async def test_what_a_secret_decides_is_not_written_down(cache_world: World, war
     for _ in range(3):
         await cache_world.request("GET", PATH + "/b", [("Cookie", ""), ("Cookie", "session=secret")])
     await get_repeatedly(cache_world, "/c", 3, Cookie="")  # which says nothing
-    await cache_world.heat.flush()
+    await cache_world.hit_counter.flush()
     assert [recipe.path for recipe in await warmer.most_requested(["crm"], 10)] == [PATH.encode() + b"/c"]
 
 
@@ -164,9 +164,9 @@ async def test_what_fails_is_counted(cache_world: World, warmer: Warmer) -> None
     assert (result, told) == (Warmed(0, 2), [False, False])
 
 
-def hit(heat: HitCounter, path: str) -> None:
-    if not heat.again(path):
-        heat.first("s", path, ReplayableRequest(b"h", path.encode(), b""))
+def hit(hit_counter: HitCounter, path: str) -> None:
+    if not hit_counter.record_hit(path):
+        hit_counter.start_counting("s", path, ReplayableRequest(b"h", path.encode(), b""))
 
 
 async def test_the_list_of_services_is_no_services_to_be_warmed(cache_world: World, warmer: Warmer) -> None:
@@ -175,33 +175,33 @@ async def test_the_list_of_services_is_no_services_to_be_warmed(cache_world: Wor
 
 
 async def test_counts_stay_within_a_bound() -> None:
-    heat = HitCounter()
-    for number in range(MOST * 6):
-        hit(heat, str(number // 2))
-    assert len(await heat.top("s", MOST * 3)) <= MOST
+    hit_counter = HitCounter()
+    for number in range(MAX_COUNTED * 6):
+        hit(hit_counter, str(number // 2))
+    assert len(await hit_counter.top("s", MAX_COUNTED * 3)) <= MAX_COUNTED
 
 
 async def test_a_crawl_pushes_out_nothing_and_what_is_hit_again_gets_in() -> None:
-    heat = HitCounter()
-    for number in range(MOST):
-        hit(heat, f"old{number}")
-    for number in range(MOST * 3):
-        hit(heat, f"crawled{number}")
-    assert {recipe.path[:3] for recipe in await heat.top("s", MOST)} == {b"old"}
+    hit_counter = HitCounter()
+    for number in range(MAX_COUNTED):
+        hit(hit_counter, f"old{number}")
+    for number in range(MAX_COUNTED * 3):
+        hit(hit_counter, f"crawled{number}")
+    assert {recipe.path[:3] for recipe in await hit_counter.top("s", MAX_COUNTED)} == {b"old"}
     for _ in range(3):
-        hit(heat, "new")
-    assert (await heat.top("s", 1))[0].path == b"new"
+        hit(hit_counter, "new")
+    assert (await hit_counter.top("s", 1))[0].path == b"new"
 
 
 async def test_a_list_without_redis_or_with_rubbish_is_empty_not_an_error(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
-    heat = HitCounter(link)
+    hit_counter = HitCounter(link)
     with own_redis.client() as outside:
         outside.zadd("gw:{s}:hot", {"rubbish": 1})
-    assert await heat.top("s", 5) == []
-    heat.first("s", "k", ReplayableRequest(b"h", b"p", b""))
+    assert await hit_counter.top("s", 5) == []
+    hit_counter.start_counting("s", "k", ReplayableRequest(b"h", b"p", b""))
     own_redis.stop()
-    await heat.flush()
+    await hit_counter.flush()
     await link.close()
 
 
@@ -224,7 +224,7 @@ class TestTheCommand:
     async def test_warms_what_is_asked_for_most(self, cache_world: World, warmer: Warmer) -> None:
         await cache_world.serve(reply(), policy=SHARED)
         await get_repeatedly(cache_world, "/a", 2)
-        await cache_world.heat.flush()
+        await cache_world.hit_counter.flush()
         assert await command("warm", "--top", "5") == "1 warmed, 0 failed\n"
 
     async def test_names_what_is_not_stored(self, cache_world: World, warmer: Warmer) -> None:
@@ -246,7 +246,7 @@ class TestTheCommand:
     async def test_says_as_whom_it_would_warm(self, cache_world: World, warmer: Warmer) -> None:
         origin = await cache_world.serve(reply())
         await get_repeatedly(cache_world, "/a", 2)
-        await cache_world.heat.flush()
+        await cache_world.hit_counter.flush()
         said = await command("warm", "--dry-run")
         assert said == f"/api/v1/crm/a  key:{cache_world.key.split('_')[1]}\n1 to warm\n"
         assert len(origin.requests) == 1

@@ -30,7 +30,7 @@ async def test_redis_and_circuits_are_degraded_during_an_outage_of_redis_and_rec
     own_redis.stop()
     await breakers.refresh()
     assert await healths() == [Health.DEGRADED, Health.DEGRADED, Health.OK]
-    await breaker.order(breaker.state().FORCED_OPEN, reason="decided locally")
+    await breaker.override(breaker.state().FORCED_OPEN, reason="decided locally")
     own_redis.start()
     await until(lambda: not link.unavailable and link.feed.alive)
     await breakers.refresh()

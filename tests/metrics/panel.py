@@ -15,7 +15,7 @@ from metrics.counting.observer import MetricsObserver
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache
-from resilience.cache.heat import HitCounter
+from resilience.cache.hit_counter import HitCounter
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.driver import Limiter
@@ -115,14 +115,14 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
     observers = Observers([observer])
     breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     cache = Cache(CacheMemory(clock))
-    heat = HitCounter()
+    hit_counter = HitCounter()
     gateway = Gateway(
         rules=GatewayRules(rate=RatePolicy(10_000, 60)),
         live=live,
         limiter=Limiter(RateMemory(), clock=clock),
         authenticator=Authenticator(lambda: live.keys),
         cache=cache,
-        hit_counter=heat,
+        hit_counter=hit_counter,
         calls=Calls(backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000),
         observers=observers,
         clock=clock,
@@ -132,7 +132,7 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
     flusher = Flusher(observer, CountsMemory(), AggregateWriter(), counters=counters, gauges=gauges, clock=clock)
     keys = {name: key.key for name, key in minted.items()}
     reloader = SimpleNamespace(status=SimpleNamespace(version=7))
-    warmer = Warmer(gateway, heat)
+    warmer = Warmer(gateway, hit_counter)
     return Panel(
         clock,
         gateway,

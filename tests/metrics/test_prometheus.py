@@ -58,7 +58,7 @@ def test_the_types_are_named(panel: Panel, program: Client) -> None:
 @pytest.mark.parametrize("accept", ["text/plain", SCRAPER])
 def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str) -> None:
     panel.serve(ok())
-    panel.run(panel.breakers.of("crm", SHARED.breaker).order(State.FORCED_OPEN))
+    panel.run(panel.breakers.of("crm", SHARED.breaker).override(State.FORCED_OPEN))
     panel.gauges["websocket_connections"] = lambda: 3
     panel.counters["lost|get"] = lambda: 7
     for duration in (0.004, 0.02, 0.02, 99.0):

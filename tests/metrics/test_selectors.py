@@ -32,7 +32,8 @@ def test_the_summary_is_of_all_services_and_of_what_reached_none(panel: Panel) -
 
 def test_a_service_has_its_targets_its_circuit_and_its_sparkline(panel: Panel) -> None:
     origin = panel.serve(ok())
-    panel.run(panel.breakers.of("crm", selectors.get_service("crm").policy.breaker).order(State.FORCED_OPEN, None, "x"))
+    breaker = panel.breakers.of("crm", selectors.get_service("crm").policy.breaker)
+    panel.run(breaker.override(State.FORCED_OPEN, None, "x"))
     start = panel.clock()
     for minute in (0, 0, 3):
         panel.observer.finished(finished(at=start + 60 * minute))

@@ -6,8 +6,8 @@ import pytest
 
 from resilience.breaker.machine import Snapshot, State
 from resilience.breaker.redis import RedisStore as BreakerStore
-from resilience.cache.heat import HitCounter, ReplayableRequest
-from resilience.cache.leases import Claim, RedisLeases
+from resilience.cache.hit_counter import HitCounter, ReplayableRequest
+from resilience.cache.leases import ClaimResult, RedisLeases
 from resilience.cache.redis import RedisStore as CacheStore
 from resilience.cache.tiers import TieredStore
 from resilience.ratelimit.policy import RatePolicy
@@ -73,20 +73,20 @@ async def test_an_invalidation_reaches_workers_that_listen_to_any_node(cluster: 
 async def test_leases(link: RedisLink) -> None:
     leases = RedisLeases(link)
     for service in SERVICES:
-        assert await leases.claim(service, "k", "one", looked=False) is Claim.OURS
-        assert await leases.claim(service, "k", "two", looked=False) is Claim.THEIRS
+        assert await leases.claim(service, "k", "one", looked=False) is ClaimResult.OURS
+        assert await leases.claim(service, "k", "two", looked=False) is ClaimResult.THEIRS
         assert await leases.renew(service, "k", "one")
-        await leases.release(service, "k", "one", Claim.STORED, 60)
-        assert await leases.claim(service, "k", "two", looked=False) is Claim.STORED
+        await leases.release(service, "k", "one", ClaimResult.STORED, 60)
+        assert await leases.claim(service, "k", "two", looked=False) is ClaimResult.STORED
 
 
 async def test_what_is_asked_for_most(link: RedisLink) -> None:
-    heat = HitCounter(link)
+    hit_counter = HitCounter(link)
     for service in SERVICES:
-        heat.first(service, service, ReplayableRequest(b"h", service.encode(), b""))
-    await heat.flush()
+        hit_counter.start_counting(service, service, ReplayableRequest(b"h", service.encode(), b""))
+    await hit_counter.flush()
     for service in SERVICES:
-        assert [recipe.path for recipe in await heat.top(service, 5)] == [service.encode()]
+        assert [recipe.path for recipe in await hit_counter.top(service, 5)] == [service.encode()]
 
 
 async def test_limits(link: RedisLink) -> None:

@@ -13,7 +13,7 @@ def test_it_remembers_at_least_the_last_and_at_most_twice_as_many(keys: list[str
     doorkeeper = Doorkeeper(SPAN)
     for place, key in enumerate(keys):
         before = keys[:place]
-        found = doorkeeper.again(key)
+        found = doorkeeper.seen_before(key)
         if key in before[-SPAN + 1 :]:
             assert found
         if found:
@@ -23,4 +23,4 @@ def test_it_remembers_at_least_the_last_and_at_most_twice_as_many(keys: list[str
 
 def test_a_key_never_asked_for_is_unknown_however_many_were() -> None:
     doorkeeper = Doorkeeper(SPAN)
-    assert not any(doorkeeper.again(str(number)) for number in range(1_000))
+    assert not any(doorkeeper.seen_before(str(number)) for number in range(1_000))

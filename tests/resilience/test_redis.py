@@ -42,7 +42,7 @@ async def test_a_server_that_accepts_and_never_answers_is_away(own_redis: RedisS
 async def test_the_feed_says_when_it_rises_and_falls(own_redis: RedisServer) -> None:
     link, edges = RedisLink(own_redis.url), list[str]()
     link.feed.listen("news", lambda message: None)
-    link.feed.watch(up=lambda: edges.append("up"), down=lambda: edges.append("down"))
+    link.feed.subscribe(on_up=lambda: edges.append("up"), on_down=lambda: edges.append("down"))
     await link.start()
     await until(lambda: edges == ["up"])
     own_redis.stop()

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from resilience.cache.heat import ReplayableRequest
+from resilience.cache.hit_counter import ReplayableRequest
 from resilience.outage import StoreUnavailable
 from routing import runtime, signals
 from routing.database.actor import command_user

@@ -4,7 +4,7 @@ from hashlib import blake2b
 from typing import Final
 
 from resilience.cache.driver import StoreTarget
-from resilience.cache.heat import ReplayableRequest
+from resilience.cache.hit_counter import ReplayableRequest
 from resilience.cache.invalidation import uri_tag
 from resilience.cache.key import key as digest_of
 from resilience.cache.key import scope_id

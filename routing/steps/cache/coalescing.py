@@ -56,12 +56,12 @@ class Coalescing:
         service = slot.target.service
         for _ in range(ROUNDS):
             name = _name(slot)
-            if self._flights.passes(service, name):
+            if self._flights.is_uncacheable(service, name):
                 return None
-            flight = self._flights.begun(service, name)
+            flight = self._flights.get(service, name)
             if flight is None:
                 return await self._lead(slot, self._flights.begin(service, name))
-            if await _end_of(flight) is FlightEnd.PASS:
+            if await _end_of(flight) is FlightEnd.UNCACHEABLE:
                 return None
             result = await self._look_up(slot)
             if isinstance(result, Fresh):
@@ -74,10 +74,10 @@ class Coalescing:
         in flight already.
         """
         service, name = slot.target.service, _name(slot)
-        if self._flights.begun(service, name) or self._flights.passes(service, name):
+        if self._flights.get(service, name) or self._flights.is_uncacheable(service, name):
             return
         flight = self._flights.begin(service, name)
-        copy = CacheSlot(slot.target, slot.request.plain(), slot.result, flight)
+        copy = CacheSlot(slot.target, slot.request.unconditional_get(), slot.result, flight)
         background = exchange.background_copy(list(copy.request.headers), self._clock(), self._timer())
         self._refreshing.create(self._refresh(background, copy, flight))
 
@@ -111,7 +111,7 @@ class Coalescing:
         except Exception:
             log.exception("revalidating a response of %s failed", slot.target.service)
         finally:
-            flight.land(FlightEnd.GONE)
+            flight.land(FlightEnd.ABANDONED)
 
     async def _look_up(self, slot: CacheSlot) -> LookupResult:
         return await self._cache.relookup(slot.target.service, slot.target.key, slot.request, self._clock())
@@ -119,7 +119,7 @@ class Coalescing:
 
 async def _end_of(flight: Flight) -> FlightEnd:
     """Wait for the flight. Raises its error, where that is the backend's failure."""
-    end = await flight.ended()
+    end = await flight.wait()
     if flight.error is not None:
         raise flight.error.with_traceback(None)
     return end
@@ -131,7 +131,7 @@ async def _drain(response: Response, flight: Flight) -> None:
         return
     try:
         async for _ in response.body:
-            if flight.end.done() and flight.end.result() is FlightEnd.PASS:
+            if flight.end.done() and flight.end.result() is FlightEnd.UNCACHEABLE:
                 return
     finally:
         await response.body.aclose()
@@ -142,7 +142,7 @@ def _may_wait(slot: CacheSlot) -> bool:
     result = slot.result
     if isinstance(result, Fresh) or result.reason is Forward.REQUEST:
         return False
-    return slot.request.wants_whole and result.seq != UNFENCED
+    return slot.request.can_share_fetch and result.seq != UNFENCED
 
 
 def _name(slot: CacheSlot) -> str:

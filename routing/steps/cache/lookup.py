@@ -4,10 +4,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from resilience.cache import explaining, serving
+from resilience.cache import rationale, serving
 from resilience.cache.driver import Cache
-from resilience.cache.heat import HitCounter
-from resilience.cache.messages import DECISIVE, CacheRequest, Forward, Fresh, LookupResult
+from resilience.cache.hit_counter import HitCounter
+from resilience.cache.messages import CACHE_FIELDS, CacheRequest, Forward, Fresh, LookupResult
 from resilience.cache.policy import CachePolicy
 from routing.errors import NotCached
 from routing.exchange import CacheSlot, Exchange
@@ -57,7 +57,7 @@ class CacheLookup:
         key = slot.cache_key
         if not key:
             key = slot.cache_key = self._keys.key(exchange, policy)
-        if not DECISIVE.isdisjoint(request.fields):
+        if not CACHE_FIELDS.isdisjoint(request.fields):
             return self._look_up(exchange, policy, key)
         entry = self._cache.peek_fresh(match.service.name, key, now)
         if entry is None:
@@ -115,9 +115,9 @@ class CacheLookup:
         return None
 
     def _count_hit(self, exchange: Exchange, key: str) -> None:
-        if not self._hit_counter.again(key):
-            self._hit_counter.first(exchange.service, key, replayable(exchange))
+        if not self._hit_counter.record_hit(key):
+            self._hit_counter.start_counting(exchange.service, key, replayable(exchange))
 
     def _mark(self, exchange: Exchange, result: LookupResult, key: str, request: CacheRequest) -> None:
-        verdict = f"{type(result).__name__.lower()} {key} {explaining.rule(result, request)}"
+        verdict = f"{type(result).__name__.lower()} {key} {rationale.lookup_rule(result, request)}"
         exchange.mark("cache check", verdict, self._timer())

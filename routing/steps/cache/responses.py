@@ -2,7 +2,7 @@
 
 from resilience.cache.entry import Entry
 from resilience.cache.messages import CacheRequest, Forward, Fresh, Stale
-from resilience.cache.replies import reply
+from resilience.cache.responses import construct_response
 from routing.exchange import CacheSlot
 from routing.http import Headers, Response
 from routing.steps.cache import cache_status
@@ -10,13 +10,13 @@ from routing.steps.cache import cache_status
 
 def render(request: CacheRequest, result: Fresh | Stale) -> Response:
     """The stored response for this request: whole, a range of it, or 304 Not Modified."""
-    stored = reply(result.entry, request, result.age)
+    stored = construct_response(result.entry, request, result.age)
     return Response(stored.status, stored.headers, stored.body, framed=True)
 
 
 def hit_headers(entry: Entry, age: int, ttl: int) -> Headers:
     """The header fields of a fresh response served to an unconditional GET, with X-Cache and Cache-Status."""
-    stored = reply(entry, CacheRequest("GET", ()), age)
+    stored = construct_response(entry, CacheRequest("GET", ()), age)
     return [*stored.headers, (b"x-cache", b"HIT"), (b"cache-status", cache_status.fresh(ttl).encode())]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from resilience.cache import validation
 from resilience.cache.driver import Cache
-from resilience.cache.messages import CONDITIONS, CacheResponse, Fresh, Miss, Stale
+from resilience.cache.messages import CACHE_CONDITIONS, CacheResponse, Fresh, Miss, Stale
 from resilience.outage import StoreUnavailable
 from routing.exchange import CacheSlot, Exchange
 from routing.steps.cache import cache_status
@@ -22,8 +22,8 @@ class Revalidation:
     def prepare(self, exchange: Exchange, slot: CacheSlot) -> None:
         """Make the call conditional, if the stored response has a validator (RFC 9111 section 4.3.1)."""
         stored = slot.result
-        if isinstance(stored, Stale) and validation.conditions(stored.entry):
-            slot.conditional_headers = validation.conditional(exchange.request.headers, stored.entry)
+        if isinstance(stored, Stale) and validation.validation_fields(stored.entry):
+            slot.conditional_headers = validation.with_conditions(exchange.request.headers, stored.entry)
 
     async def confirm(self, exchange: Exchange, slot: CacheSlot, response: CacheResponse) -> Fresh | None:
         """The stored response, freshened by this 304. None: the 304 selects another one, so the backend has to be
@@ -31,9 +31,9 @@ class Revalidation:
         """
         stored = slot.result
         assert isinstance(stored, Stale)  # noqa: S101 - only stale responses are revalidated
-        if not validation.is_about(stored.entry, response):
+        if not validation.is_selected_by(stored.entry, response):
             slot.result = Miss(stored.reason, stored.seq)
-            slot.conditional_headers = [pair for pair in exchange.request.headers if pair[0] not in CONDITIONS]
+            slot.conditional_headers = [pair for pair in exchange.request.headers if pair[0] not in CACHE_CONDITIONS]
             return None
         entry, kept = await self._cache.update_from_304(slot.target, slot.request, stored, response)
         exchange.cache = cache_status.revalidated(stored.reason)
@@ -47,7 +47,7 @@ class Revalidation:
         stored = slot.result
         if slot.request.method != "HEAD" or response.status != 200 or not isinstance(stored, Stale):
             return
-        if validation.head_agrees(stored.entry, response):
+        if validation.matches_head(stored.entry, response):
             await self._cache.update_from_304(slot.target, slot.request, stored, response)
         else:
             await self.invalidate(slot.target.service, [tag for tag in slot.target.tags if tag.startswith("uri:")])

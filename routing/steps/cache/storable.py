@@ -4,7 +4,7 @@ from typing import Final
 
 from resilience.cache import storing
 from resilience.cache.driver import BODY_BYTES
-from resilience.cache.messages import CacheResponse, Skip, Storable, control_of
+from resilience.cache.messages import CacheResponse, Skip, Storable, response_directives
 from resilience.cache.policy import Scope
 from routing.exchange import CacheSlot, Exchange
 from routing.http import first
@@ -26,7 +26,7 @@ def storable(slot: CacheSlot, response: CacheResponse, length: int, *, unverifie
     known = {CALLER} if target.scope is Scope.USER else set()
     if any(forwarding.is_set_by_gateway(name) and name not in known for name in verdict.vary):
         return Skip("the answer varies by what the gateway says", "RFC 9111 section 4.1")
-    if target.scope is Scope.SHARED and unverified and not storing.is_shareable(control_of(response)[0]):
+    if target.scope is Scope.SHARED and unverified and not storing.is_shareable(response_directives(response)[0]):
         return Skip("the answer is one credential's own", "RFC 9111 section 3.5")
     return verdict if length <= BODY_BYTES else Skip("the body is too large")
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from resilience.cache import explaining, invalidation
-from resilience.cache.driver import Cache, Recorder
+from resilience.cache import invalidation, rationale
+from resilience.cache.driver import BodyRecorder, Cache
 from resilience.cache.flights import FlightEnd
 from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale
 from resilience.cache.store import UNFENCED
@@ -61,13 +61,13 @@ class CacheStore:
         slot, failed = exchange.cache_slot, isinstance(error, SHARED_FAILURES)
         if slot is None:
             return None
-        _land(slot, FlightEnd.FAILED if failed else FlightEnd.GONE, error=error if failed else None)
+        _land(slot, FlightEnd.FAILED if failed else FlightEnd.ABANDONED, error=error if failed else None)
         return self._stale(exchange, slot, error) if failed and isinstance(slot.result, Stale) else None
 
     def release(self, exchange: Exchange) -> None:
         """The fetch was given up: whoever waits for its response stops waiting."""
         if exchange.cache_slot is not None:
-            _land(exchange.cache_slot, FlightEnd.GONE)
+            _land(exchange.cache_slot, FlightEnd.ABANDONED)
 
     async def _stale(self, exchange: Exchange, slot: CacheSlot, error: GatewayError) -> Response | None:
         stored = await self._stale_if_error(slot)
@@ -129,11 +129,11 @@ class CacheStore:
         return Response(response.status, headers, body, is_framed)
 
     def _relay(
-        self, exchange: Exchange, call: BackendCall, recorder: Recorder | None, complete: OnComplete | None
+        self, exchange: Exchange, call: BackendCall, recorder: BodyRecorder | None, complete: OnComplete | None
     ) -> Relay:
         response = call.response
         if recorder and exchange.cache_slot and exchange.cache_slot.flight:
-            exchange.cache_slot.flight.body_begins()
+            exchange.cache_slot.flight.body_started()
         relay = Relay(response, response.length, recorder.add if recorder else None, complete)
 
         def ended(_passed: int, aborted: str) -> None:
@@ -145,7 +145,7 @@ class CacheStore:
 
     def _plan(
         self, exchange: Exchange, call: BackendCall, headers: Headers, length: int | None
-    ) -> tuple[Recorder | None, OnComplete | None]:
+    ) -> tuple[BodyRecorder | None, OnComplete | None]:
         """What records the body, and what to do once it is whole: decided before its first byte is sent."""
         slot = exchange.cache_slot
         if slot is None:
@@ -154,21 +154,21 @@ class CacheStore:
         verdict = storable(slot, response, length or 0, unverified=passes_unverified(exchange))
         result = slot.result
         if exchange.step_log is not None:
-            exchange.mark("store", explaining.kept(verdict, response, slot.target.policy), self._timer())
+            exchange.mark("store", rationale.storage_rule(verdict, response, slot.target.policy), self._timer())
         if isinstance(verdict, Skip) or isinstance(result, Fresh) or result.seq == UNFENCED:
             reason = verdict.reason if isinstance(verdict, Skip) else "the store is away"
             exchange.cache = cache_status.not_stored(exchange.cache, reason)
-            _land(slot, FlightEnd.PASS, remember=isinstance(verdict, Skip) and response.status < 500)
+            _land(slot, FlightEnd.UNCACHEABLE, remember=isinstance(verdict, Skip) and response.status < 500)
             return None, None
         ttl = verdict.fresh_until - exchange.received_at if verdict.fresh_until else 0
         exchange.cache = cache_status.stored(exchange.cache, ttl)
-        recorder = Recorder(over=lambda: _land(slot, FlightEnd.PASS, remember=True))
+        recorder = BodyRecorder(on_overflow=lambda: _land(slot, FlightEnd.UNCACHEABLE, remember=True))
 
         async def complete() -> None:
             body = recorder.body()
             skipped = await self._cache.store(slot.target, slot.request, response, body, found=result, storable=verdict)
             if skipped:
-                _land(slot, FlightEnd.GONE)
+                _land(slot, FlightEnd.ABANDONED)
             self._finish_flight(slot, verdict.fresh_until)
 
         return recorder, complete
@@ -176,11 +176,11 @@ class CacheStore:
     def _plan_invalidation(self, exchange: Exchange, status: int, headers: Headers) -> OnComplete | None:
         """What a successful write invalidates, before its response is complete: the writer's next read sees it."""
         request, match = exchange.request, exchange.match
-        if not invalidation.changes(request.method, status):
+        if not invalidation.invalidates(request.method, status):
             return None
         tags = set(filled(match.policy.invalidates, match, exchange.caller))
         if _has_cache(exchange):
-            tags |= invalidation.taken_back(match.path, request.query, headers, exchange.prefix)
+            tags |= invalidation.invalidated_tags(match.path, request.query, headers, exchange.prefix)
         return (lambda: self._revalidation.invalidate(exchange.service, tags)) if tags else None
 
     def _cache_response(self, exchange: Exchange, call: BackendCall, headers: Headers) -> CacheResponse:
@@ -202,7 +202,7 @@ class CacheStore:
         if fresh_until > self._clock():
             _land(slot, FlightEnd.STORED)
         else:
-            _land(slot, FlightEnd.PASS, remember=True)
+            _land(slot, FlightEnd.UNCACHEABLE, remember=True)
 
 
 def _land(slot: CacheSlot, end: FlightEnd, *, remember: bool = False, error: Exception | None = None) -> None:

@@ -272,7 +272,7 @@ def test_a_circuit_is_disabled_and_reset(panel: Panel, program: Client, word: st
 @pytest.mark.parametrize(("method", "path"), WRITES)
 def test_every_write_is_on_record(panel: Panel, program: Client, method: str, path: str) -> None:
     panel.serve(ok())
-    panel.run(panel.breakers.of("crm", SHARED.breaker).order(State.FORCED_OPEN))
+    panel.run(panel.breakers.of("crm", SHARED.breaker).override(State.FORCED_OPEN))
     send(program, method, path)
     done = Operation.objects.get()
     assert done.actor.startswith("key:")

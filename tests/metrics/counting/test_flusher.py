@@ -224,7 +224,7 @@ async def test_a_reader_has_what_the_other_workers_have_just_counted(
     workers = [new_worker(RedisStore(link), Rows()) for link in links]
     up = [asyncio.Event() for _ in links]
     for link, event in zip(links, up, strict=True):
-        link.feed.watch(up=event.set, down=lambda: None)
+        link.feed.subscribe(on_up=event.set, on_down=lambda: None)
         await link.start()
     for event in up:
         await event.wait()

@@ -16,7 +16,7 @@ from resilience.breaker.machine import AUTOMATIC, TRANSITIONS, Outcome, Permit, 
 from resilience.breaker.memory import MemoryStore
 from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.redis import RedisStore
-from resilience.breaker.store import Listener, Store
+from resilience.breaker.store import SnapshotListener, Store
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from tests.resilience.waiting import FakeClock
@@ -58,7 +58,7 @@ class Watched:
             self._history.append((before, after))
         return instead
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: SnapshotListener) -> None:
         self._store.listen(listener)
 
     def _there(self) -> Store:
@@ -166,7 +166,7 @@ class Race(RuleBasedStateMachine):
         until = None if word == "reset" else self.clock.now + 15.0
 
         async def all_at_once() -> None:
-            order = self.workers[number].of(self.name, POLICY).order(ORDERS[word], until, reason=word)
+            order = self.workers[number].of(self.name, POLICY).override(ORDERS[word], until, reason=word)
             await asyncio.gather(order, *(self.does(*one) for one in race))
 
         self.runner.run(all_at_once())

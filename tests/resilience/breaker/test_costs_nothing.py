@@ -81,7 +81,7 @@ async def test_each_move_is_told_once_in_the_cluster_without_any_traffic(redis_u
         for outcome in probes:
             await call(circuits[1], outcome)
     for order in (State.FORCED_OPEN, State.DISABLED):
-        await circuits[2].order(order, until=clock.now + 30, reason="because")
+        await circuits[2].override(order, until=clock.now + 30, reason="because")
         clock.now += 30
         await asyncio.gather(*(breakers.refresh() for breakers in workers))
     names = [f"{before} {after}" for before, after in told]

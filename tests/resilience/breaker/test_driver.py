@@ -154,18 +154,18 @@ async def test_an_outcome_of_an_earlier_generation_is_ignored(worker: Worker, cl
 async def test_an_order_reaches_every_worker_and_ends_by_itself(worker: Worker, clock: FakeClock) -> None:
     one, other = await worker(), await worker()
     first, second = one.of("slack", POLICY), other.of("slack", POLICY)
-    await first.order(State.FORCED_OPEN, until=clock.now + 30, reason="maintenance")
+    await first.override(State.FORCED_OPEN, until=clock.now + 30, reason="maintenance")
     await until(lambda: second.state() is State.FORCED_OPEN)
     assert second.snapshot.reason == "maintenance"
     clock.now += 30
     await other.refresh()
     await until(lambda: first.state() is State.CLOSED)
     with pytest.raises(IllegalTransition):
-        await first.order(State.HALF_OPEN)
+        await first.override(State.HALF_OPEN)
 
 
 async def test_a_worker_that_joins_late_reads_what_is_known(worker: Worker) -> None:
-    await (await worker()).of("slack", POLICY).order(State.DISABLED)
+    await (await worker()).of("slack", POLICY).override(State.DISABLED)
     late = await worker()
     breaker = late.of("slack", POLICY)
     await late.refresh()

@@ -17,10 +17,10 @@ from resilience.breaker.machine import (
     Snapshot,
     State,
     admit,
+    advance,
     move,
-    order,
+    override,
     record,
-    settle,
     trip,
 )
 from resilience.breaker.policy import BreakerPolicy
@@ -116,7 +116,7 @@ def test_a_backend_that_only_passes_its_probes_goes_on_waiting_longer(closed_for
 
 def test_an_operators_reset_ends_the_row() -> None:
     snapshot = one_call(one_call(Snapshot(), Outcome.FAILURE, 0.0), Outcome.FAILURE, 60.0)
-    snapshot = order(snapshot, State.CLOSED, 61.0, None, "mended")
+    snapshot = override(snapshot, State.CLOSED, 61.0, None, "mended")
     assert wait_of(one_call(snapshot, Outcome.FAILURE, 62.0), 62.0) == 60.0
 
 
@@ -157,7 +157,7 @@ def test_while_all_permits_are_out_it_is_soon_worth_asking_again() -> None:
 def test_an_outcome_from_an_earlier_generation_changes_nothing() -> None:
     closed, early = admit(Snapshot(), POLICY, 0.0, "slow call")
     assert isinstance(early, Permit)
-    snapshot = settle(fail(closed, 0.0, 5), 60.0)
+    snapshot = advance(fail(closed, 0.0, 5), 60.0)
     assert record(snapshot, POLICY, early, Outcome.FAILURE, 60.0) == snapshot
 
 
@@ -165,7 +165,7 @@ def test_an_outcome_from_an_earlier_generation_changes_nothing() -> None:
 def test_an_override_holds_until_its_end(forced: State, admitted: bool) -> None:
     snapshot = move(Snapshot(), forced, until=30.0, reason="maintenance")
     assert isinstance(admit(snapshot, POLICY, 29.0, "caller")[1], Permit) is admitted
-    assert settle(snapshot, 30.0).state is State.CLOSED
+    assert advance(snapshot, 30.0).state is State.CLOSED
 
 
 def test_a_disabled_circuit_does_not_count_failures() -> None:
@@ -215,7 +215,7 @@ class AnySequence(RuleBasedStateMachine):
 
     def settles(self) -> None:
         """First what time alone does, so that what follows is one move."""
-        self.become(settle(self.snapshot, self.now), AUTOMATIC)
+        self.become(advance(self.snapshot, self.now), AUTOMATIC)
 
     def become(self, after: Snapshot, legal: frozenset[tuple[State, State]]) -> None:
         before = self.snapshot
@@ -262,7 +262,7 @@ class AnySequence(RuleBasedStateMachine):
     def an_operator_orders(self, after: State, seconds: float | None) -> None:
         until = None if seconds is None or after is State.CLOSED else self.now + seconds
         try:
-            self.become(order(self.snapshot, after, self.now, until, "because"), OPERATOR)
+            self.become(override(self.snapshot, after, self.now, until, "because"), OPERATOR)
         except IllegalTransition:
             assert after in (State.OPEN, State.HALF_OPEN)
         else:

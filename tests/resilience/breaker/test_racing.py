@@ -45,13 +45,13 @@ async def anything(breaker: Breaker, clock: FakeClock, chance: random.Random) ->
     for _ in range(STEPS):
         match chance.randrange(60):
             case 0:
-                await breaker.order(State.CLOSED, reason="reset")
+                await breaker.override(State.CLOSED, reason="reset")
             case 1:
-                await breaker.order(chance.choice((State.FORCED_OPEN, State.DISABLED)), clock.now + 2.0)
+                await breaker.override(chance.choice((State.FORCED_OPEN, State.DISABLED)), clock.now + 2.0)
             case 2 | 3 | 4 | 6 | 7:
                 clock.now += chance.choice((1.0, 11.0))
             case 5:
-                await breaker.settle()
+                await breaker.advance()
             case _:
                 await one_call(breaker, chance)
 

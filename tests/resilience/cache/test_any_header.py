@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from resilience.cache import fields, validation
 from resilience.cache.directives import parse
 from resilience.cache.entry import Entry, decode, encode
-from resilience.cache.invalidation import taken_back
+from resilience.cache.invalidation import invalidated_tags
 from resilience.cache.messages import CacheRequest, CacheResponse, Fresh, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
-from resilience.cache.replies import reply
+from resilience.cache.responses import construct_response
 from resilience.cache.serving import lookup
 from resilience.cache.storing import may_store
-from resilience.cache.variants import filed
-from tests.resilience.cache.answers import DATE, IN_A_MINUTE, MINUTE_AGO, NOW
+from resilience.cache.variants import merge
+from tests.resilience.cache.messages import DATE, IN_A_MINUTE, MINUTE_AGO, NOW
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -51,7 +51,7 @@ def kept(said: Headers, asking: Headers, status: int, policy: CachePolicy) -> En
     stored = may_store(CacheRequest("GET", asking), CacheResponse(status, said, NOW), policy, Scope.USER)
     if not isinstance(stored, Storable):
         return None
-    times = stored.times
+    times = stored.freshness
     return Entry(
         status=status,
         headers=stored.headers,
@@ -62,7 +62,7 @@ def kept(said: Headers, asking: Headers, status: int, policy: CachePolicy) -> En
         refresh_until=times.refresh_until,
         stale_until=times.stale_until,
         kept_until=times.kept_until,
-        strict=times.strict,
+        must_revalidate=times.must_revalidate,
         vary=stored.vary,
         variant=stored.variant,
         tags=tuple(sorted(fields.tags(said))),
@@ -75,8 +75,8 @@ def test_storing_and_serving(said: Headers, asking: Headers, status: int, policy
     entry = kept(said, asking, status, policy)
     if entry is None:
         return
-    control = parse(fields.every(said, b"cache-control"))
-    if not fields.every(said, b"cdn-cache-control") and b"must-understand" not in control:
+    control = parse(fields.values(said, b"cache-control"))
+    if not fields.values(said, b"cdn-cache-control") and b"must-understand" not in control:
         assert b"no-store" not in control
     assert b"no-store" not in CacheRequest("GET", asking).control
     assert b"set-cookie" not in dict(entry.headers)
@@ -86,7 +86,7 @@ def test_storing_and_serving(said: Headers, asking: Headers, status: int, policy
     if isinstance(found, Fresh) and not found.stale:
         assert NOW + later < entry.fresh_until
     if isinstance(found, Fresh | Stale):
-        ready = reply(found.entry, CacheRequest("GET", asking), found.age)
+        ready = construct_response(found.entry, CacheRequest("GET", asking), found.age)
         assert ready.status in (entry.status, 206, 304, 416)
         assert ready.body in entry.body
 
@@ -97,10 +97,10 @@ def test_validation_variants_and_invalidation(said: Headers, news: Headers, aski
     entry = kept([(b"cache-control", b"max-age=9")], asking, 200, CachePolicy())
     if entry is None:
         return
-    renewed = validation.freshened(entry, CacheResponse(304, [*said, *news], NOW))
+    renewed = validation.freshened_headers(entry, CacheResponse(304, [*said, *news], NOW))
     assert [value for name, value in renewed if name == b"content-length"] == []
-    validation.is_about(entry, CacheResponse(304, news, NOW))
-    validation.head_agrees(entry, CacheResponse(200, news, NOW))
-    taken_back(b"/x", b"", news, b"/api/v1/crm")
+    validation.is_selected_by(entry, CacheResponse(304, news, NOW))
+    validation.matches_head(entry, CacheResponse(200, news, NOW))
+    invalidated_tags(b"/x", b"", news, b"/api/v1/crm")
     other = kept(news, said, 200, CachePolicy())
-    assert other is None or filed(other, entry, said, NOW).body == other.body
+    assert other is None or merge(other, entry, said, NOW).body == other.body

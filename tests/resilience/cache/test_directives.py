@@ -128,11 +128,11 @@ def test_tags_are_read_from_all_three_fields_and_only_so_many() -> None:
         (b"surrogate-key", b"one two"),
         (b"cache-tag", b"three, four and more"),
         (b"cache-groups", b'"five";x, "six"'),
-        (b"surrogate-key", b"x" * (fields.LONGEST_TAG + 1)),
+        (b"surrogate-key", b"x" * (fields.MAX_TAG_LENGTH + 1)),
     ]
     assert fields.tags(headers) == {"one", "two", "three", "four and more", "five", "six"}
     flood = b" ".join(b"t%d" % number for number in range(10_000))
-    assert len(fields.tags([(b"surrogate-key", flood)])) == fields.MOST_TAGS
+    assert len(fields.tags([(b"surrogate-key", flood)])) == fields.MAX_TAGS
 
 
 def test_fields_of_one_connection_are_not_kept() -> None:

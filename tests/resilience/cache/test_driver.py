@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.driver import Cache, Recorder, StoreTarget, Tally
+from resilience.cache.driver import BodyRecorder, Cache, LookupCounts, StoreTarget
 from resilience.cache.memory import MemoryStore
 from resilience.cache.messages import CacheRequest, CacheResponse, Forward, Fresh, Miss, Skip, Stale
 from resilience.cache.policy import CachePolicy, Scope
@@ -149,7 +149,7 @@ async def test_hits_and_misses_are_counted_by_service(cache: Cache) -> None:
     cache.try_lookup("s", "other", GET, NOW)
     await cache.lookup("s", "k", GET, NOW)
     await cache.lookup("s", "k", GET, NOW + 300)
-    assert cache.tallies == {"s": Tally(hits=2, misses=2)}
+    assert cache.lookup_counts == {"s": LookupCounts(hits=2, misses=2)}
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ async def test_many_look_up_at_once(over_redis: Cache) -> None:
 
 @given(st.lists(st.binary(max_size=20), max_size=10), st.integers(0, 100))
 def test_a_recorder_has_the_whole_body_or_none(chunks: list[bytes], limit: int) -> None:
-    recorder = Recorder(limit)
+    recorder = BodyRecorder(limit)
     for chunk in chunks:
         recorder.add(chunk)
     whole = b"".join(chunks)

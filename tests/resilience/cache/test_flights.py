@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from resilience.cache import flights as module
-from resilience.cache.flights import MOST_PASSING, PASS_SECONDS, FlightEnd, Flights
-from resilience.cache.leases import Claim, Leases, RedisLeases
+from resilience.cache.flights import MAX_UNCACHEABLE, UNCACHEABLE_SECONDS, FlightEnd, Flights
+from resilience.cache.leases import ClaimResult, Leases, RedisLeases
 from resilience.cache.messages import Forward, Fresh, LookupResult, Miss
 from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
@@ -45,68 +45,68 @@ class TestInOneProcess:
         return Flights(clock=clock)
 
     async def test_who_begins_leads_and_others_find_it(self, flights: Flights) -> None:
-        assert flights.begun("s", "k") is None
+        assert flights.get("s", "k") is None
         flight = flights.begin("s", "k")
-        assert flights.begun("s", "k") is flight
-        assert flights.begun("s", "other") is flights.begun("other", "k") is None
+        assert flights.get("s", "k") is flight
+        assert flights.get("s", "other") is flights.get("other", "k") is None
         assert await flights.lead(flight, Looking(NOTHING)) is None
 
     @pytest.mark.parametrize("end", list(FlightEnd))
     async def test_all_who_wait_learn_its_end_and_the_next_leads_anew(self, flights: Flights, end: FlightEnd) -> None:
         flight = flights.begin("s", "k")
-        waiting = [asyncio.create_task(flight.ended()) for _ in range(3)]
+        waiting = [asyncio.create_task(flight.wait()) for _ in range(3)]
         flight.land(end)
         assert await asyncio.gather(*waiting) == [end] * 3
-        assert flights.begun("s", "k") is None
+        assert flights.get("s", "k") is None
 
     async def test_only_its_first_end_counts(self, flights: Flights) -> None:
         flight = flights.begin("s", "k")
         flight.land(FlightEnd.STORED)
-        flight.land(FlightEnd.GONE)
-        assert await flight.ended() is FlightEnd.STORED
+        flight.land(FlightEnd.ABANDONED)
+        assert await flight.wait() is FlightEnd.STORED
 
     async def test_one_who_stops_waiting_ends_nothing(self, flights: Flights) -> None:
         flight = flights.begin("s", "k")
-        waiting = asyncio.create_task(flight.ended())
+        waiting = asyncio.create_task(flight.wait())
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         assert not flight.end.done()
 
     async def test_what_cannot_be_kept_is_remembered_for_a_while(self, flights: Flights, clock: Clock) -> None:
-        flights.begin("s", "k").land(FlightEnd.PASS, remember=True)
-        assert flights.passes("s", "k")
-        assert not flights.passes("s", "other")
-        clock.now += PASS_SECONDS
-        assert not flights.passes("s", "k")
+        flights.begin("s", "k").land(FlightEnd.UNCACHEABLE, remember=True)
+        assert flights.is_uncacheable("s", "k")
+        assert not flights.is_uncacheable("s", "other")
+        clock.now += UNCACHEABLE_SECONDS
+        assert not flights.is_uncacheable("s", "k")
 
     async def test_until_it_can(self, flights: Flights) -> None:
-        flights.begin("s", "k").land(FlightEnd.PASS, remember=True)
+        flights.begin("s", "k").land(FlightEnd.UNCACHEABLE, remember=True)
         flights.begin("s", "k").land(FlightEnd.STORED)
-        assert not flights.passes("s", "k")
+        assert not flights.is_uncacheable("s", "k")
 
     async def test_a_passing_fault_is_not_remembered(self, flights: Flights) -> None:
-        flights.begin("s", "k").land(FlightEnd.PASS)
-        assert not flights.passes("s", "k")
+        flights.begin("s", "k").land(FlightEnd.UNCACHEABLE)
+        assert not flights.is_uncacheable("s", "k")
 
     async def test_what_is_remembered_is_bounded(self, flights: Flights) -> None:
-        for number in range(MOST_PASSING + 1):
-            flights.begin("s", str(number)).land(FlightEnd.PASS, remember=True)
-        assert not flights.passes("s", "0")
-        assert flights.passes("s", "1")
+        for number in range(MAX_UNCACHEABLE + 1):
+            flights.begin("s", str(number)).land(FlightEnd.UNCACHEABLE, remember=True)
+        assert not flights.is_uncacheable("s", "0")
+        assert flights.is_uncacheable("s", "1")
 
     async def test_a_body_that_takes_long_frees_those_who_wait(
         self, flights: Flights, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "BODY_SECONDS", 0.0)
         flight = flights.begin("s", "k")
-        flight.body_begins()
-        assert await flight.ended() is FlightEnd.GONE
+        flight.body_started()
+        assert await flight.wait() is FlightEnd.ABANDONED
 
     async def test_closing_strands_nobody(self, flights: Flights) -> None:
-        waiting = asyncio.create_task(flights.begin("s", "k").ended())
+        waiting = asyncio.create_task(flights.begin("s", "k").wait())
         await flights.close()
-        assert await waiting is FlightEnd.GONE
+        assert await waiting is FlightEnd.ABANDONED
 
     async def test_alone_there_is_nothing_to_renew_and_nobody_to_tell(self, flights: Flights) -> None:
         flight, looking = flights.begin("s", "k"), Looking(NOTHING)
@@ -129,24 +129,24 @@ class TestAmongWorkers:
         return RedisLeases(link)
 
     async def test_one_at_a_time(self, leases: Leases) -> None:
-        assert await leases.claim("s", "k", "one", looked=False) is Claim.OURS
-        assert await leases.claim("s", "k", "two", looked=False) is Claim.THEIRS
-        assert await leases.claim("s", "other", "two", looked=False) is Claim.OURS
-        assert await leases.claim("t", "k", "two", looked=False) is Claim.OURS
+        assert await leases.claim("s", "k", "one", looked=False) is ClaimResult.OURS
+        assert await leases.claim("s", "k", "two", looked=False) is ClaimResult.THEIRS
+        assert await leases.claim("s", "other", "two", looked=False) is ClaimResult.OURS
+        assert await leases.claim("t", "k", "two", looked=False) is ClaimResult.OURS
 
     async def test_of_many_that_ask_at_once_one_has_each(self, leases: Leases) -> None:
         wishes = [(str(name), f"{name} {owner}") for owner in range(10) for name in range(20)]
         claims = await asyncio.gather(*(leases.claim("s", *wish, looked=False) for wish in wishes))
-        held = [wish for wish, claim in zip(wishes, claims, strict=True) if claim is Claim.OURS]
+        held = [wish for wish, claim in zip(wishes, claims, strict=True) if claim is ClaimResult.OURS]
         assert sorted(name for name, _ in held) == sorted(str(name) for name in range(20))
-        assert set(claims) == {Claim.OURS, Claim.THEIRS}
-        words = (Claim.OURS, Claim.STORED, Claim.UNKEPT)
+        assert set(claims) == {ClaimResult.OURS, ClaimResult.THEIRS}
+        words = (ClaimResult.OURS, ClaimResult.STORED, ClaimResult.UNCACHEABLE)
         await asyncio.gather(*(leases.release("s", *wish, words[int(wish[0]) % 3], 5.0) for wish in wishes))
         again = [await leases.claim("s", str(name), "new", looked=False) for name in range(20)]
         assert again == [words[name % 3] for name in range(20)]
 
-    @pytest.mark.parametrize("said", [Claim.OURS, Claim.STORED, Claim.UNKEPT])
-    async def test_the_next_learns_what_came_of_it(self, leases: Leases, said: Claim) -> None:
+    @pytest.mark.parametrize("said", [ClaimResult.OURS, ClaimResult.STORED, ClaimResult.UNCACHEABLE])
+    async def test_the_next_learns_what_came_of_it(self, leases: Leases, said: ClaimResult) -> None:
         await leases.claim("s", "k", "one", looked=False)
         await leases.release("s", "k", "one", said, 60)
         assert await leases.claim("s", "k", "two", looked=False) is said
@@ -160,7 +160,7 @@ class TestAmongWorkers:
             looks += 1
             if looks > 1:
                 return THERE
-            await leases.release("s", "k", "one", Claim.STORED, 5.0)
+            await leases.release("s", "k", "one", ClaimResult.STORED, 5.0)
             return NOTHING
 
         await leases.claim("s", "k", "one", looked=False)
@@ -169,20 +169,20 @@ class TestAmongWorkers:
 
     async def test_what_is_stored_is_no_answer_to_one_who_has_looked(self, leases: Leases) -> None:
         await leases.claim("s", "k", "one", looked=False)
-        await leases.release("s", "k", "one", Claim.STORED, 60)
-        assert await leases.claim("s", "k", "two", looked=True) is Claim.OURS
+        await leases.release("s", "k", "one", ClaimResult.STORED, 60)
+        assert await leases.claim("s", "k", "two", looked=True) is ClaimResult.OURS
 
     async def test_nobody_ends_anothers(self, leases: Leases) -> None:
         await leases.claim("s", "k", "one", looked=False)
-        await leases.release("s", "k", "two", Claim.OURS, 0)
-        assert await leases.claim("s", "k", "two", looked=False) is Claim.THEIRS
+        await leases.release("s", "k", "two", ClaimResult.OURS, 0)
+        assert await leases.claim("s", "k", "two", looked=False) is ClaimResult.THEIRS
 
     async def test_a_dead_ones_ends_by_itself(self, link: RedisLink, shared_redis: RedisServer) -> None:
         leases = RedisLeases(link, seconds=0.05)
         await leases.claim("s", "k", "dead", looked=False)
 
         async def free() -> bool:
-            return await leases.claim("s", "k", "next", looked=False) is Claim.OURS
+            return await leases.claim("s", "k", "next", looked=False) is ClaimResult.OURS
 
         await until(free)
 
@@ -197,7 +197,7 @@ class TestAmongWorkers:
         follower = asyncio.create_task(two.lead(two.begin("s", "k"), Looking(NOTHING)))
         await asyncio.sleep(1.5)
         assert not follower.done()
-        first.land(FlightEnd.GONE)
+        first.land(FlightEnd.ABANDONED)
         await one.close()
         assert await follower is NOTHING  # which looked while it waited, and leads now
         await two.close()
@@ -231,7 +231,7 @@ class TestAmongWorkers:
         with own_redis.client() as outside:
             outside.set("gw:{s}:l:k", flight.owner, px=60_000)
             await until(lambda: 0 < int(str(outside.pttl("gw:{s}:l:k"))) <= 5_000)
-        flight.land(FlightEnd.GONE)
+        flight.land(FlightEnd.ABANDONED)
         await flights.close()
         await link.close()
 
@@ -241,7 +241,7 @@ class TestAmongWorkers:
     ) -> None:
         with shared_redis.client() as outside:
             outside.set("gw:{s}:l:k", "nobody", px=milliseconds)
-            assert await leases.claim("s", "k", "one", looked=False) is Claim.THEIRS
+            assert await leases.claim("s", "k", "one", looked=False) is ClaimResult.THEIRS
             assert 0 < int(str(outside.pttl("gw:{s}:l:k"))) <= 5_000
 
     async def test_who_was_late_looks_again(self, leases: Leases, clock: Clock) -> None:
@@ -273,12 +273,12 @@ class TestAmongWorkers:
         one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)
         first = one.begin("s", "k")
         await one.lead(first, Looking(NOTHING))
-        first.land(FlightEnd.PASS, remember=True)
+        first.land(FlightEnd.UNCACHEABLE, remember=True)
         await one.close()
         second = two.begin("s", "k")
         assert await two.lead(second, Looking(NOTHING)) is None
-        assert await second.ended() is FlightEnd.PASS
-        assert two.passes("s", "k")
+        assert await second.wait() is FlightEnd.UNCACHEABLE
+        assert two.is_uncacheable("s", "k")
 
     async def test_without_redis_each_worker_leads_alone(self, own_redis: RedisServer, clock: Clock) -> None:
         link = RedisLink(own_redis.url)

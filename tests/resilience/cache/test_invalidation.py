@@ -2,8 +2,8 @@
 
 import pytest
 
-from resilience.cache.invalidation import changes, taken_back, uri_tag
-from tests.resilience.cache.answers import Headers, pairs
+from resilience.cache.invalidation import invalidated_tags, invalidates, uri_tag
+from tests.resilience.cache.messages import Headers, pairs
 
 PREFIX = b"/api/v1/crm"
 
@@ -24,12 +24,12 @@ PREFIX = b"/api/v1/crm"
     ],
 )
 def test_an_unsafe_method_that_did_not_fail_changes(method: str, status: int, changed: bool) -> None:
-    assert changes(method, status) is changed
+    assert invalidates(method, status) is changed
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
 def test_a_safe_one_changes_nothing(method: str) -> None:
-    assert not changes(method, 200)
+    assert not invalidates(method, 200)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_the_uri_itself_and_those_it_names_of_the_same_origin(
     headers: Headers, uris: list[tuple[bytes, bytes]]
 ) -> None:
     expected = {uri_tag(b"/x/a", b"q"), *(uri_tag(path, query) for path, query in uris)}
-    assert taken_back(b"/x/a", b"q", headers, PREFIX) == expected
+    assert invalidated_tags(b"/x/a", b"q", headers, PREFIX) == expected
 
 
 def test_a_service_under_its_own_host_has_no_prefix() -> None:
-    assert uri_tag(b"/b", b"") in taken_back(b"/a", b"", pairs(location="/b"), b"")
+    assert uri_tag(b"/b", b"") in invalidated_tags(b"/a", b"", pairs(location="/b"), b"")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_service_under_its_own_host_has_no_prefix() -> None:
     ],
 )
 def test_groups_go_by_name(value: str, groups: set[str]) -> None:  # RFC 9875 section 3
-    tags = taken_back(b"/a", b"", pairs(cache_group_invalidation=value), PREFIX)
+    tags = invalidated_tags(b"/a", b"", pairs(cache_group_invalidation=value), PREFIX)
     assert tags - {uri_tag(b"/a", b"")} == groups
 
 

@@ -6,7 +6,7 @@ from resilience.cache.messages import CacheResponse, Fresh, Skip, Stale, Storabl
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.serving import lookup
 from resilience.cache.storing import may_store
-from tests.resilience.cache.answers import (
+from tests.resilience.cache.messages import (
     DATE,
     IN_A_MINUTE,
     MINUTE_AGO,
@@ -248,14 +248,14 @@ class TestHowLongItIsOfUse:
     def test_past_its_freshness(self, value: str, policy: CachePolicy, refresh: float, error: float) -> None:
         kept = verdict(pairs(cache_control=value), policy=policy)
         assert isinstance(kept, Storable)
-        times = kept.times
+        times = kept.freshness
         assert (times.refresh_until - times.fresh_until, times.stale_until - times.fresh_until) == (refresh, error)
 
     def test_one_that_can_be_asked_about_is_kept_for_that(self) -> None:  # section 4.3.1
         for validator in ({"etag": '"a"'}, {"last_modified": DATE.decode()}):
             kept = verdict(pairs(cache_control="max-age=60, must-revalidate", **validator))
             assert isinstance(kept, Storable)
-            assert kept.times.kept_until > kept.times.stale_until == kept.times.fresh_until
+            assert kept.freshness.kept_until > kept.freshness.stale_until == kept.freshness.fresh_until
 
 
 class TestTargetedControl:

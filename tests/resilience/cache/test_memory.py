@@ -12,20 +12,20 @@ SIZE = make(b"x" * 1_000, "a").size
 
 
 def test_the_longest_unused_goes_first() -> None:
-    shelf = MemoryTier(limit=3 * SIZE)
+    memory = MemoryTier(limit=3 * SIZE)
     for key in "abc":
-        shelf.add("s", key, make(b"x" * 1_000, "a"))
-    shelf.get("s", "a")
-    shelf.add("s", "d", make(b"x" * 1_000, "a"))
-    assert [shelf.get("s", key) is not None for key in "abcd"] == [True, False, True, True]
+        memory.add("s", key, make(b"x" * 1_000, "a"))
+    memory.get("s", "a")
+    memory.add("s", "d", make(b"x" * 1_000, "a"))
+    assert [memory.get("s", key) is not None for key in "abcd"] == [True, False, True, True]
 
 
 def test_what_could_never_fit_is_not_kept_and_moves_nothing_out() -> None:
-    shelf = MemoryTier(limit=3 * SIZE)
-    shelf.add("s", "small", make(b"x", "a"))
-    shelf.add("s", "large", make(b"x" * 4 * SIZE, "a"))
-    assert shelf.get("s", "large") is None
-    assert shelf.get("s", "small") is not None
+    memory = MemoryTier(limit=3 * SIZE)
+    memory.add("s", "small", make(b"x", "a"))
+    memory.add("s", "large", make(b"x" * 4 * SIZE, "a"))
+    assert memory.get("s", "large") is None
+    assert memory.get("s", "small") is not None
 
 
 async def test_an_entry_ends_with_its_time_and_leaves_nothing_in_the_index() -> None:
@@ -35,7 +35,7 @@ async def test_an_entry_ends_with_its_time_and_leaves_nothing_in_the_index() -> 
     clock.now += 10
     assert (await store.usage("s")).entries == 0
     assert store.peek("s", "k") is None
-    assert (store.shelf.tags, store.shelf.bytes) == (0, 0)
+    assert (store.memory.tags, store.memory.bytes) == (0, 0)
 
 
 async def test_what_ended_unasked_is_not_counted_and_makes_room() -> None:
@@ -46,7 +46,7 @@ async def test_what_ended_unasked_is_not_counted_and_makes_room() -> None:
     clock.now += 10
     for number in range(10, 20):
         await store.put("s", f"{number}", make(b"", "b", now=clock.now), 0)
-    assert len(store.shelf) == 10
+    assert len(store.memory) == 10
     await store.put("s", "k", make(b"", "a", ttl=5, now=clock.now), 0)
     clock.now += 5
     assert (await store.invalidate("s", "a")).entries == 0
@@ -59,18 +59,18 @@ async def test_what_ended_unasked_is_not_counted_and_makes_room() -> None:
     )
 )
 def test_the_index_is_exactly_what_is_there(steps: list[tuple[str, str, set[str], bool]]) -> None:
-    shelf = MemoryTier(limit=4 * SIZE)
+    memory = MemoryTier(limit=4 * SIZE)
     for service, key, tags, drop in steps:
         if drop:
-            assert all(tag in entry.tags for tag in tags for entry in asyncio.run(shelf.drop(service, tag)))
+            assert all(tag in entry.tags for tag in tags for entry in asyncio.run(memory.remove_tagged(service, tag)))
         else:
-            shelf.add(service, key, make(b"x" * 1_000, *tags))
-        entries = shelf.oldest(100)
-        assert shelf.bytes == sum(entry.size for _, entry in entries) <= 4 * SIZE
-        assert shelf.tags == len({(place[0], tag) for place, entry in entries for tag in (place[0], *entry.tags)})
+            memory.add(service, key, make(b"x" * 1_000, *tags))
+        entries = memory.oldest(100)
+        assert memory.bytes == sum(entry.size for _, entry in entries) <= 4 * SIZE
+        assert memory.tags == len({(place[0], tag) for place, entry in entries for tag in (place[0], *entry.tags)})
     for service in "st":
-        asyncio.run(shelf.drop(service, service))
-    assert (len(shelf), shelf.tags, shelf.bytes) == (0, 0, 0)
+        asyncio.run(memory.remove_tagged(service, service))
+    assert (len(memory), memory.tags, memory.bytes) == (0, 0, 0)
 
 
 async def test_its_bound_holds_through_any_number_of_keys() -> None:
@@ -78,16 +78,16 @@ async def test_its_bound_holds_through_any_number_of_keys() -> None:
     for number in range(50_000):
         await store.put("s", f"{number}", make(b"x" * (number % 1_000), f"tag {number}"), 0)
         if number % 5_000 == 0:
-            assert store.shelf.bytes <= 50 * SIZE
-    assert store.shelf.bytes <= 50 * SIZE
-    assert store.shelf.tags <= len(store.shelf) + 1
+            assert store.memory.bytes <= 50 * SIZE
+    assert store.memory.bytes <= 50 * SIZE
+    assert store.memory.tags <= len(store.memory) + 1
 
 
 async def test_letting_go_of_many_holds_up_nobody() -> None:
-    shelf = MemoryTier()
+    memory = MemoryTier()
     for number in range(AT_ONCE * 10):
-        shelf.add("s", f"{number}", make(b"", "a"))
-    dropping = asyncio.create_task(shelf.drop("s", "a"))
+        memory.add("s", f"{number}", make(b"", "a"))
+    dropping = asyncio.create_task(memory.remove_tagged("s", "a"))
     turns = 0
     while not dropping.done():
         await asyncio.sleep(0)

@@ -2,17 +2,17 @@
 
 import pytest
 
-from resilience.cache.policy import CachePolicy, filled
+from resilience.cache.policy import CachePolicy, fill_tags
 
 
 def test_tags_take_the_paths_values() -> None:
     params = [("user", "ann"), ("box", "in")]
-    assert filled(["mailbox:{user}", "{user}/{box}", "all"], params) == ("mailbox:ann", "ann/in", "all")
+    assert fill_tags(["mailbox:{user}", "{user}/{box}", "all"], params) == ("mailbox:ann", "ann/in", "all")
 
 
 def test_a_value_with_braces_is_only_a_value() -> None:
-    assert filled(["{a}:{b}"], [("a", "{b}"), ("b", "secret")]) == ("{b}:secret",)
-    assert filled(["{a.__class__}", "{}"], [("a", "x")]) == ("{a.__class__}", "{}")
+    assert fill_tags(["{a}:{b}"], [("a", "{b}"), ("b", "secret")]) == ("{b}:secret",)
+    assert fill_tags(["{a.__class__}", "{}"], [("a", "x")]) == ("{a.__class__}", "{}")
 
 
 @pytest.mark.parametrize("field", ["ttl", "stale_while_revalidate", "stale_if_error"])

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.ranges import MOST, Part, Unsatisfiable, parts
-from resilience.cache.replies import reply
-from tests.resilience.cache.answers import DATE, MINUTE_AGO, asked, entry, pairs
+from resilience.cache.ranges import MAX_PARTS, Part, Unsatisfiable, parts
+from resilience.cache.responses import construct_response
+from tests.resilience.cache.messages import DATE, MINUTE_AGO, asked, entry, pairs
 
 TEN = entry(
     pairs(etag='"a"', last_modified=MINUTE_AGO.decode(), date=DATE.decode(), content_length="10"), body=b"0123456789"
@@ -48,7 +48,7 @@ NONE = Unsatisfiable()
         ("bytes=7-8,0-1,6-7", (Part(6, 9), Part(0, 2))),
         ("bytes=0-1,20-30,8-9", (Part(0, 2), Part(8, 10))),
         ("bytes=0-9,0-9,0-9", (Part(0, 10),)),
-        ("bytes=" + ",".join(["0-"] * MOST), (Part(0, 10),)),
+        ("bytes=" + ",".join(["0-"] * MAX_PARTS), (Part(0, 10),)),
         ("bytes=3-2", None),
         ("bytes=", None),
         ("bytes=,", None),
@@ -62,7 +62,7 @@ NONE = Unsatisfiable()
         ("0-3", None),
         ("", None),
         ("bytes=" + "9" * 40 + "-", None),
-        ("bytes=" + ",".join(["0-1"] * (MOST + 1)), None),
+        ("bytes=" + ",".join(["0-1"] * (MAX_PARTS + 1)), None),
     ],
 )
 def test_what_is_asked_for(value: str, expected: tuple[Part, ...] | Unsatisfiable | None) -> None:
@@ -98,7 +98,7 @@ def test_only_a_get_of_a_200_has_parts() -> None:  # RFC 9110 section 14.2
 
 
 def test_a_part_says_where_it_belongs() -> None:  # RFC 9110 section 15.3.7
-    ready = reply(TEN, asked(range="bytes=2-4"), 5)
+    ready = construct_response(TEN, asked(range="bytes=2-4"), 5)
     fields = dict(ready.headers)
     assert (ready.status, ready.body) == (206, b"234")
     assert (fields[b"content-range"], fields[b"content-length"], fields[b"age"]) == (b"bytes 2-4/10", b"3", b"5")
@@ -106,18 +106,18 @@ def test_a_part_says_where_it_belongs() -> None:  # RFC 9110 section 15.3.7
 
 
 def test_what_is_not_there_is_said_with_the_length() -> None:  # RFC 9110 section 15.5.17
-    ready = reply(TEN, asked(range="bytes=10-"), 0)
+    ready = construct_response(TEN, asked(range="bytes=10-"), 0)
     assert (ready.status, ready.body, dict(ready.headers)[b"content-range"]) == (416, b"", b"bytes */10")
 
 
 def test_a_condition_comes_first() -> None:  # RFC 9110 section 13.2.2
-    assert reply(TEN, asked(range="bytes=0-3", if_none_match='"a"'), 0).status == 304
-    assert reply(TEN, asked(range="bytes=0-3", if_none_match='"b"'), 0).status == 206
+    assert construct_response(TEN, asked(range="bytes=0-3", if_none_match='"a"'), 0).status == 304
+    assert construct_response(TEN, asked(range="bytes=0-3", if_none_match='"b"'), 0).status == 206
 
 
 def test_several_parts_each_say_where_they_belong() -> None:  # RFC 9110 sections 14.6 and 15.3.7.2
     kept = entry(pairs(content_type="text/plain", content_length="10", etag='"a"'), body=b"0123456789")
-    ready = reply(kept, asked(range="bytes=0-1,5-6"), 5)
+    ready = construct_response(kept, asked(range="bytes=0-1,5-6"), 5)
     fields = dict(ready.headers)
     kind, _, boundary = fields[b"content-type"].partition(b"; boundary=")
     assert (ready.status, kind, fields[b"etag"], fields[b"age"]) == (206, b"multipart/byteranges", b'"a"', b"5")
@@ -128,22 +128,22 @@ def test_several_parts_each_say_where_they_belong() -> None:  # RFC 9110 section
 
 
 def test_a_boundary_cannot_be_known_beforehand() -> None:
-    one, other = (reply(TEN, asked(range="bytes=0-1,5-6"), 0).body for _ in range(2))
+    one, other = (construct_response(TEN, asked(range="bytes=0-1,5-6"), 0).body for _ in range(2))
     assert one != other
 
 
 def test_one_part_left_of_several_is_sent_as_one() -> None:  # RFC 9110 section 15.3.7.2
-    ready = reply(TEN, asked(range="bytes=0-1,2-3,50-60"), 0)
+    ready = construct_response(TEN, asked(range="bytes=0-1,2-3,50-60"), 0)
     assert (ready.status, ready.body, dict(ready.headers)[b"content-range"]) == (206, b"0123", b"bytes 0-3/10")
 
 
 def test_no_request_gets_much_more_than_the_whole() -> None:  # RFC 9110 section 17.15
     large = entry(pairs(content_type="text/plain"), body=bytes(10_000))
-    greedy = "bytes=" + ",".join(f"{number}-{9_999 - number}" for number in range(MOST))
-    assert len(reply(large, asked(range=greedy), 0).body) == 10_000
-    crumbs = "bytes=" + ",".join(f"{number * 2}-{number * 2}" for number in range(MOST))
-    assert len(reply(large, asked(range=crumbs), 0).body) < 2_500
-    assert reply(large, asked(range=crumbs + ",9000-9000"), 0).status == 200
+    greedy = "bytes=" + ",".join(f"{number}-{9_999 - number}" for number in range(MAX_PARTS))
+    assert len(construct_response(large, asked(range=greedy), 0).body) == 10_000
+    crumbs = "bytes=" + ",".join(f"{number * 2}-{number * 2}" for number in range(MAX_PARTS))
+    assert len(construct_response(large, asked(range=crumbs), 0).body) < 2_500
+    assert construct_response(large, asked(range=crumbs + ",9000-9000"), 0).status == 200
 
 
 @given(st.binary(max_size=50), st.text(alphabet="bytes=-,0123456789 x", max_size=40))
@@ -151,7 +151,7 @@ def test_whatever_is_asked_is_slices_of_the_whole(body: bytes, value: str) -> No
     kept = entry([], body=body)
     wanted = parts(kept, asked(range="bytes=" + value))
     if isinstance(wanted, tuple):
-        assert 0 < len(wanted) <= MOST
+        assert 0 < len(wanted) <= MAX_PARTS
         assert all(0 <= one.start < one.end <= len(body) for one in wanted)
         ordered = sorted(wanted, key=lambda one: one.start)
         assert all(one.end < following.start for one, following in pairwise(ordered))

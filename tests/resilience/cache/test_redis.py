@@ -76,7 +76,7 @@ async def test_damaged_and_other_versions_entries_are_misses(store: RedisStore, 
 async def test_fences_are_bounded_and_the_forgotten_refuse_all_from_before(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch, outside: Redis
 ) -> None:
-    monkeypatch.setattr(module, "MOST", 3)
+    monkeypatch.setattr(module, "MAX_FENCED_TAGS", 3)
     gone = [await store.invalidate("mail", f"tag-{number}") for number in range(6)]
     assert outside.zcard("gw:{mail}:fences") == 3 + 1  # and the floor
     assert not await store.put("mail", "k", make(b"", "untouched"), gone[0].seq)

@@ -4,8 +4,8 @@ import pytest
 
 from resilience.cache.messages import CacheRequest, Forward, Fresh, Miss, Stale
 from resilience.cache.policy import CachePolicy
-from resilience.cache.serving import lookup, only_if_cached, refuses
-from tests.resilience.cache.answers import (
+from resilience.cache.serving import bypass_reason, lookup, only_if_cached
+from tests.resilience.cache.messages import (
     DATE,
     NOW,
     Headers,
@@ -202,7 +202,7 @@ class TestEveryRequestDirective:
     def test_what_is_none_of_the_caches_business(
         self, request_: CacheRequest, refused: Forward | None
     ) -> None:  # section 4
-        assert refuses(request_) == refused
+        assert bypass_reason(request_) == refused
 
 
 class TestPastItsEnd:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resilience.cache.fences import MOST, Fences
+from resilience.cache.fences import MAX_FENCED_TAGS, Fences
 from resilience.cache.memory import MemoryStore
 from resilience.cache.redis import BATCH, RedisStore
 from resilience.cache.store import UNFENCED, Store, Usage
@@ -182,17 +182,17 @@ async def test_a_tag_may_be_any_text(store: Store) -> None:
 class TestFences:
     def test_it_forgets_the_oldest_and_then_refuses_all_from_before_it(self) -> None:
         fences = Fences()
-        for number in range(1, MOST + 2):
-            fences.raised(f"tag-{number}", number)
-        assert not fences.allow(["untouched"], 0)
-        assert fences.allow(["untouched"], 1)
-        assert not fences.allow(["tag-2"], 1)
+        for number in range(1, MAX_FENCED_TAGS + 2):
+            fences.record(f"tag-{number}", number)
+        assert not fences.allows(["untouched"], 0)
+        assert fences.allows(["untouched"], 1)
+        assert not fences.allows(["tag-2"], 1)
 
     def test_a_message_that_comes_late_lowers_nothing(self) -> None:
         fences = Fences()
-        fences.raised("a", 9)
-        fences.raised("a", 3)
-        assert not fences.allow(["a"], 8)
+        fences.record("a", 9)
+        fences.record("a", 3)
+        assert not fences.allows(["a"], 8)
         assert fences.latest == 9
 
 

@@ -6,7 +6,7 @@ from resilience.cache.messages import Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.serving import lookup
 from resilience.cache.storing import is_whole
-from tests.resilience.cache.answers import (
+from tests.resilience.cache.messages import (
     DATE,
     MINUTE_AGO,
     NOW,

@@ -141,7 +141,7 @@ async def test_while_the_feed_is_cut_the_memory_is_silent(own_redis: RedisServer
             await until(lambda: not store._feed.alive)
             assert store.peek("s", "k") is None
             assert (await store.get("s", "k")).entry is not None  # Redis itself still answers
-            assert len(store.shelf) == 0
+            assert len(store.memory) == 0
             outside.acl_setuser("default", enabled=True, channels=["*"])
         await until(lambda: store._feed.alive)
         assert store.peek("s", "k") is None
@@ -182,7 +182,7 @@ async def test_an_invalidation_that_redis_does_not_hear_is_obeyed_here_and_owned
         own_redis.pause()
         with pytest.raises(StoreUnavailable):
             await store.invalidate("s", "a")
-        assert len(store.shelf) == 0
+        assert len(store.memory) == 0
         own_redis.resume()
 
 

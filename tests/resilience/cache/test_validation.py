@@ -4,18 +4,18 @@ import msgspec
 import pytest
 
 from resilience.cache.messages import CacheRequest, CacheResponse
-from resilience.cache.replies import reply
+from resilience.cache.responses import construct_response
 from resilience.cache.validation import (
-    conditional,
-    conditions,
-    freshened,
-    head_agrees,
-    is_about,
-    not_modified,
-    still_holds,
+    freshened_headers,
+    is_not_modified,
+    is_selected_by,
+    matches_head,
+    not_modified_headers,
     strong,
+    validation_fields,
+    with_conditions,
 )
-from tests.resilience.cache.answers import DATE, IN_A_MINUTE, MINUTE_AGO, NOW, Headers, asked, entry, pairs
+from tests.resilience.cache.messages import DATE, IN_A_MINUTE, MINUTE_AGO, NOW, Headers, asked, entry, pairs
 
 TAGGED = entry(pairs(etag='"a"', last_modified=MINUTE_AGO.decode(), date=DATE.decode(), content_type="t"), body=b"body")
 WEAK = entry(pairs(etag='W/"a"'))
@@ -46,17 +46,17 @@ class TestOfAClient:
     )
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
     def test_if_none_match_is_compared_weakly(self, given: str, held: bool, method: str) -> None:  # section 4.3.2
-        assert still_holds(TAGGED, asked(method, if_none_match=given)) is held
-        assert still_holds(WEAK, asked(method, if_none_match=given)) is held
+        assert is_not_modified(TAGGED, asked(method, if_none_match=given)) is held
+        assert is_not_modified(WEAK, asked(method, if_none_match=given)) is held
 
     def test_a_tag_may_hold_a_comma(self) -> None:  # RFC 9110 section 8.8.3
-        assert still_holds(entry(pairs(etag='"a,b"')), asked(if_none_match='"x", "a,b"'))
+        assert is_not_modified(entry(pairs(etag='"a,b"')), asked(if_none_match='"x", "a,b"'))
 
     def test_several_lines_are_one_list(self) -> None:
-        assert still_holds(TAGGED, CacheRequest("GET", [(b"if-none-match", b'"b"'), (b"if-none-match", b'"a"')]))
+        assert is_not_modified(TAGGED, CacheRequest("GET", [(b"if-none-match", b'"b"'), (b"if-none-match", b'"a"')]))
 
     def test_nothing_without_a_tag_is_named(self) -> None:
-        assert not still_holds(BARE, asked(if_none_match='"a"'))
+        assert not is_not_modified(BARE, asked(if_none_match='"a"'))
 
     @pytest.mark.parametrize(
         ("since", "held"),
@@ -73,21 +73,21 @@ class TestOfAClient:
         ],
     )
     def test_if_modified_since_is_a_date(self, since: str, held: bool) -> None:  # section 4.3.2
-        assert still_holds(TAGGED, asked(if_modified_since=since)) is held
+        assert is_not_modified(TAGGED, asked(if_modified_since=since)) is held
 
     @pytest.mark.parametrize(("since", "held"), [(MINUTE_AGO.decode(), False), (DATE.decode(), True)])
     def test_without_last_modified_the_date_stands_in(self, since: str, held: bool) -> None:  # section 4.3.2
-        assert still_holds(entry(pairs(date=DATE.decode())), asked(if_modified_since=since)) is held
+        assert is_not_modified(entry(pairs(date=DATE.decode())), asked(if_modified_since=since)) is held
         undated = msgspec.structs.replace(BARE, headers=())
-        assert still_holds(undated, asked(if_modified_since=since)) is held
+        assert is_not_modified(undated, asked(if_modified_since=since)) is held
 
     def test_if_none_match_silences_it(self) -> None:  # RFC 9110 section 13.2.2
         both = asked(if_none_match='"b"', if_modified_since=IN_A_MINUTE.decode())
-        assert not still_holds(TAGGED, both)
+        assert not is_not_modified(TAGGED, both)
 
     @pytest.mark.parametrize("status", [203, 204, 301, 404, 410])
     def test_only_a_200_may_be_confirmed(self, status: int) -> None:  # RFC 9110 section 13.2.1
-        assert not still_holds(
+        assert not is_not_modified(
             entry(pairs(etag='"a"', cache_control="max-age=9"), status=status), asked(if_none_match="*")
         )
 
@@ -96,12 +96,12 @@ class TestOfAClient:
             etag='"a"', last_modified="l", date="d", vary="v", expires="e", cache_control="c", content_location="/x",
             content_type="t", content_length="4", content_encoding="gzip", content_language="de", x_own="1",
         )  # fmt: skip
-        kept = {name for name, _ in not_modified(headers)}
+        kept = {name for name, _ in not_modified_headers(headers)}
         assert kept == {b"etag", b"date", b"vary", b"expires", b"cache-control", b"content-location", b"x-own"}
-        assert (b"last-modified", b"l") in not_modified(pairs(last_modified="l"))
+        assert (b"last-modified", b"l") in not_modified_headers(pairs(last_modified="l"))
 
     def test_it_has_no_body_and_an_age(self) -> None:
-        ready = reply(TAGGED, asked(if_none_match='"a"'), 7)
+        ready = construct_response(TAGGED, asked(if_none_match='"a"'), 7)
         assert (ready.status, ready.body, dict(ready.headers)[b"age"]) == (304, b"", b"7")
         assert b"content-length" not in dict(ready.headers)
 
@@ -118,12 +118,12 @@ class TestOfABackend:
         ],
     )
     def test_it_is_asked_by_every_validator_there_is(self, headers: Headers, asking: Headers) -> None:  # section 4.3.1
-        assert conditions(entry(headers)) == asking
+        assert validation_fields(entry(headers)) == asking
 
     def test_the_clients_own_conditions_make_way(self) -> None:  # section 4.3.1
         mine = pairs(if_none_match='"mine"', if_modified_since="mine", accept="x")
         kept = entry(pairs(last_modified="l"))
-        assert conditional(mine, kept) == [(b"accept", b"x"), (b"if-modified-since", b"l")]
+        assert with_conditions(mine, kept) == [(b"accept", b"x"), (b"if-modified-since", b"l")]
 
     @pytest.mark.parametrize(
         ("ours", "theirs", "same"),
@@ -148,7 +148,7 @@ class TestOfABackend:
     def test_a_304_is_about_what_has_its_validator(  # section 4.3.4
         self, ours: dict[str, str], theirs: dict[str, str], same: bool
     ) -> None:
-        assert is_about(entry(pairs(**ours)), CacheResponse(304, pairs(**theirs), NOW)) is same
+        assert is_selected_by(entry(pairs(**ours)), CacheResponse(304, pairs(**theirs), NOW)) is same
 
     @pytest.mark.parametrize(
         ("stored", "said", "becomes"),
@@ -174,20 +174,20 @@ class TestOfABackend:
         self, stored: dict[str, str], said: dict[str, str], becomes: dict[str, str]
     ) -> None:
         kept = msgspec.structs.replace(BARE, headers=tuple(pairs(**stored)))
-        assert freshened(kept, CacheResponse(304, pairs(**said), NOW)) == [
+        assert freshened_headers(kept, CacheResponse(304, pairs(**said), NOW)) == [
             (n.encode(), v.encode()) for n, v in becomes.items()
         ]
 
     def test_all_lines_of_a_field_are_replaced(self) -> None:  # section 3.2
         kept = msgspec.structs.replace(BARE, headers=((b"link", b"1"), (b"link", b"2"), (b"x", b"y")))
-        assert freshened(kept, CacheResponse(304, [(b"link", b"3"), (b"link", b"4")], NOW)) == [
+        assert freshened_headers(kept, CacheResponse(304, [(b"link", b"3"), (b"link", b"4")], NOW)) == [
             (b"x", b"y"),
             (b"link", b"3"),
             (b"link", b"4"),
         ]
 
     def test_a_304_without_a_date_is_of_now(self) -> None:  # RFC 9110 section 6.6.1
-        assert freshened(entry(pairs(date=MINUTE_AGO.decode())), CacheResponse(304, [], NOW)) == []
+        assert freshened_headers(entry(pairs(date=MINUTE_AGO.decode())), CacheResponse(304, [], NOW)) == []
 
     @pytest.mark.parametrize(
         ("status", "headers", "agrees"),
@@ -205,7 +205,7 @@ class TestOfABackend:
     def test_a_head_tells_whether_the_stored_get_holds(  # section 4.3.5
         self, status: int, headers: Headers, agrees: bool
     ) -> None:
-        assert head_agrees(TAGGED, CacheResponse(status, headers, NOW)) is agrees
+        assert matches_head(TAGGED, CacheResponse(status, headers, NOW)) is agrees
 
     @pytest.mark.parametrize(
         ("one", "other", "same"),

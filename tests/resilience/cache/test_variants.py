@@ -6,9 +6,9 @@ import pytest
 from resilience.cache import variants
 from resilience.cache.entry import Entry, decode, encode
 from resilience.cache.messages import CacheRequest
-from resilience.cache.store import tagged
-from resilience.cache.variants import filed, selected
-from tests.resilience.cache.answers import NOW, Headers, entry, pairs
+from resilience.cache.store import all_tags
+from resilience.cache.variants import merge, select
+from tests.resilience.cache.messages import NOW, Headers, entry, pairs
 
 
 def answer(headers: Headers, vary: str | None = "accept-language", body: bytes = b"", **said: str) -> Entry:
@@ -17,14 +17,14 @@ def answer(headers: Headers, vary: str | None = "accept-language", body: bytes =
 
 
 def put(stored: Entry | None, headers: Headers, vary: str | None = "accept-language", body: bytes = b"") -> Entry:
-    return filed(answer(headers, vary, body), stored, headers, NOW)
+    return merge(answer(headers, vary, body), stored, headers, NOW)
 
 
 DE, FR, EN = pairs(accept_language="de"), pairs(accept_language="fr"), pairs(accept_language="en")
 
 
 def body(stored: Entry, headers: Headers) -> bytes | None:
-    found = selected(stored, headers)
+    found = select(stored, headers)
     return None if found is None else found.body
 
 
@@ -56,12 +56,12 @@ def test_each_gets_its_own() -> None:
 )
 def test_who_is_given_the_same(vary: str, one: dict[str, str], other: dict[str, str], same: bool) -> None:
     stored = put(None, pairs(**one), vary)
-    assert (selected(stored, pairs(**other)) is not None) is same
+    assert (select(stored, pairs(**other)) is not None) is same
 
 
 def test_lines_of_a_field_are_one_value() -> None:
     stored = put(None, pairs(accept="a,b"), "accept")
-    assert selected(stored, [(b"accept", b"a"), (b"accept", b"b")]) is not None
+    assert select(stored, [(b"accept", b"a"), (b"accept", b"b")]) is not None
 
 
 def test_the_newest_takes_the_place_of_its_like() -> None:
@@ -87,33 +87,33 @@ def test_what_never_varied_is_replaced_by_what_does() -> None:
 
 def test_their_number_is_bounded_and_the_oldest_go() -> None:
     stored = None
-    for number in range(variants.MOST + 5):
+    for number in range(variants.MAX_VARIANTS + 5):
         stored = put(stored, pairs(accept_language=str(number)), body=b"%d" % number)
     assert stored is not None
-    assert len(stored.others) == variants.MOST - 1
+    assert len(stored.others) == variants.MAX_VARIANTS - 1
     assert body(stored, pairs(accept_language="5")) == b"5"
     assert body(stored, pairs(accept_language="4")) is None
 
 
 def test_their_bytes_are_bounded() -> None:
-    large = b"x" * (variants.MOST_BYTES // 2)
+    large = b"x" * (variants.MAX_VARIANT_BYTES // 2)
     stored = put(put(put(None, DE, body=large), FR, body=large), EN, body=large)
     assert [body(stored, headers) is not None for headers in (EN, FR, DE)] == [True, True, False]
 
 
 def test_ended_ones_are_left_behind() -> None:
     old = msgspec.structs.replace(answer(DE), kept_until=NOW)
-    assert filed(answer(FR), old, FR, NOW).others == ()
+    assert merge(answer(FR), old, FR, NOW).others == ()
 
 
 def test_all_bear_the_tags_of_each_and_last_as_long_as_the_longest() -> None:
     one, two = (
         msgspec.structs.replace(answer(h), tags=(t,), kept_until=NOW + e) for h, t, e in ((DE, "a", 900), (FR, "b", 5))
     )
-    stored = filed(two, one, FR, NOW)
-    assert tagged("s", stored) == ("a", "b", "s")
-    assert stored.ends == NOW + 900
-    assert selected(stored, FR) is stored
+    stored = merge(two, one, FR, NOW)
+    assert all_tags("s", stored) == ("a", "b", "s")
+    assert stored.expires_at == NOW + 900
+    assert select(stored, FR) is stored
 
 
 def test_they_survive_the_store() -> None:

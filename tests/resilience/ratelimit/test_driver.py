@@ -37,8 +37,8 @@ class Behind:
         await self.gate.wait()
         return await self.memory.take(key, policy, now, wanted)
 
-    async def give_back(self, key: str, taken: int, count: int) -> None:
-        await self.memory.give_back(key, taken, count)
+    async def refund(self, key: str, taken: int, count: int) -> None:
+        await self.memory.refund(key, taken, count)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -180,8 +180,8 @@ async def test_the_script_counts_as_the_window_does(redis_url: str) -> None:
         )
         assert (stored.reset, stored.keep) == pytest.approx((expected.reset, expected.keep), abs=1e-5)
         if step % 5 == 0:
-            await store.give_back("caller", stored.slice, 1)
-            window.give_back(stored.slice, 1)
+            await store.refund("caller", stored.slice, 1)
+            window.refund(stored.slice, 1)
     await link.close()
 
 

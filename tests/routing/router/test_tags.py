@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.fields import LONGEST_TAG
+from resilience.cache.fields import MAX_TAG_LENGTH
 from resilience.cache.policy import CachePolicy, Scope
 from routing.caller import Caller
 from routing.router.table import Match, Service
@@ -62,7 +62,7 @@ def test_a_value_cannot_pose_as_the_whole_service() -> None:
 def test_whatever_an_id_is_its_field_is_short_plain_and_its_own(identifier: str, tenant: str) -> None:
     own = fields(Caller(identifier, tenant))
     for value in own.values():
-        assert 0 < len(value) <= LONGEST < LONGEST_TAG
+        assert 0 < len(value) <= LONGEST < MAX_TAG_LENGTH
         assert value.isascii()
         assert value.isprintable()
         assert not set(' ,"\\{}').intersection(value)

@@ -11,7 +11,7 @@ from resilience.cache.messages import CacheRequest
 from resilience.cache.ranges import Part
 
 
-class Reply(msgspec.Struct):
+class CachedResponse(msgspec.Struct):
     """Ready to send but for the gateway's own fields. A HEAD's body is left out by whoever sends it."""
 
     status: int
@@ -19,25 +19,25 @@ class Reply(msgspec.Struct):
     body: bytes
 
 
-def reply(entry: Entry, asked: CacheRequest, age: int) -> Reply:
+def construct_response(entry: Entry, asked: CacheRequest, age: int) -> CachedResponse:
     """The stored answer for this request: conditions come before ranges (RFC 9110 section 13.2.2)."""
-    if asked.decisive:
-        if validation.still_holds(entry, asked):
-            return Reply(304, [*validation.not_modified(entry.headers), _age(age)], b"")
+    if asked.cache_fields:
+        if validation.is_not_modified(entry, asked):
+            return CachedResponse(304, [*validation.not_modified_headers(entry.headers), _age(age)], b"")
         wanted = ranges.parts(entry, asked)
         if wanted is not None:
             return _partly(entry, wanted, age)
     headers = [*entry.headers, _age(age)]
     if entry.field(b"content-length") is None and entry.status != 204:
         headers.append((b"content-length", b"%d" % len(entry.body)))
-    return Reply(entry.status, headers, entry.body)
+    return CachedResponse(entry.status, headers, entry.body)
 
 
-def _partly(entry: Entry, wanted: tuple[Part, ...] | ranges.Unsatisfiable, age: int) -> Reply:
+def _partly(entry: Entry, wanted: tuple[Part, ...] | ranges.Unsatisfiable, age: int) -> CachedResponse:
     """A part, several, or that there is none (RFC 9110 sections 15.3.7 and 15.5.17)."""
     if isinstance(wanted, ranges.Unsatisfiable):
         there = (b"content-range", b"bytes */%d" % len(entry.body))
-        return Reply(416, [there, (b"content-length", b"0"), _age(age)], b"")
+        return CachedResponse(416, [there, (b"content-length", b"0"), _age(age)], b"")
     headers = [pair for pair in entry.headers if pair[0] not in (b"content-length", b"content-range")]
     if len(wanted) == 1:
         body = entry.body[wanted[0].start : wanted[0].end]
@@ -47,14 +47,14 @@ def _partly(entry: Entry, wanted: tuple[Part, ...] | ranges.Unsatisfiable, age: 
         body = _multipart(entry, wanted, boundary)
         headers = [pair for pair in headers if pair[0] != b"content-type"]
         headers.append((b"content-type", b"multipart/byteranges; boundary=" + boundary))
-    return Reply(206, [*headers, (b"content-length", b"%d" % len(body)), _age(age)], body)
+    return CachedResponse(206, [*headers, (b"content-length", b"%d" % len(body)), _age(age)], body)
 
 
 def _multipart(entry: Entry, wanted: tuple[Part, ...], boundary: bytes) -> bytes:
     """Each part with what it is and where it belongs (RFC 9110 sections 14.6 and 15.3.7.2). The boundary is random, so
     that no body can hold it.
     """
-    kind = [(b"content-type", value) for value in fields.every(entry.headers, b"content-type")[:1]]
+    kind = [(b"content-type", value) for value in fields.values(entry.headers, b"content-type")[:1]]
     pieces = []
     for part in wanted:
         head = b"".join(b"%b: %b\r\n" % pair for pair in (*kind, _place(part, entry)))

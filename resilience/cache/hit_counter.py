@@ -5,19 +5,18 @@ gw:{service}:hot    recipes, scored by hits since the list was begun, a day at m
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
 
-from resilience.cache.redis import Script
 from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
-from resilience.redis import RedisLink
+from resilience.redis import RedisLink, Script
 
-MOST: Final = 5_000
+MAX_COUNTED: Final = 5_000
 """Answers counted in a worker at a time; beyond it all counts are halved, and those of nothing forgotten."""
-KEPT: Final = 1_000
+MAX_REQUESTS: Final = 1_000
 """Recipes kept for each service."""
 DAY_MS: Final = 86_400_000
 
@@ -59,22 +58,22 @@ class HitCounter:
     def __init__(self, link: RedisLink | None = None) -> None:
         self._link = link
         self._counts: dict[str, _Count] = {}
-        self._doorkeeper = Doorkeeper(MOST)
+        self._doorkeeper = Doorkeeper(MAX_COUNTED)
 
-    def again(self, key: str) -> bool:
+    def record_hit(self, key: str) -> bool:
         """Count a hit. False: nothing is known of this key, and `first` is due.
 
         While as many are counted as may be, only what is hit again lately takes another's place.
         """
         count = self._counts.get(key)
         if count is None:
-            return len(self._counts) >= MOST and not self._doorkeeper.again(key)
+            return len(self._counts) >= MAX_COUNTED and not self._doorkeeper.seen_before(key)
         count.hits += 1
         return True
 
-    def first(self, service: str, key: str, recipe: ReplayableRequest | None) -> None:
+    def start_counting(self, service: str, key: str, recipe: ReplayableRequest | None) -> None:
         """Begin counting; None for an answer that is not to be asked for again."""
-        if len(self._counts) >= MOST:
+        if len(self._counts) >= MAX_COUNTED:
             self._halve()
         self._counts[key] = _Count(service, recipe, 1)
 
@@ -84,10 +83,10 @@ class HitCounter:
             return
         counts, self._counts = self._counts, {}
         for service, hits in _by_service(counts).items():
-            arguments = [part for recipe, number in hits.most_common(KEPT) for part in (number, _encode(recipe))]
-            add = partial(_ADD, keys=[_key(service)], arguments=(KEPT, DAY_MS, *arguments))
+            top = hits.most_common(MAX_REQUESTS)
+            scored = chain.from_iterable((number, _encode(request)) for request, number in top)
             try:
-                await self._link.call(add)
+                await self._link.run(_ADD, [_key(service)], (MAX_REQUESTS, DAY_MS, *scored))
             except StoreUnavailable:
                 return
 
@@ -103,7 +102,7 @@ class HitCounter:
             count.hits //= 2
             if not count.hits:
                 del self._counts[key]
-        if len(self._counts) >= MOST:
+        if len(self._counts) >= MAX_COUNTED:
             self._counts.clear()
 
 

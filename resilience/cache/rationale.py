@@ -3,7 +3,7 @@
 from typing import Final
 
 from resilience.cache.messages import (
-    FOR_ORIGINS,
+    ORIGIN_CONDITIONS,
     CacheRequest,
     CacheResponse,
     Forward,
@@ -12,7 +12,7 @@ from resilience.cache.messages import (
     Miss,
     Skip,
     Storable,
-    control_of,
+    response_directives,
 )
 from resilience.cache.policy import CachePolicy
 from resilience.cache.storing import HEURISTIC
@@ -30,7 +30,7 @@ _WISHES: Final = {
 }
 
 
-def rule(found: LookupResult, asked: CacheRequest) -> str:
+def lookup_rule(found: LookupResult, asked: CacheRequest) -> str:
     """The rule by which a request was given what is stored, or was not: an RFC, its section, and a few words."""
     if isinstance(found, Miss):
         return _unanswered(asked) if found.reason is Forward.REQUEST else _MISSES[found.reason]
@@ -38,12 +38,12 @@ def rule(found: LookupResult, asked: CacheRequest) -> str:
         return _given(found)
     if found.reason is Forward.REQUEST:
         return next((why for wish, why in _WISHES.items() if wish in asked.control), _WISHES[b"no-cache"])
-    if found.entry.strict:
+    if found.entry.must_revalidate:
         return "RFC 9111 section 4.2.4: it is stale, and says it is never to be given so"
     return "RFC 9111 section 4.3: it is stale, and the backend is asked about it"
 
 
-def kept(verdict: Storable | Skip, answered: CacheResponse, policy: CachePolicy) -> str:
+def storage_rule(verdict: Storable | Skip, answered: CacheResponse, policy: CachePolicy) -> str:
     """Why an answer may be kept and for how long, or why not."""
     if isinstance(verdict, Skip):
         return f"not kept {verdict.rule}: {verdict.reason}"
@@ -54,14 +54,14 @@ def kept(verdict: Storable | Skip, answered: CacheResponse, policy: CachePolicy)
 
 def _lifetime(answered: CacheResponse, policy: CachePolicy) -> str:
     """What an answer's lifetime is taken from, in the order of RFC 9111 section 4.2.1."""
-    control, targeted = control_of(answered)
+    control, targeted = response_directives(answered)
     if policy.override and policy.ttl > 0 and answered.status in HEURISTIC:
         return "the route's ttl, which overrides"
     for name in (b"s-maxage", b"max-age"):
         if name in control:
             where = "RFC 9213 section 2.2" if targeted else "RFC 9111 section 4.2.1"
             return f"{where}: {name.decode()}"
-    if answered.every(b"expires") and not targeted:
+    if answered.values(b"expires") and not targeted:
         return "RFC 9111 section 5.3: Expires"
     return f"RFC 9111 section 4.2.2: {'the ttl of its route' if policy.ttl > 0 else 'its Last-Modified'}"
 
@@ -75,6 +75,6 @@ def _given(found: Fresh) -> str:
 
 
 def _unanswered(asked: CacheRequest) -> str:
-    if not asked.decisive.isdisjoint(FOR_ORIGINS):
+    if not asked.cache_fields.isdisjoint(ORIGIN_CONDITIONS):
         return "RFC 9111 section 4.3.2: its condition is for the backend to judge"
     return "RFC 9111 section 5.2.1.5: the request says no-store"

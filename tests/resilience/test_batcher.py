@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from resilience.batches import AT_A_TIME, TOGETHER, Batches
+from resilience.batcher import AT_A_TIME, TOGETHER, Batcher
 from resilience.outage import StoreUnavailable
 
-Asking = Batches[str, int]
+Asking = Batcher[str, int]
 
 
 class Redis:
@@ -31,8 +31,8 @@ class Redis:
         return [self.number for _ in questions]
 
 
-async def begun(batches: Asking, questions: Sequence[str], group: str = "s") -> list["asyncio.Task[int]"]:
-    tasks = [asyncio.create_task(batches.of(group, question)) for question in questions]
+async def begun(batcher: Asking, questions: Sequence[str], group: str = "s") -> list["asyncio.Task[int]"]:
+    tasks = [asyncio.create_task(batcher.submit(group, question)) for question in questions]
     for _ in range(3):
         await asyncio.sleep(0)
     return tasks
@@ -40,11 +40,11 @@ async def begun(batches: Asking, questions: Sequence[str], group: str = "s") -> 
 
 async def test_the_first_goes_at_once_and_what_comes_meanwhile_goes_together() -> None:
     redis = Redis()
-    batches = Batches(redis.ask)
+    batcher = Batcher(redis.ask)
     for number in range(AT_A_TIME):
-        await begun(batches, [f"first{number}"])
+        await begun(batcher, [f"first{number}"])
     assert redis.asked == [[f"first{number}"] for number in range(AT_A_TIME)]
-    later = await begun(batches, ["a", "b", "a"])
+    later = await begun(batcher, ["a", "b", "a"])
     assert len(redis.asked) == AT_A_TIME
     redis.gate.set()
     found = await asyncio.gather(*later)
@@ -54,8 +54,8 @@ async def test_the_first_goes_at_once_and_what_comes_meanwhile_goes_together() -
 
 async def test_two_groups_neither_go_together_nor_wait_for_each_other() -> None:
     redis = Redis()
-    batches = Batches(redis.ask)
-    tasks = [task for group in "stst" for task in await begun(batches, ["a", "b"], group)]
+    batcher = Batcher(redis.ask)
+    tasks = [task for group in "stst" for task in await begun(batcher, ["a", "b"], group)]
     assert redis.groups == ["s", "t", "s", "t"]
     assert redis.asked == [["a", "b"]] * 4
     redis.gate.set()
@@ -65,17 +65,17 @@ async def test_two_groups_neither_go_together_nor_wait_for_each_other() -> None:
 async def test_a_question_is_never_answered_with_what_was_asked_before_it() -> None:
     """What was taken back between the two would be given out."""
     redis = Redis()
-    batches = Batches(redis.ask)
-    (first,) = await begun(batches, ["a"])
-    (second,) = await begun(batches, ["a"])
+    batcher = Batcher(redis.ask)
+    (first,) = await begun(batcher, ["a"])
+    (second,) = await begun(batcher, ["a"])
     redis.gate.set()
     assert await first != await second
 
 
 async def test_no_question_is_for_more_than_its_share() -> None:
     redis = Redis()
-    batches = Batches(redis.ask)
-    waiting = await begun(batches, [f"k{number}" for number in range(100)])
+    batcher = Batcher(redis.ask)
+    waiting = await begun(batcher, [f"k{number}" for number in range(100)])
     redis.gate.set()
     await asyncio.gather(*waiting)
     assert sum(map(len, redis.asked)) == 100
@@ -85,18 +85,18 @@ async def test_no_question_is_for_more_than_its_share() -> None:
 async def test_all_who_wait_learn_that_redis_is_away_and_the_next_may_ask_again() -> None:
     redis = Redis()
     redis.fault = StoreUnavailable("away")
-    batches = Batches(redis.ask)
-    waiting = await begun(batches, ["a", "b", "b"])
+    batcher = Batcher(redis.ask)
+    waiting = await begun(batcher, ["a", "b", "b"])
     redis.gate.set()
     assert all(isinstance(one, StoreUnavailable) for one in await asyncio.gather(*waiting, return_exceptions=True))
     redis.fault = None
-    assert await batches.of("s", "a") == 1
+    assert await batcher.submit("s", "a") == 1
 
 
 async def test_one_that_is_cancelled_takes_nothing_from_the_others() -> None:
     redis = Redis()
-    batches = Batches(redis.ask)
-    gone, stays = await begun(batches, ["a", "a"])
+    batcher = Batcher(redis.ask)
+    gone, stays = await begun(batcher, ["a", "a"])
     gone.cancel()
     redis.gate.set()
     assert await stays == 1
@@ -107,14 +107,14 @@ async def test_one_that_is_cancelled_takes_nothing_from_the_others() -> None:
 async def test_who_asks_again_as_the_last_round_trips_end_is_asked_for() -> None:
     """They end in one turn of the event loop, and whom they woke comes before anything that is told of their end."""
     redis = Redis()
-    batches = Batches(redis.ask)
+    batcher = Batcher(redis.ask)
 
     async def twice() -> list[int]:
-        return [await batches.of("s", "a"), await batches.of("s", "b")]
+        return [await batcher.submit("s", "a"), await batcher.submit("s", "b")]
 
     asking = asyncio.create_task(twice())
-    await begun(batches, [])
-    others = [await begun(batches, [f"other{number}"]) for number in range(AT_A_TIME - 1)]
+    await begun(batcher, [])
+    others = [await begun(batcher, [f"other{number}"]) for number in range(AT_A_TIME - 1)]
     redis.gate.set()
     assert await asyncio.wait_for(asking, 5)
     await asyncio.gather(*(task for tasks in others for task in tasks))

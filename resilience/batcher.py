@@ -17,7 +17,7 @@ Question = TypeVar("Question", bound=Hashable)
 Answer = TypeVar("Answer")
 
 
-class Batches(Generic[Question, Answer]):
+class Batcher(Generic[Question, Answer]):
     """One kind of question. `ask` answers several of one group, in their order, or raises what each of those who wait
     is to see. Those of two groups never go together: in a Redis Cluster they may be for different servers.
     """
@@ -26,7 +26,7 @@ class Batches(Generic[Question, Answer]):
         self._ask = ask
         self._groups: dict[str, _Group[Question, Answer]] = {}
 
-    async def of(self, group: str, question: Question) -> Answer:
+    async def submit(self, group: str, question: Question) -> Answer:
         """Equal questions that go together are asked once."""
         own = self._groups.get(group)
         if own is None:

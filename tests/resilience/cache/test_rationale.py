@@ -2,11 +2,11 @@
 
 import pytest
 
-from resilience.cache.explaining import kept, rule
 from resilience.cache.messages import CacheRequest, CacheResponse
 from resilience.cache.policy import CachePolicy
+from resilience.cache.rationale import lookup_rule, storage_rule
 from resilience.cache.serving import lookup
-from tests.resilience.cache.answers import IN_A_MINUTE, MINUTE_AGO, NOW, asked, entry, pairs, verdict
+from tests.resilience.cache.messages import IN_A_MINUTE, MINUTE_AGO, NOW, asked, entry, pairs, verdict
 
 TAGGED = {"etag": '"a"', "cache_control": "max-age=10"}
 STRICT = {"etag": '"a"', "cache_control": "max-age=10, must-revalidate"}
@@ -36,7 +36,7 @@ def test_what_is_given_or_not(
     stored: dict[str, str] | None, request_: CacheRequest, after: float, section: str
 ) -> None:
     there = None if stored is None else entry(pairs(**stored))
-    assert rule(lookup(there, request_, NOW + after), request_).startswith(section)
+    assert lookup_rule(lookup(there, request_, NOW + after), request_).startswith(section)
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_what_is_given_or_not(
 )
 def test_what_is_kept_or_not(headers: dict[str, str], policy: CachePolicy, said: str) -> None:
     answered = CacheResponse(200, pairs(**headers), NOW)
-    assert kept(verdict(pairs(**headers), policy=policy), answered, policy) == said
+    assert storage_rule(verdict(pairs(**headers), policy=policy), answered, policy) == said
