@@ -34,6 +34,10 @@ def record_operation(
     )
 
 
+def staff_actor(user: Any) -> str:
+    return f"staff:{user.get_username()}"
+
+
 def connect_signals() -> None:
     for model in AUDITED_MODELS:
         name = f"metrics.{model.__name__}"

@@ -151,6 +151,10 @@ def now() -> float:
     return running().flusher.now()
 
 
+def service_names() -> list[str]:
+    return sorted(_services())
+
+
 def get_service(name: str) -> Service:
     """The service from the table in use. Raises ServiceNotConfigured."""
     service = _services().get(name)

@@ -1,4 +1,4 @@
-"""The admin's pages beyond the configuration itself: circuits, cache, history, explanations, and who did what."""
+"""Admin pages for operations: circuits, cache, configuration history, audit log, request explanation and users."""
 
 from metrics.admin import audit_log, cache, circuits, history, users
 

@@ -1,4 +1,6 @@
-"""The record of every operation: read, never written."""
+"""The audit log."""
+
+from typing import Final
 
 from django.contrib import admin
 from django.utils.html import format_html
@@ -8,37 +10,40 @@ from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.models import Operation
 from routing.configuration.document import inline
 
+MAX_RESULT_LENGTH: Final = 100
+"""Characters of an operation's result in the list."""
+
 
 @admin.register(Operation)
 class OperationAdmin(ReadOnlyAdmin):
-    list_display = ("when", "actor", "action", "service", "outcome", "request_id")
+    list_display = ("time", "actor", "action", "service", "result", "request_id")
     list_filter = ("action", "service")
     search_fields = ("actor", "action", "service", "request_id")
     date_hierarchy = "at"
-    fields = ("when", "actor", "action", "service", "was", "became", "request_id")
-    readonly_fields = ("when", "was", "became")
+    fields = ("time", "actor", "action", "service", "before_lines", "after_lines", "request_id")
+    readonly_fields = ("time", "before_lines", "after_lines")
 
-    @admin.display(description="at", ordering="at")
-    def when(self, operation: Operation) -> str:
+    @admin.display(description="time", ordering="at")
+    def time(self, operation: Operation) -> str:
         return f"{operation.at:%Y-%m-%d %H:%M:%S}"
 
-    @admin.display(description="outcome")
-    def outcome(self, operation: Operation) -> str:
-        return "" if operation.after is None else inline(operation.after)[:100]
+    @admin.display(description="result")
+    def result(self, operation: Operation) -> str:
+        return "" if operation.after is None else inline(operation.after)[:MAX_RESULT_LENGTH]
 
     @admin.display(description="before")
-    def was(self, operation: Operation) -> SafeString:
-        return _shown(operation.before)
+    def before_lines(self, operation: Operation) -> SafeString:
+        return _lines(operation.before)
 
     @admin.display(description="after")
-    def became(self, operation: Operation) -> SafeString:
-        return _shown(operation.after)
+    def after_lines(self, operation: Operation) -> SafeString:
+        return _lines(operation.after)
 
 
-def _shown(value: object) -> SafeString:
-    """A line for each thing that is said."""
+def _lines(value: object) -> SafeString:
+    """One line per key."""
     if isinstance(value, dict):
-        lines = [f"{key}: {inline(said)}" for key, said in value.items()]
+        lines = [f"{key}: {inline(item)}" for key, item in value.items()]
     else:
         lines = ["none" if value is None else inline(value)]
     return format_html('<pre class="leading-relaxed text-xs whitespace-pre-wrap">{}</pre>', "\n".join(lines))

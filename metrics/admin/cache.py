@@ -1,4 +1,4 @@
-"""What the cache has of each service, and taking it back."""
+"""Cache usage by service, invalidation and flushing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,8 @@ from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from metrics import selectors, services
-from metrics.admin.readonly import ReadOnlyAdmin, actor
+from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.audit import staff_actor
 from metrics.models import CachedService
 from metrics.read_models import ServiceCache
 from resilience.outage import StoreUnavailable
@@ -24,7 +25,7 @@ class TagForm(ActionForm):
         max_length=200,
         required=False,
         label="",
-        widget=UnfoldAdminTextInputWidget({"aria-label": "Tag", "placeholder": "Tag: to invalidate one"}),
+        widget=UnfoldAdminTextInputWidget({"aria-label": "Tag", "placeholder": "Tag to invalidate"}),
     )
 
 
@@ -37,56 +38,67 @@ class CachedServiceAdmin(ReadOnlyAdmin):
     action_form = TagForm
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The list, each row with what is cached of it."""
-        listed, usage = super().get_changelist_instance(request), selectors.cache_usage()
+        """Adds each service's cache usage to its row."""
+        changelist, usage = super().get_changelist_instance(request), selectors.cache_usage()
         if not usage.connected:
-            self.message_user(request, "The shared store does not answer: entries are not known.", messages.WARNING)
-        for row in listed.result_list:
-            row.reading = usage.by_service.get(row.name, ServiceCache())
-        return listed
+            self.message_user(
+                request, "The shared store is unavailable: the number of entries is unknown.", messages.WARNING
+            )
+        for row in changelist.result_list:
+            row.usage = usage.by_service.get(row.name, ServiceCache())
+        return changelist
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002
         return redirect("dashboard:service", get_object_or_404(CachedService, pk=object_id).name)
 
     @admin.display(description="entries")
     def entries(self, service: Any) -> int:
-        return int(service.reading.entries)
+        return int(service.usage.entries)
 
     @admin.display(description="size")
     def size(self, service: Any) -> str:
-        return filesizeformat(service.reading.bytes)
+        return filesizeformat(service.usage.bytes)
 
     @admin.display(description="hits")
     def hits(self, service: Any) -> int:
-        return int(service.reading.hits)
+        return int(service.usage.hits)
 
     @admin.display(description="misses")
     def misses(self, service: Any) -> int:
-        return int(service.reading.misses)
+        return int(service.usage.misses)
 
     @admin.display(description="hit rate")
     def hit_rate(self, service: Any) -> str:
-        return f"{service.reading.hit_rate:.2f} %"
+        return f"{service.usage.hit_rate:.2f} %"
 
-    @admin.action(description="Invalidate the tag", permissions=("purge",))
+    @admin.action(description="Invalidate a tag", permissions=("purge",))
     def invalidate(self, request: HttpRequest, queryset: "models.QuerySet[CachedService]") -> None:
         tag = request.POST.get("tag", "").strip()
         if not tag:
-            self.message_user(request, "Which tag? Write it beside the action.", messages.ERROR)
+            self.message_user(request, "Enter the tag to invalidate next to the action.", messages.ERROR)
             return
-        self._purge(request, lambda: sum(services.invalidate(actor(request), each.name, tag) for each in queryset))
+        self._purge(
+            request,
+            lambda: sum(services.invalidate(staff_actor(request.user), service.name, tag) for service in queryset),
+        )
 
-    @admin.action(description="Flush: all entries of the service", permissions=("purge",))
+    @admin.action(description="Flush all entries", permissions=("purge",))
     def flush(self, request: HttpRequest, queryset: "models.QuerySet[CachedService]") -> None:
-        self._purge(request, lambda: sum(services.invalidate(actor(request), each.name) for each in queryset))
+        self._purge(
+            request, lambda: sum(services.invalidate(staff_actor(request.user), service.name) for service in queryset)
+        )
 
     def has_purge_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("metrics.change_cachedservice")
 
     def _purge(self, request: HttpRequest, purge: Callable[[], int]) -> None:
         try:
-            self.message_user(request, f"{purge()} entries went.")
+            self.message_user(request, _deleted_message(purge()))
         except StoreUnavailable:
-            self.message_user(request, "The shared store does not answer: nothing went.", messages.ERROR)
+            self.message_user(request, "The shared store is unavailable: nothing was invalidated.", messages.ERROR)
         except selectors.ServiceNotConfigured as error:
-            self.message_user(request, f"{error} is not being served yet.", messages.ERROR)
+            self.message_user(request, f"{error} is not in the configuration in use yet.", messages.ERROR)
+
+
+def _deleted_message(number: int) -> str:
+    return "1 entry invalidated." if number == 1 else f"{number} entries invalidated."

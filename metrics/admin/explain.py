@@ -1,4 +1,4 @@
-"""Explain as a page: a request in words, and its way through the gateway step by step."""
+"""The page that explains what the gateway would do with a request, step by step."""
 
 import msgspec
 from django import forms
@@ -11,13 +11,13 @@ from metrics.explain import ExplainRequest, explain
 from routing.configuration.document import inline
 from routing.explain.explanation import Explanation
 
-METHODS = [(method, method) for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
-STEPS = ("rate_limit", "access", "service", "cache", "circuit", "call")
-"""The parts of an explanation that are shown as they are, in the request's order."""
+METHOD_CHOICES = [(method, method) for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
+SECTIONS = ("rate_limit", "access", "service", "cache", "circuit", "call")
+"""Sections of an explanation that are listed as they are, in the order of the steps."""
 
 
 class ExplainForm(forms.Form):
-    method = forms.ChoiceField(choices=METHODS, required=False, widget=UnfoldAdminSelectWidget)
+    method = forms.ChoiceField(choices=METHOD_CHOICES, required=False, widget=UnfoldAdminSelectWidget)
     path = forms.CharField(
         max_length=4_000, widget=UnfoldAdminTextInputWidget({"placeholder": "/api/v1/crm/contacts?page=2"})
     )
@@ -28,52 +28,52 @@ class ExplainForm(forms.Form):
         help_text="key:<prefix> or firebase:<uid>; empty: no credential",
     )
     headers = forms.CharField(
-        required=False, widget=UnfoldAdminTextareaWidget({"rows": 3}), help_text="one a line: Name: value"
+        required=False, widget=UnfoldAdminTextareaWidget({"rows": 3}), help_text="one per line, as Name: value"
     )
 
     def clean_headers(self) -> dict[str, str]:
         lines = [line.partition(":") for line in self.cleaned_data["headers"].splitlines() if line.strip()]
         if any(not colon or not name.strip() for name, colon, _ in lines):
-            raise forms.ValidationError("Write each header as Name: value.")
+            raise forms.ValidationError("Enter each header as Name: value.")
         return {name.strip(): value.strip() for name, _, value in lines}
 
-    def explained(self) -> Explanation | None:
-        """The answer; None, with the fault at its field, for what is no request."""
+    def explanation(self) -> Explanation | None:
+        """The explanation; None, with an error at the invalid field, if there is none."""
         data = self.cleaned_data
         caller = data["caller"].strip() or None
         try:
             return explain(ExplainRequest(data["path"], data["method"] or "GET", data["headers"], caller))
         except UnicodeEncodeError:
-            self.add_error("headers", "A header's value holds what HTTP cannot carry.")
+            self.add_error("headers", "A header value contains characters that HTTP does not allow.")
         except ValueError as error:
             self.add_error("path" if "path" in str(error) else "caller", str(error))
         return None
 
 
 def explain_page(request: HttpRequest) -> HttpResponse:
-    """`/admin/explain/`: nothing is sent and nothing changed, so the question is in the address."""
+    """`/admin/explain/`. The form is sent by GET, since it changes nothing."""
     form = ExplainForm(request.GET if "path" in request.GET else None, initial={"path": "/api/v1/"})
-    told = form.explained() if form.is_bound and form.is_valid() else None
+    explanation = form.explanation() if form.is_bound and form.is_valid() else None
     context = {
         **admin.site.each_context(request),
         "title": "Explain a request",
         "form": form,
-        "told": told,
-        "steps": [] if told is None else _steps(told),
+        "told": explanation,
+        "steps": [] if explanation is None else _sections(explanation),
     }
     return render(request, "admin/gateway/explain.html", context)
 
 
-def _steps(told: Explanation) -> list[tuple[str, list[tuple[str, str]]]]:
-    said = msgspec.structs.asdict(told)
+def _sections(explanation: Explanation) -> list[tuple[str, list[tuple[str, str]]]]:
+    document = msgspec.structs.asdict(explanation)
     return [
-        (name.replace("_", " "), [(key.replace("_", " "), _shown(value)) for key, value in said[name].items()])
-        for name in STEPS
-        if said[name]
+        (name.replace("_", " "), [(key.replace("_", " "), _format(value)) for key, value in document[name].items()])
+        for name in SECTIONS
+        if document[name]
     ]
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     if value in (None, "", [], {}):
         return "none"
     if isinstance(value, bool):

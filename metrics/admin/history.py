@@ -1,4 +1,4 @@
-"""The configuration's history: who changed what and when, line by line, and the way back to any of it."""
+"""The configuration history: who changed what and when, with differences by line and rollback."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from metrics.admin.readonly import ReadOnlyAdmin, actor
-from metrics.audit import record_operation
+from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.audit import record_operation, staff_actor
 from routing.configuration.document import dump
 from routing.configuration.faults import ConfigurationError
 from routing.database import revisions
@@ -21,18 +21,18 @@ from routing.models import ConfigurationRevision
 
 @admin.register(ConfigurationRevision)
 class ConfigurationRevisionAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "actor", "summary", "way_back")
+    list_display = ("created_at", "actor", "summary", "rollback_link")
     list_display_links = ("created_at", "summary")
     list_filter = ("actor",)
     search_fields = ("actor", "summary", "document")
     date_hierarchy = "created_at"
 
     def get_urls(self) -> list[Any]:
-        back = path("<int:pk>/rollback/", self.admin_site.admin_view(self.roll_back), name="roll_back")
-        return [back, *super().get_urls()]
+        rollback = path("<int:pk>/rollback/", self.admin_site.admin_view(self.roll_back), name="roll_back")
+        return [rollback, *super().get_urls()]
 
     @admin.display(description="")
-    def way_back(self, revision: ConfigurationRevision) -> SafeString:
+    def rollback_link(self, revision: ConfigurationRevision) -> SafeString:
         url = reverse("admin:roll_back", args=(revision.pk,))
         return format_html('<a class="underline" href="{}">Roll back…</a>', url)
 
@@ -41,23 +41,23 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         revision = get_object_or_404(ConfigurationRevision, pk=object_id)
         lines = revisions.diff_lines(revisions.previous_document(revision), revision.document)
-        return self._page(request, revision, "What this changed", list(lines))
+        return self._page(request, revision, "Changes in this revision", list(lines))
 
     def roll_back(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """GET shows what would change; POST does it."""
+        """GET shows what a rollback would change; POST performs it."""
         if not request.user.has_perms(("routing.change_service", "routing.delete_service")):
             raise PermissionDenied
         revision = get_object_or_404(ConfigurationRevision, pk=pk)
         if request.method != "POST":
             lines = revisions.diff_lines(dump(raw_document()), revision.document)
-            return self._page(request, revision, "What rolling back would change", list(lines), confirm=True)
+            return self._page(request, revision, "Changes made by a rollback", list(lines), confirm=True)
         try:
-            done = revisions.rollback(revision, actor(request))
+            done = revisions.rollback(revision, staff_actor(request.user))
         except ConfigurationError as error:
-            self.message_user(request, f"It cannot be served any more: {error}", messages.ERROR)
+            self.message_user(request, f"Rollback failed, the revision is no longer valid: {error}", messages.ERROR)
         else:
-            record_operation(actor(request), "configuration.rollback", before=done.before, after=done.after)
-            self.message_user(request, f"The configuration is that of revision {revision.pk} again.")
+            record_operation(staff_actor(request.user), "configuration.rollback", before=done.before, after=done.after)
+            self.message_user(request, f"Rolled back to revision {revision.pk}.")
         return redirect("admin:routing_configurationrevision_changelist")
 
     def _page(

@@ -1,4 +1,4 @@
-"""What is looked at and acted upon here, but never typed in."""
+"""The base of admin pages whose rows are not edited."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from unfold.admin import ModelAdmin
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Rows that nobody adds, changes or deletes by hand."""
+    """Rows can be viewed and acted upon, but not added, changed or deleted."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - the parent's signature
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
@@ -17,8 +17,3 @@ class ReadOnlyAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
-
-
-def actor(request: HttpRequest) -> str:
-    """Who acts, as the record of operations names them."""
-    return f"staff:{request.user.get_username()}"

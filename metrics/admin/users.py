@@ -1,4 +1,4 @@
-"""Staff and their groups, in the look of the rest."""
+"""Django's user and group pages in the Unfold theme."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Who may use the API, how often, and how it says no: in the gateway's own words."""
+"""Authentication, permissions and write limit of the metrics API, and its errors as problem documents."""
 
 import time
 from typing import Any, Final
@@ -13,6 +13,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from metrics.audit import staff_actor
 from metrics.middleware import current_request_id
 from metrics.runtime_access import running
 from metrics.selectors import ServiceNotConfigured
@@ -31,15 +32,15 @@ from routing.errors import (
     problem,
 )
 
-READ: Final = "metrics:read"
-WRITE: Final = "metrics:write"
+READ_SCOPE: Final = "metrics:read"
+WRITE_SCOPE: Final = "metrics:write"
 WRITE_RATE: Final = "60/m"
-"""Writes each member of staff, or key, may make."""
-WRITE_SECONDS: Final = 60.0
+"""Limit of writes for each member of staff and each API key."""
+WRITE_WINDOW_SECONDS: Final = 60.0
 
 
 class KeyUser:
-    """A program, in the place where REST framework wants a user."""
+    """The user that REST framework expects, for a request with an API key."""
 
     is_authenticated = True
     is_active = True
@@ -51,7 +52,7 @@ class KeyUser:
 
 
 class KeyAuthentication(BaseAuthentication):
-    """The gateway's own API keys, as `X-API-Key` or as the bearer."""
+    """Authenticates the gateway's API keys, in `X-API-Key` or as a Bearer token."""
 
     def authenticate(self, request: Request) -> tuple[KeyUser, Caller] | None:
         fields = [
@@ -59,10 +60,10 @@ class KeyAuthentication(BaseAuthentication):
             for name in CREDENTIAL_HEADERS
             if name.decode() in request.headers
         ]
-        given = read_credential(fields)
-        if given is None:
+        credential = read_credential(fields)
+        if credential is None:
             return None
-        caller = running().gateway.live.keys.find(given.text, time.time()) if given.is_key else None
+        caller = running().gateway.live.keys.find(credential.text, time.time()) if credential.is_key else None
         if caller is None:
             raise Unauthenticated("the API key is not valid")
         return KeyUser(caller), caller
@@ -71,19 +72,19 @@ class KeyAuthentication(BaseAuthentication):
         return 'Bearer realm="gateway"'
 
 
-class MayReadOrWrite(BasePermission):
-    """Staff may do both; a key what its scopes say."""
+class ReadOrWritePermission(BasePermission):
+    """Staff may read and write; an API key as its scopes allow."""
 
-    message = "this asks for a member of staff, or a key with scope metrics:read to read and metrics:write to write"
+    message = "requires a staff account, or an API key with scope metrics:read to read or metrics:write to write"
 
     def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002 - REST framework's signature
         if isinstance(request.auth, Caller):
-            return request.auth.has_scope(READ if request.method in SAFE_METHODS else WRITE)
+            return request.auth.has_scope(READ_SCOPE if request.method in SAFE_METHODS else WRITE_SCOPE)
         return bool(request.user and request.user.is_active and request.user.is_staff)
 
 
-class AlwaysJson(BaseContentNegotiation):
-    """Whatever is asked for, JSON is what there is."""
+class JsonNegotiation(BaseContentNegotiation):
+    """JSON, whatever the client accepts."""
 
     def select_parser(self, request: Any, parsers: Any) -> Any:  # noqa: ARG002 - REST framework's signature
         return parsers[0]
@@ -92,59 +93,59 @@ class AlwaysJson(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-def actor(request: Request) -> str:
-    """Who asks, as records name them."""
-    return request.auth.id if isinstance(request.auth, Caller) else f"staff:{request.user.get_username()}"
+def request_actor(request: Request) -> str:
+    """The caller's name in the audit log."""
+    return request.auth.id if isinstance(request.auth, Caller) else staff_actor(request.user)
 
 
-def check_writes(request: Request) -> None:
-    """Count a write. Raises RateLimited. A count that cannot be kept stops nobody: least of all in an outage."""
+def check_write_limit(request: Request) -> None:
+    """Count a write. Raises RateLimited. If the count's store is unavailable, writes are not limited."""
     if request.method in SAFE_METHODS:
         return
     try:
-        over = is_ratelimited(
+        limited = is_ratelimited(
             request._request,
             group="metrics.writes",
-            key=lambda _group, _request: actor(request),
+            key=lambda _group, _request: request_actor(request),
             rate=WRITE_RATE,
             increment=True,
         )
     except ConnectionInterrupted:
         return
-    if over:
-        raise RateLimited(f"over {WRITE_RATE} changes", retry_after=WRITE_SECONDS)
+    if limited:
+        raise RateLimited(f"more than {WRITE_RATE} writes", retry_after=WRITE_WINDOW_SECONDS)
 
 
-def refusal(error: Exception) -> HttpResponse | None:
-    """An error as a problem document; None for one that is a fault of ours."""
-    ours = error if isinstance(error, GatewayError) else _translated(error)
-    if ours is None:
+def problem_response(error: Exception) -> HttpResponse | None:
+    """The error as a problem document; None for an unexpected error."""
+    gateway_error = error if isinstance(error, GatewayError) else _translate(error)
+    if gateway_error is None:
         return None
-    answer = problem(ours, current_request_id())
-    assert isinstance(answer.body, bytes)  # noqa: S101 - a problem is whole
+    response = problem(gateway_error, current_request_id())
+    assert isinstance(response.body, bytes)  # noqa: S101 - a problem document is not streamed
     return HttpResponse(
-        answer.body,
-        status=answer.status,
-        headers={name.decode(): value.decode("latin-1") for name, value in answer.headers},
+        response.body,
+        status=response.status,
+        headers={name.decode(): value.decode("latin-1") for name, value in response.headers},
     )
 
 
-def _translated(error: Exception) -> GatewayError | None:
-    """What REST framework, the selectors and the stores raise, in the gateway's tree."""
+def _translate(error: Exception) -> GatewayError | None:
+    """Map errors of REST framework, the selectors and the stores to the gateway's."""
     match error:
         case exceptions.APIException():
-            return _refused(error)
+            return _translate_api_exception(error)
         case ServiceNotConfigured():
             return UnknownService(f"there is no service {error.args[0]!r}")
         case StoreUnavailable():
-            return Unavailable("the shared store is away", retry_after=1)
+            return Unavailable("the shared store is unavailable", retry_after=1)
         case ValueError():
             return BadRequest(str(error))
     return None
 
 
-def _refused(error: exceptions.APIException) -> GatewayError:
-    detail = _said(error.detail)
+def _translate_api_exception(error: exceptions.APIException) -> GatewayError:
+    detail = _flatten(error.detail)
     match error:
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             return Unauthenticated(detail)
@@ -155,9 +156,9 @@ def _refused(error: exceptions.APIException) -> GatewayError:
     return BadRequest(detail)
 
 
-def _said(detail: Any) -> str:
+def _flatten(detail: Any) -> str:
     if isinstance(detail, dict):
-        return "; ".join(f"{field}: {_said(of)}" for field, of in detail.items())
+        return "; ".join(f"{field}: {_flatten(value)}" for field, value in detail.items())
     if isinstance(detail, list):
-        return ", ".join(_said(one) for one in detail)
+        return ", ".join(_flatten(item) for item in detail)
     return str(detail)

@@ -1,6 +1,6 @@
-"""`POST /api/explain`: what would become of a request. It changes nothing, so reading is right enough."""
+"""`POST /api/explain`: what the gateway would do with a request. Changes nothing, so permission to read suffices."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from rest_framework import serializers
@@ -9,22 +9,22 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from metrics.api import access
-from metrics.api.views import Operation, documented
+from metrics.api.base import MetricsView, documented
 from metrics.explain import ExplainRequest, explain
 from routing.caller import Caller
 
 
-class MayRead(access.MayReadOrWrite):
-    """Staff, or a key with `metrics:read`: a question that is posted for its length alone."""
+class ReadPermission(access.ReadOrWritePermission):
+    """Staff, or a key with `metrics:read`, also for POST."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if isinstance(request.auth, Caller):
-            return request.auth.has_scope(access.READ)
+            return request.auth.has_scope(access.READ_SCOPE)
         return super().has_permission(request, view)
 
 
 class ExplainInput(serializers.Serializer[Any]):
-    path = serializers.CharField(help_text="as a client would write it, with its query")
+    path = serializers.CharField(help_text="request target as a client sends it, with its query")
     method = serializers.CharField(default="GET")
     headers = serializers.DictField(child=serializers.CharField(), required=False)
     caller = serializers.JSONField(
@@ -45,7 +45,7 @@ class ExplainOutput(serializers.Serializer[Any]):
     call = serializers.DictField(allow_null=True)
 
 
-_EXAMPLE = {
+EXAMPLE: Final = {
     "request": {"method": "GET", "path": "/api/v1/crm/contacts/7", "query": "", "caller": "key:abcdefgh"},
     "verdict": {"outcome": "the backend is called", "status": None, "code": None, "detail": ""},
     "service": {"name": "crm", "found_by": "path", "route": "/contacts/{id}", "params": {"id": "7"}},
@@ -54,14 +54,14 @@ _EXAMPLE = {
 }
 
 
-class ExplainApi(Operation):
-    permission_classes = (MayRead,)
+class ExplainView(MetricsView):
+    permission_classes = (ReadPermission,)
 
     def check_throttles(self, request: Request) -> None:
-        """A question changes nothing, and is not counted as a change."""
+        """An explanation does not count as a write."""
 
-    @documented("explain", ExplainOutput, _EXAMPLE, takes=ExplainInput)
+    @documented("explain", ExplainOutput, EXAMPLE, body=ExplainInput)
     def post(self, request: Request) -> Response:
-        """Which service and route match, which nearly did, and what each step would do, without calling a backend."""
+        """Explain a request without sending it: the matching service and route, and the result of each step."""
         question = msgspec.convert(request.data, ExplainRequest)
         return Response(msgspec.to_builtins(explain(question)))

@@ -1,16 +1,16 @@
-"""What the schema says beyond REST framework's views: the gateway's own path, which no view of Django's serves."""
+"""The parts of the OpenAPI schema that no REST framework view describes: services, events and health checks."""
 
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
-ANSWERED: Final = {
-    "X-Request-ID": "the request's id",
+RESPONSE_HEADERS: Final = {
+    "X-Request-ID": "id of the request",
     "X-Cache": "HIT, MISS, STALE, REVALIDATED or BYPASS",
-    "Cache-Status": "the same in RFC 9211's words",
-    "RateLimit": "what is left of the limit",
+    "Cache-Status": "how the cache handled the request (RFC 9211)",
+    "RateLimit": "remaining requests of the rate limit",
 }
-REFUSALS: Final = {
+ERRORS: Final = {
     "401": "unauthenticated",
     "403": "forbidden",
     "404": "unknown_service",
@@ -24,131 +24,137 @@ REFUSALS: Final = {
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """The gateway's keys, in either of their places."""
+    """API keys, in either header."""
 
     target_class = "metrics.api.access.KeyAuthentication"
-    name = ["apiKey", "bearer"]  # noqa: RUF012 - drf-spectacular's own form
+    name = ["apiKey", "bearer"]  # noqa: RUF012 - drf-spectacular declares it as an instance attribute
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:  # noqa: ARG002
         return [
             {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            {"type": "http", "scheme": "bearer", "description": "an API key, or for services a Firebase ID token"},
+            {"type": "http", "scheme": "bearer", "description": "an API key; for services, also a Firebase ID token"},
         ]
 
 
-HEALTH: Final[dict[str, tuple[str, dict[str, Any]]]] = {
-    "/health": ("That the process lives; touches nothing", {"status": "ok"}),
-    "/health/ready": ("That it has its configuration and takes requests", {"status": "ok"}),
+HEALTH_ENDPOINTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "/health": ("Liveness: the process responds; checks nothing else", {"status": "ok"}),
+    "/health/ready": ("Readiness: the configuration is loaded and requests are accepted", {"status": "ok"}),
     "/health/deep": (
-        "Database, Redis, channel layer and every service; remembered for 5 s",
+        "Checks of the database, Redis, the channel layer and all services, cached for 5 seconds",
         {"status": "ok", "checks": {"database": {"status": "ok", "ms": 0.41}}},
     ),
 }
-METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
+SERVICE_METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
 
 
 def add_gateway(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular's."""
-    result["paths"] = {path: of for path, of in result["paths"].items() if not path.startswith("/api/v1")}
-    result["paths"] = {path.rstrip("?").rstrip("/") or "/": of for path, of in result["paths"].items()}
-    for operation in (operation for of in result["paths"].values() for operation in of.values()):
-        _summarise(operation)
-    result["paths"]["/api/v1/{service}/{path}"] = {method: _operation(method) for method in METHODS}
-    result["paths"]["/api/v1/"] = {"get": _index()}
-    result["paths"]["/events"] = {"get": _stream(), "post": _publication()}
-    result["paths"] |= {path: {"get": _health(path, *said)} for path, said in HEALTH.items()}
+    """Postprocessing hook of drf-spectacular: see POSTPROCESSING_HOOKS in the settings."""
+    paths = {
+        path.rstrip("?").rstrip("/") or "/": operations
+        for path, operations in result["paths"].items()
+        if not path.startswith("/api/v1")
+    }
+    for operation in (operation for operations in paths.values() for operation in operations.values()):
+        _split_description(operation)
+    paths["/api/v1/{service}/{path}"] = {method: _service_operation(method) for method in SERVICE_METHODS}
+    paths["/api/v1/"] = {"get": _list_services()}
+    paths["/events"] = {"get": _stream_events(), "post": _publish_event()}
+    paths |= {path: {"get": _check_health(path, *texts)} for path, texts in HEALTH_ENDPOINTS.items()}
+    result["paths"] = paths
     return result
 
 
-def _summarise(operation: dict[str, Any]) -> None:
-    """The first line of what a view says of itself is what lists show; the rest, if any, is for who opens it."""
-    summary, _, more = operation.pop("description", "").partition("\n")
+def _split_description(operation: dict[str, Any]) -> None:
+    """Make the first line of a view's docstring the summary and the rest the description."""
+    summary, _, rest = operation.pop("description", "").partition("\n")
     operation["summary"] = summary.rstrip(".")
-    if more.strip():
-        operation["description"] = more.strip()
+    if rest.strip():
+        operation["description"] = rest.strip()
 
 
-def _parameter(name: str, example: str) -> dict[str, Any]:
+def _path_parameter(name: str, example: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
 
 
-def _operation(method: str) -> dict[str, Any]:
+def _service_operation(method: str) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"service_{method}",
         "tags": ["services"],
-        "parameters": [_parameter("service", "crmIntelligence"), _parameter("path", "contacts")],
-        "summary": "A service's own answer, through the gateway's nine steps",
+        "parameters": [_path_parameter("service", "crmIntelligence"), _path_parameter("path", "contacts")],
+        "summary": "Call a service through the gateway",
         "security": [{"apiKey": []}, {"bearer": []}],
-        "responses": {"default": {"description": "what the service answers", "headers": _headers()}, **_refusals()},
+        "responses": {"default": {"description": "response of the service", "headers": _headers()}, **_errors()},
     }
     if method in ("post", "put", "patch"):
-        operation["requestBody"] = {"content": {"*/*": {}}, "description": "passed on as it comes"}
+        operation["requestBody"] = {"content": {"*/*": {}}, "description": "passed to the service unchanged"}
     return operation
 
 
-def _index() -> dict[str, Any]:
+def _list_services() -> dict[str, Any]:
     example = {"services": [{"name": "crmIntelligence", "path": "/api/v1/crmIntelligence/", "enabled": True}]}
     return {
         "operationId": "services",
         "tags": ["services"],
-        "summary": "The services this caller may use",
+        "summary": "List the services this caller may use",
         "security": [{"apiKey": []}, {"bearer": []}],
-        "responses": {"200": {"description": "by name", "content": {"application/json": {"example": example}}}},
+        "responses": {
+            "200": {"description": "services by name", "content": {"application/json": {"example": example}}}
+        },
     }
 
 
-def _stream() -> dict[str, Any]:
+def _stream_events() -> dict[str, Any]:
     topics = {"name": "topics", "in": "query", "required": True, "schema": {"type": "string"}}
     return {
         "operationId": "events",
         "tags": ["events"],
-        "summary": "Circuit changes, invalidations and what backends publish, as server-sent events",
+        "summary": "Subscribe to circuit transitions, cache invalidations and published events, as server-sent events",
         "parameters": [topics | {"example": "service:crmIntelligence,tag:crm:contacts"}],
         "security": [{"apiKey": []}, {"bearer": []}],
         "responses": {
-            "200": {"description": "events without an end", "content": {"text/event-stream": {}}},
-            **_refusals("401", "403", "429"),
+            "200": {"description": "a stream of events", "content": {"text/event-stream": {}}},
+            **_errors("401", "403", "429"),
         },
     }
 
 
-def _publication() -> dict[str, Any]:
+def _publish_event() -> dict[str, Any]:
     event = {"topic": "tag:crm:contacts", "type": "contact.changed", "data": {"id": 7}}
     return {
         "operationId": "publishEvent",
         "tags": ["events"],
-        "summary": "Publish an event to everybody who follows its topic; asks for the scope events:publish",
+        "summary": "Publish an event to the subscribers of its topic (requires scope events:publish)",
         "security": [{"apiKey": []}, {"bearer": []}],
         "requestBody": {"required": True, "content": {"application/json": {"example": event}}},
         "responses": {
-            "202": _answer("its id, which grows", {"id": "1769860841250-0"}),
-            **_refusals("401", "403", "413", "429"),
+            "202": _json_response("id of the event; ids increase", {"id": "1769860841250-0"}),
+            **_errors("401", "403", "413", "429"),
         },
     }
 
 
-def _health(path: str, summary: str, example: dict[str, Any]) -> dict[str, Any]:
+def _check_health(path: str, summary: str, example: dict[str, Any]) -> dict[str, Any]:
     return {
         "operationId": path.strip("/").replace("/", "_"),
         "tags": ["health"],
         "summary": summary,
         "security": [],
-        "responses": {"200": _answer("well", example), "503": {"description": "not well: the same form"}},
+        "responses": {"200": _json_response("healthy", example), "503": {"description": "unhealthy: same format"}},
     }
 
 
-def _answer(told: str, example: dict[str, Any]) -> dict[str, Any]:
-    return {"description": told, "content": {"application/json": {"example": example}}}
+def _json_response(description: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"example": example}}}
 
 
 def _headers() -> dict[str, Any]:
-    return {name: {"description": told, "schema": {"type": "string"}} for name, told in ANSWERED.items()}
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in RESPONSE_HEADERS.items()}
 
 
-def _refusals(*only: str) -> dict[str, Any]:
+def _errors(*only: str) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOutput"}}}
     return {
         status: {"description": codes, "content": problem}
-        for status, codes in REFUSALS.items()
+        for status, codes in ERRORS.items()
         if not only or status in only
     }

@@ -1,4 +1,4 @@
-"""The API's JSON, key by key: what contract section 7 promises, and no more."""
+"""The JSON of the metrics API, key by key."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -6,22 +6,22 @@ from typing import Any, Final
 from rest_framework import serializers
 
 from metrics.read_models import CircuitStatus, TrafficStats, WarmResult
+from metrics.services import MAX_REASON_LENGTH, MAX_WARM_PATHS
 from resilience.breaker.machine import State
 
-LONGEST_TTL: Final = 30 * 86_400
-MOST_PATHS: Final = 100
+MAX_TTL_SECONDS: Final = 30 * 86_400
 
 
-def iso(at: float) -> str:
+def iso_timestamp(at: float) -> str:
     """Unix seconds as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Moment(serializers.DateTimeField):
-    """Unix seconds, told as ISO 8601; taken as either."""
+class Timestamp(serializers.DateTimeField):
+    """Unix seconds, written as ISO 8601; both are accepted as input."""
 
     def to_representation(self, value: Any) -> str:
-        return iso(value)
+        return iso_timestamp(value)
 
     def to_internal_value(self, value: Any) -> Any:
         try:
@@ -31,7 +31,7 @@ class Moment(serializers.DateTimeField):
 
 
 class Milliseconds(serializers.FloatField):
-    """Seconds, told as milliseconds."""
+    """Seconds, written as milliseconds."""
 
     def to_representation(self, value: Any) -> Any:
         return round(value * 1000, 3)
@@ -40,7 +40,7 @@ class Milliseconds(serializers.FloatField):
 class HitStats(serializers.Serializer[Any]):
     hits = serializers.IntegerField()
     misses = serializers.IntegerField()
-    hitRate = serializers.FloatField(source="hit_rate", help_text="percent, two decimals")  # noqa: N815 - the contract's
+    hitRate = serializers.FloatField(source="hit_rate", help_text="percent, two decimals")  # noqa: N815 - a key of the API
 
 
 class CacheSummary(serializers.Serializer[Any]):
@@ -64,13 +64,13 @@ class CircuitOutput(serializers.Serializer[CircuitStatus]):
     failures = serializers.IntegerField()
     successes = serializers.IntegerField()
     totalRequests = serializers.IntegerField(source="total_requests")  # noqa: N815
-    nextAttemptTime = Moment(source="until", required=False, help_text="of an OPEN circuit alone")  # noqa: N815
+    nextAttemptTime = Timestamp(source="until", required=False, help_text="only of an OPEN circuit")  # noqa: N815
 
     def to_representation(self, instance: CircuitStatus) -> dict[str, Any]:
-        told: dict[str, Any] = super().to_representation(instance)
+        document: dict[str, Any] = super().to_representation(instance)
         if instance.state != State.OPEN or instance.until is None:
-            del told["nextAttemptTime"]
-        return told
+            del document["nextAttemptTime"]
+        return document
 
 
 class CircuitsOutput(serializers.Serializer[Any]):
@@ -91,31 +91,33 @@ class Saved(serializers.Serializer[TrafficStats]):
 
 
 class TrafficStatsOutput(HitStats):
-    """Latencies are milliseconds, within 5 %."""
+    """Latencies are milliseconds, accurate to 5 %."""
 
     requests = serializers.IntegerField()
-    errors = serializers.IntegerField()  # type: ignore[assignment] # a field; REST framework takes it off the class
+    errors = serializers.IntegerField()  # type: ignore[assignment] # a field: REST framework removes it from the class
     rateLimited = serializers.IntegerField(source="rate_limited")  # noqa: N815
     latency = Latency(source="*")
 
 
 class ServiceOutput(TrafficStatsOutput):
     statusClasses = serializers.DictField(child=serializers.IntegerField(), source="status_classes")  # noqa: N815
-    refused = serializers.IntegerField(help_text="by the circuit")
-    aborted = serializers.IntegerField(help_text="cut short, by the client or the service")
+    refused = serializers.IntegerField(help_text="calls refused by the circuit breaker")
+    aborted = serializers.IntegerField(help_text="responses aborted by the client or the backend")
     bytes = serializers.IntegerField()
     saved = Saved(source="*")
 
 
 class OverviewOutput(serializers.Serializer[Any]):
-    timestamp = Moment()
+    timestamp = Timestamp()
     cache = CacheSummary()
     circuitBreakers = CircuitsOutput()  # noqa: N815
-    services = serializers.DictField(child=ServiceOutput(), help_text="under the empty name: what reached no service")
+    services = serializers.DictField(
+        child=ServiceOutput(), help_text="by name; the empty name has the requests that matched no service"
+    )
 
 
 class PointOutput(TrafficStatsOutput):
-    time = Moment()
+    time = Timestamp()
 
 
 class HistoryOutput(serializers.Serializer[Any]):
@@ -126,11 +128,11 @@ class HistoryOutput(serializers.Serializer[Any]):
 
 class HistoryInput(serializers.Serializer[Any]):
     service = serializers.CharField(required=False, default=None)
-    to = Moment(required=False, default=None)
+    to = Timestamp(required=False, default=None)
     step = serializers.IntegerField(required=False, default=60, min_value=60, max_value=366 * 86_400)
 
     def get_fields(self) -> dict[str, Any]:
-        return {**super().get_fields(), "from": Moment(required=False, default=None)}  # a keyword, in Python
+        return {**super().get_fields(), "from": Timestamp(required=False, default=None)}  # a keyword in Python
 
 
 class MessageOutput(serializers.Serializer[Any]):
@@ -146,7 +148,7 @@ class ServiceKeysDeletedOutput(KeysDeletedOutput):
 
 
 class DryRunInput(serializers.Serializer[Any]):
-    dry_run = serializers.BooleanField(required=False, default=False, help_text="only say how many")
+    dry_run = serializers.BooleanField(required=False, default=False, help_text="only count, change nothing")
 
 
 class InvalidateInput(DryRunInput):
@@ -157,38 +159,38 @@ class ResetOutput(MessageOutput):
     reset = serializers.ListField(child=serializers.CharField())
 
 
-class OrderInput(serializers.Serializer[Any]):
+class OverrideInput(serializers.Serializer[Any]):
     ttl = serializers.FloatField(
-        required=False, default=None, allow_null=True, min_value=1, max_value=LONGEST_TTL, help_text="seconds"
+        required=False, default=None, allow_null=True, min_value=1, max_value=MAX_TTL_SECONDS, help_text="seconds"
     )
-    reason = serializers.CharField(required=False, default="", allow_blank=True, max_length=500)
+    reason = serializers.CharField(required=False, default="", allow_blank=True, max_length=MAX_REASON_LENGTH)
 
 
-class OrderOutput(serializers.Serializer[Any]):
+class OverrideOutput(serializers.Serializer[Any]):
     service = serializers.CharField()
     state = serializers.ChoiceField(choices=[state.value for state in State])
 
 
 class WarmInput(DryRunInput):
     paths = serializers.ListField(
-        child=serializers.CharField(max_length=2_000), required=False, default=list, max_length=MOST_PATHS
+        child=serializers.CharField(max_length=2_000), required=False, default=list, max_length=MAX_WARM_PATHS
     )
 
 
 class WarmOutput(serializers.Serializer[WarmResult]):
     warmed = serializers.IntegerField()
-    failed = serializers.IntegerField(help_text="in a dry run: paths that cannot be made ready for all callers")
-    wouldWarm = serializers.IntegerField(source="would_warm", required=False, help_text="of a dry run alone")  # noqa: N815
+    failed = serializers.IntegerField(help_text="in a dry run: paths whose responses are not shared by all callers")
+    wouldWarm = serializers.IntegerField(source="would_warm", required=False, help_text="only in a dry run")  # noqa: N815
 
     def to_representation(self, instance: WarmResult) -> dict[str, Any]:
-        told: dict[str, Any] = super().to_representation(instance)
+        document: dict[str, Any] = super().to_representation(instance)
         if instance.would_warm is None:
-            del told["wouldWarm"]
-        return told
+            del document["wouldWarm"]
+        return document
 
 
 class ProblemOutput(serializers.Serializer[Any]):
-    """RFC 9457."""
+    """A problem document (RFC 9457)."""
 
     type = serializers.CharField()
     title = serializers.CharField()

@@ -1,1 +1,1 @@
-"""The staff dashboard: pages, their JSON, and the live feed."""
+"""The staff dashboard: pages, the JSON they show, and WebSockets for live data and events."""

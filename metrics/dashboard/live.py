@@ -1,4 +1,4 @@
-"""The dashboard's live feed: one snapshot of everything per second, to each member of staff who watches."""
+"""Live data of the dashboard: one snapshot per second for all connected staff."""
 
 import asyncio
 import logging
@@ -13,96 +13,88 @@ from channels.layers import get_channel_layer
 from django.core.cache import cache
 
 from metrics import selectors
+from metrics.dashboard.staff import CLOSE_FORBIDDEN, CLOSE_SESSION_ENDED, RECHECK_SECONDS, is_staff
 from routing.realtime.handshake import same_origin
 
 log = logging.getLogger(__name__)
 
-GROUP: Final = "dashboard"
-SECONDS: Final = 1.0
-"""How often the feed speaks."""
-RECHECK_SECONDS: Final = 10.0
-"""How long somebody who logged out elsewhere, or lost the right, goes on seeing it."""
-FORBIDDEN: Final = 4403
-GONE: Final = 4401
+CHANNEL_GROUP: Final = "dashboard"
+BROADCAST_SECONDS: Final = 1.0
 
 
 def snapshot() -> bytes:
-    """What the page shows, as JSON: the summary and every service. Blocking."""
+    """The data that the pages show, as JSON: the summary and every service. Blocks."""
     return msgspec.json.encode({"summary": selectors.summary(), "services": selectors.service_statuses()})
 
 
 class SnapshotBroadcaster:
-    """While anybody watches in this process, takes part in telling everybody once a second.
+    """Sends a snapshot to the channel group each second while this process has subscribers.
 
-    Each second belongs to whichever worker claims it first, so that one snapshot serves the cluster and no worker's
-    end silences it.
+    The first worker to claim a second sends its snapshot, so that one snapshot serves the cluster, and another worker
+    takes over when one stops.
     """
 
     def __init__(self) -> None:
-        self._watchers: set[object] = set()
+        self._subscribers: set[object] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def join(self, watcher: object) -> None:
-        self._watchers.add(watcher)
+    def subscribe(self, subscriber: object) -> None:
+        self._subscribers.add(subscriber)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
-    def leave(self, watcher: object) -> None:
-        self._watchers.discard(watcher)
-        if not self._watchers and self._task is not None:
+    def unsubscribe(self, subscriber: object) -> None:
+        self._subscribers.discard(subscriber)
+        if not self._subscribers and self._task is not None:
             self._task.cancel()
             self._task = None
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(SECONDS - time.time() % SECONDS)
+            await asyncio.sleep(BROADCAST_SECONDS - time.time() % BROADCAST_SECONDS)
             try:
-                await self._tick(int(time.time() / SECONDS))
+                await self._broadcast(int(time.time() / BROADCAST_SECONDS))
             except Exception:
-                log.exception("the dashboard's feed misses a second")
+                log.exception("failed to send a dashboard snapshot; will retry in a second")
 
-    async def _tick(self, second: int) -> None:
-        said = await _in_a_thread(_claimed)(second)
+    async def _broadcast(self, second: int) -> None:
+        text = await _in_a_thread(_claim)(second)
         layer = get_channel_layer()
-        if said is not None and layer is not None:
-            await layer.group_send(GROUP, {"type": "snapshot", "text": said})
+        if text is not None and layer is not None:
+            await layer.group_send(CHANNEL_GROUP, {"type": "snapshot", "text": text})
 
 
-def _claimed(second: int) -> str | None:
-    """A snapshot, if this second is this worker's to tell."""
+def _claim(second: int) -> str | None:
+    """A snapshot if this worker is the first to claim `second`, else None."""
     return snapshot().decode() if cache.add(f"dashboard:{second}", True, timeout=10) else None
 
 
 _in_a_thread: Final = database_sync_to_async
-_ticker: Final = SnapshotBroadcaster()
+_broadcaster: Final = SnapshotBroadcaster()
 
 
 class DashboardConsumer(AsyncWebsocketConsumer):
-    """`/ws/dashboard/`: staff alone, from the gateway's own pages alone. What a client says is not listened to."""
+    """`/ws/dashboard/`: for staff, from the gateway's own origin. Ignores what the client sends."""
 
     async def connect(self) -> None:
         if not same_origin(list(self.scope["headers"])) or not is_staff(self.scope.get("user")):
-            await self.close(FORBIDDEN)
+            await self.close(CLOSE_FORBIDDEN)
             return
         self._checked = time.monotonic()
-        await self.channel_layer.group_add(GROUP, self.channel_name)
+        await self.channel_layer.group_add(CHANNEL_GROUP, self.channel_name)
         await self.accept()
         await self.send(text_data=(await _in_a_thread(snapshot)()).decode())
-        _ticker.join(self)
+        _broadcaster.subscribe(self)
 
-    async def disconnect(self, code: int) -> None:  # noqa: ARG002 - the parent's signature
-        _ticker.leave(self)
-        await self.channel_layer.group_discard(GROUP, self.channel_name)
+    async def disconnect(self, code: int) -> None:  # noqa: ARG002 - the base class's signature
+        _broadcaster.unsubscribe(self)
+        await self.channel_layer.group_discard(CHANNEL_GROUP, self.channel_name)
 
     async def snapshot(self, message: dict[str, Any]) -> None:
-        """One second's news, if whoever watches still may."""
+        """Forward a snapshot from the channel group, if the user is still staff."""
         if time.monotonic() - self._checked > RECHECK_SECONDS:
             self._checked = time.monotonic()
             if not is_staff(await get_user(self.scope)):
-                await self.close(GONE)
+                await self.close(CLOSE_SESSION_ENDED)
                 return
         await self.send(text_data=message["text"])
-
-
-def is_staff(user: Any) -> bool:
-    return bool(user and user.is_active and user.is_staff)

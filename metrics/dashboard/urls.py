@@ -1,6 +1,6 @@
-"""The staff's pages, and the JSON they are drawn from.
+"""The dashboard's pages and the JSON they show.
 
-Services have a folder of their own: whatever one is called, no other page hides it.
+Services have their own prefix, so that no service name conflicts with another page.
 """
 
 from django.urls import path
@@ -9,10 +9,10 @@ from metrics.dashboard import views
 
 app_name = "dashboard"
 urlpatterns = [
-    path("", views.overview, name="overview"),
-    path("snapshot.json", views.snapshot, name="snapshot"),
-    path("history.json", views.history, name="history"),
-    path("events/", views.events, name="events"),
-    path("services/<str:name>/", views.service, name="service"),
-    path("services/<str:name>/detail.json", views.detail, name="detail"),
+    path("", views.overview_page, name="overview"),
+    path("snapshot.json", views.snapshot_json, name="snapshot"),
+    path("history.json", views.history_json, name="history"),
+    path("events/", views.events_page, name="events"),
+    path("services/<str:name>/", views.service_page, name="service"),
+    path("services/<str:name>/detail.json", views.detail_json, name="detail"),
 ]

@@ -1,4 +1,4 @@
-"""The staff's pages: an overview, a page per service, and the JSON both are drawn from. What they do goes by REST."""
+"""The dashboard's pages and the JSON they show. Its operations use the REST API."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,9 +12,7 @@ from django.views.decorators.http import require_GET
 
 from metrics import selectors, services
 from metrics.dashboard import live
-from metrics.runtime_access import running
 from resilience.outage import StoreUnavailable
-from routing import runtime
 from routing.configuration.document import inline
 from routing.realtime.limits import MAX_TOPICS_PER_MESSAGE
 from routing.router.table import Service
@@ -22,128 +20,130 @@ from routing.router.table import Service
 View = Callable[..., HttpResponse]
 
 RANGES: Final = {"1h": (3_600, 60), "24h": (86_400, 900), "30d": (30 * 86_400, 6 * 3_600)}
-"""Each span of a history and its step, in seconds."""
-MOVES: Final = 100
-"""How many of a circuit's moves its page knows."""
-OPERATIONS: Final = 10
-PATHS: Final = 8
-OUTCOME: Final = 120
-"""Characters of what became of an operation."""
-POLICY: Final = (
+"""Length and step of a history, in seconds."""
+DEFAULT_RANGE: Final = "1h"
+MAX_TRANSITIONS: Final = 100
+MAX_OPERATIONS: Final = 10
+MAX_TOP_PATHS: Final = 8
+MAX_RESULT_LENGTH: Final = 120
+"""Characters of an operation's result."""
+CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing inline, nothing of anybody else's. The sockets are named: not every browser counts them as 'self'."""
+"""Nothing inline and nothing from other hosts. In some browsers 'self' does not include WebSockets."""
 
 
 def staff_page(view: View) -> View:
-    """For logged-in staff alone, never kept by a cache, under POLICY."""
+    """Require a staff session, forbid caching, and set CONTENT_SECURITY_POLICY."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response = view(request, *args, **kwargs)
-        response["Content-Security-Policy"] = POLICY.format(host=request.get_host())
+        response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(host=request.get_host())
         response["Cache-Control"] = "private, no-store"
         response["Referrer-Policy"] = "same-origin"
         return response
 
-    return require_GET(staff_member_required(guarded))
+    return require_GET(staff_member_required(wrapper))
 
 
 @staff_page
-def overview(request: HttpRequest) -> HttpResponse:
+def overview_page(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboard/overview.html", {"page": "overview"})
 
 
 @staff_page
-def events(request: HttpRequest) -> HttpResponse:
-    """Realtime events as they come. It begins with what the services themselves say."""
-    topics = [f"service:{name}" for name in sorted(runtime.current().gateway.live.table.services)][
-        :MAX_TOPICS_PER_MESSAGE
-    ]
+def events_page(request: HttpRequest) -> HttpResponse:
+    """Live events. The page first subscribes to the topics of all services."""
+    names = selectors.service_names()[:MAX_TOPICS_PER_MESSAGE]
+    topics = [f"service:{name}" for name in names]
     return render(request, "dashboard/events.html", {"page": "events", "topics": topics})
 
 
 @staff_page
-def service(request: HttpRequest, name: str) -> HttpResponse:
-    found = _configured(name)
-    return render(request, "dashboard/service.html", {"page": "service", "service": found})
+def service_page(request: HttpRequest, name: str) -> HttpResponse:
+    return render(request, "dashboard/service.html", {"page": "service", "service": _get_service_or_404(name)})
 
 
 @staff_page
-def snapshot(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
-    """What the live feed says, for who has to ask."""
+def snapshot_json(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """The live data for a page whose WebSocket is disconnected."""
     return HttpResponse(live.snapshot(), content_type="application/json")
 
 
 @staff_page
-def history(request: HttpRequest) -> HttpResponse:
-    """One service's history, or all services', in columns: `?service=&range=1h|24h|30d`."""
-    length, step = RANGES.get(request.GET.get("range", "1h"), RANGES["1h"])
+def history_json(request: HttpRequest) -> HttpResponse:
+    """The history of a service or of all services, by column: `?service=&range=1h|24h|30d`."""
+    length, step = RANGES.get(request.GET.get("range", DEFAULT_RANGE), RANGES[DEFAULT_RANGE])
     name = request.GET.get("service") or None
     if name is not None:
-        _configured(name)
-    end = running().flusher.now() // step * step + step
+        _get_service_or_404(name)
+    end = selectors.now() // step * step + step
     points = selectors.history(name, end - length, end, step)
-    figures = [point.stats for point in points]
+    stats = [point.stats for point in points]
     columns = {
-        field: [getattr(each, field) for each in figures] for field in ("requests", "errors", "p50", "p95", "p99")
+        column: [getattr(each, column) for each in stats] for column in ("requests", "errors", "p50", "p95", "p99")
     }
-    # Where nothing was asked of the cache there is no rate, and a line at zero would lie.
-    columns["hit_rate"] = [each.hit_rate if each.hits + each.misses else None for each in figures]
-    return _json({"step": step, "times": [point.start for point in points], **columns})
+    # Without cache lookups there is no hit rate: a line at zero would be wrong.
+    columns["hit_rate"] = [each.hit_rate if each.hits + each.misses else None for each in stats]
+    return _json_response({"step": step, "times": [point.start for point in points], **columns})
 
 
 @staff_page
-def detail(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - Django's signature
-    """What a service's page shows and the feed does not say."""
-    found = _configured(name)
-    moves = selectors.circuit_transitions(name, limit=MOVES)
-    return _json(
+def detail_json(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """The data of a service's page that is not in the snapshot."""
+    service = _get_service_or_404(name)
+    transitions = selectors.circuit_transitions(name, limit=MAX_TRANSITIONS)
+    return _json_response(
         {
-            "now": running().flusher.now(),
+            "now": selectors.now(),
             "moves": [
-                {"at": move.at.timestamp(), "before": move.before, "after": move.after, "reason": move.reason}
-                for move in reversed(moves)
+                {"at": each.at.timestamp(), "before": each.before, "after": each.after, "reason": each.reason}
+                for each in reversed(transitions)
             ],
-            "tags": _tags(found),
-            "hit": selectors.top_paths(name, limit=PATHS),
-            "missed": selectors.top_paths(name, limit=PATHS, hits=False),
+            "tags": _tags(service),
+            "hit": selectors.top_paths(name, limit=MAX_TOP_PATHS),
+            "missed": selectors.top_paths(name, limit=MAX_TOP_PATHS, hits=False),
             "operations": [
                 {
-                    "at": done.at.timestamp(),
-                    "actor": done.actor,
-                    "action": done.action,
-                    "after": "" if done.after is None else inline(done.after)[:OUTCOME],
+                    "at": operation.at.timestamp(),
+                    "actor": operation.actor,
+                    "action": operation.action,
+                    "after": "" if operation.after is None else inline(operation.after)[:MAX_RESULT_LENGTH],
                 }
-                for done in selectors.operations(OPERATIONS, name)
+                for operation in selectors.operations(MAX_OPERATIONS, name)
             ],
         }
     )
 
 
 def _tags(service: Service) -> list[dict[str, Any]]:
-    """The service's own tag and those of its routes, with how many entries have each: None where it is not known."""
+    """The tags of the service and its routes, with their numbers of cache entries; tag None is the whole service.
+
+    A number is None if it is unknown: the store is unavailable, or the tag contains a parameter.
+    """
     policies = [service.policy, *(route.policy for route in service.routes)]
     tags = sorted({tag for policy in policies if policy.cache for tag in policy.cache.tags} - {service.name})
     return [
-        {"tag": tag, "entries": None if tag and "{" in tag else _entries(service.name, tag)} for tag in [None, *tags]
+        {"tag": tag, "entries": None if tag and "{" in tag else _entry_count(service.name, tag)}
+        for tag in [None, *tags]
     ]
 
 
-def _entries(service: str, tag: str | None) -> int | None:
+def _entry_count(service: str, tag: str | None) -> int | None:
     try:
         return services.invalidate("", service, tag, dry_run=True)
     except StoreUnavailable:
         return None
 
 
-def _configured(name: str) -> Service:
-    found = runtime.current().gateway.live.table.services.get(name)
-    if found is None:
-        raise Http404(f"there is no service {name!r}")
-    return found
+def _get_service_or_404(name: str) -> Service:
+    try:
+        return selectors.get_service(name)
+    except selectors.ServiceNotConfigured:
+        raise Http404(f"there is no service {name!r}") from None
 
 
-def _json(said: object) -> HttpResponse:
-    return HttpResponse(msgspec.json.encode(said), content_type="application/json")
+def _json_response(document: object) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(document), content_type="application/json")

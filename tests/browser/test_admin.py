@@ -62,7 +62,7 @@ def test_a_circuits_own_button_asks_and_resets_it(visit: Open, keep: Keep, gatew
     row = page.locator("#result_list tr").filter(has_text=re.compile(r"\bcrm\b"))
     expect(row).to_contain_text("OPEN")
     row.locator(".field-actions_holder span").first.click()
-    page.get_by_role("link", name="Reset: close it").locator("visible=true").click()
+    page.get_by_role("link", name="Reset circuit").locator("visible=true").click()
     expect(page.get_by_role("heading", name="Reset the circuit")).to_be_visible()
     expect(page.locator("#dialog")).to_contain_text("crm is OPEN")
     keep(page, f"admin-reset-{width}")
@@ -81,7 +81,7 @@ def test_a_rows_menu_is_reached_and_left_by_the_keyboard(visit: Open, gateway: G
     while not opener.evaluate("it => it === document.activeElement"):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    reset = page.get_by_role("link", name="Reset: close it").locator("visible=true")
+    reset = page.get_by_role("link", name="Reset circuit").locator("visible=true")
     expect(reset).to_be_focused()
     page.keyboard.press("Escape")
     expect(reset).to_be_hidden()

@@ -94,7 +94,7 @@ def test_the_admins_page_says_the_same(panel: Panel, staff: Client) -> None:
     [
         ({"path": "crm"}, "path must begin with a slash"),
         ({"path": "/", "caller": "somebody"}, "is not an active API key"),
-        ({"path": "/", "headers": "nonsense"}, "Write each header as Name: value."),
+        ({"path": "/", "headers": "nonsense"}, "Enter each header as Name: value."),
     ],
 )
 def test_the_admins_page_says_what_is_wrong_at_its_field(

@@ -64,7 +64,7 @@ def test_circuits_are_listed_as_they_are_now(root: Client, crm: Service) -> None
 
 
 def test_a_circuit_is_forced_open_with_a_reason_and_reset(panel: Panel, root: Client, crm: Service) -> None:
-    assert "an override needs a reason" in act(root, CIRCUITS, "force_open", crm)
+    assert "An override needs a reason" in act(root, CIRCUITS, "force_open", crm)
     assert state(panel) is State.CLOSED
     act(root, CIRCUITS, "force_open", crm, ttl="300", reason="maintenance")
     assert state(panel) is State.FORCED_OPEN
@@ -136,7 +136,7 @@ def test_a_circuits_button_asks_for_the_forms_token(panel: Panel, crm: Service) 
 def test_a_circuits_button_tells_of_what_is_not_there(root: Client, crm: Service) -> None:
     new = Service.objects.create(name="brandnew")
     page = root.post(reset_page(new), {"_form_submitted": "on"}, follow=True).content.decode()
-    assert "brandnew is not being served yet." in page
+    assert "brandnew is not in the configuration in use yet." in page
     for send in (root.get, root.post):
         assert send(f"{CIRCUITS}999/reset/", {"_form_submitted": "on"}).status_code == 404
     assert done() == []
@@ -147,7 +147,7 @@ def test_a_service_that_is_not_served_yet_is_named_and_the_rest_is_done(
 ) -> None:
     new = Service.objects.create(name="brandnew")
     page = act(root, CIRCUITS, "disable", new, crm, reason="a test")
-    assert "brandnew is not being served yet." in page
+    assert "brandnew is not in the configuration in use yet." in page
     assert state(panel) is State.DISABLED
 
 
@@ -159,11 +159,11 @@ def test_a_row_leads_to_the_services_page(root: Client, crm: Service) -> None:
 def test_the_cache_is_listed_and_a_tag_is_invalidated(panel: Panel, root: Client, crm: Service) -> None:
     panel.ask("/api/v1/crm/contacts/7")
     assert "0.00 %" in root.get(CACHE).content.decode()
-    assert "Which tag?" in act(root, CACHE, "invalidate", crm)
-    assert "1 entries went." in act(root, CACHE, "invalidate", crm, tag="contacts")
+    assert "Enter the tag to invalidate" in act(root, CACHE, "invalidate", crm)
+    assert "1 entry invalidated." in act(root, CACHE, "invalidate", crm, tag="contacts")
     assert Operation.objects.get(action="cache.invalidate").after == {"tag": "contacts", "keysDeleted": 1}
     panel.ask("/api/v1/crm/contacts/7")
-    assert "1 entries went." in act(root, CACHE, "flush", crm)
+    assert "1 entry invalidated." in act(root, CACHE, "flush", crm)
 
 
 def test_staff_without_the_right_may_look_but_not_act(panel: Panel, crm: Service) -> None:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.cache import cache
 
 from gateway_project import sockets
-from metrics.dashboard import live
+from metrics.dashboard import live, staff
 from tests.websocket import Socket
 
 HEADERS = [(b"host", b"gateway.test"), (b"origin", b"http://gateway.test")]
@@ -26,10 +26,10 @@ async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
         return b'{"number": %d}' % told[-1]
 
     monkeypatch.setattr(live, "snapshot", snapshot)
-    monkeypatch.setattr(live, "SECONDS", 0.02)
+    monkeypatch.setattr(live, "BROADCAST_SECONDS", 0.02)
     cache.clear()
     yield told
-    assert live._ticker._task is None, "the feed still speaks to nobody"
+    assert live._broadcaster._task is None, "the feed still speaks to nobody"
 
 
 def socket(user: Any = STAFF, headers: list[tuple[bytes, bytes]] = HEADERS) -> Socket:
@@ -57,14 +57,14 @@ async def test_every_watcher_hears_of_the_same_snapshot() -> None:
 
 
 async def test_a_second_that_another_worker_claimed_is_not_told_twice(counted: list[int]) -> None:
-    assert live._claimed(7) is not None
-    assert live._claimed(7) is None
+    assert live._claim(7) is not None
+    assert live._claim(7) is None
     assert len(counted) == 1
 
 
 @pytest.mark.parametrize("user", [None, AnonymousUser(), User(username="eve"), User(is_staff=True, is_active=False)])
 async def test_who_is_not_staff_is_refused(user: Any) -> None:
-    assert await socket(user).connect() == live.FORBIDDEN
+    assert await socket(user).connect() == staff.CLOSE_FORBIDDEN
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ async def test_who_is_not_staff_is_refused(user: Any) -> None:
     [[], [(b"origin", b"http://evil.test")], [(b"origin", b"null")], [(b"origin", b"http://gateway.test:81")]],
 )
 async def test_a_page_of_another_origin_is_refused(origin: list[tuple[bytes, bytes]]) -> None:
-    assert await socket(headers=[HEADERS[0], *origin]).connect() == live.FORBIDDEN
+    assert await socket(headers=[HEADERS[0], *origin]).connect() == staff.CLOSE_FORBIDDEN
 
 
 async def test_who_loses_the_right_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ async def test_who_loses_the_right_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
     one = socket()
     assert await one.connect() is None
     await one.receive_json()
-    assert await one.receive() == {"type": "websocket.close", "code": live.GONE}
+    assert await one.receive() == {"type": "websocket.close", "code": staff.CLOSE_SESSION_ENDED}
     await one.disconnect()
 
 
@@ -111,4 +111,4 @@ async def test_there_is_no_socket_anywhere_else() -> None:
 
 
 async def test_without_a_session_the_way_in_is_shut() -> None:
-    assert await Socket(sockets.application, "/ws/dashboard/", HEADERS).connect() == live.FORBIDDEN
+    assert await Socket(sockets.application, "/ws/dashboard/", HEADERS).connect() == staff.CLOSE_FORBIDDEN

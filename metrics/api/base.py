@@ -1,0 +1,80 @@
+"""What all endpoints of the metrics API share: authentication, JSON, problem documents and their documentation."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from django.http import HttpResponseBase
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import status
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.parsers import JSONParser
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+
+from metrics.api import access, serializers
+
+T = TypeVar("T", bound=Callable[..., HttpResponseBase])
+
+PROBLEMS: Final = {
+    (code, "application/problem+json"): serializers.ProblemOutput for code in (400, 401, 403, 404, 429, 503)
+}
+
+
+def documented(
+    name: str,
+    output: type[Serializer[Any]],
+    example: Any,
+    *,
+    code: int = 200,
+    body: type[Serializer[Any]] | None = None,
+    examples: Sequence[OpenApiExample] = (),
+) -> Callable[[T], T]:
+    """Describe an operation in the OpenAPI schema: its response with an example, its request body and its errors."""
+    document: Callable[[T], T] = extend_schema(
+        operation_id=name,
+        request=body,
+        responses={code: output, **PROBLEMS},
+        examples=[response_example(example, code), *examples],
+        tags=["metrics"],
+    )
+    return document
+
+
+def response_example(value: Any, code: int, name: str = "response") -> OpenApiExample:
+    return OpenApiExample(name, value=value, response_only=True, status_codes=[str(code)])
+
+
+class MetricsView(APIView):
+    """Authenticates staff by session and programs by API key; errors are the gateway's problem documents."""
+
+    authentication_classes = (access.KeyAuthentication, SessionAuthentication)
+    permission_classes = (access.ReadOrWritePermission,)
+    parser_classes = (JSONParser,)
+    renderer_classes = (JSONRenderer,)
+    content_negotiation_class = access.JsonNegotiation
+
+    def check_throttles(self, request: Request) -> None:
+        access.check_write_limit(request)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        response: Any = access.problem_response(exc)
+        if response is None:
+            return super().handle_exception(exc)
+        if response.status_code == status.HTTP_405_METHOD_NOT_ALLOWED:
+            response["Allow"] = ", ".join(self.allowed_methods)
+        response.exception = True
+        return response  # type: ignore[no-any-return] # REST framework accepts any HttpResponse
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        response["Cache-Control"] = "private, no-store"
+        return super().finalize_response(request, response, *args, **kwargs)
+
+
+def validate(serializer: type[Serializer[Any]], data: Any) -> dict[str, Any]:
+    """Raises ValidationError."""
+    bound = serializer(data=data)
+    bound.is_valid(raise_exception=True)
+    return dict(bound.validated_data)

@@ -1,0 +1,95 @@
+"""`/metrics` and `/metrics/history`: the traffic of all services, now and over time."""
+
+from typing import Final
+
+from django.http import HttpResponse, HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from metrics import prometheus, selectors
+from metrics.api import examples, serializers
+from metrics.api.base import MetricsView, documented, validate
+from metrics.api.circuits import circuits_document
+
+HISTORY_SECONDS: Final = 3_600
+
+
+class OverviewView(MetricsView):
+    @documented(
+        "metrics",
+        serializers.OverviewOutput,
+        {
+            "timestamp": "2026-01-31T12:00:00.000Z",
+            "cache": {"connected": True, "stats": examples.HITS},
+            "circuitBreakers": examples.CIRCUITS,
+            "services": {},
+        },
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        """Get an overview of everything; as Prometheus or OpenMetrics text if `Accept` prefers it."""
+        output = prometheus.negotiate(request.headers.get("Accept", ""))
+        if output is not None:
+            text, content_type = prometheus.exposition(output)
+            return HttpResponse(text, content_type=content_type)
+        overview = selectors.overview()
+        document = {
+            "timestamp": overview.at,
+            "cache": overview.cache,
+            "circuitBreakers": circuits_document(list(overview.circuits.values())),
+            "services": overview.services,
+        }
+        return Response(serializers.OverviewOutput(document).data)
+
+
+class HistoryView(MetricsView):
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("service", str, description="name of a service; default: all together"),
+            OpenApiParameter("from", str, description="ISO 8601 or Unix seconds; default: an hour before `to`"),
+            OpenApiParameter("to", str, description="ISO 8601 or Unix seconds; default: now"),
+            OpenApiParameter("step", int, description="seconds; default: 60"),
+        ]
+    )
+    @documented(
+        "history",
+        serializers.HistoryOutput,
+        {
+            "service": None,
+            "step": 60,
+            "points": [
+                {
+                    "time": "2026-01-31T12:00:00.000Z",
+                    **examples.HITS,
+                    "requests": 1_000,
+                    "errors": 2,
+                    "rateLimited": 0,
+                    "latency": examples.LATENCY,
+                }
+            ],
+        },
+    )
+    def get(self, request: Request) -> Response:
+        """Get requests, hit rate, errors and latencies over time.
+
+        A step is extended to the resolution that is still stored for that time: a minute for 48 hours, an hour for 60
+        days, a day for two years.
+        """
+        data = validate(serializers.HistoryInput, request.query_params.dict())
+        end = data["to"].timestamp() if data["to"] else selectors.now() + 60
+        start = data["from"].timestamp() if data["from"] else end - HISTORY_SECONDS
+        points = selectors.history(data["service"], start, end, data["step"])
+        step = points[1].start - points[0].start if len(points) > 1 else data["step"]
+        return Response(
+            {
+                "service": data["service"],
+                "step": step,
+                "points": [
+                    {
+                        "time": serializers.iso_timestamp(point.start),
+                        **serializers.TrafficStatsOutput(point.stats).data,
+                    }
+                    for point in points
+                ],
+            }
+        )
