@@ -1,4 +1,4 @@
-"""A request's spans, from what its exchange noted on the way: one for the whole, one for each step it came to."""
+"""The spans of a finished request, from its exchange: one for the request and one for each step it reached."""
 
 from typing import Final
 
@@ -30,8 +30,8 @@ STEPS: Final = (
     BACKEND_CALL,
     STORE,
 )
-"""In the request's order; it returns from any of them."""
-ENDED_IN: Final = {
+"""In the order of the pipeline; a request may return from any of them."""
+STEP_OF_ERROR: Final = {
     errors.RateLimited.code: RATE_LIMIT,
     errors.Unauthenticated.code: AUTHENTICATION,
     errors.AuthenticationUnavailable.code: AUTHENTICATION,
@@ -46,13 +46,13 @@ ENDED_IN: Final = {
     errors.BadGateway.code: BACKEND_CALL,
     errors.UpstreamTimeout.code: BACKEND_CALL,
 }
-"""The step a refusal comes from."""
+"""The step that raises each error, by its code."""
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the nine, in seconds since the request began. `error` is the code of what went wrong in it.
+class StepSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the nine steps. Times are seconds since the request started; `error` is an error code.
 
-    `events` are the call's attempts: how each ended, and when.
+    `events` are the attempts of the backend call: how each ended, and when.
     """
 
     name: str
@@ -63,48 +63,47 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[tuple[str, float], ...] = ()
 
 
-def steps(exchange: Exchange, duration: float) -> list[Step]:
-    """The steps this request came to, each from the end of the one before. One that took no waiting took no time."""
-    noted = exchange.step_log or ()
-    marks = {name: (verdict, at) for name, verdict, at in noted}
-    attempts = tuple((f"{name}: {said}", at) for name, said, at in noted if name.startswith(ATTEMPT))
+def step_spans(exchange: Exchange, duration: float) -> list[StepSpan]:
+    """The steps that the request reached. Each starts when the previous one ends; unlogged steps took no time."""
+    log = exchange.step_log or ()
+    marks = {name: (verdict, at) for name, verdict, at in log}
+    attempts = tuple((f"{name}: {verdict}", at) for name, verdict, at in log if name.startswith(ATTEMPT))
     if attempts:
         marks[BACKEND_CALL] = attempts[-1]
     error = exchange.call_error or exchange.error_code
-    last = _last(exchange, marks, error)
+    last = _last_step(exchange, marks, error)
     returned = marks[RETURN][1] if RETURN in marks else duration
-    found: list[Step] = []
+    spans: list[StepSpan] = []
     end = 0.0
     for name in STEPS[: STEPS.index(last) + 1]:
         start = end
         verdict, end = marks.get(name, ("", start))
-        failed = error if name == last and error in ENDED_IN else ""
-        found.append(
-            Step(
+        spans.append(
+            StepSpan(
                 name=name,
                 start=start,
                 end=max(returned, start) if name == last else end,
-                verdict=verdict or _said(exchange, name),
-                error=failed,
+                verdict=verdict or _default_verdict(exchange, name),
+                error=error if name == last and error in STEP_OF_ERROR else "",
                 events=attempts if name == BACKEND_CALL else (),
             )
         )
     if RETURN in marks:
-        found.append(Step(name=RETURN, start=max(returned, end), end=max(duration, end), verdict=marks[RETURN][0]))
-    return found
+        spans.append(StepSpan(name=RETURN, start=max(returned, end), end=max(duration, end), verdict=marks[RETURN][0]))
+    return spans
 
 
-def _last(exchange: Exchange, marks: dict[str, tuple[str, float]], error: str) -> str:
-    """The step from which the request returned."""
-    if error in ENDED_IN:
-        return ENDED_IN[error]
+def _last_step(exchange: Exchange, marks: dict[str, tuple[str, float]], error: str) -> str:
+    """The step in which the request returned."""
+    if error in STEP_OF_ERROR:
+        return STEP_OF_ERROR[error]
     if BACKEND_CALL in marks and exchange.cache_slot is not None:
         return STORE
     return max((name for name in marks if name in STEPS), key=STEPS.index, default=REQUEST_ID)
 
 
-def _said(exchange: Exchange, name: str) -> str:
-    """What is known of a step that has noted nothing itself."""
+def _default_verdict(exchange: Exchange, name: str) -> str:
+    """The verdict of a step that has logged none."""
     match name:
         case "request id":
             return exchange.id
@@ -118,12 +117,13 @@ def _said(exchange: Exchange, name: str) -> str:
 
 
 def attributes(exchange: Exchange, status: int, aborted: str) -> dict[str, Attribute]:
-    """Of the whole request, by OpenTelemetry's semantic conventions for HTTP servers. No query, no credential, and no
-    address of anybody's.
+    """The request's attributes, by OpenTelemetry's semantic conventions for HTTP servers.
+
+    Without the query, credentials and addresses, which may be confidential.
     """
     request, method = exchange.request, exchange.request.method
     known = method if method in KNOWN_METHODS else "_OTHER"
-    found: dict[str, Attribute] = {
+    values: dict[str, Attribute] = {
         "http.request.method": known,
         "http.request.method_original": "" if known == method else method[:32],
         "url.path": request.path.decode("latin-1"),
@@ -138,20 +138,19 @@ def attributes(exchange: Exchange, status: int, aborted: str) -> dict[str, Attri
         "gateway.cache": exchange.cache.x_cache,
         "gateway.circuit": exchange.circuit.state,
     }
-    return {name: value for name, value in found.items() if value != ""}
+    return {name: value for name, value in values.items() if value != ""}
 
 
 def route(exchange: Exchange) -> str:
-    """The route's pattern as a client would write it: few different ones, however many paths there are."""
-    return (
-        f"{exchange.prefix.decode('latin-1')}{exchange.resolution.match.pattern}" if exchange.resolution.match else ""
-    )
+    """The pattern of the matched route, with the service's prefix; "" without one."""
+    match = exchange.resolution.match
+    return f"{exchange.prefix.decode('latin-1')}{match.pattern}" if match else ""
 
 
 def call_attributes(exchange: Exchange, attempts: tuple[tuple[str, float], ...]) -> dict[str, Attribute]:
-    """Of the call to the backend, whose address stays inside."""
-    found: dict[str, Attribute] = {"http.request.method": exchange.request.method}
+    """The backend call's attributes, without the backend's address."""
+    values: dict[str, Attribute] = {"http.request.method": exchange.request.method}
     if exchange.call.retries:
-        found["http.request.resend_count"] = exchange.call.retries
-    said = attempts[-1][0].partition(": ")[2].partition(" ")[0] if attempts else ""
-    return found | ({"http.response.status_code": int(said)} if said.isdigit() else {})
+        values["http.request.resend_count"] = exchange.call.retries
+    verdict = attempts[-1][0].partition(": ")[2].partition(" ")[0] if attempts else ""
+    return values | ({"http.response.status_code": int(verdict)} if verdict.isdigit() else {})

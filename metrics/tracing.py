@@ -1,4 +1,4 @@
-"""Spans for OpenTelemetry, sent in the background: the only place that knows its SDK, an optional extra."""
+"""Export of spans to OpenTelemetry in the background. The only module that imports its SDK, an optional extra."""
 
 import asyncio
 import threading
@@ -14,18 +14,18 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from metrics import spans
-from metrics.spans import Attribute, Step
+from metrics.spans import Attribute, StepSpan
 from routing.exchange import Exchange
 from routing.messages.trace_context import Trace, new_span_id
 
 CLOSE_SECONDS: Final = 2.0
-"""How long the last spans may take to be sent."""
+"""How long to wait for the last spans to be sent."""
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE: Final = InstrumentationScope("intelligence-gateway")
 
 
 class SpanSender:
-    """A `routing.tracing.Tracer`. A collector that is away costs the oldest of what waits for it, and no request."""
+    """A `routing.tracing.Tracer`. While the collector is unavailable the oldest queued spans are dropped."""
 
     def __init__(self, exporter: SpanExporter, resource: Mapping[str, str]) -> None:
         self._exporter = exporter
@@ -33,16 +33,16 @@ class SpanSender:
         self._queue = BatchSpanProcessor(exporter)
 
     def ended(self, exchange: Exchange, status: int, aborted: str, duration: float) -> None:
-        """Have the request's spans made once its answer has gone, and sent by another thread."""
+        """Create the request's spans after its response has been sent, and queue them for another thread."""
         asyncio.get_running_loop().call_soon(self._put, exchange, status, aborted, duration)
 
     def close(self) -> None:
-        """Send what waits, for CLOSE_SECONDS at most. Blocking."""
-        ending = threading.Thread(target=self._queue.shutdown, daemon=True)
-        ending.start()
-        ending.join(CLOSE_SECONDS)
-        if ending.is_alive():
-            self._exporter.shutdown()  # ends what it waits for
+        """Send the queued spans, waiting CLOSE_SECONDS at most. Blocks."""
+        shutdown = threading.Thread(target=self._queue.shutdown, daemon=True)
+        shutdown.start()
+        shutdown.join(CLOSE_SECONDS)
+        if shutdown.is_alive():
+            self._exporter.shutdown()  # aborts the export in progress
 
     def _put(self, exchange: Exchange, status: int, aborted: str, duration: float) -> None:
         for span in self._spans(exchange, status, aborted, duration):
@@ -52,24 +52,24 @@ class SpanSender:
         trace = exchange.step_log.trace if exchange.step_log is not None else None
         if trace is None:
             return []
-        made = _Spans(trace, exchange.received_at, self._resource)
+        builder = _SpanBuilder(trace, exchange.received_at, self._resource)
         route = spans.route(exchange)
-        about = spans.attributes(exchange, status, aborted)
+        attributes = spans.attributes(exchange, status, aborted)
         failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        whole = made.span(
-            f"{about['http.request.method']} {route}".strip(),
+        request_span = builder.span(
+            f"{attributes['http.request.method']} {route}".strip(),
             (0.0, duration),
             identifier=trace.span,
             parent=trace.parent,
             kind=SpanKind.SERVER,
-            attributes=about,
-            error=str(about.get("error.type", "")) if failed else "",
+            attributes=attributes,
+            error=str(attributes.get("error.type", "")) if failed else "",
         )
-        return [whole, *(made.step(step, exchange) for step in spans.steps(exchange, duration))]
+        return [request_span, *(builder.step_span(step, exchange) for step in spans.step_spans(exchange, duration))]
 
 
-class _Spans:
-    """Makes the spans of one trace. `at` is Unix seconds, what spans are given is seconds since."""
+class _SpanBuilder:
+    """Builds the spans of one trace, which starts at `at` (Unix seconds); its methods take seconds since then."""
 
     def __init__(self, trace: Trace, at: float, resource: Resource) -> None:
         self._trace = trace
@@ -77,22 +77,22 @@ class _Spans:
         self._resource = resource
         self._state = TraceState.from_header([trace.state]) if trace.state else TraceState()
 
-    def step(self, step: Step, exchange: Exchange) -> ReadableSpan:
+    def step_span(self, step: StepSpan, exchange: Exchange) -> ReadableSpan:
         is_call = step.name == spans.BACKEND_CALL
-        about: dict[str, Attribute] = {"gateway.verdict": step.verdict} if step.verdict else {}
+        attributes: dict[str, Attribute] = {"gateway.verdict": step.verdict} if step.verdict else {}
         if is_call:
-            about = spans.call_attributes(exchange, step.events)
+            attributes = spans.call_attributes(exchange, step.events)
         if step.error:
-            about["error.type"] = step.error
+            attributes["error.type"] = step.error
         return self.span(
             step.name,
             (step.start, step.end),
             identifier=self._trace.call if is_call else new_span_id(),
             parent=self._trace.span,
             kind=SpanKind.CLIENT if is_call else SpanKind.INTERNAL,
-            attributes=about,
+            attributes=attributes,
             error=step.error,
-            events=[Event(said, timestamp=self._nanoseconds(at)) for said, at in step.events],
+            events=[Event(name, timestamp=self._nanoseconds(at)) for name, at in step.events],
         )
 
     def span(
@@ -130,5 +130,5 @@ class _Spans:
 
 
 def over_http(endpoint: str, resource: Mapping[str, str]) -> SpanSender:
-    """Sends to a collector's OTLP address, as the SDK's own variables have it (headers, timeout, batches)."""
+    """A sender to an OTLP endpoint. The SDK's environment variables set headers, timeout and batch size."""
     return SpanSender(OTLPSpanExporter(endpoint=endpoint), resource)
