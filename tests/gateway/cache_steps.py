@@ -1,4 +1,4 @@
-"""Tables of exchanges through a caching gateway: what the backend says in turn, and what each request gets."""
+"""Table-driven cache tests: the backend's replies in order, and what each request gets."""
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -10,13 +10,13 @@ from tests.gateway.entry_points import ReceivedResponse
 
 PATH = "/api/v1/crm"
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
-"""When the clock of a World begins."""
+"""The start of a World's clock."""
 MINUTE_AGO = "Tue, 14 Nov 2023 22:12:20 GMT"
 IN_A_MINUTE = "Tue, 14 Nov 2023 22:14:20 GMT"
 
 
 def reply(status: int = 200, body: bytes = b"0123456789", **fields: str) -> bytes:
-    """A backend's answer, byte for byte."""
+    """A response of the backend, byte for byte."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
     if status not in (204, 304):
@@ -34,8 +34,7 @@ DOWN = reply(503, b"down")
 
 @dataclass
 class Step:
-    """One request, `after` seconds, and what X-Cache and the status line say then; `calls` how often the backend was
-    asked for it."""
+    """A request `after` seconds, with the expected X-Cache (`cache`), status, and number of backend `calls`."""
 
     cache: str
     after: float
@@ -67,25 +66,28 @@ def policy(**cache: object) -> RoutePolicy:
 
 
 Case = tuple[str, list[bytes], list[Step]]
-"""The section that says so, what the backend answers, and what is asked and given."""
+"""The RFC's section, the backend's replies, and the steps."""
 
 _CALLS = {"HIT": 0, "MISS": 1, "REVALIDATED": 1, "BYPASS": 1}
 
 
 async def run_steps(
-    world: World, answers: list[bytes], steps: list[Step], route: RoutePolicy | None = None
+    world: World, replies: list[bytes], steps: list[Step], route: RoutePolicy | None = None
 ) -> ReceivedResponse:
-    """Take the steps; what the last of them got."""
-    origin = await world.serve(*answers, policy=route)
+    """Run the steps and return the response of the last one."""
+    origin = await world.serve(*replies, policy=route)
     for number, step in enumerate(steps):
         world.clock.advance(step.after)
         before = len(origin.requests)
         sent = [b""] if step.method in ("POST", "PUT", "PATCH") else None
-        answer = await world.request(step.method, PATH + step.path, step.headers, body=sent)
-        assert (answer.get("x-cache"), answer.status) == (step.cache, step.status), (number, answer.get("cache-status"))
+        response = await world.request(step.method, PATH + step.path, step.headers, body=sent)
+        assert (response.get("x-cache"), response.status) == (step.cache, step.status), (
+            number,
+            response.get("cache-status"),
+        )
         if step.body is not None:
-            assert answer.body == step.body, number
+            assert response.body == step.body, number
         calls = step.calls if step.calls is not None else _CALLS.get(step.cache)
         if calls is not None:
             assert len(origin.requests) - before == calls, number
-    return answer
+    return response

@@ -1,4 +1,4 @@
-"""A whole gateway in memory over a scripted backend, behind each of its three doors."""
+"""A complete gateway in memory with a scripted backend, reached through each of its three entry points."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ OWN_COOKIES = frozenset({b"sessionid", b"csrftoken"})
 
 
 class RecordingObserver(Observer):
-    """An Observer that keeps what it is told."""
+    """Records the events that it receives."""
 
     def __init__(self) -> None:
         self.requests: list[RequestFinished] = []
@@ -65,7 +65,7 @@ class RecordingObserver(Observer):
 
 @dataclass
 class World:
-    """A gateway, its one backend, two callers, and a clock."""
+    """A gateway with its client for backends, two callers, an observer and a clock."""
 
     clock: FakeClock
     live: LiveConfiguration
@@ -81,7 +81,7 @@ class World:
     other_key: str = ""
 
     async def request(self, method: str, path: str | bytes, headers: Any = (), **more: Any) -> ReceivedResponse:
-        """A request with the first caller's key, unless `key` says otherwise."""
+        """Send a request with the first caller's key, or with `key`."""
         key = more.pop("key", self.key)
         credential = [("X-API-Key", key)] if key else []
         return await send_request(self.entry_point, method, path, [*credential, *headers], **more)
@@ -93,7 +93,7 @@ class World:
         policy: RoutePolicy | None = None,
         **more: Any,
     ) -> ScriptedOrigin:
-        """Put a scripted backend behind service `name`."""
+        """Add the service `name` with a scripted backend."""
         origin = await ScriptedOrigin(*scripts).__aenter__()
         self.origins.append(origin)
         self.add(Service(name, (origin.target,), policy=policy or RoutePolicy(timeout=QUICK), **more))
@@ -144,7 +144,7 @@ def make_world(
     clock: FakeClock | None = None,
     kind: Callable[..., Gateway] = Gateway,
 ) -> World:
-    """Its cache is over Redis where there is a link to one, which the caller starts and closes."""
+    """With `link`, which the caller starts and closes, the cache and its leases are in Redis."""
     live, backend, observer = LiveConfiguration(), Backend(), RecordingObserver()
     clock = clock or FakeClock()
     ours, theirs = generate_api_key(), generate_api_key()

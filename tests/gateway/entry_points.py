@@ -1,4 +1,4 @@
-"""The ways into the gateway, as a test knocks at them: bytes, or ASGI messages, and no network in between."""
+"""The gateway's entry points, called with bytes or ASGI messages and without a network."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tests.http1_client import Client, Worker
 
 @dataclass
 class ReceivedResponse:
-    """An answer as it left: `whole` is False when the body was broken off."""
+    """A response as the client receives it. `complete` is False if the body was aborted."""
 
     status: int = 0
     headers: Headers = field(default_factory=list)
@@ -33,7 +33,7 @@ class ReceivedResponse:
         return msgspec.json.decode(self.body)
 
     def get(self, name: str) -> str | None:
-        """The field's only value."""
+        """The value of a field that occurs at most once."""
         values = self.all(name)
         assert len(values) < 2, f"{name} is repeated: {values}"
         return values[0] if values else None
@@ -42,8 +42,8 @@ class ReceivedResponse:
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == name.encode()]
 
 
-async def _elsewhere(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
-    raise AssertionError("the gateway answers")
+async def _not_found(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    raise AssertionError("the gateway handles this request")
 
 
 class EntryPoint(Protocol):
@@ -51,7 +51,7 @@ class EntryPoint(Protocol):
 
 
 class Http1EntryPoint:
-    """Production's: a connection of routing/http1, with what was asked as bytes and what was answered parsed again."""
+    """Production: a connection of routing/http1. The request is sent as bytes, and the response is parsed."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -71,11 +71,11 @@ class Http1EntryPoint:
                 await asyncio.wait(client.worker.tasks)
         finally:
             client.disconnect()
-        await _parsed(client.received, scope["method"], send)
+        await _send_parsed(client.received, scope["method"], send)
 
 
-async def _parsed(data: bytes, method: str, send: asgi.Send) -> None:
-    """Raises BadGateway for an answer that is broken off."""
+async def _send_parsed(data: bytes, method: str, send: asgi.Send) -> None:
+    """Raises BadGateway for an aborted response."""
     reply = ResponseParser(method, ResponseHeadCache())
     reply.feed(data)
     if not reply.complete:
@@ -85,17 +85,17 @@ async def _parsed(data: bytes, method: str, send: asgi.Send) -> None:
 
 
 class AsgiEntryPoint:
-    """Any other ASGI server's: routing/asgi.py."""
+    """Other ASGI servers: routing/asgi.py."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
     async def handle(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
-        await asgi.serve(self._gateway.answer, _elsewhere, scope, receive, send)
+        await asgi.serve(self._gateway.answer, _not_found, scope, receive, send)
 
 
 class DjangoEntryPoint:
-    """Django's: its whole handler with every middleware, down to ServiceProxyView."""
+    """Django: its request handler with every middleware, down to ServiceProxyView."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -116,7 +116,7 @@ async def send_request(
     client: str = "192.0.2.1",
     host: str = "gateway.test",
 ) -> ReceivedResponse:
-    """One request through a door. `body` is sent in pieces, with its length or chunked."""
+    """Send one request. `body` is sent in chunks, with a Content-Length or chunked."""
     raw, _, query = (path if isinstance(path, bytes) else path.encode()).partition(b"?")
     fields: Headers = [(b"host", host.encode())]
     fields += [
@@ -139,14 +139,14 @@ async def send_request(
         "client": (client, 50_000),
         "server": ("gateway.test", 80),
     }
-    pieces = [{"type": "http.request", "body": piece, "more_body": True} for piece in body or ()]
-    pieces.append({"type": "http.request", "body": b"", "more_body": False})
+    chunks = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in body or ()]
+    chunks.append({"type": "http.request", "body": b"", "more_body": False})
     response = ReceivedResponse()
 
     async def receive() -> Any:
-        if pieces:
-            return pieces.pop(0)
-        return await asyncio.get_running_loop().create_future()  # the client stays
+        if chunks:
+            return chunks.pop(0)
+        return await asyncio.get_running_loop().create_future()  # the client stays connected
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -161,7 +161,7 @@ async def send_request(
 
 
 def install(gateway: Gateway, **parts: Any) -> None:
-    """Make `gateway` the one that Django's views find, and `parts` what its commands find."""
+    """Install `gateway` as the one that Django's views use, and `parts` as what management commands use."""
 
     class Opened:
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What the cache costs and where it ends: commands to Redis, bytes in memory, long keys, the tags' books, bad links."""
+"""Costs and limits of the cache: Redis commands, memory, long keys, tag indexes, and a slow or failing Redis."""
 
 import asyncio
 from collections import Counter
@@ -23,13 +23,13 @@ from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import make, until
 
 SHARED = policy(scope=Scope.SHARED)
-OWN_TALK = frozenset({"ping", "info", "subscribe", "hello", "client|setinfo", "config|resetstat", "select"})
-"""What connections say of themselves."""
+CONNECTION_COMMANDS = frozenset({"ping", "info", "subscribe", "hello", "client|setinfo", "config|resetstat", "select"})
+"""Commands of the connections themselves."""
 
 
 @pytest.fixture
 async def workers(redis_url: str, patient_links: None) -> AsyncIterator[tuple[World, World]]:
-    """Two gateways over one Redis, with one set of keys."""
+    """Two gateways with one Redis and the same API keys."""
     clock, links = FakeClock(), [RedisLink(redis_url) for _ in range(2)]
     one, two = (make_world("asgi", link=link, clock=clock) for link in links)
     two.live.keys, two.key, two.other_key = one.live.keys, one.key, one.other_key
@@ -42,21 +42,21 @@ async def workers(redis_url: str, patient_links: None) -> AsyncIterator[tuple[Wo
         await link.close()
 
 
-async def commands(outside: Redis, work: Callable[[], Awaitable[Any]]) -> Counter[str]:
-    """What `work` says to Redis, as Redis counts it."""
-    outside.config_resetstat()
+async def count_commands(client: Redis, work: Callable[[], Awaitable[Any]]) -> Counter[str]:
+    """The commands that `work` sends, as counted by Redis."""
+    client.config_resetstat()
     await work()
-    stats: Any = outside.info("commandstats")
+    stats: Any = client.info("commandstats")
     return Counter(
         {
-            name.removeprefix("cmdstat_"): said["calls"]
-            for name, said in stats.items()
-            if name.removeprefix("cmdstat_") not in OWN_TALK
+            name.removeprefix("cmdstat_"): counts["calls"]
+            for name, counts in stats.items()
+            if name.removeprefix("cmdstat_") not in CONNECTION_COMMANDS
         }
     )
 
 
-async def test_a_hit_in_redis_costs_one_round_trip_and_one_in_memory_none(
+async def test_a_hit_in_redis_costs_one_round_trip_and_a_hit_in_memory_none(
     workers: tuple[World, World], shared_redis: RedisServer
 ) -> None:
     one, two = workers
@@ -67,42 +67,42 @@ async def test_a_hit_in_redis_costs_one_round_trip_and_one_in_memory_none(
         assert (await world.request("GET", PATH + "/x")).get("x-cache") == "HIT"
 
     assert (await one.request("GET", PATH + "/x")).get("x-cache") == "MISS"
-    with shared_redis.client() as outside:
-        await until(lambda: outside.mget(outside.keys("gw:{crm}:l:*")) == [b"+"])  # the lease has been given back
-        assert await commands(outside, lambda: hit(two)) == Counter(mget=1)
-        assert await commands(outside, lambda: hit(two)) == Counter()
-        assert await commands(outside, lambda: hit(one)) == Counter()
+    with shared_redis.client() as client:
+        await until(lambda: client.mget(client.keys("gw:{crm}:l:*")) == [b"+"])  # the lease has been released
+        assert await count_commands(client, lambda: hit(two)) == Counter(mget=1)
+        assert await count_commands(client, lambda: hit(two)) == Counter()
+        assert await count_commands(client, lambda: hit(one)) == Counter()
 
 
-async def test_a_key_of_eight_kilobytes_is_like_any_other(cache_world: World) -> None:
+async def test_a_url_of_eight_kilobytes_is_cached(cache_world: World) -> None:
     origin = await cache_world.serve(WITH_ETAG)
     path = f"{PATH}/{'x' * 4_000}?{'y' * 4_000}"
-    verdicts = [(await cache_world.request("GET", path)).get("x-cache") for _ in range(2)]
-    assert (verdicts, len(origin.requests)) == (["MISS", "HIT"], 1)
+    cache_results = [(await cache_world.request("GET", path)).get("x-cache") for _ in range(2)]
+    assert (cache_results, len(origin.requests)) == (["MISS", "HIT"], 1)
     assert (await cache_world.request("GET", path + "z")).get("x-cache") == "MISS"
 
 
-async def test_its_key_in_redis_is_short(workers: tuple[World, World], shared_redis: RedisServer) -> None:
+async def test_the_redis_key_of_a_long_url_is_short(workers: tuple[World, World], shared_redis: RedisServer) -> None:
     await workers[0].serve(WITH_ETAG)
     await workers[0].request("GET", f"{PATH}/{'x' * 8_000}")
-    with shared_redis.client() as outside:
-        assert outside.keys("gw:{crm}:e:*")
-        assert max(map(len, outside.keys("*"))) < 100
+    with shared_redis.client() as client:
+        assert client.keys("gw:{crm}:e:*")
+        assert max(map(len, client.keys("*"))) < 100
 
 
-def test_memory_stays_in_its_bound_whatever_comes() -> None:
-    shelf, limit = MemoryTier(1_000_000), 1_000_000
+def test_the_memory_tier_stays_within_its_limit() -> None:
+    tier, limit = MemoryTier(1_000_000), 1_000_000
     for number in range(20_000):
-        shelf.add("s", str(number), make(b"x" * (number % 500), f"tag-{number}", "all"))
-        assert shelf.bytes <= limit
-    assert len(shelf) > 500
-    assert shelf.tags == len(shelf) + 2  # the index holds what is there, and nothing of what went
+        tier.add("s", str(number), make(b"x" * (number % 500), f"tag-{number}", "all"))
+        assert tier.bytes <= limit
+    assert len(tier) > 500
+    assert tier.tags == len(tier) + 2  # the index has no tags of removed entries
 
 
-async def test_tags_do_not_outgrow_the_entries_that_live(redis_url: str, shared_redis: RedisServer) -> None:
+async def test_tag_indexes_do_not_outgrow_the_live_entries(redis_url: str, shared_redis: RedisServer) -> None:
     link = RedisLink(redis_url)
     store = RedisStore(link)
-    with shared_redis.client() as outside:
+    with shared_redis.client() as client:
         for batch in range(20):
             puts = [
                 store.put("s", f"{batch}-{number}", make(b"", "all", f"own-{batch}-{number}", ttl=0.05), 0)
@@ -111,16 +111,18 @@ async def test_tags_do_not_outgrow_the_entries_that_live(redis_url: str, shared_
             await asyncio.gather(*puts)
             await asyncio.sleep(0.06)
             await store.put("s", "alive", make(b"", "all"), 0)
-        assert outside.zcard("gw:{s}:t:all") <= 2 * 150 + 1
-        for number in range(30):  # a little traffic, and the last of the ended are gone as well
+        assert client.zcard("gw:{s}:t:all") <= 2 * 150 + 1
+        for number in range(30):  # a few more writes remove the remaining expired entries
             await store.put("s", f"alive-{number}", make(b"", "all"), 0)
-        await until(lambda: len(outside.keys("gw:{s}:t:*")) == 2)
-        assert outside.zcard("gw:{s}:t:all") == outside.zcard("gw:{s}:t:s") == 31
-        assert len(outside.keys("*")) == 31 + 2
+        await until(lambda: len(client.keys("gw:{s}:t:*")) == 2)
+        assert client.zcard("gw:{s}:t:all") == client.zcard("gw:{s}:t:s") == 31
+        assert len(client.keys("*")) == 31 + 2
     await link.close()
 
 
-async def test_ten_thousand_under_a_tag_go_at_once_and_are_counted(workers: tuple[World, World]) -> None:
+async def test_invalidating_a_tag_removes_ten_thousand_entries_and_returns_their_number(
+    workers: tuple[World, World],
+) -> None:
     one, two = (world.cache._store for world in workers)
     assert isinstance(one, TieredStore)
     assert isinstance(two, TieredStore)
@@ -137,10 +139,10 @@ async def test_ten_thousand_under_a_tag_go_at_once_and_are_counted(workers: tupl
 
 
 @asynccontextmanager
-async def slow(url: str, seconds: float, directory: Path) -> AsyncIterator[str]:
-    """The same Redis behind a line on which every answer takes so long."""
+async def delayed_redis(url: str, seconds: float, directory: Path) -> AsyncIterator[str]:
+    """A proxy to the Redis at `url` that delays every response."""
 
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
         try:
             while data := await reader.read(65_536):
                 await asyncio.sleep(delay)
@@ -151,65 +153,68 @@ async def slow(url: str, seconds: float, directory: Path) -> AsyncIterator[str]:
             writer.close()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection(url.removeprefix("unix://"))
-        ways = [asyncio.create_task(pass_on(reader, back, 0)), asyncio.create_task(pass_on(there, writer, seconds))]
-        passing.update(ways)
-        await asyncio.wait(ways)
+        from_redis, to_redis = await asyncio.open_unix_connection(url.removeprefix("unix://"))
+        directions = [
+            asyncio.create_task(forward(reader, to_redis, 0)),
+            asyncio.create_task(forward(from_redis, writer, seconds)),
+        ]
+        tasks.update(directions)
+        await asyncio.wait(directions)
 
-    passing: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[None]] = set()
     server = await asyncio.start_unix_server(accept, directory / "slow")
-    yield f"unix://{directory / 'slow'}"
+    yield f"unix://{directory / 'delayed_redis'}"
     server.close()
-    for task in passing:
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*passing, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.mark.parametrize("seconds", [0.01, 5.0])
-async def test_a_slow_redis_is_waited_for_a_little_and_passed_by(own_redis: RedisServer, seconds: float) -> None:
-    async with slow(own_redis.url, seconds, own_redis.directory) as url:
+async def test_a_slow_redis_is_waited_for_briefly_and_then_bypassed(own_redis: RedisServer, seconds: float) -> None:
+    async with delayed_redis(own_redis.url, seconds, own_redis.directory) as url:
         link = RedisLink(url)
         world = make_world("asgi", link=link)
         try:
             await world.serve(reply(), policy=SHARED)
-            answers = [await world.request("GET", PATH + "/x") for _ in range(3)]
-            assert {answer.status for answer in answers} == {200}
+            responses = [await world.request("GET", PATH + "/x") for _ in range(3)]
+            assert {response.status for response in responses} == {200}
             store = world.cache._store
             assert isinstance(store, TieredStore)
             if seconds > 1:
                 assert store.lost_gets > 0
-                assert 'detail="the store is away"' in (answers[-1].get("cache-status") or "")
+                assert 'detail="the store is away"' in (responses[-1].get("cache-status") or "")
         finally:
             await world.close()
             await link.close()
 
 
-REFUSED = {"get": "mget", "put": "zadd", "claim": "get", "release": "del", "invalidate": "unlink"}
-"""A command that a step cannot do without."""
+DENIED_COMMANDS = {"get": "mget", "put": "zadd", "claim": "get", "release": "del", "invalidate": "unlink"}
+"""A command that each operation needs."""
 
 
-@pytest.mark.parametrize("step", REFUSED)
-async def test_whatever_step_of_it_fails_the_answer_is_the_backends(
-    own_redis: RedisServer, step: str, patient_links: None
+@pytest.mark.parametrize("operation", DENIED_COMMANDS)
+async def test_if_any_redis_command_fails_the_backends_response_is_returned(
+    own_redis: RedisServer, operation: str, patient_links: None
 ) -> None:
-    async def answer(peer: Peer) -> None:
+    async def response(peer: Peer) -> None:
         await peer.read_body()
         await peer.send(reply(204) if peer.request.line.startswith(b"DELETE") else WITH_ETAG)
 
     link = RedisLink(own_redis.url)
     world = make_world("asgi", link=link)
-    await world.serve(answer, policy=SHARED)
+    await world.serve(response, policy=SHARED)
     store = world.cache._store
     try:
-        with own_redis.client() as outside:
-            outside.acl_setuser("default", enabled=True, commands=[f"-{REFUSED[step]}"])
+        with own_redis.client() as client:
+            client.acl_setuser("default", enabled=True, count_commands=[f"-{DENIED_COMMANDS[operation]}"])
             methods = ("GET", "GET", "DELETE", "GET")
-            answers = [await world.request(method, PATH + "/x") for method in methods]
-            assert [answer.status for answer in answers] == [200, 200, 204, 200]
+            responses = [await world.request(method, PATH + "/x") for method in methods]
+            assert [response.status for response in responses] == [200, 200, 204, 200]
             assert not link.unavailable
         assert isinstance(store, TieredStore)
         lost = {"get": store.lost_gets, "put": store.lost_puts}
-        assert lost.get(step, 1) > 0
+        assert lost.get(operation, 1) > 0
     finally:
         await world.close()
         await link.close()

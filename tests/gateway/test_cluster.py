@@ -1,4 +1,4 @@
-"""Two workers, one real Redis, and one service: what the issue asks to be shown."""
+"""Two workers with one Redis and one service."""
 
 import asyncio
 from collections import Counter
@@ -48,52 +48,52 @@ def state(world: World) -> State:
     return world.breakers.of("crm", BreakerPolicy()).state()
 
 
-async def ask_all(workers: list[World], times: int) -> Counter[int]:
-    asked = (workers[number % 2].request("GET", "/api/v1/crm/x") for number in range(times))
-    return Counter(answer.status for answer in await asyncio.gather(*asked))
+async def request_all(workers: list[World], times: int) -> Counter[int]:
+    requests = (workers[number % 2].request("GET", "/api/v1/crm/x") for number in range(times))
+    return Counter(response.status for response in await asyncio.gather(*requests))
 
 
-async def test_a_failing_backend_is_left_alone_by_both_and_then_gets_no_more_probes_than_permits(
+async def test_both_workers_stop_calling_a_failing_backend_and_then_probe_it_within_the_permits(
     workers: list[World],
 ) -> None:
-    async def hangs(peer: Peer) -> None:
-        await going.wait()
+    async def hang(peer: Peer) -> None:
+        await released.wait()
         await peer.send(OK)
 
-    going = asyncio.Event()
-    async with ScriptedOrigin(*[FAILING] * 200, hangs) as origin:
+    released = asyncio.Event()
+    async with ScriptedOrigin(*[FAILING] * 200, hang) as origin:
         for world in workers:
             world.add(Service("crm", (origin.target,), policy=POLICY))
-        assert await ask_all(workers, 200) == {500: 200}
+        assert await request_all(workers, 200) == {500: 200}
         await until(lambda: [state(world) for world in workers] == [State.OPEN] * 2)
         assert [move for world in workers for move in world.observer.circuits] == [("crm", "CLOSED", "OPEN")]
 
-        assert await ask_all(workers, 200) == {503: 200}
+        assert await request_all(workers, 200) == {503: 200}
         assert len(origin.requests) == 200
 
         workers[0].clock.advance(60)
-        asking = [asyncio.create_task(workers[n % 2].request("GET", "/api/v1/crm/x")) for n in range(200)]
-        await until(lambda: sum(task.done() for task in asking) == 198)
-        going.set()
-        assert Counter([(await task).status for task in asking]) == {200: 2, 503: 198}
+        pending = [asyncio.create_task(workers[n % 2].request("GET", "/api/v1/crm/x")) for n in range(200)]
+        await until(lambda: sum(task.done() for task in pending) == 198)
+        released.set()
+        assert Counter([(await task).status for task in pending]) == {200: 2, 503: 198}
         assert len(origin.requests) == 202
         await until(lambda: [state(world) for world in workers] == [State.CLOSED] * 2)
 
 
-async def test_while_it_fails_one_call_after_the_other_only_five_are_made(workers: list[World]) -> None:
+async def test_of_sequential_failing_calls_only_five_are_made(workers: list[World]) -> None:
     async with ScriptedOrigin(FAILING) as origin:
         for world in workers:
             world.add(Service("crm", (origin.target,), policy=POLICY))
         statuses = Counter[int]()
         for number in range(200):
             statuses[(await workers[number % 2].request("GET", "/api/v1/crm/x")).status] += 1
-            # What one worker has reported, the other hears by a message.
+            # The other worker receives the reported outcome in a message.
             await until(lambda: state(workers[0]) is state(workers[1]))
         assert statuses == {500: 5, 503: 195}
         assert len(origin.requests) == 5
 
 
-async def test_without_redis_each_decides_alone_and_with_it_they_agree_again(
+async def test_without_redis_each_worker_decides_alone_and_with_it_they_agree_again(
     workers: list[World], own_redis: RedisServer
 ) -> None:
     breakers = [world.breakers for world in workers]
@@ -107,22 +107,22 @@ async def test_without_redis_each_decides_alone_and_with_it_they_agree_again(
         assert breakers[0].degraded
         own_redis.start()
 
-        async def agree() -> bool:
+        async def all_agree() -> bool:
             for each in breakers:
                 await each.refresh()
             return [state(world) for world in workers] == [State.OPEN] * 2 and not any(b.degraded for b in breakers)
 
         async with asyncio.timeout(20):
-            while not await agree():  # noqa: ASYNC110 - Redis comes back in its own time
+            while not await all_agree():  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.05)
         assert (await workers[1].request("GET", "/api/v1/crm/x")).json()["code"] == "circuit_open"
         assert len(origin.requests) == 5
 
 
-async def test_one_of_two_targets_killed_under_load_fails_nobody() -> None:
+async def test_killing_one_of_two_targets_under_load_fails_no_request() -> None:
     world = make_world("asgi")
-    async with ScriptedOrigin(OK) as stays, ScriptedOrigin(OK) as doomed:
-        world.add(Service("crm", (stays.target, doomed.target), policy=POLICY))
+    async with ScriptedOrigin(OK) as surviving, ScriptedOrigin(OK) as doomed:
+        world.add(Service("crm", (surviving.target, doomed.target), policy=POLICY))
         statuses = Counter[int]()
 
         async def client(times: int) -> None:
@@ -141,50 +141,50 @@ async def test_one_of_two_targets_killed_under_load_fails_nobody() -> None:
     await world.backend.close()
 
 
-async def test_a_service_that_hangs_leaves_its_neighbour_where_it_was() -> None:
-    """Ratios of one machine to itself, and the best of several rounds: others work on it too."""
+async def test_a_hanging_service_does_not_slow_down_another() -> None:
+    """Compares latencies on the same machine, and takes the best of several rounds, as it may be busy."""
 
-    async def hangs(peer: Peer) -> None:
+    async def hang(peer: Peer) -> None:
         await peer.wait_closed()
 
-    async def takes_a_while(peer: Peer) -> None:
+    async def respond_slowly(peer: Peer) -> None:
         await asyncio.sleep(0.004)
         await peer.send(OK)
 
     world = make_world("asgi")
     bounded = RoutePolicy(timeout=QUICK, cache=None, max_concurrency=4)
-    async with ScriptedOrigin(hangs) as hung, ScriptedOrigin(takes_a_while) as well:
-        world.add(Service("hung", (hung.target,), policy=bounded))
-        world.add(Service("well", (well.target,), policy=POLICY))
+    async with ScriptedOrigin(hang) as hanging, ScriptedOrigin(respond_slowly) as healthy:
+        world.add(Service("hung", (hanging.target,), policy=bounded))
+        world.add(Service("well", (healthy.target,), policy=POLICY))
         ratios = []
         for _ in range(8):
-            alone = await slowest(world)
-            flood = asyncio.create_task(flooding(world))
-            ratios.append(await slowest(world) / alone)
+            alone = await slowest_normal_latency(world)
+            flood = asyncio.create_task(flood_hanging_service(world))
+            ratios.append(await slowest_normal_latency(world) / alone)
             flood.cancel()
             await asyncio.wait([flood])
             if ratios[-1] <= 1.5:
                 break
         assert min(ratios) <= 1.5
-        assert hung.connections <= 4 * len(ratios)
+        assert hanging.connections <= 4 * len(ratios)
     overloaded = [event for event in world.observer.events if event.detail == "overloaded"]
     assert overloaded
     await world.backend.close()
 
 
-async def slowest(world: World, times: int = 40) -> float:
-    """The time within which all but the slowest two of the healthy service's answers came."""
-    loop, took = asyncio.get_running_loop(), []
+async def slowest_normal_latency(world: World, times: int = 40) -> float:
+    """The latency of the healthy service, without its two slowest responses."""
+    loop, latencies = asyncio.get_running_loop(), []
     for _ in range(times):
-        began = loop.time()
+        started = loop.time()
         assert (await world.request("GET", "/api/v1/well/x", key=world.other_key)).status == 200
-        took.append(loop.time() - began)
-    return sorted(took)[-3]
+        latencies.append(loop.time() - started)
+    return sorted(latencies)[-3]
 
 
-async def flooding(world: World) -> None:
-    """200 requests a second to the service that hangs."""
-    async with asyncio.TaskGroup() as asked:
+async def flood_hanging_service(world: World) -> None:
+    """Send 200 requests a second to the service that hangs."""
+    async with asyncio.TaskGroup() as requests:
         while True:
-            asked.create_task(world.request("GET", "/api/v1/hung/x"))
+            requests.create_task(world.request("GET", "/api/v1/hung/x"))
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""One fetch at a time for one answer: among the requests of a worker, and among workers over a real Redis."""
+"""Request coalescing: one fetch per response, within a worker and among workers over Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,17 +19,17 @@ from tests.origin import Peer
 from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import until
 
-PLENTY = GatewayRules(rate=RatePolicy(1_000_000, 60), max_body_bytes=1_000)
+UNLIMITED = GatewayRules(rate=RatePolicy(1_000_000, 60), max_body_bytes=1_000)
 SHARED = policy(scope=Scope.SHARED)
 
 
-class Held:
-    """A backend's answer that waits until it is let go."""
+class HeldReply:
+    """A backend's reply that is sent when `go` is set."""
 
-    def __init__(self, answer: bytes = WITH_ETAG) -> None:
+    def __init__(self, response: bytes = WITH_ETAG) -> None:
         self.requested = asyncio.Event()
         self.go = asyncio.Event()
-        self._answer = answer
+        self._answer = response
 
     async def __call__(self, peer: Peer) -> None:
         await peer.read_body()
@@ -38,156 +38,158 @@ class Held:
         await peer.send(self._answer)
 
 
-async def settled() -> None:
-    """Let all that can go on without the backend go on."""
+async def let_tasks_run() -> None:
+    """Let other tasks run until they wait for the backend."""
     for _ in range(50):
         await asyncio.sleep(0)
 
 
-def begin(world: World, path: str = "/x", **more: object) -> "asyncio.Task[ReceivedResponse]":
+def start(world: World, path: str = "/x", **more: object) -> "asyncio.Task[ReceivedResponse]":
     return asyncio.create_task(world.request("GET", PATH + path, **more))
 
 
-async def test_many_who_ask_at_once_share_one_fetch(cache_world: World) -> None:
-    held = Held()
+async def test_simultaneous_requests_share_one_fetch(cache_world: World) -> None:
+    held = HeldReply()
     origin = await cache_world.serve(held)
-    asking = [begin(cache_world) for _ in range(20)]
+    pending = [start(cache_world) for _ in range(20)]
     await held.requested.wait()
-    await settled()
+    await let_tasks_run()
     held.go.set()
-    answers = await asyncio.gather(*asking)
+    responses = await asyncio.gather(*pending)
     assert len(origin.requests) == 1
-    assert {answer.body for answer in answers} == {b"0123456789"}
-    assert sorted(answer.get("x-cache") or "" for answer in answers) == ["HIT"] * 19 + ["MISS"]
-    said = {answer.get("cache-status") for answer in answers}
-    assert "gateway; fwd=uri-miss; collapsed" in said
+    assert {response.body for response in responses} == {b"0123456789"}
+    assert sorted(response.get("x-cache") or "" for response in responses) == ["HIT"] * 19 + ["MISS"]
+    statuses = {response.get("cache-status") for response in responses}
+    assert "gateway; fwd=uri-miss; collapsed" in statuses
 
 
-async def test_two_callers_share_none(cache_world: World) -> None:
-    held = Held()
+async def test_two_callers_do_not_share_a_fetch(cache_world: World) -> None:
+    held = HeldReply()
     origin = await cache_world.serve(held)
-    asking = [begin(cache_world), begin(cache_world, key=cache_world.other_key)]
+    pending = [start(cache_world), start(cache_world, key=cache_world.other_key)]
     await until(lambda: len(origin.requests) == 2)
     held.go.set()
-    assert [answer.get("x-cache") for answer in await asyncio.gather(*asking)] == ["MISS", "MISS"]
+    assert [response.get("x-cache") for response in await asyncio.gather(*pending)] == ["MISS", "MISS"]
 
 
-async def test_each_variant_has_a_fetch_of_its_own(cache_world: World) -> None:
-    def spoken(language: str) -> bytes:
+async def test_each_variant_has_its_own_fetch(cache_world: World) -> None:
+    def variant(language: str) -> bytes:
         return reply(body=language.encode(), vary="Accept-Language")
 
-    async def answer(peer: Peer) -> None:
+    async def response(peer: Peer) -> None:
         await peer.read_body()
-        await peer.send(spoken(dict(peer.request.fields)[b"accept-language"].decode()))
+        await peer.send(variant(dict(peer.request.fields)[b"accept-language"].decode()))
 
-    origin = await cache_world.serve(answer)
-    asking = [begin(cache_world, headers=[("Accept-Language", language)]) for language in ["de", "fr", "en"] * 5]
-    answers = await asyncio.gather(*asking)
-    assert [answer.body.decode() for answer in answers] == ["de", "fr", "en"] * 5
+    origin = await cache_world.serve(response)
+    pending = [start(cache_world, headers=[("Accept-Language", language)]) for language in ["de", "fr", "en"] * 5]
+    responses = await asyncio.gather(*pending)
+    assert [response.body.decode() for response in responses] == ["de", "fr", "en"] * 5
     assert len(origin.requests) == 3
 
 
 @pytest.mark.parametrize("held", [reply(cache_control="no-store"), reply(404), reply(set_cookie="a=1")])
-async def test_what_is_not_kept_is_waited_for_once(cache_world: World, held: bytes) -> None:
-    first = Held(held)
+async def test_requests_wait_only_once_for_a_response_that_is_not_stored(cache_world: World, held: bytes) -> None:
+    first = HeldReply(held)
     origin = await cache_world.serve(first)
-    asking = [begin(cache_world) for _ in range(5)]
+    pending = [start(cache_world) for _ in range(5)]
     await first.requested.wait()
-    await settled()
+    await let_tasks_run()
     first.go.set()
-    await asyncio.gather(*asking)
+    await asyncio.gather(*pending)
     assert len(origin.requests) == 5
     first.go.clear()
-    more = [begin(cache_world) for _ in range(3)]
-    await until(lambda: len(origin.requests) == 8)  # each for itself, at once
+    more = [start(cache_world) for _ in range(3)]
+    await until(lambda: len(origin.requests) == 8)  # each one makes its own call, at once
     first.go.set()
     await asyncio.gather(*more)
 
 
-async def test_what_is_asked_about_each_time_is_not_queued_for(cache_world: World) -> None:
-    held = Held(reply(304))
+async def test_requests_do_not_wait_for_a_response_that_is_always_validated(cache_world: World) -> None:
+    held = HeldReply(reply(304))
     origin = await cache_world.serve(reply(etag='"a"', cache_control="no-cache"), held)
     await cache_world.request("GET", PATH + "/x")
-    asking = [begin(cache_world) for _ in range(4)]
+    pending = [start(cache_world) for _ in range(4)]
     await until(lambda: len(origin.requests) == 5)
     held.go.set()
-    assert {answer.get("x-cache") for answer in await asyncio.gather(*asking)} == {"REVALIDATED"}
+    assert {response.get("x-cache") for response in await asyncio.gather(*pending)} == {"REVALIDATED"}
 
 
-async def test_a_failure_is_the_failure_of_all_who_waited(cache_world: World) -> None:
-    held = asyncio.Event()
+async def test_waiting_requests_share_a_failure(cache_world: World) -> None:
+    released = asyncio.Event()
 
-    async def cut(peer: Peer) -> None:
-        await held.wait()
+    async def reset_connection(peer: Peer) -> None:
+        await released.wait()
         peer.reset()
 
-    origin = await cache_world.serve(cut)
-    asking = [begin(cache_world) for _ in range(5)]
+    origin = await cache_world.serve(reset_connection)
+    pending = [start(cache_world) for _ in range(5)]
     await origin.requested.wait()
-    await settled()
-    held.set()
-    assert {answer.status for answer in await asyncio.gather(*asking)} == {502}
+    await let_tasks_run()
+    released.set()
+    assert {response.status for response in await asyncio.gather(*pending)} == {502}
     assert len(origin.requests) <= 3  # the call and its retries
 
 
-async def test_each_who_waited_gets_its_stale_answer_instead(cache_world: World) -> None:
-    async def cut(peer: Peer) -> None:
+async def test_waiting_requests_get_their_stale_response_after_a_failure(cache_world: World) -> None:
+    async def reset_connection(peer: Peer) -> None:
         peer.reset()
 
-    await cache_world.serve(WITH_ETAG, cut)
+    await cache_world.serve(WITH_ETAG, reset_connection)
     await cache_world.request("GET", PATH + "/x")
     cache_world.clock.advance(11)
-    answers = await asyncio.gather(*[begin(cache_world) for _ in range(5)])
-    assert {(answer.status, answer.get("x-cache")) for answer in answers} == {(200, "STALE")}
+    responses = await asyncio.gather(*[start(cache_world) for _ in range(5)])
+    assert {(response.status, response.get("x-cache")) for response in responses} == {(200, "STALE")}
 
 
-async def test_a_leader_that_goes_away_strands_nobody(cache_world: World) -> None:
-    held = Held()
+async def test_a_follower_continues_when_the_leader_is_cancelled(cache_world: World) -> None:
+    held = HeldReply()
     origin = await cache_world.serve(held)
-    leader = begin(cache_world)
+    leader = start(cache_world)
     await held.requested.wait()
-    follower = begin(cache_world)
-    await settled()
+    follower = start(cache_world)
+    await let_tasks_run()
     leader.cancel()
     await until(lambda: len(origin.requests) == 2)
     held.go.set()
     assert (await follower).get("x-cache") == "MISS"
 
 
-async def test_one_who_stops_waiting_stops_nobody(cache_world: World) -> None:
-    held = Held()
+async def test_a_cancelled_follower_affects_no_other_request(cache_world: World) -> None:
+    held = HeldReply()
     origin = await cache_world.serve(held)
-    leader = begin(cache_world)
+    leader = start(cache_world)
     await held.requested.wait()
-    impatient, patient = begin(cache_world), begin(cache_world)
-    await settled()
+    impatient, patient = start(cache_world), start(cache_world)
+    await let_tasks_run()
     impatient.cancel()
     held.go.set()
     assert [(await leader).get("x-cache"), (await patient).get("x-cache")] == ["MISS", "HIT"]
     assert len(origin.requests) == 1
 
 
-async def test_a_slow_reader_holds_up_nobody(cache_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_response_body_does_not_delay_the_followers(
+    cache_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(flights, "BODY_SECONDS", 0.05)
     never = asyncio.Event()
 
-    async def drip(peer: Peer) -> None:
+    async def send_half(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
         await never.wait()
 
-    origin = await cache_world.serve(drip, WITH_ETAG)
-    leader = begin(cache_world)
+    origin = await cache_world.serve(send_half, WITH_ETAG)
+    leader = start(cache_world)
     await origin.requested.wait()
-    assert (await begin(cache_world)).body == b"0123456789"
+    assert (await start(cache_world)).body == b"0123456789"
     leader.cancel()
     await asyncio.gather(leader, return_exceptions=True)
 
 
-async def test_a_body_too_large_for_the_cache_frees_those_who_wait(cache_world: World) -> None:
+async def test_a_body_too_large_for_the_cache_releases_the_followers(cache_world: World) -> None:
     large = b"x" * 9_000_000
     origin = await cache_world.serve(reply(body=large))
-    answers = await asyncio.gather(*[begin(cache_world) for _ in range(3)])
-    assert [len(answer.body) for answer in answers] == [len(large)] * 3
+    responses = await asyncio.gather(*[start(cache_world) for _ in range(3)])
+    assert [len(response.body) for response in responses] == [len(large)] * 3
     assert len(origin.requests) == 3
     assert (await cache_world.request("GET", PATH + "/x")).get("cache-status") == (
         'gateway; fwd=uri-miss; detail="the body is too large"'
@@ -197,40 +199,44 @@ async def test_a_body_too_large_for_the_cache_frees_those_who_wait(cache_world: 
 @pytest.mark.parametrize(
     "headers", [[("Range", "bytes=0-1")], [("If-None-Match", '"b"')], [("Cache-Control", "no-cache")]]
 )
-async def test_who_wants_something_special_goes_for_itself(cache_world: World, headers: list[tuple[str, str]]) -> None:
-    held = Held()
+async def test_conditional_and_range_requests_are_not_coalesced(
+    cache_world: World, headers: list[tuple[str, str]]
+) -> None:
+    held = HeldReply()
     origin = await cache_world.serve(held)
-    asking = [begin(cache_world), begin(cache_world, headers=headers)]
+    pending = [start(cache_world), start(cache_world, headers=headers)]
     await until(lambda: len(origin.requests) == 2)
     held.go.set()
-    await asyncio.gather(*asking)
+    await asyncio.gather(*pending)
 
 
-RENEWING = policy(stale_while_revalidate=30)
+REVALIDATING = policy(stale_while_revalidate=30)
 
 
-async def test_a_stale_answer_is_given_at_once_and_renewed_behind_it(cache_world: World) -> None:  # RFC 5861 section 3
-    held = Held(reply(etag='"b"', body=b"new", cache_control="max-age=10"))
-    origin = await cache_world.serve(WITH_ETAG, held, policy=RENEWING)
+async def test_a_stale_response_is_returned_at_once_and_revalidated_in_the_background(
+    cache_world: World,
+) -> None:  # RFC 5861 section 3
+    held = HeldReply(reply(etag='"b"', body=b"new", cache_control="max-age=10"))
+    origin = await cache_world.serve(WITH_ETAG, held, policy=REVALIDATING)
     await cache_world.request("GET", PATH + "/x")
     cache_world.clock.advance(15)
     stale = [await cache_world.request("GET", PATH + "/x") for _ in range(3)]
-    assert {(answer.get("x-cache"), answer.body) for answer in stale} == {("STALE", b"0123456789")}
+    assert {(response.get("x-cache"), response.body) for response in stale} == {("STALE", b"0123456789")}
     assert "detail=stale-while-revalidate" in (stale[0].get("cache-status") or "")
     await held.requested.wait()
     assert (b"if-none-match", b'"a"') in origin.requests[1].fields
     held.go.set()
 
-    async def renewed() -> bool:
+    async def is_renewed() -> bool:
         return (await cache_world.request("GET", PATH + "/x")).get("x-cache") == "HIT"
 
-    await until(renewed)
+    await until(is_renewed)
     assert (await cache_world.request("GET", PATH + "/x")).body == b"new"
     assert len(origin.requests) == 2
 
 
-async def test_a_renewal_that_fails_leaves_the_stale_answer(cache_world: World) -> None:
-    origin = await cache_world.serve(WITH_ETAG, DOWN, policy=RENEWING)
+async def test_a_failed_background_revalidation_keeps_the_stale_response(cache_world: World) -> None:
+    origin = await cache_world.serve(WITH_ETAG, DOWN, policy=REVALIDATING)
     await cache_world.request("GET", PATH + "/x")
     cache_world.clock.advance(15)
     await cache_world.request("GET", PATH + "/x")
@@ -238,8 +244,8 @@ async def test_a_renewal_that_fails_leaves_the_stale_answer(cache_world: World) 
     assert (await cache_world.request("GET", PATH + "/x")).get("x-cache") == "STALE"
 
 
-async def test_past_that_time_it_is_asked_about_first(cache_world: World) -> None:
-    await cache_world.serve(WITH_ETAG, reply(304), policy=RENEWING)
+async def test_after_the_stale_time_the_response_is_revalidated_first(cache_world: World) -> None:
+    await cache_world.serve(WITH_ETAG, reply(304), policy=REVALIDATING)
     await cache_world.request("GET", PATH + "/x")
     cache_world.clock.advance(41)
     assert (await cache_world.request("GET", PATH + "/x")).get("x-cache") == "REVALIDATED"
@@ -250,13 +256,13 @@ async def test_past_that_time_it_is_asked_about_first(cache_world: World) -> Non
 
 @pytest.fixture
 async def workers(redis_url: str, patient_links: None) -> AsyncIterator[Callable[[], Awaitable[World]]]:
-    """Makes gateways over one Redis, under one clock, with one set of keys."""
+    """Makes gateways with one Redis, one clock and the same API keys."""
     made: list[tuple[World, RedisLink]] = []
     clock = FakeClock()
 
     async def worker() -> World:
         link = RedisLink(redis_url)
-        world = make_world("asgi", PLENTY, link=link, clock=clock)
+        world = make_world("asgi", UNLIMITED, link=link, clock=clock)
         if made:
             first = made[0][0]
             world.live.keys, world.live.table = first.live.keys, first.live.table
@@ -274,16 +280,16 @@ async def workers(redis_url: str, patient_links: None) -> AsyncIterator[Callable
 
 async def test_a_thousand_requests_on_two_workers_make_one_call(workers: Callable[[], Awaitable[World]]) -> None:
     one = await workers()
-    held = Held()
+    held = HeldReply()
     origin = await one.serve(held, policy=SHARED)
     two = await workers()
-    asking = [begin(world) for _ in range(500) for world in (one, two)]
+    pending = [start(world) for _ in range(500) for world in (one, two)]
     await held.requested.wait()
-    await settled()
+    await let_tasks_run()
     held.go.set()
-    answers = await asyncio.gather(*asking)
+    responses = await asyncio.gather(*pending)
     assert len(origin.requests) == 1
-    assert {answer.body for answer in answers} == {b"0123456789"}
+    assert {response.body for response in responses} == {b"0123456789"}
 
 
 async def test_a_backend_slower_than_the_lease_is_called_once(
@@ -292,48 +298,48 @@ async def test_a_backend_slower_than_the_lease_is_called_once(
     monkeypatch.setattr(RedisLeases.__init__, "__defaults__", (1.0,))
     monkeypatch.setattr(flights, "RENEW_SECONDS", 0.05)
     one = await workers()
-    held = Held()
+    held = HeldReply()
     origin = await one.serve(held, policy=SHARED)
     two = await workers()
-    leader = begin(one)
+    leader = start(one)
     await held.requested.wait()
-    followers = [begin(two) for _ in range(3)]
+    followers = [start(two) for _ in range(3)]
     await asyncio.sleep(1.8)
     assert len(origin.requests) == 1
     held.go.set()
-    answers = await asyncio.gather(leader, *followers)
-    assert [answer.get("x-cache") for answer in answers] == ["MISS", "HIT", "HIT", "HIT"]
+    responses = await asyncio.gather(leader, *followers)
+    assert [response.get("x-cache") for response in responses] == ["MISS", "HIT", "HIT", "HIT"]
     assert len(origin.requests) == 1
 
 
-async def test_a_dead_leaders_lease_ends(workers: Callable[[], Awaitable[World]], shared_redis: RedisServer) -> None:
+async def test_the_lease_of_a_dead_leader_expires(
+    workers: Callable[[], Awaitable[World]], shared_redis: RedisServer
+) -> None:
     world = await workers()
     await world.serve(WITH_ETAG, policy=SHARED)
     await world.request("GET", PATH + "/x")
-    with shared_redis.client() as outside:
-        outside.delete(*outside.keys("gw:{crm}:e:*"))
-        lease = outside.keys("gw:{crm}:l:*")[0]
-        outside.set(lease, "of one that died", px=100)
+    with shared_redis.client() as client:
+        client.delete(*client.keys("gw:{crm}:e:*"))
+        lease = client.keys("gw:{crm}:l:*")[0]
+        client.set(lease, "of a dead worker", px=100)
         second = await workers()
         assert (await second.request("GET", PATH + "/x")).get("x-cache") == "MISS"
 
 
-async def test_what_one_worker_cannot_keep_the_other_does_not_wait_for(
+async def test_a_worker_does_not_wait_for_a_response_that_another_could_not_store(
     workers: Callable[[], Awaitable[World]], shared_redis: RedisServer
 ) -> None:
     one = await workers()
     origin = await one.serve(reply(cache_control="no-store"), policy=SHARED)
     two = await workers()
     await one.request("GET", PATH + "/x")
-    with shared_redis.client() as outside:
-        await until(
-            lambda: outside.mget(outside.keys("gw:{crm}:l:*")) == [leases.ClaimResult.UNCACHEABLE.value.encode()]
-        )
+    with shared_redis.client() as client:
+        await until(lambda: client.mget(client.keys("gw:{crm}:l:*")) == [leases.ClaimResult.UNCACHEABLE.value.encode()])
     assert (await two.request("GET", PATH + "/x")).get("x-cache") == "MISS"
     assert len(origin.requests) == 2
 
 
-async def test_a_change_through_one_worker_is_seen_through_the_other(workers: Callable[[], Awaitable[World]]) -> None:
+async def test_an_invalidation_on_one_worker_applies_to_the_other(workers: Callable[[], Awaitable[World]]) -> None:
     one = await workers()
     await one.serve(WITH_ETAG, WITH_ETAG, reply(204), WITH_ETAG, policy=SHARED)
     two = await workers()
@@ -342,7 +348,7 @@ async def test_a_change_through_one_worker_is_seen_through_the_other(workers: Ca
     await one.request("DELETE", PATH + "/y")
     await one.request("DELETE", PATH + "/x")
 
-    async def gone() -> bool:
+    async def is_gone() -> bool:
         return (await two.request("GET", PATH + "/x", [("Cache-Control", "only-if-cached")])).status == 504
 
-    await until(gone)
+    await until(is_gone)

@@ -1,4 +1,4 @@
-"""The gateway does what Explain predicts."""
+"""The gateway responds as Explain predicts."""
 
 import pytest
 
@@ -23,8 +23,8 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "known"), CASES)
-async def test_the_gateway_responds_as_explained(world: World, method: str, path: str, known: bool) -> None:
+@pytest.mark.parametrize(("method", "path", "authenticated"), CASES)
+async def test_the_gateway_responds_as_explained(world: World, method: str, path: str, authenticated: bool) -> None:
     await world.serve(
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         routes=(
@@ -34,14 +34,14 @@ async def test_the_gateway_responds_as_explained(world: World, method: str, path
             Route("/off", (), RoutePolicy(enabled=False)),
         ),
     )
-    caller = world.live.keys.find(world.key, world.clock()) if known else None
+    caller = world.live.keys.find(world.key, world.clock()) if authenticated else None
     explainer = Explainer(
         world.live.table, rate=RatePolicy(1_000, 60), circuits=lambda _: Snapshot(), now=world.clock()
     )
     explanation = explainer.explain(
         Request(method, path.encode(), b"", [(b"host", b"gateway.test")], "192.0.2.1"), caller
     )
-    response = await world.request(method, path, key=world.key if known else "")
+    response = await world.request(method, path, key=world.key if authenticated else "")
     assert (explanation.verdict.status or 200) == response.status
     if explanation.verdict.code:
         assert response.json()["code"] == explanation.verdict.code

@@ -1,6 +1,6 @@
-"""Whatever callers, changes, failures and time come to: no caller gets another's answer, nothing taken back is
-given out again, nothing that may not be stored is stored. In one worker's memory, and in two tiers of two workers over
-a real Redis."""
+"""Properties of the cache under random requests, writes, failures and time: no caller gets another's response, no
+invalidated response is returned, and nothing is stored that may not be. With the memory store of one worker, and with
+both tiers of two workers over Redis."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ from tests.origin import Peer, ScriptedOrigin
 from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import until
 
-PLENTY = GatewayRules(rate=RatePolicy(1_000_000, 60), max_body_bytes=1_000)
+UNLIMITED = GatewayRules(rate=RatePolicy(1_000_000, 60), max_body_bytes=1_000)
 PATHS = ("/mine/a", "/mine/b", "/ours/a")
 CONTROLS = (
     "max-age=30",
@@ -35,7 +35,7 @@ CONTROLS = (
     "max-age=0",
     "",
 )
-WISHES: tuple[dict[str, str], ...] = (
+REQUEST_DIRECTIVES: tuple[dict[str, str], ...] = (
     {},
     {"Cache-Control": "no-cache"},
     {"Cache-Control": "max-stale"},
@@ -45,14 +45,14 @@ WISHES: tuple[dict[str, str], ...] = (
 
 
 class Origin:
-    """Answers with who asked, for what, in which version of the world, and in which call."""
+    """Responds with the caller, path, Accept field, version of the data, and number of the call."""
 
     def __init__(self) -> None:
         self.version = 0
         self.calls = 0
         self.control = CONTROLS[0]
         self.failing = False
-        self.unkept: set[int] = set()
+        self.unstorable: set[int] = set()
 
     async def __call__(self, peer: Peer) -> None:
         await peer.read_body()
@@ -73,13 +73,13 @@ class Origin:
         if fields.get(b"if-none-match") == etag:
             return f"HTTP/1.1 304 Not Modified\r\n{head}\r\n".encode()
         if self.control in ("no-store", "private"):
-            self.unkept.add(self.calls)
+            self.unstorable.add(self.calls)
         caller = fields[b"x-gateway-caller"].decode() if path.startswith("/mine") else "all"
         body = f"{caller}|{path}|{fields.get(b'accept', b'').decode()}|{self.version}|{self.calls}"
         return f"HTTP/1.1 200 OK\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
-class Callers(RuleBasedStateMachine):
+class CallersOfOneWorker(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.runner = asyncio.Runner()
@@ -101,10 +101,10 @@ class Callers(RuleBasedStateMachine):
         self.turn = 0
 
     async def open(self) -> list[World]:
-        return [make_world("asgi", PLENTY)]
+        return [make_world("asgi", UNLIMITED)]
 
-    async def all_have_heard(self) -> None:
-        """What was taken back in one worker is known in all."""
+    async def wait_for_invalidations(self) -> None:
+        """Wait until every worker has processed the invalidations so far."""
 
     async def close(self) -> None:
         for world in self.worlds:
@@ -117,7 +117,7 @@ class Callers(RuleBasedStateMachine):
 
     @property
     def world(self) -> World:
-        """The workers take turns."""
+        """Each worker in turn."""
         self.turn += 1
         return self.worlds[self.turn % len(self.worlds)]
 
@@ -125,41 +125,43 @@ class Callers(RuleBasedStateMachine):
         path=st.sampled_from(PATHS),
         caller=st.integers(0, 1),
         accept=st.sampled_from(["a", "b"]),
-        wish=st.sampled_from(WISHES),
+        directives=st.sampled_from(REQUEST_DIRECTIVES),
         control=st.sampled_from(CONTROLS),
     )
-    def ask(self, path: str, caller: int, accept: str, wish: dict[str, str], control: str) -> None:
+    def request_once(self, path: str, caller: int, accept: str, directives: dict[str, str], control: str) -> None:
         self.origin.control = control
-        self.runner.run(self._ask(path, sorted(self.keys)[caller], accept, wish))
+        self.runner.run(self._check_request(path, sorted(self.keys)[caller], accept, directives))
 
     @rule(path=st.sampled_from(PATHS), accept=st.sampled_from(["a", "b"]), control=st.sampled_from(CONTROLS))
-    def ask_before_and_after_a_change(self, path: str, accept: str, control: str) -> None:
+    def request_before_and_after_a_write(self, path: str, accept: str, control: str) -> None:
         self.origin.control = control
-        self.ask_together(path, accept)
-        self.ask_together(path, accept)
+        self.request_together(path, accept)
+        self.request_together(path, accept)
         self.write(path)
-        self.ask_together(path, accept)
+        self.request_together(path, accept)
 
-    def ask_together(self, path: str, accept: str) -> None:
+    def request_together(self, path: str, accept: str) -> None:
         async def together() -> None:
-            await asyncio.gather(*[self._ask(path, prefix, accept, {}) for prefix in self.keys for _ in range(3)])
+            await asyncio.gather(
+                *[self._check_request(path, prefix, accept, {}) for prefix in self.keys for _ in range(3)]
+            )
 
         self.runner.run(together())
 
-    async def _ask(self, path: str, prefix: str, accept: str, wish: dict[str, str]) -> None:
+    async def _check_request(self, path: str, prefix: str, accept: str, directives: dict[str, str]) -> None:
         floor = self.floor[path]
-        answer: Any = await self.world.request(
-            "GET", "/api/v1/crm" + path, [("Accept", accept), *wish.items()], key=self.keys[prefix]
+        response: Any = await self.world.request(
+            "GET", "/api/v1/crm" + path, [("Accept", accept), *directives.items()], key=self.keys[prefix]
         )
-        if answer.status not in (200, 206):
-            assert answer.status == 503
+        if response.status not in (200, 206):
+            assert response.status == 503
             return
-        whose, what, chosen, version, call = answer.body.decode().split("|")
-        assert whose == (f"key:{prefix}" if path.startswith("/mine") else "all")
-        assert (what, chosen) == (path, accept)
+        owner, requested_path, accepted, version, call = response.body.decode().split("|")
+        assert owner == (f"key:{prefix}" if path.startswith("/mine") else "all")
+        assert (requested_path, accepted) == (path, accept)
         assert int(version) >= floor
-        if answer.get("x-cache") != "MISS":
-            assert int(call) not in self.origin.unkept
+        if response.get("x-cache") != "MISS":
+            assert int(call) not in self.origin.unstorable
 
     @property
     def any_key(self) -> str:
@@ -167,16 +169,16 @@ class Callers(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(PATHS))
     def write(self, path: str) -> None:
-        answer: Any = self.runner.run(self.world.request("POST", "/api/v1/crm" + path, body=[b"1"], key=self.any_key))
-        self.runner.run(self.all_have_heard())
-        if answer.status == 204:
+        response: Any = self.runner.run(self.world.request("POST", "/api/v1/crm" + path, body=[b"1"], key=self.any_key))
+        self.runner.run(self.wait_for_invalidations())
+        if response.status == 204:
             self.floor[path] = self.origin.version
 
     @rule(tag=st.sampled_from(["mine", "ours", "all", None]))
-    def take_back(self, tag: str | None) -> None:
+    def invalidate_tag(self, tag: str | None) -> None:
         self.origin.version += 1
         self.runner.run(self.world.cache.invalidate("crm", None if tag is None else [tag]))
-        self.runner.run(self.all_have_heard())
+        self.runner.run(self.wait_for_invalidations())
         for path in PATHS:
             if tag in (None, "all") or path.startswith(f"/{tag}"):
                 self.floor[path] = self.origin.version
@@ -190,13 +192,13 @@ class Callers(RuleBasedStateMachine):
         self.worlds[0].clock.advance(seconds)
 
 
-QUIETLY = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-Callers.TestCase.settings = settings(QUIETLY, max_examples=60, stateful_step_count=30)
-TestCallers = Callers.TestCase
+QUIET = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+CallersOfOneWorker.TestCase.settings = settings(QUIET, max_examples=60, stateful_step_count=30)
+TestCallersOfOneWorker = CallersOfOneWorker.TestCase
 
 
-class CallersOverRedis(Callers):
-    """The same of two workers: what one of them stored, took back or is fetching is so for the other."""
+class CallersOfTwoWorkers(CallersOfOneWorker):
+    """The same with two workers, which share stored responses, invalidations and leases."""
 
     def __init__(self, server: RedisServer) -> None:
         super().__init__()
@@ -206,30 +208,30 @@ class CallersOverRedis(Callers):
         self.redis.flush()
         clock = FakeClock()
         self.links = [RedisLink(self.redis.url) for _ in range(2)]
-        worlds = [make_world("asgi", PLENTY, link=link, clock=clock) for link in self.links]
+        worlds = [make_world("asgi", UNLIMITED, link=link, clock=clock) for link in self.links]
         for link in self.links:
             await link.start()
         await until(lambda: all(link.feed.alive for link in self.links))
         return worlds
 
-    async def all_have_heard(self) -> None:
-        """A later word has come: the feed keeps its order. One that was cut meanwhile has begun anew, or is silent."""
+    async def wait_for_invalidations(self) -> None:
+        """Wait for a later invalidation, as the feed keeps their order, or for a new epoch after a disconnect."""
         stores = [store for world in self.worlds if isinstance(store := world.cache._store, TieredStore)]
         epochs = [store._epoch for store in stores]
-        gone = await stores[0].invalidate("later")
+        invalidation = await stores[0].invalidate("later")
 
-        def heard() -> bool:
+        def is_received() -> bool:
             return all(
-                store._fences["later"].latest >= gone.seq or store._epoch != epoch
+                store._fences["later"].latest >= invalidation.seq or store._epoch != epoch
                 for store, epoch in zip(stores, epochs, strict=True)
             )
 
-        await until(heard)
+        await until(is_received)
 
     @rule()
-    def cut_the_feed(self) -> None:
-        with self.redis.client() as outside:
-            outside.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    def disconnect_the_feed(self) -> None:
+        with self.redis.client() as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
     @rule()
     def wait_for_the_feed(self) -> None:
@@ -241,6 +243,6 @@ class CallersOverRedis(Callers):
             await link.close()
 
 
-def test_over_redis(shared_redis: RedisServer, patient_links: None) -> None:
-    few = settings(QUIETLY, max_examples=60, stateful_step_count=20, phases=[Phase.generate])
-    run_state_machine_as_test(lambda: CallersOverRedis(shared_redis), settings=few)  # type: ignore[arg-type]
+def test_callers_of_two_workers_over_redis(shared_redis: RedisServer, patient_links: None) -> None:
+    overrides = settings(QUIET, max_examples=60, stateful_step_count=20, phases=[Phase.generate])
+    run_state_machine_as_test(lambda: CallersOfTwoWorkers(shared_redis), settings=overrides)  # type: ignore[arg-type]

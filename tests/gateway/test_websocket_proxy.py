@@ -1,4 +1,4 @@
-"""A service's own WebSocket through the gateway, by a clock that the test moves."""
+"""A WebSocket to a service through the gateway, with a fake clock."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ from tests.websocket import Socket
 
 
 @pytest.fixture
-def through() -> Iterator[World]:
+def chat() -> Iterator[World]:
     with echo() as port:
         world = make_world("asgi")
         policy = RoutePolicy(websocket=True)
@@ -28,9 +28,9 @@ def through() -> Iterator[World]:
         yield world
 
 
-async def test_a_socket_on_which_nothing_moves_is_closed_and_a_message_begins_the_time_anew(through: World) -> None:
+async def test_an_idle_socket_is_closed_and_a_message_restarts_the_timeout(chat: World) -> None:
     timer = FakeClock()
-    socket = _socket(through, timer)
+    socket = _socket(chat, timer)
     assert await socket.connect() is None
     for _ in range(3):
         timer.advance(IDLE_SECONDS - 1)
@@ -39,20 +39,20 @@ async def test_a_socket_on_which_nothing_moves_is_closed_and_a_message_begins_th
     timer.advance(IDLE_SECONDS + 1)
     end = await socket.receive()
     assert (end["type"], end["code"], end["reason"]) == ("websocket.close", 4408, "idle")
-    await socket.disconnect()  # until the passage has closed its other side too
+    await socket.disconnect()  # wait until the tunnel has closed the backend too
 
 
-async def test_the_list_of_services_takes_no_sockets(through: World) -> None:
-    socket = _socket(through, FakeClock(), "/api/v1/")
+async def test_the_list_of_services_does_not_accept_websockets(chat: World) -> None:
+    socket = _socket(chat, FakeClock(), "/api/v1/")
     refused = await socket.connect()
     assert refused is not None
-    assert through.observer.requests[-1].code == "unknown_service"
+    assert chat.observer.requests[-1].code == "unknown_service"
 
 
 def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/") -> Socket:
     breakers = Breakers(MemoryStore(), clock=world.clock)
-    calling = Calls(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
+    calls = Calls(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
     authenticator = Authenticator(lambda: world.live.keys)
-    proxy = SocketProxy(world.gateway, calling, Balancers(), authenticator, origins=(), clock=world.clock, timer=timer)
+    proxy = SocketProxy(world.gateway, calls, Balancers(), authenticator, origins=(), clock=world.clock, timer=timer)
     headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]
     return Socket(proxy.answer, path, headers, client=("127.0.0.1", 5), http_version="1.1")
