@@ -197,17 +197,17 @@ DENIED_COMMANDS = {"get": "mget", "put": "zadd", "claim": "get", "release": "del
 async def test_if_any_redis_command_fails_the_backends_response_is_returned(
     own_redis: RedisServer, operation: str, patient_links: None
 ) -> None:
-    async def response(peer: Peer) -> None:
+    async def respond(peer: Peer) -> None:
         await peer.read_body()
         await peer.send(reply(204) if peer.request.line.startswith(b"DELETE") else WITH_ETAG)
 
     link = RedisLink(own_redis.url)
     world = make_world("asgi", link=link)
-    await world.serve(response, policy=SHARED)
+    await world.serve(respond, policy=SHARED)
     store = world.cache._store
     try:
         with own_redis.client() as client:
-            client.acl_setuser("default", enabled=True, count_commands=[f"-{DENIED_COMMANDS[operation]}"])
+            client.acl_setuser("default", enabled=True, commands=[f"-{DENIED_COMMANDS[operation]}"])
             methods = ("GET", "GET", "DELETE", "GET")
             responses = [await world.request(method, PATH + "/x") for method in methods]
             assert [response.status for response in responses] == [200, 200, 204, 200]

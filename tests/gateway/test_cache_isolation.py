@@ -64,9 +64,9 @@ class Origin:
             self.version += 1
             await peer.send(b"HTTP/1.1 204 No Content\r\n\r\n")
             return
-        await peer.send(self._answer(dict(peer.request.fields), path))
+        await peer.send(self._response(dict(peer.request.fields), path))
 
-    def _answer(self, fields: dict[bytes, bytes], path: str) -> bytes:
+    def _response(self, fields: dict[bytes, bytes], path: str) -> bytes:
         self.calls += 1
         etag = f'"{self.version}"'.encode()
         head = f"ETag: {etag.decode()}\r\nCache-Control: {self.control}\r\nVary: Accept\r\nCache-Tag: all\r\n"

@@ -26,16 +26,16 @@ SHARED = policy(scope=Scope.SHARED)
 class HeldReply:
     """A backend's reply that is sent when `go` is set."""
 
-    def __init__(self, response: bytes = WITH_ETAG) -> None:
+    def __init__(self, reply: bytes = WITH_ETAG) -> None:
         self.requested = asyncio.Event()
         self.go = asyncio.Event()
-        self._answer = response
+        self._reply = reply
 
     async def __call__(self, peer: Peer) -> None:
         await peer.read_body()
         self.requested.set()
         await self.go.wait()
-        await peer.send(self._answer)
+        await peer.send(self._reply)
 
 
 async def let_tasks_run() -> None:
@@ -76,11 +76,11 @@ async def test_each_variant_has_its_own_fetch(cache_world: World) -> None:
     def variant(language: str) -> bytes:
         return reply(body=language.encode(), vary="Accept-Language")
 
-    async def response(peer: Peer) -> None:
+    async def respond(peer: Peer) -> None:
         await peer.read_body()
         await peer.send(variant(dict(peer.request.fields)[b"accept-language"].decode()))
 
-    origin = await cache_world.serve(response)
+    origin = await cache_world.serve(respond)
     pending = [start(cache_world, headers=[("Accept-Language", language)]) for language in ["de", "fr", "en"] * 5]
     responses = await asyncio.gather(*pending)
     assert [response.body.decode() for response in responses] == ["de", "fr", "en"] * 5

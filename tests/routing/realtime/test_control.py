@@ -1,4 +1,4 @@
-"""A revoked key's word to every worker, over the channel layer in process."""
+"""The revocation of a key, sent to every worker over the in-process channel layer."""
 
 import asyncio
 
@@ -14,21 +14,21 @@ from tests.routing.realtime.world import KEY, Worker
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_revoked_keys_sockets_end_at_once() -> None:
+async def test_the_connections_of_a_revoked_key_are_closed_at_once() -> None:
     async with Worker() as worker:
         control = Control(worker.realtime)
         control.start()
         client = worker.client(["news"])
         layer = get_channel_layer()
         await until(lambda: "gateway.realtime" in layer.groups)  # type: ignore[union-attr]
-        await asyncio.to_thread(_revoked, generate_api_key().prefix)
+        await asyncio.to_thread(_create_and_revoke, generate_api_key().prefix)
         assert client.session.subscriber.closing is None
-        await asyncio.to_thread(_revoked, KEY.prefix)
-        assert (await client.end()).code == 4401
+        await asyncio.to_thread(_create_and_revoke, KEY.prefix)
+        assert (await client.wait_closed()).code == 4401
         await control.close()
 
 
-def _revoked(prefix: str) -> None:
+def _create_and_revoke(prefix: str) -> None:
     key = ApiKey.objects.create(name="short", prefix=prefix, digest=generate_api_key().digest)
     revoke([key])
     key.delete()

@@ -1,4 +1,4 @@
-"""What is remembered, and for how long."""
+"""Which events the history keeps, and for how long."""
 
 import tracemalloc
 
@@ -17,7 +17,7 @@ def event(ms: int, size: int = 10) -> Event:
     return decode_event((ms, 0), encode_record(EventRecord("k", "t", ms / 1_000, msgspec.Raw(data))))
 
 
-def test_what_came_after_a_place_in_order() -> None:
+def test_events_after_an_id_are_returned_in_order() -> None:
     history = History()
     for ms in range(10):
         history.add(event(ms))
@@ -25,7 +25,7 @@ def test_what_came_after_a_place_in_order() -> None:
     assert [found.id[0] for found in history.after((2, 5), 2)] == [3, 4]
 
 
-def test_after_five_minutes_it_is_too_late() -> None:
+def test_events_expire_after_five_minutes() -> None:
     history = History()
     history.reset((0, 0), (0, 0))
     history.add(event(1_000))
@@ -36,32 +36,32 @@ def test_after_five_minutes_it_is_too_late() -> None:
 
 
 @given(st.lists(st.integers(1, 50), max_size=60))
-def test_bounded_in_count_and_bytes_without_a_hole(sizes: list[int]) -> None:
-    bound = 4 * (EVENT_OVERHEAD_BYTES + 100)
-    history = History(max_events=8, max_bytes=bound)
+def test_the_history_is_bounded_in_count_and_bytes_and_has_no_gaps(sizes: list[int]) -> None:
+    limit = 4 * (EVENT_OVERHEAD_BYTES + 100)
+    history = History(max_events=8, max_bytes=limit)
     for ms, size in enumerate(sizes, 1):
         history.add(event(ms, size))
     kept = list(history.after(history.floor, 1_000))
     assert len(kept) == len(history) <= 8
-    assert sum(EVENT_OVERHEAD_BYTES + len(found.encoded) for found in kept) <= bound
+    assert sum(EVENT_OVERHEAD_BYTES + len(found.encoded) for found in kept) <= limit
     assert [found.id[0] for found in kept] == list(range(history.floor[0] + 1, len(sizes) + 1))
 
 
 @pytest.mark.parametrize("size", [0, 500, 10_000])
-def test_the_bound_is_memory_and_not_only_text(size: int) -> None:
+def test_the_limit_applies_to_memory_and_not_only_to_text(size: int) -> None:
     history = History(max_bytes=1_000_000)
     history.reset((0, 0), (0, 0))
     tracemalloc.start()
     try:
         for ms in range(5_000):
             history.add(event(1_790_000_000_000 + ms, size))
-        taken, _ = tracemalloc.get_traced_memory()
+        allocated, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert 500_000 < taken < 1_200_000
+    assert 500_000 < allocated < 1_200_000
 
 
-def test_ids_grow_even_if_the_clock_does_not() -> None:
+def test_ids_increase_even_if_the_clock_does_not() -> None:
     first = following_id((0, 0), 5.0)
     second = following_id(first, 4.0)
     assert second > first

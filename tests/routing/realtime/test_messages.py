@@ -1,4 +1,4 @@
-"""What a client may say, and how little else it may."""
+"""Decoding of client messages."""
 
 from contextlib import suppress
 
@@ -10,7 +10,7 @@ from routing.realtime.limits import SlidingWindow
 from routing.realtime.messages import Auth, Ping, Resume, Subscribe, decode_message
 
 
-def test_the_five_words_of_a_client() -> None:
+def test_the_five_messages_of_a_client() -> None:
     assert decode_message('{"type":"subscribe","topics":["a"]}') == Subscribe(["a"])
     assert decode_message('{"type":"subscribe","topics":["a"],"last_id":"1-0"}') == Subscribe(["a"], "1-0")
     assert decode_message('{"type":"resume","last_id":"1-0"}') == Resume("1-0")
@@ -37,20 +37,20 @@ def test_the_five_words_of_a_client() -> None:
         '"\ud800"',
     ],
 )
-def test_anything_else_is_a_fault_that_can_be_told(text: str) -> None:
+def test_anything_else_is_an_error_with_a_text(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         decode_message(text)
 
 
 @given(st.text())
-def test_no_text_does_worse(text: str) -> None:
+def test_any_text_is_decoded_or_a_value_error(text: str) -> None:
     with suppress(ValueError):
         decode_message(text)
 
 
-def test_sixty_messages_in_any_minute() -> None:
-    budget = SlidingWindow(60)
-    assert all(budget.allow(float(second)) for second in range(60))
-    assert not budget.allow(59.9)
-    assert budget.allow(60.0)
-    assert not budget.allow(60.5)
+def test_at_most_sixty_messages_in_any_minute() -> None:
+    window = SlidingWindow(60)
+    assert all(window.allow(float(second)) for second in range(60))
+    assert not window.allow(59.9)
+    assert window.allow(60.0)
+    assert not window.allow(60.5)

@@ -1,4 +1,4 @@
-"""Several workers over one real Redis."""
+"""Several workers with one Redis."""
 
 import asyncio
 import random
@@ -27,12 +27,12 @@ async def workers(url: str, count: int = 2) -> AsyncIterator[list[Worker]]:
             worker = await stack.enter_async_context(Worker(RedisLog(link)))
             await until(lambda worker=worker: worker.realtime.hub.history.last != (0, 0))  # type: ignore[misc]
             made.append(worker)
-        await _adopt_time(made)
+        await _set_clocks_to_redis(made)
         yield made
 
 
-async def _adopt_time(made: list[Worker]) -> None:
-    """Ids are of the server's clock."""
+async def _set_clocks_to_redis(made: list[Worker]) -> None:
+    """Ids are from the clock of the Redis server."""
     for worker in made:
         worker.clock.now = worker.realtime.hub.history.last[0] / 1_000
 
@@ -46,12 +46,12 @@ async def test_every_subscriber_on_two_workers_gets_every_event_once_and_in_orde
             for topic in ("a", "b")
         ]
         results = await asyncio.gather(*(client.events(100) for client in clients), *publishing)
-        got = results[: len(clients)]
-        assert all(sorted(events) == sorted(got[0]) for events in got)
-        assert got[0] == got[20] == got[21]
-        assert got[10] == got[30] == got[31]
+        received = results[: len(clients)]
+        assert all(sorted(events) == sorted(received[0]) for events in received)
+        assert received[0] == received[20] == received[21]
+        assert received[10] == received[30] == received[31]
         for index in range(2):
-            own = [event for event in got[0] if event.startswith(f"{index}-")]
+            own = [event for event in received[0] if event.startswith(f"{index}-")]
             assert own == [f"{index}-{number}" for number in range(50)]
 
 
@@ -61,45 +61,45 @@ async def _publish(worker: Worker, topic: str, data: list[str]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_connection_cut_twenty_times_misses_nothing_and_gets_nothing_twice(redis_url: str, seed: int) -> None:
-    chance = random.Random(seed)
+async def test_a_client_that_reconnects_twenty_times_gets_every_event_exactly_once(redis_url: str, seed: int) -> None:
+    rng = random.Random(seed)
     async with workers(redis_url) as made:
-        got: list[int] = []
+        received: list[int] = []
         publishing = asyncio.create_task(_publish_numbers(made, 400))
         last_id: str | None = None
-        for cut in range(21):
-            client = chance.choice(made).client()
-            await _come_back(client, last_id, chance)
-            wanted = 400 - len(got) if cut == 20 else chance.randrange(19)
-            while wanted:
+        for connection in range(21):
+            client = rng.choice(made).client()
+            await _reconnect(client, last_id, rng)
+            remaining = 400 - len(received) if connection == 20 else rng.randrange(19)
+            while remaining:
                 message = await client.read()
                 if "id" in message:
-                    last_id, wanted = message["id"], wanted - 1
-                    got.append(message["data"])
-                elif cut and last_id is None:
+                    last_id, remaining = message["id"], remaining - 1
+                    received.append(message["data"])
+                elif connection and last_id is None:
                     last_id = message.get("last_id")
             client.leave()
-            await asyncio.sleep(chance.random() * 0.02)
-            if last_id is None:  # nothing was heard yet: what came first is still owed
+            await asyncio.sleep(rng.random() * 0.02)
+            if last_id is None:  # no event received yet: replay from the beginning
                 last_id = FIRST
         await publishing
-        assert got == list(range(400))
+        assert received == list(range(400))
 
 
 FIRST = "1-0"
 
 
-async def _come_back(client: Client, last_id: str | None, chance: random.Random) -> None:
+async def _reconnect(client: Client, last_id: str | None, rng: random.Random) -> None:
     if last_id in (None, FIRST):
-        await client.send(type="subscribe", topics=["a"], last_id=_beginning(client))
-    elif chance.random() < 0.5:
+        await client.send(type="subscribe", topics=["a"], last_id=_floor_of(client))
+    elif rng.random() < 0.5:
         await client.send(type="subscribe", topics=["a"])
         await client.send(type="resume", last_id=last_id)
     else:
         await client.send(type="subscribe", topics=["a"], last_id=last_id)
 
 
-def _beginning(client: Client) -> str:
+def _floor_of(client: Client) -> str:
     floor = client.worker.realtime.hub.history.floor
     return f"{floor[0]}-{floor[1]}"
 
@@ -110,7 +110,7 @@ async def _publish_numbers(made: list[Worker], count: int) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_a_worker_that_starts_later_knows_the_last_minutes(redis_url: str) -> None:
+async def test_a_worker_that_starts_later_replays_the_last_minutes(redis_url: str) -> None:
     async with workers(redis_url, 1) as first:
         start = await first[0].realtime.publish("a", "tick", 0)
         await _publish(first[0], "a", ["1", "2"])
@@ -121,7 +121,9 @@ async def test_a_worker_that_starts_later_knows_the_last_minutes(redis_url: str)
             assert await client.events(2) == ["1", "2"]
 
 
-async def test_redis_stopped_and_started_tells_a_gap_and_goes_on(own_redis: RedisServer) -> None:
+async def test_after_a_restart_of_redis_clients_are_notified_of_a_gap_and_get_new_events(
+    own_redis: RedisServer,
+) -> None:
     async with workers(own_redis.url) as made:
         clients = [worker.client(["a"]) for worker in made]
         await made[0].realtime.publish("a", "tick", "before")
@@ -132,12 +134,12 @@ async def test_redis_stopped_and_started_tells_a_gap_and_goes_on(own_redis: Redi
         own_redis.start()
         for client in clients:
             assert (await client.read())["type"] == "gap"
-        await _publish_when_back(made[1])
+        await _publish_after_recovery(made[1])
         assert [await client.events(1) for client in clients] == [["after"]] * 2
         assert all(client.session.subscriber.closing is None for client in clients)
 
 
-async def _publish_when_back(worker: Worker) -> None:
+async def _publish_after_recovery(worker: Worker) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
@@ -148,7 +150,7 @@ async def _publish_when_back(worker: Worker) -> None:
                 return
 
 
-async def test_a_pause_of_redis_loses_nothing(own_redis: RedisServer) -> None:
+async def test_a_pause_of_redis_loses_no_event(own_redis: RedisServer) -> None:
     async with workers(own_redis.url) as made:
         client = made[0].client(["a"])
         await made[1].realtime.publish("a", "tick", 1)
@@ -157,12 +159,12 @@ async def test_a_pause_of_redis_loses_nothing(own_redis: RedisServer) -> None:
         with pytest.raises(StoreUnavailable):
             await made[1].realtime.publish("a", "tick", 2)
         own_redis.resume()
-        await _publish_when_back(made[1])
-        said: list[Any] = []
-        while "after" not in said:
+        await _publish_after_recovery(made[1])
+        received: list[Any] = []
+        while "after" not in received:
             message = await client.read()
             assert message["type"] != "gap"
-            said.append(message.get("data"))
+            received.append(message.get("data"))
 
 
 async def test_the_stream_is_trimmed_and_holds_no_credential(own_redis: RedisServer) -> None:

@@ -1,4 +1,4 @@
-"""Who may subscribe to what, and what reaches them."""
+"""Who may subscribe to which topics, and which events they receive."""
 
 import pytest
 from hypothesis import given
@@ -62,21 +62,21 @@ def allowed(topic: str, caller: Caller = ADA) -> bool:
         return False
 
 
-def test_a_service_is_heard_by_those_who_may_use_it() -> None:
+def test_a_service_topic_is_for_callers_that_may_use_the_service() -> None:
     assert allowed("service:crm", CRM_ONLY)
     assert not allowed("service:gmail", CRM_ONLY)
     assert not allowed("service:vault")
     assert not allowed("service:nope")
 
 
-def test_a_tag_is_heard_in_the_services_that_declare_it_and_let_the_caller_in() -> None:
+def test_a_tag_topic_covers_the_services_that_declare_it_and_that_the_caller_may_use() -> None:
     assert invalidation_key("slack", "slack:channels") in subscription_keys("tag:slack:channels", EVERYWHERE, TABLE)
     assert not allowed("tag:slack:channels", CRM_ONLY)
     assert not allowed("tag:secrets")
     assert not allowed("tag:never-declared")
 
 
-def test_a_tag_may_be_named_within_one_service() -> None:
+def test_a_tag_may_be_qualified_by_a_service() -> None:
     assert subscription_keys("tag:crm:contacts", ADA, TABLE) == (
         publication_key("tag:crm:contacts"),
         invalidation_key("crm", "contacts"),
@@ -85,13 +85,13 @@ def test_a_tag_may_be_named_within_one_service() -> None:
     assert not allowed("tag:vault:secrets")
 
 
-def test_what_only_answers_declare_is_heard_where_all_callers_share_them() -> None:
+def test_a_tag_declared_only_by_responses_is_allowed_if_all_callers_share_them() -> None:
     assert allowed("tag:news:frontpage")
     assert not allowed("tag:crm:surrogate")
 
 
 @pytest.mark.parametrize(
-    ("topic", "may"),
+    ("topic", "expected"),
     [
         ("tag:mailbox:ada", True),
         ("tag:mailbox:bob", False),
@@ -113,18 +113,18 @@ def test_what_only_answers_declare_is_heard_where_all_callers_share_them() -> No
         ("tenant:other", False),
     ],
 )
-def test_what_is_another_callers_is_not_even_known_to_have_changed(topic: str, may: bool) -> None:
-    assert allowed(topic) is may
+def test_a_topic_of_another_caller_is_refused(topic: str, expected: bool) -> None:
+    assert allowed(topic) is expected
 
 
-def test_a_resource_whose_tags_name_who_asks_hears_of_ones_own() -> None:
+def test_a_resource_with_caller_tags_covers_the_callers_own_tags() -> None:
     assert invalidation_key("drive", "files:firebase:ada") in subscription_keys(
         "resource:/api/v1/drive/files", ADA, TABLE
     )
     assert invalidation_key("drive", "folders:acme") in subscription_keys("resource:/api/v1/drive/folders", ADA, TABLE)
 
 
-def test_a_resource_hears_its_own_tags_and_its_service_taken_back() -> None:
+def test_a_resource_topic_covers_its_tags_and_its_whole_service() -> None:
     assert set(subscription_keys("resource:/api/v1/slack/channels?a=1", ADA, TABLE)) == {
         publication_key("resource:/api/v1/slack/channels?a=1"),
         invalidation_key("slack", "slack:channels"),
@@ -136,23 +136,23 @@ def test_a_resource_hears_its_own_tags_and_its_service_taken_back() -> None:
 
 
 @pytest.mark.parametrize("topic", ["", "service:", "a b", "-x", "x" * 501, "a\nb", "tag:\x00", "caller:"])
-def test_what_has_not_the_form_of_a_topic_is_refused(topic: str) -> None:
+def test_a_malformed_topic_is_refused(topic: str) -> None:
     with pytest.raises(TopicRefused):
         subscription_keys(topic, EVERYWHERE, TABLE)
 
 
 @given(st.text(max_size=60), st.sampled_from(["", "service:", "tag:", "resource:/api/v1/", "caller:"]))
-def test_a_caller_without_rights_hears_nothing_but_free_topics(rest: str, kind: str) -> None:
+def test_a_caller_without_rights_gets_only_free_topics(rest: str, kind: str) -> None:
     topic = kind + rest
     try:
-        heard = subscription_keys(topic, NOBODY, TABLE)
+        keys = subscription_keys(topic, NOBODY, TABLE)
     except TopicRefused:
         return
-    assert heard == (publication_key(topic),)
+    assert keys == (publication_key(topic),)
     assert not topic.startswith(("service:", "tag:", "resource:", "tenant:"))
 
 
-def test_publishing_needs_the_service_where_a_topic_is_one_services() -> None:
+def test_publishing_on_a_services_topic_needs_access_to_the_service() -> None:
     check_publishable("orders.created", CRM_ONLY, TABLE)
     check_publishable("caller:firebase:bob", CRM_ONLY, TABLE)
     check_publishable("service:crm", CRM_ONLY, TABLE)

@@ -1,4 +1,4 @@
-"""Workers without a server: a realtime part each, and clients that read its queues."""
+"""Workers without a server: a realtime service each, and clients that read their subscribers' queues."""
 
 import asyncio
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def live_of(*names: str) -> LiveConfiguration:
 
 
 class Worker:
-    """One worker's part. Its clock stands still until moved."""
+    """A worker's realtime service, with fake clocks."""
 
     def __init__(self, log: Log | None = None, *, limits: Limits | None = None, clock: FakeClock | None = None) -> None:
         self.clock, self.timer, self.live = clock or FakeClock(), FakeClock(0.0), live_of()
@@ -59,12 +59,14 @@ class Worker:
 
 
 class Client:
-    """A connection's far end: `read` is what the socket would bring next."""
+    """The client's side of a connection. `read` returns the next message that the socket would receive."""
 
     def __init__(self, worker: Worker, topics: list[str], *, anonymous: bool) -> None:
-        self.cut = False
+        self.is_aborted = False
         caller = None if anonymous else worker.live.keys.find(KEY.key, 0.0)
-        self.session: Session = worker.realtime.open(self._cut, "192.0.2.1", caller, None if anonymous else CREDENTIAL)
+        self.session: Session = worker.realtime.open(
+            self._abort, "192.0.2.1", caller, None if anonymous else CREDENTIAL
+        )
         if topics:
             assert not self.session.subscribe(topics)
         self.worker = worker
@@ -80,7 +82,7 @@ class Client:
         return message
 
     async def events(self, count: int) -> list[Any]:
-        """The data of the next `count` events; what is no event is passed over."""
+        """The data of the next `count` events. Other messages are skipped."""
         found: list[Any] = []
         while len(found) < count:
             message = await self.read()
@@ -88,8 +90,8 @@ class Client:
                 found.append(message["data"])
         return found
 
-    async def end(self) -> Closed:
-        """How the connection ends; what is said before is passed over."""
+    async def wait_closed(self) -> Closed:
+        """How the connection is closed. Messages before are skipped."""
         while True:
             try:
                 await self.read()
@@ -99,5 +101,5 @@ class Client:
     def leave(self) -> None:
         self.worker.realtime.leave(self.session)
 
-    def _cut(self) -> None:
-        self.cut = True
+    def _abort(self) -> None:
+        self.is_aborted = True
