@@ -41,7 +41,9 @@ def test_axe_finds_nothing_serious(visit: Open, keep: Keep, gateway: Gateway, sc
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_record_and_a_way_back_are_sound_on_a_phone(visit: Open, keep: Keep, gateway: Gateway, scheme: str) -> None:
+def test_an_audit_log_entry_and_a_rollback_are_accessible_on_a_phone(
+    visit: Open, keep: Keep, gateway: Gateway, scheme: str
+) -> None:
     operate(gateway)
     page = visit(f"{RECORD}?action__exact=cache.invalidate", width=PHONE, scheme=scheme)
     page.locator("#result_list a[href*='/change/']").first.click()
@@ -56,7 +58,9 @@ def test_a_record_and_a_way_back_are_sound_on_a_phone(visit: Open, keep: Keep, g
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
-def test_a_circuits_own_button_asks_and_resets_it(visit: Open, keep: Keep, gateway: Gateway, width: int) -> None:
+def test_a_circuits_row_action_resets_it_after_confirmation(
+    visit: Open, keep: Keep, gateway: Gateway, width: int
+) -> None:
     fail_five_times(gateway)
     page = visit(CIRCUITS, width=width)
     row = page.locator("#result_list tr").filter(has_text=re.compile(r"\bcrm\b"))
@@ -72,7 +76,7 @@ def test_a_circuits_own_button_asks_and_resets_it(visit: Open, keep: Keep, gatew
     expect(page).to_have_url(re.compile(f"{CIRCUITS}$"))
 
 
-def test_a_rows_menu_is_reached_and_left_by_the_keyboard(visit: Open, gateway: Gateway) -> None:
+def test_a_rows_menu_opens_and_closes_by_keyboard(visit: Open, gateway: Gateway) -> None:
     fail_five_times(gateway)
     page = visit(CIRCUITS, width=WIDE)
     row = page.locator("#result_list tr").filter(has_text=re.compile(r"\bcrm\b"))

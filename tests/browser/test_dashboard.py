@@ -66,7 +66,7 @@ def overflows(page: Page) -> bool:
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
-def test_every_service_is_there_and_live_on_any_screen(visit: Open, keep: Keep, width: int) -> None:
+def test_every_service_is_listed_live_on_any_screen(visit: Open, keep: Keep, width: int) -> None:
     page = visit(width=width)
     is_live(page)
     assert page.locator("#services tr").evaluate_all("rows => rows.map((row) => row.dataset.service)") == SERVICES
@@ -76,7 +76,7 @@ def test_every_service_is_there_and_live_on_any_screen(visit: Open, keep: Keep, 
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
-def test_a_circuit_is_seen_to_open_within_two_seconds_of_the_fifth_failure_and_is_reset(
+def test_an_opening_circuit_is_shown_within_two_seconds_and_can_be_reset(
     visit: Open, keep: Keep, gateway: Gateway, width: int
 ) -> None:
     page = visit(width=width)
@@ -98,7 +98,7 @@ def test_a_circuit_is_seen_to_open_within_two_seconds_of_the_fifth_failure_and_i
     expect(page.locator("#announcer")).to_contain_text("The circuit of crm is now closed.")
 
 
-def test_the_numbers_change_while_one_watches(visit: Open, gateway: Gateway) -> None:
+def test_the_numbers_are_updated_live(visit: Open, gateway: Gateway) -> None:
     page = visit()
     is_live(page)
     total = page.locator('[data-service="slackIntelligence"] [data-cell="total"]')
@@ -142,7 +142,7 @@ def test_a_circuit_is_forced_open_for_a_time_with_a_reason(visit: Open, gateway:
     expect(page.locator("#state")).to_have_text("Closed", timeout=15_000)
 
 
-def test_flushing_asks_for_the_services_name_and_all_of_it_goes_by_keyboard(visit: Open, gateway: Gateway) -> None:
+def test_flushing_requires_typing_the_services_name_and_works_by_keyboard(visit: Open, gateway: Gateway) -> None:
     gateway.get("/api/v1/slackIntelligence/channels")
     page = visit("/dashboard/services/slackIntelligence/")
     is_live(page)
@@ -163,7 +163,7 @@ def test_flushing_asks_for_the_services_name_and_all_of_it_goes_by_keyboard(visi
     assert gateway.get("/api/v1/slackIntelligence/channels").headers["X-Cache"] == "MISS"
 
 
-def test_warming_says_how_much_it_fetches_and_then_what_came_of_it(visit: Open, gateway: Gateway) -> None:
+def test_warming_shows_the_number_of_entries_and_then_the_result(visit: Open, gateway: Gateway) -> None:
     for _ in range(2):
         gateway.get("/api/v1/crm/contacts")
     page = visit()
@@ -173,7 +173,7 @@ def test_warming_says_how_much_it_fetches_and_then_what_came_of_it(visit: Open, 
     toasted(page, " warmed.")
 
 
-def test_the_feed_is_lost_said_to_be_lost_and_comes_back(visit: Open, keep: Keep, gateway: Gateway) -> None:
+def test_a_disconnection_is_shown_and_the_page_reconnects(visit: Open, keep: Keep, gateway: Gateway) -> None:
     page = visit()
     is_live(page)
     page.context.set_offline(True)
@@ -185,7 +185,7 @@ def test_the_feed_is_lost_said_to_be_lost_and_comes_back(visit: Open, keep: Keep
     expect(page.locator("body")).not_to_have_attribute("data-stale", "")
 
 
-def test_a_feed_that_falls_silent_is_replaced_by_asking(visit: Open, keep: Keep, gateway: Gateway) -> None:
+def test_the_page_polls_while_the_socket_is_silent(visit: Open, keep: Keep, gateway: Gateway) -> None:
     page = visit("/admin/explain/")
     muted = {"now": False}
 
@@ -223,7 +223,7 @@ def test_axe_finds_nothing_serious(visit: Open, keep: Keep, gateway: Gateway, sc
         assert not overflows(page)
 
 
-def test_the_theme_is_chosen_and_stays_chosen(visit: Open) -> None:
+def test_the_chosen_theme_persists(visit: Open) -> None:
     page = visit(scheme="light")
     toggle = page.locator("[data-theme-toggle]")
     expect(toggle).to_have_text("Theme: system")
@@ -234,7 +234,7 @@ def test_the_theme_is_chosen_and_stays_chosen(visit: Open) -> None:
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_a_chart_is_read_by_keys_and_as_a_table(visit: Open, gateway: Gateway) -> None:
+def test_a_chart_can_be_read_by_keyboard_and_as_a_table(visit: Open, gateway: Gateway) -> None:
     gateway.get("/api/v1/crm/contacts")
     page = visit("/dashboard/services/crm/")
     is_live(page)
@@ -246,7 +246,7 @@ def test_a_chart_is_read_by_keys_and_as_a_table(visit: Open, gateway: Gateway) -
     expect(chart.get_by_role("columnheader", name="errors")).to_be_visible()
 
 
-def test_a_session_that_has_ended_leads_to_the_log_in_and_back(visit: Open) -> None:
+def test_an_ended_session_leads_to_the_login(visit: Open) -> None:
     page = visit()
     is_live(page)
     page.context.clear_cookies()

@@ -40,7 +40,7 @@ def listening(visit: Open) -> Page:
     return page
 
 
-def test_it_is_found_in_the_navigation_and_begins_with_every_service(visit: Open) -> None:
+def test_it_is_in_the_navigation_and_subscribes_to_every_service(visit: Open) -> None:
     page = visit()
     page.get_by_role("navigation").get_by_role("link", name="Events").click()
     is_live(page)
@@ -51,7 +51,7 @@ def test_it_is_found_in_the_navigation_and_begins_with_every_service(visit: Open
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_event_is_shown_as_it_happens_on_any_screen(
+def test_a_published_event_is_shown_on_any_screen(
     visit: Open, keep: Keep, gateway: Gateway, width: int, scheme: str
 ) -> None:
     page = visit(PAGE, width=width, scheme=scheme)
@@ -72,7 +72,7 @@ def test_an_event_is_shown_as_it_happens_on_any_screen(
     keep(page, f"events-{width}-{scheme}")
 
 
-def test_topics_come_and_go_by_keyboard(listening: Page, gateway: Gateway) -> None:
+def test_topics_are_added_and_removed_by_keyboard(listening: Page, gateway: Gateway) -> None:
     remove = listening.get_by_role("button", name="Unsubscribe from browser.news")
     remove.focus()
     listening.keyboard.press("Enter")
@@ -86,14 +86,14 @@ def test_topics_come_and_go_by_keyboard(listening: Page, gateway: Gateway) -> No
     expect(told(listening)).to_have_text(['"for this page"'], timeout=15_000)
 
 
-def test_a_topic_that_is_not_to_be_had_is_said_so(listening: Page) -> None:
+def test_a_refused_topic_is_shown_as_an_error(listening: Page) -> None:
     subscribe(listening, "caller:key:somebody")
     expect(listening.get_by_role("alert")).to_contain_text("caller:key:somebody: this caller may not")
     expect(chips(listening).get_by_text("caller:key:somebody")).to_have_count(0)
     is_live(listening)
 
 
-def test_while_paused_events_wait(listening: Page, gateway: Gateway) -> None:
+def test_events_are_queued_while_paused(listening: Page, gateway: Gateway) -> None:
     listening.get_by_role("button", name="Pause").click()
     gateway.publish("browser.news", 1)
     expect(listening.locator("#count")).to_contain_text("paused, 1 queued", timeout=15_000)
@@ -104,7 +104,9 @@ def test_while_paused_events_wait(listening: Page, gateway: Gateway) -> None:
     expect(told(listening)).to_have_count(0)
 
 
-def test_a_cut_is_shown_and_what_was_missed_comes_once_after_it(listening: Page, gateway: Gateway, keep: Keep) -> None:
+def test_a_disconnection_is_shown_and_missed_events_are_delivered_once_after_it(
+    listening: Page, gateway: Gateway, keep: Keep
+) -> None:
     gateway.publish("browser.news", "before")
     expect(told(listening)).to_have_text(['"before"'], timeout=15_000)
     listening.context.set_offline(True)
@@ -135,7 +137,7 @@ def test_a_gap_is_shown(visit: Open, gateway: Gateway) -> None:
     expect(page.locator("#announcer")).to_contain_text("Gap: some events were missed")
 
 
-def test_who_is_not_logged_in_comes_to_the_log_in(visit: Open, gateway: Gateway) -> None:
+def test_a_logged_out_user_is_redirected_to_the_login(visit: Open, gateway: Gateway) -> None:
     page = visit(PAGE)
     is_live(page)
     page.context.clear_cookies()
@@ -151,7 +153,7 @@ FOLLOW = """topic => {
 }"""
 
 
-def test_the_browsers_own_event_source_follows(browser: Browser, gateway: Gateway) -> None:
+def test_the_browsers_event_source_receives_events(browser: Browser, gateway: Gateway) -> None:
     """Something ahead of it adds the credential, as a company's own proxy does: an EventSource cannot bring one."""
     context = browser.new_context(extra_http_headers={"X-API-Key": gateway.key})
     page = context.new_page()

@@ -12,17 +12,17 @@ from django.test import Client
 from routing import runtime
 
 if TYPE_CHECKING:
-    from tests.metrics.panel import Panel  # models, which are there only after this file is read
+    from tests.metrics.harness import Harness  # models, which are there only after this file is read
 
 
 @pytest.fixture
-def panel() -> Iterator["Panel"]:
-    from tests.metrics.panel import make
+def harness() -> Iterator["Harness"]:
+    from tests.metrics.harness import make_harness
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    made = asyncio.run_coroutine_threadsafe(make(loop), loop).result()
+    made = asyncio.run_coroutine_threadsafe(make_harness(loop), loop).result()
 
     async def opened() -> Any:
         return made
@@ -39,7 +39,7 @@ def panel() -> Iterator["Panel"]:
 
 
 @pytest.fixture
-def staff(db: None) -> Client:
+def staff_client(db: None) -> Client:
     """A member of staff in a browser, whose every form must bear its token."""
     from django.contrib.auth.models import User
 
@@ -49,6 +49,6 @@ def staff(db: None) -> Client:
 
 
 @pytest.fixture
-def program(panel: "Panel") -> Client:
+def api_client(harness: "Harness") -> Client:
     """A program that may read and write."""
-    return Client(headers={"X-API-Key": panel.keys["both"], "X-Request-ID": "req-1"})
+    return Client(headers={"X-API-Key": harness.keys["both"], "X-Request-ID": "req-1"})

@@ -22,7 +22,7 @@ def finished(**fields: Any) -> RequestFinished:
     return RequestFinished(**{**usual, **fields})
 
 
-def at_random(chance: random.Random) -> RequestFinished:
+def random_event(chance: random.Random) -> RequestFinished:
     """Any outcome there is: hits, misses, refusals, failures, services that do not exist, clients that left."""
     outcome: dict[str, Any] = chance.choice(
         [

@@ -31,7 +31,7 @@ def said(operation: Operation) -> tuple[dict[str, Any], dict[str, Any]]:
     return operation.before or {}, operation.after or {}
 
 
-def test_a_service_with_its_parts_is_recorded_without_its_secrets() -> None:
+def test_a_service_with_targets_and_routes_is_recorded_without_secrets() -> None:
     with acting_as("command:ada"):
         apply_document({"version": 1, "services": {"crm": CRM}})
     assert done() == [
@@ -45,7 +45,7 @@ def test_a_service_with_its_parts_is_recorded_without_its_secrets() -> None:
     assert "hunter2" not in str(list(Operation.objects.values()))
 
 
-def test_a_change_has_its_before_and_after_and_no_change_is_none() -> None:
+def test_a_change_is_recorded_with_before_and_after_and_saving_without_change_is_not() -> None:
     apply_document({"version": 1, "services": {"crm": CRM}})
     Operation.objects.all().delete()
     service = Service.objects.get()
@@ -57,7 +57,7 @@ def test_a_change_has_its_before_and_after_and_no_change_is_none() -> None:
     assert (before.get("rate_limit"), after["rate_limit"]) == (None, "5/m")
 
 
-def test_what_went_is_recorded_with_what_it_was() -> None:
+def test_a_deletion_is_recorded_with_the_previous_fields() -> None:
     apply_document({"version": 1, "services": {"crm": CRM}})
     Operation.objects.all().delete()
     apply_document({"version": 1})
@@ -66,7 +66,7 @@ def test_what_went_is_recorded_with_what_it_was() -> None:
     assert all(one.after is None and one.before for one in Operation.objects.all())
 
 
-def test_a_member_of_staff_in_the_admin_is_named_with_the_requests_id() -> None:
+def test_a_change_in_the_admin_is_recorded_with_the_user_and_the_request_id() -> None:
     apply_document({"version": 1, "services": {"crm": CRM}})
     Operation.objects.all().delete()
     client = Client(headers={"X-Request-ID": "req-9"})
@@ -80,7 +80,7 @@ def test_a_member_of_staff_in_the_admin_is_named_with_the_requests_id() -> None:
     assert (before["enabled"], after["enabled"]) == (True, False)
 
 
-def test_a_key_is_recorded_by_its_prefix_alone() -> None:
+def test_a_key_is_recorded_by_its_prefix_only() -> None:
     out = io.StringIO()
     call_command("apikey", "create", "ci", "--scope", "crm", stdout=out)
     key = out.getvalue().splitlines()[-1]
@@ -92,6 +92,6 @@ def test_a_key_is_recorded_by_its_prefix_alone() -> None:
     assert said(Operation.objects.latest("pk"))[1]["revoked_at"] is not None
 
 
-def test_a_bad_request_id_is_replaced_in_the_answer() -> None:
+def test_an_invalid_request_id_is_replaced_in_the_response() -> None:
     answer = Client(headers={"X-Request-ID": "a b"}).get("/admin/login/")
     assert answer["X-Request-ID"] not in ("", "a b")

@@ -11,7 +11,7 @@ import yaml
 
 from metrics.prometheus import Format, exposition, families
 from tests.metrics.events import finished
-from tests.metrics.panel import Panel, ok
+from tests.metrics.harness import Harness, ok
 from tests.needs import skip_or_fail
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -19,10 +19,10 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["grafana.json", "alerts.yaml"])
-def test_every_series_it_asks_for_is_there(panel: Panel, name: str) -> None:
-    panel.serve(ok())
-    panel.observer.finished(finished(backend=0.1, cache="HIT"))
-    panel.observer.circuit_changed("crm", "CLOSED", "OPEN", "")
+def test_every_series_it_queries_is_exported(harness: Harness, name: str) -> None:
+    harness.serve(ok())
+    harness.observer.finished(finished(backend=0.1, cache="HIT"))
+    harness.observer.circuit_changed("crm", "CLOSED", "OPEN", "")
     told = {sample.name for family in families() for sample in family.samples}
     asked = set(re.findall(r"\bgateway_[a-z_]+", (DEPLOY / name).read_text()))
     assert asked
@@ -34,7 +34,7 @@ def promtool() -> str:
     return shutil.which("promtool") or skip_or_fail("there is no promtool: Debian has it in prometheus")
 
 
-def test_promtool_takes_the_rules(promtool: str) -> None:
+def test_promtool_accepts_the_rules(promtool: str) -> None:
     checked = subprocess.run(
         [promtool, "check", "rules", DEPLOY / "alerts.yaml"], capture_output=True, check=False, text=True
     )
@@ -43,16 +43,16 @@ def test_promtool_takes_the_rules(promtool: str) -> None:
 
 
 @pytest.mark.django_db
-def test_promtool_finds_nothing_to_say_of_the_page(promtool: str, panel: Panel) -> None:
-    panel.serve(ok())
-    panel.observer.finished(finished(backend=0.1, cache="HIT", retries=1))
-    panel.observer.circuit_changed("crm", "CLOSED", "OPEN", "")
+def test_promtool_accepts_the_metrics_page(promtool: str, harness: Harness) -> None:
+    harness.serve(ok())
+    harness.observer.finished(finished(backend=0.1, cache="HIT", retries=1))
+    harness.observer.circuit_changed("crm", "CLOSED", "OPEN", "")
     page, _ = exposition(Format.TEXT)
     checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
-def test_the_files_can_be_read() -> None:
+def test_the_files_are_well_formed() -> None:
     board = json.loads((DEPLOY / "grafana.json").read_text())
     rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())
     numbers = [panel["id"] for panel in board["panels"]]

@@ -10,18 +10,20 @@ from metrics import services
 from resilience.breaker.machine import State
 from routing.database.api_keys import issue
 from routing.models import ApiKey
-from tests.metrics.panel import Panel, ok
+from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
 
-def explain(panel: Panel, body: Any, key: str = "read") -> Any:
-    return Client().post("/api/explain", body, content_type="application/json", headers={"X-API-Key": panel.keys[key]})
+def explain(harness: Harness, body: Any, key: str = "read") -> Any:
+    return Client().post(
+        "/api/explain", body, content_type="application/json", headers={"X-API-Key": harness.keys[key]}
+    )
 
 
-def test_it_tells_the_way_of_a_request_and_calls_nobody(panel: Panel) -> None:
-    origin = panel.serve(ok())
-    said = explain(panel, {"method": "GET", "path": "/api/v1/crm/contacts/7?a=1", "caller": "firebase:ada"}).json()
+def test_it_explains_a_request_without_calling_the_backend(harness: Harness) -> None:
+    origin = harness.serve(ok())
+    said = explain(harness, {"method": "GET", "path": "/api/v1/crm/contacts/7?a=1", "caller": "firebase:ada"}).json()
     assert said["verdict"]["outcome"] == "the backend is called"
     assert said["service"]["route"] == "/contacts/{id}"
     assert said["request"] == {
@@ -33,8 +35,8 @@ def test_it_tells_the_way_of_a_request_and_calls_nobody(panel: Panel) -> None:
     assert origin.connections == 0
 
 
-def test_a_caller_is_a_key_by_its_prefix_one_spelt_out_or_nobody(panel: Panel) -> None:
-    panel.serve(ok())
+def test_a_caller_is_a_key_prefix_a_hypothetical_caller_or_none(harness: Harness) -> None:
+    harness.serve(ok())
     issue(key := ApiKey(name="ci", scopes=["crm"]))
     path = "/api/v1/crm/contacts/7"
     for caller, code in (
@@ -43,13 +45,13 @@ def test_a_caller_is_a_key_by_its_prefix_one_spelt_out_or_nobody(panel: Panel) -
         ({"id": "x", "scopes": ["billing"]}, "forbidden"),
         (None, "unauthenticated"),
     ):
-        assert explain(panel, {"path": path, "caller": caller}).json()["verdict"]["code"] == code
+        assert explain(harness, {"path": path, "caller": caller}).json()["verdict"]["code"] == code
 
 
-def test_it_sees_the_circuit_as_it_is_now(panel: Panel) -> None:
-    panel.serve(ok())
+def test_it_uses_the_current_state_of_the_circuit(harness: Harness) -> None:
+    harness.serve(ok())
     services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
-    said = explain(panel, {"path": "/api/v1/crm/contacts/7", "caller": "firebase:ada"}).json()
+    said = explain(harness, {"path": "/api/v1/crm/contacts/7", "caller": "firebase:ada"}).json()
     assert (said["verdict"]["status"], said["circuit"]["state"], said["circuit"]["reason"]) == (
         503,
         "FORCED_OPEN",
@@ -69,22 +71,26 @@ def test_it_sees_the_circuit_as_it_is_now(panel: Panel) -> None:
         {"path": "/", "headers": {"x": "\u2713"}},
     ],
 )
-def test_what_is_no_question_is_400(panel: Panel, body: Any) -> None:
-    assert explain(panel, body).status_code == 400
+def test_an_invalid_request_is_400(harness: Harness, body: Any) -> None:
+    assert explain(harness, body).status_code == 400
 
 
-def test_it_asks_for_the_right_to_read(panel: Panel, staff: Client) -> None:
+def test_it_requires_permission_to_read(harness: Harness, staff_client: Client) -> None:
     assert Client().post("/api/explain").status_code == 401
-    assert explain(panel, {"path": "/"}, key="every").status_code == 403
-    assert explain(panel, {"path": "/"}, key="write").status_code == 403
-    assert staff.post("/api/explain", {"path": "/"}, content_type="application/json").status_code == 403  # no token
+    assert explain(harness, {"path": "/"}, key="every").status_code == 403
+    assert explain(harness, {"path": "/"}, key="write").status_code == 403
+    assert (
+        staff_client.post("/api/explain", {"path": "/"}, content_type="application/json").status_code == 403
+    )  # no token
 
 
-def test_the_admins_page_says_the_same(panel: Panel, staff: Client) -> None:
-    panel.serve(ok())
-    page = staff.get("/admin/explain/", {"path": "/api/v1/CRM/x", "caller": "firebase:ada"}).content.decode()
+def test_the_admin_page_shows_the_explanation(harness: Harness, staff_client: Client) -> None:
+    harness.serve(ok())
+    page = staff_client.get("/admin/explain/", {"path": "/api/v1/CRM/x", "caller": "firebase:ada"}).content.decode()
     assert "crm: names are case-sensitive" in page
-    page = staff.get("/admin/explain/", {"path": "/api/v1/crm/contacts/<b>", "caller": "firebase:ada"}).content.decode()
+    page = staff_client.get(
+        "/admin/explain/", {"path": "/api/v1/crm/contacts/<b>", "caller": "firebase:ada"}
+    ).content.decode()
     assert "matches: the first route that matches" in page
     assert "contacts/<b>" not in page
 
@@ -97,13 +103,13 @@ def test_the_admins_page_says_the_same(panel: Panel, staff: Client) -> None:
         ({"path": "/", "headers": "nonsense"}, "Enter each header as Name: value."),
     ],
 )
-def test_the_admins_page_says_what_is_wrong_at_its_field(
-    panel: Panel, staff: Client, asked: dict[str, str], fault: str
+def test_the_admin_page_shows_an_error_at_the_invalid_field(
+    harness: Harness, staff_client: Client, asked: dict[str, str], fault: str
 ) -> None:
-    assert fault in staff.get("/admin/explain/", asked).content.decode()
+    assert fault in staff_client.get("/admin/explain/", asked).content.decode()
 
 
-def test_the_page_is_staffs(panel: Panel) -> None:
+def test_the_page_requires_staff(harness: Harness) -> None:
     client = Client()
     client.force_login(User.objects.create_user("eve"))
     assert client.get("/admin/explain/").status_code == 302

@@ -10,7 +10,7 @@ from metrics.prometheus import Format, negotiate
 from resilience.breaker.machine import State
 from routing.observability.events import BackendEvent, BackendEventKind
 from tests.metrics.events import finished
-from tests.metrics.panel import SHARED, Panel, ok
+from tests.metrics.harness import SHARED, Harness, ok
 
 pytestmark = pytest.mark.django_db
 
@@ -34,12 +34,12 @@ SCRAPER = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0
         ("text/plain;q=nonsense", None),
     ],
 )
-def test_what_is_preferred_is_given(accept: str, expected: Format | None) -> None:
+def test_the_preferred_format_is_negotiated(accept: str, expected: Format | None) -> None:
     assert negotiate(accept) is expected
 
 
-def scrape(program: Client, accept: str = "text/plain") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    page = program.get("/metrics", headers={"Accept": accept})
+def scrape(api_client: Client, accept: str = "text/plain") -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    page = api_client.get("/metrics", headers={"Accept": accept})
     families = openmetrics if "openmetrics" in page["Content-Type"] else text
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -48,24 +48,24 @@ def scrape(program: Client, accept: str = "text/plain") -> dict[tuple[str, tuple
     }
 
 
-def test_the_types_are_named(panel: Panel, program: Client) -> None:
-    plain, modern = (program.get("/metrics", headers={"Accept": accept}) for accept in ("text/plain", SCRAPER))
+def test_content_types_name_the_format(harness: Harness, api_client: Client) -> None:
+    plain, modern = (api_client.get("/metrics", headers={"Accept": accept}) for accept in ("text/plain", SCRAPER))
     assert plain["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert modern["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     assert modern.content.endswith(b"# EOF\n")
 
 
 @pytest.mark.parametrize("accept", ["text/plain", SCRAPER])
-def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str) -> None:
-    panel.serve(ok())
-    panel.run(panel.breakers.of("crm", SHARED.breaker).override(State.FORCED_OPEN))
-    panel.gauges["websocket_connections"] = lambda: 3
-    panel.counters["lost|get"] = lambda: 7
+def test_every_metric_family_has_samples(harness: Harness, api_client: Client, accept: str) -> None:
+    harness.serve(ok())
+    harness.run(harness.breakers.of("crm", SHARED.breaker).override(State.FORCED_OPEN))
+    harness.gauges["websocket_connections"] = lambda: 3
+    harness.counters["lost|get"] = lambda: 7
     for duration in (0.004, 0.02, 0.02, 99.0):
-        panel.observer.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
-    panel.observer.finished(finished(status=429, code="rate_limited", service=""))
-    panel.observer.backend_event(BackendEvent(kind=BackendEventKind.EJECTED, service="crm", target="http://t"))
-    seen = scrape(program, accept)
+        harness.observer.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
+    harness.observer.finished(finished(status=429, code="rate_limited", service=""))
+    harness.observer.backend_event(BackendEvent(kind=BackendEventKind.EJECTED, service="crm", target="http://t"))
+    seen = scrape(api_client, accept)
     crm = (("service", "crm"),)
     labels = (("method", "GET"), ("route", "/x"), ("service", "crm"), ("status_class", "2xx"))
     assert seen["gateway_requests_total", labels] == 4
@@ -91,19 +91,19 @@ def test_every_family_has_its_numbers(panel: Panel, program: Client, accept: str
 
 
 @pytest.mark.parametrize("accept", ["text/plain", SCRAPER])
-def test_a_labels_value_is_escaped(panel: Panel, program: Client, accept: str) -> None:
+def test_a_labels_value_is_escaped(harness: Harness, api_client: Client, accept: str) -> None:
     route = '/a"b\\c\nd|e'
-    panel.observer.finished(finished(route=route))
+    harness.observer.finished(finished(route=route))
     labels = (("method", "GET"), ("route", route), ("service", "crm"), ("status_class", "2xx"))
-    assert scrape(program, accept)["gateway_requests_total", labels] == 1
+    assert scrape(api_client, accept)["gateway_requests_total", labels] == 1
 
 
-def test_a_reset_of_the_statistics_leaves_the_counters_alone(panel: Panel, program: Client) -> None:
-    panel.observer.finished(finished(cache="HIT"))
-    program.post("/metrics/cache/reset")
-    assert scrape(program)["gateway_cache_requests_total", (("result", "HIT"), ("service", "crm"))] == 1
-    assert program.get("/metrics").json()["cache"]["stats"]["hits"] == 0
+def test_resetting_the_statistics_does_not_change_the_counters(harness: Harness, api_client: Client) -> None:
+    harness.observer.finished(finished(cache="HIT"))
+    api_client.post("/metrics/cache/reset")
+    assert scrape(api_client)["gateway_cache_requests_total", (("result", "HIT"), ("service", "crm"))] == 1
+    assert api_client.get("/metrics").json()["cache"]["stats"]["hits"] == 0
 
 
-def test_it_wants_a_credential_too(panel: Panel) -> None:
+def test_it_requires_a_credential(harness: Harness) -> None:
     assert Client().get("/metrics", headers={"Accept": "text/plain"}).status_code == 401

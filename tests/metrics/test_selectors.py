@@ -9,35 +9,35 @@ from metrics.read_models import TrafficStats
 from metrics.selectors import ServiceNotConfigured
 from resilience.breaker.machine import State
 from tests.metrics.events import finished
-from tests.metrics.panel import Panel, ok
+from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
 
-def test_the_summary_is_of_all_services_and_of_what_reached_none(panel: Panel) -> None:
-    panel.serve(ok())
-    start = panel.clock()
+def test_the_summary_includes_requests_that_matched_no_service(harness: Harness) -> None:
+    harness.serve(ok())
+    start = harness.clock()
     for service, status in (("crm", 200), ("crm", 502), ("", 404)):
-        panel.observer.finished(finished(at=start, service=service, status=status, duration=0.2))
-    panel.clock.advance(60)
+        harness.observer.finished(finished(at=start, service=service, status=status, duration=0.2))
+    harness.clock.advance(60)
     seen = selectors.summary()
     assert (seen.total.requests, seen.total.errors, seen.per_second) == (3, 1, 0.05)
     assert seen.total.p95 == pytest.approx(0.2, rel=0.05)
     assert seen.recent == seen.total
     assert seen.connected
-    panel.clock.advance(600)
+    harness.clock.advance(600)
     assert selectors.summary().recent == TrafficStats(status_classes={})
     assert selectors.summary().total == seen.total
 
 
-def test_a_service_has_its_targets_its_circuit_and_its_sparkline(panel: Panel) -> None:
-    origin = panel.serve(ok())
-    breaker = panel.breakers.of("crm", selectors.get_service("crm").policy.breaker)
-    panel.run(breaker.override(State.FORCED_OPEN, None, "x"))
-    start = panel.clock()
+def test_a_services_status_has_targets_circuit_and_sparkline(harness: Harness) -> None:
+    origin = harness.serve(ok())
+    breaker = harness.breakers.of("crm", selectors.get_service("crm").policy.breaker)
+    harness.run(breaker.override(State.FORCED_OPEN, None, "x"))
+    start = harness.clock()
     for minute in (0, 0, 3):
-        panel.observer.finished(finished(at=start + 60 * minute))
-    panel.clock.advance(180)
+        harness.observer.finished(finished(at=start + 60 * minute))
+    harness.clock.advance(180)
     (seen,) = selectors.service_statuses()
     assert (seen.name, seen.targets, seen.enabled) == ("crm", (origin.target.url,), True)
     assert (seen.circuit.state, seen.circuit.reason) == ("FORCED_OPEN", "x")
@@ -48,43 +48,43 @@ def test_a_service_has_its_targets_its_circuit_and_its_sparkline(panel: Panel) -
 
 
 @pytest.mark.parametrize("ask", [selectors.service_status, selectors.get_service])
-def test_a_service_that_is_not_configured_is_unknown(panel: Panel, ask: object) -> None:
+def test_a_service_that_is_not_configured_raises(harness: Harness, ask: object) -> None:
     assert callable(ask)
     with pytest.raises(ServiceNotConfigured):
         ask("nope")
 
 
-def test_what_the_cache_saved_is_calls_time_and_money(panel: Panel) -> None:
-    panel.serve(ok())
+def test_the_cache_saves_calls_time_and_cost(harness: Harness) -> None:
+    harness.serve(ok())
     for cache, backend in (("MISS", 0.2), ("MISS", 0.4), ("HIT", None), ("STALE", None), ("REVALIDATED", 0.3)):
-        panel.observer.finished(finished(cache=cache, backend=backend))
+        harness.observer.finished(finished(cache=cache, backend=backend))
     total = selectors.service_status("crm").total
     assert (total.hits, total.misses, total.hit_rate) == (3, 2, 60.0)
     assert (total.saved_calls, total.saved_usd) == (2, 1.0)
     assert total.saved_seconds == pytest.approx(0.6)
 
 
-def test_the_most_hit_and_the_most_missed_paths_come_first(panel: Panel) -> None:
-    panel.serve(ok())
+def test_paths_are_sorted_by_hits_or_misses(harness: Harness) -> None:
+    harness.serve(ok())
     for path, cache, times in (("/a", "HIT", 3), ("/b", "HIT", 5), ("/b", "MISS", 1), ("/c", "MISS", 2)):
         for _ in range(times):
-            panel.observer.finished(finished(path=path, cache=cache))
+            harness.observer.finished(finished(path=path, cache=cache))
     assert [(one.path, one.hits) for one in selectors.top_paths("crm")] == [("/b", 5), ("/a", 3)]
     assert [(one.path, one.misses) for one in selectors.top_paths(hits=False)] == [("/c", 2), ("/b", 1)]
 
 
-def test_a_circuits_timeline_is_newest_first(panel: Panel) -> None:
+def test_circuit_transitions_are_listed_newest_first(harness: Harness) -> None:
     for before, after in (("CLOSED", "OPEN"), ("OPEN", "HALF_OPEN")):
-        panel.clock.advance(10)
-        panel.observer.circuit_changed("crm", before, after, "why")
-    AggregateWriter().record_transitions(panel.observer.take()[1])
+        harness.clock.advance(10)
+        harness.observer.circuit_changed("crm", before, after, "why")
+    AggregateWriter().record_transitions(harness.observer.take()[1])
     moves = selectors.circuit_transitions("crm")
     assert [(move.before, move.after) for move in moves] == [("OPEN", "HALF_OPEN"), ("CLOSED", "OPEN")]
-    assert len(selectors.circuit_transitions("crm", since=panel.clock())) == 1
+    assert len(selectors.circuit_transitions("crm", since=harness.clock())) == 1
     assert selectors.circuit_transitions("mail") == []
 
 
-def test_operations_are_newest_first_and_one_services_if_asked(panel: Panel) -> None:
+def test_operations_are_newest_first_and_can_be_filtered_by_service(harness: Harness) -> None:
     record_operation("command:ada", "one", "crm")
     record_operation("command:ada", "two")
     assert [one.action for one in selectors.operations()] == ["two", "one"]
@@ -92,15 +92,15 @@ def test_operations_are_newest_first_and_one_services_if_asked(panel: Panel) -> 
     assert [one.action for one in selectors.operations(service="crm")] == ["one"]
 
 
-def test_an_old_history_is_told_by_the_hour_or_the_day(panel: Panel) -> None:
-    panel.serve(ok())
-    start = int(panel.clock())
-    panel.observer.finished(finished(at=start))
-    panel.clock.advance(3 * 86_400)
+def test_an_old_history_has_steps_of_an_hour_or_a_day(harness: Harness) -> None:
+    harness.serve(ok())
+    start = int(harness.clock())
+    harness.observer.finished(finished(at=start))
+    harness.clock.advance(3 * 86_400)
     hours = selectors.history("crm", start, start + 7_200, 60)
     assert hours[1].start - hours[0].start == 3_600
     assert sum(point.stats.requests for point in hours) == 1
-    panel.clock.advance(90 * 86_400)
+    harness.clock.advance(90 * 86_400)
     days = selectors.history("crm", start, start + 2 * 86_400, 60)
     assert days[1].start - days[0].start == 86_400
     assert sum(point.stats.requests for point in days) == 1

@@ -20,7 +20,7 @@ from routing.router.policy import Retries, RoutePolicy
 from routing.router.table import Route
 from routing.tracing import TracedGateway
 from tests.gateway.conftest import QUICK, World, make_world
-from tests.metrics.panel import ok
+from tests.metrics.harness import ok
 from tests.origin import Peer, Received
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -81,7 +81,7 @@ def about(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
-async def test_each_of_the_nine_steps_has_its_span_below_the_requests_own(traced: Traced) -> None:
+async def test_each_of_the_nine_steps_is_a_child_span_of_the_request(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=CACHED, routes=(Route("/contacts/{id}", (), CACHED),))
     await traced.world.request("GET", "/api/v1/crm/contacts/7?token=hush", SAMPLED)
     whole, steps = await traced.whole(), await traced.steps()
@@ -97,7 +97,7 @@ async def test_each_of_the_nine_steps_has_its_span_below_the_requests_own(traced
     assert whole.resource.attributes["service.name"] == "here"
 
 
-async def test_the_steps_follow_each_other_and_fill_the_request(traced: Traced) -> None:
+async def test_the_steps_are_contiguous_and_span_the_request(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=CACHED)
     await traced.world.request("GET", "/api/v1/crm/x")
     whole, steps = (await traced.whole()), list((await traced.steps()).values())
@@ -107,7 +107,7 @@ async def test_the_steps_follow_each_other_and_fill_the_request(traced: Traced) 
     assert (call.end_time or 0) > (call.start_time or 0)
 
 
-async def test_the_backend_is_told_of_the_calls_own_span(traced: Traced) -> None:
+async def test_the_backend_receives_the_calls_span_as_parent(traced: Traced) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
     call = (await traced.steps())["backend call"]
@@ -118,7 +118,7 @@ async def test_the_backend_is_told_of_the_calls_own_span(traced: Traced) -> None
     assert about(call) == {"http.request.method": "GET", "http.response.status_code": 200}
 
 
-async def test_a_trace_begins_here_where_the_client_brought_none_that_is_valid(traced: Traced) -> None:
+async def test_a_trace_starts_at_the_gateway_without_a_valid_traceparent(traced: Traced) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x", [("traceparent", "00-junk"), ("tracestate", "vendor=1")])
     whole = await traced.whole()
@@ -129,7 +129,7 @@ async def test_a_trace_begins_here_where_the_client_brought_none_that_is_valid(t
     assert header(origin.requests[0], b"tracestate") is None
 
 
-async def test_what_the_caller_does_not_record_is_not_recorded_and_passed_on_so(traced: Traced) -> None:
+async def test_an_unsampled_trace_is_passed_on_unsampled(traced: Traced) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x", UNSAMPLED)
     assert (await traced.spans()) == []
@@ -138,7 +138,7 @@ async def test_what_the_caller_does_not_record_is_not_recorded_and_passed_on_so(
 
 
 @pytest.mark.parametrize("traced", [Sampling(ratio=0.0)], indirect=True)
-async def test_what_begins_here_is_sampled_and_what_others_record_is_followed(traced: Traced) -> None:
+async def test_new_traces_are_sampled_and_sampled_traces_are_continued(traced: Traced) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x")
     await traced.world.request("GET", "/api/v1/crm/y", SAMPLED)
@@ -146,7 +146,7 @@ async def test_what_begins_here_is_sampled_and_what_others_record_is_followed(tr
     assert [(header(one, b"traceparent") or b"")[-2:] for one in origin.requests] == [b"00", b"01"]
 
 
-async def test_nothing_of_a_query_a_credential_or_an_address_is_sent(traced: Traced) -> None:
+async def test_spans_contain_no_query_credential_or_address(traced: Traced) -> None:
     origin = await traced.world.serve(FAILED, policy=CACHED)
     called = await traced.world.request("GET", "/api/v1/crm/x?token=hush", [*SAMPLED, ("Cookie", "sid=hush")])
     assert called.status == 503
@@ -157,7 +157,7 @@ async def test_nothing_of_a_query_a_credential_or_an_address_is_sent(traced: Tra
     assert "server.address" not in said
 
 
-async def test_a_hit_ends_in_the_cache(traced: Traced) -> None:
+async def test_a_hit_ends_in_the_cache_check(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=CACHED)
     await traced.world.request("GET", "/api/v1/crm/x", UNSAMPLED)
     await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
@@ -173,7 +173,7 @@ async def test_a_hit_ends_in_the_cache(traced: Traced) -> None:
         ("/api/v1/nope/x", None, "service router", "unknown_service"),
     ],
 )
-async def test_a_refusal_ends_in_the_step_that_refused(
+async def test_an_error_ends_the_trace_in_the_step_that_raised_it(
     traced: Traced, path: str, key: str | None, ends_in: str, code: str
 ) -> None:
     await traced.world.serve(ok(), policy=CACHED)
@@ -185,7 +185,7 @@ async def test_a_refusal_ends_in_the_step_that_refused(
     assert (await traced.whole()).status.status_code is StatusCode.UNSET  # a client's fault is none of the server's
 
 
-async def test_a_failing_backend_and_then_an_open_circuit(traced: Traced) -> None:
+async def test_an_open_circuit_ends_the_trace_in_the_circuit_breaker(traced: Traced) -> None:
     await traced.world.serve(FAILED, policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x", UNSAMPLED)
     await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
@@ -195,7 +195,7 @@ async def test_a_failing_backend_and_then_an_open_circuit(traced: Traced) -> Non
     assert about(await traced.whole())["error.type"] == "circuit_open"
 
 
-async def test_each_attempt_is_told_within_the_call(traced: Traced) -> None:
+async def test_each_attempt_is_an_event_of_the_backend_call(traced: Traced) -> None:
     async def cut(peer: Peer) -> None:
         peer.reset()
 
@@ -207,14 +207,14 @@ async def test_each_attempt_is_told_within_the_call(traced: Traced) -> None:
     assert about(call)["http.request.resend_count"] == 1
 
 
-async def test_a_method_of_somebodys_own_is_named_beside_the_known_ones(traced: Traced) -> None:
+async def test_an_unknown_method_is_an_attribute_of_its_own(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("BREW", "/api/v1/crm/x", SAMPLED)
     said = about(await traced.whole())
     assert (said["http.request.method"], said["http.request.method_original"]) == ("_OTHER", "BREW")
 
 
-async def test_who_debugs_is_shown_the_steps_only_when_asking(traced: Traced) -> None:
+async def test_the_debug_header_is_sent_on_request_only(traced: Traced) -> None:
     await traced.world.serve(ok(), policy=BARE)
     assert (await traced.world.request("GET", "/api/v1/crm/x")).get("x-gateway-debug") is None
     shown = await traced.world.request("GET", "/api/v1/crm/x", [("X-Gateway-Debug", "1")])
@@ -228,7 +228,7 @@ class Away(SpanExporter):
         raise ConnectionError("nobody there")
 
 
-async def test_a_collector_that_is_away_costs_no_request() -> None:
+async def test_an_unavailable_collector_fails_no_request() -> None:
     sender = SpanSender(Away(), {})
     world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=Sampling(), timer=time.perf_counter))
     await world.serve(*[ok()] * 500, policy=CACHED)

@@ -16,7 +16,7 @@ from routing.database.actor import acting_as
 from routing.database.apply import apply_document
 from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision, Service, Target
-from tests.metrics.panel import Panel, ok
+from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
@@ -27,15 +27,15 @@ RECORD = "/admin/metrics/operation/"
 
 
 @pytest.fixture
-def root(panel: Panel) -> Client:
+def root(harness: Harness) -> Client:
     client = Client()
     client.force_login(User.objects.create_superuser("root", password="for tests alone"))
     return client
 
 
 @pytest.fixture
-def crm(panel: Panel) -> Service:
-    panel.serve(ok())
+def crm(harness: Harness) -> Service:
+    harness.serve(ok())
     service = Service.objects.create(name="crm")
     Target.objects.create(service=service, url="http://a")
     return service
@@ -52,25 +52,25 @@ def done() -> list[tuple[str, str, str]]:
     return list(steered.values_list("actor", "action", "service"))
 
 
-def state(panel: Panel) -> State:
-    return panel.breakers.of("crm", BreakerPolicy()).state()
+def state(harness: Harness) -> State:
+    return harness.breakers.of("crm", BreakerPolicy()).state()
 
 
-def test_circuits_are_listed_as_they_are_now(root: Client, crm: Service) -> None:
+def test_circuits_are_listed_with_their_current_state(root: Client, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "maintenance")
     page = root.get(CIRCUITS).content.decode()
     assert "FORCED_OPEN" in page
     assert "maintenance" in page
 
 
-def test_a_circuit_is_forced_open_with_a_reason_and_reset(panel: Panel, root: Client, crm: Service) -> None:
+def test_a_circuit_is_forced_open_with_a_reason_and_reset(harness: Harness, root: Client, crm: Service) -> None:
     assert "An override needs a reason" in act(root, CIRCUITS, "force_open", crm)
-    assert state(panel) is State.CLOSED
+    assert state(harness) is State.CLOSED
     act(root, CIRCUITS, "force_open", crm, ttl="300", reason="maintenance")
-    assert state(panel) is State.FORCED_OPEN
-    assert panel.breakers.of("crm", BreakerPolicy()).snapshot.until == panel.clock() + 300
+    assert state(harness) is State.FORCED_OPEN
+    assert harness.breakers.of("crm", BreakerPolicy()).snapshot.until == harness.clock() + 300
     act(root, CIRCUITS, "reset", crm)
-    assert state(panel) is State.CLOSED
+    assert state(harness) is State.CLOSED
     assert done() == [("staff:root", "circuit.reset", "crm"), ("staff:root", "circuit.open", "crm")]
 
 
@@ -87,17 +87,17 @@ def may(*rights: str) -> Client:
     return client
 
 
-def test_a_circuits_own_button_asks_first_and_then_resets_it(panel: Panel, root: Client, crm: Service) -> None:
+def test_a_circuits_row_action_resets_it_after_confirmation(harness: Harness, root: Client, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, None, "<b>maintenance")
     assert reset_page(crm) in root.get(CIRCUITS).content.decode()
     asked = root.get(reset_page(crm)).content.decode()
     assert "Reset the circuit" in asked
     assert "<strong>crm</strong> is FORCED_OPEN: &lt;b&gt;maintenance" in asked
     assert "csrfmiddlewaretoken" in asked
-    assert state(panel) is State.FORCED_OPEN
+    assert state(harness) is State.FORCED_OPEN
     answer = root.post(reset_page(crm), {"_form_submitted": "on"})
     assert (answer.status_code, answer["Location"]) == (302, CIRCUITS)
-    assert state(panel) is State.CLOSED
+    assert state(harness) is State.CLOSED
     row = Operation.objects.latest("pk")
     assert (row.actor, row.action, row.service) == ("staff:root", "circuit.reset", "crm")
     assert row.before == {"state": "FORCED_OPEN", "reason": "<b>maintenance"}
@@ -105,35 +105,35 @@ def test_a_circuits_own_button_asks_first_and_then_resets_it(panel: Panel, root:
     assert "crm is now CLOSED." in root.get(CIRCUITS).content.decode()
 
 
-def test_the_buttons_dialog_sends_its_page_back_to_the_list(root: Client, crm: Service) -> None:
+def test_the_confirmation_dialog_redirects_to_the_list(root: Client, crm: Service) -> None:
     answer = root.post(reset_page(crm), {"_form_submitted": "on"}, headers={"HX-Request": "true"})
     assert (answer.status_code, answer["HX-Redirect"]) == (200, CIRCUITS)
 
 
-def test_a_circuits_button_asks_for_the_right_and_is_not_shown_without(panel: Panel, crm: Service) -> None:
+def test_a_circuits_reset_requires_the_permission_and_is_hidden_without_it(harness: Harness, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.DISABLED)
     client = may("view_circuit")
     assert reset_page(crm) not in client.get(CIRCUITS).content.decode()
     client.handler.enforce_csrf_checks = False
     for send in (client.get, client.post):
         assert send(reset_page(crm), {"_form_submitted": "on"}).status_code == 403
-    assert state(panel) is State.DISABLED
+    assert state(harness) is State.DISABLED
     assert done() == [("staff:ada", "circuit.disable", "crm")]
 
 
-def test_a_circuits_button_asks_for_the_forms_token(panel: Panel, crm: Service) -> None:
+def test_a_circuits_reset_requires_the_csrf_token(harness: Harness, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.DISABLED)
     client = may("view_circuit", "change_circuit")
     said = {"_form_submitted": "on"}
     assert client.post(reset_page(crm), said).status_code == 403
-    assert state(panel) is State.DISABLED
+    assert state(harness) is State.DISABLED
     client.get(reset_page(crm))
     said["csrfmiddlewaretoken"] = client.cookies["csrftoken"].value
     assert client.post(reset_page(crm), said).status_code == 302
-    assert state(panel) is State.CLOSED
+    assert state(harness) is State.CLOSED
 
 
-def test_a_circuits_button_tells_of_what_is_not_there(root: Client, crm: Service) -> None:
+def test_resetting_a_circuit_that_does_not_exist_shows_an_error(root: Client, crm: Service) -> None:
     new = Service.objects.create(name="brandnew")
     page = root.post(reset_page(new), {"_form_submitted": "on"}, follow=True).content.decode()
     assert "brandnew is not in the configuration in use yet." in page
@@ -142,31 +142,29 @@ def test_a_circuits_button_tells_of_what_is_not_there(root: Client, crm: Service
     assert done() == []
 
 
-def test_a_service_that_is_not_served_yet_is_named_and_the_rest_is_done(
-    panel: Panel, root: Client, crm: Service
-) -> None:
+def test_an_override_skips_services_that_are_not_in_use_yet(harness: Harness, root: Client, crm: Service) -> None:
     new = Service.objects.create(name="brandnew")
     page = act(root, CIRCUITS, "disable", new, crm, reason="a test")
     assert "brandnew is not in the configuration in use yet." in page
-    assert state(panel) is State.DISABLED
+    assert state(harness) is State.DISABLED
 
 
-def test_a_row_leads_to_the_services_page(root: Client, crm: Service) -> None:
+def test_a_row_links_to_the_services_page(root: Client, crm: Service) -> None:
     answer = root.get(f"{CIRCUITS}{crm.pk}/change/")
     assert (answer.status_code, answer["Location"]) == (302, "/dashboard/services/crm/")
 
 
-def test_the_cache_is_listed_and_a_tag_is_invalidated(panel: Panel, root: Client, crm: Service) -> None:
-    panel.ask("/api/v1/crm/contacts/7")
+def test_the_cache_is_listed_and_a_tag_is_invalidated(harness: Harness, root: Client, crm: Service) -> None:
+    harness.request("/api/v1/crm/contacts/7")
     assert "0.00 %" in root.get(CACHE).content.decode()
     assert "Enter the tag to invalidate" in act(root, CACHE, "invalidate", crm)
     assert "1 entry invalidated." in act(root, CACHE, "invalidate", crm, tag="contacts")
     assert Operation.objects.get(action="cache.invalidate").after == {"tag": "contacts", "keysDeleted": 1}
-    panel.ask("/api/v1/crm/contacts/7")
+    harness.request("/api/v1/crm/contacts/7")
     assert "1 entry invalidated." in act(root, CACHE, "flush", crm)
 
 
-def test_staff_without_the_right_may_look_but_not_act(panel: Panel, crm: Service) -> None:
+def test_staff_without_permission_may_view_but_not_act(harness: Harness, crm: Service) -> None:
     eve = User.objects.create_user("eve", is_staff=True)
     eve.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
     client = Client()
@@ -174,11 +172,11 @@ def test_staff_without_the_right_may_look_but_not_act(panel: Panel, crm: Service
     assert client.get(CIRCUITS).status_code == 200
     act(client, CIRCUITS, "force_open", crm, reason="a test")
     act(client, CACHE, "flush", crm)
-    assert state(panel) is State.CLOSED
+    assert state(harness) is State.CLOSED
     assert done() == []
 
 
-def test_the_record_is_read_and_never_written(root: Client) -> None:
+def test_the_audit_log_is_read_only(root: Client) -> None:
     row = record_operation("staff:ada", "circuit.reset", "crm", before={"state": "OPEN"}, after={"state": "<b>"})
     assert "circuit.reset" in root.get(RECORD).content.decode()
     page = root.get(f"{RECORD}{row.pk}/change/").content.decode()
@@ -201,7 +199,7 @@ def revision(ttl: int) -> ConfigurationRevision:
     return kept
 
 
-def test_history_says_who_changed_what_line_by_line(root: Client) -> None:
+def test_the_history_shows_who_changed_which_lines(root: Client) -> None:
     revision(1)
     second = revision(2)
     assert "staff:ada" in root.get(HISTORY).content.decode()
@@ -210,7 +208,7 @@ def test_history_says_who_changed_what_line_by_line(root: Client) -> None:
     assert "+    cache: {ttl: 2}" in page
 
 
-def test_a_rollback_shows_what_it_would_change_and_then_does(root: Client) -> None:
+def test_a_rollback_shows_its_changes_before_it_is_performed(root: Client) -> None:
     first = revision(1)
     revision(2)
     back = f"{HISTORY}{first.pk}/rollback/"
@@ -223,7 +221,7 @@ def test_a_rollback_shows_what_it_would_change_and_then_does(root: Client) -> No
     assert (row.actor, row.after) == ("staff:root", {"revision": first.pk, "services": ["crm"]})
 
 
-def test_a_rollback_asks_for_the_right_to_change_services(panel: Panel) -> None:
+def test_a_rollback_requires_permission_to_change_services(harness: Harness) -> None:
     first = revision(1)
     client = Client()
     client.force_login(User.objects.create_user("eve", is_staff=True))
@@ -232,23 +230,23 @@ def test_a_rollback_asks_for_the_right_to_change_services(panel: Panel) -> None:
     assert client.get(f"{HISTORY}{first.pk}/change/").status_code == 403
 
 
-def test_a_rollback_asks_for_the_forms_token(panel: Panel) -> None:
+def test_a_rollback_requires_the_csrf_token(harness: Harness) -> None:
     first = revision(1)
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.create_superuser("root", password="for tests alone"))
     assert client.post(f"{HISTORY}{first.pk}/rollback/").status_code == 403
 
 
-def test_a_services_page_leads_to_the_explanation_of_its_first_route(root: Client, crm: Service) -> None:
+def test_a_services_page_links_to_the_explanation_of_its_first_route(root: Client, crm: Service) -> None:
     crm.routes.create(path="/contacts/{id}", methods=["PUT"])
     answer = root.get(f"/admin/routing/service/{crm.pk}/try/")
     assert answer["Location"] == "/admin/explain/?method=PUT&path=%2Fapi%2Fv1%2Fcrm%2Fcontacts%2F%7Bid%7D"
 
 
 @pytest.mark.parametrize("url", [CIRCUITS, CACHE, HISTORY, RECORD, "/admin/", "/admin/auth/user/"])
-def test_every_page_opens_where_there_is_nothing_to_show(root: Client, url: str) -> None:
+def test_every_page_opens_without_rows(root: Client, url: str) -> None:
     assert root.get(url).status_code == 200
 
 
-def test_circuits_are_services_by_another_name(crm: Service) -> None:
+def test_circuits_are_proxies_of_services(crm: Service) -> None:
     assert Circuit.objects.get().pk == crm.pk

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.permissions import SAFE_METHODS
 
-from tests.metrics.panel import Panel, ok
+from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +78,7 @@ def call(client: Client, address: Address, method: str, **headers: str) -> Any:
     )
 
 
-def test_the_conf_has_what_the_contract_names() -> None:
+def test_the_url_configuration_has_all_endpoints() -> None:
     assert len(API) >= 12
     assert len(CALLS) >= 13
     assert {"dashboard:overview", "admin:index", "explain", "admin:routing_service_changelist"} <= {
@@ -87,17 +87,17 @@ def test_the_conf_has_what_the_contract_names() -> None:
 
 
 @pytest.mark.parametrize(("address", "method"), CALLS)
-def test_an_operation_without_a_credential_is_401(panel: Panel, address: Address, method: str) -> None:
+def test_an_operation_without_a_credential_is_401(harness: Harness, address: Address, method: str) -> None:
     answer = call(Client(), address, method)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize(("address", "method"), CALLS)
-def test_an_operation_without_the_scope_is_403(panel: Panel, address: Address, method: str) -> None:
+def test_an_operation_without_the_scope_is_403(harness: Harness, address: Address, method: str) -> None:
     reads = method == "get" or address.name in READS
     for key in ("none", "every", "write" if reads else "read"):
-        answer = call(Client(), address, method, **{"X-API-Key": panel.keys[key]})
+        answer = call(Client(), address, method, **{"X-API-Key": harness.keys[key]})
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     customer = Client()
     customer.force_login(User.objects.create_user("eve"))
@@ -105,17 +105,17 @@ def test_an_operation_without_the_scope_is_403(panel: Panel, address: Address, m
 
 
 @pytest.mark.parametrize(("address", "method"), CHANGES)
-def test_an_operation_from_another_sites_page_is_403(
-    panel: Panel, staff: Client, address: Address, method: str
+def test_an_operation_from_another_site_is_403(
+    harness: Harness, staff_client: Client, address: Address, method: str
 ) -> None:
-    panel.serve(ok())
-    answer = call(staff, address, method, Origin="https://evil.example")
+    harness.serve(ok())
+    answer = call(staff_client, address, method, Origin="https://evil.example")
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert "CSRF" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_a_page_sends_whoever_is_not_logged_in_as_staff_to_the_log_in(panel: Panel, address: Address) -> None:
+def test_a_page_redirects_anyone_but_staff_to_the_login(harness: Harness, address: Address) -> None:
     customer = Client()
     customer.force_login(User.objects.create_user("eve"))
     for client in (Client(), customer):
@@ -130,12 +130,12 @@ def assert_closed(answer: HttpResponseBase) -> None:
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_a_page_takes_nothing_from_another_sites_page(panel: Panel, address: Address) -> None:
+def test_a_page_accepts_no_post_from_another_site(harness: Harness, address: Address) -> None:
     root = Client(enforce_csrf_checks=True)
     root.force_login(User.objects.create_superuser("root", password="for tests alone"))
     assert root.post(address.path, headers={"Origin": "https://evil.example"}).status_code in (403, 405)
 
 
-def test_a_service_without_a_credential_is_401(panel: Panel) -> None:
-    panel.serve(ok())
+def test_a_service_without_a_credential_is_401(harness: Harness) -> None:
+    harness.serve(ok())
     assert [Client().get(path).status_code for path in ("/api/v1/", "/api/v1/crm/x", "/api/v1/nope")] == [401] * 3

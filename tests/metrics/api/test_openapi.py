@@ -37,11 +37,13 @@ def schema() -> dict[str, dict[str, dict[str, object]]]:
         ("/api/v1/{service}/{path}", {"get", "head", "post", "put", "patch", "delete"}),
     ],
 )
-def test_every_path_is_there(schema: dict[str, dict[str, dict[str, object]]], path: str, methods: set[str]) -> None:
+def test_every_path_is_documented(
+    schema: dict[str, dict[str, dict[str, object]]], path: str, methods: set[str]
+) -> None:
     assert set(schema["paths"][path]) == methods
 
 
-def test_operations_have_names_of_their_own(schema: dict[str, dict[str, dict[str, object]]]) -> None:
+def test_operation_ids_are_unique(schema: dict[str, dict[str, dict[str, object]]]) -> None:
     names = re.findall(r"'operationId': '(\w+)'", str(schema))
     assert len(names) == len(set(names)) > 15
 
@@ -51,11 +53,11 @@ def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ((f"{method} {path}", operation) for method, operation in methods.items())
 
 
-def test_every_operation_says_in_a_line_what_it_does(schema: dict[str, Any]) -> None:
+def test_every_operation_has_a_summary_of_one_line(schema: dict[str, Any]) -> None:
     assert [name for name, operation in operations(schema) if not 0 < len(operation["summary"]) <= 120] == []
 
 
-def test_every_operation_of_the_metrics_api_has_an_example_and_its_refusals(schema: dict[str, Any]) -> None:
+def test_every_metrics_operation_has_an_example_and_error_responses(schema: dict[str, Any]) -> None:
     api = {name: operation for name, operation in operations(schema) if operation["tags"] == ["metrics"]}
     assert len(api) >= 13
     for name, operation in api.items():
@@ -66,7 +68,7 @@ def test_every_operation_of_the_metrics_api_has_an_example_and_its_refusals(sche
         assert operation["security"], name
 
 
-def test_the_examples_have_the_keys_that_are_answered(schema: dict[str, Any]) -> None:
+def test_the_examples_have_the_keys_of_the_responses(schema: dict[str, Any]) -> None:
     """As far as the contract fixes them."""
     example = next(iter(at(schema, "/metrics", "get").values()))["value"]
     assert set(example) == {"timestamp", "cache", "circuitBreakers", "services"}
@@ -82,7 +84,7 @@ def at(schema: dict[str, Any], path: str, method: str) -> dict[str, Any]:
     return examples
 
 
-def test_the_page_loads_everything_from_here() -> None:
+def test_the_docs_page_loads_nothing_from_other_hosts() -> None:
     page = Client().get("/api/docs").content.decode()
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert loaded

@@ -37,13 +37,13 @@ def test_a_batch_is_added_to_its_minute_hour_day_and_the_total() -> None:
     assert read_counts((), TimeResolution.HOUR, HOUR, HOUR + 3_600, "crm") == {(HOUR, "crm"): {"bytes": 5}}
 
 
-def test_a_batch_added_twice_counts_once() -> None:
+def test_a_batch_applied_twice_counts_once() -> None:
     for _ in range(2):
         AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 2}))
     assert read_counts((), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 2}}
 
 
-def test_reading_adds_what_waits_unless_it_is_there_by_now() -> None:
+def test_reading_adds_pending_batches_that_are_not_applied_yet() -> None:
     first, second = batch("1", {f"{MINUTE}|crm|bytes": 2}), batch("2", {f"{MINUTE}|crm|bytes": 40})
     AggregateWriter().apply(first)
     assert read_counts((first, second), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 42}}
@@ -51,14 +51,14 @@ def test_reading_adds_what_waits_unless_it_is_there_by_now() -> None:
     assert read_counts((second,), TimeResolution.MINUTE, MINUTE, MINUTE + 60, "mail") == {}
 
 
-def test_a_late_count_still_finds_its_hour() -> None:
+def test_a_late_count_is_added_to_its_own_hour() -> None:
     AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
     AggregateWriter().apply(batch("2", {f"{MINUTE - 7_200}|crm|bytes": 1}))
     hours = read_counts((), TimeResolution.HOUR, HOUR - 7_200, HOUR + 3_600)
     assert sorted(start for start, _ in hours) == [HOUR - 7_200, HOUR]
 
 
-def test_what_is_past_its_time_goes_and_the_rest_stays() -> None:
+def test_expired_rows_are_deleted_and_others_are_kept() -> None:
     AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
 
     def kept() -> set[str]:
@@ -74,7 +74,7 @@ def test_what_is_past_its_time_goes_and_the_rest_stays() -> None:
     assert kept() == {"total"}
 
 
-def test_batches_ids_are_forgotten_after_a_day() -> None:
+def test_batch_ids_are_deleted_after_a_day() -> None:
     AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
     made = models.Batch.objects.get().at
     AggregateWriter().delete_expired((made + timedelta(hours=23)).timestamp())
@@ -83,7 +83,7 @@ def test_batches_ids_are_forgotten_after_a_day() -> None:
     assert not models.Batch.objects.exists()
 
 
-def test_paths_are_kept_by_the_hour_the_most_frequent_of_them() -> None:
+def test_the_most_frequent_paths_are_kept_per_hour() -> None:
     counts = {f"{MINUTE}|crm|path|HIT|/{number}": number + 1 for number in range(MAX_PATHS_PER_ROW + 10)}
     AggregateWriter().apply(batch("1", counts))
     assert read_counts((), TimeResolution.TOTAL) == {(0, "crm"): {}}
@@ -92,13 +92,13 @@ def test_paths_are_kept_by_the_hour_the_most_frequent_of_them() -> None:
     assert min(hour.values()) == 11
 
 
-def test_a_reset_replaces_the_one_before() -> None:
+def test_a_baseline_replaces_the_previous_one() -> None:
     set_baseline({"crm": {"cache|HIT": 1}})
     set_baseline({"crm": {"cache|HIT": 2}, "mail": {}})
     assert read_counts((), TimeResolution.RESET) == {(0, "crm"): {"cache|HIT": 2}, (0, "mail"): {}}
 
 
-def test_circuits_moves_are_kept_and_their_reasons_bounded() -> None:
+def test_transitions_are_recorded_with_truncated_reasons() -> None:
     AggregateWriter().record_transitions([CircuitTransition(NOW, "crm", "CLOSED", "OPEN", "x" * 999)])
     change = CircuitChange.objects.get()
     assert (change.at.timestamp(), change.service, change.after, len(change.reason)) == (NOW, "crm", "OPEN", 500)

@@ -21,7 +21,7 @@ from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing.observability.events import RequestFinished
 from tests.clock import FakeClock
-from tests.metrics.events import at_random, finished
+from tests.metrics.events import finished, random_event
 from tests.redis_server import RedisServer
 
 
@@ -73,7 +73,7 @@ def requests(counts: Counter[str]) -> int:
     return sum(number for field, number in counts.items() if "|requests|" in field)
 
 
-async def test_a_flush_that_was_taken_without_being_said_is_counted_once() -> None:
+async def test_a_flush_that_was_stored_without_a_reply_is_counted_once() -> None:
     store, rows, observer = Unsure(), Rows(), MetricsObserver(FakeClock())
     flusher = Flusher(observer, store, rows, clock=FakeClock())
     observer.finished(finished())
@@ -87,7 +87,7 @@ async def test_a_flush_that_was_taken_without_being_said_is_counted_once() -> No
     assert flusher.connected
 
 
-async def test_while_the_store_is_away_counts_go_to_the_database_and_none_twice() -> None:
+async def test_without_the_store_counts_are_written_to_the_database_once() -> None:
     store, rows, observer = Unsure(), Rows(), MetricsObserver(FakeClock())
     flusher = Flusher(observer, store, rows, clock=FakeClock())
     for _ in range(3):
@@ -102,7 +102,7 @@ async def test_while_the_store_is_away_counts_go_to_the_database_and_none_twice(
     assert requests(rows.total) == 7
 
 
-async def test_while_the_database_fails_counts_wait(caplog: pytest.LogCaptureFixture) -> None:
+async def test_counts_are_kept_while_the_database_fails(caplog: pytest.LogCaptureFixture) -> None:
     store, rows, observer = MemoryStore(), Rows(), MetricsObserver(FakeClock())
     flusher = Flusher(observer, store, rows, clock=FakeClock())
     observer.finished(finished())
@@ -117,7 +117,7 @@ async def test_while_the_database_fails_counts_wait(caplog: pytest.LogCaptureFix
     assert len(rows.changes) == 1
 
 
-async def test_the_end_of_a_worker_without_its_store_goes_to_the_database() -> None:
+async def test_a_worker_that_closes_without_its_store_writes_to_the_database() -> None:
     link, rows, observer = RedisLink("unix:///nowhere/socket"), Rows(), MetricsObserver(FakeClock())
     flusher = Flusher(observer, RedisStore(link), rows, clock=FakeClock())
     observer.finished(finished())
@@ -128,7 +128,7 @@ async def test_the_end_of_a_worker_without_its_store_goes_to_the_database() -> N
     await link.close()
 
 
-async def test_it_flushes_by_itself_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_flushes_periodically_and_on_close(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metrics.counting.flusher.FLUSH_SECONDS", 0.001)
     rows, observer, applied = Rows(), MetricsObserver(FakeClock()), asyncio.Event()
     loop, apply = asyncio.get_running_loop(), rows.apply
@@ -184,9 +184,9 @@ def counted(waiting: tuple[CountBatch, ...] = ()) -> dict[str, Any]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_20_000_requests_over_four_workers_that_all_restart_add_up_exactly(redis_url: str) -> None:
+def test_20_000_requests_over_four_restarted_workers_add_up_exactly(redis_url: str) -> None:
     chance = random.Random(20_000)
-    events = [at_random(chance) for _ in range(20_000)]
+    events = [random_event(chance) for _ in range(20_000)]
 
     async def serve(part: list[RequestFinished]) -> tuple[CountBatch, ...]:
         """Four workers share this part; they flush and drain as it comes, and the last of them to end is asked."""
@@ -216,9 +216,7 @@ def test_20_000_requests_over_four_workers_that_all_restart_add_up_exactly(redis
     assert counted() == expected(events)
 
 
-async def test_a_reader_has_what_the_other_workers_have_just_counted(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_reader_sees_the_latest_counts_of_all_workers(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metrics.counting.redis.GATHER_SECONDS", 30)
     links = [RedisLink(redis_url) for _ in range(3)]
     workers = [new_worker(RedisStore(link), Rows()) for link in links]
@@ -255,7 +253,7 @@ def test_a_killed_worker_loses_only_what_it_had_not_flushed(redis_url: str) -> N
     assert counted()["crm"]["requests"] == 1
 
 
-async def test_what_others_count_is_counted_once_by_what_it_has_grown() -> None:
+async def test_external_counters_are_counted_by_their_increase() -> None:
     rows, total = Rows(), {"lost|get": 3, "lost|put": 0}
     counters = {field: partial(total.__getitem__, field) for field in total}
     flusher = Flusher(MetricsObserver(FakeClock()), MemoryStore(), rows, counters=counters, clock=FakeClock(125))
@@ -266,7 +264,7 @@ async def test_what_others_count_is_counted_once_by_what_it_has_grown() -> None:
     assert rows.total == {"120||lost|get": 5}
 
 
-async def test_what_is_lost_while_the_shared_store_is_away_is_told_after(own_redis: RedisServer) -> None:
+async def test_cache_operations_lost_in_an_outage_are_counted_after_it(own_redis: RedisServer) -> None:
     link, rows = RedisLink(own_redis.url), Rows()
     stores = Stores.over(link)
     flusher = Flusher(MetricsObserver(FakeClock()), stores.counts, rows, counters=stores.totals, clock=FakeClock(125))
@@ -278,5 +276,5 @@ async def test_what_is_lost_while_the_shared_store_is_away_is_told_after(own_red
     assert rows.total == {"120||lost|get": 2}
 
 
-def test_stores_in_memory_lose_nothing_and_count_nothing() -> None:
+def test_memory_stores_have_no_counters() -> None:
     assert Stores.over(None).totals == {}

@@ -12,7 +12,7 @@ seconds = st.floats(1e-5, 1_000)
 
 
 @given(seconds)
-def test_a_bucket_tells_its_durations_within_five_per_cent(duration: float) -> None:
+def test_a_buckets_value_is_within_five_per_cent_of_its_durations(duration: float) -> None:
     assert bucket_value(bucket(duration)) == pytest.approx(duration, rel=0.05)
 
 
@@ -25,20 +25,20 @@ def test_a_quantile_is_within_five_per_cent_of_the_true_one(durations: list[floa
 
 
 @given(st.lists(seconds), st.lists(seconds), st.sampled_from(PROMETHEUS_BOUNDS))
-def test_merged_histograms_say_exactly_how_many_were_within_a_bound(a: list[float], b: list[float], le: float) -> None:
+def test_merged_histograms_count_exactly_at_prometheus_bounds(a: list[float], b: list[float], le: float) -> None:
     both = Counter(map(bucket, a)) + Counter(map(bucket, b))
     assert count_at_most(both, le) == sum(duration <= le for duration in a + b)
 
 
-def test_a_bound_itself_is_within_it() -> None:
+def test_a_bucket_includes_its_upper_bound() -> None:
     assert all(count_at_most({bucket(le): 1}, le) == 1 for le in PROMETHEUS_BOUNDS)
     assert set(PROMETHEUS_BOUNDS) < set(BOUNDS)
 
 
 @pytest.mark.parametrize("duration", [0.0, -1.0, 1e9])
-def test_what_cannot_be_is_counted_at_the_ends(duration: float) -> None:
+def test_out_of_range_durations_are_counted_in_the_outer_buckets(duration: float) -> None:
     assert bucket_value(bucket(duration)) in (BOUNDS[0], BOUNDS[-1])
 
 
-def test_without_durations_there_is_no_quantile() -> None:
+def test_an_empty_histogram_has_no_quantiles() -> None:
     assert quantiles({}, [0.5, 0.99]) == [None, None]

@@ -29,27 +29,27 @@ def test_a_request_is_counted_under_its_service_minute_and_labels() -> None:
     }
 
 
-def test_it_belongs_to_the_minute_in_which_it_ended() -> None:
+def test_a_request_is_counted_in_the_minute_in_which_it_ended() -> None:
     observer = MetricsObserver(FakeClock())
     observer.finished(finished(at=NOW - 1, duration=2.0))
     assert list(split_by_minute(observer.take()[0])) == [(int(NOW), "crm")]
 
 
-def test_what_was_taken_is_not_there_again() -> None:
+def test_taken_counts_are_cleared() -> None:
     observer = MetricsObserver(FakeClock())
     observer.finished(finished())
     assert observer.take()[0]
     assert observer.take() == ({}, [])
 
 
-def test_a_method_of_the_clients_own_invention_is_other() -> None:
+def test_unknown_methods_are_counted_as_other() -> None:
     observer = MetricsObserver(FakeClock())
     for method in ("BREW", "get", "X" * 999):
         observer.finished(finished(method=method))
     assert merge(split_by_minute(observer.take()[0]).values())["requests|OTHER|2xx|"] == 3
 
 
-def test_paths_are_noted_up_to_a_bound_and_requests_without() -> None:
+def test_counted_paths_are_limited_and_requests_are_not() -> None:
     observer = MetricsObserver(FakeClock())
     for number in range(MAX_PATHS_PER_SERVICE * 2):
         observer.finished(finished(cache="MISS", path=f"/api/v1/crm/{number}"))
@@ -75,11 +75,11 @@ def test_paths_are_noted_up_to_a_bound_and_requests_without() -> None:
         (finished(status=429), ""),
     ],
 )
-def test_a_call_succeeds_fails_or_is_refused(event: RequestFinished, expected: str) -> None:
+def test_a_calls_outcome_is_success_failure_or_refused(event: RequestFinished, expected: str) -> None:
     assert call_outcome(event) == expected
 
 
-def test_what_befalls_a_target_is_counted_and_no_request_twice() -> None:
+def test_target_events_are_counted_and_request_events_are_not() -> None:
     observer = MetricsObserver(FakeClock())
     for kind in BackendEventKind:
         observer.backend_event(BackendEvent(kind=kind, service="crm", target="http://t"))
@@ -89,7 +89,7 @@ def test_what_befalls_a_target_is_counted_and_no_request_twice() -> None:
     }
 
 
-def test_a_circuits_move_is_counted_and_kept_with_its_time() -> None:
+def test_a_circuit_transition_is_counted_and_kept_with_its_time() -> None:
     clock = FakeClock()
     observer = MetricsObserver(clock)
     observer.circuit_changed("crm", "CLOSED", "OPEN", "5 failures within 60 s")

@@ -47,7 +47,7 @@ async def test_a_flush_sent_twice_counts_once(store: Store) -> None:
     assert await store.take("a") is None
 
 
-async def test_a_batch_is_taken_again_until_it_is_done_and_does_not_grow(store: Store) -> None:
+async def test_a_batch_is_returned_unchanged_until_it_is_acknowledged(store: Store) -> None:
     await store.add(flush("1", x=1))
     first = await store.take("a")
     await store.add(flush("2", x=5))
@@ -61,7 +61,7 @@ async def test_a_batch_is_taken_again_until_it_is_done_and_does_not_grow(store: 
     assert second.counts == {"x": 5}
 
 
-async def test_being_done_twice_does_not_end_the_next_batch(store: Store) -> None:
+async def test_acknowledging_a_batch_twice_does_not_acknowledge_the_next(store: Store) -> None:
     await store.add(flush("1", x=1))
     first = await store.take("a")
     assert first is not None
@@ -72,12 +72,12 @@ async def test_being_done_twice_does_not_end_the_next_batch(store: Store) -> Non
     assert await store.take("a") == second
 
 
-async def test_with_nothing_there_is_nothing_to_take(store: Store) -> None:
+async def test_an_empty_store_has_no_batch(store: Store) -> None:
     assert await store.take("a") is None
     assert (await store.pending(NOW)).batches == ()
 
 
-async def test_gauges_are_the_last_that_was_said(store: Store) -> None:
+async def test_a_workers_latest_gauges_replace_earlier_ones(store: Store) -> None:
     await store.add(flush("1", gauges={"open": 3}))
     await store.add(flush("2", gauges={"open": 2}))
     assert (await store.pending(NOW)).gauges == {"open": 2}
@@ -92,7 +92,7 @@ async def link(own_redis: RedisServer) -> AsyncIterator[RedisLink]:
     await link.close()
 
 
-async def test_one_worker_takes_until_its_lease_ends_and_anybody_may_at_the_end(
+async def test_only_the_lease_holder_takes_batches_until_its_lease_expires(
     link: RedisLink, own_redis: RedisServer
 ) -> None:
     store = RedisStore(link)
@@ -106,7 +106,7 @@ async def test_one_worker_takes_until_its_lease_ends_and_anybody_may_at_the_end(
     assert await store.take("b") == taken
 
 
-async def test_gauges_are_the_sum_of_the_workers_that_live(link: RedisLink) -> None:
+async def test_gauges_are_summed_over_live_workers(link: RedisLink) -> None:
     store = RedisStore(link)
     await store.add(flush("1", "a", {"open": 3}))
     await store.add(flush("2", "b", {"open": 4}))
@@ -114,7 +114,7 @@ async def test_gauges_are_the_sum_of_the_workers_that_live(link: RedisLink) -> N
     assert (await store.pending(NOW + GAUGE_SECONDS + 1)).gauges == {}
 
 
-async def test_redis_gone_is_said() -> None:
+async def test_an_unavailable_redis_raises() -> None:
     link = RedisLink("unix:///nowhere/socket")
     with pytest.raises(StoreUnavailable):
         await RedisStore(link).add(flush("1", x=1))

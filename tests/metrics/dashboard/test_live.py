@@ -36,7 +36,7 @@ def socket(user: Any = STAFF, headers: list[tuple[bytes, bytes]] = HEADERS) -> S
     return Socket(live.DashboardConsumer.as_asgi(), "/ws/dashboard/", headers, user=user)
 
 
-async def test_staff_get_the_present_at_once_and_news_every_second() -> None:
+async def test_staff_receive_a_snapshot_at_once_and_every_second() -> None:
     one = socket()
     assert await one.connect() is None
     numbers = [(await one.receive_json())["number"] for _ in range(3)]
@@ -44,7 +44,7 @@ async def test_staff_get_the_present_at_once_and_news_every_second() -> None:
     await one.disconnect()
 
 
-async def test_every_watcher_hears_of_the_same_snapshot() -> None:
+async def test_all_sockets_receive_the_same_snapshots() -> None:
     one, other = socket(), socket()
     assert await one.connect() is None
     assert await other.connect() is None
@@ -56,14 +56,14 @@ async def test_every_watcher_hears_of_the_same_snapshot() -> None:
     await other.disconnect()
 
 
-async def test_a_second_that_another_worker_claimed_is_not_told_twice(counted: list[int]) -> None:
+async def test_a_second_is_claimed_by_one_worker_only(counted: list[int]) -> None:
     assert live._claim(7) is not None
     assert live._claim(7) is None
     assert len(counted) == 1
 
 
 @pytest.mark.parametrize("user", [None, AnonymousUser(), User(username="eve"), User(is_staff=True, is_active=False)])
-async def test_who_is_not_staff_is_refused(user: Any) -> None:
+async def test_a_user_who_is_not_staff_is_refused(user: Any) -> None:
     assert await socket(user).connect() == staff.CLOSE_FORBIDDEN
 
 
@@ -71,11 +71,11 @@ async def test_who_is_not_staff_is_refused(user: Any) -> None:
     "origin",
     [[], [(b"origin", b"http://evil.test")], [(b"origin", b"null")], [(b"origin", b"http://gateway.test:81")]],
 )
-async def test_a_page_of_another_origin_is_refused(origin: list[tuple[bytes, bytes]]) -> None:
+async def test_another_origin_is_refused(origin: list[tuple[bytes, bytes]]) -> None:
     assert await socket(headers=[HEADERS[0], *origin]).connect() == staff.CLOSE_FORBIDDEN
 
 
-async def test_who_loses_the_right_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_user_who_is_no_longer_staff_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nobody(_scope: Any) -> Any:
         return AnonymousUser()
 
@@ -88,7 +88,7 @@ async def test_who_loses_the_right_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
     await one.disconnect()
 
 
-async def test_a_snapshot_that_fails_misses_its_second_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_snapshot_skips_only_its_second(monkeypatch: pytest.MonkeyPatch) -> None:
     one = socket()
     assert await one.connect() is None
     await one.receive_json()
@@ -106,9 +106,9 @@ async def test_a_snapshot_that_fails_misses_its_second_alone(monkeypatch: pytest
     await one.disconnect()
 
 
-async def test_there_is_no_socket_anywhere_else() -> None:
+async def test_an_unknown_path_has_no_socket() -> None:
     assert await Socket(sockets.application, "/ws/nothing/", HEADERS).connect() == sockets.NOT_FOUND
 
 
-async def test_without_a_session_the_way_in_is_shut() -> None:
+async def test_a_socket_without_a_session_is_refused() -> None:
     assert await Socket(sockets.application, "/ws/dashboard/", HEADERS).connect() == staff.CLOSE_FORBIDDEN

@@ -10,7 +10,7 @@ from django.urls import reverse
 from metrics import services
 from metrics.models import CircuitChange
 from resilience.breaker.machine import State
-from tests.metrics.panel import Panel, ok
+from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
@@ -19,8 +19,8 @@ DATA = ["/dashboard/snapshot.json", "/dashboard/history.json?range=24h", "/dashb
 
 
 @pytest.mark.parametrize("path", [*PAGES, *DATA])
-def test_who_is_not_staff_is_sent_to_log_in(panel: Panel, path: str) -> None:
-    panel.serve(ok())
+def test_a_user_who_is_not_staff_is_redirected_to_the_login(harness: Harness, path: str) -> None:
+    harness.serve(ok())
     eve = Client()
     eve.force_login(User.objects.create_user("eve"))
     for client in (Client(), eve):
@@ -30,9 +30,11 @@ def test_who_is_not_staff_is_sent_to_log_in(panel: Panel, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_has_nothing_inline_and_loads_nothing_from_elsewhere(panel: Panel, staff: Client, path: str) -> None:
-    panel.serve(ok())
-    answer = staff.get(path)
+def test_a_page_has_nothing_inline_and_loads_nothing_from_other_hosts(
+    harness: Harness, staff_client: Client, path: str
+) -> None:
+    harness.serve(ok())
+    answer = staff_client.get(path)
     page = answer.content.decode()
     assert answer.status_code == 200
     policy = dict(part.split(" ", 1) for part in answer["Content-Security-Policy"].split("; "))
@@ -46,46 +48,46 @@ def test_a_page_has_nothing_inline_and_loads_nothing_from_elsewhere(panel: Panel
 
 
 @pytest.mark.parametrize("path", ["/dashboard/services/nothing/", "/dashboard/services/nothing/detail.json"])
-def test_a_service_that_is_not_there_is_404(panel: Panel, staff: Client, path: str) -> None:
-    assert staff.get(path).status_code == 404
+def test_an_unknown_service_is_404(harness: Harness, staff_client: Client, path: str) -> None:
+    assert staff_client.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("name", ["events", "services", "snapshot", "history"])
-def test_a_service_has_its_page_whatever_it_is_called_and_hides_none(panel: Panel, staff: Client, name: str) -> None:
-    panel.serve(ok(), name=name)
+def test_a_service_named_like_a_page_hides_none(harness: Harness, staff_client: Client, name: str) -> None:
+    harness.serve(ok(), name=name)
     page = reverse("dashboard:service", args=[name])
-    assert f'id="service" data-name="{name}"' in staff.get(page).content.decode()
-    assert staff.get(reverse("dashboard:detail", args=[name])).json()["tags"][0] == {"tag": None, "entries": 0}
-    assert 'id="events-page"' in staff.get("/dashboard/events/").content.decode()
+    assert f'id="service" data-name="{name}"' in staff_client.get(page).content.decode()
+    assert staff_client.get(reverse("dashboard:detail", args=[name])).json()["tags"][0] == {"tag": None, "entries": 0}
+    assert 'id="events-page"' in staff_client.get("/dashboard/events/").content.decode()
 
 
-def test_the_snapshot_says_what_the_feed_says(panel: Panel, staff: Client) -> None:
-    panel.serve(ok())
-    panel.ask("/api/v1/crm/contacts/7")
-    panel.ask("/api/v1/crm/contacts/7")
-    said = staff.get("/dashboard/snapshot.json").json()
+def test_the_snapshot_has_the_live_data(harness: Harness, staff_client: Client) -> None:
+    harness.serve(ok())
+    harness.request("/api/v1/crm/contacts/7")
+    harness.request("/api/v1/crm/contacts/7")
+    said = staff_client.get("/dashboard/snapshot.json").json()
     assert said["summary"]["total"]["requests"] == 2
     (crm,) = said["services"]
     assert (crm["name"], crm["circuit"]["state"], crm["total"]["hits"]) == ("crm", "CLOSED", 1)
 
 
-def test_a_history_comes_in_columns_with_gaps_where_nothing_is_known(panel: Panel, staff: Client) -> None:
-    panel.serve(ok())
-    panel.ask("/api/v1/crm/contacts/7")
-    said = staff.get("/dashboard/history.json?service=crm&range=1h").json()
+def test_a_history_has_columns_with_null_where_there_is_no_data(harness: Harness, staff_client: Client) -> None:
+    harness.serve(ok())
+    harness.request("/api/v1/crm/contacts/7")
+    said = staff_client.get("/dashboard/history.json?service=crm&range=1h").json()
     assert len(said["times"]) == len(said["requests"]) == len(said["p99"]) == 60
     assert said["requests"][-1] == 1
     assert (said["hit_rate"][0], said["hit_rate"][-1]) == (None, 0.0)
-    assert staff.get("/dashboard/history.json?service=nothing").status_code == 404
+    assert staff_client.get("/dashboard/history.json?service=nothing").status_code == 404
 
 
-def test_a_services_page_knows_its_tags_its_operations_and_its_moves(panel: Panel, staff: Client) -> None:
-    panel.serve(ok())
-    panel.ask("/api/v1/crm/contacts/7")
+def test_a_services_detail_has_tags_operations_and_transitions(harness: Harness, staff_client: Client) -> None:
+    harness.serve(ok())
+    harness.request("/api/v1/crm/contacts/7")
     services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
-    at = datetime.fromtimestamp(panel.clock(), UTC)
+    at = datetime.fromtimestamp(harness.clock(), UTC)
     CircuitChange.objects.create(at=at, service="crm", before="CLOSED", after="FORCED_OPEN", reason="a test")
-    said = staff.get("/dashboard/services/crm/detail.json").json()
+    said = staff_client.get("/dashboard/services/crm/detail.json").json()
     assert said["tags"] == [{"tag": None, "entries": 1}, {"tag": "contacts", "entries": 1}]
     assert [(done["actor"], done["action"]) for done in said["operations"]] == [("staff:ada", "circuit.open")]
     assert [(move["before"], move["after"], move["reason"]) for move in said["moves"]] == [
@@ -93,6 +95,6 @@ def test_a_services_page_knows_its_tags_its_operations_and_its_moves(panel: Pane
     ]
 
 
-def test_the_address_alone_leads_to_it() -> None:
+def test_the_root_redirects_to_the_dashboard() -> None:
     answer = Client().get("/")
     assert (answer.status_code, answer["Location"]) == (302, "/dashboard/")

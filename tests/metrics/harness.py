@@ -49,7 +49,7 @@ def ok(body: bytes = b'{"a":1}') -> bytes:
 
 
 @dataclass
-class Panel:
+class Harness:
     """The gateway, and who may look at it: its keys by what they are for."""
 
     clock: FakeClock
@@ -85,7 +85,7 @@ class Panel:
     def add(self, service: Service) -> None:
         self.live.table = RouteTable([*self.live.table.services.values(), service])
 
-    def ask(self, path: str, method: str = "get") -> int:
+    def request(self, path: str, method: str = "get") -> int:
         """A program's request to a service, through the gateway."""
         answer = getattr(Client(), method)(path, headers={"X-API-Key": self.keys["every"]})
         b"".join(answer.streaming_content) if answer.streaming else answer.content
@@ -97,7 +97,7 @@ class Panel:
             await origin.__aexit__()
 
 
-async def make(loop: asyncio.AbstractEventLoop) -> Panel:
+async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
     clock, live, backend = FakeClock(NOW), LiveConfiguration(), Backend()
     scopes = {
         "every": {"*"},
@@ -133,7 +133,7 @@ async def make(loop: asyncio.AbstractEventLoop) -> Panel:
     keys = {name: key.key for name, key in minted.items()}
     reloader = SimpleNamespace(status=SimpleNamespace(version=7))
     warmer = Warmer(gateway, hit_counter)
-    return Panel(
+    return Harness(
         clock,
         gateway,
         live,

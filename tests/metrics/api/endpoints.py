@@ -1,0 +1,22 @@
+"""The endpoints of the metrics API."""
+
+from typing import Any
+
+from django.test import Client
+
+READS = ["/metrics", "/metrics/cache", "/metrics/circuit-breakers", "/metrics/history"]
+WRITES = [
+    ("post", "/metrics/cache/reset"),
+    ("delete", "/metrics/cache"),
+    ("delete", "/metrics/cache/crm"),
+    ("post", "/metrics/circuit-breakers/reset"),
+    ("post", "/metrics/circuit-breakers/crm/reset"),
+    ("post", "/metrics/circuit-breakers/crm/open"),
+    ("post", "/metrics/circuit-breakers/crm/disable"),
+    ("post", "/metrics/cache/warm"),
+]
+ENDPOINTS = [*(("get", path) for path in READS), *WRITES]
+
+
+def send(client: Client, method: str, path: str, body: Any = None, **headers: str) -> Any:
+    return getattr(client, method)(path, body, content_type="application/json", headers=headers)

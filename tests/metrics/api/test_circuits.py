@@ -1,0 +1,82 @@
+"""Circuits in the metrics API, and the audit log of its writes."""
+
+import pytest
+from django.test import Client
+
+from metrics.models import Operation
+from resilience.breaker.machine import State
+from resilience.breaker.policy import BreakerPolicy
+from routing.router.policy import RoutePolicy
+from tests.metrics.api.endpoints import WRITES, send
+from tests.metrics.harness import QUICK, SHARED, Harness, ok
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_open_circuit_is_listed_and_can_be_reset(harness: Harness, api_client: Client) -> None:
+    failing = RoutePolicy(timeout=QUICK, cache=None, breaker=BreakerPolicy(failure_threshold=5))
+    harness.serve(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", policy=failing)
+    assert [harness.request("/api/v1/crm/x") for _ in range(7)] == [503] * 7
+    seen = api_client.get("/metrics/circuit-breakers").json()
+    assert seen == {
+        "stats": {
+            "crm": {
+                "state": "OPEN",
+                "failures": 5,
+                "successes": 0,
+                "totalRequests": 7,
+                "nextAttemptTime": "2023-11-14T22:15:00.000Z",
+            }
+        },
+        "openCount": 1,
+    }
+    reset = send(api_client, "post", "/metrics/circuit-breakers/reset").json()
+    assert reset == {"message": "1 circuit closed", "reset": ["crm"]}
+    assert api_client.get("/metrics").json()["circuitBreakers"]["openCount"] == 0
+
+
+def test_a_circuit_is_forced_open_for_a_time_with_a_reason(harness: Harness, api_client: Client) -> None:
+    harness.serve(ok())
+    body = {"ttl": 30, "reason": "they move house"}
+    response = send(api_client, "post", "/metrics/circuit-breakers/crm/open", body)
+    assert response.json() == {"service": "crm", "state": "FORCED_OPEN"}
+    assert "nextAttemptTime" not in api_client.get("/metrics/circuit-breakers").json()["stats"]["crm"]
+    assert harness.request("/api/v1/crm/x") == 503
+    harness.clock.advance(31)
+    assert harness.request("/api/v1/crm/x") == 200
+    done = Operation.objects.get()
+    assert (done.actor, done.action, done.service) == (
+        f"key:{harness.keys['both'].split('_')[1]}",
+        "circuit.open",
+        "crm",
+    )
+    assert (done.before, done.request_id) == ({"state": "CLOSED"}, "req-1")
+    assert done.after == {"state": "FORCED_OPEN", "until": harness.clock() - 1, "reason": "they move house"}
+
+
+@pytest.mark.parametrize(("word", "state"), [("disable", State.DISABLED), ("reset", State.CLOSED)])
+def test_a_circuit_is_disabled_and_reset(harness: Harness, api_client: Client, word: str, state: State) -> None:
+    harness.serve(ok())
+    assert send(api_client, "post", f"/metrics/circuit-breakers/crm/{word}").json()["state"] == state
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+def test_every_write_is_recorded(harness: Harness, api_client: Client, method: str, path: str) -> None:
+    harness.serve(ok())
+    harness.run(harness.breakers.of("crm", SHARED.breaker).override(State.FORCED_OPEN))
+    send(api_client, method, path)
+    done = Operation.objects.get()
+    assert done.actor.startswith("key:")
+    assert done.request_id == "req-1"
+
+
+def test_a_reset_without_open_circuits_is_recorded(harness: Harness, api_client: Client) -> None:
+    harness.serve(ok())
+    assert send(api_client, "post", "/metrics/circuit-breakers/reset").json()["reset"] == []
+    assert Operation.objects.get().after == {"reset": []}
+
+
+def test_a_staff_users_operation_is_recorded_with_the_username(harness: Harness, staff_client: Client) -> None:
+    staff_client.cookies["csrftoken"] = "a" * 32
+    send(staff_client, "post", "/metrics/cache/reset", **{"X-CSRFToken": "a" * 32})
+    assert Operation.objects.get().actor == "staff:ada"
