@@ -13,16 +13,18 @@ class TwoGenerationMemo(Generic[K, V]):
     """Two generations of at most `size` keys; a key that is used moves to the younger one, so that a flood of
     different keys evicts only what is not used. A key is admitted the second time it is put: to keep and evict what is
     used once would take longer than to compute it.
+
+    `young` is the younger generation, for a look-up without a call where each one counts.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._doorkeeper = Doorkeeper(size)
-        self._young: dict[K, V] = {}
+        self.young: dict[K, V] = {}
         self._old: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:
-        value = self._young.get(key)
+        value = self.young.get(key)
         if value is None:
             value = self._old.get(key)
             if value is not None:
@@ -35,9 +37,9 @@ class TwoGenerationMemo(Generic[K, V]):
             self._admit(key, value)
 
     def clear(self) -> None:
-        self._young, self._old = {}, {}
+        self.young, self._old = {}, {}
 
     def _admit(self, key: K, value: V) -> None:
-        if len(self._young) >= self._size:
-            self._young, self._old = {}, self._young
-        self._young[key] = value
+        if len(self.young) >= self._size:
+            self.young, self._old = {}, self.young
+        self.young[key] = value

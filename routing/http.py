@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 from routing.caller import Caller
@@ -87,17 +88,13 @@ class Request:
     version: str = "1.1"
     body: Body | None = None
     caller: Caller | None = None
-    known_fields: dict[bytes, bytes] | None = field(default=None, repr=False)
     shared_head: SharedHead | None = field(default=None, repr=False)
     watch_disconnect: Callable[[], None] | None = field(default=None, init=False)
 
-    @property
+    @cached_property
     def fields(self) -> dict[bytes, bytes]:
-        """The first line of each field. To be read once `headers` are final."""
-        fields = self.known_fields
-        if fields is None:
-            fields = self.known_fields = first_values(self.headers)
-        return fields
+        """The first value of each field, read once `headers` are final. Set by whoever knows it already."""
+        return first_values(self.headers)
 
 
 @dataclass(slots=True)

@@ -29,14 +29,12 @@ from routing.router import paths
 from routing.router.live import LiveConfiguration
 from routing.router.resolution import Resolution, ResolutionCache
 from routing.router.table import Match
-from routing.steps.accounting import Accounting
 from routing.steps.cache.coalescing import Coalescing
 from routing.steps.cache.lookup import CACHED_METHODS, CacheLookup
 from routing.steps.cache.store import CacheStore
 from routing.steps.calls import Calls
 from routing.steps.gatekeeper import Gatekeeper
-from routing.steps.respond import Responder
-from routing.steps.route import ServiceRouter
+from routing.steps.respond import Accounting, Responder
 
 Step = Callable[[Exchange], Response | Awaitable[Response | None] | None]
 """Takes the exchange, and returns None to go on, the response, or an awaitable of either. The last one responds."""
@@ -81,8 +79,9 @@ class Gateway:
         self._clock = clock
         self._timer = timer
         self._cors = Cors(rules.cors_origins)
-        self._gatekeeper = Gatekeeper(limiter, authenticator, rules.rate, timer)
-        self._router = ServiceRouter(live, rules.max_body_bytes, timer)
+        self._gatekeeper = Gatekeeper(
+            live, limiter, authenticator, rate=rules.rate, max_body_bytes=rules.max_body_bytes, timer=timer
+        )
         self._coalescing = Coalescing(cache, flights or Flights(clock=clock), self._fetch, clock=clock, timer=timer)
         self._lookup = CacheLookup(
             cache,
@@ -111,7 +110,7 @@ class Gateway:
         steps: list[tuple[str, Step | None]] = [
             ("rate limit", self._gatekeeper.limit),
             ("authentication", self._gatekeeper.identify),
-            ("service router", self._router.route),
+            ("service router", self._gatekeeper.route),
             ("cache check", look_up if policy.cache is not None else self._lookup.bypass_off),
             ("idempotency", self._once if policy.idempotency and method in IDEMPOTENCY_METHODS else None),
             ("circuit breaker", self._calls.admit),
@@ -125,7 +124,9 @@ class Gateway:
         exchange = self.begin(request)  # 1 request id
         remaining: Iterator[Step] = iter(())
         try:
-            result: Response | Awaitable[Response | None] | None = self._cors.preflight(request)
+            result: Response | Awaitable[Response | None] | None = None
+            if request.method == "OPTIONS":
+                result = self._cors.preflight(request)
             if result is None:
                 exchange.resolution = self._resolutions.of(request)
                 remaining = iter(exchange.resolution.steps)
@@ -170,7 +171,7 @@ class Gateway:
 
     def route(self, exchange: Exchange) -> None:
         """Step 4 of a WebSocket. Raises GatewayError."""
-        self._router.route(exchange)
+        self._gatekeeper.route(exchange)
 
     async def refetch(self, request: Request) -> Response:
         """Steps 4 to 8 for an operator, who has been authorised already: a response fetched to be stored.
@@ -275,7 +276,7 @@ class Gateway:
         """A resolution's steps: its route's, compiled once for each table."""
         match = resolution.match
         if match is None:
-            last: Step = self._router.index if resolution.is_index else self._router.route  # which raises
+            last: Step = self._gatekeeper.index if resolution.is_index else self._gatekeeper.route  # which raises
             return self._gatekeeper.limit, self._gatekeeper.identify, last
         if self._compiled_table is not self.live.table:
             self._compiled_table = self.live.table

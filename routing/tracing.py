@@ -11,7 +11,7 @@ from routing.http import Request
 from routing.messages.trace_context import Sampling, start_trace
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
-from routing.steps.accounting import Accounting
+from routing.steps.respond import Accounting
 
 
 class Tracer(Protocol):

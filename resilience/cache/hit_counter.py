@@ -57,7 +57,7 @@ class HitCounter:
 
     def __init__(self, link: RedisLink | None = None) -> None:
         self._link = link
-        self._counts: dict[str, _Count] = {}
+        self.counts: dict[str, _Count] = {}
         self._doorkeeper = Doorkeeper(MAX_COUNTED)
 
     def record_hit(self, key: str) -> bool:
@@ -65,23 +65,23 @@ class HitCounter:
 
         While as many are counted as may be, only what is hit again lately takes another's place.
         """
-        count = self._counts.get(key)
+        count = self.counts.get(key)
         if count is None:
-            return len(self._counts) >= MAX_COUNTED and not self._doorkeeper.seen_before(key)
+            return len(self.counts) >= MAX_COUNTED and not self._doorkeeper.seen_before(key)
         count.hits += 1
         return True
 
     def start_counting(self, service: str, key: str, recipe: ReplayableRequest | None) -> None:
         """Begin counting; None for an answer that is not to be asked for again."""
-        if len(self._counts) >= MAX_COUNTED:
+        if len(self.counts) >= MAX_COUNTED:
             self._halve()
-        self._counts[key] = _Count(service, recipe, 1)
+        self.counts[key] = _Count(service, recipe, 1)
 
     async def flush(self) -> None:
         """Tell Redis, and begin anew. Redis away: what was counted is lost."""
         if self._link is None:
             return
-        counts, self._counts = self._counts, {}
+        counts, self.counts = self.counts, {}
         for service, hits in _by_service(counts).items():
             top = hits.most_common(MAX_REQUESTS)
             scored = chain.from_iterable((number, _encode(request)) for request, number in top)
@@ -93,17 +93,17 @@ class HitCounter:
     async def top(self, service: str, count: int) -> list[ReplayableRequest]:
         """The most asked for, most first. Raises StoreUnavailable."""
         if self._link is None:
-            return [recipe for recipe, _ in _by_service(self._counts)[service].most_common(count)]
+            return [recipe for recipe, _ in _by_service(self.counts)[service].most_common(count)]
         members: list[bytes] = await self._link.call(lambda client: _most(client, service, count))
         return [recipe for member in members if (recipe := _decoded(member)) is not None]
 
     def _halve(self) -> None:
-        for key, count in list(self._counts.items()):
+        for key, count in list(self.counts.items()):
             count.hits //= 2
             if not count.hits:
-                del self._counts[key]
-        if len(self._counts) >= MAX_COUNTED:
-            self._counts.clear()
+                del self.counts[key]
+        if len(self.counts) >= MAX_COUNTED:
+            self.counts.clear()
 
 
 def _by_service(counts: dict[str, _Count]) -> defaultdict[str, Counter[ReplayableRequest]]:

@@ -72,7 +72,7 @@ class RequestHead:
 
     def to_request(self, client: str, scheme: str) -> Request:
         # Positional arguments: keywords take half as long again.
-        return Request(
+        request = Request(
             self.method,
             self.path,
             self.query,
@@ -82,9 +82,10 @@ class RequestHead:
             self.version,
             None,
             None,
-            self.fields,
             self.shared_head,
         )
+        request.fields = self.fields
+        return request
 
     def encode(self, *, without: frozenset[bytes] = frozenset(), added: Sequence[Header] = ()) -> bytes:
         """The head as bytes, without the fields named in `without`, and with those in `added`."""
@@ -104,8 +105,10 @@ class HeadCache:
     def __init__(self) -> None:
         self._by_bytes: TwoGenerationMemo[bytes, RequestHead] = TwoGenerationMemo(GENERATION_SIZE)
         self._by_fields: TwoGenerationMemo[bytes, RequestHead] = TwoGenerationMemo(GENERATION_SIZE)
-        self.exact = self._by_bytes.get
+
+    def exact(self, data: bytes) -> RequestHead | None:
         """The head already parsed from exactly these bytes, or None."""
+        return self._by_bytes.young.get(data) or self._by_bytes.get(data)
 
     def by_fields(self, data: bytes) -> RequestHead | None:
         """The head in `data`, if its fields were parsed before and its request line is unambiguous."""

@@ -1,17 +1,21 @@
-"""Steps 2 and 3: the rate limit and authentication."""
+"""Steps 2 to 4: the rate limit, authentication, and whether the caller may use the route."""
 
 import math
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+
+import msgspec
 
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from routing.authentication.authenticator import Authenticator, Credential, invalid_credential
 from routing.caller import Caller
-from routing.errors import RateLimited, Unauthenticated
+from routing.errors import BadRequest, BodyTooLarge, RateLimited, Unauthenticated, UnknownService
 from routing.exchange import Exchange
+from routing.http import Response
 from routing.messages.validation import client_prefix
+from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth
 from routing.router.resolution import REVERIFY_SECONDS, CredentialState, Quota
 from routing.router.table import Match
@@ -21,8 +25,17 @@ class Gatekeeper:
     """`rate` is the gateway's own limit, for services that set none; `timer` is monotonic seconds."""
 
     def __init__(
-        self, limiter: Limiter, authenticator: Authenticator, rate: RatePolicy, timer: Callable[[], float]
+        self,
+        live: LiveConfiguration,
+        limiter: Limiter,
+        authenticator: Authenticator,
+        *,
+        rate: RatePolicy,
+        max_body_bytes: int,
+        timer: Callable[[], float],
     ) -> None:
+        self._live = live
+        self._max_body_bytes = max_body_bytes
         self._limiter = limiter
         self._authenticator = authenticator
         self._rate = rate
@@ -60,6 +73,31 @@ class Gatekeeper:
             raise invalid_credential(state.credential)
         return self._verify(exchange, state.credential)
 
+    def route(self, exchange: Exchange) -> None:
+        """Step 4. Raises GatewayError if there is no route, this caller may not use it, or the body is too large."""
+        denial, match = exchange.caller_slot.grant.denial, exchange.resolution.match
+        if denial is not None:
+            raise denial.with_traceback(None)
+        if match is None:
+            raise UnknownService("/api/v1/ lists the services; it is not one")
+        exchange.match = match
+        length = exchange.request.fields.get(b"content-length")
+        if length is not None:
+            self._check_length(exchange, length)
+        if exchange.step_log is not None:
+            exchange.mark("service router", f"{match.service.name}{match.pattern}", self._timer())
+
+    def index(self, exchange: Exchange) -> Response:
+        """Step 4 of `GET /api/v1/`: the services this caller may use."""
+        caller = exchange.caller
+        services = [
+            {"name": service.name, "path": f"/api/v1/{service.name}/", "enabled": service.policy.enabled}
+            for service in self._live.table.services.values()
+            if caller is not None and caller.may_use(service.name, service.policy.scopes)
+        ]
+        body = msgspec.json.encode({"services": services})
+        return Response(200, [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store")], body)
+
     async def _take(self, exchange: Exchange) -> None:
         quota = exchange.quota
         self._decide(exchange, await self._limiter.take(quota.key, quota.policy))
@@ -96,6 +134,14 @@ class Gatekeeper:
             quota = grant.quota
         exchange.quota = quota
         return quota
+
+    def _check_length(self, exchange: Exchange, length: bytes) -> None:
+        if not length.isdigit():
+            raise BadRequest("Content-Length is not a number")
+        if int(length) > self._max_body_bytes:
+            raise BodyTooLarge(
+                f"the request body is larger than {self._max_body_bytes} bytes", service=exchange.service
+            )
 
     def _decide(self, exchange: Exchange, decision: Decision) -> None:
         exchange.decision = decision

@@ -20,7 +20,7 @@ def test_it_knows_what_came_twice_lately_and_no_more_than_twice_its_size(keys: l
             assert value is None
         if value is None:
             remembered.put(key, key)
-        assert max(len(remembered._young), len(remembered._old)) <= SIZE
+        assert max(len(remembered.young), len(remembered._old)) <= SIZE
 
 
 def test_all_is_forgotten_at_once() -> None:

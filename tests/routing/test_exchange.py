@@ -15,7 +15,7 @@ WRITERS = {
     "decision": {"routing/steps/gatekeeper.py"},
     "caller": {"routing/steps/gatekeeper.py", "metrics/dashboard/events.py"},
     "caller_slot": {"routing/steps/gatekeeper.py", "routing/pipeline.py"},
-    "match": {"routing/steps/route.py"},
+    "match": {"routing/steps/gatekeeper.py"},
     "cache": {"routing/steps/cache/lookup.py", "routing/steps/cache/store.py", "routing/steps/cache/revalidation.py"},
     "cache_slot": {"routing/steps/cache/lookup.py", "routing/steps/cache/coalescing.py"},
     "circuit": {"routing/steps/calls.py"},

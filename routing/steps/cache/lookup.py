@@ -62,7 +62,11 @@ class CacheLookup:
         entry = self._cache.peek_fresh(match.service.name, key, now)
         if entry is None:
             return self._look_up(exchange, policy, key)
-        self._count_hit(exchange, key)
+        count = self._hit_counter.counts.get(key)  # a call for each hit would double its cost
+        if count is not None:
+            count.hits += 1
+        else:
+            self._count_hit(exchange, key)
         age, ttl = int(now - entry.generated_at) if now > entry.generated_at else 0, int(entry.fresh_until - now)
         last = slot.hit_headers
         if last is None or last.entry is not entry or last.age != age or last.ttl != ttl:

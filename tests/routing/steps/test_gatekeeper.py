@@ -53,7 +53,9 @@ class Gate:
         self.resolutions = ResolutionCache(live)
         self.authenticator = CountingAuthenticator(lambda: live.keys, Tokens())
         limiter = Limiter(MemoryStore(), clock=self.clock)
-        self.gatekeeper = Gatekeeper(limiter, self.authenticator, RatePolicy(limit), lambda: 0.0)
+        self.gatekeeper = Gatekeeper(
+            live, limiter, self.authenticator, rate=RatePolicy(limit), max_body_bytes=1_000, timer=lambda: 0.0
+        )
 
     async def admit(self, name: bytes = b"x-api-key", value: bytes = MINTED.key.encode()) -> Exchange:
         request = Request("GET", b"/api/v1/crm/x", b"", [(b"host", b"gateway.test"), (name, value)], "192.0.2.1")
