@@ -5,6 +5,8 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from resilience.cache.driver import StoreTarget
 from resilience.cache.flights import Flight
 from resilience.cache.messages import CacheRequest, LookupResult
@@ -29,26 +31,21 @@ class InternalEndpoint(NamedTuple):
     rate: RatePolicy
 
 
-class CacheSlot:
+class CacheSlot(msgspec.Struct):
     """Steps 5 and 8: where the response is or would be stored, and what the lookup found there.
 
     `flight` is the fetch that other requests wait for, if this request makes it. `conditional_headers` replace the
     client's header fields while a stored response is revalidated.
     """
 
-    __slots__ = ("conditional_headers", "flight", "request", "result", "target")
-
-    def __init__(
-        self, target: StoreTarget, request: CacheRequest, result: LookupResult, flight: Flight | None = None
-    ) -> None:
-        self.target = target
-        self.request = request
-        self.result = result
-        self.flight = flight
-        self.conditional_headers: Headers | None = None
+    target: StoreTarget
+    request: CacheRequest
+    result: LookupResult
+    flight: Flight | None = None
+    conditional_headers: Headers | None = None
 
 
-class CacheOutcome(NamedTuple):
+class CacheOutcome(msgspec.Struct, frozen=True, gc=False):
     """Steps 5 and 8: what the cache did. `x_cache` and `cache_status` are the values of these fields; `cache_status`
     is empty where the response's header fields contain it already.
     """
@@ -57,7 +54,7 @@ class CacheOutcome(NamedTuple):
     cache_status: str = ""
 
 
-class Circuit(NamedTuple):
+class Circuit(msgspec.Struct, frozen=True):
     """Step 6: the permit for the call, or the error's code where it was refused. `state` is empty while CLOSED."""
 
     permit: CallPermit | None = None
@@ -65,19 +62,16 @@ class Circuit(NamedTuple):
     error: str = ""
 
 
-class CallRecord:
+class CallRecord(msgspec.Struct):
     """Step 7: the call to the backend. `seconds` is the time until its response's header fields, None without one;
     `error` is the code of the error that ended it.
     """
 
-    __slots__ = ("call", "error", "retries", "seconds", "target")
-
-    def __init__(self) -> None:
-        self.call: BackendCall | None = None
-        self.target: Target | None = None
-        self.retries = 0
-        self.seconds: float | None = None
-        self.error = ""
+    call: BackendCall | None = None
+    target: Target | None = None
+    retries: int = 0
+    seconds: float | None = None
+    error: str = ""
 
 
 class StepLog(list[tuple[str, str, float]]):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from resilience.cache.entry import Entry
 from resilience.memo import TwoGenerationMemo
 from resilience.ratelimit.policy import RatePolicy
@@ -61,7 +63,7 @@ class ForwardedHeaders(NamedTuple):
     continues_trace: bool
 
 
-class Quota(NamedTuple):
+class Quota(msgspec.Struct, frozen=True, gc=False):
     """A rate limit, and the key under which a request counts towards it.
 
     `subject` is whose requests are counted: a caller's id or a client's address.

@@ -69,6 +69,6 @@ def test_the_records_of_the_call_and_of_the_cache_are_written_by_their_steps() -
         owner, _, attribute = target.rpartition(".")
         if owner.endswith("exchange.call"):
             assert file in CALL_WRITERS, target
-            assert attribute in CallRecord.__slots__
-        if owner.endswith(("exchange.cache_slot", "slot")) and attribute in CacheSlot.__slots__:
+            assert attribute in CallRecord.__struct_fields__
+        if owner.endswith(("exchange.cache_slot", "slot")) and attribute in CacheSlot.__struct_fields__:
             assert file in SLOT_WRITERS, target
