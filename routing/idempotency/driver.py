@@ -42,7 +42,7 @@ from routing.observability.events import BackendEvent, BackendEventKind, EventSi
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS: Final = 10.0
+LEASE_GRACE_SECONDS: Final = 10.0
 """How long after the call's time limit the key of a worker that died is released."""
 RETRY_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0
@@ -79,7 +79,7 @@ class Idempotency:
         """
         name, record = await self._identify(exchange)
         try:
-            found = await self._store.begin(name, record, exchange.match.policy.timeout.total + GRACE_SECONDS)
+            found = await self._store.begin(name, record, exchange.match.policy.timeout.total + LEASE_GRACE_SECONDS)
         except StoreUnavailable as error:
             raise IdempotencyUnavailable(
                 "whether this request was made before cannot be checked at the moment",

@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return self.per_api_key if caller_id.startswith("key:") else self.per_user
 
 
-class SlidingWindow:
+class MessageQuota:
     """Allows at most `limit` messages in any sixty seconds. Times are monotonic seconds."""
 
     __slots__ = ("_limit", "_times")

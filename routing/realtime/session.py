@@ -10,7 +10,7 @@ from routing.realtime import messages, topics
 from routing.realtime.close_codes import CloseCode
 from routing.realtime.event_id import format_event_id, parse_event_id
 from routing.realtime.hub import ConnectionLimitExceeded, Hub
-from routing.realtime.limits import MAX_AUTH_MESSAGE_BYTES, MAX_MESSAGE_BYTES, SlidingWindow
+from routing.realtime.limits import MAX_AUTH_MESSAGE_BYTES, MAX_MESSAGE_BYTES, MessageQuota
 from routing.realtime.messages import (
     Auth,
     ClientMessage,
@@ -60,12 +60,12 @@ class Session:
         self._timer = timer
         self._is_cached = is_cached
         self._cached_topics: set[str] = set()
-        self._window = SlidingWindow(hub.limits.messages_per_minute)
+        self._quota = MessageQuota(hub.limits.messages_per_minute)
 
     async def handle(self, text: str | bytes | None) -> None:
         """Handle one message of the client."""
         self.last_message_at = self._timer()
-        if not self._window.allow(self.last_message_at):
+        if not self._quota.allow(self.last_message_at):
             self.subscriber.close(CloseCode.TOO_MANY_REQUESTS, "too many messages")
             return
         if text is None or isinstance(text, bytes):

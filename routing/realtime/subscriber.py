@@ -22,7 +22,7 @@ REPLAY_BATCH: Final = 64
 """Events pulled from the history before other tasks get a turn."""
 MAX_LAGGING_EVENTS: Final = 4
 """Events that may wait for a busy server before the connection's writer task is woken."""
-GRACE_SECONDS: Final = 0.05
+RESUME_GRACE_SECONDS: Final = 0.05
 """Delay after a connection's first topics, so that a `resume` that follows immediately still gives one order."""
 
 
@@ -147,7 +147,7 @@ class Subscriber:
         elif is_first and self._delivery is Delivery.LIVE:
             self._cursor = self._replay_start = self._pushed_until = self._history.last
             self._delivery = Delivery.GRACE
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end_grace)
+            asyncio.get_running_loop().call_later(RESUME_GRACE_SECONDS, self._end_grace)
 
     def remove_topic(self, topic: str) -> None:
         self.topics.pop(topic, None)

@@ -106,11 +106,9 @@ async def test_the_gateways_own_errors_are_not_failures_of_the_backend(world: Wo
     origin = await world.serve(hang, policy=sensitive(timeout=Timeout(connect=2, read=5, total=10)))
     too_large = await world.request("POST", "/api/v1/crm/x", body=[b"a" * 600, b"b" * 600], length=False)
     assert too_large.status == 413
-    await world.gateway.handle(
-        Request(
-            "POST", b"/api/v1/crm/x", b"", [(b"host", b"h")], "192.0.2.1", body=abort_upload(), caller=Caller("key:a")
-        )
-    )
+    fields, caller = [(b"host", b"h")], Caller("key:a")
+    upload = Request("POST", b"/api/v1/crm/x", b"", fields, "192.0.2.1", body=abort_upload(), caller=caller)
+    await world.gateway.handle(upload)
     world.add(Service("crm", (Target(origin.url, 0),), policy=sensitive()))
     assert (await world.request("GET", "/api/v1/crm/x")).json()["code"] == "service_disabled"
     assert state(world) is State.CLOSED
@@ -121,9 +119,8 @@ async def test_the_gateways_own_errors_are_not_failures_of_the_backend(world: Wo
 
 async def test_one_retry_budget_is_shared_by_all_routes_of_a_service(world: World) -> None:
     policy = RoutePolicy(timeout=QUICK, cache=None, breaker=BreakerPolicy(failure_threshold=1_000))
-    origin = await world.serve(
-        reset_connection, policy=policy, routes=(Route("/a", (), policy), Route("/b", (), policy))
-    )
+    routes = (Route("/a", (), policy), Route("/b", (), policy))
+    origin = await world.serve(reset_connection, policy=policy, routes=routes)
     for number in range(60):
         await world.request("GET", f"/api/v1/crm/{'ab'[number % 2]}")
     retries_made = len(origin.requests) - 60
@@ -243,9 +240,8 @@ async def test_no_path_leads_to_another_host(world: World, path: str) -> None:
 @pytest.mark.parametrize("name", ["a\r\nx-admin: 1", "a\nb", "\x00", "caf\xe9", "a b", "\u2028", "%0d%0a"])
 async def test_a_callers_name_cannot_inject_a_field(world: World, name: str) -> None:
     origin = await world.serve(OK)
-    request = Request(
-        "GET", b"/api/v1/crm/x", b"", [(b"host", b"h")], "192.0.2.1", caller=Caller(f"firebase:{name}", scopes=None)
-    )
+    caller = Caller(f"firebase:{name}", scopes=None)
+    request = Request("GET", b"/api/v1/crm/x", b"", [(b"host", b"h")], "192.0.2.1", caller=caller)
     response = await world.gateway.handle(request)
     assert response.status == 200
     fields = origin.requests[0].fields
@@ -299,6 +295,6 @@ async def test_no_call_leaks_a_slot_or_a_permit_whatever_its_outcome(world: Worl
         world.clock.advance(61)
     await world.breakers.close()
     upstream = world.gateway._calls._upstreams.of(world.live.table.services["crm"])
-    assert [standing.outstanding for standing in upstream.balancer._states] == [0, 0]
+    assert [target.outstanding for target in upstream.balancer._states] == [0, 0]
     assert (upstream.bulkhead.in_flight, len(upstream.bulkhead._queue)) == (0, 0)
     assert upstream.breaker.snapshot.leases == ()

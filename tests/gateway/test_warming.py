@@ -72,10 +72,8 @@ async def test_the_most_requested_comes_first(cache_world: World, warmer: Warmer
     for path, times in (("/a", 2), ("/b", 5), ("/c", 3)):
         await get_repeatedly(cache_world, path, times)
     await cache_world.hit_counter.flush()
-    assert [replayable.path for replayable in await warmer.most_requested(["crm"], 2)] == [
-        b"/api/v1/crm/b",
-        b"/api/v1/crm/c",
-    ]
+    requests = await warmer.most_requested(["crm"], 2)
+    assert [request.path for request in requests] == [b"/api/v1/crm/b", b"/api/v1/crm/c"]
 
 
 async def test_a_warmed_response_is_a_hit_after_its_old_lifetime(cache_world: World, warmer: Warmer) -> None:
@@ -120,9 +118,9 @@ async def test_each_of_several_callers_gets_its_own_warmed_response(cache_world:
             await cache_world.request("GET", PATH + "/a", key=key)
     await cache_world.hit_counter.flush()
     cache_world.clock.advance(11)
-    replayables = await warmer.most_requested(["crm"], 10)
-    assert {replayable.caller for replayable in replayables} == set(keys)
-    assert await warmer.warm(replayables) == Warmed(2, 0)
+    requests = await warmer.most_requested(["crm"], 10)
+    assert {request.caller for request in requests} == set(keys)
+    assert await warmer.warm(requests) == Warmed(2, 0)
     assert len(origin.requests) == 4
     for caller, key in keys.items():
         response = await cache_world.request("GET", PATH + "/a", key=key)
@@ -140,9 +138,7 @@ async def test_a_shared_response_is_warmed_once_and_without_a_caller(cache_world
     assert b"x-gateway-caller" not in dict(origin.requests[-1].fields)
 
 
-async def test_warming_a_list_without_a_caller_does_not_change_a_callers_response(
-    cache_world: World, warmer: Warmer
-) -> None:
+async def test_warming_without_a_caller_keeps_a_callers_response(cache_world: World, warmer: Warmer) -> None:
     await cache_world.serve(CallerEcho())
     await get_repeatedly(cache_world, "/a", 2)
     assert await warmer.warm([parse_reference("crm/a")]) == Warmed(1, 0)  # of no caller
@@ -157,15 +153,14 @@ async def test_requests_with_a_secret_are_not_recorded(cache_world: World, warme
         await cache_world.request("GET", PATH + "/b", [("Cookie", ""), ("Cookie", "session=secret")])
     await get_repeatedly(cache_world, "/c", 3, Cookie="")  # an empty field
     await cache_world.hit_counter.flush()
-    assert [replayable.path for replayable in await warmer.most_requested(["crm"], 10)] == [PATH.encode() + b"/c"]
+    assert [request.path for request in await warmer.most_requested(["crm"], 10)] == [PATH.encode() + b"/c"]
 
 
 async def test_failed_requests_are_counted(cache_world: World, warmer: Warmer) -> None:
     await cache_world.serve(DOWN, policy=SHARED)
     reported: list[bool] = []
-    result = await warmer.warm(
-        [parse_reference("crm/a"), parse_reference("/api/v1/nope/b?q")], lambda _, stored: reported.append(stored)
-    )
+    requests = [parse_reference("crm/a"), parse_reference("/api/v1/nope/b?q")]
+    result = await warmer.warm(requests, lambda _, stored: reported.append(stored))
     assert (result, reported) == (Warmed(0, 2), [False, False])
 
 
@@ -192,7 +187,7 @@ async def test_single_hits_do_not_displace_repeated_ones() -> None:
         count_hit(hit_counter, f"old{number}")
     for number in range(MAX_COUNTED * 3):
         count_hit(hit_counter, f"crawled{number}")
-    assert {replayable.path[:3] for replayable in await hit_counter.top("s", MAX_COUNTED)} == {b"old"}
+    assert {request.path[:3] for request in await hit_counter.top("s", MAX_COUNTED)} == {b"old"}
     for _ in range(3):
         count_hit(hit_counter, "new")
     assert (await hit_counter.top("s", 1))[0].path == b"new"

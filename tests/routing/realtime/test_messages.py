@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.realtime.limits import SlidingWindow
+from routing.realtime.limits import MessageQuota
 from routing.realtime.messages import Auth, Ping, Resume, Subscribe, decode_message
 
 
@@ -49,8 +49,8 @@ def test_any_text_is_decoded_or_a_value_error(text: str) -> None:
 
 
 def test_at_most_sixty_messages_in_any_minute() -> None:
-    window = SlidingWindow(60)
-    assert all(window.allow(float(second)) for second in range(60))
-    assert not window.allow(59.9)
-    assert window.allow(60.0)
-    assert not window.allow(60.5)
+    quota = MessageQuota(60)
+    assert all(quota.allow(float(second)) for second in range(60))
+    assert not quota.allow(59.9)
+    assert quota.allow(60.0)
+    assert not quota.allow(60.5)

@@ -356,3 +356,12 @@ async def test_a_restart_is_announced_with_a_delay_for_reconnecting() -> None:
         assert message["type"] == "restart"
         assert 0 <= message["retry_in"] <= 5
         assert (await client.wait_closed()).code == 1012
+
+
+async def test_a_new_subscriber_waits_briefly_for_a_resume_and_then_receives_events_live() -> None:
+    async with Worker() as worker:
+        client = worker.client(["news"])
+        assert repr(client.session.subscriber) == "<Subscriber GRACE topics=1 queued=0>"
+        await worker.realtime.publish("news", "tick", 1)
+        assert await client.events(1) == [1]
+        assert repr(client.session.subscriber) == "<Subscriber LIVE topics=1 queued=0>"
