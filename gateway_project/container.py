@@ -20,7 +20,7 @@ from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
 from resilience.cache.hit_counter import HitCounter
-from resilience.cache.service import ObjectCaches
+from resilience.cache.objects import ObjectCaches
 from resilience.cache.store import holds
 from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink

@@ -25,7 +25,7 @@ from metrics.read_models import (
 from metrics.runtime_access import run_on_loop, running
 from metrics.stats import hit_rate, hits_and_misses, traffic_stats
 from resilience.breaker.machine import Snapshot, State
-from resilience.cache.service import SERVICE
+from resilience.cache.objects import SERVICE
 from resilience.cache.store import Usage
 from resilience.outage import StoreUnavailable
 from routing.router.table import Service

@@ -13,8 +13,8 @@ from metrics.runtime_access import run_on_loop, running
 from resilience.breaker.driver import Breaker
 from resilience.breaker.machine import State
 from resilience.cache.hit_counter import ReplayableRequest
+from resilience.cache.objects import SERVICE
 from resilience.cache.policy import Scope
-from resilience.cache.service import SERVICE
 from routing.errors import GatewayError
 from routing.http import Request
 from routing.router import paths as service_paths

@@ -83,13 +83,8 @@ class Gateway:
             live, limiter, authenticator, rate=rules.rate, max_body_bytes=rules.max_body_bytes, timer=timer
         )
         self._coalescing = Coalescing(cache, flights or Flights(clock=clock), self._fetch, clock=clock, timer=timer)
-        self._lookup = CacheLookup(
-            cache,
-            self._coalescing,
-            own_cookies=own_cookies,
-            hit_counter=hit_counter or HitCounter(),
-            timer=timer,
-        )
+        hits = hit_counter or HitCounter()
+        self._lookup = CacheLookup(cache, self._coalescing, own_cookies=own_cookies, hit_counter=hits, timer=timer)
         self._store = CacheStore(cache, self._fetch, own_cookies=own_cookies, clock=clock, timer=timer)
         self._calls = calls
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)

@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from typing import Any, Final, Protocol, TypeVar
 
 from resilience.cache.driver import Cache
-from resilience.cache.service import ObjectCache, Objects
+from resilience.cache.objects import ObjectCache
+from resilience.cache.service import Objects
 from routing.asgi import Receive, Scope, Send
 from routing.http import Request, Response
 from routing.observability.health import HealthPages

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from metrics.counting.counts import MINUTE
 from metrics.counting.histogram import bucket
-from resilience.cache.service import SERVICE
+from resilience.cache.objects import SERVICE
 from resilience.statuses import FAILURE_STATUSES
 from routing.errors import BadGateway, CircuitOpen, UpstreamTimeout
 from routing.observability.events import BackendEvent, BackendEventKind, Observer, RequestFinished

@@ -13,8 +13,8 @@ from django.db.models.signals import post_delete, post_save
 
 from resilience.cache.flights import Flights
 from resilience.cache.hit_counter import MAX_COUNTED, HitCounter, ReplayableRequest
+from resilience.cache.objects import ObjectCaches
 from resilience.cache.policy import Scope
-from resilience.cache.service import ObjectCaches
 from resilience.redis import RedisLink
 from routing import runtime, signals
 from routing.cache import invalidates_on_change

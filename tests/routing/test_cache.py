@@ -11,7 +11,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from resilience.cache.flights import Flights
 from resilience.cache.memory import MemoryStore
-from resilience.cache.service import ObjectCaches
+from resilience.cache.objects import ObjectCaches
 from routing import runtime
 from routing.cache import cache
 from tests.clock import FakeClock

@@ -11,7 +11,8 @@ from resilience.cache.flights import Flights
 from resilience.cache.key import key as digest
 from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore
-from resilience.cache.service import SERVICE, CacheService, Held, ObjectCache, Work
+from resilience.cache.objects import SERVICE, Held, ObjectCache
+from resilience.cache.service import CacheService, Work
 from resilience.cache.store import NearStore, StoredEntry
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
