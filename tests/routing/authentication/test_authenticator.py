@@ -14,7 +14,7 @@ KEY = generate_api_key()
 
 
 class Tokens:
-    """Knows one token; remembers it once it has been verified."""
+    """Verifies one token, and caches it."""
 
     def __init__(self) -> None:
         self.verified = False
@@ -37,24 +37,24 @@ def bearer(value: str) -> Headers:
     return [(b"accept", b"*/*"), (b"authorization", value.encode("latin-1"))]
 
 
-def named(value: str) -> Headers:
+def api_key_field(value: str) -> Headers:
     return [(b"x-api-key", value.encode("latin-1"))]
 
 
-def test_a_request_may_bear_no_credential() -> None:
+def test_a_request_may_have_no_credential() -> None:
     assert read_credential([(b"accept", b"*/*"), (b"cookie", b"a=b")]) is None
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
-def test_a_token_is_the_bearer_whatever_the_schemes_case(scheme: str) -> None:
+def test_the_bearer_scheme_is_case_insensitive(scheme: str) -> None:
     assert read_credential(bearer(f"{scheme} {TOKEN}")) == Credential(TOKEN, is_key=False)
 
 
-def test_a_key_is_the_bearer_or_a_field_of_its_own() -> None:
+def test_a_key_is_read_from_authorization_or_its_own_field() -> None:
     key = Credential(KEY.key, is_key=True)
     assert read_credential(bearer(f"Bearer {KEY.key}")) == key
-    assert read_credential(named(KEY.key)) == key
-    assert read_credential(bearer(f"Bearer {KEY.key}") + named(KEY.key)) == key
+    assert read_credential(api_key_field(KEY.key)) == key
+    assert read_credential(bearer(f"Bearer {KEY.key}") + api_key_field(KEY.key)) == key
 
 
 @pytest.mark.parametrize(
@@ -70,31 +70,31 @@ def test_a_key_is_the_bearer_or_a_field_of_its_own() -> None:
         (bearer("Bearer caf\xe9"), "'Bearer' followed by one token"),
         (bearer("Bearer a\nb"), "'Bearer' followed by one token"),
         (bearer(f"Bearer {TOKEN}") * 2, "more than one authorization"),
-        (named(KEY.key) * 2, "more than one x-api-key"),
+        (api_key_field(KEY.key) * 2, "more than one x-api-key"),
         (bearer("Bearer " + "a" * 1_000_000), "too long"),
-        (named("a" * 1_000_000), "too long"),
-        (named(""), "not an API key"),
-        (named(TOKEN), "not an API key"),
-        (named(KEY.key + "\xe9"), "not an API key"),
-        (bearer(f"Bearer {TOKEN}") + named(KEY.key), "different credentials"),
-        (bearer(f"Bearer {generate_api_key().key}") + named(KEY.key), "different credentials"),
+        (api_key_field("a" * 1_000_000), "too long"),
+        (api_key_field(""), "not an API key"),
+        (api_key_field(TOKEN), "not an API key"),
+        (api_key_field(KEY.key + "\xe9"), "not an API key"),
+        (bearer(f"Bearer {TOKEN}") + api_key_field(KEY.key), "different credentials"),
+        (bearer(f"Bearer {generate_api_key().key}") + api_key_field(KEY.key), "different credentials"),
     ],
 )
-def test_what_cannot_be_read_as_one_credential_is_refused(headers: Headers, detail: str) -> None:
+def test_malformed_or_ambiguous_credentials_are_rejected(headers: Headers, detail: str) -> None:
     with pytest.raises(Unauthenticated, match=detail):
         read_credential(headers)
 
 
-def test_a_credential_does_not_show_itself() -> None:
+def test_a_credential_is_hidden_in_its_repr() -> None:
     assert KEY.key not in repr(Credential(KEY.key, is_key=True))
 
 
-def test_a_key_is_known_at_once() -> None:
+def test_a_key_is_identified_without_io() -> None:
     caller = Authenticator(lambda: table(KEY)).try_identify(Credential(KEY.key, is_key=True), NOW)
     assert caller == Caller(f"key:{KEY.prefix}")
 
 
-async def test_a_token_is_known_once_it_has_been_verified() -> None:
+async def test_a_token_is_identified_without_io_once_verified() -> None:
     authenticator = Authenticator(table, Tokens())
     token = Credential(TOKEN, is_key=False)
     assert authenticator.try_identify(token, NOW) is None
@@ -102,7 +102,7 @@ async def test_a_token_is_known_once_it_has_been_verified() -> None:
     assert authenticator.try_identify(token, NOW) == Caller("firebase:ada")
 
 
-async def test_a_revoked_key_ends_with_the_table_it_was_in() -> None:
+async def test_a_revoked_key_is_invalid_once_the_table_is_replaced() -> None:
     current = table(KEY)
     authenticator = Authenticator(lambda: current)
     key = Credential(KEY.key, is_key=True)
@@ -113,7 +113,7 @@ async def test_a_revoked_key_ends_with_the_table_it_was_in() -> None:
         await authenticator.identify(key, NOW)
 
 
-async def test_a_key_is_never_shown_to_the_token_verifier() -> None:
+async def test_a_key_is_never_passed_to_the_token_verifier() -> None:
     with pytest.raises(Unauthenticated, match="API key"):
         await Authenticator(table, Tokens()).identify(Credential(KEY.key, is_key=True), NOW)
 
@@ -127,10 +127,10 @@ async def test_without_firebase_no_token_is_valid() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"authorization", b"x-api-key"]), st.binary()), max_size=3))
-def test_no_bytes_do_anything_but_be_read_or_refused(headers: Headers) -> None:
+def test_any_bytes_are_parsed_or_rejected(headers: Headers) -> None:
     try:
-        found = read_credential(headers)
+        credential = read_credential(headers)
     except Unauthenticated:
         return
-    assert (found is None) == (not headers)
-    assert found is None or Authenticator(lambda: table(KEY)).try_identify(found, NOW) is None
+    assert (credential is None) == (not headers)
+    assert credential is None or Authenticator(lambda: table(KEY)).try_identify(credential, NOW) is None

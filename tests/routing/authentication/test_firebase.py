@@ -53,18 +53,18 @@ def public_key() -> bytes:
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def relabelled(token: str, **header: object) -> str:
+def with_header(token: str, **header: object) -> str:
     return f"{encoded({'alg': 'RS256', 'kid': KID} | header)}.{token.split('.', 1)[1]}"
 
 
 def forgeries() -> dict[str, str]:
     issuer = FirebaseIssuer()
-    good, now = issuer.token(), int(time.time())
-    head, body, signature = good.split(".")
+    valid, now = issuer.token(), int(time.time())
+    head, body, signature = valid.split(".")
     custom = "https://identitytoolkit.googleapis.com/google.identity.identitytoolkit.v1.IdentityToolkit"
     return {
         "issued in the future": issuer.token(iat=now + 600),
-        "signed in, in the future": issuer.token(auth_time=now + 600),
+        "authenticated in the future": issuer.token(auth_time=now + 600),
         "another project": issuer.token(aud="other"),
         "another issuer": issuer.token(iss="https://accounts.google.com"),
         "another project's issuer": issuer.token(iss="https://securetoken.google.com/other"),
@@ -76,70 +76,70 @@ def forgeries() -> dict[str, str]:
         "HS256 with the certificate": hs256(certificate(KID).encode()),
         "HS256 with the public key": hs256(public_key()),
         "another key under a known id": issuer.token(signer="stranger"),
-        "truncated signature": good[:-8],
+        "truncated signature": valid[:-8],
         "signature of odd length": f"{head}.{body}.A",
-        "another's claims": f"{head}.{encoded(issuer.claims(sub='root'))}.{signature}",
-        "unknown kid": relabelled(good, kid="nobody"),
+        "claims of another user": f"{head}.{encoded(issuer.claims(sub='root'))}.{signature}",
+        "unknown kid": with_header(valid, kid="nobody"),
         "no kid": issuer.token(header={"alg": "RS256"}),
-        "a list for a kid": issuer.token(header={"alg": "RS256", "kid": [KID]}),
+        "a list as kid": issuer.token(header={"alg": "RS256", "kid": [KID]}),
         "no subject": issuer.token(sub=None),
         "empty subject": issuer.token(sub=""),
-        "a number for a subject": issuer.token(sub=7),
+        "a number as subject": issuer.token(sub=7),
         "long subject": issuer.token(sub="a" * 129),
         "a newline in the subject": issuer.token(sub="ada\nroot"),
-        "a space a header loses": issuer.token(sub="ada "),
-        "no end": issuer.token(exp=None),
-        "no beginning": issuer.token(iat=None),
-        "text for an end": issuer.token(exp="tomorrow"),
+        "a trailing space in the subject": issuer.token(sub="ada "),
+        "no expiry": issuer.token(exp=None),
+        "no issue time": issuer.token(iat=None),
+        "text as expiry": issuer.token(exp="tomorrow"),
         "a list of audiences": issuer.token(aud=[PROJECT]),
         "empty": "",
         "not a token": "hello",
         "three dots": "...",
         "garbage in three parts": "abc.def.ghi",
-        "four parts": good + ".x",
+        "four parts": valid + ".x",
         "claims that are a list": f"{head}.{encoded([1])}.{signature}",
-        "nested beyond reason": f"{head}.{encoded(b'[' * 8_000)}.{signature}",
+        "nested too deeply": f"{head}.{encoded(b'[' * 8_000)}.{signature}",
         "a megabyte of junk": "a" * 1_000_000,
         "a megabyte with dots": f"{head}.{'a' * 1_000_000}.{signature}",
-        "not ASCII": good[:-1] + "é",
+        "not ASCII": valid[:-1] + "é",
         "a lone surrogate": "\ud800",
     }
 
 
-async def refusal(verifier: FirebaseVerifier, token: str, clock: Clock) -> Unauthenticated:
-    with pytest.raises(Unauthenticated) as refused:
+async def rejection(verifier: FirebaseVerifier, token: str, clock: Clock) -> Unauthenticated:
+    with pytest.raises(Unauthenticated) as rejected:
         await verifier.verify(token, clock())
-    return refused.value
+    return rejected.value
 
 
-async def test_a_good_token_names_its_caller(verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock) -> None:
-    end = int(clock.now) + 600
-    token = issuer.token(exp=end, scopes=["crm"], firebase={"tenant": "acme"})
-    assert await verifier.verify(token, clock()) == Caller("firebase:ada", "acme", frozenset({"crm"}), float(end))
+async def test_a_valid_token_names_its_caller(verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock) -> None:
+    expiry = int(clock.now) + 600
+    token = issuer.token(exp=expiry, scopes=["crm"], firebase={"tenant": "acme"})
+    assert await verifier.verify(token, clock()) == Caller("firebase:ada", "acme", frozenset({"crm"}), float(expiry))
 
 
 @pytest.mark.parametrize("token", [pytest.param(token, id=name) for name, token in forgeries().items()])
-async def test_it_refuses(verifier: FirebaseVerifier, clock: Clock, token: str) -> None:
-    refused = await refusal(verifier, token, clock)
-    assert refused.detail == "the token is not valid"
-    assert refused.__cause__ is None
+async def test_an_invalid_token_is_rejected(verifier: FirebaseVerifier, clock: Clock, token: str) -> None:
+    rejected = await rejection(verifier, token, clock)
+    assert rejected.detail == "the token is not valid"
+    assert rejected.__cause__ is None
     assert verifier.cached(token, clock()) is None
 
 
-async def test_it_says_that_a_token_has_expired(
+async def test_an_expired_token_is_reported_as_such(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
 ) -> None:
     token = issuer.token(exp=int(clock.now) - 1)
-    assert (await refusal(verifier, token, clock)).detail == "the token has expired"
+    assert (await rejection(verifier, token, clock)).detail == "the token has expired"
 
 
-async def test_an_expired_token_is_refused_by_the_library_too(
+async def test_an_expired_token_is_rejected_by_the_library_too(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
 ) -> None:
-    began = int(clock.now) - 7_200
-    token = issuer.token(iat=began, auth_time=began, exp=int(clock.now) - 60)
+    issued_at = int(clock.now) - 7_200
+    token = issuer.token(iat=issued_at, auth_time=issued_at, exp=int(clock.now) - 60)
     clock.now -= 3_600
-    assert (await refusal(verifier, token, clock)).detail == "the token has expired"
+    assert (await rejection(verifier, token, clock)).detail == "the token has expired"
     assert issuer.fetches == 1
 
 
@@ -148,17 +148,19 @@ async def test_the_keys_are_fetched_once_for_many_tokens(
 ) -> None:
     for uid in ("ada", "bob", "eve"):
         await verifier.verify(issuer.token(sub=uid), clock())
-    await refusal(verifier, relabelled(issuer.token(), kid="nobody"), clock)
+    await rejection(verifier, with_header(issuer.token(), kid="nobody"), clock)
     assert issuer.fetches == 1
 
 
-async def test_junk_never_reaches_the_keys(verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock) -> None:
+async def test_malformed_tokens_never_cause_a_key_fetch(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
     for token in ("a.b.c", "", issuer.token(aud="other"), issuer.token(header={"alg": "none"})):
-        await refusal(verifier, token, clock)
+        await rejection(verifier, token, clock)
     assert issuer.fetches == 0
 
 
-async def test_a_token_is_remembered_for_five_minutes(
+async def test_a_token_is_cached_for_five_minutes(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
 ) -> None:
     token = issuer.token()
@@ -169,19 +171,19 @@ async def test_a_token_is_remembered_for_five_minutes(
     assert verifier.cached(token, clock()) is None
 
 
-async def test_a_token_is_forgotten_when_it_expires(
+async def test_a_cached_token_is_removed_when_it_expires(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
 ) -> None:
-    end = int(clock.now) + 60
-    token = issuer.token(exp=end)
+    expiry = int(clock.now) + 60
+    token = issuer.token(exp=expiry)
     await verifier.verify(token, clock())
-    assert verifier.cached(token, end - 1) is not None
-    assert verifier.cached(token, end) is None
-    clock.now = end
-    assert (await refusal(verifier, token, clock)).detail == "the token has expired"
+    assert verifier.cached(token, expiry - 1) is not None
+    assert verifier.cached(token, expiry) is None
+    clock.now = expiry
+    assert (await rejection(verifier, token, clock)).detail == "the token has expired"
 
 
-async def test_the_least_recently_used_token_is_forgotten_first(
+async def test_the_least_recently_used_token_is_evicted_first(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(firebase, "MAX_CACHED", 2)
@@ -195,7 +197,7 @@ async def test_the_least_recently_used_token_is_forgotten_first(
 
 
 def crafted(header: bytes = b"", claims: bytes = b"") -> str:
-    """A forgery whose header and claims are good but for what is added to them."""
+    """A forged token with valid header and claims, to which other members are added."""
     head = b'{"alg":"RS256","kid":"key-1"' + header + b"}"
     return f"{encoded(head)}.{encoded(encoded_claims()[:-1] + claims + b'}')}.{encoded(b'x' * 256)}"
 
@@ -222,10 +224,10 @@ def encoded_claims() -> bytes:
         crafted(claims=b',"x":' + b"[" * 4_000 + b"]" * 4_000),
     ],
 )
-async def test_no_crafted_token_stops_the_verifier_for_others(
+async def test_a_crafted_token_does_not_break_the_verifier(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, token: str
 ) -> None:
-    assert (await refusal(verifier, token, clock)).detail == "the token is not valid"
+    assert (await rejection(verifier, token, clock)).detail == "the token is not valid"
     assert (await verifier.verify(issuer.token(), clock())).id == "firebase:ada"
 
 
@@ -233,16 +235,16 @@ async def test_no_crafted_token_stops_the_verifier_for_others(
     ("status", "answer"),
     [(500, b"{}"), (404, b""), (200, b"<html>"), (200, b"\xff"), (200, b"3"), (200, b'{"key-1": "x"}')],
 )
-async def test_without_keys_nobody_is_let_in_and_nobody_is_blamed(
+async def test_without_keys_verification_is_unavailable(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, status: int, answer: bytes
 ) -> None:
     issuer.status, issuer.answer = status, answer
-    with pytest.raises(AuthenticationUnavailable) as refused:
+    with pytest.raises(AuthenticationUnavailable) as rejected:
         await verifier.verify(issuer.token(), clock())
-    assert refused.value.retry_after == 2.0
+    assert rejected.value.retry_after == 2.0
 
 
-async def test_it_rests_after_a_failed_fetch_and_then_recovers(
+async def test_it_pauses_after_a_failed_fetch_and_then_recovers(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
 ) -> None:
     token, issuer.status = issuer.token(), 500
@@ -255,7 +257,7 @@ async def test_it_rests_after_a_failed_fetch_and_then_recovers(
     assert (await verifier.verify(token, clock())).id == "firebase:ada"
 
 
-async def test_remembered_callers_pass_while_the_keys_are_out_of_reach(
+async def test_cached_callers_are_accepted_while_the_keys_are_unavailable(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
 ) -> None:
     issuer.cache_control = "no-store"
@@ -267,7 +269,7 @@ async def test_remembered_callers_pass_while_the_keys_are_out_of_reach(
     assert await verifier.verify(token, clock()) == caller
 
 
-async def test_one_token_at_once_is_verified_once(
+async def test_concurrent_verifications_of_a_token_are_shared(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
 ) -> None:
     issuer.cache_control = "no-store"
@@ -283,7 +285,7 @@ async def test_one_token_at_once_is_verified_once(
     assert issuer.fetches == 1
 
 
-async def test_a_full_queue_turns_newcomers_away(
+async def test_a_full_queue_rejects_new_tokens(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(firebase, "MAX_PENDING", 2)
@@ -296,7 +298,7 @@ async def test_a_full_queue_turns_newcomers_away(
     assert [caller.id for caller in await asyncio.gather(*waiting)] == ["firebase:a", "firebase:b"]
 
 
-async def test_a_fetch_that_hangs_is_not_waited_for(
+async def test_a_fetch_that_hangs_times_out(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(firebase, "VERIFY_TIMEOUT_SECONDS", 0.01)
@@ -306,25 +308,25 @@ async def test_a_fetch_that_hangs_is_not_waited_for(
 
 
 @pytest.mark.parametrize(("environment", "emulator"), [({}, None), ({EMULATOR: ""}, None), ({EMULATOR: "h:1"}, "h:1")])
-def test_an_emulator_is_taken_when_it_is_the_one_allowed(environment: dict[str, str], emulator: str | None) -> None:
+def test_the_configured_emulator_is_accepted(environment: dict[str, str], emulator: str | None) -> None:
     check_emulator(environment, emulator)
 
 
 @pytest.mark.parametrize(
     ("environment", "emulator"), [({EMULATOR: "h:1"}, None), ({EMULATOR: "h:1"}, "h:2"), ({}, "h:1")]
 )
-def test_any_other_emulator_is_refused(environment: dict[str, str], emulator: str | None) -> None:
+def test_any_other_emulator_is_rejected(environment: dict[str, str], emulator: str | None) -> None:
     with pytest.raises(ValueError, match=EMULATOR):
         check_emulator(environment, emulator)
 
 
-def test_it_does_not_start_under_an_emulator_nobody_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_start_with_an_unconfigured_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(EMULATOR, "127.0.0.1:9099")
     with pytest.raises(ValueError, match=EMULATOR):
         FirebaseVerifier(PROJECT, clock=time.time)
 
 
-async def test_an_allowed_emulators_unsigned_token_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unsigned_token_of_the_configured_emulator_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(EMULATOR, "127.0.0.1:9099")
     verifier = FirebaseVerifier(PROJECT, clock=time.time, emulator="127.0.0.1:9099")
     token = f"{encoded({'alg': 'none', 'typ': 'JWT'})}.{encoded(FirebaseIssuer().claims())}."

@@ -21,16 +21,16 @@ from tests.firebase import PROJECT, encoded
         (None, set()),
     ],
 )
-def test_scopes_are_a_list_or_words_and_otherwise_none_at_all(claim: object, scopes: set[str]) -> None:
+def test_scopes_are_a_list_or_a_space_separated_string_or_empty(claim: object, scopes: set[str]) -> None:
     assert caller_from_claims({"sub": "ada", "exp": 1, "scopes": claim}).scopes == frozenset(scopes)
 
 
-def test_a_token_without_scopes_says_nothing_of_them() -> None:
+def test_a_token_without_the_scopes_claim_has_none() -> None:
     assert caller_from_claims({"sub": "ada", "exp": 1}) == Caller("firebase:ada", expires=1.0)
 
 
 @pytest.mark.parametrize("claim", [None, "acme", {}, {"tenant": ""}, {"tenant": 7}])
-def test_a_tenant_is_text_or_there_is_none(claim: object) -> None:
+def test_a_tenant_is_a_non_empty_string_or_none(claim: object) -> None:
     assert caller_from_claims({"sub": "ada", "exp": 1, "firebase": claim}).tenant is None
 
 
@@ -40,6 +40,6 @@ PARTS = st.one_of(st.binary(max_size=60), JSON).map(encoded)
 
 @given(st.one_of(st.text(), st.lists(PARTS, min_size=3, max_size=3).map(".".join)))
 @example("a.b.c")
-def test_random_text_is_refused_and_breaks_nothing(text: str) -> None:
+def test_random_text_is_rejected(text: str) -> None:
     with pytest.raises(Unauthenticated):
         precheck(text, PROJECT, time.time())

@@ -1,4 +1,4 @@
-"""Short words for the calls these tests make."""
+"""Helpers that make calls to a scripted backend."""
 
 from collections.abc import AsyncIterator
 
@@ -8,7 +8,7 @@ from routing.router.policy import Timeout
 from tests.origin import ScriptedOrigin
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-PATIENT = Timeout(connect=5, read=20, total=20)
+GENEROUS = Timeout(connect=5, read=20, total=20)
 
 
 def call(
@@ -21,21 +21,21 @@ def call(
     return Call(method, path, headers or [], body, length)
 
 
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
     for part in parts:
         yield part
 
 
 async def send(
-    backend: Backend, origin: ScriptedOrigin, what: Call | None = None, waits: Timeout = PATIENT
+    backend: Backend, origin: ScriptedOrigin, what: Call | None = None, timeouts: Timeout = GENEROUS
 ) -> BackendResponse:
-    return await backend.send(origin.target, what or call(), waits)
+    return await backend.send(origin.target, what or call(), timeouts)
 
 
-async def read(answer: BackendResponse) -> bytes:
-    return b"".join([data async for data in answer.body])
+async def read(response: BackendResponse) -> bytes:
+    return b"".join([data async for data in response.body])
 
 
 async def fetch(backend: Backend, origin: ScriptedOrigin, what: Call | None = None) -> tuple[int, bytes]:
-    answer = await send(backend, origin, what)
-    return answer.status, await read(answer)
+    response = await send(backend, origin, what)
+    return response.status, await read(response)

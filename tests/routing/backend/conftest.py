@@ -8,7 +8,7 @@ from routing.backend.client import Backend
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The server's event loop and Python's own differ in small ways that matter here."""
+    """Run all tests with uvloop, which the server uses, and with asyncio's own event loop."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 

@@ -9,26 +9,26 @@ from routing.backend.client import Backend, BackendResponse
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.router.policy import Target, Timeout
 from tests.origin import Peer, ScriptedOrigin
-from tests.routing.backend.calls import OK, PATIENT, call, fetch, pieces, read, send
+from tests.routing.backend.calls import GENEROUS, OK, call, chunks, fetch, read, send
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
-SOON = Timeout(connect=5, read=0.05, total=20)
-SOON_IN_ALL = Timeout(connect=5, read=20, total=0.1)
+SHORT_READ = Timeout(connect=5, read=0.05, total=20)
+SHORT_TOTAL = Timeout(connect=5, read=20, total=0.1)
 
 
-async def test_a_refused_connection_is_a_bad_gateway_that_names_no_address(backend: Backend) -> None:
-    with socket.socket() as unheard:
-        unheard.bind(("127.0.0.1", 0))
-        port = unheard.getsockname()[1]
+async def test_a_refused_connection_is_a_bad_gateway_without_the_address(backend: Backend) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
         with pytest.raises(BadGateway) as fault:
-            await backend.send(Target(f"http://127.0.0.1:{port}"), call(), PATIENT)
+            await backend.send(Target(f"http://127.0.0.1:{port}"), call(), GENEROUS)
     assert "127.0.0.1" not in fault.value.detail
     assert str(port) not in fault.value.detail
 
 
-async def test_a_name_that_cannot_be_looked_up_is_a_bad_gateway(backend: Backend) -> None:
+async def test_a_host_name_that_cannot_be_resolved_is_a_bad_gateway(backend: Backend) -> None:
     with pytest.raises(BadGateway):
-        await backend.send(Target(f"http://{'a' * 64}.invalid"), call(), PATIENT)
+        await backend.send(Target(f"http://{'a' * 64}.invalid"), call(), GENEROUS)
 
 
 async def test_a_connection_that_does_not_open_in_time_is_a_timeout(backend: Backend) -> None:
@@ -47,7 +47,7 @@ async def test_a_connection_that_does_not_open_in_time_is_a_timeout(backend: Bac
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"garbage\r\n\r\n",
         b"\x16\x03\x01\x02\x00",
@@ -73,8 +73,8 @@ async def test_a_connection_that_does_not_open_in_time_is_a_timeout(backend: Bac
         b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" * 4_000 + OK,
     ],
 )
-async def test_an_answer_that_is_not_sound_http_is_a_bad_gateway(backend: Backend, answer: bytes) -> None:
-    async with ScriptedOrigin(answer) as origin:
+async def test_a_response_that_is_not_valid_http_is_a_bad_gateway(backend: Backend, response: bytes) -> None:
+    async with ScriptedOrigin(response) as origin:
         with pytest.raises(BadGateway):
             await fetch(backend, origin)
     assert len(origin.requests) == 1
@@ -89,7 +89,7 @@ async def test_an_answer_that_is_not_sound_http_is_a_bad_gateway(backend: Backen
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n"),
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     ],
-    ids=["line", "fields", "chunk extension", "trailers", "interim answers"],
+    ids=["line", "fields", "chunk extension", "trailers", "interim responses"],
 )
 async def test_an_endless_head_is_a_bad_gateway(backend: Backend, head: bytes, more: bytes) -> None:
     async def endless(peer: Peer) -> None:
@@ -103,7 +103,7 @@ async def test_an_endless_head_is_a_bad_gateway(backend: Backend, head: bytes, m
 
 
 @pytest.mark.parametrize("part", [b"", b"HTTP/1.1 2", HEAD + b"X: a\r\n"])
-async def test_a_close_before_the_head_is_in_is_a_bad_gateway(backend: Backend, part: bytes) -> None:
+async def test_a_connection_closed_before_the_end_of_the_head_is_a_bad_gateway(backend: Backend, part: bytes) -> None:
     async def cut(peer: Peer) -> None:
         await peer.send(part)
         peer.close()
@@ -115,7 +115,7 @@ async def test_a_close_before_the_head_is_in_is_a_bad_gateway(backend: Backend, 
 
 
 @pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH\r\n"])
-async def test_a_service_that_hangs_up_or_speaks_first_is_a_bad_gateway(backend: Backend, greeting: bytes) -> None:
+async def test_a_service_that_closes_or_sends_first_is_a_bad_gateway(backend: Backend, greeting: bytes) -> None:
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
         writer.close()
@@ -123,70 +123,72 @@ async def test_a_service_that_hangs_up_or_speaks_first_is_a_bad_gateway(backend:
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(BadGateway):
-            await backend.send(Target(f"http://127.0.0.1:{port}"), call("POST", body=pieces(b"ab")), PATIENT)
+            await backend.send(Target(f"http://127.0.0.1:{port}"), call("POST", body=chunks(b"ab")), GENEROUS)
 
 
 @pytest.mark.parametrize(
     "framing", [b"Content-Length: 9\r\n\r\nsome", b"Transfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n"]
 )
-@pytest.mark.parametrize("way", ["close", "reset"])
-async def test_a_cut_in_mid_body_comes_after_what_was_sent(backend: Backend, framing: bytes, way: str) -> None:
-    read_so_far = asyncio.Event()
+@pytest.mark.parametrize("closing_method", ["close", "reset"])
+async def test_a_connection_lost_in_the_body_fails_after_the_data_received(
+    backend: Backend, framing: bytes, closing_method: str
+) -> None:
+    data_read = asyncio.Event()
 
     async def cut(peer: Peer) -> None:
         await peer.send(HEAD + framing)
-        await read_so_far.wait()
-        getattr(peer, way)()
+        await data_read.wait()
+        getattr(peer, closing_method)()
 
     async with ScriptedOrigin(cut) as origin:
-        answer = await send(backend, origin)
-        assert await anext(answer.body) == b"some"
-        read_so_far.set()
+        response = await send(backend, origin)
+        assert await anext(response.body) == b"some"
+        data_read.set()
         for _ in range(2):
             with pytest.raises(BadGateway):
-                await anext(answer.body)
+                await anext(response.body)
 
 
-async def test_a_reset_does_not_pass_for_the_end_of_a_body_without_a_length(backend: Backend) -> None:
-    read_so_far = asyncio.Event()
+async def test_a_reset_is_not_the_end_of_a_body_without_length(backend: Backend) -> None:
+    data_read = asyncio.Event()
 
     async def cut(peer: Peer) -> None:
         await peer.send(HEAD + b"\r\nsome")
-        await read_so_far.wait()
+        await data_read.wait()
         peer.reset()
 
     async with ScriptedOrigin(cut) as origin:
-        answer = await send(backend, origin)
-        assert await anext(answer.body) == b"some"
-        read_so_far.set()
+        response = await send(backend, origin)
+        assert await anext(response.body) == b"some"
+        data_read.set()
         with pytest.raises(BadGateway):
-            await anext(answer.body)
+            await anext(response.body)
 
 
-@pytest.mark.parametrize("waits", [SOON, SOON_IN_ALL])
+@pytest.mark.parametrize("timeouts", [SHORT_READ, SHORT_TOTAL])
 @pytest.mark.parametrize("part", [b"", HEAD, b"HTTP/1.1 100 Continue\r\n\r\n"])
-async def test_an_answer_that_does_not_begin_is_a_timeout(backend: Backend, part: bytes, waits: Timeout) -> None:
+async def test_a_response_that_does_not_start_is_a_timeout(backend: Backend, part: bytes, timeouts: Timeout) -> None:
     async def stall(peer: Peer) -> None:
         await peer.send(part)
         await peer.wait_closed()
 
     async with ScriptedOrigin(stall) as origin:
         with pytest.raises(UpstreamTimeout):
-            await send(backend, origin, waits=waits)
+            await send(backend, origin, timeouts=timeouts)
 
 
-@pytest.mark.parametrize("waits", [SOON, SOON_IN_ALL])
-async def test_a_body_that_stops_is_a_timeout(backend: Backend, waits: Timeout) -> None:
+@pytest.mark.parametrize("timeouts", [SHORT_READ, SHORT_TOTAL])
+async def test_a_body_that_stops_is_a_timeout(backend: Backend, timeouts: Timeout) -> None:
     async def stall(peer: Peer) -> None:
         await peer.send(HEAD + b"Content-Length: 9\r\n\r\nsome")
         await peer.wait_closed()
 
     async with ScriptedOrigin(stall) as origin:
         with pytest.raises(UpstreamTimeout):
-            await read(await send(backend, origin, waits=waits))
+            await read(await send(backend, origin, timeouts=timeouts))
 
 
-async def test_a_slow_drip_ends_with_the_whole_calls_time(backend: Backend) -> None:
+async def test_a_slow_response_ends_at_the_total_timeout(backend: Backend) -> None:
     async def drip(peer: Peer) -> None:
         await peer.send(HEAD + b"\r\n")
         while True:
@@ -195,99 +197,99 @@ async def test_a_slow_drip_ends_with_the_whole_calls_time(backend: Backend) -> N
 
     async with ScriptedOrigin(drip) as origin:
         with pytest.raises(UpstreamTimeout):
-            await read(await send(backend, origin, waits=SOON_IN_ALL))
+            await read(await send(backend, origin, timeouts=SHORT_TOTAL))
 
 
-async def test_the_time_a_reader_takes_is_not_the_services(backend: Backend) -> None:
-    go_on = asyncio.Event()
+async def test_time_the_reader_takes_does_not_count_as_the_services(backend: Backend) -> None:
+    proceed = asyncio.Event()
 
     async def wait_for_reader(peer: Peer) -> None:
         await peer.send(HEAD + b"Content-Length: 3\r\n\r\na")
-        await go_on.wait()
+        await proceed.wait()
         await peer.send(b"bc")
 
     async with ScriptedOrigin(wait_for_reader) as origin:
-        answer = await send(backend, origin, waits=SOON)
-        await asyncio.sleep(SOON.read * 2)
-        go_on.set()
-        assert await read(answer) == b"abc"
+        response = await send(backend, origin, timeouts=SHORT_READ)
+        await asyncio.sleep(SHORT_READ.read * 2)
+        proceed.set()
+        assert await read(response) == b"abc"
 
 
-async def test_a_service_that_does_not_take_the_body_is_a_timeout(backend: Backend) -> None:
-    async def deaf(_: Peer) -> None:
+async def test_a_service_that_does_not_read_the_body_is_a_timeout(backend: Backend) -> None:
+    async def never_reads(_: Peer) -> None:
         await asyncio.Event().wait()
 
-    async with ScriptedOrigin(deaf) as origin:
-        big = pieces(*[bytes(1 << 20)] * 40)
+    async with ScriptedOrigin(never_reads) as origin:
+        big = chunks(*[bytes(1 << 20)] * 40)
         with pytest.raises(UpstreamTimeout):
-            await send(backend, origin, call("POST", body=big), waits=SOON)
+            await send(backend, origin, call("POST", body=big), timeouts=SHORT_READ)
 
 
-async def test_a_slow_reader_holds_the_service_back(backend: Backend) -> None:
+async def test_a_slow_reader_slows_the_service_down(backend: Backend) -> None:
     sent = 0
-    whole = 64 << 20
+    total_size = 64 << 20
 
-    async def huge(peer: Peer) -> None:
+    async def send_large_body(peer: Peer) -> None:
         nonlocal sent
-        await peer.send(HEAD + b"Content-Length: %d\r\n\r\n" % whole)
-        while sent < whole:
+        await peer.send(HEAD + b"Content-Length: %d\r\n\r\n" % total_size)
+        while sent < total_size:
             await peer.send(bytes(1 << 18))
             sent += 1 << 18
 
-    async with ScriptedOrigin(huge) as origin:
-        answer = await send(backend, origin)
+    async with ScriptedOrigin(send_large_body) as origin:
+        response = await send(backend, origin)
         before = -1
         while before != sent:
             before = sent
             await asyncio.sleep(0.05)
-        assert sent < whole / 2
+        assert sent < total_size / 2
         largest = total = 0
-        async for data in answer.body:
+        async for data in response.body:
             largest, total = max(largest, len(data)), total + len(data)
-        assert total == whole
+        assert total == total_size
         assert largest <= 2 * MAX_BUFFERED_BYTES
 
 
-async def _gone_after(begun: bytes, leave: Callable[[ScriptedOrigin], Awaitable[None]]) -> None:
+async def _assert_closed(sent_first: bytes, abandon: Callable[[ScriptedOrigin], Awaitable[None]]) -> None:
     gone = asyncio.Event()
 
-    async def wait_for_it(peer: Peer) -> None:
-        await peer.send(begun)
+    async def wait_for_close(peer: Peer) -> None:
+        await peer.send(sent_first)
         await peer.wait_closed()
         gone.set()
 
-    async with ScriptedOrigin(wait_for_it) as origin:
-        await leave(origin)
+    async with ScriptedOrigin(wait_for_close) as origin:
+        await abandon(origin)
         await asyncio.wait_for(gone.wait(), 10)
 
 
 async def test_a_cancelled_call_closes_its_connection(backend: Backend) -> None:
-    async def leave(origin: ScriptedOrigin) -> None:
+    async def abandon(origin: ScriptedOrigin) -> None:
         sending = asyncio.create_task(send(backend, origin))
         await origin.requested.wait()
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
 
-    await _gone_after(b"", leave)
+    await _assert_closed(b"", abandon)
 
 
 async def test_a_cancelled_reader_closes_its_connection(backend: Backend) -> None:
-    async def leave(origin: ScriptedOrigin) -> None:
+    async def abandon(origin: ScriptedOrigin) -> None:
         reading = asyncio.create_task(read(await send(backend, origin)))
         await asyncio.sleep(0)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
 
-    await _gone_after(HEAD + b"Content-Length: 9\r\n\r\n", leave)
+    await _assert_closed(HEAD + b"Content-Length: 9\r\n\r\n", abandon)
 
 
-async def test_an_answer_given_up_closes_its_connection(backend: Backend) -> None:
-    async def leave(origin: ScriptedOrigin) -> None:
-        answer: BackendResponse = await send(backend, origin)
-        await answer.aclose()
-        await answer.aclose()
-        assert await read(answer) == b""
+async def test_an_abandoned_response_closes_its_connection(backend: Backend) -> None:
+    async def abandon(origin: ScriptedOrigin) -> None:
+        response: BackendResponse = await send(backend, origin)
+        await response.aclose()
+        await response.aclose()
+        assert await read(response) == b""
 
-    await _gone_after(HEAD + b"Content-Length: 9\r\n\r\nsome", leave)
+    await _assert_closed(HEAD + b"Content-Length: 9\r\n\r\nsome", abandon)

@@ -9,10 +9,10 @@ from routing.backend.client import Backend, Call
 from routing.errors import BadGateway, BadRequest
 from routing.router.policy import Target
 from tests.origin import Peer, ScriptedOrigin
-from tests.routing.backend.calls import OK, PATIENT, call, fetch, pieces, read, send
+from tests.routing.backend.calls import GENEROUS, OK, call, chunks, fetch, read, send
 
 
-async def test_a_request_goes_out_as_it_was_given(backend: Backend) -> None:
+async def test_a_request_is_sent_unchanged(backend: Backend) -> None:
     async with ScriptedOrigin(OK) as origin:
         assert await fetch(backend, origin, call(path=b"/a%2Fb;x=\xff?q=%20&q=", headers=[(b"x-a", b"1")])) == (
             200,
@@ -25,7 +25,7 @@ async def test_a_request_goes_out_as_it_was_given(backend: Backend) -> None:
 
 async def test_the_targets_base_path_comes_first(backend: Backend) -> None:
     async with ScriptedOrigin(OK) as origin:
-        await read(await backend.send(Target(origin.url + "/base/"), call(path=b"/x"), PATIENT))
+        await read(await backend.send(Target(origin.url + "/base/"), call(path=b"/x"), GENEROUS))
     assert origin.requests[0].line == b"GET /base/x HTTP/1.1"
 
 
@@ -35,18 +35,18 @@ async def test_the_callers_host_is_sent_when_there_is_one(backend: Backend) -> N
     assert origin.requests[0].fields == [(b"host", b"shop.example")]
 
 
-async def test_header_bytes_outside_ascii_pass_both_ways(backend: Backend) -> None:
+async def test_non_ascii_header_bytes_pass_in_both_directions(backend: Backend) -> None:
     async with ScriptedOrigin(b"HTTP/1.1 200 OK\r\nX-Name: caf\xe9 \xc3\xa9\r\nContent-Length: 0\r\n\r\n") as origin:
-        answer = await send(backend, origin, call(headers=[(b"x-name", b"\xff\xfe \xc3\xa9")]))
-    assert (b"x-name", b"caf\xe9 \xc3\xa9") in answer.headers
+        response = await send(backend, origin, call(headers=[(b"x-name", b"\xff\xfe \xc3\xa9")]))
+    assert (b"x-name", b"caf\xe9 \xc3\xa9") in response.headers
     assert (b"x-name", b"\xff\xfe \xc3\xa9") in origin.requests[0].fields
 
 
-async def test_repeated_fields_stay_apart_and_in_order(backend: Backend) -> None:
+async def test_repeated_fields_stay_separate_and_in_order(backend: Backend) -> None:
     head = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-Empty:\r\nSET-COOKIE: b=2\r\nContent-Length: 0\r\n\r\n"
     async with ScriptedOrigin(head) as origin:
-        answer = await send(backend, origin)
-    assert answer.headers == [
+        response = await send(backend, origin)
+    assert response.headers == [
         (b"set-cookie", b"a=1"),
         (b"x-empty", b""),
         (b"set-cookie", b"b=2"),
@@ -64,7 +64,7 @@ async def test_repeated_fields_stay_apart_and_in_order(backend: Backend) -> None
         ("GET", 304, b""),
     ],
 )
-async def test_some_answers_have_no_body_whatever_they_say(
+async def test_some_responses_have_no_body_whatever_their_fields(
     backend: Backend, method: str, status: int, fields: bytes
 ) -> None:
     async with ScriptedOrigin(b"HTTP/1.1 %d X\r\n%b\r\n" % (status, fields)) as origin:
@@ -73,7 +73,7 @@ async def test_some_answers_have_no_body_whatever_they_say(
     assert origin.connections == 1
 
 
-async def test_a_body_without_a_length_ends_with_its_connection(backend: Backend) -> None:
+async def test_a_body_without_length_ends_when_the_connection_is_closed(backend: Backend) -> None:
     async def until_close(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\nsome")
         await peer.send(b"thing")
@@ -83,50 +83,52 @@ async def test_a_body_without_a_length_ends_with_its_connection(backend: Backend
         assert await fetch(backend, origin) == (200, b"something")
 
 
-async def test_a_chunked_body_loses_its_chunks_extensions_and_trailers(backend: Backend) -> None:
-    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2;a=b\r\nab\r\n1\r\nc\r\n0\r\nX-Late: 1\r\n\r\n"
-    async with ScriptedOrigin(answer) as origin:
+async def test_a_chunked_body_is_decoded_without_extensions_and_trailers(backend: Backend) -> None:
+    message = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2;a=b\r\nab\r\n1\r\nc\r\n0\r\nX-Late: 1\r\n\r\n"
+    async with ScriptedOrigin(message) as origin:
         for _ in range(2):
-            got = await send(backend, origin)
-            assert await read(got) == b"abc"
-            assert [name for name, _ in got.headers] == [b"transfer-encoding"]
+            response = await send(backend, origin)
+            assert await read(response) == b"abc"
+            assert [name for name, _ in response.headers] == [b"transfer-encoding"]
     assert origin.connections == 1
 
 
-async def test_chunks_are_passed_on_as_they_come(backend: Backend) -> None:
+async def test_chunks_are_passed_on_as_they_arrive(backend: Backend) -> None:
     first_was_read = asyncio.Event()
 
-    async def in_step(peer: Peer) -> None:
+    async def wait_for_reader(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
         await first_was_read.wait()
         await peer.send(b"1\r\nb\r\n0\r\n\r\n")
 
-    async with ScriptedOrigin(in_step) as origin:
-        answer = await send(backend, origin)
-        assert await anext(answer.body) == b"a"
+    async with ScriptedOrigin(wait_for_reader) as origin:
+        response = await send(backend, origin)
+        assert await anext(response.body) == b"a"
         first_was_read.set()
-        assert await read(answer) == b"b"
+        assert await read(response) == b"b"
 
 
-async def test_interim_answers_are_passed_over(backend: Backend) -> None:
+async def test_interim_responses_are_skipped(backend: Backend) -> None:
     hints = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     async with ScriptedOrigin(hints + OK) as origin:
-        answer = await send(backend, origin)
-        assert (answer.status, answer.headers, await read(answer)) == (200, [(b"content-length", b"2")], b"ok")
+        response = await send(backend, origin)
+        assert (response.status, response.headers, await read(response)) == (200, [(b"content-length", b"2")], b"ok")
 
 
 @pytest.mark.parametrize(("method", "field"), [("POST", [(b"content-length", b"0")]), ("GET", []), ("DELETE", [])])
-async def test_a_post_of_nothing_says_so(backend: Backend, method: str, field: list[tuple[bytes, bytes]]) -> None:
+async def test_a_post_without_body_has_a_content_length_of_zero(
+    backend: Backend, method: str, field: list[tuple[bytes, bytes]]
+) -> None:
     async with ScriptedOrigin(OK) as origin:
         await fetch(backend, origin, call(method))
     assert origin.requests[0].fields[1:] == field
 
 
 @pytest.mark.parametrize("length", [None, 6])
-async def test_a_body_goes_out_with_its_length_or_in_chunks(backend: Backend, length: int | None) -> None:
+async def test_a_body_is_sent_with_its_length_or_in_chunks(backend: Backend, length: int | None) -> None:
     async with ScriptedOrigin(OK) as origin:
         for _ in range(2):
-            what = call("POST", body=pieces(b"abc", b"", b"def"), length=length)
+            what = call("POST", body=chunks(b"abc", b"", b"def"), length=length)
             assert await fetch(backend, origin, what) == (200, b"ok")
     assert [request.body for request in origin.requests] == [b"abcdef", b"abcdef"]
     framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"6")
@@ -148,7 +150,7 @@ async def test_a_body_goes_out_with_its_length_or_in_chunks(backend: Backend, le
         Call("GET", b"/", [], None, host=b"a\r\nEvil: 1"),
     ],
 )
-async def test_what_would_break_out_of_its_place_is_never_sent(backend: Backend, what: Call) -> None:
+async def test_values_that_would_break_the_syntax_are_never_sent(backend: Backend, what: Call) -> None:
     async with ScriptedOrigin(OK) as origin:
         with pytest.raises(BadRequest):
             await send(backend, origin, what)
@@ -158,14 +160,14 @@ async def test_what_would_break_out_of_its_place_is_never_sent(backend: Backend,
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
-    made = folder / "both.pem"
+    path = folder / "both.pem"
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(folder / "key.pem")]
     name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
     subprocess.run(
         ["openssl", "req", "-x509", *key, *name, "-out", str(folder / "cert.pem")], check=True, capture_output=True
     )
-    made.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
-    return made
+    path.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
+    return path
 
 
 def serving(certificate: Path) -> ssl.SSLContext:
@@ -174,7 +176,7 @@ def serving(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_target_over_tls_is_called_and_its_connection_kept(certificate: Path) -> None:
+async def test_a_tls_target_is_called_and_its_connection_reused(certificate: Path) -> None:
     backend = Backend(tls=ssl.create_default_context(cafile=str(certificate)))
     async with ScriptedOrigin(OK, tls=serving(certificate)) as origin:
         for _ in range(3):
@@ -183,7 +185,7 @@ async def test_a_target_over_tls_is_called_and_its_connection_kept(certificate: 
     assert origin.connections < 3
 
 
-async def test_a_certificate_nobody_vouches_for_is_refused(backend: Backend, certificate: Path) -> None:
+async def test_an_untrusted_certificate_is_rejected(backend: Backend, certificate: Path) -> None:
     async with ScriptedOrigin(OK, tls=serving(certificate)) as origin:
         with pytest.raises(BadGateway):
             await fetch(backend, origin)

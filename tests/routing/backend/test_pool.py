@@ -7,7 +7,7 @@ from routing.errors import BadGateway
 from routing.http import Body
 from routing.router.policy import Target
 from tests.origin import Peer, ScriptedOrigin
-from tests.routing.backend.calls import OK, PATIENT, call, fetch, pieces, read, send
+from tests.routing.backend.calls import GENEROUS, OK, call, chunks, fetch, read, send
 
 
 class Clock:
@@ -21,21 +21,21 @@ async def closing(peer: Peer) -> None:
     peer.close()
 
 
-async def test_calls_one_after_another_share_a_connection(backend: Backend) -> None:
+async def test_sequential_calls_share_a_connection(backend: Backend) -> None:
     async with ScriptedOrigin(OK) as origin:
         for base in ("", "/a", "/b"):
-            await read(await backend.send(Target(origin.url + base), call(), PATIENT))
+            await read(await backend.send(Target(origin.url + base), call(), GENEROUS))
     assert origin.connections == 1
 
 
-async def test_calls_at_once_do_not(backend: Backend) -> None:
+async def test_concurrent_calls_do_not_share_a_connection(backend: Backend) -> None:
     async with ScriptedOrigin(OK) as origin:
         assert await asyncio.gather(*(fetch(backend, origin) for _ in range(5))) == [(200, b"ok")] * 5
         assert await fetch(backend, origin) == (200, b"ok")
     assert origin.connections == 5
 
 
-async def test_a_connection_rests_once_its_answer_is_in_even_before_it_is_read(backend: Backend) -> None:
+async def test_a_connection_is_idle_once_its_response_is_received_even_if_unread(backend: Backend) -> None:
     async with ScriptedOrigin(OK, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother") as origin:
         first = await send(backend, origin)
         second = await send(backend, origin)
@@ -44,7 +44,7 @@ async def test_a_connection_rests_once_its_answer_is_in_even_before_it_is_read(b
     assert origin.connections == 1
 
 
-async def test_no_more_rest_than_may() -> None:
+async def test_idle_connections_are_limited() -> None:
     backend = Backend(max_idle=2)
     async with ScriptedOrigin(OK) as origin:
         for _ in range(2):
@@ -53,7 +53,7 @@ async def test_no_more_rest_than_may() -> None:
     assert origin.connections == 6
 
 
-async def test_a_connection_that_has_rested_too_long_is_not_used() -> None:
+async def test_a_connection_idle_for_too_long_is_not_used() -> None:
     clock = Clock()
     backend = Backend(clock=clock, idle_seconds=30)
     async with ScriptedOrigin(OK) as origin:
@@ -70,16 +70,16 @@ async def test_a_connection_that_has_rested_too_long_is_not_used() -> None:
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.1 200 OK\r\nConnection: close\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: more\r\n"]
 )
-async def test_a_connection_that_is_to_be_closed_or_has_more_on_it_is_not_used(backend: Backend, head: bytes) -> None:
-    surplus = OK if b"more" in head else b""
-    async with ScriptedOrigin(head + b"Content-Length: 2\r\n\r\nok" + surplus) as origin:
+async def test_a_connection_to_be_closed_or_with_extra_data_is_not_used(backend: Backend, head: bytes) -> None:
+    extra = OK if b"more" in head else b""
+    async with ScriptedOrigin(head + b"Content-Length: 2\r\n\r\nok" + extra) as origin:
         for _ in range(2):
             assert await fetch(backend, origin) == (200, b"ok")
     assert origin.connections == 2
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-async def test_a_body_where_none_belongs_is_nobodys_answer(backend: Backend, method: str) -> None:
+async def test_a_body_after_a_bodiless_response_is_not_the_next_response(backend: Backend, method: str) -> None:
     status = b"200 OK" if method == "HEAD" else b"304 Not Modified"
     wrong = b"HTTP/1.1 " + status + b"\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     async with ScriptedOrigin(wrong, OK) as origin:
@@ -88,43 +88,43 @@ async def test_a_body_where_none_belongs_is_nobodys_answer(backend: Backend, met
     assert origin.connections == 2
 
 
-async def test_bytes_sent_unasked_are_nobodys_answer(backend: Backend) -> None:
-    async def twice(peer: Peer) -> None:
+async def test_unsolicited_bytes_are_not_the_next_response(backend: Backend) -> None:
+    async def send_twice(peer: Peer) -> None:
         await peer.send(OK)
-        await answered.wait()
+        await response_read.wait()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-        unasked.set()
+        extra_sent.set()
 
-    answered, unasked = asyncio.Event(), asyncio.Event()
-    async with ScriptedOrigin(twice, OK) as origin:
+    response_read, extra_sent = asyncio.Event(), asyncio.Event()
+    async with ScriptedOrigin(send_twice, OK) as origin:
         await fetch(backend, origin)
-        answered.set()
-        await unasked.wait()
+        response_read.set()
+        await extra_sent.wait()
         assert await fetch(backend, origin) == (200, b"ok")
     assert origin.connections == 2
 
 
-async def test_a_connection_closed_at_rest_is_not_used_even_for_a_call_that_cannot_be_repeated(
+async def test_a_connection_closed_while_idle_is_not_used_even_for_a_non_idempotent_call(
     backend: Backend,
 ) -> None:
-    async def answer_and_close(peer: Peer) -> None:
+    async def respond_and_close(peer: Peer) -> None:
         await peer.send(OK)
         peer.close()
         await peer.writer.wait_closed()
         closed.set()
 
     closed = asyncio.Event()
-    async with ScriptedOrigin(answer_and_close, OK) as origin:
+    async with ScriptedOrigin(respond_and_close, OK) as origin:
         await fetch(backend, origin)
         await closed.wait()
         assert await fetch(backend, origin, call("POST")) == (200, b"ok")
     assert [request.line[:4] for request in origin.requests] == [b"GET ", b"POST"]
 
 
-@pytest.mark.parametrize("way", ["close", "reset"])
-async def test_a_stale_connection_costs_a_call_that_can_be_repeated_nothing(backend: Backend, way: str) -> None:
+@pytest.mark.parametrize("closing_method", ["close", "reset"])
+async def test_a_stale_connection_does_not_fail_an_idempotent_call(backend: Backend, closing_method: str) -> None:
     async def leave(peer: Peer) -> None:
-        getattr(peer, way)()
+        getattr(peer, closing_method)()
 
     async with ScriptedOrigin(OK, leave, OK) as origin:
         await fetch(backend, origin)
@@ -132,24 +132,24 @@ async def test_a_stale_connection_costs_a_call_that_can_be_repeated_nothing(back
     assert (origin.connections, len(origin.requests)) == (2, 3)
 
 
-@pytest.mark.parametrize(("method", "body"), [("POST", None), ("PUT", pieces(b"ab"))])
-async def test_what_cannot_be_repeated_is_not(backend: Backend, method: str, body: Body | None) -> None:
+@pytest.mark.parametrize(("method", "body"), [("POST", None), ("PUT", chunks(b"ab"))])
+async def test_a_call_that_cannot_be_repeated_is_not(backend: Backend, method: str, body: Body | None) -> None:
     async with ScriptedOrigin(OK, closing, OK) as origin:
         await fetch(backend, origin)
-        what = call(method, body=pieces(b"ab") if body else None)
+        what = call(method, body=chunks(b"ab") if body else None)
         with pytest.raises(BadGateway):
             await fetch(backend, origin, what)
     assert len(origin.requests) == 2
 
 
-async def test_a_new_connection_that_is_closed_is_not_tried_again(backend: Backend) -> None:
+async def test_a_call_is_not_retried_if_a_new_connection_is_closed(backend: Backend) -> None:
     async with ScriptedOrigin(closing) as origin:
         with pytest.raises(BadGateway):
             await fetch(backend, origin)
     assert len(origin.requests) == 1
 
 
-async def test_a_closed_backend_keeps_nothing() -> None:
+async def test_a_closed_backend_keeps_no_connections() -> None:
     backend = Backend()
     async with ScriptedOrigin(OK) as origin:
         await fetch(backend, origin)

@@ -1,4 +1,4 @@
-"""One worker's targets: who is called, and what is told of it."""
+"""The balancer of one worker: which target it picks, and the events it emits."""
 
 from collections import Counter
 from random import Random
@@ -13,7 +13,7 @@ from routing.router.policy import Target
 from routing.router.table import Service
 from tests.clock import FakeClock
 
-ONE, OTHER = Target("http://one"), Target("http://other")
+FIRST, SECOND = Target("http://one"), Target("http://other")
 
 
 class Scene:
@@ -21,9 +21,9 @@ class Scene:
         self.clock = FakeClock()
         self.events: list[BackendEvent] = []
         self.targets = Balancers(clock=self.clock, emit=self.events.append, random=Random(1))
-        self.serve(*targets)
+        self.configure(*targets)
 
-    def serve(self, *targets: Target) -> None:
+    def configure(self, *targets: Target) -> None:
         self.balancer = self.targets.of(Service("crm", targets))
 
     def call(self, caller: str = "") -> Target:
@@ -40,55 +40,55 @@ class Scene:
             self.balancer.release(state)
 
 
-def test_a_failing_target_is_left_out_and_taken_in_again_and_both_are_told() -> None:
-    scene = Scene(ONE, OTHER)
-    scene.fail(ONE)
-    assert {scene.call() for _ in range(20)} == {OTHER}
+def test_a_failing_target_is_ejected_and_returns_with_an_event_for_each() -> None:
+    scene = Scene(FIRST, SECOND)
+    scene.fail(FIRST)
+    assert {scene.call() for _ in range(20)} == {SECOND}
     scene.clock.advance(EJECT_SECONDS)
     assert scene.balancer.unhealthy_count == 0
     assert [(event.kind, event.target) for event in scene.events] == [
-        (BackendEventKind.EJECTED, ONE.url),
-        (BackendEventKind.RETURNED, ONE.url),
+        (BackendEventKind.EJECTED, FIRST.url),
+        (BackendEventKind.RETURNED, FIRST.url),
     ]
 
 
-def test_the_only_target_is_never_left_out() -> None:
-    scene = Scene(ONE)
-    scene.fail(ONE, 100)
-    assert (scene.call(), scene.events) == (ONE, [])
+def test_the_only_target_is_never_ejected() -> None:
+    scene = Scene(FIRST)
+    scene.fail(FIRST, 100)
+    assert (scene.call(), scene.events) == (FIRST, [])
 
 
-def test_a_new_configuration_keeps_what_is_known_of_targets_it_keeps() -> None:
-    scene = Scene(ONE, OTHER)
-    scene.fail(ONE)
-    scene.serve(ONE, OTHER, Target("http://third"))
-    assert ONE not in {scene.call() for _ in range(40)}
+def test_a_new_configuration_keeps_the_state_of_unchanged_targets() -> None:
+    scene = Scene(FIRST, SECOND)
+    scene.fail(FIRST)
+    scene.configure(FIRST, SECOND, Target("http://third"))
+    assert FIRST not in {scene.call() for _ in range(40)}
 
 
-def test_a_target_an_operator_has_changed_is_judged_anew() -> None:
-    scene = Scene(ONE, OTHER)
-    scene.fail(ONE)
-    again = Target(ONE.url, 2)
-    scene.serve(again, OTHER)
-    assert again in {scene.call() for _ in range(40)}
+def test_a_target_whose_settings_changed_starts_with_a_new_state() -> None:
+    scene = Scene(FIRST, SECOND)
+    scene.fail(FIRST)
+    changed = Target(FIRST.url, 2)
+    scene.configure(changed, SECOND)
+    assert changed in {scene.call() for _ in range(40)}
 
 
-def test_calls_out_are_counted_and_the_less_busy_is_called() -> None:
-    scene = Scene(ONE, OTHER)
-    taken = Counter(scene.balancer.pick([]).target for _ in range(100))
-    assert taken == {ONE: 50, OTHER: 50}
+def test_outstanding_calls_are_counted_and_the_less_loaded_target_is_picked() -> None:
+    scene = Scene(FIRST, SECOND)
+    picked = Counter(scene.balancer.pick([]).target for _ in range(100))
+    assert picked == {FIRST: 50, SECOND: 50}
 
 
-def test_when_all_rest_nobody_is_called() -> None:
+def test_no_call_is_made_if_all_targets_are_disabled() -> None:
     with pytest.raises(ServiceDisabled):
         Scene(Target("http://one", 0), Target("http://other", 0)).call()
 
 
-def test_a_canary_has_its_share_of_the_callers_and_they_stay_its_own() -> None:
+def test_a_canary_serves_its_share_of_the_callers_and_keeps_them() -> None:
     canary = Target("http://canary", 1, 5)
-    scene = Scene(ONE, canary)
+    scene = Scene(FIRST, canary)
     callers = [f"key:{number}" for number in range(4_000)]
-    first = {caller: scene.call(caller) for caller in callers}
-    assert 0.03 < Counter(first.values())[canary] / len(callers) < 0.07
-    assert {caller: scene.call(caller) for caller in callers} == first
-    assert all((canary_point("crm", caller) < 5) is (target == canary) for caller, target in first.items())
+    targets = {caller: scene.call(caller) for caller in callers}
+    assert 0.03 < Counter(targets.values())[canary] / len(callers) < 0.07
+    assert {caller: scene.call(caller) for caller in callers} == targets
+    assert all((canary_point("crm", caller) < 5) is (target == canary) for caller, target in targets.items())

@@ -1,4 +1,4 @@
-"""Health checks over real sockets: one worker asks, all go by it."""
+"""Health checks over real sockets: one worker checks, all apply its verdicts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -19,31 +19,31 @@ from routing.router.table import Service
 from tests.clock import FakeClock
 from tests.origin import Peer, Script, ScriptedOrigin
 
-WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-ILL = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
-ASKED = HealthCheckPolicy(path="/up?deep=1", interval=10, timeout=5, down_after=2, up_after=1)
+HEALTHY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+UNHEALTHY = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
+HEALTH_CHECK = HealthCheckPolicy(path="/up?deep=1", interval=10, timeout=5, down_after=2, up_after=1)
 
 
-class Removable:
-    """A store that can be taken away."""
+class UnreliableStore:
+    """A store that can be made unavailable."""
 
     def __init__(self, store: Store) -> None:
         self.unavailable = False
         self._store = store
 
-    def _there(self) -> Store:
+    def _available_store(self) -> Store:
         if self.unavailable:
             raise StoreUnavailable
         return self._store
 
     async def lead(self, holder: str, seconds: float) -> bool:
-        return await self._there().lead(holder, seconds)
+        return await self._available_store().lead(holder, seconds)
 
     async def load(self) -> Mapping[str, HealthVerdict]:
-        return await self._there().load()
+        return await self._available_store().load()
 
     async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
-        return await self._there().save(holder, verdicts)
+        return await self._available_store().save(holder, verdicts)
 
 
 class Scene:
@@ -56,8 +56,8 @@ class Scene:
         self.backend = Backend()
         self.targets = [Balancers(clock=self.clock, emit=self.events.append) for _ in range(2)]
         self.memory = MemoryStore(self.clock)
-        self.store = Removable(self.memory)
-        self.probers = [
+        self.store = UnreliableStore(self.memory)
+        self.checkers = [
             HealthChecker(
                 self.backend, self.store, targets, lambda: self.services, emit=self.events.append, clock=self.clock
             )
@@ -65,21 +65,21 @@ class Scene:
         ]
 
     async def round(self) -> None:
-        """One interval: who leads asks, and both take over what it found."""
+        """One interval: the leader checks, and both workers apply the verdicts."""
         self.clock.advance(10)
-        for prober in self.probers:
-            await prober.check()
-        for prober in self.probers:
-            await prober.wait_for_checks()
-        for prober in self.probers:
-            await prober.check()
+        for checker in self.checkers:
+            await checker.check()
+        for checker in self.checkers:
+            await checker.wait_for_checks()
+        for checker in self.checkers:
+            await checker.check()
 
     def called(self, worker: int, times: int = 40) -> set[str]:
         balancer = self.targets[worker].of(self.services[0])
-        taken = [balancer.pick([]) for _ in range(times)]
-        for state in taken:
+        picked = [balancer.pick([]) for _ in range(times)]
+        for state in picked:
             balancer.release(state)
-        return {state.target.url for state in taken}
+        return {state.target.url for state in picked}
 
 
 @pytest.fixture
@@ -88,128 +88,128 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-async def scene(
-    stack: AsyncExitStack, *scripts: list[Script], health: HealthCheckPolicy = ASKED
+async def make_scene(
+    stack: AsyncExitStack, *scripts: list[Script], health: HealthCheckPolicy = HEALTH_CHECK
 ) -> tuple[Scene, list[ScriptedOrigin]]:
-    made = Scene()
-    stack.push_async_callback(made.backend.close)
+    scene = Scene()
+    stack.push_async_callback(scene.backend.close)
     origins = [await stack.enter_async_context(ScriptedOrigin(*script)) for script in scripts]
     policy = RoutePolicy(health=health, headers=((b"authorization", b"Bearer backend"),))
-    made.services.append(Service("crm", tuple(origin.target for origin in origins), policy=policy))
-    return made, origins
+    scene.services.append(Service("crm", tuple(origin.target for origin in origins), policy=policy))
+    return scene, origins
 
 
-async def test_a_target_that_fails_its_checks_is_left_out_by_every_worker_and_comes_back(stack: AsyncExitStack) -> None:
-    made, (well, ill) = await scene(stack, [WELL], [ILL, ILL, WELL])
-    await made.round()
-    assert made.called(0) == {well.url, ill.url}
-    await made.round()
-    assert [made.called(worker) for worker in (0, 1)] == [{well.url}] * 2
-    await made.round()
-    made.clock.advance(60)
-    assert [made.called(worker) for worker in (0, 1)] == [{well.url, ill.url}] * 2
-    told = [(event.kind, event.service, event.target) for event in made.events]
-    assert told == [(BackendEventKind.DOWN, "crm", ill.url), (BackendEventKind.UP, "crm", ill.url)], (
-        "by one worker for all"
+async def test_a_target_that_fails_its_checks_is_down_for_every_worker_and_comes_back(stack: AsyncExitStack) -> None:
+    scene, (healthy, unhealthy) = await make_scene(stack, [HEALTHY], [UNHEALTHY, UNHEALTHY, HEALTHY])
+    await scene.round()
+    assert scene.called(0) == {healthy.url, unhealthy.url}
+    await scene.round()
+    assert [scene.called(worker) for worker in (0, 1)] == [{healthy.url}] * 2
+    await scene.round()
+    scene.clock.advance(60)
+    assert [scene.called(worker) for worker in (0, 1)] == [{healthy.url, unhealthy.url}] * 2
+    events = [(event.kind, event.service, event.target) for event in scene.events]
+    assert events == [(BackendEventKind.DOWN, "crm", unhealthy.url), (BackendEventKind.UP, "crm", unhealthy.url)], (
+        "emitted by one worker only"
     )
 
 
-async def test_one_of_the_workers_asks_with_the_services_own_headers(stack: AsyncExitStack) -> None:
-    made, (origin,) = await scene(stack, [WELL])
+async def test_one_worker_sends_the_checks_with_the_services_headers(stack: AsyncExitStack) -> None:
+    scene, (origin,) = await make_scene(stack, [HEALTHY])
     for _ in range(3):
-        await made.round()
+        await scene.round()
     assert [request.line for request in origin.requests] == [b"GET /up?deep=1 HTTP/1.1"] * 3
     assert (b"authorization", b"Bearer backend") in origin.requests[0].fields
 
 
-async def test_nobody_is_asked_before_it_is_due(stack: AsyncExitStack) -> None:
-    made, (origin,) = await scene(stack, [WELL])
-    await made.round()
-    made.clock.advance(9.9)
-    for prober in made.probers:
-        await prober.check()
-        await prober.wait_for_checks()
+async def test_no_target_is_checked_before_its_interval(stack: AsyncExitStack) -> None:
+    scene, (origin,) = await make_scene(stack, [HEALTHY])
+    await scene.round()
+    scene.clock.advance(9.9)
+    for checker in scene.checkers:
+        await checker.check()
+        await checker.wait_for_checks()
     assert len(origin.requests) == 1
 
 
-async def test_a_target_that_hangs_holds_up_no_other(stack: AsyncExitStack) -> None:
-    async def hangs(peer: Peer) -> None:
+async def test_a_target_that_hangs_does_not_delay_others(stack: AsyncExitStack) -> None:
+    async def never_responds(peer: Peer) -> None:
         await peer.wait_closed()
 
-    made, (hung, well) = await scene(stack, [hangs], [WELL])
-    made.clock.advance(10)
-    await made.probers[0].check()
-    await hung.requested.wait()
-    await well.requested.wait()
-    made.clock.advance(10)
-    await made.probers[0].check()
+    scene, (hanging, healthy) = await make_scene(stack, [never_responds], [HEALTHY])
+    scene.clock.advance(10)
+    await scene.checkers[0].check()
+    await hanging.requested.wait()
+    await healthy.requested.wait()
+    scene.clock.advance(10)
+    await scene.checkers[0].check()
     await asyncio.sleep(0)
-    assert len(hung.requests) == 1
+    assert len(hanging.requests) == 1
 
 
-async def test_a_target_nobody_listens_at_and_a_redirection_are_not_well(stack: AsyncExitStack) -> None:
-    elsewhere = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"
-    made, (gone, _, well) = await scene(stack, [WELL], [elsewhere], [WELL])
-    await gone.__aexit__()
+async def test_an_unreachable_target_and_a_redirect_fail_the_check(stack: AsyncExitStack) -> None:
+    redirect = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"
+    scene, (unreachable, _, healthy) = await make_scene(stack, [HEALTHY], [redirect], [HEALTHY])
+    await unreachable.__aexit__()
     for _ in range(2):
-        await made.round()
-    balancer = made.targets[0].of(made.services[0])
+        await scene.round()
+    balancer = scene.targets[0].of(scene.services[0])
     assert balancer.unhealthy_count == 2
-    assert len(made.called(0)) == 3, "fewer than half are well: all are used"
-    assert len(well.requests) == 2
+    assert len(scene.called(0)) == 3, "fewer than half are healthy: all are used"
+    assert len(healthy.requests) == 2
 
 
-async def test_an_operators_word_wins(stack: AsyncExitStack) -> None:
-    made, (down, resting) = await scene(stack, [ILL], [WELL])
-    rested = Target(resting.url, 0)
-    made.services[0] = Service("crm", (down.target, rested), policy=made.services[0].policy)
+async def test_a_disabled_target_is_neither_checked_nor_called(stack: AsyncExitStack) -> None:
+    scene, (down, disabled) = await make_scene(stack, [UNHEALTHY], [HEALTHY])
+    disabled_target = Target(disabled.url, 0)
+    scene.services[0] = Service("crm", (down.target, disabled_target), policy=scene.services[0].policy)
     for _ in range(2):
-        await made.round()
-    assert resting.requests == []
-    assert made.called(0) == {down.url}
+        await scene.round()
+    assert disabled.requests == []
+    assert scene.called(0) == {down.url}
 
 
-async def test_one_that_an_operator_says_is_up_is_called_and_not_asked(stack: AsyncExitStack) -> None:
-    made, (down, well) = await scene(stack, [ILL], [WELL])
+async def test_a_target_an_operator_keeps_up_is_called_and_not_checked(stack: AsyncExitStack) -> None:
+    scene, (down, healthy) = await make_scene(stack, [UNHEALTHY], [HEALTHY])
     for _ in range(2):
-        await made.round()
-    assert made.called(0) == {well.url}
+        await scene.round()
+    assert scene.called(0) == {healthy.url}
     up = Target(down.url, always_up=True)
-    made.services[0] = Service("crm", (up, well.target), policy=made.services[0].policy)
-    asked = len(down.requests)
+    scene.services[0] = Service("crm", (up, healthy.target), policy=scene.services[0].policy)
+    checks = len(down.requests)
     for _ in range(2):
-        await made.round()
-    assert [made.called(worker) for worker in (0, 1)] == [{down.url, well.url}] * 2
-    assert len(down.requests) == asked
-    assert [event.kind for event in made.events] == [BackendEventKind.DOWN, BackendEventKind.UP]
+        await scene.round()
+    assert [scene.called(worker) for worker in (0, 1)] == [{down.url, healthy.url}] * 2
+    assert len(down.requests) == checks
+    assert [event.kind for event in scene.events] == [BackendEventKind.DOWN, BackendEventKind.UP]
 
 
-async def test_without_the_store_each_asks_and_tells_and_one_of_them_hands_on_what_it_found(
+async def test_without_the_store_each_worker_checks_and_one_saves_its_verdicts_later(
     stack: AsyncExitStack,
 ) -> None:
-    made, (well, _) = await scene(stack, [WELL], [ILL])
-    made.store.unavailable = True
+    scene, (healthy, _) = await make_scene(stack, [HEALTHY], [UNHEALTHY])
+    scene.store.unavailable = True
     for _ in range(2):
-        await made.round()
-    assert [made.called(worker) for worker in (0, 1)] == [{well.url}] * 2
-    assert [event.kind for event in made.events] == [BackendEventKind.DOWN, BackendEventKind.DOWN]
-    made.store.unavailable = False
-    for prober in made.probers:
-        await prober.check()
-    assert [made.called(worker) for worker in (0, 1)] == [{well.url}] * 2
-    shared = await made.memory.load()
+        await scene.round()
+    assert [scene.called(worker) for worker in (0, 1)] == [{healthy.url}] * 2
+    assert [event.kind for event in scene.events] == [BackendEventKind.DOWN, BackendEventKind.DOWN]
+    scene.store.unavailable = False
+    for checker in scene.checkers:
+        await checker.check()
+    assert [scene.called(worker) for worker in (0, 1)] == [{healthy.url}] * 2
+    shared = await scene.memory.load()
     assert [verdict.down for verdict in shared.values()] == [False, True]
-    assert len(made.events) == 2, "it is no news"
+    assert len(scene.events) == 2, "the verdict has not changed"
 
 
-async def test_when_checks_are_switched_off_their_verdicts_are_forgotten(stack: AsyncExitStack) -> None:
-    made, (down, well) = await scene(stack, [ILL], [WELL])
+async def test_verdicts_are_cleared_when_health_checks_are_disabled(stack: AsyncExitStack) -> None:
+    scene, (down, healthy) = await make_scene(stack, [UNHEALTHY], [HEALTHY])
     for _ in range(2):
-        await made.round()
-    assert made.called(0) == {well.url}
-    made.services[0] = Service("crm", made.services[0].targets)
-    await made.round()
-    made.clock.advance(60)
-    assert [made.called(worker) for worker in (0, 1)] == [{down.url, well.url}] * 2
-    assert await made.memory.load() == {}
-    assert [event.detail for event in made.events] == ["health check failed", "no longer checked"]
+        await scene.round()
+    assert scene.called(0) == {healthy.url}
+    scene.services[0] = Service("crm", scene.services[0].targets)
+    await scene.round()
+    scene.clock.advance(60)
+    assert [scene.called(worker) for worker in (0, 1)] == [{down.url, healthy.url}] * 2
+    assert await scene.memory.load() == {}
+    assert [event.detail for event in scene.events] == ["health check failed", "no longer checked"]

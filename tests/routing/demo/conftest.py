@@ -10,7 +10,7 @@ Ports = dict[str, int]
 
 @pytest.fixture(scope="session")
 def ports() -> Iterator[Ports]:
-    """The backends, on ports nobody else has."""
+    """The backends, on free ports."""
     demonstration = Demonstration({})
     yield demonstration.start()
     demonstration.stop()

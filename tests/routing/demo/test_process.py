@@ -18,7 +18,7 @@ demonstration = Demonstration({})
 print(demonstration.start(), flush=True)
 signal.pause()
 """
-"""A gateway that does nothing but have a demonstration."""
+"""A gateway that only starts a demonstration."""
 
 
 def listens(port: int) -> bool:
@@ -35,7 +35,7 @@ def started() -> tuple[Demonstration, dict[str, int], int]:
     return demonstration, ports, pid
 
 
-def test_all_listen_once_it_is_started_and_none_once_it_is_stopped() -> None:
+def test_backends_listen_once_started_and_not_once_stopped() -> None:
     demonstration, ports, pid = started()
     assert set(ports) == set(BACKENDS)
     assert all(listens(port) for port in ports.values())
@@ -52,9 +52,9 @@ def test_stopping_twice_or_before_a_start_is_harmless() -> None:
     demonstration.stop()
 
 
-def test_a_free_preferred_port_is_used_and_a_taken_one_replaced() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as freed:
-        preferred = {"crm": taken.getsockname()[1], "aiRouting": freed.getsockname()[1]}
+def test_a_free_preferred_port_is_used_and_a_used_one_replaced() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used, socket.create_server(("127.0.0.1", 0)) as freed:
+        preferred = {"crm": used.getsockname()[1], "aiRouting": freed.getsockname()[1]}
         freed.close()
         demonstration = Demonstration(preferred)
         ports = demonstration.start()
@@ -66,14 +66,14 @@ def test_a_free_preferred_port_is_used_and_a_taken_one_replaced() -> None:
             demonstration.stop()
 
 
-def test_a_ctrl_c_in_the_terminal_does_not_reach_it() -> None:
+def test_ctrl_c_in_the_terminal_does_not_reach_the_backends() -> None:
     demonstration, _, pid = started()
     assert session(pid) != session(os.getpid())
     demonstration.stop()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_it_ends_with_the_gateway_however_that_ends(ending: signal.Signals) -> None:
+def test_the_backends_end_with_the_gateway_however_it_ends(ending: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-c", GATEWAY], stdout=subprocess.PIPE) as gateway:
         assert gateway.stdout
         gateway.stdout.readline()

@@ -1,4 +1,4 @@
-"""A request's body: bounded, and sent again from its beginning while it is small."""
+"""Request bodies: limited in size, and replayable while small."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,51 +9,51 @@ from routing.errors import BodyTooLarge
 from routing.messages.request_body import REPLAY_BUFFER_BYTES, Upload
 
 
-async def body(*pieces: bytes) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+async def body(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
 
 
-def upload(*pieces: bytes, limit: int = 1_000_000, keep: bool = True) -> Upload:
-    return Upload(body(*pieces), limit=limit, service="crm", buffer=keep)
+def upload(*chunks: bytes, limit: int = 1_000_000, buffer: bool = True) -> Upload:
+    return Upload(body(*chunks), limit=limit, service="crm", buffer=buffer)
 
 
-async def read(sent: Upload) -> bytes:
-    return b"".join([piece async for piece in sent.chunks()])
+async def read(uploaded: Upload) -> bytes:
+    return b"".join([chunk async for chunk in uploaded.chunks()])
 
 
-async def test_it_is_the_same_the_second_time() -> None:
-    sent = upload(b"a", b"b")
-    assert [await read(sent), await read(sent), sent.replayable] == [b"ab", b"ab", True]
+async def test_a_small_body_can_be_sent_twice() -> None:
+    uploaded = upload(b"a", b"b")
+    assert [await read(uploaded), await read(uploaded), uploaded.replayable] == [b"ab", b"ab", True]
 
 
-async def test_what_was_not_yet_asked_for_comes_after_what_was() -> None:
-    sent = upload(b"a", b"b", b"c")
-    first = sent.chunks()
+async def test_a_replay_continues_with_the_chunks_not_yet_read() -> None:
+    uploaded = upload(b"a", b"b", b"c")
+    first = uploaded.chunks()
     assert await anext(first) == b"a"
     await first.aclose()
-    assert await read(sent) == b"abc"
+    assert await read(uploaded) == b"abc"
 
 
-async def test_a_large_one_is_sent_once() -> None:
-    sent = upload(b"a" * REPLAY_BUFFER_BYTES, b"b")
-    assert len(await read(sent)) == REPLAY_BUFFER_BYTES + 1
-    assert not sent.replayable
+async def test_a_large_body_is_sent_once() -> None:
+    uploaded = upload(b"a" * REPLAY_BUFFER_BYTES, b"b")
+    assert len(await read(uploaded)) == REPLAY_BUFFER_BYTES + 1
+    assert not uploaded.replayable
 
 
-async def test_over_the_limit_it_is_refused() -> None:
+async def test_a_body_over_the_limit_is_rejected() -> None:
     with pytest.raises(BodyTooLarge):
         await read(upload(b"aa", b"bb", limit=3))
 
 
-async def test_one_cut_in_the_middle_of_a_piece_is_not_sent_again() -> None:
-    async def waits() -> AsyncIterator[bytes]:
+async def test_a_body_interrupted_while_reading_is_not_sent_again() -> None:
+    async def never_arrives() -> AsyncIterator[bytes]:
         await asyncio.Event().wait()
         yield b""
 
-    sent = Upload(waits(), limit=10, service="crm", buffer=True)
-    reading = asyncio.create_task(read(sent))
+    uploaded = Upload(never_arrives(), limit=10, service="crm", buffer=True)
+    reading = asyncio.create_task(read(uploaded))
     await asyncio.sleep(0)
     reading.cancel()
     await asyncio.wait([reading])
-    assert not sent.replayable
+    assert not uploaded.replayable

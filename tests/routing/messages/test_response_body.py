@@ -22,57 +22,57 @@ class Source:
         self.closed = True
 
 
-class Watched:
-    """A relay, what it recorded, and what it told when."""
+class RecordingRelay:
+    """A relay that records its chunks and events."""
 
     def __init__(self, source: Source, length: int | None) -> None:
-        self.told: list[object] = []
+        self.events: list[object] = []
         self.recorded: list[bytes] = []
         self.relay = Relay(source, length, self.recorded.append, self._complete)
-        self.relay.on_end(lambda passed, aborted: self.told.append((passed, aborted)))
+        self.relay.on_end(lambda passed, aborted: self.events.append((passed, aborted)))
 
     async def _complete(self) -> None:
-        self.told.append("complete")
+        self.events.append("complete")
 
 
-async def test_what_is_told_of_a_whole_body() -> None:
+async def test_a_complete_body_is_recorded_and_reported() -> None:
     source = Source(b"ab", b"c")
-    watched = Watched(source, None)
-    assert [chunk async for chunk in watched.relay] == [b"ab", b"c"]
-    assert watched.recorded == [b"ab", b"c"]
-    assert watched.told == ["complete", (3, "")]
+    recording = RecordingRelay(source, None)
+    assert [chunk async for chunk in recording.relay] == [b"ab", b"c"]
+    assert recording.recorded == [b"ab", b"c"]
+    assert recording.events == ["complete", (3, "")]
     assert source.closed
 
 
 async def test_a_body_of_known_length_is_complete_before_its_last_chunk_is_passed_on() -> None:
-    watched = Watched(Source(b"ab", b"c"), 3)
-    await anext(watched.relay)
-    assert watched.told == []
-    await anext(watched.relay)
-    assert watched.told == ["complete"]
+    recording = RecordingRelay(Source(b"ab", b"c"), 3)
+    await anext(recording.relay)
+    assert recording.events == []
+    await anext(recording.relay)
+    assert recording.events == ["complete"]
 
 
-async def test_a_body_the_backend_broke_off_is_never_complete() -> None:
-    source = Source(b"ab", fault=BadGateway("broken off"))
-    watched = Watched(source, 3)
+async def test_a_body_the_backend_aborted_is_never_complete() -> None:
+    source = Source(b"ab", fault=BadGateway("aborted"))
+    recording = RecordingRelay(source, 3)
     with pytest.raises(BadGateway):
-        [chunk async for chunk in watched.relay]
-    assert watched.told == [(2, "bad_gateway")]
+        [chunk async for chunk in recording.relay]
+    assert recording.events == [(2, "bad_gateway")]
     assert source.closed
 
 
-async def test_a_client_that_goes_away_closes_the_source_also_before_the_first_chunk() -> None:
+async def test_a_client_that_disconnects_before_the_first_chunk_closes_the_source() -> None:
     source = Source(b"ab")
-    watched = Watched(source, 2)
-    await watched.relay.aclose()
-    await watched.relay.aclose()
-    assert watched.told == [(0, "client_gone")]
+    recording = RecordingRelay(source, 2)
+    await recording.relay.aclose()
+    await recording.relay.aclose()
+    assert recording.events == [(0, "client_gone")]
     assert source.closed
 
 
-async def test_a_client_that_leaves_after_the_last_byte_had_it_all() -> None:
-    watched = Watched(Source(b"ab"), 2)
-    await anext(watched.relay)
+async def test_a_client_that_disconnects_after_the_last_byte_received_a_complete_body() -> None:
+    recording = RecordingRelay(Source(b"ab"), 2)
+    await anext(recording.relay)
     await asyncio.sleep(0)
-    await watched.relay.aclose()
-    assert watched.told == ["complete", (2, "")]
+    await recording.relay.aclose()
+    assert recording.events == ["complete", (2, "")]

@@ -11,7 +11,7 @@ EVENT = RequestFinished(
 )
 
 
-async def test_one_json_line_per_request() -> None:
+async def test_each_request_is_one_json_line() -> None:
     stream = io.StringIO()
     log = AccessLog("json", stream)
     log.finished(EVENT)
@@ -23,7 +23,7 @@ async def test_one_json_line_per_request() -> None:
     assert (lines[0]["status"], lines[0]["duration"]) == (200, 0.012346)
 
 
-async def test_a_path_cannot_forge_a_line_on_the_console() -> None:
+async def test_a_path_cannot_forge_a_console_line() -> None:
     stream = io.StringIO()
     log = AccessLog("console", stream)
     log.finished(msgspec.structs.replace(EVENT, path="/a\n00:00:00 200 GET /forged \x1b[31m\x9b"))
@@ -33,7 +33,7 @@ async def test_a_path_cannot_forge_a_line_on_the_console() -> None:
     assert "\x9b" not in stream.getvalue()
 
 
-async def test_beyond_its_bound_it_counts_what_it_drops(monkeypatch: object) -> None:
+async def test_lines_over_the_limit_are_dropped_and_counted(monkeypatch: object) -> None:
     stream = io.StringIO()
     log = AccessLog("json", stream)
     for _ in range(access_log.MAX_BUFFERED_LINES + 3):

@@ -1,4 +1,4 @@
-"""What is written of circuits and targets, and that a request writes nothing here."""
+"""Log lines for circuits and targets, and none for requests."""
 
 import pytest
 
@@ -8,12 +8,12 @@ from routing.observability.events import BackendEvent, BackendEventKind, Observe
 FINISHED = RequestFinished(at=0, request_id="r", method="GET", path="/", status=200, duration=0)
 
 
-def test_a_circuits_move_is_a_line_that_a_reason_cannot_break(caplog: pytest.LogCaptureFixture) -> None:
-    EventLog().circuit_changed("crm", "CLOSED", "FORCED_OPEN", "they\nasked")
-    assert caplog.messages == ["the circuit of crm: CLOSED -> FORCED_OPEN: 'they\\nasked'"]
+def test_a_circuit_transition_is_one_line_whatever_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    EventLog().circuit_changed("crm", "CLOSED", "FORCED_OPEN", "maintenance\nwindow")
+    assert caplog.messages == ["the circuit of crm: CLOSED -> FORCED_OPEN: 'maintenance\\nwindow'"]
 
 
-def test_so_is_a_target_that_is_out_or_back(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_target_that_leaves_or_returns_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     for kind in BackendEventKind:
         EventLog().backend_event(BackendEvent(kind=kind, service="crm", target="http://t", detail="why"))
     assert caplog.messages == [
@@ -24,7 +24,7 @@ def test_so_is_a_target_that_is_out_or_back(caplog: pytest.LogCaptureFixture) ->
     ]
 
 
-def test_a_request_that_ends_is_not_its_business(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_requests_are_not_passed_to_the_event_log(monkeypatch: pytest.MonkeyPatch) -> None:
     observers = Observers([EventLog()])
-    monkeypatch.setattr(EventLog, "finished", lambda *_: pytest.fail("it was asked"))
+    monkeypatch.setattr(EventLog, "finished", lambda *_: pytest.fail("it was called"))
     observers.finished(FINISHED)

@@ -1,4 +1,4 @@
-"""Who watches hears of everything asked for, and harms nobody."""
+"""Observers receive the events they handle, and cannot disturb others."""
 
 import logging
 
@@ -9,15 +9,15 @@ from routing.observability.events import BackendEvent, BackendEventKind, Observe
 EVENT = BackendEvent(kind=BackendEventKind.EJECTED, service="crm", target="http://t", detail="why")
 
 
-class Keeps(Observer):
+class Recorder(Observer):
     def __init__(self) -> None:
-        self.told: list[object] = []
+        self.events: list[object] = []
 
     def backend_event(self, event: BackendEvent) -> None:
-        self.told.append(event)
+        self.events.append(event)
 
 
-class Fails(Observer):
+class FailingObserver(Observer):
     def finished(self, event: RequestFinished) -> None:
         raise RuntimeError
 
@@ -25,17 +25,17 @@ class Fails(Observer):
         raise RuntimeError
 
 
-def test_one_that_fails_silences_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    keeps = Keeps()
+def test_a_failing_observer_does_not_affect_others(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
     with caplog.at_level(logging.ERROR):
-        Observers([Fails(), keeps]).backend_event(EVENT)
-    assert keeps.told == [EVENT]
+        Observers([FailingObserver(), recorder]).backend_event(EVENT)
+    assert recorder.events == [EVENT]
     assert "an observer failed" in caplog.text
 
 
-def test_what_an_observer_does_not_ask_for_passes_it_by() -> None:
-    keeps = Keeps()
-    observers = Observers([keeps])
+def test_events_an_observer_does_not_handle_are_ignored() -> None:
+    recorder = Recorder()
+    observers = Observers([recorder])
     observers.circuit_changed("crm", "CLOSED", "OPEN", "why")
     observers.finished(RequestFinished(at=0, request_id="r", method="GET", path="/", status=200, duration=0))
-    assert keeps.told == []
+    assert recorder.events == []

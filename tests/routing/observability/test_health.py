@@ -7,14 +7,14 @@ import pytest
 from routing.observability.health import Check, Health, HealthPages
 
 
-def part(status: Health) -> Check:
+def check_returning(status: Health) -> Check:
     async def check() -> Health:
         return status
 
     return check
 
 
-async def broken() -> Health:
+async def failing_check() -> Health:
     raise OSError("10.1.1.1 refused")
 
 
@@ -24,33 +24,37 @@ def pages(checks: Mapping[str, Check], ready: bool = True, now: list[float] | No
 
 
 @pytest.mark.parametrize(
-    ("statuses", "code", "whole"),
+    ("statuses", "code", "overall"),
     [
         ((Health.OK, Health.OFF), 200, "ok"),
         ((Health.OK, Health.DEGRADED), 200, "degraded"),
         ((Health.DEGRADED, Health.DOWN), 503, "down"),
     ],
 )
-async def test_the_whole_is_as_well_as_its_worst_part(statuses: tuple[Health, ...], code: int, whole: str) -> None:
-    answer = await pages({str(i): part(status) for i, status in enumerate(statuses)}).response("/health/deep")
-    assert answer is not None
-    assert answer.status == code
-    assert msgspec.json.decode(answer.body)["status"] == whole  # type: ignore[arg-type]
+async def test_the_overall_status_is_the_worst_of_all_checks(
+    statuses: tuple[Health, ...], code: int, overall: str
+) -> None:
+    response = await pages({str(i): check_returning(status) for i, status in enumerate(statuses)}).response(
+        "/health/deep"
+    )
+    assert response is not None
+    assert response.status == code
+    assert msgspec.json.decode(response.body)["status"] == overall  # type: ignore[arg-type]
 
 
-async def test_a_part_that_fails_is_down_and_says_no_more() -> None:
-    answer = await pages({"database": broken}).response("/health/deep")
-    assert answer is not None
-    document = msgspec.json.decode(answer.body)  # type: ignore[arg-type]
+async def test_a_check_that_raises_is_down_without_details() -> None:
+    response = await pages({"database": failing_check}).response("/health/deep")
+    assert response is not None
+    document = msgspec.json.decode(response.body)  # type: ignore[arg-type]
     assert document["checks"]["database"]["status"] == "down"
-    assert b"10.1.1.1" not in answer.body  # type: ignore[operator]
+    assert b"10.1.1.1" not in response.body  # type: ignore[operator]
 
 
-async def test_within_five_seconds_nothing_is_asked_twice() -> None:
-    asked, now = [], [0.0]
+async def test_checks_run_at_most_once_in_five_seconds() -> None:
+    runs, now = [], [0.0]
 
     async def check() -> Health:
-        asked.append(now[0])
+        runs.append(now[0])
         return Health.OK
 
     health = pages({"redis": check}, now=now)
@@ -59,12 +63,12 @@ async def test_within_five_seconds_nothing_is_asked_twice() -> None:
     await health.response("/health/deep")
     now[0] = 5.0
     await health.response("/health/deep")
-    assert asked == [0.0, 5.0]
+    assert runs == [0.0, 5.0]
 
 
-async def test_liveness_touches_nothing_and_readiness_asks_only_whether() -> None:
-    health = pages({"database": broken}, ready=False)
-    alive, ready, other = [await health.response(path) for path in ("/health", "/health/ready", "/health/other")]
-    assert alive is not None
+async def test_liveness_and_readiness_run_no_checks() -> None:
+    health = pages({"database": failing_check}, ready=False)
+    live, ready, other = [await health.response(path) for path in ("/health", "/health/ready", "/health/other")]
+    assert live is not None
     assert ready is not None
-    assert (alive.status, ready.status, other) == (200, 503, None)
+    assert (live.status, ready.status, other) == (200, 503, None)
