@@ -1,4 +1,4 @@
-"""A real gateway with its demonstration, and the system's own Chromium in front of it."""
+"""A real gateway with its demonstration, used with the system's Chromium."""
 
 import os
 import shutil
@@ -28,23 +28,23 @@ call_command("migrate", verbosity=0)
 get_user_model().objects.create_superuser("ada", password=%r)
 call_command("apikey", "create", "browser", "--scope", "*", "--scope", "metrics:write", "--scope", "events:publish")
 """
-"""A database with somebody to log in as and a key, so that the demonstration makes neither."""
+"""Creates a user and an API key, so that the demonstration creates neither."""
 START_SECONDS = 60
 
 
 @dataclass
 class Gateway:
-    """A running gateway, asked as a program would."""
+    """A running gateway and a client with an API key."""
 
     url: str
     key: str
     session: requests.Session = field(default_factory=requests.Session)
 
     def publish(self, topic: str, data: Any) -> None:
-        """Tell the subscribers of `topic`."""
-        event = {"topic": topic, "type": "told", "data": data}
-        answer = self.session.post(f"{self.url}/events", json=event, headers={"X-API-Key": self.key}, timeout=30)
-        assert answer.status_code == 202, answer.text
+        """Publish an event of type `test`."""
+        event = {"topic": topic, "type": "test", "data": data}
+        response = self.session.post(f"{self.url}/events", json=event, headers={"X-API-Key": self.key}, timeout=30)
+        assert response.status_code == 202, response.text
 
     def get(self, path: str) -> requests.Response:
         return self.session.get(f"{self.url}{path}", headers={"X-API-Key": self.key}, timeout=30)
@@ -93,9 +93,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     command = [sys.executable, "manage.py", "rungateway", "--demo"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     _wait_until_ready(process)
-    made = Gateway(f"http://127.0.0.1:{port}", prepared.stdout.split()[-1])
-    yield made
-    made.session.close()
+    gateway = Gateway(f"http://127.0.0.1:{port}", prepared.stdout.split()[-1])
+    yield gateway
+    gateway.session.close()
     process.send_signal(signal.SIGTERM)
     process.wait(START_SECONDS)
 
@@ -104,13 +104,13 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]") -> None:
     assert process.stdout is not None
     killer = threading.Timer(START_SECONDS, process.kill)
     killer.start()
-    said = []
+    message = []
     for line in process.stdout:
-        said.append(line)
+        message.append(line)
         if line.strip() == b"ready":
             break
     else:
-        pytest.fail(b"".join(said).decode())
+        pytest.fail(b"".join(message).decode())
     killer.cancel()
     threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
 
@@ -125,7 +125,7 @@ def _drain(stream: Any) -> None:
 def browser() -> Iterator[Browser]:
     found = shutil.which("chromium")
     if found is None:
-        skip_or_fail("there is no chromium on this machine")
+        skip_or_fail("chromium is not installed")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield chromium
@@ -134,7 +134,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def logged_in(browser: Browser, gateway: Gateway) -> Any:
-    """What a browser keeps of one log-in: by the page's own form."""
+    """The storage state of a browser that has logged in with the page's form."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{gateway.url}/dashboard/")
@@ -153,37 +153,42 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def visit(browser: Browser, gateway: Gateway, logged_in: Any) -> Iterator[Open]:
-    """Opens a page as staff; at the end, none may have complained on its console."""
+    """Opens pages as staff. Fails the test if any logged an error to its console."""
     contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    console_errors: list[str] = []
 
     def opened(path: str = "/dashboard/", *, width: int = 1440, scheme: Any = "light") -> Page:
         size: Any = {"width": width, "height": 900 if width > 400 else 844}
         context = browser.new_context(viewport=size, storage_state=logged_in, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if _is_fault(said.text, said.type) else None)
+        page.on("pageerror", lambda error: console_errors.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                console_errors.append(message.text) if _is_unexpected_error(message.text, message.type) else None
+            ),
+        )
         page.goto(f"{gateway.url}{path}")
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert console_errors == []
 
 
-def _is_fault(text: str, kind: str) -> bool:
-    """A page that is cut off cannot help its browser saying so."""
+def _is_unexpected_error(text: str, kind: str) -> bool:
+    """The browser itself logs network errors when a test disconnects it."""
     return kind == "error" and "net::ERR" not in text and "WebSocket connection" not in text
 
 
 @pytest.fixture(scope="session")
-def keep() -> Callable[[Page, str], None]:
-    """Keeps a picture of the whole page in test-artefacts/."""
+def screenshot() -> Callable[[Page, str], None]:
+    """Saves a screenshot of the whole page in test-artefacts/."""
     ARTEFACTS.mkdir(exist_ok=True)
 
-    def kept(page: Page, name: str) -> None:
+    def save(page: Page, name: str) -> None:
         page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
 
-    return kept
+    return save

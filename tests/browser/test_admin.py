@@ -1,4 +1,4 @@
-"""The admin's own pages as staff meet them on a phone and on a wide screen: what axe says, and a circuit's button."""
+"""The admin's pages in Chromium, on a phone and on a wide screen: accessibility, and the reset of a circuit."""
 
 import re
 
@@ -6,16 +6,16 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Gateway, Open
-from tests.browser.test_dashboard import PHONE, WIDE, Keep, fail_five_times, overflows, violations
+from tests.browser.test_dashboard import PHONE, WIDE, Screenshot, fail_five_times, overflows, violations
 
 EXPLAIN = "/admin/explain/?method=GET&path=/api/v1/crm/contacts/7&caller=firebase:ada"
 CIRCUITS = "/admin/metrics/circuit/"
-RECORD = "/admin/metrics/operation/"
+AUDIT_LOG = "/admin/metrics/operation/"
 HISTORY = "/admin/routing/configurationrevision/"
 
 
 def operate(gateway: Gateway) -> None:
-    """A purge and a reset, for the record to show."""
+    """An invalidation and a reset, for the audit log to show."""
     headers = {"X-API-Key": gateway.key}
     gateway.get("/api/v1/crm/contacts")
     assert gateway.session.delete(f"{gateway.url}/metrics/cache/crm", headers=headers, timeout=30).status_code == 200
@@ -23,43 +23,45 @@ def operate(gateway: Gateway) -> None:
     assert gateway.session.post(reset, headers=headers, timeout=30).status_code == 200
 
 
-def sound(page: Page) -> None:
-    """Nothing serious to whoever reads it by other means, and nothing wider than its screen."""
+def assert_accessible(page: Page) -> None:
+    """No serious violations found by axe, and no horizontal overflow."""
     assert violations(page) == []
     assert not overflows(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, WIDE])
-def test_axe_finds_nothing_serious(visit: Open, keep: Keep, gateway: Gateway, scheme: str, width: int) -> None:
+def test_axe_finds_nothing_serious(
+    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+) -> None:
     operate(gateway)
-    for path, name in ((EXPLAIN, "explain"), (CIRCUITS, "circuits"), (RECORD, "record"), (HISTORY, "history")):
+    for path, name in ((EXPLAIN, "explain"), (CIRCUITS, "circuits"), (AUDIT_LOG, "record"), (HISTORY, "history")):
         page = visit(path, width=width, scheme=scheme)
         expect(page.locator("#content, main").first).to_be_visible()
-        keep(page, f"admin-{name}-{width}-{scheme}")
-        sound(page)
+        screenshot(page, f"admin-{name}-{width}-{scheme}")
+        assert_accessible(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_an_audit_log_entry_and_a_rollback_are_accessible_on_a_phone(
-    visit: Open, keep: Keep, gateway: Gateway, scheme: str
+    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str
 ) -> None:
     operate(gateway)
-    page = visit(f"{RECORD}?action__exact=cache.invalidate", width=PHONE, scheme=scheme)
+    page = visit(f"{AUDIT_LOG}?action__exact=cache.invalidate", width=PHONE, scheme=scheme)
     page.locator("#result_list a[href*='/change/']").first.click()
     expect(page.get_by_text("entries: 1")).to_be_visible()
-    keep(page, f"admin-operation-{PHONE}-{scheme}")
-    sound(page)
+    screenshot(page, f"admin-operation-{PHONE}-{scheme}")
+    assert_accessible(page)
     page = visit(HISTORY, width=PHONE, scheme=scheme)
     page.get_by_role("link", name="Roll back…").first.click()
     expect(page.get_by_role("button", name="Roll back to revision")).to_be_visible()
-    keep(page, f"admin-rollback-{PHONE}-{scheme}")
-    sound(page)
+    screenshot(page, f"admin-rollback-{PHONE}-{scheme}")
+    assert_accessible(page)
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
 def test_a_circuits_row_action_resets_it_after_confirmation(
-    visit: Open, keep: Keep, gateway: Gateway, width: int
+    visit: Open, screenshot: Screenshot, gateway: Gateway, width: int
 ) -> None:
     fail_five_times(gateway)
     page = visit(CIRCUITS, width=width)
@@ -69,7 +71,7 @@ def test_a_circuits_row_action_resets_it_after_confirmation(
     page.get_by_role("link", name="Reset circuit").locator("visible=true").click()
     expect(page.get_by_role("heading", name="Reset the circuit")).to_be_visible()
     expect(page.locator("#dialog")).to_contain_text("crm is OPEN")
-    keep(page, f"admin-reset-{width}")
+    screenshot(page, f"admin-reset-{width}")
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(page.get_by_text("crm is now CLOSED.")).to_be_visible()
     expect(row).to_contain_text("CLOSED")

@@ -1,4 +1,4 @@
-"""The dashboard as staff meet it: in Chromium, on a phone and on a wide screen, over a real gateway."""
+"""The dashboard in Chromium, on a phone and on a wide screen, with a real gateway."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,21 +13,21 @@ from tests.browser.conftest import Gateway, Open
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 SERVICES = ["aiRouting", "calendarIntelligence", "crm", "gmailIntelligence", "slackIntelligence"]
 PHONE, WIDE = 390, 1440
-WATCH = """() => { window.opened = new Promise((resolve, reject) => {
+WAIT_FOR_OPEN = """() => { window.opened = new Promise((resolve, reject) => {
   const pill = document.querySelector('[data-service="crm"] .pill');
   const look = () => pill.textContent === "Open" && resolve(Date.now() / 1000);
   new MutationObserver(look).observe(pill, {childList: true, characterData: true, subtree: true});
   setTimeout(() => reject(new Error("it did not open")), 20000);
   look();
 }); }"""
-"""Notes when the row of `crm` comes to say Open, by the browser's clock, which is this machine's."""
+"""Resolves to the time at which the row of `crm` shows Open, by the browser's clock, which is this machine's."""
 
-Keep = Callable[[Page, str], None]
+Screenshot = Callable[[Page, str], None]
 
 
 @pytest.fixture(autouse=True)
-def closed(gateway: Gateway) -> Iterator[None]:
-    """Every test leaves the circuits closed."""
+def close_circuits(gateway: Gateway) -> Iterator[None]:
+    """Closes all circuits after each test."""
     yield
     reset = f"{gateway.url}/metrics/circuit-breakers/reset"
     assert gateway.session.post(reset, headers={"X-API-Key": gateway.key}, timeout=30).status_code == 200
@@ -37,7 +37,7 @@ def state_of(page: Page, service: str) -> Any:
     return page.locator(f'[data-service="{service}"] .pill')
 
 
-def is_live(page: Page) -> None:
+def expect_live(page: Page) -> None:
     expect(page.locator("#feed")).to_have_text("Live", timeout=15_000)
 
 
@@ -46,7 +46,7 @@ def fail_five_times(gateway: Gateway) -> None:
         assert gateway.get("/api/v1/crm/status/500").status_code == 500
 
 
-def toasted(page: Page, text: str) -> None:
+def expect_toast(page: Page, text: str) -> None:
     expect(page.locator("#toasts")).to_contain_text(text, timeout=15_000)
 
 
@@ -66,41 +66,41 @@ def overflows(page: Page) -> bool:
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
-def test_every_service_is_listed_live_on_any_screen(visit: Open, keep: Keep, width: int) -> None:
+def test_every_service_is_listed_live_on_any_screen(visit: Open, screenshot: Screenshot, width: int) -> None:
     page = visit(width=width)
-    is_live(page)
+    expect_live(page)
     assert page.locator("#services tr").evaluate_all("rows => rows.map((row) => row.dataset.service)") == SERVICES
     expect(page.locator("[data-figure=open] dd").first).to_have_text("0")
     assert not overflows(page)
-    keep(page, f"overview-{width}")
+    screenshot(page, f"overview-{width}")
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
 def test_an_opening_circuit_is_shown_within_two_seconds_and_can_be_reset(
-    visit: Open, keep: Keep, gateway: Gateway, width: int
+    visit: Open, screenshot: Screenshot, gateway: Gateway, width: int
 ) -> None:
     page = visit(width=width)
-    is_live(page)
+    expect_live(page)
     expect(state_of(page, "crm")).to_have_text("Closed")
     waits: list[float] = []
-    while not waits or (min(waits) > 2 and len(waits) < 3):  # a busy machine may be late once, not every time
-        page.evaluate(WATCH)
+    while not waits or (min(waits) > 2 and len(waits) < 3):  # a busy machine may be slow once
+        page.evaluate(WAIT_FOR_OPEN)
         fail_five_times(gateway)
         failed_at = time.time()
         waits.append(page.evaluate("window.opened") - failed_at)
         expect(page.locator("#verdict")).to_contain_text("The circuit of crm is open.")
-        keep(page, f"open-{width}")
+        screenshot(page, f"open-{width}")
         page.get_by_role("button", name="Reset crm").click()
         expect(state_of(page, "crm")).to_have_text("Closed", timeout=15_000)
     assert min(waits) <= 2
-    toasted(page, "The circuit of crm is closed.")
+    expect_toast(page, "The circuit of crm is closed.")
     expect(page.locator("#verdict")).to_be_hidden()
     expect(page.locator("#announcer")).to_contain_text("The circuit of crm is now closed.")
 
 
 def test_the_numbers_are_updated_live(visit: Open, gateway: Gateway) -> None:
     page = visit()
-    is_live(page)
+    expect_live(page)
     total = page.locator('[data-service="slackIntelligence"] [data-cell="total"]')
     before = int(total.inner_text().split()[0].replace(",", ""))
     for _ in range(7):
@@ -109,18 +109,18 @@ def test_the_numbers_are_updated_live(visit: Open, gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
-def test_a_tag_is_counted_and_invalidated(visit: Open, keep: Keep, gateway: Gateway, width: int) -> None:
+def test_a_tag_is_counted_and_invalidated(visit: Open, screenshot: Screenshot, gateway: Gateway, width: int) -> None:
     gateway.get("/api/v1/crm/contacts")
     assert gateway.get("/api/v1/crm/contacts").headers["X-Cache"] == "HIT"
     page = visit("/dashboard/services/crm/", width=width)
-    is_live(page)
+    expect_live(page)
     page.get_by_role("button", name="Invalidate crm:contacts").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Count entries").click()
     expect(dialog).to_contain_text("1 entry would be invalidated.")
-    keep(page, f"invalidate-{width}")
+    screenshot(page, f"invalidate-{width}")
     dialog.get_by_role("button", name="Invalidate", exact=True).click()
-    toasted(page, "1 entry with tag crm:contacts invalidated.")
+    expect_toast(page, "1 entry with tag crm:contacts invalidated.")
     expect(dialog).to_have_count(0)
     assert gateway.get("/api/v1/crm/contacts").headers["X-Cache"] == "MISS"
     expect(page.locator("#operations")).to_contain_text("cache.invalidate", timeout=15_000)
@@ -129,15 +129,15 @@ def test_a_tag_is_counted_and_invalidated(visit: Open, keep: Keep, gateway: Gate
 
 def test_a_circuit_is_forced_open_for_a_time_with_a_reason(visit: Open, gateway: Gateway) -> None:
     page = visit("/dashboard/services/aiRouting/")
-    is_live(page)
+    expect_live(page)
     page.get_by_role("button", name="Force open").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Reason").fill("<b>the model moves</b>")
+    dialog.get_by_label("Reason").fill("<b>database maintenance</b>")
     dialog.get_by_role("button", name="Force open").click()
     expect(page.locator("#state")).to_have_text("Forced open", timeout=15_000)
-    expect(page.locator("#verdict")).to_contain_text("<b>the model moves</b>")  # as text, not as markup
+    expect(page.locator("#verdict")).to_contain_text("<b>database maintenance</b>")  # as text, not as markup
     assert gateway.get("/api/v1/aiRouting/models").status_code == 503
-    expect(page.locator("#transitions")).to_contain_text("<b>the model moves</b>", timeout=15_000)
+    expect(page.locator("#transitions")).to_contain_text("<b>database maintenance</b>", timeout=15_000)
     page.get_by_role("button", name="Reset circuit").click()
     expect(page.locator("#state")).to_have_text("Closed", timeout=15_000)
 
@@ -145,7 +145,7 @@ def test_a_circuit_is_forced_open_for_a_time_with_a_reason(visit: Open, gateway:
 def test_flushing_requires_typing_the_services_name_and_works_by_keyboard(visit: Open, gateway: Gateway) -> None:
     gateway.get("/api/v1/slackIntelligence/channels")
     page = visit("/dashboard/services/slackIntelligence/")
-    is_live(page)
+    expect_live(page)
     opener = page.locator('[data-do="flush"]')
     opener.focus()
     page.keyboard.press("Enter")
@@ -159,7 +159,7 @@ def test_flushing_requires_typing_the_services_name_and_works_by_keyboard(visit:
     page.keyboard.type("slackIntelligence")
     expect(go).to_be_enabled()
     page.keyboard.press("Enter")
-    toasted(page, "flushed.")
+    expect_toast(page, "flushed.")
     assert gateway.get("/api/v1/slackIntelligence/channels").headers["X-Cache"] == "MISS"
 
 
@@ -167,57 +167,61 @@ def test_warming_shows_the_number_of_entries_and_then_the_result(visit: Open, ga
     for _ in range(2):
         gateway.get("/api/v1/crm/contacts")
     page = visit()
-    is_live(page)
+    expect_live(page)
     page.get_by_role("button", name="Warm cache").click()
-    toasted(page, "Warming ")
-    toasted(page, " warmed.")
+    expect_toast(page, "Warming ")
+    expect_toast(page, " warmed.")
 
 
-def test_a_disconnection_is_shown_and_the_page_reconnects(visit: Open, keep: Keep, gateway: Gateway) -> None:
+def test_a_disconnection_is_shown_and_the_page_reconnects(
+    visit: Open, screenshot: Screenshot, gateway: Gateway
+) -> None:
     page = visit()
-    is_live(page)
+    expect_live(page)
     page.context.set_offline(True)
     expect(page.locator("#feed")).to_have_text("Disconnected, retrying", timeout=15_000)
     expect(page.locator("body")).to_have_attribute("data-stale", "")
-    keep(page, "cut")
+    screenshot(page, "cut")
     page.context.set_offline(False)
-    is_live(page)
+    expect_live(page)
     expect(page.locator("body")).not_to_have_attribute("data-stale", "")
 
 
-def test_the_page_polls_while_the_socket_is_silent(visit: Open, keep: Keep, gateway: Gateway) -> None:
+def test_the_page_polls_while_the_socket_is_silent(visit: Open, screenshot: Screenshot, gateway: Gateway) -> None:
     page = visit("/admin/explain/")
     muted = {"now": False}
 
-    def between(socket: WebSocketRoute) -> None:
+    def relay(socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
         server.on_message(lambda message: None if muted["now"] else socket.send(message))
 
-    page.route_web_socket("**/ws/dashboard/", between)
+    page.route_web_socket("**/ws/dashboard/", relay)
     page.goto(f"{gateway.url}/dashboard/")
-    is_live(page)
+    expect_live(page)
     muted["now"] = True
     expect(page.locator("#feed")).to_have_text("Disconnected, polling", timeout=15_000)
     total = page.locator('[data-service="gmailIntelligence"] [data-cell="total"]')
     before = total.inner_text()
     gateway.get("/api/v1/gmailIntelligence/mailboxes/ada/messages")
     expect(total).not_to_have_text(before, timeout=15_000)
-    keep(page, "polling")
+    screenshot(page, "polling")
     muted["now"] = False
-    is_live(page)
+    expect_live(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, WIDE])
-def test_axe_finds_nothing_serious(visit: Open, keep: Keep, gateway: Gateway, scheme: str, width: int) -> None:
+def test_axe_finds_nothing_serious(
+    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+) -> None:
     gateway.get("/api/v1/crm/contacts")
     fail_five_times(gateway)
     for path, name in (("/dashboard/", "overview"), ("/dashboard/services/crm/", "service")):
         page = visit(path, width=width, scheme=scheme)
-        is_live(page)
+        expect_live(page)
         expect(page.locator("#charts path").first).to_be_attached()
         assert violations(page) == []
-        keep(page, f"{name}-{width}-{scheme}")
+        screenshot(page, f"{name}-{width}-{scheme}")
         page.locator('[data-do^="flush"]').click()
         assert violations(page) == []
         assert not overflows(page)
@@ -237,7 +241,7 @@ def test_the_chosen_theme_persists(visit: Open) -> None:
 def test_a_chart_can_be_read_by_keyboard_and_as_a_table(visit: Open, gateway: Gateway) -> None:
     gateway.get("/api/v1/crm/contacts")
     page = visit("/dashboard/services/crm/")
-    is_live(page)
+    expect_live(page)
     chart = page.locator("figure.chart").first
     chart.locator(".plot").focus()
     page.keyboard.press("End")
@@ -248,15 +252,15 @@ def test_a_chart_can_be_read_by_keyboard_and_as_a_table(visit: Open, gateway: Ga
 
 def test_an_ended_session_leads_to_the_login(visit: Open) -> None:
     page = visit()
-    is_live(page)
+    expect_live(page)
     page.context.clear_cookies()
     page.context.set_offline(True)
     page.context.set_offline(False)
     page.wait_for_url("**/admin/login/?next=/dashboard/")
 
 
-def test_explain_is_a_page_of_the_admin(visit: Open, keep: Keep) -> None:
+def test_explain_is_a_page_of_the_admin(visit: Open, screenshot: Screenshot) -> None:
     page = visit("/admin/explain/?method=GET&path=/api/v1/crm/contacts/7&caller=firebase:ada")
     expect(page.get_by_role("status")).to_contain_text("The backend is called")
     expect(page.get_by_text("matches: the first route that matches")).to_be_visible()
-    keep(page, "explain")
+    screenshot(page, "explain")

@@ -1,4 +1,4 @@
-"""The page of events under the dashboard, in Chromium."""
+"""The dashboard's events page in Chromium."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,11 @@ from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 from tests.browser.conftest import Gateway, Open
 from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
 
-Keep = Callable[[Page, str], None]
+Screenshot = Callable[[Page, str], None]
 PAGE = "/dashboard/events/"
 
 
-def is_live(page: Page) -> None:
+def expect_live(page: Page) -> None:
     expect(page.locator("#feed")).to_have_text("Live", timeout=15_000)
 
 
@@ -22,116 +22,116 @@ def subscribe(page: Page, topic: str) -> None:
     page.keyboard.press("Enter")
 
 
-def chips(page: Page) -> Any:
+def topics(page: Page) -> Any:
     return page.locator("#topics code")
 
 
-def told(page: Page) -> Any:
-    """The data of each event on the page, the newest first."""
+def event_data(page: Page) -> Any:
+    """The data of the listed events, newest first."""
     return page.locator("#events [data-id] .data")
 
 
 @pytest.fixture
-def listening(visit: Open) -> Page:
+def events_page(visit: Open) -> Page:
     page = visit(PAGE)
-    is_live(page)
+    expect_live(page)
     subscribe(page, "browser.news")
-    expect(chips(page).get_by_text("browser.news")).to_be_visible()
+    expect(topics(page).get_by_text("browser.news")).to_be_visible()
     return page
 
 
 def test_it_is_in_the_navigation_and_subscribes_to_every_service(visit: Open) -> None:
     page = visit()
     page.get_by_role("navigation").get_by_role("link", name="Events").click()
-    is_live(page)
+    expect_live(page)
     expect(page.get_by_role("link", name="Events")).to_have_attribute("aria-current", "page")
-    expect(chips(page)).to_have_count(5, timeout=15_000)
-    expect(chips(page).first).to_have_text("service:aiRouting")
+    expect(topics(page)).to_have_count(5, timeout=15_000)
+    expect(topics(page).first).to_have_text("service:aiRouting")
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_published_event_is_shown_on_any_screen(
-    visit: Open, keep: Keep, gateway: Gateway, width: int, scheme: str
+    visit: Open, screenshot: Screenshot, gateway: Gateway, width: int, scheme: str
 ) -> None:
     page = visit(PAGE, width=width, scheme=scheme)
-    is_live(page)
+    expect_live(page)
     subscribe(page, "browser.news")
-    expect(chips(page).get_by_text("browser.news")).to_be_visible()
+    expect(topics(page).get_by_text("browser.news")).to_be_visible()
     gateway.publish("browser.news", {"markup": "<b>text</b>", "long": "x" * 300})
     reset = f"{gateway.url}/metrics/circuit-breakers/crm"
     headers = {"X-API-Key": gateway.key}
     gateway.session.post(f"{reset}/open", json={"ttl": 60, "reason": "a test"}, headers=headers, timeout=30)
     gateway.session.post(f"{reset}/reset", json={}, headers=headers, timeout=30)
     event = page.locator("#events li", has_text="browser.news").first
-    expect(event).to_contain_text("told", timeout=15_000)
+    expect(event).to_contain_text("test", timeout=15_000)
     expect(event).to_contain_text('"markup":"<b>text</b>"')
     expect(page.locator("#events li", has_text="service:crm").first).to_contain_text("circuit", timeout=15_000)
     assert not overflows(page)
     assert violations(page) == []
-    keep(page, f"events-{width}-{scheme}")
+    screenshot(page, f"events-{width}-{scheme}")
 
 
-def test_topics_are_added_and_removed_by_keyboard(listening: Page, gateway: Gateway) -> None:
-    remove = listening.get_by_role("button", name="Unsubscribe from browser.news")
+def test_topics_are_added_and_removed_by_keyboard(events_page: Page, gateway: Gateway) -> None:
+    remove = events_page.get_by_role("button", name="Unsubscribe from browser.news")
     remove.focus()
-    listening.keyboard.press("Enter")
-    expect(chips(listening).get_by_text("browser.news")).to_have_count(0)
-    expect(listening.get_by_role("combobox")).to_be_focused()
-    listening.keyboard.type("browser.other")
-    listening.keyboard.press("Enter")
-    expect(chips(listening).get_by_text("browser.other")).to_be_visible()
+    events_page.keyboard.press("Enter")
+    expect(topics(events_page).get_by_text("browser.news")).to_have_count(0)
+    expect(events_page.get_by_role("combobox")).to_be_focused()
+    events_page.keyboard.type("browser.other")
+    events_page.keyboard.press("Enter")
+    expect(topics(events_page).get_by_text("browser.other")).to_be_visible()
     gateway.publish("browser.news", "not for this page")
     gateway.publish("browser.other", "for this page")
-    expect(told(listening)).to_have_text(['"for this page"'], timeout=15_000)
+    expect(event_data(events_page)).to_have_text(['"for this page"'], timeout=15_000)
 
 
-def test_a_refused_topic_is_shown_as_an_error(listening: Page) -> None:
-    subscribe(listening, "caller:key:somebody")
-    expect(listening.get_by_role("alert")).to_contain_text("caller:key:somebody: this caller may not")
-    expect(chips(listening).get_by_text("caller:key:somebody")).to_have_count(0)
-    is_live(listening)
+def test_a_refused_topic_is_shown_as_an_error(events_page: Page) -> None:
+    subscribe(events_page, "caller:key:somebody")
+    expect(events_page.get_by_role("alert")).to_contain_text("caller:key:somebody: this caller may not")
+    expect(topics(events_page).get_by_text("caller:key:somebody")).to_have_count(0)
+    expect_live(events_page)
 
 
-def test_events_are_queued_while_paused(listening: Page, gateway: Gateway) -> None:
-    listening.get_by_role("button", name="Pause").click()
+def test_events_are_queued_while_paused(events_page: Page, gateway: Gateway) -> None:
+    events_page.get_by_role("button", name="Pause").click()
     gateway.publish("browser.news", 1)
-    expect(listening.locator("#count")).to_contain_text("paused, 1 queued", timeout=15_000)
-    expect(told(listening)).to_have_count(0)
-    listening.get_by_role("button", name="Resume").click()
-    expect(told(listening)).to_have_text(["1"])
-    listening.get_by_role("button", name="Clear").click()
-    expect(told(listening)).to_have_count(0)
+    expect(events_page.locator("#count")).to_contain_text("paused, 1 queued", timeout=15_000)
+    expect(event_data(events_page)).to_have_count(0)
+    events_page.get_by_role("button", name="Resume").click()
+    expect(event_data(events_page)).to_have_text(["1"])
+    events_page.get_by_role("button", name="Clear").click()
+    expect(event_data(events_page)).to_have_count(0)
 
 
 def test_a_disconnection_is_shown_and_missed_events_are_delivered_once_after_it(
-    listening: Page, gateway: Gateway, keep: Keep
+    events_page: Page, gateway: Gateway, screenshot: Screenshot
 ) -> None:
     gateway.publish("browser.news", "before")
-    expect(told(listening)).to_have_text(['"before"'], timeout=15_000)
-    listening.context.set_offline(True)
-    expect(listening.locator("#feed")).to_have_text("Disconnected, retrying", timeout=15_000)
-    expect(listening.locator("#announcer")).to_have_text("Disconnected.")
+    expect(event_data(events_page)).to_have_text(['"before"'], timeout=15_000)
+    events_page.context.set_offline(True)
+    expect(events_page.locator("#feed")).to_have_text("Disconnected, retrying", timeout=15_000)
+    expect(events_page.locator("#announcer")).to_have_text("Disconnected.")
     gateway.publish("browser.news", "meanwhile")
-    listening.context.set_offline(False)
-    is_live(listening)
+    events_page.context.set_offline(False)
+    expect_live(events_page)
     gateway.publish("browser.news", "after")
-    expect(told(listening)).to_have_text(['"after"', '"meanwhile"', '"before"'], timeout=15_000)
-    keep(listening, "events-cut")
-    assert violations(listening) == []
+    expect(event_data(events_page)).to_have_text(['"after"', '"meanwhile"', '"before"'], timeout=15_000)
+    screenshot(events_page, "events-cut")
+    assert violations(events_page) == []
 
 
 def test_a_gap_is_shown(visit: Open, gateway: Gateway) -> None:
-    """As a gateway tells it that no longer has what the page asks for."""
+    """Subscribes with a last event id that the gateway no longer has."""
     page = visit("/admin/explain/")
 
-    def between(socket: WebSocketRoute) -> None:
+    def relay(socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
         socket.on_message(
             lambda message: server.send(str(message).replace('"subscribe",', '"subscribe","last_id":"1-0",'))
         )
 
-    page.route_web_socket("**/ws/dashboard/events/", between)
+    page.route_web_socket("**/ws/dashboard/events/", relay)
     page.goto(f"{gateway.url}{PAGE}")
     expect(page.locator("#events .note")).to_contain_text("Gap: some events were missed", timeout=15_000)
     expect(page.locator("#announcer")).to_contain_text("Gap: some events were missed")
@@ -139,7 +139,7 @@ def test_a_gap_is_shown(visit: Open, gateway: Gateway) -> None:
 
 def test_a_logged_out_user_is_redirected_to_the_login(visit: Open, gateway: Gateway) -> None:
     page = visit(PAGE)
-    is_live(page)
+    expect_live(page)
     page.context.clear_cookies()
     page.goto(f"{gateway.url}{PAGE}")
     assert "/admin/login/?next=/dashboard/events/" in page.url
@@ -154,7 +154,7 @@ FOLLOW = """topic => {
 
 
 def test_the_browsers_event_source_receives_events(browser: Browser, gateway: Gateway) -> None:
-    """Something ahead of it adds the credential, as a company's own proxy does: an EventSource cannot bring one."""
+    """The credential is added outside the page, as a reverse proxy would: EventSource cannot send headers."""
     context = browser.new_context(extra_http_headers={"X-API-Key": gateway.key})
     page = context.new_page()
     page.goto(f"{gateway.url}/health")

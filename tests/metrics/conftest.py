@@ -1,4 +1,4 @@
-"""A gateway with its metrics where Django's views find it, and those who use them."""
+"""A gateway with metrics that Django's views use, and clients of them."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ from django.test import Client
 from routing import runtime
 
 if TYPE_CHECKING:
-    from tests.metrics.harness import Harness  # models, which are there only after this file is read
+    from tests.metrics.harness import Harness  # models, which are not loaded when this file is imported
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def harness() -> Iterator["Harness"]:
 
 @pytest.fixture
 def staff_client(db: None) -> Client:
-    """A member of staff in a browser, whose every form must bear its token."""
+    """A logged-in staff user, with CSRF checks."""
     from django.contrib.auth.models import User
 
     client = Client(enforce_csrf_checks=True)
@@ -50,5 +50,5 @@ def staff_client(db: None) -> Client:
 
 @pytest.fixture
 def api_client(harness: "Harness") -> Client:
-    """A program that may read and write."""
+    """A client with an API key that may read and write."""
     return Client(headers={"X-API-Key": harness.keys["both"], "X-Request-ID": "req-1"})

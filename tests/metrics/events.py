@@ -1,4 +1,4 @@
-"""Requests that ended, as a test wants them."""
+"""Events of finished requests for tests."""
 
 import random
 from typing import Any
@@ -22,17 +22,17 @@ def finished(**fields: Any) -> RequestFinished:
     return RequestFinished(**{**usual, **fields})
 
 
-def random_event(chance: random.Random) -> RequestFinished:
-    """Any outcome there is: hits, misses, refusals, failures, services that do not exist, clients that left."""
-    outcome: dict[str, Any] = chance.choice(
+def random_event(rng: random.Random) -> RequestFinished:
+    """A request with a random outcome: hit, miss, refusal, failure, unknown service or disconnected client."""
+    outcome: dict[str, Any] = rng.choice(
         [
             {"cache": "HIT"},
             {"cache": "MISS", "backend": 0.2},
             {"cache": "STALE", "call": "circuit_open", "circuit": "OPEN"},
-            {"cache": "BYPASS", "backend": 0.03, "status": chance.choice([201, 404, 500, 503])},
+            {"cache": "BYPASS", "backend": 0.03, "status": rng.choice([201, 404, 500, 503])},
             {"cache": "MISS", "status": 502, "code": "bad_gateway", "call": "bad_gateway", "retries": 1},
             {"cache": "MISS", "status": 503, "code": "circuit_open", "call": "circuit_open"},
-            {"cache": "MISS", "backend": 0.1, "aborted": chance.choice(["client_gone", "upstream_timeout"])},
+            {"cache": "MISS", "backend": 0.1, "aborted": rng.choice(["client_gone", "upstream_timeout"])},
             {"status": 429, "code": "rate_limited"},
             {"status": 401, "code": "unauthenticated"},
             {"status": 404, "code": "unknown_service", "service": ""},
@@ -40,11 +40,11 @@ def random_event(chance: random.Random) -> RequestFinished:
         ]
     )
     usual = {
-        "service": chance.choice(["crm", "mail", "billing"]),
-        "route": chance.choice(["", "/x/{id}", "/a|b"]),
-        "method": chance.choice(["GET", "POST", "HEAD", "BREW"]),
-        "at": NOW + chance.uniform(0, 7_200),
-        "duration": chance.lognormvariate(-4, 2),
-        "bytes": chance.randrange(10_000),
+        "service": rng.choice(["crm", "mail", "billing"]),
+        "route": rng.choice(["", "/x/{id}", "/a|b"]),
+        "method": rng.choice(["GET", "POST", "HEAD", "BREW"]),
+        "at": NOW + rng.uniform(0, 7_200),
+        "duration": rng.lognormvariate(-4, 2),
+        "bytes": rng.randrange(10_000),
     }
     return finished(**{**usual, **outcome})

@@ -1,4 +1,4 @@
-"""A whole gateway in memory on a loop of its own, with its metrics, and who may look at it."""
+"""A complete gateway in memory, with its metrics, on its own event loop."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -50,7 +50,7 @@ def ok(body: bytes = b'{"a":1}') -> bytes:
 
 @dataclass
 class Harness:
-    """The gateway, and who may look at it: its keys by what they are for."""
+    """The gateway's components, and API keys by the scopes they have."""
 
     clock: FakeClock
     gateway: Gateway
@@ -86,10 +86,10 @@ class Harness:
         self.live.table = RouteTable([*self.live.table.services.values(), service])
 
     def request(self, path: str, method: str = "get") -> int:
-        """A program's request to a service, through the gateway."""
-        answer = getattr(Client(), method)(path, headers={"X-API-Key": self.keys["every"]})
-        b"".join(answer.streaming_content) if answer.streaming else answer.content
-        return int(answer.status_code)
+        """Send a request with an API key through the gateway; returns the status."""
+        response = getattr(Client(), method)(path, headers={"X-API-Key": self.keys["every"]})
+        b"".join(response.streaming_content) if response.streaming else response.content
+        return int(response.status_code)
 
     async def close(self) -> None:
         await self.backend.close()

@@ -1,4 +1,4 @@
-"""What deploy/ draws and warns of is what the gateway tells."""
+"""The dashboard and alerts in deploy/ use metrics that the gateway exports."""
 
 import json
 import re
@@ -23,15 +23,15 @@ def test_every_series_it_queries_is_exported(harness: Harness, name: str) -> Non
     harness.serve(ok())
     harness.observer.finished(finished(backend=0.1, cache="HIT"))
     harness.observer.circuit_changed("crm", "CLOSED", "OPEN", "")
-    told = {sample.name for family in families() for sample in family.samples}
-    asked = set(re.findall(r"\bgateway_[a-z_]+", (DEPLOY / name).read_text()))
-    assert asked
-    assert asked <= told
+    exported = {sample.name for family in families() for sample in family.samples}
+    queried = set(re.findall(r"\bgateway_[a-z_]+", (DEPLOY / name).read_text()))
+    assert queried
+    assert queried <= exported
 
 
 @pytest.fixture(scope="module")
 def promtool() -> str:
-    return shutil.which("promtool") or skip_or_fail("there is no promtool: Debian has it in prometheus")
+    return shutil.which("promtool") or skip_or_fail("promtool is not installed (Debian package prometheus)")
 
 
 def test_promtool_accepts_the_rules(promtool: str) -> None:

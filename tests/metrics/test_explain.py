@@ -1,4 +1,4 @@
-"""`POST /api/explain`, and the admin's page for the same."""
+"""`POST /api/explain` and the admin's page for it."""
 
 from typing import Any
 
@@ -23,10 +23,11 @@ def explain(harness: Harness, body: Any, key: str = "read") -> Any:
 
 def test_it_explains_a_request_without_calling_the_backend(harness: Harness) -> None:
     origin = harness.serve(ok())
-    said = explain(harness, {"method": "GET", "path": "/api/v1/crm/contacts/7?a=1", "caller": "firebase:ada"}).json()
-    assert said["verdict"]["outcome"] == "the backend is called"
-    assert said["service"]["route"] == "/contacts/{id}"
-    assert said["request"] == {
+    request = {"method": "GET", "path": "/api/v1/crm/contacts/7?a=1", "caller": "firebase:ada"}
+    explanation = explain(harness, request).json()
+    assert explanation["verdict"]["outcome"] == "the backend is called"
+    assert explanation["service"]["route"] == "/contacts/{id}"
+    assert explanation["request"] == {
         "method": "GET",
         "path": "/api/v1/crm/contacts/7",
         "query": "a=1",
@@ -51,8 +52,8 @@ def test_a_caller_is_a_key_prefix_a_hypothetical_caller_or_none(harness: Harness
 def test_it_uses_the_current_state_of_the_circuit(harness: Harness) -> None:
     harness.serve(ok())
     services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
-    said = explain(harness, {"path": "/api/v1/crm/contacts/7", "caller": "firebase:ada"}).json()
-    assert (said["verdict"]["status"], said["circuit"]["state"], said["circuit"]["reason"]) == (
+    explanation = explain(harness, {"path": "/api/v1/crm/contacts/7", "caller": "firebase:ada"}).json()
+    assert (explanation["verdict"]["status"], explanation["circuit"]["state"], explanation["circuit"]["reason"]) == (
         503,
         "FORCED_OPEN",
         "a test",
@@ -96,7 +97,7 @@ def test_the_admin_page_shows_the_explanation(harness: Harness, staff_client: Cl
 
 
 @pytest.mark.parametrize(
-    ("asked", "fault"),
+    ("query", "error"),
     [
         ({"path": "crm"}, "path must begin with a slash"),
         ({"path": "/", "caller": "somebody"}, "is not an active API key"),
@@ -104,9 +105,9 @@ def test_the_admin_page_shows_the_explanation(harness: Harness, staff_client: Cl
     ],
 )
 def test_the_admin_page_shows_an_error_at_the_invalid_field(
-    harness: Harness, staff_client: Client, asked: dict[str, str], fault: str
+    harness: Harness, staff_client: Client, query: dict[str, str], error: str
 ) -> None:
-    assert fault in staff_client.get("/admin/explain/", asked).content.decode()
+    assert error in staff_client.get("/admin/explain/", query).content.decode()
 
 
 def test_the_page_requires_staff(harness: Harness) -> None:

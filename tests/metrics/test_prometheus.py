@@ -1,4 +1,4 @@
-"""Prometheus text and OpenMetrics: negotiate, well formed, and the same numbers."""
+"""Prometheus text and OpenMetrics: negotiation, syntax and values."""
 
 import pytest
 from django.test import Client
@@ -65,29 +65,29 @@ def test_every_metric_family_has_samples(harness: Harness, api_client: Client, a
         harness.observer.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
     harness.observer.finished(finished(status=429, code="rate_limited", service=""))
     harness.observer.backend_event(BackendEvent(kind=BackendEventKind.EJECTED, service="crm", target="http://t"))
-    seen = scrape(api_client, accept)
+    samples = scrape(api_client, accept)
     crm = (("service", "crm"),)
     labels = (("method", "GET"), ("route", "/x"), ("service", "crm"), ("status_class", "2xx"))
-    assert seen["gateway_requests_total", labels] == 4
-    assert seen["gateway_request_duration_seconds_count", crm] == 4
-    assert seen["gateway_request_duration_seconds_sum", crm] == pytest.approx(99.044)
+    assert samples["gateway_requests_total", labels] == 4
+    assert samples["gateway_request_duration_seconds_count", crm] == 4
+    assert samples["gateway_request_duration_seconds_sum", crm] == pytest.approx(99.044)
     buckets = {
-        bound: seen["gateway_request_duration_seconds_bucket", (("le", str(bound)), *crm)]
+        bound: samples["gateway_request_duration_seconds_bucket", (("le", str(bound)), *crm)]
         for bound in PROMETHEUS_BOUNDS
     }
     assert [buckets[bound] for bound in (0.0025, 0.005, 0.01, 0.025, 30.0)] == [0, 1, 1, 3, 3]
-    assert seen["gateway_backend_duration_seconds_bucket", (("le", "+Inf"), *crm)] == 4
-    assert seen["gateway_cache_requests_total", (("result", "MISS"), *crm)] == 4
-    assert seen["gateway_cache_bytes", crm] == 0
-    assert seen["gateway_breaker_state", crm] == 3
-    assert seen["gateway_breaker_transitions_total", (("from", "CLOSED"), *crm, ("to", "FORCED_OPEN"))] == 1
-    assert seen["gateway_ratelimit_total", (("decision", "allowed"),)] == 4
-    assert seen["gateway_ratelimit_total", (("decision", "denied"),)] == 1
-    assert seen["gateway_retries_total", crm] == 4
-    assert seen["gateway_target_events_total", (("event", "ejected"), *crm)] == 1
-    assert [seen["gateway_cache_lost_total", (("operation", each),)] for each in ("get", "put")] == [7, 0]
-    assert seen["gateway_websocket_connections", ()] == 3
-    assert seen["gateway_config_version", ()] == 7
+    assert samples["gateway_backend_duration_seconds_bucket", (("le", "+Inf"), *crm)] == 4
+    assert samples["gateway_cache_requests_total", (("result", "MISS"), *crm)] == 4
+    assert samples["gateway_cache_bytes", crm] == 0
+    assert samples["gateway_breaker_state", crm] == 3
+    assert samples["gateway_breaker_transitions_total", (("from", "CLOSED"), *crm, ("to", "FORCED_OPEN"))] == 1
+    assert samples["gateway_ratelimit_total", (("decision", "allowed"),)] == 4
+    assert samples["gateway_ratelimit_total", (("decision", "denied"),)] == 1
+    assert samples["gateway_retries_total", crm] == 4
+    assert samples["gateway_target_events_total", (("event", "ejected"), *crm)] == 1
+    assert [samples["gateway_cache_lost_total", (("operation", each),)] for each in ("get", "put")] == [7, 0]
+    assert samples["gateway_websocket_connections", ()] == 3
+    assert samples["gateway_config_version", ()] == 7
 
 
 @pytest.mark.parametrize("accept", ["text/plain", SCRAPER])

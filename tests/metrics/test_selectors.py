@@ -1,4 +1,4 @@
-"""What the dashboard reads: figures, circuits, paths and what was done."""
+"""Selectors: traffic statistics, circuits, paths and the audit log."""
 
 import pytest
 
@@ -47,11 +47,11 @@ def test_a_services_status_has_targets_circuit_and_sparkline(harness: Harness) -
     assert selectors.summary().open_circuits == ("crm",)
 
 
-@pytest.mark.parametrize("ask", [selectors.service_status, selectors.get_service])
-def test_a_service_that_is_not_configured_raises(harness: Harness, ask: object) -> None:
-    assert callable(ask)
+@pytest.mark.parametrize("select", [selectors.service_status, selectors.get_service])
+def test_a_service_that_is_not_configured_raises(harness: Harness, select: object) -> None:
+    assert callable(select)
     with pytest.raises(ServiceNotConfigured):
-        ask("nope")
+        select("nope")
 
 
 def test_the_cache_saves_calls_time_and_cost(harness: Harness) -> None:
@@ -78,8 +78,11 @@ def test_circuit_transitions_are_listed_newest_first(harness: Harness) -> None:
         harness.clock.advance(10)
         harness.observer.circuit_changed("crm", before, after, "why")
     AggregateWriter().record_transitions(harness.observer.take()[1])
-    moves = selectors.circuit_transitions("crm")
-    assert [(move.before, move.after) for move in moves] == [("OPEN", "HALF_OPEN"), ("CLOSED", "OPEN")]
+    transitions = selectors.circuit_transitions("crm")
+    assert [(each.before, each.after) for each in transitions] == [
+        ("OPEN", "HALF_OPEN"),
+        ("CLOSED", "OPEN"),
+    ]
     assert len(selectors.circuit_transitions("crm", since=harness.clock())) == 1
     assert selectors.circuit_transitions("mail") == []
 

@@ -1,4 +1,4 @@
-"""Traces of a real gateway over a scripted backend: one span a step, in the trace the client began."""
+"""Traces of a gateway with a scripted backend: one span per step, in the client's trace."""
 
 import asyncio
 import time
@@ -42,8 +42,8 @@ CACHED = RoutePolicy(timeout=QUICK, cache=CachePolicy(ttl=60, scope=Scope.SHARED
 BARE = RoutePolicy(timeout=QUICK, cache=None, retries=Retries(attempts=1), breaker=BreakerPolicy(failure_threshold=1))
 
 
-class Traced:
-    """A world whose gateway is traced, and what has been sent of it."""
+class TracedWorld:
+    """A world whose gateway is traced, and its exported spans."""
 
     def __init__(self, world: World, sender: SpanSender, exporter: InMemorySpanExporter) -> None:
         self.world = world
@@ -51,11 +51,11 @@ class Traced:
         self._exporter = exporter
 
     async def spans(self) -> list[ReadableSpan]:
-        await asyncio.sleep(0)  # spans are made once the answer has gone
+        await asyncio.sleep(0)  # spans are created after the response has been sent
         self._sender.close()
         return sorted(self._exporter.get_finished_spans(), key=lambda span: (span.start_time or 0, span.end_time or 0))
 
-    async def whole(self) -> ReadableSpan:
+    async def request_span(self) -> ReadableSpan:
         [found] = [span for span in await self.spans() if span.kind is SpanKind.SERVER]
         return found
 
@@ -64,12 +64,12 @@ class Traced:
 
 
 @pytest.fixture
-async def traced(request: pytest.FixtureRequest) -> AsyncIterator[Traced]:
+async def traced(request: pytest.FixtureRequest) -> AsyncIterator[TracedWorld]:
     exporter = InMemorySpanExporter()
     sender = SpanSender(exporter, {"service.name": "here"})
     sampling = getattr(request, "param", Sampling())
     world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=sampling, timer=time.perf_counter))
-    yield Traced(world, sender, exporter)
+    yield TracedWorld(world, sender, exporter)
     await world.close()
 
 
@@ -77,37 +77,40 @@ def header(request: Received, name: bytes) -> bytes | None:
     return next((value for field, value in request.fields if field.lower() == name), None)
 
 
-def about(span: ReadableSpan) -> dict[str, Any]:
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
-async def test_each_of_the_nine_steps_is_a_child_span_of_the_request(traced: Traced) -> None:
+async def test_each_of_the_nine_steps_is_a_child_span_of_the_request(traced: TracedWorld) -> None:
     await traced.world.serve(ok(), policy=CACHED, routes=(Route("/contacts/{id}", (), CACHED),))
     await traced.world.request("GET", "/api/v1/crm/contacts/7?token=hush", SAMPLED)
-    whole, steps = await traced.whole(), await traced.steps()
+    request_span, steps = await traced.request_span(), await traced.steps()
     assert list(steps) == NINE
-    assert whole.context
-    assert whole.parent
-    assert f"{whole.context.trace_id:032x}" == TRACE
-    assert f"{whole.parent.span_id:016x}" == PARENT
-    assert whole.context.trace_state.to_header() == "vendor=1"
-    assert {span.parent.span_id for span in steps.values() if span.parent} == {whole.context.span_id}
+    assert request_span.context
+    assert request_span.parent
+    assert f"{request_span.context.trace_id:032x}" == TRACE
+    assert f"{request_span.parent.span_id:016x}" == PARENT
+    assert request_span.context.trace_state.to_header() == "vendor=1"
+    assert {span.parent.span_id for span in steps.values() if span.parent} == {request_span.context.span_id}
     assert len({span.context.span_id for span in steps.values() if span.context}) == 9
-    assert (whole.name, about(whole)["http.route"]) == ("GET /api/v1/crm/contacts/{id}", "/api/v1/crm/contacts/{id}")
-    assert whole.resource.attributes["service.name"] == "here"
+    assert (request_span.name, attributes_of(request_span)["http.route"]) == (
+        "GET /api/v1/crm/contacts/{id}",
+        "/api/v1/crm/contacts/{id}",
+    )
+    assert request_span.resource.attributes["service.name"] == "here"
 
 
-async def test_the_steps_are_contiguous_and_span_the_request(traced: Traced) -> None:
+async def test_the_steps_are_contiguous_and_span_the_request(traced: TracedWorld) -> None:
     await traced.world.serve(ok(), policy=CACHED)
     await traced.world.request("GET", "/api/v1/crm/x")
-    whole, steps = (await traced.whole()), list((await traced.steps()).values())
+    request_span, steps = (await traced.request_span()), list((await traced.steps()).values())
     assert [after.start_time for after in steps[1:]] == [before.end_time for before in steps[:-1]]
-    assert (steps[0].start_time, steps[-1].end_time) == (whole.start_time, whole.end_time)
+    assert (steps[0].start_time, steps[-1].end_time) == (request_span.start_time, request_span.end_time)
     call = next(step for step in steps if step.name == "backend call")
     assert (call.end_time or 0) > (call.start_time or 0)
 
 
-async def test_the_backend_receives_the_calls_span_as_parent(traced: Traced) -> None:
+async def test_the_backend_receives_the_calls_span_as_parent(traced: TracedWorld) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
     call = (await traced.steps())["backend call"]
@@ -115,55 +118,55 @@ async def test_the_backend_receives_the_calls_span_as_parent(traced: Traced) -> 
     assert call.kind is SpanKind.CLIENT
     assert header(origin.requests[0], b"traceparent") == b"00-%s-%016x-01" % (TRACE.encode(), call.context.span_id)
     assert header(origin.requests[0], b"tracestate") == b"vendor=1"
-    assert about(call) == {"http.request.method": "GET", "http.response.status_code": 200}
+    assert attributes_of(call) == {"http.request.method": "GET", "http.response.status_code": 200}
 
 
-async def test_a_trace_starts_at_the_gateway_without_a_valid_traceparent(traced: Traced) -> None:
+async def test_a_trace_starts_at_the_gateway_without_a_valid_traceparent(traced: TracedWorld) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x", [("traceparent", "00-junk"), ("tracestate", "vendor=1")])
-    whole = await traced.whole()
-    assert whole.context
-    assert whole.parent is None
-    told = header(origin.requests[0], b"traceparent") or b""
-    assert told.split(b"-")[1] == b"%032x" % whole.context.trace_id
+    request_span = await traced.request_span()
+    assert request_span.context
+    assert request_span.parent is None
+    traceparent = header(origin.requests[0], b"traceparent") or b""
+    assert traceparent.split(b"-")[1] == b"%032x" % request_span.context.trace_id
     assert header(origin.requests[0], b"tracestate") is None
 
 
-async def test_an_unsampled_trace_is_passed_on_unsampled(traced: Traced) -> None:
+async def test_an_unsampled_trace_is_passed_on_unsampled(traced: TracedWorld) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x", UNSAMPLED)
     assert (await traced.spans()) == []
-    told = header(origin.requests[0], b"traceparent") or b""
-    assert (told.split(b"-")[1], told.split(b"-")[3]) == (TRACE.encode(), b"00")
+    traceparent = header(origin.requests[0], b"traceparent") or b""
+    assert (traceparent.split(b"-")[1], traceparent.split(b"-")[3]) == (TRACE.encode(), b"00")
 
 
 @pytest.mark.parametrize("traced", [Sampling(ratio=0.0)], indirect=True)
-async def test_new_traces_are_sampled_and_sampled_traces_are_continued(traced: Traced) -> None:
+async def test_new_traces_are_sampled_and_sampled_traces_are_continued(traced: TracedWorld) -> None:
     origin = await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x")
     await traced.world.request("GET", "/api/v1/crm/y", SAMPLED)
-    assert about(await traced.whole())["url.path"] == "/api/v1/crm/y"
+    assert attributes_of(await traced.request_span())["url.path"] == "/api/v1/crm/y"
     assert [(header(one, b"traceparent") or b"")[-2:] for one in origin.requests] == [b"00", b"01"]
 
 
-async def test_spans_contain_no_query_credential_or_address(traced: Traced) -> None:
+async def test_spans_contain_no_query_credential_or_address(traced: TracedWorld) -> None:
     origin = await traced.world.serve(FAILED, policy=CACHED)
     called = await traced.world.request("GET", "/api/v1/crm/x?token=hush", [*SAMPLED, ("Cookie", "sid=hush")])
     assert called.status == 503
     await traced.world.request("GET", "/api/v1/crm/x?token=hush", [("Authorization", "Bearer hush")], key="")
-    said = "".join(span.to_json() for span in (await traced.spans()))
+    attributes = "".join(span.to_json() for span in (await traced.spans()))
     for secret in ("hush", traced.world.key, traced.world.key.split("_")[2], f":{origin.port}", "127.0.0.1"):
-        assert secret not in said
-    assert "server.address" not in said
+        assert secret not in attributes
+    assert "server.address" not in attributes
 
 
-async def test_a_hit_ends_in_the_cache_check(traced: Traced) -> None:
+async def test_a_hit_ends_in_the_cache_check(traced: TracedWorld) -> None:
     await traced.world.serve(ok(), policy=CACHED)
     await traced.world.request("GET", "/api/v1/crm/x", UNSAMPLED)
     await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
     assert list(await traced.steps()) == [*NINE[:5], "return"]
-    assert about(await traced.whole())["gateway.cache"] == "HIT"
-    assert about(await traced.whole())["http.response.status_code"] == 200
+    assert attributes_of(await traced.request_span())["gateway.cache"] == "HIT"
+    assert attributes_of(await traced.request_span())["http.response.status_code"] == 200
 
 
 @pytest.mark.parametrize(
@@ -174,62 +177,62 @@ async def test_a_hit_ends_in_the_cache_check(traced: Traced) -> None:
     ],
 )
 async def test_an_error_ends_the_trace_in_the_step_that_raised_it(
-    traced: Traced, path: str, key: str | None, ends_in: str, code: str
+    traced: TracedWorld, path: str, key: str | None, ends_in: str, code: str
 ) -> None:
     await traced.world.serve(ok(), policy=CACHED)
     await traced.world.request("GET", path, SAMPLED, **({} if key is None else {"key": key}))
     steps = await traced.steps()
     assert list(steps)[-2:] == [ends_in, "return"]
-    assert about(steps[ends_in])["error.type"] == code
+    assert attributes_of(steps[ends_in])["error.type"] == code
     assert steps[ends_in].status.status_code is StatusCode.ERROR
-    assert (await traced.whole()).status.status_code is StatusCode.UNSET  # a client's fault is none of the server's
+    assert (await traced.request_span()).status.status_code is StatusCode.UNSET  # not a server error
 
 
-async def test_an_open_circuit_ends_the_trace_in_the_circuit_breaker(traced: Traced) -> None:
+async def test_an_open_circuit_ends_the_trace_in_the_circuit_breaker(traced: TracedWorld) -> None:
     await traced.world.serve(FAILED, policy=BARE)
     await traced.world.request("GET", "/api/v1/crm/x", UNSAMPLED)
     await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
     assert list(await traced.steps())[-2:] == ["circuit breaker", "return"]
-    assert about((await traced.steps())["circuit breaker"])["error.type"] == "circuit_open"
-    assert (await traced.whole()).status.status_code is StatusCode.ERROR
-    assert about(await traced.whole())["error.type"] == "circuit_open"
+    assert attributes_of((await traced.steps())["circuit breaker"])["error.type"] == "circuit_open"
+    assert (await traced.request_span()).status.status_code is StatusCode.ERROR
+    assert attributes_of(await traced.request_span())["error.type"] == "circuit_open"
 
 
-async def test_each_attempt_is_an_event_of_the_backend_call(traced: Traced) -> None:
+async def test_each_attempt_is_an_event_of_the_backend_call(traced: TracedWorld) -> None:
     async def cut(peer: Peer) -> None:
         peer.reset()
 
     await traced.world.serve(cut, ok(), policy=RoutePolicy(timeout=QUICK, cache=None, retries=Retries(attempts=2)))
-    answer = await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
-    assert answer.status == 200
+    response = await traced.world.request("GET", "/api/v1/crm/x", SAMPLED)
+    assert response.status == 200
     call = (await traced.steps())["backend call"]
     assert [event.name.split(" with ")[0] for event in call.events] == ["attempt 1: bad_gateway", "attempt 2: 200"]
-    assert about(call)["http.request.resend_count"] == 1
+    assert attributes_of(call)["http.request.resend_count"] == 1
 
 
-async def test_an_unknown_method_is_an_attribute_of_its_own(traced: Traced) -> None:
+async def test_an_unknown_method_is_an_attribute_of_its_own(traced: TracedWorld) -> None:
     await traced.world.serve(ok(), policy=BARE)
     await traced.world.request("BREW", "/api/v1/crm/x", SAMPLED)
-    said = about(await traced.whole())
-    assert (said["http.request.method"], said["http.request.method_original"]) == ("_OTHER", "BREW")
+    attributes = attributes_of(await traced.request_span())
+    assert (attributes["http.request.method"], attributes["http.request.method_original"]) == ("_OTHER", "BREW")
 
 
-async def test_the_debug_header_is_sent_on_request_only(traced: Traced) -> None:
+async def test_the_debug_header_is_sent_on_request_only(traced: TracedWorld) -> None:
     await traced.world.serve(ok(), policy=BARE)
     assert (await traced.world.request("GET", "/api/v1/crm/x")).get("x-gateway-debug") is None
     shown = await traced.world.request("GET", "/api/v1/crm/x", [("X-Gateway-Debug", "1")])
     assert "circuit-breaker;dur=" in (shown.get("x-gateway-debug") or "")
 
 
-class Away(SpanExporter):
-    """A collector that takes nothing."""
+class UnavailableExporter(SpanExporter):
+    """An unreachable collector."""
 
     def export(self, spans: Any) -> SpanExportResult:
-        raise ConnectionError("nobody there")
+        raise ConnectionError("unreachable")
 
 
 async def test_an_unavailable_collector_fails_no_request() -> None:
-    sender = SpanSender(Away(), {})
+    sender = SpanSender(UnavailableExporter(), {})
     world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=Sampling(), timer=time.perf_counter))
     await world.serve(*[ok()] * 500, policy=CACHED)
     statuses = {(await world.request("GET", "/api/v1/crm/x")).status for _ in range(500)}

@@ -1,4 +1,4 @@
-"""The admin's pages that steer and look back: circuits, cache, history, record."""
+"""The admin pages for operations: circuits, cache, configuration history and audit log."""
 
 from html import unescape
 from typing import Any
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 CIRCUITS = "/admin/metrics/circuit/"
 CACHE = "/admin/metrics/cachedservice/"
 HISTORY = "/admin/routing/configurationrevision/"
-RECORD = "/admin/metrics/operation/"
+AUDIT_LOG = "/admin/metrics/operation/"
 
 
 @pytest.fixture
@@ -42,12 +42,12 @@ def crm(harness: Harness) -> Service:
 
 
 def act(client: Client, url: str, action: str, *rows: Any, **more: str) -> str:
-    answer = client.post(url, {"action": action, "_selected_action": [row.pk for row in rows], **more}, follow=True)
-    return unescape(answer.content.decode())
+    response = client.post(url, {"action": action, "_selected_action": [row.pk for row in rows], **more}, follow=True)
+    return unescape(response.content.decode())
 
 
-def done() -> list[tuple[str, str, str]]:
-    """What was done to circuits and cache, latest first."""
+def recorded_operations() -> list[tuple[str, str, str]]:
+    """The operations on circuits and cache, latest first."""
     steered = Operation.objects.exclude(action__startswith="service").exclude(action__startswith="target")
     return list(steered.values_list("actor", "action", "service"))
 
@@ -71,17 +71,17 @@ def test_a_circuit_is_forced_open_with_a_reason_and_reset(harness: Harness, root
     assert harness.breakers.of("crm", BreakerPolicy()).snapshot.until == harness.clock() + 300
     act(root, CIRCUITS, "reset", crm)
     assert state(harness) is State.CLOSED
-    assert done() == [("staff:root", "circuit.reset", "crm"), ("staff:root", "circuit.open", "crm")]
+    assert recorded_operations() == [("staff:root", "circuit.reset", "crm"), ("staff:root", "circuit.open", "crm")]
 
 
 def reset_page(circuit: Any) -> str:
     return f"{CIRCUITS}{circuit.pk}/reset/"
 
 
-def may(*rights: str) -> Client:
-    """A member of staff with these rights, whose every form must bear its token."""
+def client_with(*permissions: str) -> Client:
+    """A client of a staff user with these permissions, with CSRF checks."""
     eve = User.objects.create_user("eve", is_staff=True)
-    eve.user_permissions.set(Permission.objects.filter(codename__in=rights))
+    eve.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client(enforce_csrf_checks=True)
     client.force_login(eve)
     return client
@@ -90,13 +90,13 @@ def may(*rights: str) -> Client:
 def test_a_circuits_row_action_resets_it_after_confirmation(harness: Harness, root: Client, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, None, "<b>maintenance")
     assert reset_page(crm) in root.get(CIRCUITS).content.decode()
-    asked = root.get(reset_page(crm)).content.decode()
-    assert "Reset the circuit" in asked
-    assert "<strong>crm</strong> is FORCED_OPEN: &lt;b&gt;maintenance" in asked
-    assert "csrfmiddlewaretoken" in asked
+    dialog = root.get(reset_page(crm)).content.decode()
+    assert "Reset the circuit" in dialog
+    assert "<strong>crm</strong> is FORCED_OPEN: &lt;b&gt;maintenance" in dialog
+    assert "csrfmiddlewaretoken" in dialog
     assert state(harness) is State.FORCED_OPEN
-    answer = root.post(reset_page(crm), {"_form_submitted": "on"})
-    assert (answer.status_code, answer["Location"]) == (302, CIRCUITS)
+    response = root.post(reset_page(crm), {"_form_submitted": "on"})
+    assert (response.status_code, response["Location"]) == (302, CIRCUITS)
     assert state(harness) is State.CLOSED
     row = Operation.objects.latest("pk")
     assert (row.actor, row.action, row.service) == ("staff:root", "circuit.reset", "crm")
@@ -106,30 +106,30 @@ def test_a_circuits_row_action_resets_it_after_confirmation(harness: Harness, ro
 
 
 def test_the_confirmation_dialog_redirects_to_the_list(root: Client, crm: Service) -> None:
-    answer = root.post(reset_page(crm), {"_form_submitted": "on"}, headers={"HX-Request": "true"})
-    assert (answer.status_code, answer["HX-Redirect"]) == (200, CIRCUITS)
+    response = root.post(reset_page(crm), {"_form_submitted": "on"}, headers={"HX-Request": "true"})
+    assert (response.status_code, response["HX-Redirect"]) == (200, CIRCUITS)
 
 
 def test_a_circuits_reset_requires_the_permission_and_is_hidden_without_it(harness: Harness, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.DISABLED)
-    client = may("view_circuit")
+    client = client_with("view_circuit")
     assert reset_page(crm) not in client.get(CIRCUITS).content.decode()
     client.handler.enforce_csrf_checks = False
     for send in (client.get, client.post):
         assert send(reset_page(crm), {"_form_submitted": "on"}).status_code == 403
     assert state(harness) is State.DISABLED
-    assert done() == [("staff:ada", "circuit.disable", "crm")]
+    assert recorded_operations() == [("staff:ada", "circuit.disable", "crm")]
 
 
 def test_a_circuits_reset_requires_the_csrf_token(harness: Harness, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.DISABLED)
-    client = may("view_circuit", "change_circuit")
-    said = {"_form_submitted": "on"}
-    assert client.post(reset_page(crm), said).status_code == 403
+    client = client_with("view_circuit", "change_circuit")
+    document = {"_form_submitted": "on"}
+    assert client.post(reset_page(crm), document).status_code == 403
     assert state(harness) is State.DISABLED
     client.get(reset_page(crm))
-    said["csrfmiddlewaretoken"] = client.cookies["csrftoken"].value
-    assert client.post(reset_page(crm), said).status_code == 302
+    document["csrfmiddlewaretoken"] = client.cookies["csrftoken"].value
+    assert client.post(reset_page(crm), document).status_code == 302
     assert state(harness) is State.CLOSED
 
 
@@ -139,7 +139,7 @@ def test_resetting_a_circuit_that_does_not_exist_shows_an_error(root: Client, cr
     assert "brandnew is not in the configuration in use yet." in page
     for send in (root.get, root.post):
         assert send(f"{CIRCUITS}999/reset/", {"_form_submitted": "on"}).status_code == 404
-    assert done() == []
+    assert recorded_operations() == []
 
 
 def test_an_override_skips_services_that_are_not_in_use_yet(harness: Harness, root: Client, crm: Service) -> None:
@@ -150,8 +150,8 @@ def test_an_override_skips_services_that_are_not_in_use_yet(harness: Harness, ro
 
 
 def test_a_row_links_to_the_services_page(root: Client, crm: Service) -> None:
-    answer = root.get(f"{CIRCUITS}{crm.pk}/change/")
-    assert (answer.status_code, answer["Location"]) == (302, "/dashboard/services/crm/")
+    response = root.get(f"{CIRCUITS}{crm.pk}/change/")
+    assert (response.status_code, response["Location"]) == (302, "/dashboard/services/crm/")
 
 
 def test_the_cache_is_listed_and_a_tag_is_invalidated(harness: Harness, root: Client, crm: Service) -> None:
@@ -173,30 +173,30 @@ def test_staff_without_permission_may_view_but_not_act(harness: Harness, crm: Se
     act(client, CIRCUITS, "force_open", crm, reason="a test")
     act(client, CACHE, "flush", crm)
     assert state(harness) is State.CLOSED
-    assert done() == []
+    assert recorded_operations() == []
 
 
 def test_the_audit_log_is_read_only(root: Client) -> None:
     row = record_operation("staff:ada", "circuit.reset", "crm", before={"state": "OPEN"}, after={"state": "<b>"})
-    assert "circuit.reset" in root.get(RECORD).content.decode()
-    page = root.get(f"{RECORD}{row.pk}/change/").content.decode()
+    assert "circuit.reset" in root.get(AUDIT_LOG).content.decode()
+    page = root.get(f"{AUDIT_LOG}{row.pk}/change/").content.decode()
     assert "state: OPEN" in page
     assert "state: &lt;b&gt;" in page
-    assert root.post(f"{RECORD}{row.pk}/change/", {"actor": "nobody"}).status_code == 403
-    assert root.post(f"{RECORD}add/").status_code == 403
-    assert root.post(f"{RECORD}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert root.post(f"{AUDIT_LOG}{row.pk}/change/", {"actor": "nobody"}).status_code == 403
+    assert root.post(f"{AUDIT_LOG}add/").status_code == 403
+    assert root.post(f"{AUDIT_LOG}{row.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
 def revision(ttl: int) -> ConfigurationRevision:
-    """One change more, as its commit would write it down."""
+    """Change the configuration and record a revision."""
     from routing.database import revisions
 
-    said = {"targets": [{"url": "http://a"}], "cache": {"ttl": ttl}}
-    apply_document({"version": 1, "services": {"crm": said}})
+    document = {"targets": [{"url": "http://a"}], "cache": {"ttl": ttl}}
+    apply_document({"version": 1, "services": {"crm": document}})
     with acting_as("staff:ada"):
-        kept = revisions.record_revision()
-    assert kept is not None
-    return kept
+        revision = revisions.record_revision()
+    assert revision is not None
+    return revision
 
 
 def test_the_history_shows_who_changed_which_lines(root: Client) -> None:
@@ -239,11 +239,11 @@ def test_a_rollback_requires_the_csrf_token(harness: Harness) -> None:
 
 def test_a_services_page_links_to_the_explanation_of_its_first_route(root: Client, crm: Service) -> None:
     crm.routes.create(path="/contacts/{id}", methods=["PUT"])
-    answer = root.get(f"/admin/routing/service/{crm.pk}/try/")
-    assert answer["Location"] == "/admin/explain/?method=PUT&path=%2Fapi%2Fv1%2Fcrm%2Fcontacts%2F%7Bid%7D"
+    response = root.get(f"/admin/routing/service/{crm.pk}/try/")
+    assert response["Location"] == "/admin/explain/?method=PUT&path=%2Fapi%2Fv1%2Fcrm%2Fcontacts%2F%7Bid%7D"
 
 
-@pytest.mark.parametrize("url", [CIRCUITS, CACHE, HISTORY, RECORD, "/admin/", "/admin/auth/user/"])
+@pytest.mark.parametrize("url", [CIRCUITS, CACHE, HISTORY, AUDIT_LOG, "/admin/", "/admin/auth/user/"])
 def test_every_page_opens_without_rows(root: Client, url: str) -> None:
     assert root.get(url).status_code == 200
 

@@ -14,10 +14,10 @@ def test_hits_and_misses_are_exact_and_can_be_reset(harness: Harness, api_client
     harness.serve(ok())
     for _ in range(18):
         assert harness.request("/api/v1/crm/contacts/1") == 200
-    seen = api_client.get("/metrics/cache").json()
-    assert seen["stats"] == {"hits": 17, "misses": 1, "hitRate": 94.44}
-    assert (seen["connected"], seen["entries"]) == (True, 1)
-    assert seen["byService"]["crm"]["bytes"] == seen["bytes"] > 0
+    usage = api_client.get("/metrics/cache").json()
+    assert usage["stats"] == {"hits": 17, "misses": 1, "hitRate": 94.44}
+    assert (usage["connected"], usage["entries"]) == (True, 1)
+    assert usage["byService"]["crm"]["bytes"] == usage["bytes"] > 0
     send(api_client, "post", "/metrics/cache/reset")
     after = api_client.get("/metrics/cache").json()
     assert after["stats"] == {"hits": 0, "misses": 0, "hitRate": 0.0}

@@ -17,8 +17,8 @@ def test_an_open_circuit_is_listed_and_can_be_reset(harness: Harness, api_client
     failing = RoutePolicy(timeout=QUICK, cache=None, breaker=BreakerPolicy(failure_threshold=5))
     harness.serve(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", policy=failing)
     assert [harness.request("/api/v1/crm/x") for _ in range(7)] == [503] * 7
-    seen = api_client.get("/metrics/circuit-breakers").json()
-    assert seen == {
+    circuits = api_client.get("/metrics/circuit-breakers").json()
+    assert circuits == {
         "stats": {
             "crm": {
                 "state": "OPEN",
@@ -44,14 +44,14 @@ def test_a_circuit_is_forced_open_for_a_time_with_a_reason(harness: Harness, api
     assert harness.request("/api/v1/crm/x") == 503
     harness.clock.advance(31)
     assert harness.request("/api/v1/crm/x") == 200
-    done = Operation.objects.get()
-    assert (done.actor, done.action, done.service) == (
+    entry = Operation.objects.get()
+    assert (entry.actor, entry.action, entry.service) == (
         f"key:{harness.keys['both'].split('_')[1]}",
         "circuit.open",
         "crm",
     )
-    assert (done.before, done.request_id) == ({"state": "CLOSED"}, "req-1")
-    assert done.after == {"state": "FORCED_OPEN", "until": harness.clock() - 1, "reason": "they move house"}
+    assert (entry.before, entry.request_id) == ({"state": "CLOSED"}, "req-1")
+    assert entry.after == {"state": "FORCED_OPEN", "until": harness.clock() - 1, "reason": "they move house"}
 
 
 @pytest.mark.parametrize(("word", "state"), [("disable", State.DISABLED), ("reset", State.CLOSED)])
@@ -65,9 +65,9 @@ def test_every_write_is_recorded(harness: Harness, api_client: Client, method: s
     harness.serve(ok())
     harness.run(harness.breakers.of("crm", SHARED.breaker).override(State.FORCED_OPEN))
     send(api_client, method, path)
-    done = Operation.objects.get()
-    assert done.actor.startswith("key:")
-    assert done.request_id == "req-1"
+    entry = Operation.objects.get()
+    assert entry.actor.startswith("key:")
+    assert entry.request_id == "req-1"
 
 
 def test_a_reset_without_open_circuits_is_recorded(harness: Harness, api_client: Client) -> None:

@@ -1,6 +1,4 @@
-"""Every address Django serves, found in its URL conf: closed to strangers, to callers without the right, and to pages
-of other sites that a member of staff happens to visit.
-"""
+"""Every URL of the URL configuration requires a credential, the permission, and protection against CSRF."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,13 +14,13 @@ from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
-OPEN = {"schema", "docs", "home"}
-"""How the gateway is used is no secret; and the address alone only leads to the dashboard."""
-READS = {"api-explain"}
-"""A POST that changes nothing, and asks for the right to read."""
-ENTRANCES = {"admin:login", "admin:logout", "admin:jsi18n"}
-"""What a person needs in order to log in, and what changes nothing for others."""
-GIVEN = {
+PUBLIC = {"schema", "docs", "home"}
+"""Public by design: the schema, and the redirect to the dashboard."""
+READ_ONLY_POSTS = {"api-explain"}
+"""A POST that changes nothing and requires permission to read."""
+LOGIN_PAGES = {"admin:login", "admin:logout", "admin:jsi18n"}
+"""Pages for logging in and out."""
+PARAMETERS = {
     "service": "crm",
     "name": "crm",
     "object_id": "1",
@@ -31,7 +29,7 @@ GIVEN = {
     "id": 1,
     "content_type_id": 1,
 }
-"""What stands in an address's place for a name or a number."""
+"""Values for the parameters of URL patterns."""
 
 
 class Address(NamedTuple):
@@ -43,23 +41,25 @@ class Address(NamedTuple):
         return self.name
 
 
-def found(patterns: list[Any], namespace: str = "") -> Iterator[Address]:
+def collect_addresses(patterns: list[Any], namespace: str = "") -> Iterator[Address]:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            yield from found(pattern.url_patterns, f"{pattern.namespace}:" if pattern.namespace else namespace)
+            yield from collect_addresses(
+                pattern.url_patterns, f"{pattern.namespace}:" if pattern.namespace else namespace
+            )
         elif isinstance(pattern, URLPattern) and pattern.name:
             yield Address(f"{namespace}{pattern.name}", _path(f"{namespace}{pattern.name}", pattern), pattern.callback)
 
 
 def _path(name: str, pattern: URLPattern) -> str:
     parameters = [*pattern.pattern.converters, *pattern.pattern.regex.groupindex]
-    return reverse(name, kwargs={parameter: GIVEN[parameter] for parameter in parameters})
+    return reverse(name, kwargs={parameter: PARAMETERS[parameter] for parameter in parameters})
 
 
-EVERY = list(found(get_resolver().url_patterns))
-SERVICES = [address for address in EVERY if address.name == "service"]
-API = [each for each in EVERY if hasattr(each.view, "view_class") and each.name not in OPEN | {"service"}]
-PAGES = [each for each in EVERY if each not in API + SERVICES and each.name not in OPEN | ENTRANCES]
+ADDRESSES = list(collect_addresses(get_resolver().url_patterns))
+SERVICES = [address for address in ADDRESSES if address.name == "service"]
+API = [each for each in ADDRESSES if hasattr(each.view, "view_class") and each.name not in PUBLIC | {"service"}]
+PAGES = [each for each in ADDRESSES if each not in API + SERVICES and each.name not in PUBLIC | LOGIN_PAGES]
 
 
 def methods(address: Address) -> list[str]:
@@ -72,7 +72,7 @@ CHANGES = [(address, method) for address, method in CALLS if method.upper() not 
 
 
 def call(client: Client, address: Address, method: str, **headers: str) -> Any:
-    body = {"path": "/api/v1/crm/x"} if address.name in READS else {}
+    body = {"path": "/api/v1/crm/x"} if address.name in READ_ONLY_POSTS else {}
     return client.generic(
         method.upper(), address.path, str(body).replace("'", '"'), "application/json", headers=headers
     )
@@ -88,17 +88,17 @@ def test_the_url_configuration_has_all_endpoints() -> None:
 
 @pytest.mark.parametrize(("address", "method"), CALLS)
 def test_an_operation_without_a_credential_is_401(harness: Harness, address: Address, method: str) -> None:
-    answer = call(Client(), address, method)
-    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
-    assert answer["WWW-Authenticate"]
+    response = call(Client(), address, method)
+    assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
+    assert response["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize(("address", "method"), CALLS)
 def test_an_operation_without_the_scope_is_403(harness: Harness, address: Address, method: str) -> None:
-    reads = method == "get" or address.name in READS
+    reads = method == "get" or address.name in READ_ONLY_POSTS
     for key in ("none", "every", "write" if reads else "read"):
-        answer = call(Client(), address, method, **{"X-API-Key": harness.keys[key]})
-        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        response = call(Client(), address, method, **{"X-API-Key": harness.keys[key]})
+        assert (response.status_code, response.json()["code"]) == (403, "forbidden")
     customer = Client()
     customer.force_login(User.objects.create_user("eve"))
     assert call(customer, address, method).status_code == 403
@@ -109,9 +109,9 @@ def test_an_operation_from_another_site_is_403(
     harness: Harness, staff_client: Client, address: Address, method: str
 ) -> None:
     harness.serve(ok())
-    answer = call(staff_client, address, method, Origin="https://evil.example")
-    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
-    assert "CSRF" in answer.json()["detail"]
+    response = call(staff_client, address, method, Origin="https://evil.example")
+    assert (response.status_code, response.json()["code"]) == (403, "forbidden")
+    assert "CSRF" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("address", PAGES)
@@ -123,10 +123,10 @@ def test_a_page_redirects_anyone_but_staff_to_the_login(harness: Harness, addres
         assert_closed(client.post(address.path))
 
 
-def assert_closed(answer: HttpResponseBase) -> None:
-    assert answer.status_code in (302, 403, 405)
-    if answer.status_code == 302:
-        assert "/login/?next=" in answer["Location"]
+def assert_closed(response: HttpResponseBase) -> None:
+    assert response.status_code in (302, 403, 405)
+    if response.status_code == 302:
+        assert "/login/?next=" in response["Location"]
 
 
 @pytest.mark.parametrize("address", PAGES)

@@ -1,4 +1,4 @@
-"""The schema is whole, and its page needs nobody else's server."""
+"""The OpenAPI schema is complete, and its page loads nothing from other hosts."""
 
 import re
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from django.test import Client
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, dict[str, dict[str, object]]]:
-    found: dict[str, dict[str, dict[str, object]]] = yaml.safe_load(Client().get("/api/schema").content)
-    return found
+    document: dict[str, dict[str, dict[str, object]]] = yaml.safe_load(Client().get("/api/schema").content)
+    return document
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,14 @@ def test_every_metrics_operation_has_an_example_and_error_responses(schema: dict
     api = {name: operation for name, operation in operations(schema) if operation["tags"] == ["metrics"]}
     assert len(api) >= 13
     for name, operation in api.items():
-        good = {code: answer for code, answer in operation["responses"].items() if code.startswith("2")}
-        assert all(answer["content"]["application/json"]["examples"] for answer in good.values()), name
+        good = {code: response for code, response in operation["responses"].items() if code.startswith("2")}
+        assert all(response["content"]["application/json"]["examples"] for response in good.values()), name
         assert good, name
         assert {"401", "403"} <= set(operation["responses"]), name
         assert operation["security"], name
 
 
 def test_the_examples_have_the_keys_of_the_responses(schema: dict[str, Any]) -> None:
-    """As far as the contract fixes them."""
     example = next(iter(at(schema, "/metrics", "get").values()))["value"]
     assert set(example) == {"timestamp", "cache", "circuitBreakers", "services"}
     assert "nextAttemptTime" in str(example)

@@ -13,29 +13,29 @@ pytestmark = pytest.mark.django_db
 
 
 def test_the_overview_counts_every_request(harness: Harness, api_client: Client) -> None:
-    chance = random.Random(5)
-    events = [random_event(chance) for _ in range(2_000)]
+    rng = random.Random(5)
+    events = [random_event(rng) for _ in range(2_000)]
     for event in events:
         harness.observer.finished(event)
     services = api_client.get("/metrics").json()["services"]
-    assert sum(one["requests"] for one in services.values()) == 2_000
-    for name, one in services.items():
-        mine = [event for event in events if event.service == name]
-        assert one["requests"] == len(mine) == sum(one["statusClasses"].values())
-        assert one["errors"] == sum(event.status >= 500 for event in mine)
-        assert one["misses"] == sum(event.cache == "MISS" for event in mine)
-        assert one["aborted"] == sum(bool(event.aborted) for event in mine)
+    assert sum(stats["requests"] for stats in services.values()) == 2_000
+    for name, stats in services.items():
+        own = [event for event in events if event.service == name]
+        assert stats["requests"] == len(own) == sum(stats["statusClasses"].values())
+        assert stats["errors"] == sum(event.status >= 500 for event in own)
+        assert stats["misses"] == sum(event.cache == "MISS" for event in own)
+        assert stats["aborted"] == sum(bool(event.aborted) for event in own)
     assert "" in services
 
 
 def test_refused_requests_of_a_real_gateway_are_counted(harness: Harness, api_client: Client) -> None:
     harness.serve(ok())
-    asked = ["/api/v1/crm/contacts/1", "/api/v1/crm/contacts/1", "/api/v1/nope/x", "/api/v1/", "/api/v1/crm/other"]
-    for path in asked:
+    query = ["/api/v1/crm/contacts/1", "/api/v1/crm/contacts/1", "/api/v1/nope/x", "/api/v1/", "/api/v1/crm/other"]
+    for path in query:
         harness.request(path)
     assert Client().get("/api/v1/crm/x").status_code == 401
     services = api_client.get("/metrics").json()["services"]
-    assert {name: one["requests"] for name, one in services.items()} == {"": 2, "crm": 4}
+    assert {name: stats["requests"] for name, stats in services.items()} == {"": 2, "crm": 4}
     assert services["crm"]["statusClasses"] == {"2xx": 3, "4xx": 1}
     assert services["crm"]["saved"]["usd"] == 0.5
 
@@ -46,15 +46,15 @@ def test_a_history_includes_empty_steps(harness: Harness, api_client: Client) ->
     for minute in (0, 0, 2):
         harness.observer.finished(finished(at=start + 60 * minute, cache="HIT", duration=0.02))
     harness.observer.finished(finished(at=start, service="", status=404))
-    asked: dict[str, str | int] = {"service": "crm", "from": start, "to": start + 240, "step": 60}
-    response = api_client.get("/metrics/history", asked)
+    query: dict[str, str | int] = {"service": "crm", "from": start, "to": start + 240, "step": 60}
+    response = api_client.get("/metrics/history", query)
     points = response.json()["points"]
     assert [point["requests"] for point in points] == [2, 0, 1, 0]
     assert points[0]["time"] == "2023-11-14T22:14:00.000Z"
     assert points[0]["latency"]["p50"] == pytest.approx(20, rel=0.05)
     assert points[1]["latency"] == {"p50": None, "p95": None, "p99": None}
-    asked = {"from": "2023-11-14T22:00:00Z", "to": start + 240, "step": 3600}
-    whole = api_client.get("/metrics/history", asked).json()
+    query = {"from": "2023-11-14T22:00:00Z", "to": start + 240, "step": 3600}
+    whole = api_client.get("/metrics/history", query).json()
     assert (whole["step"], [point["requests"] for point in whole["points"]]) == (3600, [4])
 
 

@@ -22,9 +22,9 @@ def test_a_missing_credential_is_401(harness: Harness, method: str, path: str) -
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-@pytest.mark.parametrize("given", ["Basic YTpi", "Bearer junk", "Bearer gw_aaaaaaaa_" + "x" * 43])
-def test_an_invalid_credential_is_401(harness: Harness, method: str, path: str, given: str) -> None:
-    assert send(Client(), method, path, Authorization=given).status_code == 401
+@pytest.mark.parametrize("credential", ["Basic YTpi", "Bearer junk", "Bearer gw_aaaaaaaa_" + "x" * 43])
+def test_an_invalid_credential_is_401(harness: Harness, method: str, path: str, credential: str) -> None:
+    assert send(Client(), method, path, Authorization=credential).status_code == 401
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)

@@ -45,12 +45,12 @@ def test_responses_have_exactly_the_documented_keys(
 
 def test_the_overview_has_exactly_the_documented_inner_keys(harness: Harness, api_client: Client) -> None:
     harness.serve(ok())
-    seen = api_client.get("/metrics").json()
-    assert set(seen["cache"]) == {"connected", "stats"}
-    assert set(seen["cache"]["stats"]) == STATS
-    assert set(seen["circuitBreakers"]) == {"stats", "openCount"}
-    assert set(seen["circuitBreakers"]["stats"]["crm"]) == CIRCUIT
-    assert seen["timestamp"] == "2023-11-14T22:14:00.000Z"
+    overview = api_client.get("/metrics").json()
+    assert set(overview["cache"]) == {"connected", "stats"}
+    assert set(overview["cache"]["stats"]) == STATS
+    assert set(overview["circuitBreakers"]) == {"stats", "openCount"}
+    assert set(overview["circuitBreakers"]["stats"]["crm"]) == CIRCUIT
+    assert overview["timestamp"] == "2023-11-14T22:14:00.000Z"
 
 
 @pytest.mark.parametrize("path", ["/metrics/cache/nope", "/metrics/circuit-breakers/nope/open"])

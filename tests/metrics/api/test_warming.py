@@ -1,4 +1,4 @@
-"""Warming by the API: what is made ready for whom, and how many would be."""
+"""Warming the cache through the API."""
 
 import pytest
 from django.test import Client
@@ -16,8 +16,8 @@ def test_shared_responses_are_warmed_and_others_are_not(harness: Harness, api_cl
     harness.serve(ok())
     harness.serve(ok(), name="mail", policy=RoutePolicy(timeout=QUICK, cache=CachePolicy(ttl=60)))
     paths = ["/api/v1/crm/contacts/1", "/api/v1/mail/x", "/api/v1/nope/x", "/elsewhere", "http://evil/"]
-    answer = send(api_client, "post", "/metrics/cache/warm", {"paths": paths})
-    assert (answer.status_code, answer.json()) == (202, {"warmed": 1, "failed": 4})
+    response = send(api_client, "post", "/metrics/cache/warm", {"paths": paths})
+    assert (response.status_code, response.json()) == (202, {"warmed": 1, "failed": 4})
     harness.request("/api/v1/crm/contacts/1")
     assert api_client.get("/metrics/cache").json()["byService"]["crm"]["hits"] == 1
 
@@ -42,19 +42,19 @@ def test_without_paths_the_most_hit_responses_are_warmed(harness: Harness, api_c
     assert len(origin.requests) == 2
 
 
-@pytest.mark.parametrize(("query", "said"), [("", {"dry_run": True}), ("?dry_run=1", {})])
+@pytest.mark.parametrize(("query", "body"), [("", {"dry_run": True}), ("?dry_run=1", {})])
 def test_a_dry_run_counts_what_would_be_warmed_and_calls_no_backend(
-    harness: Harness, api_client: Client, query: str, said: dict[str, bool]
+    harness: Harness, api_client: Client, query: str, body: dict[str, bool]
 ) -> None:
     origin = harness.serve(ok())
     harness.serve(ok(), name="mail", policy=RoutePolicy(timeout=QUICK, cache=CachePolicy(ttl=60)))
     for _ in range(2):
         harness.request("/api/v1/crm/contacts/7")
     path, before = f"/metrics/cache/warm{query}", len(origin.requests)
-    answer = send(api_client, "post", path, said)
-    assert (answer.status_code, answer.json()) == (202, {"warmed": 0, "failed": 0, "wouldWarm": 1})
+    response = send(api_client, "post", path, body)
+    assert (response.status_code, response.json()) == (202, {"warmed": 0, "failed": 0, "wouldWarm": 1})
     listed = ["/api/v1/crm/contacts/1", "/api/v1/crm/contacts/1", "/api/v1/mail/x", "/elsewhere"]
-    answer = send(api_client, "post", path, {**said, "paths": listed})
-    assert (answer.status_code, answer.json()) == (202, {"warmed": 0, "failed": 2, "wouldWarm": 1})
+    response = send(api_client, "post", path, {**body, "paths": listed})
+    assert (response.status_code, response.json()) == (202, {"warmed": 0, "failed": 2, "wouldWarm": 1})
     assert len(origin.requests) == before
     assert not Operation.objects.exists()

@@ -1,4 +1,4 @@
-"""Counts in the database: each batch once, at every resolution, forgotten in time."""
+"""Counts in the database: batches are applied once, at every resolution, and deleted after their retention."""
 
 from datetime import timedelta
 
@@ -61,17 +61,17 @@ def test_a_late_count_is_added_to_its_own_hour() -> None:
 def test_expired_rows_are_deleted_and_others_are_kept() -> None:
     AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
 
-    def kept() -> set[str]:
+    def resolutions() -> set[str]:
         return set(Aggregate.objects.values_list("resolution", flat=True))
 
     AggregateWriter().delete_expired(MINUTE + timedelta(hours=47).total_seconds())
-    assert kept() == {"minute", "hour", "day", "total"}
+    assert resolutions() == {"minute", "hour", "day", "total"}
     AggregateWriter().delete_expired(MINUTE + timedelta(hours=50).total_seconds())
-    assert kept() == {"hour", "day", "total"}
+    assert resolutions() == {"hour", "day", "total"}
     AggregateWriter().delete_expired(MINUTE + timedelta(days=70).total_seconds())
-    assert kept() == {"day", "total"}
+    assert resolutions() == {"day", "total"}
     AggregateWriter().delete_expired(MINUTE + timedelta(days=800).total_seconds())
-    assert kept() == {"total"}
+    assert resolutions() == {"total"}
 
 
 def test_batch_ids_are_deleted_after_a_day() -> None:

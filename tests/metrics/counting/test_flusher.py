@@ -1,4 +1,4 @@
-"""From workers' memories to one database: nothing lost, nothing twice."""
+"""Counts reach the database from all workers exactly once."""
 
 import asyncio
 import random
@@ -25,8 +25,8 @@ from tests.metrics.events import finished, random_event
 from tests.redis_server import RedisServer
 
 
-class Rows:
-    """A Database in memory that may be made to fail."""
+class MemoryDatabase:
+    """A Database in memory that can be made to fail."""
 
     def __init__(self) -> None:
         self.batches: dict[str, CountBatch] = {}
@@ -54,14 +54,14 @@ class Rows:
         pass
 
 
-class Unsure(MemoryStore):
-    """A store that does as it is told and then fails to say so, until it is `sure`."""
+class UnreliableStore(MemoryStore):
+    """A store that accepts a flush and then fails to reply, until it is `reliable`."""
 
-    sure = False
+    reliable = False
 
     async def add(self, flush: Flush) -> None:
         await super().add(flush)
-        if not self.sure:
+        if not self.reliable:
             raise StoreUnavailable("timed out")
 
 
@@ -74,96 +74,96 @@ def requests(counts: Counter[str]) -> int:
 
 
 async def test_a_flush_that_was_stored_without_a_reply_is_counted_once() -> None:
-    store, rows, observer = Unsure(), Rows(), MetricsObserver(FakeClock())
-    flusher = Flusher(observer, store, rows, clock=FakeClock())
+    store, database, observer = UnreliableStore(), MemoryDatabase(), MetricsObserver(FakeClock())
+    flusher = Flusher(observer, store, database, clock=FakeClock())
     observer.finished(finished())
     await flusher.flush()
     observer.finished(finished())
     await flusher.flush()
     assert not flusher.connected
-    store.sure = True
+    store.reliable = True
     await flusher.close()
-    assert requests(rows.total) == 2
+    assert requests(database.total) == 2
     assert flusher.connected
 
 
 async def test_without_the_store_counts_are_written_to_the_database_once() -> None:
-    store, rows, observer = Unsure(), Rows(), MetricsObserver(FakeClock())
-    flusher = Flusher(observer, store, rows, clock=FakeClock())
+    store, database, observer = UnreliableStore(), MemoryDatabase(), MetricsObserver(FakeClock())
+    flusher = Flusher(observer, store, database, clock=FakeClock())
     for _ in range(3):
         observer.finished(finished())
         await flusher.run_once()
         observer.finished(finished())
-    assert requests(merge([rows.total, *(batch.counts for batch in (await flusher.pending()).batches)])) == 6
-    store.sure = True
+    assert requests(merge([database.total, *(batch.counts for batch in (await flusher.pending()).batches)])) == 6
+    store.reliable = True
     await flusher.run_once()
     observer.finished(finished())
     await flusher.close()
-    assert requests(rows.total) == 7
+    assert requests(database.total) == 7
 
 
 async def test_counts_are_kept_while_the_database_fails(caplog: pytest.LogCaptureFixture) -> None:
-    store, rows, observer = MemoryStore(), Rows(), MetricsObserver(FakeClock())
-    flusher = Flusher(observer, store, rows, clock=FakeClock())
+    store, database, observer = MemoryStore(), MemoryDatabase(), MetricsObserver(FakeClock())
+    flusher = Flusher(observer, store, database, clock=FakeClock())
     observer.finished(finished())
     observer.circuit_changed("crm", "CLOSED", "OPEN", "")
-    rows.failing = True
+    database.failing = True
     await flusher.flush()
     with pytest.raises(OSError, match="disk"):
         await flusher.drain(None)
-    rows.failing = False
+    database.failing = False
     await flusher.close()
-    assert requests(rows.total) == 1
-    assert len(rows.changes) == 1
+    assert requests(database.total) == 1
+    assert len(database.changes) == 1
 
 
 async def test_a_worker_that_closes_without_its_store_writes_to_the_database() -> None:
-    link, rows, observer = RedisLink("unix:///nowhere/socket"), Rows(), MetricsObserver(FakeClock())
-    flusher = Flusher(observer, RedisStore(link), rows, clock=FakeClock())
+    link, database, observer = RedisLink("unix:///nowhere/socket"), MemoryDatabase(), MetricsObserver(FakeClock())
+    flusher = Flusher(observer, RedisStore(link), database, clock=FakeClock())
     observer.finished(finished())
     assert requests(merge(batch.counts for batch in (await flusher.pending()).batches)) == 1
     observer.finished(finished())
     await flusher.close()
-    assert requests(rows.total) == 2
+    assert requests(database.total) == 2
     await link.close()
 
 
 async def test_it_flushes_periodically_and_on_close(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metrics.counting.flusher.FLUSH_SECONDS", 0.001)
-    rows, observer, applied = Rows(), MetricsObserver(FakeClock()), asyncio.Event()
-    loop, apply = asyncio.get_running_loop(), rows.apply
+    database, observer, applied = MemoryDatabase(), MetricsObserver(FakeClock()), asyncio.Event()
+    loop, apply = asyncio.get_running_loop(), database.apply
 
-    def tell(batch: CountBatch) -> None:
+    def apply_and_notify(batch: CountBatch) -> None:
         apply(batch)
         loop.call_soon_threadsafe(applied.set)
 
-    rows.apply = tell  # type: ignore[method-assign]
-    flusher = Flusher(observer, MemoryStore(), rows, clock=FakeClock())
+    database.apply = apply_and_notify  # type: ignore[method-assign]
+    flusher = Flusher(observer, MemoryStore(), database, clock=FakeClock())
     flusher.start()
     observer.finished(finished())
     await asyncio.wait_for(applied.wait(), 30)
     observer.finished(finished())
     await flusher.close()
-    assert requests(rows.total) == 2
+    assert requests(database.total) == 2
 
 
 def expected(events: list[RequestFinished]) -> dict[str, Any]:
-    """The same sums, by other means."""
+    """The same counts, computed independently."""
     by_service: defaultdict[str, list[RequestFinished]] = defaultdict(list)
     for event in events:
         by_service[event.service].append(event)
     return {
         name: {
-            "requests": len(of),
-            "bytes": sum(event.bytes for event in of),
-            "cache": Counter(event.cache for event in of if event.cache),
-            "codes": Counter(event.code for event in of if event.code),
-            "aborted": Counter(event.aborted for event in of if event.aborted),
-            "circuit": Counter(call_outcome(event) for event in of if call_outcome(event)),
-            "durations": len(of),
-            "backend": sum(event.backend is not None for event in of),
+            "requests": len(own),
+            "bytes": sum(event.bytes for event in own),
+            "cache": Counter(event.cache for event in own if event.cache),
+            "codes": Counter(event.code for event in own if event.code),
+            "aborted": Counter(event.aborted for event in own if event.aborted),
+            "circuit": Counter(call_outcome(event) for event in own if call_outcome(event)),
+            "durations": len(own),
+            "backend": sum(event.backend is not None for event in own),
         }
-        for name, of in by_service.items()
+        for name, own in by_service.items()
     }
 
 
@@ -185,20 +185,20 @@ def counted(waiting: tuple[CountBatch, ...] = ()) -> dict[str, Any]:
 
 @pytest.mark.django_db(transaction=True)
 def test_20_000_requests_over_four_restarted_workers_add_up_exactly(redis_url: str) -> None:
-    chance = random.Random(20_000)
-    events = [random_event(chance) for _ in range(20_000)]
+    rng = random.Random(20_000)
+    events = [random_event(rng) for _ in range(20_000)]
 
     async def serve(part: list[RequestFinished]) -> tuple[CountBatch, ...]:
-        """Four workers share this part; they flush and drain as it comes, and the last of them to end is asked."""
+        """Count `part` in four workers that flush and drain at random. Returns what is pending before they close."""
         links = [RedisLink(redis_url) for _ in range(4)]
         for link in links:
             await link.start()
         workers = [new_worker(RedisStore(link), AggregateWriter()) for link in links]
         for number, event in enumerate(part):
-            worker = chance.choice(workers)
+            worker = rng.choice(workers)
             worker.observer.finished(event)
             if number % 500 == 0:
-                await asyncio.gather(*(one.flush() for one in chance.sample(workers, 2)))
+                await asyncio.gather(*(one.flush() for one in rng.sample(workers, 2)))
             if number % 2_000 == 0:
                 await worker.drain(None)
         await asyncio.gather(*(worker.flush() for worker in workers))
@@ -219,7 +219,7 @@ def test_20_000_requests_over_four_restarted_workers_add_up_exactly(redis_url: s
 async def test_a_reader_sees_the_latest_counts_of_all_workers(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metrics.counting.redis.GATHER_SECONDS", 30)
     links = [RedisLink(redis_url) for _ in range(3)]
-    workers = [new_worker(RedisStore(link), Rows()) for link in links]
+    workers = [new_worker(RedisStore(link), MemoryDatabase()) for link in links]
     up = [asyncio.Event() for _ in links]
     for link, event in zip(links, up, strict=True):
         link.feed.subscribe(on_up=event.set, on_down=lambda: None)
@@ -244,7 +244,7 @@ def test_a_killed_worker_loses_only_what_it_had_not_flushed(redis_url: str) -> N
         killed, other = (new_worker(store, AggregateWriter()) for _ in range(2))
         killed.observer.finished(finished())
         await killed.flush()
-        assert await store.take("killed") is not None  # it was about to bring the batch into the database
+        assert await store.take("killed") is not None  # it was about to write the batch to the database
         killed.observer.finished(finished())
         await other.close()
         await link.close()
@@ -254,26 +254,28 @@ def test_a_killed_worker_loses_only_what_it_had_not_flushed(redis_url: str) -> N
 
 
 async def test_external_counters_are_counted_by_their_increase() -> None:
-    rows, total = Rows(), {"lost|get": 3, "lost|put": 0}
+    database, total = MemoryDatabase(), {"lost|get": 3, "lost|put": 0}
     counters = {field: partial(total.__getitem__, field) for field in total}
-    flusher = Flusher(MetricsObserver(FakeClock()), MemoryStore(), rows, counters=counters, clock=FakeClock(125))
+    flusher = Flusher(MetricsObserver(FakeClock()), MemoryStore(), database, counters=counters, clock=FakeClock(125))
     await flusher.run_once()
     total["lost|get"] = 5
     await flusher.run_once()
     await flusher.close()
-    assert rows.total == {"120||lost|get": 5}
+    assert database.total == {"120||lost|get": 5}
 
 
 async def test_cache_operations_lost_in_an_outage_are_counted_after_it(own_redis: RedisServer) -> None:
-    link, rows = RedisLink(own_redis.url), Rows()
+    link, database = RedisLink(own_redis.url), MemoryDatabase()
     stores = Stores.over(link)
-    flusher = Flusher(MetricsObserver(FakeClock()), stores.counts, rows, counters=stores.totals, clock=FakeClock(125))
+    flusher = Flusher(
+        MetricsObserver(FakeClock()), stores.counts, database, counters=stores.totals, clock=FakeClock(125)
+    )
     own_redis.stop()
     for _ in range(2):
         await stores.answers.get("crm", "k")
     await flusher.close()
     await link.close()
-    assert rows.total == {"120||lost|get": 2}
+    assert database.total == {"120||lost|get": 2}
 
 
 def test_memory_stores_have_no_counters() -> None:

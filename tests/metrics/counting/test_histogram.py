@@ -1,4 +1,4 @@
-"""Durations in buckets: within five per cent, and exact at Prometheus's bounds."""
+"""Histograms are accurate to five per cent, and exact at the bounds exposed to Prometheus."""
 
 from collections import Counter
 
@@ -20,8 +20,8 @@ def test_a_buckets_value_is_within_five_per_cent_of_its_durations(duration: floa
 def test_a_quantile_is_within_five_per_cent_of_the_true_one(durations: list[float], part: float) -> None:
     durations.sort()
     true = durations[max(0, min(len(durations), -int(-part * len(durations) // 1)) - 1)]
-    told = quantiles(Counter(map(bucket, durations)), [part])[0]
-    assert told == pytest.approx(true, rel=0.05)
+    quantile = quantiles(Counter(map(bucket, durations)), [part])[0]
+    assert quantile == pytest.approx(true, rel=0.05)
 
 
 @given(st.lists(seconds), st.lists(seconds), st.sampled_from(PROMETHEUS_BOUNDS))

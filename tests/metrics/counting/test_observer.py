@@ -1,4 +1,4 @@
-"""What one request adds."""
+"""What requests and events add to the counts."""
 
 import pytest
 

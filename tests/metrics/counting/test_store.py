@@ -1,4 +1,4 @@
-"""Both stores behave alike: what is added is taken once, as one batch, by one worker."""
+"""Both stores: flushes are added once, and taken as one batch by one worker."""
 
 from collections.abc import AsyncIterator
 
@@ -102,7 +102,7 @@ async def test_only_the_lease_holder_takes_batches_until_its_lease_expires(
     assert await store.take("b") is None
     assert await store.take(None) == taken
     with own_redis.client() as client:
-        client.delete(LEASE)  # as its time does
+        client.delete(LEASE)  # as if it had expired
     assert await store.take("b") == taken
 
 

@@ -1,4 +1,4 @@
-"""The dashboard's feed: who gets it, how often it speaks, and that it ends."""
+"""The dashboard's live data: who receives it, how often, and that broadcasting stops."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,18 +18,18 @@ STAFF = User(username="ada", is_staff=True)
 
 @pytest.fixture(autouse=True)
 async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
-    """Snapshots that are numbers, and a feed that is quick."""
-    told: list[int] = []
+    """Numbered snapshots, broadcast every 20 ms."""
+    numbers: list[int] = []
 
     def snapshot() -> bytes:
-        told.append(len(told))
-        return b'{"number": %d}' % told[-1]
+        numbers.append(len(numbers))
+        return b'{"number": %d}' % numbers[-1]
 
     monkeypatch.setattr(live, "snapshot", snapshot)
     monkeypatch.setattr(live, "BROADCAST_SECONDS", 0.02)
     cache.clear()
-    yield told
-    assert live._broadcaster._task is None, "the feed still speaks to nobody"
+    yield numbers
+    assert live._broadcaster._task is None, "still broadcasting without subscribers"
 
 
 def socket(user: Any = STAFF, headers: list[tuple[bytes, bytes]] = HEADERS) -> Socket:
@@ -50,8 +50,8 @@ async def test_all_sockets_receive_the_same_snapshots() -> None:
     assert await other.connect() is None
     await one.receive_json()
     await other.receive_json()
-    heard = [{(await each.receive_json())["number"] for _ in range(4)} for each in (one, other)]
-    assert heard[0] & heard[1]
+    received = [{(await each.receive_json())["number"] for _ in range(4)} for each in (one, other)]
+    assert received[0] & received[1]
     await one.disconnect()
     await other.disconnect()
 
@@ -98,7 +98,7 @@ async def test_a_failed_snapshot_skips_only_its_second(monkeypatch: pytest.Monke
     def failing() -> bytes:
         monkeypatch.setattr(live, "snapshot", working)
         loop.call_soon_threadsafe(failed.set)
-        raise RuntimeError("the database is away")
+        raise RuntimeError("the database is unavailable")
 
     monkeypatch.setattr(live, "snapshot", failing)
     await failed.wait()

@@ -1,4 +1,4 @@
-"""The dashboard's pages and the JSON they are drawn from."""
+"""The dashboard's pages and the JSON they show."""
 
 from datetime import UTC, datetime
 
@@ -24,9 +24,9 @@ def test_a_user_who_is_not_staff_is_redirected_to_the_login(harness: Harness, pa
     eve = Client()
     eve.force_login(User.objects.create_user("eve"))
     for client in (Client(), eve):
-        answer = client.get(path)
-        assert answer.status_code == 302
-        assert answer["Location"].startswith("/admin/login/?next=/dashboard/")
+        response = client.get(path)
+        assert response.status_code == 302
+        assert response["Location"].startswith("/admin/login/?next=/dashboard/")
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -34,17 +34,17 @@ def test_a_page_has_nothing_inline_and_loads_nothing_from_other_hosts(
     harness: Harness, staff_client: Client, path: str
 ) -> None:
     harness.serve(ok())
-    answer = staff_client.get(path)
-    page = answer.content.decode()
-    assert answer.status_code == 200
-    policy = dict(part.split(" ", 1) for part in answer["Content-Security-Policy"].split("; "))
+    response = staff_client.get(path)
+    page = response.content.decode()
+    assert response.status_code == 200
+    policy = dict(part.split(" ", 1) for part in response["Content-Security-Policy"].split("; "))
     assert (policy["default-src"], policy["script-src"], policy["style-src"]) == ("'none'", "'self'", "'self'")
     assert policy["connect-src"] == "'self' ws://testserver wss://testserver"
     assert " style=" not in page
     assert " onclick=" not in page
     assert "<script>" not in page
     assert 'src="http' not in page
-    assert answer["Cache-Control"] == "private, no-store"
+    assert response["Cache-Control"] == "private, no-store"
 
 
 @pytest.mark.parametrize("path", ["/dashboard/services/nothing/", "/dashboard/services/nothing/detail.json"])
@@ -65,19 +65,19 @@ def test_the_snapshot_has_the_live_data(harness: Harness, staff_client: Client) 
     harness.serve(ok())
     harness.request("/api/v1/crm/contacts/7")
     harness.request("/api/v1/crm/contacts/7")
-    said = staff_client.get("/dashboard/snapshot.json").json()
-    assert said["summary"]["total"]["requests"] == 2
-    (crm,) = said["services"]
+    document = staff_client.get("/dashboard/snapshot.json").json()
+    assert document["summary"]["total"]["requests"] == 2
+    (crm,) = document["services"]
     assert (crm["name"], crm["circuit"]["state"], crm["total"]["hits"]) == ("crm", "CLOSED", 1)
 
 
 def test_a_history_has_columns_with_null_where_there_is_no_data(harness: Harness, staff_client: Client) -> None:
     harness.serve(ok())
     harness.request("/api/v1/crm/contacts/7")
-    said = staff_client.get("/dashboard/history.json?service=crm&range=1h").json()
-    assert len(said["times"]) == len(said["requests"]) == len(said["p99"]) == 60
-    assert said["requests"][-1] == 1
-    assert (said["hit_rate"][0], said["hit_rate"][-1]) == (None, 0.0)
+    document = staff_client.get("/dashboard/history.json?service=crm&range=1h").json()
+    assert len(document["times"]) == len(document["requests"]) == len(document["p99"]) == 60
+    assert document["requests"][-1] == 1
+    assert (document["hit_rate"][0], document["hit_rate"][-1]) == (None, 0.0)
     assert staff_client.get("/dashboard/history.json?service=nothing").status_code == 404
 
 
@@ -87,14 +87,14 @@ def test_a_services_detail_has_tags_operations_and_transitions(harness: Harness,
     services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "a test")
     at = datetime.fromtimestamp(harness.clock(), UTC)
     CircuitChange.objects.create(at=at, service="crm", before="CLOSED", after="FORCED_OPEN", reason="a test")
-    said = staff_client.get("/dashboard/services/crm/detail.json").json()
-    assert said["tags"] == [{"tag": None, "entries": 1}, {"tag": "contacts", "entries": 1}]
-    assert [(done["actor"], done["action"]) for done in said["operations"]] == [("staff:ada", "circuit.open")]
-    assert [(move["before"], move["after"], move["reason"]) for move in said["moves"]] == [
+    document = staff_client.get("/dashboard/services/crm/detail.json").json()
+    assert document["tags"] == [{"tag": None, "entries": 1}, {"tag": "contacts", "entries": 1}]
+    assert [(done["actor"], done["action"]) for done in document["operations"]] == [("staff:ada", "circuit.open")]
+    assert [(transition["before"], transition["after"], transition["reason"]) for transition in document["moves"]] == [
         ("CLOSED", "FORCED_OPEN", "a test")
     ]
 
 
 def test_the_root_redirects_to_the_dashboard() -> None:
-    answer = Client().get("/")
-    assert (answer.status_code, answer["Location"]) == (302, "/dashboard/")
+    response = Client().get("/")
+    assert (response.status_code, response["Location"]) == (302, "/dashboard/")
