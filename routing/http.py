@@ -1,4 +1,4 @@
-"""HTTP as the gateway passes it on: bytes as they came, names in lower case, bodies as streams."""
+"""HTTP messages as the gateway forwards them: bytes as received, field names in lower case, bodies as streams."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Body = AsyncIterator[bytes]
 
 
 class Stream(Protocol):
-    """A body on its way, which must be read to its end or closed."""
+    """A body that must be read to its end or closed."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -35,20 +35,20 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-"""Fields that end at this hop, whatever `Connection` says (RFC 9110 section 7.6.1)."""
+"""Fields that are not forwarded, whatever `Connection` lists (RFC 9110 section 7.6.1)."""
 
-_OF_NO_FIELD: Final = frozenset({b"keep-alive", b"close"})
-"""What `Connection` mostly says, which lists no field that goes any further."""
+_NO_FIELD: Final = frozenset({b"keep-alive", b"close"})
+"""The most common values of `Connection`, which list no field that would be forwarded."""
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""Methods that ask for no change (RFC 9110 section 9.2.1)."""
+"""Safe methods (RFC 9110 section 9.2.1)."""
 IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
-"""Methods that may be sent twice (RFC 9110 section 9.2.2)."""
+"""Idempotent methods, which may be sent twice (RFC 9110 section 9.2.2)."""
 
 
 class SharedFields:
-    """What requests have in common whose fields are the same bytes, whatever they ask for: whatever follows from those
-    alone may be kept here, with what else it depends on.
+    """A memo shared by requests whose header fields are the same bytes, whatever their target. `epoch` is the state of
+    the configuration for which it holds.
     """
 
     __slots__ = ("credential_state", "epoch")
@@ -59,24 +59,23 @@ class SharedFields:
 
 
 class SharedHead:
-    """The same of those whose whole heads are the same bytes."""
+    """A memo shared by requests whose whole heads are the same bytes."""
 
     __slots__ = ("epoch", "resolution", "shared_fields")
 
-    def __init__(self, kin: SharedFields) -> None:
-        self.shared_fields = kin
+    def __init__(self, shared_fields: SharedFields) -> None:
+        self.shared_fields = shared_fields
         self.resolution: Any = None
         self.epoch: object = None
 
 
 @dataclass(eq=False)
 class Request:
-    """A client's request. `path` and `query` are the bytes as sent; `body` is None when there is none.
+    """A client's request. `path` and `query` are the bytes as sent; `body` is None if there is none.
 
-    `version` is that of HTTP, as the client speaks it.
-    `caller` is set by an adapter that has verified it by its own means, a staff session. `on_wait` is called when
-    the answer begins to depend on a backend: from then on whoever brought the request watches for the client going
-    away, and cancels.
+    `version` is the client's HTTP version. `caller` is set by an adapter that has authenticated the caller itself, by a
+    staff session. `watch_disconnect` is called when the response begins to depend on a backend: from then on the
+    adapter cancels the request if the client disconnects.
     """
 
     method: str
@@ -99,9 +98,9 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """An answer. `body` is either whole or a stream that must be read to its end or closed.
+    """A response. `body` is either complete or a stream that must be read to its end or closed.
 
-    `framed`: its fields tell the length of a whole body already, or it needs none.
+    `framed`: the header fields contain the length of a complete body already, or none is needed.
     """
 
     status: int
@@ -111,11 +110,11 @@ class Response:
 
 
 class ClientGone(Exception):
-    """The client went away before its request or our answer was whole."""
+    """The client disconnected before its request or the response was complete."""
 
 
 def first_values(headers: Headers) -> dict[bytes, bytes]:
-    """The first line of each field."""
+    """The first value of each field."""
     fields = dict(headers)
     return fields if len(fields) == len(headers) else dict(reversed(headers))
 
@@ -137,7 +136,7 @@ def joined(headers: Iterable[Header], name: bytes) -> bytes | None:
 def connection_options(headers: Headers) -> frozenset[bytes]:
     """The field names that `Connection` lists, in lower case."""
     values = [value for name, value in headers if name == b"connection"]
-    if _OF_NO_FIELD.issuperset(values):
+    if _NO_FIELD.issuperset(values):
         return frozenset()
     value = b",".join(values)
     return frozenset(option.strip().lower() for option in value.split(b","))

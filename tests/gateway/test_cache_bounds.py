@@ -183,7 +183,7 @@ async def test_a_slow_redis_is_waited_for_briefly_and_then_bypassed(own_redis: R
             assert isinstance(store, TieredStore)
             if seconds > 1:
                 assert store.lost_gets > 0
-                assert 'detail="the store is away"' in (responses[-1].get("cache-status") or "")
+                assert 'detail="the store is unavailable"' in (responses[-1].get("cache-status") or "")
         finally:
             await world.close()
             await link.close()

@@ -32,7 +32,7 @@ async def test_redis_stopped_before_the_lookup(redis_world: World, own_redis: Re
     own_redis.stop()
     responses = [await redis_world.request("GET", PATH + "/x") for _ in range(3)]
     assert {(response.status, response.get("x-cache")) for response in responses} == {(200, "MISS")}
-    assert responses[-1].get("cache-status") == 'gateway; fwd=uri-miss; detail="the store is away"'
+    assert responses[-1].get("cache-status") == 'gateway; fwd=uri-miss; detail="the store is unavailable"'
 
 
 async def test_redis_stopped_during_the_backend_call(redis_world: World, own_redis: RedisServer) -> None:

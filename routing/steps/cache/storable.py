@@ -1,4 +1,4 @@
-"""What may be stored, by what the gateway knows beside the rules of HTTP: pure decisions."""
+"""Whether a response may be stored: RFC 9111's rules, and what only the gateway knows. Pure decisions."""
 
 from typing import Final
 
@@ -11,13 +11,13 @@ from routing.http import first
 from routing.messages import forwarding
 
 CALLER: Final = b"x-gateway-caller"
-"""By whom an answer may vary where its key says who it is for."""
+"""A response may vary by the caller where the caller is part of its key."""
 
 
 def storable(slot: CacheSlot, response: CacheResponse, length: int, *, unverified: bool) -> Storable | Skip:
-    """As the rules have it, but for what the gateway knows beside: a body's announced length, and that some fields
-    are its own words to the backend. An answer chosen by those would be found by what the client says in them.
-    `unverified`: it is to a credential that only the backend knows, and a route's `shared` was said of callers.
+    """RFC 9111's verdict; Skip for a body that is too long, or a response selected by a field that the gateway sets:
+    it would be found by the client's value of that field. `unverified`: the request had a credential that only the
+    backend has checked, while a route's `shared` speaks of callers of the gateway.
     """
     target = slot.target
     verdict = storing.may_store(slot.request, response, target.policy, target.scope)
@@ -25,14 +25,14 @@ def storable(slot: CacheSlot, response: CacheResponse, length: int, *, unverifie
         return verdict
     known = {CALLER} if target.scope is Scope.USER else set()
     if any(forwarding.is_set_by_gateway(name) and name not in known for name in verdict.vary):
-        return Skip("the answer varies by what the gateway says", "RFC 9111 section 4.1")
+        return Skip("the response varies by a field that the gateway sets", "RFC 9111 section 4.1")
     if target.scope is Scope.SHARED and unverified and not storing.is_shareable(response_directives(response)[0]):
-        return Skip("the answer is one credential's own", "RFC 9111 section 3.5")
+        return Skip("the response is for one credential only", "RFC 9111 section 3.5")
     return verdict if length <= BODY_BYTES else Skip("the body is too large")
 
 
 def passes_unverified(exchange: Exchange) -> bool:
-    """Does the backend get a credential that the gateway has not looked at?"""
+    """Whether the backend gets a credential that the gateway has not verified."""
     if exchange.caller is not None or not exchange.match.policy.forward_authorization:
         return False
     return first(exchange.request.headers, b"authorization") is not None

@@ -156,7 +156,7 @@ class CacheStore:
         if exchange.step_log is not None:
             exchange.mark("store", rationale.storage_rule(verdict, response, slot.target.policy), self._timer())
         if isinstance(verdict, Skip) or isinstance(result, Fresh) or result.seq == UNFENCED:
-            reason = verdict.reason if isinstance(verdict, Skip) else "the store is away"
+            reason = verdict.reason if isinstance(verdict, Skip) else "the store is unavailable"
             exchange.cache = cache_status.not_stored(exchange.cache, reason)
             _land(slot, FlightEnd.UNCACHEABLE, remember=isinstance(verdict, Skip) and response.status < 500)
             return None, None
