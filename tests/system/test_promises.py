@@ -111,10 +111,14 @@ def test_an_invalid_configuration_leaves_the_last_valid_one_in_use(either: Gatew
     """Written directly to the database, past the validation of forms and files."""
     fault = "the configuration cannot be loaded; the last valid one stays in use"
     before = either.log.count(fault)
-    shell(either, "Service.objects.filter(name='plain').update(timeout={'connect': 'soon'}); signals.bump()")
+    shell(
+        either, "Service.objects.filter(name='plain').update(timeout={'connect': 'soon'}); signals.increment_version()"
+    )
     assert eventually(lambda: either.log.count(fault) >= before + len(either.workers))
     assert {worker.get("/api/v1/plain/x", either.seed.ours)[0] for worker in either.connections().values()} == {200}
-    shell(either, "Service.objects.filter(name='plain').update(timeout=None, enabled=False); signals.bump()")
+    shell(
+        either, "Service.objects.filter(name='plain').update(timeout=None, enabled=False); signals.increment_version()"
+    )
     disabled = live_after(
         either, lambda worker: worker.get("/api/v1/plain/x?", either.seed.ours)[0] == 503, time.time()
     )
