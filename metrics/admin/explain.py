@@ -58,7 +58,7 @@ def explain_page(request: HttpRequest) -> HttpResponse:
         **admin.site.each_context(request),
         "title": "Explain a request",
         "form": form,
-        "told": explanation,
+        "explanation": explanation,
         "steps": [] if explanation is None else _sections(explanation),
     }
     return render(request, "admin/gateway/explain.html", context)

@@ -1,4 +1,4 @@
-"""tests/load-test.sh against small servers of known conduct: what it lets pass, and what it does not."""
+"""tests/load-test.sh against servers of known behaviour."""
 
 import itertools
 import os
@@ -19,8 +19,8 @@ LIMIT = 100
 
 
 @contextmanager
-def gateway(limit: int, sick: str = "") -> Iterator[str]:
-    """Answers everything, but no more than `limit` requests below /api, and 503 at the path `sick`."""
+def gateway(limit: int, failing: str = "") -> Iterator[str]:
+    """Responds with 200, but with 429 after `limit` requests to /api, and with 503 to the path `failing`."""
     asked = itertools.count()
 
     class Handler(BaseHTTPRequestHandler):
@@ -28,7 +28,7 @@ def gateway(limit: int, sick: str = "") -> Iterator[str]:
 
         def do_GET(self) -> None:
             limited = self.path.startswith("/api") and next(asked) >= limit
-            status = 429 if limited else 503 if self.path == sick else 200
+            status = 429 if limited else 503 if self.path == failing else 200
             self.send_response(status)
             self.send_header("Content-Length", "2")
             if self.request_version == "HTTP/1.0":
@@ -38,7 +38,7 @@ def gateway(limit: int, sick: str = "") -> Iterator[str]:
             self.wfile.write(b"ok")
 
         def log_message(self, *_: object) -> None:
-            """Nothing: a test's output is its own."""
+            """Do not log to the test's output."""
 
     class Server(ThreadingHTTPServer):
         request_queue_size = 64
@@ -59,7 +59,7 @@ def run(url: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
 
 
 def words(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """pass or FAIL by test."""
+    """`pass` or `FAIL`, by test."""
     lines = [line.partition("  expected:")[0].split(None, 1) for line in done.stdout.splitlines()[1:]]
     return {name.strip(): word for word, name in lines}
 
@@ -71,18 +71,20 @@ def _apache_bench() -> None:
             skip_or_fail(f"this needs {program}")
 
 
-def test_all_five_are_told_with_what_was_expected_and_seen() -> None:
+def test_all_five_results_are_reported_as_expected_and_seen() -> None:
     with gateway(LIMIT) as url:
         done = run(url)
-    told = words(done)
-    assert list(told) == ["health", "deep health", "rate limiting", "concurrent connections", "sustained load"]
-    assert told["rate limiting"] == told["concurrent connections"] == told["sustained load"] == "pass", done.stdout
+    results = words(done)
+    assert list(results) == ["health", "deep health", "rate limiting", "concurrent connections", "sustained load"]
+    assert results["rate limiting"] == results["concurrent connections"] == results["sustained load"] == "pass", (
+        done.stdout
+    )
     assert "expected: 150 rapid requests: 100 pass, 50 are 429" in done.stdout
     assert "seen: 100 pass, 50 are 429" in done.stdout
 
 
 @pytest.mark.parametrize("limit", [99, 101])
-def test_one_request_too_many_or_too_few_fails(limit: int) -> None:
+def test_one_passed_request_too_many_or_too_few_fails(limit: int) -> None:
     with gateway(limit) as url:
         done = run(url)
     assert done.returncode == 1
@@ -90,21 +92,21 @@ def test_one_request_too_many_or_too_few_fails(limit: int) -> None:
     assert f"seen: {limit} pass, {150 - limit} are 429" in done.stdout
 
 
-def test_an_answer_of_503_is_a_failure() -> None:
-    with gateway(LIMIT, sick="/health/deep") as url:
+def test_a_503_response_is_a_failure() -> None:
+    with gateway(LIMIT, failing="/health/deep") as url:
         done = run(url)
     assert done.returncode == 1
     assert words(done)["deep health"] == "FAIL"
     assert "500 failures" in done.stdout
 
 
-def test_a_gateway_that_is_not_there_is_said_clearly() -> None:
+def test_an_unreachable_gateway_is_reported() -> None:
     done = run("http://127.0.0.1:1")
     assert done.returncode == 2
     assert done.stderr == "load-test: nothing answers at http://127.0.0.1:1; set GATEWAY_URL\n"
 
 
-def test_a_missing_ab_is_said_clearly(tmp_path: Path) -> None:
+def test_a_missing_ab_is_reported(tmp_path: Path) -> None:
     done = run("http://127.0.0.1:1", path=str(tmp_path))
     assert done.returncode == 2
     assert "ab is missing" in done.stderr
