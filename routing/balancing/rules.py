@@ -119,7 +119,9 @@ def choose(states: Sequence[TargetState], now: float, random: Random) -> TargetS
 
 
 class HealthVerdict(msgspec.Struct, frozen=True, rename={"checked_at": "asked"}):
-    """The health checks' verdict on one target. The last `streak` results contradict it; `checked_at` is Unix time."""
+    """The health checks' verdict on one target. The last `streak` results contradict it; `checked_at` is Unix time,
+    stored in Redis as `asked`.
+    """
 
     down: bool = False
     streak: int = 0
