@@ -33,8 +33,8 @@ return 1
 """
 )
 
-_encode: Final = msgspec.json.Encoder().encode
-_decoder: Final = msgspec.json.Decoder(dict[str, HealthVerdict])
+_encode_verdicts: Final = msgspec.json.Encoder().encode
+_verdicts_decoder: Final = msgspec.json.Decoder(dict[str, HealthVerdict])
 
 
 class RedisStore:
@@ -48,11 +48,11 @@ class RedisStore:
     async def load(self) -> Mapping[str, HealthVerdict]:
         stored: bytes | None = await self._link.call(lambda client: client.get(VERDICTS))
         try:
-            return {} if stored is None else _decoder.decode(stored)
+            return {} if stored is None else _verdicts_decoder.decode(stored)
         except msgspec.MsgspecError:
             log.warning("the health verdicts in Redis cannot be decoded; starting without any")
             return {}
 
     async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
-        args = holder, _encode(verdicts), VERDICT_TTL_SECONDS
+        args = holder, _encode_verdicts(verdicts), VERDICT_TTL_SECONDS
         return bool(await self._link.run(_SAVE, [LEADER, VERDICTS], args))

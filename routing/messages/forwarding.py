@@ -19,7 +19,7 @@ _GATEWAY_FIELDS: Final = frozenset(
     }
 )
 """Fields that a backend can trust, since only the gateway sets them."""
-_OVERRIDES: Final = frozenset(
+_OVERRIDE_FIELDS: Final = frozenset(
     {
         b"x-original-url",
         b"x-rewrite-url",
@@ -30,7 +30,7 @@ _OVERRIDES: Final = frozenset(
 )
 """Fields that make some backends use another path or method than was routed, authorized and cached."""
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
-_STRIPPED: Final = _FRAMING | _GATEWAY_FIELDS | _OVERRIDES | {b"x-api-key"}
+_STRIPPED: Final = _FRAMING | _GATEWAY_FIELDS | _OVERRIDE_FIELDS | {b"x-api-key"}
 _TRACE_FIELDS: Final = frozenset({b"traceparent", b"tracestate"})
 _REFERENCE_FIELDS: Final = frozenset({b"location", b"content-location"})
 

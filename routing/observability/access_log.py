@@ -9,7 +9,7 @@ import msgspec
 
 from routing.observability.events import Observer, RequestFinished
 
-FLUSH_SECONDS: Final = 0.1
+LOG_FLUSH_SECONDS: Final = 0.1
 """The longest time a line is buffered."""
 MAX_BUFFERED_LINES: Final = 10_000
 """Further lines are dropped and counted."""
@@ -33,7 +33,7 @@ class AccessLog(Observer):
             return
         self._buffer.append(self._format(event))
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(LOG_FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
         """Write the buffered lines. Also called at shutdown."""
