@@ -66,12 +66,6 @@ def service_statuses() -> list[ServiceStatus]:
     return [_status(service, circuits[name], totals, minutes, at) for name, service in sorted(_services().items())]
 
 
-def service_status(name: str) -> ServiceStatus:
-    """Raises ServiceNotConfigured."""
-    get_service(name)
-    return next(status for status in service_statuses() if status.name == name)
-
-
 def history(service: str | None, start: float, end: float, step: int) -> list[Point]:
     """Statistics from `start` to `end` (Unix seconds) in steps of `step` seconds; of all services if `service` is None.
 

@@ -16,10 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration in use: its version, when it was loaded (Unix time), and the fault of a newer one, if any."""
+    """The configuration in use: its version, and the fault of a newer one, if any."""
 
     version: int | None = None
-    loaded_at: float | None = None
     fault: str | None = None
 
 
@@ -102,7 +101,7 @@ class Reloader:
         self._seen_version = loaded.table.version
         if self.status.fault is not None:
             logger.info("the configuration can be loaded again")
-        self.status = Status(version=loaded.table.version, loaded_at=self._clock())
+        self.status = Status(version=loaded.table.version)
 
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, ConfigurationError):

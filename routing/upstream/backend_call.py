@@ -37,7 +37,7 @@ class BackendCall:
         upstream.bulkhead.leave()
         upstream.balancer.release(self._target_state)
         if aborted in _BROKEN_OFF:
-            upstream.balancer.failed(self._target_state, "its answer broke off", no_response=True)
+            upstream.balancer.failed(self._target_state, "the response was cut short", no_response=True)
             self._permit.report(Outcome.FAILURE)
 
     async def discard(self) -> None:

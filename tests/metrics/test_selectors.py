@@ -1,5 +1,7 @@
 """Selectors: traffic statistics, circuits, paths and the audit log."""
 
+from collections.abc import Callable
+
 import pytest
 
 from metrics import selectors
@@ -43,13 +45,12 @@ def test_a_services_status_has_targets_circuit_and_sparkline(harness: Harness) -
     assert (seen.circuit.state, seen.circuit.reason) == ("FORCED_OPEN", "x")
     assert seen.sparkline[-4:] == (2, 0, 0, 1)
     assert len(seen.sparkline) == selectors.SPARKLINE_MINUTES
-    assert selectors.service_status("crm") == seen
+    assert selectors.service_statuses() == [seen]
     assert selectors.summary().open_circuits == ("crm",)
 
 
-@pytest.mark.parametrize("select", [selectors.service_status, selectors.get_service])
-def test_a_service_that_is_not_configured_raises(harness: Harness, select: object) -> None:
-    assert callable(select)
+@pytest.mark.parametrize("select", [lambda name: selectors.history(name, 0, 60, 60), selectors.get_service])
+def test_a_service_that_is_not_configured_raises(harness: Harness, select: Callable[[str], object]) -> None:
     with pytest.raises(ServiceNotConfigured):
         select("nope")
 
@@ -58,7 +59,7 @@ def test_the_cache_saves_calls_time_and_cost(harness: Harness) -> None:
     harness.serve(ok())
     for cache, backend in (("MISS", 0.2), ("MISS", 0.4), ("HIT", None), ("STALE", None), ("REVALIDATED", 0.3)):
         harness.observer.finished(finished(cache=cache, backend=backend))
-    total = selectors.service_status("crm").total
+    total = selectors.service_statuses()[0].total
     assert (total.hits, total.misses, total.hit_rate) == (3, 2, 60.0)
     assert (total.saved_calls, total.saved_usd) == (2, 1.0)
     assert total.saved_seconds == pytest.approx(0.6)
