@@ -1,1 +1,1 @@
-"""The circuit breaker: one verdict per service for the whole cluster."""
+"""The circuit breaker: one circuit per service, shared by all workers of the cluster."""

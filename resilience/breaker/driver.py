@@ -1,18 +1,17 @@
-"""One worker's circuits: mirrors of the shared snapshots, so that CLOSED and successful costs nothing.
+"""Circuit breakers as one worker holds them: local mirrors of the snapshots that all workers share.
 
-OPEN is refused on the mirror too. Only a failure, a probe or an order is a compare-and-set of the shared snapshot;
-those run as tasks of their own, since a caller that is cancelled must not take its report along.
+Admission by a closed or open circuit, and a success while it is closed, need the mirror alone. A failure, a probe and
+an override compare and set the shared snapshot, in tasks of their own: cancelling a caller must not lose its report.
 """
 
 import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from resilience.breaker import machine
-from resilience.breaker.machine import Outcome, Permit, Refusal, Snapshot, State
+from resilience.breaker.machine import Admission, Outcome, Permit, Snapshot, State
 from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.rate import CallRate
 from resilience.breaker.store import FailOpen, Store
@@ -20,28 +19,17 @@ from resilience.task_set import TaskSet
 
 Clock = Callable[[], float]
 OnChange = Callable[[str, State, State, str], None]
-Verdict = TypeVar("Verdict")
-Answer = TypeVar("Answer")
-
-
-class CircuitRefused(Exception):
-    """The circuit lets no call through now; `retry_after` seconds until it is worth asking again."""
-
-    def __init__(self, name: str, refusal: Refusal) -> None:
-        super().__init__(f"the circuit of {name} is {refusal.state}")
-        self.name = name
-        self.state = refusal.state
-        self.retry_after = refusal.retry_after
+T = TypeVar("T")
 
 
 class Breaker:
-    """One service's circuit, as this worker sees it. Made by `Breakers.of`."""
+    """One service's circuit in this worker. Created by `Breakers.of`."""
 
-    def __init__(self, name: str, policy: BreakerPolicy, circuits: "Breakers") -> None:
+    def __init__(self, name: str, policy: BreakerPolicy, breakers: "Breakers") -> None:
         self.name = name
         self.policy = policy
-        self._circuits = circuits
-        self._clock = circuits.clock
+        self._breakers = breakers
+        self._clock = breakers.clock
         self._snapshot = Snapshot()
         self._closed_permit: Permit | None = Permit(0)
         self._rate = CallRate()
@@ -49,98 +37,96 @@ class Breaker:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What this worker knows, after what time alone has done."""
+        """The mirrored snapshot, advanced to the present."""
         return machine.advance(self._snapshot, self._clock())
 
     def state(self, now: float | None = None) -> State:
-        if self._closed_permit is not None:  # time alone moves nothing then
+        if self._closed_permit is not None:  # time does not change this state
             return self._snapshot.state
         return machine.advance(self._snapshot, self._clock() if now is None else now).state
 
-    def attempt(self) -> "Attempt":
-        return Attempt(self)
-
-    def try_admit(self) -> Permit | Refusal | None:
-        """The verdict, where the mirror can give it; None where `admit` must be awaited: a probe's permit is shared."""
+    def try_admit(self) -> Admission | None:
+        """Admit or refuse a call without waiting. None: the call may be a probe, so `admit` must be awaited."""
         if self._closed_permit is not None:
             return self._closed_permit
         now = self._clock()
-        after, verdict = machine.admit(self._snapshot, self.policy, now, "")
-        # All permits given out, by a mirror at most one refresh old: a flood must not queue at the store for them.
-        probing = isinstance(verdict, Permit) and after.state is State.HALF_OPEN
-        return None if probing else verdict
+        after, admission = machine.admit(self._snapshot, self.policy, now, "")
+        # A mirror, at most one refresh old, that shows all permits leased is trusted: a flood must not queue at the
+        # store for them.
+        may_probe = isinstance(admission, Permit) and after.state is State.HALF_OPEN
+        return None if may_probe else admission
 
-    async def admit(self) -> Permit | Refusal:
-        """The verdict, asking the store for a probe's permit. A caller cancelled meanwhile holds none."""
-        leasing = self._circuits.tasks.create(self._lease())
+    async def admit(self) -> Admission:
+        """Admit or refuse a call, leasing a probe's permit from the store. A cancelled caller keeps no permit."""
+        leasing = self._breakers.tasks.create(self._lease())
         try:
             return await asyncio.shield(leasing)
         except asyncio.CancelledError:
-            self._circuits.tasks.create(self._return_permit(leasing))
+            self._breakers.tasks.create(self._return_permit(leasing))
             raise
 
-    async def record(self, permit: Permit, outcome: Outcome) -> None:
-        """Count how a permitted call ended, and see it shared if others must know."""
-        task = self.report(permit, outcome)
-        if task is not None:
-            await asyncio.shield(task)
-
     def report(self, permit: Permit, outcome: Outcome) -> asyncio.Task[None] | None:
-        """As `record`, without waiting: None when nothing has to be shared, else the task that shares it."""
+        """Count a permitted call's outcome. Returns the task that shares it, or None if it need not be shared."""
         if permit.holder is not None:
-            return self._circuits.tasks.create(self._share(permit, outcome))
+            return self._breakers.tasks.create(self._share(permit, outcome))
         if outcome is Outcome.CANCELLED:
             return None
         failed = outcome is Outcome.FAILURE
-        rated = self.policy.failure_rate is not None and self._counts(permit)
-        if rated and self._rate.count(failed, self.policy, self._clock()):
-            return self._circuits.tasks.create(self._trip(permit))
-        return self._circuits.tasks.create(self._share(permit, outcome)) if failed else None
+        has_rate = self.policy.failure_rate is not None and self._is_current(permit)
+        if has_rate and self._rate.count(failed, self.policy, self._clock()):
+            return self._breakers.tasks.create(self._trip(permit))
+        return self._breakers.tasks.create(self._share(permit, outcome)) if failed else None
+
+    async def report_and_wait(self, permit: Permit, outcome: Outcome) -> None:
+        """Like `report`, but wait until the outcome has been shared."""
+        sharing = self.report(permit, outcome)
+        if sharing is not None:
+            await asyncio.shield(sharing)
 
     async def override(self, state: State, until: float | None = None, reason: str = "") -> None:
-        """An operator's move to CLOSED, FORCED_OPEN or DISABLED. Raises IllegalTransition for any other."""
+        """Force the circuit to CLOSED (reset), FORCED_OPEN or DISABLED. Raises IllegalTransition for other states."""
 
         def rule(snapshot: Snapshot, now: float) -> tuple[Snapshot, None]:
             return machine.override(snapshot, state, now, until, reason), None
 
-        await asyncio.shield(self._circuits.tasks.create(self._locked(rule)))
+        await asyncio.shield(self._breakers.tasks.create(self._update(rule)))
 
     async def advance(self) -> None:
-        """Share what time alone has done, so that the change is seen without traffic too."""
+        """Share a transition that is due by time, so that it is visible without traffic too."""
         if machine.advance(self._snapshot, self._clock()).generation != self._snapshot.generation:
-            await self._locked(lambda snapshot, now: (machine.advance(snapshot, now), None))
+            await self._update(lambda snapshot, now: (machine.advance(snapshot, now), None))
 
     def apply_snapshot(self, snapshot: Snapshot) -> None:
-        """Take over what the cluster knows, unless this worker knows better."""
+        """Replace the mirror, unless it is of a later generation."""
         if snapshot.generation < self._snapshot.generation:
             return
         if snapshot.generation != self._snapshot.generation:
             self._rate.clear()
         self._snapshot = snapshot
-        passing = snapshot.until is None and snapshot.state in (State.CLOSED, State.DISABLED)
-        self._closed_permit = Permit(snapshot.generation) if passing else None
+        admits_all = snapshot.until is None and snapshot.state in (State.CLOSED, State.DISABLED)
+        self._closed_permit = Permit(snapshot.generation) if admits_all else None
 
-    def _counts(self, permit: Permit) -> bool:
+    def _is_current(self, permit: Permit) -> bool:
         return self._snapshot.state is State.CLOSED and permit.generation == self._snapshot.generation
 
-    async def _lease(self) -> Permit | Refusal:
-        holder = self._circuits.next_holder()
+    async def _lease(self) -> Admission:
+        holder = self._breakers.next_holder()
         async with self._lock:
-            verdict = self.try_admit()
-            if verdict is not None:
-                return verdict
-            return await self._change(lambda snapshot, now: machine.admit(snapshot, self.policy, now, holder))
+            admission = self.try_admit()
+            if admission is not None:
+                return admission
+            return await self._compare_and_set(lambda snapshot, now: machine.admit(snapshot, self.policy, now, holder))
 
-    async def _return_permit(self, leasing: asyncio.Task[Permit | Refusal]) -> None:
-        verdict = await leasing
-        if isinstance(verdict, Permit):
-            await self.record(verdict, Outcome.CANCELLED)
+    async def _return_permit(self, leasing: asyncio.Task[Admission]) -> None:
+        admission = await leasing
+        if isinstance(admission, Permit):
+            await self.report_and_wait(admission, Outcome.CANCELLED)
 
     async def _share(self, permit: Permit, outcome: Outcome) -> None:
         def rule(snapshot: Snapshot, now: float) -> tuple[Snapshot, None]:
             return machine.record(snapshot, self.policy, permit, outcome, now), None
 
-        await self._locked(rule)
+        await self._update(rule)
 
     async def _trip(self, permit: Permit) -> None:
         reason = f"{self._rate.failures} of {self._rate.calls} calls failed"
@@ -148,59 +134,31 @@ class Breaker:
         def rule(snapshot: Snapshot, now: float) -> tuple[Snapshot, None]:
             return machine.trip(snapshot, self.policy, permit, reason, now), None
 
-        await self._locked(rule)
+        await self._update(rule)
 
-    async def _locked(self, rule: Callable[[Snapshot, float], tuple[Snapshot, None]]) -> None:
+    async def _update(self, rule: Callable[[Snapshot, float], tuple[Snapshot, None]]) -> None:
         async with self._lock:
-            await self._change(rule)
+            await self._compare_and_set(rule)
 
-    async def _change(self, rule: Callable[[Snapshot, float], tuple[Snapshot, Verdict]]) -> Verdict:
-        """Apply `rule` to the shared snapshot, as often as others come first. One of them wins each round."""
+    async def _compare_and_set(self, rule: Callable[[Snapshot, float], tuple[Snapshot, T]]) -> T:
+        """Apply `rule` to the shared snapshot; again whenever another worker has changed it meanwhile."""
         while True:
             before = self._snapshot
-            after, verdict = rule(before, self._clock())
+            after, result = rule(before, self._clock())
             if after == before:
-                return verdict
-            instead = await self._circuits.store.swap(self.name, before, after)
-            self.apply_snapshot(after if instead is None else instead)
-            if instead is None:
-                self._circuits.changed(self.name, before, after)
-                return verdict
-
-
-class Attempt:
-    """One call under the circuit. What is neither `succeeded` nor `failed` was cancelled, and says nothing.
-
-    Raises CircuitRefused on entry.
-    """
-
-    __slots__ = ("_breaker", "_outcome", "_permit")
-
-    def __init__(self, breaker: Breaker) -> None:
-        self._breaker = breaker
-        self._outcome = Outcome.CANCELLED
-
-    def succeeded(self, duration: float = 0.0) -> None:
-        self._outcome = machine.judge(self._breaker.policy, duration)
-
-    def failed(self) -> None:
-        self._outcome = Outcome.FAILURE
-
-    async def __aenter__(self) -> Self:
-        verdict = self._breaker.try_admit() or await self._breaker.admit()
-        if isinstance(verdict, Refusal):
-            raise CircuitRefused(self._breaker.name, verdict)
-        self._permit = verdict
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._breaker.record(self._permit, self._outcome)
+                return result
+            stored = await self._breakers.store.swap(self.name, before, after)
+            self.apply_snapshot(after if stored is None else stored)
+            if stored is None:
+                self._breakers.changed(self.name, before, after)
+                return result
 
 
 class Breakers:
-    """This worker's circuits by name. `on_change` is called once in the cluster, by the worker that made the change."""
+    """This worker's breakers by service. `on_change` is called once in the cluster, by the worker that made the change.
+
+    `clock` gives Unix seconds; `holder` identifies this worker's probes.
+    """
 
     def __init__(
         self,
@@ -212,19 +170,20 @@ class Breakers:
     ) -> None:
         self.store = FailOpen(store)
         self.clock = clock
+        self.tasks = TaskSet()
         self._on_change = on_change
         self._holder = holder or secrets.token_hex(8)
         self._probes = 0
         self._breakers: dict[str, Breaker] = {}
-        self.tasks = TaskSet()
-        self.store.listen(self._heard)
+        self.store.listen(self._on_snapshot)
 
     @property
     def degraded(self) -> bool:
-        """The shared store is away: this worker decides alone."""
+        """Whether the shared store is unavailable, so that this worker decides on its own."""
         return self.store.degraded
 
     def of(self, name: str, policy: BreakerPolicy) -> Breaker:
+        """The breaker of a service, which follows `policy` from now on."""
         breaker = self._breakers.get(name)
         if breaker is None:
             breaker = self._breakers[name] = Breaker(name, policy, self)
@@ -235,7 +194,7 @@ class Breakers:
         return iter(list(self._breakers.values()))
 
     async def refresh(self) -> None:
-        """Read every circuit, and share what time has done. At start, and every second: a message may be missed."""
+        """Load all snapshots and share transitions that are due. Called every second, since messages may be lost."""
         breakers = list(self)
         snapshots = await self.store.load([breaker.name for breaker in breakers])
         for breaker, snapshot in zip(breakers, snapshots, strict=True):
@@ -243,7 +202,7 @@ class Breakers:
             await breaker.advance()
 
     async def close(self) -> None:
-        """Wait for what is still to be reported."""
+        """Wait until all outcomes have been shared."""
         await self.tasks.wait()
 
     def next_holder(self) -> str:
@@ -254,7 +213,7 @@ class Breakers:
         if self._on_change is not None and before.state is not after.state:
             self._on_change(name, before.state, after.state, after.reason)
 
-    def _heard(self, name: str, snapshot: Snapshot) -> None:
+    def _on_snapshot(self, name: str, snapshot: Snapshot) -> None:
         breaker = self._breakers.get(name)
         if breaker is not None:
             breaker.apply_snapshot(snapshot)

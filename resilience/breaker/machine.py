@@ -1,7 +1,7 @@
-"""The circuit's states and the rules that move between them: pure functions of (snapshot, policy, now).
+"""The circuit breaker's state machine, as pure functions of (snapshot, policy, now).
 
-`now` is wall-clock seconds, since several machines read the same snapshot. Every change of state
-raises the generation, and an outcome that began under another generation changes nothing.
+`now` is Unix seconds, since workers on several machines read the same snapshot. Every transition raises the generation;
+the outcome of a call that was admitted under an earlier generation is ignored.
 """
 
 from dataclasses import dataclass
@@ -39,32 +39,35 @@ AUTOMATIC: Final = frozenset(
         (State.DISABLED, State.CLOSED),
     }
 )
-"""Moves the machine makes by itself; the last two when an override reaches its end."""
+"""Transitions that need no operator; the last two are made when an override expires."""
 
 OPERATOR: Final = frozenset(
     (before, after) for before in State for after in (State.CLOSED, State.FORCED_OPEN, State.DISABLED)
 )
-"""Moves an operator may order: a reset, or an override, from anywhere."""
+"""Transitions that an operator may force: a reset or an override, from any state."""
 
 TRANSITIONS: Final = AUTOMATIC | OPERATOR
 
 PROBE_SECONDS: Final = 1.0
-"""When to ask again while all permits are out: a probe ends long before its lease does."""
+"""`retry_after` while all permits are leased: a probe usually ends long before its lease expires."""
 
 
 class IllegalTransition(Exception):
-    """A move that is not in TRANSITIONS; a fault in the rules themselves."""
+    """A transition that is not in TRANSITIONS."""
 
 
 class ProbeLease(msgspec.Struct, frozen=True):
-    """A probe's permit, taken back at `expires` if its holder never reported."""
+    """A probe's permit. It expires at `expires` (Unix seconds) if its holder never reports."""
 
     holder: str
     expires: float
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Everything the cluster knows of one circuit; small enough to compare and set whole."""
+    """A circuit's whole shared state, small enough to be compared and set as one value.
+
+    `until` is when OPEN or an override ends; None for no end. `failures` are the times of the failures in the window.
+    """
 
     state: State = State.CLOSED
     generation: int = 0
@@ -74,14 +77,14 @@ class Snapshot(msgspec.Struct, frozen=True):
     until: float | None = None
     reason: str = ""
     trips: int = 0
-    """Times it opened in a row, without a whole window of being closed in between."""
+    """How many times in a row it opened without staying closed for a whole window in between."""
     closed_at: float | None = None
-    """When its probes closed it."""
+    """When successful probes closed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to make one call. `holder` is set for a probe, whose permit is counted."""
+    """Permission for one call. `holder` is set for a probe, whose permit is leased."""
 
     generation: int
     holder: str | None = None
@@ -89,14 +92,17 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """No call now; `retry_after` seconds until it is worth asking again."""
+    """No call now; `retry_after` is in seconds."""
 
     state: State
     retry_after: float
 
 
-def admit(snapshot: Snapshot, policy: BreakerPolicy, now: float, holder: str) -> tuple[Snapshot, Permit | Refusal]:
-    """May `holder` call the backend now? The snapshot that comes back must be shared if it changed."""
+Admission = Permit | Refusal
+
+
+def admit(snapshot: Snapshot, policy: BreakerPolicy, now: float, holder: str) -> tuple[Snapshot, Admission]:
+    """Admit or refuse a call by `holder`. A changed snapshot must be shared before the call is made."""
     current = advance(snapshot, now)
     match current.state:
         case State.CLOSED | State.DISABLED:
@@ -109,7 +115,7 @@ def admit(snapshot: Snapshot, policy: BreakerPolicy, now: float, holder: str) ->
 
 
 def record(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, outcome: Outcome, now: float) -> Snapshot:
-    """The snapshot after a permitted call ended; unchanged if the state has moved on meanwhile."""
+    """Count a permitted call's outcome, unless the permit is of an earlier generation."""
     current = advance(snapshot, now)
     if permit.generation != current.generation:
         return current
@@ -121,34 +127,34 @@ def record(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, outcome: O
 
 
 def advance(snapshot: Snapshot, now: float) -> Snapshot:
-    """What time alone has done: an open circuit half-opens, an override ends, a dead probe's lease runs out."""
+    """Apply what is due by time: half-open an open circuit, end an override, drop expired leases."""
     if snapshot.until is not None and now >= snapshot.until:
         if snapshot.state is State.OPEN:
-            return move(snapshot, State.HALF_OPEN, reason="the wait is over", trips=snapshot.trips)
-        return move(snapshot, State.CLOSED, reason="the override ended")
+            return move(snapshot, State.HALF_OPEN, reason="the open time is over", trips=snapshot.trips)
+        return move(snapshot, State.CLOSED, reason="the override expired")
     if snapshot.leases and any(lease.expires <= now for lease in snapshot.leases):
-        alive = tuple(lease for lease in snapshot.leases if lease.expires > now)
-        return msgspec.structs.replace(snapshot, leases=alive)
+        unexpired = tuple(lease for lease in snapshot.leases if lease.expires > now)
+        return msgspec.structs.replace(snapshot, leases=unexpired)
     return snapshot
 
 
 def move(snapshot: Snapshot, after: State, *, until: float | None = None, reason: str = "", trips: int = 0) -> Snapshot:
-    """A fresh snapshot in state `after`. Raises IllegalTransition for a move that is not in the table."""
+    """Make a transition to `after`, with no failures counted. Raises IllegalTransition if it is not in TRANSITIONS."""
     if (snapshot.state, after) not in TRANSITIONS:
         raise IllegalTransition(f"{snapshot.state} -> {after}")
     return Snapshot(state=after, generation=snapshot.generation + 1, until=until, reason=reason, trips=trips)
 
 
 def override(snapshot: Snapshot, after: State, now: float, until: float | None, reason: str) -> Snapshot:
-    """What an operator's order makes of it. Raises IllegalTransition for a state that only the machine reaches."""
+    """Make an operator's transition. Raises IllegalTransition for OPEN and HALF_OPEN."""
     current = advance(snapshot, now)
     if (current.state, after) not in OPERATOR:
-        raise IllegalTransition(f"{current.state} -> {after} by order")
+        raise IllegalTransition(f"{current.state} -> {after} by an operator")
     return move(current, after, until=until, reason=reason)
 
 
 def trip(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, reason: str, now: float) -> Snapshot:
-    """Open a closed circuit for a reason the snapshot cannot see, such as one worker's failure rate."""
+    """Open a closed circuit for a reason that is not in the snapshot, such as one worker's failure rate."""
     current = advance(snapshot, now)
     if current.state is State.CLOSED and permit.generation == current.generation:
         return _open(current, policy, reason, now)
@@ -156,12 +162,12 @@ def trip(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, reason: str,
 
 
 def judge(policy: BreakerPolicy, duration: float) -> Outcome:
-    """What a call that succeeded after `duration` seconds counts as."""
+    """The outcome of a call that succeeded after `duration` seconds: FAILURE if that counts as slow."""
     return Outcome.FAILURE if policy.slow_call is not None and duration > policy.slow_call else Outcome.SUCCESS
 
 
 def retry_after(snapshot: Snapshot, policy: BreakerPolicy, now: float) -> float:
-    """Seconds until a call may be let through: the end of the open time, else soon, for permits come back."""
+    """Seconds until a call may be admitted: the rest of the open time, or a moment while all permits are leased."""
     if snapshot.until is not None:
         return max(0.0, snapshot.until - now)
     if snapshot.leases:
@@ -170,8 +176,8 @@ def retry_after(snapshot: Snapshot, policy: BreakerPolicy, now: float) -> float:
 
 
 def _open(current: Snapshot, policy: BreakerPolicy, reason: str, now: float) -> Snapshot:
-    stable = current.closed_at is not None and now - current.closed_at >= policy.window
-    trips = 1 if stable else current.trips + 1
+    was_stable = current.closed_at is not None and now - current.closed_at >= policy.window
+    trips = 1 if was_stable else current.trips + 1
     return move(current, State.OPEN, until=now + policy.open_time(trips), reason=reason, trips=trips)
 
 

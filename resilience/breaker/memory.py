@@ -1,4 +1,4 @@
-"""Circuits in this process: for one worker, for tests, and for a worker that must decide alone."""
+"""Circuits in this process: for a single worker, for tests, and for a worker that has lost the shared store."""
 
 from collections.abc import Callable, Sequence
 
@@ -30,6 +30,6 @@ class MemoryStore:
         return self._snapshots.get(name, Snapshot())
 
     def put(self, name: str, snapshot: Snapshot) -> None:
-        """Take over what was learnt elsewhere, unless it is older than what is known."""
+        """Store a snapshot from elsewhere, unless it is of an earlier generation."""
         if snapshot.generation >= self.get(name).generation:
             self._snapshots[name] = snapshot

@@ -1,12 +1,12 @@
-"""When a circuit opens, how long it stays so, and what closes it again."""
+"""When a circuit opens, how long it stays open, and what closes it."""
 
 import msgspec
 
 
 class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one service's circuit. Durations are seconds.
+    """The settings of one service's circuit. Durations are in seconds.
 
-    Raises ValueError, naming the field and its bound, for a policy that could never work.
+    Raises ValueError, naming the field, for a value out of bounds.
     """
 
     failure_threshold: int = 5
@@ -15,16 +15,16 @@ class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     success_threshold: int = 2
     half_open_permits: int = 2
     permit_lease: float = 35.0
-    """How long a probe may hold its permit before a dead worker's permit is taken back."""
+    """How long a probe may hold its permit; after that its worker is considered dead."""
     failure_rate: float | None = None
-    """Share of calls, 0 to 1, that opens it too, beside `failure_threshold`; raise that for this to decide alone."""
+    """Share of failed calls, 0 to 1, that opens the circuit too. Raise `failure_threshold` to let this decide alone."""
     minimum_calls: int = 20
-    """Fewer calls than this in the window have no rate."""
+    """The failure rate is not considered below this many calls in the window."""
     slow_call: float | None = None
-    """A success that took longer counts as a failure."""
+    """A success that takes longer counts as a failure."""
     open_factor: float = 1.0
     open_max: float | None = None
-    """Each trip in a row waits `open_factor` times longer, up to `open_max`; a whole `window` closed ends the row."""
+    """Each trip in a row stays open `open_factor` times longer, up to `open_max`, until it stays closed for a `window`."""
 
     def __post_init__(self) -> None:
         for field in ("failure_threshold", "success_threshold", "half_open_permits", "minimum_calls"):
@@ -42,5 +42,5 @@ class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("open_max must be at least open_for")
 
     def open_time(self, trips: int) -> float:
-        """Seconds to stay open after the `trips`th trip in a row."""
+        """Seconds to stay open after the `trips`-th trip in a row."""
         return min(self.open_for * self.open_factor ** min(trips - 1, 64), self.open_max or 86_400.0)

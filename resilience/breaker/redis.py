@@ -1,7 +1,7 @@
-"""Circuits in Redis: one JSON snapshot a service, compared and set in one script, changes of generation published.
+"""Circuits in Redis: one JSON snapshot per service, compared and set by a script that publishes new generations.
 
-What cannot be read there, or was written in another form, counts by its meaning: one bad value must neither blind the
-worker to the other circuits, nor stay.
+Values are compared by meaning, so that one encoded by another version is accepted. A malformed value counts as absent
+and is overwritten: it must not hide the other circuits.
 """
 
 import logging
@@ -16,8 +16,8 @@ from resilience.redis import RedisLink, Script
 log = logging.getLogger(__name__)
 
 CHANNEL: Final = "gw:breaker"
-KEPT_SECONDS: Final = 172_800
-"""An automatic state is forgotten after two quiet days: longer than any window and any open time."""
+SNAPSHOT_TTL_SECONDS: Final = 172_800
+"""Time to live of a state that is no override: longer than any window and any open time."""
 
 _SWAP: Final = Script(
     """
@@ -50,17 +50,17 @@ class RedisStore:
     async def swap(self, name: str, before: Snapshot, after: Snapshot) -> Snapshot | None:
         expected = _encode(before)
         while (stored := await self._swap_bytes(name, expected, before, after)) is not None:
-            found = _decode(name, stored)
-            if found != before:
-                return found
+            current = _decode(name, stored)
+            if current != before:
+                return current
             expected = stored
         return None
 
     async def _swap_bytes(self, name: str, expected: bytes, before: Snapshot, after: Snapshot) -> bytes | None:
-        """Store `after` in the place of the very bytes `expected`, and give None; else the bytes that are there."""
-        kept = 0 if after.state in _OVERRIDES else KEPT_SECONDS
+        """Store `after` and return None if exactly the bytes `expected` are stored; else return the stored bytes."""
+        ttl = 0 if after.state in _OVERRIDES else SNAPSHOT_TTL_SECONDS
         message = _encode((name, after)) if after.generation != before.generation else b""
-        args = (_NEVER_WRITTEN, expected, _encode(after), kept, message, CHANNEL)
+        args = (_NEVER_WRITTEN, expected, _encode(after), ttl, message, CHANNEL)
         stored: bytes | None = await self._link.run(_SWAP, [_key(name)], args)
         return stored
 
@@ -73,18 +73,18 @@ def _key(name: str) -> str:
 
 
 async def _get_all(client: Any, names: Sequence[str]) -> list[bytes | None]:
-    # Not MGET: in a Redis Cluster the keys live in different places.
+    # Not MGET: in a Redis Cluster the keys are in different slots.
     pipeline = client.pipeline(transaction=False)
     for name in names:
         pipeline.get(_key(name))
-    answers: list[bytes | None] = await pipeline.execute()
-    return answers
+    values: list[bytes | None] = await pipeline.execute()
+    return values
 
 
 def _decode(name: str, stored: bytes | None) -> Snapshot:
-    """What is stored; one written by something that is not this version of the gateway was never written."""
+    """The stored snapshot; the initial one if there is none or it is malformed."""
     try:
         return Snapshot() if stored is None else _snapshot.decode(stored)
     except msgspec.MsgspecError:
-        log.warning("the circuit of %s in Redis cannot be read; it is begun anew", name)
+        log.warning("the circuit of %s in Redis is malformed; it starts closed", name)
         return Snapshot()

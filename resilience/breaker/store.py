@@ -1,4 +1,4 @@
-"""Where the cluster keeps its circuits, and what a worker does when it cannot be reached."""
+"""The port to the store of shared circuits, and a wrapper for when it is unavailable."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -11,31 +11,31 @@ SnapshotListener = Callable[[str, Snapshot], None]
 
 
 class Store(Protocol):
-    """Snapshots by name; one never written is `Snapshot()`. Raises StoreUnavailable."""
+    """Snapshots by service name, `Snapshot()` where none is stored. Raises StoreUnavailable."""
 
     async def load(self, names: Sequence[str]) -> list[Snapshot]:
         """The snapshots of `names`, in that order."""
 
     async def swap(self, name: str, before: Snapshot, after: Snapshot) -> Snapshot | None:
-        """Store `after` if `before` is what is stored, and give None; else give what is stored instead.
+        """Store `after` and return None if `before` is stored; else return the stored snapshot.
 
-        Not `after` itself: two workers may want the very same snapshot, and only one of them has won.
+        The return value says who won even where two workers try to store equal snapshots.
         """
 
     def listen(self, listener: SnapshotListener) -> None:
-        """Call `listener` with each snapshot of a new generation, whoever stored it."""
+        """Call `listener` with each snapshot of a new generation, by any worker."""
 
 
 class FailOpen:
-    """A store that never fails: while the shared one is away, this worker decides alone on what it knew last.
+    """A store that never fails: while the shared one is unavailable, this worker continues on its own copy.
 
-    Snapshots that were moved on alone have higher generations than the shared ones, and are pushed up on return.
+    Transitions made meanwhile have higher generations than the shared snapshots, and are stored there afterwards.
     """
 
     def __init__(self, shared: Store) -> None:
         self.degraded = False
         self._shared = shared
-        self._known = MemoryStore()
+        self._local = MemoryStore()
 
     async def load(self, names: Sequence[str]) -> list[Snapshot]:
         try:
@@ -43,7 +43,7 @@ class FailOpen:
             newest = [await self._newest(name, stored) for name, stored in zip(names, shared, strict=True)]
         except StoreUnavailable:
             self.degraded = True
-            return await self._known.load(names)
+            return await self._local.load(names)
         self.degraded = False
         return newest
 
@@ -54,23 +54,23 @@ class FailOpen:
                 stored = await self._shared.swap(name, stored, after)
         except StoreUnavailable:
             self.degraded = True
-            self._known.put(name, before)
-            return await self._known.swap(name, before, after)
+            self._local.put(name, before)
+            return await self._local.swap(name, before, after)
         self.degraded = False
-        self._known.put(name, after if stored is None else stored)
+        self._local.put(name, after if stored is None else stored)
         return stored
 
     def listen(self, listener: SnapshotListener) -> None:
-        def heard(name: str, snapshot: Snapshot) -> None:
-            self._known.put(name, snapshot)
+        def on_snapshot(name: str, snapshot: Snapshot) -> None:
+            self._local.put(name, snapshot)
             listener(name, snapshot)
 
-        self._shared.listen(heard)
+        self._shared.listen(on_snapshot)
 
     async def _newest(self, name: str, stored: Snapshot) -> Snapshot:
-        known = self._known.get(name)
-        while stored.generation < known.generation:
-            winner = await self._shared.swap(name, stored, known)
-            stored = known if winner is None else winner
-        self._known.put(name, stored)
+        local = self._local.get(name)
+        while stored.generation < local.generation:
+            winner = await self._shared.swap(name, stored, local)
+            stored = local if winner is None else winner
+        self._local.put(name, stored)
         return stored

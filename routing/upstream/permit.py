@@ -28,6 +28,4 @@ class CallPermit:
 
     async def report_and_wait(self, outcome: Outcome) -> None:
         """The same, and wait until the cluster has been told."""
-        reporting = self.report(outcome)
-        if reporting is not None:
-            await asyncio.shield(reporting)
+        await self.upstream.breaker.report_and_wait(self._permit, outcome)

@@ -159,7 +159,7 @@ class Race(RuleBasedStateMachine):
 
     async def ends(self, call: Call, outcome: Outcome) -> None:
         call.ended = True
-        await self.workers[call.worker].of(self.name, POLICY).record(call.permit, outcome)
+        await self.workers[call.worker].of(self.name, POLICY).report_and_wait(call.permit, outcome)
 
     @rule(number=st.integers(0, WORKERS - 1), word=st.sampled_from(list(ORDERS)), race=RACE)
     def an_operator_orders_amid_a_race(self, number: int, word: str, race: list[tuple[int, str]]) -> None:

@@ -33,7 +33,7 @@ def commands(server: RedisServer) -> int:
 async def call(breaker: Breaker, outcome: Outcome) -> None:
     verdict = breaker.try_admit() or await breaker.admit()
     assert isinstance(verdict, Permit)
-    await breaker.record(verdict, outcome)
+    await breaker.report_and_wait(verdict, outcome)
 
 
 async def test_calls_that_succeed_while_closed_ask_redis_nothing(link: RedisLink, shared_redis: RedisServer) -> None:

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from resilience.breaker.driver import Breaker, Breakers, CircuitRefused
-from resilience.breaker.machine import IllegalTransition, Outcome, Permit, Refusal, State
+from resilience.breaker.driver import Breaker, Breakers
+from resilience.breaker.machine import Admission, IllegalTransition, Outcome, Permit, Refusal, State, judge
 from resilience.breaker.memory import MemoryStore
 from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.redis import RedisStore
@@ -57,10 +57,19 @@ async def worker(
         yield another
 
 
+async def admitted(breaker: Breaker) -> Permit:
+    admission = await admission_by(breaker)
+    assert isinstance(admission, Permit)
+    return admission
+
+
+async def admission_by(breaker: Breaker) -> Admission:
+    return breaker.try_admit() or await breaker.admit()
+
+
 async def fail(breaker: Breaker, times: int) -> None:
     for _ in range(times):
-        async with breaker.attempt() as attempt:
-            attempt.failed()
+        await breaker.report_and_wait(await admitted(breaker), Outcome.FAILURE)
 
 
 async def test_failures_spread_over_two_workers_open_both(
@@ -70,9 +79,7 @@ async def test_failures_spread_over_two_workers_open_both(
     await asyncio.gather(fail(first, 3), fail(second, 2))
     await until(lambda: first.state() is State.OPEN and second.state() is State.OPEN)
     assert changes == [("slack", State.CLOSED, State.OPEN)]
-    with pytest.raises(CircuitRefused) as refused:
-        await fail(second, 1)
-    assert refused.value.retry_after == 60.0
+    assert await admission_by(second) == Refusal(State.OPEN, 60.0)
 
 
 async def test_racing_workers_send_no_more_probes_than_permits(worker: Worker, clock: FakeClock) -> None:
@@ -93,8 +100,7 @@ async def test_two_successful_probes_close_it(worker: Worker, clock: FakeClock) 
     breaker = (await worker()).of("slack", POLICY)
     await half_open(breaker, clock)
     for _ in range(2):
-        async with breaker.attempt() as attempt:
-            attempt.succeeded(0.1)
+        await breaker.report_and_wait(await admitted(breaker), judge(POLICY, 0.1))
     assert breaker.state() is State.CLOSED
 
 
@@ -105,9 +111,12 @@ async def test_a_cancelled_probe_gives_its_permit_back(worker: Worker, clock: Fa
     inside = asyncio.Event()
 
     async def probe() -> None:
-        async with breaker.attempt():
-            inside.set()
+        permit = await admitted(breaker)
+        inside.set()
+        try:
             await asyncio.Event().wait()
+        finally:
+            await breaker.report_and_wait(permit, Outcome.CANCELLED)
 
     task = asyncio.create_task(probe())
     await inside.wait()
@@ -147,7 +156,7 @@ async def test_an_outcome_of_an_earlier_generation_is_ignored(worker: Worker, cl
     early = breaker.try_admit()
     assert isinstance(early, Permit)
     await half_open(breaker, clock)
-    await breaker.record(early, Outcome.FAILURE)
+    await breaker.report_and_wait(early, Outcome.FAILURE)
     assert breaker.state() is State.HALF_OPEN
 
 
@@ -177,8 +186,7 @@ async def test_a_rate_of_failures_opens_it(worker: Worker) -> None:
     breaker = (await worker()).of("slack", policy)
     for number in range(20):
         assert breaker.state() is State.CLOSED
-        async with breaker.attempt() as attempt:
-            attempt.succeeded(2.0 if number % 2 else 0.1)
+        await breaker.report_and_wait(await admitted(breaker), judge(policy, 2.0 if number % 2 else 0.1))
     assert breaker.state() is State.OPEN
 
 

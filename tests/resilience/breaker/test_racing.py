@@ -60,7 +60,7 @@ async def one_call(breaker: Breaker, chance: random.Random) -> None:
     verdict = breaker.try_admit() or await breaker.admit()
     await asyncio.sleep(0)
     if isinstance(verdict, Permit):
-        await breaker.record(verdict, chance.choices(list(Outcome), (3, 6, 1))[0])
+        await breaker.report_and_wait(verdict, chance.choices(list(Outcome), (3, 6, 1))[0])
 
 
 @pytest.mark.parametrize("seed", range(5))
