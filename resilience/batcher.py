@@ -1,4 +1,4 @@
-"""Questions to Redis that come while others are out: asked together, since a round trip costs the same for many."""
+"""Combine concurrent requests to Redis into shared round trips: one round trip costs about the same for many."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -7,71 +7,74 @@ from typing import Final, Generic, TypeVar
 
 from resilience.task_set import TaskSet
 
-TOGETHER: Final = 32
-"""Questions in one round trip: should each bring the largest body there may be, the rest still wait for less than a
-call may take."""
-AT_A_TIME: Final = 2
-"""Round trips of one group under way at once; one that brings large bodies does not hold up the others."""
+BATCH_SIZE: Final = 32
+"""Requests per round trip. If each brings the largest possible body, it still ends within the time limit of a call."""
+CONCURRENT_BATCHES: Final = 2
+"""Round trips of one group in flight, so that one with large bodies does not hold up the others."""
 
-Question = TypeVar("Question", bound=Hashable)
-Answer = TypeVar("Answer")
+RequestT = TypeVar("RequestT", bound=Hashable)
+ResultT = TypeVar("ResultT")
 
 
-class Batcher(Generic[Question, Answer]):
-    """One kind of question. `ask` answers several of one group, in their order, or raises what each of those who wait
-    is to see. Those of two groups never go together: in a Redis Cluster they may be for different servers.
+class Batcher(Generic[RequestT, ResultT]):
+    """Batches requests of one kind.
+
+    `send` returns the results of several requests of one group, in order; what it raises is raised to each caller.
+    Groups are never combined: in a Redis Cluster they may be on different servers.
     """
 
-    def __init__(self, ask: Callable[[str, Sequence[Question]], Awaitable[Sequence[Answer]]]) -> None:
-        self._ask = ask
-        self._groups: dict[str, _Group[Question, Answer]] = {}
+    def __init__(self, send: Callable[[str, Sequence[RequestT]], Awaitable[Sequence[ResultT]]]) -> None:
+        self._send = send
+        self._groups: dict[str, _Group[RequestT, ResultT]] = {}
 
-    async def submit(self, group: str, question: Question) -> Answer:
-        """Equal questions that go together are asked once."""
+    async def submit(self, group: str, request: RequestT) -> ResultT:
+        """The result of `request`. Equal requests in one round trip are sent once."""
         own = self._groups.get(group)
         if own is None:
             own = self._groups[group] = _Group()
-        waiter: asyncio.Future[Answer] = own.loop.create_future()
-        own.waiting.setdefault(question, []).append(waiter)
-        if len(own.asking) < AT_A_TIME:
-            own.asking.create(self._until_none_wait(group, own))
+        waiter: asyncio.Future[ResultT] = own.loop.create_future()
+        own.waiting.setdefault(request, []).append(waiter)
+        if len(own.tasks) < CONCURRENT_BATCHES:
+            own.tasks.create(self._send_all(group, own))
         return await waiter
 
-    async def _until_none_wait(self, group: str, own: "_Group[Question, Answer]") -> None:
-        """Each round trip takes along whoever waits by then: what it finds is never older than the wish for it."""
+    async def _send_all(self, group: str, own: "_Group[RequestT, ResultT]") -> None:
+        """Make round trips until nobody waits. Each includes only requests queued before it, so that no result is
+        older than its request.
+        """
         while own.waiting:
-            questions = list(own.waiting)[:TOGETHER]
-            batch = [own.waiting.pop(question) for question in questions]
+            requests = list(own.waiting)[:BATCH_SIZE]
+            batch = [own.waiting.pop(request) for request in requests]
             try:
-                answers = await self._ask(group, questions)
-            except Exception as error:  # noqa: BLE001 - theirs who wait
+                results = await self._send(group, requests)
+            except Exception as error:  # noqa: BLE001 - raised to each caller
                 _fail(batch, error)
             except BaseException:
                 _fail(batch, asyncio.CancelledError())
                 raise
             else:
-                _tell(batch, answers)
-        # At once, and not when it is told of its end: whoever asks in between would wait for a round trip that is over.
-        own.asking.discard(asyncio.current_task())
+                _resolve(batch, results)
+        # Before the done callbacks run: a request submitted in between would wait for a task that has ended.
+        own.tasks.discard(asyncio.current_task())
 
 
-class _Group(Generic[Question, Answer]):
-    """Who waits for which answer, and the round trips under way."""
+class _Group(Generic[RequestT, ResultT]):
+    """The requests that wait for a round trip, and the tasks that make them."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.waiting: dict[Question, list[asyncio.Future[Answer]]] = {}
-        self.asking = TaskSet()
+        self.waiting: dict[RequestT, list[asyncio.Future[ResultT]]] = {}
+        self.tasks = TaskSet()
 
 
-def _tell(batch: list[list[asyncio.Future[Answer]]], answers: Sequence[Answer]) -> None:
-    for waiters, answer in zip(batch, answers, strict=True):
+def _resolve(batch: list[list[asyncio.Future[ResultT]]], results: Sequence[ResultT]) -> None:
+    for waiters, result in zip(batch, results, strict=True):
         for waiter in waiters:
-            if not waiter.done():  # whoever waited may have gone
-                waiter.set_result(answer)
+            if not waiter.done():  # its caller may have been cancelled
+                waiter.set_result(result)
 
 
-def _fail(batch: list[list[asyncio.Future[Answer]]], error: BaseException) -> None:
+def _fail(batch: list[list[asyncio.Future[ResultT]]], error: BaseException) -> None:
     for waiter in chain.from_iterable(batch):
         if not waiter.done():
             waiter.set_exception(error)

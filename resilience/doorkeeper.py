@@ -1,15 +1,15 @@
-"""What is worth keeping: what is asked for again, so that a scan of many things pushes out none of the others.
+"""Admission to a cache on the second use of a key, so that a scan of many keys evicts none that are used again.
 
-The doorkeeper of TinyLFU (Einziger, Friedman and Manes, ACM Transactions on Storage 13(4), 2017), with what was asked
-for lately in place of their counts.
+This is TinyLFU's doorkeeper (Einziger, Friedman and Manes, ACM Transactions on Storage 13(4), 2017), with recency in
+place of frequency counts.
 """
 
 from collections.abc import Hashable
 
 
 class Doorkeeper:
-    """Remembers what was asked for: the last `span` things, and at most twice as many. A hash that two of them share
-    lets one in that was asked for once, which does no harm.
+    """Remembers the hashes of at least the last `span` keys and at most twice as many. A hash collision admits a key on
+    its first use, which does no harm.
     """
 
     __slots__ = ("_old", "_span", "_young")
@@ -20,7 +20,7 @@ class Doorkeeper:
         self._old: set[int] = set()
 
     def seen_before(self, key: Hashable) -> bool:
-        """Whether the key has been asked for lately. It has been now."""
+        """Whether the key was seen recently. Records it."""
         name = hash(key)
         known = name in self._young or name in self._old
         self._young.add(name)

@@ -1,5 +1,5 @@
-"""What is said when a shared store cannot be reached, whichever store it is."""
+"""The error of an unavailable store."""
 
 
 class StoreUnavailable(Exception):
-    """The shared store did not answer, or not in time. Callers carry on with what this worker knows alone."""
+    """The shared store is unreachable, too slow or refuses the command. Callers continue on what this worker knows."""

@@ -1,6 +1,6 @@
-"""One worker's way to Redis: a pool, a time limit on every call, a memory of Redis being away, and a feed of messages.
+"""One worker's link to Redis: a connection pool, a time-out on every call, an outage flag, and a feed of messages.
 
-The three packages' stores share it, so that one of them finding Redis away spares the others the wait.
+All stores share it, so that after one has found Redis unavailable, the others do not wait for a time-out.
 """
 
 import asyncio
@@ -26,30 +26,32 @@ from resilience.task_set import cancel_and_wait
 log = logging.getLogger(__name__)
 
 CALL_SECONDS: Final = 0.5
-"""Longest a request waits for Redis before it goes on without."""
+"""How long a call may take."""
 PROBE_SECONDS: Final = 0.5
-"""How often an absent Redis is tried again, behind the requests' backs."""
+"""How often an unavailable Redis is probed."""
 HEARTBEAT_SECONDS: Final = 1.0
-"""A quiet feed is pinged this often; two silent beats, and it is taken for cut."""
-COMPLAINT_SECONDS: Final = 60.0
-"""A full Redis refuses every request; it is logged this often."""
+"""How often a quiet feed is pinged. After two pings without a reply it counts as disconnected."""
+REFUSAL_LOG_SECONDS: Final = 60.0
+"""How often refused commands are logged: a Redis that is out of memory refuses each one."""
 POOL_SIZE: Final = 64
 SPARE_CONNECTIONS: Final = 4
-"""For the feed, the probe, and whoever speaks to the client directly."""
+"""Connections of the pool reserved for the feed, the probe, and users of `RedisLink.client`."""
 
 Client = Redis | RedisCluster
 MessageListener = Callable[[bytes], None]
 Callback = Callable[[], None]
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 def connect(url: str) -> Client:
-    """A client for `redis://`, `rediss://`, `unix://`, `redis+sentinel://host:port,host:port/master` or `redis+cluster://`."""
+    """A client for a URL: `redis://`, `rediss://`, `unix://`, `redis+cluster://`, or
+    `redis+sentinel://host:port,host:port/master`.
+    """
     parts = urlsplit(url)
     limits: dict[str, Any] = {"socket_connect_timeout": CALL_SECONDS, "socket_timeout": CALL_SECONDS}
     if parts.scheme == "redis+cluster":
         return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **limits)
-    # A server that restarted left every pooled connection dead: each is made anew once, without a pause.
+    # After a restart of the server every pooled connection is dead: reconnect once, without a pause.
     limits["retry"] = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
     if parts.scheme == "redis+sentinel":
         hosts = [_host_and_port(host) for host in parts.netloc.rpartition("@")[2].split(",")]
@@ -82,15 +84,19 @@ class Script:
 
 
 class RedisLink:
-    """Calls fail with StoreUnavailable: after CALL_SECONDS the first time, at once while Redis is known to be away."""
+    """The link that all stores of this worker share.
+
+    A call fails with StoreUnavailable: within CALL_SECONDS when the outage begins, at once from then on, until a probe
+    succeeds.
+    """
 
     def __init__(self, url: str) -> None:
         self.client = connect(url)
         self.feed = Feed(self.client)
         self._probe: asyncio.Task[None] | None = None
-        # Who waits for a connection waits here: a pool run dry would look like Redis being away.
-        self._places = asyncio.Semaphore(POOL_SIZE - SPARE_CONNECTIONS)
-        self._quiet_until = 0.0
+        # Calls wait here for a connection: a time-out in an exhausted pool would look like an outage.
+        self._slots = asyncio.Semaphore(POOL_SIZE - SPARE_CONNECTIONS)
+        self._next_refusal_log = 0.0
         self._closing = False
 
     @property
@@ -98,13 +104,13 @@ class RedisLink:
         return self._probe is not None
 
     async def start(self) -> None:
-        """Find out whether Redis is there, and begin listening. Registers nothing: listeners come before this."""
+        """Check whether Redis is available, and start the feed. Its listeners must be registered before."""
         with contextlib.suppress(StoreUnavailable):
             await self.call(lambda client: client.ping())
         self.feed.start()
 
     async def close(self) -> None:
-        """Once the calls under way have ended: one that lost its connection would open another, which nobody closes."""
+        """Close the client once the calls in progress have ended: one that reconnects would leak its connection."""
         if self._closing:
             return
         self._closing = True
@@ -112,25 +118,25 @@ class RedisLink:
         if self._probe:
             await cancel_and_wait(self._probe)
         for _ in range(POOL_SIZE - SPARE_CONNECTIONS):
-            await self._places.acquire()
+            await self._slots.acquire()
         await self.client.aclose()
 
-    async def call(self, command: Callable[[Any], Awaitable[Answer]]) -> Answer:
-        """Run `command` on the client. Raises StoreUnavailable when Redis is away, slow, full or refuses."""
+    async def call(self, command: Callable[[Any], Awaitable[T]]) -> T:
+        """Run `command` with the client. Raises StoreUnavailable if Redis is unreachable, slow or refuses it."""
         self._check()
         try:
-            async with self._places:
+            async with self._slots:
                 self._check()
                 return await command(self.client)
-        except ResponseError as refusal:  # full, read-only, loading: it is there, and says no
-            self._complain(refusal)
+        except ResponseError as refusal:  # out of memory, read-only or loading, but reachable
+            self._log_refusal(refusal)
             raise StoreUnavailable(str(refusal)) from refusal
         except (RedisError, OSError) as error:
-            self._went_away(error)
+            self._begin_outage(error)
             raise StoreUnavailable(type(error).__name__) from error
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Coroutine[Any, Any, Any]:
-        """Run a Lua script, as `call` does; in a Redis Cluster all `keys` must be in one slot."""
+        """Like `call`, for a Lua script. In a Redis Cluster, all `keys` must be in one slot."""
         return self.call(partial(script, keys=keys, arguments=arguments))
 
     async def publish(self, channel: str, message: bytes) -> None:
@@ -138,31 +144,33 @@ class RedisLink:
 
     def _check(self) -> None:
         if self.unavailable or self._closing:
-            raise StoreUnavailable("Redis is away" if self.unavailable else "the link to Redis is closed")
+            raise StoreUnavailable("Redis is unavailable" if self.unavailable else "the link to Redis is closed")
 
-    def _complain(self, refusal: ResponseError) -> None:
+    def _log_refusal(self, refusal: ResponseError) -> None:
         now = asyncio.get_running_loop().time()
-        if now >= self._quiet_until:
-            self._quiet_until = now + COMPLAINT_SECONDS
+        if now >= self._next_refusal_log:
+            self._next_refusal_log = now + REFUSAL_LOG_SECONDS
             log.warning("Redis refused a command: %s", refusal)
 
-    def _went_away(self, error: Exception) -> None:
+    def _begin_outage(self, error: Exception) -> None:
         if self._probe is None:
-            log.warning("Redis is away (%s); each worker decides alone until it is back", type(error).__name__)
-            self._probe = asyncio.create_task(self._until_back())
+            log.warning(
+                "Redis is unavailable (%s); each worker uses its own state until it is back", type(error).__name__
+            )
+            self._probe = asyncio.create_task(self._probe_until_back())
 
-    async def _until_back(self) -> None:
+    async def _probe_until_back(self) -> None:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             with contextlib.suppress(RedisError, OSError):
                 await self.client.ping()
                 break
-        log.warning("Redis is back")
+        log.warning("Redis is available again")
         self._probe = None
 
 
 class Feed:
-    """Messages from Redis while the link holds; `up` and `down` tell listeners when silence may be trusted."""
+    """Pub/sub messages from Redis. While it is not `alive`, messages may be lost; `subscribe` reports the changes."""
 
     def __init__(self, client: Client) -> None:
         self.alive = False
@@ -172,11 +180,11 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
 
     def listen(self, channel: str, listener: MessageListener) -> None:
-        """Call `listener` with each message on `channel`. Before `start` only."""
+        """Call `listener` with each message on `channel`. Must precede `start`."""
         self._listeners[channel.encode()] = listener
 
     def subscribe(self, *, on_up: Callback, on_down: Callback) -> None:
-        """Call `up` each time the subscription stands, and `down` each time it falls."""
+        """Call `on_up` whenever the subscription is established, and `on_down` whenever it is lost."""
         self._callbacks.append((on_up, on_down))
 
     def start(self) -> None:
@@ -194,9 +202,9 @@ class Feed:
                     await pubsub.subscribe(*self._listeners)
                     await self._listen(pubsub)
             except (RedisError, OSError, TimeoutError) as error:
-                log.info("the feed from Redis is cut (%s)", type(error).__name__)
+                log.info("the feed from Redis is disconnected (%s)", type(error).__name__)
             finally:
-                self._fall()
+                self._set_down()
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _listen(self, pubsub: PubSub) -> None:
@@ -211,23 +219,23 @@ class Feed:
             if message["type"] == "message":
                 self._deliver(message["channel"], message["data"])
             elif message["type"] == "subscribe":
-                self._fall()  # if it stood: the client reconnected by itself, and what was said meanwhile is lost
+                self._set_down()  # if alive, the client has reconnected, and messages may have been lost
                 confirmed += 1
                 if confirmed % len(self._listeners) == 0:
-                    self._rise()
+                    self._set_up()
 
     def _deliver(self, channel: bytes, data: bytes) -> None:
         try:
             self._listeners[channel](data)
-        except Exception:  # a message nobody understands must not end the feed
-            log.exception("a message on %s was not understood", channel.decode())
+        except Exception:  # one malformed message must not end the feed
+            log.exception("a message on %s could not be processed", channel.decode())
 
-    def _rise(self) -> None:
+    def _set_up(self) -> None:
         self.alive = True
         for on_up, _ in self._callbacks:
             on_up()
 
-    def _fall(self) -> None:
+    def _set_down(self) -> None:
         if self.alive:
             self.alive = False
             for _, on_down in self._callbacks:

@@ -1,8 +1,8 @@
-"""One worker's limiter: tokens leased in blocks, one question at a time for each caller, denials remembered.
+"""Rate limits as one worker applies them: blocks of tokens from the store, and remembered denials.
 
-A token is used only while the slice it was counted in lasts, by the store's clock: so a count never leaves the
-window before the request it stands for, and no window holds more than the limit. What is left of a block
-when its slice ends is given back, so a worker withholds one block of a caller's limit at most.
+A token is used only while the slice it was counted in lasts, by the store's clock. So a count never leaves the window
+before the request it stands for, and no window holds more than the limit. Tokens that are left when their slice ends
+are refunded, so a worker withholds at most one block of a caller's limit.
 """
 
 import asyncio
@@ -11,22 +11,25 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from resilience.ratelimit.memory import CALLERS, MemoryStore
+from resilience.ratelimit.memory import MAX_CALLERS, MemoryStore
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.store import FailOpen, Store
 from resilience.ratelimit.window import Decision
 from resilience.task_set import TaskSet
 
 DENIAL_SECONDS: Final = 1.0
-"""Longest a denial is repeated without asking again: others may have given tokens back."""
-NEAR: Final = 10
-"""A block is at most this part of what is left, so that a limit is exact when it is reached."""
+"""How long a denial is repeated without asking the store, where another worker may have refunded tokens."""
+REMAINING_PER_TOKEN: Final = 10
+"""A block has at most one token per this many that remain, so that the limit is exact when it is reached."""
 
 
 class TokenBlock:
-    """What this worker holds and knows of one caller's window. Times are of this worker's clock."""
+    """The tokens that this worker holds of one caller's limit, and the requests that wait for more.
 
-    __slots__ = ("denied_until", "expires", "remaining", "reset_at", "serving", "slice", "tokens", "waiters")
+    Times are by this worker's clock.
+    """
+
+    __slots__ = ("denied_until", "expires", "refilling", "remaining", "reset_at", "slice", "tokens", "waiters")
 
     def __init__(self, policy: RatePolicy) -> None:
         self.tokens = 0
@@ -36,10 +39,10 @@ class TokenBlock:
         self.reset_at = 0.0
         self.denied_until = 0.0
         self.waiters: list[asyncio.Future[Decision]] = []
-        self.serving = False
+        self.refilling = False
 
     def spend(self, now: float) -> Decision | None:
-        """A decision that needs nobody else: a token in hand, or a denial that still holds."""
+        """Decide by a token of this block or a remembered denial. None: the store must decide."""
         if self.tokens and now < self.expires:
             self.tokens -= 1
             return Decision(1, self.remaining + self.tokens, max(0.0, self.reset_at - now), self.slice)
@@ -49,116 +52,116 @@ class TokenBlock:
 
 
 class Limiter:
-    """`share` is the number of workers: what each allows of a limit, while the shared store is away."""
+    """`share` is the number of workers among which a limit is divided while the shared store is unavailable."""
 
     def __init__(
-        self, store: Store, *, clock: Callable[[], float] = time.time, share: int = 1, callers: int = CALLERS
+        self, store: Store, *, clock: Callable[[], float] = time.time, share: int = 1, callers: int = MAX_CALLERS
     ) -> None:
-        self._alone = store if isinstance(store, MemoryStore) else None
+        self._memory = store if isinstance(store, MemoryStore) else None
         self._store = FailOpen(store, share)
         self._clock = clock
         self._callers = callers
-        self._leases: OrderedDict[str, TokenBlock] = OrderedDict()
+        self._blocks: OrderedDict[str, TokenBlock] = OrderedDict()
         self._tasks = TaskSet()
 
     @property
     def degraded(self) -> bool:
-        """The shared store is away: this worker allows its share alone."""
+        """Whether the shared store is unavailable, so that this worker grants its share of each limit."""
         return self._store.degraded
 
     def try_take(self, key: str, policy: RatePolicy) -> Decision | None:
-        """The decision, where no store must be asked; None where `take` must be awaited.
+        """Count one request without waiting. None: the store must decide, so `take` must be awaited.
 
-        `key` says whose requests are counted, and under which policy: two policies are never counted under one key.
+        `key` identifies whose requests are counted and under which policy; two policies must not share a key.
         """
-        if self._alone is not None:
-            return self._alone.try_take(key, policy, self._clock(), 1)
-        lease = self._leases.get(key)
-        return None if lease is None else lease.spend(self._clock())
+        if self._memory is not None:
+            return self._memory.try_take(key, policy, self._clock(), 1)
+        block = self._blocks.get(key)
+        return None if block is None else block.spend(self._clock())
 
     async def take(self, key: str, policy: RatePolicy) -> Decision:
-        """Count one request, or deny it. Requests that come while the store is asked are asked for together, next."""
+        """Count one request, or deny it. Requests that arrive during a call to the store share the next call."""
         decision = self.try_take(key, policy)
         if decision is not None:
             return decision
-        lease = self._lease(key, policy)
+        block = self._block(key, policy)
         waiter: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        lease.waiters.append(waiter)
-        if not lease.serving:
-            lease.serving = True
-            self._tasks.create(self._serve(lease, key, policy))
+        block.waiters.append(waiter)
+        if not block.refilling:
+            block.refilling = True
+            self._tasks.create(self._serve(block, key, policy))
         return await waiter
 
     async def refund(self, key: str, decision: Decision) -> None:
-        """Uncount a request that `decision` allowed and that was then not made."""
+        """Uncount a request that `decision` allowed but that was not made."""
         if not decision.allowed:
             return
-        lease = self._leases.get(key)
-        if lease is not None:
-            lease.denied_until = 0.0
+        block = self._blocks.get(key)
+        if block is not None:
+            block.denied_until = 0.0
         await self._store.refund(key, decision.slice, 1)
 
     async def close(self) -> None:
-        """Wait for the questions that are still open."""
+        """Wait for the calls to the store."""
         await self._tasks.wait()
 
-    def _lease(self, key: str, policy: RatePolicy) -> TokenBlock:
-        lease = self._leases.get(key)
-        if lease is None:
-            lease = self._leases[key] = TokenBlock(policy)
-            if len(self._leases) > self._callers:
-                self._leases.popitem(last=False)
+    def _block(self, key: str, policy: RatePolicy) -> TokenBlock:
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks[key] = TokenBlock(policy)
+            if len(self._blocks) > self._callers:
+                self._blocks.popitem(last=False)
         else:
-            self._leases.move_to_end(key)
-        return lease
+            self._blocks.move_to_end(key)
+        return block
 
-    async def _serve(self, lease: TokenBlock, key: str, policy: RatePolicy) -> None:
-        """Ask the store for all who wait, until nobody does."""
+    async def _serve(self, block: TokenBlock, key: str, policy: RatePolicy) -> None:
+        """Refill the block until no request waits."""
         batch: list[asyncio.Future[Decision]] = []
         try:
-            while batch := self._unserved(lease):
-                await self._ask(lease, key, policy, batch)
+            while batch := self._unserved(block):
+                await self._refill(block, key, policy, batch)
         except BaseException as error:
-            for waiter in (*batch, *lease.waiters):
+            for waiter in (*batch, *block.waiters):
                 if not waiter.done():
                     waiter.set_exception(error)
-            lease.waiters = []
+            block.waiters = []
             raise
         finally:
-            lease.serving = False
+            block.refilling = False
 
-    def _unserved(self, lease: TokenBlock) -> list[asyncio.Future[Decision]]:
-        """Those who wait, but for whom the last answer serves: they came while it was on its way."""
-        now, waiting, lease.waiters = self._clock(), lease.waiters, []
-        for place, waiter in enumerate(waiting):
-            decision = None if waiter.done() else lease.spend(now)
+    def _unserved(self, block: TokenBlock) -> list[asyncio.Future[Decision]]:
+        """Decide the waiting requests as far as the block allows, and return the rest."""
+        now, waiting, block.waiters = self._clock(), block.waiters, []
+        for index, waiter in enumerate(waiting):
+            decision = None if waiter.done() else block.spend(now)
             if decision is not None:
                 waiter.set_result(decision)
             elif not waiter.done():
-                return waiting[place:]
+                return waiting[index:]
         return []
 
-    async def _ask(
-        self, lease: TokenBlock, key: str, policy: RatePolicy, batch: list[asyncio.Future[Decision]]
+    async def _refill(
+        self, block: TokenBlock, key: str, policy: RatePolicy, batch: list[asyncio.Future[Decision]]
     ) -> None:
-        if lease.tokens:
-            spare, lease.tokens = lease.tokens, 0
-            await self._store.refund(key, lease.slice, spare)
-        asked = self._clock()
-        wanted = max(len(batch), min(policy.block, lease.remaining // NEAR))
-        decision = await self._store.take(key, policy, asked, wanted)
-        # The store counted after `asked`, so its slice ends no sooner than this, whatever its clock shows.
-        lease.tokens, lease.slice, lease.expires = decision.granted, decision.slice, asked + decision.keep
-        lease.remaining, lease.reset_at = decision.remaining, asked + decision.reset
+        if block.tokens:
+            expired, block.tokens = block.tokens, 0
+            await self._store.refund(key, block.slice, expired)
+        asked_at = self._clock()
+        wanted = max(len(batch), min(policy.block, block.remaining // REMAINING_PER_TOKEN))
+        decision = await self._store.take(key, policy, asked_at, wanted)
+        # The store counted after `asked_at`, so its slice ends no sooner than this, whatever its clock shows.
+        block.tokens, block.slice, block.expires = decision.granted, decision.slice, asked_at + decision.expires_in
+        block.remaining, block.reset_at = decision.remaining, asked_at + decision.reset
         if decision.granted < wanted:
-            lease.denied_until = asked + min(decision.reset, DENIAL_SECONDS)
+            block.denied_until = asked_at + min(decision.reset, DENIAL_SECONDS)
         for waiter in batch:
-            if not waiter.done():  # one that was cancelled leaves its token to the next
-                waiter.set_result(_served(lease, decision))
+            if not waiter.done():  # a cancelled request leaves its token to the next
+                waiter.set_result(_spend_granted(block, decision))
 
 
-def _served(lease: TokenBlock, decision: Decision) -> Decision:
-    """What one of those who waited gets: counted when the store answered, though the slice may have ended since."""
-    granted = min(1, lease.tokens)
-    lease.tokens -= granted
-    return Decision(granted, lease.remaining + lease.tokens, decision.reset, decision.slice)
+def _spend_granted(block: TokenBlock, decision: Decision) -> Decision:
+    """The decision for one request of the batch. Its token was counted, even if the slice has ended since."""
+    granted = min(1, block.tokens)
+    block.tokens -= granted
+    return Decision(granted, block.remaining + block.tokens, decision.reset, decision.slice)

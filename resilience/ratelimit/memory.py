@@ -1,4 +1,4 @@
-"""Windows in this process, bounded: the callers seen longest ago are forgotten first."""
+"""Sliding windows in this process, bounded by evicting the least recently used."""
 
 from collections import OrderedDict
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision, SlidingWindow
 
-CALLERS: Final = 100_000
+MAX_CALLERS: Final = 100_000
 
 
 class MemoryStore:
-    def __init__(self, callers: int = CALLERS) -> None:
+    def __init__(self, callers: int = MAX_CALLERS) -> None:
         self._callers = callers
         self._windows: OrderedDict[str, SlidingWindow] = OrderedDict()
 
@@ -23,7 +23,7 @@ class MemoryStore:
             window.refund(taken, count)
 
     def try_take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
-        """As `take`, for one worker alone, which has nobody to wait for."""
+        """Like `take`, without waiting."""
         window = self._windows.get(key)
         if window is None:
             window = self._windows[key] = SlidingWindow()

@@ -1,4 +1,4 @@
-"""How many requests, in how long: `100/m` and its kin."""
+"""Rates such as `100/m`: a limit of requests and a window."""
 
 import re
 from typing import Final, Self
@@ -9,11 +9,11 @@ _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _FORM: Final = re.compile(r"(\d{1,9})/(\d{0,4})([smhd])")
 
 SLICES: Final = 60
-"""A window is counted in this many slices: memory per caller stays bounded whatever the limit."""
+"""Slices per window. They bound the memory per caller, whatever the limit."""
 
 
 class RatePolicy(msgspec.Struct, frozen=True):
-    """At most `limit` requests in any `window` seconds."""
+    """At most `limit` requests in any window of `window` seconds."""
 
     limit: int = 100
     window: float = 60.0
@@ -26,7 +26,7 @@ class RatePolicy(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`100/m`, `10/s`, `5000/h`, `20/10s`. Raises ValueError for anything else."""
+        """Parse `100/m`, `10/s`, `5000/h` or `20/10s`. Raises ValueError for anything else."""
         form = _FORM.fullmatch(text.strip())
         if form is None:
             raise ValueError(f"{text!r} is not a rate such as 100/m, 10/s or 20/10s")
@@ -38,5 +38,5 @@ class RatePolicy(msgspec.Struct, frozen=True):
 
     @property
     def block(self) -> int:
-        """How many requests a worker may take from the shared window at once: 1 % of the limit, at least 1."""
+        """How many tokens a worker may take at once: 1 % of the limit, at least 1."""
         return max(1, self.limit // 100)

@@ -1,7 +1,6 @@
-"""Windows in Redis: a hash of counts by slice for each caller, counted in one atomic script.
+"""Sliding windows in Redis: one hash of counts by slice per caller, updated by an atomic script.
 
-The script reads the server's clock. Workers' clocks differ, and a fast one would forget what the slow ones
-still count; with one clock no window holds more than the limit, whoever asks.
+The script reads the server's clock: by a fast worker's, slices would be dropped that the other workers still count.
 """
 
 import hashlib
@@ -54,19 +53,19 @@ else redis.call('HINCRBY', KEYS[1], ARGV[1], -count) end
 
 class RedisStore:
     def __init__(self, link: RedisLink, *, clock: str = CLOCK) -> None:
-        """`clock` is the script's line that sets `now`."""
+        """`clock` is the Lua line that sets `now`."""
         self._link = link
         self._take = Script(clock + TAKE)
 
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         args = (policy.limit, policy.window, wanted, SLICES, now)
-        granted, remaining, reset, current, keep = await self._link.run(self._take, [_name(key)], args)
-        return Decision(granted, remaining, reset / 1e6, current, keep / 1e6)
+        granted, remaining, reset, current, expires_in = await self._link.run(self._take, [_name(key)], args)
+        return Decision(granted, remaining, reset / 1e6, current, expires_in / 1e6)
 
     async def refund(self, key: str, taken: int, count: int) -> None:
         await self._link.run(_REFUND, [_name(key)], (taken, count))
 
 
 def _name(key: str) -> str:
-    """Callers go to Redis as digests alone."""
+    """Redis holds digests of callers' names, never the names."""
     return f"gw:rate:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"

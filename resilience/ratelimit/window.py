@@ -1,7 +1,7 @@
-"""The sliding window's arithmetic: counts by slice, oldest first, no clock and no I/O.
+"""The sliding window algorithm: counts by slice, without a clock or I/O.
 
-A slice's requests leave the window together, once the whole slice has. So no window of the policy's
-length ever holds more than the limit, whenever it begins, at the price of at most one slice's delay.
+The requests of a slice leave the window together, when the whole slice has left it. So no window of the policy's length
+holds more than the limit, wherever it begins, at the price of a delay of at most one slice.
 """
 
 from collections import deque
@@ -12,16 +12,16 @@ from resilience.ratelimit.policy import SLICES, RatePolicy
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What a caller may do now. `reset` is seconds until more becomes free than `remaining`.
+    """How many requests were granted, and how many remain. `reset` is the seconds until more than `remaining` are free.
 
-    `slice` is where the grant was counted, and `keep` the seconds until that slice ends.
+    `slice` is the slice in which they were counted, which ends in `expires_in` seconds.
     """
 
     granted: int
     remaining: int
     reset: float
     slice: int = 0
-    keep: float = 0.0
+    expires_in: float = 0.0
 
     @property
     def allowed(self) -> bool:
@@ -29,10 +29,10 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class SlidingWindow:
-    """One caller's requests under one policy. The Redis script keeps the same numbers in a hash.
+    """One caller's requests under one policy; the Redis script keeps the same numbers in a hash.
 
-    What follows from the slice that is counted in is worked out once, when it begins. A clock that is set back goes on
-    counting in the latest.
+    The values that depend on the current slice are computed once, when it begins. If the clock is set back, counting
+    continues in the latest slice.
     """
 
     __slots__ = ("_begins", "_count", "_ends", "_index", "_older", "_resets", "_total")
@@ -45,9 +45,9 @@ class SlidingWindow:
         self._begins = self._ends = self._resets = 0.0
 
     def take(self, policy: RatePolicy, now: float, wanted: int = 1) -> Decision:
-        """Count as many of `wanted` (at least 1) requests as still fit; none of them if the window is full."""
+        """Count as many of `wanted` requests (at least 1) as the limit allows."""
         if not self._begins <= now < self._ends:
-            self._turn(policy.window / SLICES, now)
+            self._begin_slice(policy.window / SLICES, now)
         free = policy.limit - self._total
         granted = wanted if wanted <= free else max(0, free)
         self._count += granted
@@ -55,7 +55,7 @@ class SlidingWindow:
         return Decision(granted, free - granted, self._resets - now, self._index, self._ends - now)
 
     def refund(self, taken: int, count: int) -> None:
-        """Uncount `count` of what slice `taken` holds; nothing, once it has left the window."""
+        """Uncount up to `count` requests of slice `taken`, unless it has left the window."""
         if taken == self._index:
             count = min(count, self._count)
             self._count -= count
@@ -68,10 +68,10 @@ class SlidingWindow:
                 self._older[position] = (index, held - count)
                 break
         self._older = deque(pair for pair in self._older if pair[1])
-        self._ends = 0.0  # so that what follows from the oldest is worked out anew
+        self._ends = 0.0  # so that the values that depend on the oldest slice are computed again
 
-    def _turn(self, length: float, now: float) -> None:
-        """Another slice begins, `length` seconds long."""
+    def _begin_slice(self, length: float, now: float) -> None:
+        """Begin the slice of `length` seconds that contains `now`."""
         index = max(self._index, int(now / length))
         if index > self._index and self._count:
             self._older.append((self._index, self._count))

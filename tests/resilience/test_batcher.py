@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from resilience.batcher import AT_A_TIME, TOGETHER, Batcher
+from resilience.batcher import CONCURRENT_BATCHES, BATCH_SIZE, Batcher
 from resilience.outage import StoreUnavailable
 
 Asking = Batcher[str, int]
@@ -41,14 +41,14 @@ async def begun(batcher: Asking, questions: Sequence[str], group: str = "s") -> 
 async def test_the_first_goes_at_once_and_what_comes_meanwhile_goes_together() -> None:
     redis = Redis()
     batcher = Batcher(redis.ask)
-    for number in range(AT_A_TIME):
+    for number in range(CONCURRENT_BATCHES):
         await begun(batcher, [f"first{number}"])
-    assert redis.asked == [[f"first{number}"] for number in range(AT_A_TIME)]
+    assert redis.asked == [[f"first{number}"] for number in range(CONCURRENT_BATCHES)]
     later = await begun(batcher, ["a", "b", "a"])
-    assert len(redis.asked) == AT_A_TIME
+    assert len(redis.asked) == CONCURRENT_BATCHES
     redis.gate.set()
     found = await asyncio.gather(*later)
-    assert redis.asked[AT_A_TIME:] == [["a", "b"]]
+    assert redis.asked[CONCURRENT_BATCHES:] == [["a", "b"]]
     assert found[0] == found[2]
 
 
@@ -79,7 +79,7 @@ async def test_no_question_is_for_more_than_its_share() -> None:
     redis.gate.set()
     await asyncio.gather(*waiting)
     assert sum(map(len, redis.asked)) == 100
-    assert max(map(len, redis.asked)) <= TOGETHER
+    assert max(map(len, redis.asked)) <= BATCH_SIZE
 
 
 async def test_all_who_wait_learn_that_redis_is_away_and_the_next_may_ask_again() -> None:
@@ -114,7 +114,7 @@ async def test_who_asks_again_as_the_last_round_trips_end_is_asked_for() -> None
 
     asking = asyncio.create_task(twice())
     await begun(batcher, [])
-    others = [await begun(batcher, [f"other{number}"]) for number in range(AT_A_TIME - 1)]
+    others = [await begun(batcher, [f"other{number}"]) for number in range(CONCURRENT_BATCHES - 1)]
     redis.gate.set()
     assert await asyncio.wait_for(asking, 5)
     await asyncio.gather(*(task for tasks in others for task in tasks))

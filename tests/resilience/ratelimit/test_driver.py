@@ -178,7 +178,7 @@ async def test_the_script_counts_as_the_window_does(redis_url: str) -> None:
             expected.remaining,
             expected.slice,
         )
-        assert (stored.reset, stored.keep) == pytest.approx((expected.reset, expected.keep), abs=1e-5)
+        assert (stored.reset, stored.expires_in) == pytest.approx((expected.reset, expected.expires_in), abs=1e-5)
         if step % 5 == 0:
             await store.refund("caller", stored.slice, 1)
             window.refund(stored.slice, 1)
