@@ -24,7 +24,7 @@ class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """A success that takes longer counts as a failure."""
     open_factor: float = 1.0
     open_max: float | None = None
-    """Each trip in a row multiplies the open time by `open_factor`, up to `open_max`; a `window` closed ends the row."""
+    """Each trip in a row multiplies the open time, up to `open_max`. A whole `window` of CLOSED ends the row."""
 
     def __post_init__(self) -> None:
         for field in ("failure_threshold", "success_threshold", "half_open_permits", "minimum_calls"):

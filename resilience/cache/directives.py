@@ -1,4 +1,4 @@
-"""Cache directives as they are on the wire: read leniently where RFC 9111 asks for it, and never an exception."""
+"""Parsing of cache directives, as lenient as RFC 9111 demands. Malformed input never raises."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,13 @@ from functools import lru_cache
 from typing import Final
 
 Directives = Mapping[bytes, bytes | None]
-"""Lower-case name to argument, unquoted; None for a directive without one, INVALID for one that contradicts itself."""
+"""Lower-case name to unquoted argument: None without an argument, INVALID if it occurs twice with different ones."""
 
 INVALID: Final = b""
-FOREVER: Final = 2**31
-"""Seconds beyond which a cache need not count (RFC 9111 section 1.2.2)."""
-REMEMBERED_BYTES: Final = 256
-"""Of a field that is remembered as it was read: most answers of a service say the same."""
+MAX_DELTA_SECONDS: Final = 2**31
+"""The largest delta-seconds value; larger ones are reduced to it (RFC 9111 section 1.2.2)."""
+MEMOISED_BYTES: Final = 256
+"""The largest field whose directives are memoised: most responses of a service have the same."""
 
 _DIRECTIVE: Final = re.compile(rb'([^\s,;="]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?', re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
@@ -22,20 +22,20 @@ _BARE: Final = (
 )
 _KEY: Final = rb"[a-z*][a-z0-9_.*-]*"
 _MEMBER: Final = rb"(" + _KEY + rb")(?:=(" + _BARE + rb"))?(?:; *" + _KEY + rb"(?:=" + _BARE + rb")?)*"
-_NUMBERS: Final = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
+_NUMERIC: Final = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,15}")
 _TARGETED_MEMBER: Final = re.compile(_MEMBER)
 _TARGETED_FIELD: Final = re.compile(_MEMBER + rb"(?:[ \t]*,[ \t]*" + _MEMBER + rb")*")
 
 
 def parse(values: Sequence[bytes]) -> Directives:
-    """All lines of one Cache-Control field (RFC 9111 section 5.2): tokens and quoted strings alike.
+    """The directives of all lines of a Cache-Control field (RFC 9111 section 5.2), as tokens or quoted strings.
 
-    White space around the `=` is none of its grammar: what stands behind it is not the directive's, so that
-    `max-age =60` is stale at once and `no-store =x` is a no-store (section 4.2.1).
+    The grammar allows no white space around `=`, so what follows it is not an argument: `max-age =60` is stale at once,
+    and `no-store =x` is no-store (section 4.2.1).
     """
     lines = tuple(values)
-    return _remembered(lines) if sum(map(len, lines)) <= REMEMBERED_BYTES else _parsed(lines)
+    return _parsed_memo(lines) if sum(map(len, lines)) <= MEMOISED_BYTES else _parsed(lines)
 
 
 def _parsed(values: tuple[bytes, ...]) -> Directives:
@@ -44,17 +44,17 @@ def _parsed(values: tuple[bytes, ...]) -> Directives:
         for match in _DIRECTIVE.finditer(line):
             name, argument = match[1].lower(), _argument(match)
             if directives.setdefault(name, argument) != argument:
-                directives[name] = INVALID  # repeated and different: stale at once (RFC 9111 section 4.2.1)
+                directives[name] = INVALID  # conflicting: stale at once (RFC 9111 section 4.2.1)
     return directives
 
 
-_remembered: Final = lru_cache(maxsize=1_024)(_parsed)
+_parsed_memo: Final = lru_cache(maxsize=1_024)(_parsed)
 
 
 def parse_targeted(values: Sequence[bytes]) -> Directives | None:
-    """A targeted field such as CDN-Cache-Control, a dictionary of structured fields (RFC 9213 section 2.1).
+    """The directives of a targeted field such as CDN-Cache-Control, a structured dictionary (RFC 9213 section 2.1).
 
-    None when it is absent, empty or malformed, or has no number where one belongs: Cache-Control then has its say.
+    None if it is absent, empty or malformed, or a numeric directive has no number: then Cache-Control applies.
     """
     line = b", ".join(values).strip(b" ") if values else b""
     if not line or not _TARGETED_FIELD.fullmatch(line):
@@ -66,27 +66,27 @@ def parse_targeted(values: Sequence[bytes]) -> Directives | None:
             directives.pop(name, None)
         else:
             directives[name] = _unquoted(argument)
-            if name in _NUMBERS and not _INTEGER.fullmatch(argument or b""):
+            if name in _NUMERIC and not _INTEGER.fullmatch(argument or b""):
                 return None
     return directives or None
 
 
 def seconds(directives: Directives, name: bytes) -> int | None:
-    """A directive's delta-seconds: None when absent, 0 when it is not a number (RFC 9111 sections 1.2.2 and 4.2.1)."""
+    """A directive's delta-seconds: None if absent, 0 if malformed (RFC 9111 sections 1.2.2 and 4.2.1)."""
     if name not in directives:
         return None
     return delta_seconds(directives[name] or INVALID) or 0
 
 
 def delta_seconds(text: bytes) -> int | None:
-    """A non-negative integer, at most FOREVER; None for anything else (RFC 9111 section 1.2.2)."""
+    """A non-negative integer, reduced to MAX_DELTA_SECONDS; None if malformed (RFC 9111 section 1.2.2)."""
     if not text.isdigit():
         return None
-    return FOREVER if len(text.lstrip(b"0")) > 10 else min(int(text), FOREVER)
+    return MAX_DELTA_SECONDS if len(text.lstrip(b"0")) > 10 else min(int(text), MAX_DELTA_SECONDS)
 
 
 def _unquoted(item: bytes | None) -> bytes | None:
-    """A bare item's text: a string without its quotes, such as the field names of a `private`."""
+    """A bare item's text: a string without its quotes and escapes."""
     return _ESCAPED.sub(rb"\1", item[1:-1]) if item and item.startswith(b'"') else item
 
 

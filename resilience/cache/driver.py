@@ -1,9 +1,7 @@
-"""The HTTP cache as the request's way uses it: the rules of RFC 9111 over a store, and what they came to."""
+"""The HTTP cache: the rules of RFC 9111 applied to a store."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -17,19 +15,11 @@ from resilience.cache.store import UNFENCED, NearStore, Usage
 from resilience.outage import StoreUnavailable
 
 BODY_BYTES: Final = 8 * 1_024 * 1_024
-"""A body above this is not stored."""
-
-
-@dataclass(slots=True)
-class LookupCounts:
-    """One service's look-ups in this worker since they were last reset."""
-
-    hits: int = 0
-    misses: int = 0
+"""Larger bodies are not stored."""
 
 
 class BodyRecorder:
-    """Keeps a copy of a body while it streams past, and gives up on one above the limit, saying so once."""
+    """Copies a body while it is streamed, up to `limit` bytes. Calls `on_overflow` once for a longer one."""
 
     __slots__ = ("_chunks", "_left", "_on_overflow")
 
@@ -48,15 +38,14 @@ class BodyRecorder:
                     self._on_overflow()
 
     def body(self) -> bytes | None:
-        """The whole body; None when it was above the limit. Only worth asking once the stream has ended well."""
+        """The complete body, once the stream has ended normally; None if it exceeded the limit."""
         return None if self._left < 0 else b"".join(self._chunks)
 
 
 class StoreTarget(NamedTuple):
-    """Whose cache, under which key, and on what terms an answer is kept.
+    """Where and how a response is stored.
 
-    `tags` are the route's, filled in; those of the answer and the service are added. `scope` is what the key was
-    made for.
+    `scope` is that of `key`. `tags` are the route's, with their parameters filled in; the response's own are added.
     """
 
     service: str
@@ -67,160 +56,146 @@ class StoreTarget(NamedTuple):
 
 
 class UpdatedEntry(NamedTuple):
-    """An answer that still holds, and whether it is stored as it is now."""
+    """A stored response with updated header fields, and whether it is stored with them."""
 
     entry: Entry
-    kept: bool
+    is_stored: bool
 
 
 class Cache:
-    """`now` is Unix seconds. Nothing here fails for want of Redis but `invalidate` and `usage`."""
+    """`now` is in Unix seconds. Without Redis only `invalidate`, `invalidate_all` and `usage` raise an error."""
 
     def __init__(self, store: NearStore) -> None:
-        self.lookup_counts: defaultdict[str, LookupCounts] = defaultdict(LookupCounts)
         self._store = store
-        self._filing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._merging: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def peek_fresh(self, service: str, key: str, now: float) -> Entry | None:
-        """A fresh answer that this process has, for a request that asks nothing of a cache: the hottest path of all.
+        """A fresh response in memory, for a request without CACHE_FIELDS: the fast path.
 
-        None where there is more to be judged than its freshness: `peek` and `lookup` do.
+        None if more than its freshness has to be checked, which `try_lookup` and `lookup` do.
         """
         entry = self._store.peek(service, key)
         if entry is None or entry.vary or now >= entry.fresh_until:
             return None
-        self.lookup_counts[service].hits += 1
         return entry
 
-    def try_lookup(self, service: str, key: str, asked: CacheRequest, now: float) -> Fresh | None:
-        """An answer that this process has: the hot path, without waiting. None: `lookup` knows more."""
+    def try_lookup(self, service: str, key: str, request: CacheRequest, now: float) -> Fresh | None:
+        """Look up in memory, without waiting. None: `lookup` must be awaited."""
         entry = self._store.peek(service, key)
         if entry is None:
             return None
-        verdict = serving.lookup(entry, asked, now)
-        if type(verdict) is not Fresh:
-            return None
-        self.lookup_counts[service].hits += 1
-        return verdict
+        result = serving.lookup(entry, request, now)
+        return result if type(result) is Fresh else None
 
-    async def lookup(self, service: str, key: str, asked: CacheRequest, now: float) -> LookupResult:
-        """What is stored for this request. A Stale or a Miss holds the fence that `store` wants to see again."""
-        verdict = await self._far(service, key, asked, now)
-        self._count(service, verdict)
-        return verdict
+    async def lookup(self, service: str, key: str, request: CacheRequest, now: float) -> LookupResult:
+        """Look up in the store, after `try_lookup` returned None. `store` takes the Stale or Miss with its fence."""
+        reason = serving.bypass_reason(request)
+        if reason:
+            return Miss(reason, UNFENCED)
+        stored = await self._store.get(service, key)
+        return serving.lookup(stored.entry, request, now, stored.seq)
 
-    async def relookup(self, service: str, key: str, asked: CacheRequest, now: float) -> LookupResult:
-        """The same once more, for a request that has been counted and has waited since."""
-        near = serving.lookup(self._store.peek(service, key), asked, now)
-        if isinstance(near, Fresh) and not near.refresh:
-            return near
-        return await self._far(service, key, asked, now)
-
-    async def _far(self, service: str, key: str, asked: CacheRequest, now: float) -> LookupResult:
-        refusal = serving.bypass_reason(asked)
-        if refusal:
-            return Miss(refusal, UNFENCED)
-        found = await self._store.get(service, key)
-        return serving.lookup(found.entry, asked, now, found.seq)
+    async def relookup(self, service: str, key: str, request: CacheRequest, now: float) -> LookupResult:
+        """Look up in memory, then in the store: for a request that looked up before and has waited since."""
+        result = serving.lookup(self._store.peek(service, key), request, now)
+        if isinstance(result, Fresh) and not result.refresh:
+            return result
+        return await self.lookup(service, key, request, now)
 
     async def store(
         self,
-        spot: StoreTarget,
-        asked: CacheRequest,
-        answered: CacheResponse,
+        target: StoreTarget,
+        request: CacheRequest,
+        response: CacheResponse,
         body: bytes | None,
         *,
-        found: Stale | Miss,
+        result: Stale | Miss,
         storable: Storable,
     ) -> Skip | None:
-        """Keep an answer that the rules have found `storable`, if the fence of what was `found` before allows it; else
-        why not. `body` is the whole body, None if it was too large.
+        """Store a `storable` response, if the fence of the lookup's `result` allows it. Returns why it was not stored.
+
+        `body` is the complete body, None if it was too large.
         """
         if body is None:
             return Skip("the body is too large")
-        if not storing.is_whole(answered.headers, len(body)):
-            return Skip("the body is cut short", "RFC 9111 section 3.3")
-        if any(len(tag) > fields.MAX_TAG_LENGTH for tag in spot.tags):  # it could not be invalidated by that tag
+        if not storing.is_complete(response.headers, len(body)):
+            return Skip("the body is incomplete", "RFC 9111 section 3.3")
+        if any(len(tag) > fields.MAX_TAG_LENGTH for tag in target.tags):  # it could not be invalidated by that tag
             return Skip("a tag is too long")
-        return await self._keep(spot, asked, _entry(answered, storable, body, spot.tags), found)
+        return await self._put(target, request, _entry(response, storable, body, target.tags), result)
 
     async def update_from_304(
-        self, spot: StoreTarget, asked: CacheRequest, found: Stale, answered: CacheResponse
+        self, target: StoreTarget, request: CacheRequest, stored: Stale, response: CacheResponse
     ) -> UpdatedEntry:
-        """The stored answer as a 304, or the answer to a HEAD, says it is now: kept so, where the rules allow it."""
-        entry = found.entry
-        headers = validation.freshened_headers(entry, answered)
-        get = msgspec.structs.replace(entry, headers=tuple(headers), others=())
-        renewed = CacheResponse(entry.status, headers, answered.at, answered.delay)
-        verdict = storing.may_store(
-            CacheRequest("GET", asked.headers, asked.authenticated), renewed, spot.policy, spot.scope
-        )
+        """Update the stored response from a 304 or the response to a HEAD, and store it again if the rules allow it
+        (RFC 9111 sections 4.3.4 and 4.3.5).
+        """
+        entry = stored.entry
+        headers = validation.freshened_headers(entry, response)
+        alone = msgspec.structs.replace(entry, headers=tuple(headers), others=())
+        updated = CacheResponse(entry.status, headers, response.received_at, response.delay)
+        get = CacheRequest("GET", request.headers, request.authenticated)
+        verdict = storing.may_store(get, updated, target.policy, target.scope)
         if isinstance(verdict, Skip):
             once = msgspec.structs.replace(
-                get, headers=fields.kept(headers), generated_at=answered.at, fresh_until=answered.at
+                alone,
+                headers=fields.storable(headers),
+                generated_at=response.received_at,
+                fresh_until=response.received_at,
             )
-            return UpdatedEntry(once, kept=False)
-        fresh = _entry(renewed, verdict, entry.body, spot.tags)
-        return UpdatedEntry(fresh, kept=await self._keep(spot, asked, fresh, found) is None)
+            return UpdatedEntry(once, is_stored=False)
+        fresh = _entry(updated, verdict, entry.body, target.tags)
+        return UpdatedEntry(fresh, is_stored=await self._put(target, request, fresh, stored) is None)
 
-    async def _keep(self, spot: StoreTarget, asked: CacheRequest, entry: Entry, found: Stale | Miss) -> Skip | None:
-        """Beside the answers of the same URI to requests that differ: as they are now, not as they were then. One at a
-        time, or the second would be filed beside what was there before the first.
-        """
-        if not entry.vary and not found.varies:
-            kept = await self._store.put(spot.service, spot.key, entry, found.seq)
+    async def _put(self, target: StoreTarget, request: CacheRequest, entry: Entry, result: Stale | Miss) -> Skip | None:
+        """Store the entry, merged with the variants stored by now. Merges of a key are serialised, lest one be lost."""
+        if not entry.vary and not result.varies:
+            is_stored = await self._store.put(target.service, target.key, entry, result.seq)
         else:
-            filing = self._filing.setdefault(spot.key, asyncio.Lock())
-            async with filing:
-                before = (await self._store.get(spot.service, spot.key)).entry
-                entry = variants.merge(entry, before, asked.headers, entry.stored_at)
-                kept = await self._store.put(spot.service, spot.key, entry, found.seq)
-        return None if kept else Skip("taken back, or the store is away")
+            merging = self._merging.setdefault(target.key, asyncio.Lock())
+            async with merging:
+                stored = (await self._store.get(target.service, target.key)).entry
+                entry = variants.merge(entry, stored, request.headers, entry.stored_at)
+                is_stored = await self._store.put(target.service, target.key, entry, result.seq)
+        return None if is_stored else Skip("invalidated meanwhile, or the store is unavailable")
 
     async def invalidate(self, service: str, tags: Iterable[str] | None = None) -> int:
-        """How many entries went: those with any of these tags, or all of the service's. Raises StoreUnavailable."""
+        """Remove a service's entries with any of these tags, or all. Returns their number. Raises StoreUnavailable."""
         if tags is None:
             return (await self._store.invalidate(service)).entries
         return sum([(await self._store.invalidate(service, tag)).entries for tag in tags])
 
     async def invalidate_all(self, services: Iterable[str], tag: str | None = None) -> int:
-        """The same over many services. Raises StoreUnavailable."""
+        """Remove the entries of several services, only those with `tag` if given. Raises StoreUnavailable."""
         return sum([(await self._store.invalidate(service, tag)).entries for service in services])
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
-        """What a service, or one of its tags, has in the store, and so would lose. Raises StoreUnavailable."""
+        """The usage of the store by a service, or by one of its tags. Raises StoreUnavailable."""
         return await self._store.usage(service, tag)
 
     async def usage_of(self, services: Iterable[str], tag: str | None = None) -> Usage | None:
-        """The same of many services together, before it is taken back; None where the store cannot be asked."""
+        """The total usage by several services; None if the store is unavailable."""
         try:
-            found = [await self._store.usage(service, tag) for service in services]
+            usages = [await self._store.usage(service, tag) for service in services]
         except StoreUnavailable:
             return None
-        return Usage(sum(one.entries for one in found), sum(one.bytes for one in found))
-
-    def _count(self, service: str, verdict: LookupResult) -> None:
-        tally = self.lookup_counts[service]
-        if isinstance(verdict, Fresh):
-            tally.hits += 1
-        else:
-            tally.misses += 1
+        return Usage(sum(usage.entries for usage in usages), sum(usage.bytes for usage in usages))
 
 
-def _entry(answered: CacheResponse, storable: Storable, body: bytes, tags: Iterable[str]) -> Entry:
-    times = storable.freshness
+def _entry(response: CacheResponse, storable: Storable, body: bytes, tags: Iterable[str]) -> Entry:
+    freshness = storable.freshness
     return Entry(
-        status=answered.status,
+        status=response.status,
         headers=storable.headers,
         body=body,
-        stored_at=answered.at,
-        generated_at=times.generated_at,
-        fresh_until=times.fresh_until,
-        refresh_until=times.refresh_until,
-        stale_until=times.stale_until,
-        kept_until=times.kept_until,
-        must_revalidate=times.must_revalidate,
+        stored_at=response.received_at,
+        generated_at=freshness.generated_at,
+        fresh_until=freshness.fresh_until,
+        refresh_until=freshness.refresh_until,
+        stale_until=freshness.stale_until,
+        kept_until=freshness.kept_until,
+        must_revalidate=freshness.must_revalidate,
         vary=storable.vary,
         variant=storable.variant,
-        tags=tuple(sorted(fields.tags(answered.headers).union(tags))),
+        tags=tuple(sorted(fields.tags(response.headers).union(tags))),
     )

@@ -1,4 +1,4 @@
-"""A stored answer, and the bytes it becomes in Redis: explicit, versioned, and a miss when they are not understood."""
+"""Stored responses, and their encoding in Redis: versioned, and a miss if it cannot be decoded."""
 
 import zlib
 from itertools import chain
@@ -10,21 +10,22 @@ VERSION: Final = b"\x02"
 _PLAIN: Final = b"\x00"
 _ZLIB: Final = b"\x01"
 
-WORTH_COMPRESSING: Final = 8 * 1_024
-"""Bytes below which it is not worth its time: unpacking 2 kB takes 5 us of each hit, and reading it from Redis 1."""
-LARGEST: Final = 64 * 1_024 * 1_024
-"""What no entry may unpack to more than, so that damaged bytes cannot fill the memory."""
+COMPRESSION_THRESHOLD: Final = 8 * 1_024
+"""Smaller entries are not compressed: decompressing 2 kB takes 5 us per hit, but reading it from Redis only 1 us."""
+MAX_DECOMPRESSED_BYTES: Final = 64 * 1_024 * 1_024
+"""The largest decompressed entry, so that corrupt data cannot exhaust the memory."""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
-    """An answer as stored. Times are Unix seconds; all of it is immutable, since hits share it, and so never
-    part of a cycle, which the collector need not look for.
+    """A stored response. Times are Unix seconds. It is immutable, since hits share it, and so never part of a reference
+    cycle: the garbage collector need not track it.
 
-    `born` is when the answer was made, as far as its Age and Date tell: its age is `now - born`. Until `fresh_until`
-    it is given out; until `refresh_until` too, and renewed behind that; until `stale_until` when the backend fails;
-    until `kept_until` the backend may be asked whether it still holds. `strict` ones are never given out stale.
-    `vary` are the request fields it was chosen by and `variant` their digest; `others` are the same URI's answers
-    to requests with other values, newest first.
+    The current age is `now - generated_at` (RFC 9111 section 4.2.3). The response is fresh until `fresh_until`. Stale,
+    it may be sent and revalidated in the background until `refresh_until`, sent if the backend fails until
+    `stale_until`, and validated until `kept_until`. With `must_revalidate` it is never sent stale.
+
+    `vary` are the request fields that it varies by, and `variant` is the digest of their values; `others` are the
+    responses of the same URI to requests with other values, newest first.
     """
 
     status: int
@@ -44,12 +45,12 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
 
     @property
     def expires_at(self) -> float:
-        """When the last of it is of no more use."""
+        """When neither it nor any of `others` can be used any longer."""
         own = max(self.stale_until, self.kept_until)
         return max(own, *(other.expires_at for other in self.others)) if self.others else own
 
     def field(self, name: bytes) -> bytes | None:
-        """The first line of a field, or None."""
+        """The value of a field's first line, or None."""
         for key, value in self.headers:
             if key == name:
                 return value
@@ -57,7 +58,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
 
     @property
     def size(self) -> int:
-        """Bytes it takes in memory, near enough: what it holds, and what Python adds to hold it."""
+        """The approximate size in memory in bytes, including Python's overhead."""
         held = len(self.body) + sum(map(len, chain.from_iterable(self.headers))) + sum(map(len, self.tags))
         own = held + 1_000 + 150 * len(self.headers) + 100 * len(self.tags)
         return own + sum(other.size for other in self.others) if self.others else own
@@ -68,9 +69,9 @@ _decoder: Final = msgspec.msgpack.Decoder(Entry)
 
 
 def encode(entry: Entry) -> bytes:
-    """The entry as bytes: the version, how it is packed, and msgpack."""
+    """Encode the entry: a byte for the version, one for the compression, then msgpack."""
     plain = _encoder.encode(entry)
-    if len(plain) > WORTH_COMPRESSING and entry.field(b"content-encoding") is None:
+    if len(plain) > COMPRESSION_THRESHOLD and entry.field(b"content-encoding") is None:
         packed = zlib.compress(plain, 1)
         if len(packed) < len(plain) * 0.9:
             return VERSION + _ZLIB + packed
@@ -78,7 +79,7 @@ def encode(entry: Entry) -> bytes:
 
 
 def decode(data: bytes) -> Entry | None:
-    """The entry in these bytes; None when they are damaged, or of another version of the gateway."""
+    """Decode an entry; None if it is corrupt, or of another version of the encoding."""
     if data[:1] != VERSION:
         return None
     try:
@@ -86,15 +87,15 @@ def decode(data: bytes) -> Entry | None:
             case b"\x00":
                 return _decoder.decode(data[2:])
             case b"\x01":
-                return _decoder.decode(_unpacked(data[2:]))
+                return _decoder.decode(_decompress(data[2:]))
     except (msgspec.MsgspecError, zlib.error, UnicodeDecodeError, RecursionError):
         pass
     return None
 
 
-def _unpacked(packed: bytes) -> bytes:
+def _decompress(packed: bytes) -> bytes:
     unpacker = zlib.decompressobj()
-    plain = unpacker.decompress(packed, LARGEST)
+    plain = unpacker.decompress(packed, MAX_DECOMPRESSED_BYTES)
     if not unpacker.eof:
-        raise zlib.error("cut short, or larger than any entry")
+        raise zlib.error("truncated, or too large")
     return plain

@@ -1,18 +1,19 @@
-"""Which tag was taken back last at which number, in bounded memory."""
+"""Fences: the number of each tag's latest invalidation, in bounded memory."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
 MAX_FENCED_TAGS: Final = 4_096
-"""Tags remembered for one service. Beyond it the oldest is forgotten, and the floor raised to its number: then
-an answer that began before the floor is refused whatever its tags. A mistake on the safe side, and a rare one: it
-takes this many tags taken back while one answer is being fetched."""
+"""Tags remembered per service. Beyond it the oldest is dropped and the floor is raised to its number: responses fetched
+since before the floor are then refused whatever their tags. That is safe, and rare: this many tags must be invalidated
+during one fetch.
+"""
 
 
 class Fences:
-    """One service's invalidations. A number for each tag, since with one for all a busy tag would starve the others:
-    an answer that takes longer than the pause between two invalidations would never be stored.
+    """One service's invalidations, numbered per tag: with one number for all, no response that takes longer than the
+    time between two invalidations of any tag would ever be stored.
     """
 
     __slots__ = ("_floor", "_tags", "latest")
@@ -23,14 +24,14 @@ class Fences:
         self._tags: OrderedDict[str, int] = OrderedDict()
 
     def record(self, tag: str, seq: int) -> None:
-        """`tag` was taken back at number `seq`."""
+        """Note that `tag` was invalidated at number `seq`."""
         self.latest = max(self.latest, seq)
         self._tags[tag] = max(seq, self._tags.pop(tag, 0))
         if len(self._tags) > MAX_FENCED_TAGS:
             self._floor = max(self._floor, self._tags.popitem(last=False)[1])
 
     def allows(self, tags: Iterable[str], seq: int) -> bool:
-        """May an answer with these tags, whose fetching began at number `seq`, be kept?"""
+        """Whether a response with these tags, whose fetch began at number `seq`, may be stored."""
         if seq >= self.latest:
             return True
         return seq >= self._floor and all(self._tags.get(tag, 0) <= seq for tag in tags)

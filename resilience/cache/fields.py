@@ -1,4 +1,4 @@
-"""The header fields that a cache reads beside its directives: dates, ages, what a variant hangs on, and tags."""
+"""Header fields that a cache reads, other than its directives: dates, ages, Vary, and tags."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -12,9 +12,9 @@ from resilience.cache.directives import delta_seconds
 
 Header = tuple[bytes, bytes]
 
-NOT_KEPT: Final = frozenset(
+NOT_STORED: Final = frozenset(
     {
-        b"age",  # made anew for every hit
+        b"age",  # computed for every hit
         b"connection",
         b"keep-alive",
         b"proxy-authenticate",
@@ -27,14 +27,14 @@ NOT_KEPT: Final = frozenset(
         b"upgrade",
     }
 )
-"""Fields that are about one connection or one moment, and are not stored (RFC 9111 section 3.1)."""
+"""Fields that are specific to a connection or a moment, and are not stored (RFC 9111 section 3.1)."""
 
-_CASELESS: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
-"""Fields whose values mean the same in either case (RFC 9110 sections 12.5.2 to 12.5.4)."""
+_CASE_INSENSITIVE: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
+"""Fields with case-insensitive values (RFC 9110 sections 12.5.2 to 12.5.4)."""
 
 MAX_TAGS: Final = 128
 MAX_TAG_LENGTH: Final = 256
-"""A backend that names more tags, or longer ones, is heard only this far: each costs the index an entry."""
+"""Limits on a response's tags; others are ignored. Each tag costs an entry of the index."""
 
 _DATE: Final = re.compile(
     r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
@@ -48,81 +48,81 @@ _ENTITY_TAG: Final = re.compile(rb'(?:W/)?"[^"]*"')
 
 
 def values(headers: Iterable[Header], name: bytes) -> list[bytes]:
-    """The values of all lines of a field, in their order."""
+    """The values of all lines of a field, in order."""
     return [value for field, value in headers if field == name]
 
 
 def date(values: Sequence[bytes]) -> float | None:
-    """Unix time of a field's first line, in any of HTTP's three formats (RFC 9110 section 5.6.7); None if in none."""
+    """The Unix time in a field's first line, in any HTTP-date format (RFC 9110 section 5.6.7); None if malformed."""
     text = values[0].strip() if values else b""
     return _date(text) if 0 < len(text) <= _LONGEST_DATE else None
 
 
 @lru_cache(maxsize=1_024)
 def _date(value: bytes) -> float | None:
-    """Remembered: the answers of one second have one Date, and those of one file the same Last-Modified."""
+    """Memoised: responses of one second share their Date, and those of one file their Last-Modified."""
     text = value.decode("latin-1")
     if not _DATE.fullmatch(text):
         return None
     parts = parsedate_tz(text)
     try:
         return None if parts is None else datetime(*parts[:6], tzinfo=UTC).timestamp()
-    except ValueError:  # a day 32, say
+    except ValueError:  # such as day 32
         return None
 
 
 def age(values: Sequence[bytes]) -> int:
-    """The Age that upstream gave, its first value; 0 when it gave none or nonsense (RFC 9111 section 5.1)."""
+    """The first value of Age in seconds; 0 if it is absent or malformed (RFC 9111 section 5.1)."""
     return (delta_seconds(values[0].split(b",")[0].strip()) or 0) if values else 0
 
 
 def names(values: Iterable[bytes]) -> set[bytes]:
-    """The members of a list of field names, as Vary holds."""
+    """The members of a list of field names, such as Vary's, in lower case."""
     return {name for value in values for part in value.split(b",") if (name := part.strip().lower())}
 
 
 def variant(headers: Sequence[Header], vary: Iterable[bytes]) -> bytes:
-    """A digest of the request's values of the fields `vary` (RFC 9111 section 4.1), since some are secrets."""
+    """A digest of the request's fields named in `vary` (RFC 9111 section 4.1); their values may be secret."""
     parts = []
     for name in vary:
         lines = [b" ".join(value.split()) for field, value in headers if field == name]
-        value = _normal(name, b",".join(lines))
+        value = _normalized(name, b",".join(lines))
         parts.append(b"%d:%d:%s" % (len(value), bool(lines), value))
     return blake2b(b"".join(parts), digest_size=16).digest()
 
 
-def _normal(name: bytes, value: bytes) -> bytes:
-    """Without what makes no difference: white space around commas, and the case of languages and codings."""
+def _normalized(name: bytes, value: bytes) -> bytes:
+    """The value without insignificant white space around commas, and case-folded where case is insignificant."""
     if b"," in value and b'"' not in value:
         value = b",".join([part.strip() for part in value.split(b",")])
-    return value.lower() if name in _CASELESS else value
+    return value.lower() if name in _CASE_INSENSITIVE else value
 
 
 def tags(headers: Sequence[Header]) -> set[str]:
-    """The tags a response gives itself: Surrogate-Key, Cache-Tag, and Cache-Groups (RFC 9875)."""
+    """The tags in a response's Surrogate-Key, Cache-Tag and Cache-Groups (RFC 9875)."""
     found = {tag for value in values(headers, b"surrogate-key") for tag in value.split()}
     found.update(tag.strip() for value in values(headers, b"cache-tag") for tag in value.split(b","))
     found.update(tag for value in values(headers, b"cache-groups") for tag in _QUOTED.findall(value))
-    return _fitting(found)
+    return _within_limits(found)
 
 
 def groups(values: Iterable[bytes]) -> set[str]:
     """The names in Cache-Group-Invalidation (RFC 9875 section 3)."""
-    return _fitting({tag for value in values for tag in _QUOTED.findall(value)})
+    return _within_limits({tag for value in values for tag in _QUOTED.findall(value)})
 
 
 def entity_tags(value: bytes) -> list[bytes]:
-    """The members of a list of entity tags (RFC 9110 section 8.8.3), which may hold commas."""
+    """The members of a list of entity tags, which may contain commas (RFC 9110 section 8.8.3)."""
     return _ENTITY_TAG.findall(value)
 
 
-def _fitting(found: Iterable[bytes]) -> set[str]:
+def _within_limits(found: Iterable[bytes]) -> set[str]:
     fitting = sorted(tag for tag in found if 0 < len(tag) <= MAX_TAG_LENGTH)
     return {tag.decode("utf-8", "backslashreplace") for tag in fitting[:MAX_TAGS]}
 
 
-def kept(headers: Sequence[Header], withheld: Collection[bytes] = ()) -> tuple[Header, ...]:
-    """The fields that are stored with an answer: none of one connection's or one moment's, nor any `withheld`."""
+def storable(headers: Sequence[Header], withheld: Collection[bytes] = ()) -> tuple[Header, ...]:
+    """The fields that are stored: not NOT_STORED, those named in Connection, or `withheld` (RFC 9111 section 3.1)."""
     connection = values(headers, b"connection")
-    dropped = NOT_KEPT.union(names(connection), withheld) if connection or withheld else NOT_KEPT
+    dropped = NOT_STORED.union(names(connection), withheld) if connection or withheld else NOT_STORED
     return tuple([pair for pair in headers if pair[0] not in dropped])

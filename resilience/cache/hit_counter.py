@@ -1,6 +1,6 @@
-"""Which stored answers are asked for most, and how to ask a backend for them again: for warming.
+"""Hit counts of stored responses, with the requests that fetch them again, for cache warming.
 
-gw:{service}:hot    recipes, scored by hits since the list was begun, a day at most
+gw:{service}:hot    requests, scored by hits; the list expires a day after its first
 """
 
 from collections import Counter, defaultdict
@@ -15,14 +15,14 @@ from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink, Script
 
 MAX_COUNTED: Final = 5_000
-"""Answers counted in a worker at a time; beyond it all counts are halved, and those of nothing forgotten."""
+"""Keys counted per worker. Beyond it all counts are halved, and those that reach zero are dropped."""
 MAX_REQUESTS: Final = 1_000
-"""Recipes kept for each service."""
+"""Requests kept per service in Redis."""
 DAY_MS: Final = 86_400_000
 
 
 class ReplayableRequest(msgspec.Struct, frozen=True, array_like=True):
-    """A request that gets a stored answer. Without a secret: answers to requests with one are not counted."""
+    """A request that fetches a stored response. It contains no secret: responses that depend on one are not counted."""
 
     host: bytes
     path: bytes
@@ -35,7 +35,7 @@ class ReplayableRequest(msgspec.Struct, frozen=True, array_like=True):
 @dataclass(slots=True)
 class _Count:
     service: str
-    recipe: ReplayableRequest | None
+    request: ReplayableRequest | None
     hits: int = 0
 
 
@@ -53,7 +53,7 @@ _decoder: Final = msgspec.msgpack.Decoder(ReplayableRequest)
 
 
 class HitCounter:
-    """Counted in this worker; over all workers once flushed, where there is a link to Redis."""
+    """Counts hits in this worker. With a link to Redis, `flush` adds them to those of the other workers."""
 
     def __init__(self, link: RedisLink | None = None) -> None:
         self._link = link
@@ -61,9 +61,9 @@ class HitCounter:
         self._doorkeeper = Doorkeeper(MAX_COUNTED)
 
     def record_hit(self, key: str) -> bool:
-        """Count a hit. False: nothing is known of this key, and `first` is due.
+        """Count a hit. False: the key is not counted yet, so `start_counting` must be called.
 
-        While as many are counted as may be, only what is hit again lately takes another's place.
+        When MAX_COUNTED keys are counted, another one is admitted on its second recent hit.
         """
         count = self.counts.get(key)
         if count is None:
@@ -71,14 +71,14 @@ class HitCounter:
         count.hits += 1
         return True
 
-    def start_counting(self, service: str, key: str, recipe: ReplayableRequest | None) -> None:
-        """Begin counting; None for an answer that is not to be asked for again."""
+    def start_counting(self, service: str, key: str, request: ReplayableRequest | None) -> None:
+        """Count a key's first hit. `request` is None for a response that cannot be fetched again without a secret."""
         if len(self.counts) >= MAX_COUNTED:
             self._halve()
-        self.counts[key] = _Count(service, recipe, 1)
+        self.counts[key] = _Count(service, request, 1)
 
     async def flush(self) -> None:
-        """Tell Redis, and begin anew. Redis away: what was counted is lost."""
+        """Move the counts to Redis; they are lost if it is unavailable."""
         if self._link is None:
             return
         counts, self.counts = self.counts, {}
@@ -91,11 +91,11 @@ class HitCounter:
                 return
 
     async def top(self, service: str, count: int) -> list[ReplayableRequest]:
-        """The most asked for, most first. Raises StoreUnavailable."""
+        """The `count` requests with the most hits, in descending order. Raises StoreUnavailable."""
         if self._link is None:
-            return [recipe for recipe, _ in _by_service(self.counts)[service].most_common(count)]
-        members: list[bytes] = await self._link.call(lambda client: _most(client, service, count))
-        return [recipe for member in members if (recipe := _decoded(member)) is not None]
+            return [request for request, _ in _by_service(self.counts)[service].most_common(count)]
+        members: list[bytes] = await self._link.call(lambda client: _top(client, service, count))
+        return [request for member in members if (request := _decode(member)) is not None]
 
     def _halve(self) -> None:
         for key, count in list(self.counts.items()):
@@ -109,16 +109,16 @@ class HitCounter:
 def _by_service(counts: dict[str, _Count]) -> defaultdict[str, Counter[ReplayableRequest]]:
     hits: defaultdict[str, Counter[ReplayableRequest]] = defaultdict(Counter)
     for count in counts.values():
-        if count.recipe is not None:
-            hits[count.service][count.recipe] += count.hits
+        if count.request is not None:
+            hits[count.service][count.request] += count.hits
     return hits
 
 
-async def _most(client: Any, service: str, count: int) -> list[bytes]:
+async def _top(client: Any, service: str, count: int) -> list[bytes]:
     return list(await client.zrevrange(_key(service), 0, count - 1))
 
 
-def _decoded(member: bytes) -> ReplayableRequest | None:
+def _decode(member: bytes) -> ReplayableRequest | None:
     try:
         return _decoder.decode(member)
     except msgspec.MsgspecError:

@@ -1,4 +1,4 @@
-"""Under which key an answer is kept: different for every two callers who may not see each other's."""
+"""Cache keys: callers that may not see each other's responses have different keys."""
 
 from hashlib import blake2b
 from typing import Final
@@ -9,9 +9,9 @@ DIGEST_BYTES: Final = 20
 
 
 def scope_id(scope: Scope, caller: str, tenant: str | None) -> str:
-    """Whose answers `caller` shares under this scope. One without a tenant shares with nobody, not with its like.
+    """The id of those who share responses with `caller` under this scope. A caller without a tenant shares with nobody.
 
-    `caller` is never empty: somebody anonymous has an id of the gateway's own choosing.
+    `caller` is never empty: anonymous callers have an id that the gateway assigns.
     """
     if scope is Scope.SHARED:
         return "shared"
@@ -21,9 +21,9 @@ def scope_id(scope: Scope, caller: str, tenant: str | None) -> str:
 
 
 def key(service: str, scope_id: str, path: bytes, query: bytes, credentials: bytes = b"") -> str:
-    """40 hexadecimal digits over all parts, each with its length, so that no two sets of parts are one.
+    """A digest of all parts, as 40 hexadecimal digits. Each is hashed with its length, so that no two keys collide.
 
-    `credentials` is a digest of what is passed on to the backend in the caller's name, if anything is.
+    `credentials` is a digest of the credentials that are forwarded to the backend, if any.
     """
     digest = blake2b(digest_size=DIGEST_BYTES)
     for part in (service.encode(), scope_id.encode("utf-8", "surrogatepass"), path, query, credentials):

@@ -1,6 +1,6 @@
-"""Who of several workers fetches an answer that all of them want: one at a time, and never one that is dead.
+"""Leases on fetches: of all workers that want the same response, one at a time fetches it, until it has or is dead.
 
-gw:{service}:l:<name>    the fetcher's id until its lease ends, then for a moment what came of it
+gw:{service}:l:<name>    the owner's id until the lease ends, then for a while the fetch's result
 """
 
 from collections.abc import Sequence
@@ -12,54 +12,58 @@ from resilience.batcher import Batcher
 from resilience.redis import RedisLink, Script
 
 LEASE_SECONDS: Final = 5.0
-"""After this the others no longer wait for a fetcher that has not been heard of: it is dead."""
+"""The term of a lease. An owner that does not renew it within that is considered dead."""
 RENEW_SECONDS: Final = LEASE_SECONDS / 3
-"""How often a living fetcher is heard of, whose backend takes its time: one such word may be lost."""
-ECHO_SECONDS: Final = 1.0
-"""How long "it is stored" is said after it was: to one who looked before that, and asks for the lease after."""
+"""How often an owner renews its lease, so that one renewal may be lost."""
+STORED_SECONDS: Final = 1.0
+"""How long STORED remains, for workers that looked up before the response was stored and claim the lease after."""
 
 
 class ClaimResult(StrEnum):
-    """What became of asking for a lease."""
+    """The result of claiming a lease; also what an owner leaves behind when it releases one."""
 
     OURS = ""
+    """The claim succeeded. On release: nothing is left behind."""
     THEIRS = "?"
+    """Another worker owns the lease."""
     STORED = "+"
+    """The response has been stored."""
     UNCACHEABLE = "-"
+    """The response cannot be stored."""
 
 
-_CLAIMS: Final = frozenset(claim.value for claim in ClaimResult)
+_RESULTS: Final = frozenset(result.value for result in ClaimResult)
 
 
 class Leases(Protocol):
-    """Raises StoreUnavailable where a shared place for them cannot be reached."""
+    """Raises StoreUnavailable."""
 
-    async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> ClaimResult:
-        """`looked`: STORED was said to us, and we have looked since and found nothing of use: it is no answer."""
+    async def claim(self, service: str, name: str, owner: str, *, missed: bool) -> ClaimResult:
+        """Claim a lease. `missed`: we got STORED before, and found no usable response, so that it is ignored."""
 
     async def renew(self, service: str, name: str, owner: str) -> bool:
-        """We are alive. False: the lease is no longer ours."""
+        """Extend our lease by its term. False: it is no longer ours."""
 
-    async def release(self, service: str, name: str, owner: str, said: ClaimResult, seconds: float) -> None:
-        """End our lease. `said`: OURS says nothing to the next; STORED and UNKEPT stand for `seconds`."""
+    async def release(self, service: str, name: str, owner: str, result: ClaimResult, seconds: float) -> None:
+        """End our lease. STORED and UNCACHEABLE remain for `seconds`; OURS leaves nothing."""
 
 
-# Several at once. One that would outlive a lease is nobody's, and nobody is to wait for it longer.
+# Claims several leases. A key that outlives the term of a lease has no living owner, so its time to live is reduced.
 _CLAIM: Final = Script(
     """
-local said = {}
+local results = {}
 for i, key in ipairs(KEYS) do
-  local owner, looked, held = ARGV[2 * i], ARGV[2 * i + 1], redis.call('GET', key)
-  if held and not (held == '+' and looked == '1') then
+  local owner, missed, held = ARGV[2 * i], ARGV[2 * i + 1], redis.call('GET', key)
+  if held and not (held == '+' and missed == '1') then
     local left = redis.call('PTTL', key)
     if left < 0 or left > tonumber(ARGV[1]) then redis.call('PEXPIRE', key, ARGV[1]) end
-    said[i] = held
+    results[i] = held
   else
     redis.call('SET', key, owner, 'PX', ARGV[1])
-    said[i] = ''
+    results[i] = ''
   end
 end
-return said
+return results
 """
 )
 
@@ -73,9 +77,9 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 _RELEASE: Final = Script(
     """
 for i, key in ipairs(KEYS) do
-  local owner, said, lasts = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
+  local owner, result, lasts = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
   if redis.call('GET', key) == owner then
-    if said == '' then redis.call('DEL', key) else redis.call('SET', key, said, 'PX', lasts) end
+    if result == '' then redis.call('DEL', key) else redis.call('SET', key, result, 'PX', lasts) end
   end
 end
 """
@@ -83,55 +87,53 @@ end
 
 
 class _ClaimRequest(NamedTuple):
-    """A lease that `owner` asks for, or has `looked` and asks for again."""
-
     name: str
     owner: str
-    looked: bool
+    missed: bool
 
 
 class _ReleaseRequest(NamedTuple):
-    """What `owner` says at its lease's end, and for how many milliseconds that stands."""
-
     name: str
     owner: str
-    said: ClaimResult
-    lasts: int
+    result: ClaimResult
+    milliseconds: int
 
 
 class RedisLeases:
-    """Leases that all workers see."""
+    """Leases that all workers share."""
 
     def __init__(self, link: RedisLink, seconds: float = LEASE_SECONDS) -> None:
         self._link = link
-        self._milliseconds = int(seconds * 1_000)
-        self._wishes = Batcher(self._claim_all)
-        self._words = Batcher(self._release_all)
+        self._term_ms = int(seconds * 1_000)
+        self._claims = Batcher(self._claim_all)
+        self._releases = Batcher(self._release_all)
 
-    async def claim(self, service: str, name: str, owner: str, *, looked: bool) -> ClaimResult:
-        return await self._wishes.submit(service, _ClaimRequest(name, owner, looked))
+    async def claim(self, service: str, name: str, owner: str, *, missed: bool) -> ClaimResult:
+        return await self._claims.submit(service, _ClaimRequest(name, owner, missed))
 
     async def renew(self, service: str, name: str, owner: str) -> bool:
-        return bool(await self._link.run(_RENEW, [_key(service, name)], (owner, self._milliseconds)))
+        return bool(await self._link.run(_RENEW, [_key(service, name)], (owner, self._term_ms)))
 
-    async def release(self, service: str, name: str, owner: str, said: ClaimResult, seconds: float) -> None:
-        await self._words.submit(service, _ReleaseRequest(name, owner, said, int(seconds * 1_000)))
+    async def release(self, service: str, name: str, owner: str, result: ClaimResult, seconds: float) -> None:
+        await self._releases.submit(service, _ReleaseRequest(name, owner, result, int(seconds * 1_000)))
 
-    async def _claim_all(self, service: str, wishes: Sequence[_ClaimRequest]) -> list[ClaimResult]:
-        keys = [_key(service, wish.name) for wish in wishes]
-        arguments = [self._milliseconds, *chain.from_iterable((wish.owner, int(wish.looked)) for wish in wishes)]
-        return [_heard(held) for held in await self._link.run(_CLAIM, keys, arguments)]
+    async def _claim_all(self, service: str, requests: Sequence[_ClaimRequest]) -> list[ClaimResult]:
+        keys = [_key(service, request.name) for request in requests]
+        pairs = chain.from_iterable((request.owner, int(request.missed)) for request in requests)
+        values = await self._link.run(_CLAIM, keys, [self._term_ms, *pairs])
+        return [_claim_result(value) for value in values]
 
-    async def _release_all(self, service: str, words: Sequence[_ReleaseRequest]) -> Sequence[None]:
-        keys = [_key(service, word.name) for word in words]
-        arguments = [*chain.from_iterable((word.owner, word.said.value, word.lasts) for word in words)]
+    async def _release_all(self, service: str, requests: Sequence[_ReleaseRequest]) -> Sequence[None]:
+        keys = [_key(service, request.name) for request in requests]
+        arguments = [*chain.from_iterable((each.owner, each.result.value, each.milliseconds) for each in requests)]
         await self._link.run(_RELEASE, keys, arguments)
-        return [None] * len(words)
+        return [None] * len(requests)
 
 
-def _heard(held: bytes) -> ClaimResult:
-    said = held.decode("latin-1")
-    return ClaimResult(said) if said in _CLAIMS else ClaimResult.THEIRS
+def _claim_result(value: bytes) -> ClaimResult:
+    """The result for the value of a lease's key; an owner's id is THEIRS."""
+    text = value.decode("latin-1")
+    return ClaimResult(text) if text in _RESULTS else ClaimResult.THEIRS
 
 
 def _key(service: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What the cache reads of a request and of an answer, and the words for what it decides."""
+"""Requests and responses as the cache sees them, and the results of its rules."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 
 CACHE_CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
-"""Conditions that a cache may judge (RFC 9111 section 4.3.2)."""
+"""Preconditions that a cache evaluates (RFC 9111 section 4.3.2)."""
 ORIGIN_CONDITIONS: Final = frozenset({b"if-match", b"if-unmodified-since"})
-"""Conditions that only the backend may judge (RFC 9111 section 4.3.2)."""
-_DIRECTING: Final = frozenset({b"cache-control", b"pragma"})
-_RANGE: Final = frozenset({b"range", b"if-range"})
-CACHE_FIELDS: Final = CACHE_CONDITIONS | ORIGIN_CONDITIONS | _DIRECTING | _RANGE
-"""Fields by which a request asks something of a cache."""
+"""Preconditions that only the origin server evaluates (RFC 9111 section 4.3.2)."""
+_DIRECTIVE_FIELDS: Final = frozenset({b"cache-control", b"pragma"})
+_RANGE_FIELDS: Final = frozenset({b"range", b"if-range"})
+CACHE_FIELDS: Final = CACHE_CONDITIONS | ORIGIN_CONDITIONS | _DIRECTIVE_FIELDS | _RANGE_FIELDS
+"""Request fields that affect what a cache may respond."""
 
 
 @dataclass(slots=True)
 class CacheRequest:
-    """What of a request the cache goes by. `authenticated`: the answer may depend on who asked.
+    """A presented request (RFC 9111 section 4). `authenticated`: it has a credential.
 
-    `decisive` are the fields it bears that ask something of a cache: none, for most.
+    `cache_fields` are the names of those CACHE_FIELDS that it contains: for most requests, none.
     """
 
     method: str
@@ -39,8 +39,8 @@ class CacheRequest:
 
     @property
     def control(self) -> Directives:
-        """The request's directives; `Pragma: no-cache` stands in where there are none (RFC 9111 section 5.4)."""
-        if self.cache_fields.isdisjoint(_DIRECTING):
+        """The request's cache directives. Without Cache-Control, `Pragma: no-cache` counts (RFC 9111 section 5.4)."""
+        if self.cache_fields.isdisjoint(_DIRECTIVE_FIELDS):
             return {}
         lines = self.values(b"cache-control")
         if lines:
@@ -48,25 +48,26 @@ class CacheRequest:
         return {b"no-cache": None} if b"no-cache" in directives.parse(self.values(b"pragma")) else {}
 
     def unconditional_get(self) -> "CacheRequest":
-        """The same as a GET that asks nothing of a cache."""
+        """The same request as a GET without CACHE_FIELDS."""
         return CacheRequest("GET", [pair for pair in self.headers if pair[0] not in CACHE_FIELDS], self.authenticated)
 
     @property
     def can_share_fetch(self) -> bool:
-        """Does this request want what others want who ask for the same, and would theirs do?"""
-        return self.method == "GET" and self.cache_fields <= _DIRECTING and b"no-cache" not in self.control
+        """Whether the response to a concurrent request for the same key would do, and this one's for the others."""
+        return self.method == "GET" and self.cache_fields <= _DIRECTIVE_FIELDS and b"no-cache" not in self.control
 
     def values(self, name: bytes) -> list[bytes]:
+        """The values of all lines of a field, in order."""
         return fields.values(self.headers, name)
 
 
 @dataclass(slots=True)
 class CacheResponse:
-    """What of a backend's answer the cache goes by. It came at `at` (Unix seconds), `delay` seconds after the call."""
+    """A backend's response. `received_at` is in Unix seconds; `delay` is RFC 9111's response_delay, in seconds."""
 
     status: int
     headers: Sequence[Header]
-    at: float
+    received_at: float
     delay: float = 0.0
     _lines: dict[bytes, list[bytes]] = field(init=False, compare=False, repr=False)
 
@@ -76,23 +77,23 @@ class CacheResponse:
             self._lines.setdefault(name, []).append(value)
 
     def values(self, name: bytes) -> Sequence[bytes]:
-        """The values of all lines of a field, in their order."""
+        """The values of all lines of a field, in order."""
         return self._lines.get(name, ())
 
 
-def response_directives(answered: CacheResponse) -> tuple[Directives, bool]:
-    """The directives for this cache, and whether they are for caches such as this one alone.
+def response_directives(response: CacheResponse) -> tuple[Directives, bool]:
+    """The directives that apply to this cache, and whether they are from a targeted field.
 
-    A targeted field that is there and valid silences Cache-Control and Expires (RFC 9213 section 2.2).
+    A valid targeted field takes precedence over Cache-Control and Expires (RFC 9213 section 2.2).
     """
-    targeted = directives.parse_targeted(answered.values(b"cdn-cache-control"))
+    targeted = directives.parse_targeted(response.values(b"cdn-cache-control"))
     if targeted is not None:
         return targeted, True
-    return directives.parse(answered.values(b"cache-control")), False
+    return directives.parse(response.values(b"cache-control")), False
 
 
 class Forward(StrEnum):
-    """Why a request goes on to the backend, in the words of Cache-Status (RFC 9211 section 2.2)."""
+    """Why a request is forwarded to the backend, in the words of Cache-Status (RFC 9211 section 2.2)."""
 
     BYPASS = "bypass"
     METHOD = "method"
@@ -103,9 +104,9 @@ class Forward(StrEnum):
 
 
 class Fresh(msgspec.Struct, frozen=True):
-    """To be given to the caller at once. `age` is seconds.
+    """A stored response that may be sent at once. `age` is in seconds.
 
-    `stale`: it is, and may be given all the same. `refresh`: it is to be renewed behind this answer, under the
+    `stale`: it is stale, but may be sent all the same. `refresh`: it is to be revalidated in the background, with the
     fence `seq`.
     """
 
@@ -117,8 +118,9 @@ class Fresh(msgspec.Struct, frozen=True):
 
 
 class Stale(msgspec.Struct, frozen=True):
-    """Not to be given before the backend has been asked whether it still holds. `seq` is the fence for storing what
-    it says. `usable`: to be given when the backend cannot be asked, or fails.
+    """A stored response that must be validated before it is sent. `seq` is the fence for storing the result.
+
+    `usable`: it may be sent if the backend fails.
     """
 
     entry: Entry
@@ -129,14 +131,14 @@ class Stale(msgspec.Struct, frozen=True):
 
     @property
     def varies(self) -> bool:
-        """May other answers be stored under the same key?"""
+        """Whether other responses may be stored under the same key."""
         return bool(self.entry.vary)
 
 
 class Miss(msgspec.Struct, frozen=True):
-    """Nothing for this caller. `seq` is the fence for storing what the backend says.
+    """No stored response for this request. `seq` is the fence for storing the backend's.
 
-    `variant` is the digest of what the request says of the fields that the URI's stored answers vary by, if they do.
+    `variant` is the digest of the request fields that the URI's stored responses vary by, if any.
     """
 
     reason: Forward
@@ -145,7 +147,7 @@ class Miss(msgspec.Struct, frozen=True):
 
     @property
     def varies(self) -> bool:
-        """May other answers be stored under the same key?"""
+        """Whether other responses may be stored under the same key."""
         return self.reason is not Forward.URI_MISS
 
 
@@ -153,7 +155,7 @@ LookupResult = Fresh | Stale | Miss
 
 
 class Freshness(msgspec.Struct, frozen=True):
-    """Until when an answer is good for what, as Entry has them."""
+    """How long a response may be used for what. The fields are those of Entry."""
 
     generated_at: float
     fresh_until: float
@@ -164,7 +166,7 @@ class Freshness(msgspec.Struct, frozen=True):
 
 
 class Storable(msgspec.Struct, frozen=True):
-    """An answer that may be kept, with these fields; chosen by those of `vary`."""
+    """A response that may be stored, with these header fields; `vary` and `variant` are those of Entry."""
 
     freshness: Freshness
     vary: tuple[bytes, ...]
@@ -177,7 +179,7 @@ class Storable(msgspec.Struct, frozen=True):
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """An answer that is not kept, and the rule that keeps it out: an RFC's section, or a bound of ours."""
+    """Why a response is not stored, and the rule that forbids it: a section of an RFC, or a limit of the gateway."""
 
     reason: str
     rule: str = "the gateway's own"

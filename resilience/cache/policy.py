@@ -1,4 +1,4 @@
-"""What a route wants of the cache."""
+"""The cache settings of a route."""
 
 import re
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ _PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
 
 
 def fill_tags(tags: Iterable[str], params: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Tags with each `{name}` replaced by the path's value: once, so that a value with braces is only a value."""
+    """Tags with each `{name}` replaced by its parameter. Parameters that contain braces are not expanded again."""
     values = dict(params)
     return tuple(_PARAMETER.sub(lambda match: values.get(match[1], match[0]), tag) for tag in tags)
 
 
 class Scope(StrEnum):
-    """Who may be given a stored answer."""
+    """Who may receive a stored response."""
 
     USER = "user"
     TENANT = "tenant"
@@ -25,14 +25,14 @@ class Scope(StrEnum):
 
 
 CALLER_FIELDS: Final = {"caller": frozenset({Scope.USER}), "tenant": frozenset({Scope.USER, Scope.TENANT})}
-"""What a tag may say of who is asking, and in which scopes an answer is of one such alone."""
+"""Caller parameters of tags, with the scopes in which a stored response belongs to one such caller."""
 
 
 class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """The cache settings of one route. Durations are seconds.
+    """The cache settings of one route. Durations are in seconds.
 
-    `tags` may hold `{name}`, filled in from the route's path, and the caller's fields where the scope makes an answer
-    theirs alone. Raises ValueError, naming the field and its bound.
+    `tags` may contain `{name}` for a parameter of the route's path, or of CALLER_FIELDS where the scope allows it.
+    `override`: `ttl` takes precedence over the response's directives. Raises ValueError, naming the field.
     """
 
     ttl: float = 300.0
@@ -51,5 +51,5 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
         for name, scopes in CALLER_FIELDS.items():
             if name in named and self.scope not in scopes:
                 raise ValueError(
-                    f"tags may not hold {{{name}}} in scope {self.scope}: it would be whoever happened to ask first"
+                    f"tags may not hold {{{name}}} in scope {self.scope}: it would be that of the first caller"
                 )

@@ -1,4 +1,4 @@
-"""Which rule decided, for a caller who debugs: said after the fact, of the words the decisions are made in."""
+"""The rule behind a decision of the cache, for X-Gateway-Debug. Derived afterwards from the decision."""
 
 from typing import Final
 
@@ -15,66 +15,66 @@ from resilience.cache.messages import (
     response_directives,
 )
 from resilience.cache.policy import CachePolicy
-from resilience.cache.storing import HEURISTIC
+from resilience.cache.storing import TTL_STATUSES
 
 _MISSES: Final = {
-    Forward.METHOD: "RFC 9111 section 4: only GET and HEAD are answered from a store",
+    Forward.METHOD: "RFC 9111 section 4: only GET and HEAD are answered from the cache",
     Forward.URI_MISS: "RFC 9111 section 4: nothing is stored under this key",
-    Forward.VARY_MISS: "RFC 9111 section 4.1: what is stored was chosen by other request fields",
-    Forward.STALE: "RFC 9111 section 4.2.4: what is stored has ended and cannot be asked about",
+    Forward.VARY_MISS: "RFC 9111 section 4.1: the stored responses vary by other request fields",
+    Forward.STALE: "RFC 9111 section 4.2.4: the stored response is stale and cannot be validated",
 }
-_WISHES: Final = {
-    b"no-cache": "RFC 9111 section 5.2.1.4: the request wants the backend asked",
-    b"max-age": "RFC 9111 section 5.2.1.1: the request wants it younger",
-    b"min-fresh": "RFC 9111 section 5.2.1.3: the request wants it fresh for longer",
+_DIRECTIVES: Final = {
+    b"no-cache": "RFC 9111 section 5.2.1.4: the request demands validation",
+    b"max-age": "RFC 9111 section 5.2.1.1: the stored response is too old for the request",
+    b"min-fresh": "RFC 9111 section 5.2.1.3: the stored response is not fresh for long enough for the request",
 }
 
 
-def lookup_rule(found: LookupResult, asked: CacheRequest) -> str:
-    """The rule by which a request was given what is stored, or was not: an RFC, its section, and a few words."""
-    if isinstance(found, Miss):
-        return _unanswered(asked) if found.reason is Forward.REQUEST else _MISSES[found.reason]
-    if isinstance(found, Fresh):
-        return _given(found)
-    if found.reason is Forward.REQUEST:
-        return next((why for wish, why in _WISHES.items() if wish in asked.control), _WISHES[b"no-cache"])
-    if found.entry.must_revalidate:
-        return "RFC 9111 section 4.2.4: it is stale, and says it is never to be given so"
-    return "RFC 9111 section 4.3: it is stale, and the backend is asked about it"
+def lookup_rule(result: LookupResult, request: CacheRequest) -> str:
+    """Why a stored response was used for a request, or was not: an RFC, its section, and a few words."""
+    if isinstance(result, Miss):
+        return _bypass_rule(request) if result.reason is Forward.REQUEST else _MISSES[result.reason]
+    if isinstance(result, Fresh):
+        return _hit_rule(result)
+    if result.reason is Forward.REQUEST:
+        return next((rule for name, rule in _DIRECTIVES.items() if name in request.control), _DIRECTIVES[b"no-cache"])
+    if result.entry.must_revalidate:
+        return "RFC 9111 section 4.2.4: it is stale, and must be validated"
+    return "RFC 9111 section 4.3: it is stale, and is validated"
 
 
-def storage_rule(verdict: Storable | Skip, answered: CacheResponse, policy: CachePolicy) -> str:
-    """Why an answer may be kept and for how long, or why not."""
+def storage_rule(verdict: Storable | Skip, response: CacheResponse, policy: CachePolicy) -> str:
+    """Why a response may be stored and for how long, or why it may not."""
     if isinstance(verdict, Skip):
-        return f"not kept {verdict.rule}: {verdict.reason}"
+        return f"not stored {verdict.rule}: {verdict.reason}"
     if not verdict.fresh_until:
-        return "kept RFC 9111 section 5.2.2.4: no-cache, it is asked about each time"
-    return f"kept for {verdict.fresh_until - answered.at:.0f} s by {_lifetime(answered, policy)}"
+        return "stored RFC 9111 section 5.2.2.4: no-cache, it is validated on each use"
+    return f"stored for {verdict.fresh_until - response.received_at:.0f} s by {_lifetime_rule(response, policy)}"
 
 
-def _lifetime(answered: CacheResponse, policy: CachePolicy) -> str:
-    """What an answer's lifetime is taken from, in the order of RFC 9111 section 4.2.1."""
-    control, targeted = response_directives(answered)
-    if policy.override and policy.ttl > 0 and answered.status in HEURISTIC:
+def _lifetime_rule(response: CacheResponse, policy: CachePolicy) -> str:
+    """What defines a response's freshness lifetime, in the order of RFC 9111 section 4.2.1."""
+    control, targeted = response_directives(response)
+    if policy.override and policy.ttl > 0 and response.status in TTL_STATUSES:
         return "the route's ttl, which overrides"
     for name in (b"s-maxage", b"max-age"):
         if name in control:
             where = "RFC 9213 section 2.2" if targeted else "RFC 9111 section 4.2.1"
             return f"{where}: {name.decode()}"
-    if answered.values(b"expires") and not targeted:
+    if response.values(b"expires") and not targeted:
         return "RFC 9111 section 5.3: Expires"
     return f"RFC 9111 section 4.2.2: {'the ttl of its route' if policy.ttl > 0 else 'its Last-Modified'}"
 
 
-def _given(found: Fresh) -> str:
-    if not found.stale:
+def _hit_rule(result: Fresh) -> str:
+    if not result.stale:
         return "RFC 9111 section 4.2: it is fresh"
-    if found.refresh:
-        return "RFC 5861 section 3: it is stale, and renewed behind the answer"
-    return "RFC 9111 section 5.2.1.2: it is stale, and the request puts up with that"
+    if result.refresh:
+        return "RFC 5861 section 3: it is stale, and is revalidated in the background"
+    return "RFC 9111 section 5.2.1.2: it is stale, and the request accepts that"
 
 
-def _unanswered(asked: CacheRequest) -> str:
-    if not asked.cache_fields.isdisjoint(ORIGIN_CONDITIONS):
-        return "RFC 9111 section 4.3.2: its condition is for the backend to judge"
+def _bypass_rule(request: CacheRequest) -> str:
+    if not request.cache_fields.isdisjoint(ORIGIN_CONDITIONS):
+        return "RFC 9111 section 4.3.2: the backend evaluates its precondition"
     return "RFC 9111 section 5.2.1.5: the request says no-store"

@@ -1,13 +1,13 @@
-"""Entries in Redis, for all workers and machines. All keys of a service hash to one slot, so a cluster will do.
+"""Cache entries in Redis, shared by all workers. All keys of a service are in one slot of a Redis Cluster.
 
-    gw:{service}:e:<key>    an entry, gone when it ends
-    gw:{service}:t:<tag>    the keys that have a tag, scored by when they end (server's clock, ms)
+    gw:{service}:e:<key>    an entry, until it expires
+    gw:{service}:t:<tag>    the keys that have a tag, scored by expiry (server's clock, ms)
     gw:{service}:seq        the number of the latest invalidation
-    gw:{service}:fences     the tags taken back lately, scored by that number, and the floor (see fences.py)
+    gw:{service}:fences     the tags invalidated recently, scored by number, and the floor (see fences.py)
 
-Numbers are the server's microseconds, or one more than the last: they grow even across a server that lost its memory.
-The index must not be evicted while its entries live: `maxmemory-policy noeviction`, or one of the `volatile` ones
-with room to spare.
+An invalidation's number is the server's clock in microseconds, or the previous number plus one: it grows even if the
+server loses its data. The tag index must not be evicted before its entries: use `maxmemory-policy noeviction`, or a
+`volatile` policy with memory to spare.
 """
 
 import asyncio
@@ -24,26 +24,26 @@ from resilience.cache.store import Invalidation, StoredEntry, Usage, all_tags
 from resilience.redis import RedisLink, Script
 
 CHANNEL: Final = "gw:cache"
-"""Where an invalidation is told: a Notice, as JSON."""
+"""The channel of invalidations: an InvalidationNotice as JSON."""
 BATCH: Final = 500
-"""Entries touched by one run of a script: Redis serves nobody else meanwhile."""
+"""Entries processed per run of a script, which blocks the server."""
 FENCE_MS: Final = 2 * 3_600 * 1_000
-"""How long a fence stands after its service's last invalidation: longer than any answer is being fetched."""
-OFF_THE_LOOP: Final = 16 * 1_024
-"""Bytes from which packing is done in a thread, so that other requests go on."""
+"""How long fences are kept after their service's latest invalidation: longer than any fetch takes."""
+THREAD_BYTES: Final = 16 * 1_024
+"""Larger entries are encoded and decoded in a thread, so as not to block the event loop."""
 
 
 class InvalidationNotice(msgspec.Struct, frozen=True):
-    """Everything of `service` with `tag` was taken back, at number `seq`."""
+    """The entries of `service` with `tag` were invalidated, with number `seq`."""
 
     service: str
     tag: str
     seq: int
 
 
-# Several puts, each refused by its own tags alone. Each takes a hundred ended keys off its tags' lists: so these
-# shrink, and no single put pays for all.
-# A fence number above the present one is of a server that has since lost its memory, and invalidations with it.
+# Several puts, each fenced by its own tags. Each put also removes up to a hundred expired keys from the index of its
+# tags, which spreads the cost. A fence above the current number is from before the server lost its data, and with it
+# invalidations.
 _PUT: Final = Script(
     """
 local number = tonumber(redis.call('GET', KEYS[1]) or '0')
@@ -77,8 +77,8 @@ return kept
 """
 )
 
-# The number is raised in the same breath as the entries go: whoever reads an entry before has the older number.
-# It begins with a write that takes no memory: then a server that is full lets the others pass too, and can be emptied.
+# The number is raised atomically with the removal, so that an entry read before comes with the older number.
+# The first write needs no memory: a server that is out of memory then allows the script's other writes too.
 _INVALIDATE: Final = Script(
     """
 local time = redis.call('TIME')
@@ -119,17 +119,17 @@ return {#members, entries, bytes}
 
 
 class _Put(msgspec.Struct, eq=False):
-    """An entry on its way, as bytes, which live for so many milliseconds if no tag was taken back after `seq`."""
+    """An encoded entry to be stored for `ttl_ms`, unless one of its tags was invalidated after `seq`."""
 
     key: str
     data: bytes
-    lives: int
+    ttl_ms: int
     seq: int
     tags: tuple[str, ...]
 
 
 class RedisStore:
-    """The store that all workers share. Raises StoreUnavailable when it cannot be reached."""
+    """The shared store. Raises StoreUnavailable."""
 
     def __init__(self, link: RedisLink) -> None:
         self.link = link
@@ -137,16 +137,16 @@ class RedisStore:
         self._puts = Batcher(self._put_all)
 
     async def get(self, service: str, key: str) -> StoredEntry:
-        """One round trip, shared with the look-ups that come at the same time."""
+        """Get an entry, in a round trip shared with concurrent lookups."""
         return await self._gets.submit(service, key)
 
     async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
-        """The same for small entries. A large one goes alone: others would wait for it."""
-        lives = int((entry.expires_at - entry.stored_at) * 1_000)
-        if seq < 0 or lives <= 0:
+        """Put an entry, in a round trip shared with concurrent puts. A large one gets its own, to delay no others."""
+        ttl_ms = int((entry.expires_at - entry.stored_at) * 1_000)
+        if seq < 0 or ttl_ms <= 0:
             return False
-        put = _Put(key, await _encoded(entry), lives, seq, all_tags(service, entry))
-        if len(put.data) > OFF_THE_LOOP:
+        put = _Put(key, await _encoded(entry), ttl_ms, seq, all_tags(service, entry))
+        if len(put.data) > THREAD_BYTES:
             return (await self._put_all(service, [put]))[0]
         return await self._puts.submit(service, put)
 
@@ -163,13 +163,13 @@ class RedisStore:
         keys, arguments = [_name(service, "seq"), _name(service, "fences")], []
         for put in puts:
             keys += [_entry(service, put.key), *(_tag(service, tag) for tag in put.tags)]
-            arguments += [put.data, put.lives, put.seq, len(put.tags), *put.tags]
-        return [bool(kept) for kept in await self.link.run(_PUT, keys, arguments)]
+            arguments += [put.data, put.ttl_ms, put.seq, len(put.tags), *put.tags]
+        return [bool(stored) for stored in await self.link.run(_PUT, keys, arguments)]
 
     async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
-        """In batches, so that a tag of many entries does not hold up the others' calls.
+        """Remove entries in batches, so that a tag with many does not block the server.
 
-        The number is raised with every batch, and told with the last.
+        Each batch raises the number; the last one publishes it.
         """
         tag = tag or service
         keys = [_name(service, "seq"), _name(service, "fences"), _tag(service, tag), _tag(service, service)]
@@ -182,13 +182,13 @@ class RedisStore:
         return Invalidation(total, number)
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
-        """Counted in batches; bytes are as packed."""
+        """Count entries in batches. Sizes are those of the encoded entries."""
         name, seen, entries, size = _tag(service, tag or service), BATCH, 0, 0
         for start in itertools.count(0, BATCH):
             if seen < BATCH:
                 break
-            seen, alive, held = await self.link.run(_MEASURE, [name], (start, start + BATCH - 1))
-            entries, size = entries + alive, size + held
+            seen, live, length = await self.link.run(_MEASURE, [name], (start, start + BATCH - 1))
+            entries, size = entries + live, size + length
         return Usage(entries, size)
 
 
@@ -205,11 +205,11 @@ def _tag(service: str, tag: str) -> str:
 
 
 async def _encoded(entry: Entry) -> bytes:
-    return await asyncio.to_thread(encode, entry) if entry.size > OFF_THE_LOOP else encode(entry)
+    return await asyncio.to_thread(encode, entry) if entry.size > THREAD_BYTES else encode(entry)
 
 
 def _decoded(data: bytes | None) -> Entry | Awaitable[Entry | None] | None:
-    """At once, but of a large entry: most are small, and a coroutine for each would take as long as the decoding."""
+    """The entry, or an awaitable if it is large: for a small one a coroutine would take as long as decoding it."""
     if data is None:
         return None
-    return asyncio.to_thread(decode, data) if len(data) > OFF_THE_LOOP else decode(data)
+    return asyncio.to_thread(decode, data) if len(data) > THREAD_BYTES else decode(data)

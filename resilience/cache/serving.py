@@ -1,4 +1,4 @@
-"""What a request may be given of what is stored: RFC 9111 section 4, as pure functions. Times are Unix seconds."""
+"""Whether a stored response may be used for a request (RFC 9111 section 4): pure functions. Times are Unix seconds."""
 
 import math
 
@@ -9,48 +9,50 @@ from resilience.cache.messages import ORIGIN_CONDITIONS, CacheRequest, Forward, 
 from resilience.cache.variants import select
 
 
-def bypass_reason(asked: CacheRequest) -> Forward | None:
-    """Why this request has nothing to do with the cache, neither getting from it nor adding to it; None if it has.
+def bypass_reason(request: CacheRequest) -> Forward | None:
+    """Why this request bypasses the cache, which neither answers it nor stores its response; None if it does not.
 
-    Only GET and HEAD are answered from it (RFC 9111 section 4); `no-store` asks to leave no trace (section 5.2.1.5).
-    Some conditions only the backend may judge (section 4.3.2).
+    The cache handles GET and HEAD (RFC 9111 section 4) without `no-store` (section 5.2.1.5) and without preconditions
+    that only the origin server evaluates (section 4.3.2).
     """
-    if asked.method not in ("GET", "HEAD"):
+    if request.method not in ("GET", "HEAD"):
         return Forward.METHOD
-    if asked.cache_fields and (b"no-store" in asked.control or not asked.cache_fields.isdisjoint(ORIGIN_CONDITIONS)):
+    if request.cache_fields and (
+        b"no-store" in request.control or not request.cache_fields.isdisjoint(ORIGIN_CONDITIONS)
+    ):
         return Forward.REQUEST
     return None
 
 
-def only_if_cached(asked: CacheRequest) -> bool:
-    """Would this request rather have an error than wait for a backend (RFC 9111 section 5.2.1.7)?"""
-    return bool(asked.cache_fields) and b"only-if-cached" in asked.control
+def only_if_cached(request: CacheRequest) -> bool:
+    """Whether the request prefers an error to a response of the backend (RFC 9111 section 5.2.1.7)."""
+    return bool(request.cache_fields) and b"only-if-cached" in request.control
 
 
-def lookup(entry: Entry | None, asked: CacheRequest, now: float, seq: int = 0) -> LookupResult:
-    """May the stored answer be given to this request (RFC 9111 section 4)?"""
-    refusal = bypass_reason(asked)
-    if refusal:
-        return Miss(refusal, seq)
+def lookup(entry: Entry | None, request: CacheRequest, now: float, seq: int = 0) -> LookupResult:
+    """Whether the stored response may be used for this request (RFC 9111 section 4)."""
+    reason = bypass_reason(request)
+    if reason:
+        return Miss(reason, seq)
     if entry is None:
         return Miss(Forward.URI_MISS, seq)
     if entry.vary:
-        chosen = select(entry, asked.headers)
-        if chosen is None:
-            return Miss(Forward.VARY_MISS, seq, fields.variant(asked.headers, entry.vary))
-        entry = chosen
+        selected = select(entry, request.headers)
+        if selected is None:
+            return Miss(Forward.VARY_MISS, seq, fields.variant(request.headers, entry.vary))
+        entry = selected
     age = max(0.0, now - entry.generated_at)
-    if asked.cache_fields:
-        control = asked.control
+    if request.cache_fields:
+        control = request.control
         if control:
-            return _as_requested(entry, control, age, now, seq)
+            return _lookup_with_directives(entry, control, age, now, seq)
     if now < entry.fresh_until:
         return Fresh(entry, int(age))
-    return _ended(entry, age, now, seq)
+    return _lookup_stale(entry, age, now, seq)
 
 
-def _ended(entry: Entry, age: float, now: float, seq: int) -> LookupResult:
-    """The verdict on an entry past its freshness (RFC 9111 section 4.2.4, RFC 5861 section 3)."""
+def _lookup_stale(entry: Entry, age: float, now: float, seq: int) -> LookupResult:
+    """The result for a stale response (RFC 9111 section 4.2.4, RFC 5861 section 3)."""
     if now < entry.refresh_until and not entry.must_revalidate:
         return Fresh(entry, int(age), stale=True, refresh=True, seq=seq)
     if now < entry.stale_until or now < entry.kept_until:
@@ -58,27 +60,28 @@ def _ended(entry: Entry, age: float, now: float, seq: int) -> LookupResult:
     return Miss(Forward.STALE, seq)
 
 
-def _as_requested(entry: Entry, control: Directives, age: float, now: float, seq: int) -> LookupResult:
-    """The verdict on a request with directives of its own (RFC 9111 section 5.2.1)."""
+def _lookup_with_directives(entry: Entry, control: Directives, age: float, now: float, seq: int) -> LookupResult:
+    """The result for a request with cache directives (RFC 9111 section 5.2.1)."""
     if b"no-cache" in control:
         return Stale(entry, int(age), seq, usable=False, reason=Forward.REQUEST)
-    wanted, oldest = seconds(control, b"min-fresh") or 0, seconds(control, b"max-age")
-    over = now - entry.fresh_until
-    young = oldest is None or age < oldest
-    if over < 0 and over <= -wanted and young:
+    min_fresh, max_age = seconds(control, b"min-fresh") or 0, seconds(control, b"max-age")
+    staleness = now - entry.fresh_until
+    young_enough = max_age is None or age < max_age
+    if staleness < 0 and staleness <= -min_fresh and young_enough:
         return Fresh(entry, int(age))
-    if young and not entry.must_revalidate and 0 <= over <= _tolerated(control) and now < entry.expires_at:
+    tolerated = young_enough and not entry.must_revalidate and 0 <= staleness <= _max_stale(control)
+    if tolerated and now < entry.expires_at:
         return Fresh(entry, int(age), stale=True)
-    if over < 0:  # fresh, but not for this one
+    if staleness < 0:  # fresh, but not fresh enough for this request
         return Stale(entry, int(age), seq, usable=not entry.must_revalidate, reason=Forward.REQUEST)
-    verdict = _ended(entry, age, now, seq)
-    if isinstance(verdict, Fresh) and not (young and not wanted):
+    result = _lookup_stale(entry, age, now, seq)
+    if isinstance(result, Fresh) and not (young_enough and not min_fresh):
         return Stale(entry, int(age), seq, usable=not entry.must_revalidate)
-    return verdict
+    return result
 
 
-def _tolerated(control: Directives) -> float:
-    """Seconds of staleness that the request puts up with (RFC 9111 section 5.2.1.2)."""
+def _max_stale(control: Directives) -> float:
+    """Seconds of staleness that the request accepts, -1 for none (RFC 9111 section 5.2.1.2)."""
     if b"max-stale" not in control:
         return -1.0
     return math.inf if control[b"max-stale"] is None else float(seconds(control, b"max-stale") or 0)

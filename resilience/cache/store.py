@@ -1,10 +1,10 @@
-"""What the cache asks of the place where entries are: a few whole, atomic operations.
+"""The port to the store of cache entries: a few atomic operations.
 
-Every service's entries, tags and fences are apart from every other's, and every entry carries its service's
-name as a tag, so that taking back a whole service is taking back one tag.
+Services have separate entries, tags and fences. Each entry has its service's name as a tag, so that invalidating a
+service is invalidating one tag.
 
-The fence: `get` tells the number of the service's latest invalidation; whoever then fetches an answer hands the number
-back with it, and `put` refuses the answer when one of its tags was taken back after that number.
+Fencing: `get` returns the number of the service's latest invalidation. A response fetched afterwards is stored with
+that number, and `put` refuses it if one of its tags has been invalidated since.
 """
 
 from collections.abc import Callable
@@ -14,60 +14,60 @@ from resilience.cache.entry import Entry
 from resilience.outage import StoreUnavailable
 
 UNFENCED: Final = -1
-"""The number from a store that could not be asked: an answer fetched under it is never stored."""
+"""The number returned by an unavailable store. A response fetched with it is never stored."""
 
 
 class StoredEntry(NamedTuple):
-    """What is under a key, if anything, and the fence to fetch its successor under."""
+    """The entry under a key, if any, and the fence for storing its replacement."""
 
     entry: Entry | None
     seq: int
 
 
 class Invalidation(NamedTuple):
-    """How many live entries an invalidation took, and its number."""
+    """How many unexpired entries an invalidation removed, and its number."""
 
     entries: int
     seq: int
 
 
 class Usage(NamedTuple):
-    """Live entries, and the bytes they take."""
+    """The number of unexpired entries, and their total size."""
 
     entries: int
     bytes: int
 
 
 class Store(Protocol):
-    """Raises StoreUnavailable where a shared store cannot be reached."""
+    """Raises StoreUnavailable."""
 
     async def get(self, service: str, key: str) -> StoredEntry: ...
 
     async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
-        """Keep the entry until it `ends`; False if one of its tags was taken back after `seq`."""
+        """Store the entry until `expires_at`. False: one of its tags was invalidated after `seq`."""
 
     async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
-        """Take back every entry with this tag, or of the whole service, and all that are being fetched now."""
+        """Remove every entry with this tag, or all of the service, and refuse those being fetched now."""
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
-        """What a tag, or the whole service, has in the store."""
+        """The usage by a tag or by the whole service."""
 
 
 InvalidationListener = Callable[[str, str], None]
-"""Told of a service and a tag that were taken back: once in the cluster, by the worker that did it."""
+"""Called with the service and tag of an invalidation, only in the worker that made it."""
 
 
 class NearStore(Store, Protocol):
-    """A store that may have an answer without waiting."""
+    """A store that may have entries in this process's memory."""
 
     listeners: list[InvalidationListener]
 
     def peek(self, service: str, key: str) -> Entry | None:
-        """The entry, if it is in this process and may be trusted: one look-up, no waiting."""
+        """The entry, if it is in memory and known not to be invalidated. Does not wait."""
 
 
 def all_tags(service: str, entry: Entry) -> tuple[str, ...]:
-    """All tags of an entry, its service's name among them. Taken back by one variant's tag, all of them go."""
+    """All tags of an entry and its variants, including the service's name. Invalidating any removes the whole entry."""
     tags = entry.tags
     if entry.others:
         tags = tuple(sorted(frozenset(tags).union(*(other.tags for other in entry.others))))
@@ -75,7 +75,7 @@ def all_tags(service: str, entry: Entry) -> tuple[str, ...]:
 
 
 async def holds(store: Store, service: str, key: str) -> bool:
-    """Whether a successful answer is kept under the key. False where the store cannot be asked."""
+    """Whether a response with a 2xx status is stored under the key. False if the store is unavailable."""
     try:
         entry = (await store.get(service, key)).entry
     except StoreUnavailable:

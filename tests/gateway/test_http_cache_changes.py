@@ -191,9 +191,9 @@ async def test_rfc_9111(cache_world: World, replies: list[bytes], steps: list[St
     [
         ([reply()], [get("MISS")], "fwd=uri-miss; stored; ttl="),
         ([reply()], [get("MISS"), get("HIT", 100)], "hit; ttl=199"),
-        ([reply(cache_control="no-store")], [get("MISS")], 'fwd=uri-miss; detail="the answer says no-store"'),
-        ([reply(set_cookie="a=1")], [get("MISS")], 'fwd=uri-miss; detail="the answer sets a cookie"'),
-        ([reply(404)], [get("MISS", 0, 404)], 'fwd=uri-miss; detail="the answer says not how long it is fresh"'),
+        ([reply(cache_control="no-store")], [get("MISS")], 'fwd=uri-miss; detail="the response says no-store"'),
+        ([reply(set_cookie="a=1")], [get("MISS")], 'fwd=uri-miss; detail="the response sets a cookie"'),
+        ([reply(404)], [get("MISS", 0, 404)], 'fwd=uri-miss; detail="the response has no freshness lifetime"'),
         ([reply()], [get("BYPASS", method="POST")], "fwd=method"),
         ([reply()], [get("MISS", cache_control="no-store")], "fwd=request"),
         (VARIED, [get("MISS", **DE), get("MISS", **FR)], "fwd=vary-miss; stored; ttl="),
@@ -273,7 +273,7 @@ async def test_a_debugging_caller_sees_the_cache_key_and_decision(cache_world: W
     missed = await run_steps(cache_world, [reply(cache_control="max-age=9")], [get("MISS", **debug)])
     steps = missed.get("x-gateway-debug") or ""
     assert re.search(r'cache-check;dur=[\d.]+;desc="miss [0-9a-f]{40} RFC 9111 section 4: nothing is stored', steps)
-    assert 'desc="kept for 9 s by RFC 9111 section 4.2.1: max-age"' in steps
+    assert 'desc="stored for 9 s by RFC 9111 section 4.2.1: max-age"' in steps
     hit = await cache_world.request("GET", PATH + "/x", [("X-Gateway-Debug", "1")])
     assert re.search(r'desc="fresh [0-9a-f]{40} RFC 9111 section 4.2: it is fresh"', hit.get("x-gateway-debug") or "")
     without_scope = await cache_world.request("GET", PATH + "/x", [("X-Gateway-Debug", "1")], key=cache_world.other_key)
@@ -282,7 +282,7 @@ async def test_a_debugging_caller_sees_the_cache_key_and_decision(cache_world: W
 
 async def test_a_debugging_caller_sees_why_a_response_is_not_stored(cache_world: World) -> None:
     response = await run_steps(cache_world, [reply(cache_control="no-store")], [get("MISS", x_gateway_debug="1")])
-    assert "not kept RFC 9111 section 5.2.2.5: the answer says no-store" in (response.get("x-gateway-debug") or "")
+    assert "not stored RFC 9111 section 5.2.2.5: the response says no-store" in (response.get("x-gateway-debug") or "")
 
 
 @pytest.mark.parametrize(

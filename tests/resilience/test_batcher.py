@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from resilience.batcher import CONCURRENT_BATCHES, BATCH_SIZE, Batcher
+from resilience.batcher import BATCH_SIZE, CONCURRENT_BATCHES, Batcher
 from resilience.outage import StoreUnavailable
 
 Asking = Batcher[str, int]

@@ -73,11 +73,11 @@ async def test_an_invalidation_reaches_workers_that_listen_to_any_node(cluster: 
 async def test_leases(link: RedisLink) -> None:
     leases = RedisLeases(link)
     for service in SERVICES:
-        assert await leases.claim(service, "k", "one", looked=False) is ClaimResult.OURS
-        assert await leases.claim(service, "k", "two", looked=False) is ClaimResult.THEIRS
+        assert await leases.claim(service, "k", "one", missed=False) is ClaimResult.OURS
+        assert await leases.claim(service, "k", "two", missed=False) is ClaimResult.THEIRS
         assert await leases.renew(service, "k", "one")
         await leases.release(service, "k", "one", ClaimResult.STORED, 60)
-        assert await leases.claim(service, "k", "two", looked=False) is ClaimResult.STORED
+        assert await leases.claim(service, "k", "two", missed=False) is ClaimResult.STORED
 
 
 async def test_what_is_asked_for_most(link: RedisLink) -> None:

@@ -38,9 +38,9 @@ class Revalidation:
         entry, kept = await self._cache.update_from_304(slot.target, slot.request, stored, response)
         exchange.cache = cache_status.revalidated(stored.reason)
         if kept:
-            ttl = entry.fresh_until - response.at if entry.fresh_until else 0
+            ttl = entry.fresh_until - response.received_at if entry.fresh_until else 0
             exchange.cache = cache_status.stored(exchange.cache, ttl)
-        return Fresh(entry, max(0, int(response.at - entry.generated_at)))
+        return Fresh(entry, max(0, int(response.received_at - entry.generated_at)))
 
     async def compare_head(self, slot: CacheSlot, response: CacheResponse) -> None:
         """Freshen the stored response to a GET by the response to a HEAD, or invalidate it (section 4.3.5)."""

@@ -166,7 +166,9 @@ class CacheStore:
 
         async def complete() -> None:
             body = recorder.body()
-            skipped = await self._cache.store(slot.target, slot.request, response, body, found=result, storable=verdict)
+            skipped = await self._cache.store(
+                slot.target, slot.request, response, body, result=result, storable=verdict
+            )
             if skipped:
                 _land(slot, FlightEnd.ABANDONED)
             self._finish_flight(slot, verdict.fresh_until)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilience.cache import fields
-from resilience.cache.directives import FOREVER, delta_seconds, parse, parse_targeted, seconds
+from resilience.cache.directives import MAX_DELTA_SECONDS, delta_seconds, parse, parse_targeted, seconds
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_a_quote_that_never_ends_hides_nothing() -> None:
         (b"max-age=soon", 0),
         (b"max-age='60'", 0),
         (b"max-age=60, max-age=61", 0),  # RFC 9111 section 4.2.1: contradictory is stale
-        (b"max-age=2147483649", FOREVER),  # RFC 9111 section 1.2.2
-        (b"max-age=" + b"9" * 5_000, FOREVER),
+        (b"max-age=2147483649", MAX_DELTA_SECONDS),  # RFC 9111 section 1.2.2
+        (b"max-age=" + b"9" * 5_000, MAX_DELTA_SECONDS),
         (b"max-age=\xd9\xa3", 0),
         (b"max-age =60", 0),  # white space is not of the grammar
         (b"max-age= 60", 0),
@@ -137,7 +137,7 @@ def test_tags_are_read_from_all_three_fields_and_only_so_many() -> None:
 
 def test_fields_of_one_connection_are_not_kept() -> None:
     headers = [(b"connection", b"close, X-Hop"), (b"x-hop", b"1"), (b"age", b"5"), (b"etag", b'"a"')]
-    assert fields.kept(headers) == ((b"etag", b'"a"'),)  # RFC 9111 section 3.1
+    assert fields.storable(headers) == ((b"etag", b'"a"'),)  # RFC 9111 section 3.1
 
 
 def test_a_variant_is_a_digest_that_tells_absent_from_empty_and_one_field_from_the_next() -> None:
@@ -181,7 +181,7 @@ def test_what_makes_no_difference_makes_no_variant(  # RFC 9111 section 4.1
 def test_nothing_raises(lines: list[bytes]) -> None:
     for name, argument in parse(lines).items():
         assert name == name.lower()
-        assert (seconds({name: argument}, name) or 0) <= FOREVER
+        assert (seconds({name: argument}, name) or 0) <= MAX_DELTA_SECONDS
     parse_targeted(lines)
     fields.date(lines)
     fields.age(lines)
@@ -190,4 +190,4 @@ def test_nothing_raises(lines: list[bytes]) -> None:
 
 @given(st.integers(0, 2**80))
 def test_every_number_of_seconds_is_read_or_capped(number: int) -> None:
-    assert delta_seconds(b"%d" % number) == min(number, FOREVER)
+    assert delta_seconds(b"%d" % number) == min(number, MAX_DELTA_SECONDS)

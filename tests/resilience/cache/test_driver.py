@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.driver import BodyRecorder, Cache, LookupCounts, StoreTarget
+from resilience.cache.driver import BodyRecorder, Cache, StoreTarget
 from resilience.cache.memory import MemoryStore
 from resilience.cache.messages import CacheRequest, CacheResponse, Forward, Fresh, Miss, Skip, Stale
 from resilience.cache.policy import CachePolicy, Scope
@@ -38,28 +38,33 @@ def cache(clock: Clock) -> Cache:
 
 async def store(
     cache: Cache,
-    spot: StoreTarget,
-    asked: CacheRequest,
-    answered: CacheResponse,
+    target: StoreTarget,
+    request: CacheRequest,
+    response: CacheResponse,
     body: bytes | None = b"",
     *,
-    found: Miss = NOTHING,
+    result: Miss = NOTHING,
 ) -> Skip | None:
-    """As the rules have it, and then the store."""
-    verdict = may_store(asked, answered, spot.policy, spot.scope)
+    """Store what the rules allow to store."""
+    verdict = may_store(request, response, target.policy, target.scope)
     if isinstance(verdict, Skip):
         return verdict
-    return await cache.store(spot, asked, answered, body, found=found, storable=verdict)
+    return await cache.store(target, request, response, body, result=result, storable=verdict)
 
 
 async def keep(
     cache: Cache, key: str = "k", body: bytes | None = b"body", tags: tuple[str, ...] = (), **headers: str
 ) -> Skip | None:
-    found = await cache.lookup("s", key, GET, NOW)
-    assert isinstance(found, Miss)
+    result = await cache.lookup("s", key, GET, NOW)
+    assert isinstance(result, Miss)
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return await store(
-        cache, StoreTarget("s", key, POLICY, Scope.USER, tags), GET, CacheResponse(200, fields, NOW), body, found=found
+        cache,
+        StoreTarget("s", key, POLICY, Scope.USER, tags),
+        GET,
+        CacheResponse(200, fields, NOW),
+        body,
+        result=result,
     )
 
 
@@ -90,7 +95,7 @@ async def test_head_is_answered_from_a_stored_get_and_never_stored(cache: Cache)
 
 async def test_what_is_too_large_or_cut_short_is_not_stored(cache: Cache) -> None:
     assert await keep(cache, body=None) == Skip("the body is too large")
-    assert await keep(cache, content_length="5") == Skip("the body is cut short", "RFC 9111 section 3.3")
+    assert await keep(cache, content_length="5") == Skip("the body is incomplete", "RFC 9111 section 3.3")
     assert await keep(cache, content_length="4") is None
 
 
@@ -125,7 +130,7 @@ async def test_an_answer_fetched_while_its_tag_was_taken_back_is_not_stored(cach
     assert isinstance(found, Miss)
     await cache.invalidate("s", ["a"])
     answered = CacheResponse(200, [(b"surrogate-key", b"a")], NOW)
-    refused = await store(cache, HERE, GET, answered, found=found)
+    refused = await store(cache, HERE, GET, answered, result=found)
     assert isinstance(refused, Skip)
 
 
@@ -143,13 +148,14 @@ async def test_a_key_made_wider_than_the_policy_needs_the_answers_leave(cache: C
         assert (stored is None) is kept
 
 
-async def test_hits_and_misses_are_counted_by_service(cache: Cache) -> None:
+async def test_all_lookups_agree_on_hits_and_misses_of_a_service(cache: Cache) -> None:
     await keep(cache)
-    cache.try_lookup("s", "k", GET, NOW)
-    cache.try_lookup("s", "other", GET, NOW)
-    await cache.lookup("s", "k", GET, NOW)
-    await cache.lookup("s", "k", GET, NOW + 300)
-    assert cache.lookup_counts == {"s": LookupCounts(hits=2, misses=2)}
+    assert isinstance(cache.try_lookup("s", "k", GET, NOW), Fresh)
+    assert cache.try_lookup("s", "other", GET, NOW) is cache.try_lookup("other", "k", GET, NOW) is None
+    for lookup in (cache.lookup, cache.relookup):
+        assert isinstance(await lookup("s", "k", GET, NOW), Fresh)
+        assert isinstance(await lookup("s", "k", GET, NOW + 300), Stale)
+        assert isinstance(await lookup("s", "other", GET, NOW), Miss)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.entry import LARGEST, VERSION, WORTH_COMPRESSING, Entry, decode, encode
+from resilience.cache.entry import COMPRESSION_THRESHOLD, MAX_DECOMPRESSED_BYTES, VERSION, Entry, decode, encode
 
 ENTRY = Entry(
     status=200,
@@ -29,13 +29,13 @@ def test_what_was_packed_comes_back(body: bytes, name: bytes, tag: str) -> None:
 
 
 def test_a_large_body_is_compressed_when_that_pays() -> None:
-    entry = msgspec.structs.replace(ENTRY, body=b"ab" * WORTH_COMPRESSING)
+    entry = msgspec.structs.replace(ENTRY, body=b"ab" * COMPRESSION_THRESHOLD)
     assert len(encode(entry)) < len(entry.body) / 10
     assert decode(encode(entry)) == entry
 
 
 def test_what_is_compressed_already_is_left_alone() -> None:
-    body = b"ab" * WORTH_COMPRESSING
+    body = b"ab" * COMPRESSION_THRESHOLD
     entry = msgspec.structs.replace(ENTRY, body=body, headers=((b"content-encoding", b"gzip"),))
     assert len(encode(entry)) > len(body)
 
@@ -50,7 +50,7 @@ def test_an_entry_of_another_shape_is_a_miss() -> None:
 
 
 def test_bytes_that_unpack_to_more_than_any_entry_are_a_miss() -> None:
-    bomb = zlib.compress(b"\x00" * (LARGEST + 1), 9)
+    bomb = zlib.compress(b"\x00" * (MAX_DECOMPRESSED_BYTES + 1), 9)
     assert decode(VERSION + b"\x01" + bomb) is None
 
 

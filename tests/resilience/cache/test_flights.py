@@ -129,27 +129,27 @@ class TestAmongWorkers:
         return RedisLeases(link)
 
     async def test_one_at_a_time(self, leases: Leases) -> None:
-        assert await leases.claim("s", "k", "one", looked=False) is ClaimResult.OURS
-        assert await leases.claim("s", "k", "two", looked=False) is ClaimResult.THEIRS
-        assert await leases.claim("s", "other", "two", looked=False) is ClaimResult.OURS
-        assert await leases.claim("t", "k", "two", looked=False) is ClaimResult.OURS
+        assert await leases.claim("s", "k", "one", missed=False) is ClaimResult.OURS
+        assert await leases.claim("s", "k", "two", missed=False) is ClaimResult.THEIRS
+        assert await leases.claim("s", "other", "two", missed=False) is ClaimResult.OURS
+        assert await leases.claim("t", "k", "two", missed=False) is ClaimResult.OURS
 
     async def test_of_many_that_ask_at_once_one_has_each(self, leases: Leases) -> None:
         wishes = [(str(name), f"{name} {owner}") for owner in range(10) for name in range(20)]
-        claims = await asyncio.gather(*(leases.claim("s", *wish, looked=False) for wish in wishes))
+        claims = await asyncio.gather(*(leases.claim("s", *wish, missed=False) for wish in wishes))
         held = [wish for wish, claim in zip(wishes, claims, strict=True) if claim is ClaimResult.OURS]
         assert sorted(name for name, _ in held) == sorted(str(name) for name in range(20))
         assert set(claims) == {ClaimResult.OURS, ClaimResult.THEIRS}
         words = (ClaimResult.OURS, ClaimResult.STORED, ClaimResult.UNCACHEABLE)
         await asyncio.gather(*(leases.release("s", *wish, words[int(wish[0]) % 3], 5.0) for wish in wishes))
-        again = [await leases.claim("s", str(name), "new", looked=False) for name in range(20)]
+        again = [await leases.claim("s", str(name), "new", missed=False) for name in range(20)]
         assert again == [words[name % 3] for name in range(20)]
 
     @pytest.mark.parametrize("said", [ClaimResult.OURS, ClaimResult.STORED, ClaimResult.UNCACHEABLE])
     async def test_the_next_learns_what_came_of_it(self, leases: Leases, said: ClaimResult) -> None:
-        await leases.claim("s", "k", "one", looked=False)
+        await leases.claim("s", "k", "one", missed=False)
         await leases.release("s", "k", "one", said, 60)
-        assert await leases.claim("s", "k", "two", looked=False) is said
+        assert await leases.claim("s", "k", "two", missed=False) is said
 
     async def test_a_look_from_before_it_was_stored_is_none_since(self, leases: Leases) -> None:
         """It is stored and said to be between the follower's look and its next word to the others."""
@@ -163,26 +163,26 @@ class TestAmongWorkers:
             await leases.release("s", "k", "one", ClaimResult.STORED, 5.0)
             return NOTHING
 
-        await leases.claim("s", "k", "one", looked=False)
+        await leases.claim("s", "k", "one", missed=False)
         assert await flights.lead(flights.begin("s", "k"), look) is THERE
         await flights.close()
 
     async def test_what_is_stored_is_no_answer_to_one_who_has_looked(self, leases: Leases) -> None:
-        await leases.claim("s", "k", "one", looked=False)
+        await leases.claim("s", "k", "one", missed=False)
         await leases.release("s", "k", "one", ClaimResult.STORED, 60)
-        assert await leases.claim("s", "k", "two", looked=True) is ClaimResult.OURS
+        assert await leases.claim("s", "k", "two", missed=True) is ClaimResult.OURS
 
     async def test_nobody_ends_anothers(self, leases: Leases) -> None:
-        await leases.claim("s", "k", "one", looked=False)
+        await leases.claim("s", "k", "one", missed=False)
         await leases.release("s", "k", "two", ClaimResult.OURS, 0)
-        assert await leases.claim("s", "k", "two", looked=False) is ClaimResult.THEIRS
+        assert await leases.claim("s", "k", "two", missed=False) is ClaimResult.THEIRS
 
     async def test_a_dead_ones_ends_by_itself(self, link: RedisLink, shared_redis: RedisServer) -> None:
         leases = RedisLeases(link, seconds=0.05)
-        await leases.claim("s", "k", "dead", looked=False)
+        await leases.claim("s", "k", "dead", missed=False)
 
         async def free() -> bool:
-            return await leases.claim("s", "k", "next", looked=False) is ClaimResult.OURS
+            return await leases.claim("s", "k", "next", missed=False) is ClaimResult.OURS
 
         await until(free)
 
@@ -241,7 +241,7 @@ class TestAmongWorkers:
     ) -> None:
         with shared_redis.client() as outside:
             outside.set("gw:{s}:l:k", "nobody", px=milliseconds)
-            assert await leases.claim("s", "k", "one", looked=False) is ClaimResult.THEIRS
+            assert await leases.claim("s", "k", "one", missed=False) is ClaimResult.THEIRS
             assert 0 < int(str(outside.pttl("gw:{s}:l:k"))) <= 5_000
 
     async def test_who_was_late_looks_again(self, leases: Leases, clock: Clock) -> None:

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.cache.memory import AT_ONCE, MemoryStore, MemoryTier
+from resilience.cache.memory import REMOVALS_PER_TURN, MemoryStore, MemoryTier
 from tests.resilience.cache.entries import Clock, make
 
 SIZE = make(b"x" * 1_000, "a").size
@@ -85,7 +85,7 @@ async def test_its_bound_holds_through_any_number_of_keys() -> None:
 
 async def test_letting_go_of_many_holds_up_nobody() -> None:
     memory = MemoryTier()
-    for number in range(AT_ONCE * 10):
+    for number in range(REMOVALS_PER_TURN * 10):
         memory.add("s", f"{number}", make(b"", "a"))
     dropping = asyncio.create_task(memory.remove_tagged("s", "a"))
     turns = 0
@@ -93,16 +93,16 @@ async def test_letting_go_of_many_holds_up_nobody() -> None:
         await asyncio.sleep(0)
         turns += 1
     assert turns > 9
-    assert len(await dropping) == AT_ONCE * 10
+    assert len(await dropping) == REMOVALS_PER_TURN * 10
 
 
 async def test_what_comes_while_many_go_is_fenced_by_the_number_of_those() -> None:
     store = MemoryStore(Clock())
-    for number in range(AT_ONCE * 3):
+    for number in range(REMOVALS_PER_TURN * 3):
         await store.put("s", f"{number}", make(b"", "a"), 0)
     first = asyncio.create_task(store.invalidate("s", "a"))
     await asyncio.sleep(0)
     assert not await store.put("s", "late", make(b"old", "a"), 0)
     second = await store.invalidate("s", "b")
-    assert (await first) == (AT_ONCE * 3, 1)
+    assert (await first) == (REMOVALS_PER_TURN * 3, 1)
     assert second == (0, 2)

@@ -42,30 +42,34 @@ def test_what_is_given_or_not(
 @pytest.mark.parametrize(
     ("headers", "policy", "said"),
     [
-        ({"cache_control": "max-age=10"}, CachePolicy(), "kept for 10 s by RFC 9111 section 4.2.1: max-age"),
-        ({"cache_control": "s-maxage=9"}, CachePolicy(), "kept for 9 s by RFC 9111 section 4.2.1: s-maxage"),
-        ({"cdn_cache_control": "max-age=8"}, CachePolicy(), "kept for 8 s by RFC 9213 section 2.2: max-age"),
-        ({"expires": IN_A_MINUTE.decode()}, CachePolicy(), "kept for 60 s by RFC 9111 section 5.3: Expires"),
-        ({}, CachePolicy(ttl=7), "kept for 7 s by RFC 9111 section 4.2.2: the ttl of its route"),
+        ({"cache_control": "max-age=10"}, CachePolicy(), "stored for 10 s by RFC 9111 section 4.2.1: max-age"),
+        ({"cache_control": "s-maxage=9"}, CachePolicy(), "stored for 9 s by RFC 9111 section 4.2.1: s-maxage"),
+        ({"cdn_cache_control": "max-age=8"}, CachePolicy(), "stored for 8 s by RFC 9213 section 2.2: max-age"),
+        ({"expires": IN_A_MINUTE.decode()}, CachePolicy(), "stored for 60 s by RFC 9111 section 5.3: Expires"),
+        ({}, CachePolicy(ttl=7), "stored for 7 s by RFC 9111 section 4.2.2: the ttl of its route"),
         (
             {"last_modified": MINUTE_AGO.decode()},
             CachePolicy(ttl=0),
-            "kept for 6 s by RFC 9111 section 4.2.2: its Last-Modified",
+            "stored for 6 s by RFC 9111 section 4.2.2: its Last-Modified",
         ),
         (
             {"cache_control": "max-age=10"},
             CachePolicy(ttl=7, override=True),
-            "kept for 7 s by the route's ttl, which overrides",
+            "stored for 7 s by the route's ttl, which overrides",
         ),
         (
             {"cache_control": "no-cache", "etag": '"a"'},
             CachePolicy(),
-            "kept RFC 9111 section 5.2.2.4: no-cache, it is asked about each time",
+            "stored RFC 9111 section 5.2.2.4: no-cache, it is validated on each use",
         ),
-        ({"cache_control": "no-store"}, CachePolicy(), "not kept RFC 9111 section 5.2.2.5: the answer says no-store"),
-        ({"cache_control": "private"}, CachePolicy(), "not kept RFC 9111 section 5.2.2.7: the answer says private"),
-        ({"set_cookie": "a=1"}, CachePolicy(), "not kept RFC 9111 section 7.3: the answer sets a cookie"),
-        ({}, CachePolicy(ttl=0), "not kept RFC 9111 section 3: the answer says not how long it is fresh"),
+        (
+            {"cache_control": "no-store"},
+            CachePolicy(),
+            "not stored RFC 9111 section 5.2.2.5: the response says no-store",
+        ),
+        ({"cache_control": "private"}, CachePolicy(), "not stored RFC 9111 section 5.2.2.7: the response says private"),
+        ({"set_cookie": "a=1"}, CachePolicy(), "not stored RFC 9111 section 7.3: the response sets a cookie"),
+        ({}, CachePolicy(ttl=0), "not stored RFC 9111 section 3: the response has no freshness lifetime"),
     ],
 )
 def test_what_is_kept_or_not(headers: dict[str, str], policy: CachePolicy, said: str) -> None:

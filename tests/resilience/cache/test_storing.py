@@ -5,7 +5,7 @@ import pytest
 from resilience.cache.messages import Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.serving import lookup
-from resilience.cache.storing import is_whole
+from resilience.cache.storing import is_complete
 from tests.resilience.cache.messages import (
     DATE,
     MINUTE_AGO,
@@ -66,10 +66,10 @@ class TestWhatIsStored:
         assert lifetime(pairs(cache_control="max-age=60"), policy=CachePolicy(ttl=0, override=True)) == 60
 
     def test_a_body_cut_short_is_not_whole(self) -> None:  # section 3.3
-        assert is_whole(pairs(content_length="5"), 5)
-        assert is_whole([], 5)
-        assert not is_whole(pairs(content_length="6"), 5)
-        assert not is_whole(pairs(content_length="x"), 5)
+        assert is_complete(pairs(content_length="5"), 5)
+        assert is_complete([], 5)
+        assert not is_complete(pairs(content_length="6"), 5)
+        assert not is_complete(pairs(content_length="x"), 5)
 
 
 class TestWhoMaySeeIt:

@@ -65,7 +65,7 @@ async def test_an_answer_being_fetched_in_the_other_worker_is_not_kept(redis_url
 
 async def test_a_large_body_is_left_to_redis(redis_url: str) -> None:
     async with worker(redis_url) as store:
-        large = make(b"x" * (tiers.NEAR_BYTES + 1))
+        large = make(b"x" * (tiers.MAX_ENTRY_BYTES + 1))
         assert await store.put("s", "k", large, 0)
         assert (await store.get("s", "k")).entry == large
         assert store.peek("s", "k") is None

@@ -10,8 +10,8 @@ from resilience.cache.validation import (
     is_not_modified,
     is_selected_by,
     matches_head,
+    matches_strongly,
     not_modified_headers,
-    strong,
     validation_fields,
     with_conditions,
 )
@@ -212,4 +212,4 @@ class TestOfABackend:
         [(b'"a"', b'"a"', True), (b'W/"a"', b'W/"a"', False), (b'"a"', b'W/"a"', False), (None, None, False)],
     )
     def test_strong_comparison(self, one: bytes | None, other: bytes | None, same: bool) -> None:  # RFC 9110 8.8.3.2
-        assert strong(one, other) is same
+        assert matches_strongly(one, other) is same
