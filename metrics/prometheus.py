@@ -10,7 +10,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from metrics import cluster_counts, selectors
-from metrics.counting.counts import Fields, buckets, merge, with_prefix
+from metrics.counting.counts import Fields, buckets, merge_counts, with_prefix
 from metrics.counting.histogram import PROMETHEUS_BOUNDS, count_at_most
 from metrics.read_models import CacheUsage
 from metrics.runtime_access import running
@@ -122,7 +122,7 @@ def _counters(totals: Mapping[str, Fields]) -> Iterator[Metric]:
 
 
 def _rate_limit_decisions(totals: Mapping[str, Fields]) -> Metric:
-    fields = merge(totals.values())
+    fields = merge_counts(totals.values())
     denied = fields["code|rate_limited"]
     family = CounterMetricFamily("gateway_ratelimit", "Rate limit decisions.", labels=["decision"])
     family.add_metric(["allowed"], sum(with_prefix(fields, "requests").values()) - denied)
@@ -131,7 +131,7 @@ def _rate_limit_decisions(totals: Mapping[str, Fields]) -> Metric:
 
 
 def _lost_cache_operations(totals: Mapping[str, Fields]) -> Metric:
-    lost = with_prefix(merge(totals.values()), "lost")
+    lost = with_prefix(merge_counts(totals.values()), "lost")
     help_text = "Lookups in the shared cache (get) and responses to store in it (put) lost while it was unavailable."
     family = CounterMetricFamily("gateway_cache_lost", help_text, labels=["operation"])
     for operation in ("get", "put"):

@@ -9,7 +9,7 @@ from typing import Final
 from metrics import cluster_counts
 from metrics.cluster_counts import CountsByService
 from metrics.counting import aggregates
-from metrics.counting.counts import Fields, merge, with_prefix
+from metrics.counting.counts import Fields, merge_counts, with_prefix
 from metrics.models import CircuitChange, Operation, TimeResolution
 from metrics.read_models import (
     CacheUsage,
@@ -85,7 +85,7 @@ def history(service: str | None, start: float, end: float, step: int) -> list[Po
     steps: defaultdict[int, CountsByService] = defaultdict(dict)
     for (at, name), fields in rows.items():
         by_service = steps[at // step * step]
-        by_service[name] = merge([by_service.get(name, {}), fields])
+        by_service[name] = merge_counts([by_service.get(name, {}), fields])
     costs = _costs()
     return [Point(start=at, stats=traffic_stats(steps.get(at, {}), costs)) for at in starts]
 
@@ -191,7 +191,7 @@ def _status(
 ) -> ServiceStatus:
     own_minutes = {start: fields for (start, name), fields in minutes.items() if name == service.name}
     end, costs = int(at // 60 + 1) * 60, {service.name: service.policy.cost_per_call}
-    recent = merge(fields for start, fields in own_minutes.items() if start >= end - RECENT_SECONDS)
+    recent = merge_counts(fields for start, fields in own_minutes.items() if start >= end - RECENT_SECONDS)
     starts = range(end - SPARKLINE_MINUTES * 60, end, 60)
     return ServiceStatus(
         name=service.name,
@@ -227,7 +227,7 @@ def _cache_usage(totals: Mapping[str, Fields]) -> CacheUsage:
     names = sorted({*_services(), *({SERVICE} & totals.keys())})
     usage = run_on_loop(_usage(names))
     by_service = {name: _service_cache(totals.get(name, {}), (usage or {}).get(name)) for name in names}
-    hits, misses = hits_and_misses(with_prefix(merge(totals.values()), "cache"))
+    hits, misses = hits_and_misses(with_prefix(merge_counts(totals.values()), "cache"))
     return CacheUsage(
         connected=usage is not None,
         hits=hits,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from metrics.counting.counts import Fields, buckets, merge, with_prefix
+from metrics.counting.counts import Fields, buckets, merge_counts, with_prefix
 from metrics.counting.histogram import quantiles
 from metrics.read_models import TrafficStats
 
@@ -16,7 +16,7 @@ SHARES: Final = (0.5, 0.95, 0.99)
 
 def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) -> TrafficStats:
     """The counts of several services as one set of statistics. `costs` are US dollars per call, by service."""
-    fields = merge(by_service.values())
+    fields = merge_counts(by_service.values())
     classes, cache, codes = status_classes(fields), with_prefix(fields, "cache"), with_prefix(fields, "code")
     hits, misses = hits_and_misses(cache)
     p50, p95, p99 = quantiles(buckets(fields, "duration"), SHARES)

@@ -71,29 +71,29 @@ class CachedServiceAdmin(ReadOnlyAdmin):
     def hit_rate(self, service: Any) -> str:
         return f"{service.usage.hit_rate:.2f} %"
 
-    @admin.action(description="Invalidate a tag", permissions=("purge",))
+    @admin.action(description="Invalidate a tag", permissions=("invalidate",))
     def invalidate(self, request: HttpRequest, queryset: "models.QuerySet[CachedService]") -> None:
         tag = request.POST.get("tag", "").strip()
         if not tag:
             self.message_user(request, "Enter the tag to invalidate next to the action.", messages.ERROR)
             return
-        self._purge(
+        self._invalidate(
             request,
             lambda: sum(services.invalidate(staff_actor(request.user), service.name, tag) for service in queryset),
         )
 
-    @admin.action(description="Flush all entries", permissions=("purge",))
+    @admin.action(description="Flush all entries", permissions=("invalidate",))
     def flush(self, request: HttpRequest, queryset: "models.QuerySet[CachedService]") -> None:
-        self._purge(
+        self._invalidate(
             request, lambda: sum(services.invalidate(staff_actor(request.user), service.name) for service in queryset)
         )
 
-    def has_purge_permission(self, request: HttpRequest) -> bool:
+    def has_invalidate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("metrics.change_cachedservice")
 
-    def _purge(self, request: HttpRequest, purge: Callable[[], int]) -> None:
+    def _invalidate(self, request: HttpRequest, operation: Callable[[], int]) -> None:
         try:
-            self.message_user(request, _deleted_message(purge()))
+            self.message_user(request, _deleted_message(operation()))
         except StoreUnavailable:
             self.message_user(request, "The shared store is unavailable: nothing was invalidated.", messages.ERROR)
         except selectors.ServiceNotConfigured as error:

@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-
 RESPONSE_HEADERS: Final = {
     "X-Request-ID": "id of the request",
     "X-Cache": "HIT, MISS, STALE, REVALIDATED or BYPASS",
@@ -21,19 +19,6 @@ ERRORS: Final = {
     "503": "circuit_open, service_disabled or overloaded",
     "504": "upstream_timeout",
 }
-
-
-class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """API keys, in either header."""
-
-    target_class = "metrics.api.access.KeyAuthentication"
-    name = ["apiKey", "bearer"]  # noqa: RUF012 - drf-spectacular declares it as an instance attribute
-
-    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:  # noqa: ARG002
-        return [
-            {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            {"type": "http", "scheme": "bearer", "description": "an API key; for services, also a Firebase ID token"},
-        ]
 
 
 HEALTH_ENDPOINTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {

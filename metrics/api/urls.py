@@ -19,7 +19,7 @@ from metrics.api.overview import HistoryView, OverviewView
 _SERVICE = r"(?P<service>[A-Za-z][A-Za-z0-9_-]{0,62})"
 _PUBLIC: Final[dict[str, Any]] = {"authentication_classes": (), "permission_classes": ()}
 """The schema is public: it names no configured service."""
-_OVERRIDES: Final = {"reset": CircuitResetView, "open": CircuitOpenView, "disable": CircuitDisableView}
+OVERRIDE_VIEWS: Final = {"reset": CircuitResetView, "open": CircuitOpenView, "disable": CircuitDisableView}
 
 urlpatterns = [
     re_path(r"^metrics/?$", OverviewView.as_view(), name="metrics"),
@@ -31,7 +31,7 @@ urlpatterns = [
     re_path(r"^metrics/circuit-breakers/reset/?$", CircuitsResetView.as_view(), name="metrics-circuits-reset"),
     *(
         re_path(rf"^metrics/circuit-breakers/{_SERVICE}/{verb}/?$", view.as_view(), name=f"metrics-circuit-{verb}")
-        for verb, view in _OVERRIDES.items()
+        for verb, view in OVERRIDE_VIEWS.items()
     ),
     re_path(r"^metrics/history/?$", HistoryView.as_view(), name="metrics-history"),
     re_path(r"^api/explain/?$", ExplainView.as_view(), name="api-explain"),

@@ -10,7 +10,7 @@ from typing import Final
 
 from django.db import close_old_connections, connection, transaction
 
-from metrics.counting.counts import CountBatch, Fields, merge, split_by_minute
+from metrics.counting.counts import CountBatch, Fields, merge_counts, split_by_minute
 from metrics.counting.observer import CircuitTransition
 from metrics.models import Aggregate, Batch, CircuitChange, TimeResolution
 
@@ -97,7 +97,7 @@ def read_counts(
         for (of, at, owner), fields in _by_resolution(batches[identifier].counts).items():
             inside = of is TimeResolution.TOTAL or start <= at < end
             if of is resolution and inside and service in (None, owner):
-                counts[at, owner] = merge([counts.get((at, owner), {}), fields])
+                counts[at, owner] = merge_counts([counts.get((at, owner), {}), fields])
     return counts
 
 
@@ -154,7 +154,7 @@ def _add(spread: dict[AggregateKey, Counter[str]]) -> None:
         if (row.resolution, row.start, row.service) in spread
     ]
     for row in rows:
-        row.counts = _limit_paths(merge([row.counts, spread[row.resolution, row.start, row.service]]))
+        row.counts = _limit_paths(merge_counts([row.counts, spread[row.resolution, row.start, row.service]]))
     Aggregate.objects.bulk_update(rows, ["counts"], batch_size=100)
 
 

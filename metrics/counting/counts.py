@@ -34,7 +34,7 @@ class PendingCounts(msgspec.Struct, frozen=True):
     gauges: dict[str, int] = {}
 
 
-def merge(several: Iterable[Fields]) -> Counter[str]:
+def merge_counts(several: Iterable[Fields]) -> Counter[str]:
     total: Counter[str] = Counter()
     for fields in several:
         total.update(fields)

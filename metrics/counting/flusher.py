@@ -22,7 +22,7 @@ from resilience.outage import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS: Final = 1.0
+FLUSH_INTERVAL_SECONDS: Final = 1.0
 CLEANUP_SECONDS: Final = 600.0
 """Interval at which expired rows are deleted."""
 
@@ -157,7 +157,7 @@ class Flusher:
     async def _run(self) -> None:
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), FLUSH_SECONDS)
+                await asyncio.wait_for(self._stopping.wait(), FLUSH_INTERVAL_SECONDS)
             await self.run_once()
 
     async def run_once(self) -> None:

@@ -23,7 +23,7 @@ GAUGES: Final = "{gw:metrics}:gauges"
 LEASE: Final = "{gw:metrics}:lease"
 FLUSHED: Final = "{gw:metrics}:flushed:"
 FLUSH_REQUESTS: Final = "{gw:metrics}:asked:"
-CHANNEL: Final = "gw:metrics"
+FLUSH_CHANNEL: Final = "gw:metrics"
 """Requests to all workers to flush. The message is a key, which each worker increments when it has flushed."""
 ID: Final = b"id"
 """The hash field that holds a batch's id; a count's field never has this name."""
@@ -35,7 +35,7 @@ LEASE_SECONDS: Final = 10
 GATHER_SECONDS: Final = 0.25
 """How long a reader waits for other workers to flush. A slower worker's last second is missing from what it reads."""
 FLUSH_REQUEST_SECONDS: Final = 10
-POLL_SECONDS: Final = 0.003
+GATHER_POLL_SECONDS: Final = 0.003
 GAUGE_SECONDS: Final = 5
 """A worker that has not flushed for this long is considered gone, and its gauges are ignored."""
 
@@ -106,16 +106,16 @@ class RedisStore:
         def on_request(message: bytes) -> None:
             self._flushing.create(self._flush_on_request(message.decode(), flush))
 
-        self._link.feed.listen(CHANNEL, on_request)
+        self._link.feed.listen(FLUSH_CHANNEL, on_request)
 
     async def _request_flushes(self) -> None:
         key, loop = FLUSH_REQUESTS + secrets.token_hex(16), asyncio.get_running_loop()
-        workers = await self._link.call(lambda client: client.publish(CHANNEL, key))
+        workers = await self._link.call(lambda client: client.publish(FLUSH_CHANNEL, key))
         deadline = loop.time() + GATHER_SECONDS
         while workers and loop.time() < deadline:
             if int(await self._link.call(lambda client: client.get(key)) or 0) >= workers:
                 return
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(GATHER_POLL_SECONDS)
 
     async def _flush_on_request(self, key: str, flush: Callable[[], Awaitable[None]]) -> None:
         if not key.startswith(FLUSH_REQUESTS):

@@ -42,6 +42,15 @@ SHARED = RoutePolicy(
     timeout=QUICK, cache=CachePolicy(ttl=600, scope=Scope.SHARED, tags=("contacts",)), cost_per_call=0.5
 )
 
+SCOPES: dict[str, set[str]] = {
+    "every": {"*"},
+    "both": {"metrics:read", "metrics:write"},
+    "read": {"metrics:read"},
+    "write": {"metrics:write"},
+    "none": set(),
+}
+"""Scopes of the harness's API keys, by the key's name."""
+
 
 def ok(body: bytes = b'{"a":1}') -> bytes:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: public\r\n"
@@ -99,18 +108,7 @@ class Harness:
 
 async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
     clock, live, backend = FakeClock(NOW), LiveConfiguration(), Backend()
-    scopes = {
-        "every": {"*"},
-        "both": {"metrics:read", "metrics:write"},
-        "read": {"metrics:read"},
-        "write": {"metrics:write"},
-        "none": set[str](),
-    }
-    minted = {name: generate_api_key() for name in scopes}
-    live.keys = ApiKeys(
-        KeyRecord(prefix=key.prefix, digest=key.digest, name=name, scopes=frozenset(scopes[name]))
-        for name, key in minted.items()
-    )
+    keys = _install_keys(live)
     observer = MetricsObserver(clock)
     observers = Observers([observer])
     breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
@@ -130,9 +128,6 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
     counters: dict[str, Callable[[], int]] = {}
     gauges: dict[str, Callable[[], int]] = {}
     flusher = Flusher(observer, CountsMemory(), AggregateWriter(), counters=counters, gauges=gauges, clock=clock)
-    keys = {name: key.key for name, key in minted.items()}
-    reloader = SimpleNamespace(status=SimpleNamespace(version=7))
-    warmer = Warmer(gateway, hit_counter)
     return Harness(
         clock,
         gateway,
@@ -141,10 +136,20 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         breakers,
         backend,
         flusher,
-        warmer,
+        Warmer(gateway, hit_counter),
         keys,
         loop,
-        reloader=reloader,
+        reloader=SimpleNamespace(status=SimpleNamespace(version=7)),
         counters=counters,
         gauges=gauges,
     )
+
+
+def _install_keys(live: LiveConfiguration) -> dict[str, str]:
+    """One API key for each name in SCOPES."""
+    generated = {name: generate_api_key() for name in SCOPES}
+    live.keys = ApiKeys(
+        KeyRecord(prefix=key.prefix, digest=key.digest, name=name, scopes=frozenset(SCOPES[name]))
+        for name, key in generated.items()
+    )
+    return {name: key.key for name, key in generated.items()}

@@ -68,6 +68,13 @@ def test_every_metrics_operation_has_an_example_and_error_responses(schema: dict
         assert operation["security"], name
 
 
+def test_every_metrics_operation_accepts_an_api_key_or_a_session(schema: dict[str, Any]) -> None:
+    for name, operation in operations(schema):
+        if operation["tags"] == ["metrics"]:
+            assert operation["security"] == [{"apiKey": [], "bearer": []}, {"cookieAuth": []}], name
+    assert {"apiKey", "bearer", "cookieAuth"} == set(schema["components"]["securitySchemes"])
+
+
 def test_the_examples_have_the_keys_of_the_responses(schema: dict[str, Any]) -> None:
     example = next(iter(at(schema, "/metrics", "get").values()))["value"]
     assert set(example) == {"timestamp", "cache", "circuitBreakers", "services"}

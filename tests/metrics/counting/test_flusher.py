@@ -10,7 +10,7 @@ import pytest
 
 from gateway_project.stores import Stores
 from metrics.counting.aggregates import AggregateWriter, read_counts
-from metrics.counting.counts import CountBatch, buckets, merge, with_prefix
+from metrics.counting.counts import CountBatch, buckets, merge_counts, with_prefix
 from metrics.counting.flusher import Database, Flusher
 from metrics.counting.memory import MemoryStore
 from metrics.counting.observer import CircuitTransition, MetricsObserver, call_outcome
@@ -35,7 +35,7 @@ class MemoryDatabase:
 
     @property
     def total(self) -> Counter[str]:
-        return merge(batch.counts for batch in self.batches.values())
+        return merge_counts(batch.counts for batch in self.batches.values())
 
     def apply(self, batch: CountBatch) -> None:
         if self.failing:
@@ -94,7 +94,7 @@ async def test_without_the_store_counts_are_written_to_the_database_once() -> No
         observer.finished(finished())
         await flusher.run_once()
         observer.finished(finished())
-    assert requests(merge([database.total, *(batch.counts for batch in (await flusher.pending()).batches)])) == 6
+    assert requests(merge_counts([database.total, *(batch.counts for batch in (await flusher.pending()).batches)])) == 6
     store.reliable = True
     await flusher.run_once()
     observer.finished(finished())
@@ -121,7 +121,7 @@ async def test_a_worker_that_closes_without_its_store_writes_to_the_database() -
     link, database, observer = RedisLink("unix:///nowhere/socket"), MemoryDatabase(), MetricsObserver(FakeClock())
     flusher = Flusher(observer, RedisStore(link), database, clock=FakeClock())
     observer.finished(finished())
-    assert requests(merge(batch.counts for batch in (await flusher.pending()).batches)) == 1
+    assert requests(merge_counts(batch.counts for batch in (await flusher.pending()).batches)) == 1
     observer.finished(finished())
     await flusher.close()
     assert requests(database.total) == 2
@@ -129,7 +129,7 @@ async def test_a_worker_that_closes_without_its_store_writes_to_the_database() -
 
 
 async def test_it_flushes_periodically_and_on_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metrics.counting.flusher.FLUSH_SECONDS", 0.001)
+    monkeypatch.setattr("metrics.counting.flusher.FLUSH_INTERVAL_SECONDS", 0.001)
     database, observer, applied = MemoryDatabase(), MetricsObserver(FakeClock()), asyncio.Event()
     loop, apply = asyncio.get_running_loop(), database.apply
 
@@ -229,7 +229,7 @@ async def test_a_reader_sees_the_latest_counts_of_all_workers(redis_url: str, mo
     for worker in workers:
         worker.observer.finished(finished())
     waiting = await workers[0].pending()
-    assert requests(merge(batch.counts for batch in waiting.batches)) == 3
+    assert requests(merge_counts(batch.counts for batch in waiting.batches)) == 3
     for worker, link in zip(workers, links, strict=True):
         await worker.close()
         await link.close()

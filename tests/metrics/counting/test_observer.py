@@ -2,7 +2,7 @@
 
 import pytest
 
-from metrics.counting.counts import merge, split_by_minute
+from metrics.counting.counts import merge_counts, split_by_minute
 from metrics.counting.histogram import bucket
 from metrics.counting.observer import MAX_PATHS_PER_SERVICE, MetricsObserver, call_outcome
 from routing.observability.events import BackendEvent, BackendEventKind, RequestFinished
@@ -46,7 +46,7 @@ def test_unknown_methods_are_counted_as_other() -> None:
     observer = MetricsObserver(FakeClock())
     for method in ("BREW", "get", "X" * 999):
         observer.finished(finished(method=method))
-    assert merge(split_by_minute(observer.take()[0]).values())["requests|OTHER|2xx|"] == 3
+    assert merge_counts(split_by_minute(observer.take()[0]).values())["requests|OTHER|2xx|"] == 3
 
 
 def test_counted_paths_are_limited_and_requests_are_not() -> None:
@@ -83,7 +83,7 @@ def test_target_events_are_counted_and_request_events_are_not() -> None:
     observer = MetricsObserver(FakeClock())
     for kind in BackendEventKind:
         observer.backend_event(BackendEvent(kind=kind, service="crm", target="http://t"))
-    assert merge(split_by_minute(observer.take()[0]).values()) == {
+    assert merge_counts(split_by_minute(observer.take()[0]).values()) == {
         f"target|{kind}": 1
         for kind in (BackendEventKind.EJECTED, BackendEventKind.RETURNED, BackendEventKind.DOWN, BackendEventKind.UP)
     }
@@ -94,5 +94,5 @@ def test_a_circuit_transition_is_counted_and_kept_with_its_time() -> None:
     observer = MetricsObserver(clock)
     observer.circuit_changed("crm", "CLOSED", "OPEN", "5 failures within 60 s")
     counts, changes = observer.take()
-    assert merge(split_by_minute(counts).values()) == {"transition|CLOSED|OPEN": 1}
+    assert merge_counts(split_by_minute(counts).values()) == {"transition|CLOSED|OPEN": 1}
     assert changes == [(clock.now, "crm", "CLOSED", "OPEN", "5 failures within 60 s")]
