@@ -30,7 +30,7 @@ _session = settings.SESSION_COOKIE_NAME.encode()
 def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """The ASGI application, for any server."""
     if scope["type"] == "http":
-        return asgi.serve(handle_request, default_application, scope, receive, send)
+        return asgi.serve_asgi(handle_request, default_application, scope, receive, send)
     return default_application(scope, receive, send)
 
 

@@ -20,7 +20,7 @@ WATCH_DELAY_SECONDS: Final = 0.05
 """How long a call may take before the client's disconnect is watched for. Most calls are shorter and need no task."""
 
 
-def serve(
+def serve_asgi(
     handler: RequestHandler, default: ASGIApplication, scope: Scope, receive: Receive, send: Send
 ) -> Awaitable[None]:
     """Handle one HTTP request with `handler`, or with `default` if that returns None.

@@ -15,7 +15,7 @@ from resilience.redis import RedisLink, Script
 
 log = logging.getLogger(__name__)
 
-CHANNEL: Final = "gw:breaker"
+SNAPSHOT_CHANNEL: Final = "gw:breaker"
 SNAPSHOT_TTL_SECONDS: Final = 172_800
 """Time to live of a state that is no override: longer than any window and any open time."""
 
@@ -60,15 +60,15 @@ class RedisStore:
         """Store `after` and return None if exactly the bytes `expected` are stored; else return the stored bytes."""
         ttl = 0 if after.state in _OVERRIDES else SNAPSHOT_TTL_SECONDS
         message = _encode((name, after)) if after.generation != before.generation else b""
-        args = (_NEVER_WRITTEN, expected, _encode(after), ttl, message, CHANNEL)
-        stored: bytes | None = await self._link.run(_SWAP, [_key(name)], args)
+        args = (_NEVER_WRITTEN, expected, _encode(after), ttl, message, SNAPSHOT_CHANNEL)
+        stored: bytes | None = await self._link.run(_SWAP, [_snapshot_key(name)], args)
         return stored
 
     def listen(self, listener: Callable[[str, Snapshot], None]) -> None:
-        self._link.feed.listen(CHANNEL, lambda message: listener(*_message.decode(message)))
+        self._link.feed.listen(SNAPSHOT_CHANNEL, lambda message: listener(*_message.decode(message)))
 
 
-def _key(name: str) -> str:
+def _snapshot_key(name: str) -> str:
     return f"gw:breaker:{name}"
 
 
@@ -76,7 +76,7 @@ async def _get_all(client: Any, names: Sequence[str]) -> list[bytes | None]:
     # Not MGET: in a Redis Cluster the keys are in different slots.
     pipeline = client.pipeline(transaction=False)
     for name in names:
-        pipeline.get(_key(name))
+        pipeline.get(_snapshot_key(name))
     values: list[bytes | None] = await pipeline.execute()
     return values
 

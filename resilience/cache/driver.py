@@ -155,7 +155,7 @@ class Cache:
             merging = self._merging.setdefault(target.key, asyncio.Lock())
             async with merging:
                 stored = (await self._store.get(target.service, target.key)).entry
-                entry = variants.merge(entry, stored, request.headers, entry.stored_at)
+                entry = variants.merge_variant(entry, stored, request.headers, entry.stored_at)
                 is_stored = await self._store.put(target.service, target.key, entry, result.seq)
         return None if is_stored else Skip("invalidated meanwhile, or the store is unavailable")
 

@@ -21,7 +21,7 @@ MAX_UNCACHEABLE: Final = 4_096
 """Uncacheable responses remembered."""
 BODY_SECONDS: Final = 2.0
 """How long others wait once the body has started: it is read at the pace of the leader's client, which may be slow."""
-POLL_SECONDS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+LEASE_POLL_SECONDS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """The pauses between polls of another worker's lease; the last is repeated."""
 
 _Name = tuple[str, str]
@@ -112,7 +112,7 @@ class Flights:
         self, leases: Leases, flight: Flight, look_up: Callable[[], Awaitable[LookupResult]]
     ) -> LookupResult | None:
         owner, result, claim = next(self._owners), None, ClaimResult.THEIRS
-        for pause in itertools.chain(POLL_SECONDS, itertools.repeat(POLL_SECONDS[-1])):
+        for pause in itertools.chain(LEASE_POLL_SECONDS, itertools.repeat(LEASE_POLL_SECONDS[-1])):
             # Only a lookup after STORED can have missed the response.
             claim = await leases.claim(flight.service, flight.name, owner, missed=claim is ClaimResult.STORED)
             if claim is ClaimResult.OURS:

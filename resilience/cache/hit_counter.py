@@ -48,8 +48,8 @@ return 1
 """
 )
 
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decoder: Final = msgspec.msgpack.Decoder(ReplayableRequest)
+_encode_request: Final = msgspec.msgpack.Encoder().encode
+_request_decoder: Final = msgspec.msgpack.Decoder(ReplayableRequest)
 
 
 class HitCounter:
@@ -84,7 +84,7 @@ class HitCounter:
         counts, self.counts = self.counts, {}
         for service, hits in _by_service(counts).items():
             top = hits.most_common(MAX_REQUESTS)
-            scored = chain.from_iterable((number, _encode(request)) for request, number in top)
+            scored = chain.from_iterable((number, _encode_request(request)) for request, number in top)
             try:
                 await self._link.run(_ADD, [_key(service)], (MAX_REQUESTS, DAY_MS, *scored))
             except StoreUnavailable:
@@ -95,7 +95,7 @@ class HitCounter:
         if self._link is None:
             return [request for request, _ in _by_service(self.counts)[service].most_common(count)]
         members: list[bytes] = await self._link.call(lambda client: _top(client, service, count))
-        return [request for member in members if (request := _decode(member)) is not None]
+        return [request for member in members if (request := _decode_request(member)) is not None]
 
     def _halve(self) -> None:
         for key, count in list(self.counts.items()):
@@ -118,9 +118,9 @@ async def _top(client: Any, service: str, count: int) -> list[bytes]:
     return list(await client.zrevrange(_key(service), 0, count - 1))
 
 
-def _decode(member: bytes) -> ReplayableRequest | None:
+def _decode_request(member: bytes) -> ReplayableRequest | None:
     try:
-        return _decoder.decode(member)
+        return _request_decoder.decode(member)
     except msgspec.MsgspecError:
         return None
 

@@ -112,19 +112,19 @@ class RedisLeases:
         return await self._claims.submit(service, _ClaimRequest(name, owner, missed))
 
     async def renew(self, service: str, name: str, owner: str) -> bool:
-        return bool(await self._link.run(_RENEW, [_key(service, name)], (owner, self._term_ms)))
+        return bool(await self._link.run(_RENEW, [_lease_key(service, name)], (owner, self._term_ms)))
 
     async def release(self, service: str, name: str, owner: str, result: ClaimResult, seconds: float) -> None:
         await self._releases.submit(service, _ReleaseRequest(name, owner, result, int(seconds * 1_000)))
 
     async def _claim_all(self, service: str, requests: Sequence[_ClaimRequest]) -> list[ClaimResult]:
-        keys = [_key(service, request.name) for request in requests]
+        keys = [_lease_key(service, request.name) for request in requests]
         pairs = chain.from_iterable((request.owner, int(request.missed)) for request in requests)
         values = await self._link.run(_CLAIM, keys, [self._term_ms, *pairs])
         return [_claim_result(value) for value in values]
 
     async def _release_all(self, service: str, requests: Sequence[_ReleaseRequest]) -> Sequence[None]:
-        keys = [_key(service, request.name) for request in requests]
+        keys = [_lease_key(service, request.name) for request in requests]
         arguments = [*chain.from_iterable((each.owner, each.result.value, each.milliseconds) for each in requests)]
         await self._link.run(_RELEASE, keys, arguments)
         return [None] * len(requests)
@@ -136,5 +136,5 @@ def _claim_result(value: bytes) -> ClaimResult:
     return ClaimResult(text) if text in _RESULTS else ClaimResult.THEIRS
 
 
-def _key(service: str, name: str) -> str:
+def _lease_key(service: str, name: str) -> str:
     return f"gw:{{{service}}}:l:{name}"

@@ -173,7 +173,7 @@ class ObjectCache:
         """Wait until no other worker computes the value. What it has stored, or None: it is ours to compute."""
         if self._flights is None:
             return None
-        key = _key(self.service, computation.name)
+        key = _value_key(self.service, computation.name)
         computation.flight = self._flights.begin(self.service, key)
         result = await self._flights.lead(computation.flight, lambda: self._result(key))
         if isinstance(result, Fresh):
@@ -198,7 +198,7 @@ class ObjectCache:
 
     async def _look_up(self, name: str) -> tuple[bytes | None, int]:
         """The value as JSON, None if there is none, and the fence for storing one."""
-        result = await self._result(_key(self.service, name))
+        result = await self._result(_value_key(self.service, name))
         is_hit = isinstance(result, Fresh)
         self._hits += is_hit
         self._misses += not is_hit
@@ -225,7 +225,7 @@ class ObjectCache:
             stale_until=now + ttl,
             tags=(*tags, _own_tag(name)),
         )
-        return ttl > 0 and await self._store.put(self.service, _key(self.service, name), entry, seq)
+        return ttl > 0 and await self._store.put(self.service, _value_key(self.service, name), entry, seq)
 
     async def _invalidate(self, tag: str | None) -> int:
         for name in list(self._computations):
@@ -249,9 +249,9 @@ class ObjectCaches:
         return known
 
 
-def _key(service: str, name: str) -> str:
+def _value_key(service: str, name: str) -> str:
     return digest(service, "shared", name.encode("utf-8", "surrogatepass"), b"")
 
 
 def _own_tag(name: str) -> str:
-    return f"name:{_key('', name)}"
+    return f"name:{_value_key('', name)}"

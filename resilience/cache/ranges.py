@@ -34,7 +34,7 @@ def parts(entry: Entry, request: CacheRequest) -> tuple[Part, ...] | Unsatisfiab
     lines = request.values(b"range") if b"range" in request.cache_fields else []
     if len(lines) != 1 or request.method != "GET" or entry.status != 200 or not _matches_if_range(entry, request):
         return None
-    requested = _parse(lines[0])
+    requested = _parse_ranges(lines[0])
     if requested is None:
         return None
     length = len(entry.body)
@@ -57,7 +57,7 @@ def _matches_if_range(entry: Entry, request: CacheRequest) -> bool:
     return is_exact and since is not None and date is not None and since + 1 <= date
 
 
-def _parse(value: bytes) -> list[tuple[int | None, int | None]] | None:
+def _parse_ranges(value: bytes) -> list[tuple[int | None, int | None]] | None:
     """The first and last position of each range as written, (None, length) for a suffix range. None for another unit or
     a malformed value (RFC 9110 section 14.1.1).
     """

@@ -23,7 +23,7 @@ from resilience.cache.fences import MAX_FENCED_TAGS
 from resilience.cache.store import Invalidation, StoredEntry, Usage, all_tags
 from resilience.redis import RedisLink, Script
 
-CHANNEL: Final = "gw:cache"
+INVALIDATION_CHANNEL: Final = "gw:cache"
 """The channel of invalidations: an InvalidationNotice as JSON."""
 BATCH: Final = 500
 """Entries processed per run of a script, which blocks the server."""
@@ -174,7 +174,7 @@ class RedisStore:
         tag = tag or service
         keys = [_name(service, "seq"), _name(service, "fences"), _tag(service, tag), _tag(service, service)]
         notice = msgspec.json.encode({"service": service, "tag": tag})[:-1] + b',"seq":'
-        arguments = (tag, notice, BATCH, MAX_FENCED_TAGS, FENCE_MS, CHANNEL)
+        arguments = (tag, notice, BATCH, MAX_FENCED_TAGS, FENCE_MS, INVALIDATION_CHANNEL)
         total, left, number = 0, 1, 0
         while left:
             count, seq, left = await self.link.run(_INVALIDATE, keys, arguments)

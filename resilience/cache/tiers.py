@@ -8,7 +8,7 @@ import msgspec
 from resilience.cache.entry import Entry
 from resilience.cache.fences import Fences
 from resilience.cache.memory import MEMORY_BYTES, MemoryTier
-from resilience.cache.redis import CHANNEL, InvalidationNotice, RedisStore
+from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice, RedisStore
 from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, Usage, all_tags
 from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
@@ -43,7 +43,7 @@ class TieredStore:
         self._epoch = 0
         self._removals = TaskSet()
         self._notices = msgspec.json.Decoder(InvalidationNotice)
-        link.feed.listen(CHANNEL, self._on_notice)
+        link.feed.listen(INVALIDATION_CHANNEL, self._on_notice)
         link.feed.subscribe(on_up=self._clear, on_down=self._clear)
 
     def peek(self, service: str, key: str) -> Entry | None:

@@ -23,7 +23,7 @@ def select(entry: Entry, headers: Sequence[Header]) -> Entry | None:
     return None
 
 
-def merge(new: Entry, stored: Entry | None, headers: Sequence[Header], now: float) -> Entry:
+def merge_variant(new: Entry, stored: Entry | None, headers: Sequence[Header], now: float) -> Entry:
     """The new response to a request with these fields, with the URI's other responses that it does not replace.
 
     A response without Vary, among others that have it, gets theirs: as a match for every request it would hide them

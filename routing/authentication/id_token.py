@@ -70,12 +70,16 @@ def _parse(token: str) -> tuple[_Header, _Claims, bytes]:
         _reject()
     header, claims, signature = match.groups()
     try:
-        return _header_decoder.decode(_decode(header)), _claims_decoder.decode(_decode(claims)), _decode(signature)
+        return (
+            _header_decoder.decode(_decode_part(header)),
+            _claims_decoder.decode(_decode_part(claims)),
+            _decode_part(signature),
+        )
     except (msgspec.MsgspecError, binascii.Error, RecursionError):
         _reject()
 
 
-def _decode(part: str) -> bytes:
+def _decode_part(part: str) -> bytes:
     return urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 

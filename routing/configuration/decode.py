@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.sections import build, build_policy, merge, setting_parsers, with_probe_lease
+from routing.configuration.sections import build, build_policy, merge_settings, setting_parsers, with_probe_lease
 from routing.configuration.values import (
     SecretLookup,
     ValueParser,
@@ -175,7 +175,7 @@ def decode_route(value: object, inherited: dict[str, Any], secret: SecretLookup)
     settings["enabled"] = settings.get("enabled", True) and inherited.get("enabled", True)
     policy = RoutePolicy()
     with faults.at():
-        policy = build_policy(merge(inherited, settings))
+        policy = build_policy(merge_settings(inherited, settings))
     faults.raise_if_any()
     return Route(str(path), methods, policy)
 

@@ -125,7 +125,7 @@ def setting_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
     }
 
 
-def merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+def merge_settings(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
     """`override` on top of `base`: sections are merged key by key, any other setting is replaced."""
     sections = {
         key: {**base[key], **override[key]}

@@ -41,7 +41,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def application() -> web.Application:
+def ai_backend() -> web.Application:
     ai = json_backend("ai-routing/0.7")
     ai.router.add_get("/models", models)
     ai.router.add_post("/complete", complete)

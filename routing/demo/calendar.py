@@ -33,7 +33,7 @@ async def events(request: web.Request) -> web.Response:
     return web.Response(text=BODY, content_type="application/json", headers=fields)
 
 
-def application() -> web.Application:
+def calendar_backend() -> web.Application:
     calendar = json_backend("calendar-intelligence/1.2")
     calendar.router.add_get("/events", events)
     return calendar

@@ -57,7 +57,7 @@ async def status(request: web.Request) -> web.Response:
     return web.json_response({"status": code}, status=code)
 
 
-def application() -> web.Application:
+def crm_backend() -> web.Application:
     state = Crm()
     crm = json_backend("crm/5.0", state.fail_in_failing_mode)
     crm.router.add_get("/contacts", contacts)

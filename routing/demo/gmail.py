@@ -30,7 +30,7 @@ async def messages(request: web.Request) -> web.Response:
     return web.json_response(page)
 
 
-def application() -> web.Application:
+def gmail_backend() -> web.Application:
     gmail = json_backend("gmail-intelligence/1.9")
     gmail.router.add_get("/mailboxes/{user}/messages", messages)
     return gmail

@@ -16,15 +16,15 @@ LOOPBACK: Final = "127.0.0.1"
 PARENT_POLL_SECONDS: Final = 0.2
 """How often the process checks that its parent is still running."""
 BACKENDS: Final[Mapping[str, Callable[[], web.Application]]] = {
-    "slackIntelligence": slack.application,
-    "gmailIntelligence": gmail.application,
-    "calendarIntelligence": calendar.application,
-    "crm": crm.application,
-    "aiRouting": ai.application,
+    "slackIntelligence": slack.slack_backend,
+    "gmailIntelligence": gmail.gmail_backend,
+    "calendarIntelligence": calendar.calendar_backend,
+    "crm": crm.crm_backend,
+    "aiRouting": ai.ai_backend,
 }
 
 
-async def serve(parent: int, preferred: Mapping[str, int]) -> None:
+async def run_servers(parent: int, preferred: Mapping[str, int]) -> None:
     """Listen, print the ports as one line of JSON, and serve while `parent` is running."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

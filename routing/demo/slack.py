@@ -10,7 +10,7 @@ from routing.demo.json_backend import json_backend, json_body
 
 LIST_SECONDS: Final = 0.32
 MAX_CHANNELS: Final = 200
-NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
+SLACK_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 
 
 def _channel(number: int, name: str, topic: str, members: int) -> dict[str, object]:
@@ -54,7 +54,7 @@ class Workspace:
 
     async def add(self, request: web.Request) -> web.Response:
         name = (await json_body(request)).get("name")
-        if not isinstance(name, str) or not NAME.fullmatch(name):
+        if not isinstance(name, str) or not SLACK_NAME.fullmatch(name):
             raise web.HTTPBadRequest(reason="name must consist of at most 80 lower-case letters, digits, - and _")
         if any(channel["name"] == name for channel in self.channels):
             raise web.HTTPConflict(reason="name_taken")
@@ -75,7 +75,7 @@ class Workspace:
         return web.json_response({"ok": True, "messages": messages, "has_more": False})
 
 
-def application() -> web.Application:
+def slack_backend() -> web.Application:
     workspace, slack = Workspace(), json_backend("slack-intelligence/2.3")
     slack.router.add_get("/channels", workspace.listing)
     slack.router.add_post("/channels", workspace.add)

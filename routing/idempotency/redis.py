@@ -29,8 +29,8 @@ if stored and string.sub(stored, 1, #ARGV[1]) == ARGV[1] then redis.call('DEL', 
 """
 )
 
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decoder: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
+_encode_record: Final = msgspec.msgpack.Encoder().encode
+_saved_decoder: Final = msgspec.msgpack.Decoder(IdempotencyRecord)
 
 
 class RedisStore:
@@ -39,18 +39,18 @@ class RedisStore:
 
     async def begin(self, name: str, record: IdempotencyRecord, seconds: float) -> IdempotencyRecord | None:
         args = _serialize(record), _milliseconds(seconds)
-        stored: bytes | None = await self._link.run(_BEGIN, [_key(name)], args)
+        stored: bytes | None = await self._link.run(_BEGIN, [_record_key(name)], args)
         return None if stored is None else _deserialize(stored)
 
     async def finish(self, name: str, record: IdempotencyRecord, seconds: float) -> None:
         args = _holder_line(record.holder), _serialize(record), _milliseconds(seconds)
-        await self._link.run(_FINISH, [_key(name)], args)
+        await self._link.run(_FINISH, [_record_key(name)], args)
 
     async def release(self, name: str, holder: str) -> None:
-        await self._link.run(_RELEASE, [_key(name)], (_holder_line(holder),))
+        await self._link.run(_RELEASE, [_record_key(name)], (_holder_line(holder),))
 
 
-def _key(name: str) -> str:
+def _record_key(name: str) -> str:
     return f"gw:idempotency:{name}"
 
 
@@ -59,13 +59,13 @@ def _holder_line(holder: str) -> bytes:
 
 
 def _serialize(record: IdempotencyRecord) -> bytes:
-    return _holder_line(record.holder) + _encode(record)
+    return _holder_line(record.holder) + _encode_record(record)
 
 
 def _deserialize(stored: bytes) -> IdempotencyRecord:
     """Raises StoreUnavailable for malformed data: it may belong to a completed write, so it is not ignored."""
     try:
-        return _decoder.decode(stored.partition(b"\n")[2])
+        return _saved_decoder.decode(stored.partition(b"\n")[2])
     except msgspec.MsgspecError as error:
         raise StoreUnavailable("an idempotency record in Redis is malformed") from error
 

@@ -25,7 +25,7 @@ class Event(msgspec.Struct, frozen=True):
     encoded: bytes
 
 
-_decoder: Final = msgspec.json.Decoder(EventRecord)
+_record_decoder: Final = msgspec.json.Decoder(EventRecord)
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -38,7 +38,7 @@ def encode_record(record: EventRecord) -> bytes:
 
 def decode_event(event_id: EventId, encoded: bytes) -> Event:
     """Raises ValueError if `encoded` is not a record."""
-    return Event(event_id, _decoder.decode(encoded), encoded)
+    return Event(event_id, _record_decoder.decode(encoded), encoded)
 
 
 class _Message(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -61,7 +61,7 @@ class Auth(_ClientMessage, frozen=True, tag="auth"):
 
 
 ClientMessage = Subscribe | Unsubscribe | Resume | Ping | Auth
-_decoder: Final[msgspec.json.Decoder[ClientMessage]] = msgspec.json.Decoder(ClientMessage)
+_message_decoder: Final[msgspec.json.Decoder[ClientMessage]] = msgspec.json.Decoder(ClientMessage)
 
 
 class RefusedTopic(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class RefusedTopic(msgspec.Struct, frozen=True):
 def decode_message(text: str | bytes) -> ClientMessage:
     """Decode a client's message. Raises ValueError with a text that may be sent to the client."""
     try:
-        return _decoder.decode(text)
+        return _message_decoder.decode(text)
     except RecursionError:
         raise ValueError("the message is nested too deeply") from None
     except UnicodeError:

@@ -60,7 +60,7 @@ def subscription_keys(topic: str, caller: Caller, table: RouteTable, *, is_cache
 
     `is_cached`: the response that `own_cached_response` locates is in the cache.
     """
-    kind, rest = _parse(topic)
+    kind, rest = _parse_topic(topic)
     if kind == "service":
         invalidations = _service_keys(rest, caller, table)
     elif kind == "tag":
@@ -75,7 +75,7 @@ def subscription_keys(topic: str, caller: Caller, table: RouteTable, *, is_cache
 
 def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
     """Raise TopicRefused unless `caller` may publish on `topic`. A service's topics are for those who may call it."""
-    kind, rest = _parse(topic)
+    kind, rest = _parse_topic(topic)
     if kind in ("caller", "tenant", ""):
         return
     if kind == "tag":
@@ -101,7 +101,7 @@ def own_cached_response(topic: str, caller: Caller, table: RouteTable) -> tuple[
     return name, cache_key(name, owner, PREFIX + name.encode() + match.path, query)
 
 
-def _parse(topic: str) -> tuple[str, str]:
+def _parse_topic(topic: str) -> tuple[str, str]:
     """The kind and what follows its colon; the kind of free topics is empty."""
     if not topic or len(topic) > MAX_TOPIC_LENGTH or not topic.isprintable():
         raise TopicRefused("bad_topic", f"a topic must have 1 to {MAX_TOPIC_LENGTH} printable characters")

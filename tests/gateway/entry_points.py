@@ -91,7 +91,7 @@ class AsgiEntryPoint:
         self._gateway = gateway
 
     async def handle(self, scope: dict[str, Any], receive: asgi.Receive, send: asgi.Send) -> None:
-        await asgi.serve(self._gateway.answer, _not_found, scope, receive, send)
+        await asgi.serve_asgi(self._gateway.answer, _not_found, scope, receive, send)
 
 
 class DjangoEntryPoint:

@@ -55,7 +55,7 @@ class Coalescing:
             exchange.request.watch_disconnect()
         service = slot.target.service
         for _ in range(ROUNDS):
-            name = _name(slot)
+            name = _fetch_name(slot)
             if self._flights.is_uncacheable(service, name):
                 return None
             flight = self._flights.get(service, name)
@@ -73,7 +73,7 @@ class Coalescing:
         """Revalidate in the background a response that was served stale (RFC 5861 section 3), unless a fetch for it is
         in flight already.
         """
-        service, name = slot.target.service, _name(slot)
+        service, name = slot.target.service, _fetch_name(slot)
         if self._flights.get(service, name) or self._flights.is_uncacheable(service, name):
             return
         flight = self._flights.begin(service, name)
@@ -145,7 +145,7 @@ def _may_wait(slot: CacheSlot) -> bool:
     return slot.request.can_share_fetch and result.seq != UNFENCED
 
 
-def _name(slot: CacheSlot) -> str:
+def _fetch_name(slot: CacheSlot) -> str:
     """The name of a fetch: each variant has its own, once it is known that there are variants."""
     result = slot.result
     variant = result.variant if isinstance(result, Miss) else result.entry.variant

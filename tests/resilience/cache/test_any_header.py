@@ -12,7 +12,7 @@ from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.responses import construct_response
 from resilience.cache.serving import lookup
 from resilience.cache.storing import may_store
-from resilience.cache.variants import merge
+from resilience.cache.variants import merge_variant
 from tests.resilience.cache.messages import DATE, IN_A_MINUTE, MINUTE_AGO, NOW
 
 Headers = list[tuple[bytes, bytes]]
@@ -103,4 +103,4 @@ def test_validation_variants_and_invalidation(said: Headers, news: Headers, aski
     validation.matches_head(entry, CacheResponse(200, news, NOW))
     invalidated_tags(b"/x", b"", news, b"/api/v1/crm")
     other = kept(news, said, 200, CachePolicy())
-    assert other is None or merge(other, entry, said, NOW).body == other.body
+    assert other is None or merge_variant(other, entry, said, NOW).body == other.body

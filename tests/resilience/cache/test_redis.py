@@ -8,7 +8,7 @@ from redis import Redis
 
 from resilience.cache import redis as module
 from resilience.cache.entry import encode
-from resilience.cache.redis import CHANNEL, InvalidationNotice, RedisStore
+from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice, RedisStore
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
@@ -104,7 +104,7 @@ async def test_an_invalidation_is_told_once_after_its_last_batch(
     for number in range(25):
         await store.put("mail", f"{number}", make(b"", 'a"b'), 0)
     with outside.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
-        pubsub.subscribe(CHANNEL)
+        pubsub.subscribe(INVALIDATION_CHANNEL)
         pubsub.get_message(timeout=5)  # the confirmation
         gone = await store.invalidate("mail", 'a"b')
         message = pubsub.get_message(timeout=5)

@@ -8,7 +8,7 @@ import pytest
 
 from resilience.cache import tiers
 from resilience.cache.memory import MEMORY_BYTES
-from resilience.cache.redis import CHANNEL, InvalidationNotice
+from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice
 from resilience.cache.store import UNFENCED
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
@@ -211,8 +211,8 @@ async def test_load_while_redis_goes_and_comes_raises_nothing(own_redis: RedisSe
 async def test_a_message_that_nobody_understands_changes_nothing(redis_url: str) -> None:
     async with worker(redis_url) as store:
         await store.put("s", "k", make(b"", "a"), 0)
-        await store._redis.link.publish(CHANNEL, b"{nonsense")
-        await store._redis.link.publish(CHANNEL, b'{"service":"s","tag":"b","seq":5}')
+        await store._redis.link.publish(INVALIDATION_CHANNEL, b"{nonsense")
+        await store._redis.link.publish(INVALIDATION_CHANNEL, b'{"service":"s","tag":"b","seq":5}')
         await until(lambda: store._fences["s"].latest == InvalidationNotice("s", "b", 5).seq)
         assert store.peek("s", "k") is not None
 

@@ -7,7 +7,7 @@ from resilience.cache import variants
 from resilience.cache.entry import Entry, decode, encode
 from resilience.cache.messages import CacheRequest
 from resilience.cache.store import all_tags
-from resilience.cache.variants import merge, select
+from resilience.cache.variants import merge_variant, select
 from tests.resilience.cache.messages import NOW, Headers, entry, pairs
 
 
@@ -17,7 +17,7 @@ def answer(headers: Headers, vary: str | None = "accept-language", body: bytes =
 
 
 def put(stored: Entry | None, headers: Headers, vary: str | None = "accept-language", body: bytes = b"") -> Entry:
-    return merge(answer(headers, vary, body), stored, headers, NOW)
+    return merge_variant(answer(headers, vary, body), stored, headers, NOW)
 
 
 DE, FR, EN = pairs(accept_language="de"), pairs(accept_language="fr"), pairs(accept_language="en")
@@ -103,14 +103,14 @@ def test_their_bytes_are_bounded() -> None:
 
 def test_ended_ones_are_left_behind() -> None:
     old = msgspec.structs.replace(answer(DE), kept_until=NOW)
-    assert merge(answer(FR), old, FR, NOW).others == ()
+    assert merge_variant(answer(FR), old, FR, NOW).others == ()
 
 
 def test_all_bear_the_tags_of_each_and_last_as_long_as_the_longest() -> None:
     one, two = (
         msgspec.structs.replace(answer(h), tags=(t,), kept_until=NOW + e) for h, t, e in ((DE, "a", 900), (FR, "b", 5))
     )
-    stored = merge(two, one, FR, NOW)
+    stored = merge_variant(two, one, FR, NOW)
     assert all_tags("s", stored) == ("a", "b", "s")
     assert stored.expires_at == NOW + 900
     assert select(stored, FR) is stored
