@@ -74,7 +74,7 @@ class Infrastructure:
             self.live,
             self.authenticator,
             origins=config.cors_origins,
-            is_cached=partial(holds, self.stores.answers),
+            is_cached=partial(holds, self.stores.responses),
         )
         observers: list[Observer] = [self.realtime, self.counting, EventLog()]
         self.observers = Observers([self.log, *observers] if self.log else observers)
@@ -91,9 +91,9 @@ class Resilience:
         self.limiter = Limiter(stores.rates, clock=time.time, share=config.workers)
         self.targets = Balancers(emit=observers.backend_event)
         self.idempotency = Idempotency(stores.writes, own_cookies=infra.own_cookies, emit=observers.backend_event)
-        self.cache = Cache(stores.answers)
+        self.cache = Cache(stores.responses)
         self.hit_counter = HitCounter(infra.link)
-        stores.answers.listeners.append(infra.realtime.invalidated)
+        stores.responses.listeners.append(infra.realtime.invalidated)
         self.flights = Flights(stores.leases, clock=time.time)
         self.calls = Calls(
             infra.backend,
@@ -183,7 +183,7 @@ async def open_application() -> Application:
         gateway=gateway,
         health=HealthPages(checks, lambda: reloader.status.version is not None),
         cache=resilience.cache,
-        objects=ObjectCaches(infra.stores.answers, time.time, resilience.flights, infra.counting.looked_up),
+        objects=ObjectCaches(infra.stores.responses, time.time, resilience.flights, infra.counting.looked_up),
         warmer=Warmer(gateway, resilience.hit_counter),
         breakers=resilience.breakers,
         reloader=reloader,

@@ -1,4 +1,4 @@
-"""Runs before Django reads its settings: starts the private Valkey that `REDIS_URL=embedded` asks for."""
+"""Runs before Django reads its settings: starts the private Valkey for `REDIS_URL=embedded`."""
 
 import contextlib
 import sys

@@ -35,7 +35,7 @@ class Stores:
 
     circuits: breaker.Store
     rates: ratelimit.Store
-    answers: NearStore
+    responses: NearStore
     leases: RedisLeases | None
     targets: balancing.Store
     writes: idempotency.Store
@@ -45,10 +45,10 @@ class Stores:
     @property
     def totals(self) -> dict[str, Callable[[], int]]:
         """Counters that the stores keep themselves, by field name (metrics/counting/counts.py)."""
-        answers = self.answers
-        if not isinstance(answers, TieredStore):
+        responses = self.responses
+        if not isinstance(responses, TieredStore):
             return {}
-        return {"lost|get": lambda: answers.lost_gets, "lost|put": lambda: answers.lost_puts}
+        return {"lost|get": lambda: responses.lost_gets, "lost|put": lambda: responses.lost_puts}
 
     @classmethod
     def over(cls, link: RedisLink | None) -> Self:
@@ -57,7 +57,7 @@ class Stores:
             return cls(
                 circuits=BreakerMemory(),
                 rates=RateMemory(),
-                answers=CacheMemory(time.time),
+                responses=CacheMemory(time.time),
                 leases=None,
                 targets=TargetsMemory(),
                 writes=IdempotencyMemory(time.time),
@@ -67,7 +67,7 @@ class Stores:
         return cls(
             circuits=BreakerRedis(link),
             rates=RateRedis(link),
-            answers=TieredStore(link),
+            responses=TieredStore(link),
             leases=RedisLeases(link),
             targets=TargetsRedis(link),
             writes=IdempotencyRedis(link),

@@ -1,8 +1,8 @@
-"""Time as a test wants it."""
+"""A clock that tests control."""
 
 
 class FakeClock:
-    """Unix seconds that move when told to."""
+    """Unix seconds that change only with `advance`."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now

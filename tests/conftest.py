@@ -1,4 +1,4 @@
-"""The environment every test runs in, none of the developer's own; and a real Redis."""
+"""The environment of every test, independent of the developer's, and a real Redis."""
 
 import os
 from collections.abc import Iterator
@@ -29,20 +29,20 @@ def shared_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_url(shared_redis: RedisServer) -> str:
-    """The address of a server that is up and empty."""
+    """The URL of a running, empty server."""
     shared_redis.flush()
     return shared_redis.url
 
 
 @pytest.fixture
 def patient_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may stall for longer than a request would wait for Redis; a test of what is said does not."""
+    """A longer timeout for Redis, for tests that must not fail on a busy machine."""
     monkeypatch.setattr("resilience.redis.CALL_SECONDS", 20.0)
 
 
 @pytest.fixture
 def own_redis() -> Iterator[RedisServer]:
-    """A server this test alone may stop, start, pause and resume."""
+    """A server that is not shared: the test may stop, start, pause and resume it."""
     server = RedisServer()
     server.start()
     yield server

@@ -1,4 +1,4 @@
-"""A stand-in for Firebase: mints real RS256 ID tokens and serves the certificates they are checked with."""
+"""A fake of Firebase: signs real RS256 ID tokens and serves the certificates to verify them."""
 
 import json
 import threading
@@ -36,13 +36,13 @@ def certificate(name: str) -> str:
 
 
 def encoded(part: object) -> str:
-    """A token's part: JSON, or bytes as they are, in unpadded base64url."""
+    """A part of a token: JSON, or bytes unchanged, in base64url without padding."""
     raw = part if isinstance(part, bytes) else json.dumps(part).encode()
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 class FirebaseIssuer:
-    """`token` mints; `answer` and `status` are what the certificates' address says; `fetches` counts its calls."""
+    """`answer` and `status` are the response of the certificates' URL, and `fetches` counts the requests to it."""
 
     def __init__(self) -> None:
         self.answer = json.dumps({KID: certificate(KID)}).encode()
@@ -53,9 +53,9 @@ class FirebaseIssuer:
         self.gate.set()
 
     def claims(self, **overrides: object) -> dict[str, object]:
-        """Good claims with some replaced; None leaves a claim out."""
+        """Valid claims with some replaced; None removes a claim."""
         now = int(time.time())
-        good = {
+        valid = {
             "iss": f"https://securetoken.google.com/{PROJECT}",
             "aud": PROJECT,
             "auth_time": now - 60,
@@ -64,7 +64,7 @@ class FirebaseIssuer:
             "exp": now + 3600,
             "firebase": {"sign_in_provider": "password"},
         }
-        return {name: value for name, value in (good | overrides).items() if value is not None}
+        return {name: value for name, value in (valid | overrides).items() if value is not None}
 
     def token(self, *, header: dict[str, object] | None = None, signer: str = KID, **overrides: object) -> str:
         """A signed token. `header` replaces the header, `signer` names the key that signs."""
@@ -75,7 +75,7 @@ class FirebaseIssuer:
 
 @contextmanager
 def serving(issuer: FirebaseIssuer) -> Iterator[FirebaseIssuer]:
-    """The issuer's certificates on a loopback port, in the place of Google's, for verifiers made within."""
+    """Serve the issuer's certificates on a loopback port, and replace Google's URL in verifiers created meanwhile."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -89,7 +89,7 @@ def serving(issuer: FirebaseIssuer) -> Iterator[FirebaseIssuer]:
             self.wfile.write(issuer.answer)
 
         def log_message(self, *arguments: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

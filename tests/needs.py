@@ -1,4 +1,4 @@
-"""What a test needs that not every machine has: it skips with the reason, except where nothing may be left out."""
+"""For tests that need something not every machine has: they are skipped, except in CI."""
 
 import os
 from typing import NoReturn
@@ -7,7 +7,7 @@ import pytest
 
 
 def skip_or_fail(reason: str) -> NoReturn:
-    """`NOTHING_SKIPPED=1`, as `.ci/run` sets it, turns the skip into a failure."""
+    """Skip the test, or fail it if NOTHING_SKIPPED=1, as `.ci/run` sets it."""
     if os.environ.get("NOTHING_SKIPPED") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""A backend that does exactly what a test says, byte for byte, on a real socket, and records what it was sent."""
+"""A backend on a real socket that follows a test's script byte for byte, and records its requests."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from routing.router.policy import Target
 
 @dataclass
 class Received:
-    """A request as it came: its head's bytes up to the empty line, and as much of its body as was read."""
+    """A request: the bytes of its head up to the empty line, and as much of the body as was read."""
 
     head: bytes
     body: bytes = b""
@@ -29,7 +29,7 @@ class Received:
 
 
 class Peer:
-    """The origin's end of one connection, for a script to play with."""
+    """The origin's end of one connection, for a script to use."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Received) -> None:
         self.reader = reader
@@ -37,7 +37,7 @@ class Peer:
         self.request = request
 
     async def read_body(self) -> bytes:
-        """The rest of the request, whichever way it is framed."""
+        """Read the body of the request, with either framing."""
         fields = dict(self.request.fields)
         if b"transfer-encoding" in fields:
             while size := int(await self.reader.readuntil(b"\r\n"), 16):
@@ -53,16 +53,16 @@ class Peer:
         await self.writer.drain()
 
     def close(self) -> None:
-        """Closes in good order: what was sent arrives."""
+        """Close gracefully: what was sent arrives."""
         self.writer.close()
 
     def reset(self) -> None:
-        """Cuts the line."""
+        """Reset the connection."""
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def wait_closed(self) -> None:
-        """Returns when the client has closed the connection."""
+        """Wait until the client has closed the connection."""
         try:
             while await self.reader.read(65536):
                 pass
@@ -71,11 +71,11 @@ class Peer:
 
 
 Script = bytes | Callable[[Peer], Awaitable[None]]
-"""What to do with one request: answer these bytes once all of it is read, or anything at all."""
+"""How to handle one request: send these bytes once it is read, or anything a function does."""
 
 
 class ScriptedOrigin:
-    """Serves one script for each request, in their order whatever the connection; the last goes on for ever.
+    """Serves one script per request, in order and regardless of the connection; the last is repeated.
 
     async with ScriptedOrigin(b"HTTP/1.1 204 No Content\\r\\n\\r\\n") as origin:
         ... origin.target, origin.requests, origin.connections, origin.requested
@@ -87,7 +87,7 @@ class ScriptedOrigin:
         self.requested = asyncio.Event()
         self._scripts = list(scripts)
         self._tls = tls
-        self._served: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
@@ -96,9 +96,9 @@ class ScriptedOrigin:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for task in self._served:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._served, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
     @property
@@ -112,18 +112,18 @@ class ScriptedOrigin:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.ensure_future(self._serve(reader, writer))
-        self._served.add(task)
+        self._tasks.add(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while not writer.is_closing():
-                await self._answer(reader, writer)
+                await self._respond(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client went away, which a test sees from its own side
+            pass  # the client disconnected, which the test sees itself
         finally:
             writer.transport.abort()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer, Received((await reader.readuntil(b"\r\n\r\n"))[:-4]))
         self.requests.append(peer.request)
         self.requested.set()

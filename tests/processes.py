@@ -1,4 +1,4 @@
-"""What tests of real processes wait for: conditions, never a while."""
+"""Conditions to wait for in tests of real processes, instead of sleeping."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    """Whether the condition came true; `seconds` is only how long a broken one is waited for."""
+    """Wait for the condition, at most `seconds`. Returns whether it became true."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -17,7 +17,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
 
 
 def has_exited(pid: int) -> bool:
-    """Whether the process has ended. One that ended and was not yet collected by its parent has."""
+    """Whether the process has exited. Also true for a zombie."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -26,7 +26,7 @@ def has_exited(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that `pid` started and that still run."""
+    """The running child processes of `pid`."""
     try:
         listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:

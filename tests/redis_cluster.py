@@ -1,4 +1,4 @@
-"""A real cluster of three servers on loopback, which share the slots among them."""
+"""A real Redis cluster of three servers on loopback."""
 
 import shutil
 import socket
@@ -19,7 +19,7 @@ SLOTS: Final = 16_384
 
 
 class RedisClusterServers:
-    """Each in a process of its own, without a disk; `url` is for the gateway."""
+    """One process per server, without persistence. `url` is for the gateway."""
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="cluster-"))
@@ -31,7 +31,7 @@ class RedisClusterServers:
         return f"redis+cluster://127.0.0.1:{self.ports[0]}"
 
     def start(self) -> None:
-        """Returns once all nodes agree that all slots are served."""
+        """Start the cluster and wait until all nodes serve all slots."""
         for port in self.ports:
             self._launch(port)
         clients = [self.client(port) for port in self.ports]
@@ -44,12 +44,12 @@ class RedisClusterServers:
         for client, port in zip(clients[1:], self.ports[1:], strict=True):
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", port)
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.ports[0])
-        _wait(lambda: all(_is_whole(client) for client in clients))
+        _wait(lambda: all(_is_complete(client) for client in clients))
         for client in clients:
             client.close()
 
     def client(self, port: int) -> Any:
-        """One node alone."""
+        """A client for one node."""
         return Redis(port=port, socket_timeout=START_SECONDS, decode_responses=True)
 
     def keys(self, port: int) -> list[str]:
@@ -71,7 +71,7 @@ class RedisClusterServers:
             self._processes.append(subprocess.Popen(words, stdout=log, stderr=log))
 
 
-def _is_whole(client: Any) -> bool:
+def _is_complete(client: Any) -> bool:
     information = str(client.execute_command("CLUSTER", "INFO"))
     return "cluster_state:ok" in information and f"cluster_known_nodes:{NODES}" in information
 
@@ -90,7 +90,7 @@ def _wait(condition: Callable[[], bool]) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """With room for the second port that each node needs, ten thousand above."""
+    """Free ports whose cluster bus port, 10,000 above, is free too."""
     ports: list[int] = []
     while len(ports) < count:
         with socket.socket() as one, socket.socket() as other:

@@ -1,4 +1,4 @@
-"""A real Redis-compatible server for tests: its own process, no disk, an address that survives a restart."""
+"""A real Redis-compatible server for tests: its own process, no persistence, a URL that survives a restart."""
 
 import contextlib
 import shutil
@@ -16,18 +16,18 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 START_SECONDS: Final = 20.0
-"""Longest a busy machine may take to bring a server up."""
+"""The longest a server may take to start on a busy machine."""
 
 
 class RedisServer:
-    """Valkey from its wheel, else `redis-server` from PATH, on a unix socket in a directory of its own.
+    """Valkey from its wheel, or else `redis-server` from PATH, on a Unix socket in its own directory.
 
-    `stop` kills it as a crash would, `start` brings an empty one back at the same `url`;
-    `pause` lets it accept and never answer, until `resume`.
+    `stop` kills it, as in a crash; `start` starts an empty one at the same `url`. Between `pause` and `resume` it
+    accepts connections and never responds.
     """
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="redis-"))  # short: a socket's path has a limit
+        self.directory = Path(tempfile.mkdtemp(prefix="redis-"))  # short: the path of a socket is limited
         self.url = f"unix://{self.directory / 'socket'}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -36,18 +36,18 @@ class RedisServer:
         return self._process is not None
 
     def start(self) -> None:
-        """Returns once it answers."""
+        """Start it and wait until it responds."""
         command = [binary(), "--port", "0", "--unixsocket", str(self.directory / "socket"), "--save", ""]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen([*command, "--dir", str(self.directory)], stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not self._responds():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"no Redis: {(self.directory / 'log').read_text()}")
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Returns once it is gone; every connection to it is cut."""
+        """Kill it, which resets every connection."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -67,7 +67,7 @@ class RedisServer:
             client.flushall()
 
     def client(self) -> Redis:
-        """A blocking client that gives up at once, for a test to look at the data from outside."""
+        """A blocking client without retries, to inspect the data."""
         return Redis.from_url(
             self.url,
             socket_timeout=START_SECONDS,
@@ -78,7 +78,7 @@ class RedisServer:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         with contextlib.suppress(RedisError), self.client() as client:
             return bool(client.ping())
         return False

@@ -1,4 +1,4 @@
-"""What the documents say is what the code does."""
+"""The documentation agrees with the code."""
 
 import re
 import time
@@ -47,11 +47,11 @@ def test_the_readmes_nine_steps_are_the_pipelines() -> None:
     assert sorted(set(around)) == ["1 request id", "9 return"]
 
 
-def test_every_room_the_readme_names_is_there() -> None:
+def test_every_path_in_the_readmes_table_exists() -> None:
     table = README[README.index("## Where things are") : README.index("## Configuration")]
-    rooms = re.findall(r"`((?:routing|resilience|gateway_project)/[a-z_/.]*)`", table)
-    assert rooms
-    assert [room for room in rooms if not (ROOT / room).exists()] == []
+    paths = re.findall(r"`((?:routing|resilience|gateway_project)/[a-z_/.]*)`", table)
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("document", ["README.md", ".env.example"])

@@ -1,4 +1,4 @@
-"""The server that tests stand on does what they ask of it."""
+"""The Redis server of the tests itself."""
 
 import pytest
 from redis import Redis
@@ -8,13 +8,13 @@ from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
 
 
-async def test_it_answers_over_the_link_that_the_stores_use(redis_url: str) -> None:
+async def test_it_responds_to_the_stores_link(redis_url: str) -> None:
     link = RedisLink(redis_url)
     assert await link.call(lambda client: client.ping())
     await link.close()
 
 
-def test_it_comes_back_empty_at_the_same_address(own_redis: RedisServer) -> None:
+def test_it_restarts_empty_at_the_same_url(own_redis: RedisServer) -> None:
     with own_redis.client() as client:
         client.set("key", "value")
     own_redis.stop()

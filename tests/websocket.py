@@ -1,4 +1,4 @@
-"""A WebSocket as an application sees it: ASGI messages in and out, no server in between."""
+"""A WebSocket client that talks to an ASGI application without a server."""
 
 import json
 from typing import Any
@@ -10,15 +10,15 @@ from routing.http import Headers
 
 class Socket:
     def __init__(self, application: Any, path: str, headers: Headers, **scope: Any) -> None:
-        about = {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
+        base = {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
         communicator: Any = ApplicationCommunicator  # has no types
-        self._peer = communicator(application, {**about, **scope})
+        self._peer = communicator(application, {**base, **scope})
 
     async def connect(self) -> int | None:
-        """None when it is accepted, else the code it is closed with."""
+        """Returns None if it is accepted, otherwise the close code."""
         await self._peer.send_input({"type": "websocket.connect"})
-        answer = await self.receive()
-        return None if answer["type"] == "websocket.accept" else int(answer.get("code", 1000))
+        reply = await self.receive()
+        return None if reply["type"] == "websocket.accept" else int(reply.get("code", 1000))
 
     async def receive(self) -> dict[str, Any]:
         """The application's next message."""

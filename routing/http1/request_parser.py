@@ -21,7 +21,7 @@ class ParseResult(NamedTuple):
     """What one `feed` parsed.
 
     `requests`: those whose head ended in the data. `error`: why the rest is invalid. `remainder`: the unparsed bytes
-    after the last request, if that asks for an upgrade. `is_single`: the data is exactly one request without a body.
+    after the last request, if that requests an upgrade. `is_single`: the data is exactly one request without a body.
     """
 
     requests: list[ParsedRequest]

@@ -74,9 +74,9 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def send(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            self._socket.sendall(piece)
+    def send(self, *chunks: bytes) -> None:
+        for chunk in chunks:
+            self._socket.sendall(chunk)
 
     def read(self) -> Frame:
         """The next frame that is no ping; pings are replied to (RFC 6455 section 5.5.2). Raises ConnectionEnded."""

@@ -64,7 +64,7 @@ class Crowd:
     """Clients that send requests in the background until the end of the `with` block."""
 
     def __init__(self, server: Server, path: str, key: str, size: int, pause: float) -> None:
-        self.answers: list[Sample] = []
+        self.responses: list[Sample] = []
         self.stopping = False
         work = closed_loop(server.address + path, key, size, self._record, pause)
         self._thread = ThreadPoolExecutor(1)
@@ -78,13 +78,13 @@ class Crowd:
         self._future.result()
         self._thread.shutdown()
 
-    def wait_for_responses(self, answers: int) -> None:
+    def wait_for_responses(self, responses: int) -> None:
         """Wait for this many more responses."""
-        before = len(self.answers)
-        assert eventually(lambda: len(self.answers) >= before + answers), "the gateway does not respond"
+        before = len(self.responses)
+        assert eventually(lambda: len(self.responses) >= before + responses), "the gateway does not respond"
 
-    def _record(self, answer: Sample) -> bool:
-        self.answers.append(answer)
+    def _record(self, response: Sample) -> bool:
+        self.responses.append(response)
         return not self.stopping
 
 
@@ -110,17 +110,17 @@ def test_an_open_circuit_spares_the_backend_in_both_workers_and_then_sends_its_p
                 late = [begun - fifth for begun in calls.started if begun > fifth + LIVE_SECONDS]
                 assert not any(after < OPEN_FOR for after in late), "called while its circuit was open"
                 assert late or all(is_open(worker, path, seed.ours) for worker in connections)
-                assert clients.answers[0].status == 500
+                assert clients.responses[0].status == 500
 
                 calls_before_probes = len(calls.started)
                 calls.hanging = True
                 assert eventually(lambda: len(calls.started) >= calls_before_probes + PERMITS, OPEN_FOR + 30)
                 clients.wait_for_responses(400)
                 assert len(calls.started) == calls_before_probes + PERMITS, "more probes than permits"
-                assert {answer.status for answer in clients.answers[-200:]} == {503}
+                assert {response.status for response in clients.responses[-200:]} == {503}
                 calls.healthy.set()
-                assert eventually(lambda: clients.answers[-1].status == 200)
-            assert {answer.status for answer in clients.answers} == {500, 503, 200}
+                assert eventually(lambda: clients.responses[-1].status == 200)
+            assert {response.status for response in clients.responses} == {500, 503, 200}
 
 
 @contextmanager
@@ -159,10 +159,10 @@ def test_no_request_fails_after_a_killed_target_is_ejected(seed: Seed, own_redis
             clients.wait_for_responses(1500)
             assert eventually(lambda: bool(ejections(server))), "it was not ejected"
         offset = time.time() - time.monotonic()
-        failed = [answer.started + offset for answer in clients.answers if answer.status != 200]
-        assert not [at for at in failed if at > min(ejections(server))], Counter(a.status for a in clients.answers)
+        failed = [response.started + offset for response in clients.responses if response.status != 200]
+        assert not [at for at in failed if at > min(ejections(server))], Counter(a.status for a in clients.responses)
         assert len(failed) <= 16, "only requests in flight when it died may fail"
-        total = len(clients.answers)
+        total = len(clients.responses)
         assert eventually(lambda: len(access_lines(server, path)) >= total)
         retries = sum(line["retries"] for line in access_lines(server, path))
         assert 1 <= retries <= 0.2 * total + WORKERS * RESERVE

@@ -107,8 +107,8 @@ def test_a_body_over_the_limit_is_not_read_if_its_length_is_known(single: Gatewa
 
 
 def test_a_chunked_body_over_the_limit_is_read_up_to_the_limit(single: Gateway) -> None:
-    piece = b"10000\r\n" + b"a" * 65_536 + b"\r\n"
-    raw = send(single.server, head(OPEN + b"/x", CHUNKED, method=b"POST"), *[piece] * 100, b"0\r\n\r\n")
+    chunk = b"10000\r\n" + b"a" * 65_536 + b"\r\n"
+    raw = send(single.server, head(OPEN + b"/x", CHUNKED, method=b"POST"), *[chunk] * 100, b"0\r\n\r\n")
     refused(single, raw, 413, "body_too_large")
 
 

@@ -44,8 +44,8 @@ def exported(server: Server) -> dict[str, dict[str, object]]:
     return services
 
 
-def milliseconds(answer: requests.Response) -> float:
-    found = re.search(r"gateway;dur=([0-9.]+)", answer.headers["Server-Timing"])
+def milliseconds(response: requests.Response) -> float:
+    found = re.search(r"gateway;dur=([0-9.]+)", response.headers["Server-Timing"])
     assert found
     return float(found[1])
 
@@ -73,8 +73,8 @@ def test_the_second_response_is_a_hit_and_at_least_twenty_times_faster(demo: Ser
 
         def timed() -> tuple[str, float]:
             began = time.perf_counter()
-            answer = session.get(demo.address + path, headers={"X-API-Key": key}, timeout=30)
-            return answer.headers["X-Cache"], time.perf_counter() - began
+            response = session.get(demo.address + path, headers={"X-API-Key": key}, timeout=30)
+            return response.headers["X-Cache"], time.perf_counter() - began
 
         first, miss = timed()
         hits = [timed() for _ in range(8)]
@@ -89,16 +89,16 @@ def test_five_failures_open_the_circuit_and_the_sixth_response_is_immediate(demo
     assert [worker.get("/api/v1/crm/contacts?for=circuit", key)[0] for _ in range(5)] == [500] * 5
     refused = [demo.get("/api/v1/crm/contacts?for=circuit", key) for _ in range(5)]
     requests.post(f"{crm}/mode/healthy", timeout=30)
-    assert {answer.json()["code"] for answer in refused} == {"circuit_open"}
-    assert {answer.headers["Content-Type"] for answer in refused} == {"application/problem+json"}
-    assert {answer.headers["X-Circuit-State"] for answer in refused} == {"OPEN"}
+    assert {response.json()["code"] for response in refused} == {"circuit_open"}
+    assert {response.headers["Content-Type"] for response in refused} == {"application/problem+json"}
+    assert {response.headers["X-Circuit-State"] for response in refused} == {"OPEN"}
     assert min(map(milliseconds, refused)) < 5
 
 
 def test_a_stream_arrives_without_buffering(demo: Server) -> None:
     """Fourteen words, one every 150 ms: with buffering they would arrive together."""
-    with demo.get("/api/v1/aiRouting/stream", greeting(demo, "API key"), stream=True) as answer:
-        times = [time.monotonic() for line in answer.iter_lines(chunk_size=1) if line]
+    with demo.get("/api/v1/aiRouting/stream", greeting(demo, "API key"), stream=True) as response:
+        times = [time.monotonic() for line in response.iter_lines(chunk_size=1) if line]
     assert len(times) == 14
     assert times[-1] - times[0] > 1
 
@@ -108,8 +108,8 @@ def log_in(server: Server) -> requests.Session:
     session.get(page, timeout=30)
     name, _, password = greeting(server, "admin").split(maxsplit=1)[1].split()
     form = {"username": name, "password": password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
-    answer = session.post(f"{page}?next=/admin/", data=form, timeout=30)
-    assert (answer.status_code, answer.url) == (200, f"{server.address}/admin/")
+    response = session.post(f"{page}?next=/admin/", data=form, timeout=30)
+    assert (response.status_code, response.url) == (200, f"{server.address}/admin/")
     return session
 
 

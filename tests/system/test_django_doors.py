@@ -58,11 +58,11 @@ def call(
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        fields = {name.lower(): value for name, value in answer.getheaders() if name.lower() not in VARYING}
-        if answer.status == 204:
+        response = connection.getresponse()
+        fields = {name.lower(): value for name, value in response.getheaders() if name.lower() not in VARYING}
+        if response.status == 204:
             fields.pop("content-length", None)  # which wsgiref adds though RFC 9110 section 8.6 forbids it
-        return answer.status, fields, answer.read()
+        return response.status, fields, response.read()
     finally:
         connection.close()
 
@@ -115,8 +115,8 @@ def test_a_stream_is_not_buffered(single: Gateway, other: Other) -> None:
     single.backend.scripts["/through"] = waits
     connection = http.client.HTTPConnection("127.0.0.1", other.port, timeout=30)
     connection.request("GET", "/api/v1/open/through")
-    answer = connection.getresponse()
-    assert answer.read(1) == b"a"
+    response = connection.getresponse()
+    assert response.read(1) == b"a"
     seen.set()
-    assert answer.read() == b"b"
+    assert response.read() == b"b"
     connection.close()

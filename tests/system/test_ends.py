@@ -127,7 +127,7 @@ def test_a_killed_worker_is_replaced_while_the_other_serves(pair: Gateway) -> No
         head(b"/api/v1/open/gone", b"Content-Length: 100000", method=b"POST") + b"a" * 100,
         head(b"/api/v1/open/gone", b"Transfer-Encoding: chunked", method=b"PUT") + b"3\r\nabc\r\n",
     ],
-    ids=["an answer", "an upload", "a chunked upload"],
+    ids=["a response", "an upload", "a chunked upload"],
 )
 def test_a_disconnect_cancels_the_call(single: Gateway, sent: bytes) -> None:
     came, left = threading.Event(), threading.Event()
@@ -156,6 +156,6 @@ def test_a_disconnect_during_the_response_cancels_the_call(single: Gateway) -> N
         left.set()
 
     single.backend.scripts["/amid"] = endless
-    with single.get("/api/v1/open/amid", stream=True) as answer:
-        assert next(answer.iter_content(1)) == b"a"
+    with single.get("/api/v1/open/amid", stream=True) as response:
+        assert next(response.iter_content(1)) == b"a"
     assert left.wait(CALLED_OFF)

@@ -67,11 +67,11 @@ def test_each_chunk_is_forwarded_before_the_next_arrives(single: Gateway, more: 
         await peer.send(b"1\r\nb\r\n0\r\n\r\n")
 
     single.backend.scripts["/chunks"] = waits
-    with single.request("POST" if more else "GET", "/api/v1/open/chunks", stream=True, **more) as answer:
-        pieces = answer.iter_content(chunk_size=None)
-        assert next(pieces) == b"a"
+    with single.request("POST" if more else "GET", "/api/v1/open/chunks", stream=True, **more) as response:
+        chunks = response.iter_content(chunk_size=None)
+        assert next(chunks) == b"a"
         seen.set()
-        assert b"".join(pieces) == b"b"
+        assert b"".join(chunks) == b"b"
 
 
 def test_an_upload_is_forwarded_while_it_is_sent(single: Gateway) -> None:

@@ -30,12 +30,12 @@ METHODS: Final = ("GET", "GET", "GET", "GET", "HEAD", "POST", "DELETE")
 class Seen:
     """The responses the clients received, by service, method and status class, and by service and `X-Cache`."""
 
-    answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    responses: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     cache: Counter[tuple[str, str]] = field(default_factory=Counter)
     limited: int = 0
 
     def record(self, service: str, method: str, status: int, fields: dict[str, str]) -> None:
-        self.answers[service, method, f"{status // 100}xx"] += 1
+        self.responses[service, method, f"{status // 100}xx"] += 1
         self.limited += status == 429
         if "x-cache" in fields:
             self.cache[service, fields["x-cache"]] += 1
@@ -43,7 +43,7 @@ class Seen:
     def by(self, index: int) -> Counter[str]:
         """The number of responses by service (0), method (1) or status class (2)."""
         found: Counter[str] = Counter()
-        for key, number in self.answers.items():
+        for key, number in self.responses.items():
             found[key[index]] += number
         return found
 
@@ -60,7 +60,7 @@ def counted(seed: Seed) -> Iterator[Gateway]:
 def test_20_000_random_requests_are_counted_exactly_and_across_a_restart(counted: Gateway) -> None:
     key = counted.manage("apikey", "create", "reader", "--scope", "metrics:read").split()[-1]
     seen = asyncio.run(send_requests(counted, REQUESTS))
-    assert seen.answers.total() == REQUESTS
+    assert seen.responses.total() == REQUESTS
     assert set(seen.by(2)) == {"2xx", "4xx", "5xx"}
     assert {"HIT", "MISS", "BYPASS"} <= {result for _, result in seen.cache}
     assert seen.limited > 0
@@ -125,9 +125,9 @@ def assert_counted(gateway: Gateway, key: str, seen: Seen) -> None:
         assert sum(each["misses"] for each in services.values()) == _results(seen, "MISS")
         page = gateway.get("/metrics", key, headers={"Accept": "text/plain"}).text
         series = _Page(page)
-        assert series["gateway_requests_total", "service", "method", "status_class"] == seen.answers
+        assert series["gateway_requests_total", "service", "method", "status_class"] == seen.responses
         assert series["gateway_cache_requests_total", "service", "result"] == seen.cache
-        decisions = {"allowed": seen.answers.total() - seen.limited, "denied": seen.limited}
+        decisions = {"allowed": seen.responses.total() - seen.limited, "denied": seen.limited}
         assert {name: number for (name,), number in series["gateway_ratelimit_total", "decision"].items()} == decisions
 
 

@@ -68,10 +68,10 @@ def test_a_message_of_any_length_is_echoed(wire: Wire, kind: int, size: int) -> 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 16, 1_000])
 def test_a_fragmented_message_is_assembled(wire: Wire, size: int) -> None:
-    pieces = [b"x" * size for _ in range(5)]
-    wire.send(frame(TEXT, pieces[0], end=False))
-    wire.send(*(frame(CONTINUATION, piece, end=False) for piece in pieces[1:-1]), frame(CONTINUATION, pieces[-1]))
-    assert wire.read() == Frame(TEXT, b"".join(pieces))
+    chunks = [b"x" * size for _ in range(5)]
+    wire.send(frame(TEXT, chunks[0], end=False))
+    wire.send(*(frame(CONTINUATION, chunk, end=False) for chunk in chunks[1:-1]), frame(CONTINUATION, chunks[-1]))
+    assert wire.read() == Frame(TEXT, b"".join(chunks))
 
 
 def test_frames_may_arrive_one_byte_at_a_time(wire: Wire) -> None:
@@ -103,7 +103,7 @@ def test_ten_pings_receive_pongs_in_order(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "pieces",
+    "chunks",
     [pytest.param([frame(TEXT, b"x", reserved=bits)], id=f"reserved bits {bits}") for bits in range(1, 8)]
     + [pytest.param([frame(kind, b"x")], id=f"opcode {kind}") for kind in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)]
     + [
@@ -112,15 +112,15 @@ def test_ten_pings_receive_pongs_in_order(wire: Wire) -> None:
         pytest.param([frame(PING, b"x", end=False), frame(CONTINUATION)], id="a ping in fragments"),
         pytest.param([frame(CLOSE, b"", end=False), frame(CONTINUATION)], id="a close in fragments"),
         pytest.param([frame(CONTINUATION, b"of nothing")], id="a continuation of nothing"),
-        pytest.param([frame(CONTINUATION, b"of nothing", end=False)], id="a continuation of nothing that goes on"),
+        pytest.param([frame(CONTINUATION, b"of nothing", end=False)], id="an unfinished continuation of nothing"),
         pytest.param([frame(TEXT, b"x", end=False), frame(TEXT, b"y")], id="a message within a message"),
         pytest.param([frame(TEXT, b"x", mask=None)], id="a frame without a mask"),
         pytest.param([frame(PING, b"x", mask=None)], id="a ping without a mask"),
         pytest.param([frame(CLOSE, b"\x03")], id="half of a close code"),
     ],
 )
-def test_a_protocol_violation_closes_the_connection(wire: Wire, pieces: list[bytes]) -> None:
-    wire.send(b"".join(pieces))  # in one write: data after the close would make the kernel reset the connection
+def test_a_protocol_violation_closes_the_connection(wire: Wire, chunks: list[bytes]) -> None:
+    wire.send(b"".join(chunks))  # in one write: data after the close would make the kernel reset the connection
     assert wire.code() == PROTOCOL_ERROR
     assert wire.ends()
 
@@ -133,8 +133,8 @@ def test_any_valid_utf8_is_text(wire: Wire, text: str) -> None:
 
 def test_a_character_may_be_split_between_fragments(wire: Wire) -> None:
     data = "κόσμε \U0001f600".encode()
-    pieces = [bytes([byte]) for byte in data]
-    wire.send(frame(TEXT, pieces[0], end=False), *(frame(CONTINUATION, piece, end=False) for piece in pieces[1:]))
+    chunks = [bytes([byte]) for byte in data]
+    wire.send(frame(TEXT, chunks[0], end=False), *(frame(CONTINUATION, chunk, end=False) for chunk in chunks[1:]))
     wire.send(frame(CONTINUATION))
     assert wire.read() == Frame(TEXT, data)
 

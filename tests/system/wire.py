@@ -44,13 +44,13 @@ def head(path: bytes, *fields: bytes, method: bytes = b"GET", host: bytes | None
     return b"\r\n".join([method + b" " + path + b" HTTP/1.1", *named, *fields, b"Connection: close", b"", b""])
 
 
-def send(server: Server, *pieces: bytes) -> RawResponse:
+def send(server: Server, *chunks: bytes) -> RawResponse:
     """Send these bytes and return the response."""
     with server.connect() as connection:
         connection.settimeout(TIMEOUT_SECONDS)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may respond before it has read all
-            for piece in pieces:
-                connection.sendall(piece)
+            for chunk in chunks:
+                connection.sendall(chunk)
         return RawResponse(received(connection))
 
 
@@ -58,8 +58,8 @@ def received(connection: socket.socket) -> bytes:
     """Everything until the peer closes or resets the connection."""
     data = b""
     try:
-        while piece := connection.recv(65536):
-            data += piece
+        while chunk := connection.recv(65536):
+            data += chunk
     except ConnectionResetError:
         pass
     return data

@@ -272,7 +272,7 @@ async def test_cache_operations_lost_in_an_outage_are_counted_after_it(own_redis
     )
     own_redis.stop()
     for _ in range(2):
-        await stores.answers.get("crm", "k")
+        await stores.responses.get("crm", "k")
     await flusher.close()
     await link.close()
     assert database.total == {"120||lost|get": 2}

@@ -224,7 +224,7 @@ class TestBodies:
         async def handler(request: Request) -> Response:
             await released.wait()
             assert request.body is not None
-            read.extend([len(piece) async for piece in request.body])
+            read.extend([len(chunk) async for chunk in request.body])
             return response(b"")
 
         client = Client(Worker(handler))
