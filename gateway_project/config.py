@@ -72,20 +72,29 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.environment.get(name)
 
 
-def read(environment: Mapping[str, str] = os.environ) -> Config:
-    """Read the configuration. Raises ConfigurationFault with all faults."""
-    faults: list[str] = []
+class _Variables:
+    """Parses variables, and appends what is invalid to `faults`."""
 
-    def get(name: str, default: T, parse: Callable[[str], T]) -> T:
-        text = environment.get(name, "").strip()
+    def __init__(self, environment: Mapping[str, str], faults: list[str]) -> None:
+        self._environment = environment
+        self._faults = faults
+
+    def get(self, name: str, default: T, parse: Callable[[str], T]) -> T:
+        """The parsed value; `default` if the variable is unset, empty or invalid."""
+        text = self._environment.get(name, "").strip()
         if not text:
             return default
         try:
             return parse(text)
         except ValueError as fault:
-            faults.append(f"{name}: {fault}")
+            self._faults.append(f"{name}: {fault}")
             return default
 
+
+def read(environment: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration. Raises ConfigurationFault with all faults."""
+    faults: list[str] = []
+    get = _Variables(environment, faults).get
     debug = get("DEBUG", False, _boolean)
     database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", _database)
     var = _state_directory(database)

@@ -154,20 +154,7 @@ async def open_application() -> Application:
     resilience = Resilience(config, infra)
     gateway = _gateway(config, infra, resilience)
     proxy = SocketProxy(gateway, resilience.calls, resilience.targets, infra.authenticator, origins=config.cors_origins)
-    flusher = Flusher(
-        infra.counting,
-        infra.stores.counts,
-        AggregateWriter(),
-        counters=infra.stores.totals,
-        gauges={"websocket_connections": lambda: len(infra.realtime.hub)},
-    )
-    reloader = Reloader(
-        partial(loader.load, config.secret),
-        loader.current_version,
-        partial(_apply, infra.live, resilience.breakers),
-        clock=time.time,
-        interval=POLL_SECONDS,
-    )
+    flusher, reloader = _flusher(infra), _reloader(config, infra.live, resilience.breakers)
     services = partial(_services, infra.live)
     health_checker = HealthChecker(
         infra.backend, infra.stores.targets, resilience.targets, services, emit=infra.observers.backend_event
@@ -216,6 +203,26 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
         calls=resilience.calls,
         observers=infra.observers,
         idempotency=resilience.idempotency,
+    )
+
+
+def _flusher(infra: Infrastructure) -> Flusher:
+    return Flusher(
+        infra.counting,
+        infra.stores.counts,
+        AggregateWriter(),
+        counters=infra.stores.totals,
+        gauges={"websocket_connections": lambda: len(infra.realtime.hub)},
+    )
+
+
+def _reloader(config: Config, live: LiveConfiguration, breakers: Breakers) -> Reloader:
+    return Reloader(
+        partial(loader.load, config.secret),
+        loader.current_version,
+        partial(_apply, live, breakers),
+        clock=time.time,
+        interval=POLL_SECONDS,
     )
 
 

@@ -22,7 +22,7 @@ STATE_FILE: Final = "demo.json"
 """State between starts, readable by its owner only."""
 
 
-class State(msgspec.Struct):
+class DemoState(msgspec.Struct):
     """The API key and password, to show them again, and the ports its backends used last."""
 
     key: str | None = None
@@ -65,7 +65,7 @@ def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _create_access(state: State) -> None:
+def _create_access(state: DemoState) -> None:
     """Create a staff user and an API key if there are none."""
     users = get_user_model().objects
     if not users.filter(is_staff=True).exists():
@@ -75,17 +75,17 @@ def _create_access(state: State) -> None:
         state.key = issue(ApiKey(name="demonstration", scopes=["*", "debug", "metrics:read", "metrics:write"]))
 
 
-def _read(file: Path) -> State:
-    return msgspec.json.decode(file.read_bytes(), type=State) if file.exists() else State()
+def _read(file: Path) -> DemoState:
+    return msgspec.json.decode(file.read_bytes(), type=DemoState) if file.exists() else DemoState()
 
 
-def _write(file: Path, state: State) -> None:
+def _write(file: Path, state: DemoState) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(msgspec.json.encode(state))
 
 
-def _greeting(config: Config, state: State) -> str:
+def _greeting(config: Config, state: DemoState) -> str:
     address = f"http://{'127.0.0.1' if config.host in ('0.0.0.0', '::') else config.host}:{config.port}"  # noqa: S104
     key = state.key or "<your key>"
     login = f"{LOGIN} / {state.password}" if state.password else "one of your staff users"
