@@ -146,9 +146,9 @@ def test_a_logged_out_user_is_redirected_to_the_login(visit: Open, gateway: Gate
 
 
 FOLLOW = """topic => {
-  window.heard = [];
+  window.received = [];
   window.source = new EventSource(`/events?topics=${topic}`);
-  window.source.onmessage = ({ data }) => window.heard.push(JSON.parse(data).data);
+  window.source.onmessage = ({ data }) => window.received.push(JSON.parse(data).data);
   return new Promise((resolve) => { window.source.onopen = () => resolve(true); });
 }"""
 
@@ -161,6 +161,6 @@ def test_the_browsers_event_source_receives_events(browser: Browser, gateway: Ga
     page.evaluate(FOLLOW, "browser.source")
     for number in range(3):
         gateway.publish("browser.source", number)
-    page.wait_for_function("window.heard.length === 3")
-    assert page.evaluate("window.heard") == [0, 1, 2]
+    page.wait_for_function("window.received.length === 3")
+    assert page.evaluate("window.received") == [0, 1, 2]
     context.close()

@@ -1,4 +1,4 @@
-"""Every change is in the audit log, whoever makes it and by whatever means, without secrets."""
+"""Every change is in the audit log, from the admin and from commands, without secrets."""
 
 import io
 from typing import Any
