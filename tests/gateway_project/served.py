@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -17,9 +19,12 @@ import requests
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.processes import eventually
 from tests.redis_server import RedisServer
+from tests.seed import create_keys
 
 ROOT = Path(__file__).resolve().parents[2]
+WORKERS = 2
 TOPIC = '{"type":"subscribe","topics":["news"]}'
 SERVICES = """
 version: 1
@@ -36,6 +41,12 @@ services:
     targets: [{url: "http://127.0.0.1:1"}]
     websocket: true
 """
+KEYS = {
+    "key": ("*", "events:publish"),
+    "unprivileged_key": ("nothing",),
+    "limited_key": ("nothing",),
+    "revocable_key": ("*",),
+}
 
 
 @dataclass
@@ -44,19 +55,19 @@ class Served:
 
     port: int
     environment: dict[str, str]
-    key: str = ""
-    unprivileged_key: str = ""
-    limited_key: str = ""
+    key: str
+    unprivileged_key: str
+    limited_key: str
     """May not publish either; one test uses up its rate limit."""
+    revocable_key: str
+    """May not publish either; one test revokes it."""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def manage(self, *arguments: str) -> str:
-        command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True)
-        return done.stdout.strip().rpartition("\n")[2]
+        return manage(self.environment, *arguments)
 
     def publish(self, data: Any, key: str | None = None, topic: str = "news", **more: Any) -> requests.Response:
         body = msgspec.json.encode({"topic": topic, "type": "tick", "data": data, **more})
@@ -67,10 +78,34 @@ class Served:
         return connect(f"ws://127.0.0.1:{self.port}{path}", **{"additional_headers": headers, **more})
 
 
+def manage(environment: dict[str, str], *arguments: str) -> str:
+    """Run a management command and return the last line that it prints."""
+    command = [sys.executable, "manage.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.strip().rpartition("\n")[2]
+
+
+@cache
+def seed() -> tuple[bytes, dict[str, str]]:
+    """A database file that has KEYS, and the keys by their names. Created once for all gateways."""
+    with TemporaryDirectory() as directory:
+        environment = os.environ | {"DATABASE_URL": f"sqlite:///{directory}/db.sqlite3", "REDIS_URL": ""}
+        keys = create_keys(partial(manage, environment), KEYS)
+        return (Path(directory) / "db.sqlite3").read_bytes(), keys
+
+
+def followers(redis: RedisServer) -> int:
+    """The number of workers that wait for the next event. Any other worker may miss what is published."""
+    with redis.client() as client:
+        return sum(connection["cmd"] == "xread" for connection in client.client_list())
+
+
 @contextmanager
 def serving(directory: Path, backend: int, redis: RedisServer, **more: str) -> Iterator[Served]:
     """Run a gateway in front of the backend at port `backend`. Starts `redis`. `more` is added to the environment."""
     redis.start()
+    database, keys = seed()
+    (directory / "db.sqlite3").write_bytes(database)
     (directory / "gateway.yaml").write_text(SERVICES.replace("LIVE", str(backend)))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -83,8 +118,7 @@ def serving(directory: Path, backend: int, redis: RedisServer, **more: str) -> I
         "ACCESS_LOG": "off",
         **more,
     }
-    gateway = Served(port, environment)
-    command = [sys.executable, "manage.py", "rungateway", "--port", str(port), "--workers", "2"]
+    command = [sys.executable, "manage.py", "rungateway", "--port", str(port), "--workers", str(WORKERS)]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
@@ -93,17 +127,8 @@ def serving(directory: Path, backend: int, redis: RedisServer, **more: str) -> I
             assert process.poll() is None, (directory / "log").read_text()
             assert time.monotonic() < end
             time.sleep(0.05)
-        gateway.key = gateway.manage("apikey", "create", "ours", "--scope", "*", "--scope", "events:publish")
-        gateway.unprivileged_key = gateway.manage("apikey", "create", "poor", "--scope", "nothing")
-        gateway.limited_key = gateway.manage("apikey", "create", "greedy", "--scope", "nothing")
-        while (
-            gateway.publish(0, topic="warm").status_code != 202
-            or gateway.publish(0, gateway.unprivileged_key).status_code != 403
-        ):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        time.sleep(1)  # until the other worker has the keys too
-        yield gateway
+        assert eventually(lambda: followers(redis) == WORKERS, 60), "a worker does not follow the event log"
+        yield Served(port, environment, **keys)
     finally:
         process.terminate()
         process.wait(30)

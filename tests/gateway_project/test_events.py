@@ -5,8 +5,7 @@ import asyncio
 import msgspec
 import pytest
 import requests
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
 from tests.gateway_project.served import TOPIC, Served, close_code, numbers, read, subscribed
 
@@ -55,17 +54,8 @@ async def test_topics_without_permission_are_refused(served: Served) -> None:
 
 
 async def test_revoking_a_key_closes_its_sockets(served: Served) -> None:
-    key = served.manage("apikey", "create", "short", "--scope", "*")
-    async with asyncio.timeout(20):
-        while True:
-            ws: ClientConnection = await served.socket(additional_headers={"X-API-Key": key})
-            try:
-                await ws.send(TOPIC)
-                assert (await read(ws))["type"] == "subscribed"
-                break
-            except ConnectionClosed:  # this worker does not know the key yet
-                continue
-    await asyncio.to_thread(served.manage, "apikey", "revoke", key.split("_")[1])
+    ws = await subscribed(served, additional_headers={"X-API-Key": served.revocable_key})
+    await asyncio.to_thread(served.manage, "apikey", "revoke", served.revocable_key.split("_")[1])
     assert await close_code(ws) == 4401
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.origin import Peer
 from tests.redis_server import RedisServer
+from tests.seed import create_keys
 from tests.system.backend import Backend, ok
 from tests.system.server import Server, document
 
@@ -21,16 +22,27 @@ UNLIMITED: Final = "1000000/m"
 MAX_BODY: Final = 1_000_000
 QUICK_CIRCUIT: Final = {"failure_threshold": 5, "window": "60s", "open_for": "1s", "success_threshold": 2}
 HIGH_THRESHOLD: Final = {"failure_threshold": 1000}
+KEYS: Final = {
+    "ours": (),
+    "theirs": (),
+    "limited": (),
+    "publisher": ("*", "events:publish", "metrics:read"),
+    "reader": ("metrics:read",),
+}
 
 
 @dataclass(frozen=True)
 class Seed:
-    """A database with three API keys, created once and copied for each gateway."""
+    """A database with these API keys, created once and copied for each gateway."""
 
     database: Path
     ours: str
     theirs: str
     limited: str
+    publisher: str
+    """It may publish events and read metrics."""
+    reader: str
+    """It may only read metrics."""
 
 
 @dataclass
@@ -49,11 +61,10 @@ class Gateway:
 def seed() -> Iterator[Seed]:
     maker = Server()
     database = Path(tempfile.mkdtemp(prefix="gw-")) / "seed.sqlite3"
-    maker.manage("migrate", "--verbosity", "0")
-    keys = [maker.manage("apikey", "create", name).split()[-1] for name in ("ours", "theirs", "limited")]
+    keys = create_keys(maker.manage, KEYS)
     shutil.copy(maker.database, database)
     maker.close()
-    yield Seed(database, *keys)
+    yield Seed(database, **keys)
     shutil.rmtree(database.parent)
 
 

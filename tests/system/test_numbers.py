@@ -58,7 +58,7 @@ def counted(seed: Seed) -> Iterator[Gateway]:
 
 
 def test_20_000_random_requests_are_counted_exactly_and_across_a_restart(counted: Gateway) -> None:
-    key = counted.manage("apikey", "create", "reader", "--scope", "metrics:read").split()[-1]
+    key = counted.seed.reader
     seen = asyncio.run(send_requests(counted, REQUESTS))
     assert seen.responses.total() == REQUESTS
     assert set(seen.by(2)) == {"2xx", "4xx", "5xx"}

@@ -20,7 +20,6 @@ from tests.system.server import Server
 TOPIC = "slow.news"
 STALLED_CLIENTS = 100
 TOO_SLOW = 4408
-SCOPES = ["--scope", "*", "--scope", "events:publish", "--scope", "metrics:read"]
 SMALL_WINDOW = 4_096
 
 
@@ -64,9 +63,8 @@ class Publisher:
 @pytest.fixture(scope="module")
 def publisher(seed: Seed) -> Iterator[Publisher]:
     server = Server(seed=seed.database, environment={"RATE_LIMIT": "1000000/m"})
-    made = server.manage("apikey", "create", "publisher", *SCOPES)
     with server:
-        yield Publisher(server, made.split()[-1])
+        yield Publisher(server, seed.publisher)
 
 
 def receive(wire: Wire) -> dict[str, Any]:
