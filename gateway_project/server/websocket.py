@@ -27,6 +27,8 @@ class WebSocket(WebSocketsSansIOProtocol):
             return super().send(message)
         if self.conn.state is not State.OPEN or self.initial_response is not None:
             return super().send(message)
+        if self.transport.is_closing():  # uvloop raises then, and the hub has other subscribers to write to
+            return _Written(self)
         payload = text.encode()
         self.transport.write(_header(len(payload)) + payload)
         return _Written(self)
