@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test check format compare latency story memory dashboard-cost micro load clean
+.PHONY: help install install-dev run test quick check format compare latency story memory dashboard-cost micro load clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
@@ -30,6 +30,9 @@ run: install ## start the gateway with demonstration services (PORT, HOST, WORKE
 test: install install-dev ## run the tests (TESTS="tests/routing -k cors" for some)
 	$(BIN)/python -m pytest $(TESTS)
 
+quick: install install-dev ## run the tests that need no server, browser or process
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(TESTS)
+
 # A production environment for the checks; nothing is served with it.
 CHECK_ENV := DEBUG=off SECRET_KEY=c8f1e0b6a94d7352f08e1b6a94d7352c8f1e0b6a94d7352f08e DATABASE_URL=sqlite://:memory:
 
@@ -38,6 +41,7 @@ check: install install-dev ## check formatting, lint, types, import contracts an
 	$(BIN)/ruff check .
 	$(CHECK_ENV) $(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 	$(CHECK_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 

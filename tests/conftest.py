@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import django
 import pytest
 from django.conf import settings
 
 from tests.redis_server import RedisServer
+from tests.scheduling import FileScheduling, is_slow
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "gateway_project.settings"
 os.environ["SECRET_KEY"] = "for tests alone"
@@ -19,6 +21,23 @@ def pytest_configure() -> None:
     django.setup()
     # Django's own advice for tests: the default hasher takes 0.4 s of a processor for each user a test creates.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if is_slow(item):
+        item.add_marker("slow")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of tests in several processes, start the slow ones first: the others fill the gaps that remain at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling | None:
+    return FileScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,12 @@ call_command("apikey", "create", "browser", "--scope", "*", "--scope", "metrics:
 START_SECONDS = 60
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Run all these tests in one process, which starts the gateway and the browser once."""
+    item.add_marker("slow")
+    item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 @dataclass
 class Gateway:
     """A running gateway and a client with an API key."""
@@ -77,7 +83,7 @@ def _free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     port = _free_port()
     environment = _environment(tmp_path_factory.mktemp("gateway"), port)
@@ -121,7 +127,7 @@ def _drain(stream: Any) -> None:
             pass
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     found = shutil.which("chromium")
     if found is None:
@@ -132,7 +138,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def logged_in(browser: Browser, gateway: Gateway) -> Any:
     """The storage state of a browser that has logged in with the page's form."""
     context = browser.new_context()

@@ -22,6 +22,7 @@ UNLIMITED: Final = "1000000/m"
 MAX_BODY: Final = 1_000_000
 QUICK_CIRCUIT: Final = {"failure_threshold": 5, "window": "60s", "open_for": "1s", "success_threshold": 2}
 HIGH_THRESHOLD: Final = {"failure_threshold": 1000}
+SHARED: Final = frozenset({"single", "pair", "either"})
 KEYS: Final = {
     "ours": (),
     "theirs": (),
@@ -55,6 +56,13 @@ class Gateway:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.server, name)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Run all tests of the shared gateways in one process, which starts each gateway once."""
+    item.add_marker("slow")
+    if SHARED.intersection(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.xdist_group("shared gateways"))
 
 
 @pytest.fixture(scope="session")
