@@ -1,1 +1,1 @@
-"""What keeps a call unharmed: breaker, cache and rate limit, three packages of one inner shape."""
+"""Circuit breaker, cache and rate limit: three packages with the same structure, and what they share."""

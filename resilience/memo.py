@@ -10,11 +10,11 @@ V = TypeVar("V")
 
 
 class TwoGenerationMemo(Generic[K, V]):
-    """Two generations of at most `size` keys; a key that is used moves to the younger one, so that a flood of
-    different keys evicts only what is not used. A key is admitted the second time it is put: to keep and evict what is
-    used once would take longer than to compute it.
+    """Two generations of at most `size` keys. A key that is used moves to the younger one, so that a flood of different
+    keys evicts only unused ones. A key is admitted on its second `put`, since storing and evicting a key that is used
+    once would take longer than computing its value.
 
-    `young` is the younger generation, for a look-up without a call where each one counts.
+    `young` is the younger generation, for hot paths that look up without a method call.
     """
 
     def __init__(self, size: int) -> None:
@@ -32,7 +32,7 @@ class TwoGenerationMemo(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V) -> None:
-        """Keep `value`, from the second time on that `key` is put."""
+        """Store `value`, from the second `put` of `key` on."""
         if self._doorkeeper.seen_before(key):
             self._admit(key, value)
 

@@ -1,1 +1,1 @@
-"""The cache: answers kept in two tiers, found by scope, and taken back by tag."""
+"""The cache: responses stored in two tiers, per scope, and invalidated by tag."""

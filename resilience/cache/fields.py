@@ -52,9 +52,9 @@ def values(headers: Iterable[Header], name: bytes) -> list[bytes]:
     return [value for field, value in headers if field == name]
 
 
-def date(values: Sequence[bytes]) -> float | None:
+def date(lines: Sequence[bytes]) -> float | None:
     """The Unix time in a field's first line, in any HTTP-date format (RFC 9110 section 5.6.7); None if malformed."""
-    text = values[0].strip() if values else b""
+    text = lines[0].strip() if lines else b""
     return _date(text) if 0 < len(text) <= _LONGEST_DATE else None
 
 
@@ -71,14 +71,14 @@ def _date(value: bytes) -> float | None:
         return None
 
 
-def age(values: Sequence[bytes]) -> int:
+def age(lines: Sequence[bytes]) -> int:
     """The first value of Age in seconds; 0 if it is absent or malformed (RFC 9111 section 5.1)."""
-    return (delta_seconds(values[0].split(b",")[0].strip()) or 0) if values else 0
+    return (delta_seconds(lines[0].split(b",")[0].strip()) or 0) if lines else 0
 
 
-def names(values: Iterable[bytes]) -> set[bytes]:
-    """The members of a list of field names, such as Vary's, in lower case."""
-    return {name for value in values for part in value.split(b",") if (name := part.strip().lower())}
+def names(lines: Iterable[bytes]) -> set[bytes]:
+    """The lower-case members of a field that lists field names, such as Vary."""
+    return {name for line in lines for part in line.split(b",") if (name := part.strip().lower())}
 
 
 def variant(headers: Sequence[Header], vary: Iterable[bytes]) -> bytes:
@@ -106,9 +106,9 @@ def tags(headers: Sequence[Header]) -> set[str]:
     return _within_limits(found)
 
 
-def groups(values: Iterable[bytes]) -> set[str]:
+def groups(lines: Iterable[bytes]) -> set[str]:
     """The names in Cache-Group-Invalidation (RFC 9875 section 3)."""
-    return _within_limits({tag for value in values for tag in _QUOTED.findall(value)})
+    return _within_limits({tag for line in lines for tag in _QUOTED.findall(line)})
 
 
 def entity_tags(value: bytes) -> list[bytes]:
@@ -122,7 +122,7 @@ def _within_limits(found: Iterable[bytes]) -> set[str]:
 
 
 def storable(headers: Sequence[Header], withheld: Collection[bytes] = ()) -> tuple[Header, ...]:
-    """The fields that are stored: not NOT_STORED, those named in Connection, or `withheld` (RFC 9111 section 3.1)."""
+    """The fields to store: all but NOT_STORED, those named in Connection, and `withheld` (RFC 9111 section 3.1)."""
     connection = values(headers, b"connection")
     dropped = NOT_STORED.union(names(connection), withheld) if connection or withheld else NOT_STORED
     return tuple([pair for pair in headers if pair[0] not in dropped])

@@ -21,7 +21,7 @@ def scope_id(scope: Scope, caller: str, tenant: str | None) -> str:
 
 
 def key(service: str, scope_id: str, path: bytes, query: bytes, credentials: bytes = b"") -> str:
-    """A digest of all parts, as 40 hexadecimal digits. Each is hashed with its length, so that no two keys collide.
+    """A digest of all parts, as 40 hexadecimal digits. Each is hashed with its length, which keeps them apart.
 
     `credentials` is a digest of the credentials that are forwarded to the backend, if any.
     """

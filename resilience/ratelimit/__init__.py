@@ -1,1 +1,1 @@
-"""The rate limit: so many requests per caller in any window of time, over all workers."""
+"""Rate limits per caller in a sliding window, over all workers."""
