@@ -1,4 +1,4 @@
-"""All that is shared, over a real cluster of three: a service's keys are on one node, and services on several."""
+"""Every shared store over a real Redis Cluster of three nodes: each service's keys are on one node."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -43,9 +43,9 @@ async def test_entries_tags_and_fences(link: RedisLink, cluster: RedisClusterSer
             assert await store.put(service, str(number), make(b"", "even" if number % 2 == 0 else "odd"), 0)
         assert (await store.get(service, "0")).entry == make(b"", "even")
         assert (await store.usage(service)).entries == 3
-        gone = await store.invalidate(service, "even")
-        assert gone.entries == 2
-        assert not await store.put(service, "0", make(b"", "even"), gone.seq - 1)
+        invalidation = await store.invalidate(service, "even")
+        assert invalidation.entries == 2
+        assert not await store.put(service, "0", make(b"", "even"), invalidation.seq - 1)
         assert (await store.usage(service)).entries == 1
     homes = [cluster.keys(port) for port in cluster.ports]
     assert sum(bool(keys) for keys in homes) > 1  # not all on one node
@@ -80,13 +80,13 @@ async def test_leases(link: RedisLink) -> None:
         assert await leases.claim(service, "k", "two", missed=False) is ClaimResult.STORED
 
 
-async def test_what_is_asked_for_most(link: RedisLink) -> None:
+async def test_hit_counts(link: RedisLink) -> None:
     hit_counter = HitCounter(link)
     for service in SERVICES:
         hit_counter.start_counting(service, service, ReplayableRequest(b"h", service.encode(), b""))
     await hit_counter.flush()
     for service in SERVICES:
-        assert [recipe.path for recipe in await hit_counter.top(service, 5)] == [service.encode()]
+        assert [request.path for request in await hit_counter.top(service, 5)] == [service.encode()]
 
 
 async def test_limits(link: RedisLink) -> None:

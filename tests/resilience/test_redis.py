@@ -1,4 +1,4 @@
-"""The link to Redis: what a worker notices when it goes, comes back, and says no."""
+"""The link to Redis during outages, refusals and shutdown."""
 
 import asyncio
 
@@ -10,24 +10,24 @@ from tests.redis_server import RedisServer
 from tests.resilience.waiting import until
 
 
-async def test_it_is_away_at_once_after_the_first_failure_and_back_after_a_restart(own_redis: RedisServer) -> None:
+async def test_calls_fail_at_once_after_the_first_failure_and_succeed_after_a_restart(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
     await link.start()
     own_redis.stop()
     with pytest.raises(StoreUnavailable):
         await link.call(lambda client: client.ping())
     assert link.unavailable
-    asked = []
+    called = []
     with pytest.raises(StoreUnavailable, match="unavailable"):
-        await link.call(lambda client: asked.append(client) or client.ping())  # type: ignore[func-returns-value]
-    assert asked == []
+        await link.call(lambda client: called.append(client) or client.ping())  # type: ignore[func-returns-value]
+    assert called == []
     own_redis.start()
     await until(lambda: not link.unavailable)
     assert await link.call(lambda client: client.ping())
     await link.close()
 
 
-async def test_a_server_that_accepts_and_never_answers_is_away(own_redis: RedisServer) -> None:
+async def test_a_server_that_accepts_connections_but_never_responds_is_unavailable(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
     await link.start()
     own_redis.pause()
@@ -39,31 +39,31 @@ async def test_a_server_that_accepts_and_never_answers_is_away(own_redis: RedisS
     await link.close()
 
 
-async def test_the_feed_says_when_it_rises_and_falls(own_redis: RedisServer) -> None:
-    link, edges = RedisLink(own_redis.url), list[str]()
+async def test_the_feed_reports_when_it_is_established_and_lost(own_redis: RedisServer) -> None:
+    link, events = RedisLink(own_redis.url), list[str]()
     link.feed.listen("news", lambda message: None)
-    link.feed.subscribe(on_up=lambda: edges.append("up"), on_down=lambda: edges.append("down"))
+    link.feed.subscribe(on_up=lambda: events.append("up"), on_down=lambda: events.append("down"))
     await link.start()
-    await until(lambda: edges == ["up"])
+    await until(lambda: events == ["up"])
     own_redis.stop()
-    await until(lambda: edges == ["up", "down"])
+    await until(lambda: events == ["up", "down"])
     own_redis.start()
-    await until(lambda: edges == ["up", "down", "up"])
+    await until(lambda: events == ["up", "down", "up"])
     await link.close()
 
 
 async def test_a_listener_that_fails_does_not_end_the_feed(redis_url: str) -> None:
-    link, heard = RedisLink(redis_url), list[int]()
-    link.feed.listen("news", lambda message: heard.append(int(message)))
+    link, received = RedisLink(redis_url), list[int]()
+    link.feed.listen("news", lambda message: received.append(int(message)))
     await link.start()
     await until(lambda: link.feed.alive)
     await link.publish("news", b"not a number")
     await link.publish("news", b"7")
-    await until(lambda: heard == [7])
+    await until(lambda: received == [7])
     await link.close()
 
 
-async def test_a_refused_command_does_not_mean_away(own_redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refused_command_is_not_an_outage(own_redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     link = RedisLink(own_redis.url)
     await link.call(lambda client: client.config_set("maxmemory", 1))
     for _ in range(3):
@@ -75,7 +75,7 @@ async def test_a_refused_command_does_not_mean_away(own_redis: RedisServer, capl
     await link.close()
 
 
-async def test_a_cancelled_call_leaves_no_answer_for_the_next(redis_url: str) -> None:
+async def test_a_cancelled_call_leaves_no_response_for_the_next(redis_url: str) -> None:
     link = RedisLink(redis_url)
     for number in range(50):
         call = asyncio.ensure_future(link.call(lambda client: client.echo("cancelled")))
@@ -83,25 +83,25 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next(redis_url: str) ->
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.wait([call])
-        answer = await link.call(lambda client, number=number: client.echo(str(number)))  # type: ignore[misc]
-        assert answer == str(number).encode()
+        response = await link.call(lambda client, number=number: client.echo(str(number)))  # type: ignore[misc]
+        assert response == str(number).encode()
     await link.close()
 
 
-async def test_closing_waits_for_the_calls_under_way_and_lets_none_in(redis_url: str) -> None:
+async def test_closing_waits_for_calls_in_progress_and_refuses_new_ones(redis_url: str) -> None:
     link = RedisLink(redis_url)
     await link.start()
-    under_way = asyncio.create_task(link.call(lambda client: client.blpop("nothing comes", 0.2)))
+    in_progress = asyncio.create_task(link.call(lambda client: client.blpop("nothing comes", 0.2)))
     await asyncio.sleep(0.05)
     await link.close()
-    assert under_way.done()
-    assert await under_way is None
+    assert in_progress.done()
+    assert await in_progress is None
     with pytest.raises(StoreUnavailable):
         await link.call(lambda client: client.ping())
     await link.close()
 
 
-async def test_closing_ends_a_feed_that_is_connecting_anew(redis_url: str, shared_redis: RedisServer) -> None:
+async def test_closing_ends_a_feed_that_is_reconnecting(redis_url: str, shared_redis: RedisServer) -> None:
     for number in range(30):
         link = RedisLink(redis_url)
         link.feed.listen("news", lambda _: None)

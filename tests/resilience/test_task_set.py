@@ -111,7 +111,7 @@ async def test_an_error_of_a_cancelled_task_is_not_raised_but_left_to_asyncio(
         try:
             await asyncio.sleep(60)
         finally:
-            raise ValueError("not raised to whoever cancels")
+            raise ValueError("not raised to the caller")
 
     tasks = TaskSet()
     tasks.create(fail())

@@ -1,4 +1,4 @@
-"""Waiting for a condition, bounded: a hung test fails instead of hanging the run."""
+"""Waiting for a condition with a time-out, so that a hung test fails instead of blocking the run."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Several workers at one circuit, in any order and all at once, over memory and a real Redis, with it and without."""
+"""Several workers at one circuit, concurrently and in any order, over memory and a real Redis, with outages."""
 
 import asyncio
 import itertools
@@ -33,16 +33,16 @@ POLICY = BreakerPolicy(
     minimum_calls=4,
 )
 WORKERS = 3
-ORDERS = {"reset": State.CLOSED, "force open": State.FORCED_OPEN, "disable": State.DISABLED}
-ACTIONS = ["begin", "begin", *Outcome, "fail", "fail", *["succeed"] * 4, "look"]
+OVERRIDES = {"reset": State.CLOSED, "force open": State.FORCED_OPEN, "disable": State.DISABLED}
+ACTIONS = ["begin", "begin", *Outcome, "fail", "fail", *["succeed"] * 4, "refresh"]
 RACE = st.lists(st.tuples(st.integers(0, WORKERS - 1), st.sampled_from(ACTIONS)), min_size=1, max_size=8)
 SETTINGS = settings(
     max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
-class Watched:
-    """A store that keeps every change it took, in that order, and that one worker can lose."""
+class RecordingStore:
+    """A store that records every change in order, and that can become unavailable to one worker."""
 
     def __init__(self, store: Store, history: list[tuple[Snapshot, Snapshot]]) -> None:
         self.unavailable = False
@@ -50,18 +50,18 @@ class Watched:
         self._history = history
 
     async def load(self, names: Sequence[str]) -> list[Snapshot]:
-        return await self._there().load(names)
+        return await self._available_store().load(names)
 
     async def swap(self, name: str, before: Snapshot, after: Snapshot) -> Snapshot | None:
-        instead = await self._there().swap(name, before, after)
-        if instead is None:
+        stored = await self._available_store().swap(name, before, after)
+        if stored is None:
             self._history.append((before, after))
-        return instead
+        return stored
 
     def listen(self, listener: SnapshotListener) -> None:
         self._store.listen(listener)
 
-    def _there(self) -> Store:
+    def _available_store(self) -> Store:
         if self.unavailable:
             raise StoreUnavailable
         return self._store
@@ -69,7 +69,7 @@ class Watched:
 
 @dataclass
 class Call:
-    """One that was let through. `until` is when its probe's permit is over."""
+    """An admitted call. `until` is when its probe's permit expires."""
 
     worker: int
     permit: Permit
@@ -78,7 +78,7 @@ class Call:
 
 
 class Race(RuleBasedStateMachine):
-    """Calls begin and end, workers die, operators order, time passes: whatever races, the table holds."""
+    """Calls begin and end, workers die, operators override, time passes: every transition is legal in any order."""
 
     circuits: Iterator[int] = itertools.count()
 
@@ -86,11 +86,11 @@ class Race(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.clock = FakeClock()
-        self.name = f"crm-{next(self.circuits)}"  # nothing of the last example's
+        self.name = f"crm-{next(self.circuits)}"  # another one than the last example's
         self.history: list[tuple[Snapshot, Snapshot]] = []
-        self.moves = seen
+        self.transitions = seen
         self.calls: list[Call] = []
-        self.stores: list[Watched] = []
+        self.stores: list[RecordingStore] = []
         self.links: list[RedisLink] = []
         self.workers: list[Breakers] = []
         self.runner.run(self.open(stores))
@@ -98,13 +98,13 @@ class Race(RuleBasedStateMachine):
     async def open(self, stores: Callable[[], tuple[Store, RedisLink | None]]) -> None:
         for number in range(WORKERS):
             store, link = stores()
-            self.stores.append(Watched(store, self.history))
+            self.stores.append(RecordingStore(store, self.history))
             self.workers.append(
                 Breakers(
                     self.stores[-1],
                     clock=self.clock,
                     holder=f"worker-{number}",
-                    on_change=lambda _name, before, after, _reason: self.moves.add((before, after)),
+                    on_change=lambda _name, before, after, _reason: self.transitions.add((before, after)),
                 )
             )
             self.workers[-1].of(self.name, POLICY)
@@ -129,27 +129,27 @@ class Race(RuleBasedStateMachine):
     @rule(race=RACE)
     def they_race(self, race: list[tuple[int, str]]) -> None:
         async def all_at_once() -> None:
-            await asyncio.gather(*(self.does(number, action) for number, action in race))
+            await asyncio.gather(*(self.act(number, action) for number, action in race))
 
         self.runner.run(all_at_once())
 
-    async def does(self, number: int, action: str) -> None:
+    async def act(self, number: int, action: str) -> None:
         match action:
             case "begin":
-                await self.begins(number)
+                await self.begin_call(number)
             case "fail" | "succeed":
-                call = await self.begins(number)
+                call = await self.begin_call(number)
                 await asyncio.sleep(0)
                 if call is not None:
-                    await self.ends(call, Outcome.FAILURE if action == "fail" else Outcome.SUCCESS)
-            case "look":
+                    await self.end_call(call, Outcome.FAILURE if action == "fail" else Outcome.SUCCESS)
+            case "refresh":
                 await self.workers[number].refresh()
             case Outcome():
-                under_way = [call for call in self.calls if call.worker == number and not call.ended]
-                if under_way:
-                    await self.ends(under_way[-1], action)
+                in_progress = [call for call in self.calls if call.worker == number and not call.ended]
+                if in_progress:
+                    await self.end_call(in_progress[-1], action)
 
-    async def begins(self, number: int) -> Call | None:
+    async def begin_call(self, number: int) -> Call | None:
         breaker = self.workers[number].of(self.name, POLICY)
         verdict = breaker.try_admit() or await breaker.admit()
         if not isinstance(verdict, Permit):
@@ -157,23 +157,23 @@ class Race(RuleBasedStateMachine):
         self.calls.append(Call(number, verdict, self.clock.now + POLICY.permit_lease))
         return self.calls[-1]
 
-    async def ends(self, call: Call, outcome: Outcome) -> None:
+    async def end_call(self, call: Call, outcome: Outcome) -> None:
         call.ended = True
         await self.workers[call.worker].of(self.name, POLICY).report_and_wait(call.permit, outcome)
 
-    @rule(number=st.integers(0, WORKERS - 1), word=st.sampled_from(list(ORDERS)), race=RACE)
-    def an_operator_orders_amid_a_race(self, number: int, word: str, race: list[tuple[int, str]]) -> None:
-        until = None if word == "reset" else self.clock.now + 15.0
+    @rule(number=st.integers(0, WORKERS - 1), name=st.sampled_from(list(OVERRIDES)), race=RACE)
+    def an_operator_overrides_during_a_race(self, number: int, name: str, race: list[tuple[int, str]]) -> None:
+        until = None if name == "reset" else self.clock.now + 15.0
 
         async def all_at_once() -> None:
-            order = self.workers[number].of(self.name, POLICY).override(ORDERS[word], until, reason=word)
-            await asyncio.gather(order, *(self.does(*one) for one in race))
+            override = self.workers[number].of(self.name, POLICY).override(OVERRIDES[name], until, reason=name)
+            await asyncio.gather(override, *(self.act(*one) for one in race))
 
         self.runner.run(all_at_once())
 
     @rule(race=RACE)
-    def they_race_once_the_state_is_over(self, race: list[tuple[int, str]]) -> None:
-        """An open time's end, or an override's: what all of them wait for, and none has seen yet."""
+    def they_race_when_the_state_ends(self, race: list[tuple[int, str]]) -> None:
+        """At the end of an open time or an override, which no worker has seen yet."""
         until = max(worker.of(self.name, POLICY)._snapshot.until or 0.0 for worker in self.workers)
         self.clock.now = max(self.clock.now, until)
         self.they_race(race)
@@ -184,25 +184,25 @@ class Race(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, WORKERS - 1))
     def a_worker_dies_and_another_takes_its_place(self, number: int) -> None:
-        """Its calls are never heard of again; until their leases end they may still be under way."""
+        """Its calls never report; until their leases expire they may be in progress."""
         for call in self.calls:
             if call.worker == number and not call.ended:
                 call.worker = WORKERS
 
     @rule()
-    def all_look(self) -> None:
-        self.runner.run(self.everybody_looks())
+    def all_refresh(self) -> None:
+        self.runner.run(self.refresh_all())
         stored = self.runner.run(self.stores[0].load([self.name]))[0]
         assert [worker.of(self.name, POLICY)._snapshot for worker in self.workers] == [stored] * WORKERS
 
-    async def everybody_looks(self) -> None:
-        for _ in range(2):  # the first to look may change what it finds: an open time that is over
+    async def refresh_all(self) -> None:
+        for _ in range(2):  # the first refresh may make a transition that is due
             for worker in self.workers:
                 await worker.refresh()
 
     @invariant()
-    def no_move_is_outside_the_table(self) -> None:
-        assert self.moves <= TRANSITIONS
+    def every_transition_is_legal(self) -> None:
+        assert self.transitions <= TRANSITIONS
 
     @invariant()
     def no_snapshot_has_more_leases_than_permits(self) -> None:
@@ -210,10 +210,10 @@ class Race(RuleBasedStateMachine):
 
 
 class AnyRace(Race):
-    """All over one store: nor are there ever more probes than permits."""
+    """All workers use one store, so there are never more probes than permits."""
 
     @invariant()
-    def never_more_probes_under_way_than_permits(self) -> None:
+    def never_more_probes_in_progress_than_permits(self) -> None:
         probing = Counter(
             call.permit.generation
             for call in self.calls
@@ -223,7 +223,7 @@ class AnyRace(Race):
 
 
 class AnyOutage(Race):
-    """Each worker loses the store and finds it again: alone it gives permits of its own, and afterwards all agree."""
+    """Each worker may lose the store and find it again: alone it grants its own permits, and afterwards all agree."""
 
     @rule(number=st.integers(0, WORKERS - 1))
     def a_worker_loses_the_store(self, number: int) -> None:
@@ -234,10 +234,10 @@ class AnyOutage(Race):
         self.stores[number].unavailable = False
 
     @rule()
-    def all_look(self) -> None:
+    def all_refresh(self) -> None:
         for store in self.stores:
             store.unavailable = False
-        super().all_look()
+        super().all_refresh()
         assert not any(worker.degraded for worker in self.workers)
 
 
@@ -262,7 +262,7 @@ def run(made: Callable[[], Race], how: settings) -> None:
 def test_in_memory(machine: type[Race]) -> None:
     seen: set[tuple[State, State]] = set()
     run(lambda: machine(memory(), seen), settings(SETTINGS, derandomize=True))
-    assert seen >= AUTOMATIC, "all of the table's own moves have been raced through"
+    assert seen >= AUTOMATIC, "every automatic transition has been raced"
 
 
 @pytest.mark.parametrize("machine", [AnyRace, AnyOutage])

@@ -1,4 +1,4 @@
-"""Several workers' circuits over one store, in memory and in a real Redis."""
+"""The circuits of several workers over one store, in memory and in a real Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +36,7 @@ async def worker(
     memory = MemoryStore()
     async with AsyncExitStack() as stack:
 
-        async def another() -> Breakers:
+        async def new_worker() -> Breakers:
             if request.param == "memory":
                 store: MemoryStore | RedisStore = memory
             else:
@@ -54,7 +54,7 @@ async def worker(
 
         if request.param == "redis":
             request.getfixturevalue("redis_url")
-        yield another
+        yield new_worker
 
 
 async def admitted(breaker: Breaker) -> Permit:
@@ -72,7 +72,7 @@ async def fail(breaker: Breaker, times: int) -> None:
         await breaker.report_and_wait(await admitted(breaker), Outcome.FAILURE)
 
 
-async def test_failures_spread_over_two_workers_open_both(
+async def test_failures_spread_over_two_workers_open_the_circuit_in_both(
     worker: Worker, changes: list[tuple[str, State, State]]
 ) -> None:
     first, second = (await worker()).of("slack", POLICY), (await worker()).of("slack", POLICY)
@@ -82,7 +82,7 @@ async def test_failures_spread_over_two_workers_open_both(
     assert await admission_by(second) == Refusal(State.OPEN, 60.0)
 
 
-async def test_racing_workers_send_no_more_probes_than_permits(worker: Worker, clock: FakeClock) -> None:
+async def test_concurrent_workers_send_no_more_probes_than_permits(worker: Worker, clock: FakeClock) -> None:
     workers = [(await worker()).of("slack", POLICY) for _ in range(4)]
     await fail(workers[0], 5)
     await until(lambda: all(breaker.state() is State.OPEN for breaker in workers))
@@ -104,7 +104,7 @@ async def test_two_successful_probes_close_it(worker: Worker, clock: FakeClock) 
     assert breaker.state() is State.CLOSED
 
 
-async def test_a_cancelled_probe_gives_its_permit_back(worker: Worker, clock: FakeClock) -> None:
+async def test_a_cancelled_probe_returns_its_permit(worker: Worker, clock: FakeClock) -> None:
     breakers = await worker()
     breaker = breakers.of("slack", POLICY)
     await half_open(breaker, clock)
@@ -128,14 +128,14 @@ async def test_a_cancelled_probe_gives_its_permit_back(worker: Worker, clock: Fa
     assert not breaker.snapshot.leases
 
 
-async def test_a_caller_cancelled_while_asking_holds_no_permit(worker: Worker, clock: FakeClock) -> None:
+async def test_a_caller_cancelled_during_admission_holds_no_permit(worker: Worker, clock: FakeClock) -> None:
     breakers = await worker()
     breaker = breakers.of("slack", POLICY)
     await half_open(breaker, clock)
-    asking = asyncio.create_task(breaker.admit())
+    admission = asyncio.create_task(breaker.admit())
     await asyncio.sleep(0)
-    asking.cancel()
-    await asyncio.wait([asking])
+    admission.cancel()
+    await asyncio.wait([admission])
     await breakers.close()
     assert not breaker.snapshot.leases
 
@@ -160,7 +160,7 @@ async def test_an_outcome_of_an_earlier_generation_is_ignored(worker: Worker, cl
     assert breaker.state() is State.HALF_OPEN
 
 
-async def test_an_order_reaches_every_worker_and_ends_by_itself(worker: Worker, clock: FakeClock) -> None:
+async def test_an_override_reaches_every_worker_and_expires(worker: Worker, clock: FakeClock) -> None:
     one, other = await worker(), await worker()
     first, second = one.of("slack", POLICY), other.of("slack", POLICY)
     await first.override(State.FORCED_OPEN, until=clock.now + 30, reason="maintenance")
@@ -173,7 +173,7 @@ async def test_an_order_reaches_every_worker_and_ends_by_itself(worker: Worker, 
         await first.override(State.HALF_OPEN)
 
 
-async def test_a_worker_that_joins_late_reads_what_is_known(worker: Worker) -> None:
+async def test_a_worker_that_starts_later_loads_the_current_state(worker: Worker) -> None:
     await (await worker()).of("slack", POLICY).override(State.DISABLED)
     late = await worker()
     breaker = late.of("slack", POLICY)
@@ -181,7 +181,7 @@ async def test_a_worker_that_joins_late_reads_what_is_known(worker: Worker) -> N
     assert breaker.state() is State.DISABLED
 
 
-async def test_a_rate_of_failures_opens_it(worker: Worker) -> None:
+async def test_it_opens_at_the_failure_rate(worker: Worker) -> None:
     policy = BreakerPolicy(failure_threshold=1_000, failure_rate=0.5, slow_call=1.0)
     breaker = (await worker()).of("slack", policy)
     for number in range(20):
@@ -190,7 +190,7 @@ async def test_a_rate_of_failures_opens_it(worker: Worker) -> None:
     assert breaker.state() is State.OPEN
 
 
-async def test_without_redis_each_decides_alone_and_its_news_is_pushed_up(
+async def test_without_redis_each_worker_decides_alone_and_stores_its_transitions_afterwards(
     own_redis: RedisServer, clock: FakeClock
 ) -> None:
     links = [RedisLink(own_redis.url) for _ in range(2)]

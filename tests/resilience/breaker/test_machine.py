@@ -1,4 +1,4 @@
-"""The circuit's rules, on a clock that is an argument."""
+"""The circuit's rules, with time as an argument."""
 
 import itertools
 
@@ -46,12 +46,12 @@ def test_it_opens_after_five_failures_in_the_window() -> None:
     assert fail(snapshot, 59.0).state is State.OPEN
 
 
-def test_failures_older_than_the_window_are_forgotten() -> None:
+def test_failures_older_than_the_window_are_not_counted() -> None:
     snapshot = fail(Snapshot(), 0.0, 4)
     assert fail(snapshot, 61.0).state is State.CLOSED
 
 
-def test_a_success_between_failures_does_not_wipe_them() -> None:
+def test_a_success_does_not_reset_the_failures() -> None:
     snapshot = fail(Snapshot(), 0.0, 4)
     snapshot, permit = admit(snapshot, POLICY, 1.0, "caller")
     assert isinstance(permit, Permit)
@@ -59,12 +59,12 @@ def test_a_success_between_failures_does_not_wipe_them() -> None:
     assert fail(snapshot, 2.0).state is State.OPEN
 
 
-def test_an_open_circuit_refuses_and_says_for_how_long() -> None:
+def test_an_open_circuit_refuses_calls_with_the_remaining_open_time() -> None:
     _, verdict = admit(opened(), POLICY, 20.0, "caller")
     assert verdict == Refusal(State.OPEN, 40.0)
 
 
-def test_it_half_opens_after_the_wait_and_closes_after_two_successes() -> None:
+def test_it_half_opens_after_the_open_time_and_closes_after_two_successes() -> None:
     snapshot = opened()
     for number in range(POLICY.success_threshold):
         snapshot, permit = admit(snapshot, POLICY, 60.0, f"probe-{number}")
@@ -91,45 +91,45 @@ def one_call(snapshot: Snapshot, outcome: Outcome, now: float) -> Snapshot:
     return record(snapshot, GROWING, permit, outcome, now)
 
 
-def wait_of(snapshot: Snapshot, now: float) -> float:
+def open_time(snapshot: Snapshot, now: float) -> float:
     assert snapshot.until is not None
     return snapshot.until - now
 
 
-def test_each_trip_in_a_row_waits_longer_up_to_the_most() -> None:
-    snapshot, now, waits = Snapshot(), 0.0, []
+def test_each_trip_in_a_row_has_a_longer_open_time_up_to_the_maximum() -> None:
+    snapshot, now, open_times = Snapshot(), 0.0, []
     for _ in range(4):
         snapshot = one_call(snapshot, Outcome.FAILURE, now)
-        waits.append(wait_of(snapshot, now))
-        now += waits[-1]
-    assert waits == [60.0, 120.0, 150.0, 150.0]
+        open_times.append(open_time(snapshot, now))
+        now += open_times[-1]
+    assert open_times == [60.0, 120.0, 150.0, 150.0]
 
 
 @pytest.mark.parametrize(("closed_for", "wait"), [(59.9, 150.0), (60.0, 60.0)])
-def test_a_backend_that_only_passes_its_probes_goes_on_waiting_longer(closed_for: float, wait: float) -> None:
+def test_the_row_ends_only_after_a_whole_window_of_being_closed(closed_for: float, wait: float) -> None:
     snapshot = one_call(one_call(Snapshot(), Outcome.FAILURE, 0.0), Outcome.FAILURE, 60.0)
     snapshot = one_call(snapshot, Outcome.SUCCESS, 180.0)
     assert (snapshot.state, snapshot.trips) == (State.CLOSED, 2)
     now = 180.0 + closed_for
-    assert wait_of(one_call(snapshot, Outcome.FAILURE, now), now) == pytest.approx(wait)
+    assert open_time(one_call(snapshot, Outcome.FAILURE, now), now) == pytest.approx(wait)
 
 
 def test_an_operators_reset_ends_the_row() -> None:
     snapshot = one_call(one_call(Snapshot(), Outcome.FAILURE, 0.0), Outcome.FAILURE, 60.0)
     snapshot = override(snapshot, State.CLOSED, 61.0, None, "mended")
-    assert wait_of(one_call(snapshot, Outcome.FAILURE, 62.0), 62.0) == 60.0
+    assert open_time(one_call(snapshot, Outcome.FAILURE, 62.0), 62.0) == 60.0
 
 
-def test_half_open_lets_no_more_probes_through_than_permits() -> None:
+def test_a_half_open_circuit_admits_no_more_probes_than_permits() -> None:
     snapshot = opened()
-    verdicts = []
+    admitted = []
     for number in range(5):
         snapshot, verdict = admit(snapshot, POLICY, 60.0, f"probe-{number}")
-        verdicts.append(isinstance(verdict, Permit))
-    assert verdicts == [True, True, False, False, False]
+        admitted.append(isinstance(verdict, Permit))
+    assert admitted == [True, True, False, False, False]
 
 
-def test_a_cancelled_probe_gives_its_permit_back_without_a_verdict() -> None:
+def test_a_cancelled_probe_returns_its_permit_and_counts_as_neither_outcome() -> None:
     snapshot, first = admit(opened(), POLICY, 60.0, "first")
     snapshot, _ = admit(snapshot, POLICY, 60.0, "second")
     assert isinstance(first, Permit)
@@ -138,7 +138,7 @@ def test_a_cancelled_probe_gives_its_permit_back_without_a_verdict() -> None:
     assert isinstance(admit(snapshot, POLICY, 60.0, "third")[1], Permit)
 
 
-def test_a_dead_workers_permit_is_taken_back_when_its_lease_ends() -> None:
+def test_a_dead_workers_permit_expires_with_its_lease() -> None:
     snapshot = opened()
     for number in range(2):
         snapshot, _ = admit(snapshot, POLICY, 60.0, f"dead-{number}")
@@ -146,7 +146,7 @@ def test_a_dead_workers_permit_is_taken_back_when_its_lease_ends() -> None:
     assert isinstance(admit(snapshot, POLICY, 95.0, "late")[1], Permit)
 
 
-def test_while_all_permits_are_out_it_is_soon_worth_asking_again() -> None:
+def test_while_all_permits_are_leased_retry_after_is_short() -> None:
     snapshot = opened()
     for number in range(2):
         snapshot, _ = admit(snapshot, POLICY, 60.0, f"probe-{number}")
@@ -154,7 +154,7 @@ def test_while_all_permits_are_out_it_is_soon_worth_asking_again() -> None:
     assert admit(snapshot, POLICY, 94.5, "later")[1] == Refusal(State.HALF_OPEN, 0.5)
 
 
-def test_an_outcome_from_an_earlier_generation_changes_nothing() -> None:
+def test_an_outcome_of_an_earlier_generation_changes_nothing() -> None:
     closed, early = admit(Snapshot(), POLICY, 0.0, "slow call")
     assert isinstance(early, Permit)
     snapshot = advance(fail(closed, 0.0, 5), 60.0)
@@ -162,7 +162,7 @@ def test_an_outcome_from_an_earlier_generation_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("forced", "admitted"), [(State.FORCED_OPEN, False), (State.DISABLED, True)])
-def test_an_override_holds_until_its_end(forced: State, admitted: bool) -> None:
+def test_an_override_lasts_until_it_expires(forced: State, admitted: bool) -> None:
     snapshot = move(Snapshot(), forced, until=30.0, reason="maintenance")
     assert isinstance(admit(snapshot, POLICY, 29.0, "caller")[1], Permit) is admitted
     assert advance(snapshot, 30.0).state is State.CLOSED
@@ -174,7 +174,7 @@ def test_a_disabled_circuit_does_not_count_failures() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
-def test_only_the_moves_in_the_table_are_legal(before: State, after: State) -> None:
+def test_only_the_listed_transitions_are_legal(before: State, after: State) -> None:
     snapshot = Snapshot(state=before, generation=7)
     if (before, after) in TRANSITIONS:
         assert move(snapshot, after) == Snapshot(state=after, generation=8)
@@ -198,23 +198,23 @@ def test_only_the_moves_in_the_table_are_legal(before: State, after: State) -> N
         ("minimum_calls", 0),
     ],
 )
-def test_a_policy_that_could_never_work_is_refused_by_name(field: str, value: float) -> None:
+def test_a_value_out_of_bounds_is_rejected_by_field_name(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=field):
         BreakerPolicy(**{field: value})  # type: ignore[arg-type]  # one field of either type
 
 
 class AnySequence(RuleBasedStateMachine):
-    """Calls begin, end and die in any order, time passes, operators order: the table and the permits hold."""
+    """Calls begin, end and die in any order, time passes, operators override: transitions and permits stay legal."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 1_000.0
         self.snapshot = Snapshot()
         self.permits: list[Permit] = []
-        self.begun = 0
+        self.calls = 0
 
-    def settles(self) -> None:
-        """First what time alone does, so that what follows is one move."""
+    def advance_to_now(self) -> None:
+        """Make the transition that is due by time first, so that the next one is single."""
         self.become(advance(self.snapshot, self.now), AUTOMATIC)
 
     def become(self, after: Snapshot, legal: frozenset[tuple[State, State]]) -> None:
@@ -229,12 +229,12 @@ class AnySequence(RuleBasedStateMachine):
     @rule(seconds=st.floats(0, 120))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
-        self.settles()
+        self.advance_to_now()
 
     @rule()
     def a_call_begins(self) -> None:
-        self.begun += 1
-        after, verdict = admit(self.snapshot, POLICY, self.now, f"call-{self.begun}")
+        self.calls += 1
+        after, verdict = admit(self.snapshot, POLICY, self.now, f"call-{self.calls}")
         self.become(after, AUTOMATIC)
         if isinstance(verdict, Permit):
             self.permits.append(verdict)
@@ -251,7 +251,7 @@ class AnySequence(RuleBasedStateMachine):
 
     @precondition(lambda self: self.permits)
     @rule(data=st.data())
-    def a_worker_sees_too_many_fail(self, data: st.DataObject) -> None:
+    def a_worker_exceeds_its_failure_rate(self, data: st.DataObject) -> None:
         permit = data.draw(st.sampled_from(self.permits))
         before = self.snapshot
         self.become(trip(before, POLICY, permit, "its rate", self.now), AUTOMATIC)
@@ -259,7 +259,7 @@ class AnySequence(RuleBasedStateMachine):
         assert (self.snapshot.state is State.OPEN) is (counted or before.state is State.OPEN)
 
     @rule(after=st.sampled_from(State), seconds=st.none() | st.floats(1, 120))
-    def an_operator_orders(self, after: State, seconds: float | None) -> None:
+    def an_operator_overrides(self, after: State, seconds: float | None) -> None:
         until = None if seconds is None or after is State.CLOSED else self.now + seconds
         try:
             self.become(override(self.snapshot, after, self.now, until, "because"), OPERATOR)

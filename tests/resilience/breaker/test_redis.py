@@ -1,4 +1,4 @@
-"""What others leave in Redis where circuits are kept."""
+"""Malformed and differently encoded circuits in Redis."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ async def store(redis_url: str) -> AsyncIterator[RedisStore]:
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff", b"{", b"[]", b'{"state":"AJAR"}', b'{"generation":"x"}'])
-async def test_a_circuit_that_cannot_be_read_was_never_written_and_hides_no_other(
+async def test_a_malformed_circuit_counts_as_absent_and_hides_no_other(
     store: RedisStore, shared_redis: RedisServer, garbage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     await store.swap("good", Snapshot(), OPEN)
@@ -36,9 +36,7 @@ async def test_a_circuit_that_cannot_be_read_was_never_written_and_hides_no_othe
     assert await store.load(["bad"]) == [OPEN]
 
 
-async def test_a_circuit_written_in_another_form_is_the_same_circuit(
-    store: RedisStore, shared_redis: RedisServer
-) -> None:
+async def test_a_differently_encoded_circuit_is_equal_by_value(store: RedisStore, shared_redis: RedisServer) -> None:
     with shared_redis.client() as client:
         client.set("gw:breaker:crm", b'{ "generation": 1, "until": 2, "state": "OPEN", "of_a_later_version": true }')
     assert await store.load(["crm"]) == [OPEN]

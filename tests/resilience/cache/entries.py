@@ -1,16 +1,16 @@
-"""Entries for tests, and waiting for what another process does."""
+"""Entries for tests, a clock, and waiting for a condition."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from resilience.cache.entry import Entry
 
-PATIENCE: float = 20.0
-"""Seconds after which a test gives up on something that should have happened long ago."""
+TIMEOUT: float = 20.0
+"""Seconds after which a test fails that waits for a condition."""
 
 
 class Clock:
-    """Time that passes when told to."""
+    """A clock that the test sets."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         self.now = now
@@ -33,10 +33,10 @@ def make(body: bytes = b"body", *tags: str, ttl: float = 300.0, now: float = 1_0
 
 
 async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool]) -> None:
-    """Returns as soon as it holds."""
-    async with asyncio.timeout(PATIENCE):
+    """Wait until the condition is true."""
+    async with asyncio.timeout(TIMEOUT):
         while True:
-            holds = condition()
-            if await holds if isinstance(holds, Awaitable) else holds:
+            value = condition()
+            if await value if isinstance(value, Awaitable) else value:
                 return
             await asyncio.sleep(0.005)

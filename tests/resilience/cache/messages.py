@@ -1,4 +1,4 @@
-"""Requests and answers for the rules' tests, and what the rules make of them."""
+"""Requests and responses for the tests of the rules, and the results of the rules."""
 
 from resilience.cache.entry import Entry
 from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Storable
@@ -13,7 +13,7 @@ IN_A_MINUTE = b"Tue, 14 Nov 2023 22:14:20 GMT"
 Headers = list[tuple[bytes, bytes]]
 
 
-def asked(method: str = "GET", *, authenticated: bool = False, **headers: str) -> CacheRequest:
+def make_request(method: str = "GET", *, authenticated: bool = False, **headers: str) -> CacheRequest:
     return CacheRequest(method, pairs(**headers), authenticated)
 
 
@@ -28,13 +28,13 @@ def verdict(
     policy: CachePolicy | None = None,
     scope: Scope = Scope.USER,
 ) -> Storable | Skip:
-    return may_store(request or asked(), CacheResponse(status, headers, NOW), policy or CachePolicy(), scope)
+    return may_store(request or make_request(), CacheResponse(status, headers, NOW), policy or CachePolicy(), scope)
 
 
 def lifetime(headers: Headers, status: int = 200, policy: CachePolicy | None = None) -> float | None:
-    """Seconds from now that the answer stays fresh; None if it is not stored."""
-    stored = verdict(headers, status, policy=policy)
-    return None if isinstance(stored, Skip) else stored.fresh_until - NOW
+    """Seconds from now for which the response is fresh; None if it is not storable."""
+    storable = verdict(headers, status, policy=policy)
+    return None if isinstance(storable, Skip) else storable.fresh_until - NOW
 
 
 def entry(
@@ -44,19 +44,19 @@ def entry(
     policy: CachePolicy | None = None,
     body: bytes = b"",
 ) -> Entry:
-    stored = verdict(headers, status, request, policy)
-    assert isinstance(stored, Storable)
+    storable = verdict(headers, status, request, policy)
+    assert isinstance(storable, Storable)
     return Entry(
         status=status,
-        headers=stored.headers,
+        headers=storable.headers,
         body=body,
         stored_at=NOW,
-        generated_at=stored.freshness.generated_at,
-        fresh_until=stored.freshness.fresh_until,
-        refresh_until=stored.freshness.refresh_until,
-        stale_until=stored.freshness.stale_until,
-        kept_until=stored.freshness.kept_until,
-        must_revalidate=stored.freshness.must_revalidate,
-        vary=stored.vary,
-        variant=stored.variant,
+        generated_at=storable.freshness.generated_at,
+        fresh_until=storable.freshness.fresh_until,
+        refresh_until=storable.freshness.refresh_until,
+        stale_until=storable.freshness.stale_until,
+        kept_until=storable.freshness.kept_until,
+        must_revalidate=storable.freshness.must_revalidate,
+        vary=storable.vary,
+        variant=storable.variant,
     )

@@ -1,4 +1,4 @@
-"""Whatever a backend or a client puts into its fields: a decision, never an exception, and never against these."""
+"""Any header fields of a backend or a client lead to a decision, never to an exception, and not against directives."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,60 +47,62 @@ policies = st.builds(
 statuses = st.sampled_from([200, 204, 206, 301, 302, 304, 404, 500, 599])
 
 
-def kept(said: Headers, asking: Headers, status: int, policy: CachePolicy) -> Entry | None:
-    stored = may_store(CacheRequest("GET", asking), CacheResponse(status, said, NOW), policy, Scope.USER)
+def store(received: Headers, presented: Headers, status: int, policy: CachePolicy) -> Entry | None:
+    stored = may_store(CacheRequest("GET", presented), CacheResponse(status, received, NOW), policy, Scope.USER)
     if not isinstance(stored, Storable):
         return None
-    times = stored.freshness
+    freshness = stored.freshness
     return Entry(
         status=status,
         headers=stored.headers,
         body=b"0123456789",
         stored_at=NOW,
-        generated_at=times.generated_at,
-        fresh_until=times.fresh_until,
-        refresh_until=times.refresh_until,
-        stale_until=times.stale_until,
-        kept_until=times.kept_until,
-        must_revalidate=times.must_revalidate,
+        generated_at=freshness.generated_at,
+        fresh_until=freshness.fresh_until,
+        refresh_until=freshness.refresh_until,
+        stale_until=freshness.stale_until,
+        kept_until=freshness.kept_until,
+        must_revalidate=freshness.must_revalidate,
         vary=stored.vary,
         variant=stored.variant,
-        tags=tuple(sorted(fields.tags(said))),
+        tags=tuple(sorted(fields.tags(received))),
     )
 
 
 @settings(max_examples=500, deadline=None)
 @given(headers, headers, statuses, policies, st.sampled_from([0, 1, 9, 61, 400, 9_000]))
-def test_storing_and_serving(said: Headers, asking: Headers, status: int, policy: CachePolicy, later: float) -> None:
-    entry = kept(said, asking, status, policy)
+def test_storing_and_serving(
+    received: Headers, presented: Headers, status: int, policy: CachePolicy, seconds: float
+) -> None:
+    entry = store(received, presented, status, policy)
     if entry is None:
         return
-    control = parse(fields.values(said, b"cache-control"))
-    if not fields.values(said, b"cdn-cache-control") and b"must-understand" not in control:
+    control = parse(fields.values(received, b"cache-control"))
+    if not fields.values(received, b"cdn-cache-control") and b"must-understand" not in control:
         assert b"no-store" not in control
-    assert b"no-store" not in CacheRequest("GET", asking).control
+    assert b"no-store" not in CacheRequest("GET", presented).control
     assert b"set-cookie" not in dict(entry.headers)
     assert entry.kept_until > NOW
     assert decode(encode(entry)) == entry
-    found = lookup(entry, CacheRequest("GET", asking), NOW + later)
-    if isinstance(found, Fresh) and not found.stale:
-        assert NOW + later < entry.fresh_until
-    if isinstance(found, Fresh | Stale):
-        ready = construct_response(found.entry, CacheRequest("GET", asking), found.age)
-        assert ready.status in (entry.status, 206, 304, 416)
-        assert ready.body in entry.body
+    result = lookup(entry, CacheRequest("GET", presented), NOW + seconds)
+    if isinstance(result, Fresh) and not result.stale:
+        assert NOW + seconds < entry.fresh_until
+    if isinstance(result, Fresh | Stale):
+        response = construct_response(result.entry, CacheRequest("GET", presented), result.age)
+        assert response.status in (entry.status, 206, 304, 416)
+        assert response.body in entry.body
 
 
 @settings(max_examples=200, deadline=None)
 @given(headers, headers, headers)
-def test_validation_variants_and_invalidation(said: Headers, news: Headers, asking: Headers) -> None:
-    entry = kept([(b"cache-control", b"max-age=9")], asking, 200, CachePolicy())
+def test_validation_variants_and_invalidation(received: Headers, update: Headers, presented: Headers) -> None:
+    entry = store([(b"cache-control", b"max-age=9")], presented, 200, CachePolicy())
     if entry is None:
         return
-    renewed = validation.freshened_headers(entry, CacheResponse(304, [*said, *news], NOW))
-    assert [value for name, value in renewed if name == b"content-length"] == []
-    validation.is_selected_by(entry, CacheResponse(304, news, NOW))
-    validation.matches_head(entry, CacheResponse(200, news, NOW))
-    invalidated_tags(b"/x", b"", news, b"/api/v1/crm")
-    other = kept(news, said, 200, CachePolicy())
-    assert other is None or merge_variant(other, entry, said, NOW).body == other.body
+    updated = validation.freshened_headers(entry, CacheResponse(304, [*received, *update], NOW))
+    assert [value for name, value in updated if name == b"content-length"] == []
+    validation.is_selected_by(entry, CacheResponse(304, update, NOW))
+    validation.matches_head(entry, CacheResponse(200, update, NOW))
+    invalidated_tags(b"/x", b"", update, b"/api/v1/crm")
+    other = store(update, received, 200, CachePolicy())
+    assert other is None or merge_variant(other, entry, received, NOW).body == other.body

@@ -1,4 +1,4 @@
-"""Cache directives: what is well-formed is understood, and nothing at all raises."""
+"""Cache directives and other fields: well-formed input is parsed, and no input raises."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from resilience.cache.directives import MAX_DELTA_SECONDS, delta_seconds, parse,
         (b"", {}),
     ],
 )
-def test_a_line_is_read_into_directives(line: bytes, directives: dict[bytes, bytes | None]) -> None:
+def test_a_line_is_parsed_into_directives(line: bytes, directives: dict[bytes, bytes | None]) -> None:
     assert parse([line]) == directives
 
 
@@ -29,16 +29,16 @@ def test_several_lines_are_one_field() -> None:
     assert parse([b"public", b"max-age=5"]) == {b"public": None, b"max-age": b"5"}
 
 
-def test_a_directive_inside_a_quoted_string_is_none() -> None:
+def test_a_quoted_string_contains_no_directives() -> None:
     assert b"no-store" not in parse([b'ext="no-store, private"'])
 
 
 @pytest.mark.parametrize("line", [b"no-store =x", b"no-store= x", b"x =no-store", b"x= no-store"])
-def test_white_space_around_the_sign_hides_nothing(line: bytes) -> None:
+def test_white_space_around_the_equals_sign_hides_no_directive(line: bytes) -> None:
     assert b"no-store" in parse([line])
 
 
-def test_a_quote_that_never_ends_hides_nothing() -> None:
+def test_an_unterminated_quote_hides_no_directive() -> None:
     assert b"no-store" in parse([b'ext="oops, no-store'])
 
 
@@ -55,16 +55,16 @@ def test_a_quote_that_never_ends_hides_nothing() -> None:
         (b"max-age=1.5", 0),
         (b"max-age=soon", 0),
         (b"max-age='60'", 0),
-        (b"max-age=60, max-age=61", 0),  # RFC 9111 section 4.2.1: contradictory is stale
+        (b"max-age=60, max-age=61", 0),  # RFC 9111 section 4.2.1: conflicting directives are stale
         (b"max-age=2147483649", MAX_DELTA_SECONDS),  # RFC 9111 section 1.2.2
         (b"max-age=" + b"9" * 5_000, MAX_DELTA_SECONDS),
         (b"max-age=\xd9\xa3", 0),
-        (b"max-age =60", 0),  # white space is not of the grammar
+        (b"max-age =60", 0),  # the grammar has no white space
         (b"max-age= 60", 0),
         (b"max-age\t=60", 0),
     ],
 )
-def test_an_age_that_is_no_number_is_stale_and_a_huge_one_is_capped(line: bytes, expected: int | None) -> None:
+def test_malformed_delta_seconds_are_zero_and_large_ones_are_capped(line: bytes, expected: int | None) -> None:
     assert seconds(parse([line]), b"max-age") == expected
 
 
@@ -78,7 +78,7 @@ def test_an_age_that_is_no_number_is_stale_and_a_huge_one_is_capped(line: bytes,
         (b'ext="a, no-store", max-age=1', {b"ext": b"a, no-store", b"max-age": b"1"}),
         (b'private="x, y"', {b"private": b"x, y"}),
         (b"max-age=-1", {b"max-age": b"-1"}),
-        (b'max-age="60", s-maxage=5', None),  # the wrong type: Cache-Control, which may forbid storing, has its say
+        (b'max-age="60", s-maxage=5', None),  # the wrong type: Cache-Control applies, which may forbid storing
         (b"max-age=1.5", None),
         (b"max-age", None),
         (b"max-age=soon", None),
@@ -90,7 +90,7 @@ def test_an_age_that_is_no_number_is_stale_and_a_huge_one_is_capped(line: bytes,
         (b"max-age=60,", None),
     ],
 )
-def test_a_targeted_field_is_a_structured_dictionary_or_nothing(
+def test_a_targeted_field_is_a_structured_dictionary_or_ignored(
     line: bytes, directives: dict[bytes, bytes | None] | None
 ) -> None:
     assert parse_targeted([line]) == directives  # RFC 9213 section 2.1
@@ -100,7 +100,7 @@ def test_a_targeted_field_is_a_structured_dictionary_or_nothing(
     "text",
     [b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994"],
 )
-def test_a_date_is_read_in_all_three_formats(text: bytes) -> None:
+def test_a_date_is_parsed_in_all_three_formats(text: bytes) -> None:
     assert fields.date([text]) == 784_111_777.0  # RFC 9110 section 5.6.7
 
 
@@ -119,11 +119,11 @@ def test_a_date_is_read_in_all_three_formats(text: bytes) -> None:
         b"1994-11-06T08:49Z",
     ],
 )
-def test_anything_else_is_no_date(text: bytes) -> None:
+def test_any_other_date_is_malformed(text: bytes) -> None:
     assert fields.date([text]) is None
 
 
-def test_tags_are_read_from_all_three_fields_and_only_so_many() -> None:
+def test_tags_are_read_from_all_three_fields_within_limits() -> None:
     headers = [
         (b"surrogate-key", b"one two"),
         (b"cache-tag", b"three, four and more"),
@@ -135,12 +135,12 @@ def test_tags_are_read_from_all_three_fields_and_only_so_many() -> None:
     assert len(fields.tags([(b"surrogate-key", flood)])) == fields.MAX_TAGS
 
 
-def test_fields_of_one_connection_are_not_kept() -> None:
+def test_connection_specific_fields_are_not_stored() -> None:
     headers = [(b"connection", b"close, X-Hop"), (b"x-hop", b"1"), (b"age", b"5"), (b"etag", b'"a"')]
     assert fields.storable(headers) == ((b"etag", b'"a"'),)  # RFC 9111 section 3.1
 
 
-def test_a_variant_is_a_digest_that_tells_absent_from_empty_and_one_field_from_the_next() -> None:
+def test_a_variant_is_a_digest_that_distinguishes_absent_from_empty_and_field_from_field() -> None:
     vary = (b"a", b"b")
     requests: list[list[tuple[bytes, bytes]]] = [
         [],
@@ -166,11 +166,11 @@ def test_a_variant_is_a_digest_that_tells_absent_from_empty_and_one_field_from_t
         (b"a", [b"X"], [b"x"], False),
         (b"accept-language", [b"en, DE;q=0.5"], [b"EN,de;Q=0.5"], True),
         (b"accept-encoding", [b"gzip"], [b"GZIP"], True),
-        (b"accept-language", [b"en, de"], [b"de, en"], False),  # some take the order for a preference
+        (b"accept-language", [b"en, de"], [b"de, en"], False),  # the order may express a preference
         (b"accept", [b"text/x;p=A"], [b"text/x;p=a"], False),
     ],
 )
-def test_what_makes_no_difference_makes_no_variant(  # RFC 9111 section 4.1
+def test_insignificant_differences_make_no_other_variant(  # RFC 9111 section 4.1
     name: bytes, one: list[bytes], other: list[bytes], same: bool
 ) -> None:
     first, second = (fields.variant([(name, line) for line in lines], (name,)) for lines in (one, other))
@@ -178,7 +178,7 @@ def test_what_makes_no_difference_makes_no_variant(  # RFC 9111 section 4.1
 
 
 @given(lines=st.lists(st.binary(max_size=200) | st.from_regex(rb'[a-z=",\\ -]{0,80}', fullmatch=True), max_size=4))
-def test_nothing_raises(lines: list[bytes]) -> None:
+def test_no_input_raises(lines: list[bytes]) -> None:
     for name, argument in parse(lines).items():
         assert name == name.lower()
         assert (seconds({name: argument}, name) or 0) <= MAX_DELTA_SECONDS
@@ -189,5 +189,5 @@ def test_nothing_raises(lines: list[bytes]) -> None:
 
 
 @given(st.integers(0, 2**80))
-def test_every_number_of_seconds_is_read_or_capped(number: int) -> None:
+def test_any_number_of_seconds_is_parsed_or_capped(number: int) -> None:
     assert delta_seconds(b"%d" % number) == min(number, MAX_DELTA_SECONDS)

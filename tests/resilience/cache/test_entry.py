@@ -1,4 +1,4 @@
-"""Entries as bytes: what was packed comes back, and anything else is a miss."""
+"""Encoding of entries: an encoded entry decodes to itself, and anything else is a miss."""
 
 import zlib
 
@@ -23,18 +23,18 @@ ENTRY = Entry(
 
 
 @given(body=st.binary(max_size=3_000), name=st.binary(max_size=20), tag=st.text(max_size=20))
-def test_what_was_packed_comes_back(body: bytes, name: bytes, tag: str) -> None:
+def test_an_encoded_entry_decodes_to_itself(body: bytes, name: bytes, tag: str) -> None:
     entry = msgspec.structs.replace(ENTRY, body=body, headers=((name, body[:9]),), tags=(tag,))
     assert decode(encode(entry)) == entry
 
 
-def test_a_large_body_is_compressed_when_that_pays() -> None:
+def test_a_large_body_is_compressed_if_that_saves_space() -> None:
     entry = msgspec.structs.replace(ENTRY, body=b"ab" * COMPRESSION_THRESHOLD)
     assert len(encode(entry)) < len(entry.body) / 10
     assert decode(encode(entry)) == entry
 
 
-def test_what_is_compressed_already_is_left_alone() -> None:
+def test_an_already_compressed_body_is_not_compressed_again() -> None:
     body = b"ab" * COMPRESSION_THRESHOLD
     entry = msgspec.structs.replace(ENTRY, body=body, headers=((b"content-encoding", b"gzip"),))
     assert len(encode(entry)) > len(body)
@@ -45,24 +45,24 @@ def test_another_version_is_a_miss() -> None:
     assert decode(VERSION + b"\x07" + encode(ENTRY)[2:]) is None
 
 
-def test_an_entry_of_another_shape_is_a_miss() -> None:
+def test_an_entry_of_another_structure_is_a_miss() -> None:
     assert decode(VERSION + b"\x00" + msgspec.msgpack.encode(["status", 200])) is None
 
 
-def test_bytes_that_unpack_to_more_than_any_entry_are_a_miss() -> None:
+def test_data_that_decompresses_beyond_the_limit_is_a_miss() -> None:
     bomb = zlib.compress(b"\x00" * (MAX_DECOMPRESSED_BYTES + 1), 9)
     assert decode(VERSION + b"\x01" + bomb) is None
 
 
 @given(st.binary(max_size=100), st.booleans(), st.integers(0, 80))
-def test_damaged_bytes_are_a_miss_and_never_an_error(noise: bytes, packed: bool, at: int) -> None:
-    whole = encode(msgspec.structs.replace(ENTRY, body=b"ab" * 2_000) if packed else ENTRY)
-    for damaged in (
+def test_corrupt_data_is_a_miss_and_never_an_error(noise: bytes, compressed: bool, at: int) -> None:
+    encoded = encode(msgspec.structs.replace(ENTRY, body=b"ab" * 2_000) if compressed else ENTRY)
+    for corrupt in (
         noise,
         VERSION + noise,
         VERSION + b"\x00" + noise,
-        whole[:at],
-        whole[:at] + noise + whole[at + 1 :],
+        encoded[:at],
+        encoded[:at] + noise + encoded[at + 1 :],
     ):
-        found = decode(damaged)
-        assert found is None or isinstance(found, Entry)
+        decoded = decode(corrupt)
+        assert decoded is None or isinstance(decoded, Entry)

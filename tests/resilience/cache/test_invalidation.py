@@ -1,4 +1,4 @@
-"""What a change takes back (RFC 9111 section 4.4, RFC 9875)."""
+"""Invalidation by unsafe requests (RFC 9111 section 4.4, RFC 9875)."""
 
 import pytest
 
@@ -8,9 +8,9 @@ from tests.resilience.cache.messages import Headers, pairs
 PREFIX = b"/api/v1/crm"
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "PROPPATCH", "get", "UNHEARD-OF"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "PROPPATCH", "get", "UNKNOWN"])
 @pytest.mark.parametrize(
-    ("status", "changed"),
+    ("status", "expected"),
     [
         (200, True),
         (201, True),
@@ -23,12 +23,12 @@ PREFIX = b"/api/v1/crm"
         (101, False),
     ],
 )
-def test_an_unsafe_method_that_did_not_fail_changes(method: str, status: int, changed: bool) -> None:
-    assert invalidates(method, status) is changed
+def test_a_non_error_response_to_an_unsafe_method_invalidates(method: str, status: int, expected: bool) -> None:
+    assert invalidates(method, status) is expected
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
-def test_a_safe_one_changes_nothing(method: str) -> None:
+def test_a_safe_method_invalidates_nothing(method: str) -> None:
     assert not invalidates(method, 200)
 
 
@@ -55,7 +55,7 @@ def test_a_safe_one_changes_nothing(method: str) -> None:
         ([(b"location", b"/api/v1/crm/\xff")], [(b"/\xff", b"")]),
     ],
 )
-def test_the_uri_itself_and_those_it_names_of_the_same_origin(
+def test_the_target_uri_and_same_origin_references_are_invalidated(
     headers: Headers, uris: list[tuple[bytes, bytes]]
 ) -> None:
     expected = {uri_tag(b"/x/a", b"q"), *(uri_tag(path, query) for path, query in uris)}
@@ -76,7 +76,7 @@ def test_a_service_under_its_own_host_has_no_prefix() -> None:
         ('"' + "x" * 300 + '"', set()),
     ],
 )
-def test_groups_go_by_name(value: str, groups: set[str]) -> None:  # RFC 9875 section 3
+def test_named_groups_are_invalidated(value: str, groups: set[str]) -> None:  # RFC 9875 section 3
     tags = invalidated_tags(b"/a", b"", pairs(cache_group_invalidation=value), PREFIX)
     assert tags - {uri_tag(b"/a", b"")} == groups
 

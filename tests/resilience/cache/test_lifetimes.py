@@ -1,4 +1,4 @@
-"""For how long an answer is fresh, and for how long of use: one rule at a time. Time is an argument."""
+"""How long a response is fresh, and how long it may be used when stale, rule by rule. Time is an argument."""
 
 import pytest
 
@@ -12,15 +12,15 @@ from tests.resilience.cache.messages import (
     MINUTE_AGO,
     NOW,
     Headers,
-    asked,
     entry,
     lifetime,
+    make_request,
     pairs,
     verdict,
 )
 
 
-class TestHowLongItIsFresh:
+class TestFreshnessLifetime:
     @pytest.mark.parametrize(
         ("headers", "seconds"),
         [
@@ -40,7 +40,7 @@ class TestHowLongItIsFresh:
             (pairs(cache_control="public"), 300),
         ],
     )
-    def test_the_most_specific_word_wins(self, headers: Headers, seconds: float | None) -> None:  # section 4.2.1
+    def test_the_most_specific_directive_wins(self, headers: Headers, seconds: float | None) -> None:  # section 4.2.1
         assert lifetime(headers) == seconds
 
     @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ class TestHowLongItIsFresh:
             pairs(expires=MINUTE_AGO.decode(), date=DATE.decode()),
         ],
     )
-    def test_what_is_stale_or_nonsense_is_good_only_when_the_backend_fails(self, headers: Headers) -> None:
-        assert isinstance(lookup(entry(headers), asked(), NOW), Stale)  # sections 4.2.1 and 5.3
+    def test_a_response_with_an_expired_or_malformed_lifetime_is_stale_at_once(self, headers: Headers) -> None:
+        assert isinstance(lookup(entry(headers), make_request(), NOW), Stale)  # sections 4.2.1 and 5.3
         assert isinstance(verdict(headers, policy=CachePolicy(stale_if_error=0)), Skip)
 
-    def test_an_override_wins_over_the_backends_word(self) -> None:
+    def test_the_policys_override_wins_over_directives(self) -> None:
         policy = CachePolicy(ttl=30, override=True)
         assert lifetime(pairs(cache_control="max-age=600"), policy=policy) == 30
         assert lifetime(pairs(cdn_cache_control="s-maxage=600"), policy=policy) == 30
@@ -75,21 +75,21 @@ class TestHowLongItIsFresh:
             (pairs(date="yesterday"), 0),
         ],
     )
-    def test_the_age_it_came_with_is_taken_off(self, headers: Headers, age: float) -> None:  # section 4.2.3
+    def test_the_initial_age_is_subtracted(self, headers: Headers, age: float) -> None:  # section 4.2.3
         headers = [*headers, (b"cache-control", b"max-age=100")]
         assert lifetime(headers) == 100 - age
-        found = lookup(entry(headers), asked(), NOW)
-        assert isinstance(found, Fresh)
-        assert found.age == age
+        result = lookup(entry(headers), make_request(), NOW)
+        assert isinstance(result, Fresh)
+        assert result.age == age
 
-    def test_the_time_it_took_to_come_is_taken_off(self) -> None:  # section 4.2.3
-        answered = CacheResponse(200, pairs(cache_control="max-age=100", age="10"), NOW, delay=5)
-        stored = may_store(asked(), answered, CachePolicy(), Scope.USER)
+    def test_the_response_delay_is_subtracted(self) -> None:  # section 4.2.3
+        response = CacheResponse(200, pairs(cache_control="max-age=100", age="10"), NOW, delay=5)
+        stored = may_store(make_request(), response, CachePolicy(), Scope.USER)
         assert isinstance(stored, Storable)
         assert stored.fresh_until - NOW == 85
 
 
-EPOCH_FORMS = [
+DATE_FORMATS = [
     ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
     ("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_777),
     ("Sun Nov  6 08:49:37 1994", 784_111_777),
@@ -99,12 +99,12 @@ EPOCH_FORMS = [
 class TestExpires:
     """RFC 9111 section 5.3, RFC 9110 section 5.6.7."""
 
-    @pytest.mark.parametrize(("text", "seconds"), EPOCH_FORMS)
-    def test_every_form_of_a_date_is_read(self, text: str, seconds: int) -> None:
-        answered = CacheResponse(200, pairs(expires=text), seconds - 10)
-        kept = may_store(asked(), answered, CachePolicy(), Scope.USER)
-        assert isinstance(kept, Storable)
-        assert kept.fresh_until == seconds
+    @pytest.mark.parametrize(("text", "seconds"), DATE_FORMATS)
+    def test_every_date_format_is_parsed(self, text: str, seconds: int) -> None:
+        response = CacheResponse(200, pairs(expires=text), seconds - 10)
+        storable = may_store(make_request(), response, CachePolicy(), Scope.USER)
+        assert isinstance(storable, Storable)
+        assert storable.fresh_until == seconds
 
     @pytest.mark.parametrize(
         "text",
@@ -126,8 +126,8 @@ class TestExpires:
             "\xff",
         ],
     )
-    def test_any_other_is_in_the_past(self, text: str) -> None:
-        assert isinstance(lookup(entry([(b"expires", text.encode("latin-1"))]), asked(), NOW), Stale)
+    def test_a_malformed_date_is_in_the_past(self, text: str) -> None:
+        assert isinstance(lookup(entry([(b"expires", text.encode("latin-1"))]), make_request(), NOW), Stale)
 
     @pytest.mark.parametrize(
         ("headers", "seconds"),
@@ -141,14 +141,14 @@ class TestExpires:
             (pairs(expires=IN_A_MINUTE.decode(), cdn_cache_control="max-age=10"), 10),
         ],
     )
-    def test_its_place_among_the_others(self, headers: Headers, seconds: float) -> None:
+    def test_its_precedence_among_directives(self, headers: Headers, seconds: float) -> None:
         assert lifetime(headers) == seconds
 
     def test_the_first_of_several_lines_counts(self) -> None:
         assert lifetime([(b"expires", IN_A_MINUTE), (b"expires", DATE)]) == 60
 
 
-class TestGuessing:
+class TestHeuristicLifetime:
     """RFC 9111 section 4.2.2."""
 
     WEEK = 7 * 86_400
@@ -165,23 +165,23 @@ class TestGuessing:
             (pairs(last_modified="Tue, 14 Nov 2023 22:03:20 GMT", cache_control="public"), 60),
         ],
     )
-    def test_without_a_ttl_the_last_change_tells(self, headers: Headers, seconds: float | None) -> None:
+    def test_without_a_ttl_it_depends_on_last_modified(self, headers: Headers, seconds: float | None) -> None:
         assert lifetime(headers, policy=CachePolicy(ttl=0)) == seconds
 
     @pytest.mark.parametrize(
         ("status", "seconds"), [(404, 60), (405, 60), (410, 60), (414, 60), (501, 60), (403, None), (302, None)]
     )
-    def test_a_lasting_fault_may_be_guessed_from_its_last_change_alone(  # RFC 9110 section 15.1
+    def test_a_heuristically_cacheable_error_depends_on_last_modified_only(  # RFC 9110 section 15.1
         self, status: int, seconds: float | None
     ) -> None:
         changed = pairs(last_modified="Tue, 14 Nov 2023 22:03:20 GMT")
         assert lifetime(changed, status, CachePolicy(ttl=0)) == lifetime(changed, status) == seconds
 
-    def test_the_operators_ttl_comes_first(self) -> None:
+    def test_the_policys_ttl_comes_first(self) -> None:
         assert lifetime(pairs(last_modified="Thu, 01 Jan 1970 00:00:00 GMT"), policy=CachePolicy(ttl=5)) == 5
 
     @pytest.mark.parametrize("status", [302, 307, 404, 410, 500])
-    def test_public_makes_any_status_guessable(self, status: int) -> None:
+    def test_public_allows_a_heuristic_for_any_status(self, status: int) -> None:
         assert lifetime(pairs(cache_control="public"), status) == 300
         assert lifetime([], status) is None
 
@@ -212,18 +212,18 @@ class TestAge:
             (pairs(date="nonsense", age="30"), 0, 70),
         ],
     )
-    def test_it_is_taken_off_what_is_left(self, headers: Headers, delay: float, left: float) -> None:
-        answered = CacheResponse(200, [*headers, (b"cache-control", b"max-age=100")], NOW, delay)
-        kept = may_store(asked(), answered, CachePolicy(), Scope.USER)
-        assert isinstance(kept, Storable)
-        assert kept.fresh_until - NOW == left
+    def test_it_is_subtracted_from_the_lifetime(self, headers: Headers, delay: float, left: float) -> None:
+        response = CacheResponse(200, [*headers, (b"cache-control", b"max-age=100")], NOW, delay)
+        storable = may_store(make_request(), response, CachePolicy(), Scope.USER)
+        assert isinstance(storable, Storable)
+        assert storable.fresh_until - NOW == left
 
     @pytest.mark.parametrize("age", ["100", "500", "99999999999999999999"])
-    def test_what_came_too_old_is_stale_at_once(self, age: str) -> None:
-        assert isinstance(lookup(entry(pairs(age=age, cache_control="max-age=100")), asked(), NOW), Stale)
+    def test_a_response_that_is_received_too_old_is_stale_at_once(self, age: str) -> None:
+        assert isinstance(lookup(entry(pairs(age=age, cache_control="max-age=100")), make_request(), NOW), Stale)
 
 
-class TestHowLongItIsOfUse:
+class TestUseOfStaleResponses:
     """RFC 5861, RFC 9111 section 4.2.4. Seconds after its end."""
 
     @pytest.mark.parametrize(
@@ -245,17 +245,20 @@ class TestHowLongItIsOfUse:
             ("max-age=60, must-revalidate, stale-if-error=10", CachePolicy(), 0, 0),
         ],
     )
-    def test_past_its_freshness(self, value: str, policy: CachePolicy, refresh: float, error: float) -> None:
-        kept = verdict(pairs(cache_control=value), policy=policy)
-        assert isinstance(kept, Storable)
-        times = kept.freshness
-        assert (times.refresh_until - times.fresh_until, times.stale_until - times.fresh_until) == (refresh, error)
+    def test_how_long_it_may_be_used(self, value: str, policy: CachePolicy, refresh: float, error: float) -> None:
+        storable = verdict(pairs(cache_control=value), policy=policy)
+        assert isinstance(storable, Storable)
+        freshness = storable.freshness
+        assert (freshness.refresh_until - freshness.fresh_until, freshness.stale_until - freshness.fresh_until) == (
+            refresh,
+            error,
+        )
 
-    def test_one_that_can_be_asked_about_is_kept_for_that(self) -> None:  # section 4.3.1
+    def test_a_response_with_a_validator_is_kept_for_validation(self) -> None:  # section 4.3.1
         for validator in ({"etag": '"a"'}, {"last_modified": DATE.decode()}):
-            kept = verdict(pairs(cache_control="max-age=60, must-revalidate", **validator))
-            assert isinstance(kept, Storable)
-            assert kept.freshness.kept_until > kept.freshness.stale_until == kept.freshness.fresh_until
+            storable = verdict(pairs(cache_control="max-age=60, must-revalidate", **validator))
+            assert isinstance(storable, Storable)
+            assert storable.freshness.kept_until > storable.freshness.stale_until == storable.freshness.fresh_until
 
 
 class TestTargetedControl:
@@ -280,9 +283,9 @@ class TestTargetedControl:
             ("must-revalidate", 300),
         ],
     )
-    def test_it_is_read_strictly_and_goes_before(self, targeted: str, seconds: float | None) -> None:
+    def test_it_is_parsed_strictly_and_takes_precedence(self, targeted: str, seconds: float | None) -> None:
         headers = pairs(cdn_cache_control=targeted, cache_control="max-age=60")
         if seconds == 0:
-            assert isinstance(lookup(entry(headers), asked(), NOW), Stale)
+            assert isinstance(lookup(entry(headers), make_request(), NOW), Stale)
         else:
             assert lifetime(headers) == seconds

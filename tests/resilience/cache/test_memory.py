@@ -1,4 +1,4 @@
-"""Entries in memory: bounded, in order of use, and indexed by what is there."""
+"""Entries in memory: limited, evicted by least recent use, and indexed by tag."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.resilience.cache.entries import Clock, make
 SIZE = make(b"x" * 1_000, "a").size
 
 
-def test_the_longest_unused_goes_first() -> None:
+def test_the_least_recently_used_is_evicted_first() -> None:
     memory = MemoryTier(limit=3 * SIZE)
     for key in "abc":
         memory.add("s", key, make(b"x" * 1_000, "a"))
@@ -20,7 +20,7 @@ def test_the_longest_unused_goes_first() -> None:
     assert [memory.get("s", key) is not None for key in "abcd"] == [True, False, True, True]
 
 
-def test_what_could_never_fit_is_not_kept_and_moves_nothing_out() -> None:
+def test_an_entry_above_the_limit_is_not_stored_and_evicts_nothing() -> None:
     memory = MemoryTier(limit=3 * SIZE)
     memory.add("s", "small", make(b"x", "a"))
     memory.add("s", "large", make(b"x" * 4 * SIZE, "a"))
@@ -28,7 +28,7 @@ def test_what_could_never_fit_is_not_kept_and_moves_nothing_out() -> None:
     assert memory.get("s", "small") is not None
 
 
-async def test_an_entry_ends_with_its_time_and_leaves_nothing_in_the_index() -> None:
+async def test_an_expired_entry_is_removed_from_the_index() -> None:
     clock = Clock()
     store = MemoryStore(clock)
     await store.put("s", "k", make(b"", "a", "b", ttl=10), 0)
@@ -38,7 +38,7 @@ async def test_an_entry_ends_with_its_time_and_leaves_nothing_in_the_index() -> 
     assert (store.memory.tags, store.memory.bytes) == (0, 0)
 
 
-async def test_what_ended_unasked_is_not_counted_and_makes_room() -> None:
+async def test_expired_entries_are_not_counted_and_are_removed() -> None:
     clock = Clock()
     store = MemoryStore(clock)
     for number in range(10):
@@ -58,22 +58,24 @@ async def test_what_ended_unasked_is_not_counted_and_makes_room() -> None:
         max_size=60,
     )
 )
-def test_the_index_is_exactly_what_is_there(steps: list[tuple[str, str, set[str], bool]]) -> None:
+def test_the_index_contains_exactly_the_stored_entries(steps: list[tuple[str, str, set[str], bool]]) -> None:
     memory = MemoryTier(limit=4 * SIZE)
-    for service, key, tags, drop in steps:
-        if drop:
+    for service, key, tags, remove in steps:
+        if remove:
             assert all(tag in entry.tags for tag in tags for entry in asyncio.run(memory.remove_tagged(service, tag)))
         else:
             memory.add(service, key, make(b"x" * 1_000, *tags))
         entries = memory.oldest(100)
         assert memory.bytes == sum(entry.size for _, entry in entries) <= 4 * SIZE
-        assert memory.tags == len({(place[0], tag) for place, entry in entries for tag in (place[0], *entry.tags)})
+        assert memory.tags == len(
+            {(location[0], tag) for location, entry in entries for tag in (location[0], *entry.tags)}
+        )
     for service in "st":
         asyncio.run(memory.remove_tagged(service, service))
     assert (len(memory), memory.tags, memory.bytes) == (0, 0, 0)
 
 
-async def test_its_bound_holds_through_any_number_of_keys() -> None:
+async def test_the_limit_holds_for_any_number_of_keys() -> None:
     store = MemoryStore(Clock(), limit=50 * SIZE)
     for number in range(50_000):
         await store.put("s", f"{number}", make(b"x" * (number % 1_000), f"tag {number}"), 0)
@@ -83,20 +85,20 @@ async def test_its_bound_holds_through_any_number_of_keys() -> None:
     assert store.memory.tags <= len(store.memory) + 1
 
 
-async def test_letting_go_of_many_holds_up_nobody() -> None:
+async def test_removing_many_entries_yields_to_the_event_loop() -> None:
     memory = MemoryTier()
     for number in range(REMOVALS_PER_TURN * 10):
         memory.add("s", f"{number}", make(b"", "a"))
-    dropping = asyncio.create_task(memory.remove_tagged("s", "a"))
+    removal = asyncio.create_task(memory.remove_tagged("s", "a"))
     turns = 0
-    while not dropping.done():
+    while not removal.done():
         await asyncio.sleep(0)
         turns += 1
     assert turns > 9
-    assert len(await dropping) == REMOVALS_PER_TURN * 10
+    assert len(await removal) == REMOVALS_PER_TURN * 10
 
 
-async def test_what_comes_while_many_go_is_fenced_by_the_number_of_those() -> None:
+async def test_an_entry_put_during_an_invalidation_is_fenced_by_its_number() -> None:
     store = MemoryStore(Clock())
     for number in range(REMOVALS_PER_TURN * 3):
         await store.put("s", f"{number}", make(b"", "a"), 0)

@@ -1,4 +1,4 @@
-"""Parts of a stored whole (RFC 9110 section 14, RFC 9111 section 3.3)."""
+"""Range requests for a stored body (RFC 9110 section 14, RFC 9111 section 3.3)."""
 
 from itertools import pairwise
 
@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from resilience.cache.ranges import MAX_PARTS, Part, Unsatisfiable, parts
 from resilience.cache.responses import construct_response
-from tests.resilience.cache.messages import DATE, MINUTE_AGO, asked, entry, pairs
+from tests.resilience.cache.messages import DATE, MINUTE_AGO, entry, make_request, pairs
 
 TEN = entry(
     pairs(etag='"a"', last_modified=MINUTE_AGO.decode(), date=DATE.decode(), content_length="10"), body=b"0123456789"
 )
-NONE = Unsatisfiable()
+UNSATISFIABLE = Unsatisfiable()
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,10 @@ NONE = Unsatisfiable()
         ("bytes=0-3,,4-5", (Part(0, 6),)),
         ("bytes=0-3,20-30", (Part(0, 4),)),
         ("bytes=0-9", (Part(0, 10),)),
-        ("bytes=10-", NONE),
-        ("bytes=10-20", NONE),
-        ("bytes=-0", NONE),
-        ("bytes=20-30,40-50", NONE),
+        ("bytes=10-", UNSATISFIABLE),
+        ("bytes=10-20", UNSATISFIABLE),
+        ("bytes=-0", UNSATISFIABLE),
+        ("bytes=20-30,40-50", UNSATISFIABLE),
         ("bytes=0-1,8-9", (Part(0, 2), Part(8, 10))),
         ("bytes=0-1,5-6", (Part(0, 2), Part(5, 7))),
         ("bytes=8-9,0-1", (Part(8, 10), Part(0, 2))),
@@ -65,8 +65,8 @@ NONE = Unsatisfiable()
         ("bytes=" + ",".join(["0-1"] * (MAX_PARTS + 1)), None),
     ],
 )
-def test_what_is_asked_for(value: str, expected: tuple[Part, ...] | Unsatisfiable | None) -> None:
-    assert parts(TEN, asked(range=value)) == expected
+def test_the_requested_parts(value: str, expected: tuple[Part, ...] | Unsatisfiable | None) -> None:
+    assert parts(TEN, make_request(range=value)) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,76 +82,81 @@ def test_what_is_asked_for(value: str, expected: tuple[Part, ...] | Unsatisfiabl
         ("", False),
     ],
 )
-def test_if_range_wants_the_very_same_answer(value: str, partial: bool) -> None:  # RFC 9110 section 13.1.5
-    assert (parts(TEN, asked(range="bytes=0-3", if_range=value)) is not None) is partial
+def test_if_range_demands_the_same_representation(value: str, partial: bool) -> None:  # RFC 9110 section 13.1.5
+    assert (parts(TEN, make_request(range="bytes=0-3", if_range=value)) is not None) is partial
 
 
-def test_a_date_of_the_same_second_is_no_proof() -> None:  # RFC 9110 section 8.8.2.2
+def test_a_date_of_the_same_second_is_not_a_strong_validator() -> None:  # RFC 9110 section 8.8.2.2
     young = entry(pairs(last_modified=DATE.decode(), date=DATE.decode()), body=b"0123456789")
-    assert parts(young, asked(range="bytes=0-3", if_range=DATE.decode())) is None
+    assert parts(young, make_request(range="bytes=0-3", if_range=DATE.decode())) is None
 
 
 def test_only_a_get_of_a_200_has_parts() -> None:  # RFC 9110 section 14.2
-    assert parts(TEN, asked("HEAD", range="bytes=0-3")) is None
+    assert parts(TEN, make_request("HEAD", range="bytes=0-3")) is None
     gone = entry(pairs(cache_control="max-age=9"), status=410, body=b"0123456789")
-    assert parts(gone, asked(range="bytes=0-3")) is None
+    assert parts(gone, make_request(range="bytes=0-3")) is None
 
 
-def test_a_part_says_where_it_belongs() -> None:  # RFC 9110 section 15.3.7
-    ready = construct_response(TEN, asked(range="bytes=2-4"), 5)
-    fields = dict(ready.headers)
-    assert (ready.status, ready.body) == (206, b"234")
+def test_a_part_has_a_content_range() -> None:  # RFC 9110 section 15.3.7
+    response = construct_response(TEN, make_request(range="bytes=2-4"), 5)
+    fields = dict(response.headers)
+    assert (response.status, response.body) == (206, b"234")
     assert (fields[b"content-range"], fields[b"content-length"], fields[b"age"]) == (b"bytes 2-4/10", b"3", b"5")
     assert fields[b"etag"] == b'"a"'
 
 
-def test_what_is_not_there_is_said_with_the_length() -> None:  # RFC 9110 section 15.5.17
-    ready = construct_response(TEN, asked(range="bytes=10-"), 0)
-    assert (ready.status, ready.body, dict(ready.headers)[b"content-range"]) == (416, b"", b"bytes */10")
+def test_an_unsatisfiable_range_is_a_416_with_the_length() -> None:  # RFC 9110 section 15.5.17
+    response = construct_response(TEN, make_request(range="bytes=10-"), 0)
+    assert (response.status, response.body, dict(response.headers)[b"content-range"]) == (416, b"", b"bytes */10")
 
 
-def test_a_condition_comes_first() -> None:  # RFC 9110 section 13.2.2
-    assert construct_response(TEN, asked(range="bytes=0-3", if_none_match='"a"'), 0).status == 304
-    assert construct_response(TEN, asked(range="bytes=0-3", if_none_match='"b"'), 0).status == 206
+def test_preconditions_come_first() -> None:  # RFC 9110 section 13.2.2
+    assert construct_response(TEN, make_request(range="bytes=0-3", if_none_match='"a"'), 0).status == 304
+    assert construct_response(TEN, make_request(range="bytes=0-3", if_none_match='"b"'), 0).status == 206
 
 
-def test_several_parts_each_say_where_they_belong() -> None:  # RFC 9110 sections 14.6 and 15.3.7.2
-    kept = entry(pairs(content_type="text/plain", content_length="10", etag='"a"'), body=b"0123456789")
-    ready = construct_response(kept, asked(range="bytes=0-1,5-6"), 5)
-    fields = dict(ready.headers)
-    kind, _, boundary = fields[b"content-type"].partition(b"; boundary=")
-    assert (ready.status, kind, fields[b"etag"], fields[b"age"]) == (206, b"multipart/byteranges", b'"a"', b"5")
+def test_each_of_several_parts_has_a_content_range() -> None:  # RFC 9110 sections 14.6 and 15.3.7.2
+    stored = entry(pairs(content_type="text/plain", content_length="10", etag='"a"'), body=b"0123456789")
+    response = construct_response(stored, make_request(range="bytes=0-1,5-6"), 5)
+    fields = dict(response.headers)
+    media_type, _, boundary = fields[b"content-type"].partition(b"; boundary=")
+    assert (response.status, media_type, fields[b"etag"], fields[b"age"]) == (
+        206,
+        b"multipart/byteranges",
+        b'"a"',
+        b"5",
+    )
     assert b"content-range" not in fields
-    assert int(fields[b"content-length"]) == len(ready.body)
+    assert int(fields[b"content-length"]) == len(response.body)
     part = b"--" + boundary + b"\r\ncontent-type: text/plain\r\ncontent-range: bytes "
-    assert ready.body == (part + b"0-1/10\r\n\r\n01\r\n" + part + b"5-6/10\r\n\r\n56\r\n--" + boundary + b"--\r\n")
+    assert response.body == (part + b"0-1/10\r\n\r\n01\r\n" + part + b"5-6/10\r\n\r\n56\r\n--" + boundary + b"--\r\n")
 
 
-def test_a_boundary_cannot_be_known_beforehand() -> None:
-    one, other = (construct_response(TEN, asked(range="bytes=0-1,5-6"), 0).body for _ in range(2))
+def test_the_boundary_is_unpredictable() -> None:
+    one, other = (construct_response(TEN, make_request(range="bytes=0-1,5-6"), 0).body for _ in range(2))
     assert one != other
 
 
 def test_one_part_left_of_several_is_sent_as_one() -> None:  # RFC 9110 section 15.3.7.2
-    ready = construct_response(TEN, asked(range="bytes=0-1,2-3,50-60"), 0)
-    assert (ready.status, ready.body, dict(ready.headers)[b"content-range"]) == (206, b"0123", b"bytes 0-3/10")
+    response = construct_response(TEN, make_request(range="bytes=0-1,2-3,50-60"), 0)
+    assert (response.status, response.body, dict(response.headers)[b"content-range"]) == (206, b"0123", b"bytes 0-3/10")
 
 
-def test_no_request_gets_much_more_than_the_whole() -> None:  # RFC 9110 section 17.15
+def test_no_response_is_much_larger_than_the_whole_body() -> None:  # RFC 9110 section 17.15
     large = entry(pairs(content_type="text/plain"), body=bytes(10_000))
-    greedy = "bytes=" + ",".join(f"{number}-{9_999 - number}" for number in range(MAX_PARTS))
-    assert len(construct_response(large, asked(range=greedy), 0).body) == 10_000
-    crumbs = "bytes=" + ",".join(f"{number * 2}-{number * 2}" for number in range(MAX_PARTS))
-    assert len(construct_response(large, asked(range=crumbs), 0).body) < 2_500
-    assert construct_response(large, asked(range=crumbs + ",9000-9000"), 0).status == 200
+    large_parts = "bytes=" + ",".join(f"{number}-{9_999 - number}" for number in range(MAX_PARTS))
+    assert len(construct_response(large, make_request(range=large_parts), 0).body) == 10_000
+    tiny_parts = "bytes=" + ",".join(f"{number * 2}-{number * 2}" for number in range(MAX_PARTS))
+    assert len(construct_response(large, make_request(range=tiny_parts), 0).body) < 2_500
+    assert construct_response(large, make_request(range=tiny_parts + ",9000-9000"), 0).status == 200
 
 
 @given(st.binary(max_size=50), st.text(alphabet="bytes=-,0123456789 x", max_size=40))
-def test_whatever_is_asked_is_slices_of_the_whole(body: bytes, value: str) -> None:
-    kept = entry([], body=body)
-    wanted = parts(kept, asked(range="bytes=" + value))
-    if isinstance(wanted, tuple):
-        assert 0 < len(wanted) <= MAX_PARTS
-        assert all(0 <= one.start < one.end <= len(body) for one in wanted)
-        ordered = sorted(wanted, key=lambda one: one.start)
-        assert all(one.end < following.start for one, following in pairwise(ordered))
+def test_any_parts_are_disjoint_slices_of_the_body(body: bytes, value: str) -> None:
+    stored = entry([], body=body)
+    selected = parts(stored, make_request(range="bytes=" + value))
+    if isinstance(selected, tuple):
+        assert 0 < len(selected) <= MAX_PARTS
+        assert all(0 <= part.start < part.end <= len(body) for part in selected)
+        ordered = sorted(selected, key=lambda part: part.start)
+        assert all(part.end < following.start for part, following in pairwise(ordered))

@@ -1,4 +1,4 @@
-"""Entries in a real Redis: what is left there, what is read of it, and what is said on the channel."""
+"""Entries in a real Redis: keys, expiry, corrupt data, and published invalidations."""
 
 from collections.abc import AsyncIterator
 
@@ -27,13 +27,13 @@ def outside(shared_redis: RedisServer, redis_url: str) -> Redis:
     return shared_redis.client()
 
 
-async def test_nothing_is_left_of_an_entry_and_its_tags_when_it_has_ended(store: RedisStore, outside: Redis) -> None:
+async def test_nothing_is_left_of_an_expired_entry_and_its_tags(store: RedisStore, outside: Redis) -> None:
     assert await store.put("mail", "k", make(b"", "a", "b", ttl=0.05), 0)
     assert len(outside.keys("*")) == 4
     await until(lambda: not outside.keys("*"))
 
 
-async def test_a_tags_index_loses_what_has_ended_while_others_live(store: RedisStore, outside: Redis) -> None:
+async def test_expired_entries_are_removed_from_a_tags_index_by_later_puts(store: RedisStore, outside: Redis) -> None:
     for number in range(20):
         await store.put("mail", f"{number}", make(b"", "a", ttl=0.03), 0)
     await until(lambda: not outside.keys("*:e:*"))
@@ -42,7 +42,7 @@ async def test_a_tags_index_loses_what_has_ended_while_others_live(store: RedisS
     assert 299_000 < int(str(outside.pttl("gw:{mail}:t:a"))) <= 300_000
 
 
-async def test_what_has_ended_is_not_counted(store: RedisStore, outside: Redis) -> None:
+async def test_expired_entries_are_not_counted(store: RedisStore, outside: Redis) -> None:
     await store.put("mail", "short", make(b"", "a", ttl=0.03), 0)
     await store.put("mail", "long", make(b"", "a"), 0)
     await until(lambda: len(outside.keys("*:e:*")) == 1)
@@ -50,12 +50,12 @@ async def test_what_has_ended_is_not_counted(store: RedisStore, outside: Redis) 
     assert (await store.invalidate("mail", "a")).entries == 1
 
 
-async def test_an_invalidation_leaves_only_fences_and_those_end(store: RedisStore, outside: Redis) -> None:
+async def test_an_invalidation_leaves_only_fences_that_expire(store: RedisStore, outside: Redis) -> None:
     await store.put("mail", "k", make(b"", "a"), 0)
     await store.invalidate("mail", "a")
-    left = outside.keys("*")
-    assert set(left) == {b"gw:{mail}:seq", b"gw:{mail}:fences"}
-    assert all(0 < outside.pttl(key) <= module.FENCE_MS for key in left)
+    keys = outside.keys("*")
+    assert set(keys) == {b"gw:{mail}:seq", b"gw:{mail}:fences"}
+    assert all(0 < outside.pttl(key) <= module.FENCE_MS for key in keys)
 
 
 async def test_all_keys_of_a_service_are_in_one_slot(store: RedisStore, outside: Redis) -> None:
@@ -67,24 +67,26 @@ async def test_all_keys_of_a_service_are_in_one_slot(store: RedisStore, outside:
 @pytest.mark.parametrize(
     "data", [b"", b"\x01" + encode(make())[1:], b"\x02\x00garbage", encode(make())[:-3], b"\x80\x04pickle."]
 )
-async def test_damaged_and_other_versions_entries_are_misses(store: RedisStore, outside: Redis, data: bytes) -> None:
+async def test_corrupt_entries_and_those_of_other_versions_are_misses(
+    store: RedisStore, outside: Redis, data: bytes
+) -> None:
     await store.put("mail", "k", make(), 0)
     outside.set("gw:{mail}:e:k", data)
     assert (await store.get("mail", "k")).entry is None
 
 
-async def test_fences_are_bounded_and_the_forgotten_refuse_all_from_before(
+async def test_fences_are_bounded_and_the_floor_refuses_older_fetches(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch, outside: Redis
 ) -> None:
     monkeypatch.setattr(module, "MAX_FENCED_TAGS", 3)
-    gone = [await store.invalidate("mail", f"tag-{number}") for number in range(6)]
+    invalidation = [await store.invalidate("mail", f"tag-{number}") for number in range(6)]
     assert outside.zcard("gw:{mail}:fences") == 3 + 1  # and the floor
-    assert not await store.put("mail", "k", make(b"", "untouched"), gone[0].seq)
-    assert not await store.put("mail", "k", make(b"", "tag-5"), gone[4].seq)
-    assert await store.put("mail", "k", make(b"", "untouched"), gone[4].seq)
+    assert not await store.put("mail", "k", make(b"", "untouched"), invalidation[0].seq)
+    assert not await store.put("mail", "k", make(b"", "tag-5"), invalidation[4].seq)
+    assert await store.put("mail", "k", make(b"", "untouched"), invalidation[4].seq)
 
 
-async def test_a_server_that_lost_its_memory_refuses_what_was_fetched_before(store: RedisStore, outside: Redis) -> None:
+async def test_a_server_that_lost_its_data_refuses_responses_fetched_before(store: RedisStore, outside: Redis) -> None:
     before = await store.invalidate("mail", "x")
     outside.flushall()
     assert not await store.put("mail", "k", make(b"", "a"), before.seq)
@@ -97,7 +99,7 @@ async def test_scripts_are_sent_again_to_a_server_that_forgot_them(store: RedisS
     assert await store.put("mail", "k", make(), 0)
 
 
-async def test_an_invalidation_is_told_once_after_its_last_batch(
+async def test_an_invalidation_is_published_once_after_its_last_batch(
     store: RedisStore, outside: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 10)
@@ -106,17 +108,17 @@ async def test_an_invalidation_is_told_once_after_its_last_batch(
     with outside.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
         pubsub.subscribe(INVALIDATION_CHANNEL)
         pubsub.get_message(timeout=5)  # the confirmation
-        gone = await store.invalidate("mail", 'a"b')
+        invalidation = await store.invalidate("mail", 'a"b')
         message = pubsub.get_message(timeout=5)
         assert message is not None
         assert msgspec.json.decode(message["data"], type=InvalidationNotice) == InvalidationNotice(
-            "mail", 'a"b', gone.seq
+            "mail", 'a"b', invalidation.seq
         )
         assert pubsub.get_message(timeout=0.01) is None
-    assert gone.entries == 25
+    assert invalidation.entries == 25
 
 
-async def test_a_server_that_is_full_keeps_nothing_more_but_can_be_emptied(own_redis: RedisServer) -> None:
+async def test_a_server_that_is_out_of_memory_refuses_puts_but_not_invalidations(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
     store = RedisStore(link)
     await store.put("mail", "k", make(b"", "a"), 0)
@@ -129,7 +131,7 @@ async def test_a_server_that_is_full_keeps_nothing_more_but_can_be_emptied(own_r
     await link.close()
 
 
-async def test_it_says_when_redis_cannot_be_reached(own_redis: RedisServer) -> None:
+async def test_every_operation_raises_while_redis_is_unavailable(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
     store = RedisStore(link)
     own_redis.stop()

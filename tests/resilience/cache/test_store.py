@@ -1,4 +1,4 @@
-"""What every store promises, over memory, over a real Redis, and over both tiers."""
+"""The contract of a store: over memory, over a real Redis, and over both tiers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
@@ -34,12 +34,12 @@ async def fill(store: Store, service: str, key: str, *tags: str) -> None:
     assert await store.put(service, key, make(key.encode(), *tags), seq)
 
 
-async def few_at_a_time(calls: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """All of them, sixteen at once: a busy machine must not run into the link's time limit."""
-    turn = asyncio.Semaphore(16)
+async def gather_limited(calls: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Run all, sixteen at a time, so as not to exceed the link's time-out on a busy machine."""
+    slots = asyncio.Semaphore(16)
 
     async def one(call: Coroutine[Any, Any, object]) -> None:
-        async with turn:
+        async with slots:
             await call
 
     await asyncio.gather(*(one(call) for call in calls))
@@ -49,29 +49,29 @@ async def has(store: Store, service: str, key: str) -> bool:
     return (await store.get(service, key)).entry is not None
 
 
-async def test_what_was_put_is_found_as_it_was(store: Store) -> None:
+async def test_an_entry_is_found_unchanged(store: Store) -> None:
     entry = make(b"\x00\xff" * 2_000, "tag")
     assert await store.put("mail", "k", entry, 0)
     assert (await store.get("mail", "k")).entry == entry
 
 
-async def test_nothing_is_found_where_nothing_was_put(store: Store) -> None:
+async def test_nothing_is_found_under_other_keys(store: Store) -> None:
     await fill(store, "mail", "k")
     assert await store.get("mail", "other") == (None, 0)
     assert not await has(store, "chat", "k")
 
 
-async def test_a_newer_entry_takes_the_olders_place(store: Store) -> None:
+async def test_a_newer_entry_replaces_the_older_one(store: Store) -> None:
     await fill(store, "mail", "k", "a")
     _, seq = await store.get("mail", "k")
     assert await store.put("mail", "k", make(b"newer", "a"), seq)
     assert await store.usage("mail") == (1, (await store.usage("mail")).bytes)
-    found = (await store.get("mail", "k")).entry
-    assert found is not None
-    assert found.body == b"newer"
+    entry = (await store.get("mail", "k")).entry
+    assert entry is not None
+    assert entry.body == b"newer"
 
 
-async def test_a_tag_takes_its_entries_and_says_how_many(store: Store) -> None:
+async def test_an_invalidation_removes_a_tags_entries_and_counts_them(store: Store) -> None:
     for key, tags in {"1": ["a"], "2": ["a", "b"], "3": ["b"], "4": []}.items():
         await fill(store, "mail", key, *tags)
     assert (await store.invalidate("mail", "a")).entries == 2
@@ -81,7 +81,7 @@ async def test_a_tag_takes_its_entries_and_says_how_many(store: Store) -> None:
     assert (await store.invalidate("mail")).entries == 1
 
 
-async def test_a_services_entries_are_its_own(store: Store) -> None:
+async def test_services_have_separate_entries(store: Store) -> None:
     await fill(store, "mail", "k", "tag", "chat")
     await fill(store, "chat", "k", "tag")
     assert (await store.invalidate("chat")).entries == 1
@@ -95,7 +95,7 @@ async def test_a_services_name_is_a_tag_of_all_its_entries(store: Store) -> None
     assert (await store.invalidate("mail", "mail")).entries == 2
 
 
-async def test_an_answer_fetched_while_its_tag_was_taken_back_is_not_kept(store: Store) -> None:
+async def test_a_response_fetched_while_its_tag_was_invalidated_is_not_stored(store: Store) -> None:
     _, seq = await store.get("mail", "k")
     await store.invalidate("mail", "a")
     assert not await store.put("mail", "k", make(b"old", "a"), seq)
@@ -104,13 +104,13 @@ async def test_an_answer_fetched_while_its_tag_was_taken_back_is_not_kept(store:
     assert await store.put("mail", "k", make(b"new", "a"), seq)
 
 
-async def test_the_same_for_the_whole_service(store: Store) -> None:
+async def test_a_response_fetched_while_its_service_was_invalidated_is_not_stored(store: Store) -> None:
     _, seq = await store.get("mail", "k")
     await store.invalidate("mail")
     assert not await store.put("mail", "k", make(b"old"), seq)
 
 
-async def test_another_tags_invalidation_starves_nobody(store: Store) -> None:
+async def test_invalidations_of_other_tags_do_not_prevent_storing(store: Store) -> None:
     _, seq = await store.get("mail", "k")
     for number in range(20):
         await store.invalidate("mail", f"other-{number}")
@@ -118,7 +118,7 @@ async def test_another_tags_invalidation_starves_nobody(store: Store) -> None:
     assert await store.put("mail", "k", make(b"", "a"), seq)
 
 
-async def test_the_number_of_an_invalidation_is_a_fence_to_fetch_under(store: Store) -> None:
+async def test_the_number_of_an_invalidation_is_a_valid_fence(store: Store) -> None:
     first = await store.invalidate("mail", "a")
     assert await store.put("mail", "k", make(b"", "a"), first.seq)
     second = await store.invalidate("mail", "a")
@@ -126,12 +126,12 @@ async def test_the_number_of_an_invalidation_is_a_fence_to_fetch_under(store: St
     assert (await store.get("mail", "k")).seq == second.seq
 
 
-async def test_nothing_is_kept_that_was_fetched_without_a_fence(store: Store) -> None:
+async def test_a_response_fetched_without_a_fence_is_not_stored(store: Store) -> None:
     assert not await store.put("mail", "k", make(), UNFENCED)
 
 
-async def test_many_at_once_leave_no_old_answer(store: Store) -> None:
-    """Fetches and invalidations of one tag in any order: what is kept at the end is not older than the last of them."""
+async def test_concurrent_fetches_and_invalidations_leave_no_old_response(store: Store) -> None:
+    """Fetches and invalidations of one tag in any order: no entry is older than the last invalidation."""
     version = 0
 
     async def fetch(key: str) -> None:
@@ -145,29 +145,29 @@ async def test_many_at_once_leave_no_old_answer(store: Store) -> None:
         version += 1
         await store.invalidate("mail", "a")
 
-    await few_at_a_time(change() if number % 7 == 3 else fetch(f"{number % 5}") for number in range(140))
+    await gather_limited(change() if number % 7 == 3 else fetch(f"{number % 5}") for number in range(140))
     for key in "01234":
         entry = (await store.get("mail", key)).entry
         assert entry is None or entry.body == b"%d" % version
 
 
-async def test_of_many_put_at_once_each_is_kept_or_refused_by_its_own_tags(store: Store) -> None:
+async def test_each_of_several_concurrent_puts_is_fenced_by_its_own_tags(store: Store) -> None:
     _, before = await store.get("s", "k")
     after = (await store.invalidate("s", "a")).seq
     cases = [((), before), (("a",), before), (("b",), before), (("b", "a"), before), (("a", "c"), after)] * 20
-    kept = await asyncio.gather(
+    stored = await asyncio.gather(
         *(store.put("s", str(number), make(b"%d" % number, *tags), seq) for number, (tags, seq) in enumerate(cases))
     )
-    assert kept == [True, False, True, False, True] * 20
-    for number, was_kept in enumerate(kept):
+    assert stored == [True, False, True, False, True] * 20
+    for number, is_stored in enumerate(stored):
         entry = (await store.get("s", str(number))).entry
-        assert (entry.body if entry else None) == (b"%d" % number if was_kept else None)
+        assert (entry.body if entry else None) == (b"%d" % number if is_stored else None)
     assert [(await store.usage("s", tag)).entries for tag in ("s", "a", "b", "c")] == [60, 20, 20, 20]
 
 
-async def test_more_entries_than_one_batch_all_go_and_are_counted(store: Store) -> None:
+async def test_more_entries_than_one_batch_are_all_removed_and_counted(store: Store) -> None:
     count = BATCH * 2 + 50
-    await few_at_a_time(store.put("mail", f"{number}", make(b"", "a"), 0) for number in range(count))
+    await gather_limited(store.put("mail", f"{number}", make(b"", "a"), 0) for number in range(count))
     assert (await store.usage("mail")).entries == count
     assert (await store.invalidate("mail", "a")).entries == count
     assert await store.usage("mail") == Usage(0, 0)
@@ -180,7 +180,7 @@ async def test_a_tag_may_be_any_text(store: Store) -> None:
 
 
 class TestFences:
-    def test_it_forgets_the_oldest_and_then_refuses_all_from_before_it(self) -> None:
+    def test_it_drops_the_oldest_tag_and_then_refuses_all_older_fetches(self) -> None:
         fences = Fences()
         for number in range(1, MAX_FENCED_TAGS + 2):
             fences.record(f"tag-{number}", number)
@@ -188,7 +188,7 @@ class TestFences:
         assert fences.allows(["untouched"], 1)
         assert not fences.allows(["tag-2"], 1)
 
-    def test_a_message_that_comes_late_lowers_nothing(self) -> None:
+    def test_a_late_message_lowers_no_fence(self) -> None:
         fences = Fences()
         fences.record("a", 9)
         fences.record("a", 3)
@@ -196,8 +196,8 @@ class TestFences:
         assert fences.latest == 9
 
 
-async def test_ten_thousand_entries_go_by_one_tag_and_are_counted(store: Store) -> None:
-    await few_at_a_time(store.put("mail", f"{number}", make(b"", "many"), 0) for number in range(10_000))
+async def test_ten_thousand_entries_of_one_tag_are_removed_and_counted(store: Store) -> None:
+    await gather_limited(store.put("mail", f"{number}", make(b"", "many"), 0) for number in range(10_000))
     await fill(store, "mail", "other", "few")
     await fill(store, "chat", "k", "many")
     assert (await store.invalidate("mail", "many")).entries == 10_000

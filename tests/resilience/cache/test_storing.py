@@ -1,4 +1,4 @@
-"""What may be kept and for how long, one rule of RFC 9111 at a time. Time is an argument."""
+"""Whether a response may be stored and for how long, by each rule of RFC 9111. Time is an argument."""
 
 import pytest
 
@@ -10,35 +10,35 @@ from tests.resilience.cache.messages import (
     DATE,
     MINUTE_AGO,
     NOW,
-    asked,
     entry,
     lifetime,
+    make_request,
     pairs,
     verdict,
 )
 
 
-class TestWhatIsStored:
+class TestStorability:
     @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "get"])
     def test_only_get_is_stored(self, method: str) -> None:  # section 3
-        assert isinstance(verdict(pairs(cache_control="max-age=60"), request=asked(method)), Skip)
+        assert isinstance(verdict(pairs(cache_control="max-age=60"), request=make_request(method)), Skip)
 
     @pytest.mark.parametrize("value", ["no-store", "No-Store", "private", "private=", "no-cache"])
-    def test_what_the_answer_forbids_is_not_stored(self, value: str) -> None:  # sections 5.2.2.4, 5.2.2.5, 5.2.2.7
+    def test_a_response_may_forbid_storing(self, value: str) -> None:  # sections 5.2.2.4, 5.2.2.5, 5.2.2.7
         assert isinstance(verdict(pairs(cache_control=f"max-age=60, {value}")), Skip)
 
     @pytest.mark.parametrize("value", ["no-store", "private"])
-    def test_an_override_does_not_lift_it(self, value: str) -> None:
+    def test_an_override_does_not_lift_the_prohibition(self, value: str) -> None:
         policy = CachePolicy(ttl=60, override=True)
         assert isinstance(verdict(pairs(cache_control=value), policy=policy), Skip)
 
-    def test_what_the_request_forbids_is_not_stored(self) -> None:  # section 5.2.1.5
-        request = asked(cache_control="no-store")
+    def test_a_request_may_forbid_storing(self) -> None:  # section 5.2.1.5
+        request = make_request(cache_control="no-store")
         assert verdict(pairs(cache_control="max-age=60"), request=request) == Skip(
             "the request says no-store", "RFC 9111 section 5.2.1.5"
         )
 
-    def test_a_cookie_is_never_stored(self) -> None:  # section 7.3
+    def test_a_response_with_a_cookie_is_never_stored(self) -> None:  # section 7.3
         assert isinstance(verdict(pairs(cache_control="public, max-age=60", set_cookie="a=b")), Skip)
 
     @pytest.mark.parametrize("value", ["*", "accept, *", " * "])
@@ -46,51 +46,51 @@ class TestWhatIsStored:
         assert isinstance(verdict(pairs(cache_control="max-age=60", vary=value)), Skip)
 
     @pytest.mark.parametrize("status", [100, 103, 206, 304])
-    def test_part_of_an_answer_is_not_stored(self, status: int) -> None:  # sections 3 and 3.3
+    def test_an_incomplete_response_is_not_stored(self, status: int) -> None:  # sections 3 and 3.3
         assert lifetime(pairs(cache_control="max-age=60"), status) is None
 
     @pytest.mark.parametrize("status", [200, 203, 204, 300, 301, 308])
-    def test_the_ttl_is_for_answers_that_say_nothing(self, status: int) -> None:  # section 4.2.2
+    def test_the_ttl_applies_to_responses_without_a_lifetime(self, status: int) -> None:  # section 4.2.2
         assert lifetime([], status) == 300
 
     @pytest.mark.parametrize("status", [201, 302, 307, 400, 401, 403, 404, 405, 410, 414, 429, 500, 501, 503])
-    def test_other_statuses_must_say_themselves_how_long(self, status: int) -> None:  # section 3
+    def test_other_statuses_need_an_explicit_lifetime(self, status: int) -> None:  # section 3
         assert lifetime([], status) is None
         assert lifetime([], status, CachePolicy(override=True)) is None
         assert lifetime(pairs(cache_control="max-age=60"), status) == 60
 
-    def test_with_a_ttl_of_zero_only_what_says_so_is_stored(self) -> None:
+    def test_with_a_ttl_of_zero_only_an_explicit_lifetime_counts(self) -> None:
         policy = CachePolicy(ttl=0)
         assert lifetime([], policy=policy) is None
         assert lifetime(pairs(cache_control="max-age=60"), policy=policy) == 60
         assert lifetime(pairs(cache_control="max-age=60"), policy=CachePolicy(ttl=0, override=True)) == 60
 
-    def test_a_body_cut_short_is_not_whole(self) -> None:  # section 3.3
+    def test_a_body_is_complete_by_its_content_length(self) -> None:  # section 3.3
         assert is_complete(pairs(content_length="5"), 5)
         assert is_complete([], 5)
         assert not is_complete(pairs(content_length="6"), 5)
         assert not is_complete(pairs(content_length="x"), 5)
 
 
-class TestWhoMaySeeIt:
+class TestAuthenticatedRequests:
     @pytest.mark.parametrize("value", ["public", "s-maxage=60", "must-revalidate, max-age=60"])
-    def test_an_authenticated_answer_is_shared_when_it_says_so(self, value: str) -> None:  # section 3.5
-        request = asked(authenticated=True, authorization="Bearer x")
+    def test_the_response_is_shared_if_it_allows_that(self, value: str) -> None:  # section 3.5
+        request = make_request(authenticated=True, authorization="Bearer x")
         assert isinstance(verdict(pairs(cache_control=value), request=request, scope=Scope.SHARED), Storable)
 
     @pytest.mark.parametrize("scope", [Scope.TENANT, Scope.SHARED])
-    def test_else_it_goes_no_wider_than_its_route_says(self, scope: Scope) -> None:  # section 3.5
-        headers, request = pairs(cache_control="max-age=60"), asked(authenticated=True)
+    def test_otherwise_its_scope_is_no_wider_than_its_routes(self, scope: Scope) -> None:  # section 3.5
+        headers, request = pairs(cache_control="max-age=60"), make_request(authenticated=True)
         assert isinstance(verdict(headers, request=request, scope=scope), Skip)
         assert isinstance(verdict(headers, request=request, scope=scope, policy=CachePolicy(scope=scope)), Storable)
-        assert isinstance(verdict(headers, request=asked(), scope=scope), Storable)
+        assert isinstance(verdict(headers, request=make_request(), scope=scope), Storable)
 
-    def test_under_the_callers_own_key_it_is_stored(self) -> None:
-        assert isinstance(verdict([], request=asked(authenticated=True)), Storable)
+    def test_it_is_stored_under_the_callers_own_key(self) -> None:
+        assert isinstance(verdict([], request=make_request(authenticated=True)), Storable)
 
 
 class TestEveryResponseDirective:
-    """RFC 9111 section 5.2.2: how long an answer is fresh, None where it is not kept."""
+    """RFC 9111 section 5.2.2: the freshness lifetime, None where the response is not stored."""
 
     @pytest.mark.parametrize(
         ("section", "value", "seconds"),
@@ -158,9 +158,9 @@ class TestEveryResponseDirective:
             ("5.2", 'max-age="60', 0),
         ],
     )
-    def test_a_directive_is_read_as_it_is_meant(self, section: str, value: str, seconds: float | None) -> None:
+    def test_a_directive_determines_the_lifetime(self, section: str, value: str, seconds: float | None) -> None:
         if seconds == 0:
-            assert isinstance(lookup(entry(pairs(cache_control=value)), asked(), NOW), Stale), section
+            assert isinstance(lookup(entry(pairs(cache_control=value)), make_request(), NOW), Stale), section
         else:
             assert lifetime(pairs(cache_control=value)) == seconds, section
 
@@ -178,29 +178,31 @@ class TestEveryResponseDirective:
         assert lifetime([(b"cache-control", line.encode()) for line in lines]) == seconds
 
     @pytest.mark.parametrize("status", [200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 451, 501])
-    def test_what_must_be_understood_is_kept_where_it_is(self, status: int) -> None:  # section 5.2.2.3
+    def test_must_understand_allows_storing_an_understood_status(self, status: int) -> None:  # section 5.2.2.3
         assert lifetime(pairs(cache_control="must-understand, no-store, max-age=60"), status) == 60
 
     @pytest.mark.parametrize("status", [201, 202, 205, 226, 299, 400, 418, 429, 500, 502, 503, 599])
-    def test_and_not_where_it_is_not(self, status: int) -> None:  # section 5.2.2.3
+    def test_must_understand_forbids_storing_any_other_status(self, status: int) -> None:  # section 5.2.2.3
         assert lifetime(pairs(cache_control="must-understand, max-age=60"), status) is None
 
     @pytest.mark.parametrize("value", ["no-cache", "no-cache, max-age=60", "no-cache="])
     @pytest.mark.parametrize("validator", [{"etag": '"a"'}, {"last_modified": MINUTE_AGO.decode()}])
-    def test_no_cache_is_kept_to_be_asked_about(self, value: str, validator: dict[str, str]) -> None:  # 5.2.2.4
-        found = lookup(entry(pairs(cache_control=value, **validator)), asked(), NOW)
-        assert isinstance(found, Stale)
-        assert not found.usable
+    def test_no_cache_is_stored_for_validation(self, value: str, validator: dict[str, str]) -> None:  # 5.2.2.4
+        result = lookup(entry(pairs(cache_control=value, **validator)), make_request(), NOW)
+        assert isinstance(result, Stale)
+        assert not result.usable
 
     @pytest.mark.parametrize("directive", ["no-cache", "private"])
     @pytest.mark.parametrize("named", ['"set-cookie"', '"Set-Cookie, X-Name"', "set-cookie"])
-    def test_named_fields_are_left_out_and_the_rest_kept(self, directive: str, named: str) -> None:  # 5.2.2.4, 5.2.2.7
-        kept = verdict(pairs(cache_control=f"max-age=60, {directive}={named}", set_cookie="a=b", x_other="1"))
-        assert isinstance(kept, Storable)
-        assert {name for name, _ in kept.headers} == {b"cache-control", b"x-other", b"date"}
+    def test_named_fields_are_left_out_and_the_others_stored(
+        self, directive: str, named: str
+    ) -> None:  # 5.2.2.4, 5.2.2.7
+        storable = verdict(pairs(cache_control=f"max-age=60, {directive}={named}", set_cookie="a=b", x_other="1"))
+        assert isinstance(storable, Storable)
+        assert {name for name, _ in storable.headers} == {b"cache-control", b"x-other", b"date"}
 
 
-class TestTheFieldsThatAreKept:
+class TestStoredFields:
     """RFC 9111 section 3.1."""
 
     @pytest.mark.parametrize(
@@ -208,30 +210,30 @@ class TestTheFieldsThatAreKept:
         ["connection", "keep-alive", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
          "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "age"],
     )  # fmt: skip
-    def test_those_of_one_connection_are_not(self, name: str) -> None:
-        kept = verdict([(name.encode(), b"1"), (b"x-kept", b"1")])
-        assert isinstance(kept, Storable)
-        assert name.encode() not in dict(kept.headers)
-        assert (b"x-kept", b"1") in kept.headers
+    def test_connection_specific_fields_are_left_out(self, name: str) -> None:
+        storable = verdict([(name.encode(), b"1"), (b"x-kept", b"1")])
+        assert isinstance(storable, Storable)
+        assert name.encode() not in dict(storable.headers)
+        assert (b"x-kept", b"1") in storable.headers
 
     @pytest.mark.parametrize("value", ["x-gone", "X-Gone", "close, x-gone", " x-gone ,", "x-other,x-gone"])
-    def test_nor_what_connection_names(self, value: str) -> None:
-        kept = verdict(pairs(connection=value, x_gone="1", x_kept="1"))
-        assert isinstance(kept, Storable)
-        assert {b"x-gone", b"x-kept"} & set(dict(kept.headers)) == {b"x-kept"}
+    def test_fields_named_in_connection_are_left_out(self, value: str) -> None:
+        storable = verdict(pairs(connection=value, x_gone="1", x_kept="1"))
+        assert isinstance(storable, Storable)
+        assert {b"x-gone", b"x-kept"} & set(dict(storable.headers)) == {b"x-kept"}
 
-    def test_repeated_fields_and_their_order_stay(self) -> None:
+    def test_repeated_fields_and_their_order_are_preserved(self) -> None:
         headers = [(b"link", b"1"), (b"date", DATE), (b"link", b"2"), (b"x-raw", b"\xff")]
-        kept = verdict(headers)
-        assert isinstance(kept, Storable)
-        assert kept.headers == tuple(headers)
+        storable = verdict(headers)
+        assert isinstance(storable, Storable)
+        assert storable.headers == tuple(headers)
 
-    def test_a_date_is_added_where_there_is_none(self) -> None:  # RFC 9110 section 6.6.1
-        kept = verdict([])
-        assert isinstance(kept, Storable)
-        assert kept.headers == ((b"date", DATE),)
+    def test_a_missing_date_is_added(self) -> None:  # RFC 9110 section 6.6.1
+        storable = verdict([])
+        assert isinstance(storable, Storable)
+        assert storable.headers == ((b"date", DATE),)
 
 
 @pytest.mark.parametrize("status", range(200, 600, 7))
-def test_any_status_that_says_how_long_is_kept_so_long(status: int) -> None:  # section 3
+def test_any_status_with_an_explicit_lifetime_is_stored(status: int) -> None:  # section 3
     assert lifetime(pairs(cache_control="max-age=60"), status) == (None if status in (206, 304) else 60)

@@ -1,4 +1,4 @@
-"""Two tiers, two workers, one Redis that may go: nothing old is ever answered, and nobody fails for it."""
+"""Two tiers, two workers and a Redis that may fail: no invalidated entry is served, and lookups never fail."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +19,7 @@ from tests.resilience.cache.entries import make, until
 
 @asynccontextmanager
 async def worker(url: str, limit: int = MEMORY_BYTES) -> AsyncIterator[TieredStore]:
-    """A worker whose memory may speak."""
+    """A worker whose memory tier is in use."""
     link = RedisLink(url)
     store = TieredStore(link, limit)
     await link.start()
@@ -28,14 +28,14 @@ async def worker(url: str, limit: int = MEMORY_BYTES) -> AsyncIterator[TieredSto
     await link.close()
 
 
-async def test_the_memory_repeats_what_redis_kept(redis_url: str) -> None:
+async def test_a_stored_entry_is_copied_to_memory(redis_url: str) -> None:
     async with worker(redis_url) as store:
         assert store.peek("s", "k") is None
         assert await store.put("s", "k", make(), 0)
         assert store.peek("s", "k") == make()
 
 
-async def test_what_one_worker_kept_another_repeats_once_it_has_asked(redis_url: str) -> None:
+async def test_another_worker_copies_an_entry_on_its_first_get(redis_url: str) -> None:
     async with worker(redis_url) as one, worker(redis_url) as other:
         await one.put("s", "k", make(), 0)
         assert other.peek("s", "k") is None
@@ -55,7 +55,7 @@ async def test_an_invalidation_in_one_worker_reaches_the_other(redis_url: str) -
         assert other.peek("s", "2") is not None
 
 
-async def test_an_answer_being_fetched_in_the_other_worker_is_not_kept(redis_url: str) -> None:
+async def test_a_response_fetched_by_another_worker_during_an_invalidation_is_not_stored(redis_url: str) -> None:
     async with worker(redis_url) as one, worker(redis_url) as other:
         _, seq = await other.get("s", "k")
         await one.invalidate("s", "a")
@@ -63,7 +63,7 @@ async def test_an_answer_being_fetched_in_the_other_worker_is_not_kept(redis_url
         assert other.peek("s", "k") is None
 
 
-async def test_a_large_body_is_left_to_redis(redis_url: str) -> None:
+async def test_a_large_entry_is_not_copied_to_memory(redis_url: str) -> None:
     async with worker(redis_url) as store:
         large = make(b"x" * (tiers.MAX_ENTRY_BYTES + 1))
         assert await store.put("s", "k", large, 0)
@@ -71,76 +71,76 @@ async def test_a_large_body_is_left_to_redis(redis_url: str) -> None:
         assert store.peek("s", "k") is None
 
 
-def overtaken(
+def delay(
     store: TieredStore, monkeypatch: pytest.MonkeyPatch, method: str, event: Callable[[], Awaitable[None]]
 ) -> None:
-    """Let `event` happen after Redis has answered `method`, and before the worker hears the answer."""
+    """Let `event` happen between the response of Redis to `method` and its receipt by the worker."""
     real = getattr(store._redis, method)
 
     async def delayed(*arguments: object) -> object:
-        answer = await real(*arguments)
+        response = await real(*arguments)
         await event()
-        return answer
+        return response
 
     monkeypatch.setattr(store._redis, method, delayed)
 
 
 @pytest.mark.parametrize("method", ["get", "put"])
-async def test_an_answer_that_an_invalidation_overtook_is_not_repeated(
+async def test_an_entry_that_is_invalidated_in_transit_is_not_copied(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     async with worker(redis_url) as one, worker(redis_url) as other:
         await one.put("s", "k", make(b"old", "a"), 0)
 
         async def event() -> None:
-            gone = await one.invalidate("s", "a")
-            await until(lambda: other._fences["s"].latest == gone.seq)
+            invalidation = await one.invalidate("s", "a")
+            await until(lambda: other._fences["s"].latest == invalidation.seq)
 
-        overtaken(other, monkeypatch, method, event)
+        delay(other, monkeypatch, method, event)
         await (other.get("s", "k") if method == "get" else other.put("s", "k", make(b"old", "a"), 0))
         assert other.peek("s", "k") is None
 
 
-async def test_an_answer_from_before_the_feed_was_cut_is_not_repeated(
+async def test_an_entry_read_before_the_feed_was_lost_is_not_copied(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with worker(redis_url) as one, worker(redis_url) as other:
         await one.put("s", "k", make(b"old", "a"), 0)
 
         async def event() -> None:
-            await cut(other)
+            await disconnect(other)
             await one.invalidate("s", "a")
             await until(lambda: other._feed.alive)
 
-        overtaken(other, monkeypatch, "get", event)
+        delay(other, monkeypatch, "get", event)
         assert (await other.get("s", "k")).entry is not None
         assert other.peek("s", "k") is None
 
 
-async def cut(store: TieredStore) -> None:
-    """Cut every worker's feed for a moment, as a network would: it is up again before anybody could look."""
+async def disconnect(store: TieredStore) -> None:
+    """Disconnect every worker's feed for a moment, and wait until it is back."""
     before = store._epoch
     await store._redis.link.call(lambda client: client.execute_command("CLIENT", "KILL", "TYPE", "pubsub"))
     await until(lambda: store._epoch > before and store._feed.alive)
 
 
-async def test_a_feed_that_was_cut_for_a_moment_begins_anew(redis_url: str) -> None:
+async def test_a_feed_that_is_lost_for_a_moment_clears_the_memory(redis_url: str) -> None:
     async with worker(redis_url) as store:
         await store.put("s", "k", make(), 0)
-        await cut(store)
+        await disconnect(store)
         assert store.peek("s", "k") is None
         await store.get("s", "k")
         assert store.peek("s", "k") is not None
 
 
-async def test_while_the_feed_is_cut_the_memory_is_silent(own_redis: RedisServer) -> None:
+async def test_while_the_feed_is_lost_the_memory_is_not_used(own_redis: RedisServer) -> None:
     async with worker(own_redis.url) as store:
         await store.put("s", "k", make(), 0)
         with own_redis.client() as outside:
-            outside.acl_setuser("default", enabled=True, reset_channels=True)  # which cuts those who listen
+            outside.acl_setuser("default", enabled=True, reset_channels=True)  # this disconnects subscribers
             await until(lambda: not store._feed.alive)
             assert store.peek("s", "k") is None
-            assert (await store.get("s", "k")).entry is not None  # Redis itself still answers
+            assert (await store.get("s", "k")).entry is not None  # Redis itself still responds
             assert len(store.memory) == 0
             outside.acl_setuser("default", enabled=True, channels=["*"])
         await until(lambda: store._feed.alive)
@@ -149,7 +149,7 @@ async def test_while_the_feed_is_cut_the_memory_is_silent(own_redis: RedisServer
         assert store.peek("s", "k") is not None
 
 
-async def test_redis_killed_and_back_is_misses_and_no_error(own_redis: RedisServer) -> None:
+async def test_an_outage_of_redis_causes_misses_and_no_errors(own_redis: RedisServer) -> None:
     async with worker(own_redis.url) as store:
         await store.put("s", "k", make(b"old", "a"), 0)
         own_redis.stop()
@@ -167,7 +167,7 @@ async def test_redis_killed_and_back_is_misses_and_no_error(own_redis: RedisServ
         assert store.peek("s", "k") is not None
 
 
-async def test_an_answer_whose_look_up_failed_is_not_kept_once_redis_is_back(own_redis: RedisServer) -> None:
+async def test_a_response_whose_lookup_failed_is_not_stored_after_the_outage(own_redis: RedisServer) -> None:
     async with worker(own_redis.url) as store:
         own_redis.stop()
         _, seq = await store.get("s", "k")
@@ -176,7 +176,7 @@ async def test_an_answer_whose_look_up_failed_is_not_kept_once_redis_is_back(own
         assert not await store.put("s", "k", make(), seq)
 
 
-async def test_an_invalidation_that_redis_does_not_hear_is_obeyed_here_and_owned_up_to(own_redis: RedisServer) -> None:
+async def test_an_invalidation_that_redis_misses_clears_this_worker_and_raises(own_redis: RedisServer) -> None:
     async with worker(own_redis.url) as store:
         await store.put("s", "k", make(b"", "a"), 0)
         own_redis.pause()
@@ -186,7 +186,7 @@ async def test_an_invalidation_that_redis_does_not_hear_is_obeyed_here_and_owned
         own_redis.resume()
 
 
-async def test_load_while_redis_goes_and_comes_raises_nothing(own_redis: RedisServer) -> None:
+async def test_load_during_an_outage_of_redis_raises_nothing(own_redis: RedisServer) -> None:
     async with worker(own_redis.url) as store:
         done = asyncio.Event()
 
@@ -208,7 +208,7 @@ async def test_load_while_redis_goes_and_comes_raises_nothing(own_redis: RedisSe
             done.set()
 
 
-async def test_a_message_that_nobody_understands_changes_nothing(redis_url: str) -> None:
+async def test_a_malformed_message_changes_nothing(redis_url: str) -> None:
     async with worker(redis_url) as store:
         await store.put("s", "k", make(b"", "a"), 0)
         await store._redis.link.publish(INVALIDATION_CHANNEL, b"{nonsense")
@@ -217,8 +217,8 @@ async def test_a_message_that_nobody_understands_changes_nothing(redis_url: str)
         assert store.peek("s", "k") is not None
 
 
-class TestAFullMemory:
-    """It holds two entries of this size, and has them."""
+class TestFullMemory:
+    """A memory tier that is filled by two entries."""
 
     @staticmethod
     @asynccontextmanager
@@ -228,22 +228,24 @@ class TestAFullMemory:
                 assert await store.put("s", key, make(), 0)
             yield store
 
-    async def test_takes_in_what_is_asked_for_again_for_the_longest_unused(self, redis_url: str) -> None:
+    async def test_a_key_is_admitted_on_its_second_lookup_and_evicts_the_least_recently_used(
+        self, redis_url: str
+    ) -> None:
         async with self.full(redis_url) as store, worker(redis_url) as other:
             assert await other.put("s", "new", make(), 0)
-            for repeated in (False, True):
+            for second in (False, True):
                 assert (await store.get("s", "new")).entry == make()
-                assert (store.peek("s", "new") is not None) is repeated
+                assert (store.peek("s", "new") is not None) is second
             assert (store.peek("s", "1"), store.peek("s", "2")) == (None, make())
 
-    async def test_a_scan_pushes_out_nothing(self, redis_url: str) -> None:
+    async def test_a_scan_evicts_nothing(self, redis_url: str) -> None:
         async with self.full(redis_url) as store:
             for number in range(50):
                 _, seq = await store.get("s", f"scanned {number}")
                 assert await store.put("s", f"scanned {number}", make(), seq)
             assert store.peek("s", "1") == store.peek("s", "2") == make()
 
-    async def test_what_it_has_is_brought_up_to_date(self, redis_url: str) -> None:
+    async def test_its_entries_are_updated(self, redis_url: str) -> None:
         async with self.full(redis_url) as store, worker(redis_url) as other:
             assert await store.put("s", "1", make(b"new1"), 0)
             assert await other.put("s", "2", make(b"new2"), 0)

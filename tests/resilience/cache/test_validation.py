@@ -1,4 +1,4 @@
-"""Conditions, from clients to us and from us to backends (RFC 9111 section 4.3)."""
+"""Preconditions of clients, and validation by backends (RFC 9111 section 4.3)."""
 
 import msgspec
 import pytest
@@ -15,16 +15,18 @@ from resilience.cache.validation import (
     validation_fields,
     with_conditions,
 )
-from tests.resilience.cache.messages import DATE, IN_A_MINUTE, MINUTE_AGO, NOW, Headers, asked, entry, pairs
+from tests.resilience.cache.messages import DATE, IN_A_MINUTE, MINUTE_AGO, NOW, Headers, entry, make_request, pairs
 
-TAGGED = entry(pairs(etag='"a"', last_modified=MINUTE_AGO.decode(), date=DATE.decode(), content_type="t"), body=b"body")
+WITH_ETAG = entry(
+    pairs(etag='"a"', last_modified=MINUTE_AGO.decode(), date=DATE.decode(), content_type="t"), body=b"body"
+)
 WEAK = entry(pairs(etag='W/"a"'))
-BARE = entry([])
+WITHOUT_VALIDATOR = entry([])
 
 
-class TestOfAClient:
+class TestPreconditionsOfClients:
     @pytest.mark.parametrize(
-        ("given", "held"),
+        ("value", "expected"),
         [
             ('"a"', True),
             ('W/"a"', True),
@@ -45,21 +47,21 @@ class TestOfAClient:
         ],
     )
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
-    def test_if_none_match_is_compared_weakly(self, given: str, held: bool, method: str) -> None:  # section 4.3.2
-        assert is_not_modified(TAGGED, asked(method, if_none_match=given)) is held
-        assert is_not_modified(WEAK, asked(method, if_none_match=given)) is held
+    def test_if_none_match_is_compared_weakly(self, value: str, expected: bool, method: str) -> None:  # section 4.3.2
+        assert is_not_modified(WITH_ETAG, make_request(method, if_none_match=value)) is expected
+        assert is_not_modified(WEAK, make_request(method, if_none_match=value)) is expected
 
-    def test_a_tag_may_hold_a_comma(self) -> None:  # RFC 9110 section 8.8.3
-        assert is_not_modified(entry(pairs(etag='"a,b"')), asked(if_none_match='"x", "a,b"'))
+    def test_a_tag_may_contain_a_comma(self) -> None:  # RFC 9110 section 8.8.3
+        assert is_not_modified(entry(pairs(etag='"a,b"')), make_request(if_none_match='"x", "a,b"'))
 
     def test_several_lines_are_one_list(self) -> None:
-        assert is_not_modified(TAGGED, CacheRequest("GET", [(b"if-none-match", b'"b"'), (b"if-none-match", b'"a"')]))
+        assert is_not_modified(WITH_ETAG, CacheRequest("GET", [(b"if-none-match", b'"b"'), (b"if-none-match", b'"a"')]))
 
-    def test_nothing_without_a_tag_is_named(self) -> None:
-        assert not is_not_modified(BARE, asked(if_none_match='"a"'))
+    def test_a_response_without_a_tag_never_matches(self) -> None:
+        assert not is_not_modified(WITHOUT_VALIDATOR, make_request(if_none_match='"a"'))
 
     @pytest.mark.parametrize(
-        ("since", "held"),
+        ("since", "expected"),
         [
             (MINUTE_AGO.decode(), True),
             (DATE.decode(), True),
@@ -72,43 +74,43 @@ class TestOfAClient:
             ("0", False),
         ],
     )
-    def test_if_modified_since_is_a_date(self, since: str, held: bool) -> None:  # section 4.3.2
-        assert is_not_modified(TAGGED, asked(if_modified_since=since)) is held
+    def test_if_modified_since_is_compared_as_a_date(self, since: str, expected: bool) -> None:  # section 4.3.2
+        assert is_not_modified(WITH_ETAG, make_request(if_modified_since=since)) is expected
 
-    @pytest.mark.parametrize(("since", "held"), [(MINUTE_AGO.decode(), False), (DATE.decode(), True)])
-    def test_without_last_modified_the_date_stands_in(self, since: str, held: bool) -> None:  # section 4.3.2
-        assert is_not_modified(entry(pairs(date=DATE.decode())), asked(if_modified_since=since)) is held
-        undated = msgspec.structs.replace(BARE, headers=())
-        assert is_not_modified(undated, asked(if_modified_since=since)) is held
+    @pytest.mark.parametrize(("since", "expected"), [(MINUTE_AGO.decode(), False), (DATE.decode(), True)])
+    def test_without_last_modified_the_date_is_used(self, since: str, expected: bool) -> None:  # section 4.3.2
+        assert is_not_modified(entry(pairs(date=DATE.decode())), make_request(if_modified_since=since)) is expected
+        undated = msgspec.structs.replace(WITHOUT_VALIDATOR, headers=())
+        assert is_not_modified(undated, make_request(if_modified_since=since)) is expected
 
-    def test_if_none_match_silences_it(self) -> None:  # RFC 9110 section 13.2.2
-        both = asked(if_none_match='"b"', if_modified_since=IN_A_MINUTE.decode())
-        assert not is_not_modified(TAGGED, both)
+    def test_if_none_match_takes_precedence(self) -> None:  # RFC 9110 section 13.2.2
+        both = make_request(if_none_match='"b"', if_modified_since=IN_A_MINUTE.decode())
+        assert not is_not_modified(WITH_ETAG, both)
 
     @pytest.mark.parametrize("status", [203, 204, 301, 404, 410])
-    def test_only_a_200_may_be_confirmed(self, status: int) -> None:  # RFC 9110 section 13.2.1
+    def test_only_a_200_becomes_a_304(self, status: int) -> None:  # RFC 9110 section 13.2.1
         assert not is_not_modified(
-            entry(pairs(etag='"a"', cache_control="max-age=9"), status=status), asked(if_none_match="*")
+            entry(pairs(etag='"a"', cache_control="max-age=9"), status=status), make_request(if_none_match="*")
         )
 
-    def test_a_304_says_what_the_200_would_but_of_the_body(self) -> None:  # RFC 9110 section 15.4.5
+    def test_a_304_has_the_fields_of_the_200_except_those_about_the_body(self) -> None:  # RFC 9110 section 15.4.5
         headers = pairs(
             etag='"a"', last_modified="l", date="d", vary="v", expires="e", cache_control="c", content_location="/x",
             content_type="t", content_length="4", content_encoding="gzip", content_language="de", x_own="1",
         )  # fmt: skip
-        kept = {name for name, _ in not_modified_headers(headers)}
-        assert kept == {b"etag", b"date", b"vary", b"expires", b"cache-control", b"content-location", b"x-own"}
+        stored_entry = {name for name, _ in not_modified_headers(headers)}
+        assert stored_entry == {b"etag", b"date", b"vary", b"expires", b"cache-control", b"content-location", b"x-own"}
         assert (b"last-modified", b"l") in not_modified_headers(pairs(last_modified="l"))
 
     def test_it_has_no_body_and_an_age(self) -> None:
-        ready = construct_response(TAGGED, asked(if_none_match='"a"'), 7)
-        assert (ready.status, ready.body, dict(ready.headers)[b"age"]) == (304, b"", b"7")
-        assert b"content-length" not in dict(ready.headers)
+        response = construct_response(WITH_ETAG, make_request(if_none_match='"a"'), 7)
+        assert (response.status, response.body, dict(response.headers)[b"age"]) == (304, b"", b"7")
+        assert b"content-length" not in dict(response.headers)
 
 
-class TestOfABackend:
+class TestValidationByBackends:
     @pytest.mark.parametrize(
-        ("headers", "asking"),
+        ("headers", "preconditions"),
         [
             (pairs(etag='"a"'), [(b"if-none-match", b'"a"')]),
             (pairs(etag='W/"a"'), [(b"if-none-match", b'W/"a"')]),
@@ -117,16 +119,18 @@ class TestOfABackend:
             ([], []),
         ],
     )
-    def test_it_is_asked_by_every_validator_there_is(self, headers: Headers, asking: Headers) -> None:  # section 4.3.1
-        assert validation_fields(entry(headers)) == asking
+    def test_every_validator_becomes_a_precondition(
+        self, headers: Headers, preconditions: Headers
+    ) -> None:  # section 4.3.1
+        assert validation_fields(entry(headers)) == preconditions
 
-    def test_the_clients_own_conditions_make_way(self) -> None:  # section 4.3.1
-        mine = pairs(if_none_match='"mine"', if_modified_since="mine", accept="x")
-        kept = entry(pairs(last_modified="l"))
-        assert with_conditions(mine, kept) == [(b"accept", b"x"), (b"if-modified-since", b"l")]
+    def test_the_clients_preconditions_are_replaced(self) -> None:  # section 4.3.1
+        presented = pairs(if_none_match='"presented"', if_modified_since="presented", accept="x")
+        stored_entry = entry(pairs(last_modified="l"))
+        assert with_conditions(presented, stored_entry) == [(b"accept", b"x"), (b"if-modified-since", b"l")]
 
     @pytest.mark.parametrize(
-        ("ours", "theirs", "same"),
+        ("stored", "received", "same"),
         [
             ({"etag": '"a"'}, {"etag": '"a"'}, True),
             ({"etag": '"a"'}, {"etag": '"b"'}, False),
@@ -145,13 +149,13 @@ class TestOfABackend:
             ({}, {"etag": '"a"'}, False),
         ],
     )
-    def test_a_304_is_about_what_has_its_validator(  # section 4.3.4
-        self, ours: dict[str, str], theirs: dict[str, str], same: bool
+    def test_a_304_selects_the_response_with_its_validator(  # section 4.3.4
+        self, stored: dict[str, str], received: dict[str, str], same: bool
     ) -> None:
-        assert is_selected_by(entry(pairs(**ours)), CacheResponse(304, pairs(**theirs), NOW)) is same
+        assert is_selected_by(entry(pairs(**stored)), CacheResponse(304, pairs(**received), NOW)) is same
 
     @pytest.mark.parametrize(
-        ("stored", "said", "becomes"),
+        ("stored", "received", "updated"),
         [
             ({"x_a": "1"}, {"x_a": "2"}, {"x-a": "2"}),
             ({"x_a": "1"}, {"x_b": "2"}, {"x-a": "1", "x-b": "2"}),
@@ -170,27 +174,29 @@ class TestOfABackend:
             ({"content_language": "de"}, {"content_language": "fr"}, {"content-language": "fr"}),
         ],
     )
-    def test_it_updates_what_is_stored_but_what_is_about_the_body(  # section 3.2
-        self, stored: dict[str, str], said: dict[str, str], becomes: dict[str, str]
+    def test_a_304_updates_the_stored_fields_except_those_about_the_body(  # section 3.2
+        self, stored: dict[str, str], received: dict[str, str], updated: dict[str, str]
     ) -> None:
-        kept = msgspec.structs.replace(BARE, headers=tuple(pairs(**stored)))
-        assert freshened_headers(kept, CacheResponse(304, pairs(**said), NOW)) == [
-            (n.encode(), v.encode()) for n, v in becomes.items()
+        stored_entry = msgspec.structs.replace(WITHOUT_VALIDATOR, headers=tuple(pairs(**stored)))
+        assert freshened_headers(stored_entry, CacheResponse(304, pairs(**received), NOW)) == [
+            (n.encode(), v.encode()) for n, v in updated.items()
         ]
 
     def test_all_lines_of_a_field_are_replaced(self) -> None:  # section 3.2
-        kept = msgspec.structs.replace(BARE, headers=((b"link", b"1"), (b"link", b"2"), (b"x", b"y")))
-        assert freshened_headers(kept, CacheResponse(304, [(b"link", b"3"), (b"link", b"4")], NOW)) == [
+        stored_entry = msgspec.structs.replace(
+            WITHOUT_VALIDATOR, headers=((b"link", b"1"), (b"link", b"2"), (b"x", b"y"))
+        )
+        assert freshened_headers(stored_entry, CacheResponse(304, [(b"link", b"3"), (b"link", b"4")], NOW)) == [
             (b"x", b"y"),
             (b"link", b"3"),
             (b"link", b"4"),
         ]
 
-    def test_a_304_without_a_date_is_of_now(self) -> None:  # RFC 9110 section 6.6.1
+    def test_a_304_without_a_date_removes_the_stored_date(self) -> None:  # RFC 9110 section 6.6.1
         assert freshened_headers(entry(pairs(date=MINUTE_AGO.decode())), CacheResponse(304, [], NOW)) == []
 
     @pytest.mark.parametrize(
-        ("status", "headers", "agrees"),
+        ("status", "headers", "expected"),
         [
             (200, pairs(content_length="4", etag='"a"'), True),
             (200, pairs(etag='"a"'), True),
@@ -202,10 +208,10 @@ class TestOfABackend:
             (404, pairs(etag='"a"'), False),
         ],
     )
-    def test_a_head_tells_whether_the_stored_get_holds(  # section 4.3.5
-        self, status: int, headers: Headers, agrees: bool
+    def test_a_head_confirms_or_refutes_the_stored_get(  # section 4.3.5
+        self, status: int, headers: Headers, expected: bool
     ) -> None:
-        assert matches_head(TAGGED, CacheResponse(status, headers, NOW)) is agrees
+        assert matches_head(WITH_ETAG, CacheResponse(status, headers, NOW)) is expected
 
     @pytest.mark.parametrize(
         ("one", "other", "same"),

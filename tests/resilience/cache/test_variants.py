@@ -1,4 +1,4 @@
-"""Vary: one URI, several answers (RFC 9111 section 4.1)."""
+"""Vary: several responses of one URI (RFC 9111 section 4.1)."""
 
 import msgspec
 import pytest
@@ -11,24 +11,24 @@ from resilience.cache.variants import merge_variant, select
 from tests.resilience.cache.messages import NOW, Headers, entry, pairs
 
 
-def answer(headers: Headers, vary: str | None = "accept-language", body: bytes = b"", **said: str) -> Entry:
-    fields = pairs(**said) if vary is None else [*pairs(**said), (b"vary", vary.encode())]
+def response(headers: Headers, vary: str | None = "accept-language", body: bytes = b"", **others: str) -> Entry:
+    fields = pairs(**others) if vary is None else [*pairs(**others), (b"vary", vary.encode())]
     return entry(fields, CacheRequest("GET", headers), body=body)
 
 
 def put(stored: Entry | None, headers: Headers, vary: str | None = "accept-language", body: bytes = b"") -> Entry:
-    return merge_variant(answer(headers, vary, body), stored, headers, NOW)
+    return merge_variant(response(headers, vary, body), stored, headers, NOW)
 
 
 DE, FR, EN = pairs(accept_language="de"), pairs(accept_language="fr"), pairs(accept_language="en")
 
 
 def body(stored: Entry, headers: Headers) -> bytes | None:
-    found = select(stored, headers)
-    return None if found is None else found.body
+    selected = select(stored, headers)
+    return None if selected is None else selected.body
 
 
-def test_each_gets_its_own() -> None:
+def test_each_request_gets_its_variant() -> None:
     stored = put(put(None, DE, body=b"de"), FR, body=b"fr")
     assert [body(stored, headers) for headers in (DE, FR, EN, [])] == [b"de", b"fr", None, None]
 
@@ -54,7 +54,7 @@ def test_each_gets_its_own() -> None:
         ("authorization", {"authorization": "Bearer a"}, {"authorization": "Bearer b"}, False),
     ],
 )
-def test_who_is_given_the_same(vary: str, one: dict[str, str], other: dict[str, str], same: bool) -> None:
+def test_which_requests_share_a_variant(vary: str, one: dict[str, str], other: dict[str, str], same: bool) -> None:
     stored = put(None, pairs(**one), vary)
     assert (select(stored, pairs(**other)) is not None) is same
 
@@ -64,28 +64,28 @@ def test_lines_of_a_field_are_one_value() -> None:
     assert select(stored, [(b"accept", b"a"), (b"accept", b"b")]) is not None
 
 
-def test_the_newest_takes_the_place_of_its_like() -> None:
+def test_a_newer_response_replaces_the_same_variant() -> None:
     stored = put(put(put(None, DE, body=b"1"), FR, body=b"2"), DE, body=b"3")
     assert (body(stored, DE), body(stored, FR), len(stored.others)) == (b"3", b"2", 1)
 
 
-def test_one_chosen_by_other_fields_stands_beside() -> None:
+def test_a_response_that_varies_by_other_fields_is_added() -> None:
     both = pairs(accept_language="de", accept_encoding="br")
     stored = put(put(None, FR, body=b"fr"), both, "accept-language, accept-encoding", b"de, br")
     assert (body(stored, both), body(stored, FR), body(stored, DE)) == (b"de, br", b"fr", None)
 
 
-def test_one_that_forgot_vary_does_not_hide_the_others() -> None:
+def test_a_response_without_vary_does_not_hide_the_others() -> None:
     stored = put(put(None, DE, body=b"de"), [], None, b"default")
     assert [body(stored, headers) for headers in (DE, [], FR)] == [b"de", b"default", None]
 
 
-def test_what_never_varied_is_replaced_by_what_does() -> None:
+def test_a_response_without_vary_is_replaced_by_one_with_it() -> None:
     stored = put(put(None, [], None, b"all"), DE, body=b"de")
     assert (body(stored, DE), body(stored, FR)) == (b"de", None)
 
 
-def test_their_number_is_bounded_and_the_oldest_go() -> None:
+def test_their_number_is_bounded_and_the_oldest_are_dropped() -> None:
     stored = None
     for number in range(variants.MAX_VARIANTS + 5):
         stored = put(stored, pairs(accept_language=str(number)), body=b"%d" % number)
@@ -101,14 +101,15 @@ def test_their_bytes_are_bounded() -> None:
     assert [body(stored, headers) is not None for headers in (EN, FR, DE)] == [True, True, False]
 
 
-def test_ended_ones_are_left_behind() -> None:
-    old = msgspec.structs.replace(answer(DE), kept_until=NOW)
-    assert merge_variant(answer(FR), old, FR, NOW).others == ()
+def test_expired_variants_are_dropped() -> None:
+    old = msgspec.structs.replace(response(DE), kept_until=NOW)
+    assert merge_variant(response(FR), old, FR, NOW).others == ()
 
 
-def test_all_bear_the_tags_of_each_and_last_as_long_as_the_longest() -> None:
+def test_an_entry_has_the_tags_of_all_variants_and_expires_with_the_last() -> None:
     one, two = (
-        msgspec.structs.replace(answer(h), tags=(t,), kept_until=NOW + e) for h, t, e in ((DE, "a", 900), (FR, "b", 5))
+        msgspec.structs.replace(response(h), tags=(t,), kept_until=NOW + e)
+        for h, t, e in ((DE, "a", 900), (FR, "b", 5))
     )
     stored = merge_variant(two, one, FR, NOW)
     assert all_tags("s", stored) == ("a", "b", "s")
@@ -116,7 +117,7 @@ def test_all_bear_the_tags_of_each_and_last_as_long_as_the_longest() -> None:
     assert select(stored, FR) is stored
 
 
-def test_they_survive_the_store() -> None:
+def test_variants_are_encoded_and_decoded() -> None:
     stored = put(put(None, DE, body=b"de"), FR, body=b"f" * 5_000)
     assert decode(encode(stored)) == stored
     assert stored.size > 6_000

@@ -1,4 +1,4 @@
-"""The limit over several workers, in memory and in a real Redis."""
+"""Rate limits over several workers, in memory and in a real Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,22 +17,22 @@ from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
 from tests.resilience.waiting import FakeClock, until
 
-# A day: a slice is 24 minutes, so that no test meets a slice's end but by the rarest chance, which it survives.
+# A window of a day has slices of 24 minutes, so that a test hardly ever meets the end of one, which it survives.
 POLICY = RatePolicy(100, 86_400.0)
 Worker = Callable[[], Limiter]
 
 
-class Behind:
-    """A store in this process that is reached as a shared one is: by awaiting it, for as long as `gate` is shut."""
+class SlowStore:
+    """A store in this process that must be awaited, like a shared one, until `gate` is open."""
 
     def __init__(self, memory: MemoryStore) -> None:
-        self.memory, self.questions = memory, 0
-        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+        self.memory, self.calls = memory, 0
+        self.called, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
 
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
-        self.questions += 1
-        self.asked.set()
+        self.calls += 1
+        self.called.set()
         await asyncio.sleep(0)
         await self.gate.wait()
         return await self.memory.take(key, policy, now, wanted)
@@ -47,14 +47,14 @@ async def worker(request: pytest.FixtureRequest) -> AsyncIterator[Worker]:
     url = request.getfixturevalue("redis_url") if request.param == "redis" else ""
     async with AsyncExitStack() as stack:
 
-        def another() -> Limiter:
+        def new_limiter() -> Limiter:
             if request.param == "memory":
-                return Limiter(Behind(memory))
+                return Limiter(SlowStore(memory))
             link = RedisLink(url)
             stack.push_async_callback(link.close)
             return Limiter(RedisStore(link))
 
-        yield another
+        yield new_limiter
 
 
 async def granted(limiter: Limiter, times: int, policy: RatePolicy = POLICY) -> int:
@@ -67,7 +67,7 @@ async def test_eight_workers_grant_exactly_the_limit(worker: Worker) -> None:
     assert sum(await asyncio.gather(*(granted(limiter, 150) for limiter in limiters))) == 100
 
 
-async def test_one_after_another_exactly_the_limit_passes(worker: Worker) -> None:
+async def test_exactly_the_limit_passes_in_sequence(worker: Worker) -> None:
     limiter = worker()
     decisions = [await limiter.take("caller", POLICY) for _ in range(150)]
     assert [decision.allowed for decision in decisions] == [True] * 100 + [False] * 50
@@ -94,56 +94,56 @@ async def test_a_refund_lets_another_request_through(worker: Worker) -> None:
     assert (await limiter.take("caller", POLICY)).allowed
 
 
-async def test_many_at_once_ask_the_store_once() -> None:
-    store = Behind(MemoryStore())
+async def test_concurrent_requests_call_the_store_once() -> None:
+    store = SlowStore(MemoryStore())
     limiter = Limiter(store)
     assert await granted(limiter, 100) == 100
-    assert store.questions == 1
+    assert store.calls == 1
 
 
 @pytest.mark.parametrize("limit", [100_000, 100])
-async def test_who_comes_while_the_store_is_asked_is_served_by_its_answer(limit: int) -> None:
-    """By its block of tokens, or its denial: else a caller whose requests never cease had it asked without end."""
-    store, policy = Behind(MemoryStore()), RatePolicy(limit, 86_400.0)
+async def test_requests_during_a_call_to_the_store_are_decided_by_its_result(limit: int) -> None:
+    """By its block of tokens or its denial; else a caller that never pauses would cause a call per request."""
+    store, policy = SlowStore(MemoryStore()), RatePolicy(limit, 86_400.0)
     limiter = Limiter(store)
     if limit == 100:
         assert await granted(limiter, 100) == 100
-    before = store.questions
-    store.asked.clear()
+    before = store.calls
+    store.called.clear()
     store.gate.clear()
     first = asyncio.create_task(limiter.take("caller", policy))
-    await store.asked.wait()
+    await store.called.wait()
     later = [asyncio.create_task(limiter.take("caller", policy)) for _ in range(20)]
     await asyncio.sleep(0)
     store.gate.set()
     decisions = await asyncio.gather(first, *later)
-    assert store.questions == before + 1
+    assert store.calls == before + 1
     assert {decision.allowed for decision in decisions} == {limit > 100}
     left = range(limit - 1, limit - 22, -1) if limit > 100 else [0] * 21
     assert [decision.remaining for decision in decisions] == list(left)
 
 
 async def test_a_cancelled_request_leaves_its_token_to_the_next() -> None:
-    store = Behind(MemoryStore())
+    store = SlowStore(MemoryStore())
     limiter = Limiter(store)
     task = asyncio.create_task(limiter.take("caller", POLICY))
-    await store.asked.wait()
+    await store.called.wait()
     task.cancel()
     await limiter.close()
     assert limiter.try_take("caller", POLICY) is not None
 
 
-async def test_what_is_left_of_a_block_is_given_back_when_its_slice_ends() -> None:
+async def test_the_rest_of_a_block_is_refunded_when_its_slice_ends() -> None:
     clock, policy = FakeClock(), RatePolicy(1_000, 60.0)
-    limiter = Limiter(Behind(MemoryStore()), clock=clock)
+    limiter = Limiter(SlowStore(MemoryStore()), clock=clock)
     for number in range(60):
         decision = await limiter.take("caller", policy)
         assert decision.remaining == 1_000 - number - 1
         clock.now += 1.0
 
 
-async def test_a_denial_is_remembered_for_a_second_at_most() -> None:
-    clock, store = FakeClock(), Behind(MemoryStore())
+async def test_a_denial_is_remembered_for_at_most_a_second() -> None:
+    clock, store = FakeClock(), SlowStore(MemoryStore())
     limiter = Limiter(store, clock=clock)
     await granted(limiter, 101)
     denial = limiter.try_take("caller", POLICY)
@@ -153,7 +153,7 @@ async def test_a_denial_is_remembered_for_a_second_at_most() -> None:
     assert limiter.try_take("caller", POLICY) is None
 
 
-async def test_without_redis_each_worker_allows_its_share(own_redis: RedisServer) -> None:
+async def test_without_redis_each_worker_grants_its_share(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
     limiter = Limiter(RedisStore(link), share=4)
     assert await granted(limiter, 10) == 10
@@ -185,7 +185,7 @@ async def test_the_script_counts_as_the_window_does(redis_url: str) -> None:
     await link.close()
 
 
-async def test_no_caller_is_named_in_redis(own_redis: RedisServer) -> None:
+async def test_redis_holds_no_callers_name(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
     await Limiter(RedisStore(link)).take("key:secret", POLICY)
     with own_redis.client() as client:
@@ -196,7 +196,7 @@ async def test_no_caller_is_named_in_redis(own_redis: RedisServer) -> None:
     await link.close()
 
 
-async def test_the_callers_seen_longest_ago_are_forgotten_first() -> None:
+async def test_the_least_recently_used_callers_are_evicted_first() -> None:
     store, policy = MemoryStore(callers=2), RatePolicy(1)
     for key in ("a", "b", "a", "c"):
         await store.take(key, policy, 0.0, 1)
@@ -206,11 +206,11 @@ async def test_the_callers_seen_longest_ago_are_forgotten_first() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(gaps=st.lists(st.floats(0, 3), max_size=30), limit=st.integers(100, 400))
-def test_leased_tokens_keep_every_window_within_the_limit(gaps: list[float], limit: int) -> None:
+def test_blocks_of_tokens_keep_every_window_within_the_limit(gaps: list[float], limit: int) -> None:
     async def run() -> None:
         clock, policy, passed = FakeClock(), RatePolicy(limit, 10.0), list[float]()
         memory = MemoryStore()
-        limiters = [Limiter(Behind(memory), clock=clock) for _ in range(3)]
+        limiters = [Limiter(SlowStore(memory), clock=clock) for _ in range(3)]
         for number, gap in enumerate(gaps):
             clock.now += gap
             for _ in range(20):

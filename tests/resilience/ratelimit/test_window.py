@@ -1,4 +1,4 @@
-"""The sliding window: never more than the limit in any window, whenever it begins."""
+"""The sliding window: no window holds more than the limit, wherever it begins."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ def test_of_150_rapid_requests_exactly_100_pass() -> None:
     assert passed == [True] * 100 + [False] * 50
 
 
-def test_a_full_window_says_when_it_frees_and_then_does() -> None:
+def test_a_full_window_reports_when_it_frees_and_then_does() -> None:
     window = SlidingWindow()
     window.take(POLICY, 1_000.0, 100)
     refused = window.take(POLICY, 1_010.0)
@@ -25,7 +25,7 @@ def test_a_full_window_says_when_it_frees_and_then_does() -> None:
     assert window.take(POLICY, 1_061.0).allowed
 
 
-def test_a_block_gets_what_is_left() -> None:
+def test_a_block_is_limited_to_the_remaining_requests() -> None:
     window = SlidingWindow()
     window.take(POLICY, 0.0, 95)
     assert window.take(POLICY, 1.0, 10).granted == 5
@@ -35,12 +35,12 @@ def test_a_block_gets_what_is_left() -> None:
     ("text", "limit", "window"),
     [("100/m", 100, 60.0), ("10/s", 10, 1.0), ("20/10s", 20, 10.0), ("5/h", 5, 3_600.0), ("1/d", 1, 86_400.0)],
 )
-def test_a_rate_is_read_from_text(text: str, limit: int, window: float) -> None:
+def test_a_rate_is_parsed(text: str, limit: int, window: float) -> None:
     assert RatePolicy.parse(text) == RatePolicy(limit, window)
 
 
 @pytest.mark.parametrize("text", ["", "100", "100/", "/m", "-1/m", "0/m", "1.5/m", "100/w", "100/0s", "10/9999d"])
-def test_anything_else_is_not_a_rate(text: str) -> None:
+def test_any_other_text_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="rate"):
         RatePolicy.parse(text)
 
@@ -65,5 +65,5 @@ def test_no_window_ever_holds_more_than_the_limit(limit: int, seconds: float, ga
         if window.take(policy, now).allowed:
             passed.append(now)
     for index, start in enumerate(passed):
-        # A window's length is compared with room for the rounding of its own float arithmetic.
+        # With a tolerance for the rounding of float arithmetic.
         assert sum(1 for at in passed[index:] if at < start + seconds - 1e-6) <= limit
