@@ -92,7 +92,7 @@ class Request:
 
     @cached_property
     def fields(self) -> dict[bytes, bytes]:
-        """The first value of each field, read once `headers` are final. Set by whoever knows it already."""
+        """The first value of each field, read once `headers` are final. Set by an adapter that has it already."""
         return first_values(self.headers)
 
 

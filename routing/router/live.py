@@ -1,4 +1,4 @@
-"""The configuration that is being served: swapped whole, read without a lock."""
+"""The configuration in use: replaced as a whole, read without a lock."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class LiveConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfiguration:
-    """A whole configuration as loaded. Equal ones behave identically, whatever their versions."""
+    """A configuration as loaded. Equal ones behave identically, whatever their versions."""
 
     table: RouteTable
     keys: tuple[KeyRecord, ...]

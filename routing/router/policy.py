@@ -1,4 +1,4 @@
-"""What one route of one service asks for: the frozen settings the request's way reads, already validated."""
+"""The settings of a route: frozen, and validated when they are constructed."""
 
 import re
 from enum import StrEnum
@@ -26,7 +26,7 @@ class Auth(StrEnum):
 
 
 class Timeout(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds to open a connection, between two pieces of an answer, and for the whole call."""
+    """Seconds to connect, between two reads of a response, and for the whole call."""
 
     connect: float = 2.0
     read: float = 10.0
@@ -39,7 +39,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):
-    """`attempts` includes the first; `budget` is the share of calls that may be repeats."""
+    """`attempts` includes the first; `budget` is the share of calls that may be retries."""
 
     attempts: int = 2
     budget: float = 0.2
@@ -52,7 +52,7 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HealthCheckPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How a target is asked whether it is well. Durations are seconds."""
+    """Active health checks of a target. Durations are seconds."""
 
     path: str = "/health"
     interval: float = 10.0
@@ -67,7 +67,7 @@ class HealthCheckPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fallback(msgspec.Struct, frozen=True, kw_only=True):
-    """What to answer when the circuit is open; `body` is any JSON value."""
+    """The response while the circuit is open; `body` is any JSON value."""
 
     status: int = 200
     body: object = None
@@ -78,10 +78,10 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One address of a service: `http://host:port/base`. `weight` is its share beside the others; 0 rests it.
+    """One address of a service: `http://host:port/base`. `weight` is its share relative to the others; 0 disables it.
 
-    One with a `canary` serves that percentage of the callers, always the same ones, and no others. One that is
-    `always_up` is used whatever its calls and checks say: the operator knows better.
+    A target with a `canary` serves that percentage of the callers, always the same ones, and no others. One that is
+    `always_up` is used regardless of failed calls and health checks.
     """
 
     url: str
@@ -103,9 +103,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that may be set on a route; a service's own settings are the policy of its unnamed routes.
+    """What can be set on a route; a service's own settings are the policy of all paths without a route.
 
-    `rate_limit` None is the gateway's own, `cache` None is never. `headers` are sent to the backend, resolved.
+    `rate_limit` None means the gateway's own, `cache` None no caching. `headers` are sent to the backend, with secrets
+    resolved.
     """
 
     auth: Auth = Auth.REQUIRED

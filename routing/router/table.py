@@ -1,4 +1,4 @@
-"""Which service and route a request is for: an immutable table, swapped whole when the configuration changes."""
+"""The route table: which service and route a request is for. Immutable, replaced when the configuration changes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from routing.errors import MethodNotAllowed, UnknownService
 from routing.router.policy import RoutePolicy, Target
 
 REST: Final = "*"
-"""As a pattern's last segment: whatever follows, also nothing."""
+"""As a pattern's last segment: any rest of the path, or none."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Match(msgspec.Struct, frozen=True):
-    """Where a request goes. `path` is the backend's, as sent; `params` are the route's, decoded."""
+    """A matched request. `path` is the path sent to the backend, as received; `params` are the route's, decoded."""
 
     service: Service
     policy: RoutePolicy
@@ -48,7 +48,7 @@ class Match(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class _Node:
-    """A segment of the patterns' tree; `ends` are the routes that end here, by rank."""
+    """A segment in the tree of patterns; `ends` are the routes that end here, by rank."""
 
     fixed: dict[str, "_Node"] = field(default_factory=dict)
     any: "_Node | None" = None
@@ -78,7 +78,7 @@ class _Routes:
         node.ends.append((rank, route))
 
     def find(self, segments: list[str]) -> list[Route]:
-        """The routes whose pattern fits, in the order they were written."""
+        """The routes whose pattern matches, in the order of the configuration."""
         ends = list(_reachable(self._root, segments, 0))
         if len(ends) > 1:
             ends.sort(key=_rank)
@@ -117,7 +117,7 @@ class RouteTable:
 
     @property
     def has_hosts(self) -> bool:
-        """Whether any service is reached under a host of its own; where none is, nobody need ask."""
+        """Whether any service has a host of its own."""
         return bool(self._hosts)
 
     def by_host(self, host: str) -> Service | None:

@@ -1,4 +1,4 @@
-"""What fills the placeholders of a route's tags: the path's parameters, and who is asking."""
+"""Substitution of the placeholders in a route's tags: path parameters, and fields of the caller."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -10,35 +10,36 @@ from routing.caller import Caller
 from routing.router.table import Match
 
 ANONYMOUS: Final = "anonymous"
-"""Who asks without a credential. No caller's id is like it: those have a colon."""
+"""The caller of a request without a credential. No caller's id equals it, since those contain a colon."""
 LONGEST: Final = 128
-"""Characters of one caller's field in a tag; a longer one is told by its digest, so that a tag stays within its own."""
+"""Longest field of a caller in a tag, in characters; a longer one is replaced by its digest."""
 
 
 def filled(tags: Iterable[str], match: Match, caller: Caller | None) -> tuple[str, ...]:
-    """Tags with each `{name}` replaced by what the request says there, and `{caller}` and `{tenant}` by who makes it.
+    """Tags with each `{name}` replaced by that path parameter, and `{caller}` and `{tenant}` by the caller's fields.
 
-    No path has parameters of these two names: configuration refuses them. What becomes the service's own name that
-    way is left out: taken back, it would take the whole service along.
+    The configuration allows no path parameters of these two names. A tag that becomes the service's own name is left
+    out: invalidating it would invalidate the whole service.
     """
-    written = tuple(tags)
-    if not any("{" in tag for tag in written):
-        return written
-    said = policy.fill_tags(written, (*match.params, *fields(caller).items()))
-    return tuple(tag for tag, pattern in zip(said, written, strict=True) if tag == pattern or tag != match.service.name)
+    patterns = tuple(tags)
+    if not any("{" in pattern for pattern in patterns):
+        return patterns
+    result = policy.fill_tags(patterns, (*match.params, *fields(caller).items()))
+    service = match.service.name
+    return tuple(tag for tag, pattern in zip(result, patterns, strict=True) if tag == pattern or tag != service)
 
 
 def fields(caller: Caller | None) -> dict[str, str]:
-    """The caller's fields as they stand in a tag. One without a tenant is told by its id, as in `scope: tenant`."""
-    own = _named(caller.id, safe=":@+") if caller else ANONYMOUS
-    return {"caller": own, "tenant": _named(caller.tenant, safe="@+") if caller and caller.tenant else own}
+    """The caller's fields as used in tags. A caller without a tenant has its id as tenant, as in `scope: tenant`."""
+    own = _encoded(caller.id, safe=":@+") if caller else ANONYMOUS
+    return {"caller": own, "tenant": _encoded(caller.tenant, safe="@+") if caller and caller.tenant else own}
 
 
-def _named(value: str, safe: str) -> str:
-    """Written as in X-Gateway-Caller, so that a backend can name the same tag. Nothing in it divides a list, and a
-    tenant has no colon: it can pose neither as a caller nor as two of a tag's parts.
+def _encoded(value: str, safe: str) -> str:
+    """Encoded as in X-Gateway-Caller, so that a backend can use the same tag. It contains no list separator, and a
+    tenant no colon: it can be mistaken neither for a caller nor for two parts of a tag.
     """
-    written = quote(value, safe=safe, errors="surrogatepass")
-    if len(written) <= LONGEST:
-        return written
+    encoded = quote(value, safe=safe, errors="surrogatepass")
+    if len(encoded) <= LONGEST:
+        return encoded
     return "~" + blake2b(value.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()

@@ -1,4 +1,4 @@
-"""Step 9: the response as it is returned, with the gateway's header fields, and what observers are told of it."""
+"""Step 9: the response as it is returned, with the gateway's header fields, and its accounting."""
 
 import logging
 from collections.abc import Callable

@@ -21,11 +21,11 @@ class CallPermit:
         return self._permit.holder is None and isinstance(self.upstream.breaker.try_admit(), Permit)
 
     def report(self, outcome: Outcome) -> asyncio.Task[None] | None:
-        """Report the outcome: the task that tells the cluster, or None where it need not know, as of a success while
+        """Report the outcome: the task that notifies the cluster, or None where it need not know, as of a success while
         the circuit is CLOSED.
         """
         return self.upstream.breaker.report(self._permit, outcome)
 
     async def report_and_wait(self, outcome: Outcome) -> None:
-        """The same, and wait until the cluster has been told."""
+        """The same, and wait until the cluster knows."""
         await self.upstream.breaker.report_and_wait(self._permit, outcome)

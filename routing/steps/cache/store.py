@@ -56,7 +56,7 @@ class CacheStore:
 
     def stale(self, exchange: Exchange, error: GatewayError) -> Awaitable[Response | None] | None:
         """The caller's own stale response, where the backend could not be called or has failed. None if there is
-        none. Whoever waits for this request's fetch is released.
+        none. Requests that wait for this one's fetch are released.
         """
         slot, failed = exchange.cache_slot, isinstance(error, SHARED_FAILURES)
         if slot is None:
@@ -65,7 +65,7 @@ class CacheStore:
         return self._stale(exchange, slot, error) if failed and isinstance(slot.result, Stale) else None
 
     def release(self, exchange: Exchange) -> None:
-        """The fetch was given up: whoever waits for its response stops waiting."""
+        """The fetch was abandoned: requests that wait for its response stop waiting."""
         if exchange.cache_slot is not None:
             _land(exchange.cache_slot, FlightEnd.ABANDONED)
 
