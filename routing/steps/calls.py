@@ -61,8 +61,6 @@ class Calls:
         before the client gets the response: its next request finds the circuit as this one left it.
         """
         exchange.call = CallRecord()
-        if exchange.request.watch_disconnect:
-            exchange.request.watch_disconnect()
         return self._call(exchange)
 
     def fields(self, exchange: Exchange) -> Headers:
@@ -84,6 +82,8 @@ class Calls:
         exchange.circuit = Circuit(CallPermit(upstream, verdict), "" if state is State.CLOSED else state)
 
     async def _call(self, exchange: Exchange) -> None:
+        if exchange.request.watch_disconnect:  # which adapters set once they have an awaitable
+            exchange.request.watch_disconnect()
         permit = exchange.circuit.permit
         assert permit is not None  # noqa: S101 - step 6 has granted it
         try:
