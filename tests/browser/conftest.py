@@ -83,7 +83,7 @@ def _free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     port = _free_port()
     environment = _environment(tmp_path_factory.mktemp("gateway"), port)
@@ -127,7 +127,7 @@ def _drain(stream: Any) -> None:
             pass
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = shutil.which("chromium")
     if found is None:
@@ -138,7 +138,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def logged_in(browser: Browser, gateway: Gateway) -> Any:
     """The storage state of a browser that has logged in with the page's form."""
     context = browser.new_context()
