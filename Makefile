@@ -30,7 +30,7 @@ run: install ## start the gateway with demonstration services (PORT, HOST, WORKE
 test: install install-dev ## run the tests (TESTS="tests/routing -k cors" for some)
 	$(BIN)/python -m pytest $(TESTS)
 
-quick: install install-dev ## run the tests that need no server, browser or process
+quick: install install-dev ## run the tests that need no server, browser, process or database
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(TESTS)
 
 # A production environment for the checks; nothing is served with it.

@@ -13,8 +13,16 @@ SLOW_PARAMETERS: Final = frozenset({"asgi", "django", "redis", "tiers"})
 """Values of fixtures for which a test starts a Redis, or repeats what it does through the gateway's own server."""
 
 
+SLOW_PACKAGES: Final = frozenset({"benchmarks", "browser", "gateway_project", "system"})
+"""Packages whose tests start processes."""
+
+
 def is_slow(item: pytest.Item) -> bool:
-    """Whether a test needs a process of its own, or repeats another one elsewhere."""
+    """Whether a test needs a process of its own or a database, or repeats another one elsewhere."""
+    if not SLOW_PACKAGES.isdisjoint(item.path.relative_to(item.config.rootpath).parts):
+        return True
+    if item.get_closest_marker("django_db") is not None:
+        return True
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
     return not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or any(
         isinstance(value, str) and value in SLOW_PARAMETERS for value in parameters
