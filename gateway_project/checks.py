@@ -4,13 +4,14 @@ import asyncio
 from functools import partial
 
 from channels.layers import get_channel_layer
-from django.db import close_old_connections, connection
+from django.db import connection
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import State
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing.balancing.balancer import Balancers
+from routing.database.connection import thread_connection
 from routing.observability.health import Check, Health
 from routing.router.live import LiveConfiguration
 from routing.router.table import Service
@@ -40,11 +41,10 @@ def health_checks(
     return checks
 
 
+@thread_connection()
 def _database() -> Health:
-    close_old_connections()
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    connection.close()
     return Health.OK
 
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import dj_database_url
 from django.urls import reverse_lazy
 
 from gateway_project import admin_theme
 from gateway_project import config as environment
 from gateway_project.config import BASE_DIR, EMBEDDED
+from gateway_project.databases import databases
 
 CONFIG = environment.read()
 
@@ -62,17 +62,7 @@ TEMPLATES = [
     }
 ]
 
-CONFIG.var.mkdir(parents=True, exist_ok=True)
-DATABASES: dict[str, Any] = {
-    "default": dj_database_url.parse(CONFIG.database_url, conn_max_age=60, conn_health_checks=True)
-}
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Workers can read while the admin writes; a second writer waits instead of failing.
-    DATABASES["default"]["OPTIONS"] = {
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        "timeout": 10,
-        "transaction_mode": "IMMEDIATE",
-    }
+DATABASES = databases(CONFIG.database_url, CONFIG.var)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Django's cache and channel layer use a single Redis server; with Sentinel, a cluster or no Redis they are in memory.

@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from django.db import close_old_connections, connection, transaction
+from django.db import connection, transaction
 
 from metrics.counting.counts import CountBatch, Fields, merge_counts, split_by_minute
 from metrics.counting.observer import CircuitTransition
 from metrics.models import Aggregate, Batch, CircuitChange, TimeResolution
+from routing.database.connection import thread_connection
 
 RESOLUTION_SECONDS: Final = {TimeResolution.MINUTE: 60, TimeResolution.HOUR: 3_600, TimeResolution.DAY: 86_400}
 RETENTION: Final = {
@@ -37,15 +38,15 @@ AggregateKey = tuple[str, int, str]
 class AggregateWriter:
     """The Flusher's Database. All calls come from one thread."""
 
+    @thread_connection()
     def apply(self, batch: CountBatch) -> None:
-        close_old_connections()
         with transaction.atomic():
             _, is_new = Batch.objects.get_or_create(pk=batch.id)
             if is_new:
                 _add(_by_resolution(batch.counts))
 
+    @thread_connection()
     def record_transitions(self, transitions: list[CircuitTransition]) -> None:
-        close_old_connections()
         CircuitChange.objects.bulk_create(
             CircuitChange(
                 at=datetime.fromtimestamp(transition.at, UTC),
@@ -57,8 +58,8 @@ class AggregateWriter:
             for transition in transitions
         )
 
+    @thread_connection()
     def delete_expired(self, now: float) -> None:
-        close_old_connections()
         moment = datetime.fromtimestamp(now, UTC)
         for resolution, age in RETENTION.items():
             Aggregate.objects.filter(resolution=resolution, start__lt=(moment - age).timestamp()).delete()

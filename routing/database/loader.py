@@ -1,50 +1,36 @@
 """Loads the route table and the API keys from the database."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Final, TypeVar
-
-from django.db import close_old_connections
+from typing import Any, Final
 
 from routing.authentication.api_keys import KeyRecord
 from routing.configuration.decode import VERSION, decode
 from routing.configuration.values import SecretLookup
+from routing.database.connection import thread_connection
 from routing.models import ApiKey, ConfigurationVersion, Service
 from routing.router.live import LoadedConfiguration
 from routing.router.table import RouteTable
 
-T = TypeVar("T")
 _ATTEMPTS: Final = 5
 
 
-def _with_fresh_connection(function: Callable[..., T]) -> Callable[..., T]:
-    """Close stale or broken connections around the call, as Django does around a request, for other threads."""
-
-    @wraps(function)
-    def wrapper(*arguments: Any) -> T:
-        close_old_connections()
-        try:
-            return function(*arguments)
-        finally:
-            close_old_connections()
-
-    return wrapper
-
-
-@_with_fresh_connection
+@thread_connection()
 def current_version() -> int:
     """The number of changes so far, in one small query."""
+    return _version()
+
+
+def _version() -> int:
     return ConfigurationVersion.objects.values_list("number", flat=True).first() or 0
 
 
-@_with_fresh_connection
+@thread_connection()
 def load(secret: SecretLookup) -> LoadedConfiguration:
     """The configuration at one version. Raises ConfigurationError with all faults, or Django's DatabaseError."""
     for _ in range(_ATTEMPTS):
-        version = current_version()
+        version = _version()
         document, keys = raw_document(), key_records()
         # Not in a transaction, which would lock out writers on SQLite: read again if the version changed meanwhile.
-        if current_version() == version:
+        if _version() == version:
             break
     return LoadedConfiguration(RouteTable(decode(document, secret), version), keys)
 

@@ -1,21 +1,54 @@
-"""The gateway over PostgreSQL: migrations in a private cluster, then one request."""
+"""The gateway over PostgreSQL: migrations in a private cluster, requests, and the connections they take."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
+import requests
 
+from gateway_project.databases import MAX_CONNECTIONS
 from tests.needs import skip_or_fail
 from tests.system.backend import Backend
 from tests.system.conftest import services
 from tests.system.server import Server, document, free_port
 
 
-@pytest.fixture
+@dataclass(frozen=True)
+class Gateway:
+    server: Server
+    key: str
+    database: str
+
+    def connections(self) -> int:
+        """How many connections the gateway has open."""
+        count = (
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        with psycopg.connect(self.database) as observer:
+            row = observer.execute(count).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def staff_session(server: Server) -> dict[str, str]:
+    """Header fields of a member of staff. Cookies are sent by hand: they are for https only."""
+    form = f"{server.address}/admin/login/?next=/admin/"
+    token = requests.get(form, timeout=30).cookies["csrftoken"]
+    fields = {"username": "ann", "password": "a long password", "csrfmiddlewaretoken": token}
+    cookie = {"Cookie": f"csrftoken={token}"}
+    session = requests.post(form, fields, headers=cookie, timeout=30, allow_redirects=False).cookies["sessionid"]
+    return {"Cookie": f"sessionid={session}"}
+
+
+@pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     """The URL of an empty database on a server that is stopped after the test."""
     initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
@@ -48,18 +81,56 @@ def _unprivileged() -> str | None:
     return "nobody" if os.getuid() == 0 else None
 
 
-def test_a_gateway_over_postgresql_requires_migrate_and_then_serves(database: str, backend: Backend) -> None:
-    server = Server(environment={"DATABASE_URL": database})
+@pytest.fixture(scope="module")
+def gateway(database: str, backend: Backend) -> Iterator[Gateway]:
+    """One worker over the database, with a member of staff and a key."""
+    server = Server(environment={"DATABASE_URL": database, "DJANGO_SUPERUSER_PASSWORD": "a long password"})
     try:
         with pytest.raises(AssertionError, match="unapplied migrations"):
             server.start()
         server.manage("migrate", "--verbosity", "0")
+        server.manage("createsuperuser", "--no-input", "--username", "ann", "--email", "")
         key = server.manage("apikey", "create", "ours").split()[-1]
         server.manage("config", "apply", "-", stdin=document(services(backend.targets)))
-        server.start()
-        assert server.get("/api/v1/plain/x", key).status_code == 200
-        assert server.get("/health/deep").json()["checks"]["database"]["status"] == "ok"
-        server.terminate()
-        assert server.wait() == 0
+        yield Gateway(server.start(), key, database)
     finally:
         server.close()
+
+
+def test_a_gateway_over_postgresql_requires_migrate_and_then_serves(gateway: Gateway) -> None:
+    server = gateway.server
+    assert server.get("/api/v1/plain/x", gateway.key).status_code == 200
+    assert server.get("/health/deep").json()["checks"]["database"]["status"] == "ok"
+
+
+def test_requests_to_django_pages_leave_no_connections_open(gateway: Gateway) -> None:
+    session = staff_session(gateway.server)
+    for _ in range(30):
+        assert gateway.server.get("/admin/routing/service/", headers=session).status_code == 200
+    assert gateway.connections() <= MAX_CONNECTIONS
+
+
+def test_a_burst_waits_for_a_connection_rather_than_failing(gateway: Gateway) -> None:
+    session = staff_session(gateway.server)
+    page = f"{gateway.server.address}/admin/routing/service/"
+    with ThreadPoolExecutor(60) as clients:
+        burst = [clients.submit(requests.get, page, headers=session, timeout=60) for _ in range(120)]
+        most = max(gateway.connections() for _ in range(20))
+        assert {response.result().status_code for response in burst} == {200}
+    assert most <= MAX_CONNECTIONS
+
+
+def test_a_client_that_leaves_gives_its_connection_back(gateway: Gateway) -> None:
+    session = staff_session(gateway.server)
+    page = f"{gateway.server.address}/admin/routing/service/"
+    for _ in range(2 * MAX_CONNECTIONS):
+        with contextlib.suppress(requests.Timeout):
+            requests.get(page, headers=session, timeout=0.005)
+    assert gateway.server.get("/admin/routing/service/", headers=session).status_code == 200
+    assert gateway.server.get("/health/deep").json()["checks"]["database"]["status"] == "ok"
+
+
+def test_the_gateway_stops(gateway: Gateway) -> None:
+    gateway.server.terminate()
+    assert gateway.server.wait() == 0
+    assert gateway.connections() == 0

@@ -7,12 +7,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from gateway_project import config as environment
 from gateway_project import quickstart
 from gateway_project.config import Config, ConfigurationFault
+from gateway_project.databases import close_connections
 from gateway_project.server import serving
 
 
@@ -34,7 +35,7 @@ class Command(BaseCommand):
         with quickstart.demonstration(config) if options["demo"] else contextlib.nullcontext("") as greeting:
             if config.gateway_config:
                 call_command("config", "apply", str(config.gateway_config))
-            connections.close_all()
+            close_connections()
             status = serving.serve(config, greeting)
         if status:
             raise SystemExit(status)

@@ -23,7 +23,7 @@ def batch(name: str, counts: dict[str, int]) -> CountBatch:
 
 @pytest.fixture(autouse=True)
 def _keep_the_tests_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metrics.counting.aggregates.close_old_connections", lambda: None)
+    monkeypatch.setattr("routing.database.connection.close_old_connections", lambda: None)
 
 
 def test_a_batch_is_added_to_its_minute_hour_day_and_the_total() -> None:

@@ -1,0 +1,41 @@
+"""Django's DATABASES setting, derived from DATABASE_URL."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import dj_database_url
+from django.db import connections
+
+MAX_CONNECTIONS: Final = 10
+"""Of each worker, to PostgreSQL."""
+POOL: Final = {"min_size": 0, "max_size": MAX_CONNECTIONS, "timeout": 10.0, "max_idle": 60.0}
+"""Times in seconds. A request that finds no free connection waits for `timeout`."""
+SQLITE: Final = {
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    "timeout": 10,
+    "transaction_mode": "IMMEDIATE",
+}
+"""Workers can read while the admin writes; a second writer waits instead of failing."""
+
+
+def databases(url: str, state_directory: Path) -> dict[str, Any]:
+    """The setting. Creates the directory of a SQLite file; no other database needs one.
+
+    Connections do not persist in threads: under ASGI each request has a thread of its own, whose connection would stay
+    open after it. PostgreSQL's are pooled instead.
+    """
+    database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=0, conn_health_checks=True))
+    if database["ENGINE"].endswith("sqlite3"):
+        state_directory.mkdir(parents=True, exist_ok=True)
+        database["OPTIONS"] = SQLITE
+    else:
+        database["OPTIONS"] = {**database.get("OPTIONS", {}), "pool": POOL}
+    return {"default": database}
+
+
+def close_connections() -> None:
+    """Close this process's connections and pools before it forks: a child has no threads to maintain a pool."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if hasattr(connection, "close_pool"):
+            connection.close_pool()
