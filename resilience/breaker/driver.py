@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from resilience.breaker import machine
-from resilience.breaker.machine import Admission, Outcome, Permit, Snapshot, State
+from resilience.breaker.machine import Admission, Outcome, Permit, ProbeLease, Snapshot, State
 from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.rate import CallRate
 from resilience.breaker.store import FailOpen, Store
@@ -34,6 +34,8 @@ class Breaker:
         self._closed_permit: Permit | None = Permit(0)
         self._rate = CallRate()
         self._lock = asyncio.Lock()
+        self.reads = 0
+        """How many times the shared snapshot has begun to be read, alone or by a swap."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -49,12 +51,10 @@ class Breaker:
         """Admit or refuse a call without waiting. None: the call may be a probe, so `admit` must be awaited."""
         if self._closed_permit is not None:
             return self._closed_permit
-        now = self._clock()
-        after, admission = machine.admit(self._snapshot, self.policy, now, "")
-        # A mirror, at most one refresh old, that shows all permits leased is trusted: a flood must not queue at the
-        # store for them.
-        may_probe = isinstance(admission, Permit) and after.state is State.HALF_OPEN
-        return None if may_probe else admission
+        after, admission = machine.admit(self._snapshot, self.policy, self._clock(), "")
+        if after.state is not State.HALF_OPEN or self._holds_every_lease(after):
+            return admission
+        return None
 
     async def admit(self) -> Admission:
         """Admit or refuse a call, leasing a probe's permit from the store. A cancelled caller keeps no permit."""
@@ -96,6 +96,11 @@ class Breaker:
         if machine.advance(self._snapshot, self._clock()).generation != self._snapshot.generation:
             await self._update(lambda snapshot, now: (machine.advance(snapshot, now), None))
 
+    def apply_refreshed(self, snapshot: Snapshot, reads: int) -> None:
+        """Replace the mirror by a snapshot loaded since `reads`, unless it has been read by other means meanwhile."""
+        if self.reads == reads or snapshot.generation > self._snapshot.generation:
+            self.apply_snapshot(snapshot)
+
     def apply_snapshot(self, snapshot: Snapshot) -> None:
         """Replace the mirror, unless it is of a later generation."""
         if snapshot.generation < self._snapshot.generation:
@@ -109,12 +114,25 @@ class Breaker:
     def _is_current(self, permit: Permit) -> bool:
         return self._snapshot.state is State.CLOSED and permit.generation == self._snapshot.generation
 
+    def _holds_every_lease(self, snapshot: Snapshot) -> bool:
+        """Whether all permits are leased to calls of this worker, whose end the mirror learns of first."""
+        leases = snapshot.leases
+        return len(leases) >= self.policy.half_open_permits and all(self._breakers.holds(lease) for lease in leases)
+
+    def _is_full(self) -> bool:
+        return len(self.snapshot.leases) >= self.policy.half_open_permits
+
     async def _lease(self) -> Admission:
-        holder = self._breakers.next_holder()
+        """A mirror that shows all permits leased may be out of date: the end of another worker's probe is no transition
+        and is not published. It is read again, once for all calls that wait by then.
+        """
+        holder, reads = self._breakers.next_holder(), self.reads
         async with self._lock:
             admission = self.try_admit()
             if admission is not None:
                 return admission
+            if self.reads == reads and self._is_full():
+                await self._read()
             return await self._compare_and_set(lambda snapshot, now: machine.admit(snapshot, self.policy, now, holder))
 
     async def _return_permit(self, leasing: asyncio.Task[Admission]) -> None:
@@ -140,6 +158,11 @@ class Breaker:
         async with self._lock:
             await self._compare_and_set(rule)
 
+    async def _read(self) -> None:
+        self.reads += 1
+        (snapshot,) = await self._breakers.store.load([self.name])
+        self.apply_snapshot(snapshot)
+
     async def _compare_and_set(self, rule: Callable[[Snapshot, float], tuple[Snapshot, T]]) -> T:
         """Apply `rule` to the shared snapshot; again whenever another worker has changed it meanwhile."""
         while True:
@@ -147,6 +170,7 @@ class Breaker:
             after, result = rule(before, self._clock())
             if after == before:
                 return result
+            self.reads += 1
             stored = await self._breakers.store.swap(self.name, before, after)
             self.apply_snapshot(after if stored is None else stored)
             if stored is None:
@@ -195,15 +219,19 @@ class Breakers:
 
     async def refresh(self) -> None:
         """Load all snapshots and share transitions that are due. Called every second, since messages may be lost."""
-        breakers = list(self)
-        snapshots = await self.store.load([breaker.name for breaker in breakers])
-        for breaker, snapshot in zip(breakers, snapshots, strict=True):
-            breaker.apply_snapshot(snapshot)
+        breakers = [(breaker, breaker.reads) for breaker in self]
+        snapshots = await self.store.load([breaker.name for breaker, _ in breakers])
+        for (breaker, reads), snapshot in zip(breakers, snapshots, strict=True):
+            breaker.apply_refreshed(snapshot, reads)
             await breaker.advance()
 
     async def close(self) -> None:
         """Wait until all outcomes have been shared."""
         await self.tasks.wait()
+
+    def holds(self, lease: ProbeLease) -> bool:
+        """Whether it is the lease of a call of this worker."""
+        return lease.holder.rpartition("-")[0] == self._holder
 
     def next_holder(self) -> str:
         self._probes += 1

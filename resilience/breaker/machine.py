@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from resilience.breaker.policy import BreakerPolicy
+from resilience.statuses import FAILURE_STATUSES, INCONCLUSIVE_STATUSES
 
 
 class State(StrEnum):
@@ -22,7 +23,7 @@ class State(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a permitted call ended. CANCELLED says nothing about the backend."""
+    """How a permitted call ended. CANCELLED says nothing about the backend: a probe's permit is returned."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -161,8 +162,15 @@ def trip(snapshot: Snapshot, policy: BreakerPolicy, permit: Permit, reason: str,
     return current
 
 
-def judge(policy: BreakerPolicy, duration: float) -> Outcome:
-    """The outcome of a call that succeeded after `duration` seconds: FAILURE if that counts as slow."""
+def judge(policy: BreakerPolicy, status: int, duration: float) -> Outcome:
+    """The outcome of a call whose response began after `duration` seconds.
+
+    Any response below 500 shows that the backend works, except those in INCONCLUSIVE_STATUSES; a slow one is a FAILURE.
+    """
+    if status in FAILURE_STATUSES:
+        return Outcome.FAILURE
+    if status in INCONCLUSIVE_STATUSES:
+        return Outcome.CANCELLED
     return Outcome.FAILURE if policy.slow_call is not None and duration > policy.slow_call else Outcome.SUCCESS
 
 

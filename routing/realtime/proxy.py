@@ -139,7 +139,7 @@ class SocketProxy:
         except BaseException:
             permit.report(Outcome.CANCELLED)
             raise
-        await permit.report_and_wait(judge(shake.exchange.match.policy.breaker, self._timer() - started))
+        await permit.report_and_wait(judge(shake.exchange.match.policy.breaker, 101, self._timer() - started))
         return connection
 
     async def _connect_to_target(self, shake: Handshake) -> ClientConnection:

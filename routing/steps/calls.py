@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
-from resilience.statuses import FAILURE_STATUSES
 from routing.backend.client import Backend, Call
 from routing.balancing.balancer import Balancers
 from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, UpstreamTimeout
@@ -109,8 +108,7 @@ class Calls:
             raise
         exchange.call.seconds = seconds = self._timer() - started
         call = exchange.call.call = BackendCall(response, permit, target_state)
-        failed = response.status in FAILURE_STATUSES
-        reporting = permit.report(Outcome.FAILURE if failed else judge(exchange.match.policy.breaker, seconds))
+        reporting = permit.report(judge(exchange.match.policy.breaker, response.status, seconds))
         if reporting is not None:
             await _reported(call, reporting)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from resilience.statuses import FAILURE_STATUSES
+from resilience.statuses import FAILURE_STATUSES, INCONCLUSIVE_STATUSES
 from routing.backend.client import Backend, BackendResponse, Call
 from routing.balancing.rules import TargetState
 from routing.errors import BadGateway, UpstreamTimeout
@@ -112,7 +112,8 @@ class Attempts:
         if retry.exchange.step_log is not None:
             self._mark(retry, str(status))
         if status not in FAILURE_STATUSES:
-            balancer.succeeded(state)
+            if status not in INCONCLUSIVE_STATUSES:
+                balancer.succeeded(state)
             return None
         balancer.failed(state, str(status), no_response=False)
         return self._backoff(retry, str(status), elsewhere=True) if status in RETRY_ELSEWHERE else None

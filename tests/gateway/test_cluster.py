@@ -93,6 +93,31 @@ async def test_of_sequential_failing_calls_only_five_are_made(workers: list[Worl
         assert len(origin.requests) == 5
 
 
+@pytest.mark.parametrize("permits", [1, 2])
+async def test_sequential_requests_after_each_finished_probe_are_not_refused(
+    workers: list[World], permits: int
+) -> None:
+    breaker = BreakerPolicy(half_open_permits=permits, success_threshold=8)
+    policy = RoutePolicy(timeout=QUICK, cache=None, breaker=breaker)
+
+    async def respond_while_workers_refresh(peer: Peer) -> None:
+        for world in workers:  # as each worker does every second
+            await world.breakers.refresh()
+        await peer.send(OK)
+
+    async with ScriptedOrigin(*[FAILING] * 5, respond_while_workers_refresh) as origin:
+        for world in workers:
+            world.add(Service("crm", (origin.target,), policy=policy))
+        await request_all(workers, 5)
+        await until(lambda: all(state(world) is State.OPEN for world in workers))
+        for world in workers:
+            world.breakers.of("crm", breaker)
+        workers[0].clock.advance(60)
+        statuses = [(await workers[number % 2].request("GET", "/api/v1/crm/x")).status for number in range(20)]
+        assert statuses == [200] * 20
+    assert state(workers[0]) is State.CLOSED
+
+
 async def test_without_redis_each_worker_decides_alone_and_with_it_they_agree_again(
     workers: list[World], own_redis: RedisServer
 ) -> None:

@@ -1,13 +1,13 @@
 """The circuits of several workers over one store, in memory and in a real Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
 
 from resilience.breaker.driver import Breaker, Breakers
-from resilience.breaker.machine import Admission, IllegalTransition, Outcome, Permit, Refusal, State, judge
+from resilience.breaker.machine import Admission, IllegalTransition, Outcome, Permit, Refusal, Snapshot, State, judge
 from resilience.breaker.memory import MemoryStore
 from resilience.breaker.policy import BreakerPolicy
 from resilience.breaker.redis import RedisStore
@@ -57,6 +57,25 @@ async def worker(
         yield new_worker
 
 
+class CountingStore(MemoryStore):
+    """Counts loads. While `delay` is set, a load waits for it after reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads = 0
+        self.waiting = False
+        self.delay: asyncio.Event | None = None
+
+    async def load(self, names: Sequence[str]) -> list[Snapshot]:
+        self.loads += 1
+        snapshots = await super().load(names)
+        if self.delay is not None:
+            self.waiting = True
+            await self.delay.wait()
+        await asyncio.sleep(0)
+        return snapshots
+
+
 async def admitted(breaker: Breaker) -> Permit:
     admission = await admission_by(breaker)
     assert isinstance(admission, Permit)
@@ -96,11 +115,67 @@ async def half_open(breaker: Breaker, clock: FakeClock) -> None:
     clock.now += 60
 
 
+async def test_after_a_finished_probe_another_worker_admits_the_next_at_once(worker: Worker, clock: FakeClock) -> None:
+    policy = BreakerPolicy(half_open_permits=1, success_threshold=3)
+    workers = [(await worker()).of("slack", policy) for _ in range(2)]
+    await fail(workers[0], 5)
+    await until(lambda: all(breaker.state() is State.OPEN for breaker in workers))
+    clock.now += 60
+    for turn in range(3):
+        permit = await admitted(workers[turn % 2])
+        refused = await admission_by(workers[(turn + 1) % 2])  # from now on its mirror shows the lease
+        assert isinstance(refused, Refusal)
+        await workers[turn % 2].report_and_wait(permit, Outcome.SUCCESS)
+    await admitted(workers[1])
+
+
+async def test_a_flood_against_another_workers_probe_reads_the_store_twice_at_most(clock: FakeClock) -> None:
+    store = CountingStore()
+    policy = BreakerPolicy(half_open_permits=1)
+    probing, flooded = (Breakers(store, clock=clock).of("slack", policy) for _ in range(2))
+    await half_open(probing, clock)
+    await admitted(probing)
+    assert isinstance(await admission_by(flooded), Refusal)
+    store.loads = 0
+    verdicts = await asyncio.gather(*(admission_by(flooded) for _ in range(500)))
+    assert all(isinstance(verdict, Refusal) for verdict in verdicts)
+    assert store.loads <= 2
+
+
+async def test_a_refresh_that_began_before_a_probe_ended_does_not_bring_its_lease_back(clock: FakeClock) -> None:
+    store = CountingStore()
+    breakers = Breakers(store, clock=clock)
+    breaker = breakers.of("slack", POLICY)
+    await half_open(breaker, clock)
+    permit = await admitted(breaker)
+    store.delay = asyncio.Event()
+    refreshing = asyncio.create_task(breakers.refresh())
+    await until(lambda: store.waiting)
+    await breaker.report_and_wait(permit, Outcome.SUCCESS)
+    store.delay.set()
+    await refreshing
+    assert not breaker.snapshot.leases
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        *((status, Outcome.SUCCESS) for status in (101, 200, 204, 301, 304, 400, 401, 403, 404, 409, 422, 451)),
+        *((status, Outcome.CANCELLED) for status in (408, 425, 429, 501, 505, 507, 520, 599)),
+        *((status, Outcome.FAILURE) for status in (500, 502, 503, 504)),
+    ],
+)
+def test_what_a_status_says_about_the_backend(status: int, outcome: Outcome) -> None:
+    policy = BreakerPolicy(slow_call=1)
+    assert judge(policy, status, 0.5) is outcome
+    assert judge(policy, status, 1.5) is (Outcome.FAILURE if outcome is Outcome.SUCCESS else outcome)
+
+
 async def test_two_successful_probes_close_it(worker: Worker, clock: FakeClock) -> None:
     breaker = (await worker()).of("slack", POLICY)
     await half_open(breaker, clock)
     for _ in range(2):
-        await breaker.report_and_wait(await admitted(breaker), judge(POLICY, 0.1))
+        await breaker.report_and_wait(await admitted(breaker), judge(POLICY, 200, 0.1))
     assert breaker.state() is State.CLOSED
 
 
@@ -186,7 +261,7 @@ async def test_it_opens_at_the_failure_rate(worker: Worker) -> None:
     breaker = (await worker()).of("slack", policy)
     for number in range(20):
         assert breaker.state() is State.CLOSED
-        await breaker.report_and_wait(await admitted(breaker), judge(policy, 2.0 if number % 2 else 0.1))
+        await breaker.report_and_wait(await admitted(breaker), judge(policy, 200, 2.0 if number % 2 else 0.1))
     assert breaker.state() is State.OPEN
 
 
