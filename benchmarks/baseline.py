@@ -7,6 +7,7 @@ proxied to BENCHMARK_ORIGIN.
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ async def _lifespan(receive: Any, send: Any) -> None:
             return
 
 
-def _run_worker(listening: socket.socket) -> None:
-    Worker(application, lambda _: None).run([listening])
+def _run_worker(listening: socket.socket, on_ready: Callable[[], None]) -> None:
+    Worker(application, lambda _: None, on_ready=on_ready).run([listening])
 
 
 def _on_granian(port: int) -> None:

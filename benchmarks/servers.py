@@ -122,6 +122,7 @@ def gateway(
         port = free_port()
         variables = {
             "SECRET_KEY": "for benchmarks alone, and long enough for Django's own checks",
+            "DRAIN_SECONDS": "0",
             "DATABASE_URL": f"sqlite:///{directory}/gateway.sqlite3",
             "GATEWAY_CONFIG": str(file),
             "PORT": str(port),

@@ -217,6 +217,7 @@ def _gateway(redis: str, directory: str) -> Iterator[Target]:
     port = free_port()
     environment = {
         "SECRET_KEY": "for this benchmark alone",
+        "DRAIN_SECONDS": "0",
         "DATABASE_URL": f"sqlite:///{directory}/gateway.sqlite3",
         "REDIS_URL": redis,
         "PORT": str(port),

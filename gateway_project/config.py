@@ -62,6 +62,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     workers: int
+    drain_seconds: int
+    grace_seconds: int
     var: Path
     """The state directory: that of the database file, so that two gateways do not share one."""
     environment: dict[str, str]
@@ -118,6 +120,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         host=get("HOST", "127.0.0.1", str),
         port=get("PORT", 8000, _integer(1, 65_535)),
         workers=get("WORKERS", 1, _integer(1, 256)),
+        drain_seconds=get("DRAIN_SECONDS", 0 if debug else 5, _integer(0, 3_600)),
+        grace_seconds=get("GRACE_SECONDS", 30, _integer(1, 86_400)),
         var=var,
         environment=dict(environment),
     )

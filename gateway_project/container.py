@@ -25,7 +25,7 @@ from resilience.cache.store import holds
 from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink
 from resilience.task_set import TaskSet
-from routing import runtime, signals
+from routing import signals
 from routing.authentication.api_keys import ApiKeys
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
@@ -125,6 +125,13 @@ class Application:
     _resilience: Resilience
     _tasks: TaskSet
 
+    def begin_drain(self) -> None:
+        self.health.begin_drain()
+
+    def begin_shutdown(self) -> None:
+        self.realtime.begin_shutdown()
+        self.proxy.begin_shutdown()
+
     async def close(self) -> None:
         """Stop the background tasks, then close what requests use, in the reverse order of dependence."""
         await self._control.close()
@@ -162,7 +169,6 @@ async def open_application() -> Application:
     tasks = await background.start(infra.link, resilience.breakers, reloader, health_checker, resilience.hit_counter)
     flusher.start()
     infra.realtime.start()
-    runtime.current().on_stopping += [infra.realtime.begin_shutdown, proxy.begin_shutdown]
     control = Control(infra.realtime)
     control.start()
     checks = partial(health_checks, infra.link, infra.live, resilience.breakers, resilience.targets)

@@ -62,18 +62,18 @@ class Components(Protocol):
     @property
     def proxy(self) -> SocketHandler: ...
 
+    def begin_drain(self) -> None: ...
+
+    def begin_shutdown(self) -> None: ...
+
     async def close(self) -> None: ...
 
 
 class Runtime:
-    """One gateway on one event loop, reachable from any thread.
-
-    `on_stopping` is called when the server has been told to stop, on the loop, while requests in flight still finish.
-    """
+    """One gateway on one event loop, reachable from any thread."""
 
     def __init__(self, open_components: Callable[[], Awaitable[Components]]) -> None:
         self._open = open_components
-        self.on_stopping: list[Callable[[], None]] = []
         self._starting = threading.Lock()
         self._process = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -142,10 +142,15 @@ class Runtime:
             self._loop = None
             raise
 
-    def stopping(self) -> None:
-        """The server has been told to stop and accepts nothing new: end what keeps clients waiting."""
-        for notify in self.on_stopping:
-            notify()
+    def begin_drain(self) -> None:
+        """The server will stop: report that it is not ready, and go on serving."""
+        if self._components:
+            self._components.begin_drain()
+
+    def begin_shutdown(self) -> None:
+        """The server accepts nothing new: end WebSockets and streams, while requests in flight finish."""
+        if self._components:
+            self._components.begin_shutdown()
 
     async def stop(self) -> None:
         components, self._components, self._loop = self._components, None, None

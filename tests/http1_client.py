@@ -66,6 +66,7 @@ class Worker:
         self.handler = handler
         self.application = application or self._unexpected
         self.head_cache = HeadCache()
+        self.draining = False
         self.connections: set[Any] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.ticker = Ticker(lambda: self.connections)

@@ -13,14 +13,16 @@ log = logging.getLogger(__name__)
 
 ORPHAN_SECONDS: Final = 0.25
 """How often a worker checks that the main process is alive: after a SIGKILL that process cannot stop its workers."""
-GRACE_SECONDS: Final = 10.0
-"""How long requests in flight may take to finish after SIGTERM."""
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""What the main process handles."""
+FINISH: Final = signal.SIGUSR1
+"""The main process sends it to a worker that stops without draining."""
+WORKER_SIGNALS: Final = (*STOP_SIGNALS, FINISH)
 
 
 def unblock_signals() -> None:
-    """Deliver SIGTERM and SIGINT to this thread, including those that arrived while they were blocked."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    """Deliver a worker's signals to this thread, including those that arrived while they were blocked."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKER_SIGNALS)
 
 
 class Lifespan:

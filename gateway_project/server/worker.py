@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import math
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -10,14 +11,14 @@ from typing import Any, Final, cast
 
 import uvicorn
 
-from gateway_project.server.lifespan import GRACE_SECONDS, unblock_signals
+from gateway_project.server.lifespan import FINISH, unblock_signals
 from gateway_project.server.websocket import WebSocket
 from routing.asgi import ASGIApplication, RequestHandler
 from routing.http1.connection import Connection
 from routing.http1.head_cache import HeadCache
 from routing.http1.ticker import Ticker
 
-DRAIN_SECONDS: Final = 0.3
+CLOSE_SECONDS: Final = 0.3
 """Time for WebSockets and streams to be closed with a reason, before the server drops them."""
 GC_THRESHOLDS: Final = (5_000, 100, 50)
 """As `gc.set_threshold` takes them."""
@@ -25,14 +26,29 @@ MAX_MESSAGE_BYTES: Final = 2 * 1_024 * 1_024
 """The longest WebSocket message that is buffered: twice the longest that is passed on."""
 
 
+def _nothing() -> None:
+    """The default of a worker's hooks."""
+
+
 class Worker(uvicorn.Server):
     """`handler` handles HTTP requests; those it returns None for, WebSockets and lifespan go to `application`.
 
-    `on_stopping` is called when the process is asked to stop, before requests in flight are waited for.
+    On SIGTERM it drains: for `drain` seconds it goes on accepting connections, but closes each after its response and
+    reports by `on_draining` that it is not ready, so that a load balancer sends it no more. Then, or at once on FINISH,
+    it accepts no more and `on_stopping` is called; requests in flight have `grace` seconds to end. SIGQUIT aborts them.
+    `on_ready` is called once it accepts connections.
     """
 
     def __init__(
-        self, application: ASGIApplication, handler: RequestHandler, on_stopping: Callable[[], None] = lambda: None
+        self,
+        application: ASGIApplication,
+        handler: RequestHandler,
+        *,
+        drain: float = 0.0,
+        grace: float = 10.0,
+        on_ready: Callable[[], None] = _nothing,
+        on_draining: Callable[[], None] = _nothing,
+        on_stopping: Callable[[], None] = _nothing,
     ) -> None:
         config = uvicorn.Config(
             application,
@@ -48,7 +64,7 @@ class Worker(uvicorn.Server):
             access_log=False,
             proxy_headers=False,
             backlog=4_096,
-            timeout_graceful_shutdown=int(GRACE_SECONDS),
+            timeout_graceful_shutdown=math.ceil(grace),
         )
         super().__init__(config)
         self.application = application
@@ -57,7 +73,10 @@ class Worker(uvicorn.Server):
         self.connections = cast(set[Any], self.server_state.connections)
         self.tasks = self.server_state.tasks
         self.ticker = Ticker(lambda: [each for each in self.connections if isinstance(each, Connection)])
-        self._on_stopping = on_stopping
+        self.draining = False
+        self._drain_seconds = drain
+        self._on_ready, self._on_draining, self._on_stopping = on_ready, on_draining, on_stopping
+        self._stopping = False
         self._loop: asyncio.AbstractEventLoop
 
     def upgrade_to_websocket(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
@@ -70,8 +89,11 @@ class Worker(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self.should_exit:  # the lifespan's startup has failed
+            return
         _tune_gc()
         self.ticker.start()
+        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -79,22 +101,42 @@ class Worker(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle the first SIGTERM only, and ignore SIGINT.
+        """Handle each stop signal; SIGINT and SIGHUP are the main process's.
 
         A terminal's Ctrl-C and systemd's stop reach the workers as well as the main process, which then sends its own
-        SIGTERM to each.
+        signal to each.
         """
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
-        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        loop.add_signal_handler(signal.SIGTERM, self._begin_drain)
+        loop.add_signal_handler(FINISH, self._begin_shutdown)
+        loop.add_signal_handler(signal.SIGQUIT, self._abort)
+        for ignored in (signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(ignored, _nothing)
         unblock_signals()
         yield
 
-    def _on_sigterm(self) -> None:
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    def _begin_drain(self) -> None:
+        if self.draining:
+            return
+        self.draining = True
+        self._on_draining()
+        if self._drain_seconds:
+            self._loop.call_later(self._drain_seconds, self._begin_shutdown)
+        else:
+            self._begin_shutdown()
+
+    def _begin_shutdown(self) -> None:
+        if self._stopping:
+            return
+        self.draining = self._stopping = True
+        self._on_draining()
         self._on_stopping()
-        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._exit)
+        self._loop.call_later(CLOSE_SECONDS, self._exit)
+
+    def _abort(self) -> None:
+        self.config.timeout_graceful_shutdown = 0
+        self._begin_shutdown()
+        self._exit()
 
     def _exit(self) -> None:
         self.should_exit = True

@@ -202,7 +202,7 @@ class Connection(FlowControl):
     def keeps_alive(self, head: RequestHead, body: RequestBody | None) -> bool:
         """Whether the connection can be used again after this request."""
         is_open = self._state is OPEN or self._state is INPUT_ENDED
-        return is_open and head.keep_alive and (body is None or body.is_worth_draining)
+        return is_open and head.keep_alive and not self.worker.draining and (body is None or body.is_worth_draining)
 
     def send_response(self, head: RequestHead, body: RequestBody | None, response: Response) -> None:
         """Send a response that is not streamed, and finish its request."""

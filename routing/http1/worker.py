@@ -11,6 +11,7 @@ from routing.http1.ticker import Ticker
 class Worker(Protocol):
     """`handler` handles requests; those it returns None for go to `application`.
 
+    While `draining`, connections are closed after their response.
     `upgrade_to_websocket` takes over a transport, with the bytes of the handshake and what follows.
     """
 
@@ -18,6 +19,7 @@ class Worker(Protocol):
     application: ASGIApplication
     head_cache: HeadCache
     ticker: Ticker
+    draining: bool
     connections: set[Any]
     tasks: set[asyncio.Task[None]]
 

@@ -52,6 +52,11 @@ class HealthPages:
         self._timer = timer
         self._round: asyncio.Task[Response] | None = None
         self._round_started = -DEEP_CACHE_SECONDS
+        self._draining = False
+
+    def begin_drain(self) -> None:
+        """From now on not ready: the server stops soon."""
+        self._draining = True
 
     async def response(self, path: str) -> Response | None:
         """The response for `path`, or None if it is not a health page."""
@@ -59,7 +64,7 @@ class HealthPages:
             case "/health":
                 return _page(Health.OK, {"status": Health.OK})
             case "/health/ready":
-                status = Health.OK if self._ready() else Health.DOWN
+                status = Health.OK if self._ready() and not self._draining else Health.DOWN
                 return _page(status, {"status": status})
             case "/health/deep":
                 return await self._deep()

@@ -116,6 +116,7 @@ def serving(directory: Path, backend: int, redis: RedisServer, **more: str) -> I
         "GATEWAY_CONFIG": str(directory / "gateway.yaml"),
         "RATE_LIMIT": "10000/m",
         "ACCESS_LOG": "off",
+        "DRAIN_SECONDS": "0",
         **more,
     }
     command = [sys.executable, "manage.py", "rungateway", "--port", str(port), "--workers", str(WORKERS)]

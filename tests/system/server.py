@@ -235,6 +235,7 @@ def _environment(directory: Path, temporary: Path) -> dict[str, str]:
         "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",
         "LOG_FORMAT": "json",
+        "DRAIN_SECONDS": "0",
     }
 
 

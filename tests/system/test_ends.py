@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from gateway_project.server.lifespan import GRACE_SECONDS
 from tests.origin import Peer
 from tests.processes import eventually, has_exited
 from tests.system.backend import Backend, ok
@@ -76,22 +75,87 @@ def test_shutdown_finishes_requests_in_flight_and_accepts_no_others(
     assert own.wait() == 0
 
 
-def test_an_endless_response_is_aborted_after_the_grace_period(own: Server, backend: Backend) -> None:
-    async def endless(peer: Peer) -> None:
-        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            await peer.send(b"1\r\na\r\n")
-            await asyncio.sleep(0.1)
+async def endless(peer: Peer) -> None:
+    await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        await peer.send(b"1\r\na\r\n")
+        await asyncio.sleep(0.1)
 
+
+def test_an_endless_response_is_aborted_after_the_grace_period(seed: Seed, backend: Backend) -> None:
     backend.scripts["/endless"] = endless
-    with start_request(own, backend, "/endless") as connection:
+    grace = 4
+    with gateway(seed, backend, GRACE_SECONDS=str(grace)) as own, start_request(own, backend, "/endless") as connection:
         began = time.monotonic()
         own.terminate()
         assert not received(connection).endswith(b"0\r\n\r\n")
         assert own.wait() == 0
-    assert GRACE_SECONDS - 1 < time.monotonic() - began < GRACE_SECONDS + 5
-    assert "Killing" not in own.log
-    assert '"path":"/api/v1/open/endless"' in own.log, "a worker that ends in good order has its lines written"
+        assert grace - 1 < time.monotonic() - began < grace + 5
+        assert "killing" not in own.log
+        assert '"path":"/api/v1/open/endless"' in own.log, "a worker that ends in good order has its lines written"
+
+
+def test_a_second_signal_ends_the_drain_and_sigquit_the_requests(seed: Seed, backend: Backend) -> None:
+    backend.scripts["/endless"] = endless
+    with gateway(seed, backend, DRAIN_SECONDS="300", GRACE_SECONDS="300") as own:
+        with start_request(own, backend, "/endless") as connection:
+            own.terminate()
+            assert eventually(lambda: own.get("/health/ready").status_code == 503)
+            own.terminate()
+            assert eventually(lambda: refuses(own))
+            os.kill(own.pid, signal.SIGQUIT)
+            assert not received(connection).endswith(b"0\r\n\r\n")
+            assert own.wait() == 0
+        assert '"path":"/api/v1/open/endless"' in own.log
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_drain_serves_new_connections_and_lets_a_slow_response_end(
+    seed: Seed, backend: Backend, workers: int
+) -> None:
+    may_end = threading.Event()
+
+    async def slow(peer: Peer) -> None:
+        await asyncio.to_thread(may_end.wait, 20)
+        await peer.send(ok(b'"late"'))
+
+    backend.scripts["/slow"] = slow
+    store = {"REDIS_URL": "embedded"} if workers > 1 else {}
+    with gateway(seed, backend, "--workers", str(workers), DRAIN_SECONDS="2", **store) as own:
+        with start_request(own, backend, "/slow") as waiting, own.connect() as persistent:
+            began = time.monotonic()
+            own.terminate()
+            assert eventually(lambda: own.get("/health/ready").status_code == 503)
+            while time.monotonic() - began < 1.5:
+                response = own.get("/api/v1/open/x")
+                assert (response.status_code, response.headers["Connection"]) == (200, "close")
+            persistent.sendall(head(b"/api/v1/open/x").replace(b"Connection: close\r\n", b""))
+            assert b"connection: close" in received(persistent).lower()
+            assert eventually(lambda: refuses(own))
+            may_end.set()
+            assert received(waiting).endswith(b'"late"')
+        assert own.wait() == 0
+
+
+def test_sighup_renews_the_workers_without_losing_a_request(seed: Seed, backend: Backend) -> None:
+    may_end = threading.Event()
+
+    async def slow(peer: Peer) -> None:
+        await asyncio.to_thread(may_end.wait, 20)
+        await peer.send(ok(b'"late"'))
+
+    backend.scripts["/slow"] = slow
+    with gateway(seed, backend, "--workers", "2", REDIS_URL="embedded") as own:
+        before = set(own.workers)
+        with start_request(own, backend, "/slow") as waiting:
+            os.kill(own.pid, signal.SIGHUP)
+            while len(set(own.workers) - before) < 2 or len(before.intersection(own.workers)) > 1:
+                assert own.get("/api/v1/open/x").status_code == 200
+            may_end.set()
+            assert received(waiting).endswith(b'"late"')
+        assert eventually(lambda: before.isdisjoint(own.workers))
+        assert own.get("/api/v1/open/x").status_code == 200
+        assert "died" not in own.log
 
 
 def test_a_port_in_use_is_an_error(own: Server) -> None:
