@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from pytest_django import Settings
 
 from metrics.api.access import WRITE_RATE
 from metrics.models import Operation
@@ -71,6 +72,25 @@ def test_a_session_of_a_user_who_is_not_staff_is_403(harness: Harness) -> None:
 def test_staff_may_read_by_session(harness: Harness, staff_client: Client, path: str) -> None:
     assert staff_client.get(path).status_code == 200
     assert staff_client.get(f"{path}/").status_code == 200
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize("host", ["10.1.2.3:8000", "[fd00::7]:8000", "gateway-7d9f.pods.example"])
+def test_a_scrape_with_a_key_may_address_a_replica_by_any_name(
+    harness: Harness, settings: Settings, path: str, host: str
+) -> None:
+    settings.ALLOWED_HOSTS = ["gateway.example"]
+    assert Client().get(path, headers={"Host": host, "X-API-Key": harness.keys["read"]}).status_code == 200
+    assert (
+        Client().get(path, headers={"Host": host, "Authorization": f"Bearer {harness.keys['read']}"}).status_code == 200
+    )
+    assert Client().get(path, headers={"Host": host, "X-API-Key": "gw_junk"}).status_code == 401
+
+
+def test_a_session_is_valid_for_allowed_hosts_only(harness: Harness, settings: Settings, staff_client: Client) -> None:
+    settings.ALLOWED_HOSTS = ["gateway.example"]
+    assert staff_client.get("/metrics", headers={"Host": "10.1.2.3:8000"}).status_code == 400
+    assert Client().get("/metrics", headers={"Host": "10.1.2.3:8000"}).status_code == 400
 
 
 def test_writes_are_limited_and_reads_are_not(harness: Harness, api_client: Client) -> None:
