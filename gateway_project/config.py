@@ -17,6 +17,7 @@ import msgspec
 from gateway_project import telemetry
 from gateway_project.telemetry import Traces
 from resilience.ratelimit.policy import RatePolicy
+from routing.messages.origins import origin_pattern
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 VAR: Final = BASE_DIR / "var"
@@ -26,7 +27,6 @@ EMBEDDED: Final = "embedded"
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
-_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 
 Network = IPv4Network | IPv6Network
 T = TypeVar("T")
@@ -216,8 +216,4 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    origins = _words(text)
-    for origin in origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise ValueError(f"{origin!r} is not an origin such as https://app.example.com")
-    return tuple(origin.lower() for origin in origins)
+    return tuple(origin_pattern(word) for word in _words(text))

@@ -1,17 +1,22 @@
-"""A request id for every Django response, as the data plane makes it, and the check of the Host field."""
+"""A request id for every Django response, as the data plane makes it; the check of the Host field; CORS."""
 
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
 
-from django.http import HttpRequest, HttpResponsePermanentRedirect
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
+from django.utils.cache import patch_vary_headers
 
 from routing.authentication.authenticator import CREDENTIAL_HEADERS
+from routing.http import Headers, Request
+from routing.messages.cors import Cors, is_preflight
 from routing.messages.request_id import request_id
 
+_API_PATHS: Final = ("/metrics", "/api/")
 _current_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 
 
@@ -49,3 +54,43 @@ class HostMiddleware(CommonMiddleware):
         if request.path.startswith("/metrics") and any(name.decode() in request.headers for name in CREDENTIAL_HEADERS):
             return None
         return super().process_request(request)
+
+
+class CorsMiddleware:
+    """CORS for the API under `/metrics` and `/api/`, which programs call with a key. Staff pages have none.
+
+    `CORS_ORIGINS` are the origins. Cookies are never among what they may send.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+        self._cors = Cors.of(None, settings.CONFIG.cors_origins)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path.startswith(_API_PATHS):
+            return self._get_response(request)
+        sent = _preflight_request(request)
+        if sent is not None:
+            response: HttpResponseBase = HttpResponse(status=204)
+            _set(response, [] if self._cors is None else self._cors.preflight_fields(sent))
+        else:
+            response = self._get_response(request)
+        if self._cors is not None:
+            if self._cors.varies:
+                patch_vary_headers(response, ("Origin",))
+            _set(response, self._cors.response_fields(request.headers.get("Origin", "").encode("latin-1", "replace")))
+        return response
+
+
+def _preflight_request(request: HttpRequest) -> Request | None:
+    """The data plane's form of a preflight request; None for any other request."""
+    if request.method != "OPTIONS":
+        return None
+    fields = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in request.headers.items()]
+    sent = Request("OPTIONS", request.path.encode(), b"", fields, "")
+    return sent if is_preflight(sent) else None
+
+
+def _set(response: HttpResponseBase, fields: Headers) -> None:
+    for name, value in fields:
+        response[name.decode()] = value.decode("latin-1")

@@ -40,6 +40,7 @@ HELP_TEXTS: Final = {
     "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}: one worker checks for all",
     "fallback": "{status: 200, body: {items: []}}: returned when the circuit is open and there is no stale response",
     "cost_per_call": "USD saved by each avoided call",
+    "cors": "{origins: [https://*.example.com], credentials: false}, or off; empty: CORS_ORIGINS, without cookies",
     "websocket": "pass WebSocket upgrades to the service",
     "canary": "5: receives the requests of 5 % of the callers, always the same ones, and no others",
     "always_up": "used regardless of failures and health checks",
@@ -144,6 +145,7 @@ class RouteInline(FileSyntaxMixin, StackedInline):
                     ("headers", "forward_authorization"),
                     ("breaker", "health", "fallback"),
                     ("cost_per_call", "websocket"),
+                    "cors",
                 ),
             },
         ),
@@ -160,7 +162,7 @@ class ServiceAdmin(FileSyntaxMixin, ModelAdmin):
     actions_detail = ("try_route",)
     fieldsets = (
         (None, {"fields": (("name", "enabled"), "hosts")}),
-        ("Access and limits", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
+        ("Access and limits", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency", "cors")}),
         ("Backend calls", {"fields": ("timeout", "retries", "headers", "forward_authorization", "websocket")}),
         ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call")}),
     )

@@ -51,6 +51,7 @@ class Settings(models.Model):
     health = models.JSONField(null=True, blank=True)
     fallback = models.JSONField(null=True, blank=True)
     cost_per_call = models.FloatField(null=True, blank=True)
+    cors = models.JSONField(null=True, blank=True)
     websocket = models.BooleanField(null=True, blank=True)
 
     class Meta:

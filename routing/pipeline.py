@@ -23,7 +23,6 @@ from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
 from routing.idempotency.record import IDEMPOTENCY_METHODS
 from routing.messages import validation
-from routing.messages.cors import Cors
 from routing.observability.events import Observers
 from routing.router import paths
 from routing.router.live import LiveConfiguration
@@ -33,6 +32,7 @@ from routing.steps.cache.coalescing import Coalescing
 from routing.steps.cache.lookup import CACHED_METHODS, CacheLookup
 from routing.steps.cache.store import CacheStore
 from routing.steps.calls import Calls
+from routing.steps.cross_origin import CrossOrigin
 from routing.steps.gatekeeper import Gatekeeper
 from routing.steps.respond import Accounting, Responder
 
@@ -78,7 +78,7 @@ class Gateway:
         self._rules = rules
         self._clock = clock
         self._timer = timer
-        self._cors = Cors(rules.cors_origins)
+        self._cross_origin = CrossOrigin(rules.cors_origins, live)
         self._gatekeeper = Gatekeeper(
             live, limiter, authenticator, rate=rules.rate, max_body_bytes=rules.max_body_bytes, timer=timer
         )
@@ -89,7 +89,7 @@ class Gateway:
         self._calls = calls
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
         self._accounting = accounting or Accounting(observers, timer)
-        self._responder = Responder(self._cors, self._accounting, timer)
+        self._responder = Responder(self._cross_origin.default, self._accounting, timer)
         self._resolutions = ResolutionCache(live, self._compile)
         self._compiled_table = live.table
         self._compiled: dict[tuple[int, bool, bool], tuple[Step, ...]] = {}
@@ -121,7 +121,7 @@ class Gateway:
         try:
             result: Response | Awaitable[Response | None] | None = None
             if request.method == "OPTIONS":
-                result = self._cors.preflight(request)
+                result = self._preflight(exchange)
             if result is None:
                 exchange.resolution = self._resolutions.of(request)
                 remaining = iter(exchange.resolution.steps)
@@ -142,7 +142,7 @@ class Gateway:
         exchange = self.begin(request, endpoint)
         steps: tuple[Step, ...] = (
             self._preflight,
-            self._resolve,
+            self.resolve,
             self._gatekeeper.limit,
             self._gatekeeper.identify,
             handler,
@@ -154,7 +154,7 @@ class Gateway:
 
         Raises GatewayError.
         """
-        self._resolve(exchange)
+        self.resolve(exchange)
         limiting = self._gatekeeper.limit(exchange)
         if limiting is not None:
             await limiting
@@ -174,7 +174,7 @@ class Gateway:
         Raises GatewayError.
         """
         exchange = self.begin(request)
-        self._resolve(exchange)
+        self.resolve(exchange)
         exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
         response = await self._rest(exchange, None, iter(exchange.resolution.steps[_AUTHORISED:]))
         response.headers.append((b"cache-status", exchange.cache.cache_status.encode()))
@@ -262,14 +262,20 @@ class Gateway:
         return Response(fallback.status, [(b"content-type", b"application/json")], body)
 
     def _preflight(self, exchange: Exchange) -> Response | None:
-        return self._cors.preflight(exchange.request)
+        preflight = self._cross_origin.preflight(exchange.request)
+        if preflight is None:
+            return None
+        exchange.resolution, response = preflight
+        return response
 
-    def _resolve(self, exchange: Exchange) -> None:
+    def resolve(self, exchange: Exchange) -> None:
+        """Find the request's route and credential. Raises BadRequest, HeadersTooLarge or TargetTooLong."""
         exchange.resolution = self._resolutions.of(exchange.request)
 
     def _compile(self, resolution: Resolution, method: str) -> tuple[Step, ...]:
-        """A resolution's steps: its route's, compiled once for each table."""
+        """A resolution's steps: its route's, compiled once for each table. Also its CORS policy."""
         match = resolution.match
+        resolution.cors = self._cross_origin.of(resolution)
         if match is None:
             last: Step = self._gatekeeper.index if resolution.is_index else self._gatekeeper.route  # which raises
             return self._gatekeeper.limit, self._gatekeeper.identify, last

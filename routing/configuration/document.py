@@ -10,7 +10,7 @@ import yaml
 
 from routing.configuration.decode import TARGET, decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.sections import BREAKER, CACHE, FALLBACK, HEALTH, RETRIES, TIMEOUT
+from routing.configuration.sections import BREAKER, CACHE, CORS, FALLBACK, HEALTH, RETRIES, TIMEOUT
 from routing.configuration.values import SecretLookup, display
 from routing.router.table import Service
 
@@ -225,6 +225,7 @@ _SECTIONS: Final[dict[str, Iterable[str]]] = {
     "breaker": BREAKER,
     "health": HEALTH,
     "fallback": FALLBACK,
+    "cors": CORS,
 }
 _SERVICE: Final = tuple(service_parsers(lambda _: None))
 _ROUTE: Final = tuple(route_parsers(lambda _: None))

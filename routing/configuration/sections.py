@@ -22,6 +22,7 @@ from routing.configuration.values import (
     json_value,
     list_of,
     mapping_of,
+    method,
     nullable,
     number,
     one_of,
@@ -30,6 +31,8 @@ from routing.configuration.values import (
     string,
     tag,
 )
+from routing.messages.cors import CorsPolicy
+from routing.messages.origins import ANY, NULL, origin_pattern
 from routing.router.policy import Auth, Fallback, HealthCheckPolicy, Retries, RoutePolicy, Timeout
 from routing.router.table import Route
 
@@ -43,6 +46,7 @@ _SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
     "cache": CachePolicy,
     "health": HealthCheckPolicy,
     "fallback": Fallback,
+    "cors": CorsPolicy,
 }
 
 
@@ -74,6 +78,25 @@ def _path(value: object) -> str:
     return str(value)
 
 
+def _origin(value: object) -> str:
+    """A pattern of origins. YAML reads an unquoted `null`, the origin, as no value."""
+    return origin_pattern(NULL if value is None else string(value))
+
+
+def _method_or_any(value: object) -> str:
+    return ANY if value == ANY else method(value)
+
+
+def _field_or_any(value: object) -> str:
+    return ANY if value == ANY else field_name(value)
+
+
+def _cors(value: object) -> dict[str, Any]:
+    """`off` allows no origin; `on` those of CORS_ORIGINS."""
+    settings = _switchable(CORS)(value)
+    return {"origins": ()} if settings is None else settings
+
+
 TIMEOUT: Final[dict[str, ValueParser]] = {"connect": duration, "read": duration, "total": duration}
 RETRIES: Final[dict[str, ValueParser]] = {"attempts": integer(1, 10), "budget": number(0, 1)}
 CACHE: Final[dict[str, ValueParser]] = {
@@ -103,6 +126,14 @@ HEALTH: Final[dict[str, ValueParser]] = {
     "up_after": integer(1, 1_000),
 }
 FALLBACK: Final[dict[str, ValueParser]] = {"status": integer(200, 599), "body": json_value}
+CORS: Final[dict[str, ValueParser]] = {
+    "origins": list_of(_origin),
+    "methods": list_of(_method_or_any),
+    "headers": list_of(_field_or_any),
+    "expose": list_of(_field_or_any),
+    "credentials": boolean,
+    "max_age": duration,
+}
 
 
 def setting_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
@@ -121,6 +152,7 @@ def setting_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
         "health": _switchable(HEALTH),
         "fallback": _switchable(FALLBACK),
         "cost_per_call": number(0, 1_000_000),
+        "cors": _cors,
         "websocket": boolean,
     }
 

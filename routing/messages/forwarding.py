@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from routing.http import HOP_BY_HOP, Header, Headers, connection_options, joined
+from routing.messages.cors import EXPOSE_HEADERS
 from routing.messages.trace_context import TRACEPARENT
 
 _GATEWAY_FIELDS: Final = frozenset(
@@ -104,13 +105,13 @@ def to_client(headers: Headers, target: str, prefix: bytes, own_cookies: frozens
     """The end-to-end fields of a backend's response, with references into `target`, its URL, rewritten to the gateway's
     own paths under `prefix`.
 
-    The gateway applies its own CORS policy, so the backend's `Access-Control-*` fields are dropped, as are cookies with
-    the name of one of the gateway's own.
+    The gateway applies its own CORS policy, so the backend's `Access-Control-*` fields are dropped, except the one that
+    lists its own fields. Cookies with the name of one of the gateway's own are dropped too.
     """
     fields = dict(headers)
     forwarded = [pair for pair in headers if pair[0] not in _STRIPPED_FROM_RESPONSE]
     if _CORS_PREFIX in b" ".join(fields):  # one search in all names is faster than one in each
-        forwarded = [pair for pair in forwarded if not pair[0].startswith(_CORS_PREFIX)]
+        forwarded = [pair for pair in forwarded if not pair[0].startswith(_CORS_PREFIX) or pair[0] == EXPOSE_HEADERS]
     if b"connection" in fields and (named := connection_options(headers)):
         forwarded = [pair for pair in forwarded if pair[0] not in named]
     if not _REFERENCE_FIELDS.isdisjoint(fields):

@@ -1,6 +1,7 @@
 """WebSocket handshakes: origin checks, and the credential in the form in which requests carry it."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from routing.asgi import Scope
 from routing.errors import Forbidden
 from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Headers, first
+from routing.messages.origins import Origins
 from routing.pipeline import Gateway
 from routing.realtime.limits import HANDSHAKE_RATE
 
@@ -40,9 +42,15 @@ def begin(gateway: Gateway, scope: Scope, endpoint: InternalEndpoint | None = _E
 
 
 def check_origin(headers: Headers, allowed: Sequence[str]) -> None:
-    """Raise Forbidden for a page of a foreign origin that is not in `allowed`. Only browsers send Origin."""
+    """Raise Forbidden for a page of a foreign origin that is not in `allowed`, which are patterns.
+
+    Only browsers send Origin. `*` admits no handshake with cookies: those are sent without the page's knowledge.
+    """
     origin = first(headers, b"origin")
-    if origin is None or origin.decode("latin-1").lower() in allowed or same_origin(headers):
+    if origin is None or same_origin(headers):
+        return
+    origins, text = _origins(tuple(allowed)), origin.decode("latin-1")
+    if origins.lists(text) or (origins.has_any and first(headers, b"cookie") is None):
         return
     raise Forbidden("this origin may not open a WebSocket here")
 
@@ -57,6 +65,11 @@ def same_origin(headers: Headers) -> bool:
     except ValueError:
         return False
     return default_port is not None and origin.hostname is not None and origin.hostname == host.hostname and same_port
+
+
+@lru_cache(maxsize=256)
+def _origins(patterns: tuple[str, ...]) -> Origins:
+    return Origins(patterns)
 
 
 def _subprotocols(scope: Any) -> list[str]:

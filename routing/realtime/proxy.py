@@ -93,11 +93,17 @@ class SocketProxy:
 
     async def _admit(self, exchange: Exchange) -> None:
         """Steps 2 to 4, the origin, and whether the route accepts WebSockets."""
-        handshake.check_origin(exchange.request.headers, self._origins)
+        self._gateway.resolve(exchange)
+        handshake.check_origin(exchange.request.headers, self._allowed_origins(exchange))
         await self._gateway.admit(exchange)
         self._gateway.route(exchange)
         if not exchange.match.policy.websocket:
             raise Forbidden("this service does not accept WebSockets", service=exchange.service)
+
+    def _allowed_origins(self, exchange: Exchange) -> tuple[str, ...]:
+        match = exchange.resolution.match
+        policy = match.policy.cors if match else None
+        return self._origins if policy is None or policy.origins is None else policy.origins
 
     async def _serve(self, shake: Handshake, receive: Receive, send: Send) -> None:
         exchange = shake.exchange

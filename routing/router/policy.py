@@ -11,6 +11,7 @@ from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy
 from resilience.ratelimit.policy import RatePolicy
 from routing.http import Header
+from routing.messages.cors import CorsPolicy
 
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 """A service's name: a path segment, a scope and a part of keys and channel names."""
@@ -105,8 +106,8 @@ class Target(msgspec.Struct, frozen=True):
 class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What can be set on a route; a service's own settings are the policy of all paths without a route.
 
-    `rate_limit` None means the gateway's own, `cache` None no caching. `headers` are sent to the backend, with secrets
-    resolved.
+    `rate_limit` and `cors` None mean the gateway's own, `cache` None no caching. `headers` go to the backend, with
+    secrets resolved.
     """
 
     auth: Auth = Auth.REQUIRED
@@ -123,6 +124,7 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthCheckPolicy | None = None
     fallback: Fallback | None = None
     cost_per_call: float = 0.0
+    cors: CorsPolicy | None = None
     websocket: bool = False
     invalidates: tuple[str, ...] = ()
     idempotency: bool = False

@@ -6,20 +6,21 @@ target, host, credential and configuration alone is computed once and kept here;
 
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
-from resilience.cache.entry import Entry
 from resilience.memo import TwoGenerationMemo
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Credential, read_credential
 from routing.caller import Caller
 from routing.errors import Forbidden, GatewayError, ServiceDisabled, Unauthenticated, UnknownService
-from routing.http import Header, Headers, Request, SharedFields
+from routing.http import Headers, Request, SharedFields
 from routing.messages import validation
+from routing.messages.cors import Cors
 from routing.router import paths
 from routing.router.live import LiveConfiguration
+from routing.router.memoised_headers import ForwardedHeaders, HitHeaders
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Match, RouteTable
 
@@ -35,32 +36,6 @@ REVERIFY_SECONDS: Final = 1.0
 _Identity = tuple[str, bytes, bytes, str, bytes | None, bytes | None, bytes | None, bytes | None]
 Steps = tuple[Callable[[Any], Any], ...]
 """Of an Exchange, which is defined above this package: see routing/pipeline.py."""
-
-
-class HitHeaders:
-    """The header fields of a hit as last sent: valid while the entry, its age and its time to live are the same."""
-
-    __slots__ = ("age", "entry", "headers", "ttl")
-
-    def __init__(self, entry: Entry, age: int, ttl: int, headers: list[Header]) -> None:
-        self.entry = entry
-        self.age = age
-        self.ttl = ttl
-        self.headers = headers
-
-
-class ForwardedHeaders(NamedTuple):
-    """The header fields sent to a backend for a request with the fields `source`, except those that differ each time.
-
-    `encoded` is `headers` as bytes for the wire.
-    """
-
-    source: Headers
-    client: str
-    scheme: str
-    headers: Headers
-    encoded: bytes
-    continues_trace: bool
 
 
 class Quota(msgspec.Struct, frozen=True, gc=False):
@@ -139,9 +114,22 @@ class CallerSlot:
 
 
 class Resolution:
-    """`routing_error` is raised by step 4 where no route was found. `steps` are those this request takes."""
+    """`routing_error` is raised by step 4 where no route was found. `steps` are those this request takes; `cors` is the
+    policy of its responses, None without one.
+    """
 
-    __slots__ = ("_slot", "auth", "credential_state", "is_index", "match", "path", "prefix", "routing_error", "steps")
+    __slots__ = (
+        "_slot",
+        "auth",
+        "cors",
+        "credential_state",
+        "is_index",
+        "match",
+        "path",
+        "prefix",
+        "routing_error",
+        "steps",
+    )
 
     def __init__(self, credential_state: CredentialState) -> None:
         self.credential_state = credential_state
@@ -152,6 +140,7 @@ class Resolution:
         self.routing_error: GatewayError | None = None
         self.auth = Auth.REQUIRED  # where no service is found, so that names cannot be probed
         self.steps: Steps = ()
+        self.cors: Cors | None = None
         self._slot: CallerSlot | None = None
 
     @classmethod

@@ -8,7 +8,7 @@ from routing.exchange import Exchange
 from routing.http import Header, Headers
 from routing.messages import forwarding
 from routing.messages.trace_context import new_traceparent
-from routing.router.resolution import ForwardedHeaders
+from routing.router.memoised_headers import ForwardedHeaders
 
 TRACEPARENT: Final = b"traceparent"
 

@@ -14,6 +14,7 @@ from routing.http import Header, Headers, Response, first
 from routing.messages.cors import Cors
 from routing.messages.response_body import Relay
 from routing.observability.events import Observers, RequestFinished
+from routing.router.resolution import UNRESOLVED
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +73,9 @@ class Accounting:
 
 
 class Responder:
-    """`timer` is monotonic seconds."""
+    """`cors` is the policy for requests that could not be resolved. `timer` is monotonic seconds."""
 
-    def __init__(self, cors: Cors, accounting: Accounting, timer: Callable[[], float]) -> None:
+    def __init__(self, cors: Cors | None, accounting: Accounting, timer: Callable[[], float]) -> None:
         self._cors = cors
         self._accounting = accounting
         self._timer = timer
@@ -115,8 +116,11 @@ class Responder:
             headers += rate_fields(exchange.quota.policy, exchange.decision)
         if exchange.circuit.state:
             headers.append((b"x-circuit-state", exchange.circuit.state.encode()))
-        if self._cors.origins:
-            headers += self._cors.fields(exchange.request)
+        cors = exchange.resolution.cors
+        if cors is None and exchange.resolution is UNRESOLVED:
+            cors = self._cors
+        if cors is not None:
+            cors.add_fields(exchange.request, headers)
 
 
 def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:

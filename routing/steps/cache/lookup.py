@@ -12,7 +12,7 @@ from resilience.cache.policy import CachePolicy
 from routing.errors import NotCached
 from routing.exchange import CacheSlot, Exchange
 from routing.http import Response
-from routing.router.resolution import HitHeaders
+from routing.router.memoised_headers import HitHeaders
 from routing.steps.cache import cache_status
 from routing.steps.cache.cache_key import CacheKeys, replayable, store_target
 from routing.steps.cache.coalescing import Coalescing

@@ -13,6 +13,7 @@ from resilience.ratelimit.policy import RatePolicy
 from routing.configuration.decode import decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.sections import BREAKER, CACHE
+from routing.messages.cors import CorsPolicy
 from routing.router.policy import Auth, Fallback, RoutePolicy, Target, Timeout
 from routing.router.table import Service
 
@@ -113,6 +114,23 @@ def test_cache_on_has_the_defaults() -> None:
     assert read(cache=True).policy.cache == CachePolicy()
 
 
+def test_cors_off_allows_no_origin_and_a_route_may_allow_more() -> None:
+    assert read().policy.cors is None
+    assert read(cors=True).policy.cors == CorsPolicy()
+    service = read(cors=False, routes=[{"path": "/a", "cors": {"origins": ["https://*.Example.com", None]}}])
+    assert service.policy.cors == CorsPolicy(origins=())
+    assert service.routes[0].policy.cors == CorsPolicy(origins=("https://*.example.com", "null"))
+    full = {"origins": ["https://a.test"], "methods": ["GET"], "headers": ["X-API-Key"], "expose": ["X-Total"]}
+    assert read(cors={**full, "credentials": True, "max_age": "1h"}).policy.cors == CorsPolicy(
+        origins=("https://a.test",),
+        methods=("GET",),
+        headers=("x-api-key",),
+        expose=("x-total",),
+        credentials=True,
+        max_age=3_600.0,
+    )
+
+
 def test_a_routes_section_overrides_its_services_key_by_key() -> None:
     service = read(
         cache={"ttl": 60, "stale_if_error": 5},
@@ -193,6 +211,9 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"breaker": {"open_for": {"base": 9, "max": 8}}}, "breaker: open_max must be at least open_for"),
         ({"breaker": {"failure_rate": 0}}, "breaker: failure_rate must be above 0 and at most 1"),
         ({"health": {"path": "health"}}, "health.path: must be a path"),
+        ({"cors": {"origins": ["app.example.com"]}}, "cors.origins[0]: 'app.example.com' is not an origin"),
+        ({"cors": {"origins": ["*"], "credentials": True}}, "cors: credentials cannot be combined"),
+        ({"cors": {"methods": ["get"]}}, "cors.methods[0]: methods must be in capitals"),
         ({"fallback": {"status": 99}}, "fallback.status: must be from 200 to 599"),
         ({"fallback": {"body": float("nan")}}, "fallback.body: nan cannot be represented in JSON"),
         ({"cost_per_call": -1}, "cost_per_call: must be from 0"),

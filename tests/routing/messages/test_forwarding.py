@@ -60,6 +60,15 @@ def test_a_traced_call_leaves_out_the_clients_traceparent() -> None:
     assert to_backend(fields, [], OWN, keep_credential=False, traced=True) == [(b"tracestate", b"a=b")]
 
 
+def test_a_backends_list_of_exposed_fields_is_kept() -> None:
+    response: Headers = [
+        (b"access-control-expose-headers", b"X-Total"),
+        (b"access-control-allow-origin", b"https://evil.example"),
+        (b"access-control-allow-credentials", b"true"),
+    ]
+    assert to_client(response, TARGET, b"/api/v1/crm", OWN) == [(b"access-control-expose-headers", b"X-Total")]
+
+
 def test_a_backend_cannot_set_the_gateways_cookies_or_cors_fields() -> None:
     response: Headers = [
         (b"set-cookie", b"gateway_session=fixed; Path=/"),

@@ -1,0 +1,50 @@
+"""The CORS policy of a request's responses: its route's, its service's or the gateway's, and preflight requests."""
+
+from routing.errors import GatewayError, MethodNotAllowed
+from routing.http import Request, Response, first
+from routing.messages.cors import Cors, is_preflight, preflight_response
+from routing.router.live import LiveConfiguration
+from routing.router.resolution import UNRESOLVED, Resolution
+
+
+class CrossOrigin:
+    """`origins` are those of CORS_ORIGINS. `default` is the policy where a service has none; None without origins."""
+
+    def __init__(self, origins: tuple[str, ...], live: LiveConfiguration) -> None:
+        self.default = Cors.of(None, origins)
+        self._origins = origins
+        self._live = live
+
+    def of(self, resolution: Resolution) -> Cors | None:
+        """The policy of a resolved request; a service's own too where none of its routes takes the method."""
+        match, error = resolution.match, resolution.routing_error
+        if match is not None:
+            policy = match.policy
+        elif isinstance(error, MethodNotAllowed) and error.service in self._live.table.services:
+            policy = self._live.table.services[error.service].policy
+        else:
+            return self.default
+        return self.default if policy.cors is None else Cors.of(policy.cors, self._origins)
+
+    def preflight(self, request: Request) -> tuple[Resolution, Response] | None:
+        """The response to a preflight request, and a resolution with the policy of the request that it announces.
+
+        None for any other request. No credential is read, no backend called, and nothing counted towards a rate limit
+        (ADR 16). A malformed request is allowed what the gateway allows, so that the page can read the error.
+        """
+        if not is_preflight(request):
+            return None
+        resolution = Resolution(UNRESOLVED.credential_state)
+        resolution.path = request.path.decode("latin-1")
+        try:
+            resolution.cors = self.of(Resolution.resolve(_announced(request), self._live.table))
+        except GatewayError:
+            resolution.cors = self.default
+        return resolution, preflight_response(request, resolution.cors)
+
+
+def _announced(request: Request) -> Request:
+    method = (first(request.headers, b"access-control-request-method") or b"").decode("latin-1")
+    return Request(
+        method, request.path, request.query, request.headers, request.client, request.scheme, request.version
+    )

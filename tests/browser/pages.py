@@ -1,0 +1,106 @@
+"""What the tests of cross-origin pages need: web servers for pages and backends, and a gateway of a configuration."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "for tests alone"
+PREPARE = """
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+get_user_model().objects.create_superuser("ada", password=%r)
+call_command("apikey", "create", "browser", "--scope", "*", "--scope", "metrics:read", "--scope", "events:publish")
+"""
+
+Respond = Callable[[BaseHTTPRequestHandler], None]
+
+
+def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **fields: str) -> None:
+    """Send a whole response. In the names of `fields`, underscores are hyphens."""
+    handler.send_response(status)
+    for name, value in {"Content-Type": "text/html", **fields}.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+@contextmanager
+def web_server(respond: Respond) -> Iterator[int]:
+    """Serve every request with `respond`. Yields the port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_method(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            respond(self)
+
+        do_GET = do_POST = do_PUT = do_OPTIONS = do_HEAD = handle_method  # noqa: N815 - http.server names them
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_gateway(directory: Path, configuration: str, **environment: str) -> Iterator[tuple[int, str]]:
+    """A gateway with this configuration file and the user `ada`. Yields its port and an API key."""
+    port = free_port()
+    (directory / "gateway.yaml").write_text(configuration)
+    named = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    named |= {
+        "SECRET_KEY": "for tests alone, and long enough to sign with",
+        "ALLOWED_HOSTS": "127.0.0.1,localhost",
+        "DATABASE_URL": f"sqlite:///{directory / 'gateway.sqlite3'}",
+        "GATEWAY_CONFIG": str(directory / "gateway.yaml"),
+        "RATE_LIMIT": "100000/m",
+        "PORT": str(port),
+        **environment,
+    }
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", PREPARE % PASSWORD]
+    prepared = subprocess.run(command, cwd=ROOT, env=named, capture_output=True, text=True, check=False)
+    assert prepared.returncode == 0, prepared.stderr
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "rungateway"], cwd=ROOT, env=named, stdout=log, stderr=log
+        )
+    try:
+        _wait_until_ready(process, directory / "log")
+        yield port, prepared.stdout.split()[-1]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    for _ in range(600):
+        if b"ready" in log.read_bytes():
+            return
+        assert process.poll() is None, log.read_text()
+        threading.Event().wait(0.1)
+    raise AssertionError(log.read_text())
