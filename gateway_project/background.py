@@ -15,6 +15,8 @@ from routing.configuration.reload import Reloader
 
 REFRESH_SECONDS: Final = 1.0
 FLUSH_SECONDS: Final = 5.0
+RELOADER: Final = "reloader"
+"""The dispatch_uid of this process's receiver of `configuration_changed`."""
 CONFIGURATION: Final = "gw:configuration"
 """The Redis channel that announces a saved change, so that every worker reloads at once."""
 
@@ -26,18 +28,20 @@ async def start(
 
     Subscribes to Redis first, so that no change made meanwhile is missed.
     """
-    wake = reloader.wake
+
+    loop = asyncio.get_running_loop()
     if link:
-        loop = asyncio.get_running_loop()
         link.feed.listen(CONFIGURATION, lambda _message: reloader.wake())
         link.feed.subscribe(on_up=reloader.wake, on_down=lambda: None)
         await link.start()
 
-        def wake() -> None:
+    def wake(**_: object) -> None:
+        if link:
             asyncio.run_coroutine_threadsafe(_announce(link), loop)
-            reloader.wake()
+        reloader.wake()
 
-    signals.on_change.append(wake)
+    signals.configuration_changed.disconnect(dispatch_uid=RELOADER)  # the parent's, in a process that was forked
+    signals.configuration_changed.connect(wake, weak=False, dispatch_uid=RELOADER)
     await reloader.check()
     await breakers.refresh()
     tasks = TaskSet()

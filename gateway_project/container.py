@@ -136,7 +136,7 @@ class Application:
         """Stop the background tasks, then close what requests use, in the reverse order of dependence."""
         await self._control.close()
         await self.realtime.close()
-        signals.on_change.clear()
+        signals.configuration_changed.disconnect(dispatch_uid=background.RELOADER)
         await self._tasks.cancel_and_wait()
         await self.gateway.close()
         if self._infrastructure.tokens:

@@ -3,7 +3,6 @@
 Bulk updates send no signal; the reloader's periodic load finds those.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -15,8 +14,8 @@ from django.dispatch import Signal
 from routing.database import revisions
 from routing.models import ApiKey, ConfigurationVersion, Route, Service, Target
 
-on_change: Final[list[Callable[[], None]]] = []
-"""Callbacks after each committed change, called in the thread that made it."""
+configuration_changed: Final = Signal()
+"""Sent after each committed change, in the thread that made it."""
 
 operation_performed: Final = Signal()
 """Sent after a management command has acted on the gateway: `actor`, `action`, `service`, `before`, `after`."""
@@ -57,6 +56,5 @@ def increment_version(using: str | None = None) -> None:
 
 
 def _after_commit() -> None:
-    for callback in tuple(on_change):
-        callback()
+    configuration_changed.send_robust(sender=None)
     revisions.record_revision()

@@ -64,6 +64,10 @@ class Authenticator:
         return await self._tokens.verify(credential.text, now)
 
 
+def missing_credential() -> Unauthenticated:
+    return Unauthenticated("send an API key or a Firebase ID token")
+
+
 def invalid_credential(credential: Credential) -> Unauthenticated:
     return Unauthenticated("the API key is not valid" if credential.is_key else "the token is not valid")
 

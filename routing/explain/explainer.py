@@ -7,8 +7,9 @@ from typing import Any, Final
 from resilience.breaker import machine
 from resilience.breaker.machine import Refusal, Snapshot
 from resilience.ratelimit.policy import RatePolicy
+from routing.authentication.authenticator import missing_credential
 from routing.caller import Caller
-from routing.errors import CircuitOpen, GatewayError, MethodNotAllowed, Unauthenticated, UnknownService
+from routing.errors import CircuitOpen, GatewayError, MethodNotAllowed, UnknownService
 from routing.explain.explanation import ExplainedOutcome, Explanation
 from routing.explain.routes import check_routes
 from routing.explain.sections import (
@@ -139,7 +140,7 @@ def _malformed(request: Request) -> GatewayError | None:
 def _denial(caller: Caller | None, match: Match | None, unmatched: GatewayError | None) -> GatewayError | None:
     """The error of steps 3 and 4, in that order, if any."""
     if caller is None and (match is None or match.policy.auth is Auth.REQUIRED):
-        return Unauthenticated("send an API key or a Firebase ID token")
+        return missing_credential()
     return authorize(match.service.name, match.policy, caller) if match else unmatched
 
 

@@ -9,9 +9,9 @@ import msgspec
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
-from routing.authentication.authenticator import Authenticator, Credential, invalid_credential
+from routing.authentication.authenticator import Authenticator, Credential, invalid_credential, missing_credential
 from routing.caller import Caller
-from routing.errors import BadRequest, BodyTooLarge, RateLimited, Unauthenticated, UnknownService
+from routing.errors import BadRequest, BodyTooLarge, RateLimited, UnknownService
 from routing.exchange import Exchange
 from routing.http import Response
 from routing.messages.validation import client_prefix
@@ -67,7 +67,7 @@ class Gatekeeper:
             raise state.parse_error.with_traceback(None)
         if state.credential is None:
             if resolution.auth is Auth.REQUIRED:
-                raise Unauthenticated("send an API key or a Firebase ID token")
+                raise missing_credential()
             return None
         if not self._authenticator.can_verify(state.credential):
             raise invalid_credential(state.credential)

@@ -86,12 +86,12 @@ def test_a_service_cannot_have_a_target_twice() -> None:
 def calls() -> Iterator[list[None]]:
     made: list[None] = []
 
-    def note() -> None:
+    def note(**_: object) -> None:
         made.append(None)
 
-    signals.on_change.append(note)
+    signals.configuration_changed.connect(note)
     yield made
-    signals.on_change.remove(note)
+    signals.configuration_changed.disconnect(note)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -120,14 +120,14 @@ def test_each_transaction_calls_back_once(calls: list[None]) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_failing_callback_does_not_fail_the_save() -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise RuntimeError("the loop is closed")
 
-    signals.on_change.append(fail)
+    signals.configuration_changed.connect(fail)
     try:
         crm()
     finally:
-        signals.on_change.remove(fail)
+        signals.configuration_changed.disconnect(fail)
     assert Service.objects.exists()
 
 

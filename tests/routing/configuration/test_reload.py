@@ -202,14 +202,18 @@ async def test_a_service_saved_in_the_database_is_loaded_without_waiting_for_the
     reloader = Reloader(
         lambda: load(lambda _: None), current_version, arrived.put_nowait, clock=time.time, interval=3_600
     )
-    signals.on_change.append(reloader.wake)
+
+    def wake(**_: object) -> None:
+        reloader.wake()
+
+    signals.configuration_changed.connect(wake)
     running = asyncio.create_task(reloader.run())
     try:
         assert (await arrived.get()).table.services == {}
         await asyncio.to_thread(apply_document, DOCUMENT)
         assert list((await arrived.get()).table.services) == ["crm"]
     finally:
-        signals.on_change.remove(reloader.wake)
+        signals.configuration_changed.disconnect(wake)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
