@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
@@ -21,7 +22,6 @@ from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
 from resilience.cache.hit_counter import HitCounter
 from resilience.cache.objects import ObjectCaches
-from resilience.cache.store import holds
 from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink
 from resilience.task_set import TaskSet
@@ -45,6 +45,7 @@ from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
 from routing.router.live import LiveConfiguration, LoadedConfiguration
 from routing.router.table import Service
+from routing.steps.cache.cache_key import CacheKeys, holds_response
 from routing.steps.calls import Calls
 from routing.tracing import TracedGateway
 from routing.warming import Warmer
@@ -69,17 +70,18 @@ class Infrastructure:
         self.authenticator = Authenticator(lambda: self.live.keys, self.tokens)
         self.log = AccessLog(config.log_format) if config.access_log else None
         self.counting = MetricsObserver()
+        self.own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
+        self.cache_keys = CacheKeys(self.own_cookies, _cache_secret())
         self.realtime = Realtime(
             self.stores.events,
             self.live,
             self.authenticator,
             origins=config.cors_origins,
-            is_cached=partial(holds, self.stores.responses),
+            is_cached=partial(holds_response, self.stores.responses, self.cache_keys),
         )
         observers: list[Observer] = [self.realtime, self.counting, EventLog()]
         self.observers = Observers([self.log, *observers] if self.log else observers)
         self.tracer = _tracer(config)
-        self.own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
 
 
 class Resilience:
@@ -198,6 +200,7 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
             max_body_bytes=config.max_body_bytes,
             trusted_proxies=config.trusted_proxies,
             cors_origins=config.cors_origins,
+            allowed_hosts=tuple(settings.ALLOWED_HOSTS),
         ),
         live=infra.live,
         limiter=resilience.limiter,
@@ -206,6 +209,7 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
         flights=resilience.flights,
         hit_counter=resilience.hit_counter,
         own_cookies=infra.own_cookies,
+        cache_keys=infra.cache_keys,
         calls=resilience.calls,
         observers=infra.observers,
         idempotency=resilience.idempotency,
@@ -237,6 +241,11 @@ def _gateway_class(config: Config, infra: Infrastructure) -> Callable[..., Gatew
     if config.traces is None or infra.tracer is None:
         return Gateway
     return partial(TracedGateway, tracer=infra.tracer, sampling=config.traces.sampling, timer=time.perf_counter)
+
+
+def _cache_secret() -> bytes:
+    """The key of digests in cache keys: the same in every worker, and another one in every installation."""
+    return blake2b(settings.SECRET_KEY.encode(), person=b"cache keys").digest()
 
 
 def _services(live: LiveConfiguration) -> Iterable[Service]:

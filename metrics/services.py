@@ -19,6 +19,7 @@ from routing.errors import GatewayError
 from routing.http import Request
 from routing.router import paths as service_paths
 from routing.views import staff_caller
+from routing.warming import LOCAL_ADDRESS
 
 OVERRIDE_ACTIONS: Final = {
     State.CLOSED: "circuit.reset",
@@ -102,24 +103,25 @@ def _describe(breaker: Breaker) -> dict[str, object]:
     return document | ({"reason": snapshot.reason} if snapshot.reason else {})
 
 
-def warm(actor: str, paths: Sequence[str] = (), *, dry_run: bool = False) -> WarmResult:
+def warm(actor: str, paths: Sequence[str] = (), *, address: str = LOCAL_ADDRESS, dry_run: bool = False) -> WarmResult:
     """Fetch `paths` (`/api/v1/<service>/...`) into the cache; without paths, the most-hit responses of the last day.
 
-    A path fails if its responses are not shared by all callers. The most-hit responses are fetched again each as the
+    A path fails if its responses are not shared by all callers. It is fetched for clients that use `address`, a scheme
+    and host. The most-hit responses are fetched again each as the
     caller they belong to. With `dry_run` they are only counted. Raises StoreUnavailable.
     """
     if dry_run:
-        return _count_warmable(paths)
-    result = _warm_paths(paths) if paths else _warm_most_requested()
+        return _count_warmable(paths, address)
+    result = _warm_paths(paths, address) if paths else _warm_most_requested()
     record_operation(actor, "cache.warm", after={"warmed": result.warmed, "failed": result.failed})
     return result
 
 
-def _count_warmable(paths: Sequence[str]) -> WarmResult:
+def _count_warmable(paths: Sequence[str], address: str) -> WarmResult:
     if not paths:
         return WarmResult(warmed=0, failed=0, would_warm=len(_most_requested()))
     unique = _unique(paths)
-    warmable = sum(_warming_request(path) is not None for path in unique)
+    warmable = sum(_warming_request(path, address) is not None for path in unique)
     return WarmResult(warmed=0, failed=len(unique) - warmable, would_warm=warmable)
 
 
@@ -127,9 +129,9 @@ def _unique(paths: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(paths))[:MAX_WARM_PATHS]
 
 
-def _warm_paths(paths: Sequence[str]) -> WarmResult:
+def _warm_paths(paths: Sequence[str], address: str) -> WarmResult:
     unique = _unique(paths)
-    warmed = sum([run_on_loop(_fetch(path)) for path in unique])
+    warmed = sum([run_on_loop(_fetch(path, address)) for path in unique])
     return WarmResult(warmed=warmed, failed=len(unique) - warmed)
 
 
@@ -144,9 +146,9 @@ def _most_requested() -> list[ReplayableRequest]:
     return run_on_loop(running().warmer.most_requested(services, per_service))[:MAX_WARM_PATHS]
 
 
-async def _fetch(path: str) -> bool:
+async def _fetch(path: str, address: str) -> bool:
     """Whether the response to `path` is now in the shared cache."""
-    request = _warming_request(path)
+    request = _warming_request(path, address)
     if request is None:
         return False
     response = await running().gateway.handle(request)
@@ -159,7 +161,7 @@ async def _fetch(path: str) -> bool:
     return response.status == OK
 
 
-def _warming_request(path: str) -> Request | None:
+def _warming_request(path: str, address: str) -> Request | None:
     """The request that caches `path` for all callers; None if its responses are not shared by all callers."""
     target, _, query = path.encode().partition(b"?")
     try:
@@ -172,4 +174,6 @@ def _warming_request(path: str) -> Request | None:
     if match.policy.cache is None or match.policy.cache.scope is not Scope.SHARED:
         return None
     caller = msgspec.structs.replace(staff_caller("warm"), id=WARM_CALLER)
-    return Request("GET", target, query, [(b"host", b"gateway"), (b"accept", b"*/*")], "127.0.0.1", caller=caller)
+    scheme, _, host = address.partition("://")
+    headers = [(b"host", host.encode()), (b"accept", b"*/*")]
+    return Request("GET", target, query, headers, "127.0.0.1", scheme, caller=caller)

@@ -6,6 +6,7 @@ GatewayError
 ├── Unauthenticated 401, Forbidden 403                       the caller
 ├── UnknownService 404, MethodNotAllowed 405                 the service and the method
 ├── IdempotencyConflict 409, IdempotencyMismatch 422         the idempotency key
+├── MisdirectedRequest 421                                   the host
 ├── RateLimited 429                                          the rate limit
 ├── InternalError 500                                        a fault in the gateway
 ├── BadGateway 502, UpstreamTimeout 504                      the backend failed
@@ -122,6 +123,12 @@ class IdempotencyMismatch(GatewayError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "idempotency_mismatch"
     title = "The idempotency key was used for a different request"
+
+
+class MisdirectedRequest(GatewayError):
+    status = HTTPStatus.MISDIRECTED_REQUEST
+    code = "misdirected_request"
+    title = "The gateway does not answer for this host"
 
 
 class RateLimited(GatewayError):

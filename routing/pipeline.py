@@ -25,9 +25,12 @@ from routing.idempotency.record import IDEMPOTENCY_METHODS
 from routing.messages import validation
 from routing.observability.events import Observers
 from routing.router import paths
+from routing.router.hosts import ANY, AllowedHosts
 from routing.router.live import LiveConfiguration
-from routing.router.resolution import Resolution, ResolutionCache
+from routing.router.resolution import Resolution
+from routing.router.resolution_cache import ResolutionCache
 from routing.router.table import Match
+from routing.steps.cache.cache_key import CacheKeys
 from routing.steps.cache.coalescing import Coalescing
 from routing.steps.cache.lookup import CACHED_METHODS, CacheLookup
 from routing.steps.cache.store import CacheStore
@@ -51,6 +54,7 @@ class GatewayRules(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 10 * 1024 * 1024
     trusted_proxies: tuple[validation.Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = (ANY,)
 
 
 class Gateway:
@@ -67,6 +71,7 @@ class Gateway:
         calls: Calls,
         observers: Observers,
         own_cookies: frozenset[bytes] = frozenset(),
+        cache_keys: CacheKeys | None = None,
         flights: Flights | None = None,
         hit_counter: HitCounter | None = None,
         idempotency: Idempotency | None = None,
@@ -84,13 +89,14 @@ class Gateway:
         )
         self._coalescing = Coalescing(cache, flights or Flights(clock=clock), self._fetch, clock=clock, timer=timer)
         hits = hit_counter or HitCounter()
-        self._lookup = CacheLookup(cache, self._coalescing, own_cookies=own_cookies, hit_counter=hits, timer=timer)
+        keys = cache_keys or CacheKeys(own_cookies)
+        self._lookup = CacheLookup(cache, self._coalescing, keys=keys, hit_counter=hits, timer=timer)
         self._store = CacheStore(cache, self._fetch, own_cookies=own_cookies, clock=clock, timer=timer)
         self._calls = calls
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
         self._accounting = accounting or Accounting(observers, timer)
         self._responder = Responder(self._cross_origin.default, self._accounting, timer)
-        self._resolutions = ResolutionCache(live, self._compile)
+        self._resolutions = ResolutionCache(live, self._compile, AllowedHosts(rules.allowed_hosts))
         self._compiled_table = live.table
         self._compiled: dict[tuple[int, bool, bool], tuple[Step, ...]] = {}
 

@@ -12,6 +12,7 @@ from routing.http import Header, Request, Response
 from routing.pipeline import Gateway
 from routing.router.paths import PREFIX
 
+LOCAL_ADDRESS: Final = "http://localhost"
 MAX_CONCURRENT: Final = 8
 """Requests in flight, so that warming does not displace those of clients."""
 _NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
@@ -55,7 +56,9 @@ class Warmer:
     async def _fetch(self, replayable: ReplayableRequest) -> bool:
         headers = [(b"host", replayable.host), *replayable.headers, _NO_CACHE]
         caller = Caller(replayable.caller, replayable.tenant) if replayable.caller else None
-        request = Request("GET", replayable.path, replayable.query, headers, "127.0.0.1", caller=caller)
+        request = Request(
+            "GET", replayable.path, replayable.query, headers, "127.0.0.1", replayable.scheme, caller=caller
+        )
         try:
             response = await self._gateway.refetch(request)
             await _read_to_end(response)
@@ -65,12 +68,23 @@ class Warmer:
         return response.status < 500 and any(marker in status for marker in _STORED)
 
 
-def parse_reference(reference: str) -> ReplayableRequest:
-    """A request without a credential for a path of the gateway, or for `<service>/<path>`."""
-    path, _, query = reference.strip().encode().partition(b"?")
+def parse_reference(reference: str, address: str = LOCAL_ADDRESS) -> ReplayableRequest:
+    """A request without a credential for a path of the gateway, `<service>/<path>`, or a whole URL.
+
+    `address` is the one that clients use, such as `https://gateway.example.com`: what they get is stored for that
+    scheme and host.
+    """
+    text = reference.strip()
+    if "://" in text:
+        scheme, _, rest = text.partition("://")
+        host, slash, target = rest.partition("/")
+        path, _, query = (slash + target).encode().partition(b"?")
+        return ReplayableRequest(host.encode(), path or b"/", query, scheme=scheme)
+    path, _, query = text.encode().partition(b"?")
     if not path.startswith(PREFIX):
         path = PREFIX + path.lstrip(b"/")
-    return ReplayableRequest(b"localhost", path, query)
+    scheme, _, host = address.rstrip("/").partition("://")
+    return ReplayableRequest(host.encode(), path, query, scheme=scheme)
 
 
 async def _read_to_end(response: Response) -> None:

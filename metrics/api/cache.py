@@ -61,13 +61,15 @@ class CacheWarmView(MetricsView):
     def post(self, request: Request) -> Response:
         """Fetch paths into the cache, or the most-hit responses of the last day if no paths are given.
 
-        Responses to given paths must be shared by all callers; the most-hit responses are fetched again each as the
+        Given paths are fetched for clients that use the scheme and host of this request, and their responses must be
+        shared by all callers; the most-hit responses are fetched again each as the
         caller they belong to. With `dry_run`, in the body or the query, nothing is fetched: the response is how many
         would be.
         """
         data = validate(serializers.WarmInput, request.data)
         dry_run = data["dry_run"] or validate(serializers.DryRunInput, request.query_params.dict())["dry_run"]
-        result = services.warm(access.request_actor(request), data["paths"], dry_run=dry_run)
+        address = f"{request.scheme}://{request.get_host()}"
+        result = services.warm(access.request_actor(request), data["paths"], address=address, dry_run=dry_run)
         return Response(serializers.WarmOutput(result).data, status=status.HTTP_202_ACCEPTED)
 
 

@@ -30,6 +30,7 @@ class ReplayableRequest(msgspec.Struct, frozen=True, array_like=True):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     caller: str | None = None
     tenant: str | None = None
+    scheme: str = "http"
 
 
 @dataclass(slots=True)

@@ -1,4 +1,6 @@
-"""Cache keys: callers that may not see each other's responses have different keys."""
+"""Cache keys: callers that may not see each other's responses have different keys, as have requests that a backend
+would answer differently.
+"""
 
 from hashlib import blake2b
 from typing import Final
@@ -20,13 +22,24 @@ def scope_id(scope: Scope, caller: str, tenant: str | None) -> str:
     return f"user:{caller}"
 
 
-def key(service: str, scope_id: str, path: bytes, query: bytes, credentials: bytes = b"") -> str:
+def key(
+    service: str,
+    scope_id: str,
+    path: bytes,
+    query: bytes,
+    *,
+    origin: bytes = b"",
+    credentials: bytes = b"",
+    backend: bytes = b"",
+) -> str:
     """A digest of all parts, as 40 hexadecimal digits. Each is hashed with its length, which keeps them apart.
 
-    `credentials` is a digest of the credentials that are forwarded to the backend, if any.
+    `origin` is what the backend learns of the host and scheme that the client used, `credentials` a digest of the
+    credentials that it gets, if any, and `backend` a digest of the configuration that decides what it would respond.
     """
     digest = blake2b(digest_size=DIGEST_BYTES)
-    for part in (service.encode(), scope_id.encode("utf-8", "surrogatepass"), path, query, credentials):
+    owner = scope_id.encode("utf-8", "surrogatepass")
+    for part in (service.encode(), owner, path, query, origin, credentials, backend):
         digest.update(b"%d:" % len(part))
         digest.update(part)
     return digest.hexdigest()

@@ -32,7 +32,9 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The cache settings of one route. Durations are in seconds.
 
     `tags` may contain `{name}` for a parameter of the route's path, or of CALLER_FIELDS where the scope allows it.
-    `override`: `ttl` takes precedence over the response's directives. Raises ValueError, naming the field.
+    `override`: `ttl` takes precedence over the response's directives. `credentials` are the request fields by which the
+    backend identifies its users: part of the key. None: those that are known to be credentials bypass the cache. Raises
+    ValueError, naming the field.
     """
 
     ttl: float = 300.0
@@ -42,6 +44,7 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     vary: tuple[str, ...] = ()
     override: bool = False
+    credentials: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for field in ("ttl", "stale_while_revalidate", "stale_if_error"):

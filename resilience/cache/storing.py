@@ -31,9 +31,22 @@ MAX_HEURISTIC_SECONDS: Final = 86_400.0
 VALIDATION_SECONDS: Final = 3_600.0
 """How long a stale response that has a validator is kept for validation."""
 
+ENDLESS_TYPES: Final = (
+    b"text/event-stream",
+    b"multipart/x-mixed-replace",
+    b"application/grpc",
+    b"application/connect+",
+)
+"""The beginnings of media types whose parts are sent as they occur. Such a response is for the moment and the reader it
+began with: it is never stored, and nobody waits for it. Types that finite exports have too, such as
+`application/x-ndjson`, are not among them: a response is stored once it is complete, and an endless one never is.
+"""
+
 _SCOPE_WIDTH: Final = {Scope.USER: 0, Scope.TENANT: 1, Scope.SHARED: 2}
 _REVALIDATING: Final = frozenset({b"must-revalidate", b"proxy-revalidate", b"s-maxage"})
 _SHAREABLE: Final = frozenset({b"public", b"s-maxage", b"must-revalidate"})
+_EXPLICIT: Final = frozenset({b"public", b"s-maxage", b"max-age", b"no-cache"})
+"""Directives by which a response says itself how it may be reused. With `no-cache` the backend is asked each time."""
 _VALIDATORS: Final = frozenset({b"etag", b"last-modified"})
 
 
@@ -45,10 +58,11 @@ def may_store(request: CacheRequest, response: CacheResponse, policy: CachePolic
     control, targeted = response_directives(response)
     headers = fields.storable(response.headers, _withheld(control))
     names = {name for name, _ in headers}
+    has_expires = not targeted and bool(response.values(b"expires"))
     skip = (
         _check_request(request)
         or _check_response(response, control, names)
-        or _check_scope(request, policy, control, scope)
+        or _check_scope(request, policy, control, scope, has_expires=has_expires)
     )
     if skip:
         return skip
@@ -67,6 +81,12 @@ def may_store(request: CacheRequest, response: CacheResponse, policy: CachePolic
 def is_shareable(control: Directives) -> bool:
     """Whether the response to an authenticated request allows shared caching (RFC 9111 section 3.5)."""
     return not _SHAREABLE.isdisjoint(control)
+
+
+def is_endless(response: CacheResponse) -> bool:
+    """Whether the response is a stream of events, which must be neither stored nor waited for."""
+    types = response.values(b"content-type")
+    return bool(types) and types[0].strip().lower().startswith(ENDLESS_TYPES)
 
 
 def is_complete(headers: Sequence[Header], length: int) -> bool:
@@ -110,9 +130,7 @@ def _check_response(response: CacheResponse, control: Directives, names: Set[byt
     """What in a response forbids to store it (RFC 9111 sections 3, 5.2.2 and 7.3). `names` are those of the fields that
     would be stored.
     """
-    if response.status in PARTIAL_STATUSES or response.status < 200:
-        return Skip(f"the status is {response.status}", "RFC 9111 section 3")
-    forbidden = _check_directives(response.status, control)
+    forbidden = _check_kind(response) or _check_directives(response.status, control)
     if forbidden:
         return forbidden
     if b"set-cookie" in names:
@@ -122,6 +140,13 @@ def _check_response(response: CacheResponse, control: Directives, names: Set[byt
     if _is_unqualified(control, b"no-cache") and _VALIDATORS.isdisjoint(names):  # it could not be validated
         return Skip("the response says no-cache and has no validator", "RFC 9111 section 5.2.2.4")
     return None
+
+
+def _check_kind(response: CacheResponse) -> Skip | None:
+    """Only complete and final responses that have an end are stored (RFC 9111 section 3)."""
+    if response.status in PARTIAL_STATUSES or response.status < 200:
+        return Skip(f"the status is {response.status}", "RFC 9111 section 3")
+    return Skip("the response is a stream of events") if is_endless(response) else None
 
 
 def _check_directives(status: int, control: Directives) -> Skip | None:
@@ -136,10 +161,18 @@ def _check_directives(status: int, control: Directives) -> Skip | None:
     return None
 
 
-def _check_scope(request: CacheRequest, policy: CachePolicy, control: Directives, scope: Scope) -> Skip | None:
+def _check_scope(
+    request: CacheRequest, policy: CachePolicy, control: Directives, scope: Scope, *, has_expires: bool
+) -> Skip | None:
     """The response to an authenticated request is stored for a scope wider than its route's only if it allows that
     itself (RFC 9111 section 3.5).
+
+    One to an anonymous request, which may have a credential that only the backend knows, is stored only if the route is
+    shared or the response says how long it is fresh, or that it is public.
     """
+    is_anonymous = not request.authenticated and policy.scope is not Scope.SHARED
+    if is_anonymous and _EXPLICIT.isdisjoint(control) and not has_expires:
+        return Skip("the request is anonymous and the response has no explicit lifetime")
     is_wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
     if is_wider and request.authenticated and not is_shareable(control):
         return Skip("the response is specific to one caller", "RFC 9111 section 3.5")

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from routing.authentication.api_keys import KeyRecord
 from routing.configuration.decode import VERSION, decode
 from routing.configuration.values import SecretLookup
@@ -28,17 +30,30 @@ def load(secret: SecretLookup) -> LoadedConfiguration:
     """The configuration at one version. Raises ConfigurationError with all faults, or Django's DatabaseError."""
     for _ in range(_ATTEMPTS):
         version = _version()
-        document, keys = raw_document(), key_records()
+        rows, keys = _rows(), key_records()
         # Not in a transaction, which would lock out writers on SQLite: read again if the version changed meanwhile.
         if _version() == version:
             break
-    return LoadedConfiguration(RouteTable(decode(document, secret), version), keys)
+    # A service that was removed and made again has another primary key.
+    incarnations = {row.name: row.pk for row in rows}
+    services = [
+        msgspec.structs.replace(service, incarnation=incarnations[service.name])
+        for service in decode(_document(rows), secret)
+    ]
+    return LoadedConfiguration(RouteTable(services, version), keys)
 
 
 def raw_document() -> dict[str, Any]:
     """The rows as a configuration document, in three queries. `env:NAME` is not resolved."""
-    services = Service.objects.prefetch_related("targets", "routes")
-    return {"version": VERSION, "services": {service.name: _raw_service(service) for service in services}}
+    return _document(_rows())
+
+
+def _rows() -> list[Service]:
+    return list(Service.objects.prefetch_related("targets", "routes"))
+
+
+def _document(rows: list[Service]) -> dict[str, Any]:
+    return {"version": VERSION, "services": {row.name: _raw_service(row) for row in rows}}
 
 
 def _raw_service(service: Service) -> dict[str, Any]:

@@ -8,15 +8,18 @@ from resilience.breaker import machine
 from resilience.breaker.machine import Refusal, Snapshot
 from resilience.cache.key import scope_id
 from resilience.cache.messages import CacheRequest, Forward
-from resilience.cache.policy import CachePolicy
+from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.serving import bypass_reason
 from resilience.ratelimit.policy import RatePolicy
 from routing.caller import Caller
 from routing.errors import Forbidden, GatewayError, Unauthenticated
 from routing.http import Request
+from routing.messages import forwarding
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Match, Service
 from routing.router.tags import ANONYMOUS, filled
+from routing.steps.cache.bypass import BYPASS_RULES, bypass_detail
+from routing.steps.cache.lookup import CACHED_METHODS
 from routing.steps.gatekeeper import quota_of
 
 
@@ -58,18 +61,23 @@ def cache_section(request: Request, match: Match, caller: Caller | None) -> dict
     policy, invalidates = match.policy, list(filled(match.policy.invalidates, match, caller))
     if policy.cache is None:
         return {"consulted": False, "rule": "caching is off in the configuration", "invalidates": invalidates}
+    detail = bypass_detail(request, policy.cache) if request.method in CACHED_METHODS else ""
+    if detail:
+        return {"consulted": False, "rule": BYPASS_RULES[detail], "invalidates": invalidates}
     reason = bypass_reason(CacheRequest(request.method, request.headers, caller is not None))
     if reason is not None:
         rule = "the request has no-store, If-Match or If-Unmodified-Since"
         if reason is Forward.METHOD:
             rule = f"{request.method} requests are not served from the cache"
         return {"consulted": False, "rule": rule, "invalidates": invalidates}
-    return {"consulted": True, **_cache_policy(policy.cache, match, caller), "invalidates": invalidates}
+    return {"consulted": True, **_cache_policy(policy.cache, request, match, caller), "invalidates": invalidates}
 
 
-def _cache_policy(cache: CachePolicy, match: Match, caller: Caller | None) -> dict[str, Any]:
+def _cache_policy(cache: CachePolicy, request: Request, match: Match, caller: Caller | None) -> dict[str, Any]:
     rule = "a response is fresh only as long as its own header fields say"
-    if cache.ttl:
+    if caller is None and cache.scope is not Scope.SHARED:
+        rule += ": the request is anonymous and the scope is not shared"
+    elif cache.ttl:
         kind = "every cacheable response" if cache.override else "a response without an explicit lifetime"
         rule = f"{kind} is fresh for {cache.ttl:g} s"
     return {
@@ -81,6 +89,8 @@ def _cache_policy(cache: CachePolicy, match: Match, caller: Caller | None) -> di
         "stale_if_error": cache.stale_if_error,
         "tags": [match.service.name, *filled(cache.tags, match, caller)],
         "vary": list(cache.vary),
+        "credentials": list(cache.credentials or ()),
+        "origin": {name.decode(): value.decode("latin-1") for name, value in forwarding.origin_fields(request)},
     }
 
 

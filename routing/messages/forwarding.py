@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from routing.http import HOP_BY_HOP, Header, Headers, connection_options, joined
+from routing.http import HOP_BY_HOP, Header, Headers, Request, connection_options, joined
 from routing.messages.cors import EXPOSE_HEADERS
 from routing.messages.trace_context import TRACEPARENT
 
@@ -74,6 +74,23 @@ def to_backend(
     ]
     forwarded += added
     return [pair for pair in forwarded if pair != (b"cookie", b"")]
+
+
+def origin_fields(request: Request) -> Headers:
+    """What the backend learns of the host and scheme that the client used. It may respond differently to each, with
+    references in particular, so that all of it is part of the cache key.
+    """
+    return [
+        (b"x-forwarded-proto", request.scheme.encode()),
+        (b"x-forwarded-host", request.fields.get(b"host", b"")),
+    ]
+
+
+def end_to_end(request: Request) -> Headers:
+    """The request's fields without those that `Connection` lists, which end here (RFC 9110 section 7.6.1)."""
+    if b"connection" not in request.fields or not (ended := connection_options(request.headers)):
+        return request.headers
+    return [pair for pair in request.headers if pair[0] not in ended]
 
 
 def continues_trace(headers: Headers) -> bool:

@@ -14,6 +14,7 @@ from resilience.outage import StoreUnavailable
 from resilience.task_set import TaskSet
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.caller import Caller
+from routing.http import Request
 from routing.messages.validation import client_prefix
 from routing.observability.events import Observer
 from routing.realtime import topics
@@ -27,7 +28,7 @@ from routing.realtime.log import Log
 from routing.realtime.messages import encode_message
 from routing.realtime.session import IsCached, Session
 from routing.router.live import LiveConfiguration
-from routing.router.table import RouteTable
+from routing.router.table import Match, RouteTable
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ MAX_PENDING_EVENTS: Final = 1_000
 """The gateway's own events waiting to be appended to the log. The oldest are dropped beyond this."""
 
 
-async def _never_cached(service: str, key: str) -> bool:  # noqa: ARG001 - for a gateway without a cache
+async def _never_cached(match: Match, caller: Caller, request: Request) -> bool:  # noqa: ARG001 - without a cache
     return False
 
 
@@ -98,13 +99,14 @@ class Realtime(Observer):
         await self._tasks.cancel_and_wait()
 
     def open(
-        self, abort: Callable[[], None], client: str, caller: Caller | None, credential: Credential | None
+        self, abort: Callable[[], None], handshake: Request, caller: Caller | None, credential: Credential | None
     ) -> Session:
-        """Open a session for a connection from the address `client`. Raises ConnectionLimitExceeded."""
+        """Open a session for a connection that began with `handshake`. Raises ConnectionLimitExceeded."""
         if self.is_closing:
             raise ConnectionLimitExceeded("the gateway is restarting")
         session = Session(
-            self.hub.join(abort, client_prefix(client), caller),
+            self.hub.join(abort, client_prefix(handshake.client), caller),
+            handshake,
             credential,
             hub=self.hub,
             live=self.live,

@@ -1,11 +1,13 @@
 """One client's connection: handles its messages and checks its rights. Independent of the transport."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from routing.authentication.authenticator import MAX_CREDENTIAL_BYTES, Authenticator, Credential, parse_credential
 from routing.caller import Caller
 from routing.errors import GatewayError, Unauthenticated
+from routing.http import Request
 from routing.realtime import messages, topics
 from routing.realtime.close_codes import CloseCode
 from routing.realtime.event_id import format_event_id, parse_event_id
@@ -24,14 +26,15 @@ from routing.realtime.messages import (
 from routing.realtime.subscriber import Subscriber
 from routing.realtime.topics import TopicRefused
 from routing.router.live import LiveConfiguration
+from routing.router.table import Match
 
 MAX_AHEAD_SECONDS: Final = 60.0
 """An id further in the future than this was not issued by the gateway."""
 MAX_TOPIC_ECHO: Final = 100
 """Characters of a refused topic that are repeated to the client."""
 
-IsCached = Callable[[str, str], Awaitable[bool]]
-"""Whether the cache has a successful response of this service under this key."""
+IsCached = Callable[[Match, Caller, Request], Awaitable[bool]]
+"""Whether the cache has a successful response of this route for this caller's request."""
 
 
 class Session:
@@ -40,6 +43,7 @@ class Session:
     def __init__(
         self,
         subscriber: Subscriber,
+        handshake: Request,
         credential: Credential | None,
         *,
         hub: Hub,
@@ -51,6 +55,7 @@ class Session:
     ) -> None:
         self.subscriber = subscriber
         self.credential = credential
+        self._handshake = handshake
         self.last_message_at = self.began_at = self.last_heartbeat_at = timer()
         self.closing_since: float | None = None
         self._hub = hub
@@ -117,8 +122,12 @@ class Session:
         if caller is None:
             return
         for topic in wanted:
-            location = topics.own_cached_response(topic, caller, self._live.table)
-            if location is not None and await self._is_cached(*location):
+            found = topics.own_cached_response(topic, caller, self._live.table)
+            if found is None:
+                continue
+            match, query = found
+            # The client has sent its requests to the same host, with the same cookies.
+            if await self._is_cached(match, caller, replace(self._handshake, query=query)):
                 self._cached_topics.add(topic)
 
     def subscribe(self, wanted: list[str]) -> list[RefusedTopic]:

@@ -19,8 +19,6 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from resilience.cache.key import key as cache_key
-from resilience.cache.key import scope_id
 from resilience.cache.policy import CALLER_FIELDS, Scope
 from routing.caller import Caller
 from routing.errors import GatewayError
@@ -87,8 +85,8 @@ def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
         raise _forbidden()
 
 
-def own_cached_response(topic: str, caller: Caller, table: RouteTable) -> tuple[str, str] | None:
-    """The service and cache key of the caller's own response of a resource; None if the path alone decides."""
+def own_cached_response(topic: str, caller: Caller, table: RouteTable) -> tuple[Match, bytes] | None:
+    """The resource's route and query, where the caller's own cached response decides; None if the path alone does."""
     kind, _, text = topic.partition(":")
     try:
         match = _route(text, caller, table) if kind == "resource" else None
@@ -96,9 +94,7 @@ def own_cached_response(topic: str, caller: Caller, table: RouteTable) -> tuple[
         return None
     if match is None or match.policy.cache is None or _names_only_caller(match, caller):
         return None
-    name, owner = match.service.name, scope_id(match.policy.cache.scope, caller.id, caller.tenant)
-    query = text.partition("?")[2].encode()
-    return name, cache_key(name, owner, PREFIX + name.encode() + match.path, query)
+    return match, text.partition("?")[2].encode()
 
 
 def _parse_topic(topic: str) -> tuple[str, str]:

@@ -10,22 +10,26 @@ from typing import Any, Final
 
 import msgspec
 
-from resilience.memo import TwoGenerationMemo
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Credential, read_credential
 from routing.caller import Caller
-from routing.errors import Forbidden, GatewayError, ServiceDisabled, Unauthenticated, UnknownService
-from routing.http import Headers, Request, SharedFields
+from routing.errors import (
+    Forbidden,
+    GatewayError,
+    MisdirectedRequest,
+    ServiceDisabled,
+    Unauthenticated,
+    UnknownService,
+)
+from routing.http import Headers, Request
 from routing.messages import validation
 from routing.messages.cors import Cors
 from routing.router import paths
-from routing.router.live import LiveConfiguration
+from routing.router.hosts import AllowedHosts
 from routing.router.memoised_headers import ForwardedHeaders, HitHeaders
 from routing.router.policy import Auth, RoutePolicy
-from routing.router.table import Match, RouteTable
+from routing.router.table import Match, RouteTable, Service
 
-REMEMBERED: Final = 4_096
-"""Resolutions, and credential states, in each of two generations."""
 POLICIES: Final = 64
 """Grants kept for one credential, each under another policy."""
 LONGEST: Final = 2_048
@@ -33,7 +37,7 @@ LONGEST: Final = 2_048
 REVERIFY_SECONDS: Final = 1.0
 """How long a verified caller is trusted before re-verification."""
 
-_Identity = tuple[str, bytes, bytes, str, bytes | None, bytes | None, bytes | None, bytes | None]
+ANY_HOST: Final = AllowedHosts()
 Steps = tuple[Callable[[Any], Any], ...]
 """Of an Exchange, which is defined above this package: see routing/pipeline.py."""
 
@@ -102,14 +106,17 @@ class CredentialState:
 
 
 class CallerSlot:
-    """Per-caller state of a resolution. `cache_key` is empty until the first lookup."""
+    """Per-caller state of a resolution. `cache_key` is the last one, of a request with this `scheme`; empty until the
+    first lookup, and where it depends on more than the resolution does.
+    """
 
-    __slots__ = ("cache_key", "caller", "grant", "hit_headers")
+    __slots__ = ("cache_key", "caller", "grant", "hit_headers", "scheme")
 
     def __init__(self, caller: Caller | None, grant: Grant) -> None:
         self.caller = caller
         self.grant = grant
         self.cache_key = ""
+        self.scheme = ""
         self.hit_headers: HitHeaders | None = None
 
 
@@ -144,18 +151,32 @@ class Resolution:
         self._slot: CallerSlot | None = None
 
     @classmethod
-    def resolve(cls, request: Request, table: RouteTable, state: CredentialState | None = None) -> "Resolution":
-        """Raises BadRequest, HeadersTooLarge or TargetTooLong for a malformed request."""
+    def resolve(
+        cls,
+        request: Request,
+        table: RouteTable,
+        state: CredentialState | None = None,
+        allowed_hosts: AllowedHosts = ANY_HOST,
+    ) -> "Resolution":
+        """Raises BadRequest, HeadersTooLarge or TargetTooLong for a malformed request, and MisdirectedRequest for a
+        host that is neither a service's nor allowed.
+        """
         validation.validate_fields(request)
-        return cls.resolve_target(request, table, state or CredentialState(request.headers))
+        return cls.resolve_target(request, table, state or CredentialState(request.headers), allowed_hosts)
 
     @classmethod
-    def resolve_target(cls, request: Request, table: RouteTable, state: CredentialState) -> "Resolution":
+    def resolve_target(
+        cls, request: Request, table: RouteTable, state: CredentialState, allowed_hosts: AllowedHosts = ANY_HOST
+    ) -> "Resolution":
         """The same for a request whose header fields have been validated."""
         validation.validate_target(request)
         resolution = cls(state)
         resolution.path = request.path.decode("latin-1")
-        resolution._match_route(request, table)
+        name = host(request)
+        service = table.by_host(name) if table.has_hosts else None
+        if service is None and not allowed_hosts.allows(name):
+            raise MisdirectedRequest("the Host field names a host that is not served here")
+        resolution._match_route(request, table, service)
         return resolution
 
     def caller_slot(self, caller: Caller | None) -> CallerSlot:
@@ -166,9 +187,9 @@ class Resolution:
             slot = self._slot = CallerSlot(caller, grant)
         return slot
 
-    def _match_route(self, request: Request, table: RouteTable) -> None:
+    def _match_route(self, request: Request, table: RouteTable, service: Service | None) -> None:
+        """`service` is the one that has the request's host."""
         try:
-            service = table.by_host(host(request)) if table.has_hosts else None
             if service is not None:
                 self.match = table.within(service, request.method, request.path)
             elif paths.is_index(request.path):
@@ -186,90 +207,6 @@ class Resolution:
 
 UNRESOLVED: Final = Resolution(CredentialState([]))
 """Until a request has been resolved."""
-
-
-class ResolutionCache:
-    """One process's resolutions, all forgotten when the configuration or the keys change.
-
-    `compile_steps` makes a resolution's list of steps, given the request's method.
-    """
-
-    def __init__(
-        self,
-        live: LiveConfiguration,
-        compile_steps: Callable[[Resolution, str], Steps] = lambda _resolution, _method: (),
-    ) -> None:
-        self._live = live
-        self._compile = compile_steps
-        self._table, self._keys = live.table, live.keys
-        self._known: TwoGenerationMemo[_Identity, Resolution] = TwoGenerationMemo(REMEMBERED)
-        self._credentials: TwoGenerationMemo[tuple[bytes | None, bytes | None], CredentialState] = TwoGenerationMemo(
-            REMEMBERED
-        )
-        self._epoch = object()
-
-    def of(self, request: Request) -> Resolution:
-        """The resolution of a well-formed request. Raises BadRequest, HeadersTooLarge or TargetTooLong."""
-        live, head = self._live, request.shared_head
-        if self._table is not live.table or self._keys is not live.keys:
-            self._table, self._keys = live.table, live.keys
-            self._known.clear()
-            self._credentials.clear()
-            self._epoch = object()
-        if head is None or request.caller is not None:
-            return self._by_identity(request)
-        if head.epoch is not self._epoch:
-            head.resolution, head.epoch = self._by_fields(request, head.shared_fields), self._epoch
-        resolution: Resolution = head.resolution
-        return resolution
-
-    def _by_fields(self, request: Request, shared: SharedFields) -> Resolution:
-        """Without validating the header fields again, where a request with the same ones was well formed."""
-        if shared.epoch is self._epoch:
-            resolution = Resolution.resolve_target(request, self._table, shared.credential_state)
-            resolution.steps = self._compile(resolution, request.method)
-            return resolution
-        resolution = self._by_identity(request)
-        shared.credential_state, shared.epoch = resolution.credential_state, self._epoch
-        return resolution
-
-    def _by_identity(self, request: Request) -> Resolution:
-        fields = request.fields
-        if len(fields) != len(request.headers) or request.caller is not None or b"transfer-encoding" in fields:
-            return self._resolve(request, None)  # depends on more than the memo's key
-        identity = (
-            request.method,
-            request.path,
-            request.query,
-            request.version,
-            fields.get(b"host"),
-            fields.get(b"authorization"),
-            fields.get(b"x-api-key"),
-            fields.get(b"cookie"),
-        )
-        resolution = self._known.get(identity)
-        if resolution is not None:
-            validation.validate_size(request.headers)
-            return resolution
-        resolution = self._resolve(request, self._credential_state(fields, request.headers))
-        if sum([len(part) for part in identity if part]) <= LONGEST:
-            self._known.put(identity, resolution)
-        return resolution
-
-    def _resolve(self, request: Request, credential_state: CredentialState | None) -> Resolution:
-        resolution = Resolution.resolve(request, self._live.table, credential_state)
-        resolution.steps = self._compile(resolution, request.method)
-        return resolution
-
-    def _credential_state(self, fields: dict[bytes, bytes], headers: Headers) -> CredentialState:
-        """Of a request that repeats no header field."""
-        sent = fields.get(b"authorization"), fields.get(b"x-api-key")
-        state = self._credentials.get(sent)
-        if state is None:
-            state = CredentialState(headers)
-            if sum([len(part) for part in sent if part]) <= LONGEST:
-                self._credentials.put(sent, state)
-        return state
 
 
 def authorize(name: str, policy: RoutePolicy, caller: Caller | None) -> GatewayError | None:

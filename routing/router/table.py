@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from routing.errors import MethodNotAllowed, UnknownService
+from routing.router.hosts import domain_of
 from routing.router.policy import RoutePolicy, Target
 
 REST: Final = "*"
@@ -27,13 +28,17 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """A service, its targets, and its routes in the order they are tried."""
+    """A service, its targets, and its routes in the order they are tried.
+
+    `incarnation` tells it from an earlier service of the same name that was removed.
+    """
 
     name: str
     targets: tuple[Target, ...]
     hosts: tuple[str, ...] = ()
     policy: RoutePolicy = RoutePolicy()
     routes: tuple[Route, ...] = ()
+    incarnation: int = 0
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -122,8 +127,7 @@ class RouteTable:
 
     def by_host(self, host: str) -> Service | None:
         """The service that is reached under its own host name, with or without a port, if this is one."""
-        host = host.lower()
-        return self._hosts.get(host) or self._hosts.get(host.rpartition(":")[0])
+        return self._hosts.get(domain_of(host))
 
     def match(self, name: str, method: str, path: bytes) -> Match:
         """Service `name`'s first route for `path` (which begins with a slash) that allows `method`.

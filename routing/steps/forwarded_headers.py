@@ -66,8 +66,7 @@ def _gateway_fields(exchange: Exchange) -> list[Header]:
     request = exchange.request
     fields = [
         (b"x-forwarded-for", request.client.encode()),
-        (b"x-forwarded-proto", request.scheme.encode()),
-        (b"x-forwarded-host", request.fields.get(b"host", b"")),
+        *forwarding.origin_fields(request),
         (b"via", b"1.1 gateway"),
     ]
     if exchange.caller:

@@ -212,7 +212,9 @@ class TestTheCommand:
         await cache_world.serve(reply(), policy=SHARED)
         file = tmp_path / "list"
         file.write_text("# two\ncrm/a\n\n/api/v1/crm/b?q=1\n")
-        assert "2 warmed, 0 failed" in await run_command("warm", "--list", str(file))
+        assert "2 warmed, 0 failed" in await run_command(
+            "warm", "--list", str(file), "--address", "http://gateway.test"
+        )
         assert [await get_repeatedly(cache_world, path) for path in ("/a", "/b?q=1")] == ["HIT", "HIT"]
         assert operations == [("cache.warm", "", {"warmed": 2, "failed": 0})]
 

@@ -11,7 +11,6 @@ from django.contrib.auth.models import AnonymousUser, User
 from gateway_project.sockets import application as socket
 from metrics.dashboard import events
 from resilience.cache.policy import CachePolicy
-from resilience.cache.store import holds
 from resilience.ratelimit.policy import RatePolicy
 from routing import runtime
 from routing.authentication.authenticator import Authenticator
@@ -21,8 +20,9 @@ from routing.realtime.log import MemoryLog
 from routing.realtime.service import Realtime
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Route, RouteTable, Service
+from routing.steps.cache.cache_key import CacheKeys, holds_response
 from tests.gateway.cache_steps import reply
-from tests.gateway.conftest import World, make_world
+from tests.gateway.conftest import OWN_COOKIES, World, make_world
 from tests.websocket import Socket
 
 
@@ -35,7 +35,7 @@ class _Parts:
             MemoryLog(world.clock),
             world.live,
             Authenticator(lambda: world.live.keys),
-            is_cached=partial(holds, world.cache._store),
+            is_cached=partial(holds_response, world.cache._store, CacheKeys(OWN_COOKIES)),
         )
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ from resilience.cache.hit_counter import ReplayableRequest
 from resilience.outage import StoreUnavailable
 from routing import runtime, signals
 from routing.database.actor import command_user
-from routing.warming import parse_reference
+from routing.warming import LOCAL_ADDRESS, parse_reference
 
 
 class Command(BaseCommand):
@@ -24,6 +24,11 @@ class Command(BaseCommand):
         warm.add_argument("paths", nargs="*", help="<service>/<path>; by default, the most requested ones")
         warm.add_argument("--list", dest="file", help="a file with one path per line; - is standard input")
         warm.add_argument("--top", type=int, default=100, help="number of paths per service (default: 100)")
+        warm.add_argument(
+            "--address",
+            help="the address that clients use, such as https://gateway.example.com (default: %(default)s)",
+            default=_default_address(),
+        )
         flush = actions.add_parser("flush", help="delete all entries of a service, or of all services")
         invalidate = actions.add_parser("invalidate", help="delete the entries with a tag")
         invalidate.add_argument("tags", nargs="+", metavar="tag")
@@ -54,9 +59,17 @@ class Command(BaseCommand):
         return known if service is None else [service]
 
     def _warm(
-        self, services: list[str], *, paths: list[str], file: str | None, top: int, dry_run: bool, **_: Any
+        self,
+        services: list[str],
+        *,
+        paths: list[str],
+        file: str | None,
+        address: str,
+        top: int,
+        dry_run: bool,
+        **_: Any,
     ) -> None:
-        requests = [parse_reference(path) for path in [*paths, *(_lines(file) if file else ())]]
+        requests = [parse_reference(path, address) for path in [*paths, *(_lines(file) if file else ())]]
         if not requests:
             requests = self._run(self._runtime.warmer.most_requested(services, top))
         if dry_run:
@@ -110,6 +123,12 @@ class Command(BaseCommand):
 
     def _run(self, coroutine: Any) -> Any:
         return self._runtime.submit(coroutine).result()
+
+
+def _default_address() -> str:
+    """Of the first allowed host that is no pattern."""
+    named = [host for host in settings.ALLOWED_HOSTS if not host.startswith((".", "*"))]
+    return f"http://{named[0]}" if named else LOCAL_ADDRESS
 
 
 def _send_operation(action: str, service: str, after: dict[str, object], before: dict[str, int] | None = None) -> None:

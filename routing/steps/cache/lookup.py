@@ -7,13 +7,15 @@ from typing import Final
 from resilience.cache import rationale, serving
 from resilience.cache.driver import Cache
 from resilience.cache.hit_counter import HitCounter
-from resilience.cache.messages import CACHE_FIELDS, CacheRequest, Forward, Fresh, LookupResult
+from resilience.cache.messages import CacheRequest, Forward, Fresh, LookupResult
 from resilience.cache.policy import CachePolicy
 from routing.errors import NotCached
 from routing.exchange import CacheSlot, Exchange
 from routing.http import Response
+from routing.messages import forwarding
 from routing.router.memoised_headers import HitHeaders
 from routing.steps.cache import cache_status
+from routing.steps.cache.bypass import EVENT_STREAM, SPECIAL_FIELDS, bypass_detail
 from routing.steps.cache.cache_key import CacheKeys, replayable, store_target
 from routing.steps.cache.coalescing import Coalescing
 from routing.steps.cache.responses import forward_reason, hit_headers, render
@@ -33,18 +35,18 @@ class CacheLookup:
         cache: Cache,
         coalescing: Coalescing,
         *,
-        own_cookies: frozenset[bytes],
+        keys: CacheKeys,
         hit_counter: HitCounter,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._cache = cache
-        self._keys = CacheKeys(own_cookies)
+        self._keys = keys
         self._hit_counter = hit_counter
         self._coalescing = coalescing
         self._revalidation = Revalidation(cache)
         self._timer = timer
 
-    def look_up(self, exchange: Exchange) -> Response | Awaitable[Response | None]:
+    def look_up(self, exchange: Exchange) -> Response | Awaitable[Response | None] | None:
         """Step 5 for a route with a cache, and a method whose responses are stored. Waits for the store, unless this
         process has a fresh response in memory and the request has no conditions or directives.
 
@@ -54,10 +56,15 @@ class CacheLookup:
         match = exchange.match
         policy = match.policy.cache
         assert policy is not None  # noqa: S101 - else the step is one of the two below
+        fields = request.fields
+        is_plain = SPECIAL_FIELDS.isdisjoint(fields) and EVENT_STREAM not in fields.get(b"accept", b"")
+        if not is_plain and (detail := bypass_detail(request, policy)):
+            self._bypass(exchange, detail)
+            return None
         key = slot.cache_key
-        if not key:
-            key = slot.cache_key = self._keys.key(exchange, policy)
-        if not CACHE_FIELDS.isdisjoint(request.fields):
+        if not key or slot.scheme != request.scheme:
+            key = self._key(exchange, policy)
+        if not is_plain:
             return self._look_up(exchange, policy, key)
         entry = self._cache.peek_fresh(match.service.name, key, now)
         if entry is None:
@@ -76,6 +83,23 @@ class CacheLookup:
             self._mark(exchange, Fresh(entry, age), key, _PLAIN_GET)
         return Response(entry.status, last.headers.copy(), entry.body, True)
 
+    def _key(self, exchange: Exchange, policy: CachePolicy) -> str:
+        """The request's key, memoised where all requests with its resolution have the same."""
+        slot = exchange.caller_slot
+        key = self._keys.key(exchange.match, exchange.caller, exchange.prefix, exchange.request)
+        if self._keys.may_memoise(policy):
+            slot.cache_key, slot.scheme = key, exchange.request.scheme
+        return key
+
+    def _bypass(self, exchange: Exchange, detail: str) -> None:
+        """Neither read nor fill the cache, nor wait for another request's fetch. Raises NotCached."""
+        exchange.cache = cache_status.forward(Forward.BYPASS, detail)
+        if exchange.step_log is not None:
+            exchange.mark("cache check", f"bypass {detail}", self._timer())
+        request = CacheRequest(exchange.request.method, exchange.request.headers)
+        if serving.only_if_cached(request):
+            raise NotCached("the request is only for what is stored", service=exchange.service)
+
     def bypass_off(self, exchange: Exchange) -> None:
         """Step 5 for a route without a cache."""
         exchange.cache = _OFF
@@ -86,7 +110,9 @@ class CacheLookup:
 
     async def _look_up(self, exchange: Exchange, policy: CachePolicy, key: str) -> Response | None:
         service = exchange.service
-        request = CacheRequest(exchange.request.method, exchange.request.headers, exchange.caller is not None)
+        request = CacheRequest(
+            exchange.request.method, forwarding.end_to_end(exchange.request), exchange.caller is not None
+        )
         result: LookupResult | None = self._cache.try_lookup(service, key, request, exchange.received_at)
         if result is None:
             result = await self._cache.lookup(service, key, request, exchange.received_at)

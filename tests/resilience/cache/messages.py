@@ -13,7 +13,7 @@ IN_A_MINUTE = b"Tue, 14 Nov 2023 22:14:20 GMT"
 Headers = list[tuple[bytes, bytes]]
 
 
-def make_request(method: str = "GET", *, authenticated: bool = False, **headers: str) -> CacheRequest:
+def make_request(method: str = "GET", *, authenticated: bool = True, **headers: str) -> CacheRequest:
     return CacheRequest(method, pairs(**headers), authenticated)
 
 

@@ -48,7 +48,9 @@ statuses = st.sampled_from([200, 204, 206, 301, 302, 304, 404, 500, 599])
 
 
 def store(received: Headers, presented: Headers, status: int, policy: CachePolicy) -> Entry | None:
-    stored = may_store(CacheRequest("GET", presented), CacheResponse(status, received, NOW), policy, Scope.USER)
+    stored = may_store(
+        CacheRequest("GET", presented, authenticated=True), CacheResponse(status, received, NOW), policy, Scope.USER
+    )
     if not isinstance(stored, Storable):
         return None
     freshness = stored.freshness

@@ -20,7 +20,7 @@ from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import Clock, until
 
 NOW = 1_000.0
-GET = CacheRequest("GET", [(b"host", b"x"), (b"accept", b"*/*")])
+GET = CacheRequest("GET", [(b"host", b"x"), (b"accept", b"*/*")], authenticated=True)
 POLICY = CachePolicy()
 MISS = Miss(Forward.URI_MISS)
 TARGET = StoreTarget("s", "k", POLICY, Scope.USER)
@@ -230,7 +230,10 @@ def test_a_recorder_has_the_complete_body_or_none(chunks: list[bytes], limit: in
 
 
 async def test_variants_stored_concurrently_are_all_kept(over_redis: Cache) -> None:
-    requests = [CacheRequest("GET", [(b"accept-language", language)]) for language in (b"de", b"fr", b"en", b"nl")]
+    requests = [
+        CacheRequest("GET", [(b"accept-language", language)], authenticated=True)
+        for language in (b"de", b"fr", b"en", b"nl")
+    ]
     response = CacheResponse(200, [(b"vary", b"accept-language")], NOW)
     bodies = [request.headers[0][1] for request in requests]
     stored = [

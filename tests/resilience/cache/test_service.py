@@ -423,6 +423,6 @@ class TestTwoWorkers:
 
 async def test_values_do_not_share_keys_with_responses(cache: ObjectCache, store: NearStore) -> None:
     await cache.set("/contacts", 1)
-    assert store.peek(SERVICE, digest(SERVICE, "shared", b"/api/v1/app/contacts", b"", b"")) is None
+    assert store.peek(SERVICE, digest(SERVICE, "shared", b"/api/v1/app/contacts", b"")) is None
     found = await cache.claim("/contacts")
     assert isinstance(found, Held)

@@ -83,7 +83,7 @@ class TestAuthenticatedRequests:
         headers, request = pairs(cache_control="max-age=60"), make_request(authenticated=True)
         assert isinstance(verdict(headers, request=request, scope=scope), Skip)
         assert isinstance(verdict(headers, request=request, scope=scope, policy=CachePolicy(scope=scope)), Storable)
-        assert isinstance(verdict(headers, request=make_request(), scope=scope), Storable)
+        assert isinstance(verdict(headers, request=make_request(authenticated=False), scope=scope), Storable)
 
     def test_it_is_stored_under_the_callers_own_key(self) -> None:
         assert isinstance(verdict([], request=make_request(authenticated=True)), Storable)

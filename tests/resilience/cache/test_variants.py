@@ -13,7 +13,7 @@ from tests.resilience.cache.messages import NOW, Headers, entry, pairs
 
 def response(headers: Headers, vary: str | None = "accept-language", body: bytes = b"", **others: str) -> Entry:
     fields = pairs(**others) if vary is None else [*pairs(**others), (b"vary", vary.encode())]
-    return entry(fields, CacheRequest("GET", headers), body=body)
+    return entry(fields, CacheRequest("GET", headers, authenticated=True), body=body)
 
 
 def put(stored: Entry | None, headers: Headers, vary: str | None = "accept-language", body: bytes = b"") -> Entry:

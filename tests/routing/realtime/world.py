@@ -8,6 +8,7 @@ import msgspec
 
 from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator, Credential
+from routing.http import Request
 from routing.realtime.event import Frame
 from routing.realtime.limits import Limits
 from routing.realtime.log import Log, MemoryLog
@@ -58,15 +59,16 @@ class Worker:
         return Client(self, list(topics), anonymous=anonymous)
 
 
+HANDSHAKE = Request("GET", b"/ws/events/", b"", [(b"host", b"gateway.test")], "192.0.2.1")
+
+
 class Client:
     """The client's side of a connection. `read` returns the next message that the socket would receive."""
 
     def __init__(self, worker: Worker, topics: list[str], *, anonymous: bool) -> None:
         self.is_aborted = False
         caller = None if anonymous else worker.live.keys.find(KEY.key, 0.0)
-        self.session: Session = worker.realtime.open(
-            self._abort, "192.0.2.1", caller, None if anonymous else CREDENTIAL
-        )
+        self.session: Session = worker.realtime.open(self._abort, HANDSHAKE, caller, None if anonymous else CREDENTIAL)
         if topics:
             assert not self.session.subscribe(topics)
         self.worker = worker

@@ -8,7 +8,8 @@ from routing.errors import BadRequest, Forbidden, HeadersTooLarge, ServiceDisabl
 from routing.http import Header, Request
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth, RoutePolicy, Target
-from routing.router.resolution import LONGEST, POLICIES, REMEMBERED, Resolution, ResolutionCache
+from routing.router.resolution import LONGEST, POLICIES, Resolution
+from routing.router.resolution_cache import REMEMBERED, ResolutionCache
 from routing.router.table import RouteTable, Service
 
 HOST = (b"host", b"gateway.test")

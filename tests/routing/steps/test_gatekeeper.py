@@ -13,7 +13,8 @@ from routing.exchange import Exchange
 from routing.http import Request
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Target
-from routing.router.resolution import REVERIFY_SECONDS, ResolutionCache
+from routing.router.resolution import REVERIFY_SECONDS
+from routing.router.resolution_cache import ResolutionCache
 from routing.router.table import RouteTable, Service
 from routing.steps.gatekeeper import Gatekeeper
 from tests.clock import FakeClock

@@ -1,0 +1,36 @@
+"""The hosts that the gateway answers for under its own paths: `ALLOWED_HOSTS`, by Django's rules."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+ANY: Final = "*"
+
+
+@lru_cache(maxsize=1_024)
+def domain_of(host: str) -> str:
+    """The domain of a Host field in lower case: without its port and the dot of a fully qualified name.
+
+    An IPv6 address keeps its brackets, as Django writes it.
+    """
+    domain = host.lower()
+    if domain.endswith("]"):
+        return domain
+    return domain.rpartition(":")[0].removesuffix(".") if ":" in domain else domain.removesuffix(".")
+
+
+class AllowedHosts:
+    """Host names, `.example.com` for a domain and all below it, and `*` for any."""
+
+    def __init__(self, patterns: Iterable[str] = (ANY,)) -> None:
+        lower = [pattern.lower() for pattern in patterns]
+        self._any = ANY in lower
+        self._domains = tuple(pattern for pattern in lower if pattern.startswith("."))
+        self._exact = frozenset(lower).union([domain[1:] for domain in self._domains])
+
+    def allows(self, host: str) -> bool:
+        """Whether a Host field names one of these, on any port. A missing one, as in HTTP/1.0, names no other host."""
+        if self._any or not host:
+            return True
+        domain = domain_of(host)
+        return domain in self._exact or domain.endswith(self._domains)
