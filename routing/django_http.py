@@ -49,7 +49,15 @@ def _fields(request: HttpRequest) -> Headers:
     if isinstance(request, ASGIRequest):
         return list(request.scope["headers"])
     fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
-    return [(name, value) for name, value in fields if value or name not in _BLANK_IF_ABSENT]
+    kept = [(name, value) for name, value in fields if value or name not in _BLANK_IF_ABSENT]
+    return kept if "Host" in request.headers else [(b"host", _server_name(request)), *kept]
+
+
+def _server_name(request: HttpRequest) -> bytes:
+    """What stands for a missing Host field under WSGI, as in Django's `get_host`."""
+    name, port = str(request.META.get("SERVER_NAME", "")), str(request.META.get("SERVER_PORT", ""))
+    is_default = port in ("", "443" if request.is_secure() else "80")
+    return (name if is_default else f"{name}:{port}").encode("latin-1")
 
 
 async def _chunks(request: HttpRequest) -> AsyncIterator[bytes]:
