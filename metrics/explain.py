@@ -1,13 +1,14 @@
 """Explains what the gateway would do with a request, using this process's routes and circuits. Nothing is sent."""
 
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 from django.conf import settings
 
 from metrics.runtime_access import running
 from resilience.breaker.machine import Snapshot
-from routing.caller import Caller
+from routing.caller import Caller, firebase_id
 from routing.database.loader import key_records
 from routing.explain.explainer import Explainer
 from routing.explain.explanation import Explanation
@@ -28,7 +29,9 @@ class HypotheticalCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class ExplainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`path` may have a query. `caller` is None (no credential), `key:<prefix>`, `firebase:<uid>`, or hypothetical."""
+    """`path` may have a query. `caller` is None (no credential), `key:<prefix>`, `firebase:<uid>`,
+    `firebase+<tenant>:<uid>`, or hypothetical.
+    """
 
     path: str
     method: str = "GET"
@@ -65,10 +68,14 @@ def _caller(caller: str | HypotheticalCaller | None) -> Caller | None:
     if not caller:
         return None
     if isinstance(caller, HypotheticalCaller):
-        return Caller(caller.id, caller.tenant, caller.scopes)
+        kind, _, uid = caller.id.partition(":")
+        identity = firebase_id(uid, caller.tenant) if kind == "firebase" else caller.id
+        return Caller(identity, caller.tenant, caller.scopes)
     kind, _, name = caller.partition(":")
     if kind == "firebase" and name:
         return Caller(caller)
+    if kind.startswith("firebase+") and name:
+        return Caller(caller, unquote(kind.removeprefix("firebase+")))
     prefix = name.removeprefix("gw_")
     records = [record for record in key_records() if kind == "key" and record.prefix == prefix]
     if not records:

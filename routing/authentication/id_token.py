@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from routing.caller import Caller
+from routing.caller import Caller, firebase_id
 from routing.errors import Unauthenticated
 
 ISSUER: Final = "https://securetoken.google.com/"
@@ -61,7 +61,8 @@ def caller_from_claims(claims: Mapping[str, object]) -> Caller:
     if not isinstance(uid, str) or not _is_valid_uid(uid) or not isinstance(exp, int | float):
         _reject()
     scopes = _scopes(claims["scopes"]) if "scopes" in claims else None
-    return Caller(f"firebase:{uid}", _tenant(claims.get("firebase")), scopes, float(exp))
+    tenant = _tenant(claims.get("firebase"))
+    return Caller(firebase_id(uid, tenant), tenant, scopes, float(exp))
 
 
 def _parse(token: str) -> tuple[_Header, _Claims, bytes]:
@@ -89,8 +90,11 @@ def _is_valid_uid(text: str) -> bool:
 
 
 def _tenant(firebase: object) -> str | None:
+    """Part of the caller's id, and so limited like a uid."""
     tenant = firebase.get("tenant") if isinstance(firebase, dict) else None
-    return tenant if isinstance(tenant, str) and tenant else None
+    if not isinstance(tenant, str) or not tenant:
+        return None
+    return tenant if len(tenant) <= MAX_UID_LENGTH else _reject()
 
 
 def _scopes(claim: object) -> frozenset[str]:

@@ -215,8 +215,7 @@ def _names_caller(parameter: str, value: str, policy: RoutePolicy, caller: Calle
 
 
 def _names_of(caller: Caller, scope: Scope) -> Iterable[str]:
-    own = (caller.id, caller.id.partition(":")[2])
-    return (*own, caller.tenant) if scope is Scope.TENANT and caller.tenant else own
+    return (*caller.names, caller.tenant) if scope is Scope.TENANT and caller.tenant else caller.names
 
 
 def _may_use(caller: Caller, service: Service, policy: RoutePolicy) -> bool:

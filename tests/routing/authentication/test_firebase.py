@@ -116,7 +116,9 @@ async def rejection(verifier: FirebaseVerifier, token: str, clock: Clock) -> Una
 async def test_a_valid_token_names_its_caller(verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock) -> None:
     expiry = int(clock.now) + 600
     token = issuer.token(exp=expiry, scopes=["crm"], firebase={"tenant": "acme"})
-    assert await verifier.verify(token, clock()) == Caller("firebase:ada", "acme", frozenset({"crm"}), float(expiry))
+    assert await verifier.verify(token, clock()) == Caller(
+        "firebase+acme:ada", "acme", frozenset({"crm"}), float(expiry)
+    )
 
 
 @pytest.fixture(scope="module")
