@@ -38,7 +38,8 @@ def handle_request(request: Request) -> Response | Awaitable[Response] | None:
     """The gateway's response to a request for a service or for events; None for `default_application`'s."""
     path, gateway = request.path, runtime.current().gateway
     if path.startswith(PREFIX) or gateway.serves(unquote(path.decode("latin-1")), host(request)):
-        return None if _may_want_page(request) else gateway.answer(request)
+        is_page = _may_want_page(request) and gateway.allowed_hosts.allows(host(request))
+        return None if is_page else gateway.answer(request)
     if path == EVENTS:
         return runtime.current().events.answer(request)
     return None

@@ -25,7 +25,8 @@ class ServiceHostMiddleware:
     def _is_for_gateway(self, request: HttpRequest) -> bool:
         """Requests that may want an HTML page go to the view, which has the session. A service's host has no pages."""
         gateway, host = runtime.current().gateway, request.headers.get("Host", "")
-        return gateway.owns(host) or (gateway.serves(request.path, host) and not may_want_page(request))
+        is_page = may_want_page(request) and gateway.allowed_hosts.allows(host)
+        return gateway.owns(host) or (gateway.serves(request.path, host) and not is_page)
 
 
 class ActorMiddleware:

@@ -80,6 +80,7 @@ class Gateway:
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.live = live
+        self.allowed_hosts = AllowedHosts(rules.allowed_hosts)
         self._rules = rules
         self._clock = clock
         self._timer = timer
@@ -96,7 +97,7 @@ class Gateway:
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
         self._accounting = accounting or Accounting(observers, timer)
         self._responder = Responder(self._cross_origin.default, self._accounting, timer)
-        self._resolutions = ResolutionCache(live, self._compile, AllowedHosts(rules.allowed_hosts))
+        self._resolutions = ResolutionCache(live, self._compile, self.allowed_hosts)
         self._compiled_table = live.table
         self._compiled: dict[tuple[int, bool, bool], tuple[Step, ...]] = {}
 

@@ -37,6 +37,7 @@ from routing.idempotency.record import (
 )
 from routing.idempotency.store import Store
 from routing.messages import forwarding
+from routing.messages.credentials import CREDENTIALS
 from routing.messages.response_body import Relay
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 
@@ -102,11 +103,22 @@ class Idempotency:
         key = idempotency_key(request.headers)
         body = await _read_body(exchange)
         request.body = None if request.body is None else _body_stream(body)
-        cookies = (value for field, value in request.headers if field == b"cookie")
-        cookie = b"\n".join(forwarding.strip_cookies(value, self._own_cookies) for value in cookies)
-        parts = (request.method.encode(), exchange.match.path, request.query, cookie, body)
+        parts = (request.method.encode(), exchange.match.path, request.query, self._credentials(exchange), body)
         name = record_name(exchange.service, caller.id if caller else "", key or b"")
         return name, IdempotencyRecord(secrets.token_hex(16), fingerprint(parts))
+
+    def _credentials(self, exchange: Exchange) -> bytes:
+        """Those that the backend gets: behind one key, each may be another user's."""
+        cache = exchange.match.policy.cache
+        forwards = exchange.match.policy.forward_authorization
+        named = {name.encode() for name in (cache.credentials if cache else None) or ()}
+        lines = []
+        for name, value in forwarding.end_to_end(exchange.request):
+            if name == b"cookie":
+                lines.append(forwarding.strip_cookies(value, self._own_cookies))
+            elif name in named or name in CREDENTIALS or (forwards and name == b"authorization"):
+                lines.append(name + b":" + value)
+        return b"\n".join(lines)
 
     def _replay(self, exchange: Exchange, decision: ReplayDecision, saved: SavedResponse | None) -> Response:
         service = exchange.service

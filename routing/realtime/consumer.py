@@ -8,7 +8,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from routing import runtime
 from routing.asgi import Scope, Send
-from routing.errors import GatewayError, Unauthenticated
+from routing.errors import GatewayError, MisdirectedRequest, Unauthenticated
 from routing.exchange import Exchange
 from routing.pipeline import Gateway
 from routing.realtime import handshake
@@ -44,6 +44,10 @@ class EventsConsumer(AsyncWebsocketConsumer):
             gateway.account(exchange, int(error.status), error.code)
             await self.accept(shake.subprotocol)  # scripts in browsers see a close code, but not an HTTP status
             await self.close(CloseCode.UNAUTHENTICATED, error.detail[:MAX_REASON_CHARACTERS])
+        except MisdirectedRequest as error:
+            gateway.account(exchange, int(error.status), error.code)
+            if not await handshake.send_denial(error, exchange.id, cast(Scope, self.scope), cast(Send, self.base_send)):
+                await self.close()
         except GatewayError as error:
             gateway.account(exchange, int(error.status), error.code)
             await self.close()

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from routing import asgi
-from routing.asgi import Scope
-from routing.errors import Forbidden
+from routing.asgi import Scope, Send
+from routing.errors import Forbidden, GatewayError, problem
 from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Headers, first
 from routing.messages.origins import Origins
@@ -70,6 +70,19 @@ def same_origin(headers: Headers) -> bool:
 @lru_cache(maxsize=256)
 def _origins(patterns: tuple[str, ...]) -> Origins:
     return Origins(patterns)
+
+
+async def send_denial(error: GatewayError, request_id: str, scope: Scope, send: Send) -> bool:
+    """Reject the handshake with the error's own status and problem document. False: the server can only send a 403.
+
+    ASGI's WebSocket Denial Response extension.
+    """
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        return False
+    response = problem(error, request_id)
+    await send({"type": "websocket.http.response.start", "status": response.status, "headers": response.headers})
+    await send({"type": "websocket.http.response.body", "body": response.body})
+    return True
 
 
 def _subprotocols(scope: Any) -> list[str]:

@@ -20,6 +20,7 @@ from routing.errors import (
     BadRequest,
     Forbidden,
     GatewayError,
+    MisdirectedRequest,
     Unauthenticated,
     Unavailable,
     UpstreamTimeout,
@@ -89,7 +90,9 @@ class SocketProxy:
             await self._serve(shake, receive, send)
         except GatewayError as error:
             self._gateway.account(exchange, int(error.status), error.code)
-            await _refuse(error, shake, send)
+            misdirected = isinstance(error, MisdirectedRequest)
+            if not misdirected or not await handshake.send_denial(error, exchange.id, scope, send):
+                await _refuse(error, shake, send)
 
     async def _admit(self, exchange: Exchange) -> None:
         """Steps 2 to 4, the origin, and whether the route accepts WebSockets."""

@@ -1,0 +1,33 @@
+"""The request fields by which backends are known to identify users of their own, whom the gateway does not know."""
+
+from typing import Final
+
+_CREDENTIALS: Final = """
+x-auth x-auth-key x-auth-token x-auth-user x-auth-email x-auth-request-user x-auth-request-email
+x-auth-request-access-token x-authorization x-authentication auth-token x-access-token access-token x-refresh-token
+x-id-token x-jwt x-jwt-token x-jwt-assertion x-token token x-user x-user-id x-user-email x-user-token x-username
+x-remote-user remote-user x-session x-session-id x-session-token session-token x-sessionid x-csrf x-csrf-token
+x-csrftoken csrf-token x-xsrf-token xsrf-token x-api-token api-token x-apikey apikey api-key x-api-secret
+x-secret x-secret-key x-app-key x-app-token x-client-secret x-client-token x-client-cert
+x-ssl-client-cert x-ssl-client-s-dn ssl-client-cert client-cert x-tenant x-tenant-id x-org-id x-scope-orgid
+x-account-id x-acting-user x-impersonate-user impersonate-user impersonate-group x-on-behalf-of dpop signature
+signature-input x-signature x-service-token x-internal-token x-admin-token private-token job-token deploy-token
+x-gitlab-token x-github-token x-vault-token x-vault-namespace x-consul-token x-nomad-token x-amz-security-token
+x-amzn-oidc-identity x-amzn-oidc-data x-goog-api-key x-goog-iap-jwt-assertion x-goog-authenticated-user-email
+x-goog-authenticated-user-id x-serverless-authorization x-functions-key x-ms-client-principal x-ms-client-principal-id
+x-ms-token-aad-access-token x-zumo-auth ocp-apim-subscription-key x-rapidapi-key cf-access-jwt-assertion
+cf-access-authenticated-user-email cf-access-client-id cf-access-client-secret cf-authorization
+x-shopify-access-token x-shopify-storefront-access-token x-figma-token x-plex-token x-emby-token
+x-mediabrowser-token x-emby-authorization x-transmission-session-id x-parse-session-token x-parse-rest-api-key
+x-parse-master-key x-appwrite-key x-appwrite-jwt x-appwrite-session x-hasura-admin-secret x-hasura-access-key
+x-hasura-role x-hasura-user-id x-redmine-api-key x-redmine-switch-user x-discourse-key api-username x-typesense-api-key
+x-meili-api-key x-algolia-api-key dd-api-key dd-application-key x-honeycomb-team circle-token
+x-postmark-server-token x-subject-token x-storage-token x-auth-sudo sudo x-grafana-org-id x-webauth-user x-dss-token
+x-ovh-consumer x-ovh-signature x-bz-auth-token x-mbx-apikey x-kong-token x-consumer-id x-consumer-username
+x-credential-identifier x-authenticated-userid x-authenticated-user x-authenticated-scope
+"""
+_NAMED: Final = frozenset(name.encode() for name in _CREDENTIALS.split())
+CREDENTIALS: Final = _NAMED | {name.replace(b"-", b"_") for name in _NAMED}
+"""Fields by which backends are known to identify a user, a session or a tenant of their own. Some backends read
+underscores as hyphens.
+"""
