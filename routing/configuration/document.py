@@ -12,6 +12,7 @@ from routing.configuration.decode import TARGET, decode, route_parsers, service_
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.sections import BREAKER, CACHE, CORS, FALLBACK, HEALTH, RETRIES, TIMEOUT
 from routing.configuration.values import SecretLookup, display
+from routing.configuration.warnings import warnings
 from routing.router.table import Service
 
 LIMIT: Final = 5_000_000
@@ -87,6 +88,10 @@ class Document(msgspec.Struct, frozen=True):
             raise ConfigurationError(
                 sorted(map(self._with_line, error.faults), key=lambda fault: fault.line or 0)
             ) from None
+
+    def warnings(self, services: Iterable[Service]) -> list[Fault]:
+        """What in its services may not be what the author meant, each with its line."""
+        return list(map(self._with_line, warnings(services)))
 
     def _with_line(self, fault: Fault) -> Fault:
         path: Path = fault.path if fault.key is None else (*fault.path, fault.key)

@@ -107,7 +107,7 @@ CACHE: Final[dict[str, ValueParser]] = {
     "tags": list_of(tag),
     "vary": list_of(field_name),
     "override": boolean,
-    "credentials": list_of(field_name),
+    "credentials": nullable(list_of(field_name)),
 }
 BREAKER: Final[dict[str, ValueParser]] = {
     "failure_threshold": _COUNT,

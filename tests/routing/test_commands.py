@@ -16,6 +16,7 @@ pytestmark = pytest.mark.django_db
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "gateway.example.yaml"
+OPEN_UNCACHED = "    auth: none\n    cache: off\n"
 CRM = "version: 1\nservices:\n  crm:\n    targets: [{url: 'http://a'}]\n"
 
 
@@ -59,6 +60,34 @@ def test_validate_warns_about_a_variable_that_is_not_set() -> None:
     assert err.splitlines() == [
         "SLACK_TOKEN is not set here; the gateway needs it to load this file",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ("    auth: none\n", 3),
+        ("    auth: optional\n", 3),
+        (
+            f"{OPEN_UNCACHED}    routes:\n    - {{path: /a, auth: required}}\n    - {{path: /b, cache: on}}\n",
+            9,
+        ),
+        (OPEN_UNCACHED, None),
+        ("    auth: none\n    cache: {scope: shared}\n", None),
+        ("    auth: none\n    cache: {credentials: [X-Auth-Token]}\n", None),
+        ("    auth: none\n    cache: {credentials: []}\n", None),
+        ("", None),
+    ],
+)
+def test_validate_warns_once_about_credentials_that_the_gateway_cannot_know(
+    file: Path, settings: str, line: int | None
+) -> None:
+    file.write_text(CRM + settings)
+    out, err = run("config", "validate", str(file))
+    assert out == f"{file}: valid, 1 service\n"
+    assert len(err.splitlines()) == (line is not None)
+    if line is not None:
+        assert err.startswith(f"warning: line {line}: services.crm")
+        assert "cache.credentials" in err
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:

@@ -113,12 +113,16 @@ class Command(BaseCommand):
             Path(file).write_text(text, encoding="utf-8")
 
     def _read(self, file: str) -> Document:
-        """Parse and validate a file. Raises ConfigurationError; warns about environment variables that are not set."""
+        """Parse and validate a file. Raises ConfigurationError; warns about environment variables that are not set,
+        and about what may not be meant.
+        """
         document = parse(_content(file))
         unset: set[str] = set()
-        document.services(lambda name: self._secret(name, unset))
+        services = document.services(lambda name: self._secret(name, unset))
         for name in sorted(unset):
             self.stderr.write(f"{name} is not set here; the gateway needs it to load this file", self.style.WARNING)
+        for warning in document.warnings(services):
+            self.stderr.write(f"warning: {warning}", self.style.WARNING)
         return document
 
     def _secret(self, name: str, unset: set[str]) -> str:
