@@ -37,6 +37,8 @@ def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
 def handle_request(request: Request) -> Response | Awaitable[Response] | None:
     """The gateway's response to a request for a service or for events; None for `default_application`'s."""
     path, gateway = request.path, runtime.current().gateway
+    if gateway.proxies is not None:  # before the host is looked at
+        gateway.proxies.apply(request)
     if path.startswith(PREFIX) or gateway.serves(unquote(path.decode("latin-1")), host(request)):
         is_page = _may_want_page(request) and gateway.allowed_hosts.allows(host(request))
         return None if is_page else gateway.answer(request)

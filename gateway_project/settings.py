@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "routing",
 ]
 MIDDLEWARE = [
+    "routing.middleware.TrustedProxyMiddleware",
     "routing.middleware.ServiceHostMiddleware",
     "metrics.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -104,6 +105,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 # TLS is terminated by the proxy in front, which redirects to https and sets HSTS.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

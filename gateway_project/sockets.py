@@ -11,6 +11,7 @@ from metrics.dashboard.live import DashboardConsumer
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.realtime.consumer import EventsConsumer
+from routing.router.resolution import host
 
 NOT_FOUND: Final = 4404
 """The close code where nothing is served, after the 404 of HTTP."""
@@ -23,11 +24,17 @@ PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one WebSocket."""
+    """Serve one WebSocket, with the client, scheme and host that trusted proxies give it."""
+    request = asgi.handshake_request(scope)
+    proxies = runtime.current().gateway.proxies if runtime.current().started else None
+    if proxies is not None:
+        proxies.apply(request)
+        _, port = scope.get("client") or ("", 0)
+        scope = {**scope, "client": (request.client, port), "headers": request.headers}
     consumer = PATHS.get(scope["path"])
     if consumer is not None:
         await consumer(scope, receive, send)
-    elif runtime.current().started and runtime.current().gateway.serves(scope["path"], asgi.host(scope)):
+    elif runtime.current().started and runtime.current().gateway.serves(scope["path"], host(request)):
         await runtime.current().proxy.answer(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": NOT_FOUND})

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from routing.http import ClientGone, Request, Response, first
+from routing.http import ClientGone, Request, Response
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -61,15 +61,15 @@ def _request(scope: Scope) -> Request:
         scope.get("raw_path") or scope["path"].encode(),
         scope["query_string"],
         scope["headers"],
-        client[0] if client else "",
+        _ipv4(client[0]) if client else "",
         scope.get("scheme", "http"),
         scope.get("http_version", "1.1"),
     )
 
 
-def host(scope: Scope) -> str:
-    """The Host field, with its port if it has one."""
-    return (first(scope["headers"], b"host") or b"").decode("latin-1")
+def _ipv4(address: str) -> str:
+    """An IPv4 client of an IPv6 socket by its IPv4 address."""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
 async def send_response(response: Response, send: Send) -> None:

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 
 from routing import runtime
 from routing.http import Body, Headers, Request, Response
+from routing.messages.proxies import Origin, hosts_of, with_host
 
 CHUNK_BYTES: Final = 64 * 1024
 """Of a request's body."""
@@ -24,7 +25,7 @@ def to_gateway_request(request: HttpRequest) -> Request:
         method=request.method or "GET",
         path=path,
         query=query,
-        headers=_fields(request),
+        headers=fields(request),
         client=request.META.get("REMOTE_ADDR", ""),
         scheme=request.scheme or "http",
         # WSGI does not say reliably. With 1.0 a missing Host is accepted: checking it is the server's task.
@@ -45,7 +46,8 @@ def _target(request: HttpRequest) -> bytes:
     return request.get_full_path().encode()
 
 
-def _fields(request: HttpRequest) -> Headers:
+def fields(request: HttpRequest) -> Headers:
+    """The header fields as received, as far as the server passes them on."""
     if isinstance(request, ASGIRequest):
         return list(request.scope["headers"])
     fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()]
@@ -58,6 +60,19 @@ def _server_name(request: HttpRequest) -> bytes:
     name, port = str(request.META.get("SERVER_NAME", "")), str(request.META.get("SERVER_PORT", ""))
     is_default = port in ("", "443" if request.is_secure() else "80")
     return (name if is_default else f"{name}:{port}").encode("latin-1")
+
+
+def set_origin(request: HttpRequest, origin: Origin) -> None:
+    """Let the request come from another client, over another scheme and for another host."""
+    request.META["REMOTE_ADDR"] = origin.client
+    host = origin.host if len(hosts_of(fields(request))) < 2 else None  # two are left to be rejected
+    if host is not None:
+        request.META["HTTP_HOST"] = host.decode("latin-1")
+    if isinstance(request, ASGIRequest):
+        headers = request.scope["headers"] if host is None else with_host(request.scope["headers"], host)
+        request.scope = {**request.scope, "scheme": origin.scheme, "headers": headers}
+    else:
+        request.META["wsgi.url_scheme"] = origin.scheme
 
 
 async def _chunks(request: HttpRequest) -> AsyncIterator[bytes]:

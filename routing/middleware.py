@@ -1,17 +1,37 @@
-"""Middleware that passes requests for services to the gateway, and that records who makes a change."""
+"""Middleware: what trusted proxies say, requests for services to the gateway, and who makes a change."""
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from routing import runtime
 from routing.database.actor import acting_as
+from routing.django_http import fields, set_origin
+from routing.messages.proxies import TrustedProxies, normal_address
 from routing.views import ServiceProxyView, may_want_page
 
 
+class TrustedProxyMiddleware:
+    """Django's requests with the client, scheme and host that trusted proxies give them. Must come first.
+
+    Login, CSRF protection, secure cookies and redirects depend on the scheme and host.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+        self._proxies = TrustedProxies(settings.CONFIG.trusted_proxies)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        peer = request.META["REMOTE_ADDR"] = normal_address(request.META.get("REMOTE_ADDR", ""))
+        if self._proxies.trusts(peer):
+            set_origin(request, self._proxies.origin(peer, request.scheme or "http", fields(request)))
+        return self._get_response(request)
+
+
 class ServiceHostMiddleware:
-    """Passes requests for services to the gateway. Must come first, before middleware that alters responses."""
+    """Passes requests for services to the gateway. Must come before all middleware that alters responses."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

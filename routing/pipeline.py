@@ -22,7 +22,7 @@ from routing.http import ClientGone, Request, Response
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
 from routing.idempotency.record import IDEMPOTENCY_METHODS
-from routing.messages import validation
+from routing.messages.proxies import Network, TrustedProxies
 from routing.observability.events import Observers
 from routing.router import paths
 from routing.router.hosts import ANY, AllowedHosts
@@ -52,7 +52,7 @@ class GatewayRules(msgspec.Struct, frozen=True, kw_only=True):
 
     rate: RatePolicy = RatePolicy()
     max_body_bytes: int = 10 * 1024 * 1024
-    trusted_proxies: tuple[validation.Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = (ANY,)
 
@@ -81,7 +81,7 @@ class Gateway:
     ) -> None:
         self.live = live
         self.allowed_hosts = AllowedHosts(rules.allowed_hosts)
-        self._rules = rules
+        self.proxies = TrustedProxies(rules.trusted_proxies) if rules.trusted_proxies else None
         self._clock = clock
         self._timer = timer
         self._cross_origin = CrossOrigin(rules.cors_origins, live)
@@ -202,11 +202,8 @@ class Gateway:
 
     def begin(self, request: Request, endpoint: InternalEndpoint | None = None) -> Exchange:
         """Step 1. `endpoint` is the internal endpoint that is requested, if it has a rate limit of its own."""
-        trusted = self._rules.trusted_proxies
-        if trusted:
-            peer = request.client
-            request.client = validation.client_address(peer, request.headers, trusted)
-            request.scheme = validation.client_scheme(peer, request.scheme, request.headers, trusted)
+        if self.proxies is not None:
+            self.proxies.apply(request)
         exchange = Exchange.begin(request, self._clock(), self._timer())
         exchange.endpoint = endpoint
         return exchange
@@ -270,9 +267,7 @@ class Gateway:
 
     def _preflight(self, exchange: Exchange) -> Response | None:
         preflight = self._cross_origin.preflight(exchange.request)
-        if preflight is None:
-            return None
-        exchange.resolution, response = preflight
+        exchange.resolution, response = preflight or (exchange.resolution, None)
         return response
 
     def resolve(self, exchange: Exchange) -> None:

@@ -17,6 +17,7 @@ from routing.http1.request_parser import ParsedRequest, RequestParser
 from routing.http1.response_encoder import CLOSE, CONTINUE, connection_fields, encode_head, encode_sized_head
 from routing.http1.state import CLOSING, INPUT_ENDED, LINGERING, OPEN, SHUTTING_DOWN
 from routing.http1.worker import Worker
+from routing.messages.proxies import normal_address
 from routing.messages.request_id import new_id
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Connection(FlowControl):
         self.transport = cast(asyncio.Transport, transport)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
-            self.client, self.peer, self.local = peer[0], peer[:2], local[:2]
+            self.client, self.peer, self.local = normal_address(peer[0]), peer[:2], local[:2]
         self.worker.connections.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -1,14 +1,14 @@
-"""Validation of requests before any processing, and the client's address behind proxies. Pure functions."""
+"""Validation of requests before any processing. Pure functions."""
 
 import re
-from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Network
 from itertools import chain
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from routing.errors import BadRequest, HeadersTooLarge, TargetTooLong
-from routing.http import Headers, Request, first, joined
+from routing.http import Headers, Request
+from routing.messages.proxies import normal_address
 
 MAX_HEADER_BYTES: Final = 32 * 1024
 """Limit for all header fields of a request together; most backends accept no more."""
@@ -24,8 +24,6 @@ _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.v]+\]
 """RFC 3986 section 3.2.2, without userinfo."""
 _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 """A TRACE response would disclose the fields the gateway adds for the backend; CONNECT is not for a gateway."""
-
-Network = IPv4Network | IPv6Network
 
 
 def validate(request: Request) -> None:
@@ -94,50 +92,12 @@ def _validate_path(path: bytes) -> None:
         raise BadRequest("the path contains empty segments")
 
 
-def client_address(peer: str, headers: Headers, trusted: Sequence[Network]) -> str:
-    """The client's address: the peer's, or behind trusted proxies the last untrusted one in `X-Forwarded-For`.
-
-    The field is read from the right, since only the addresses appended by trusted proxies can be relied on.
-    """
-    if not trusted or not _is_in(peer, trusted):
-        return peer
-    forwarded = joined(headers, b"x-forwarded-for") or b""
-    for text in reversed([part.strip().decode("latin-1") for part in forwarded.split(b",") if part.strip()]):
-        if _address(text) is None:
-            return peer
-        if not _is_in(text, trusted):
-            return text
-        peer = text
-    return peer
-
-
-def client_scheme(peer: str, scheme: str, headers: Headers, trusted: Sequence[Network]) -> str:
-    """`http` or `https`: the connection's own, or `X-Forwarded-Proto` from a trusted proxy."""
-    forwarded = first(headers, b"x-forwarded-proto")
-    if forwarded in (b"http", b"https") and _is_in(peer, trusted):
-        return forwarded.decode()
-    return scheme
-
-
 def client_prefix(address: str) -> str:
     """The part of an address that identifies one client: all of IPv4, a /64 of IPv6 (RFC 6177 section 2)."""
     if ":" not in address:
         return address
-    parsed = _address(address)
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Network((parsed, 64), strict=False))
-
-
-def _is_in(text: str, networks: Sequence[Network]) -> bool:
-    address = _address(text)
-    return address is not None and any(address in network for network in networks)
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+    normal = normal_address(address)
     try:
-        return ip_address(text)
+        return str(IPv6Network((normal, 64), strict=False))
     except ValueError:
-        return None
+        return normal

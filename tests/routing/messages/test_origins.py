@@ -89,6 +89,9 @@ def test_a_wildcard_contains_exactly_the_hosts_below_its_own(host: str, base: st
 @pytest.mark.parametrize("text", ["a" * 32_000, "https://" + "a." * 16_000, "https://" + "-" * 32_000, "a:" * 16_000])
 def test_a_long_origin_costs_no_time(text: str) -> None:
     origins = Origins(("https://*.example.com", "http://localhost:*"))
-    started = time.perf_counter()
-    assert not origins.contains(text)
-    assert time.perf_counter() - started < 0.01
+    taken = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert not origins.contains(text)
+        taken.append(time.perf_counter() - started)
+    assert min(taken) < 0.01
