@@ -9,6 +9,7 @@ GatewayError
 ├── MisdirectedRequest 421                                   the host
 ├── RateLimited 429                                          the rate limit
 ├── InternalError 500                                        a fault in the gateway
+├── Unimplemented 501                                        the method or transfer coding
 ├── BadGateway 502, UpstreamTimeout 504                      the backend failed
 ├── NotCached 504                                            only-if-cached without a usable cached response
 └── Unavailable 503                                          no call is made to the backend
@@ -141,6 +142,12 @@ class InternalError(GatewayError):
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     code = "internal_error"
     title = "Internal gateway error"
+
+
+class Unimplemented(GatewayError):
+    status = HTTPStatus.NOT_IMPLEMENTED
+    code = "not_implemented"
+    title = "The request needs something the gateway does not implement"
 
 
 class BadGateway(GatewayError):

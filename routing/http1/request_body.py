@@ -47,6 +47,11 @@ class RequestBody:
             return self.is_complete
         return self._remaining is not None and self._remaining <= HIGH_WATER
 
+    @property
+    def remaining(self) -> int | None:
+        """Bytes still to come, or None if the body is chunked."""
+        return self._remaining
+
     def feed(self, data: bytes) -> None:
         if self._remaining is not None:
             self._remaining -= len(data)

@@ -1,4 +1,8 @@
-"""Parses what a client sends into requests: llhttp finds their boundaries and rejects malformed input."""
+"""Parses what a client sends into requests: llhttp finds the fields and bodies, and rejects malformed input.
+
+llhttp is given one message at a time, from the first byte of its request line. What it makes of a request line depends
+on its list of methods and other protocols (RTSP, ICE); `request_line` decides on that instead.
+"""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -7,11 +11,16 @@ import httptools
 
 from routing.errors import BadRequest, GatewayError, HeadersTooLarge, TargetTooLong
 from routing.http import Headers
+from routing.http1.chunk_scanner import ChunkScanner
 from routing.http1.head_cache import RequestHead
 from routing.http1.request_body import RequestBody
+from routing.http1.request_line import PARSED_METHODS, find_method, parse_target
+from routing.messages.validation import validate_transfer_codings
 
 MAX_HEAD_BYTES: Final = 65_536
-SUPPORTED_VERSIONS: Final = ("1.1", "1.0")
+_END: Final = b"\r\n\r\n"
+_STAND_IN: Final = b"PUT"
+"""The method llhttp is given for one that it may not know: none of its rules depends on it."""
 
 ParsedRequest = tuple[RequestHead, RequestBody | None]
 """A request whose head is complete, and its body, which may still be arriving."""
@@ -41,6 +50,13 @@ class RequestParser:
         self._requests: list[ParsedRequest] = []
         self._started = 0
         self._head_size = 0
+        self._between = True
+        self._held = b""
+        """The start of a request line that is incomplete."""
+        self._tail = b""
+        """The last bytes of an incomplete head that llhttp was given."""
+        self._chunks: ChunkScanner | None = None
+        self._method = b""
         self._url = b""
         self._headers: Headers = []
 
@@ -49,26 +65,74 @@ class RequestParser:
         error: GatewayError | None = None
         remainder = None
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            remainder = data[upgrade.args[0] :]
+            remainder = self._feed(self._held + data if self._held else data)
+        except GatewayError as invalid:
+            error = invalid
         except httptools.HttpParserError as invalid:
-            error = BadRequest(f"malformed request: {invalid}")
+            raised = invalid.__context__
+            error = raised if isinstance(raised, GatewayError) else BadRequest(f"malformed request: {invalid}")
+        self.idle = self._between and not self._held
         requests, self._requests = self._requests, []
         if error is None and not self.idle and self.body is None:
-            self._head_size += len(data)
             error = self._too_large() if self._head_size > MAX_HEAD_BYTES else None
-        if requests and requests[-1][0].version not in SUPPORTED_VERSIONS:
-            head, _ = requests.pop()
-            error = BadRequest(f"HTTP/{head.version} is not supported")
         is_single = was_idle and self.idle and self._started == len(requests) == 1 and requests[0][1] is None
         return ParseResult(requests, error, remainder, is_single and error is None and remainder is None)
+
+    def _feed(self, data: bytes) -> bytes | None:
+        """Give llhttp one piece at a time, none of them longer than a message.
+
+        Returns what follows a request for an upgrade. Raises GatewayError or HttpParserError.
+        """
+        position, size, self._held = 0, len(data), b""
+        while position < size:
+            stand_in = b""
+            if self._between:
+                position = _skip_line_breaks(data, position)
+                method_end = self._begin(data, position)
+                if method_end is None:
+                    return None
+                if self._method not in PARSED_METHODS:
+                    stand_in, position = _STAND_IN, method_end
+            end = self._end_of_piece(data, position)
+            piece = data if end - position == size else stand_in + data[position:end]
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserUpgrade:
+                return data[end:]
+            if self.body is None and not self._between:  # the head is incomplete
+                self._head_size += end - position
+                self._tail = (self._tail + piece[-3:])[-3:]
+            position = end
+        return None
+
+    def _begin(self, data: bytes, position: int) -> int | None:
+        """Begin a message. Returns the end of its method; None if its request line is incomplete, which is held."""
+        found = find_method(data, position) if position < len(data) else None
+        if found is None:
+            self._held = data[position:]
+            self._head_size = len(self._held)
+            return None
+        self._method, method_end = found
+        self._between = False
+        self._head_size, self._tail = 0, b""
+        return method_end
+
+    def _end_of_piece(self, data: bytes, position: int) -> int:
+        """Where the current head or body ends in `data`, or its length."""
+        if self._chunks is not None:
+            return self._chunks.find_end(data, position)
+        if self.body is not None:
+            return min(len(data), position + (self.body.remaining or 0))
+        tail = self._tail
+        if tail and (end := (tail + data[position : position + 3]).find(_END)) >= 0:
+            return position + end + len(_END) - len(tail)
+        end = data.find(_END, position)
+        return len(data) if end < 0 else end + len(_END)
 
     # Callbacks of httptools.HttpRequestParser.
 
     def on_message_begin(self) -> None:
         self._started += 1
-        self.idle = False
         self._url = b""
         self._headers = []
 
@@ -76,13 +140,14 @@ class RequestParser:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value.rstrip(b" \t")))
+        if self.body is None:  # trailer fields are dropped: they could bypass the checks (RFC 9110 section 6.5.1)
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         head = self._head()
-        # A new list for trailer fields: merged into the head, they could bypass its checks (RFC 9110 section 6.5.1).
-        self._headers = []
-        self.body = self._make_body(head) if head.has_body and not head.upgrade else None
+        if head.has_body and not head.upgrade:
+            self.body = body = self._make_body(head)
+            self._chunks = ChunkScanner() if body.remaining is None else None
         self._requests.append((head, self.body))
 
     def on_body(self, data: bytes) -> None:
@@ -90,32 +155,33 @@ class RequestParser:
             self.body.feed(data)
 
     def on_message_complete(self) -> None:
-        self.idle = True
+        self._between = True
         self._head_size = 0
+        self._chunks = None
         body, self.body = self.body, None
         if body is not None:
             body.feed_eof()
 
     def _head(self) -> RequestHead:
-        parser = self._parser
-        target, headers = self._target()
+        """Raises BadRequest or Unimplemented."""
+        parser, method = self._parser, self._method.decode()
+        version = parser.get_http_version()
+        target, headers = parse_target(method, self._url, version, self._headers)
         keep_alive = parser.should_keep_alive()
-        return RequestHead(
-            parser.get_method().decode(), target, parser.get_http_version(), headers, keep_alive=keep_alive
-        )
-
-    def _target(self) -> tuple[tuple[bytes, bytes], Headers]:
-        """Path and query, and the fields. An absolute-form target's host replaces Host (RFC 9112 section 3.2.2)."""
-        url, headers = self._url.partition(b"#")[0], self._headers
-        if b"://" in url[:8]:
-            parsed = httptools.parse_url(url)
-            host = parsed.host + (b":%d" % parsed.port if parsed.port else b"")
-            headers = [(b"host", host), *(field for field in headers if field[0] != b"host")]
-            return (parsed.path or b"/", parsed.query or b""), headers
-        path, _, query = url.partition(b"?")
-        return (path, query), headers
+        head = RequestHead(method, target, version, headers, keep_alive=keep_alive)
+        if b"transfer-encoding" in head.fields:
+            validate_transfer_codings(headers)
+            head.keep_alive = keep_alive and version == "1.1"  # RFC 9112 section 6.1
+        return head
 
     def _too_large(self) -> GatewayError:
         if self._headers:
             return HeadersTooLarge(f"the head of the request is over {MAX_HEAD_BYTES} bytes")
         return TargetTooLong(f"the target of the request is over {MAX_HEAD_BYTES} bytes")
+
+
+def _skip_line_breaks(data: bytes, position: int) -> int:
+    """Empty lines before a request line are ignored (RFC 9112 section 2.2)."""
+    while data[position : position + 1] in (b"\r", b"\n"):
+        position += 1
+    return position

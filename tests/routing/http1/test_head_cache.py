@@ -74,11 +74,46 @@ def test_a_head_can_be_encoded_without_some_fields(fields: list[tuple[bytes, byt
     assert lines[1:-2] == [b"%b: %b" % field for field in left]
 
 
-METHODS = [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT", b"get", b"FROB"]
+METHODS = [
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"PATCH",
+    b"DELETE",
+    b"OPTIONS",
+    b"TRACE",
+    b"CONNECT",
+    b"get",
+    b"FROB",
+    b"A-B",
+]
 TARGETS = st.one_of(
     st.sampled_from(
-        [b"/", b"/a?", b"/a?b=c?d", b"*", b"http://h/a", b"//a", b"/a#b", b"/a%2e", b"/caf\xc3\xa9", b"/a b"]
+        [
+            b"/",
+            b"/a?",
+            b"/a?b=c?d",
+            b"*",
+            b"*?a",
+            b"http://h/a",
+            b"http://[::1]:1/a?b",
+            b"https://h",
+            b"ftp://h/a",
+            b"http://u:p@h/a",
+            b"//a",
+            b"/a#b",
+            b"/a%2e",
+            b"/caf\xc3\xa9",
+            b"/a b",
+            b"/?a=x://y",
+            b"/a://b?c://d",
+            b"/:80",
+            b"a:80",
+        ]
     ),
+    st.text("ab/?:@", max_size=8).map(lambda data: b"/" + data.encode()),
+    st.text("ab/?:@", max_size=8).map(lambda data: b"http://" + data.encode()),
     st.binary(max_size=6).map(lambda data: b"/" + data),
     st.text('ab/?=&%:@[]<>\\"^`{|}~.-_', max_size=12).map(lambda data: b"/" + data.encode()),
 )
@@ -103,6 +138,7 @@ FIELDS = st.lists(
 
 
 def parsed(result: ParseResult) -> tuple[Any, ...]:
+    """Everything that a request means."""
     return tuple(
         (
             head.method,
@@ -113,6 +149,10 @@ def parsed(result: ParseResult) -> tuple[Any, ...]:
             head.fields,
             head.keep_alive,
             head.expects_continue,
+            head.has_body,
+            head.upgrade,
+            head.encode(),
+            repr(head.to_request("192.0.2.1", "http")),
         )
         for head, _ in result.requests
     )
@@ -139,12 +179,27 @@ def test_a_lookup_by_fields_parses_as_llhttp_does_or_finds_nothing(
         if result.is_single:
             cache.put(data, result.requests[0][0])
     data = before + b" ".join(line) + rest
+    exact(cache, data)
     found, result = cache.by_fields(data), RequestParser(no_body).feed(data)
     if found is not None:
         assert result.is_single
         assert parsed(result) == parsed(ParseResult([(found, None)]))
     if before == b"" and first == b"HTTP/1.1" and line[0] in METHODS[:7] and line[1:] == (b"/a?b=c?d", first):
         assert (found is not None) == result.is_single
+
+
+def exact(cache: HeadCache, data: bytes) -> None:
+    """Parsed whole, or in two reads, `data` is the same as what the cache keeps of it."""
+    result = RequestParser(no_body).feed(data)
+    if not result.is_single:
+        return
+    other = HeadCache()
+    put(other, data, result.requests[0][0])
+    found = other.exact(data)
+    assert found is not None
+    divided = RequestParser(no_body)
+    assert divided.feed(data[:7]).error is None
+    assert parsed(ParseResult([(found, None)])) == parsed(result) == parsed(divided.feed(data[7:]))
 
 
 def no_body(_head: RequestHead) -> RequestBody:

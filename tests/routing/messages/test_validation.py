@@ -107,14 +107,31 @@ def test_before_http_1_1_the_host_is_optional() -> None:
         validate(request(headers=[HOST, HOST], version="1.0"))
 
 
-@pytest.mark.parametrize("coding", [b"gzip, chunked", b"gzip", b"identity"])
-def test_transfer_codings_other_than_chunked_are_rejected(coding: bytes) -> None:
-    with pytest.raises(BadRequest):
+@pytest.mark.parametrize(
+    ("coding", "status"),
+    [(b"gzip, chunked", 501), (b"gzip", 400), (b"identity", 400), (b"chunked, gzip", 400), (b"chunked, chunked", 400)],
+)
+def test_transfer_codings_other_than_chunked_are_rejected(coding: bytes, status: int) -> None:
+    with pytest.raises(GatewayError) as raised:
         validate(request(headers=[HOST, (b"transfer-encoding", coding)]))
+    assert raised.value.status == status
     validate(request(headers=[HOST, (b"transfer-encoding", b"Chunked")]))
 
 
-@pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
-def test_methods_that_would_disclose_the_gateways_fields_are_rejected(method: str) -> None:
-    with pytest.raises(BadRequest):
+@pytest.mark.parametrize(("method", "status"), [("TRACE", 405), ("CONNECT", 400), ("get", 501), ("a b", 501)])
+def test_methods_that_would_disclose_the_gateways_fields_are_rejected(method: str, status: int) -> None:
+    with pytest.raises(GatewayError) as raised:
         validate(request(method=method))
+    assert raised.value.status == status
+
+
+@pytest.mark.parametrize("method", ["FOO", "VERSION-CONTROL", "PROPFIND", "QUERY"])
+def test_any_other_method_is_accepted(method: str) -> None:
+    validate(request(method=method))
+
+
+def test_only_options_may_name_no_path() -> None:
+    validate(request(b"*", method="OPTIONS"))
+    for path, method in ((b"*", "GET"), (b"a", "OPTIONS"), (b"", "GET"), (b"**", "OPTIONS")):
+        with pytest.raises(BadRequest):
+            validate(request(path, method=method))

@@ -1,0 +1,49 @@
+"""Finds where a chunked body ends (RFC 9112 section 7.1). llhttp parses and checks it, but does not tell its end."""
+
+from typing import Final
+
+_MAX_LINE_BYTES: Final = 32
+"""Kept of a line that is divided over several reads: enough for any chunk size."""
+
+
+class ChunkScanner:
+    """One chunked body, whose data may be divided in any way. Of a malformed one it finds any end or none."""
+
+    __slots__ = ("_in_trailer", "_line", "_skip")
+
+    def __init__(self) -> None:
+        self._skip = 0
+        self._line = b""
+        self._in_trailer = False
+
+    def find_end(self, data: bytes, start: int) -> int:
+        """The position in `data` behind the body, or its length if the body goes on. `start` is where it continues."""
+        position, size = start, len(data)
+        while position < size:
+            if self._skip:
+                step = min(self._skip, size - position)
+                self._skip -= step
+                position += step
+                continue
+            newline = data.find(b"\n", position)
+            end = size if newline < 0 else newline
+            line = (self._line + data[position : min(end, position + _MAX_LINE_BYTES)])[:_MAX_LINE_BYTES]
+            if newline < 0:
+                self._line = line
+                return size
+            self._line = b""
+            position = newline + 1
+            if self._in_trailer:
+                if line in (b"\r", b""):
+                    return position
+            else:
+                self._begin_chunk(line)
+        return position
+
+    def _begin_chunk(self, line: bytes) -> None:
+        try:
+            size = int(line.partition(b";")[0], 16)
+        except ValueError:  # llhttp rejects it
+            return
+        self._in_trailer = size == 0
+        self._skip = size + 2 if size else 0
