@@ -1,5 +1,6 @@
 """The whole gateway as one ASGI application: services, events and health first, everything else to Django."""
 
+import time
 from collections.abc import Awaitable
 from typing import Final
 from urllib.parse import unquote
@@ -11,7 +12,10 @@ from django.core.handlers.asgi import ASGIHandler
 from gateway_project.server.lifespan import Lifespan
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
+from routing.errors import GatewayError, MethodNotAllowed, problem
 from routing.http import Request, Response
+from routing.messages import validation
+from routing.messages.request_id import request_id
 from routing.realtime.http import PATH
 from routing.router.paths import PREFIX
 from routing.router.resolution import host
@@ -23,6 +27,9 @@ from gateway_project import sockets  # noqa: E402 - the consumers import models,
 _django: asgi.ASGIApplication = ASGIHandler()
 _lifespan = Lifespan(runtime.current())
 EVENTS: Final = PATH.encode()
+HEALTH_PATHS: Final = frozenset({b"/health", b"/health/ready", b"/health/deep"})
+SAFE_PAGES: Final = ("GET", "HEAD")
+"""Methods of pages that only show something."""
 
 _session = settings.SESSION_COOKIE_NAME.encode()
 
@@ -35,7 +42,9 @@ def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
 
 
 def handle_request(request: Request) -> Response | Awaitable[Response] | None:
-    """The gateway's response to a request for a service or for events; None for `default_application`'s."""
+    """The gateway's response to a request for a service or for events, or to one that is malformed; None for
+    `default_application`'s.
+    """
     path, gateway = request.path, runtime.current().gateway
     if gateway.proxies is not None:  # before the host is looked at
         gateway.proxies.apply(request)
@@ -44,7 +53,7 @@ def handle_request(request: Request) -> Response | Awaitable[Response] | None:
         return None if is_page else gateway.answer(request)
     if path == EVENTS:
         return runtime.current().events.answer(request)
-    return None
+    return _refuse(request)
 
 
 def default_application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -63,6 +72,30 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
         await asgi.send_response(response, send)
         return
     await _django(scope, receive, send)
+
+
+def _refuse(request: Request) -> Response | None:
+    """Hold requests for pages to the rules of those for services, and respond to `OPTIONS *`. None for all others.
+
+    No refusal waits for the request's body.
+    """
+    identifier = request_id(request.fields.get(b"x-request-id"), time.time())
+    try:
+        validation.validate_fields(request)
+        validation.validate_method(request.method)
+        if request.path.rstrip(b"/") in HEALTH_PATHS and request.method not in SAFE_PAGES:
+            raise MethodNotAllowed("health pages are read only", allow=SAFE_PAGES)
+        if request.path.startswith(b"/"):
+            return None
+        validation.validate_target(request)
+    except GatewayError as error:
+        response = problem(error, identifier)
+    else:
+        response = Response(204, [(b"allow", ", ".join(validation.METHODS).encode())])
+    if request.method == "HEAD":
+        response.body = b""
+    response.headers.append((b"x-request-id", identifier.encode()))
+    return response
 
 
 def _may_want_page(request: Request) -> bool:

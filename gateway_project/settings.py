@@ -133,8 +133,12 @@ LOGGING = {
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
         "plain": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["plain"]},
+        "null": {"class": "logging.NullHandler"},
     },
-    # Any client can send an invalid Host: log one line, without a traceback.
-    "loggers": {"django.security": {"handlers": ["plain"], "propagate": False}},
+    "loggers": {
+        "django.security": {"handlers": ["plain"], "propagate": False},
+        # Any client can send any Host: scanners would fill the log.
+        "django.security.DisallowedHost": {"handlers": ["null"], "propagate": False},
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }

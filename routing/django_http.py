@@ -22,7 +22,7 @@ def to_gateway_request(request: HttpRequest) -> Request:
     has_body = "Transfer-Encoding" in request.headers or request.headers.get("Content-Length", "0") not in ("", "0")
     path, _, query = _target(request).partition(b"?")
     return Request(
-        method=request.method or "GET",
+        method=_method(request),
         path=path,
         query=query,
         headers=fields(request),
@@ -32,6 +32,12 @@ def to_gateway_request(request: HttpRequest) -> Request:
         version=request.scope.get("http_version", "1.1") if isinstance(request, ASGIRequest) else "1.0",
         body=_chunks(request) if has_body else None,
     )
+
+
+def _method(request: HttpRequest) -> str:
+    """The method as received: Django's own has capital letters only."""
+    method = request.scope["method"] if isinstance(request, ASGIRequest) else request.META.get("REQUEST_METHOD")
+    return str(method or "GET")
 
 
 def _target(request: HttpRequest) -> bytes:

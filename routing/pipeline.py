@@ -16,7 +16,7 @@ from resilience.cache.hit_counter import HitCounter
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Authenticator
-from routing.errors import BadRequest, CircuitOpen, GatewayError, problem
+from routing.errors import BadRequest, GatewayError, problem
 from routing.exchange import Exchange, InternalEndpoint
 from routing.http import ClientGone, Request, Response
 from routing.idempotency.driver import Idempotency
@@ -37,7 +37,8 @@ from routing.steps.cache.store import CacheStore
 from routing.steps.calls import Calls
 from routing.steps.cross_origin import CrossOrigin
 from routing.steps.gatekeeper import Gatekeeper
-from routing.steps.respond import Accounting, Responder
+from routing.steps.max_forwards import MaxForwards
+from routing.steps.respond import Accounting, Responder, fallback
 
 Step = Callable[[Exchange], Response | Awaitable[Response | None] | None]
 """Takes the exchange, and returns None to go on, the response, or an awaitable of either. The last one responds."""
@@ -88,6 +89,7 @@ class Gateway:
         self._gatekeeper = Gatekeeper(
             live, limiter, authenticator, rate=rules.rate, max_body_bytes=rules.max_body_bytes, timer=timer
         )
+        self._max_forwards = MaxForwards(live)
         self._coalescing = Coalescing(cache, flights or Flights(clock=clock), self._fetch, clock=clock, timer=timer)
         hits = hit_counter or HitCounter()
         keys = cache_keys or CacheKeys(own_cookies)
@@ -99,7 +101,7 @@ class Gateway:
         self._responder = Responder(self._cross_origin.default, self._accounting, timer)
         self._resolutions = ResolutionCache(live, self._compile, self.allowed_hosts)
         self._compiled_table = live.table
-        self._compiled: dict[tuple[int, bool, bool], tuple[Step, ...]] = {}
+        self._compiled: dict[tuple[int, bool, bool, bool], tuple[Step, ...]] = {}
 
     def steps(self, match: Match, method: str) -> list[tuple[str, Step]]:
         """The steps of a request to this route, by name: only those that have something to do.
@@ -113,6 +115,7 @@ class Gateway:
             ("rate limit", self._gatekeeper.limit),
             ("authentication", self._gatekeeper.identify),
             ("service router", self._gatekeeper.route),
+            ("max forwards", self._max_forwards.limit if method == "OPTIONS" else None),
             ("cache check", look_up if policy.cache is not None else self._lookup.bypass_off),
             ("idempotency", self._once if policy.idempotency and method in IDEMPOTENCY_METHODS else None),
             ("circuit breaker", self._calls.admit),
@@ -134,7 +137,7 @@ class Gateway:
                 remaining = iter(exchange.resolution.steps)
                 result = _advance(exchange, remaining)
         except Exception as error:  # noqa: BLE001 - becomes a problem document, and is logged where the fault is ours
-            result = self._fallback(exchange, error) or self._responder.error(exchange, error)
+            result = fallback(exchange, error) or self._responder.error(exchange, error)
         if isinstance(result, Response):
             return self._responder.respond(exchange, result)  # 9 return
         return self._complete(exchange, result, remaining)
@@ -162,8 +165,7 @@ class Gateway:
         Raises GatewayError.
         """
         self.resolve(exchange)
-        limiting = self._gatekeeper.limit(exchange)
-        if limiting is not None:
+        if (limiting := self._gatekeeper.limit(exchange)) is not None:
             await limiting
         if anonymous and exchange.credential is None and exchange.resolution.credential_state.parse_error is None:
             return
@@ -240,7 +242,7 @@ class Gateway:
                 response = result if isinstance(result, Response) else await result
         except GatewayError as error:
             reading = self._store.stale(exchange, error)
-            response = (await reading if reading is not None else None) or self._fallback(exchange, error)
+            response = (await reading if reading is not None else None) or fallback(exchange, error)
             if response is None:
                 raise
         except BaseException:
@@ -255,15 +257,6 @@ class Gateway:
     def _once(self, exchange: Exchange) -> Awaitable[Response] | None:
         """Before step 6, where the request has an Idempotency-Key: its first response, or steps 6 to 8."""
         return self._idempotency.run_once(exchange, self._fetch) if self._idempotency.applies_to(exchange) else None
-
-    def _fallback(self, exchange: Exchange, error: Exception) -> Response | None:
-        """The response configured for the service while its circuit is open."""
-        if not isinstance(error, CircuitOpen) or exchange.match.policy.fallback is None:
-            return None
-        fallback = exchange.match.policy.fallback
-        exchange.error_code = error.code
-        body = msgspec.json.encode(fallback.body)
-        return Response(fallback.status, [(b"content-type", b"application/json")], body)
 
     def _preflight(self, exchange: Exchange) -> Response | None:
         preflight = self._cross_origin.preflight(exchange.request)
@@ -284,7 +277,7 @@ class Gateway:
         if self._compiled_table is not self.live.table:
             self._compiled_table = self.live.table
             self._compiled.clear()
-        key = id(match.policy), method in CACHED_METHODS, method in IDEMPOTENCY_METHODS
+        key = id(match.policy), method in CACHED_METHODS, method in IDEMPOTENCY_METHODS, method == "OPTIONS"
         steps = self._compiled.get(key)
         if steps is None:
             steps = self._compiled[key] = tuple([step for _, step in self.steps(match, method)])

@@ -21,10 +21,11 @@ EXPECT_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 class Call:
     """A request to a target.
 
-    `path` is the origin-form with its query, sent as is after the target's base path. `headers` are end-to-end fields
-    without Host, Connection and framing; `encoded_headers` are more of them, already encoded by `encode_headers`, and
-    are sent first. A `body` of unknown `length` is sent in chunks. `host` None is the target's own. `timeout_ms`, sent
-    as X-Gateway-Timeout-Ms, is how long the gateway will wait; it is a duration since clocks differ.
+    `path` is the origin-form with its query, sent as is after the target's base path, or `*`. `headers` are end-to-end
+    fields without Host, Connection and framing; `encoded_headers` are more of them, already encoded by
+    `encode_headers`, and are sent first. A `body` of unknown `length` is sent in chunks. `host` None is the target's
+    own. `timeout_ms`, sent as X-Gateway-Timeout-Ms, is how long the gateway will wait; it is a duration since clocks
+    differ.
     """
 
     method: str
@@ -65,7 +66,8 @@ def parse_origin(url: str) -> Origin:
 def encode_request_head(origin: Origin, call: Call) -> bytes:
     """The request up to its body. Raises BadRequest if a value would break the syntax of its line."""
     method, host = call.method.encode("ascii", "replace"), call.host or origin.authority
-    start = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, origin.base, call.path, host)
+    base = origin.base if call.path != b"*" else b""  # of the server, not of a path of it
+    start = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, base, call.path, host)
     if start.count(b" ") != 3:
         raise BadRequest(INVALID_CHARACTER)
     return b"".join(

@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from routing.errors import MethodNotAllowed, UnknownService
+from routing.messages.validation import METHODS
 from routing.router.hosts import domain_of
 from routing.router.policy import RoutePolicy, Target
 
@@ -151,8 +152,13 @@ class RouteTable:
         for route in fitting:
             if route.allows(method):
                 return Match(service, route.policy, path, route.path, _parameters(route.path, segments))
-        allow = sorted({allowed for route in fitting for allowed in _methods(route)})
-        raise MethodNotAllowed(f"{method} is not allowed here", service=service.name, allow=tuple(allow))
+        raise MethodNotAllowed(f"{method} is not allowed here", service=service.name, allow=_allowed(fitting))
+
+    def methods(self, service: Service, path: bytes) -> tuple[str, ...]:
+        """The methods that `service`'s routes for `path` allow; the usual ones if they allow any."""
+        routes = self._routes.get(service.name)
+        fitting = routes.find(segments_of(path)) if routes is not None else []
+        return _allowed(fitting) if fitting and all(route.methods for route in fitting) else METHODS
 
 
 def segments_of(path: bytes) -> list[str]:
@@ -173,6 +179,10 @@ def _names(pattern: str) -> tuple[tuple[int, str], ...]:
     """A pattern's parameters, and which of its segments each is."""
     segments = enumerate(pattern.strip("/").split("/"))
     return tuple((place, segment[1:-1]) for place, segment in segments if segment.startswith("{"))
+
+
+def _allowed(routes: list[Route]) -> tuple[str, ...]:
+    return tuple(sorted({method for route in routes for method in _methods(route)}))
 
 
 def _methods(route: Route) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def test_content_length_with_transfer_encoding_is_refused(single: Gateway, order
 
 def test_an_unsupported_transfer_coding(single: Gateway) -> None:
     raw = send(single.server, head(OPEN + b"/x", b"Transfer-Encoding: gzip, chunked", method=b"POST"), b"0\r\n\r\n")
-    refused(single, raw, 400)
+    refused(single, raw, 501, "not_implemented")
 
 
 def test_a_malformed_chunk(single: Gateway) -> None:
@@ -113,7 +113,7 @@ def test_a_chunked_body_over_the_limit_is_read_up_to_the_limit(single: Gateway) 
 
 
 def test_a_method_that_would_echo_the_gateways_fields(single: Gateway) -> None:
-    refused(single, send(single.server, head(OPEN + b"/x", method=b"TRACE")), 400)
+    refused(single, send(single.server, head(OPEN + b"/x", method=b"TRACE")), 405, "method_not_allowed")
 
 
 async def closes_early(peer: Peer) -> None:
