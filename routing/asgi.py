@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from math import inf
 from typing import Any, Final
 
-from routing.http import ClientGone, Request, Response
+from routing.http import ClientGone, Request, Response, client_timeout
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,12 +38,16 @@ def serve_asgi(
     if isinstance(response, Response):
         return send_response(response, send)
     request.watch_disconnect = client.watch_disconnect
-    return _respond(response, client, send)
+    return _respond(response, client, send, is_multiplexed=request.version not in ("1.0", "1.1"))
 
 
-async def _respond(pending: Awaitable[Response], client: "_ClientStream", send: Send) -> None:
+async def _respond(pending: Awaitable[Response], client: "_ClientStream", send: Send, *, is_multiplexed: bool) -> None:
     try:
-        await send_response(await pending, send)
+        response = await pending
+        if response.status == HTTPStatus.REQUEST_TIMEOUT and not is_multiplexed:  # the rest of the body may still come
+            response.headers.append((b"connection", b"close"))
+        with contextlib.suppress(TimeoutError):  # then the server closes the connection
+            await send_response(response, send)
     except asyncio.CancelledError:
         if not client.disconnected:
             raise
@@ -73,16 +79,18 @@ def _ipv4(address: str) -> str:
 
 
 async def send_response(response: Response, send: Send) -> None:
-    """Send a response as ASGI messages. A streamed body is closed even if sending fails."""
+    """Send a response as ASGI messages. A streamed body is closed even if sending fails, or takes too long."""
     start = {"type": "http.response.start", "status": response.status, "headers": response.headers}
     if isinstance(response.body, bytes):
         await send(start)
         await send({"type": "http.response.body", "body": response.body})
         return
+    seconds = client_timeout(response.body)
     async with contextlib.aclosing(response.body) as chunks:
         await send(start)
         async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async with asyncio.timeout(None if seconds == inf else seconds):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
+from math import inf
 from typing import Any, Final
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from routing import runtime
-from routing.http import Body, Headers, Request, Response
+from routing.http import ClientGone, Headers, Request, Response, Stream, client_timeout
 from routing.messages.proxies import Origin, hosts_of, with_host
 
 CHUNK_BYTES: Final = 64 * 1024
@@ -114,30 +115,51 @@ class _ExactStream(_ExactFields, StreamingHttpResponse):
     pass
 
 
-async def _from_loop(body: Body) -> AsyncIterator[bytes]:
+async def _from_loop(body: Stream) -> AsyncIterator[bytes]:
     """The chunks of a body that is read on the gateway's loop, for the running loop."""
-    submit = runtime.current().submit
+    submit, reader = runtime.current().submit, _Reader(body)
     try:
-        while (chunk := await asyncio.wrap_future(submit(_next(body)))) is not None:
+        while (chunk := await asyncio.wrap_future(submit(reader.next_chunk()))) is not None:
             yield chunk
     finally:
-        submit(_close(body))
+        submit(reader.close())
 
 
-def _from_thread(body: Body) -> Iterator[bytes]:
-    submit = runtime.current().submit
+def _from_thread(body: Stream) -> Iterator[bytes]:
+    submit, reader = runtime.current().submit, _Reader(body)
     try:
-        while (chunk := submit(_next(body)).result()) is not None:
+        while (chunk := submit(reader.next_chunk()).result()) is not None:
             yield chunk
     finally:
-        submit(_close(body)).result()
+        submit(reader.close()).result()
 
 
-async def _next(body: Body) -> bytes | None:
-    return await anext(body, None)
+class _Reader:
+    """Reads a body on the gateway's loop, and closes it when its client has taken nothing for too long."""
 
+    def __init__(self, body: Stream) -> None:
+        self._body = body
+        self._seconds = client_timeout(body)
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
 
-async def _close(body: Body) -> None:
-    close = getattr(body, "aclose", None)
-    if close is not None:
-        await close()
+    async def next_chunk(self) -> bytes | None:
+        """None at the end. Raises ClientGone once the client has been given up."""
+        self._stop_timer()
+        if self._closing is not None:
+            raise ClientGone
+        chunk = await anext(self._body, None)
+        if chunk is not None and self._seconds != inf:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._give_up)
+        return chunk
+
+    async def close(self) -> None:
+        self._stop_timer()
+        await self._body.aclose()
+
+    def _give_up(self) -> None:
+        self._closing = asyncio.create_task(self._body.aclose())
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,8 +1,8 @@
 """The errors the gateway itself responds with, and the only place that knows their status codes.
 
 GatewayError
-├── BadRequest 400, BodyTooLarge 413, TargetTooLong 414,     the request is malformed or too large
-│   HeadersTooLarge 431
+├── BadRequest 400, RequestTimeout 408, BodyTooLarge 413,    the request is malformed, too slow or too large
+│   TargetTooLong 414, HeadersTooLarge 431
 ├── Unauthenticated 401, Forbidden 403                       the caller
 ├── UnknownService 404, MethodNotAllowed 405                 the service and the method
 ├── IdempotencyConflict 409, IdempotencyMismatch 422         the idempotency key
@@ -11,6 +11,7 @@ GatewayError
 ├── InternalError 500                                        a fault in the gateway
 ├── Unimplemented 501                                        the method or transfer coding
 ├── BadGateway 502, UpstreamTimeout 504                      the backend failed
+├── StreamTimeout 504                                        a response that is longer than allowed
 ├── NotCached 504                                            only-if-cached without a usable cached response
 └── Unavailable 503                                          no call is made to the backend
     ├── CircuitOpen
@@ -60,6 +61,12 @@ class BadRequest(GatewayError):
     status = HTTPStatus.BAD_REQUEST
     code = "bad_request"
     title = "The request is malformed"
+
+
+class RequestTimeout(GatewayError):
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "request_timeout"
+    title = "The request did not arrive in time"
 
 
 class HeadersTooLarge(GatewayError):
@@ -160,6 +167,14 @@ class UpstreamTimeout(GatewayError):
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "upstream_timeout"
     title = "The service did not respond in time"
+
+
+class StreamTimeout(GatewayError):
+    """The time limit of a whole response body. Only logged: the head has been sent by then."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "stream_timeout"
+    title = "The response took too long"
 
 
 class NotCached(GatewayError):

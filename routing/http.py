@@ -12,6 +12,10 @@ Headers = list[Header]
 Body = AsyncIterator[bytes]
 
 
+CLIENT_SECONDS: Final = 60.0
+"""How long a client may take nothing of a response, or send nothing of a body, as nginx's send_timeout."""
+
+
 class Stream(Protocol):
     """A body that must be read to its end or closed."""
 
@@ -75,7 +79,8 @@ class Request:
 
     `version` is the client's HTTP version. `caller` is set by an adapter that has authenticated the caller itself, by a
     staff session. `watch_disconnect` is called when the response begins to depend on a backend: from then on the
-    adapter cancels the request if the client disconnects.
+    adapter cancels the request if the client disconnects. `set_body_timeout` sets how long in seconds the client may
+    send nothing of the body, where the adapter observes that.
     """
 
     method: str
@@ -89,6 +94,7 @@ class Request:
     caller: Caller | None = None
     shared_head: SharedHead | None = field(default=None, repr=False)
     watch_disconnect: Callable[[], None] | None = field(default=None, init=False)
+    set_body_timeout: Callable[[float], None] | None = field(default=None, init=False)
 
     @cached_property
     def fields(self) -> dict[bytes, bytes]:
@@ -107,6 +113,12 @@ class Response:
     headers: Headers = field(default_factory=list)
     body: bytes | Stream = b""
     framed: bool = False
+
+
+def client_timeout(body: Stream) -> float:
+    """How long the client may take nothing of this body, in seconds."""
+    seconds: float = getattr(body, "client_timeout", CLIENT_SECONDS)
+    return seconds
 
 
 class ClientGone(Exception):

@@ -11,6 +11,7 @@ from routing.errors import GatewayError
 from routing.http import Header, Request, Response
 from routing.pipeline import Gateway
 from routing.router.paths import PREFIX
+from routing.steps.cache.coalescing import BACKGROUND_SECONDS
 
 LOCAL_ADDRESS: Final = "http://localhost"
 MAX_CONCURRENT: Final = 8
@@ -61,8 +62,9 @@ class Warmer:
         )
         try:
             response = await self._gateway.refetch(request)
-            await _read_to_end(response)
-        except GatewayError:
+            async with asyncio.timeout(BACKGROUND_SECONDS):
+                await _read_to_end(response)
+        except (GatewayError, TimeoutError):
             return False
         status = dict(response.headers).get(b"cache-status", b"")
         return response.status < 500 and any(marker in status for marker in _STORED)

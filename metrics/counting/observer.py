@@ -9,7 +9,7 @@ from metrics.counting.counts import MINUTE
 from metrics.counting.histogram import bucket
 from resilience.cache.objects import SERVICE
 from resilience.statuses import FAILURE_STATUSES
-from routing.errors import BadGateway, CircuitOpen, UpstreamTimeout
+from routing.errors import BadGateway, CircuitOpen, RequestTimeout, UpstreamTimeout
 from routing.observability.events import BackendEvent, BackendEventKind, Observer, RequestFinished
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
@@ -163,6 +163,6 @@ def call_outcome(event: RequestFinished) -> str:
         return "failure"
     if event.call == CircuitOpen.code:
         return "refused"
-    if event.backend is None:
+    if event.backend is None or event.call == RequestTimeout.code:
         return ""
     return "failure" if event.status in FAILURE_STATUSES else "success"

@@ -2,38 +2,50 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Final, Self
 
 from routing.backend.connection import BackendConnection
-from routing.backend.encoding import LAST_CHUNK, Call, encode_chunk
+from routing.backend.encoding import BodySource, Call
 from routing.backend.response_parser import CLOSED_EARLY, ConnectionClosedEarly, ResponseParser
-from routing.errors import BadGateway, BadRequest, UpstreamTimeout
-from routing.http import Body
+from routing.backend.upload import write_body
+from routing.errors import BadGateway, RequestTimeout, StreamTimeout, UpstreamTimeout
+from routing.http import Body, ClientGone
+from routing.router.policy import Timeout
 
 MAX_BUFFERED_BYTES: Final = 256 * 1024
 """Reading pauses while more bytes of the response body than this are buffered."""
+SLOW_CLIENT_SECONDS: Final = 1.0
+"""A target that ends a call whose client has kept it waiting for longer than this has not failed."""
 
 TIMED_OUT: Final = "The service did not respond in time."
-LENGTH_MISMATCH: Final = "The request body's length differs from its Content-Length."
+UPLOAD_TIMED_OUT: Final = "The request body did not arrive in time."
+STREAM_TIMED_OUT: Final = "The response took longer than the service allows."
 
 
 class CallStream:
     """The response body as an iterator, and the connection's listener until the response is complete. `parser` has
     what was received so far.
 
-    `read_timeout` is the longest time in seconds between two pieces of the response, `deadline` the end of the call in
-    the event loop's time. `release` is called once with the connection, if it can carry another call.
+    Times out by what it waits for: the client's upload or reading, which are never the target's failure, or the target.
+    `deadline` is the end of the upload and of the wait for the head, in the event loop's time. `release` is called once
+    with the connection, if it can carry another call.
     """
 
     __slots__ = (
         "_connection",
         "_deadline",
+        "_draining",
         "_ended",
         "_error",
-        "_read_timeout",
+        "_paused_at",
+        "_paused_seconds",
         "_release",
         "_sent",
+        "_source",
+        "_timeout",
         "_upload",
+        "_waited_before",
         "_waiter",
         "parser",
     )
@@ -43,18 +55,23 @@ class CallStream:
         connection: BackendConnection,
         parser: ResponseParser,
         *,
-        read_timeout: float,
+        timeout: Timeout,
         deadline: float,
         release: Callable[[BackendConnection], None],
     ) -> None:
         self._connection = connection
         self.parser = parser
-        self._read_timeout = read_timeout
+        self._timeout = timeout
         self._deadline = deadline
         self._release = release
         self._error: BaseException | None = None
         self._ended = False
         self._sent = True
+        self._draining = False
+        self._source: BodySource | None = None
+        self._waited_before = 0.0
+        self._paused_at = inf
+        self._paused_seconds = 0.0
         self._upload: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         connection.listener = self
@@ -69,45 +86,30 @@ class CallStream:
         self._connection.write(head)
         if call.body is not None:
             self._sent = False
-            sending = self._send_chunks(call.body) if call.length is None else self._send_bytes(call.body, call.length)
-            self._upload = self._connection.loop.create_task(sending)
+            if call.source is not None:
+                self._source, self._waited_before = call.source, call.source.waited
+            self._upload = self._connection.loop.create_task(self._send_body(call.body, call.length))
             self._upload.add_done_callback(self._uploaded)
 
-    async def _send_chunks(self, body: Body) -> None:
-        async for data in body:
-            if data:
-                self._connection.write(encode_chunk(data))
-                await self._drain()
-        self._connection.write(LAST_CHUNK)
-        self._mark_sent()
-
-    async def _send_bytes(self, body: Body, remaining: int) -> None:
-        """Send `remaining` bytes without waiting for the iterator's end: the response may arrive before it."""
-        if remaining:
-            async for data in body:
-                remaining -= len(data)
-                if remaining < 0:
-                    break
-                self._connection.write(data)
-                if not remaining:
-                    break
-                await self._drain()
-        if remaining:
-            raise BadRequest(LENGTH_MISMATCH)
+    async def _send_body(self, body: Body, length: int | None) -> None:
+        await write_body(body, length, self._connection.write, self._drain)
         self._mark_sent()
 
     async def _drain(self) -> None:
         """Wait until the target has read enough of the body, at most for the read timeout."""
         if self._connection.full:
-            self._connection.expire_at(self._read_deadline())
+            self._draining = True
+            self._set_timer()
             await self._connection.drain()
-            self._connection.deadline = self._deadline
+            self._draining = False
+        self._set_timer()
 
     def _mark_sent(self) -> None:
-        """The request is complete: the read timeout applies from here on."""
+        """The request is complete: the read timeout applies from here on. The client's time is not the target's."""
         self._sent = True
-        if self._waiter is not None and not self._ended:
-            self._connection.expire_at(self._read_deadline())
+        if not self.parser.head_complete:
+            self._deadline += self._upload_seconds
+        self._set_timer()
 
     def _uploaded(self, upload: asyncio.Task[None]) -> None:
         """An exception of the body's iterator becomes the outcome of the call, unless the upload was being stopped."""
@@ -132,7 +134,7 @@ class CallStream:
         if parser.complete:
             self._end()
         elif parser.size > MAX_BUFFERED_BYTES:
-            self._connection.pause_reading()
+            self._pause()
         if parser.head_complete:
             self._wake()
 
@@ -140,18 +142,25 @@ class CallStream:
         try:
             self.parser.end()
         except BadGateway as error:
-            self._fail(error)
+            self._fail(self._cut_by_client() or error)
         else:
             self._end()
             self._wake()
 
     def lost(self, error: Exception | None) -> None:
-        fault = BadGateway(CLOSED_EARLY) if self.parser.started else ConnectionClosedEarly(CLOSED_EARLY)
+        fault = self._cut_by_client()
+        if fault is None:
+            fault = BadGateway(CLOSED_EARLY) if self.parser.started else ConnectionClosedEarly(CLOSED_EARLY)
         fault.__cause__ = error
         self._fail(fault)
 
     def expired(self) -> None:
-        self._fail(UpstreamTimeout(TIMED_OUT))
+        if self._waiter is None or (self._connection.loop.time() >= self._deadline and self.parser.head_complete):
+            self._fail(StreamTimeout(STREAM_TIMED_OUT))
+        elif self._awaits_client:
+            self._fail(RequestTimeout(UPLOAD_TIMED_OUT))
+        else:
+            self._fail(UpstreamTimeout(TIMED_OUT))
 
     async def wait_for_head(self) -> None:
         """Wait for the header fields of the final response. If it raises, the call has ended."""
@@ -163,6 +172,10 @@ class CallStream:
         except BaseException:
             await self.aclose()
             raise
+        if not self._ended:
+            stream = self._timeout.stream
+            self._deadline = inf if stream == inf else self._connection.loop.time() + stream
+            self._set_timer()
 
     def __aiter__(self) -> Self:
         return self
@@ -178,8 +191,13 @@ class CallStream:
             await self._wait()
         data = parser.take()
         if not self._ended:
-            self._connection.resume_reading()
+            self._resume()
         return data
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the head was received before the request was complete."""
+        return not self._sent
 
     def complete_body(self) -> bytes | None:
         """The whole body if the call has ended without error, including its upload; otherwise None."""
@@ -193,12 +211,41 @@ class CallStream:
         if self._upload is not None and not self._upload.done():
             await asyncio.wait((self._upload,))
 
-    # Shared by both directions.
+    # Who is waited for.
+
+    @property
+    def _awaits_client(self) -> bool:
+        """Whether the next piece of the request is the client's to send."""
+        return self._upload is not None and not (self._sent or self._draining or self._upload.cancelling())
+
+    @property
+    def _upload_seconds(self) -> float:
+        """How long this call has waited for the client to send its body."""
+        return 0.0 if self._source is None else self._source.waited - self._waited_before
+
+    def _cut_by_client(self) -> Exception | None:
+        """The error of a call that the target ended after a slow client had kept it waiting; None if it did not."""
+        if self._paused_seconds + max(0.0, self._connection.loop.time() - self._paused_at) > SLOW_CLIENT_SECONDS:
+            return ClientGone()
+        if self._awaits_client and self._upload_seconds > SLOW_CLIENT_SECONDS and not self.parser.head_complete:
+            return RequestTimeout(UPLOAD_TIMED_OUT)
+        return None
+
+    def _set_timer(self) -> None:
+        """Set the connection's timer for what is waited for: the target, the client, or a reader of the body."""
+        if self._ended:
+            return
+        deadline, timeout = self._deadline, self._timeout
+        if self._waiter is not None:
+            is_idle = self.parser.head_complete or self._awaits_client
+            seconds = timeout.idle if is_idle else timeout.read
+            deadline = min(deadline, self._connection.loop.time() + seconds)
+        self._connection.expire_at(deadline)
 
     async def _wait(self) -> None:
         """Wait for the next event of the connection. Cancellation means that the client is gone; it ends the call."""
-        self._connection.expire_at(self._read_deadline() if self._sent else self._deadline)
         self._waiter = self._connection.loop.create_future()
+        self._set_timer()
         try:
             await self._waiter
         except BaseException:
@@ -213,8 +260,17 @@ class CallStream:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _read_deadline(self) -> float:
-        return min(self._connection.loop.time() + self._read_timeout, self._deadline)
+    def _pause(self) -> None:
+        """Stop reading until the client has taken what is buffered."""
+        if self._paused_at == inf:
+            self._paused_at = self._connection.loop.time()
+        self._connection.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused_at != inf:
+            self._paused_seconds += self._connection.loop.time() - self._paused_at
+            self._paused_at = inf
+        self._connection.resume_reading()
 
     def _abandon(self) -> None:
         self.parser.chunks.clear()

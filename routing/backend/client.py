@@ -40,9 +40,11 @@ class ResponseStream(Protocol):
 class BackendResponse:
     """A backend's response. `headers` are as received, hop-by-hop fields included, with names in lower case.
 
-    `length` is the announced length of the body, if any; `head` the cached head, if it was one. `body` yields chunks as
-    they are received; it raises UpstreamTimeout when none arrives in time, BadGateway when the connection is lost. Once
-    `body.complete_body()` has returned the body, it must be neither read nor closed.
+    `length` is the announced length of the body, if any; `head` the cached head, if it was one. `is_early`: it was
+    received before the request was complete. `body` yields chunks as they are received; it raises UpstreamTimeout when
+    none arrives in time, BadGateway when the connection is lost, RequestTimeout, ClientGone and StreamTimeout for ends
+    that are not the target's failure. Once `body.complete_body()` has returned the body, it must be neither read nor
+    closed.
     """
 
     status: int
@@ -50,6 +52,7 @@ class BackendResponse:
     length: int | None
     body: ResponseStream
     head: ResponseHead | None = None
+    is_early: bool = False
 
     async def aclose(self) -> None:
         """Abandon the rest of the body. Required unless `body` was read to its end. May be called twice."""
@@ -75,16 +78,16 @@ class Backend:
         self,
         target: Target,
         call: Call,
-        timeout: Timeout,  # noqa: ASYNC109 - three timeouts, not one
+        timeout: Timeout,  # noqa: ASYNC109 - five timeouts, not one
         deadline: float | None = None,
     ) -> BackendResponse:
         """Send the request and return once the header fields of the final response are received.
 
-        `deadline`, in the event loop's time, is the end of the whole call; None is `timeout.total` from now. A reused
+        `deadline`, in the event loop's time, is the latest end of all this; None is `timeout.total` from now. A reused
         connection may turn out to be closed: an idempotent call without a body is then sent once more on a new one.
 
-        Raises BadGateway, UpstreamTimeout, or BadRequest for a call that cannot be encoded. Exceptions of the call's
-        body are passed on unchanged.
+        Raises BadGateway, UpstreamTimeout, RequestTimeout where the call's body is what did not come in time, or
+        BadRequest for a call that cannot be encoded. Exceptions of the call's body are passed on unchanged.
         """
         origin = parse_origin(target.url)
         head = encode_request_head(origin, call)
@@ -92,17 +95,17 @@ class Backend:
             deadline = asyncio.get_running_loop().time() + timeout.total
         reused = self._pool.take(origin.key)
         connection = reused or await self._connect(origin, timeout.connect, deadline)
-        stream = self._start(connection, head, call, timeout.read, deadline)
+        stream = self._start(connection, head, call, timeout, deadline)
         try:
             await stream.wait_for_head()
         except ConnectionClosedEarly:
             if reused is None or call.body is not None or call.method not in IDEMPOTENT:
                 raise
             connection = await self._connect(origin, timeout.connect, deadline)
-            stream = self._start(connection, head, call, timeout.read, deadline)
+            stream = self._start(connection, head, call, timeout, deadline)
             await stream.wait_for_head()
         parser = stream.parser
-        return BackendResponse(parser.status, parser.headers, parser.length, stream, parser.head)
+        return BackendResponse(parser.status, parser.headers, parser.length, stream, parser.head, stream.is_early)
 
     async def close(self) -> None:
         """Close idle connections now, and those in use when their response ends."""
@@ -110,10 +113,10 @@ class Backend:
         await asyncio.sleep(0)
 
     def _start(
-        self, connection: BackendConnection, head: bytes, call: Call, read_timeout: float, deadline: float
+        self, connection: BackendConnection, head: bytes, call: Call, timeout: Timeout, deadline: float
     ) -> CallStream:
         parser = ResponseParser(call.method, self._head_cache)
-        stream = CallStream(connection, parser, read_timeout=read_timeout, deadline=deadline, release=self._pool.put)
+        stream = CallStream(connection, parser, timeout=timeout, deadline=deadline, release=self._pool.put)
         stream.send(head, call)
         return stream
 

@@ -106,8 +106,10 @@ class BackendConnection(asyncio.Protocol):
         self._transport.abort()
 
     def expire_at(self, deadline: float) -> None:
-        """Set the time, in the event loop's time, at which the listener's `expired` is called."""
+        """Set the time, in the event loop's time, at which the listener's `expired` is called; infinity for never."""
         self.deadline = deadline
+        if deadline == inf:
+            return  # a timer that is set will find nothing to do
         if self._timer is None:
             self._timer = self.loop.call_at(deadline, self._on_timer)
         elif deadline < self._timer.when():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from routing.errors import BadRequest
@@ -17,6 +17,13 @@ EXPECT_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 """Methods that send `Content-Length: 0` when they have no body (RFC 9110 section 8.6)."""
 
 
+class BodySource(Protocol):
+    """Where a body comes from: the client. `waited` is the seconds it has been waited for."""
+
+    @property
+    def waited(self) -> float: ...
+
+
 @dataclass(slots=True)
 class Call:
     """A request to a target.
@@ -25,7 +32,7 @@ class Call:
     fields without Host, Connection and framing; `encoded_headers` are more of them, already encoded by
     `encode_headers`, and are sent first. A `body` of unknown `length` is sent in chunks. `host` None is the target's
     own. `timeout_ms`, sent as X-Gateway-Timeout-Ms, is how long the gateway will wait; it is a duration since clocks
-    differ.
+    differ. `source` is where the body comes from, if that may be slow.
     """
 
     method: str
@@ -36,6 +43,7 @@ class Call:
     host: bytes | None = None
     encoded_headers: bytes = b""
     timeout_ms: int | None = None
+    source: BodySource | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 No Django, no I/O. Sections (`cache`, `timeout`) are merged key by key; any other setting is replaced.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -40,8 +41,18 @@ PERMIT_GRACE: Final = 5.0
 """Seconds that a half-open probe's lease lasts beyond the longest possible call."""
 
 _COUNT: Final = integer(1, 1_000)
-_SECTIONS: Final[dict[str, type[msgspec.Struct]]] = {
-    "timeout": Timeout,
+
+
+def _timeout(**settings: Any) -> Timeout:
+    """`total`, unless it is set, is never shorter than `read`: a slow first byte needs one setting."""
+    read = settings.get("read", 0.0)
+    if "total" not in settings and read > Timeout().total:
+        settings["total"] = read
+    return Timeout(**settings)
+
+
+_SECTIONS: Final[dict[str, Callable[..., msgspec.Struct]]] = {
+    "timeout": _timeout,
     "retries": Retries,
     "cache": CachePolicy,
     "health": HealthCheckPolicy,
@@ -72,6 +83,11 @@ def _open_for(value: object) -> dict[str, float]:
     return {fields[key]: item for key, item in parse(value).items()}
 
 
+def _limit(value: object) -> float:
+    """A time limit in seconds; null, as infinity, for none."""
+    return inf if value is None else float(duration(value))
+
+
 def _path(value: object) -> str:
     if not string(value).startswith("/") or not str(value).isascii() or not str(value).isprintable():
         raise ValueError("must be a path: ASCII, starting with '/'")
@@ -97,7 +113,13 @@ def _cors(value: object) -> dict[str, Any]:
     return {"origins": ()} if settings is None else settings
 
 
-TIMEOUT: Final[dict[str, ValueParser]] = {"connect": duration, "read": duration, "total": duration}
+TIMEOUT: Final[dict[str, ValueParser]] = {
+    "connect": duration,
+    "read": duration,
+    "total": _limit,
+    "idle": _limit,
+    "stream": _limit,
+}
 RETRIES: Final[dict[str, ValueParser]] = {"attempts": integer(1, 10), "budget": number(0, 1)}
 CACHE: Final[dict[str, ValueParser]] = {
     "ttl": duration,
@@ -187,12 +209,12 @@ def with_probe_lease(service: RoutePolicy, routes: Iterable[Route]) -> RoutePoli
 
     If a lease expired during its call, one probe too many would be admitted.
     """
-    longest = max(service.timeout.total, *(route.policy.timeout.total for route in routes), 0.0)
+    longest = max(service.head_seconds, *(route.policy.head_seconds for route in routes), 0.0)
     breaker = msgspec.structs.replace(service.breaker, permit_lease=longest + PERMIT_GRACE)
     return msgspec.structs.replace(service, breaker=breaker)
 
 
-def build(kind: type[Any], settings: dict[str, Any] | None) -> Any:
+def build(kind: Callable[..., Any], settings: dict[str, Any] | None) -> Any:
     """The policy `kind` for a section's settings, or None if the section is off.
 
     Raises ConfigurationError, at the key with which the policy's error message begins, if it begins with one.

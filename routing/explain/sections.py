@@ -1,5 +1,6 @@
 """The sections of an explanation that describe one step each, as JSON objects."""
 
+from math import inf
 from typing import Any
 
 import msgspec
@@ -119,7 +120,10 @@ def call_section(match: Match) -> dict[str, Any]:
             for target in match.service.targets
         ],
         "path": match.path.decode("latin-1"),
-        "timeout": msgspec.structs.asdict(policy.timeout),
+        "timeout": {
+            name: None if seconds == inf else seconds
+            for name, seconds in msgspec.structs.asdict(policy.timeout).items()
+        },
         "retries": msgspec.structs.asdict(policy.retries),
         "max_concurrency": policy.max_concurrency,
         "headers": [name.decode("latin-1") for name, _ in policy.headers],

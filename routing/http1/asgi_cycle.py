@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from routing.asgi import ASGIApplication, Scope
-from routing.errors import BadRequest, problem
+from routing.errors import BadRequest, GatewayError, problem
 from routing.http import ClientGone, Headers, first
 from routing.http1.cycle import RequestCycle
 from routing.http1.response_encoder import BODILESS
@@ -20,7 +20,7 @@ class ASGICycle(RequestCycle):
     _status = 0
     _headers: Headers
     _body_read = False
-    _body_incomplete = False
+    _body_error: GatewayError | None = None
     _finished = False
 
     def start_application(self, application: ASGIApplication) -> None:
@@ -36,8 +36,8 @@ class ASGICycle(RequestCycle):
         await application(self._scope(), self._receive, self._send)
         if self._finished:
             return
-        if self._body_incomplete and not self.disconnected and self._encoder is None:
-            self._send_response(problem(BadRequest("the request body is incomplete"), new_id(time.time())))
+        if self._body_error is not None and not self.disconnected and self._encoder is None:
+            self._send_response(problem(self._body_error, new_id(time.time())))
         else:
             raise ClientGone if self.disconnected else RuntimeError("the application returned without a response")
 
@@ -63,7 +63,10 @@ class ASGICycle(RequestCycle):
             try:
                 data = await self.body.read_chunk() if self.body is not None else b""
             except ClientGone:
-                self._body_incomplete = True
+                self._body_error = BadRequest("the request body is incomplete")
+                return {"type": "http.disconnect"}
+            except GatewayError as error:
+                self._body_error = error
                 return {"type": "http.disconnect"}
             self._body_read = not data
             return {"type": "http.request", "body": data, "more_body": not self._body_read}

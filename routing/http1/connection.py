@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Final, cast
 
-from routing.errors import BadRequest, GatewayError, InternalError, problem
+from routing.errors import BadRequest, GatewayError, InternalError, RequestTimeout, problem
 from routing.http import Response
 from routing.http1.asgi_cycle import ASGICycle
 from routing.http1.cycle import RequestCycle
@@ -26,10 +26,10 @@ KEEP_ALIVE_SECONDS: Final = 75.0
 """How long a connection may be idle between requests, as nginx's keepalive_timeout."""
 HEAD_SECONDS: Final = 30.0
 """How long the head of a request may take to arrive, from its first byte, as nginx's client_header_timeout."""
-BODY_SECONDS: Final = 60.0
-"""How long may pass between two reads of a body, as nginx's client_body_timeout."""
 LINGER_SECONDS: Final = 5.0
 """How long a lingering close reads on, as nginx's lingering_timeout."""
+REQUEST_TIMEOUT: Final = RequestTimeout.status
+"""Closes the connection: the rest of the body may still come (RFC 9110 section 15.5.9)."""
 MAX_JOINED_BYTES: Final = 65_536
 """A longer body is written after its head, instead of being copied behind it."""
 MAX_DECLINED_UPGRADES: Final = 8
@@ -112,9 +112,11 @@ class Connection(FlowControl):
         if self._state is LINGERING:
             if waited > LINGER_SECONDS:
                 self.transport.abort()
+        elif self._write_paused and self._is_unread(now):
+            self.transport.abort()
         elif self._parser.body is not None:
-            if waited > BODY_SECONDS and not self._read_paused:
-                self._fail(BadRequest("the request body did not arrive in time"))
+            if waited > self._parser.body.timeout and not self._read_paused:
+                self._fail(RequestTimeout("the request body did not arrive in time"))
         elif self._cycle is None and waited > (KEEP_ALIVE_SECONDS if self._parser.idle else HEAD_SECONDS):
             self.transport.close()
 
@@ -185,7 +187,7 @@ class Connection(FlowControl):
     def _handle(self, head: RequestHead, body: RequestBody | None) -> None:
         request = head.to_request(self.client, "http")
         if body is not None:
-            request.body = body.read()
+            request.body, request.set_body_timeout = body.read(), body.set_timeout
         response = self.worker.handler(request)
         if isinstance(response, Response) and isinstance(response.body, bytes):
             self.send_response(head, body, response)
@@ -209,7 +211,7 @@ class Connection(FlowControl):
         """Send a response that is not streamed, and finish its request."""
         headers, content = response.headers, response.body
         assert isinstance(content, bytes)  # noqa: S101 - the caller has checked
-        keep_alive = self.keeps_alive(head, body)
+        keep_alive = self.keeps_alive(head, body) and (body is None or response.status != REQUEST_TIMEOUT)
         if not keep_alive or head.version != "1.1":
             headers = headers + connection_fields(head.version, keep_alive=keep_alive)
         try:
@@ -259,7 +261,7 @@ class Connection(FlowControl):
         self._end_input()
         body, self._parser.body = self._parser.body, None
         if body is not None:
-            body.abort()
+            body.abort(error if isinstance(error, RequestTimeout) else None)
             if self._cycle is None and not self._queue:  # the response was sent before the body was complete
                 self._close(linger=True)
         elif self._cycle is not None or self._queue:

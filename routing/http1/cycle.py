@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from routing.errors import GatewayError, InternalError, problem
-from routing.http import ClientGone, Headers, Request, Response
+from routing.http import CLIENT_SECONDS, ClientGone, Headers, Request, Response, client_timeout
 from routing.http1.head_cache import RequestHead
 from routing.http1.request_body import RequestBody
 from routing.http1.response_encoder import ResponseEncoder
@@ -25,6 +25,7 @@ class ClientConnection(Protocol):
     tasks: set[asyncio.Task[None]]
     peer: tuple[str, int] | None
     local: tuple[str, int] | None
+    write_timeout: float
 
     @property
     def date(self) -> bytes: ...
@@ -94,6 +95,7 @@ class RequestCycle:
         if isinstance(response.body, bytes):
             self._send_response(response)
             return
+        self.connection.write_timeout = client_timeout(response.body)
         async with contextlib.aclosing(response.body) as chunks:
             self._send_head(response.status, response.headers)
             async for chunk in chunks:
@@ -121,6 +123,7 @@ class RequestCycle:
     def _finish(self) -> None:
         assert self._encoder is not None  # noqa: S101 - the head has been sent
         self.connection.transport.write(self._encoder.end())
+        self.connection.write_timeout = CLIENT_SECONDS
         self.connection.finish_request(self.body, keep_alive=self._encoder.keep_alive)
         self.connection.next_request()
 

@@ -5,14 +5,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from routing.http import ClientGone
+from routing.http import CLIENT_SECONDS, ClientGone
 
 HIGH_WATER: Final = 65_536
 """Bytes that may be buffered before reading from the client is paused."""
 
 
 class RequestBody:
-    """`length` is the value of Content-Length, or None.
+    """`length` is the value of Content-Length, or None. `timeout` is how long in seconds the client may send nothing,
+    which the connection observes.
 
     `pause` and `resume` control reading from the client. `send_continue` sends 100 (Continue), if the client expects
     it (RFC 9110 section 10.1.1).
@@ -27,7 +28,8 @@ class RequestBody:
         send_continue: Callable[[], None] | None,
     ) -> None:
         self.is_complete = False
-        self._is_aborted = False
+        self.timeout = CLIENT_SECONDS
+        self._error: Exception | None = None
         self._is_discarded = False
         self._remaining = length
         self._pause = pause
@@ -43,7 +45,7 @@ class RequestBody:
 
         Never while the client may still be waiting for 100 (Continue): then it may not send the body at all.
         """
-        if self.is_complete or self._is_aborted or self._send_continue is not None:
+        if self.is_complete or self._error is not None or self._send_continue is not None:
             return self.is_complete
         return self._remaining is not None and self._remaining <= HIGH_WATER
 
@@ -68,10 +70,13 @@ class RequestBody:
         self.is_complete = True
         self._wake()
 
-    def abort(self) -> None:
-        """The rest will not come: the client disconnected, or the framing is invalid."""
-        self._is_aborted = True
+    def abort(self, error: Exception | None = None) -> None:
+        """The rest will not come: the client disconnected, the framing is invalid, or `error`."""
+        self._error = error or ClientGone()
         self._wake()
+
+    def set_timeout(self, seconds: float) -> None:
+        self.timeout = seconds
 
     def discard(self) -> None:
         """Drop what is buffered and what still comes."""
@@ -81,15 +86,18 @@ class RequestBody:
         self._resume()
 
     async def read_chunk(self) -> bytes:
-        """All that is buffered, at least one byte; empty at the end. Raises ClientGone if the body is incomplete."""
+        """All that is buffered, at least one byte; empty at the end.
+
+        Raises ClientGone if the body is incomplete, RequestTimeout if the client has stopped sending it.
+        """
         if self._send_continue is not None:
             send_continue, self._send_continue = self._send_continue, None
             send_continue()
         while not self._chunks:
             if self.is_complete:
                 return b""
-            if self._is_aborted:
-                raise ClientGone
+            if self._error is not None:
+                raise self._error
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         chunks = self._chunks
@@ -100,7 +108,7 @@ class RequestBody:
         return data
 
     async def read(self) -> AsyncIterator[bytes]:
-        """Iterate over the body as it arrives. Raises ClientGone if it is incomplete."""
+        """Iterate over the body as it arrives. Raises like `read_chunk`."""
         while chunk := await self.read_chunk():
             yield chunk
 

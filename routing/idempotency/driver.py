@@ -38,6 +38,7 @@ from routing.idempotency.record import (
 from routing.idempotency.store import Store
 from routing.messages import forwarding
 from routing.messages.credentials import CREDENTIALS
+from routing.messages.request_body import timed
 from routing.messages.response_body import Relay
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 
@@ -45,6 +46,10 @@ log = logging.getLogger(__name__)
 
 LEASE_GRACE_SECONDS: Final = 10.0
 """How long after the call's time limit the key of a worker that died is released."""
+SAVE_SECONDS: Final = 30.0
+"""A response whose body takes longer than this is passed on without being saved."""
+MAX_IDLE_SECONDS: Final = 3_600.0
+"""The longest `timeout.idle` that a key's lease outlasts."""
 RETRY_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0
 
@@ -80,7 +85,10 @@ class Idempotency:
         """
         name, record = await self._identify(exchange)
         try:
-            found = await self._store.begin(name, record, exchange.match.policy.timeout.total + LEASE_GRACE_SECONDS)
+            policy = exchange.match.policy
+            body_seconds = SAVE_SECONDS + min(policy.timeout.idle, MAX_IDLE_SECONDS)
+            lease = policy.head_seconds + body_seconds + LEASE_GRACE_SECONDS
+            found = await self._store.begin(name, record, lease)
         except StoreUnavailable as error:
             raise IdempotencyUnavailable(
                 "whether this request was made before cannot be checked at the moment",
@@ -186,18 +194,21 @@ class _PrefixedSource:
 
 
 async def _save(response: Response) -> SavedResponse | None:
-    """Read the body and return the response to save; None for an event stream or a large body, which is streamed."""
+    """Read the body and return the response to save; None for an event stream, or a large or slow body, which is
+    streamed.
+    """
     if (first(response.headers, b"content-type") or b"").startswith(b"text/event-stream"):
         return None
     if isinstance(response.body, bytes):
         return saved_response(response.status, response.headers, response.body)
     relay, chunks, size = response.body, list[bytes](), 0
     assert isinstance(relay, Relay)  # noqa: S101 - a body of step 8 is bytes or a relay
+    end = asyncio.get_running_loop().time() + SAVE_SECONDS
     async for chunk in relay:
         chunks.append(chunk)
         size += len(chunk)
-        if size > MAX_SAVED_BYTES:
-            response.body = Relay(_PrefixedSource(chunks, relay), None, None, None)
+        if size > MAX_SAVED_BYTES or asyncio.get_running_loop().time() > end:
+            response.body = Relay(_PrefixedSource(chunks, relay), None, None, None, relay.client_timeout)
             return None
     response.body = b"".join(chunks)
     return saved_response(response.status, response.headers, response.body)
@@ -206,7 +217,8 @@ async def _save(response: Response) -> SavedResponse | None:
 async def _read_body(exchange: Exchange) -> bytes:
     chunks, size = [], 0
     if exchange.request.body is not None:
-        async for chunk in exchange.request.body:
+        timeout = exchange.match.policy.timeout
+        async for chunk in timed(exchange.request.body, idle=timeout.idle, total=timeout.total):
             chunks.append(chunk)
             size += len(chunk)
             if size > MAX_SAVED_BYTES:

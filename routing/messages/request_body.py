@@ -1,9 +1,11 @@
 """A request body sent to a backend: limited in size, and buffered while small so that it can be sent again."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
-from routing.errors import BodyTooLarge
+from routing.errors import BodyTooLarge, RequestTimeout
 from routing.http import Body
 
 REPLAY_BUFFER_BYTES: Final = 64 * 1024
@@ -11,15 +13,34 @@ REPLAY_BUFFER_BYTES: Final = 64 * 1024
 
 
 class Upload:
-    """`buffer`: whether the request may be retried at all. `replayable`: whether the body can still be sent again."""
+    """`buffer`: whether the request may be retried at all. `replayable`: whether the body can still be sent again.
 
-    def __init__(self, body: Body, *, limit: int, service: str, buffer: bool) -> None:
+    `timer` is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        *,
+        limit: int,
+        service: str,
+        buffer: bool,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.replayable = buffer
         self._body = body
         self._limit = limit
         self._service = service
         self._buffer: list[bytes] = []
         self._size = 0
+        self._timer = timer
+        self._waited = 0.0
+        self._waiting_since: float | None = None
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for the client to send the body, including the present wait."""
+        return self._waited + (0.0 if self._waiting_since is None else self._timer() - self._waiting_since)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body from its start: first the buffered chunks, then the rest. Raises BodyTooLarge."""
@@ -29,6 +50,7 @@ class Upload:
             yield next_chunk
 
     async def _next(self) -> bytes | None:
+        self._waiting_since = self._timer()
         try:
             chunk = await anext(self._body)
         except StopAsyncIteration:
@@ -36,6 +58,8 @@ class Upload:
         except BaseException:  # an interrupted source cannot be resumed
             self._stop_buffering()
             raise
+        finally:
+            self._waited, self._waiting_since = self.waited, None
         self._size += len(chunk)
         if self._size > self._limit:
             self._stop_buffering()
@@ -49,3 +73,19 @@ class Upload:
     def _stop_buffering(self) -> None:
         self.replayable = False
         self._buffer.clear()
+
+
+async def timed(body: Body, *, idle: float, total: float) -> AsyncIterator[bytes]:
+    """The body, for an endpoint that reads it itself. Raises RequestTimeout if a piece takes longer than `idle` seconds
+    or the whole longer than `total`.
+    """
+    end = asyncio.get_running_loop().time() + total
+    while True:
+        try:
+            async with asyncio.timeout_at(min(end, asyncio.get_running_loop().time() + idle)):
+                chunk = await anext(body, None)
+        except TimeoutError as error:
+            raise RequestTimeout("the request body did not arrive in time") from error
+        if chunk is None:
+            return
+        yield chunk

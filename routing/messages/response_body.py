@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from routing.errors import GatewayError
+from routing.http import CLIENT_SECONDS, ClientGone
 
 
 class Source(Protocol):
@@ -23,13 +24,21 @@ EndListener = Callable[[int, str], None]
 class Relay:
     """A stream that passes each chunk to `record` too. `length` is the announced length, if any.
 
+    `client_timeout` is how long in seconds the client may take nothing of it, which its adapter observes.
+
     `complete` is awaited when the body is complete, before the client can know: if it sends the same request next, the
     response is already stored.
     """
 
     def __init__(
-        self, source: Source, length: int | None, record: ChunkSink | None, complete: OnComplete | None
+        self,
+        source: Source,
+        length: int | None,
+        record: ChunkSink | None,
+        complete: OnComplete | None,
+        client_timeout: float = CLIENT_SECONDS,
     ) -> None:
+        self.client_timeout = client_timeout
         self._source = source
         self._length = length
         self._record = record
@@ -55,6 +64,9 @@ class Relay:
             raise
         except GatewayError as error:
             await self._end(error.code)
+            raise
+        except ClientGone:
+            await self._end("client_gone")
             raise
         self._passed_bytes += len(chunk)
         if self._record:

@@ -130,7 +130,8 @@ class SocketProxy:
                 send,
                 check=lambda: self._reason_to_close(exchange),
                 timer=self._timer,
-                idle_timeout=self._idle_timeout,
+                idle_timeout=max(self._idle_timeout, exchange.match.policy.timeout.idle),
+                total_timeout=exchange.match.policy.timeout.stream,
             )
             await tunnel.run(backend.subprotocol or shake.subprotocol)
         finally:
@@ -176,7 +177,7 @@ class SocketProxy:
                 user_agent_header=None,
                 compression=None,
                 proxy=None,
-                open_timeout=timeout.connect + timeout.read,
+                open_timeout=min(timeout.connect + timeout.read, timeout.total),
                 max_size=MAX_TUNNEL_MESSAGE_BYTES,
                 max_queue=MAX_QUEUED_MESSAGES,
             )

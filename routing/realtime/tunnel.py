@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from math import inf
 from typing import Final, NamedTuple
 
 from websockets.asyncio.client import ClientConnection
@@ -25,7 +26,10 @@ class CloseReason(NamedTuple):
 
 
 class Tunnel:
-    """`check` is called once a second and returns why the tunnel is to be closed, or None. `timer` is monotonic."""
+    """`check` is called once a second and returns why the tunnel is to be closed, or None. `timer` is monotonic.
+
+    It closes after `idle_timeout` seconds without a message, and `total_timeout` seconds after it has opened.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class Tunnel:
         check: Callable[[], CloseReason | None],
         timer: Callable[[], float],
         idle_timeout: float,
+        total_timeout: float = inf,
     ) -> None:
         self._backend = backend
         self._receive = receive
@@ -43,7 +48,8 @@ class Tunnel:
         self._check = check
         self._timer = timer
         self._idle_timeout = idle_timeout
-        self._last_activity_at = timer()
+        self._total_timeout = total_timeout
+        self._opened_at = self._last_activity_at = timer()
 
     async def run(self, subprotocol: str | None) -> None:
         """Accept the client's handshake, pass messages on until either side or the gateway ends it, and close both."""
@@ -99,6 +105,8 @@ class Tunnel:
                 return end
             if self._timer() - self._last_activity_at > self._idle_timeout:
                 return CloseReason(CloseCode.TIMEOUT, "idle")
+            if self._timer() - self._opened_at > self._total_timeout:
+                return CloseReason(CloseCode.TIMEOUT, "open for too long")
 
 
 def _client_closed(code: int) -> CloseReason:

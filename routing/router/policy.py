@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from math import inf
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,6 +18,9 @@ NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 """A service's name: a path segment, a scope and a part of keys and channel names."""
 
 
+MAX_SECONDS: Final = 365 * 86_400.0
+"""The longest time limit that is not infinite."""
+
 _VISIBLE: Final = re.compile(r"[!-~]+")
 
 
@@ -27,16 +31,32 @@ class Auth(StrEnum):
 
 
 class Timeout(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds to connect, between two reads of a response, and for the whole call."""
+    """The time limits of a call, in seconds; infinity for none.
+
+    `connect`: to open a connection. `read`: from the complete request to the response's head. `total`: from the start
+    to the head, over all attempts, and for the upload of a body. `idle`: between two pieces of a body, in either
+    direction. `stream`: for the whole body of a response.
+    """
 
     connect: float = 2.0
     read: float = 10.0
     total: float = 30.0
+    idle: float = 60.0
+    stream: float = inf
 
     def __post_init__(self) -> None:
         for field in ("connect", "read", "total"):
-            if not 0 < getattr(self, field) <= 3_600:
+            value = getattr(self, field)
+            if not 0 < value <= 3_600 and not (field == "total" and value == inf):
                 raise ValueError(f"{field} must be above 0 and at most 1 hour")
+        for field in ("idle", "stream"):
+            value = getattr(self, field)
+            if not (0 < value <= MAX_SECONDS or value == inf):
+                raise ValueError(f"{field} must be above 0 and at most 365 days, or null for no limit")
+
+    def __str__(self) -> str:
+        limits = msgspec.structs.asdict(self).items()
+        return ", ".join(f"{name} {seconds:g} s" for name, seconds in limits if seconds != inf)
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,3 +148,9 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     websocket: bool = False
     invalidates: tuple[str, ...] = ()
     idempotency: bool = False
+
+    @property
+    def head_seconds(self) -> float:
+        """The longest time until a response's head, if the client is quick: finite."""
+        timeout = self.timeout
+        return timeout.total if timeout.total != inf else self.retries.attempts * (timeout.connect + timeout.read)

@@ -6,15 +6,16 @@ from collections.abc import Awaitable, Callable
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
-from routing.backend.client import Backend, Call
+from resilience.statuses import FAILURE_STATUSES
+from routing.backend.client import Backend, BackendResponse, Call
 from routing.balancing.balancer import Balancers
-from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, UpstreamTimeout
+from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, RequestTimeout, UpstreamTimeout
 from routing.exchange import CallRecord, Circuit, Exchange
 from routing.http import Headers
 from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.steps.forwarded_headers import ForwardedHeaderFields
-from routing.steps.retries import Attempts, repeatable
+from routing.steps.retries import Attempts, is_clients_fault, repeatable
 from routing.upstream.backend_call import BackendCall
 from routing.upstream.permit import CallPermit
 from routing.upstream.registry import Upstream, Upstreams
@@ -56,8 +57,8 @@ class Calls:
     def call(self, exchange: Exchange) -> Awaitable[None]:
         """Step 7: the backend's response, its header fields received and its body still to come.
 
-        Raises BadGateway, UpstreamTimeout, Overloaded, or what the client's body raises. The outcome is recorded
-        before the client gets the response: its next request finds the circuit as this one left it.
+        Raises BadGateway, UpstreamTimeout, RequestTimeout, Overloaded, or what the client's body raises. The outcome is
+        recorded before the client gets the response: its next request finds the circuit as this one left it.
         """
         exchange.call = CallRecord()
         return self._call(exchange)
@@ -96,19 +97,24 @@ class Calls:
         if not bulkhead.try_enter():
             await self._queue(exchange, permit)
         started = self._timer()
+        request, upload = self._prepare(exchange)
         try:
-            response, target_state = await self._attempts.send(exchange, permit, *self._prepare(exchange))
+            response, target_state = await self._attempts.send(exchange, permit, request, upload)
         except BaseException as error:
             bulkhead.leave()
-            if not isinstance(error, BadGateway | UpstreamTimeout):
+            if not isinstance(error, GatewayError):
                 permit.report(Outcome.CANCELLED)
                 raise
             error.service = exchange.service
-            await permit.report_and_wait(Outcome.FAILURE)
+            failed = isinstance(error, BadGateway | UpstreamTimeout)
+            await permit.report_and_wait(Outcome.FAILURE if failed else Outcome.CANCELLED)
             raise
-        exchange.call.seconds = seconds = self._timer() - started
+        seconds = self._timer() - started
+        if upload is not None:
+            seconds -= upload.waited
+        exchange.call.seconds = seconds
         call = exchange.call.call = BackendCall(response, permit, target_state)
-        reporting = permit.report(judge(exchange.match.policy.breaker, response.status, seconds))
+        reporting = permit.report(_outcome(exchange, response, upload, seconds))
         if reporting is not None:
             await _reported(call, reporting)
 
@@ -133,8 +139,20 @@ class Calls:
         call = Call(request.method, path, [], None, int(length) if length else None, None, encoded)
         if request.body is None:
             return call, None
+        if request.set_body_timeout is not None:
+            request.set_body_timeout(match.policy.timeout.idle)
         keep = repeatable(request)
-        return call, Upload(request.body, limit=self._max_body_bytes, service=exchange.service, buffer=keep)
+        return call, Upload(
+            request.body, limit=self._max_body_bytes, service=exchange.service, buffer=keep, timer=self._timer
+        )
+
+
+def _outcome(exchange: Exchange, response: BackendResponse, upload: Upload | None, seconds: float) -> Outcome:
+    """What a response says about the service. `seconds` is the time until its head, without its client's share."""
+    if response.status in FAILURE_STATUSES and is_clients_fault(response, upload):
+        exchange.call.error = RequestTimeout.code
+        return Outcome.CANCELLED
+    return judge(exchange.match.policy.breaker, response.status, seconds)
 
 
 async def _reported(call: BackendCall, reporting: "asyncio.Task[None]") -> None:

@@ -4,9 +4,11 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from resilience.statuses import FAILURE_STATUSES, INCONCLUSIVE_STATUSES
+from routing.backend.call import SLOW_CLIENT_SECONDS
 from routing.backend.client import Backend, BackendResponse, Call
 from routing.balancing.rules import TargetState
 from routing.errors import BadGateway, UpstreamTimeout
@@ -25,9 +27,9 @@ KEY: Final = b"idempotency-key"
 
 
 class RetryState:
-    """One request's attempts so far. `deadline` holds for all of them, in the event loop's time."""
+    """One request's attempts so far."""
 
-    __slots__ = ("call", "clock", "deadline", "exchange", "permit", "policy", "tried", "upload")
+    __slots__ = ("_deadline", "call", "clock", "exchange", "permit", "policy", "tried", "upload")
 
     def __init__(
         self, exchange: Exchange, permit: CallPermit, call: Call, upload: Upload | None, clock: Callable[[], float]
@@ -38,8 +40,13 @@ class RetryState:
         self.upload = upload
         self.policy = exchange.match.policy
         self.clock = clock
-        self.deadline = clock() + self.policy.timeout.total
+        self._deadline = clock() + self.policy.timeout.total
         self.tried: list[TargetState] = []
+
+    @property
+    def deadline(self) -> float:
+        """The end of all attempts, in the event loop's time: later by the time that the client took to send."""
+        return self._deadline if self.upload is None else self._deadline + self.upload.waited
 
     @property
     def left(self) -> float:
@@ -50,9 +57,9 @@ class RetryState:
         """Pick the next attempt's target, and set its time-out and its body, which is sent from the beginning."""
         exchange, caller = self.exchange, self.exchange.caller
         left = self.left if self.tried else self.policy.timeout.total
-        self.call.timeout_ms = max(1, int(left * 1000))
+        self.call.timeout_ms = None if left == inf else max(1, int(left * 1000))
         if self.upload is not None:
-            self.call.body = self.upload.chunks()
+            self.call.body, self.call.source = self.upload.chunks(), self.upload
         state = self.permit.upstream.balancer.pick(self.tried, caller.id if caller else exchange.request.client)
         exchange.call.target = state.target
         self.tried.append(state)
@@ -115,6 +122,8 @@ class Attempts:
             if status not in INCONCLUSIVE_STATUSES:
                 balancer.succeeded(state)
             return None
+        if is_clients_fault(response, retry.upload):
+            return None
         balancer.failed(state, str(status), no_response=False)
         return self._backoff(retry, str(status), elsewhere=True) if status in RETRY_ELSEWHERE else None
 
@@ -136,8 +145,14 @@ class Attempts:
 
     def _mark(self, retry: RetryState, verdict: str) -> None:
         """Log the attempt for `X-Gateway-Debug`: without the target's address, which stays inside."""
-        text = f"{verdict} with {retry.left * 1000:.0f} of {retry.policy.timeout.total * 1000:.0f} ms left"
+        total = retry.policy.timeout.total
+        text = verdict if total == inf else f"{verdict} with {retry.left * 1000:.0f} of {total * 1000:.0f} ms left"
         retry.exchange.mark(f"attempt {len(retry.tried)}", text, self._timer())
+
+
+def is_clients_fault(response: BackendResponse, upload: Upload | None) -> bool:
+    """Whether a failure may be due to a slow client: a target that gave up waiting for the rest of the body."""
+    return upload is not None and response.is_early and upload.waited > SLOW_CLIENT_SECONDS
 
 
 def repeatable(request: Request) -> bool:

@@ -1,5 +1,7 @@
 """Request coalescing: requests that wait for another's fetch, and background revalidation."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -18,6 +20,8 @@ log = logging.getLogger(__name__)
 
 Fetch = Callable[[Exchange], Awaitable[Response]]
 
+BACKGROUND_SECONDS: Final = 60.0
+"""How long a body is read that no client waits for."""
 ROUNDS: Final = 4
 """How many fetches of others a request waits for before it makes its own."""
 
@@ -108,6 +112,8 @@ class Coalescing:
                 flight.land(FlightEnd.STORED)
         except GatewayError as error:
             log.info("a response of %s could not be revalidated: %s", slot.target.service, error.code)
+        except TimeoutError:
+            log.info("a response of %s is too slow to be revalidated in the background", slot.target.service)
         except Exception:
             log.exception("revalidating a response of %s failed", slot.target.service)
         finally:
@@ -126,15 +132,13 @@ async def _end_of(flight: Flight) -> FlightEnd:
 
 
 async def _drain(response: Response, flight: Flight) -> None:
-    """Read the body to its end if it is to be stored, else close it."""
+    """Read the body to its end if it is to be stored, else close it. Raises TimeoutError after BACKGROUND_SECONDS."""
     if isinstance(response.body, bytes):
         return
-    try:
-        async for _ in response.body:
+    async with contextlib.aclosing(response.body) as chunks, asyncio.timeout(BACKGROUND_SECONDS):
+        async for _ in chunks:
             if flight.end.done() and flight.end.result() is FlightEnd.UNCACHEABLE:
                 return
-    finally:
-        await response.body.aclose()
 
 
 def _may_wait(slot: CacheSlot) -> bool:

@@ -134,7 +134,8 @@ class CacheStore:
         response = call.response
         if recorder and exchange.cache_slot and exchange.cache_slot.flight:
             exchange.cache_slot.flight.body_started()
-        relay = Relay(response, response.length, recorder.add if recorder else None, complete)
+        idle = exchange.match.policy.timeout.idle
+        relay = Relay(response, response.length, recorder.add if recorder else None, complete, idle)
 
         def ended(_passed: int, aborted: str) -> None:
             call.finish(aborted)

@@ -6,7 +6,7 @@ import pytest
 
 from routing.backend.call import MAX_BUFFERED_BYTES
 from routing.backend.client import Backend, BackendResponse
-from routing.errors import BadGateway, UpstreamTimeout
+from routing.errors import BadGateway, StreamTimeout, UpstreamTimeout
 from routing.router.policy import Target, Timeout
 from tests.origin import Peer, ScriptedOrigin
 from tests.routing.backend.calls import GENEROUS, OK, call, chunks, fetch, read, send
@@ -14,6 +14,7 @@ from tests.routing.backend.calls import GENEROUS, OK, call, chunks, fetch, read,
 HEAD = b"HTTP/1.1 200 OK\r\n"
 SHORT_READ = Timeout(connect=5, read=0.05, total=20)
 SHORT_TOTAL = Timeout(connect=5, read=20, total=0.1)
+SHORT_IDLE = Timeout(connect=5, read=20, total=20, idle=0.1)
 
 
 async def test_a_refused_connection_is_a_bad_gateway_without_the_address(backend: Backend) -> None:
@@ -177,27 +178,42 @@ async def test_a_response_that_does_not_start_is_a_timeout(backend: Backend, par
             await send(backend, origin, timeouts=timeouts)
 
 
-@pytest.mark.parametrize("timeouts", [SHORT_READ, SHORT_TOTAL])
-async def test_a_body_that_stops_is_a_timeout(backend: Backend, timeouts: Timeout) -> None:
+async def test_a_body_that_stops_is_a_timeout(backend: Backend) -> None:
     async def stall(peer: Peer) -> None:
         await peer.send(HEAD + b"Content-Length: 9\r\n\r\nsome")
         await peer.wait_closed()
 
     async with ScriptedOrigin(stall) as origin:
         with pytest.raises(UpstreamTimeout):
-            await read(await send(backend, origin, timeouts=timeouts))
+            await read(await send(backend, origin, timeouts=SHORT_IDLE))
 
 
-async def test_a_slow_response_ends_at_the_total_timeout(backend: Backend) -> None:
-    async def drip(peer: Peer) -> None:
-        await peer.send(HEAD + b"\r\n")
-        while True:
-            await peer.send(b".")
-            await asyncio.sleep(0.005)
+async def drip(peer: Peer) -> None:
+    await peer.send(HEAD + b"\r\n")
+    for _ in range(60):
+        await peer.send(b".")
+        await asyncio.sleep(0.005)
+    peer.close()
 
+
+@pytest.mark.parametrize("timeouts", [SHORT_READ, SHORT_TOTAL, SHORT_IDLE])
+async def test_a_body_that_flows_has_no_time_limit(backend: Backend, timeouts: Timeout) -> None:
     async with ScriptedOrigin(drip) as origin:
-        with pytest.raises(UpstreamTimeout):
-            await read(await send(backend, origin, timeouts=SHORT_TOTAL))
+        assert len(await read(await send(backend, origin, timeouts=timeouts))) == 60
+
+
+async def test_a_body_ends_at_the_stream_timeout_which_is_not_a_failure(backend: Backend) -> None:
+    async with ScriptedOrigin(drip) as origin:
+        with pytest.raises(StreamTimeout):
+            await read(await send(backend, origin, timeouts=Timeout(stream=0.1)))
+
+
+async def test_the_stream_timeout_counts_while_the_reader_is_slow_too(backend: Backend) -> None:
+    async with ScriptedOrigin(drip) as origin:
+        response = await send(backend, origin, timeouts=Timeout(stream=0.05))
+        await asyncio.sleep(0.15)
+        with pytest.raises(StreamTimeout):
+            await read(response)
 
 
 async def test_time_the_reader_takes_does_not_count_as_the_services(backend: Backend) -> None:
@@ -209,8 +225,8 @@ async def test_time_the_reader_takes_does_not_count_as_the_services(backend: Bac
         await peer.send(b"bc")
 
     async with ScriptedOrigin(wait_for_reader) as origin:
-        response = await send(backend, origin, timeouts=SHORT_READ)
-        await asyncio.sleep(SHORT_READ.read * 2)
+        response = await send(backend, origin, timeouts=SHORT_IDLE)
+        await asyncio.sleep(SHORT_IDLE.idle * 2)
         proceed.set()
         assert await read(response) == b"abc"
 

@@ -1,6 +1,7 @@
 """Decoding plain structures to services, and the faults of invalid ones."""
 
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import pytest
@@ -84,6 +85,24 @@ def test_a_duration_is_a_number_with_a_unit_or_a_number_of_seconds(written: obje
 )
 def test_anything_else_is_not_a_duration(written: object) -> None:
     assert fault(timeout={"read": written}).startswith("timeout.read: must be a duration such as 500ms")
+
+
+def test_null_is_no_time_limit() -> None:
+    policy = read(timeout={"total": None, "idle": None, "stream": None}).policy
+    assert policy.timeout == Timeout(total=inf, idle=inf, stream=inf)
+    assert policy.breaker.permit_lease == 2 * (2.0 + 10.0) + 5.0
+    for field in ("connect", "read"):
+        assert fault(timeout={field: None}).startswith(f"timeout.{field}: must be a duration")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "total"), [({"read": "40s"}, 40.0), ({"read": "20s"}, 30.0), ({"read": "40s", "total": "35s"}, 35.0)]
+)
+def test_a_slow_first_byte_needs_one_setting(timeout: dict[str, str], total: float) -> None:
+    assert read(timeout=timeout).policy.timeout.total == total
+    service = read(timeout={"idle": "1h"}, routes=[{"path": "/a", "timeout": timeout}])
+    expected = Timeout(read=float(timeout["read"][:-1]), total=total, idle=3_600.0)
+    assert service.routes[0].policy.timeout == expected
 
 
 def test_a_probe_lease_outlasts_the_longest_call() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.errors import BadGateway
-from routing.http import ClientGone, Request, Response
+from routing.errors import BadGateway, RequestTimeout
+from routing.http import CLIENT_SECONDS, ClientGone, Request, Response
 from routing.http1 import connection
 from tests.http1_client import Client, RequestHandler, Worker
 
@@ -79,6 +79,9 @@ class Deferred:
         except ClientGone:
             self.ends.append("aborted")
             return response(b"incomplete", status=400)
+        except RequestTimeout:
+            self.ends.append("timed out")
+            return response(b"too slow", status=408)
         except asyncio.CancelledError:
             self.ends.append("cancelled")
             raise
@@ -536,11 +539,12 @@ class TestDisconnectsAndTimeouts:
         client = Client(Worker(deferred))
         client.send(post(b"ab", length=5))
         await client.settle()
-        client.idle_for(connection.BODY_SECONDS - 1)
+        client.idle_for(CLIENT_SECONDS - 1)
         assert deferred.ends == []
-        client.idle_for(connection.BODY_SECONDS + 1)
+        client.idle_for(CLIENT_SECONDS + 1)
         await client.settle()
-        assert deferred.ends == ["aborted"]
+        assert deferred.ends == ["timed out"]
+        assert client.received.startswith(b"HTTP/1.1 408 ")
         assert client.transport.eof_written
 
     async def test_a_response_has_no_timeout(self) -> None:
