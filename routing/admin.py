@@ -29,6 +29,8 @@ else:
 
 HELP_TEXTS: Final = {
     "hosts": "[crm.example.com]: host names that reach the service without the /api/v1/<service> prefix",
+    "paths": "{encoded_slash: pass, empty_segments: refuse, case_sensitive: true, trailing_slash: same}: "
+    "how the service reads paths",
     "scopes": "[reports]: scopes that a caller needs in addition to the service's name",
     "rate_limit": "100/m, per caller; empty: the gateway's default",
     "timeout": "{connect: 2s, read: 10s, total: 30s}",
@@ -161,7 +163,7 @@ class ServiceAdmin(FileSyntaxMixin, ModelAdmin):
     actions = ("enable", "disable")
     actions_detail = ("try_route",)
     fieldsets = (
-        (None, {"fields": (("name", "enabled"), "hosts")}),
+        (None, {"fields": (("name", "enabled"), "hosts", "paths")}),
         ("Access and limits", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency", "cors")}),
         ("Backend calls", {"fields": ("timeout", "retries", "headers", "forward_authorization", "websocket")}),
         ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call")}),

@@ -66,6 +66,7 @@ class Settings(models.Model):
 class Service(Settings):
     name = models.CharField(max_length=63, unique=True, validators=[RegexValidator(NAME_FORM)])
     hosts = models.JSONField(default=list, blank=True)
+    paths = models.JSONField(null=True, blank=True)
 
     class Meta:
         ordering = ("name",)
@@ -75,7 +76,8 @@ class Service(Settings):
         return self.name
 
     def to_document(self) -> dict[str, Any]:
-        return {"hosts": self.hosts or [], **super().to_document()}
+        own = {"hosts": self.hosts or [], "paths": self.paths}
+        return {name: value for name, value in own.items() if value is not None} | super().to_document()
 
     def clean(self) -> None:
         self.hosts = self.hosts or []

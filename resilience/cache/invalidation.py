@@ -2,7 +2,7 @@
 4.4, RFC 9875).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -15,7 +15,10 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 def uri_tag(path: bytes, query: bytes) -> str:
-    """The tag of all responses stored for one of a service's URIs, whichever caller they are for."""
+    """The tag of all responses stored for one of a service's URIs, whichever caller they are for.
+
+    `path` is in the form that all its spellings share.
+    """
     digest = blake2b(b"%d:%b%b" % (len(path), path, query), digest_size=12).hexdigest()
     return f"uri:{digest}"
 
@@ -25,20 +28,26 @@ def invalidates(method: str, status: int) -> bool:
     return method not in SAFE_METHODS and 200 <= status < 400
 
 
-def invalidated_tags(path: bytes, query: bytes, headers: Sequence[Header], prefix: bytes) -> set[str]:
+def invalidated_tags(
+    path: bytes,
+    query: bytes,
+    headers: Sequence[Header],
+    prefix: bytes,
+    normalized: Callable[[bytes], bytes] = bytes,
+) -> set[str]:
     """The tags that the response to an unsafe request for this URI invalidates.
 
     `headers` are as sent to the client: URIs of the backend are paths under `prefix`. URIs of other origins are ignored
-    (RFC 9111 section 4.4).
+    (RFC 9111 section 4.4). `normalized` returns the form of a path that all its spellings share.
     """
-    tags = {uri_tag(path, query)}
+    tags = {uri_tag(normalized(path), query)}
     for name in (b"location", b"content-location"):
-        tags.update(_reference_tag(value, path, prefix) for value in fields.values(headers, name))
+        tags.update(_reference_tag(value, path, prefix, normalized) for value in fields.values(headers, name))
     tags.discard("")
     return tags | fields.groups(fields.values(headers, b"cache-group-invalidation"))
 
 
-def _reference_tag(reference: bytes, path: bytes, prefix: bytes) -> str:
+def _reference_tag(reference: bytes, path: bytes, prefix: bytes, normalized: Callable[[bytes], bytes]) -> str:
     """The tag of a same-origin URI reference; empty for any other."""
     try:
         base = (prefix + path).decode("latin-1")
@@ -46,6 +55,6 @@ def _reference_tag(reference: bytes, path: bytes, prefix: bytes) -> str:
     except ValueError:
         return ""
     full = parts.path.encode("latin-1")
-    if parts.scheme or parts.netloc or not full.startswith(prefix + b"/"):
+    if parts.scheme or parts.netloc or not (full + b"/").startswith(prefix + b"/"):
         return ""
-    return uri_tag(full[len(prefix) :], parts.query.encode("latin-1"))
+    return uri_tag(normalized(full[len(prefix) :]), parts.query.encode("latin-1"))

@@ -28,11 +28,11 @@ class BodySource(Protocol):
 class Call:
     """A request to a target.
 
-    `path` is the origin-form with its query, sent as is after the target's base path, or `*`. `headers` are end-to-end
-    fields without Host, Connection and framing; `encoded_headers` are more of them, already encoded by
-    `encode_headers`, and are sent first. A `body` of unknown `length` is sent in chunks. `host` None is the target's
-    own. `timeout_ms`, sent as X-Gateway-Timeout-Ms, is how long the gateway will wait; it is a duration since clocks
-    differ. `source` is where the body comes from, if that may be slow.
+    `path` is the origin-form with its query, sent as is after the target's base path; without a path, the target's own
+    is sent; or `*`. `headers` are end-to-end fields without Host, Connection and framing; `encoded_headers` are more of
+    them, already encoded by `encode_headers`, and are sent first. A `body` of unknown `length` is sent in chunks.
+    `host` None is the target's own. `timeout_ms`, sent as X-Gateway-Timeout-Ms, is how long the gateway will wait; it
+    is a duration since clocks differ. `source` is where the body comes from, if that may be slow.
     """
 
     method: str
@@ -48,13 +48,22 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The server of a target, and the base path of its URL."""
+    """The server of a target. `path` is that of the target's URL, and `base` the same without a slash at its end."""
 
     host: str
     port: int
     tls: bool
     authority: bytes
     base: bytes
+    path: bytes
+
+    def target(self, path: bytes) -> bytes:
+        """The request target for a path within the service, with its query. An empty path is the URL's own; `*` is for
+        the server, not for a path of it.
+        """
+        if path[:1] == b"/":
+            return self.base + path
+        return path if path == b"*" else self.path + path
 
     @property
     def key(self) -> tuple[str, int, bool]:
@@ -68,14 +77,14 @@ def parse_origin(url: str) -> Origin:
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
-    return Origin(parts.hostname or "", port, tls, parts.netloc.encode(), parts.path.rstrip("/").encode())
+    path = parts.path.encode()
+    return Origin(parts.hostname or "", port, tls, parts.netloc.encode(), path.rstrip(b"/"), path or b"/")
 
 
 def encode_request_head(origin: Origin, call: Call) -> bytes:
     """The request up to its body. Raises BadRequest if a value would break the syntax of its line."""
     method, host = call.method.encode("ascii", "replace"), call.host or origin.authority
-    base = origin.base if call.path != b"*" else b""  # of the server, not of a path of it
-    start = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (method, base, call.path, host)
+    start = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, origin.target(call.path), host)
     if start.count(b" ") != 3:
         raise BadRequest(INVALID_CHARACTER)
     return b"".join(

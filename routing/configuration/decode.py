@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.sections import build, build_policy, merge_settings, setting_parsers, with_probe_lease
+from routing.configuration.sections import PATHS, build, build_policy, merge_settings, setting_parsers, with_probe_lease
 from routing.configuration.values import (
     SecretLookup,
     ValueParser,
@@ -15,6 +15,7 @@ from routing.configuration.values import (
     integer,
     list_of,
     mapping,
+    mapping_of,
     method,
     number,
     parameters,
@@ -23,7 +24,8 @@ from routing.configuration.values import (
     string,
     tag,
 )
-from routing.router.policy import NAME, RoutePolicy, Target
+from routing.router.policy import NAME, PathPolicy, RoutePolicy, Target
+from routing.router.spelling import folded
 from routing.router.table import Route, Service
 
 VERSION: Final = 1
@@ -42,9 +44,19 @@ def _unparsed(value: Any) -> Any:
     return value
 
 
+def _paths(value: object) -> PathPolicy:
+    policy: PathPolicy = build(PathPolicy, mapping_of(PATHS)(value))
+    return policy
+
+
 def service_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
     """The settings of a service, in canonical order. Its routes are parsed later: they inherit its settings."""
-    own: dict[str, ValueParser] = {"targets": list_of(decode_target), "hosts": list_of(host_name), "enabled": boolean}
+    own: dict[str, ValueParser] = {
+        "targets": list_of(decode_target),
+        "hosts": list_of(host_name),
+        "paths": _paths,
+        "enabled": boolean,
+    }
     return {**own, **setting_parsers(secret), "routes": list_of(_unparsed)}
 
 
@@ -114,12 +126,13 @@ def decode_service(name: str, value: object, secret: SecretLookup) -> Service:
         _check_targets(settings, faults)
         _check_placeholders(settings, (), faults)
     targets, hosts, routes = (settings.pop(key, ()) for key in ("targets", "hosts", "routes"))
+    spelled = settings.pop("paths", PathPolicy())
     with faults.at():
         policy = build_policy(settings)
     # If the service's settings have faults, routes inherit the defaults, so that only their own faults are added.
-    decoded = _decode_routes(routes, {} if faults.found else settings, secret, faults)
+    decoded = _decode_routes(routes, {} if faults.found else settings, spelled, secret, faults)
     faults.raise_if_any()
-    return Service(name, targets, hosts, with_probe_lease(policy, decoded), decoded)
+    return Service(name, targets, hosts, with_probe_lease(policy, decoded), decoded, paths=spelled)
 
 
 def decode_target(value: object) -> Target:
@@ -144,7 +157,7 @@ def _check_targets(settings: dict[str, Any], faults: Faults) -> None:
 
 
 def _decode_routes(
-    items: Iterable[object], inherited: dict[str, Any], secret: SecretLookup, faults: Faults
+    items: Iterable[object], inherited: dict[str, Any], spelled: PathPolicy, secret: SecretLookup, faults: Faults
 ) -> tuple[Route, ...]:
     routes: list[Route] = []
     seen: set[tuple[str, frozenset[str]]] = set()
@@ -153,6 +166,7 @@ def _decode_routes(
             route = decode_route(item, inherited, secret)
             # Patterns that differ only in parameter names match the same paths: the second would never be reached.
             shape = "/".join("{}" if part.startswith("{") else part for part in route.path.split("/"))
+            shape = shape if spelled.case_sensitive else folded([shape])[0]
             if (shape, frozenset(route.methods)) in seen:
                 raise ConfigurationError([Fault(("path",), f"duplicate route: {route.path}")])
             seen.add((shape, frozenset(route.methods)))

@@ -10,7 +10,7 @@ import yaml
 
 from routing.configuration.decode import TARGET, decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.sections import BREAKER, CACHE, CORS, FALLBACK, HEALTH, RETRIES, TIMEOUT
+from routing.configuration.sections import BREAKER, CACHE, CORS, FALLBACK, HEALTH, PATHS, RETRIES, TIMEOUT
 from routing.configuration.values import SecretLookup, display
 from routing.configuration.warnings import warnings
 from routing.router.table import Service
@@ -217,6 +217,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "canary": 0,
     "always_up": False,
     "hosts": [],
+    "paths": {},
     "routes": [],
     "methods": [],
     "invalidates": [],
@@ -224,6 +225,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 }
 """Values that are the same as a missing key."""
 _SECTIONS: Final[dict[str, Iterable[str]]] = {
+    "paths": PATHS,
     "timeout": TIMEOUT,
     "retries": RETRIES,
     "cache": CACHE,

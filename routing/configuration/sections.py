@@ -34,7 +34,16 @@ from routing.configuration.values import (
 )
 from routing.messages.cors import CorsPolicy
 from routing.messages.origins import ANY, NULL, origin_pattern
-from routing.router.policy import Auth, Fallback, HealthCheckPolicy, Retries, RoutePolicy, Timeout
+from routing.router.policy import (
+    Auth,
+    Fallback,
+    HealthCheckPolicy,
+    Retries,
+    RoutePolicy,
+    Spelling,
+    Timeout,
+    TrailingSlash,
+)
 from routing.router.table import Route
 
 PERMIT_GRACE: Final = 5.0
@@ -148,6 +157,13 @@ HEALTH: Final[dict[str, ValueParser]] = {
     "down_after": integer(1, 1_000),
     "up_after": integer(1, 1_000),
 }
+PATHS: Final[dict[str, ValueParser]] = {
+    "encoded_slash": one_of(Spelling),
+    "empty_segments": one_of(Spelling),
+    "case_sensitive": boolean,
+    "trailing_slash": one_of(TrailingSlash),
+}
+"""Of services only: routes are found by it."""
 FALLBACK: Final[dict[str, ValueParser]] = {"status": integer(200, 599), "body": json_value}
 CORS: Final[dict[str, ValueParser]] = {
     "origins": list_of(_origin),

@@ -8,13 +8,13 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import Any, Final
 
-from resilience.cache.policy import CALLER_FIELDS, Scope
+from resilience.cache.policy import CALLER_FIELDS
 from resilience.ratelimit.policy import RatePolicy
 from routing.configuration.faults import Faults
 from routing.http import HOP_BY_HOP, Header
-from routing.router.policy import Auth
 
 ValueParser = Callable[[Any], Any]
 SecretLookup = Callable[[str], str | None]
@@ -155,8 +155,8 @@ def rate(value: object) -> RatePolicy:
     return RatePolicy.parse(value)
 
 
-def one_of(kind: type[Auth] | type[Scope]) -> ValueParser:
-    def parse(value: object) -> Auth | Scope:
+def one_of(kind: type[StrEnum]) -> ValueParser:
+    def parse(value: object) -> StrEnum:
         names = [str(member) for member in kind]
         if isinstance(value, str) and value in names:
             return kind(value)

@@ -47,7 +47,7 @@ def _write_service(row: Service | None, name: str, wanted: dict[str, Any]) -> bo
     service = row or Service(name=name)
     targets = {} if row is None else {target.url: target for target in row.targets.all()}
     routes = [] if row is None else list(row.routes.all())
-    changed = _write(service, {"hosts": wanted.get("hosts", []), **_settings(wanted)})
+    changed = _write(service, {"hosts": wanted.get("hosts", []), "paths": wanted.get("paths"), **_settings(wanted)})
     return any(
         [
             changed,

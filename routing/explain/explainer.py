@@ -9,7 +9,7 @@ from resilience.breaker.machine import Refusal, Snapshot
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import missing_credential
 from routing.caller import Caller
-from routing.errors import CircuitOpen, GatewayError, MethodNotAllowed, UnknownService
+from routing.errors import BadRequest, CircuitOpen, GatewayError, MethodNotAllowed, UnknownService
 from routing.explain.explanation import ExplainedOutcome, Explanation
 from routing.explain.routes import check_routes
 from routing.explain.sections import (
@@ -62,7 +62,7 @@ class Explainer:
             request=request_section(request, caller),
             verdict=self._outcome(error, match),
             service=self._service_section(request, service, path, match),
-            routes=tuple(check_routes(service, request.method, path, match.pattern if match else None)),
+            routes=tuple(check_routes(service, request.method, path, match)),
             access=access_section(identified, match.policy, error) if match else None,
             rate_limit=rate_limit,
             cache=cache_section(request, match, identified) if match else None,
@@ -88,7 +88,7 @@ class Explainer:
     def _match(self, service: Service, method: str, path: bytes) -> tuple[Match | None, GatewayError | None]:
         try:
             return self._table.within(service, method, path), None
-        except MethodNotAllowed as error:
+        except (BadRequest, MethodNotAllowed) as error:
             return None, error
 
     def _service_section(self, request: Request, service: Service, path: bytes, match: Match | None) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Explainer:
             "name": service.name,
             "found_by": "host" if by_host else "path",
             "enabled": service.policy.enabled,
-            "path": path.decode("latin-1"),
+            "path": (path or b"/").decode("latin-1"),
             "route": (match.pattern or NO_ROUTE) if match else None,
             "params": dict(match.params) if match else {},
         }

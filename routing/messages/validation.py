@@ -19,6 +19,9 @@ MAX_TARGET_BYTES: Final = 16 * 1024
 _PLAIN_PATH: Final = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*)+/?")
 """Paths that need no further check: no leading dots, escapes, empty segments or semicolons in any segment."""
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_OVERLONG: Final = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
+"""The first bytes of sequences longer than their character needs, which RFC 3629 section 3 forbids: some servers decode
+them as a slash or a dot."""
 
 HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.v]+\])(?::([0-9]*))?")
 """RFC 3986 section 3.2.2, without userinfo. The group is the port."""
@@ -114,19 +117,21 @@ def _validate_asterisk(request: Request) -> None:
 
 
 def _validate_path(path: bytes) -> None:
-    """Reject a path that a backend might resolve to another one than was routed and authorized.
+    """Reject a path that leads out of the one it begins with, for some server.
 
-    These are dot segments (RFC 3986 section 5.2.4) in any form that some server decodes: percent-encoded, after an
-    encoded slash or a backslash, with a `;parameter`; empty segments; and control characters.
+    These are dot segments (RFC 3986 section 5.2.4) in any form that some server decodes: percent-encoded once or
+    twice, in overlong UTF-8, after an encoded slash or a backslash, with a `;parameter`; and control characters. What
+    else a path may mean to a service is decided by its own settings: see routing/router/spelling.py.
     """
     decoded = unquote_to_bytes(path)
     if _CONTROL.search(decoded):
         raise BadRequest("the path contains control characters")
-    segments = decoded.replace(b"\\", b"/").split(b"/")[1:]
-    if any(segment.partition(b";")[0] in (b".", b"..") for segment in segments):
-        raise BadRequest("the path contains dot segments")
-    if b"" in segments[:-1]:
-        raise BadRequest("the path contains empty segments")
+    for text in (decoded, unquote_to_bytes(decoded)):
+        if _OVERLONG.search(text):
+            raise BadRequest("the path contains overlong UTF-8")
+        segments = text.replace(b"\\", b"/").split(b"/")
+        if any(segment.partition(b";")[0] in (b".", b"..") for segment in segments):
+            raise BadRequest("the path contains dot segments")
 
 
 def client_prefix(address: str) -> str:

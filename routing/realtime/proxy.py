@@ -14,6 +14,7 @@ from websockets.typing import Subprotocol
 from resilience.breaker.machine import Outcome, judge
 from routing.asgi import Receive, Scope, Send
 from routing.authentication.authenticator import Authenticator
+from routing.backend.encoding import parse_origin
 from routing.balancing.balancer import Balancers
 from routing.errors import (
     BadGateway,
@@ -169,9 +170,11 @@ class SocketProxy:
         match, timeout = exchange.match, exchange.match.policy.timeout
         query = b"?" + exchange.request.query if exchange.request.query else b""
         try:
-            uri = target.url.replace("http", "ws", 1).rstrip("/") + (match.path + query).decode("ascii")
+            origin = parse_origin(target.url)
+            scheme = b"wss" if origin.tls else b"ws"
+            uri = b"%b://%b%b" % (scheme, origin.authority, origin.target(match.path + query))
             return await _BackendConnection(
-                uri,
+                uri.decode("ascii"),
                 additional_headers=_handshake_fields(self._calls.fields(exchange)),
                 subprotocols=[Subprotocol(name) for name in shake.subprotocols] or None,
                 user_agent_header=None,

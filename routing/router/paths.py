@@ -6,7 +6,7 @@ PREFIX: Final = b"/api/v1/"
 
 
 class ServicePath(NamedTuple):
-    """`rest` is what the service is asked for, with its leading slash."""
+    """`rest` is the path within the service: empty, or with its leading slash."""
 
     service: str
     rest: bytes
@@ -17,7 +17,7 @@ def split(path: bytes) -> ServicePath | None:
     if not path.startswith(PREFIX):
         return None
     name, slash, rest = path[len(PREFIX) :].partition(b"/")
-    return ServicePath(name.decode("latin-1"), slash + rest or b"/")
+    return ServicePath(name.decode("latin-1"), slash + rest)
 
 
 def is_index(path: bytes) -> bool:

@@ -30,6 +30,29 @@ class Auth(StrEnum):
     NONE = "none"
 
 
+class Spelling(StrEnum):
+    REFUSE = "refuse"
+    PASS = "pass"  # noqa: S105 - the value of a setting
+
+
+class TrailingSlash(StrEnum):
+    SAME = "same"
+    STRICT = "strict"
+
+
+class PathPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How a service reads paths, as far as servers differ. See routing/router/spelling.py.
+
+    `encoded_slash` is for `%2F`, `%5C` and a backslash; None refuses them where the service has routes.
+    `empty_segments` is for `//`. `trailing_slash`: whether a route matches its path with a slash appended too.
+    """
+
+    encoded_slash: Spelling | None = None
+    empty_segments: Spelling = Spelling.REFUSE
+    case_sensitive: bool = True
+    trailing_slash: TrailingSlash = TrailingSlash.SAME
+
+
 class Timeout(msgspec.Struct, frozen=True, kw_only=True):
     """The time limits of a call, in seconds; infinity for none.
 

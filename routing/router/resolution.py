@@ -14,6 +14,7 @@ from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Credential, read_credential
 from routing.caller import Caller
 from routing.errors import (
+    BadRequest,
     Forbidden,
     GatewayError,
     MisdirectedRequest,
@@ -200,9 +201,17 @@ class Resolution:
             else:
                 raise UnknownService("there is nothing at this path")
         except GatewayError as error:
-            self.routing_error = error
+            self._reject(error, request.path, table)
         if self.match is not None:
             self.auth = self.match.policy.auth
+
+    def _reject(self, error: GatewayError, path: bytes, table: RouteTable) -> None:
+        if isinstance(error, UnknownService) and b"//" in path:  # a service, for servers that merge slashes
+            error = BadRequest("the path contains empty segments")
+        self.routing_error = error
+        service = table.services.get(error.service or "")
+        if isinstance(error, BadRequest) and service is not None and service.policy.auth is Auth.NONE:
+            self.auth = Auth.NONE  # its callers have no credential
 
 
 UNRESOLVED: Final = Resolution(CredentialState([]))

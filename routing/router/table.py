@@ -1,31 +1,26 @@
 """The route table: which service and route a request is for. Immutable, replaced when the configuration changes."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from routing.errors import MethodNotAllowed, UnknownService
+from routing.errors import BadRequest, MethodNotAllowed, UnknownService
 from routing.messages.validation import METHODS
+from routing.router import spelling
 from routing.router.hosts import domain_of
-from routing.router.policy import RoutePolicy, Target
+from routing.router.policy import PathPolicy, RoutePolicy, Target
+from routing.router.route_tree import Route, RouteTree, allowed_methods, parameters
+from routing.router.spelling import Segments
+from routing.router.strictest import strictest
 
-REST: Final = "*"
-"""As a pattern's last segment: any rest of the path, or none."""
+__all__ = ["Match", "Route", "RouteTable", "Service"]
 
+MAX_COMBINED: Final = 4_096
+"""Combinations of routes in one table: bounds the memory of all."""
 
-class Route(msgspec.Struct, frozen=True):
-    """One pattern of a service's paths: `/mailboxes/{user}/messages`, `/files/*`. No methods: any method."""
-
-    path: str
-    methods: tuple[str, ...] = ()
-    policy: RoutePolicy = RoutePolicy()
-
-    def allows(self, method: str) -> bool:
-        return not self.methods or method in self.methods or (method == "HEAD" and "GET" in self.methods)
+_Found = tuple[Route | None, Segments]
+"""A reading of a path, and the route that it matches."""
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -40,71 +35,23 @@ class Service(msgspec.Struct, frozen=True):
     policy: RoutePolicy = RoutePolicy()
     routes: tuple[Route, ...] = ()
     incarnation: int = 0
+    paths: PathPolicy = PathPolicy()
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A matched request. `path` is the path sent to the backend, as received; `params` are the route's, decoded."""
+    """A matched request. `path` is the path sent to the backend, as received; `params` are the route's, decoded.
+
+    `resource` is the path in the form that all its spellings share. `also`: the patterns of other routes whose
+    restrictions are part of `policy`, since some servers read the path as theirs; empty for the service's own settings.
+    """
 
     service: Service
     policy: RoutePolicy
     path: bytes
     pattern: str = ""
     params: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(slots=True)
-class _Node:
-    """A segment in the tree of patterns; `ends` are the routes that end here, by rank."""
-
-    fixed: dict[str, "_Node"] = field(default_factory=dict)
-    any: "_Node | None" = None
-    ends: list[tuple[int, Route]] = field(default_factory=list)
-    rest: list[tuple[int, Route]] = field(default_factory=list)
-
-
-class _Routes:
-    """One service's routes as a tree of segments: the cost of a match follows the path, not the routes."""
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._root = _Node()
-        for rank, route in enumerate(routes):
-            self._add(rank, route)
-
-    def _add(self, rank: int, route: Route) -> None:
-        node = self._root
-        for segment in route.path.strip("/").split("/") if route.path != "/" else ():
-            if segment == REST:
-                node.rest.append((rank, route))
-                return
-            if segment.startswith("{"):
-                node.any = node.any or _Node()
-                node = node.any
-            else:
-                node = node.fixed.setdefault(segment, _Node())
-        node.ends.append((rank, route))
-
-    def find(self, segments: list[str]) -> list[Route]:
-        """The routes whose pattern matches, in the order of the configuration."""
-        ends = list(_reachable(self._root, segments, 0))
-        if len(ends) > 1:
-            ends.sort(key=_rank)
-        return [route for _, route in ends]
-
-
-def _rank(end: tuple[int, Route]) -> int:
-    return end[0]
-
-
-def _reachable(node: _Node, segments: list[str], depth: int) -> Iterator[tuple[int, Route]]:
-    yield from node.rest
-    if depth == len(segments):
-        yield from node.ends
-        return
-    fixed = node.fixed.get(segments[depth])
-    if fixed is not None:
-        yield from _reachable(fixed, segments, depth + 1)
-    if node.any is not None and segments[depth]:
-        yield from _reachable(node.any, segments, depth + 1)
+    resource: bytes = b""
+    also: tuple[str, ...] = ()
 
 
 class RouteTable:
@@ -114,7 +61,12 @@ class RouteTable:
         self.version = version
         self.services = {service.name: service for service in services}
         self._hosts = {host.lower(): service for service in self.services.values() for host in service.hosts}
-        self._routes = {service.name: _Routes(service.routes) for service in self.services.values() if service.routes}
+        self._trees = {
+            service.name: RouteTree(service.routes, service.paths)
+            for service in self.services.values()
+            if service.routes
+        }
+        self._combined: dict[tuple[int, ...], RoutePolicy] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RouteTable) and self.services == other.services
@@ -131,9 +83,9 @@ class RouteTable:
         return self._hosts.get(domain_of(host))
 
     def match(self, name: str, method: str, path: bytes) -> Match:
-        """Service `name`'s first route for `path` (which begins with a slash) that allows `method`.
+        """Service `name`'s first route for `path` (which begins with a slash, or is empty) that allows `method`.
 
-        Raises UnknownService, or MethodNotAllowed when routes fit the path and none of them the method.
+        Raises UnknownService, BadRequest, or MethodNotAllowed when routes fit the path and none of them the method.
         """
         service = self.services.get(name)
         if service is None:
@@ -141,49 +93,81 @@ class RouteTable:
         return self.within(service, method, path)
 
     def within(self, service: Service, method: str, path: bytes) -> Match:
-        """The same, for a service already found."""
-        routes = self._routes.get(service.name)
-        if routes is None:
-            return Match(service, service.policy, path)
-        segments = segments_of(path)
-        fitting = routes.find(segments)
-        if not fitting:
-            return Match(service, service.policy, path)
-        for route in fitting:
-            if route.allows(method):
-                return Match(service, route.policy, path, route.path, _parameters(route.path, segments))
-        raise MethodNotAllowed(f"{method} is not allowed here", service=service.name, allow=_allowed(fitting))
+        """The same, for a service already found. Raises BadRequest for a path that the service does not accept."""
+        tree = self._trees.get(service.name)
+        try:
+            if tree is None:
+                spelling.check(path, service.paths)
+                return Match(service, service.policy, path, resource=spelling.normalized(path, service.paths))
+            readings = spelling.readings(path or b"/", service.paths)
+        except BadRequest as error:
+            error.service = service.name
+            raise
+        resource = spelling.normalized(path, service.paths)
+        found = [(_first(service, routes, method), segments) for segments in readings for routes in tree.find(segments)]
+        if len(found) > 1:
+            return self._combine(service, path, resource, found)
+        route, segments = found[0]
+        if route is None:
+            return Match(service, service.policy, path, resource=resource)
+        return Match(service, route.policy, path, route.path, parameters(route.path, segments), resource)
 
     def methods(self, service: Service, path: bytes) -> tuple[str, ...]:
-        """The methods that `service`'s routes for `path` allow; the usual ones if they allow any."""
-        routes = self._routes.get(service.name)
-        fitting = routes.find(segments_of(path)) if routes is not None else []
-        return _allowed(fitting) if fitting and all(route.methods for route in fitting) else METHODS
+        """The methods that `service`'s routes for `path` allow in every reading; the usual ones if they allow any.
+
+        Raises BadRequest.
+        """
+        tree = self._trees.get(service.name)
+        if tree is None:
+            return METHODS
+        read = spelling.readings(path or b"/", service.paths)
+        found = [routes for segments in read for routes in tree.find(segments)]
+        limited = [
+            set(allowed_methods(routes)) for routes in found if routes and all(route.methods for route in routes)
+        ]
+        return tuple(sorted(set.intersection(*limited))) if limited else METHODS
+
+    def _combine(self, service: Service, path: bytes, resource: bytes, found: Sequence[_Found]) -> Match:
+        """The match of a path with several readings: the first route found, with the restrictions of all."""
+        route, segments = next((one for one in found if one[0] is not None), found[0])
+        others: list[Route | None] = []
+        named: dict[str, str] = {}
+        for other, its_segments in reversed(found):
+            if other is not None:
+                named.update(parameters(other.path, its_segments))
+            if other is not route and not any(other is known for known in others):
+                others.insert(0, other)
+        if route is None:
+            return Match(service, service.policy, path, resource=resource)
+        return Match(
+            service,
+            self._strictest(service, [route, *others]),
+            path,
+            route.path,
+            tuple({**named, **dict(parameters(route.path, segments))}.items()),
+            resource,
+            tuple(other.path if other else "" for other in others),
+        )
+
+    def _strictest(self, service: Service, routes: list[Route | None]) -> RoutePolicy:
+        """One policy object for each set of routes: steps and grants are memoised by it. Raises BadRequest."""
+        policies = [route.policy if route else service.policy for route in routes]
+        if all(policy == policies[0] for policy in policies):
+            return policies[0]
+        key = tuple(map(id, policies))
+        policy = self._combined.get(key)
+        if policy is None:
+            if len(self._combined) >= MAX_COMBINED:
+                raise BadRequest("the path can be read in several ways")
+            policy = self._combined[key] = strictest(policies)
+        return policy
 
 
-def segments_of(path: bytes) -> list[str]:
-    """A path's segments, decoded: what patterns are held against."""
-    if path == b"/":
-        return []
-    if b"%" not in path:
-        return path[1:].decode("utf-8", "backslashreplace").split("/")
-    return [unquote_to_bytes(segment).decode("utf-8", "backslashreplace") for segment in path[1:].split(b"/")]
-
-
-def _parameters(pattern: str, segments: list[str]) -> tuple[tuple[str, str], ...]:
-    return tuple([(name, segments[place]) for place, name in _names(pattern)]) if "{" in pattern else ()
-
-
-@lru_cache(maxsize=4_096)
-def _names(pattern: str) -> tuple[tuple[int, str], ...]:
-    """A pattern's parameters, and which of its segments each is."""
-    segments = enumerate(pattern.strip("/").split("/"))
-    return tuple((place, segment[1:-1]) for place, segment in segments if segment.startswith("{"))
-
-
-def _allowed(routes: list[Route]) -> tuple[str, ...]:
-    return tuple(sorted({method for route in routes for method in _methods(route)}))
-
-
-def _methods(route: Route) -> tuple[str, ...]:
-    return (*route.methods, "HEAD") if "GET" in route.methods else route.methods
+def _first(service: Service, routes: list[Route], method: str) -> Route | None:
+    """The first route that allows the method; None without routes. Raises MethodNotAllowed."""
+    for route in routes:
+        if route.allows(method):
+            return route
+    if routes:
+        raise MethodNotAllowed(f"{method} is not allowed here", service=service.name, allow=allowed_methods(routes))
+    return None

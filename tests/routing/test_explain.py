@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,9 @@ from routing.explain.explainer import Explainer
 from routing.explain.explanation import Explanation
 from routing.explain.routes import mismatch
 from routing.http import Headers, Request
-from routing.router.policy import Auth, Fallback, RoutePolicy, Target
-from routing.router.table import Route, RouteTable, Service, segments_of
+from routing.router.policy import Auth, Fallback, PathPolicy, RoutePolicy, Spelling, Target, TrailingSlash
+from routing.router.spelling import readings
+from routing.router.table import Route, RouteTable, Service
 
 HOST = (b"host", b"gateway.test")
 ADA = Caller("key:ada", scopes=frozenset({"crm"}))
@@ -70,11 +72,29 @@ def test_the_matching_route_its_parameters_and_why_each_other_route_does_not_mat
     ]
 
 
-def test_a_trailing_slash_is_given_as_the_reason() -> None:
+def test_a_trailing_slash_matches_the_route_without_it() -> None:
     explanation = explain("/api/v1/crm/contacts/")
+    assert present(explanation.service)["route"] == "/contacts"
+    assert explanation.routes[0].why == "the first route that matches"
+
+
+def test_a_trailing_slash_is_given_as_the_reason_where_it_matters() -> None:
+    service = msgspec.structs.replace(CRM, paths=PathPolicy(trailing_slash=TrailingSlash.STRICT))
+    explanation = explain("/api/v1/crm/contacts/", service=service)
     assert present(explanation.service)["route"] == "<no route: the service's settings apply>"
     assert explanation.routes[0].why == "the path ends with a slash"
     assert explanation.routes[1].why == "{id} would be empty"
+
+
+def test_routes_of_other_readings_are_listed() -> None:
+    service = Service("crm", TARGETS, routes=(Route("/{page}"), Route("/admin/*", (), RoutePolicy(scopes=("admin",)))))
+    service = msgspec.structs.replace(service, paths=PathPolicy(encoded_slash=Spelling.PASS))
+    explanation = explain("/api/v1/crm/admin%2Fx", caller=ADA, service=service)
+    assert (explanation.verdict.status, present(explanation.access)["needs"]) == (403, ["admin"])
+    assert explanation.routes[1].why == "applies too: some servers read the path as this route's"
+    refused = explain("/api/v1/crm/admin%2Fx", caller=ADA, service=msgspec.structs.replace(service, paths=PathPolicy()))
+    assert refused.verdict.code == "bad_request"
+    assert refused.routes[0].why == "the path contains an encoded slash or a backslash"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +212,8 @@ PATHS = st.lists(st.sampled_from(["a", "b", "%61", ""]), max_size=4).map(lambda 
 @given(PATTERNS, PATHS, st.booleans())
 def test_mismatch_agrees_with_the_route_table(pattern: str, path: str, rest: bool) -> None:
     route = Route(f"{pattern.rstrip('/')}/*" if rest else pattern)
-    service = Service("s", TARGETS, routes=(route,))
+    paths = PathPolicy(empty_segments=Spelling.PASS)
+    service = Service("s", TARGETS, routes=(route,), paths=paths)
     matched = RouteTable([service]).within(service, "GET", path.encode()).pattern == route.path
-    assert (mismatch(route, segments_of(path.encode())) is None) == matched
+    mismatches = [mismatch(route, segments, paths) for segments in readings(path.encode(), paths)]
+    assert (None in mismatches) == matched

@@ -124,7 +124,7 @@ def store_target(exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarg
     invalidates the entries of all callers, under every host and scheme.
     """
     match = exchange.match
-    tags = (*filled(policy.tags, match, exchange.caller), uri_tag(match.path, exchange.request.query))
+    tags = (*filled(policy.tags, match, exchange.caller), uri_tag(match.resource, exchange.request.query))
     return StoreTarget(exchange.service, key, policy, policy.scope, tags)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from resilience.cache import invalidation, rationale
@@ -15,6 +16,7 @@ from routing.exchange import CacheSlot, Exchange
 from routing.http import Headers, Response
 from routing.messages import forwarding
 from routing.messages.response_body import OnComplete, Relay
+from routing.router import spelling
 from routing.router.tags import filled
 from routing.steps.cache import cache_status
 from routing.steps.cache.coalescing import Fetch
@@ -183,7 +185,8 @@ class CacheStore:
             return None
         tags = set(filled(match.policy.invalidates, match, exchange.caller))
         if _has_cache(exchange):
-            tags |= invalidation.invalidated_tags(match.path, request.query, headers, exchange.prefix)
+            same = partial(spelling.normalized, policy=match.service.paths)
+            tags |= invalidation.invalidated_tags(match.path, request.query, headers, exchange.prefix, same)
         return (lambda: self._revalidation.invalidate(exchange.service, tags)) if tags else None
 
     def _cache_response(self, exchange: Exchange, call: BackendCall, headers: Headers) -> CacheResponse:

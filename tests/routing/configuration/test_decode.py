@@ -15,7 +15,7 @@ from routing.configuration.decode import decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.sections import BREAKER, CACHE
 from routing.messages.cors import CorsPolicy
-from routing.router.policy import Auth, Fallback, RoutePolicy, Target, Timeout
+from routing.router.policy import Auth, Fallback, PathPolicy, RoutePolicy, Spelling, Target, Timeout, TrailingSlash
 from routing.router.table import Service
 
 URL = "http://127.0.0.1:9101"
@@ -70,6 +70,23 @@ def test_every_setting_is_decoded() -> None:
     assert policy.cache == CachePolicy(ttl=3_600.0, scope=Scope.SHARED, vary=("accept-language",))
     assert policy.fallback == Fallback(status=203, body={"items": []})
     assert (policy.forward_authorization, policy.cost_per_call) == (True, 0.5)
+
+
+def test_how_a_service_reads_paths_is_decoded() -> None:
+    assert read(paths={}).paths == PathPolicy()
+    paths = {"encoded_slash": "pass", "empty_segments": "pass", "case_sensitive": False, "trailing_slash": "strict"}
+    assert read(paths=paths).paths == PathPolicy(
+        encoded_slash=Spelling.PASS,
+        empty_segments=Spelling.PASS,
+        case_sensitive=False,
+        trailing_slash=TrailingSlash.STRICT,
+    )
+
+
+def test_routes_that_differ_only_in_case_are_duplicates_where_case_is_ignored() -> None:
+    routes = [{"path": "/a"}, {"path": "/A"}]
+    assert len(read(routes=routes).routes) == 2
+    assert fault(routes=routes, paths={"case_sensitive": False}) == "routes[1].path: duplicate route: /A"
 
 
 @pytest.mark.parametrize(
@@ -236,6 +253,9 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"fallback": {"status": 99}}, "fallback.status: must be from 200 to 599"),
         ({"fallback": {"body": float("nan")}}, "fallback.body: nan cannot be represented in JSON"),
         ({"cost_per_call": -1}, "cost_per_call: must be from 0"),
+        ({"paths": {"encoded_slash": "allow"}}, "paths.encoded_slash: must be refuse or pass, not 'allow'"),
+        ({"paths": {"trailing": 1}}, "paths: unknown key 'trailing' (did you mean 'trailing_slash'?)"),
+        ({"routes": [{"path": "/a", "paths": {}}]}, "routes[0]: unknown key 'paths' (did you mean 'path'?)"),
         ({"hosts": ["http://crm"]}, "hosts[0]: 'http://crm' is not a host name"),
         ({"hosts": ["a", "a"]}, "hosts[1]: 'a' is already a host of crm"),
         ({"targets": []}, ": a service needs at least one target"),

@@ -1,9 +1,10 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.errors import MethodNotAllowed, UnknownService
-from routing.router.policy import RoutePolicy, Target
+from routing.errors import BadRequest, MethodNotAllowed, UnknownService
+from routing.router.policy import PathPolicy, RoutePolicy, Spelling, Target
 from routing.router.table import Route, RouteTable, Service
 
 TARGETS = (Target("http://127.0.0.1:9101"),)
@@ -40,7 +41,12 @@ def test_parameters_are_decoded_and_one_segment_long() -> None:
     routes = table(Route("/mailboxes/{user}/messages"))
     assert routes.match("crm", "GET", b"/mailboxes/a%40b/messages").params == (("user", "a@b"),)
     assert routes.match("crm", "GET", b"/mailboxes/a/b/messages").pattern == ""
-    assert routes.match("crm", "GET", b"/mailboxes//messages").pattern == ""
+    with pytest.raises(BadRequest):
+        routes.match("crm", "GET", b"/mailboxes//messages")
+    passing = RouteTable(
+        [msgspec.structs.replace(routes.services["crm"], paths=PathPolicy(empty_segments=Spelling.PASS))]
+    )
+    assert passing.match("crm", "GET", b"/mailboxes//messages").pattern == ""
 
 
 def test_an_encoded_letter_does_not_slip_past_a_route() -> None:

@@ -1,0 +1,198 @@
+"""The readings of a path: the segments that servers may find in it. Pure functions.
+
+Servers disagree about percent-encoded slashes, backslashes, `;parameters`, empty segments, trailing dots and spaces,
+repeated decoding, and bytes that are not UTF-8. A route's rules hold for every path that one of them reads as the
+route's; what cannot be read safely is refused. See docs/adr/0013-every-reading-of-a-path.md.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from typing import Final
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from routing.errors import BadRequest
+from routing.router.policy import PathPolicy, Spelling, TrailingSlash
+
+Segments = tuple[str, ...]
+"""Decoded segments. A trailing slash is an empty last one; the path `/` has none."""
+
+MAX_WORK: Final = 32 * 1024
+"""Bytes of all readings of one path together: bounds the time to match them."""
+MAX_UNUSUAL_BYTES: Final = 8_192
+
+_UNUSUAL: Final = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,=:@/-]|//|\.(?:/|\Z)")
+"""What a path has that may be read in several ways, or that has to be decoded."""
+_MALFORMED: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_ENCODED_SEPARATOR: Final = re.compile(rb"%2f|%5c|\\", re.IGNORECASE)
+_PATH_PARAMETERS: Final = re.compile(rb";[^/]*")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
+_UNRESERVED: Final = re.compile(rb"[A-Za-z0-9._~-]")
+_SAFE: Final = "/%!$&'()*+,;=:@"
+"""Characters of a path that stay as they are (RFC 3986 section 3.3), besides the unreserved ones."""
+
+
+def check(path: bytes, policy: PathPolicy) -> None:
+    """Raise BadRequest for a path that a service without routes does not accept."""
+    if b"//" in path and policy.empty_segments is Spelling.REFUSE:
+        raise BadRequest("the path contains empty segments")
+    if policy.encoded_slash is Spelling.REFUSE and _ENCODED_SEPARATOR.search(path):
+        raise BadRequest("the path contains an encoded slash or a backslash")
+
+
+def readings(path: bytes, policy: PathPolicy) -> list[Segments]:
+    """All readings of a path of a service with routes, the one by RFC 3986 first.
+
+    Raises BadRequest for a path that is refused.
+    """
+    if not _UNUSUAL.search(path):
+        return [_folded(tuple(path.decode().split("/")[1:]) if path != b"/" else (), policy)]
+    if len(path) > MAX_UNUSUAL_BYTES:
+        raise BadRequest(f"a path with encoded or unusual characters is longer than {MAX_UNUSUAL_BYTES} bytes")
+    check(path, policy)
+    if policy.encoded_slash is not Spelling.PASS and _ENCODED_SEPARATOR.search(path):
+        raise BadRequest("the path contains an encoded slash or a backslash")
+    if _MALFORMED.search(path):
+        raise BadRequest("the path contains an incomplete percent-encoding")
+    return list(dict.fromkeys([_folded(_well_formed(segments), policy) for segments in _all(path)]))
+
+
+def normalized(path: bytes, policy: PathPolicy) -> bytes:
+    """The form that all spellings of a resource's path share, by RFC 3986 section 6.2.2 and the service's settings.
+
+    Unlike `readings`, it does not equate paths that only some servers read as the same.
+    """
+    if _UNUSUAL.search(path):
+        path = quote_from_bytes(_ESCAPE.sub(_unescaped, path), _SAFE).encode()
+    if policy.trailing_slash is TrailingSlash.SAME:
+        path = path.removesuffix(b"/")
+    if policy.case_sensitive:
+        return path
+    text = unquote_to_bytes(path).decode("utf-8", "surrogateescape")
+    return folded([text])[0].encode("utf-8", "surrogateescape")
+
+
+def _unescaped(escape: "re.Match[bytes]") -> bytes:
+    """An unreserved character as itself, the escape of any other in upper case."""
+    char = unquote_to_bytes(escape[0])
+    return char if _UNRESERVED.fullmatch(char) else escape[0].upper()
+
+
+def _all(path: bytes) -> list[Segments]:
+    """The readings, each of which adds one liberty to those before."""
+    raw = [path]
+    if b";" in path:
+        raw.append(_PATH_PARAMETERS.sub(b"", path))  # before it is decoded, as the Servlet specification says
+    decoded = [segments for each in raw for segments in _decoded(each)]
+    found = [tuple(map(_text, segments)) for segments in decoded]
+    found += [tuple(map(_lenient_text, segments)) for segments in decoded if not b"".join(segments).isascii()]
+    text = "".join([segment for segments in found for segment in segments])
+    for needs, liberty in _LIBERTIES:
+        if needs.search(text):
+            found = _with(found, liberty, len(path))
+    return _with(found, _merged, len(path))
+
+
+def _decoded(path: bytes) -> list[list[bytes]]:
+    """A path's segments decoded once, and if that makes a difference, decoded twice."""
+    once = [unquote_to_bytes(segment) for segment in path[1:].split(b"/")] if path != b"/" else []
+    if b"%25" not in path:
+        return [once]
+    twice = [unquote_to_bytes(segment) for segment in once]
+    if twice == once:
+        return [once]
+    if [unquote_to_bytes(segment) for segment in twice] != twice:
+        raise BadRequest("the path is percent-encoded more than twice")
+    return [once, twice]
+
+
+def _text(segment: bytes) -> str:
+    return segment.decode("utf-8", "surrogateescape")
+
+
+def _lenient_text(segment: bytes) -> str:
+    """As decoded by a server that drops invalid bytes and maps compatible characters, such as full-width letters."""
+    if segment.isascii():
+        return segment.decode()
+    text = unicodedata.normalize("NFKC", segment.decode("utf-8", "ignore"))
+    return "".join([char for char in text if unicodedata.category(char) != "Cf"])
+
+
+def _with(found: list[Segments], liberty: Callable[[Segments], Segments], size: int) -> list[Segments]:
+    result = list(dict.fromkeys([*found, *map(liberty, found)]))
+    if len(result) > 1 and len(result) * size > MAX_WORK:
+        raise BadRequest("the path can be read in too many ways")
+    return result
+
+
+def _split_at_slashes(segments: Segments) -> Segments:
+    """Encoded slashes are slashes: most servers decode a path before they take it apart."""
+    return tuple(part for segment in segments for part in segment.split("/"))
+
+
+def _split_at_backslashes(segments: Segments) -> Segments:
+    """Windows and browsers take a backslash for a slash."""
+    return tuple(part for segment in segments for part in segment.split("\\"))
+
+
+def _cut(segments: Segments) -> Segments:
+    """An encoded `?` or `#` ends the path, for a server behind one that has decoded it."""
+    for index, segment in enumerate(segments):
+        kept = re.split("[?#]", segment, maxsplit=1)[0]
+        if kept != segment:
+            return (*segments[:index], kept)
+    return segments
+
+
+def _without_parameters(segments: Segments) -> Segments:
+    """`;parameters` are no part of a segment, for Tomcat and Spring."""
+    return tuple(segment.partition(";")[0] for segment in segments)
+
+
+def _trimmed(segments: Segments) -> Segments:
+    """Trailing dots and spaces are no part of a name, for Windows."""
+    return tuple(segment.rstrip(" .") or segment for segment in segments)
+
+
+def _merged(segments: Segments) -> Segments:
+    """Several slashes are one, for nginx, Werkzeug and file systems."""
+    if "" not in segments:
+        return segments
+    return tuple(segment for index, segment in enumerate(segments) if segment or index == len(segments) - 1)
+
+
+_LIBERTIES: Final[tuple[tuple["re.Pattern[str]", Callable[[Segments], Segments]], ...]] = (
+    (re.compile("/"), _split_at_slashes),
+    (re.compile(r"\\"), _split_at_backslashes),
+    (re.compile("[?#]"), _cut),
+    (re.compile(";"), _without_parameters),
+    (re.compile("[. ]"), _trimmed),
+)
+"""Each with what the path must contain."""
+
+
+def _well_formed(segments: Segments) -> Segments:
+    """Raise BadRequest if a reading could lead out of its path."""
+    text = "/".join(segments)
+    if _CONTROL.search(text):
+        raise BadRequest("the path contains control characters")
+    if "." in text or " " in text:
+        for segment in segments:
+            if segment in (".", "..") or (" " in segment and not segment.strip(" .")):  # ".. " is ".." on Windows
+                raise BadRequest("the path contains dot segments")
+    return segments if text.isascii() else tuple(map(_shown, segments))
+
+
+def _shown(segment: str) -> str:
+    """Bytes that are not UTF-8 as `\xff`: parameters are sent in texts."""
+    return segment.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _folded(segments: Segments, policy: PathPolicy) -> Segments:
+    return segments if policy.case_sensitive else folded(segments)
+
+
+def folded(segments: Iterable[str]) -> Segments:
+    """Segments as compared by a service that is not case-sensitive."""
+    return tuple([unicodedata.normalize("NFKC", segment).casefold() for segment in segments])

@@ -1,0 +1,97 @@
+"""Routes hold for every spelling of their paths, at every entry point."""
+
+import pytest
+
+from routing.router.policy import Auth, PathPolicy, RoutePolicy, Spelling
+from routing.router.table import Route
+from tests.gateway.conftest import QUICK, World
+from tests.gateway.test_nine_steps import ok
+
+ADMIN = Route("/admin/*", (), RoutePolicy(timeout=QUICK, scopes=("admin",)))
+SPELLINGS = [
+    b"/admin/users",
+    b"/%61dmin/users",
+    b"/admin%2Fusers",
+    b"/admin%5cusers",
+    b"/admin\\users",
+    b"/admin;v=1/users",
+    b"//admin/users",
+    b"/%2561dmin/users",
+    b"/admin%252Fusers",
+    b"/admin./users",
+    b"/admin",
+    b"/admin/",
+]
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+@pytest.mark.parametrize("passing", [False, True])
+async def test_no_spelling_evades_a_guarded_route(world: World, path: bytes, passing: bool) -> None:
+    paths = PathPolicy(encoded_slash=Spelling.PASS, empty_segments=Spelling.PASS) if passing else PathPolicy()
+    origin = await world.serve(ok(), routes=(ADMIN,), paths=paths)
+    response = await world.request("GET", b"/api/v1/crm" + path)
+    assert response.status in ({403} if passing else {400, 403})
+    assert origin.requests == []
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+async def test_a_guarded_route_of_an_open_service_needs_a_credential_in_every_spelling(
+    world: World, path: bytes
+) -> None:
+    guard = Route("/admin/*", (), RoutePolicy(timeout=QUICK))
+    origin = await world.serve(ok(), policy=RoutePolicy(auth=Auth.NONE, timeout=QUICK), routes=(guard,))
+    response = await world.request("GET", b"/api/v1/crm" + path, key="")
+    assert response.status in (400, 401)
+    assert origin.requests == []
+
+
+async def test_an_ambiguous_path_of_an_open_service_is_400_without_a_credential(world: World) -> None:
+    await world.serve(ok(), policy=RoutePolicy(auth=Auth.NONE, timeout=QUICK), routes=(ADMIN,))
+    response = await world.request("GET", "/api/v1/crm/x%2Fy", key="")
+    assert (response.status, response.json()["code"], response.json()["service"]) == (400, "bad_request", "crm")
+    assert (await world.request("GET", "/api/v1/crm/x", key="")).status == 200
+
+
+async def test_a_service_says_that_its_paths_hold_encoded_slashes(world: World) -> None:
+    queue = Route("/api/queues/{vhost}/{queue}", ("GET", "PUT"))
+    origin = await world.serve(ok(), ok(), routes=(queue,), paths=PathPolicy(encoded_slash=Spelling.PASS))
+    for path in (b"/api/queues/%2F/q", b"/sites/https%3A%2F%2Fexample.com%2F/searchAnalytics/query"):
+        assert (await world.request("GET", b"/api/v1/crm" + path)).status == 200
+        assert origin.requests[-1].line == b"GET %b HTTP/1.1" % path
+
+
+async def test_a_service_without_routes_gets_paths_as_they_are(world: World) -> None:
+    origin = await world.serve(*[ok()] * 3)
+    for path in (b"/api/queues/%2F/q", b"/a\\b;c", b"/a%5Cb%2f"):
+        assert (await world.request("GET", b"/api/v1/crm" + path)).status == 200
+        assert origin.requests[-1].line == b"GET %b HTTP/1.1" % path
+
+
+async def test_a_write_invalidates_its_resource_in_every_spelling(world: World) -> None:
+    await world.serve(*[ok(b"1", b"Cache-Control: max-age=60")] * 2, ok(b"2"), ok(b"3"), ok(b"4"))
+    for path in ("/api/v1/crm/a%62c", "/api/v1/crm/abc/"):
+        await world.request("GET", path)
+        assert (await world.request("GET", path)).get("x-cache") == "HIT"
+    await world.request("PUT", "/api/v1/crm/abc")
+    for path in ("/api/v1/crm/a%62c", "/api/v1/crm/abc/"):
+        assert (await world.request("GET", path)).get("x-cache") == "MISS"
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "sent"),
+    [
+        ("/v1/graphql", "", b"/v1/graphql"),
+        ("/v1/graphql", "?q=1", b"/v1/graphql?q=1"),
+        ("/v1/graphql", "/", b"/v1/graphql/"),
+        ("/v1/graphql/", "", b"/v1/graphql/"),
+        ("/v1/graphql/", "/x", b"/v1/graphql/x"),
+        ("", "", b"/"),
+        ("", "?q", b"/?q"),
+    ],
+)
+async def test_without_a_path_the_targets_own_is_sent_as_it_is(world: World, base: str, path: str, sent: bytes) -> None:
+    origin = await world.serve(ok(), name="other")
+    target = type(origin.target)(origin.target.url + base)
+    world.add(type(world.live.table.services["other"])("gql", (target,), policy=RoutePolicy(timeout=QUICK)))
+    assert (await world.request("POST", f"/api/v1/gql{path}")).status == 200
+    assert origin.requests[0].line == b"POST %b HTTP/1.1" % sent
