@@ -25,77 +25,77 @@ die() {
 
 command -v ab >/dev/null || die "ab is missing; it comes with ApacheBench: apt-get install apache2-utils"
 command -v curl >/dev/null || die "curl is missing: apt-get install curl"
-curl -s -o /dev/null --max-time 10 "$url/health" || die "nothing answers at $url; set GATEWAY_URL"
+curl -s -o /dev/null --max-time 10 "$url/health" || die "no response from $url; set GATEWAY_URL"
 
-# Ask REQUESTS times for a PATH, so many AT A TIME, over kept connections; leave ab's words in $told.
-ask() {
-    local requests=$1 at_a_time=$2 path=$3
+# Send REQUESTS for a PATH over CONCURRENCY persistent connections; ab's output is in $report.
+send() {
+    local requests=$1 concurrency=$2 path=$3
     shift 3
-    told=$(ab -q -k -l -n "$requests" -c "$at_a_time" -H "X-API-Key: $key" "$@" "$url$path" 2>&1) || die "ab: ${told##*$'\n'}"
+    report=$(ab -q -k -l -n "$requests" -c "$concurrency" -H "X-API-Key: $key" "$@" "$url$path" 2>&1) || die "ab: ${report##*$'\n'}"
 }
 
-# The number that ab said after a label, or else this one.
+# The number that ab prints after a label, or a default.
 figure() {
     local found
-    found=$(sed -n "s/^ *$1 *\([0-9][0-9]*\).*/\1/p" <<<"$told" | head -n 1)
+    found=$(sed -n "s/^ *$1 *\([0-9][0-9]*\).*/\1/p" <<<"$report" | head -n 1)
     echo "${found:-$2}"
 }
 
 complete() { figure 'Complete requests:' 0; }
-# Refusals are named only where there are some.
+# ab prints non-2xx responses only if there are any.
 failures() { echo $(($(figure 'Failed requests:' 0) + $(figure 'Non-2xx responses:' 0))); }
 p95() { figure '95%' 999999; }
-answered() { grep -c "^HTTP/1\.[01] $1" <<<"$told" || true; }
+responses() { grep -c "^HTTP/1\.[01] $1" <<<"$report" || true; }
 
-# One line for each test: its name, what was expected, what was seen, and whether that is a pass.
+# Print one line for a test: its name, the expected and the observed result, and whether it passes.
 verdict() {
-    local name=$1 expected=$2 seen=$3 held=$4 word=pass
-    if ((!held)); then
-        word=FAIL
+    local name=$1 expected=$2 seen=$3 passes=$4 result=pass
+    if ((!passes)); then
+        result=FAIL
         failed=1
     fi
-    printf '%-4s  %-22s  expected: %-52s  seen: %s\n' "$word" "$name" "$expected" "$seen"
+    printf '%-4s  %-22s  expected: %-52s  seen: %s\n' "$result" "$name" "$expected" "$seen"
 }
 
 health() {
-    ask 1000 10 /health
-    verdict health "1000 answers, 0 failures, p95 under 50 ms" \
-        "$(complete) answers, $(failures) failures, p95 $(p95) ms" \
+    send 1000 10 /health
+    verdict health "1000 responses, 0 failures, p95 under 50 ms" \
+        "$(complete) responses, $(failures) failures, p95 $(p95) ms" \
         $(($(complete) == 1000 && $(failures) == 0 && $(p95) < 50))
 }
 
 deep_health() {
-    ask 500 5 /health/deep
-    verdict "deep health" "500 answers, 0 failures, p95 under 1500 ms" \
-        "$(complete) answers, $(failures) failures, p95 $(p95) ms" \
+    send 500 5 /health/deep
+    verdict "deep health" "500 responses, 0 failures, p95 under 1500 ms" \
+        "$(complete) responses, $(failures) failures, p95 $(p95) ms" \
         $(($(complete) == 500 && $(failures) == 0 && $(p95) < 1500))
 }
 
 rate_limiting() {
-    ask 150 10 "$limited" -v 2
+    send 150 10 "$limited" -v 2
     verdict "rate limiting" "150 rapid requests: 100 pass, 50 are 429" \
-        "$(answered 2) pass, $(answered 429) are 429" $(($(answered 2) == 100 && $(answered 429) == 50))
+        "$(responses 2) pass, $(responses 429) are 429" $(($(responses 2) == 100 && $(responses 429) == 50))
 }
 
 concurrent() {
-    ask 200 20 "$load"
-    verdict "concurrent connections" "200 answers at 20 connections, 0 failures" \
-        "$(complete) answers, $(failures) failures, p95 $(p95) ms" $(($(complete) == 200 && $(failures) == 0))
+    send 200 20 "$load"
+    verdict "concurrent connections" "200 responses at 20 connections, 0 failures" \
+        "$(complete) responses, $(failures) failures, p95 $(p95) ms" $(($(complete) == 200 && $(failures) == 0))
 }
 
-# ab asks as fast as it can, so each second gets its share, from 15 connections.
+# ab sends as fast as it can, so each second gets its share of the requests.
 sustained() {
-    local total=2000 answers=0 bad=0 worst=0 second share begun=$SECONDS
+    local total=2000 completed=0 bad=0 worst=0 second share started=$SECONDS
     for ((second = 0; second < seconds; second++)); do
-        while ((SECONDS - begun < second)); do sleep 0.05; done
+        while ((SECONDS - started < second)); do sleep 0.05; done
         share=$((total * (second + 1) / seconds - total * second / seconds))
-        ask "$share" 15 "$load"
-        answers=$((answers + $(complete)))
+        send "$share" 15 "$load"
+        completed=$((completed + $(complete)))
         bad=$((bad + $(failures)))
         ((worst >= $(p95))) || worst=$(p95)
     done
-    verdict "sustained load" "2000 answers over $seconds s at 15 connections, 0 failures" \
-        "$answers answers, $bad failures, worst second's p95 $worst ms" $((answers == total && bad == 0))
+    verdict "sustained load" "2000 responses over $seconds s at 15 connections, 0 failures" \
+        "$completed responses, $bad failures, worst second's p95 $worst ms" $((completed == total && bad == 0))
 }
 
 echo "load tests of $url"

@@ -21,13 +21,14 @@ LIMIT = 100
 @contextmanager
 def gateway(limit: int, failing: str = "") -> Iterator[str]:
     """Responds with 200, but with 429 after `limit` requests to /api, and with 503 to the path `failing`."""
-    asked = itertools.count()
+    requests = itertools.count()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one segment per response: Nagle's algorithm would delay the body until the head is acknowledged
 
         def do_GET(self) -> None:
-            limited = self.path.startswith("/api") and next(asked) >= limit
+            limited = self.path.startswith("/api") and next(requests) >= limit
             status = 429 if limited else 503 if self.path == failing else 200
             self.send_response(status)
             self.send_header("Content-Length", "2")
@@ -58,10 +59,10 @@ def run(url: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run([bash, str(SCRIPT)], env=given, capture_output=True, text=True, check=False)
 
 
-def words(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+def results_of(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     """`pass` or `FAIL`, by test."""
     lines = [line.partition("  expected:")[0].split(None, 1) for line in done.stdout.splitlines()[1:]]
-    return {name.strip(): word for word, name in lines}
+    return {name.strip(): result for result, name in lines}
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def _apache_bench() -> None:
 def test_all_five_results_are_reported_as_expected_and_seen() -> None:
     with gateway(LIMIT) as url:
         done = run(url)
-    results = words(done)
+    results = results_of(done)
     assert list(results) == ["health", "deep health", "rate limiting", "concurrent connections", "sustained load"]
     assert results["rate limiting"] == results["concurrent connections"] == results["sustained load"] == "pass", (
         done.stdout
@@ -88,7 +89,7 @@ def test_one_passed_request_too_many_or_too_few_fails(limit: int) -> None:
     with gateway(limit) as url:
         done = run(url)
     assert done.returncode == 1
-    assert words(done)["rate limiting"] == "FAIL"
+    assert results_of(done)["rate limiting"] == "FAIL"
     assert f"seen: {limit} pass, {150 - limit} are 429" in done.stdout
 
 
@@ -96,14 +97,14 @@ def test_a_503_response_is_a_failure() -> None:
     with gateway(LIMIT, failing="/health/deep") as url:
         done = run(url)
     assert done.returncode == 1
-    assert words(done)["deep health"] == "FAIL"
+    assert results_of(done)["deep health"] == "FAIL"
     assert "500 failures" in done.stdout
 
 
 def test_an_unreachable_gateway_is_reported() -> None:
     done = run("http://127.0.0.1:1")
     assert done.returncode == 2
-    assert done.stderr == "load-test: nothing answers at http://127.0.0.1:1; set GATEWAY_URL\n"
+    assert done.stderr == "load-test: no response from http://127.0.0.1:1; set GATEWAY_URL\n"
 
 
 def test_a_missing_ab_is_reported(tmp_path: Path) -> None:
