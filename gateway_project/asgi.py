@@ -53,6 +53,8 @@ def handle_request(request: Request) -> Response | Awaitable[Response] | None:
         return None if is_page else gateway.answer(request)
     if path == EVENTS:
         return runtime.current().events.answer(request)
+    if not gateway.live.table.is_loaded and path.rstrip(b"/") not in HEALTH_PATHS:
+        return gateway.answer(request)  # 503: the host may be a service's own, and Django's pages need the database
     return _refuse(request)
 
 
@@ -105,4 +107,5 @@ def _may_want_page(request: Request) -> bool:
     """
     if request.method != "GET" or b"text/html" not in request.fields.get(b"accept", b""):
         return False
-    return any(name == b"cookie" and _session in value for name, value in request.headers)
+    has_session = any(name == b"cookie" and _session in value for name, value in request.headers)
+    return has_session and runtime.current().gateway.live.table.is_loaded

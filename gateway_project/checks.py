@@ -81,5 +81,9 @@ async def _service(service: Service, breakers: Breakers, targets: Balancers) -> 
     """The health of the circuit; degraded if a target is unhealthy."""
     if not service.policy.enabled:
         return Health.OFF
+    if service.is_out:
+        return Health.DOWN
+    if service.faults:  # it continues with its last valid configuration
+        return Health.DEGRADED
     health = _HEALTH_OF_STATE[breakers.of(service.name, service.policy.breaker).state()]
     return Health.DEGRADED if health is Health.OK and targets.of(service).unhealthy_count else health

@@ -43,8 +43,8 @@ from routing.realtime.control import Control
 from routing.realtime.http import EventsEndpoint
 from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
-from routing.router.live import LiveConfiguration, LoadedConfiguration
-from routing.router.table import Service
+from routing.router.live import LiveConfiguration, LoadedConfiguration, with_last_valid
+from routing.router.table import NOT_LOADED, Service
 from routing.steps.cache.cache_key import CacheKeys, holds_response
 from routing.steps.calls import Calls
 from routing.tracing import TracedGateway
@@ -64,7 +64,7 @@ class Infrastructure:
     def __init__(self, config: Config) -> None:
         self.link = RedisLink(settings.REDIS_URL) if settings.REDIS_URL else None
         self.stores = Stores.over(self.link)
-        self.live = LiveConfiguration()
+        self.live = LiveConfiguration(NOT_LOADED)
         self.backend = Backend()
         self.tokens = _firebase(config)
         self.authenticator = Authenticator(lambda: self.live.keys, self.tokens)
@@ -254,9 +254,12 @@ def _services(live: LiveConfiguration) -> Iterable[Service]:
 
 
 def _apply(live: LiveConfiguration, breakers: Breakers, loaded: LoadedConfiguration) -> None:
-    for service in loaded.table.services.values():
-        breakers.of(service.name, service.policy.breaker)
-    live.table, live.keys = loaded.table, ApiKeys(loaded.keys)
+    table = with_last_valid(loaded, live.table)
+    for service in table.services.values():
+        if not service.is_out:  # its circuit keeps its settings until the service returns
+            breakers.of(service.name, service.policy.breaker)
+    # Keys first: a table makes the worker ready, and no key may be refused before they are known.
+    live.keys, live.table = ApiKeys(loaded.keys), table
 
 
 def _tracer(config: Config) -> "SpanSender | None":

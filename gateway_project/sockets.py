@@ -25,16 +25,19 @@ PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one WebSocket, with the client, scheme and host that trusted proxies give it."""
-    request = asgi.handshake_request(scope)
-    proxies = runtime.current().gateway.proxies if runtime.current().started else None
+    current, request = runtime.current(), asgi.handshake_request(scope)
+    proxies = current.gateway.proxies if current.started else None
     if proxies is not None:
         proxies.apply(request)
         _, port = scope.get("client") or ("", 0)
         scope = {**scope, "client": (request.client, port), "headers": request.headers}
+    if current.started and not current.gateway.live.table.is_loaded:
+        await current.proxy.answer(scope, receive, send)  # which refuses it with 503
+        return
     consumer = PATHS.get(scope["path"])
     if consumer is not None:
         await consumer(scope, receive, send)
-    elif runtime.current().started and runtime.current().gateway.serves(scope["path"], host(request)):
-        await runtime.current().proxy.answer(scope, receive, send)
+    elif current.started and current.gateway.serves(scope["path"], host(request)):
+        await current.proxy.answer(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": NOT_FOUND})

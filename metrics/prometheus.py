@@ -73,6 +73,12 @@ def families() -> Iterator[Metric]:
     version = GaugeMetricFamily("gateway_config_version", "Version of the configuration in use.")
     version.add_metric([], running().reloader.status.version or 0)
     yield version
+    valid = GaugeMetricFamily(
+        "gateway_service_config_valid", "1 if the service's configuration can be loaded, else 0.", labels=["service"]
+    )
+    for name, service in running().gateway.live.table.services.items():
+        valid.add_metric([name], 0 if service.faults else 1)
+    yield valid
 
 
 def _request_totals(totals: Mapping[str, Fields]) -> Metric:

@@ -70,7 +70,8 @@ class ServiceCache(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A service: its configuration, its circuit, and its traffic in total and over the last five minutes.
 
-    `targets` are addresses. `sparkline` is the requests in each of the last thirty minutes, oldest first.
+    `targets` are addresses. `sparkline` is the requests in each of the last thirty minutes, oldest first. `faults` say
+    why its configuration cannot be loaded; if it `is_out`, its requests are answered 503.
     """
 
     name: str
@@ -80,6 +81,8 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     total: TrafficStats
     recent: TrafficStats
     sparkline: tuple[int, ...]
+    faults: tuple[str, ...] = ()
+    is_out: bool = False
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -201,6 +201,8 @@ def _status(
         total=_service_stats(service.name, totals, costs),
         recent=traffic_stats({service.name: recent}, costs),
         sparkline=tuple(_request_count(own_minutes.get(start, {})) for start in starts),
+        faults=service.faults,
+        is_out=service.is_out,
     )
 
 

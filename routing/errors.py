@@ -16,6 +16,8 @@ GatewayError
 └── Unavailable 503                                          no call is made to the backend
     ├── CircuitOpen
     ├── ServiceDisabled
+    ├── ServiceMisconfigured
+    ├── ConfigurationUnavailable
     ├── Overloaded
     ├── AuthenticationUnavailable
     └── IdempotencyUnavailable
@@ -197,6 +199,20 @@ class CircuitOpen(Unavailable):
 class ServiceDisabled(Unavailable):
     code = "service_disabled"
     title = "The service is disabled"
+
+
+class ServiceMisconfigured(Unavailable):
+    """The service's own configuration cannot be loaded. What is wrong with it is not shown to clients."""
+
+    code = "service_misconfigured"
+    title = "The service's configuration cannot be loaded"
+
+
+class ConfigurationUnavailable(Unavailable):
+    """This worker has not loaded any configuration yet."""
+
+    code = "configuration_unavailable"
+    title = "The gateway has not loaded its configuration"
 
 
 class Overloaded(Unavailable):

@@ -45,8 +45,10 @@ class ServiceHostMiddleware:
     def _is_for_gateway(self, request: HttpRequest) -> bool:
         """Requests that may want an HTML page go to the view, which has the session. A service's host has no pages."""
         gateway, host = runtime.current().gateway, request.headers.get("Host", "")
+        if not gateway.live.table.is_loaded or gateway.owns(host):
+            return True
         is_page = may_want_page(request) and gateway.allowed_hosts.allows(host)
-        return gateway.owns(host) or (gateway.serves(request.path, host) and not is_page)
+        return gateway.serves(request.path, host) and not is_page
 
 
 class ActorMiddleware:

@@ -67,6 +67,8 @@ class Service(Settings):
     name = models.CharField(max_length=63, unique=True, validators=[RegexValidator(NAME_FORM)])
     hosts = models.JSONField(default=list, blank=True)
     paths = models.JSONField(null=True, blank=True)
+    origin = models.CharField(max_length=16, blank=True, default="", db_default="", editable=False)
+    """`file` if GATEWAY_CONFIG created it, which may then delete it."""
 
     class Meta:
         ordering = ("name",)

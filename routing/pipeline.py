@@ -25,6 +25,7 @@ from routing.idempotency.record import IDEMPOTENCY_METHODS
 from routing.messages.proxies import Network, TrustedProxies
 from routing.observability.events import Observers
 from routing.router import paths
+from routing.router.access import require_configuration
 from routing.router.hosts import ANY, AllowedHosts
 from routing.router.live import LiveConfiguration
 from routing.router.resolution import Resolution
@@ -264,7 +265,11 @@ class Gateway:
         return response
 
     def resolve(self, exchange: Exchange) -> None:
-        """Find the request's route and credential. Raises BadRequest, HeadersTooLarge or TargetTooLong."""
+        """Find the request's route and credential. Raises BadRequest, HeadersTooLarge or TargetTooLong.
+
+        And ConfigurationUnavailable, since endpoints and sockets authenticate without a route.
+        """
+        require_configuration(self.live.table)
         exchange.resolution = self._resolutions.of(exchange.request)
 
     def _compile(self, resolution: Resolution, method: str) -> tuple[Step, ...]:

@@ -32,6 +32,7 @@ from routing.errors import (
     UnknownService,
     problem,
 )
+from routing.router.access import require_configuration
 
 READ_SCOPE: Final = "metrics:read"
 WRITE_SCOPE: Final = "metrics:write"
@@ -64,7 +65,9 @@ class KeyAuthentication(BaseAuthentication):
         credential = read_credential(fields)
         if credential is None:
             return None
-        caller = running().gateway.live.keys.find(credential.text, time.time()) if credential.is_key else None
+        gateway = running().gateway
+        require_configuration(gateway.live.table)
+        caller = gateway.live.keys.find(credential.text, time.time()) if credential.is_key else None
         if caller is None:
             raise Unauthenticated("the API key is not valid")
         return KeyUser(caller), caller

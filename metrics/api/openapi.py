@@ -16,7 +16,7 @@ ERRORS: Final = {
     "413": "body_too_large",
     "429": "rate_limited",
     "502": "bad_gateway",
-    "503": "circuit_open, service_disabled or overloaded",
+    "503": "circuit_open, service_disabled, service_misconfigured, configuration_unavailable or overloaded",
     "504": "upstream_timeout",
 }
 

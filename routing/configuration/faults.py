@@ -8,16 +8,21 @@ import msgspec
 Path = tuple[str | int, ...]
 
 
+class UnresolvedSecret(ValueError):
+    """A reference to a secret that this process cannot read. The document is valid; elsewhere it may load."""
+
+
 class Fault(msgspec.Struct, frozen=True):
     """One error at `path`. `key` is the offending key there, if the key and not its value is wrong.
 
-    `line` is the line in the text, from 1, once known.
+    `line` is the line in the text, from 1, once known. `unresolved` marks an UnresolvedSecret.
     """
 
     path: Path
     message: str
     key: str | None = None
     line: int | None = None
+    unresolved: bool = False
 
     def __str__(self) -> str:
         line = f"line {self.line}" if self.line else ""
@@ -54,7 +59,7 @@ class Faults:
         except ConfigurationError as error:
             self.found += [fault.with_prefix(path) for fault in error.faults]
         except ValueError as error:
-            self.found.append(Fault(path, str(error)))
+            self.found.append(Fault(path, str(error), unresolved=isinstance(error, UnresolvedSecret)))
 
     def add(self, path: Path, message: str, key: str | None = None) -> None:
         self.found.append(Fault(path, message, key))

@@ -27,6 +27,22 @@ def log_fault(error: Exception) -> None:
     logger.error("the configuration cannot be loaded; the last valid one stays in use: %s", error)
 
 
+def log_faults(loaded: LoadedConfiguration, before: LoadedConfiguration | None) -> None:
+    """Log the faults that `before` did not have, and the services that can be loaded again."""
+    services = loaded.table.services
+    earlier = {} if before is None else before.table.services
+    for name, service in services.items():
+        old = earlier[name].faults if name in earlier else ()
+        continues = name in loaded.invalid and name in earlier and not old
+        effect = "the last valid one stays in use" if continues else "the service is out of service"
+        for fault in service.faults if service.faults != old else ():
+            logger.error("the configuration cannot be loaded; %s: services.%s: %s", effect, name, fault)
+        if old and not service.faults:
+            logger.info("the service %s can be loaded again", name)
+    for fault in loaded.faults if before is None or loaded.faults != before.faults else ():
+        logger.error("a part of the configuration cannot be loaded: %s", fault)
+
+
 class Reloader:
     """Polls the configuration's version every `interval` seconds and loads the configuration when it changes.
 
@@ -96,6 +112,7 @@ class Reloader:
         self._seen_version, self._loaded_at = version, self._clock()
         loaded = await self._in_thread(self._load)
         if loaded != self._loaded:
+            log_faults(loaded, self._loaded)
             self._swap(loaded)
             self._loaded = loaded
         self._seen_version = loaded.table.version

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from resilience.ratelimit.policy import RatePolicy
-from routing.configuration.faults import Faults
+from routing.configuration.faults import Faults, UnresolvedSecret
 from routing.http import HOP_BY_HOP, Header
 
 ValueParser = Callable[[Any], Any]
@@ -292,7 +292,7 @@ def _field_value(value: object, secret: SecretLookup) -> bytes:
         raise ValueError("env: must be followed by the name of an environment variable")
     content = secret(variable[1]) if variable else value
     if content is None:
-        raise ValueError(f"the environment variable {variable and variable[1]} is not set")
+        raise UnresolvedSecret(f"the environment variable {variable and variable[1]} is not set")
     if _FIELD_VALUE.fullmatch(content) is None:
         where = f"the value of the environment variable {variable[1]}" if variable else "the value"
         raise ValueError(f"{where} contains control characters, or leading or trailing white space")

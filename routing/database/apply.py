@@ -1,6 +1,7 @@
 """Applies a configuration document to the database in one transaction, writing only what differs."""
 
 import json
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +9,8 @@ from django.db import models, transaction
 
 from routing.configuration.decode import decode
 from routing.configuration.document import canonical, plain
+from routing.configuration.faults import ConfigurationError, Fault
+from routing.database.locks import lock_configuration
 from routing.models import ANY_SECRET, SETTINGS, Route, Service, Target
 
 _TARGET: Final[dict[str, Any]] = {"weight": 1, "canary": None, "enabled": True, "always_up": False}
@@ -25,26 +28,48 @@ class Changes(msgspec.Struct, frozen=True):
         return bool(self.created or self.updated or self.deleted)
 
 
-def apply_document(structure: Any) -> Changes:
-    """Make the database match the document. Services that it does not contain are deleted.
+def apply_document(structure: Any, *, delete: Collection[str] | None = None, origin: str = "") -> Changes:
+    """Make the database match the document. Services that it does not contain are deleted: all, or those in `delete`.
 
-    `env:NAME` is stored unresolved. Raises ConfigurationError, without a change, if the document has faults.
+    `env:NAME` is stored unresolved. `origin` is recorded with the services that are created. Raises ConfigurationError,
+    without a change, if the document has faults or uses a host of a service that is kept.
     """
     decode(structure, ANY_SECRET)
     wanted = canonical(structure)["services"]
     with transaction.atomic():
+        lock_configuration()
         rows = {row.name: row for row in Service.objects.prefetch_related("targets", "routes")}
-        deleted = tuple(sorted(rows.keys() - wanted.keys()))
+        absent = rows.keys() - wanted.keys()
+        deleted = tuple(sorted(absent if delete is None else absent.intersection(delete)))
+        _check_hosts(wanted, [rows[name] for name in absent.difference(deleted)])
         # Delete first: a host may move from a deleted service to another.
         for name in deleted:
             rows[name].delete()
         created = tuple(name for name in wanted if name not in rows)
-        changed = {name for name, item in wanted.items() if _write_service(rows.get(name), name, item)}
+        changed = {name for name, item in wanted.items() if _write_service(rows.get(name), name, item, origin)}
         return Changes(created, tuple(sorted(changed.difference(created))), deleted)
 
 
-def _write_service(row: Service | None, name: str, wanted: dict[str, Any]) -> bool:
-    service = row or Service(name=name)
+def absent_services(structure: Any) -> tuple[str, ...]:
+    """The names of the services in the database that the document does not contain."""
+    names = structure.get("services") or {}
+    return tuple(Service.objects.exclude(name__in=list(names)).order_by("name").values_list("name", flat=True))
+
+
+def _check_hosts(wanted: dict[str, Any], kept: Iterable[Service]) -> None:
+    owners = {str(host).lower(): row.name for row in kept for host in row.hosts or ()}
+    faults = [
+        Fault(("services", name, "hosts"), f"{host!r} is already a host of {owners[host.lower()]}")
+        for name, item in wanted.items()
+        for host in item.get("hosts", ())
+        if host.lower() in owners
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def _write_service(row: Service | None, name: str, wanted: dict[str, Any], origin: str) -> bool:
+    service = row or Service(name=name, origin=origin)
     targets = {} if row is None else {target.url: target for target in row.targets.all()}
     routes = [] if row is None else list(row.routes.all())
     changed = _write(service, {"hosts": wanted.get("hosts", []), "paths": wanted.get("paths"), **_settings(wanted)})

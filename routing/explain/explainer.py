@@ -23,8 +23,9 @@ from routing.explain.sections import (
 from routing.http import Request
 from routing.messages import validation
 from routing.router import paths
+from routing.router.access import authorize
 from routing.router.policy import Auth
-from routing.router.resolution import authorize, host
+from routing.router.resolution import host
 from routing.router.table import Match, RouteTable, Service
 
 Circuits = Callable[[str], Snapshot]
@@ -141,7 +142,7 @@ def _denial(caller: Caller | None, match: Match | None, unmatched: GatewayError 
     """The error of steps 3 and 4, in that order, if any."""
     if caller is None and (match is None or match.policy.auth is Auth.REQUIRED):
         return missing_credential()
-    return authorize(match.service.name, match.policy, caller) if match else unmatched
+    return authorize(match.service, match.policy, caller) if match else unmatched
 
 
 def _refused(error: GatewayError | None) -> ExplainedOutcome:

@@ -13,19 +13,12 @@ import msgspec
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Credential, read_credential
 from routing.caller import Caller
-from routing.errors import (
-    BadRequest,
-    Forbidden,
-    GatewayError,
-    MisdirectedRequest,
-    ServiceDisabled,
-    Unauthenticated,
-    UnknownService,
-)
+from routing.errors import BadRequest, GatewayError, MisdirectedRequest, Unauthenticated, UnknownService
 from routing.http import Headers, Request
 from routing.messages import validation
 from routing.messages.cors import Cors
 from routing.router import paths
+from routing.router.access import authorize, configuration_unavailable
 from routing.router.hosts import AllowedHosts
 from routing.router.memoised_headers import ForwardedHeaders, HitHeaders
 from routing.router.policy import Auth, RoutePolicy
@@ -102,7 +95,7 @@ class CredentialState:
         if grant is None or grant.caller is not caller or grant.policy is not policy:
             if len(self._grants) >= POLICIES:
                 self._grants.clear()
-            grant = self._grants[key] = Grant(caller, policy, authorize(name, policy, caller))
+            grant = self._grants[key] = Grant(caller, policy, authorize(match.service, policy, caller))
         return grant
 
 
@@ -173,6 +166,10 @@ class Resolution:
         validation.validate_target(request)
         resolution = cls(state)
         resolution.path = request.path.decode("latin-1")
+        if not table.is_loaded:
+            # Neither keys nor services nor their hosts are known: neither credential nor host can be judged.
+            resolution.routing_error, resolution.auth = configuration_unavailable(), Auth.NONE
+            return resolution
         name = host(request)
         service = table.by_host(name) if table.has_hosts else None
         if service is None and not allowed_hosts.allows(name):
@@ -216,17 +213,6 @@ class Resolution:
 
 UNRESOLVED: Final = Resolution(CredentialState([]))
 """Until a request has been resolved."""
-
-
-def authorize(name: str, policy: RoutePolicy, caller: Caller | None) -> GatewayError | None:
-    """The error if this caller may not use the service now (contract section 3, step 4), else None."""
-    if caller is not None and not caller.may_use(name, policy.scopes):
-        return Forbidden("the credential's scopes do not cover this service", service=name)
-    if caller is None and policy.scopes:
-        return Unauthenticated("this service requires scopes", service=name)
-    if not policy.enabled:
-        return ServiceDisabled("an operator has disabled this service", service=name)
-    return None
 
 
 def host(request: Request) -> str:

@@ -26,7 +26,9 @@ _Found = tuple[Route | None, Segments]
 class Service(msgspec.Struct, frozen=True):
     """A service, its targets, and its routes in the order they are tried.
 
-    `incarnation` tells it from an earlier service of the same name that was removed.
+    `incarnation` tells it from an earlier service of the same name that was removed. `faults` are those of its current
+    configuration, if that cannot be loaded. It then either continues with its last valid configuration, or is out of
+    service and has no targets.
     """
 
     name: str
@@ -36,6 +38,12 @@ class Service(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...] = ()
     incarnation: int = 0
     paths: PathPolicy = PathPolicy()
+    faults: tuple[str, ...] = ()
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it is out of service: every request is answered 503."""
+        return bool(self.faults) and not self.targets
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -55,10 +63,14 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class RouteTable:
-    """All services by name and by host. Equal configurations make equal tables, so that a reload may be skipped."""
+    """All services by name and by host. Equal configurations make equal tables, so that a reload may be skipped.
 
-    def __init__(self, services: Iterable[Service] = (), version: int = 0) -> None:
+    `is_loaded` is false only for NOT_LOADED.
+    """
+
+    def __init__(self, services: Iterable[Service] = (), version: int = 0, *, is_loaded: bool = True) -> None:
         self.version = version
+        self.is_loaded = is_loaded
         self.services = {service.name: service for service in services}
         self._hosts = {host.lower(): service for service in self.services.values() for host in service.hosts}
         self._trees = {
@@ -161,6 +173,10 @@ class RouteTable:
                 raise BadRequest("the path can be read in several ways")
             policy = self._combined[key] = strictest(policies)
         return policy
+
+
+NOT_LOADED: Final = RouteTable(is_loaded=False)
+"""The table of a worker that has not loaded any configuration yet: every request is answered 503."""
 
 
 def _first(service: Service, routes: list[Route], method: str) -> Route | None:

@@ -1,11 +1,15 @@
 """The management commands `config` and `apikey`."""
 
+import contextlib
 import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from routing.authentication.api_keys import ApiKeys
@@ -26,10 +30,10 @@ def run(*arguments: str) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
-def fault(*arguments: str) -> list[str]:
+def fault(*arguments: str, status: int = 1) -> list[str]:
     with pytest.raises(CommandError) as error:
         run(*arguments)
-    assert error.value.returncode == 1
+    assert error.value.returncode == status
     return str(error.value).splitlines()
 
 
@@ -100,7 +104,73 @@ def test_apply_reports_its_changes_and_does_nothing_the_second_time(file: Path) 
     assert run("config", "apply", str(file))[0] == "nothing to change\n"
     assert current_version() == version
     file.write_text(CRM.replace("crm", "mail"))
-    assert run("config", "apply", str(file))[0] == f"created mail\nremoved crm\napplied {file}: 1 service\n"
+    assert run("config", "apply", "--prune", str(file))[0] == f"created mail\nremoved crm\napplied {file}: 1 service\n"
+
+
+@pytest.mark.parametrize("text", ["version: 1", CRM.replace("crm", "mail")])
+def test_apply_deletes_nothing_unless_it_is_to_prune(file: Path, text: str) -> None:
+    run("config", "apply", str(file))
+    version = current_version()
+    file.write_text(text)
+    question, advice = fault("config", "apply", str(file), status=4)
+    assert question == f"{file} does not contain these services, which would be deleted: crm"
+    assert "--prune" in advice
+    assert [service.name for service in Service.objects.all()] == ["crm"]
+    assert current_version() == version
+
+
+@pytest.mark.parametrize(("answer", "names"), [("y", ["mail"]), ("n", ["crm"]), ("", ["crm"])])
+def test_apply_asks_at_a_terminal(file: Path, monkeypatch: pytest.MonkeyPatch, answer: str, names: list[str]) -> None:
+    run("config", "apply", str(file))
+    file.write_text(CRM.replace("crm", "mail"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: answer)
+    with contextlib.nullcontext() if answer == "y" else pytest.raises(CommandError):
+        run("config", "apply", str(file))
+    assert [service.name for service in Service.objects.all()] == names
+
+
+def test_apply_of_one_service_leaves_the_others(file: Path) -> None:
+    run("config", "apply", str(file))
+    file.write_text(CRM.replace("crm", "mail") + "  files:\n    targets: [{url: 'http://b'}]\n")
+    assert run("config", "apply", str(file), "--only", "files")[0] == f"created files\napplied {file}: 1 service\n"
+    assert [service.name for service in Service.objects.all()] == ["crm", "files"]
+    assert fault("config", "apply", str(file), "--only", "calendar") == ["the file does not contain calendar"]
+
+
+def test_apply_of_a_part_may_not_take_a_host_of_another_service(file: Path) -> None:
+    file.write_text(CRM + "    hosts: [one.example]\n")
+    run("config", "apply", str(file))
+    file.write_text(CRM.replace("crm", "mail") + "    hosts: [One.example]\n")
+    assert "already a host of crm" in fault("config", "apply", str(file), "--only", "mail")[1]
+    run("config", "apply", str(file), "--prune")
+
+
+SECRET = "    headers: {Authorization: 'env:GATEWAY_SECRET_FORGOTTEN'}\n"
+
+
+def test_apply_refuses_a_secret_that_is_missing_here(file: Path) -> None:
+    file.write_text(CRM + SECRET)
+    header, missing = fault("config", "apply", str(file))
+    assert header == f"{file}: 1 fault"
+    assert missing.endswith("the environment variable GATEWAY_SECRET_FORGOTTEN is not set")
+    assert missing.startswith("line 5: services.crm.headers.Authorization")
+    assert not Service.objects.exists()
+
+
+def test_apply_may_take_a_service_out_and_says_so_in_its_exit_status(file: Path) -> None:
+    file.write_text(CRM + SECRET + CRM.partition("services:\n")[2].replace("crm", "mail"))
+    for _ in range(2):
+        assert fault("config", "apply", str(file), "--allow-missing-secrets", status=3) == ["out of service: crm"]
+    assert [name for name, service in load(settings.CONFIG.secret).table.services.items() if service.is_out] == ["crm"]
+    file.write_text(CRM + SECRET + "    cost_per_call: x\n")
+    assert "cost_per_call" in fault("config", "apply", "--prune", str(file), "--allow-missing-secrets")[2]
+
+
+def test_apply_of_a_part_needs_no_secret_of_the_rest(file: Path) -> None:
+    file.write_text(CRM + SECRET + CRM.partition("services:\n")[2].replace("crm", "mail"))
+    run("config", "apply", str(file), "--only", "mail")
+    assert [service.name for service in Service.objects.all()] == ["mail"]
 
 
 def test_apply_of_a_faulty_file_changes_nothing(file: Path) -> None:
@@ -122,6 +192,13 @@ def test_diff_shows_what_apply_would_change_and_exits_with_1(file: Path) -> None
     assert changed == ["+    auth: none"]
 
 
+@pytest.fixture
+def example_secrets(settings: Any) -> None:
+    """The secrets that the example file refers to."""
+    settings.CONFIG = msgspec.structs.replace(settings.CONFIG, environment={"SLACK_TOKEN": "t0ken"})
+
+
+@pytest.mark.usefixtures("example_secrets")
 def test_export_then_apply_changes_nothing_and_exports_the_same_text(tmp_path: Path) -> None:
     run("config", "apply", str(EXAMPLE))
     version = current_version()

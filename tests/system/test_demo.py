@@ -132,7 +132,7 @@ def test_a_second_start_keeps_the_state_and_an_operators_changes() -> None:
         services["crm"]["cost_per_call"] = 0.25
         services["aiRouting"]["targets"] = elsewhere = [{"url": "http://127.0.0.1:9"}]
         del services["gmailIntelligence"]
-        server.manage("config", "apply", "-", stdin=document(services))
+        server.manage("config", "apply", "--prune", "-", stdin=document(services))
         server.interrupt()
         assert server.wait() == 0
         server.start()

@@ -96,7 +96,7 @@ def test_a_saved_change_is_live_in_every_worker_within_a_second(either: Gateway)
     applied = live_after(either, lambda worker: worker.get("/api/v1/added/x", key)[0] == 200, time.time())
     saved_at = shell(either, "service = Service.objects.get(name='added'); service.enabled = False; service.save()")
     saved = live_after(either, lambda worker: worker.get("/api/v1/added/x", key)[0] == 503, saved_at)
-    either.manage("config", "apply", "-", stdin=document(services))
+    either.manage("config", "apply", "--prune", "-", stdin=document(services))
     removed = live_after(either, lambda worker: worker.get("/api/v1/added/x", key)[0] == 404, time.time())
     assert max(applied, saved, removed) < LIVE_SECONDS
 

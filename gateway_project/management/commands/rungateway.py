@@ -2,6 +2,7 @@
 
 import contextlib
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +16,8 @@ from gateway_project import quickstart
 from gateway_project.config import Config, ConfigurationFault
 from gateway_project.databases import close_connections
 from gateway_project.server import serving
+from routing.configuration.faults import ConfigurationError
+from routing.database.startup_file import apply_startup_file
 
 
 class Command(BaseCommand):
@@ -34,7 +37,7 @@ class Command(BaseCommand):
         _prepare_database()
         with quickstart.demonstration(config) if options["demo"] else contextlib.nullcontext("") as greeting:
             if config.gateway_config:
-                call_command("config", "apply", str(config.gateway_config))
+                _apply_file(config.gateway_config)
             close_connections()
             status = serving.serve(config, greeting)
         if status:
@@ -48,6 +51,15 @@ def _with_options(config: Config, options: dict[str, Any]) -> Config:
         return environment.read({**config.environment, **overrides})
     except ConfigurationFault as faults:
         raise CommandError("\n".join(faults.faults)) from None
+
+
+def _apply_file(path: Path) -> None:
+    try:
+        apply_startup_file(path)
+    except ConfigurationError as error:
+        raise CommandError(f"GATEWAY_CONFIG: {path} is invalid\n{error}") from None
+    except OSError as error:
+        raise CommandError(f"GATEWAY_CONFIG: {path}: {error.strerror}") from None
 
 
 def _prepare_database() -> None:

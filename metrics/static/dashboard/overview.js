@@ -3,7 +3,7 @@ import { api, confirmFlush, perform, warm, warmed } from "./actions.js";
 import { sparkline } from "./charts.js";
 import { el, find, setText, setTone, svg } from "./dom.js";
 import { count, latency, money, percent, plural, time } from "./format.js";
-import { announce, pageOf, RateMeter, showFigures, showHistory, showOpen, showState, stateDetail, stateName, subscribe } from "./page.js";
+import { announce, faultText, pageOf, RateMeter, showFigures, showHistory, showOpen, showState, stateDetail, stateName, subscribe } from "./page.js";
 
 const rows = new Map();
 const rate = new RateMeter();
@@ -35,8 +35,8 @@ function showRow(row, service) {
   const { recent, total, circuit } = service;
   const set = (name, text) => setText(find(`[data-cell="${name}"]`, row), text);
   const lookups = recent.hits + recent.misses;
-  showState(find(".pill", row), circuit.state, service.enabled);
-  set("detail", stateDetail(circuit));
+  showState(find(".pill", row), circuit.state, service.enabled, service.is_out);
+  set("detail", faultText(service) || stateDetail(circuit));
   set("total", `${plural(total.requests, "request")} in total`);
   set("recent", count(recent.requests));
   set("errors", recent.requests ? percent((recent.errors / recent.requests) * 100) : "–");

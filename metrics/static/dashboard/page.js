@@ -17,9 +17,17 @@ export const pageOf = (service) => `${ROOT}services/${encodeURIComponent(service
 export const stateName = (state) => STATES[state]?.[0] ?? state;
 
 /** Show a circuit's state in a pill, as text, colour and shape. */
-export function showState(pill, state, enabled = true) {
-  setText(pill, enabled ? stateName(state) : "Service disabled");
-  setTone(pill, enabled ? STATES[state]?.[1] : "");
+export function showState(pill, state, enabled = true, isOut = false) {
+  const out = enabled && isOut;
+  setText(pill, out ? "Out of service" : enabled ? stateName(state) : "Service disabled");
+  setTone(pill, out ? "bad" : enabled ? STATES[state]?.[1] : "");
+}
+
+/** Why a service's configuration cannot be loaded, and what its callers receive meanwhile. */
+export function faultText({ faults, is_out }) {
+  if (!faults.length) return "";
+  const effect = is_out ? "Out of service: every request receives 503." : "The last valid configuration is still in use.";
+  return `${effect} The configuration cannot be loaded: ${faults.join("; ")}`;
 }
 
 export function stateDetail(circuit) {

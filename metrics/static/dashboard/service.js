@@ -3,7 +3,7 @@ import { api, confirmFlush, confirmForceOpen, confirmInvalidate, perform, warm, 
 import { band } from "./charts.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { count, time } from "./format.js";
-import { announce, getJson, RateMeter, showFailures, showFigures, showHistory, showState, stateDetail, stateName, subscribe } from "./page.js";
+import { announce, faultText, getJson, RateMeter, showFailures, showFigures, showHistory, showState, stateDetail, stateName, subscribe } from "./page.js";
 
 const HOUR = 3600;
 const head = find("#service");
@@ -17,7 +17,9 @@ function show({ summary, services }) {
   const service = services.find((each) => each.name === name);
   if (!service) return;
   const { circuit } = service;
-  showState(find("#state"), circuit.state, service.enabled);
+  showState(find("#state"), circuit.state, service.enabled, service.is_out);
+  find("#faults").hidden = service.faults.length === 0;
+  setText(find("#faults"), faultText(service));
   showFigures({ ...service, perSecond: rate.add(summary.at, service.total.requests, service.sparkline.at(-2) / 60) });
   showFailures(circuit);
   const box = find("#verdict");

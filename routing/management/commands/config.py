@@ -2,25 +2,29 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from difflib import unified_diff
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from routing import signals
 from routing.configuration.document import LIMIT, Document, dump, parse
-from routing.configuration.faults import ConfigurationError
+from routing.configuration.faults import ConfigurationError, Fault
 from routing.database import revisions
 from routing.database.actor import acting_as, command_user
-from routing.database.apply import Changes, apply_document
+from routing.database.apply import Changes, absent_services, apply_document
 from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
 
-HISTORY_LENGTH = 20
+HISTORY_LENGTH: Final = 20
 """Revisions that `history` shows."""
+OUT_OF_SERVICE: Final = 3
+"""Exit status of `apply`: applied, with services out of service because a secret is missing here."""
+WOULD_DELETE: Final = 4
+"""Exit status of `apply`: refused, since it would delete services."""
 
 
 class Command(BaseCommand):
@@ -33,9 +37,10 @@ class Command(BaseCommand):
             ("diff", "show what applying a file would change; exits with 1 if it would change anything"),
             ("apply", "make the database match a file, in one transaction"),
         ):
-            actions.add_parser(name, help=what, description=what).add_argument(
-                "file", help="a file; - is standard input"
-            )
+            action = actions.add_parser(name, help=what, description=what)
+            action.add_argument("file", help="a file; - is standard input")
+            if name == "apply":
+                _add_apply_options(action)
         export = actions.add_parser(
             "export",
             help="write the database's services to a file",
@@ -53,7 +58,7 @@ class Command(BaseCommand):
         subject = options["revision"] if action in ("history", "rollback") else options["file"]
         try:
             with acting_as(command_user()):
-                getattr(self, f"_{action}")(subject)
+                self._apply(**options) if action == "apply" else getattr(self, f"_{action}")(subject)
         except ConfigurationError as error:
             count = len(error.faults)
             raise CommandError(f"{subject}: {count} {'fault' if count == 1 else 'faults'}\n{error}") from None
@@ -95,9 +100,36 @@ class Command(BaseCommand):
         self.stdout.writelines(lines)
         sys.exit(1)
 
-    def _apply(self, file: str) -> None:
-        document = self._read(file)
-        self._report(apply_document(document.structure), f"applied {file}: {_count(document.structure)}")
+    def _apply(
+        self, *, file: str, prune: bool, only: list[str] | None, allow_missing_secrets: bool, **_: object
+    ) -> None:
+        document = parse(_content(file))
+        structure = document.structure if only is None else _part(document.structure, only)
+        missing = _missing_secrets(document, None if only is None else set(only))
+        if missing and not allow_missing_secrets:
+            self.stderr.write("--allow-missing-secrets applies the file with the services concerned out of service")
+            raise ConfigurationError(missing)
+        delete = absent_services(structure) if only is None else ()
+        if delete and not prune:
+            self._confirm(file, delete)
+        self._report(apply_document(structure, delete=delete), f"applied {file}: {_count(structure)}")
+        for fault in missing:
+            self.stderr.write(str(fault), self.style.ERROR)
+        if missing:
+            names = ", ".join(sorted({str(fault.path[1]) for fault in missing}))
+            raise CommandError(f"out of service: {names}", returncode=OUT_OF_SERVICE)
+
+    def _confirm(self, file: str, names: Iterable[str]) -> None:
+        """Ask before services are deleted. Raises CommandError if the answer is no, or there is nobody to ask."""
+        question = f"{file} does not contain these services, which would be deleted: {', '.join(names)}"
+        if file != "-" and sys.stdin.isatty():
+            self.stdout.write(question)
+            if input("Delete them? [y/N] ").strip().lower() in ("y", "yes"):
+                return
+        raise CommandError(
+            f"{question}\nnothing was changed; use --prune to delete them, or --only SERVICE to apply a part",
+            returncode=WOULD_DELETE,
+        )
 
     def _report(self, changes: Changes, summary: str) -> None:
         for verb, names in (("created", changes.created), ("updated", changes.updated), ("removed", changes.deleted)):
@@ -131,6 +163,40 @@ class Command(BaseCommand):
         if value is None:
             unset.add(name)
         return value or ""
+
+
+def _add_apply_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--prune", action="store_true", help="delete the services that the file does not contain")
+    parser.add_argument(
+        "--only", action="append", metavar="SERVICE", help="apply this service only, and delete none; repeatable"
+    )
+    parser.add_argument(
+        "--allow-missing-secrets",
+        action="store_true",
+        help=f"put services whose secrets are missing here out of service; exits with {OUT_OF_SERVICE}",
+    )
+
+
+def _part(structure: Any, names: list[str]) -> Any:
+    """The document with the services `names` only. Raises CommandError if it does not contain one of them."""
+    services = structure.get("services") if isinstance(structure, dict) else None
+    if not isinstance(services, dict):
+        return structure  # its faults are reported when it is decoded
+    unknown = [name for name in names if name not in services]
+    if unknown:
+        raise CommandError(f"the file does not contain {', '.join(unknown)}")
+    return {**structure, "services": {name: services[name] for name in names}}
+
+
+def _missing_secrets(document: Document, only: Set[str] | None) -> list[Fault]:
+    """Faults of secrets that are missing here. Raises ConfigurationError with all faults if there are others."""
+    try:
+        document.services(settings.CONFIG.secret)
+    except ConfigurationError as error:
+        if any(not fault.unresolved for fault in error.faults):
+            raise
+        return [fault for fault in error.faults if only is None or fault.path[1] in only]
+    return []
 
 
 def _revision(number: int) -> ConfigurationRevision:

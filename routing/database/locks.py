@@ -1,0 +1,56 @@
+"""Locks that processes on different machines share through the database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from typing import Final
+
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+MIGRATION: Final = 0x67_61_74_65_01
+CONFIGURATION: Final = 0x67_61_74_65_02
+"""Keys of PostgreSQL's advisory locks, which are numbers."""
+
+
+def lock_configuration() -> None:
+    """Wait until no other transaction that has called this is open. SQLite admits one writing transaction anyway."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CONFIGURATION])
+
+
+@contextmanager
+def migration_lock(database: BaseDatabaseWrapper) -> Iterator[None]:
+    """Wait until no other process migrates `database`, and let none begin until the end of the block.
+
+    The lock ends with the process that holds it, however that ends.
+    """
+    if database.vendor == "postgresql":
+        with _advisory_lock(database, MIGRATION):
+            yield
+    elif database.vendor == "sqlite" and not database.is_in_memory_db():  # type: ignore[attr-defined] # SQLite's alone
+        with _file_lock(Path(f"{database.settings_dict['NAME']}.migrate")):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _advisory_lock(database: BaseDatabaseWrapper, key: int) -> Iterator[None]:
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [key])
+    try:
+        yield
+    finally:
+        if database.connection is not None:  # a lost connection has given the lock up
+            with database.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        flock(file, LOCK_EX)
+        yield
