@@ -82,3 +82,8 @@ def digest(key: str) -> str:
 def looks_like_key(text: str) -> bool:
     """Whether the text has the form of an API key, which no token has."""
     return KEY_FORM.fullmatch(text) is not None
+
+
+def contains_key(value: bytes) -> bool:
+    """Whether a field's value has an API key anywhere in it."""
+    return KEY_FORM.search(value.decode("latin-1")) is not None

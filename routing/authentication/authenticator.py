@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from routing.authentication.api_keys import ApiKeys, looks_like_key
+from routing.authentication.api_keys import ApiKeys, contains_key, looks_like_key
 from routing.caller import Caller
 from routing.errors import Unauthenticated
 from routing.http import Headers
@@ -72,21 +72,29 @@ def invalid_credential(credential: Credential) -> Unauthenticated:
     return Unauthenticated("the API key is not valid" if credential.is_key else "the token is not valid")
 
 
-def read_credential(headers: Headers) -> Credential | None:
-    """The request's credential, or None without one. Raises Unauthenticated if it is malformed or ambiguous."""
+def read_credential(headers: Headers, *, is_separate: bool = False) -> Credential | None:
+    """The request's credential, or None without one. Raises Unauthenticated if it is malformed or ambiguous.
+
+    `is_separate`: X-API-Key is for the gateway and Authorization for the backend, and not read.
+    """
     authorization = api_key = None
     for name, value in headers:
         if name == b"authorization":
             authorization = _single(authorization, name, value)
         elif name == b"x-api-key":
             api_key = _single(api_key, name, value)
-    bearer = None if authorization is None else _from_authorization(authorization)
+    bearer = None if authorization is None or is_separate else _from_authorization(authorization)
     if api_key is None:
         return bearer
     key = _from_api_key(api_key)
     if bearer is not None and bearer != key:
         raise Unauthenticated("Authorization and X-API-Key contain different credentials")
     return key
+
+
+def carries_key(headers: Headers) -> bool:
+    """Whether Authorization contains an API key, which is for this gateway only."""
+    return any(name == b"authorization" and contains_key(value) for name, value in headers)
 
 
 def parse_credential(text: str) -> Credential:

@@ -24,6 +24,7 @@ from routing.router.memoised_headers import ForwardedHeaders, HitHeaders
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Match, RouteTable, Service
 
+_CREDENTIAL_FIELDS: Final = frozenset({b"authorization", b"x-api-key"})
 POLICIES: Final = 64
 """Grants kept for one credential, each under another policy."""
 LONGEST: Final = 2_048
@@ -73,20 +74,38 @@ class CredentialState:
 
     `parse_error` is raised by the step that needs the credential. `caller` is the credential's, as far as that is
     known without waiting, and is trusted until `verified_until` (Unix time).
+
+    `is_separate`: X-API-Key is for the gateway and Authorization for the backend, on a route that forwards it. `base`
+    is the state of the same fields on any other route.
     """
 
-    __slots__ = ("_grants", "caller", "credential", "parse_error", "verified_until")
+    __slots__ = ("_base", "_grants", "_separate", "caller", "credential", "parse_error", "verified_until")
 
-    def __init__(self, headers: Headers) -> None:
+    def __init__(self, headers: Headers, base: "CredentialState | None" = None) -> None:
         self.credential: Credential | None = None
         self.parse_error: GatewayError | None = None
         self.caller: Caller | None = None
         self.verified_until = 0.0
         self._grants: dict[tuple[str, int], Grant] = {}
+        self._base = base
+        self._separate: CredentialState | None = None
         try:
-            self.credential = read_credential(headers)
+            self.credential = read_credential(headers, is_separate=self.is_separate)
         except Unauthenticated as error:
             self.parse_error = error
+
+    @property
+    def is_separate(self) -> bool:
+        return self._base is not None
+
+    @property
+    def base(self) -> "CredentialState":
+        return self._base or self
+
+    def separate(self, headers: Headers) -> "CredentialState":
+        """The state where X-API-Key is the gateway's and Authorization the backend's."""
+        self._separate = self._separate or CredentialState(headers, self)
+        return self._separate
 
     def grant(self, match: Match, caller: Caller | None) -> Grant:
         name, policy = match.service.name, match.policy
@@ -201,6 +220,8 @@ class Resolution:
             self._reject(error, request.path, table)
         if self.match is not None:
             self.auth = self.match.policy.auth
+            if self.match.policy.forward_authorization and request.fields.keys() >= _CREDENTIAL_FIELDS:
+                self.credential_state = self.credential_state.separate(request.headers)
 
     def _reject(self, error: GatewayError, path: bytes, table: RouteTable) -> None:
         if isinstance(error, UnknownService) and b"//" in path:  # a service, for servers that merge slashes

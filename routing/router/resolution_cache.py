@@ -62,7 +62,7 @@ class ResolutionCache:
             resolution.steps = self._compile(resolution, request.method)
             return resolution
         resolution = self._by_identity(request)
-        shared.credential_state, shared.epoch = resolution.credential_state, self._epoch
+        shared.credential_state, shared.epoch = resolution.credential_state.base, self._epoch
         return resolution
 
     def _by_identity(self, request: Request) -> Resolution:

@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import quote
 
+from routing.authentication.authenticator import carries_key
 from routing.backend.encoding import encode_headers, encode_trusted_headers
 from routing.exchange import Exchange
 from routing.http import Header, Headers
@@ -52,7 +53,7 @@ class ForwardedHeaderFields:
                 source,
                 [*_gateway_fields(exchange), *policy.headers],
                 self._own_cookies,
-                keep_credential=policy.forward_authorization and not _sends_key(exchange),
+                keep_credential=policy.forward_authorization and not carries_key(source),
                 traced=traced,
             )
             continues = forwarding.continues_trace(source)
@@ -72,8 +73,3 @@ def _gateway_fields(exchange: Exchange) -> list[Header]:
     if exchange.caller:
         fields.append((b"x-gateway-caller", quote(exchange.caller.id, safe=":@+").encode()))
     return fields
-
-
-def _sends_key(exchange: Exchange) -> bool:
-    """API keys are for this gateway, and never forwarded, whatever the service asks for."""
-    return exchange.credential is not None and exchange.credential.is_key

@@ -33,6 +33,7 @@ def storable(slot: CacheSlot, response: CacheResponse, length: int, *, unverifie
 
 def passes_unverified(exchange: Exchange) -> bool:
     """Whether the backend gets a credential that the gateway has not verified."""
-    if exchange.caller is not None or not exchange.match.policy.forward_authorization:
+    is_verified = exchange.caller is not None and not exchange.resolution.credential_state.is_separate
+    if is_verified or not exchange.match.policy.forward_authorization:
         return False
     return first(exchange.request.headers, b"authorization") is not None
