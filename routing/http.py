@@ -10,6 +10,8 @@ from routing.caller import Caller
 Header = tuple[bytes, bytes]
 Headers = list[Header]
 Body = AsyncIterator[bytes]
+InterimSink = Callable[[int, Headers], None]
+"""Takes the status and fields of an interim response (RFC 9110 section 15.2)."""
 
 
 CLIENT_SECONDS: Final = 60.0
@@ -80,7 +82,8 @@ class Request:
     `version` is the client's HTTP version. `caller` is set by an adapter that has authenticated the caller itself, by a
     staff session. `watch_disconnect` is called when the response begins to depend on a backend: from then on the
     adapter cancels the request if the client disconnects. `set_body_timeout` sets how long in seconds the client may
-    send nothing of the body, where the adapter observes that.
+    send nothing of the body, where the adapter observes that. `send_interim` sends the client an interim response
+    before the final one; None where the client or the adapter cannot.
     """
 
     method: str
@@ -95,6 +98,7 @@ class Request:
     shared_head: SharedHead | None = field(default=None, repr=False)
     watch_disconnect: Callable[[], None] | None = field(default=None, init=False)
     set_body_timeout: Callable[[float], None] | None = field(default=None, init=False)
+    send_interim: InterimSink | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def fields(self) -> dict[bytes, bytes]:

@@ -115,7 +115,7 @@ class Backend:
     def _start(
         self, connection: BackendConnection, head: bytes, call: Call, timeout: Timeout, deadline: float
     ) -> CallStream:
-        parser = ResponseParser(call.method, self._head_cache)
+        parser = ResponseParser(call.method, self._head_cache, call.on_interim)
         stream = CallStream(connection, parser, timeout=timeout, deadline=deadline, release=self._pool.put)
         stream.send(head, call)
         return stream

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from routing.errors import BadRequest
-from routing.http import Body, Headers
+from routing.http import Body, Headers, InterimSink
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -33,6 +33,7 @@ class Call:
     them, already encoded by `encode_headers`, and are sent first. A `body` of unknown `length` is sent in chunks.
     `host` None is the target's own. `timeout_ms`, sent as X-Gateway-Timeout-Ms, is how long the gateway will wait; it
     is a duration since clocks differ. `source` is where the body comes from, if that may be slow.
+    `on_interim` receives interim responses; without it they are dropped.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Call:
     encoded_headers: bytes = b""
     timeout_ms: int | None = None
     source: BodySource | None = None
+    on_interim: InterimSink | None = None
 
 
 @dataclass(frozen=True, slots=True)

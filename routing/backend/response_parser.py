@@ -10,14 +10,19 @@ from httptools import HttpParserError, HttpResponseParser
 
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
 from routing.errors import BadGateway
-from routing.http import Headers
+from routing.http import Headers, InterimSink
 
 MAX_OVERHEAD_BYTES: Final = 64 * 1024
 """Bytes between two pieces of body data: header fields, interim responses, chunk extensions, trailer fields."""
 MAX_FIELDS: Final = 200
 
+MAX_INTERIM: Final = 32
+"""Interim responses passed on for each request; further ones are dropped. Their fields together are limited, too."""
+
 FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+CONTINUE: Final = 100
 SWITCHING_PROTOCOLS: Final = 101
+NO_CONTENT: Final = 204
 WITHOUT_BODY: Final = frozenset({204, 304})
 
 MALFORMED: Final = "The service's response is not valid HTTP."
@@ -35,7 +40,7 @@ class ResponseParser:
 
     `length` is the body's announced length, if any. `chunks` are the pieces of the body not yet taken and `size` their
     total; `reusable` tells whether the connection persists once this response is `complete`. `head` is the cached head,
-    if it was one.
+    if it was one. `on_interim` receives interim responses as they are parsed; without it they are dropped.
     """
 
     __slots__ = (
@@ -43,7 +48,10 @@ class ResponseParser:
         "_fields",
         "_framed",
         "_head_cache",
+        "_interim_count",
+        "_interim_size",
         "_is_head_request",
+        "_on_interim",
         "_overhead",
         "_parser",
         "chunks",
@@ -57,7 +65,7 @@ class ResponseParser:
         "status",
     )
 
-    def __init__(self, method: str, head_cache: ResponseHeadCache) -> None:
+    def __init__(self, method: str, head_cache: ResponseHeadCache, on_interim: InterimSink | None = None) -> None:
         self.head: ResponseHead | None = None
         self.status = 0
         self.headers: Headers = []
@@ -68,6 +76,8 @@ class ResponseParser:
         self.head_complete = False
         self.complete = False
         self.reusable = False
+        self._on_interim = on_interim
+        self._interim_count = self._interim_size = 0
         self._is_head_request = method == "HEAD"
         self._head_cache = head_cache
         self._framed = False
@@ -149,7 +159,15 @@ class ResponseParser:
             self._chunked = self._framed = True
         elif b"content-length" in fields:
             self._framed = True
-            self.length = int(fields[b"content-length"])
+            value = fields[b"content-length"]
+            self.length = int(value)
+            if value[:1] == b"0" and value != b"0":  # RFC 9110 section 8.6 allows leading zeros; the encoder does not
+                self._set_length(b"%d" % self.length)
+
+    def _set_length(self, value: bytes | None) -> None:
+        """Replace Content-Length, or remove it."""
+        headers = [pair for pair in self.headers if pair[0] != b"content-length"]
+        self.headers = headers if value is None else [*headers, (b"content-length", value)]
 
     def on_headers_complete(self) -> None:
         # Trailer fields go to another list and are dropped.
@@ -159,25 +177,34 @@ class ResponseParser:
         self._frame()
         status = self._parser.get_status_code()
         if status < 200:
-            self._skip_interim(status)
+            self._end_interim(status)
             return
         if status > 599:
             raise ValueError("invalid status code")
-        if (
-            self._overhead > MAX_OVERHEAD_BYTES
-            and sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_OVERHEAD_BYTES
-        ):
+        if self._overhead > MAX_OVERHEAD_BYTES and _size(self.headers) > MAX_OVERHEAD_BYTES:
             raise ValueError(FIELDS_TOO_LARGE)
+        if status == NO_CONTENT and self.length is not None:  # which it must not have (RFC 9110 section 8.6)
+            self._set_length(None)
+            self.length = None
         self.status = status
         self.head_complete = True
         self.reusable = self._parser.should_keep_alive()
         self.complete = self._is_head_request or status in WITHOUT_BODY
 
-    def _skip_interim(self, status: int) -> None:
-        """Drop an interim response. 101 is an error, since this client sends no Upgrade."""
+    def _end_interim(self, status: int) -> None:
+        """Pass an interim response on, but not 100 (Continue), which the gateway sends itself.
+
+        101 is an error, since this client sends no Upgrade.
+        """
         if status < 100 or status == SWITCHING_PROTOCOLS:
             raise ValueError("unexpected status code")
-        self.headers = []
+        self._interim_count += 1
+        self._interim_size += _size(self.headers)
+        if self._interim_size > MAX_OVERHEAD_BYTES:
+            raise ValueError(FIELDS_TOO_LARGE)
+        headers, self.headers = self.headers, []
+        if self._on_interim is not None and status != CONTINUE and self._interim_count <= MAX_INTERIM:
+            self._on_interim(status, headers)
         self.length = None
         self._framed = self._chunked = False
 
@@ -194,3 +221,8 @@ class ResponseParser:
         if self.complete and self._chunked:
             raise ValueError(EXTRA_DATA)  # a last chunk after a response that has no body
         self.complete = True
+
+
+def _size(headers: Headers) -> int:
+    """Bytes of the field lines."""
+    return sum(len(name) + len(value) + 4 for name, value in headers)

@@ -10,7 +10,7 @@ from routing.asgi import ASGIApplication, Scope
 from routing.errors import BadRequest, GatewayError, problem
 from routing.http import ClientGone, Headers, first
 from routing.http1.cycle import RequestCycle
-from routing.http1.response_encoder import BODILESS
+from routing.http1.response_encoder import BODILESS, NO_CONTENT
 from routing.messages.request_id import new_id
 
 
@@ -77,6 +77,8 @@ class ASGICycle(RequestCycle):
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._headers = [(name.lower(), value) for name, value in message.get("headers", ())]
+            if self._status == NO_CONTENT:  # Django adds a length to every response
+                self._headers = [pair for pair in self._headers if pair[0] != b"content-length"]
             return
         data, more_body = message.get("body", b""), message.get("more_body", False)
         if self._encoder is None:

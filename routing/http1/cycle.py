@@ -11,7 +11,7 @@ from routing.errors import GatewayError, InternalError, problem
 from routing.http import CLIENT_SECONDS, ClientGone, Headers, Request, Response, client_timeout
 from routing.http1.head_cache import RequestHead
 from routing.http1.request_body import RequestBody
-from routing.http1.response_encoder import ResponseEncoder
+from routing.http1.response_encoder import ResponseEncoder, encode_interim
 from routing.messages.request_id import new_id
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,8 @@ class RequestCycle:
     disconnected = False
     _encoder: ResponseEncoder | None = None
     """Set once the head of a streamed response has been sent."""
+    _responded = False
+    """Whether the final response was begun: no interim response may follow."""
     _cancellable = False
     _task: "asyncio.Task[None] | None" = None
 
@@ -61,6 +63,8 @@ class RequestCycle:
     def start(self, request: Request, response: Response | Awaitable[Response]) -> None:
         """Send `response` from a task of its own."""
         request.watch_disconnect = self._watch_disconnect
+        if self.head.version == "1.1":
+            request.send_interim = self._send_interim
         self._spawn(self._respond(response))
 
     def disconnect(self) -> None:
@@ -102,11 +106,18 @@ class RequestCycle:
                 await self._send_chunk(chunk)
         self._finish()
 
+    def _send_interim(self, status: int, headers: Headers) -> None:
+        """Not to clients of HTTP/1.0, which know none (RFC 9110 section 15.2)."""
+        if not self._responded and not self.disconnected:
+            self.connection.transport.write(encode_interim(status, headers))
+
     def _send_response(self, response: Response) -> None:
+        self._responded = True
         self.connection.send_response(self.head, self.body, response)
         self.connection.next_request()
 
     def _send_head(self, status: int, headers: Headers) -> None:
+        self._responded = True
         connection, head = self.connection, self.head
         keep_alive = connection.keeps_alive(head, self.body)
         self._encoder = ResponseEncoder(head.method, head.version, status, headers, keep_alive=keep_alive)

@@ -7,7 +7,8 @@ from routing.http import Headers
 
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 STATUS_LINES: Final = tuple(b"HTTP/1.1 %d %b" % (code, _REASONS.get(code, "").encode()) for code in range(600))
-BODILESS: Final = frozenset({204, 304})
+NO_CONTENT: Final = 204
+BODILESS: Final = frozenset({NO_CONTENT, 304})
 """Statuses whose responses end with the head (RFC 9110 section 6.4.1)."""
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -29,6 +30,14 @@ def encode_head(status: int, headers: Headers, date: bytes) -> bytes:
     if b"\r\ndate: " in lines:
         return lines + b"\r\n\r\n"
     return b"%b\r\ndate: %b\r\n\r\n" % (lines, date)
+
+
+def encode_interim(status: int, headers: Headers) -> bytes:
+    """An interim response (RFC 9110 section 15.2). Raises ValueError for a field with a line break."""
+    lines = [STATUS_LINES[status], *map(b": ".join, headers)]
+    if any(b"\r" in line or b"\n" in line for line in lines):
+        raise ValueError("a field contains a line break")
+    return b"\r\n".join([*lines, b"", b""])
 
 
 def encode_sized_head(method: str, status: int, headers: Headers, size: int, date: bytes) -> bytes:

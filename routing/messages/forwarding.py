@@ -45,6 +45,17 @@ _STRIPPED_FROM_RESPONSE: Final = HOP_BY_HOP | {
     b"idempotency-replayed",
 }
 """Fields of a response that clients would take for the gateway's own."""
+_STRIPPED_FROM_INTERIM: Final = frozenset(
+    {
+        b"content-length",
+        b"set-cookie",
+        b"clear-site-data",
+        b"service-worker-allowed",
+        b"strict-transport-security",
+        b"public-key-pins",
+    }
+)
+"""An interim response has no content, and does not change the client's state."""
 _CORS_PREFIX: Final = b"access-control-"
 
 
@@ -138,6 +149,12 @@ def to_client(headers: Headers, target: str, prefix: bytes, own_cookies: frozens
     if b"set-cookie" in fields:
         forwarded = [pair for pair in forwarded if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
     return forwarded
+
+
+def interim_to_client(headers: Headers, target: str, prefix: bytes, own_cookies: frozenset[bytes]) -> Headers:
+    """The same for an interim response, without the fields that only a final one should have."""
+    forwarded = to_client(headers, target, prefix, own_cookies)
+    return [pair for pair in forwarded if pair[0] not in _STRIPPED_FROM_INTERIM]
 
 
 def _cookie(value: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
@@ -11,7 +12,8 @@ from routing.backend.client import Backend, BackendResponse, Call
 from routing.balancing.balancer import Balancers
 from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, RequestTimeout, UpstreamTimeout
 from routing.exchange import CallRecord, Circuit, Exchange
-from routing.http import Headers
+from routing.http import Headers, InterimSink
+from routing.messages import forwarding
 from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.steps.forwarded_headers import ForwardedHeaderFields
@@ -38,6 +40,7 @@ class Calls:
         self._attempts = Attempts(backend, emit, timer)
         self._upstreams = Upstreams(breakers, balancers or Balancers(emit=emit))
         self._header_fields = ForwardedHeaderFields(own_cookies)
+        self._own_cookies = own_cookies
         self._emit = emit
         self._max_body_bytes = max_body_bytes
         self._timer = timer
@@ -137,6 +140,8 @@ class Calls:
         path = match.path + b"?" + request.query if request.query else match.path
         encoded = self._header_fields.encoded(exchange)
         call = Call(request.method, path, [], None, int(length) if length else None, None, encoded)
+        if request.send_interim is not None:
+            call.on_interim = partial(self._pass_interim, exchange, request.send_interim)
         if request.body is None:
             return call, None
         if request.set_body_timeout is not None:
@@ -145,6 +150,11 @@ class Calls:
         return call, Upload(
             request.body, limit=self._max_body_bytes, service=exchange.service, buffer=keep, timer=self._timer
         )
+
+    def _pass_interim(self, exchange: Exchange, send: InterimSink, status: int, headers: Headers) -> None:
+        target = exchange.call.target
+        if target is not None:
+            send(status, forwarding.interim_to_client(headers, target.url, exchange.prefix, self._own_cookies))
 
 
 def _outcome(exchange: Exchange, response: BackendResponse, upload: Upload | None, seconds: float) -> Outcome:
