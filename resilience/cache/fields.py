@@ -40,8 +40,9 @@ _DATE: Final = re.compile(
     r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
     r"|[A-Z][a-z]{5,8}, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT"
     r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}",
-    re.ASCII,
+    re.ASCII | re.IGNORECASE,  # names are case-sensitive, but not to every sender (RFC 9110 section 5.6.7)
 )
+_QUALITY: Final = re.compile(rb"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _LONGEST_DATE: Final = len("Wednesday, 25-Nov-26 22:05:28 GMT")
 _QUOTED: Final = re.compile(rb'"([^"\\]*)"')
 _ENTITY_TAG: Final = re.compile(rb'(?:W/)?"[^"]*"')
@@ -92,10 +93,30 @@ def variant(headers: Sequence[Header], vary: Iterable[bytes]) -> bytes:
 
 
 def _normalized(name: bytes, value: bytes) -> bytes:
-    """The value without insignificant white space around commas, and case-folded where case is insignificant."""
+    """The value without insignificant white space around commas; weighted preferences in a normal form."""
+    if name in _CASE_INSENSITIVE:
+        return _preferences(value)
     if b"," in value and b'"' not in value:
         value = b",".join([part.strip() for part in value.split(b",")])
-    return value.lower() if name in _CASE_INSENSITIVE else value
+    return value
+
+
+def _preferences(value: bytes) -> bytes:
+    """Weighted preferences (RFC 9110 section 12.4.2) in lower case, without insignificant white space, repetitions,
+    weights of 1 and trailing zeros. Their order stays, since some backends take the first; what is malformed too, since
+    a backend may read it otherwise.
+    """
+    members = dict.fromkeys([_preference(part) for part in value.lower().split(b",")])
+    return b",".join([member for member in members if member])
+
+
+def _preference(member: bytes) -> bytes:
+    text, *parameters = [part.strip() for part in member.split(b";")]
+    quality = _QUALITY.fullmatch(parameters[0]) if len(parameters) == 1 else None
+    if quality is None:
+        return b";".join([text, *parameters])
+    weight = float(quality[1])
+    return text if weight == 1 else b"%b;q=%g" % (text, weight)
 
 
 def tags(headers: Sequence[Header]) -> set[str]:

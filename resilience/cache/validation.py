@@ -56,13 +56,16 @@ def not_modified_headers(headers: Sequence[Header]) -> list[Header]:
 def is_selected_by(entry: Entry, response: CacheResponse) -> bool:
     """Whether this 304 selects the stored response for update: their validators match (RFC 9111 section 4.3.4).
 
-    Without a validator in common, a strong one in the 304 is that of another response.
+    Without a validator in common, a strong one in the 304 is that of another response. Where the stored response has no
+    Last-Modified, its Date stands for it: what has been modified since is another response.
     """
     for name in (b"etag", b"last-modified"):
         received, stored = response.values(name), entry.field(name)
         if received and stored is not None:
             tag = received[0].strip()
             return tag == stored.strip() or (tag.startswith(b"W/") and _opaque_tag(tag) == _opaque_tag(stored))
+    if _was_modified_after(entry, response):
+        return False
     return all(tag.strip().startswith(b"W/") for tag in response.values(b"etag"))
 
 
@@ -83,11 +86,11 @@ def matches_head(entry: Entry, response: CacheResponse) -> bool:
     length = response.values(b"content-length")
     if length and length[0].strip() != b"%d" % len(entry.body):
         return False
-    for name in (b"etag", b"last-modified"):
-        received = response.values(name)
-        if received and received[0] != entry.field(name):
-            return False
-    return True
+    etag, modified = response.values(b"etag"), response.values(b"last-modified")
+    if etag and etag[0] != entry.field(b"etag"):
+        return False
+    stored = entry.field(b"last-modified")
+    return not _was_modified_after(entry, response) if stored is None else not modified or _same_date(modified, stored)
 
 
 def matches_strongly(tag: bytes | None, other: bytes | None) -> bool:
@@ -105,6 +108,18 @@ def _matches(lines: Sequence[bytes], etag: bytes | None) -> bool:
 
 def _opaque_tag(tag: bytes) -> bytes:
     return tag.strip().removeprefix(b"W/")
+
+
+def _was_modified_after(entry: Entry, response: CacheResponse) -> bool:
+    """Whether a response was modified after a stored one without Last-Modified was made (RFC 9111 section 4.3.2)."""
+    modified = fields.date(response.values(b"last-modified"))
+    return modified is not None and entry.field(b"last-modified") is None and modified > _modified_at(entry)
+
+
+def _same_date(lines: Sequence[bytes], stored: bytes) -> bool:
+    """Whether two dates are the same time, in whatever format."""
+    date = fields.date(lines)
+    return lines[0] == stored if date is None else date == fields.date([stored])
 
 
 def _modified_at(entry: Entry) -> float:

@@ -100,8 +100,9 @@ def test_a_targeted_field_is_a_structured_dictionary_or_ignored(
     "text",
     [b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994"],
 )
-def test_a_date_is_parsed_in_all_three_formats(text: bytes) -> None:
-    assert fields.date([text]) == 784_111_777.0  # RFC 9110 section 5.6.7
+def test_a_date_is_parsed_in_all_three_formats_and_any_case(text: bytes) -> None:
+    for written in (text, text.lower(), text.upper()):
+        assert fields.date([written]) == 784_111_777.0  # RFC 9110 section 5.6.7
 
 
 @pytest.mark.parametrize(
@@ -167,6 +168,12 @@ def test_a_variant_is_a_digest_that_distinguishes_absent_from_empty_and_field_fr
         (b"accept-language", [b"en, DE;q=0.5"], [b"EN,de;Q=0.5"], True),
         (b"accept-encoding", [b"gzip"], [b"GZIP"], True),
         (b"accept-language", [b"en, de"], [b"de, en"], False),  # the order may express a preference
+        (b"accept-language", [b"en,de ; q=0.50,,fr;q=1.0"], [b"en, de;q=0.5, fr"], True),
+        (b"accept-language", [b"en, en, de"], [b"en,de"], True),
+        (b"accept-language", [b"de;q=0.5, en"], [b"en, de;q=0.5"], False),  # some backends take the first
+        (b"accept-language", [b"e n"], [b"en"], False),  # malformed: backends may read it otherwise
+        (b"accept-language", [b"fr;q=1.5"], [b"fr"], False),
+        (b"accept-language", [b"fr;q=0"], [b"fr"], False),
         (b"accept", [b"text/x;p=A"], [b"text/x;p=a"], False),
     ],
 )

@@ -147,6 +147,9 @@ class TestValidationByBackends:
             ({"etag": '"a"', "last_modified": "l"}, {"etag": '"a"', "last_modified": "m"}, True),
             ({"etag": '"a"', "last_modified": "l"}, {"last_modified": "m"}, False),
             ({}, {"etag": '"a"'}, False),
+            ({"date": DATE.decode()}, {"last_modified": MINUTE_AGO.decode()}, True),
+            ({"date": MINUTE_AGO.decode()}, {"last_modified": DATE.decode()}, False),  # modified since it was stored
+            ({"etag": '"a"', "date": MINUTE_AGO.decode()}, {"last_modified": DATE.decode()}, False),
         ],
     )
     def test_a_304_selects_the_response_with_its_validator(  # section 4.3.4
