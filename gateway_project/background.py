@@ -17,7 +17,7 @@ REFRESH_SECONDS: Final = 1.0
 FLUSH_SECONDS: Final = 5.0
 RELOADER: Final = "reloader"
 """The dispatch_uid of this process's receiver of `configuration_changed`."""
-CONFIGURATION: Final = "gw:configuration"
+CONFIGURATION: Final = "configuration"
 """The Redis channel that announces a saved change, so that every worker reloads at once."""
 
 

@@ -16,7 +16,9 @@ import msgspec
 
 from gateway_project import telemetry
 from gateway_project.telemetry import Traces
+from resilience import redis_address
 from resilience.ratelimit.policy import RatePolicy
+from resilience.redis_address import DEFAULT_PREFIX, SCHEMES
 from routing.messages.origins import origin_pattern
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
@@ -24,7 +26,6 @@ VAR: Final = BASE_DIR / "var"
 """The default state directory: the SQLite database, and the files the gateway creates beside it."""
 EMBEDDED: Final = "embedded"
 
-_REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
@@ -48,6 +49,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...]
     database_url: str
     redis_url: str | None
+    redis_prefix: str
+    """Of all keys and channels: by default one for each database."""
     firebase_project: str | None
     firebase_credentials: Path | None
     firebase_emulator: str | None
@@ -100,12 +103,14 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
     debug = get("DEBUG", False, _boolean)
     database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", _database)
     var = _state_directory(database)
+    redis_url = get("REDIS_URL", None, _redis)
     config = Config(
         debug=debug,
         secret_key=environment.get("SECRET_KEY", "") or (_generated_secret(var) if debug else ""),
         allowed_hosts=get("ALLOWED_HOSTS", (".localhost" if debug else "localhost", "127.0.0.1", "[::1]"), _words),
         database_url=database,
-        redis_url=get("REDIS_URL", None, _redis),
+        redis_url=redis_url,
+        redis_prefix=get("REDIS_PREFIX", _default_prefix(redis_url), redis_address.parse_prefix),
         firebase_project=get("FIREBASE_PROJECT_ID", None, str),
         firebase_credentials=get("FIREBASE_CREDENTIALS", None, _file),
         firebase_emulator=get("FIREBASE_AUTH_EMULATOR_HOST", None, str),
@@ -199,9 +204,15 @@ def _database(text: str) -> str:
 
 
 def _redis(text: str) -> str:
-    if text != EMBEDDED and urlsplit(text).scheme not in _REDIS_SCHEMES:
-        raise ValueError(f"must be `{EMBEDDED}` or a URL with one of the schemes {', '.join(_REDIS_SCHEMES)}")
+    if text != EMBEDDED:
+        if "://" not in text:
+            raise ValueError(f"must be `{EMBEDDED}` or a URL with one of the schemes {', '.join(SCHEMES)}")
+        redis_address.parse(text)
     return text
+
+
+def _default_prefix(url: str | None) -> str:
+    return DEFAULT_PREFIX if url is None or url == EMBEDDED else redis_address.parse(url).default_prefix
 
 
 def _file(text: str) -> Path:

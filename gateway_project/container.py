@@ -62,8 +62,12 @@ class Infrastructure:
     """What the rest is built on: stores, the client to backends, authentication, observers and tracing."""
 
     def __init__(self, config: Config) -> None:
-        self.link = RedisLink(settings.REDIS_URL) if settings.REDIS_URL else None
+        self.link = (
+            RedisLink(settings.REDIS_URL, settings.REDIS_PREFIX, clock=time.time) if settings.REDIS_URL else None
+        )
         self.stores = Stores.over(self.link)
+        self.clock = self.link.now if self.link else time.time
+        """The clock of what workers share: all have the same, however their machines' clocks differ."""
         self.live = LiveConfiguration(NOT_LOADED)
         self.backend = Backend()
         self.tokens = _firebase(config)
@@ -89,7 +93,7 @@ class Resilience:
 
     def __init__(self, config: Config, infra: Infrastructure) -> None:
         stores, observers = infra.stores, infra.observers
-        self.breakers = Breakers(stores.circuits, clock=time.time, on_change=observers.circuit_changed)
+        self.breakers = Breakers(stores.circuits, clock=infra.clock, on_change=observers.circuit_changed)
         self.limiter = Limiter(stores.rates, clock=time.time, share=config.workers)
         self.targets = Balancers(emit=observers.backend_event)
         self.idempotency = Idempotency(stores.writes, own_cookies=infra.own_cookies, emit=observers.backend_event)

@@ -1,13 +1,12 @@
 """Django's settings, derived from `config.py`."""
 
-from typing import Any
-
 from django.urls import reverse_lazy
 
 from gateway_project import admin_theme
 from gateway_project import config as environment
 from gateway_project.config import BASE_DIR, EMBEDDED
 from gateway_project.databases import databases
+from gateway_project.redis_settings import caches, channel_layers, session_engine
 
 CONFIG = environment.read()
 
@@ -16,6 +15,7 @@ DEBUG = CONFIG.debug
 ALLOWED_HOSTS = list(CONFIG.allowed_hosts)
 REDIS_URL = None if CONFIG.redis_url == EMBEDDED else CONFIG.redis_url
 """The URL of a running server. rungateway sets that of the embedded one before it serves."""
+REDIS_PREFIX = CONFIG.redis_prefix
 
 INSTALLED_APPS = [
     "unfold",
@@ -67,27 +67,9 @@ TEMPLATES = [
 DATABASES = databases(CONFIG.database_url, CONFIG.var)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Django's cache and channel layer use a single Redis server; with Sentinel, a cluster or no Redis they are in memory.
-_SINGLE_REDIS = REDIS_URL is not None and REDIS_URL.partition(":")[0] in ("redis", "rediss", "unix")
-if _SINGLE_REDIS:
-    CACHES: dict[str, Any] = {
-        "default": {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": REDIS_URL,
-            "KEY_PREFIX": "gw:django",
-            "OPTIONS": {"SERIALIZER": "django_redis.serializers.json.JSONSerializer"},
-        }
-    }
-    SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
-    CHANNEL_LAYERS: dict[str, Any] = {
-        "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [REDIS_URL], "prefix": "gw:channels"},
-        }
-    }
-else:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+CACHES = caches(REDIS_URL, REDIS_PREFIX)
+SESSION_ENGINE = session_engine(REDIS_URL)
+CHANNEL_LAYERS = channel_layers(REDIS_URL, REDIS_PREFIX)
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

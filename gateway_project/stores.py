@@ -48,7 +48,11 @@ class Stores:
         responses = self.responses
         if not isinstance(responses, TieredStore):
             return {}
-        return {"lost|get": lambda: responses.lost_gets, "lost|put": lambda: responses.lost_puts}
+        return {
+            "lost|get": lambda: responses.lost_gets,
+            "lost|put": lambda: responses.lost_puts,
+            "lost|entry": lambda: responses.lost_entries,
+        }
 
     @classmethod
     def over(cls, link: RedisLink | None) -> Self:

@@ -138,9 +138,12 @@ def _rate_limit_decisions(totals: Mapping[str, Fields]) -> Metric:
 
 def _lost_cache_operations(totals: Mapping[str, Fields]) -> Metric:
     lost = with_prefix(merge_counts(totals.values()), "lost")
-    help_text = "Lookups in the shared cache (get) and responses to store in it (put) lost while it was unavailable."
+    help_text = (
+        "Lookups in the shared cache (get) and responses to store in it (put) lost while it was unavailable, and "
+        "stored responses (entry) that were not served because Redis may have evicted their index."
+    )
     family = CounterMetricFamily("gateway_cache_lost", help_text, labels=["operation"])
-    for operation in ("get", "put"):
+    for operation in ("get", "put", "entry"):
         family.add_metric([operation], lost.get(operation, 0))
     return family
 

@@ -1,4 +1,4 @@
-"""One worker's link to Redis: a connection pool, a time-out on every call, an outage flag, and a feed of messages.
+"""One worker's link to Redis: a connection pool, a time-out on every call, an outage flag, a clock, and a feed.
 
 All stores share it, so that after one has found Redis unavailable, the others do not wait for a time-out.
 """
@@ -7,20 +7,17 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from resilience.outage import StoreUnavailable
+from resilience.redis_address import parse
+from resilience.redis_client import POOL_SIZE, close, connect, drop_idle_connections
+from resilience.redis_feed import Feed
 from resilience.task_set import cancel_and_wait
 
 log = logging.getLogger(__name__)
@@ -29,42 +26,16 @@ CALL_SECONDS: Final = 0.5
 """How long a call may take."""
 PROBE_SECONDS: Final = 0.5
 """How often an unavailable Redis is probed."""
-HEARTBEAT_SECONDS: Final = 1.0
-"""How often a quiet feed is pinged. After two pings without a reply it counts as disconnected."""
 REFUSAL_LOG_SECONDS: Final = 60.0
 """How often refused commands are logged: a Redis that is out of memory refuses each one."""
-POOL_SIZE: Final = 64
 SPARE_CONNECTIONS: Final = 4
 """Connections of the pool reserved for the feed, the probe, and users of `RedisLink.client`."""
+CLOCK_SECONDS: Final = 10.0
+"""How often the server's clock is read."""
+CLOCK_TOLERANCE: Final = 0.25
+"""Seconds by which this machine's clock may differ from the server's before it is corrected."""
 
-Client = Redis | RedisCluster
-MessageListener = Callable[[bytes], None]
-Callback = Callable[[], None]
 T = TypeVar("T")
-
-
-def connect(url: str) -> Client:
-    """A client for a URL: `redis://`, `rediss://`, `unix://`, `redis+cluster://`, or
-    `redis+sentinel://host:port,host:port/master`.
-    """
-    parts = urlsplit(url)
-    limits: dict[str, Any] = {"socket_connect_timeout": CALL_SECONDS, "socket_timeout": CALL_SECONDS}
-    if parts.scheme == "redis+cluster":
-        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **limits)
-    # After a restart of the server every pooled connection is dead: reconnect once, without a pause.
-    limits["retry"] = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
-    if parts.scheme == "redis+sentinel":
-        hosts = [_host_and_port(host) for host in parts.netloc.rpartition("@")[2].split(",")]
-        sentinel = Sentinel(hosts, sentinel_kwargs=limits, password=parts.password)  # type: ignore[no-untyped-call]
-        master: Redis = sentinel.master_for(parts.path.strip("/") or "mymaster", max_connections=POOL_SIZE, **limits)
-        return master
-    pool = BlockingConnectionPool.from_url(url, max_connections=POOL_SIZE, timeout=CALL_SECONDS, **limits)
-    return Redis.from_pool(pool)
-
-
-def _host_and_port(host: str) -> tuple[str, int]:
-    name, _, port = host.partition(":")
-    return name, int(port or 26_379)
 
 
 class Script:
@@ -83,17 +54,29 @@ class Script:
             return await client.eval(self._source, len(keys), *keys, *arguments)
 
 
+# Writes nothing, and needs no memory; a replica refuses it.
+_PROBE: Final = Script("return redis.call('DEL', KEYS[1])")
+_TIME: Final = Script("redis.call('EXISTS', KEYS[1]) return redis.call('TIME')")
+
+
 class RedisLink:
     """The link that all stores of this worker share.
 
     A call fails with StoreUnavailable: within CALL_SECONDS when the outage begins, at once from then on, until a probe
-    succeeds.
+    succeeds. `prefix` is that of all keys and channels; by default one for each database.
+
+    `clock_offset` is how many seconds the server's clock is ahead of `clock`; 0 within CLOCK_TOLERANCE.
     """
 
-    def __init__(self, url: str) -> None:
-        self.client = connect(url)
-        self.feed = Feed(self.client)
+    def __init__(self, url: str, prefix: str | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        address = parse(url)
+        self.prefix = prefix or address.default_prefix
+        self.client = connect(address, CALL_SECONDS)
+        self.feed = Feed(self.client, self.prefix)
+        self.clock_offset = 0.0
+        self._clock = clock
         self._probe: asyncio.Task[None] | None = None
+        self._clock_task: asyncio.Task[None] | None = None
         # Calls wait here for a connection: a time-out in an exhausted pool would look like an outage.
         self._slots = asyncio.Semaphore(POOL_SIZE - SPARE_CONNECTIONS)
         self._next_refusal_log = 0.0
@@ -103,10 +86,18 @@ class RedisLink:
     def unavailable(self) -> bool:
         return self._probe is not None
 
+    def key(self, name: str) -> str:
+        """The key or channel of this gateway with this name."""
+        return f"{self.prefix}:{name}"
+
+    def now(self) -> float:
+        """Unix seconds by the server's clock, which all workers share."""
+        return self._clock() + self.clock_offset
+
     async def start(self) -> None:
         """Check whether Redis is available, and start the feed. Its listeners must be registered before."""
-        with contextlib.suppress(StoreUnavailable):
-            await self.call(lambda client: client.ping())
+        await self._read_clock()
+        self._clock_task = asyncio.create_task(self._follow_clock())
         self.feed.start()
 
     async def close(self) -> None:
@@ -115,11 +106,12 @@ class RedisLink:
             return
         self._closing = True
         await self.feed.close()
-        if self._probe:
-            await cancel_and_wait(self._probe)
+        for task in (self._clock_task, self._probe):
+            if task:
+                await cancel_and_wait(task)
         for _ in range(POOL_SIZE - SPARE_CONNECTIONS):
             await self._slots.acquire()
-        await self.client.aclose()
+        await close(self.client)
 
     async def call(self, command: Callable[[Any], Awaitable[T]]) -> T:
         """Run `command` with the client. Raises StoreUnavailable if Redis is unreachable, slow or refuses it."""
@@ -127,8 +119,11 @@ class RedisLink:
         try:
             async with self._slots:
                 self._check()
-                return await command(self.client)
-        except ResponseError as refusal:  # out of memory, read-only or loading, but reachable
+                return await self._on_master(command)
+        except ReadOnlyError as error:
+            self._begin_outage(error)
+            raise StoreUnavailable("Redis is read-only") from error
+        except ResponseError as refusal:  # out of memory or loading, but reachable
             self._log_refusal(refusal)
             raise StoreUnavailable(str(refusal)) from refusal
         except (RedisError, OSError) as error:
@@ -140,7 +135,21 @@ class RedisLink:
         return self.call(partial(script, keys=keys, arguments=arguments))
 
     async def publish(self, channel: str, message: bytes) -> None:
-        await self.call(lambda client: client.publish(channel, message))
+        await self.call(lambda client: client.publish(self.key(channel), message))
+
+    async def _on_master(self, command: Callable[[Any], Awaitable[T]]) -> T:
+        """Repeat a command that a replica refused on a new connection: after a failover the pool's connections still
+        lead to the former master, and the address to the new one.
+        """
+        try:
+            return await command(self.client)
+        except ReadOnlyError:
+            await self._leave_replica()
+            return await command(self.client)
+
+    async def _leave_replica(self) -> None:
+        self.feed.reconnect()
+        await drop_idle_connections(self.client)
 
     def _check(self) -> None:
         if self.unavailable or self._closing:
@@ -162,81 +171,31 @@ class RedisLink:
     async def _probe_until_back(self) -> None:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
-            with contextlib.suppress(RedisError, OSError):
-                await self.client.ping()
+            try:
+                await _PROBE(self.client, [self.key("probe")], ())
+            except ReadOnlyError:
+                await self._leave_replica()
+            except ResponseError:  # reachable, as for `call`
+                break
+            except (RedisError, OSError):
+                continue
+            else:
                 break
         log.warning("Redis is available again")
         self._probe = None
 
-
-class Feed:
-    """Pub/sub messages from Redis. While it is not `alive`, messages may be lost; `subscribe` reports the changes."""
-
-    def __init__(self, client: Client) -> None:
-        self.alive = False
-        self._client = client
-        self._listeners: dict[bytes, MessageListener] = {}
-        self._callbacks: list[tuple[Callback, Callback]] = []
-        self._task: asyncio.Task[None] | None = None
-
-    def listen(self, channel: str, listener: MessageListener) -> None:
-        """Call `listener` with each message on `channel`. Must precede `start`."""
-        self._listeners[channel.encode()] = listener
-
-    def subscribe(self, *, on_up: Callback, on_down: Callback) -> None:
-        """Call `on_up` whenever the subscription is established, and `on_down` whenever it is lost."""
-        self._callbacks.append((on_up, on_down))
-
-    def start(self) -> None:
-        if self._listeners:
-            self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        if self._task:
-            await cancel_and_wait(self._task)
-
-    async def _run(self) -> None:
+    async def _follow_clock(self) -> None:
         while True:
-            try:
-                async with self._client.pubsub() as pubsub:
-                    await pubsub.subscribe(*self._listeners)
-                    await self._listen(pubsub)
-            except (RedisError, OSError, TimeoutError) as error:
-                log.info("the feed from Redis is disconnected (%s)", type(error).__name__)
-            finally:
-                self._set_down()
-            await asyncio.sleep(PROBE_SECONDS)
+            await asyncio.sleep(CLOCK_SECONDS)
+            await self._read_clock()
 
-    async def _listen(self, pubsub: PubSub) -> None:
-        confirmed = silent = 0
-        while silent < 2:
-            message = await pubsub.get_message(timeout=HEARTBEAT_SECONDS)
-            if message is None:
-                silent += 1
-                await pubsub.ping()
-                continue
-            silent = 0
-            if message["type"] == "message":
-                self._deliver(message["channel"], message["data"])
-            elif message["type"] == "subscribe":
-                self._set_down()  # if alive, the client has reconnected, and messages may have been lost
-                confirmed += 1
-                if confirmed % len(self._listeners) == 0:
-                    self._set_up()
-
-    def _deliver(self, channel: bytes, data: bytes) -> None:
-        try:
-            self._listeners[channel](data)
-        except Exception:  # one malformed message must not end the feed
-            log.exception("a message on %s could not be processed", channel.decode())
-
-    def _set_up(self) -> None:
-        self.alive = True
-        for on_up, _ in self._callbacks:
-            on_up()
-
-    def _set_down(self) -> None:
-        if self.alive:
-            self.alive = False
-            for _, on_down in self._callbacks:
-                on_down()
+    async def _read_clock(self) -> None:
+        began = self._clock()
+        with contextlib.suppress(StoreUnavailable):
+            seconds, micros = await self.run(_TIME, [self.key("time")])
+            ended = self._clock()
+            offset = int(seconds) + int(micros) / 1e6 - (began + ended) / 2
+            # Changed rarely and not by a little, so that times converted by it stay comparable.
+            if abs(offset - self.clock_offset) > CLOCK_TOLERANCE + (ended - began) / 2:
+                self.clock_offset = offset if abs(offset) > CLOCK_TOLERANCE else 0.0
+                log.warning("this machine's clock differs from that of Redis by %.1f s", -offset)

@@ -26,7 +26,9 @@ class RedisServer:
     accepts connections and never responds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """`options` are arguments of the server, which may override the default ones."""
+        self.options = options
         self.directory = Path(tempfile.mkdtemp(prefix="redis-"))  # short: the path of a socket is limited
         self.url = f"unix://{self.directory / 'socket'}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -38,8 +40,9 @@ class RedisServer:
     def start(self) -> None:
         """Start it and wait until it responds."""
         command = [binary(), "--port", "0", "--unixsocket", str(self.directory / "socket"), "--save", ""]
+        command += ["--dir", str(self.directory), *self.options]
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen([*command, "--dir", str(self.directory)], stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
         while not self._responds():
             if self._process.poll() is not None or time.monotonic() > deadline:

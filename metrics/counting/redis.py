@@ -13,17 +13,17 @@ import msgspec
 
 from metrics.counting.counts import CountBatch, PendingCounts
 from metrics.counting.store import Flush
-from resilience.outage import StoreUnavailable
+from resilience.outage import StoreUnavailable, reading_shared_data
 from resilience.redis import RedisLink, Script
 from resilience.task_set import TaskSet
 
-OPEN: Final = "{gw:metrics}:open"
-CLOSED: Final = "{gw:metrics}:closed"
-GAUGES: Final = "{gw:metrics}:gauges"
-LEASE: Final = "{gw:metrics}:lease"
-FLUSHED: Final = "{gw:metrics}:flushed:"
-FLUSH_REQUESTS: Final = "{gw:metrics}:asked:"
-FLUSH_CHANNEL: Final = "gw:metrics"
+OPEN: Final = "{metrics}:open"
+CLOSED: Final = "{metrics}:closed"
+GAUGES: Final = "{metrics}:gauges"
+LEASE: Final = "{metrics}:lease"
+FLUSHED: Final = "{metrics}:flushed:"
+FLUSH_REQUESTS: Final = "{metrics}:asked:"
+FLUSH_CHANNEL: Final = "metrics"
 """Requests to all workers to flush. The message is a key, which each worker increments when it has flushed."""
 ID: Final = b"id"
 """The hash field that holds a batch's id; a count's field never has this name."""
@@ -81,26 +81,30 @@ class RedisStore:
         self._flushing = TaskSet()
 
     async def add(self, flush: Flush) -> None:
-        gauges = msgspec.json.encode((flush.at + GAUGE_SECONDS, flush.gauges))
+        expires_at = flush.at + self._link.clock_offset + GAUGE_SECONDS
+        gauges = msgspec.json.encode((expires_at, flush.gauges))
         args: list[str | int | bytes] = [FLUSH_ID_SECONDS, secrets.token_hex(16), flush.worker, gauges]
         for field, number in flush.counts.items():
             args += (field, number)
-        keys = [OPEN, GAUGES, FLUSHED + flush.id]
+        keys = self._keys(OPEN, GAUGES, FLUSHED + flush.id)
         await self._link.run(_ADD, keys, args)
 
     async def take(self, worker: str | None) -> CountBatch | None:
-        keys, args = [OPEN, CLOSED, LEASE], (worker or "", LEASE_SECONDS)
-        return _batch(await self._link.run(_TAKE, keys, args))
+        keys, args = self._keys(OPEN, CLOSED, LEASE), (worker or "", LEASE_SECONDS)
+        flat = await self._link.run(_TAKE, keys, args)
+        with reading_shared_data():
+            return _batch(flat)
 
     async def acknowledge(self, batch: str) -> None:
-        await self._link.run(_ACKNOWLEDGE, [CLOSED], [batch])
+        await self._link.run(_ACKNOWLEDGE, self._keys(CLOSED), [batch])
 
     async def pending(self, now: float) -> PendingCounts:
         await self._request_flushes()
-        keys = [CLOSED, OPEN, GAUGES]
-        closed, opened, gauges = await self._link.run(_PENDING, keys)
-        batches = (_batch(closed), _batch(opened))
-        return PendingCounts(tuple(batch for batch in batches if batch), _sum_gauges(_pairs(gauges), now))
+        closed, opened, gauges = await self._link.run(_PENDING, self._keys(CLOSED, OPEN, GAUGES))
+        with reading_shared_data():
+            batches = (_batch(closed), _batch(opened))
+            summed = _sum_gauges(_pairs(gauges), now + self._link.clock_offset)
+        return PendingCounts(tuple(batch for batch in batches if batch), summed)
 
     def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
         def on_request(message: bytes) -> None:
@@ -108,9 +112,13 @@ class RedisStore:
 
         self._link.feed.listen(FLUSH_CHANNEL, on_request)
 
+    def _keys(self, *names: str) -> list[str]:
+        return [self._link.key(name) for name in names]
+
     async def _request_flushes(self) -> None:
-        key, loop = FLUSH_REQUESTS + secrets.token_hex(16), asyncio.get_running_loop()
-        workers = await self._link.call(lambda client: client.publish(FLUSH_CHANNEL, key))
+        key, loop = self._link.key(FLUSH_REQUESTS + secrets.token_hex(16)), asyncio.get_running_loop()
+        channel = self._link.key(FLUSH_CHANNEL)
+        workers = await self._link.call(lambda client: client.publish(channel, key))
         deadline = loop.time() + GATHER_SECONDS
         while workers and loop.time() < deadline:
             if int(await self._link.call(lambda client: client.get(key)) or 0) >= workers:
@@ -118,7 +126,7 @@ class RedisStore:
             await asyncio.sleep(GATHER_POLL_SECONDS)
 
     async def _flush_on_request(self, key: str, flush: Callable[[], Awaitable[None]]) -> None:
-        if not key.startswith(FLUSH_REQUESTS):
+        if not key.startswith(self._link.key(FLUSH_REQUESTS)):
             return
         with contextlib.suppress(StoreUnavailable):
             await flush()

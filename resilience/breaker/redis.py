@@ -15,13 +15,14 @@ from resilience.redis import RedisLink, Script
 
 log = logging.getLogger(__name__)
 
-SNAPSHOT_CHANNEL: Final = "gw:breaker"
+SNAPSHOT_CHANNEL: Final = "breaker"
 SNAPSHOT_TTL_SECONDS: Final = 172_800
 """Time to live of a state that is no override: longer than any window and any open time."""
 
 _SWAP: Final = Script(
     """
-local stored = redis.call('GET', KEYS[1]) or ARGV[1]
+local stored = redis.pcall('GET', KEYS[1]) or ARGV[1]
+if type(stored) == 'table' then stored = '' end
 if stored ~= ARGV[2] then return stored end
 if ARGV[4] == '0' then redis.call('SET', KEYS[1], ARGV[3])
 else redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4]) end
@@ -44,7 +45,8 @@ class RedisStore:
     async def load(self, names: Sequence[str]) -> list[Snapshot]:
         if not names:
             return []
-        stored = await self._link.call(lambda client: _get_all(client, names))
+        keys = [self._snapshot_key(name) for name in names]
+        stored = await self._link.call(lambda client: _get_all(client, keys))
         return [_decode(name, value) for name, value in zip(names, stored, strict=True)]
 
     async def swap(self, name: str, before: Snapshot, after: Snapshot) -> Snapshot | None:
@@ -60,31 +62,34 @@ class RedisStore:
         """Store `after` and return None if exactly the bytes `expected` are stored; else return the stored bytes."""
         ttl = 0 if after.state in _OVERRIDES else SNAPSHOT_TTL_SECONDS
         message = _encode((name, after)) if after.generation != before.generation else b""
-        args = (_NEVER_WRITTEN, expected, _encode(after), ttl, message, SNAPSHOT_CHANNEL)
-        stored: bytes | None = await self._link.run(_SWAP, [_snapshot_key(name)], args)
+        args = (_NEVER_WRITTEN, expected, _encode(after), ttl, message, self._link.key(SNAPSHOT_CHANNEL))
+        stored: bytes | None = await self._link.run(_SWAP, [self._snapshot_key(name)], args)
         return stored
 
     def listen(self, listener: Callable[[str, Snapshot], None]) -> None:
         self._link.feed.listen(SNAPSHOT_CHANNEL, lambda message: listener(*_message.decode(message)))
 
+    def _snapshot_key(self, name: str) -> str:
+        return self._link.key(f"breaker:{name}")
 
-def _snapshot_key(name: str) -> str:
-    return f"gw:breaker:{name}"
 
-
-async def _get_all(client: Any, names: Sequence[str]) -> list[bytes | None]:
+async def _get_all(client: Any, keys: Sequence[str]) -> list[bytes | None]:
+    """The values; empty for a key that has another type, which is as malformed as any other value."""
     # Not MGET: in a Redis Cluster the keys are in different slots.
     pipeline = client.pipeline(transaction=False)
-    for name in names:
-        pipeline.get(_snapshot_key(name))
-    values: list[bytes | None] = await pipeline.execute()
-    return values
+    for key in keys:
+        pipeline.get(key)
+    values: list[bytes | Exception | None] = await pipeline.execute(raise_on_error=False)
+    for value in values:
+        if isinstance(value, Exception) and "WRONGTYPE" not in str(value):
+            raise value
+    return [b"" if isinstance(value, Exception) else value for value in values]
 
 
 def _decode(name: str, stored: bytes | None) -> Snapshot:
     """The stored snapshot; the initial one if there is none or it is malformed."""
     try:
         return Snapshot() if stored is None else _snapshot.decode(stored)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         log.warning("the circuit of %s in Redis is malformed; it starts closed", name)
         return Snapshot()

@@ -64,6 +64,22 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
         return own + sum(other.size for other in self.others) if self.others else own
 
 
+def shift(entry: Entry, seconds: float) -> Entry:
+    """The entry with all times later by `seconds`: by another clock."""
+    if not seconds:
+        return entry
+    return msgspec.structs.replace(
+        entry,
+        stored_at=entry.stored_at + seconds,
+        generated_at=entry.generated_at + seconds,
+        fresh_until=entry.fresh_until + seconds,
+        stale_until=entry.stale_until + seconds,
+        refresh_until=entry.refresh_until + seconds,
+        kept_until=entry.kept_until + seconds,
+        others=tuple(shift(other, seconds) for other in entry.others),
+    )
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Entry)
 

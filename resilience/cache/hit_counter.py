@@ -1,12 +1,12 @@
 """Hit counts of stored responses, with the requests that fetch them again, for cache warming.
 
-gw:{service}:hot    requests, scored by hits; the list expires a day after its first
+<prefix>:{service}:hot    requests, scored by hits; the list expires a day after its first
 """
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -87,7 +87,7 @@ class HitCounter:
             top = hits.most_common(MAX_REQUESTS)
             scored = chain.from_iterable((number, _encode_request(request)) for request, number in top)
             try:
-                await self._link.run(_ADD, [_key(service)], (MAX_REQUESTS, DAY_MS, *scored))
+                await self._link.run(_ADD, [self._link.key(_hot(service))], (MAX_REQUESTS, DAY_MS, *scored))
             except StoreUnavailable:
                 return
 
@@ -95,7 +95,8 @@ class HitCounter:
         """The `count` requests with the most hits, in descending order. Raises StoreUnavailable."""
         if self._link is None:
             return [request for request, _ in _by_service(self.counts)[service].most_common(count)]
-        members: list[bytes] = await self._link.call(lambda client: _top(client, service, count))
+        key = self._link.key(_hot(service))
+        members: list[bytes] = await self._link.call(lambda client: client.zrevrange(key, 0, count - 1))
         return [request for member in members if (request := _decode_request(member)) is not None]
 
     def _halve(self) -> None:
@@ -115,16 +116,12 @@ def _by_service(counts: dict[str, _Count]) -> defaultdict[str, Counter[Replayabl
     return hits
 
 
-async def _top(client: Any, service: str, count: int) -> list[bytes]:
-    return list(await client.zrevrange(_key(service), 0, count - 1))
-
-
 def _decode_request(member: bytes) -> ReplayableRequest | None:
     try:
         return _request_decoder.decode(member)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
-def _key(service: str) -> str:
-    return f"gw:{{{service}}}:hot"
+def _hot(service: str) -> str:
+    return f"{{{service}}}:hot"

@@ -1,6 +1,6 @@
 """Leases on fetches: of all workers that want the same response, one at a time fetches it, until it has or is dead.
 
-gw:{service}:l:<name>    the owner's id until the lease ends, then for a while the fetch's result
+<prefix>:{service}:l:<name>    the owner's id until the lease ends, then for a while the fetch's result
 """
 
 from collections.abc import Sequence
@@ -112,29 +112,28 @@ class RedisLeases:
         return await self._claims.submit(service, _ClaimRequest(name, owner, missed))
 
     async def renew(self, service: str, name: str, owner: str) -> bool:
-        return bool(await self._link.run(_RENEW, [_lease_key(service, name)], (owner, self._term_ms)))
+        return bool(await self._link.run(_RENEW, [self._key(service, name)], (owner, self._term_ms)))
 
     async def release(self, service: str, name: str, owner: str, result: ClaimResult, seconds: float) -> None:
         await self._releases.submit(service, _ReleaseRequest(name, owner, result, int(seconds * 1_000)))
 
     async def _claim_all(self, service: str, requests: Sequence[_ClaimRequest]) -> list[ClaimResult]:
-        keys = [_lease_key(service, request.name) for request in requests]
+        keys = [self._key(service, request.name) for request in requests]
         pairs = chain.from_iterable((request.owner, int(request.missed)) for request in requests)
         values = await self._link.run(_CLAIM, keys, [self._term_ms, *pairs])
         return [_claim_result(value) for value in values]
 
     async def _release_all(self, service: str, requests: Sequence[_ReleaseRequest]) -> Sequence[None]:
-        keys = [_lease_key(service, request.name) for request in requests]
+        keys = [self._key(service, request.name) for request in requests]
         arguments = [*chain.from_iterable((each.owner, each.result.value, each.milliseconds) for each in requests)]
         await self._link.run(_RELEASE, keys, arguments)
         return [None] * len(requests)
+
+    def _key(self, service: str, name: str) -> str:
+        return self._link.key(f"{{{service}}}:l:{name}")
 
 
 def _claim_result(value: bytes) -> ClaimResult:
     """The result for the value of a lease's key; an owner's id is THEIRS."""
     text = value.decode("latin-1")
     return ClaimResult(text) if text in _RESULTS else ClaimResult.THEIRS
-
-
-def _lease_key(service: str, name: str) -> str:
-    return f"gw:{{{service}}}:l:{name}"

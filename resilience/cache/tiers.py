@@ -49,6 +49,11 @@ class TieredStore:
     def peek(self, service: str, key: str) -> Entry | None:
         return self.memory.get(service, key) if self._feed.alive else None
 
+    @property
+    def lost_entries(self) -> int:
+        """Stored responses that were not served, since an invalidation may have missed them."""
+        return self._redis.lost_entries
+
     async def get(self, service: str, key: str) -> StoredEntry:
         epoch, seen_before = self._epoch, self._doorkeeper.seen_before(key)
         try:

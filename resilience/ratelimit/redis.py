@@ -59,13 +59,15 @@ class RedisStore:
 
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         args = (policy.limit, policy.window, wanted, SLICES, now)
-        granted, remaining, reset, current, expires_in = await self._link.run(self._take, [_bucket_key(key)], args)
+        granted, remaining, reset, current, expires_in = await self._link.run(
+            self._take, [self._link.key(_bucket(key))], args
+        )
         return Decision(granted, remaining, reset / 1e6, current, expires_in / 1e6)
 
     async def refund(self, key: str, taken: int, count: int) -> None:
-        await self._link.run(_REFUND, [_bucket_key(key)], (taken, count))
+        await self._link.run(_REFUND, [self._link.key(_bucket(key))], (taken, count))
 
 
-def _bucket_key(key: str) -> str:
+def _bucket(key: str) -> str:
     """Redis holds digests of callers' names, never the names."""
-    return f"gw:rate:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
+    return f"rate:{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"

@@ -11,8 +11,8 @@ from routing.balancing.rules import HealthVerdict
 
 log = logging.getLogger(__name__)
 
-LEADER: Final = "gw:{targets}:prober"
-VERDICTS: Final = "gw:{targets}:verdicts"
+LEADER: Final = "{targets}:prober"
+VERDICTS: Final = "{targets}:verdicts"
 """The braces put both keys in the same slot of a Redis Cluster."""
 VERDICT_TTL_SECONDS: Final = 3_600
 """Verdicts that no worker has renewed for this long expire."""
@@ -43,16 +43,16 @@ class RedisStore:
 
     async def lead(self, holder: str, seconds: float) -> bool:
         args = holder, round(seconds * 1000)
-        return bool(await self._link.run(_LEAD, [LEADER], args))
+        return bool(await self._link.run(_LEAD, [self._link.key(LEADER)], args))
 
     async def load(self) -> Mapping[str, HealthVerdict]:
-        stored: bytes | None = await self._link.call(lambda client: client.get(VERDICTS))
+        stored: bytes | None = await self._link.call(lambda client: client.get(self._link.key(VERDICTS)))
         try:
             return {} if stored is None else _verdicts_decoder.decode(stored)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             log.warning("the health verdicts in Redis cannot be decoded; starting without any")
             return {}
 
     async def save(self, holder: str, verdicts: Mapping[str, HealthVerdict]) -> bool:
         args = holder, _encode_verdicts(verdicts), VERDICT_TTL_SECONDS
-        return bool(await self._link.run(_SAVE, [LEADER, VERDICTS], args))
+        return bool(await self._link.run(_SAVE, [self._link.key(LEADER), self._link.key(VERDICTS)], args))

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from resilience.outage import StoreUnavailable
+from resilience.outage import reading_shared_data
 from resilience.redis import RedisLink, Script
 from routing.idempotency.record import IdempotencyRecord
 
@@ -39,19 +39,15 @@ class RedisStore:
 
     async def begin(self, name: str, record: IdempotencyRecord, seconds: float) -> IdempotencyRecord | None:
         args = _serialize(record), _milliseconds(seconds)
-        stored: bytes | None = await self._link.run(_BEGIN, [_record_key(name)], args)
+        stored: bytes | None = await self._link.run(_BEGIN, [self._link.key(f"idempotency:{name}")], args)
         return None if stored is None else _deserialize(stored)
 
     async def finish(self, name: str, record: IdempotencyRecord, seconds: float) -> None:
         args = _holder_line(record.holder), _serialize(record), _milliseconds(seconds)
-        await self._link.run(_FINISH, [_record_key(name)], args)
+        await self._link.run(_FINISH, [self._link.key(f"idempotency:{name}")], args)
 
     async def release(self, name: str, holder: str) -> None:
-        await self._link.run(_RELEASE, [_record_key(name)], (_holder_line(holder),))
-
-
-def _record_key(name: str) -> str:
-    return f"gw:idempotency:{name}"
+        await self._link.run(_RELEASE, [self._link.key(f"idempotency:{name}")], (_holder_line(holder),))
 
 
 def _holder_line(holder: str) -> bytes:
@@ -64,10 +60,8 @@ def _serialize(record: IdempotencyRecord) -> bytes:
 
 def _deserialize(stored: bytes) -> IdempotencyRecord:
     """Raises StoreUnavailable for malformed data: it may belong to a completed write, so it is not ignored."""
-    try:
+    with reading_shared_data():
         return _saved_decoder.decode(stored.partition(b"\n")[2])
-    except msgspec.MsgspecError as error:
-        raise StoreUnavailable("an idempotency record in Redis is malformed") from error
 
 
 def _milliseconds(seconds: float) -> int:

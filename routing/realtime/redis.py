@@ -1,7 +1,7 @@
 """The log shared by all workers and machines: one Redis stream, which every worker follows by itself.
 
-    gw:{events}        the stream; one record per entry, trimmed by count on append and by age at intervals
-    gw:{events}:life   identity and start (server's ms) of the stream; one recreated after data loss has another
+    <prefix>:{events}        the stream; one record per entry, trimmed by count on append and by age at intervals
+    <prefix>:{events}:life   identity and start (server's ms) of the stream; one recreated after data loss has another
 
 With a stream, instead of pub/sub next to one, order, replay and catching up are a single mechanism: after a lost
 connection a worker continues from its last id, and knows whether entries are missing.
@@ -10,27 +10,47 @@ connection a worker continues from its last id, and knows whether entries are mi
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError
 
 from resilience.outage import StoreUnavailable
-from resilience.redis import CALL_SECONDS, PROBE_SECONDS, RedisLink
+from resilience.redis import CALL_SECONDS, PROBE_SECONDS, RedisLink, Script
 from routing.realtime.event_id import EventId, format_event_id, parse_event_id
 from routing.realtime.history import MAX_EVENTS, RETENTION_SECONDS
 from routing.realtime.log import LogFollower
 
 log = logging.getLogger(__name__)
 
-STREAM: Final = "gw:{events}"
-LIFE: Final = "gw:{events}:life"
+STREAM: Final = "{events}"
+LIFE: Final = "{events}:life"
 BLOCK_MS: Final = int(CALL_SECONDS * 500)
 """How long one read waits for new entries: well below the link's own time limit."""
 READ_BATCH: Final = 500
 TRIM_EVERY: Final = 100
 """Reads, with or without entries, between two trims by age."""
+
+_LIFE: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local life = redis.call('GET', KEYS[2])
+"""
+_START: Final = """
+if not life or not string.match(life, '^%x+:%d+$') then
+  life = string.format('%s:%.0f', ARGV[1], now)
+  redis.call('SET', KEYS[2], life)
+end
+"""
+# The first event begins the stream's life: one that was appended before it would never be delivered.
+_APPEND: Final = Script(
+    _LIFE + _START + "return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[3])"
+)
+_IDENTIFY: Final = Script(_LIFE + _START + "return {life, string.format('%.0f', now)}")
+_TRIM: Final = Script(
+    _LIFE + "return redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', math.max(0, now - ARGV[1])))"
+)
 
 T = TypeVar("T")
 
@@ -41,14 +61,14 @@ class RedisLog:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._client: Any = link.client
+        self._stream = link.key(STREAM)
+        self._keys = [self._stream, link.key(LIFE)]
         self._life = b""
         self._last: EventId | None = None
 
     async def append(self, record: bytes) -> str:
-        add: Callable[[Any], Awaitable[Any]] = lambda client: client.xadd(  # noqa: E731 - a command, named for its line
-            STREAM, {"e": record}, maxlen=MAX_EVENTS, approximate=True
-        )
-        return bytes(await self._link.call(add)).decode()
+        event_id = await self._link.run(_APPEND, self._keys, (secrets.token_hex(8), MAX_EVENTS, record))
+        return bytes(event_id).decode()
 
     async def follow(self, follower: LogFollower) -> None:
         while True:
@@ -74,7 +94,7 @@ class RedisLog:
             return
         was_cut, self._life = self._last is not None, life
         floor = max(self._last or (0, 0), (began - 1, 0), (now - int(RETENTION_SECONDS * 1_000), 0))
-        entries = await self._client.xrevrange(STREAM, "+", f"({format_event_id(floor)}", count=MAX_EVENTS)
+        entries = await self._client.xrevrange(self._stream, "+", f"({format_event_id(floor)}", count=MAX_EVENTS)
         if len(entries) == MAX_EVENTS:
             floor = _entry_id(entries[-1])
         self._last = _entry_id(entries[0]) if entries else max(floor, (now - 1, 0))
@@ -87,29 +107,24 @@ class RedisLog:
 
     async def _identify(self) -> tuple[bytes, int, int]:
         """The stream's identity, its start and the server's time (both ms)."""
-        seconds, micros = await self._client.time()
-        now = int(seconds) * 1_000 + int(micros) // 1_000
-        await self._client.set(LIFE, f"{secrets.token_hex(8)}:{now}", nx=True)
-        life = bytes(await self._client.get(LIFE))
-        return life, int(life.rpartition(b":")[2]), now
+        life, now = await _IDENTIFY(self._client, self._keys, (secrets.token_hex(8),))
+        return life, int(life.rpartition(b":")[2]), int(now)
 
     async def _has_all_after(self, event_id: EventId) -> bool:
         """Whether no entry after `event_id` has been trimmed."""
-        first = await self._client.xrange(STREAM, count=1)
+        first = await self._client.xrange(self._stream, count=1)
         return not first or _entry_id(first[0]) <= event_id
 
     async def _read(self, follower: LogFollower) -> None:
         assert self._last is not None  # noqa: S101 - set by _rejoin
         last_id = format_event_id(self._last)
-        found = await self._call(self._client.xread({STREAM: last_id}, count=READ_BATCH, block=BLOCK_MS))
+        found = await self._call(self._client.xread({self._stream: last_id}, count=READ_BATCH, block=BLOCK_MS))
         for entry in _entries(found):
             self._last = _entry_id(entry)
             _deliver(follower, entry)
 
     async def _trim(self) -> None:
-        seconds, _ = await self._call(self._client.time())
-        oldest = (int(seconds) - int(RETENTION_SECONDS)) * 1_000
-        await self._call(self._client.xtrim(STREAM, minid=oldest, approximate=True))
+        await self._call(_TRIM(self._client, self._keys, (int(RETENTION_SECONDS * 1_000),)))
 
 
 def _entries(found: Any) -> list[Any]:

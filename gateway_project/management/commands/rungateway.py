@@ -33,7 +33,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        config = _with_options(settings.CONFIG, options)
+        config = settings.CONFIG = _with_options(settings.CONFIG, options)
         _prepare_database()
         with quickstart.demonstration(config) if options["demo"] else contextlib.nullcontext("") as greeting:
             if config.gateway_config:

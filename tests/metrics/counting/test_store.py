@@ -102,7 +102,7 @@ async def test_only_the_lease_holder_takes_batches_until_its_lease_expires(
     assert await store.take("b") is None
     assert await store.take(None) == taken
     with own_redis.client() as client:
-        client.delete(LEASE)  # as if it had expired
+        client.delete(link.key(LEASE))  # as if it had expired
     assert await store.take("b") == taken
 
 

@@ -162,8 +162,9 @@ async def test_an_outage_of_redis_causes_misses_and_no_errors(own_redis: RedisSe
             await store.invalidate("s", "a")
         own_redis.start()
         await until(lambda: store._feed.alive and not store._redis.link.unavailable)
-        assert await store.get("s", "k") == (None, 0)
-        assert await store.put("s", "k", make(), 0)
+        entry, seq = await store.get("s", "k")
+        assert entry is None
+        assert await store.put("s", "k", make(), seq)
         assert store.peek("s", "k") is not None
 
 

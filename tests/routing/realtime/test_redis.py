@@ -172,5 +172,5 @@ async def test_the_stream_is_trimmed_and_holds_no_credential(own_redis: RedisSer
         await _publish(made[0], "a", ["x"] * 5)
         with own_redis.client() as client:
             assert client.xlen("gw:{events}") == 5
-            assert client.exists(LIFE)
+            assert client.exists(f"gw:{LIFE}")
             assert b"gw_" not in b"".join(fields[b"e"] for _, fields in client.xrange("gw:{events}"))

@@ -1,0 +1,29 @@
+"""django-redis over every kind of address that REDIS_URL may have, with keys that are the gateway's alone."""
+
+from functools import cache
+from typing import Any, Final
+
+from django_redis.client import DefaultClient
+from django_redis.pool import ConnectionFactory
+
+from resilience.redis_address import parse
+from resilience.redis_client import connect_blocking
+
+TIMEOUT_SECONDS: Final = 0.5
+
+_connect = cache(lambda url: connect_blocking(parse(url), TIMEOUT_SECONDS))
+
+
+class AddressConnectionFactory(ConnectionFactory):  # type: ignore[misc]  # untyped here
+    """One client for each address in this process, whose connections reconnect by themselves."""
+
+    def connect(self, url: str) -> Any:
+        return _connect(url)
+
+
+class PrefixClient(DefaultClient):  # type: ignore[misc]  # untyped here
+    """The database also holds the gateway's own keys, and perhaps those of other programs."""
+
+    def clear(self, client: Any = None) -> None:
+        """Delete the keys under this cache's prefix, where django-redis flushes the database."""
+        self.delete_pattern("*", client=client)

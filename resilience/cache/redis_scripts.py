@@ -1,0 +1,162 @@
+"""The Lua scripts of the cache in Redis. Each is atomic. See redis.py for the keys, and stored.py for the values.
+
+A server's epoch is its run id and its count of evicted keys. Entries, and what is known of invalidations, are valid
+only in the run that they were written in: after a restart or a failover, data may be from before an invalidation.
+"""
+
+from typing import Final
+
+from resilience.redis import Script
+
+# `run` identifies the server's process, and `epoch` also the number of its evictions. `clock` is in microseconds.
+# `begin_run` discards what an earlier run has recorded; `KEYS[1]` holds the fences.
+_PRELUDE: Final = """
+local function info(section, name)
+  local text = redis.call('INFO', section)
+  local _, last = string.find(text, name, 1, true)
+  return string.sub(text, last + 1, last + 16)
+end
+local run = info('server', 'run_id:')
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+local function score(member) return tonumber(redis.call('ZSCORE', KEYS[1], member) or '0') end
+local function begin_run(ttl)
+  local number = string.format('%.0f', math.max(score('seq') + 1, clock()))
+  local refused = redis.pcall('DEL', KEYS[1])
+  if type(refused) == 'table' then return refused end
+  refused = redis.pcall('ZADD', KEYS[1], number, 'run:' .. run, number, 'seq')
+  if type(refused) == 'table' then return refused end
+  redis.call('PEXPIRE', KEYS[1], ttl)
+end
+"""
+
+_EPOCH: Final = """
+local evicted = string.match(info('stats', 'evicted_keys:'), '^%d+')
+local epoch = run .. string.format('%016.0f', tonumber(evicted))
+"""
+
+# Gets entries that are still in the index of each of their tags: an index may have been evicted before its entries,
+# and an invalidation then misses them. If nothing was evicted since an entry was stored, its indexes are complete.
+# Results are the fence, the number of entries that were lost, and the entries: false, 1 for a large one, or the value.
+# A server that cannot record a fence returns -1, with which nothing is stored.
+GET: Final = Script(
+    _PRELUDE
+    + _EPOCH
+    + """
+local fence = redis.call('ZSCORE', KEYS[1], 'run:' .. run) and redis.call('ZSCORE', KEYS[1], 'seq')
+if not fence then
+  local refused = begin_run(ARGV[3])
+  if refused and string.find(refused.err, 'READONLY', 1, true) then return refused end
+  fence = refused and '-1' or redis.call('ZSCORE', KEYS[1], 'seq')
+end
+local function is_indexed(key, value)
+  if string.sub(value, 1, 16) ~= run then return false end
+  local size = struct.unpack('>I4', value, 33)
+  if 36 + size > #value then return false end
+  for _, tag in ipairs(cmsgpack.unpack(string.sub(value, 37, 36 + size))) do
+    if not redis.call('ZSCORE', ARGV[1] .. tag, key) then return false end
+  end
+  return true
+end
+local results, lost, large = {fence, 0}, 0, tonumber(ARGV[2])
+for i = 2, #KEYS do
+  local value = redis.pcall('GETRANGE', KEYS[i], 0, large)
+  if type(value) == 'table' and not string.find(value.err, 'WRONGTYPE', 1, true) then return value end
+  if type(value) ~= 'string' or #value < 37 then
+    results[i + 1] = false
+  else
+    local ok = string.sub(value, 1, 32) == epoch
+    if not ok then
+      local ran, indexed = pcall(is_indexed, KEYS[i], value)
+      ok = ran and indexed
+      if not ok then lost = lost + 1 redis.pcall('UNLINK', KEYS[i]) end
+    end
+    results[i + 1] = ok and (#value > large and 1 or value)
+  end
+end
+results[2] = lost
+return results
+"""
+)
+
+# Several puts, each fenced by its own tags. Each put also removes up to a hundred expired keys from the index of its
+# tags, which spreads the cost. A fence above the current number, or below that of the run's beginning, is from before
+# the server lost its data, and with it invalidations. The fence 0 means that nothing was ever invalidated.
+PUT: Final = Script(
+    _PRELUDE
+    + _EPOCH
+    + """
+local number, begun, floor = score('seq'), score('run:' .. run), score('floor')
+local function allowed(fence, first, last)
+  if fence == 0 then return number == begun end
+  if number < fence or begun == 0 or begun > fence or floor > fence then return false end
+  for i = first, last do
+    if score('t:' .. ARGV[i]) > fence then return false end
+  end
+  return true
+end
+local now = math.floor(clock() / 1000)
+local kept, key, argument = {}, 2, 1
+while key <= #KEYS do
+  local lives, tags = tonumber(ARGV[argument + 1]), tonumber(ARGV[argument + 3])
+  local may = allowed(tonumber(ARGV[argument + 2]), argument + 4, argument + 3 + tags)
+  if may then
+    redis.call('SET', KEYS[key], epoch .. ARGV[argument], 'PX', lives)
+    for i = key + 1, key + tags do
+      local ended = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'LIMIT', 0, 100)
+      if #ended > 0 then redis.call('ZREM', KEYS[i], unpack(ended)) end
+      redis.call('ZADD', KEYS[i], now + lives, KEYS[key])
+      if redis.call('PTTL', KEYS[i]) < lives then redis.call('PEXPIRE', KEYS[i], lives) end
+    end
+  end
+  kept[#kept + 1] = may and 1 or 0
+  key, argument = key + 1 + tags, argument + 4 + tags
+end
+return kept
+"""
+)
+
+# The number is raised atomically with the removal, so that an entry read before comes with the older number.
+# The first write needs no memory: a server that is out of memory then allows the script's other writes too.
+INVALIDATE: Final = Script(
+    _PRELUDE
+    + """
+redis.call('ZREM', KEYS[2], '')
+if score('run:' .. run) == 0 then
+  local refused = begin_run(ARGV[5])
+  if refused then return refused end
+end
+local seq = math.max(score('seq') + 1, clock())
+local number = string.format('%.0f', seq)
+redis.call('ZADD', KEYS[1], number, 'seq', number, 't:' .. ARGV[1])
+if redis.call('ZCARD', KEYS[1]) > tonumber(ARGV[4]) + 2 then
+  local oldest = redis.call('ZRANGE', KEYS[1], 1, 2, 'WITHSCORES')
+  local lost = oldest[1] == 'floor' and 3 or 1
+  redis.call('ZREM', KEYS[1], oldest[lost])
+  redis.call('ZADD', KEYS[1], oldest[lost + 1], 'floor')
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+local members, count = redis.call('ZRANGE', KEYS[2], 0, ARGV[3] - 1), 0
+if #members > 0 then
+  count = redis.call('UNLINK', unpack(members))
+  redis.call('ZREM', KEYS[2], unpack(members))
+  redis.call('ZREM', KEYS[3], unpack(members))
+end
+local left = redis.call('ZCARD', KEYS[2])
+if left == 0 then redis.call('PUBLISH', ARGV[6], ARGV[2] .. number .. '}') end
+return {count, number, left}
+"""
+)
+
+MEASURE: Final = Script(
+    """
+local members, entries, bytes = redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[2]), 0, 0
+for _, member in ipairs(members) do
+  local length = redis.call('STRLEN', member)
+  if length > 0 then entries, bytes = entries + 1, bytes + length end
+end
+return {#members, entries, bytes}
+"""
+)

@@ -1,0 +1,119 @@
+"""redis-py clients for an address, whose calls end within a time limit."""
+
+from typing import Any, Final
+
+from redis import Redis as BlockingRedis
+from redis import RedisCluster as BlockingCluster
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode as BlockingClusterNode
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.sentinel import Sentinel as BlockingSentinel
+
+from resilience.redis_address import RedisAddress
+
+POOL_SIZE: Final = 64
+
+Client = Redis | RedisCluster
+
+
+def connect(address: RedisAddress, timeout: float) -> Client:
+    """A client that connects on its first call. `timeout` is in seconds."""
+    limits: dict[str, Any] = {"socket_connect_timeout": timeout, "socket_timeout": timeout}
+    if address.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        return RedisCluster(startup_nodes=nodes, **address.login, **address.tls, **limits)
+    # After a restart of the server every pooled connection is dead: reconnect once, without a pause.
+    limits["retry"] = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+    if address.kind == "sentinel":
+        return _master(address, limits)
+    arguments: dict[str, Any] = {"db": address.database, **address.login, **limits}
+    arguments |= {name: value for name, value in address.tls.items() if name != "ssl"}
+    kind: type[Connection | UnixDomainSocketConnection] = SSLConnection if address.tls else Connection
+    if address.path is None:
+        arguments["host"], arguments["port"] = address.hosts[0]
+    else:
+        kind, arguments["path"] = UnixDomainSocketConnection, address.path
+    pool = BlockingConnectionPool(connection_class=kind, max_connections=POOL_SIZE, timeout=timeout, **arguments)
+    return Redis.from_pool(pool)
+
+
+def _master(address: RedisAddress, limits: dict[str, Any]) -> Redis:
+    """A client of the master that the sentinels name whenever it connects."""
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        list(address.hosts), sentinel_kwargs={**address.sentinel_login, **address.tls, **limits}
+    )
+    master: Redis = sentinel.master_for(
+        address.master,
+        max_connections=POOL_SIZE,
+        db=address.database,
+        **address.login,
+        **address.tls,
+        **limits,
+    )
+    return master
+
+
+async def close(client: Client) -> None:
+    """Close the client's connections, and those to its sentinels."""
+    if isinstance(client, Redis) and isinstance(client.connection_pool, SentinelConnectionPool):
+        for sentinel in client.connection_pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
+    await client.aclose()
+
+
+async def drop_idle_connections(client: Client) -> None:
+    """Close the connections that no call uses, so that the next calls connect anew. A cluster's client follows the
+    redirections of its nodes instead.
+    """
+    if isinstance(client, Redis):
+        await client.connection_pool.disconnect(inuse_connections=False)
+
+
+def connect_blocking(address: RedisAddress, timeout: float) -> BlockingRedis | BlockingCluster:
+    """A client for threads, as `connect` makes one for a loop."""
+    limits: dict[str, Any] = {"socket_connect_timeout": timeout, "socket_timeout": timeout}
+    login: dict[str, Any] = {**address.login, **address.tls, **limits}
+    if address.kind == "cluster":
+        nodes = [BlockingClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call]
+        return _BlockingCluster(startup_nodes=nodes, **login)
+    login["db"] = address.database
+    if address.kind == "sentinel":
+        sentinels = {**address.sentinel_login, **address.tls, **limits}
+        master: BlockingRedis = BlockingSentinel(  # type: ignore[no-untyped-call]
+            list(address.hosts), sentinel_kwargs=sentinels
+        ).master_for(address.master, **login)
+        return master
+    if address.path is not None:
+        return BlockingRedis(unix_socket_path=address.path, **login)
+    host, port = address.hosts[0]
+    return BlockingRedis(host=host, port=port, **login)
+
+
+def channel_host(address: RedisAddress) -> dict[str, Any]:
+    """The address as channels-redis takes it. Of a cluster it is one node: messages reach the subscribers of all."""
+    tls = {name: value for name, value in address.tls.items() if name != "ssl"}
+    if address.kind == "sentinel":
+        return {
+            "master_name": address.master,
+            "sentinels": list(address.hosts),
+            "sentinel_kwargs": {**address.sentinel_login, **address.tls},
+            "db": address.database,
+            **address.login,
+            **address.tls,
+        }
+    host: dict[str, Any] = {"db": address.database, **address.login, **tls}
+    if address.path is not None:
+        return host | {"path": address.path, "connection_class": UnixDomainSocketConnection}
+    name, port = address.hosts[0]
+    return host | {"host": name, "port": port, "connection_class": SSLConnection if address.tls else Connection}
+
+
+class _BlockingCluster(BlockingCluster):
+    def mget(self, keys: Any, *more: Any) -> Any:
+        """The values of keys in any slots."""
+        return self.mget_nonatomic(keys, *more)
