@@ -20,6 +20,10 @@ STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN, State.FORCED_OPEN, S
 """The value of gateway_breaker_state is a state's index in this list."""
 
 
+MAX_MEDIA_RANGES: Final = 64
+"""Members of `Accept` that are read."""
+
+
 class Format(Enum):
     TEXT = "text/plain"
     OPENMETRICS = "application/openmetrics-text"
@@ -28,7 +32,7 @@ class Format(Enum):
 def negotiate(accept: str) -> Format | None:
     """The format that `Accept` prefers (RFC 9110 section 12.5.1); None for JSON."""
     weights: dict[str, float] = {}
-    for part in accept.lower().split(","):
+    for part in accept.lower().split(",", MAX_MEDIA_RANGES)[:MAX_MEDIA_RANGES]:
         media, *parameters = (piece.strip() for piece in part.split(";"))
         weights[media] = max(weights.get(media, 0.0), _quality(parameters))
     json, anything = (weights.get(media, 0.0) for media in ("application/json", "*/*"))

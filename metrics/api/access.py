@@ -156,6 +156,8 @@ def _translate(error: Exception) -> GatewayError | None:
             return UnknownService(f"there is no service {error.args[0]!r}")
         case StoreUnavailable():
             return Unavailable("the shared store is unavailable", retry_after=1)
+        case RecursionError():
+            return BadRequest("the JSON is nested too deeply")
         case ValueError():
             return BadRequest(str(error))
     return None

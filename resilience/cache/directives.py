@@ -11,6 +11,9 @@ Directives = Mapping[bytes, bytes | None]
 INVALID: Final = b""
 MAX_DELTA_SECONDS: Final = 2**31
 """The largest delta-seconds value; larger ones are reduced to it (RFC 9111 section 1.2.2)."""
+MAX_FIELD_BYTES: Final = 8_192
+MAX_QUOTES: Final = 32
+"""Of a field that is parsed: an unclosed quote makes each later one look for its end in the whole rest."""
 MEMOISED_BYTES: Final = 256
 """The largest field whose directives are memoised: most responses of a service have the same."""
 
@@ -32,10 +35,17 @@ def parse(values: Sequence[bytes]) -> Directives:
     """The directives of all lines of a Cache-Control field (RFC 9111 section 5.2), as tokens or quoted strings.
 
     The grammar allows no white space around `=`, so what follows it is not an argument: `max-age =60` is stale at once,
-    and `no-store =x` is no-store (section 4.2.1).
+    and `no-store =x` is no-store (section 4.2.1). An excessively long field is no-store as a whole.
     """
     lines = tuple(values)
-    return _parsed_memo(lines) if sum(map(len, lines)) <= MEMOISED_BYTES else _parsed(lines)
+    size = sum(map(len, lines))
+    if size > MEMOISED_BYTES and _is_excessive(lines, size):
+        return {b"no-store": None}
+    return _parsed_memo(lines) if size <= MEMOISED_BYTES else _parsed(lines)
+
+
+def _is_excessive(lines: Sequence[bytes], size: int) -> bool:
+    return size > MAX_FIELD_BYTES or sum(line.count(b'"') for line in lines) > MAX_QUOTES
 
 
 def _parsed(values: tuple[bytes, ...]) -> Directives:
@@ -54,10 +64,11 @@ _parsed_memo: Final = lru_cache(maxsize=1_024)(_parsed)
 def parse_targeted(values: Sequence[bytes]) -> Directives | None:
     """The directives of a targeted field such as CDN-Cache-Control, a structured dictionary (RFC 9213 section 2.1).
 
-    None if it is absent, empty or malformed, or a numeric directive has no number: then Cache-Control applies.
+    None if it is absent, empty, too long or malformed, or a numeric directive has no number: then Cache-Control
+    applies.
     """
     line = b", ".join(values).strip(b" ") if values else b""
-    if not line or not _TARGETED_FIELD.fullmatch(line):
+    if not line or _is_excessive((line,), len(line)) or not _TARGETED_FIELD.fullmatch(line):
         return None
     directives: dict[bytes, bytes | None] = {}
     for match in _TARGETED_MEMBER.finditer(line):

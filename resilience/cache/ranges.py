@@ -66,6 +66,8 @@ def _parse_ranges(value: bytes) -> list[tuple[int | None, int | None]] | None:
         return None
     requested: list[tuple[int | None, int | None]] = []
     specs = [spec for spec in range_set[1].split(b",") if spec.strip()]
+    if len(specs) > MAX_PARTS:
+        return None
     for spec in specs:
         match = _BYTE_RANGE.fullmatch(spec)
         if match is None:
@@ -74,7 +76,7 @@ def _parse_ranges(value: bytes) -> list[tuple[int | None, int | None]] | None:
         if first is not None and last is not None and last < first:
             return None
         requested.append((first, last) if first is not None else (None, suffix))
-    return requested if 0 < len(requested) <= MAX_PARTS else None
+    return requested or None
 
 
 def _clip(first: int | None, last: int | None, length: int) -> Part | None:

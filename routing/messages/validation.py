@@ -126,7 +126,7 @@ def _validate_path(path: bytes) -> None:
     decoded = unquote_to_bytes(path)
     if _CONTROL.search(decoded):
         raise BadRequest("the path contains control characters")
-    for text in (decoded, unquote_to_bytes(decoded)):
+    for text in (decoded,) if decoded == path else (decoded, unquote_to_bytes(decoded)):
         if _OVERLONG.search(text):
             raise BadRequest("the path contains overlong UTF-8")
         segments = text.replace(b"\\", b"/").split(b"/")

@@ -16,7 +16,6 @@ own part of the cache. It then learns that its own response is stale, as it woul
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Final
 
 from resilience.cache.policy import CALLER_FIELDS, Scope
@@ -27,11 +26,10 @@ from routing.router import paths
 from routing.router.paths import PREFIX
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match, RouteTable, Service
-from routing.router.tags import fields, filled
+from routing.router.tags import PARAMETER, fields, filled, parameter_values
 
 _KINDS: Final = ("service", "tag", "resource", "caller", "tenant")
 _FREE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]*")
-_PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
 
 
 class TopicRefused(Exception):
@@ -163,7 +161,7 @@ def _route(text: str, caller: Caller, table: RouteTable) -> Match:
 def _names_only_caller(match: Match, caller: Caller) -> bool:
     """Whether every path parameter used in a tag names this caller."""
     tags = match.policy.cache.tags if match.policy.cache else ()
-    used = {parameter for tag in tags for parameter in _PARAMETER.findall(tag)}
+    used = {parameter for tag in tags for parameter in PARAMETER.findall(tag)}
     return all(_names_caller(name, value, match.policy, caller) for name, value in match.params if name in used)
 
 
@@ -183,21 +181,14 @@ def _declares(service: Service, tag: str) -> bool:
 
 
 def _uses(service: Service, tag: str) -> Iterator[tuple[RoutePolicy, list[tuple[str, str]]]]:
-    """The policies whose responses carry `tag`, each with the names and values of the parameters in it."""
+    """The policies whose responses carry `tag`, each with the names and the possible values of the parameters in it."""
     for policy in (service.policy, *(route.policy for route in service.routes)):
         for pattern in policy.cache.tags if policy.cache else ():
             if "{" not in pattern:
                 if pattern == tag:
                     yield policy, []
-            elif match := _expression(pattern).fullmatch(tag):
-                yield policy, list(zip(_PARAMETER.findall(pattern), match.groups(), strict=True))
-
-
-@lru_cache(maxsize=10_000)
-def _expression(pattern: str) -> re.Pattern[str]:
-    """Cached, as one message may name a hundred tags, each compared with a thousand routes."""
-    parts = _PARAMETER.split(pattern)
-    return re.compile("(.+)".join(re.escape(part) for part in parts[::2]))
+            elif (values := parameter_values(pattern, tag)) is not None:
+                yield policy, values
 
 
 def _has_open_tags(service: Service, caller: Caller) -> bool:

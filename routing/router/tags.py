@@ -1,6 +1,8 @@
 """Substitution of the placeholders in a route's tags: path parameters, and fields of the caller."""
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote
@@ -9,6 +11,7 @@ from resilience.cache import policy
 from routing.caller import Caller
 from routing.router.table import Match
 
+PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
 ANONYMOUS: Final = "anonymous"
 """The caller of a request without a credential. No caller's id equals it, since those contain a colon."""
 LONGEST: Final = 128
@@ -27,6 +30,53 @@ def filled(tags: Iterable[str], match: Match, caller: Caller | None) -> tuple[st
     result = policy.fill_tags(patterns, (*match.params, *fields(caller).items()))
     service = match.service.name
     return tuple(tag for tag, pattern in zip(result, patterns, strict=True) if tag == pattern or tag != service)
+
+
+def parameter_values(pattern: str, tag: str) -> list[tuple[str, str]] | None:
+    """The names and values of the parameters with which `pattern` becomes `tag`; None if it cannot.
+
+    A parameter is at least one character. Where several assignments are possible, a parameter is listed with its value
+    in the first and in the last of them. Takes linear time for each literal part of the pattern.
+    """
+    names, literals = _split(pattern)
+    if len(names) > len(tag) or not (tag.startswith(literals[0]) and tag.endswith(literals[-1])):
+        return None
+    first, last = _from_left(literals, tag), _from_right(literals, tag)
+    if first is None or last is None:
+        return None
+    pairs = list(zip(names, first, strict=True))
+    return pairs if first == last else pairs + list(zip(names, last, strict=True))
+
+
+@lru_cache(maxsize=10_000)
+def _split(pattern: str) -> tuple[list[str], list[str]]:
+    """A pattern's parameters, and the literal parts around them: one more."""
+    parts = PARAMETER.split(pattern)
+    return parts[1::2], parts[::2]
+
+
+def _from_left(literals: list[str], tag: str) -> list[str] | None:
+    """Each value as short as possible, except the last."""
+    values, start, end = list[str](), len(literals[0]), len(tag) - len(literals[-1])
+    for literal in literals[1:-1]:
+        found = tag.find(literal, start + 1, end)
+        if found < 0:
+            return None
+        values.append(tag[start:found])
+        start = found + len(literal)
+    return [*values, tag[start:end]] if start < end else None
+
+
+def _from_right(literals: list[str], tag: str) -> list[str] | None:
+    """Each value as short as possible, except the first."""
+    values, start, end = list[str](), len(literals[0]), len(tag) - len(literals[-1])
+    for literal in literals[-2:0:-1]:
+        found = tag.rfind(literal, start, end - 1)
+        if found < 0:
+            return None
+        values.append(tag[found + len(literal) : end])
+        end = found
+    return [tag[start:end], *reversed(values)] if start < end else None
 
 
 def fields(caller: Caller | None) -> dict[str, str]:

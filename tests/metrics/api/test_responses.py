@@ -85,6 +85,21 @@ def test_an_invalid_body_is_a_bad_request(harness: Harness, api_client: Client, 
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")
 
 
+@pytest.mark.parametrize(
+    ("path", "deep"),
+    [
+        ("/api/explain", b"[" * 30_000),
+        ("/api/explain", b'{"path":"/","caller":' + b'{"a":' * 500 + b"1" + b"}" * 501),
+        ("/metrics/cache/warm", b"[" * 30_000),
+        ("/metrics/circuit-breakers/crm/open", b'{"ttl":' * 20_000),
+    ],
+)
+def test_a_deeply_nested_body_is_a_bad_request(harness: Harness, api_client: Client, path: str, deep: bytes) -> None:
+    harness.serve(ok())
+    response = api_client.post(path, deep, content_type="application/json")
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+
+
 def test_a_body_that_is_not_json_is_a_bad_request(harness: Harness, api_client: Client) -> None:
     response = api_client.post("/metrics/cache/warm", b"{", content_type="application/json")
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")
