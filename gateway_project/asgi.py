@@ -16,6 +16,7 @@ from routing.errors import GatewayError, MethodNotAllowed, problem
 from routing.http import Request, Response
 from routing.messages import validation
 from routing.messages.request_id import request_id
+from routing.messages.staff_origin import sandbox
 from routing.realtime.http import PATH
 from routing.router.paths import PREFIX
 from routing.router.resolution import host
@@ -56,6 +57,18 @@ def handle_request(request: Request) -> Response | Awaitable[Response] | None:
     if not gateway.live.table.is_loaded and path.rstrip(b"/") not in HEALTH_PATHS:
         return gateway.answer(request)  # 503: the host may be a service's own, and Django's pages need the database
     return _refuse(request)
+
+
+def handle_staff_request(request: Request) -> Response | Awaitable[Response] | None:
+    """The same over the listener of STAFF_PORT, where services' responses have the origin of staff's pages."""
+    response = handle_request(request)
+    if response is None or isinstance(response, Response):
+        return response and sandbox(response)
+    return _sandboxed(response)
+
+
+async def _sandboxed(pending: Awaitable[Response]) -> Response:
+    return sandbox(await pending)
 
 
 def default_application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

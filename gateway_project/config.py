@@ -20,6 +20,7 @@ from resilience import redis_address
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis_address import DEFAULT_PREFIX, SCHEMES
 from routing.messages.origins import origin_pattern
+from routing.messages.staff_origin import StaffOrigin
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 VAR: Final = BASE_DIR / "var"
@@ -56,6 +57,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     firebase_emulator: str | None
     trusted_proxies: tuple[Network, ...]
     cors_origins: tuple[str, ...]
+    staff: StaffOrigin
     rate_limit: RatePolicy
     gateway_config: Path | None
     max_body_bytes: int
@@ -115,6 +117,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         firebase_credentials=get("FIREBASE_CREDENTIALS", None, _file),
         firebase_emulator=get("FIREBASE_AUTH_EMULATOR_HOST", None, str),
         trusted_proxies=get("TRUSTED_PROXIES", (), _networks),
+        staff=StaffOrigin(get("STAFF_HOST", None, _staff_host), get("STAFF_PORT", None, _integer(1, 65_535))),
         cors_origins=get("CORS_ORIGINS", (), _origins),
         rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
         gateway_config=get("GATEWAY_CONFIG", None, _file),
@@ -144,6 +147,8 @@ def _contradictions(config: Config) -> list[str]:
         faults.append("FIREBASE_AUTH_EMULATOR_HOST: not allowed unless DEBUG is on: the emulator accepts forged tokens")
     if config.firebase_emulator and not config.firebase_project:
         faults.append("FIREBASE_AUTH_EMULATOR_HOST: requires FIREBASE_PROJECT_ID")
+    if config.staff.port == config.port:
+        faults.append("STAFF_PORT: must not be PORT")
     if config.workers > 1 and config.redis_url is None:
         faults.append("WORKERS: more than one requires REDIS_URL: without it, workers share no state")
     return faults
@@ -224,6 +229,12 @@ def _file(text: str) -> Path:
 
 def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(word) for word in _words(text))
+
+
+def _staff_host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", text):
+        raise ValueError(f"{text!r} is not a host name: write staff.example.com, without a scheme or port")
+    return text.lower().removesuffix(".")
 
 
 def _origins(text: str) -> tuple[str, ...]:

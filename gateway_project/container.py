@@ -74,7 +74,7 @@ class Infrastructure:
         self.authenticator = Authenticator(lambda: self.live.keys, self.tokens)
         self.log = AccessLog(config.log_format) if config.access_log else None
         self.counting = MetricsObserver()
-        self.own_cookies = frozenset({settings.SESSION_COOKIE_NAME.encode(), settings.CSRF_COOKIE_NAME.encode()})
+        self.own_cookies = frozenset(name.encode() for name in settings.OWN_COOKIES)
         self.cache_keys = CacheKeys(self.own_cookies, _cache_secret())
         self.realtime = Realtime(
             self.stores.events,
@@ -204,6 +204,7 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
             max_body_bytes=config.max_body_bytes,
             trusted_proxies=config.trusted_proxies,
             cors_origins=config.cors_origins,
+            staff=config.staff,
             allowed_hosts=tuple(settings.ALLOWED_HOSTS),
         ),
         live=infra.live,

@@ -1,5 +1,6 @@
 """Django's settings, derived from `config.py`."""
 
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.urls import reverse_lazy
 
 from gateway_project import admin_theme
@@ -12,7 +13,7 @@ CONFIG = environment.read()
 
 SECRET_KEY = CONFIG.secret_key
 DEBUG = CONFIG.debug
-ALLOWED_HOSTS = list(CONFIG.allowed_hosts)
+ALLOWED_HOSTS = [*CONFIG.allowed_hosts, *([CONFIG.staff.host] if CONFIG.staff.host else [])]
 REDIS_URL = None if CONFIG.redis_url == EMBEDDED else CONFIG.redis_url
 """The URL of a running server. rungateway sets that of the embedded one before it serves."""
 REDIS_PREFIX = CONFIG.redis_prefix
@@ -36,6 +37,8 @@ MIDDLEWARE = [
     "routing.middleware.TrustedProxyMiddleware",
     "routing.middleware.ServiceHostMiddleware",
     "metrics.middleware.CorsMiddleware",
+    "gateway_project.middleware.ContentSecurityPolicyMiddleware",
+    "gateway_project.middleware.StaffOriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -83,6 +86,11 @@ AUTH_PASSWORD_VALIDATORS = [
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = "sessionid", "csrftoken", "django_language"
+# In a cookie, messages would be sent to backends: one contains a new API key.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+OWN_COOKIES = (SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME, CookieStorage.cookie_name)
+"""Cookies that backends neither receive nor set. Browsers may still have one of the messages' cookie."""
 SECURE_CONTENT_TYPE_NOSNIFF = True
 # TLS is terminated by the proxy in front, which redirects to https and sets HSTS.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]

@@ -5,12 +5,14 @@ from typing import Any, Final
 
 from channels.auth import AuthMiddlewareStack
 from channels.security.websocket import AllowedHostsOriginValidator
+from django.conf import settings
 
 from metrics.dashboard.events import StaffEventsConsumer
 from metrics.dashboard.live import DashboardConsumer
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.realtime.consumer import EventsConsumer
+from routing.router.hosts import domain_of
 from routing.router.resolution import host
 
 NOT_FOUND: Final = 4404
@@ -35,9 +37,16 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await current.proxy.answer(scope, receive, send)  # which refuses it with 503
         return
     consumer = PATHS.get(scope["path"])
-    if consumer is not None:
+    if scope["path"].startswith("/ws/dashboard/") and not _is_staff_origin(scope, host(request)):
+        await send({"type": "websocket.close", "code": NOT_FOUND})
+    elif consumer is not None:
         await consumer(scope, receive, send)
     elif current.started and current.gateway.serves(scope["path"], host(request)):
         await current.proxy.answer(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": NOT_FOUND})
+
+
+def _is_staff_origin(scope: Scope, host: str) -> bool:
+    _, port = scope.get("server") or ("", 0)
+    return bool(settings.CONFIG.staff.serves(domain_of(host), port or 0))

@@ -23,6 +23,7 @@ from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
 from routing.idempotency.record import IDEMPOTENCY_METHODS
 from routing.messages.proxies import Network, TrustedProxies
+from routing.messages.staff_origin import StaffOrigin
 from routing.observability.events import Observers
 from routing.router import paths
 from routing.router.access import require_configuration
@@ -57,6 +58,7 @@ class GatewayRules(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[Network, ...] = ()
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = (ANY,)
+    staff: StaffOrigin = StaffOrigin()
 
 
 class Gateway:
@@ -86,7 +88,7 @@ class Gateway:
         self.proxies = TrustedProxies(rules.trusted_proxies) if rules.trusted_proxies else None
         self._clock = clock
         self._timer = timer
-        self._cross_origin = CrossOrigin(rules.cors_origins, live)
+        self._cross_origin = CrossOrigin(rules.cors_origins, live, rules.staff)
         self._gatekeeper = Gatekeeper(
             live, limiter, authenticator, rate=rules.rate, max_body_bytes=rules.max_body_bytes, timer=timer
         )
@@ -151,13 +153,8 @@ class Gateway:
     async def serve(self, request: Request, endpoint: InternalEndpoint | None, handler: Handler) -> Response:
         """An endpoint of the gateway's own, behind steps 1 to 3 like any other request."""
         exchange = self.begin(request, endpoint)
-        steps: tuple[Step, ...] = (
-            self._preflight,
-            self.resolve,
-            self._gatekeeper.limit,
-            self._gatekeeper.identify,
-            handler,
-        )
+        limit, identify = self._gatekeeper.limit, self._gatekeeper.identify
+        steps: tuple[Step, ...] = (self._preflight, self.resolve, limit, identify, handler)
         return await self._complete(exchange, None, iter(steps))
 
     async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
@@ -273,9 +270,9 @@ class Gateway:
         exchange.resolution = self._resolutions.of(exchange.request)
 
     def _compile(self, resolution: Resolution, method: str) -> tuple[Step, ...]:
-        """A resolution's steps: its route's, compiled once for each table. Also its CORS policy."""
+        """A resolution's steps: its route's, compiled once for each table. Also what browsers may do."""
         match = resolution.match
-        resolution.cors = self._cross_origin.of(resolution)
+        self._cross_origin.apply(resolution)
         if match is None:
             last: Step = self._gatekeeper.index if resolution.is_index else self._gatekeeper.route  # which raises
             return self._gatekeeper.limit, self._gatekeeper.identify, last

@@ -16,10 +16,30 @@ from routing import runtime
 from routing.caller import Caller
 from routing.django_http import to_django_response, to_gateway_request
 from routing.http import Headers, Request, Response
+from routing.router.hosts import domain_of
 from routing.steps.respond import DEBUG
 
-_NOT_SHOWN: Final = frozenset({b"content-length", b"content-type", b"content-encoding", b"vary"})
-"""Fields of the response that do not apply to the page showing it."""
+_SHOWN: Final = frozenset(
+    {
+        b"age",
+        b"allow",
+        b"cache-control",
+        b"cache-status",
+        b"content-language",
+        b"etag",
+        b"expires",
+        b"last-modified",
+        b"ratelimit",
+        b"ratelimit-policy",
+        b"retry-after",
+        b"server-timing",
+        b"x-cache",
+        b"x-circuit-state",
+        b"x-gateway-debug",
+        b"x-request-id",
+    }
+)
+"""Fields of the response on the page that shows it. They are the page's own too, so that a backend must not choose."""
 
 
 class ServiceProxyView(APIView):
@@ -44,7 +64,7 @@ class ServiceProxyView(APIView):
         ]
         forwarded.caller = staff_caller(request.user.get_username())
         status, headers, body = runtime.current().submit(_handle_buffered(forwarded)).result()
-        shown = {name.decode(): value.decode("latin-1") for name, value in headers if name not in _NOT_SHOWN}
+        shown = {name.decode(): value.decode("latin-1") for name, value in headers if name in _SHOWN}
         return RestResponse(_readable(body), status=status, headers=shown)
 
 
@@ -54,9 +74,16 @@ def may_want_page(request: HttpRequest) -> bool:
     return html and settings.SESSION_COOKIE_NAME in request.COOKIES
 
 
+def is_staff_origin(request: HttpRequest) -> bool:
+    """Whether staff's pages are served to this request, by its host and the port it arrived at."""
+    port = str(request.META.get("SERVER_PORT", ""))
+    domain = domain_of(request.META.get("HTTP_HOST", ""))
+    return bool(settings.CONFIG.staff.serves(domain, int(port) if port.isdigit() else 0))
+
+
 def wants_page(request: HttpRequest) -> bool:
     """Whether a browser with the session of a member of staff requests a page."""
-    if not may_want_page(request):
+    if not may_want_page(request) or not is_staff_origin(request):
         return False
     user = getattr(request, "user", None)
     return bool(user and user.is_active and user.is_staff)

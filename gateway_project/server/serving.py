@@ -39,9 +39,14 @@ def run(
 
 def serve(config: Config, greeting: str) -> int:
     """Serve the gateway. Prints `greeting` and `ready` once it is ready."""
+    try:
+        staff = _staff_socket(config)
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {config.host}:{config.staff.port}: {error.strerror or error}\n")
+        return 1
     announcer = threading.Thread(target=_announce, args=(config, greeting, os.getpid()), daemon=True)
     return run(
-        partial(_run_gateway, config),
+        partial(_run_gateway, config, staff),
         host=config.host,
         port=config.port,
         workers=config.workers,
@@ -51,7 +56,14 @@ def serve(config: Config, greeting: str) -> int:
     )
 
 
-def _run_gateway(config: Config, listening_socket: socket.socket, on_ready: Callable[[], None]) -> None:
+def _staff_socket(config: Config) -> socket.socket | None:
+    """The listener of STAFF_PORT, which the workers share: few people use it. Raises OSError."""
+    return None if config.staff.port is None else listen_sockets.bind(config.host, config.staff.port, 1)[0]
+
+
+def _run_gateway(
+    config: Config, staff: socket.socket | None, listening_socket: socket.socket, on_ready: Callable[[], None]
+) -> None:
     from gateway_project import asgi  # noqa: PLC0415 - imported after the fork, since it sets up Django and the gateway
     from gateway_project.server.worker import Worker  # noqa: PLC0415 - as above
     from routing import runtime  # noqa: PLC0415 - as above
@@ -66,6 +78,8 @@ def _run_gateway(config: Config, listening_socket: socket.socket, on_ready: Call
         on_draining=gateway.begin_drain,
         on_stopping=gateway.begin_shutdown,
     )
+    if staff is not None:
+        worker.listen_for_staff(staff, asgi.handle_staff_request)
     worker.run([listening_socket])
 
 

@@ -77,6 +77,7 @@ class Worker(uvicorn.Server):
         self._drain_seconds = drain
         self._on_ready, self._on_draining, self._on_stopping = on_ready, on_draining, on_stopping
         self._stopping = False
+        self._staff: tuple[socket.socket, RequestHandler] | None = None
         self._loop: asyncio.AbstractEventLoop
 
     def upgrade_to_websocket(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
@@ -86,11 +87,21 @@ class Worker(uvicorn.Server):
         protocol.data_received(data)
         return protocol
 
+    def listen_for_staff(self, listening_socket: socket.socket, handler: RequestHandler) -> None:
+        """Also serve `listening_socket`, with a handler of its own. Must be called before `run`."""
+        self._staff = listening_socket, handler
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.should_exit:  # the lifespan's startup has failed
             return
+        if self._staff is not None:
+            listening_socket, handler = self._staff
+            listener = StaffListener(self, handler)
+            self.servers.append(
+                await self._loop.create_server(lambda: Connection(listener, self._loop), sock=listening_socket)
+            )
         _tune_gc()
         self.ticker.start()
         self._on_ready()
@@ -140,6 +151,24 @@ class Worker(uvicorn.Server):
 
     def _exit(self) -> None:
         self.should_exit = True
+
+
+class StaffListener:
+    """A worker as the connections of STAFF_PORT see it. It shares no memo of requests with the public listener."""
+
+    def __init__(self, worker: Worker, handler: RequestHandler) -> None:
+        self.handler = handler
+        self.application = worker.application
+        self.head_cache = HeadCache()
+        self.ticker = worker.ticker
+        self.connections = worker.connections
+        self.tasks = worker.tasks
+        self.upgrade_to_websocket = worker.upgrade_to_websocket
+        self._worker = worker
+
+    @property
+    def draining(self) -> bool:
+        return self._worker.draining
 
 
 def _tune_gc() -> None:

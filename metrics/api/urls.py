@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from django.urls import re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from metrics.api.cache import CacheResetView, CacheServiceView, CacheView, CacheWarmView
 from metrics.api.circuits import (
@@ -36,5 +36,5 @@ urlpatterns = [
     re_path(r"^metrics/history/?$", HistoryView.as_view(), name="metrics-history"),
     re_path(r"^api/explain/?$", ExplainView.as_view(), name="api-explain"),
     re_path(r"^api/schema/?$", SpectacularAPIView.as_view(**_PUBLIC), name="schema"),
-    re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(url_name="schema", **_PUBLIC), name="docs"),
+    re_path(r"^api/docs/?$", SpectacularSwaggerSplitView.as_view(url_name="schema", **_PUBLIC), name="docs"),
 ]

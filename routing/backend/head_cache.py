@@ -19,8 +19,8 @@ END: Final = b"\r\n\r\n"
 class ResponseHead:
     """The head of a response with a Content-Length on a persistent connection.
 
-    Responses with the same head share its `headers`, which must not be modified, and `client_headers`: the target and
-    the path prefix they were last rewritten for, and the fields for the client.
+    Responses with the same head share its `headers`, which must not be modified, and `client_headers`: the target,
+    the path prefix and the sandbox that they were last rewritten for, and the fields for the client.
     """
 
     __slots__ = ("client_headers", "headers", "length", "status")
@@ -29,7 +29,7 @@ class ResponseHead:
         self.status = status
         self.headers = headers
         self.length = length
-        self.client_headers: tuple[Any, bytes, Headers] | None = None
+        self.client_headers: tuple[Any, tuple[bytes, bool], Headers] | None = None
 
 
 class ResponseHeadCache:

@@ -19,8 +19,10 @@ class Worker(Protocol):
     application: ASGIApplication
     head_cache: HeadCache
     ticker: Ticker
-    draining: bool
     connections: set[Any]
     tasks: set[asyncio.Task[None]]
+
+    @property
+    def draining(self) -> bool: ...
 
     def upgrade_to_websocket(self, transport: asyncio.Transport, data: bytes) -> asyncio.BaseProtocol: ...

@@ -159,7 +159,7 @@ def interim_to_client(headers: Headers, target: str, prefix: bytes, own_cookies:
 
 def _cookie(value: bytes) -> bytes:
     """The name of the cookie in a Set-Cookie field."""
-    return value.partition(b"=")[0].strip()
+    return value.lstrip(b"= \t").partition(b"=")[0].strip()  # of a cookie without a name, browsers send the value alone
 
 
 def rewrite_location(location: bytes, target: str, prefix: bytes) -> bytes:

@@ -135,7 +135,7 @@ class CallerSlot:
 
 class Resolution:
     """`routing_error` is raised by step 4 where no route was found. `steps` are those this request takes; `cors` is the
-    policy of its responses, None without one.
+    policy of its responses, None without one. `sandboxed`: they have the origin of staff's pages.
     """
 
     __slots__ = (
@@ -143,11 +143,13 @@ class Resolution:
         "auth",
         "cors",
         "credential_state",
+        "host",
         "is_index",
         "match",
         "path",
         "prefix",
         "routing_error",
+        "sandboxed",
         "steps",
     )
 
@@ -161,6 +163,8 @@ class Resolution:
         self.auth = Auth.REQUIRED  # where no service is found, so that names cannot be probed
         self.steps: Steps = ()
         self.cors: Cors | None = None
+        self.sandboxed = False
+        self.host = ""
         self._slot: CallerSlot | None = None
 
     @classmethod
@@ -189,7 +193,7 @@ class Resolution:
             # Neither keys nor services nor their hosts are known: neither credential nor host can be judged.
             resolution.routing_error, resolution.auth = configuration_unavailable(), Auth.NONE
             return resolution
-        name = host(request)
+        name = resolution.host = host(request)
         service = table.by_host(name) if table.has_hosts else None
         if service is None and not allowed_hosts.allows(name):
             raise MisdirectedRequest("the Host field names a host that is not served here")

@@ -1,8 +1,10 @@
-"""The CORS policy of a request's responses: its route's, its service's or the gateway's, and preflight requests."""
+"""What browsers may do with a response: the CORS policy of its route, preflight requests, and the sandbox."""
 
 from routing.errors import GatewayError, MethodNotAllowed
 from routing.http import Request, Response, first
 from routing.messages.cors import Cors, is_preflight, preflight_response
+from routing.messages.staff_origin import StaffOrigin
+from routing.router.hosts import domain_of
 from routing.router.live import LiveConfiguration
 from routing.router.resolution import UNRESOLVED, Resolution
 
@@ -10,10 +12,17 @@ from routing.router.resolution import UNRESOLVED, Resolution
 class CrossOrigin:
     """`origins` are those of CORS_ORIGINS. `default` is the policy where a service has none; None without origins."""
 
-    def __init__(self, origins: tuple[str, ...], live: LiveConfiguration) -> None:
+    def __init__(self, origins: tuple[str, ...], live: LiveConfiguration, staff: StaffOrigin) -> None:
+        self._staff = staff
         self.default = Cors.of(None, origins)
         self._origins = origins
         self._live = live
+
+    def apply(self, resolution: Resolution) -> None:
+        """Set what is the same for all responses to a resolved request."""
+        resolution.cors = self.of(resolution)
+        # Under a service's own host there are no pages of staff.
+        resolution.sandboxed = resolution.prefix != b"" and self._staff.shares(domain_of(resolution.host))
 
     def of(self, resolution: Resolution) -> Cors | None:
         """The policy of a resolved request; a service's own too where none of its routes takes the method."""

@@ -15,6 +15,7 @@ from routing.exchange import Exchange
 from routing.http import Header, Headers, Response, first
 from routing.messages.cors import Cors
 from routing.messages.response_body import Relay
+from routing.messages.staff_origin import SANDBOX
 from routing.observability.events import Observers, RequestFinished
 from routing.router.resolution import UNRESOLVED
 
@@ -118,6 +119,8 @@ class Responder:
             headers += rate_fields(exchange.quota.policy, exchange.decision)
         if exchange.circuit.state:
             headers.append((b"x-circuit-state", exchange.circuit.state.encode()))
+        if exchange.resolution.sandboxed:
+            headers += SANDBOX
         cors = exchange.resolution.cors
         if cors is None and exchange.resolution is UNRESOLVED:
             cors = self._cors

@@ -16,6 +16,7 @@ from routing.exchange import CacheSlot, Exchange
 from routing.http import Headers, Response
 from routing.messages import forwarding
 from routing.messages.response_body import OnComplete, Relay
+from routing.messages.staff_origin import confine
 from routing.router import spelling
 from routing.router.tags import filled
 from routing.steps.cache import cache_status
@@ -194,14 +195,17 @@ class CacheStore:
 
     def _client_headers(self, exchange: Exchange, call: BackendCall) -> Headers:
         """The response's header fields as the client gets them, memoised with a head that came before."""
-        response, target, prefix = call.response, call.target, exchange.prefix
-        if response.head is None:
-            return forwarding.to_client(response.headers, target.url, prefix, self._own_cookies)
-        memo = response.head.client_headers
-        if memo is None or memo[0] is not target or memo[1] != prefix:
-            headers = forwarding.to_client(response.headers, target.url, prefix, self._own_cookies)
-            memo = response.head.client_headers = target, prefix, headers
+        head, place = call.response.head, (exchange.prefix, exchange.resolution.sandboxed)
+        if head is None:
+            return self._to_client(exchange, call)
+        memo = head.client_headers
+        if memo is None or memo[0] is not call.target or memo[1] != place:
+            memo = head.client_headers = call.target, place, self._to_client(exchange, call)
         return memo[2].copy()
+
+    def _to_client(self, exchange: Exchange, call: BackendCall) -> Headers:
+        headers = forwarding.to_client(call.response.headers, call.target.url, exchange.prefix, self._own_cookies)
+        return confine(headers) if exchange.resolution.sandboxed else headers
 
     def _finish_flight(self, slot: CacheSlot, fresh_until: float) -> None:
         """The response is stored; but no use to those who wait, if it has to be revalidated for each request."""

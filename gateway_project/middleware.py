@@ -1,0 +1,46 @@
+"""Middleware for staff's pages: the origin they are served from, and their Content-Security-Policy."""
+
+from collections.abc import Callable
+from typing import Final
+
+from django.http import HttpRequest, HttpResponseNotFound
+from django.http.response import HttpResponseBase
+
+from routing.views import is_staff_origin
+
+STAFF_PATHS: Final = ("/admin", "/dashboard", "/api/docs")
+"""The pages that use a session. `/` leads to them."""
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'{eval}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "font-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+"""No inline scripts, and nothing from elsewhere."""
+POLICY: Final = _POLICY.format(eval="")
+ADMIN_POLICY: Final = _POLICY.format(eval=" 'unsafe-eval'")
+"""The admin's theme evaluates expressions of its own templates (Alpine)."""
+
+
+class StaffOriginMiddleware:
+    """404 for staff's pages on any other origin than STAFF_HOST and STAFF_PORT."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        is_page = request.path == "/" or request.path.startswith(STAFF_PATHS)
+        if is_page and not is_staff_origin(request):
+            return HttpResponseNotFound("Not Found\n", content_type="text/plain")
+        return self._get_response(request)
+
+
+class ContentSecurityPolicyMiddleware:
+    """A policy on every response of Django, the login too; not on those of services, which have fields of their own."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._get_response(request)
+        policy = ADMIN_POLICY if request.path.startswith("/admin/") else POLICY
+        response.headers.setdefault("Content-Security-Policy", policy)
+        return response
