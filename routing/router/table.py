@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from routing.errors import BadRequest, MethodNotAllowed, UnknownService
-from routing.messages.validation import METHODS
+from routing.messages.validation import ASTERISK, METHODS
 from routing.router import spelling
 from routing.router.hosts import domain_of
 from routing.router.policy import PathPolicy, RoutePolicy, Target
@@ -111,7 +111,7 @@ class RouteTable:
             if tree is None:
                 spelling.check(path, service.paths)
                 return Match(service, service.policy, path, resource=spelling.normalized(path, service.paths))
-            readings = spelling.readings(path or b"/", service.paths)
+            readings = _readings(service, path)
         except BadRequest as error:
             error.service = service.name
             raise
@@ -132,8 +132,7 @@ class RouteTable:
         tree = self._trees.get(service.name)
         if tree is None:
             return METHODS
-        read = spelling.readings(path or b"/", service.paths)
-        found = [routes for segments in read for routes in tree.find(segments)]
+        found = [routes for segments in _readings(service, path) for routes in tree.find(segments)]
         limited = [
             set(allowed_methods(routes)) for routes in found if routes and all(route.methods for route in routes)
         ]
@@ -177,6 +176,11 @@ class RouteTable:
 
 NOT_LOADED: Final = RouteTable(is_loaded=False)
 """The table of a worker that has not loaded any configuration yet: every request is answered 503."""
+
+
+def _readings(service: Service, path: bytes) -> list[spelling.Segments]:
+    """Raises BadRequest. `*`, of OPTIONS, is the server as a whole: only a route for all paths holds for it."""
+    return [("", "*")] if path == ASTERISK else spelling.readings(path or b"/", service.paths)
 
 
 def _first(service: Service, routes: list[Route], method: str) -> Route | None:

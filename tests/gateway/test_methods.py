@@ -96,3 +96,11 @@ async def test_options_of_the_server_reaches_the_target_as_such(world: World) ->
             assert (await world.request(method, path, host="web.test")).status == 400
         assert (await world.request("OPTIONS", b"*", [("Max-Forwards", "0")], host="web.test")).status == 204
         assert len(origin.requests) == 1
+
+
+async def test_a_route_for_all_paths_holds_for_the_server_too(world: World) -> None:
+    async with ScriptedOrigin(OK) as origin:
+        routes = (Route("/*", (), RoutePolicy(timeout=QUICK, scopes=("own",))),)
+        world.add(Service("web", (origin.target,), ("web.test",), RoutePolicy(timeout=QUICK), routes))
+        assert (await world.request("OPTIONS", b"*", host="web.test", key=world.other_key)).status == 403
+        assert origin.requests == []
