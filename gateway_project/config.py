@@ -56,6 +56,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     firebase_credentials: Path | None
     firebase_emulator: str | None
     trusted_proxies: tuple[Network, ...]
+    proxy_protocol: bool
     cors_origins: tuple[str, ...]
     staff: StaffOrigin
     rate_limit: RatePolicy
@@ -117,6 +118,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         firebase_credentials=get("FIREBASE_CREDENTIALS", None, _file),
         firebase_emulator=get("FIREBASE_AUTH_EMULATOR_HOST", None, str),
         trusted_proxies=get("TRUSTED_PROXIES", (), _networks),
+        proxy_protocol=get("PROXY_PROTOCOL", False, _boolean),
         staff=StaffOrigin(get("STAFF_HOST", None, _staff_host), get("STAFF_PORT", None, _integer(1, 65_535))),
         cors_origins=get("CORS_ORIGINS", (), _origins),
         rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
@@ -147,6 +149,8 @@ def _contradictions(config: Config) -> list[str]:
         faults.append("FIREBASE_AUTH_EMULATOR_HOST: not allowed unless DEBUG is on: the emulator accepts forged tokens")
     if config.firebase_emulator and not config.firebase_project:
         faults.append("FIREBASE_AUTH_EMULATOR_HOST: requires FIREBASE_PROJECT_ID")
+    if config.proxy_protocol and not config.trusted_proxies:
+        faults.append("PROXY_PROTOCOL: requires TRUSTED_PROXIES")
     if config.staff.port == config.port:
         faults.append("STAFF_PORT: must not be PORT")
     if config.workers > 1 and config.redis_url is None:

@@ -72,7 +72,9 @@ class Worker:
         self.ticker = Ticker(lambda: self.connections)
         self.upgraded_data: list[bytes] = []
 
-    def upgrade_to_websocket(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
+    def upgrade_to_websocket(
+        self, transport: asyncio.Transport, data: bytes, client: tuple[str, int] | None, scheme: str
+    ) -> asyncio.Protocol:
         self.upgraded_data.append(data)
         return asyncio.Protocol()
 

@@ -14,6 +14,7 @@ from typing import Final
 from gateway_project.config import Config
 from gateway_project.server import listen_sockets
 from gateway_project.server.supervisor import Supervisor, WorkerTarget
+from routing.messages.proxies import TrustedProxies
 
 POLL_SECONDS: Final = 0.05
 
@@ -72,6 +73,7 @@ def _run_gateway(
     worker = Worker(
         asgi.default_application,
         asgi.handle_request,
+        proxies=TrustedProxies(config.trusted_proxies) if config.proxy_protocol else None,
         drain=config.drain_seconds,
         grace=config.grace_seconds,
         on_ready=on_ready,
@@ -95,6 +97,9 @@ def _is_ready(config: Config) -> bool:
     host = "127.0.0.1" if config.host in ("", "0.0.0.0", "::") else config.host  # noqa: S104 - a client, not a listener
     with closing(http.client.HTTPConnection(host, config.port, timeout=2)) as connection:
         with suppress(OSError, http.client.HTTPException):
+            connection.connect()
+            if config.proxy_protocol and TrustedProxies(config.trusted_proxies).trusts(host):
+                connection.sock.sendall(b"PROXY UNKNOWN\r\n")
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == http.HTTPStatus.OK
         return False

@@ -16,7 +16,9 @@ from gateway_project.server.websocket import WebSocket
 from routing.asgi import ASGIApplication, RequestHandler
 from routing.http1.connection import Connection
 from routing.http1.head_cache import HeadCache
+from routing.http1.proxy_protocol import ProxiedConnection
 from routing.http1.ticker import Ticker
+from routing.messages.proxies import TrustedProxies
 
 CLOSE_SECONDS: Final = 0.3
 """Time for WebSockets and streams to be closed with a reason, before the server drops them."""
@@ -36,7 +38,7 @@ class Worker(uvicorn.Server):
     On SIGTERM it drains: for `drain` seconds it goes on accepting connections, but closes each after its response and
     reports by `on_draining` that it is not ready, so that a load balancer sends it no more. Then, or at once on FINISH,
     it accepts no more and `on_stopping` is called; requests in flight have `grace` seconds to end. SIGQUIT aborts them.
-    `on_ready` is called once it accepts connections.
+    `on_ready` is called once it accepts connections. Connections of `proxies` begin with the PROXY protocol.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Worker(uvicorn.Server):
         application: ASGIApplication,
         handler: RequestHandler,
         *,
+        proxies: TrustedProxies | None = None,
         drain: float = 0.0,
         grace: float = 10.0,
         on_ready: Callable[[], None] = _nothing,
@@ -52,7 +55,7 @@ class Worker(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             application,
-            http=cast(type[asyncio.Protocol], lambda **_: Connection(self, self._loop)),
+            http=cast(type[asyncio.Protocol], lambda **_: self._connection(self)),
             ws=WebSocket,
             ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
@@ -74,22 +77,31 @@ class Worker(uvicorn.Server):
         self.tasks = self.server_state.tasks
         self.ticker = Ticker(lambda: [each for each in self.connections if isinstance(each, Connection)])
         self.draining = False
+        self._proxies = proxies
         self._drain_seconds = drain
         self._on_ready, self._on_draining, self._on_stopping = on_ready, on_draining, on_stopping
         self._stopping = False
         self._staff: tuple[socket.socket, RequestHandler] | None = None
         self._loop: asyncio.AbstractEventLoop
 
-    def upgrade_to_websocket(self, transport: asyncio.Transport, data: bytes) -> asyncio.Protocol:
+    def upgrade_to_websocket(
+        self, transport: asyncio.Transport, data: bytes, client: tuple[str, int] | None, scheme: str
+    ) -> asyncio.Protocol:
         """A WebSocket on `transport` that has received `data`, its handshake first."""
         protocol = WebSocket(self.config, self.server_state, self.lifespan.state, self._loop)
         protocol.connection_made(transport)
+        protocol.client, protocol.scheme = client, "wss" if scheme == "https" else "ws"
         protocol.data_received(data)
         return protocol
 
     def listen_for_staff(self, listening_socket: socket.socket, handler: RequestHandler) -> None:
         """Also serve `listening_socket`, with a handler of its own. Must be called before `run`."""
         self._staff = listening_socket, handler
+
+    def _connection(self, listener: "Worker | StaffListener") -> asyncio.Protocol:
+        if self._proxies is None:
+            return Connection(listener, self._loop)
+        return ProxiedConnection(self._proxies, lambda: Connection(listener, self._loop), self._loop)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -100,7 +112,7 @@ class Worker(uvicorn.Server):
             listening_socket, handler = self._staff
             listener = StaffListener(self, handler)
             self.servers.append(
-                await self._loop.create_server(lambda: Connection(listener, self._loop), sock=listening_socket)
+                await self._loop.create_server(lambda: self._connection(listener), sock=listening_socket)
             )
         _tune_gc()
         self.ticker.start()

@@ -48,7 +48,7 @@ class ASGICycle(RequestCycle):
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": head.version,
             "method": head.method,
-            "scheme": "http",
+            "scheme": connection.scheme,
             "path": unquote(head.path.decode("latin-1")),
             "raw_path": head.path,
             "query_string": head.query,

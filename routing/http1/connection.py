@@ -42,6 +42,8 @@ class Connection(FlowControl):
     An error in the queue is sent, in its turn, as the last response.
     """
 
+    scheme = "http"
+
     def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.worker = worker
@@ -173,7 +175,8 @@ class Connection(FlowControl):
         is_websocket = head.upgrade == b"websocket" and head.method == "GET"
         if is_websocket and self._cycle is None and not self._queue:
             self.worker.connections.discard(self)
-            self.transport.set_protocol(self.worker.upgrade_to_websocket(self.transport, head.encode() + remainder))
+            data = head.encode() + remainder
+            self.transport.set_protocol(self.worker.upgrade_to_websocket(self.transport, data, self.peer, self.scheme))
         elif is_websocket or head.method == "CONNECT":
             self._fail(BadRequest("the connection cannot be upgraded"))
         else:
@@ -185,7 +188,7 @@ class Connection(FlowControl):
     # From requests to responses.
 
     def _handle(self, head: RequestHead, body: RequestBody | None) -> None:
-        request = head.to_request(self.client, "http")
+        request = head.to_request(self.client, self.scheme)
         if body is not None:
             request.body, request.set_body_timeout = body.read(), body.set_timeout
         response = self.worker.handler(request)

@@ -23,6 +23,7 @@ class ClientConnection(Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     tasks: set[asyncio.Task[None]]
+    scheme: str
     peer: tuple[str, int] | None
     local: tuple[str, int] | None
     write_timeout: float

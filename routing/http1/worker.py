@@ -12,7 +12,8 @@ class Worker(Protocol):
     """`handler` handles requests; those it returns None for go to `application`.
 
     While `draining`, connections are closed after their response.
-    `upgrade_to_websocket` takes over a transport, with the bytes of the handshake and what follows.
+    `upgrade_to_websocket` takes over a transport, with the bytes of the handshake and what follows,
+    from `client` over the scheme `http` or `https`.
     """
 
     handler: RequestHandler
@@ -25,4 +26,6 @@ class Worker(Protocol):
     @property
     def draining(self) -> bool: ...
 
-    def upgrade_to_websocket(self, transport: asyncio.Transport, data: bytes) -> asyncio.BaseProtocol: ...
+    def upgrade_to_websocket(
+        self, transport: asyncio.Transport, data: bytes, client: tuple[str, int] | None, scheme: str
+    ) -> asyncio.BaseProtocol: ...

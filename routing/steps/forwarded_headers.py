@@ -70,6 +70,8 @@ def _gateway_fields(exchange: Exchange) -> list[Header]:
         *forwarding.origin_fields(request),
         (b"via", b"1.1 gateway"),
     ]
+    if exchange.prefix:
+        fields.append((b"x-forwarded-prefix", exchange.prefix))
     if exchange.caller:
         fields.append((b"x-gateway-caller", quote(exchange.caller.id, safe=":@+").encode()))
     return fields

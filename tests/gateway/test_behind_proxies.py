@@ -55,6 +55,14 @@ async def test_the_backend_is_told_the_clients_address_scheme_and_host(world: Wo
     assert world.observer.requests[-1].client == "203.0.113.8"
 
 
+async def test_the_backend_is_told_the_prefix_except_under_its_own_host(world: World) -> None:
+    await world.serve(ok(), policy=OPEN, hosts=("crm.test",))
+    await world.request("GET", "/api/v1/crm/x", [("X-Forwarded-Prefix", "/evil")])
+    assert told(world)[b"x-forwarded-prefix"] == b"/api/v1/crm"
+    await world.request("GET", "/x", [("X-Forwarded-Prefix", "/evil")], host="crm.test")
+    assert b"x-forwarded-prefix" not in told(world)
+
+
 async def test_an_untrusted_client_is_not_believed_even_after_a_proxy_sent_the_same(world: World) -> None:
     await world.serve(ok(), policy=OPEN)
     for _ in range(3):
