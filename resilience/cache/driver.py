@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from resilience.cache import fields, serving, storing, validation, variants
+from resilience.cache import fields, parts, serving, storing, validation, variants
 from resilience.cache.entry import Entry
 from resilience.cache.messages import CacheRequest, CacheResponse, Fresh, LookupResult, Miss, Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
@@ -157,6 +157,41 @@ class Cache:
                 stored = (await self._store.get(target.service, target.key)).entry
                 entry = variants.merge_variant(entry, stored, request.headers, entry.stored_at)
                 is_stored = await self._store.put(target.service, target.key, entry, result.seq)
+        return None if is_stored else Skip("invalidated meanwhile, or the store is unavailable")
+
+    async def lookup_part(self, service: str, key: str, request: CacheRequest, now: float) -> Fresh | None:
+        """A fresh part that has the whole range of this request, which `may_use_part` allows."""
+        stored = await self._store.get(service, parts.part_key(key))
+        result = serving.lookup(stored.entry, parts.without_range(request), now, stored.seq)
+        if not isinstance(result, Fresh) or result.stale:
+            return None
+        return result if parts.select(result.entry, request) is not None else None
+
+    async def store_part(
+        self,
+        target: StoreTarget,
+        request: CacheRequest,
+        response: CacheResponse,
+        body: bytes | None,
+        *,
+        result: Stale | Miss,
+        storable: Storable,
+    ) -> Skip | None:
+        """Store a part, combined with the one that is stored; as the whole response, once nothing is missing."""
+        extent = parts.byte_range(response)
+        if body is None or extent is None or extent.end - extent.start != len(body):
+            return Skip("the body is incomplete", "RFC 9111 section 3.3")
+        if any(len(tag) > fields.MAX_TAG_LENGTH for tag in target.tags):
+            return Skip("a tag is too long")
+        key = parts.part_key(target.key)
+        async with self._merging.setdefault(key, asyncio.Lock()):
+            stored = (await self._store.get(target.service, key)).entry
+            if stored is not None and stored.fresh_until <= response.received_at:
+                stored = None
+            entry, extent = parts.combine(stored, _entry(response, storable, body, target.tags), extent)
+            if extent.end - extent.start == extent.total:
+                return await self._put(target, parts.without_range(request), parts.to_whole(entry), result)
+            is_stored = await self._store.put(target.service, key, entry, result.seq)
         return None if is_stored else Skip("invalidated meanwhile, or the store is unavailable")
 
     async def invalidate(self, service: str, tags: Iterable[str] | None = None) -> int:

@@ -31,13 +31,17 @@ class Unsatisfiable(msgspec.Struct, frozen=True):
 
 def parts(entry: Entry, request: CacheRequest) -> tuple[Part, ...] | Unsatisfiable | None:
     """The parts of the stored body to send, disjoint and in the order of the request; None for the whole body."""
+    return parts_of(entry, request, len(entry.body)) if entry.status == 200 else None
+
+
+def parts_of(entry: Entry, request: CacheRequest, length: int) -> tuple[Part, ...] | Unsatisfiable | None:
+    """The same for a representation of `length` bytes, whatever of it is stored."""
     lines = request.values(b"range") if b"range" in request.cache_fields else []
-    if len(lines) != 1 or request.method != "GET" or entry.status != 200 or not _matches_if_range(entry, request):
+    if len(lines) != 1 or request.method != "GET" or not _matches_if_range(entry, request):
         return None
     requested = _parse_ranges(lines[0])
     if requested is None:
         return None
-    length = len(entry.body)
     existing = [part for first, last in requested if (part := _clip(first, last, length))]
     return _coalesce(existing) if existing else Unsatisfiable()
 

@@ -4,7 +4,7 @@ from secrets import token_hex
 
 import msgspec
 
-from resilience.cache import fields, ranges, validation
+from resilience.cache import fields, parts, ranges, validation
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 from resilience.cache.messages import CacheRequest
@@ -22,6 +22,9 @@ class CachedResponse(msgspec.Struct):
 def construct_response(entry: Entry, request: CacheRequest, age: int) -> CachedResponse:
     """The response to this request. Preconditions take precedence over ranges (RFC 9110 section 13.2.2)."""
     if request.cache_fields:
+        if entry.status == parts.PARTIAL and (part := parts.select(entry, request)) is not None:
+            part_headers, body = parts.response_fields(entry, part, age)
+            return CachedResponse(parts.PARTIAL, part_headers, body)
         if validation.is_not_modified(entry, request):
             return CachedResponse(304, [*validation.not_modified_headers(entry.headers), _age(age)], b"")
         selected = ranges.parts(entry, request)

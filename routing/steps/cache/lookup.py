@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from resilience.cache import rationale, serving
+from resilience.cache import parts, rationale, serving
 from resilience.cache.driver import Cache
 from resilience.cache.hit_counter import HitCounter
 from resilience.cache.messages import CacheRequest, Forward, Fresh, LookupResult
@@ -120,6 +120,10 @@ class CacheLookup:
             self._mark(exchange, result, key, request)
         if isinstance(result, Fresh):
             return self._hit(exchange, policy, key, request, result)
+        if parts.may_use_part(request):
+            part = await self._cache.lookup_part(service, key, request, exchange.received_at)
+            if part is not None:
+                return self._hit(exchange, policy, key, request, part)
         slot = exchange.cache_slot = CacheSlot(store_target(exchange, policy, key), request, result)
         if serving.only_if_cached(request):
             exchange.cache = cache_status.ONLY_IF_CACHED

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from resilience.cache import storing
+from resilience.cache import parts, storing
 from resilience.cache.driver import BODY_BYTES
 from resilience.cache.messages import CacheResponse, Skip, Storable, response_directives
 from resilience.cache.policy import Scope
@@ -29,6 +29,14 @@ def storable(slot: CacheSlot, response: CacheResponse, length: int, *, unverifie
     if target.scope is Scope.SHARED and unverified and not storing.is_shareable(response_directives(response)[0]):
         return Skip("the response is for one credential only", "RFC 9111 section 3.5")
     return verdict if length <= BODY_BYTES else Skip("the body is too large")
+
+
+def is_storable_part(slot: CacheSlot, response: CacheResponse) -> bool:
+    """Whether a 206 may be stored by the rules for the whole: it answers a plain request for a range, and others of its
+    representation can be told from those of another one.
+    """
+    extent = parts.byte_range(response) if parts.may_use_part(slot.request) else None
+    return extent is not None and extent.total <= BODY_BYTES
 
 
 def passes_unverified(exchange: Exchange) -> bool:

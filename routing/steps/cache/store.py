@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from resilience.cache import invalidation, rationale
+from resilience.cache import invalidation, parts, rationale
 from resilience.cache.driver import BodyRecorder, Cache
 from resilience.cache.flights import FlightEnd
 from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale
@@ -23,7 +23,7 @@ from routing.steps.cache import cache_status
 from routing.steps.cache.coalescing import Fetch
 from routing.steps.cache.responses import forward_reason, render
 from routing.steps.cache.revalidation import Revalidation
-from routing.steps.cache.storable import passes_unverified, storable
+from routing.steps.cache.storable import is_storable_part, passes_unverified, storable
 from routing.upstream.backend_call import BackendCall
 
 SHARED_FAILURES: Final = (BadGateway, UpstreamTimeout, CircuitOpen, Overloaded)
@@ -155,8 +155,10 @@ class CacheStore:
         if slot is None:
             return None, self._plan_invalidation(exchange, call.response.status, headers)
         response = self._cache_response(exchange, call, headers)
-        verdict = storable(slot, response, length or 0, unverified=passes_unverified(exchange))
         result = slot.result
+        is_part = isinstance(result, Miss) and is_storable_part(slot, response)
+        judged = parts.as_whole(response) if is_part else response
+        verdict = storable(slot, judged, length or 0, unverified=passes_unverified(exchange))
         if exchange.step_log is not None:
             exchange.mark("store", rationale.storage_rule(verdict, response, slot.target.policy), self._timer())
         if isinstance(verdict, Skip) or isinstance(result, Fresh) or result.seq == UNFENCED:
@@ -170,9 +172,8 @@ class CacheStore:
 
         async def complete() -> None:
             body = recorder.body()
-            skipped = await self._cache.store(
-                slot.target, slot.request, response, body, result=result, storable=verdict
-            )
+            store = self._cache.store_part if is_part else self._cache.store
+            skipped = await store(slot.target, slot.request, response, body, result=result, storable=verdict)
             if skipped:
                 _land(slot, FlightEnd.ABANDONED)
             self._finish_flight(slot, verdict.fresh_until)
