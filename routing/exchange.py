@@ -15,6 +15,7 @@ from resilience.ratelimit.window import Decision
 from routing.authentication.authenticator import Credential
 from routing.caller import Caller
 from routing.http import Headers, Request
+from routing.messages.references import PublicAddress
 from routing.messages.request_id import new_id, request_id
 from routing.messages.trace_context import Trace
 from routing.router.policy import Target
@@ -150,6 +151,12 @@ class Exchange:
     def service(self) -> str:
         match = self.resolution.match
         return match.service.name if match else ""
+
+    @property
+    def public_address(self) -> PublicAddress:
+        """Where the client sees the service."""
+        request = self.request
+        return PublicAddress(self.prefix, request.fields.get(b"host", b""), request.scheme, self.match.path)
 
     def mark(self, step: str, verdict: str, now: float) -> None:
         """Log a step's verdict, if a step log is kept. `now` is monotonic seconds."""

@@ -19,7 +19,8 @@ from routing.errors import GatewayError
 from routing.http import Request, connection_options
 from routing.http1.request_line import parse_target
 from routing.idempotency import record
-from routing.messages import forwarding, origins, proxies, request_id, trace_context, validation
+from routing.messages import forwarding, origins, proxies, references, request_id, trace_context, validation
+from routing.messages.references import PublicAddress
 from routing.realtime import event_id, messages, topics
 from routing.realtime.limits import MAX_TOPIC_LENGTH
 from routing.router.policy import RoutePolicy, Target
@@ -84,9 +85,16 @@ PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "if-none-match": fields.entity_tags,
     "range": ranges._parse_ranges,
     "location": lambda data: invalidation.invalidated_tags(b"/a", b"", [(b"location", data)], b"/p"),
-    "rewritten location": lambda data: forwarding.rewrite_location(data, "http://b/base", b"/api/v1/crm"),
+    "link": lambda data: references.rewrite_links(data, "http://b/base", PublicAddress(b"/p")),
+    "refresh": lambda data: references.rewrite_refresh(data, "http://b/base", PublicAddress(b"/p")),
+    "cookie's path": lambda data: references.rewrite_cookie(data, "http://b/base", PublicAddress(b"/p")),
+    "rewritten location": lambda data: references.rewrite_reference(
+        data, "http://b/base", PublicAddress(b"/api/v1/crm")
+    ),
     "cookie": lambda data: forwarding.strip_cookies(data, frozenset({b"sessionid"})),
-    "set-cookie": lambda data: forwarding.to_client([(b"set-cookie", data)], "http://b", b"/p", frozenset({b"s"})),
+    "set-cookie": lambda data: forwarding.to_client(
+        [(b"set-cookie", data)], "http://b", PublicAddress(b"/p"), frozenset({b"s"})
+    ),
     "connection": lambda data: connection_options([(b"connection", data)]),
     "authorization": lambda data: authenticator.read_credential([(b"authorization", data)]),
     "x-api-key": lambda data: authenticator.read_credential([(b"x-api-key", data)]),

@@ -22,6 +22,7 @@ from resilience.ratelimit.memory import MemoryStore as Rates
 from resilience.ratelimit.policy import RatePolicy
 from routing.http import Headers
 from routing.messages import forwarding
+from routing.messages.references import PublicAddress
 from routing.router.policy import Target
 from routing.router.table import Route, RouteTable, Service
 
@@ -117,7 +118,9 @@ class TestHeaderFields:
         assert (b"via", b"1.1 gateway") in forwarded
 
     def test_response_fields_forwarded_to_the_client(self, benchmark: BenchmarkFixture) -> None:
-        forwarded = benchmark(forwarding.to_client, RESPONSE_FIELDS, TARGET, b"/api/v1/crm", frozenset({b"sessionid"}))
+        forwarded = benchmark(
+            forwarding.to_client, RESPONSE_FIELDS, TARGET, PublicAddress(b"/api/v1/crm"), frozenset({b"sessionid"})
+        )
         assert (b"etag", b'"v1"') in forwarded
 
 

@@ -21,6 +21,7 @@ class ResponseHead:
 
     Responses with the same head share its `headers`, which must not be modified, and `client_headers`: the target,
     the path prefix and the sandbox that they were last rewritten for, and the fields for the client.
+    Heads with references or cookies have none.
     """
 
     __slots__ = ("client_headers", "headers", "length", "status")

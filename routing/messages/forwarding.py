@@ -1,11 +1,12 @@
 """Header fields forwarded to the backend and back to the client."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
 from routing.http import HOP_BY_HOP, Header, Headers, Request, connection_options, joined
+from routing.messages import references
 from routing.messages.cors import EXPOSE_HEADERS
+from routing.messages.references import PublicAddress
 from routing.messages.trace_context import TRACEPARENT
 
 _GATEWAY_FIELDS: Final = frozenset(
@@ -33,7 +34,13 @@ _OVERRIDE_FIELDS: Final = frozenset(
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
 _STRIPPED: Final = _FRAMING | _GATEWAY_FIELDS | _OVERRIDE_FIELDS | {b"x-api-key"}
 _TRACE_FIELDS: Final = frozenset({b"traceparent", b"tracestate"})
-_REFERENCE_FIELDS: Final = frozenset({b"location", b"content-location"})
+_REWRITTEN: Final[dict[bytes, Callable[[bytes, str, PublicAddress], bytes]]] = {
+    b"location": references.rewrite_reference,
+    b"content-location": references.rewrite_reference,
+    b"link": references.rewrite_links,
+    b"refresh": references.rewrite_refresh,
+    b"set-cookie": references.rewrite_cookie,
+}
 
 _STRIPPED_FROM_RESPONSE: Final = HOP_BY_HOP | {
     b"x-request-id",
@@ -129,9 +136,14 @@ def strip_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
     return b";".join(kept).strip()
 
 
-def to_client(headers: Headers, target: str, prefix: bytes, own_cookies: frozenset[bytes]) -> Headers:
-    """The end-to-end fields of a backend's response, with references into `target`, its URL, rewritten to the gateway's
-    own paths under `prefix`.
+def depends_on_address(headers: Headers) -> bool:
+    """Whether `to_client` depends on more of the public address than its prefix."""
+    return any(name in _REWRITTEN for name, _ in headers)
+
+
+def to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: frozenset[bytes]) -> Headers:
+    """The end-to-end fields of a backend's response, with references into `target`, its URL, and the paths of cookies
+    rewritten to where the client sees them.
 
     The gateway applies its own CORS policy, so the backend's `Access-Control-*` fields are dropped, except the one that
     lists its own fields. Cookies with the name of one of the gateway's own are dropped too.
@@ -142,50 +154,22 @@ def to_client(headers: Headers, target: str, prefix: bytes, own_cookies: frozens
         forwarded = [pair for pair in forwarded if not pair[0].startswith(_CORS_PREFIX) or pair[0] == EXPOSE_HEADERS]
     if b"connection" in fields and (named := connection_options(headers)):
         forwarded = [pair for pair in forwarded if pair[0] not in named]
-    if not _REFERENCE_FIELDS.isdisjoint(fields):
-        for index, (name, value) in enumerate(forwarded):
-            if name in _REFERENCE_FIELDS:
-                forwarded[index] = name, rewrite_location(value, target, prefix)
     if b"set-cookie" in fields:
         forwarded = [pair for pair in forwarded if pair[0] != b"set-cookie" or _cookie(pair[1]) not in own_cookies]
+    if not _REWRITTEN.keys().isdisjoint(fields):
+        for index, (name, value) in enumerate(forwarded):
+            rewrite = _REWRITTEN.get(name)
+            if rewrite is not None:
+                forwarded[index] = name, rewrite(value, target, public)
     return forwarded
 
 
-def interim_to_client(headers: Headers, target: str, prefix: bytes, own_cookies: frozenset[bytes]) -> Headers:
+def interim_to_client(headers: Headers, target: str, public: PublicAddress, own_cookies: frozenset[bytes]) -> Headers:
     """The same for an interim response, without the fields that only a final one should have."""
-    forwarded = to_client(headers, target, prefix, own_cookies)
+    forwarded = to_client(headers, target, public, own_cookies)
     return [pair for pair in forwarded if pair[0] not in _STRIPPED_FROM_INTERIM]
 
 
 def _cookie(value: bytes) -> bytes:
     """The name of the cookie in a Set-Cookie field."""
     return value.lstrip(b"= \t").partition(b"=")[0].strip()  # of a cookie without a name, browsers send the value alone
-
-
-def rewrite_location(location: bytes, target: str, prefix: bytes) -> bytes:
-    """Rewrite a URI reference into the target to a path of the gateway; return any other one unchanged."""
-    try:
-        parts = urlsplit(location.decode("latin-1"))
-        is_own = _is_within(parts, urlsplit(target))
-    except ValueError:
-        return location
-    if not is_own:
-        return location
-    path = parts.path or "/"
-    root = urlsplit(target).path.rstrip("/")
-    if root and (path == root or path.startswith(root + "/")):
-        path = path[len(root) :] or "/"
-    rest = parts._replace(scheme="", netloc="", path="").geturl()
-    return prefix + path.encode("latin-1") + rest.encode("latin-1")
-
-
-def _is_within(parts: SplitResult, base: SplitResult) -> bool:
-    """Whether a reference points into the target: a URL with its origin, or an absolute path."""
-    if not parts.netloc:
-        return not parts.scheme and parts.path.startswith("/")
-    scheme = parts.scheme or base.scheme
-    return (parts.hostname, parts.port or _port(scheme)) == (base.hostname, base.port or _port(base.scheme))
-
-
-def _port(scheme: str) -> int:
-    return 443 if scheme == "https" else 80

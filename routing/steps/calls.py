@@ -154,7 +154,7 @@ class Calls:
     def _pass_interim(self, exchange: Exchange, send: InterimSink, status: int, headers: Headers) -> None:
         target = exchange.call.target
         if target is not None:
-            send(status, forwarding.interim_to_client(headers, target.url, exchange.prefix, self._own_cookies))
+            send(status, forwarding.interim_to_client(headers, target.url, exchange.public_address, self._own_cookies))
 
 
 def _outcome(exchange: Exchange, response: BackendResponse, upload: Upload | None, seconds: float) -> Outcome:

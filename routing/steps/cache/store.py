@@ -197,15 +197,18 @@ class CacheStore:
     def _client_headers(self, exchange: Exchange, call: BackendCall) -> Headers:
         """The response's header fields as the client gets them, memoised with a head that came before."""
         head, place = call.response.head, (exchange.prefix, exchange.resolution.sandboxed)
-        if head is None:
-            return self._to_client(exchange, call)
-        memo = head.client_headers
-        if memo is None or memo[0] is not call.target or memo[1] != place:
-            memo = head.client_headers = call.target, place, self._to_client(exchange, call)
-        return memo[2].copy()
+        memo = head.client_headers if head is not None else None
+        if memo is not None and memo[0] is call.target and memo[1] == place:
+            return memo[2].copy()
+        headers = self._to_client(exchange, call)
+        if head is not None and not forwarding.depends_on_address(head.headers):
+            head.client_headers = call.target, place, headers.copy()
+        return headers
 
     def _to_client(self, exchange: Exchange, call: BackendCall) -> Headers:
-        headers = forwarding.to_client(call.response.headers, call.target.url, exchange.prefix, self._own_cookies)
+        headers = forwarding.to_client(
+            call.response.headers, call.target.url, exchange.public_address, self._own_cookies
+        )
         return confine(headers) if exchange.resolution.sandboxed else headers
 
     def _finish_flight(self, slot: CacheSlot, fresh_until: float) -> None:

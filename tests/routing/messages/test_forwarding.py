@@ -1,7 +1,8 @@
 import pytest
 
 from routing.http import Headers
-from routing.messages.forwarding import rewrite_location, strip_cookies, to_backend, to_client
+from routing.messages.forwarding import strip_cookies, to_backend, to_client
+from routing.messages.references import PublicAddress
 
 OWN = frozenset({b"gateway_session", b"gateway_csrf"})
 TRACE = b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"
@@ -66,7 +67,9 @@ def test_a_backends_list_of_exposed_fields_is_kept() -> None:
         (b"access-control-allow-origin", b"https://evil.example"),
         (b"access-control-allow-credentials", b"true"),
     ]
-    assert to_client(response, TARGET, b"/api/v1/crm", OWN) == [(b"access-control-expose-headers", b"X-Total")]
+    assert to_client(response, TARGET, PublicAddress(b"/api/v1/crm"), OWN) == [
+        (b"access-control-expose-headers", b"X-Total")
+    ]
 
 
 def test_a_backend_cannot_set_the_gateways_cookies_or_cors_fields() -> None:
@@ -77,28 +80,7 @@ def test_a_backend_cannot_set_the_gateways_cookies_or_cors_fields() -> None:
         (b"access-control-allow-origin", b"*"),
         (b"x-request-id", b"theirs"),
     ]
-    assert to_client(response, TARGET, b"/api/v1/crm", OWN) == [
+    assert to_client(response, TARGET, PublicAddress(b"/api/v1/crm"), OWN) == [
         (b"set-cookie", b"theme=dark"),
         (b"set-cookie", b"lang=en"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("location", "own"),
-    [
-        (b"http://10.1.1.1:9101/base/x?y=1#z", b"/api/v1/crm/x?y=1#z"),
-        (b"http://10.1.1.1:9101/base", b"/api/v1/crm/"),
-        (b"//10.1.1.1:9101/base/x", b"/api/v1/crm/x"),
-        (b"http://10.1.1.1:9101/elsewhere", b"/api/v1/crm/elsewhere"),
-        (b"/base/x", b"/api/v1/crm/x"),
-        (b"/x", b"/api/v1/crm/x"),
-        (b"x?y", b"x?y"),
-        (b"https://example.com/x", b"https://example.com/x"),
-        (b"http://10.1.1.1:9999/x", b"http://10.1.1.1:9999/x"),
-        (b"mailto:a@b.c", b"mailto:a@b.c"),
-        (b"http://[bad", b"http://[bad"),
-        (b"http://10.1.1.1:99999/x", b"http://10.1.1.1:99999/x"),
-    ],
-)
-def test_references_into_the_target_become_paths_of_the_gateway(location: bytes, own: bytes) -> None:
-    assert rewrite_location(location, TARGET, b"/api/v1/crm") == own
