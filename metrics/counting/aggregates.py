@@ -3,17 +3,20 @@
 Adding to all resolutions at once makes later roll-ups unnecessary, and a late count still lands in its own hour.
 """
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from metrics.counting.counts import CountBatch, Fields, merge_counts, split_by_minute
 from metrics.counting.observer import CircuitTransition
 from metrics.models import Aggregate, Batch, CircuitChange, TimeResolution
 from routing.database.connection import thread_connection
+
+log = logging.getLogger(__name__)
 
 RESOLUTION_SECONDS: Final = {TimeResolution.MINUTE: 60, TimeResolution.HOUR: 3_600, TimeResolution.DAY: 86_400}
 RETENTION: Final = {
@@ -33,6 +36,9 @@ PATH_PREFIX: Final = "path|"
 
 AggregateKey = tuple[str, int, str]
 """Resolution, start in Unix seconds, service."""
+
+_last_read: Final[dict[TimeResolution, tuple[list[Aggregate], set[str]]]] = {}
+"""The latest TOTAL and RESET rows, and which batches they include."""
 
 
 class AggregateWriter:
@@ -89,10 +95,11 @@ def read_counts(
 ) -> dict[tuple[int, str], Counter[str]]:
     """Counts by start and service, from the database and the `pending` batches that are not in it yet.
 
-    `start` (inclusive) and `end` (exclusive) are Unix seconds, and do not apply to TOTAL.
+    `start` (inclusive) and `end` (exclusive) are Unix seconds, and do not apply to TOTAL and RESET. While the database
+    is unavailable, those two are as this process last read them.
     """
     batches = {batch.id: batch for batch in pending}
-    rows, applied = _read_consistently(batches.keys(), resolution, start, end, service)
+    rows, applied = _read_or_recall(batches.keys(), resolution, start, end, service)
     counts = {(row.start, row.service): Counter(row.counts) for row in rows}
     for identifier in batches.keys() - applied:
         for (of, at, owner), fields in _by_resolution(batches[identifier].counts).items():
@@ -100,6 +107,23 @@ def read_counts(
             if of is resolution and inside and service in (None, owner):
                 counts[at, owner] = merge_counts([counts.get((at, owner), {}), fields])
     return counts
+
+
+def _read_or_recall(
+    batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
+) -> tuple[list[Aggregate], set[str]]:
+    """Raises DatabaseError for the other resolutions, and for the counts of one service."""
+    is_remembered = resolution not in RESOLUTION_SECONDS and service is None
+    try:
+        read = _read_consistently(batches, resolution, start, end, service)
+    except DatabaseError:
+        if not is_remembered:
+            raise
+        log.warning("the database is unavailable; the metrics are those last read, and what was counted since")
+        return _last_read.get(resolution, ([], set()))
+    if is_remembered:
+        _last_read[resolution] = read
+    return read
 
 
 def _read_consistently(

@@ -74,6 +74,21 @@ def test_redis_stops_and_starts_under_load(
     assert exact(shared, seed.limited) == {200: 100, 429: 50}
 
 
+def test_without_redis_the_workers_share_a_limit_and_the_gateway_is_degraded(
+    shared: Server, own_redis: RedisServer, seed: Seed
+) -> None:
+    own_redis.stop()
+    for worker in shared.connections().values():
+        worker.get("/api/v1/plain/same", seed.ours)  # each notices the outage
+    statuses = exact(shared, seed.limited)
+    assert 0 < statuses[200] <= 100
+    assert eventually(lambda: shared.get("/health/deep").json()["status"] == "degraded")
+    response = shared.get("/health/deep")
+    assert response.status_code == 200
+    checks = response.json()["checks"]
+    assert {checks[name]["status"] for name in ("redis", "channel_layer")} == {"degraded"}
+
+
 def assert_circuit_is_shared(server: Server, key: str, deadline: float) -> None:
     """Failures in one worker open the circuit of the other, which has none."""
     one, other = server.connections().values()

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client
 
 from tests.metrics.events import finished, random_event
@@ -26,6 +27,28 @@ def test_the_overview_counts_every_request(harness: Harness, api_client: Client)
         assert stats["misses"] == sum(event.cache == "MISS" for event in own)
         assert stats["aborted"] == sum(bool(event.aborted) for event in own)
     assert "" in services
+
+
+def _unavailable(*_: object) -> None:
+    raise OperationalError("the server closed the connection")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/plain"])
+def test_without_the_database_the_metrics_are_those_last_read_and_those_counted_since(
+    harness: Harness, accept: str
+) -> None:
+    harness.serve(ok())
+    headers = {"x-api-key": harness.keys["read"], "accept": accept}
+    harness.request("/api/v1/crm/contacts/1")
+    before = Client().get("/metrics", headers=headers)
+    harness.request("/api/v1/crm/contacts/2")
+    with connection.execute_wrapper(_unavailable):
+        response = Client().get("/metrics", headers=headers)
+    assert response.status_code == 200
+    if accept == "application/json":
+        assert [each.json()["services"]["crm"]["requests"] for each in (before, response)] == [1, 2]
+    else:
+        assert b"gateway_requests_total" in response.content
 
 
 def test_refused_requests_of_a_real_gateway_are_counted(harness: Harness, api_client: Client) -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError, connection
 
 from metrics import models
 from metrics.counting.aggregates import MAX_PATHS_PER_ROW, AggregateWriter, read_counts, set_baseline
@@ -35,6 +36,20 @@ def test_a_batch_is_added_to_its_minute_hour_day_and_the_total() -> None:
         (MINUTE, ""): {"bytes": 5},
     }
     assert read_counts((), TimeResolution.HOUR, HOUR, HOUR + 3_600, "crm") == {(HOUR, "crm"): {"bytes": 5}}
+
+
+def test_totals_are_recalled_while_the_database_is_unavailable() -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("the server closed the connection")
+
+    AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 2}))
+    pending = [batch("1", {f"{MINUTE}|crm|bytes": 2})]
+    assert read_counts(pending, TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 2}}
+    pending.append(batch("2", {f"{MINUTE}|crm|bytes": 5}))
+    with connection.execute_wrapper(fail):
+        assert read_counts(pending, TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 2 + 5}}
+        with pytest.raises(OperationalError):
+            read_counts((), TimeResolution.MINUTE, MINUTE, MINUTE + 60)
 
 
 def test_a_batch_applied_twice_counts_once() -> None:
