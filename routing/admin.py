@@ -42,6 +42,7 @@ HELP_TEXTS: Final = {
     "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}: one worker checks for all",
     "fallback": "{status: 200, body: {items: []}}: returned when the circuit is open and there is no stale response",
     "cost_per_call": "USD saved by each avoided call",
+    "preserve_host": "send the client's Host to the backend instead of the target's",
     "cors": "{origins: [https://*.example.com], credentials: false}, or off; empty: CORS_ORIGINS, without cookies",
     "websocket": "pass WebSocket upgrades to the service",
     "canary": "5: receives the requests of 5 % of the callers, always the same ones, and no others",
@@ -144,7 +145,7 @@ class RouteInline(FileSyntaxMixin, StackedInline):
                 "fields": (
                     ("auth", "scopes", "rate_limit"),
                     ("timeout", "max_concurrency", "retries"),
-                    ("headers", "forward_authorization"),
+                    ("headers", "forward_authorization", "preserve_host"),
                     ("breaker", "health", "fallback"),
                     ("cost_per_call", "websocket"),
                     "cors",
@@ -165,7 +166,10 @@ class ServiceAdmin(FileSyntaxMixin, ModelAdmin):
     fieldsets = (
         (None, {"fields": (("name", "enabled"), "hosts", "paths")}),
         ("Access and limits", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency", "cors")}),
-        ("Backend calls", {"fields": ("timeout", "retries", "headers", "forward_authorization", "websocket")}),
+        (
+            "Backend calls",
+            {"fields": ("timeout", "retries", "headers", "forward_authorization", "preserve_host", "websocket")},
+        ),
         ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call")}),
     )
 

@@ -46,6 +46,7 @@ class Settings(models.Model):
     retries = models.JSONField(null=True, blank=True)
     headers = models.JSONField(null=True, blank=True)
     forward_authorization = models.BooleanField(null=True, blank=True)
+    preserve_host = models.BooleanField(null=True, blank=True)
     cache = models.JSONField(null=True, blank=True)
     breaker = models.JSONField(null=True, blank=True)
     health = models.JSONField(null=True, blank=True)

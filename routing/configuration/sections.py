@@ -186,6 +186,7 @@ def setting_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
         "retries": mapping_of(RETRIES),
         "headers": headers(secret),
         "forward_authorization": boolean,
+        "preserve_host": boolean,
         "cache": _switchable(CACHE),
         "breaker": mapping_of(BREAKER),
         "health": _switchable(HEALTH),

@@ -128,4 +128,5 @@ def call_section(match: Match) -> dict[str, Any]:
         "max_concurrency": policy.max_concurrency,
         "headers": [name.decode("latin-1") for name, _ in policy.headers],
         "forward_authorization": policy.forward_authorization,
+        "preserve_host": policy.preserve_host,
     }

@@ -5,7 +5,7 @@ This module and tunnel.py alone import websockets, as the client of the backend.
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidURI
@@ -172,7 +172,12 @@ class SocketProxy:
         try:
             origin = parse_origin(target.url)
             scheme = b"wss" if origin.tls else b"ws"
-            uri = b"%b://%b%b" % (scheme, origin.authority, origin.target(match.path + query))
+            # With a host, the connection is made to it, and the URI's is only sent.
+            preserved = exchange.request.fields.get(b"host") if match.policy.preserve_host else None
+            address: dict[str, Any] = {"host": origin.host, "port": origin.port} if preserved else {}
+            if preserved and origin.tls:
+                address["server_hostname"] = origin.host
+            uri = b"%b://%b%b" % (scheme, preserved or origin.authority, origin.target(match.path + query))
             return await _BackendConnection(
                 uri.decode("ascii"),
                 additional_headers=_handshake_fields(self._calls.fields(exchange)),
@@ -183,6 +188,7 @@ class SocketProxy:
                 open_timeout=min(timeout.connect + timeout.read, timeout.total),
                 max_size=MAX_TUNNEL_MESSAGE_BYTES,
                 max_queue=MAX_QUEUED_MESSAGES,
+                **address,
             )
         except TimeoutError as error:
             raise UpstreamTimeout("The service did not respond in time.") from error

@@ -162,6 +162,7 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     retries: Retries = Retries()
     headers: tuple[Header, ...] = ()
     forward_authorization: bool = False
+    preserve_host: bool = False
     cache: CachePolicy | None = CachePolicy()
     breaker: BreakerPolicy = BreakerPolicy()
     health: HealthCheckPolicy | None = None

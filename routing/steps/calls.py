@@ -140,6 +140,8 @@ class Calls:
         path = match.path + b"?" + request.query if request.query else match.path
         encoded = self._header_fields.encoded(exchange)
         call = Call(request.method, path, [], None, int(length) if length else None, None, encoded)
+        if match.policy.preserve_host:
+            call.host = request.fields.get(b"host")
         if request.send_interim is not None:
             call.on_interim = partial(self._pass_interim, exchange, request.send_interim)
         if request.body is None:

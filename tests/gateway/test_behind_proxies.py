@@ -14,6 +14,7 @@ from routing.errors import Forbidden
 from routing.pipeline import GatewayRules
 from routing.realtime import handshake
 from routing.router.policy import Auth, RoutePolicy
+from routing.router.table import Route
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.entry_points import install
 from tests.gateway.test_nine_steps import ok
@@ -61,6 +62,16 @@ async def test_the_backend_is_told_the_prefix_except_under_its_own_host(world: W
     assert told(world)[b"x-forwarded-prefix"] == b"/api/v1/crm"
     await world.request("GET", "/x", [("X-Forwarded-Prefix", "/evil")], host="crm.test")
     assert b"x-forwarded-prefix" not in told(world)
+
+
+async def test_the_host_of_the_client_is_kept_on_wish(world: World) -> None:
+    kept = msgspec.structs.replace(OPEN, preserve_host=True)
+    routes = (Route("/kept", (), kept),)
+    origin = await world.serve(ok(), policy=OPEN, routes=routes)
+    await world.request("GET", "/api/v1/crm/kept", FIELDS, client=PROXY)
+    assert (b"host", b"crm.example.com:8443") in origin.requests[-1].fields
+    await world.request("GET", "/api/v1/crm/x", FIELDS, client=PROXY)
+    assert (b"host", f"127.0.0.1:{origin.port}".encode()) in origin.requests[-1].fields
 
 
 async def test_an_untrusted_client_is_not_believed_even_after_a_proxy_sent_the_same(world: World) -> None:

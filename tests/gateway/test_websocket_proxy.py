@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from websockets.asyncio.server import ServerConnection
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore
@@ -15,7 +16,7 @@ from routing.router.table import Service
 from routing.steps.calls import Calls
 from tests.clock import FakeClock
 from tests.gateway.conftest import OWN_COOKIES, World, make_world
-from tests.system.echo import echo
+from tests.system.echo import echo, websocket_server
 from tests.websocket import Socket
 
 
@@ -47,6 +48,26 @@ async def test_the_list_of_services_does_not_accept_websockets(chat: World) -> N
     refused = await socket.connect()
     assert refused is not None
     assert chat.observer.requests[-1].code == "unknown_service"
+
+
+@pytest.mark.parametrize("preserve", [False, True])
+async def test_a_backend_is_sent_the_host_of_its_target_or_of_the_client(preserve: bool) -> None:
+    hosts = []
+
+    async def record(ws: ServerConnection) -> None:
+        assert ws.request is not None
+        hosts.append(ws.request.headers["Host"])
+        await ws.send("hello")
+
+    with websocket_server(record) as port:
+        world = make_world("asgi")
+        policy = RoutePolicy(websocket=True, preserve_host=preserve)
+        world.add(Service("chat", (Target(f"http://127.0.0.1:{port}"),), policy=policy))
+        socket = _socket(world, FakeClock())
+        assert await socket.connect() is None
+        assert (await socket.receive())["text"] == "hello"
+        await socket.disconnect()
+    assert hosts == ["gateway" if preserve else f"127.0.0.1:{port}"]
 
 
 def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/") -> Socket:
