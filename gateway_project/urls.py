@@ -1,10 +1,14 @@
 """Django's URLs: everything that asgi.py does not handle itself."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from metrics.admin import explain
+from metrics.api.fallback import UnknownPathView
+
+handler400 = "metrics.api.fallback.bad_request"
+handler500 = "metrics.api.fallback.server_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="dashboard:overview"), name="home"),
@@ -12,5 +16,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("dashboard/", include("metrics.dashboard.urls")),
     path("", include("metrics.api.urls")),
+    re_path(r"^(?:metrics|api)/(?!v1(?:/|$))", UnknownPathView.as_view()),
     path("", include("routing.urls")),
 ]

@@ -9,6 +9,7 @@ RESPONSE_HEADERS: Final = {
     "RateLimit": "remaining requests of the rate limit",
 }
 ERRORS: Final = {
+    "400": "bad_request",
     "401": "unauthenticated",
     "403": "forbidden",
     "404": "unknown_service",
@@ -41,6 +42,7 @@ def add_gateway(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     }
     for operation in (operation for operations in paths.values() for operation in operations.values()):
         _split_description(operation)
+        _split_security(operation)
     paths["/api/v1/{service}/{path}"] = {method: _service_operation(method) for method in SERVICE_METHODS}
     paths["/api/v1/"] = {"get": _list_services()}
     paths["/events"] = {"get": _stream_events(), "post": _publish_event()}
@@ -55,6 +57,13 @@ def _split_description(operation: dict[str, Any]) -> None:
     operation["summary"] = summary.rstrip(".")
     if rest.strip():
         operation["description"] = rest.strip()
+
+
+def _split_security(operation: dict[str, Any]) -> None:
+    """Make each scheme an alternative: schemes of one object are required together."""
+    operation["security"] = [
+        {name: scopes} for schemes in operation.get("security", ()) for name, scopes in schemes.items()
+    ]
 
 
 def _path_parameter(name: str, example: str) -> dict[str, Any]:
@@ -98,7 +107,7 @@ def _stream_events() -> dict[str, Any]:
         "security": [{"apiKey": []}, {"bearer": []}],
         "responses": {
             "200": {"description": "a stream of events", "content": {"text/event-stream": {}}},
-            **_errors("401", "403", "429"),
+            **_errors("400", "401", "403", "429", "503"),
         },
     }
 
@@ -113,7 +122,7 @@ def _publish_event() -> dict[str, Any]:
         "requestBody": {"required": True, "content": {"application/json": {"example": event}}},
         "responses": {
             "202": _json_response("id of the event; ids increase", {"id": "1769860841250-0"}),
-            **_errors("401", "403", "413", "429"),
+            **_errors("400", "401", "403", "413", "429", "503"),
         },
     }
 

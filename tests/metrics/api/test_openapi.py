@@ -71,7 +71,7 @@ def test_every_metrics_operation_has_an_example_and_error_responses(schema: dict
 def test_every_metrics_operation_accepts_an_api_key_or_a_session(schema: dict[str, Any]) -> None:
     for name, operation in operations(schema):
         if operation["tags"] == ["metrics"]:
-            assert operation["security"] == [{"apiKey": [], "bearer": []}, {"cookieAuth": []}], name
+            assert operation["security"] == [{"apiKey": []}, {"bearer": []}, {"cookieAuth": []}], name
     assert {"apiKey", "bearer", "cookieAuth"} == set(schema["components"]["securitySchemes"])
 
 
@@ -97,3 +97,22 @@ def test_the_docs_page_loads_nothing_from_other_hosts() -> None:
     assert all(address.startswith("/static/") for address in loaded)
     assert all(finders.find(address.removeprefix("/static/")) for address in loaded)
     assert "validatorUrl" in page
+
+
+@pytest.mark.parametrize("method", ["get", "post", "delete", "put", "options"])
+@pytest.mark.parametrize(
+    "path",
+    ["/metrics/cache/%C2%84", "/metrics/nothing", "/api/nothing", "/metrics/cache/a/b", "/api/%0A", "/metrics//"],
+)
+def test_unknown_paths_are_problem_documents(path: str, method: str) -> None:
+    response = getattr(Client(), method)(path)
+    assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
+    assert response.json()["code"] == "unknown_service"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/schema", "/metrics/nothing"])
+def test_a_foreign_host_is_a_problem_document(path: str, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["gateway.example"]
+    settings.DEBUG = False
+    response = Client().get(path, headers={"Host": "evil.example"})
+    assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json")
