@@ -10,7 +10,9 @@ GatewayError
 ├── RateLimited 429                                          the rate limit
 ├── InternalError 500                                        a fault in the gateway
 ├── Unimplemented 501                                        the method or transfer coding
-├── BadGateway 502, UpstreamTimeout 504                      the backend failed
+├── CallFailed                                               the backend failed
+│   ├── BadGateway 502
+│   └── UpstreamTimeout 504
 ├── StreamTimeout 504                                        a response that is longer than allowed
 ├── NotCached 504                                            only-if-cached without a usable cached response
 └── Unavailable 503                                          no call is made to the backend
@@ -159,16 +161,31 @@ class Unimplemented(GatewayError):
     title = "The request needs something the gateway does not implement"
 
 
-class BadGateway(GatewayError):
+class CallFailed(GatewayError):
+    """The call to the backend failed. `reason` is for logs and for callers who debug: other clients get `client_detail`
+    whatever it is. `unsent`: no byte of the request has been written, so that any request may be sent again.
+    """
+
+    client_detail: ClassVar[str]
+
+    def __init__(self, reason: str, *, service: str | None = None, unsent: bool = False) -> None:
+        super().__init__(self.client_detail, service=service)
+        self.reason = reason
+        self.unsent = unsent
+
+
+class BadGateway(CallFailed):
     status = HTTPStatus.BAD_GATEWAY
     code = "bad_gateway"
     title = "The service returned no valid response"
+    client_detail = "The service could not be reached or returned no valid response."
 
 
-class UpstreamTimeout(GatewayError):
+class UpstreamTimeout(CallFailed):
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "upstream_timeout"
     title = "The service did not respond in time"
+    client_detail = "The service did not respond in time."
 
 
 class StreamTimeout(GatewayError):

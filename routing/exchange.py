@@ -65,7 +65,7 @@ class Circuit(msgspec.Struct, frozen=True):
 
 class CallRecord(msgspec.Struct):
     """Step 7: the call to the backend. `seconds` is the time until its response's header fields, None without one;
-    `error` is the code of the error that ended it.
+    `error` is the code of the error that ended it, `reason` why it failed, for operators only.
     """
 
     call: BackendCall | None = None
@@ -73,6 +73,7 @@ class CallRecord(msgspec.Struct):
     retries: int = 0
     seconds: float | None = None
     error: str = ""
+    reason: str = ""
 
 
 class StepLog(list[tuple[str, str, float]]):

@@ -7,7 +7,16 @@ from typing import Final, Self
 
 from routing.backend.connection import BackendConnection
 from routing.backend.encoding import BodySource, Call
-from routing.backend.response_parser import CLOSED_EARLY, ConnectionClosedEarly, ResponseParser
+from routing.backend.reasons import (
+    CLOSED_BEFORE_RESPONSE,
+    CLOSED_DURING_RESPONSE,
+    IDLE_TIMEOUT,
+    READ_TIMEOUT,
+    TOTAL_TIMEOUT,
+    WRITE_TIMEOUT,
+    failure_reason,
+)
+from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
 from routing.backend.upload import write_body
 from routing.errors import BadGateway, RequestTimeout, StreamTimeout, UpstreamTimeout
 from routing.http import Body, ClientGone
@@ -18,7 +27,6 @@ MAX_BUFFERED_BYTES: Final = 256 * 1024
 SLOW_CLIENT_SECONDS: Final = 1.0
 """A target that ends a call whose client has kept it waiting for longer than this has not failed."""
 
-TIMED_OUT: Final = "The service did not respond in time."
 UPLOAD_TIMED_OUT: Final = "The request body did not arrive in time."
 STREAM_TIMED_OUT: Final = "The response took longer than the service allows."
 
@@ -81,7 +89,7 @@ class CallStream:
     def send(self, head: bytes, call: Call) -> None:
         """Start sending; a call without a body is sent at once."""
         if not self._connection.alive:
-            self.lost(None)  # closed since it was opened
+            self._fail(ConnectionClosedEarly(CLOSED_BEFORE_RESPONSE, unsent=True))  # closed since it was opened
             return
         self._connection.write(head)
         if call.body is not None:
@@ -150,7 +158,11 @@ class CallStream:
     def lost(self, error: Exception | None) -> None:
         fault = self._cut_by_client()
         if fault is None:
-            fault = BadGateway(CLOSED_EARLY) if self.parser.started else ConnectionClosedEarly(CLOSED_EARLY)
+            started = self.parser.started
+            reason = CLOSED_DURING_RESPONSE if started else CLOSED_BEFORE_RESPONSE
+            if error is not None:
+                reason = f"{failure_reason(error)} {'during' if started else 'before'} the response"
+            fault = BadGateway(reason) if started else ConnectionClosedEarly(reason)
         fault.__cause__ = error
         self._fail(fault)
 
@@ -160,7 +172,14 @@ class CallStream:
         elif self._awaits_client:
             self._fail(RequestTimeout(UPLOAD_TIMED_OUT))
         else:
-            self._fail(UpstreamTimeout(TIMED_OUT))
+            self._fail(UpstreamTimeout(self._timeout_reason()))
+
+    def _timeout_reason(self) -> str:
+        if self._connection.loop.time() >= self._deadline:
+            return TOTAL_TIMEOUT
+        if self.parser.head_complete:
+            return IDLE_TIMEOUT
+        return WRITE_TIMEOUT if self._draining else READ_TIMEOUT
 
     async def wait_for_head(self) -> None:
         """Wait for the header fields of the final response. If it raises, the call has ended."""

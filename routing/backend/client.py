@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from routing.backend.call import TIMED_OUT, CallStream
+from routing.backend.call import CallStream
 from routing.backend.connection import BackendConnection
 from routing.backend.encoding import Call, Origin, encode_request_head, parse_origin
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
 from routing.backend.pool import ConnectionPool
+from routing.backend.reasons import CONNECT_TIMEOUT, TOTAL_TIMEOUT, failure_reason
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.http import IDEMPOTENT, Body, Headers
@@ -23,8 +24,6 @@ MAX_IDLE_CONNECTIONS: Final = 128
 """Idle connections kept for each target."""
 IDLE_TIMEOUT_SECONDS: Final = 30.0
 """Below the 60 to 75 seconds after which most servers close, since a close can cross a request."""
-
-UNREACHABLE: Final = "The service cannot be reached."
 
 
 class ResponseStream(Protocol):
@@ -98,8 +97,8 @@ class Backend:
         stream = self._start(connection, head, call, timeout, deadline)
         try:
             await stream.wait_for_head()
-        except ConnectionClosedEarly:
-            if reused is None or call.body is not None or call.method not in IDEMPOTENT:
+        except ConnectionClosedEarly as error:
+            if not error.unsent and (reused is None or call.body is not None or call.method not in IDEMPOTENT):
                 raise
             connection = await self._connect(origin, timeout.connect, deadline)
             stream = self._start(connection, head, call, timeout, deadline)
@@ -132,9 +131,9 @@ class Backend:
                     ssl=self._context() if origin.tls else None,
                 )
         except TimeoutError as error:
-            raise UpstreamTimeout(TIMED_OUT) from error
+            raise UpstreamTimeout(CONNECT_TIMEOUT if loop.time() < deadline else TOTAL_TIMEOUT, unsent=True) from error
         except (OSError, UnicodeError) as error:
-            raise BadGateway(UNREACHABLE) from error
+            raise BadGateway(failure_reason(error), unsent=True) from error
         return connection
 
     def _context(self) -> ssl.SSLContext:

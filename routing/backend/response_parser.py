@@ -9,6 +9,7 @@ from typing import Any, Final
 from httptools import HttpParserError, HttpResponseParser
 
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
+from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPONSE
 from routing.errors import BadGateway
 from routing.http import Headers, InterimSink
 
@@ -25,10 +26,8 @@ SWITCHING_PROTOCOLS: Final = 101
 NO_CONTENT: Final = 204
 WITHOUT_BODY: Final = frozenset({204, 304})
 
-MALFORMED: Final = "The service's response is not valid HTTP."
-FIELDS_TOO_LARGE: Final = "The service's response has too many or too large header fields."
-EXTRA_DATA: Final = "The response is followed by extra data."
-CLOSED_EARLY: Final = "The service closed the connection before the end of its response."
+FIELDS_TOO_LARGE: Final = "too many or too large header fields"
+EXTRA_DATA: Final = "extra data after the response"
 
 
 class ConnectionClosedEarly(BadGateway):
@@ -109,9 +108,10 @@ class ResponseParser:
         except HttpParserError as error:
             self.reusable = False
             if not self.complete:
-                raise BadGateway(MALFORMED) from error
+                # A callback's own error is the context of llhttp's, whose text is about callbacks.
+                raise BadGateway(f"protocol error: {error.__context__ or error}") from error
         if self._overhead > MAX_OVERHEAD_BYTES and not self.complete:
-            raise BadGateway(FIELDS_TOO_LARGE)
+            raise BadGateway(f"protocol error: {FIELDS_TOO_LARGE}")
 
     def _use_cached_head(self, data: bytes) -> bool:
         """If `data` is one complete response with a cached head, take it without parsing."""
@@ -127,9 +127,9 @@ class ResponseParser:
     def end(self) -> None:
         """The connection was closed: it delimits a body without framing, anything else is incomplete (section 8)."""
         if not self.started:
-            raise ConnectionClosedEarly(CLOSED_EARLY)
+            raise ConnectionClosedEarly(CLOSED_BEFORE_RESPONSE)
         if not self.head_complete or self._framed:
-            raise BadGateway(CLOSED_EARLY)
+            raise BadGateway(CLOSED_DURING_RESPONSE)
         self.complete = True
 
     def take(self) -> bytes:

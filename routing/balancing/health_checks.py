@@ -11,7 +11,7 @@ from routing.backend.client import Backend, Call
 from routing.balancing.balancer import Balancers, split_target_key, target_key
 from routing.balancing.rules import HealthVerdict, changes, next_verdict
 from routing.balancing.store import FailOpen, Store
-from routing.errors import GatewayError
+from routing.errors import CallFailed, GatewayError
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.router.policy import HealthCheckPolicy, Target, Timeout
 from routing.router.table import Service
@@ -52,7 +52,7 @@ class HealthChecker:
         self._emit = emit
         self._clock = clock
         self._holder = holder or secrets.token_hex(8)
-        self._running: dict[str, asyncio.Task[bool]] = {}
+        self._running: dict[str, asyncio.Task[str]] = {}
         self._idle = True
 
     async def run(self) -> None:
@@ -103,6 +103,7 @@ class HealthChecker:
         """Collect the results of finished checks, start those that are due, and save the verdicts if they changed."""
         before = await self._store.load()
         after = {key: before.get(key, HealthVerdict()) for key in checked}
+        faults: dict[str, str] = {}
         now = self._clock()
         for key in self._running.keys() - checked.keys():
             self._running.pop(key).cancel()
@@ -110,30 +111,36 @@ class HealthChecker:
             task = self._running.get(key)
             if task is not None and task.done():
                 del self._running[key]
-                after[key] = next_verdict(after[key], task.result(), health, now)
+                faults[key] = task.result()
+                after[key] = next_verdict(after[key], not faults[key], health, now)
             elif task is None and now - after[key].checked_at >= health.interval:
-                self._running[key] = asyncio.create_task(self._passes(service, health, target))
+                self._running[key] = asyncio.create_task(self._fault(service, health, target))
         if (after != before or self._store.ahead) and await self._store.save(self._holder, after):
-            self._emit_changes(changes(before, after), checked)
+            self._emit_changes(changes(before, after), checked, faults)
 
-    def _emit_changes(self, changed: Iterable[tuple[str, bool]], checked: CheckedTargets) -> None:
+    def _emit_changes(
+        self, changed: Iterable[tuple[str, bool]], checked: CheckedTargets, faults: Mapping[str, str]
+    ) -> None:
         for key, down in changed:
             service, url = split_target_key(key)
             if key not in checked:
                 detail = "no longer checked"
             else:
-                detail = "health check failed" if down else "health check passed"
+                detail = f"health check failed: {faults.get(key, '')}" if down else "health check passed"
             kind = BackendEventKind.DOWN if down else BackendEventKind.UP
             self._emit(BackendEvent(kind=kind, service=service, target=url, detail=detail))
 
-    async def _passes(self, service: Service, health: HealthCheckPolicy, target: Target) -> bool:
-        """Whether the target responds with a 2xx in time. Redirects are not followed: they could lead anywhere."""
+    async def _fault(self, service: Service, health: HealthCheckPolicy, target: Target) -> str:
+        """Why the target is unhealthy; empty if it responds with a 2xx in time.
+
+        Redirects are not followed: they could lead anywhere.
+        """
         headers = [(b"user-agent", b"gateway-health-check"), *service.policy.headers]
         call = Call("GET", health.path.encode(), headers, None)
         timeout = Timeout(connect=health.timeout, read=health.timeout, total=health.timeout)
         try:
             response = await self._backend.send(target, call, timeout)
             await response.aclose()
-        except GatewayError:
-            return False
-        return 200 <= response.status < 300
+        except GatewayError as error:
+            return error.reason if isinstance(error, CallFailed) else error.code
+        return "" if 200 <= response.status < 300 else f"status {response.status}"

@@ -13,7 +13,8 @@ REPLAY_BUFFER_BYTES: Final = 64 * 1024
 
 
 class Upload:
-    """`buffer`: whether the request may be retried at all. `replayable`: whether the body can still be sent again.
+    """`buffer`: whether the body may be sent twice. `replayable`: whether it still can be. `untouched`: whether none of
+    it has been read.
 
     `timer` is monotonic seconds.
     """
@@ -28,6 +29,7 @@ class Upload:
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.replayable = buffer
+        self.untouched = True
         self._body = body
         self._limit = limit
         self._service = service
@@ -50,6 +52,7 @@ class Upload:
             yield next_chunk
 
     async def _next(self) -> bytes | None:
+        self.untouched = False
         self._waiting_since = self._timer()
         try:
             chunk = await anext(self._body)

@@ -47,6 +47,8 @@ class Relay:
         self._passed_bytes = 0
         self._open = True
         self._is_complete = False
+        self.fault: GatewayError | None = None
+        """The error that ended the body before it was complete."""
 
     def on_end(self, listener: EndListener) -> None:
         """Call `listener` when the body ends: with the bytes passed on, and an error code if it is incomplete."""
@@ -63,6 +65,8 @@ class Relay:
             await self._end("")
             raise
         except GatewayError as error:
+            if not self._is_complete:
+                self.fault = error
             await self._end(error.code)
             raise
         except ClientGone:

@@ -191,9 +191,9 @@ class SocketProxy:
                 **address,
             )
         except TimeoutError as error:
-            raise UpstreamTimeout("The service did not respond in time.") from error
+            raise UpstreamTimeout("handshake timeout") from error
         except (OSError, InvalidHandshake) as error:
-            raise BadGateway("The service did not accept the WebSocket.") from error
+            raise BadGateway("the service did not accept the WebSocket") from error
         except (InvalidURI, UnicodeError) as error:
             raise BadRequest("the path cannot be sent to the service") from error
 

@@ -10,7 +10,7 @@ from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
 from resilience.statuses import FAILURE_STATUSES
 from routing.backend.client import Backend, BackendResponse, Call
 from routing.balancing.balancer import Balancers
-from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, RequestTimeout, UpstreamTimeout
+from routing.errors import CallFailed, CircuitOpen, GatewayError, Overloaded, RequestTimeout
 from routing.exchange import CallRecord, Circuit, Exchange
 from routing.http import Headers, InterimSink
 from routing.messages import forwarding
@@ -93,6 +93,8 @@ class Calls:
             await self._send(exchange, permit)
         except GatewayError as error:
             exchange.call.error = error.code
+            if isinstance(error, CallFailed):
+                exchange.call.reason = error.reason
             raise
 
     async def _send(self, exchange: Exchange, permit: CallPermit) -> None:
@@ -109,7 +111,7 @@ class Calls:
                 permit.report(Outcome.CANCELLED)
                 raise
             error.service = exchange.service
-            failed = isinstance(error, BadGateway | UpstreamTimeout)
+            failed = isinstance(error, CallFailed)
             await permit.report_and_wait(Outcome.FAILURE if failed else Outcome.CANCELLED)
             raise
         seconds = self._timer() - started

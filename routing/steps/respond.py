@@ -71,6 +71,7 @@ class Accounting:
             call.error or circuit.error,
             call.retries,
             call.target.url if call.target else "",
+            call.reason,
         )
         self._observers.finished(event)
 

@@ -11,7 +11,7 @@ from resilience.statuses import FAILURE_STATUSES, INCONCLUSIVE_STATUSES
 from routing.backend.call import SLOW_CLIENT_SECONDS
 from routing.backend.client import Backend, BackendResponse, Call
 from routing.balancing.rules import TargetState
-from routing.errors import BadGateway, UpstreamTimeout
+from routing.errors import BadGateway, CallFailed, UpstreamTimeout
 from routing.exchange import Exchange
 from routing.http import IDEMPOTENT, Request, first
 from routing.messages.request_body import Upload
@@ -107,11 +107,13 @@ class Attempts:
         """Seconds until the next attempt after one without a response; None if there is no next one."""
         balancer = retry.permit.upstream.balancer
         balancer.release(state)
-        if not isinstance(error, BadGateway | UpstreamTimeout):
+        if not isinstance(error, CallFailed):
             return None
-        balancer.failed(state, error.code, no_response=True)
-        self._mark(retry, error.code)
-        return self._backoff(retry, error.code, elsewhere=isinstance(error, UpstreamTimeout))
+        balancer.failed(state, error.reason, no_response=True)
+        self._mark(retry, f"{error.code} ({error.reason})")
+        if not _is_safe(retry, error):
+            return None
+        return self._backoff(retry, error.reason, elsewhere=isinstance(error, UpstreamTimeout))
 
     def _responded(self, retry: RetryState, state: TargetState, response: BackendResponse) -> float | None:
         """The same after an attempt with a response."""
@@ -125,12 +127,14 @@ class Attempts:
         if is_clients_fault(response, retry.upload):
             return None
         balancer.failed(state, str(status), no_response=False)
-        return self._backoff(retry, str(status), elsewhere=True) if status in RETRY_ELSEWHERE else None
+        if status not in RETRY_ELSEWHERE or not _is_safe(retry, None):
+            return None
+        return self._backoff(retry, str(status), elsewhere=True)
 
     def _backoff(self, retry: RetryState, fault: str, *, elsewhere: bool) -> float | None:
         """Seconds until the retry; None if there is none. `elsewhere`: only on another target."""
         count, retries, permit = len(retry.tried), retry.policy.retries, retry.permit
-        if count >= retries.attempts or not _is_safe(retry, fault) or not permit.allows_retry:
+        if count >= retries.attempts or not permit.allows_retry:
             return None
         if elsewhere and not permit.upstream.balancer.has_another(retry.tried):
             return None
@@ -160,9 +164,15 @@ def repeatable(request: Request) -> bool:
     return request.method in IDEMPOTENT or first(request.headers, KEY) is not None
 
 
-def _is_safe(retry: RetryState, fault: str) -> bool:
-    """A write with a key is retried only after a lost connection: a slow or failing service may still be doing it."""
-    request = retry.exchange.request
-    if retry.upload is not None and not retry.upload.replayable:
+def _is_safe(retry: RetryState, error: CallFailed | None) -> bool:
+    """Whether the request may be sent again after this error, or after a response (None).
+
+    Any may where nothing of it was sent. A write with a key is otherwise retried only after a lost connection: a slow
+    or failing service may still be doing it.
+    """
+    request, upload = retry.exchange.request, retry.upload
+    if error is not None and error.unsent and (upload is None or upload.untouched):
+        return True
+    if upload is not None and not upload.replayable:
         return False
-    return request.method in IDEMPOTENT or (fault == BadGateway.code and first(request.headers, KEY) is not None)
+    return request.method in IDEMPOTENT or (isinstance(error, BadGateway) and first(request.headers, KEY) is not None)

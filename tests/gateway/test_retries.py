@@ -1,5 +1,7 @@
 """Several targets, retries and one deadline, as seen by a client and a backend."""
 
+import contextlib
+import socket
 from collections import Counter
 
 import pytest
@@ -9,7 +11,7 @@ from routing.balancing.rules import EJECT_AFTER, EJECT_AFTER_NO_RESPONSE
 from routing.observability.events import BackendEventKind
 from routing.router.policy import Retries, RoutePolicy, Target, Timeout
 from routing.router.table import Service
-from tests.gateway.conftest import QUICK, World
+from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer, ScriptedOrigin
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -66,6 +68,72 @@ async def test_a_post_is_retried_only_with_an_idempotency_key(world: World) -> N
     assert sum(len(origin.requests) for origin in origins) == 1
     assert (await world.request("POST", "/api/v1/crm/x", [("Idempotency-Key", "k1")], body=[b"1"])).status == 502
     assert sum(len(origin.requests) for origin in origins) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("POST", None), ("POST", [b"ab", b"c"]), ("PATCH", [b"ab", b"c"]), ("GET", None)]
+)
+async def test_a_request_whose_connection_is_refused_goes_to_the_next_target(
+    world: World, method: str, body: list[bytes] | None
+) -> None:
+    live = await world.serve(OK, name="t1")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        refusing = Target(f"http://127.0.0.1:{bound.getsockname()[1]}")
+        unknown = Target("http://no-such-name.invalid")
+        for first in (refusing, unknown):
+            world.add(Service("crm", (first, live.target), policy=PLAIN))
+            for _ in range(64):  # which of the two is called first is random
+                assert (await world.request(method, "/api/v1/crm/x", body=body)).status == 200
+                if world.observer.requests[-1].retries:
+                    break
+    assert {request.body for request in live.requests} == {b"".join(body or ())}
+    reasons = {event.detail for event in world.observer.events if event.kind is BackendEventKind.RETRIED}
+    assert "connection refused" in reasons
+
+
+async def test_a_post_whose_bytes_were_sent_is_not_repeated(world: World) -> None:
+    """Neither on another target nor on a new connection to the same one, whose kept connection was closed."""
+
+    async def serve_once(peer: Peer) -> None:
+        await peer.send(OK)
+
+    async def cut(peer: Peer) -> None:
+        await peer.read_body()
+        peer.close()
+
+    origin = await world.serve(serve_once, cut, OK, policy=PLAIN)
+    assert (await world.request("POST", "/api/v1/crm/x", body=[b"1"])).status == 200
+    assert (await world.request("POST", "/api/v1/crm/x", body=[b"2"])).status == 502
+    assert [request.body for request in origin.requests][1:] == [b"2"]
+
+
+async def test_why_a_call_failed_is_logged_and_shown_to_a_debugging_caller_only(world: World) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        world.add(Service("crm", (Target(f"http://127.0.0.1:{bound.getsockname()[1]}"),), policy=PLAIN))
+        debugging = await world.request("GET", "/api/v1/crm/x", [("X-Gateway-Debug", "1")])
+        plain = await world.request("GET", "/api/v1/crm/x", [("X-Gateway-Debug", "1")], key=world.other_key)
+    assert [request.reason for request in world.observer.requests][:1] == ["connection refused"]
+    assert "connection refused" in (debugging.get("x-gateway-debug") or "")
+    for response in (debugging, plain):
+        assert "refused" not in response.json()["detail"]
+    assert plain.get("x-gateway-debug") is None
+    assert not any(b"refused" in value for _, value in plain.headers)
+
+
+async def test_why_a_body_broke_off_is_logged() -> None:
+    async def cut(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome")
+        peer.close()
+
+    world = make_world("asgi")
+    await world.serve(cut, policy=PLAIN)
+    with contextlib.suppress(Exception):
+        await world.request("GET", "/api/v1/crm/x")
+    await world.close()
+    event = world.observer.requests[-1]
+    assert (event.aborted, event.reason) == ("bad_gateway", "connection closed during the response")
 
 
 async def test_a_put_is_retried_with_its_whole_body(world: World) -> None:

@@ -23,7 +23,10 @@ WRITERS = {
     "error_code": {"routing/pipeline.py", "routing/steps/respond.py"},
 }
 """The dashboard's feed authenticates by session, and WebSockets are proxied by a step 7 of their own."""
-CALL_WRITERS = {"routing/steps/calls.py", "routing/steps/retries.py", "routing/realtime/proxy.py"}
+CALL_WRITERS = {
+    f"routing/{name}.py" for name in ("steps/calls", "steps/retries", "steps/cache/store", "realtime/proxy")
+}
+"""Step 8 writes why the body of a response broke off."""
 SLOT_WRITERS = {f"routing/steps/cache/{name}.py" for name in ("coalescing", "revalidation")}
 
 

@@ -11,7 +11,7 @@ from resilience.cache.flights import FlightEnd
 from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale
 from resilience.cache.store import UNFENCED
 from resilience.statuses import FAILURE_STATUSES
-from routing.errors import BadGateway, CircuitOpen, GatewayError, Overloaded, UpstreamTimeout
+from routing.errors import BadGateway, CallFailed, CircuitOpen, GatewayError, Overloaded
 from routing.exchange import CacheSlot, Exchange
 from routing.http import Headers, Response
 from routing.messages import forwarding
@@ -26,7 +26,7 @@ from routing.steps.cache.revalidation import Revalidation
 from routing.steps.cache.storable import is_storable_part, passes_unverified, storable
 from routing.upstream.backend_call import BackendCall
 
-SHARED_FAILURES: Final = (BadGateway, UpstreamTimeout, CircuitOpen, Overloaded)
+SHARED_FAILURES: Final = (CallFailed, CircuitOpen, Overloaded)
 """Errors of one fetch that would also meet those who wait for it."""
 
 
@@ -97,7 +97,7 @@ class CacheStore:
             if stored is not None:
                 await call.discard()
                 exchange.cache = cache_status.stale_for_status(forward_reason(slot), status)
-                _land(slot, FlightEnd.FAILED, error=BadGateway(f"the service answered {status}"))
+                _land(slot, FlightEnd.FAILED, error=BadGateway(f"status {status}"))
                 return render(slot.request, stored)
             response = self._cache_response(exchange, call, self._client_headers(exchange, call))
             if status == 304 and slot.conditional_headers is not None:
@@ -141,6 +141,8 @@ class CacheStore:
         relay = Relay(response, response.length, recorder.add if recorder else None, complete, idle)
 
         def ended(_passed: int, aborted: str) -> None:
+            if isinstance(relay.fault, CallFailed):
+                exchange.call.reason = relay.fault.reason
             call.finish(aborted)
             self.release(exchange)  # unless it has landed
 

@@ -212,4 +212,4 @@ async def test_verdicts_are_cleared_when_health_checks_are_disabled(stack: Async
     scene.clock.advance(60)
     assert [scene.called(worker) for worker in (0, 1)] == [{down.url, healthy.url}] * 2
     assert await scene.memory.load() == {}
-    assert [event.detail for event in scene.events] == ["health check failed", "no longer checked"]
+    assert [event.detail for event in scene.events] == ["health check failed: status 503", "no longer checked"]

@@ -1,0 +1,64 @@
+"""Why a call to a backend failed: short texts for logs and for callers who debug, without addresses or secrets."""
+
+import errno
+import os
+import socket
+import ssl
+from typing import Final
+
+REFUSED: Final = "connection refused"
+RESET: Final = "connection reset"
+NO_SUCH_NAME: Final = "no such name"
+CONNECT_TIMEOUT: Final = "connect timeout"
+READ_TIMEOUT: Final = "read timeout"
+IDLE_TIMEOUT: Final = "idle timeout"
+WRITE_TIMEOUT: Final = "write timeout"
+TOTAL_TIMEOUT: Final = "total timeout"
+CLOSED_BEFORE_RESPONSE: Final = "connection closed before the response"
+CLOSED_DURING_RESPONSE: Final = "connection closed during the response"
+
+_CERTIFICATE: Final = {
+    9: "not yet valid",
+    10: "expired",
+    18: "self-signed",
+    19: "self-signed root that is not trusted",
+    20: "unknown issuer",
+    21: "incomplete chain",
+    23: "revoked",
+    62: "hostname mismatch",
+    64: "IP address mismatch",
+}
+"""Faults of certificates by OpenSSL's X509_V_ERR codes."""
+_NO_NAME: Final = frozenset(
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if hasattr(socket, name)
+)
+_NETWORK: Final = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.ECONNRESET: RESET,
+    errno.EPIPE: RESET,
+    errno.EHOSTUNREACH: "host unreachable",
+    errno.ENETUNREACH: "network unreachable",
+    errno.ETIMEDOUT: CONNECT_TIMEOUT,
+    errno.EMFILE: "the gateway has too many open files",
+    errno.EADDRNOTAVAIL: "the gateway has no free local port",
+}
+
+
+def failure_reason(error: Exception) -> str:
+    """Why a connection could not be opened, or was lost."""
+    if isinstance(error, ssl.SSLError):
+        return _tls_reason(error)
+    if isinstance(error, UnicodeError) or (isinstance(error, socket.gaierror) and error.errno in _NO_NAME):
+        return NO_SUCH_NAME
+    if isinstance(error, socket.gaierror):
+        return f"name resolution failed: {error.strerror}"
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None:
+        return RESET if isinstance(error, ConnectionError) else "connection failed"
+    return _NETWORK.get(number) or os.strerror(number).lower()
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate: {_CERTIFICATE.get(error.verify_code) or error.verify_message or 'not valid'}"
+    return f"TLS error: {(error.reason or 'handshake failed').lower().replace('_', ' ')}"
