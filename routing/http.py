@@ -79,7 +79,8 @@ class SharedHead:
 class Request:
     """A client's request. `path` and `query` are the bytes as sent; `body` is None if there is none.
 
-    `version` is the client's HTTP version. `caller` is set by an adapter that has authenticated the caller itself, by a
+    `version` is the client's HTTP version. `has_empty_query`: the target ends with `?`.
+    `caller` is set by an adapter that has authenticated the caller itself, by a
     staff session. `watch_disconnect` is called when the response begins to depend on a backend: from then on the
     adapter cancels the request if the client disconnects. `set_body_timeout` sets how long in seconds the client may
     send nothing of the body, where the adapter observes that. `send_interim` sends the client an interim response
@@ -95,6 +96,7 @@ class Request:
     version: str = "1.1"
     body: Body | None = None
     caller: Caller | None = None
+    has_empty_query: bool = field(default=False, init=False)
     shared_head: SharedHead | None = field(default=None, repr=False)
     watch_disconnect: Callable[[], None] | None = field(default=None, init=False)
     set_body_timeout: Callable[[float], None] | None = field(default=None, init=False)

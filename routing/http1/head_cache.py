@@ -30,7 +30,17 @@ class RequestHead:
     `template` has the same fields as the template and shares `headers`, `fields` and `shared_head.shared_fields`.
     """
 
-    __slots__ = ("fields", "headers", "keep_alive", "method", "path", "query", "shared_head", "version")
+    __slots__ = (
+        "fields",
+        "has_empty_query",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "shared_head",
+        "version",
+    )
     shared_head: SharedHead
     fields: dict[bytes, bytes]
 
@@ -46,6 +56,7 @@ class RequestHead:
     ) -> None:
         self.method = method
         self.path, self.query = target
+        self.has_empty_query = False
         self.version = version
         self.headers = headers
         self.keep_alive = keep_alive
@@ -85,11 +96,13 @@ class RequestHead:
             self.shared_head,
         )
         request.fields = self.fields
+        if self.has_empty_query:
+            request.has_empty_query = True
         return request
 
     def encode(self, *, without: frozenset[bytes] = frozenset(), added: Sequence[Header] = ()) -> bytes:
         """The head as bytes, without the fields named in `without`, and with those in `added`."""
-        target = self.path + (b"?" + self.query if self.query else b"")
+        target = self.path + (b"?" + self.query if self.query or self.has_empty_query else b"")
         fields = [*(field for field in self.headers if field[0] not in without), *added]
         line = b"%b %b HTTP/%b" % (self.method.encode(), target, self.version.encode())
         return b"\r\n".join([line, *map(b": ".join, fields), b"", b""])
@@ -122,6 +135,7 @@ class HeadCache:
         head = RequestHead(
             method.decode(), target, "1.1", template.headers, keep_alive=template.keep_alive, template=template
         )
+        head.has_empty_query = query == b""
         self._by_bytes.put(data, head)
         return head
 

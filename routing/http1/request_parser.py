@@ -169,6 +169,7 @@ class RequestParser:
         target, headers = parse_target(method, self._url, version, self._headers)
         keep_alive = parser.should_keep_alive()
         head = RequestHead(method, target, version, headers, keep_alive=keep_alive)
+        head.has_empty_query = not head.query and self._url.partition(b"#")[0].endswith(b"?")
         if b"transfer-encoding" in head.fields:
             validate_transfer_codings(headers)
             head.keep_alive = keep_alive and version == "1.1"  # RFC 9112 section 6.1

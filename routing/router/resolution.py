@@ -224,6 +224,8 @@ class Resolution:
             self._reject(error, request.path, table)
         if self.match is not None:
             self.auth = self.match.policy.auth
+            if request.has_empty_query:  # it is sent on, and part of the cache key (RFC 3986 section 6.2.3)
+                self.match = msgspec.structs.replace(self.match, path=self.match.path + b"?")
             if self.match.policy.forward_authorization and request.fields.keys() >= _CREDENTIAL_FIELDS:
                 self.credential_state = self.credential_state.separate(request.headers)
 

@@ -67,7 +67,12 @@ class ResolutionCache:
 
     def _by_identity(self, request: Request) -> Resolution:
         fields = request.fields
-        if len(fields) != len(request.headers) or request.caller is not None or b"transfer-encoding" in fields:
+        if (
+            len(fields) != len(request.headers)
+            or request.caller is not None
+            or b"transfer-encoding" in fields
+            or request.has_empty_query
+        ):
             return self._resolve(request, None)  # depends on more than the memo's key
         identity = (
             request.method,

@@ -1,11 +1,14 @@
 """Routes hold for every spelling of their paths, at every entry point."""
 
+import asyncio
+
 import pytest
 
 from routing.router.policy import Auth, PathPolicy, RoutePolicy, Spelling
 from routing.router.table import Route
-from tests.gateway.conftest import QUICK, World
+from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.test_nine_steps import ok
+from tests.http1_client import Client, Worker
 
 ADMIN = Route("/admin/*", (), RoutePolicy(timeout=QUICK, scopes=("admin",)))
 SPELLINGS = [
@@ -95,3 +98,39 @@ async def test_without_a_path_the_targets_own_is_sent_as_it_is(world: World, bas
     world.add(type(world.live.table.services["other"])("gql", (target,), policy=RoutePolicy(timeout=QUICK)))
     assert (await world.request("POST", f"/api/v1/gql{path}")).status == 200
     assert origin.requests[0].line == b"POST %b HTTP/1.1" % sent
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"), [(b"/x?", b"/x?"), (b"?", b"/?"), (b"/x??", b"/x??"), (b"/x", b"/x"), (b"/x?#a", b"/x?")]
+)
+async def test_an_empty_query_is_sent_on(path: bytes, sent: bytes) -> None:
+    world = make_world("http1")
+    origin = await world.serve(*[ok()] * 3)
+    for name in (b"a", b"a", b"b"):  # parsed, remembered as a whole, and by its fields
+        client = Client(Worker(world.gateway.answer))
+        fields = b"Host: gateway\r\nCache-Control: no-store\r\nX-API-Key: %b\r\n\r\n" % world.key.encode()
+        client.send(b"GET /api/v1/crm%b HTTP/1.1\r\n%b" % (path.replace(b"x", b"x" + name), fields))
+        while client.worker.tasks:
+            await asyncio.wait(client.worker.tasks)
+        assert client.received.startswith(b"HTTP/1.1 200")
+        assert origin.requests[-1].line == b"GET %b HTTP/1.1" % sent.replace(b"x", b"x" + name)
+    await world.close()
+
+
+async def test_an_empty_query_has_a_response_of_its_own_and_one_resource() -> None:
+    world = make_world("http1")
+    await world.serve(*[ok(b"1", b"Cache-Control: max-age=60")] * 2, ok(), ok())
+    worker = Worker(world.gateway.answer)
+    for line, outcome in (
+        (b"GET /api/v1/crm/x?", b"MISS"),
+        (b"GET /api/v1/crm/x", b"MISS"),
+        (b"GET /api/v1/crm/x?", b"HIT"),
+        (b"DELETE /api/v1/crm/x?", b"BYPASS"),
+        (b"GET /api/v1/crm/x", b"MISS"),
+    ):
+        client = Client(worker)
+        client.send(b"%b HTTP/1.1\r\nHost: gateway\r\nX-API-Key: %b\r\n\r\n" % (line, world.key.encode()))
+        while worker.tasks:
+            await asyncio.wait(worker.tasks)
+        assert b"\r\nx-cache: %b\r\n" % outcome in client.received
+    await world.close()

@@ -190,7 +190,9 @@ class CacheStore:
         tags = set(filled(match.policy.invalidates, match, exchange.caller))
         if _has_cache(exchange):
             same = partial(spelling.normalized, policy=match.service.paths)
-            tags |= invalidation.invalidated_tags(match.path, request.query, headers, exchange.prefix, same)
+            tags |= invalidation.invalidated_tags(
+                match.path.removesuffix(b"?"), request.query, headers, exchange.prefix, same
+            )
         return (lambda: self._revalidation.invalidate(exchange.service, tags)) if tags else None
 
     def _cache_response(self, exchange: Exchange, call: BackendCall, headers: Headers) -> CacheResponse:
