@@ -48,7 +48,7 @@ SETTINGS: Final = {
     "daemonize": "no",
     "loglevel": "warning",
     "maxmemory": "256mb",
-    # Circuits, counters and tag indexes have no expiry and must not be evicted. Of the keys with one, cached responses
+    # Circuits and counters have no expiry and must not be evicted. Of the keys with one, cached responses
     # that are not used go first; `volatile-ttl` would evict the rate limits' windows, which expire soonest.
     "maxmemory-policy": "volatile-lru",
     "maxmemory-samples": "10",

@@ -174,3 +174,29 @@ async def test_the_stream_is_trimmed_and_holds_no_credential(own_redis: RedisSer
             assert client.xlen("gw:{events}") == 5
             assert client.exists(f"gw:{LIFE}")
             assert b"gw_" not in b"".join(fields[b"e"] for _, fields in client.xrange("gw:{events}"))
+
+
+class Recorder:
+    """A follower of the log."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+
+    def on_start(self, *_: object) -> None: ...
+
+    def on_gap(self) -> None: ...
+
+    def on_record(self, _: object, record: bytes) -> None:
+        self.records.append(record)
+
+
+async def test_an_event_that_was_published_before_any_worker_joined_is_replayed(redis_url: str) -> None:
+    link, recorder = RedisLink(redis_url), Recorder()
+    log = RedisLog(link)
+    await log.append(b"first")
+    await asyncio.sleep(0.01)
+    following = asyncio.create_task(log.follow(recorder))
+    await until(lambda: recorder.records == [b"first"])
+    following.cancel()
+    await asyncio.wait([following])
+    await link.close()

@@ -1,0 +1,47 @@
+"""Django's cache over a server of its own kind, and beside keys that are not its own."""
+
+import pytest
+from django.core.cache import caches
+from django.test import override_settings
+
+from gateway_project.redis_settings import caches as cache_settings
+from gateway_project.redis_settings import channel_layers
+from tests.redis_cluster import RedisClusterServers
+from tests.redis_server import RedisServer
+
+
+def exercise(url: str) -> None:
+    with override_settings(CACHES=cache_settings(url, "gw")):
+        cache = caches["default"]
+        cache.set_many({"a": 1, "b": [2], "c": "3"})
+        assert cache.get_many(["a", "b", "c", "d"]) == {"a": 1, "b": [2], "c": "3"}
+        assert cache.incr("a") == 2
+        cache.delete_many(["a", "b"])
+        assert cache.get("a") is None
+        cache.clear()
+        assert cache.get("c") is None
+
+
+def test_clearing_the_cache_leaves_other_keys(shared_redis: RedisServer, redis_url: str) -> None:
+    with shared_redis.client() as client:
+        client.set("gw:breaker:crm", "kept")
+        exercise(redis_url)
+        assert client.get("gw:breaker:crm") == b"kept"
+
+
+@pytest.mark.slow
+def test_the_cache_works_over_a_cluster() -> None:
+    servers = RedisClusterServers()
+    try:
+        servers.start()
+        exercise(servers.url)
+    finally:
+        servers.close()
+
+
+def test_the_channel_layer_connects_through_the_sentinels() -> None:
+    layer = channel_layers("rediss+sentinel://u:p%40@s1,s2:5/primary/2", "gw2")["default"]["CONFIG"]
+    assert layer["prefix"] == "gw2:channels"
+    host = layer["hosts"][0]
+    assert (host["master_name"], host["db"], host["password"]) == ("primary", 2, "p@")
+    assert host["sentinels"] == [("s1", 26379), ("s2", 5)]
