@@ -1,8 +1,8 @@
 """The whole gateway as one ASGI application: services, events and health first, everything else to Django."""
 
 import time
-from collections.abc import Awaitable
-from typing import Final
+from collections.abc import Awaitable, MutableMapping
+from typing import Any, Final
 from urllib.parse import unquote
 
 import django
@@ -12,8 +12,8 @@ from django.core.handlers.asgi import ASGIHandler
 from gateway_project.server.lifespan import Lifespan
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
-from routing.errors import GatewayError, MethodNotAllowed, problem
-from routing.http import Request, Response
+from routing.errors import BodyTooLarge, GatewayError, MethodNotAllowed, problem
+from routing.http import Request, Response, first
 from routing.messages import validation
 from routing.messages.request_id import request_id
 from routing.messages.staff_origin import sandbox
@@ -86,7 +86,30 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     if response is not None:
         await asgi.send_response(response, send)
         return
-    await _django(scope, receive, send)
+    try:
+        await _django(scope, _limited(scope, receive), send)
+    except BodyTooLarge as error:
+        fields = dict(scope["headers"])
+        await asgi.send_response(problem(error, request_id(fields.get(b"x-request-id"), time.time())), send)
+
+
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    """`receive`, until the body is larger than MAX_BODY_BYTES: Django stores it whole before it does anything else.
+
+    Then raises BodyTooLarge.
+    """
+    limit, size = settings.CONFIG.max_body_bytes, 0
+    length = first(scope["headers"], b"content-length")
+
+    async def receive_limited() -> MutableMapping[str, Any]:
+        nonlocal size
+        message = await receive() if size or length is None or not length.isdigit() or int(length) <= limit else {}
+        size += len(message.get("body", b""))
+        if not message or size > limit:
+            raise BodyTooLarge(f"the request body is larger than {limit} bytes")
+        return message
+
+    return receive_limited
 
 
 def _refuse(request: Request) -> Response | None:

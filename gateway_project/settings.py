@@ -36,6 +36,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "routing.middleware.TrustedProxyMiddleware",
     "routing.middleware.ServiceHostMiddleware",
+    "routing.middleware.BodyLimitMiddleware",
+    "metrics.throttling.ThrottleMiddleware",
     "metrics.middleware.CorsMiddleware",
     "gateway_project.middleware.ContentSecurityPolicyMiddleware",
     "gateway_project.middleware.StaffOriginMiddleware",

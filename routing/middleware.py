@@ -1,5 +1,6 @@
 """Middleware: what trusted proxies say, requests for services to the gateway, and who makes a change."""
 
+import time
 from collections.abc import Callable
 
 from django.conf import settings
@@ -8,8 +9,10 @@ from django.http.response import HttpResponseBase
 
 from routing import runtime
 from routing.database.actor import acting_as
-from routing.django_http import fields, set_origin
+from routing.django_http import fields, set_origin, to_django_response
+from routing.errors import BodyTooLarge, problem
 from routing.messages.proxies import TrustedProxies, normal_address
+from routing.messages.request_id import request_id
 from routing.views import ServiceProxyView, may_want_page
 
 
@@ -49,6 +52,22 @@ class ServiceHostMiddleware:
             return True
         is_page = may_want_page(request) and gateway.allowed_hosts.allows(host)
         return gateway.serves(request.path, host) and not is_page
+
+
+class BodyLimitMiddleware:
+    """Holds the bodies of Django's own pages to MAX_BODY_BYTES, also under WSGI, where nothing has been read yet."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+        self._limit = settings.CONFIG.max_body_bytes
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        length = request.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()) or int(length) <= self._limit:
+            return self._get_response(request)
+        sent = request.headers.get("X-Request-ID", "").encode("latin-1", "replace")
+        error = BodyTooLarge(f"the request body is larger than {self._limit} bytes")
+        return to_django_response(request, problem(error, request_id(sent, time.time())))
 
 
 class ActorMiddleware:

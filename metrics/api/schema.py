@@ -1,0 +1,29 @@
+"""The OpenAPI schema, made once: it depends on the code alone, and takes tens of milliseconds of processor time."""
+
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+from drf_spectacular.views import SpectacularAPIView
+
+MAX_FORMS: Final = 16
+"""Renderings that are kept: formats and media types."""
+
+
+class SchemaView(SpectacularAPIView):
+    """Keeps each rendering in memory."""
+
+    _rendered: Final[dict[tuple[str, str], tuple[bytes, str]]] = {}
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form = request.GET.get("format", ""), request.headers.get("Accept", "")
+        is_plain = request.method == "GET" and request.GET.keys() <= {"format"}
+        if is_plain and (kept := self._rendered.get(form)) is not None:
+            content, media_type = kept
+            return HttpResponse(content, content_type=media_type, headers={"Vary": "Accept"})
+        response: Any = super().dispatch(request, *args, **kwargs)
+        if is_plain and response.status_code == 200 and len(self._rendered) < MAX_FORMS:
+            response.add_post_render_callback(lambda done: self._keep(form, done))
+        return response
+
+    def _keep(self, form: tuple[str, str], response: Any) -> None:
+        self._rendered[form] = response.content, response["Content-Type"]

@@ -1,0 +1,102 @@
+"""Throttling of Django's pages that anybody can request: the login, the OpenAPI schema, and failed authentication.
+
+By address (a /64 of IPv6) and, for logins, by account. Counts are in Django's cache, and so shared by all workers where
+it is. If the cache is unavailable, nothing is throttled.
+"""
+
+import time
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Final
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django_ratelimit.core import is_ratelimited
+from django_redis.exceptions import ConnectionInterrupted
+
+from metrics.runtime_access import running
+from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
+from routing.django_http import to_django_response
+from routing.errors import GatewayError, RateLimited, problem
+from routing.messages.request_id import request_id
+
+LOGIN_RATE: Final = "20/m"
+"""Failed logins from one address, and to one account."""
+FAILED_KEY_RATE: Final = "60/m"
+"""Requests to the API with a bad credential or none, from one address. Requests with a valid key are not counted."""
+SCHEMA_RATE: Final = "60/m"
+"""Requests for the OpenAPI schema and its page, from one address."""
+WINDOW_SECONDS: Final = 60.0
+
+_API_PATHS: Final = ("/metrics", "/api/explain")
+_SCHEMA_PATHS: Final = ("/api/schema", "/api/docs")
+
+Key = str | Callable[[str, HttpRequest], str]
+
+
+class ThrottleMiddleware:
+    """Must come after TrustedProxyMiddleware, and before anything that is expensive."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+        self._login = reverse("admin:login")
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path.startswith(_SCHEMA_PATHS):
+            if _exceeds(request, "schema", "ip", SCHEMA_RATE, count=True):
+                return _too_many(request)
+        elif request.path.startswith(_API_PATHS):
+            if _exceeds(request, "failed.keys", "ip", FAILED_KEY_RATE) and not _has_valid_key(request):
+                return _too_many(request)
+            response = self._get_response(request)
+            if response.status_code == 401:
+                _exceeds(request, "failed.keys", "ip", FAILED_KEY_RATE, count=True)
+            return response
+        elif request.path == self._login and request.method == "POST":
+            return self._log_in(request)
+        return self._get_response(request)
+
+    def _log_in(self, request: HttpRequest) -> HttpResponseBase:
+        keys: tuple[Key, ...] = ("ip", _account)
+        if any(_exceeds(request, "failed.logins", key, LOGIN_RATE) for key in keys):
+            return _too_many(request)
+        response = self._get_response(request)
+        if response.status_code != 302:
+            for key in keys:
+                _exceeds(request, "failed.logins", key, LOGIN_RATE, count=True)
+        return response
+
+
+def _exceeds(request: HttpRequest, group: str, key: Key, rate: str, *, count: bool = False) -> bool:
+    try:
+        return bool(is_ratelimited(request, group=f"pages.{group}", key=key, rate=rate, increment=count))
+    except ConnectionInterrupted:
+        return False
+
+
+def _account(_group: str, request: HttpRequest) -> str:
+    name = request.POST.get("username", "").strip().lower()
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _has_valid_key(request: HttpRequest) -> bool:
+    headers = request.headers
+    fields = [
+        (name, headers[name.decode()].encode("latin-1", "replace"))
+        for name in CREDENTIAL_HEADERS
+        if name.decode() in headers
+    ]
+    try:
+        credential = read_credential(fields)
+    except GatewayError:
+        return False
+    if credential is None or not credential.is_key:
+        return False
+    return running().gateway.live.keys.find(credential.text, time.time()) is not None
+
+
+def _too_many(request: HttpRequest) -> HttpResponseBase:
+    sent = request.headers.get("X-Request-ID", "").encode("latin-1", "replace")
+    error = RateLimited("too many requests from this address or for this account", retry_after=WINDOW_SECONDS)
+    return to_django_response(request, problem(error, request_id(sent, time.time())))

@@ -1,0 +1,61 @@
+"""Floods of Django's pages: bounded bodies, throttled logins, bad keys and schema requests."""
+
+import contextlib
+import http.client
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.conftest import MAX_BODY, Seed
+from tests.system.server import Server
+
+LIMIT = 60
+
+
+@pytest.fixture
+def server(seed: Seed) -> Iterator[Server]:
+    with Server(seed=seed.database, environment={"MAX_BODY_BYTES": str(MAX_BODY)}) as made:
+        yield made
+
+
+def post(server: Server, path: str, size: int, *, chunked: bool) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    body = (bytes(65_536) for _ in range(size // 65_536)) if chunked else bytes(size)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before it was sent
+        connection.request(
+            "POST", path, body, encode_chunked=chunked, headers={"Transfer-Encoding": "chunked"} if chunked else {}
+        )
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_bodies_of_pages_are_bounded(server: Server) -> None:
+    for path in ("/admin/login/", "/dashboard/", "/metrics/cache/warm", "/nowhere"):
+        for chunked in (False, True):
+            assert post(server, path, 4 * MAX_BODY, chunked=chunked) == 413
+
+
+def test_failed_logins_are_throttled(server: Server) -> None:
+    for _ in range(50):
+        page = server.get("/admin/login/")
+        token = page.cookies["csrftoken"]
+        data = {"username": "Admin", "password": "x", "csrfmiddlewaretoken": token}
+        response = server.request("POST", "/admin/login/", data=data, cookies=page.cookies)
+        if response.status_code == 429:
+            break
+    assert response.status_code == 429
+    assert int(response.headers["Retry-After"]) > 0
+    assert server.get("/admin/login/").status_code == 200
+
+
+def test_bad_keys_and_schema_requests_are_throttled_and_good_keys_are_not(server: Server, seed: Seed) -> None:
+    """Enough of them for one of two fixed windows."""
+    flood = range(2 * LIMIT + 10)
+    bad = {server.get("/metrics", "gw_" + "a" * 8 + "_" + "b" * 43).status_code for _ in flood}
+    assert bad == {401, 429}
+    assert server.get("/metrics", seed.reader).status_code == 200
+    schema = [server.get("/api/schema") for _ in flood]
+    assert {response.status_code for response in schema} == {200, 429}
+    assert len({response.content for response in schema if response.status_code == 200}) == 1
