@@ -35,6 +35,11 @@ def greeting(server: Server, what: str) -> str:
     return found[1]
 
 
+def without_log(server: Server) -> list[str]:
+    """What it prints itself: a busy machine may cause a warning in the log."""
+    return [line for line in server.log.splitlines() if not re.match(r"[{]|[0-9-]+ [0-9:,]+ ", line)]
+
+
 def curls(server: Server) -> list[str]:
     return re.findall(r"^ +(curl .+)$", server.log, re.MULTILINE)
 
@@ -127,7 +132,7 @@ def test_staff_see_a_response_as_a_browsable_page(demo: Server) -> None:
 
 def test_a_second_start_keeps_the_state_and_an_operators_changes() -> None:
     with Server("--demo", environment=ENVIRONMENT) as server:
-        first = server.log
+        first = without_log(server)
         services = exported(server)
         services["crm"]["cost_per_call"] = 0.25
         services["aiRouting"]["targets"] = elsewhere = [{"url": "http://127.0.0.1:9"}]
@@ -136,7 +141,7 @@ def test_a_second_start_keeps_the_state_and_an_operators_changes() -> None:
         server.interrupt()
         assert server.wait() == 0
         server.start()
-        assert server.log == first
+        assert without_log(server) == first
         after = exported(server)
         assert after["crm"]["cost_per_call"] == 0.25
         assert after["aiRouting"]["targets"] == elsewhere
