@@ -16,6 +16,7 @@ from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from routing.admin_rights import RightsMixin
 from routing.configuration.decode import decode_service
 from routing.configuration.document import inline, parse
 from routing.configuration.faults import ConfigurationError
@@ -98,7 +99,7 @@ class FileSyntaxMixin:
         return field
 
 
-class TargetInline(FileSyntaxMixin, TabularInline):
+class TargetInline(RightsMixin, FileSyntaxMixin, TabularInline):
     model = Target
     extra = 0
     min_num = 1
@@ -131,7 +132,7 @@ class RouteFormSet(_BaseRouteFormSet):
                     )
 
 
-class RouteInline(FileSyntaxMixin, StackedInline):
+class RouteInline(RightsMixin, FileSyntaxMixin, StackedInline):
     empty_label = "inherited from the service"
     model = Route
     formset = RouteFormSet
@@ -156,7 +157,7 @@ class RouteInline(FileSyntaxMixin, StackedInline):
 
 
 @admin.register(Service)
-class ServiceAdmin(FileSyntaxMixin, ModelAdmin):
+class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     list_display = ("name", "enabled", "addresses", "auth", "rate_limit")
     list_filter = ("enabled",)
     search_fields = ("name", "targets__url")
@@ -209,7 +210,7 @@ class ServiceAdmin(FileSyntaxMixin, ModelAdmin):
 
 
 @admin.register(Target)
-class TargetAdmin(ModelAdmin):
+class TargetAdmin(RightsMixin, ModelAdmin):
     """All services' targets, and the operator's override, which takes precedence over failures and health checks."""
 
     list_display = ("url", "service", "weight", "canary", "override")
@@ -218,7 +219,7 @@ class TargetAdmin(ModelAdmin):
     search_fields = ("url", "service__name")
     actions = ("mark_down", "mark_up", "clear_override")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
         return False
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
@@ -256,7 +257,7 @@ class TargetAdmin(ModelAdmin):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(FileSyntaxMixin, ModelAdmin):
+class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     list_display = ("name", "prefix", "state", "tenant", "created_at", "expires_at")
     search_fields = ("name", "prefix")
     fields = ("name", "prefix", "scopes", "tenant", "expires_at", "revoked_at")

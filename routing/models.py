@@ -73,6 +73,11 @@ class Service(Settings):
 
     class Meta:
         ordering = ("name",)
+        permissions = (
+            ("view_gateway", "Can view the gateway"),
+            ("operate_gateway", "Can operate the gateway"),
+            ("configure_gateway", "Can configure the gateway"),
+        )
         constraints = (models.CheckConstraint(condition=models.Q(name__regex=NAME_FORM), name="service_name_form"),)
 
     def __str__(self) -> str:

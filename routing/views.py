@@ -16,6 +16,7 @@ from routing import runtime
 from routing.caller import Caller
 from routing.django_http import to_django_response, to_gateway_request
 from routing.http import Headers, Request, Response
+from routing.rights import Right, may
 from routing.router.hosts import domain_of
 from routing.steps.respond import DEBUG
 
@@ -82,11 +83,12 @@ def is_staff_origin(request: HttpRequest) -> bool:
 
 
 def wants_page(request: HttpRequest) -> bool:
-    """Whether a browser with the session of a member of staff requests a page."""
+    """Whether a browser with the session of a member of staff who may configure the gateway requests a page."""
     if not may_want_page(request) or not is_staff_origin(request):
         return False
     user = getattr(request, "user", None)
-    return bool(user and user.is_active and user.is_staff)
+    # The page calls the service with every scope, as only those may who can issue such a key.
+    return may(user, Right.CONFIGURE)
 
 
 def staff_caller(username: str) -> Caller:

@@ -18,6 +18,7 @@ from metrics.audit import staff_actor
 from metrics.models import CachedService
 from metrics.read_models import ServiceCache
 from resilience.outage import StoreUnavailable
+from routing.rights import Right, may
 
 
 class TagForm(ActionForm):
@@ -89,7 +90,7 @@ class CachedServiceAdmin(ReadOnlyAdmin):
         )
 
     def has_invalidate_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("metrics.change_cachedservice")
+        return may(request.user, Right.OPERATE)
 
     def _invalidate(self, request: HttpRequest, operation: Callable[[], int]) -> None:
         try:

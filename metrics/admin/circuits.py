@@ -20,6 +20,7 @@ from metrics.audit import staff_actor
 from metrics.models import Circuit
 from metrics.read_models import CircuitStatus
 from resilience.breaker.machine import State
+from routing.rights import Right, may
 
 DURATIONS: Final = [
     ("", "until reset"),
@@ -139,7 +140,7 @@ class CircuitAdmin(ReadOnlyAdmin):
         self._override_all(request, queryset, State.DISABLED)
 
     def has_override_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("metrics.change_circuit")
+        return may(request.user, Right.OPERATE)
 
     def _override_all(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]", state: State) -> None:
         duration, reason = request.POST.get("ttl", ""), request.POST.get("reason", "").strip()

@@ -10,6 +10,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 from metrics.explain import ExplainRequest, explain
 from routing.configuration.document import inline
 from routing.explain.explanation import Explanation
+from routing.rights import Right, require
 
 METHOD_CHOICES = [(method, method) for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
 SECTIONS = ("rate_limit", "access", "service", "cache", "circuit", "call")
@@ -51,7 +52,8 @@ class ExplainForm(forms.Form):
 
 
 def explain_page(request: HttpRequest) -> HttpResponse:
-    """`/admin/explain/`. The form is sent by GET, since it changes nothing."""
+    """`/admin/explain/`. The form is sent by GET, since it changes nothing. Raises PermissionDenied."""
+    require(request.user, Right.VIEW)
     form = ExplainForm(request.GET if "path" in request.GET else None, initial={"path": "/api/v1/"})
     explanation = form.explanation() if form.is_bound and form.is_valid() else None
     context = {

@@ -17,6 +17,7 @@ from routing.configuration.faults import ConfigurationError
 from routing.database import revisions
 from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
+from routing.rights import Right, require
 
 
 @admin.register(ConfigurationRevision)
@@ -45,8 +46,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
 
     def roll_back(self, request: HttpRequest, pk: int) -> HttpResponse:
         """GET shows what a rollback would change; POST performs it."""
-        if not request.user.has_perms(("routing.change_service", "routing.delete_service")):
-            raise PermissionDenied
+        require(request.user, Right.CONFIGURE)
         revision = get_object_or_404(ConfigurationRevision, pk=pk)
         if request.method != "POST":
             lines = revisions.diff_lines(dump(raw_document()), revision.document)

@@ -32,6 +32,7 @@ from routing.errors import (
     UnknownService,
     problem,
 )
+from routing.rights import Right, may
 from routing.router.access import require_configuration
 
 READ_SCOPE: Final = "metrics:read"
@@ -90,14 +91,17 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
 
 
 class ReadOrWritePermission(BasePermission):
-    """Staff may read and write; an API key as its scopes allow."""
+    """Staff as their rights allow, and API keys as their scopes allow."""
 
-    message = "requires a staff account, or an API key with scope metrics:read to read or metrics:write to write"
+    message = (
+        "requires a staff account that may view the gateway to read, or operate it to write, "
+        "or an API key with scope metrics:read to read, or metrics:write to write"
+    )
 
     def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002 - REST framework's signature
         if isinstance(request.auth, Caller):
             return request.auth.has_scope(READ_SCOPE if request.method in SAFE_METHODS else WRITE_SCOPE)
-        return bool(request.user and request.user.is_active and request.user.is_staff)
+        return may(request.user, Right.VIEW if request.method in SAFE_METHODS else Right.OPERATE)
 
 
 class JsonNegotiation(BaseContentNegotiation):

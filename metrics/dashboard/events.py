@@ -6,17 +6,18 @@ from typing import Any
 
 from channels.auth import get_user
 
-from metrics.dashboard.staff import CLOSE_SESSION_ENDED, RECHECK_SECONDS, is_staff
+from metrics.dashboard.staff import CLOSE_SESSION_ENDED, RECHECK_SECONDS
 from routing.caller import EVERY_SERVICE, Caller
 from routing.errors import Forbidden
 from routing.exchange import Exchange
 from routing.pipeline import Gateway
 from routing.realtime.consumer import EventsConsumer
 from routing.realtime.handshake import same_origin
+from routing.rights import Right, may_async
 
 
 class StaffEventsConsumer(EventsConsumer):
-    """`/ws/dashboard/events/`: as `/ws/events/`, for logged-in staff.
+    """`/ws/dashboard/events/`: as `/ws/events/`, for staff who may view the gateway.
 
     Browsers send session cookies with requests from any page, so the origin must be the gateway's own host,
     regardless of CORS_ORIGINS.
@@ -24,8 +25,8 @@ class StaffEventsConsumer(EventsConsumer):
 
     async def admit(self, gateway: Gateway, exchange: Exchange) -> None:  # noqa: ARG002 - checks the session instead
         user: Any = self.scope.get("user")
-        if not same_origin(exchange.request.headers) or not is_staff(user):
-            raise Forbidden("only staff may connect, from the dashboard's own pages")
+        if not same_origin(exchange.request.headers) or not await may_async(user, Right.VIEW):
+            raise Forbidden("only staff who may view the gateway may connect, from the dashboard's own pages")
         exchange.caller = Caller(f"staff:{user.get_username()}", scopes=frozenset({EVERY_SERVICE}))
 
     async def connect(self) -> None:
@@ -45,5 +46,5 @@ class StaffEventsConsumer(EventsConsumer):
         while session is not None and session.subscriber.closing is None:
             await asyncio.sleep(RECHECK_SECONDS)
             with contextlib.suppress(Exception):  # an unavailable database must not close the socket
-                if not is_staff(await get_user(self.scope)):
+                if not await may_async(await get_user(self.scope), Right.VIEW):
                     session.subscriber.close(CLOSE_SESSION_ENDED, "the session has ended")

@@ -13,8 +13,9 @@ from channels.layers import get_channel_layer
 from django.core.cache import cache
 
 from metrics import selectors
-from metrics.dashboard.staff import CLOSE_FORBIDDEN, CLOSE_SESSION_ENDED, RECHECK_SECONDS, is_staff
+from metrics.dashboard.staff import CLOSE_FORBIDDEN, CLOSE_SESSION_ENDED, RECHECK_SECONDS
 from routing.realtime.handshake import same_origin
+from routing.rights import Right, may_async
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +75,11 @@ _broadcaster: Final = SnapshotBroadcaster()
 
 
 class DashboardConsumer(AsyncWebsocketConsumer):
-    """`/ws/dashboard/`: for staff, from the gateway's own origin. Ignores what the client sends."""
+    """`/ws/dashboard/`: for staff who may view the gateway, from its own origin. Ignores what the client sends."""
 
     async def connect(self) -> None:
-        if not same_origin(list(self.scope["headers"])) or not is_staff(self.scope.get("user")):
+        is_own = same_origin(list(self.scope["headers"]))
+        if not is_own or not await may_async(self.scope.get("user"), Right.VIEW):
             await self.close(CLOSE_FORBIDDEN)
             return
         self._checked = time.monotonic()
@@ -91,10 +93,10 @@ class DashboardConsumer(AsyncWebsocketConsumer):
         await self.channel_layer.group_discard(CHANNEL_GROUP, self.channel_name)
 
     async def snapshot(self, message: dict[str, Any]) -> None:
-        """Forward a snapshot from the channel group, if the user is still staff."""
+        """Forward a snapshot from the channel group, if the user may still view the gateway."""
         if time.monotonic() - self._checked > RECHECK_SECONDS:
             self._checked = time.monotonic()
-            if not is_staff(await get_user(self.scope)):
+            if not await may_async(await get_user(self.scope), Right.VIEW):
                 await self.close(CLOSE_SESSION_ENDED)
                 return
         await self.send(text_data=message["text"])

@@ -1,12 +1,8 @@
-"""The check of who may use the dashboard's WebSockets."""
+"""How the dashboard's WebSockets are closed when their user may no longer use them."""
 
-from typing import Any, Final
+from typing import Final
 
 RECHECK_SECONDS: Final = 10.0
-"""How long a socket stays open after its user has logged out elsewhere or is no longer staff."""
+"""How long a socket stays open after its user has logged out elsewhere or may no longer view the gateway."""
 CLOSE_FORBIDDEN: Final = 4403
 CLOSE_SESSION_ENDED: Final = 4401
-
-
-def is_staff(user: Any) -> bool:
-    return bool(user and user.is_active and user.is_staff)

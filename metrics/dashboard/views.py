@@ -15,6 +15,7 @@ from metrics.dashboard import live
 from resilience.outage import StoreUnavailable
 from routing.configuration.document import inline
 from routing.realtime.limits import MAX_TOPICS_PER_MESSAGE
+from routing.rights import Right, may, require
 from routing.router.table import Service
 
 View = Callable[..., HttpResponse]
@@ -35,10 +36,15 @@ CONTENT_SECURITY_POLICY: Final = (
 
 
 def staff_page(view: View) -> View:
-    """Require a staff session, forbid caching, and set CONTENT_SECURITY_POLICY."""
+    """Require a session of staff who may view the gateway, forbid caching, and set CONTENT_SECURITY_POLICY.
+
+    Templates show the controls of operations if `may_operate` of their request is true.
+    """
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        require(request.user, Right.VIEW)
+        request.may_operate = may(request.user, Right.OPERATE)  # type: ignore[attr-defined] # read by templates
         response = view(request, *args, **kwargs)
         response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(host=request.get_host())
         response["Cache-Control"] = "private, no-store"

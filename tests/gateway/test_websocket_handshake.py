@@ -153,7 +153,7 @@ def events_socket(key: str) -> Socket:
     return Socket(EventsConsumer.as_asgi(), "/ws/events/", fields, **SCOPE)
 
 
-STAFF = User(username="ada", is_staff=True)
+STAFF = User(username="ada", is_staff=True, is_superuser=True)
 OWN_PAGE = (b"origin", b"http://gateway.test")
 
 

@@ -40,11 +40,12 @@ def harness() -> Iterator["Harness"]:
 
 @pytest.fixture
 def staff_client(db: None) -> Client:
-    """A logged-in staff user, with CSRF checks."""
-    from django.contrib.auth.models import User
+    """A logged-in operator, with CSRF checks."""
+    from django.contrib.auth.models import Group, User
 
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(User.objects.create_user("ada", password="for tests alone", is_staff=True))
+    client, user = Client(enforce_csrf_checks=True), User.objects.create_user("ada", is_staff=True)
+    user.groups.add(Group.objects.get(name="Operator"))
+    client.force_login(user)
     return client
 
 

@@ -112,7 +112,7 @@ def test_the_confirmation_dialog_redirects_to_the_list(root: Client, crm: Servic
 
 def test_a_circuits_reset_requires_the_permission_and_is_hidden_without_it(harness: Harness, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.DISABLED)
-    client = client_with("view_circuit")
+    client = client_with("view_gateway")
     assert reset_page(crm) not in client.get(CIRCUITS).content.decode()
     client.handler.enforce_csrf_checks = False
     for send in (client.get, client.post):
@@ -123,7 +123,7 @@ def test_a_circuits_reset_requires_the_permission_and_is_hidden_without_it(harne
 
 def test_a_circuits_reset_requires_the_csrf_token(harness: Harness, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.DISABLED)
-    client = client_with("view_circuit", "change_circuit")
+    client = client_with("view_gateway", "operate_gateway")
     document = {"_form_submitted": "on"}
     assert client.post(reset_page(crm), document).status_code == 403
     assert state(harness) is State.DISABLED

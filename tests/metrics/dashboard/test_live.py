@@ -13,7 +13,7 @@ from metrics.dashboard import live, staff
 from tests.websocket import Socket
 
 HEADERS = [(b"host", b"gateway.test"), (b"origin", b"http://gateway.test")]
-STAFF = User(username="ada", is_staff=True)
+STAFF = User(username="ada", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture(autouse=True)
