@@ -26,6 +26,8 @@ BASE_DIR: Final = Path(__file__).resolve().parent.parent
 VAR: Final = BASE_DIR / "var"
 """The default state directory: the SQLite database, and the files the gateway creates beside it."""
 EMBEDDED: Final = "embedded"
+SERVICE_VARIABLES: Final = "GATEWAY_SECRET_"
+"""Variables whose names begin so may be sent to backends, as the services' headers say."""
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -75,8 +77,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str]
     """The whole environment, for the `env:NAME` headers of services. Never logged."""
 
+    secrets_from: tuple[str, ...] = ()
+    """Names of variables that services may refer to, beside those that begin with GATEWAY_SECRET_."""
+
     def secret(self, name: str) -> str | None:
-        """The value of `env:NAME` in a service's headers, or None if it is not set."""
+        """The value of `env:NAME` in a service's headers, or None if it is not set.
+
+        Raises ValueError for a variable that is not meant for services, such as SECRET_KEY.
+        """
+        if not name.startswith(SERVICE_VARIABLES) and name not in self.secrets_from:
+            raise ValueError(
+                f"env:{name} is not allowed: rename it {SERVICE_VARIABLES}{name}, or list it in SECRETS_FROM"
+            )
         return self.environment.get(name)
 
 
@@ -123,6 +135,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         cors_origins=get("CORS_ORIGINS", (), _origins),
         rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
         gateway_config=get("GATEWAY_CONFIG", None, _file),
+        secrets_from=get("SECRETS_FROM", (), _words),
         max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, _integer(0, 1 << 40)),
         log_format=get("LOG_FORMAT", "console" if debug else "json", _one_of("json", "console")),
         access_log=get("ACCESS_LOG", True, _boolean),

@@ -37,7 +37,7 @@ HELP_TEXTS: Final = {
     "timeout": "{connect: 2s, read: 10s, total: 30s}",
     "max_concurrency": "calls in flight, per worker; empty: 256",
     "retries": "{attempts: 2, budget: 0.2}: attempts includes the first call; idempotent methods only",
-    "headers": '{Authorization: "env:CRM_TOKEN"}: sent to the backend; put secrets in the environment',
+    "headers": '{Authorization: "env:GATEWAY_SECRET_CRM"}: sent to the backend; put secrets in the environment',
     "cache": "{ttl: 300, scope: user, stale_if_error: 300, tags: [contacts]}, or off",
     "breaker": "{failure_threshold: 5, window: 60s, open_for: 60s, success_threshold: 2}",
     "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}: one worker checks for all",

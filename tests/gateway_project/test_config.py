@@ -82,8 +82,8 @@ def test_debug_generates_a_secret_key_and_keeps_it(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_services_secret_is_looked_up_by_name() -> None:
-    read = config.read({**GIVEN, "SLACK_TOKEN": "t"})
-    assert (read.secret("SLACK_TOKEN"), read.secret("OTHER")) == ("t", None)
+    read = config.read({**GIVEN, "GATEWAY_SECRET_SLACK_TOKEN": "t"})
+    assert (read.secret("GATEWAY_SECRET_SLACK_TOKEN"), read.secret("GATEWAY_SECRET_OTHER")) == ("t", None)
 
 
 def traces(**environment: str) -> Traces:

@@ -62,7 +62,7 @@ def test_validate_warns_about_a_variable_that_is_not_set() -> None:
     out, err = run("config", "validate", str(EXAMPLE))
     assert out.endswith("valid, 1 service\n")
     assert err.splitlines() == [
-        "SLACK_TOKEN is not set here; the gateway needs it to load this file",
+        "GATEWAY_SECRET_SLACK is not set here; the gateway needs it to load this file",
     ]
 
 
@@ -195,7 +195,7 @@ def test_diff_shows_what_apply_would_change_and_exits_with_1(file: Path) -> None
 @pytest.fixture
 def example_secrets(settings: Any) -> None:
     """The secrets that the example file refers to."""
-    settings.CONFIG = msgspec.structs.replace(settings.CONFIG, environment={"SLACK_TOKEN": "t0ken"})
+    settings.CONFIG = msgspec.structs.replace(settings.CONFIG, environment={"GATEWAY_SECRET_SLACK": "t0ken"})
 
 
 @pytest.mark.usefixtures("example_secrets")

@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "gateway.example.yaml"
 
 
 def secret(name: str) -> str | None:
-    return "s3cret" if name == "SLACK_TOKEN" else None
+    return "s3cret" if name == "GATEWAY_SECRET_SLACK" else None
 
 
 def faults(
@@ -37,7 +37,7 @@ def test_the_example_file_is_valid_and_round_trips() -> None:
     again = parse(dump(document.structure))
     assert again.services(secret) == (service,)
     assert dump(again.structure) == dump(document.structure)
-    assert "env:SLACK_TOKEN" in dump(document.structure)
+    assert "env:GATEWAY_SECRET_SLACK" in dump(document.structure)
 
 
 FAULTY = """\
