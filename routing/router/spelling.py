@@ -80,31 +80,37 @@ def _unescaped(escape: "re.Match[bytes]") -> bytes:
 
 
 def _all(path: bytes) -> list[Segments]:
-    """The readings, each of which adds one liberty to those before."""
+    """The readings. A server behind one that has decoded the path, and taken its liberties, may decode it again."""
     raw = [path]
     if b";" in path:
         raw.append(_PATH_PARAMETERS.sub(b"", path))  # before it is decoded, as the Servlet specification says
-    decoded = [segments for each in raw for segments in _decoded(each)]
+    decoded = [[unquote_to_bytes(segment) for segment in each[1:].split(b"/")] if each != b"/" else [] for each in raw]
+    once = _with_liberties(decoded, len(path))
+    if b"%25" not in path:
+        return once
+    twice = _with_liberties([_decoded_again(segments) for segments in once], len(path))
+    if any(_decoded_again(segments) != [*map(_bytes, segments)] for segments in twice):
+        raise BadRequest("the path is percent-encoded more than twice")
+    return [*once, *twice]
+
+
+def _with_liberties(decoded: list[list[bytes]], size: int) -> list[Segments]:
+    """The readings of decoded paths, each of which adds one liberty to those before."""
     found = [tuple(map(_text, segments)) for segments in decoded]
     found += [tuple(map(_lenient_text, segments)) for segments in decoded if not b"".join(segments).isascii()]
     text = "".join([segment for segments in found for segment in segments])
     for needs, liberty in _LIBERTIES:
         if needs.search(text):
-            found = _with(found, liberty, len(path))
-    return _with(found, _merged, len(path))
+            found = _with(found, liberty, size)
+    return _with(found, _merged, size)
 
 
-def _decoded(path: bytes) -> list[list[bytes]]:
-    """A path's segments decoded once, and if that makes a difference, decoded twice."""
-    once = [unquote_to_bytes(segment) for segment in path[1:].split(b"/")] if path != b"/" else []
-    if b"%25" not in path:
-        return [once]
-    twice = [unquote_to_bytes(segment) for segment in once]
-    if twice == once:
-        return [once]
-    if [unquote_to_bytes(segment) for segment in twice] != twice:
-        raise BadRequest("the path is percent-encoded more than twice")
-    return [once, twice]
+def _decoded_again(segments: Segments) -> list[bytes]:
+    return [unquote_to_bytes(_bytes(segment)) for segment in segments]
+
+
+def _bytes(segment: str) -> bytes:
+    return segment.encode("utf-8", "surrogateescape")
 
 
 def _text(segment: bytes) -> str:

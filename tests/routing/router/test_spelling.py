@@ -18,7 +18,7 @@ from routing.errors import BadRequest, GatewayError
 from routing.http import Request
 from routing.messages import validation
 from routing.router.policy import Auth, PathPolicy, RoutePolicy, Spelling, Target, TrailingSlash
-from routing.router.spelling import normalized, readings
+from routing.router.spelling import Segments, normalized, readings
 from routing.router.table import Match, Route, RouteTable, Service
 
 EXAMPLES: Final = int(os.environ.get("SPELLINGS", "500"))
@@ -336,6 +336,18 @@ def test_the_literal_reading_comes_first() -> None:
     passing = PathPolicy(encoded_slash=Spelling.PASS)
     assert readings(b"/a%2Fb;c/", passing)[0] == ("a/b;c", "")
     assert readings(b"/", passing) == readings(b"/", PathPolicy()) == [()]
+
+
+@pytest.mark.parametrize(
+    ("path", "reading"),
+    [
+        (b"/a%253f/ad%256Din%3F", ("a?", "admin")),  # a query that is cut off between the two
+        (b"/ad%256Din%3Bx%252Fy", ("admin",)),  # and a path parameter
+        (b"/;v=1", ()),
+    ],
+)
+def test_a_server_may_read_what_another_has_made_of_a_path(path: bytes, reading: Segments) -> None:
+    assert reading in readings(path, PathPolicy())
 
 
 @pytest.mark.parametrize(
