@@ -4,10 +4,10 @@ import re
 from ipaddress import IPv6Network
 from itertools import chain
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from routing.errors import BadRequest, HeadersTooLarge, MethodNotAllowed, TargetTooLong, Unimplemented
 from routing.http import Headers, Request, joined
+from routing.messages import percent_encoding
 from routing.messages.proxies import normal_address
 
 MAX_HEADER_BYTES: Final = 32 * 1024
@@ -123,10 +123,10 @@ def _validate_path(path: bytes) -> None:
     twice, in overlong UTF-8, after an encoded slash or a backslash, with a `;parameter`; and control characters. What
     else a path may mean to a service is decided by its own settings: see routing/router/spelling.py.
     """
-    decoded = unquote_to_bytes(path)
+    decoded = percent_encoding.decode(path)
     if _CONTROL.search(decoded):
         raise BadRequest("the path contains control characters")
-    for text in (decoded,) if decoded == path else (decoded, unquote_to_bytes(decoded)):
+    for text in (decoded,) if decoded == path else (decoded, percent_encoding.decode(decoded)):
         if _OVERLONG.search(text):
             raise BadRequest("the path contains overlong UTF-8")
         segments = text.replace(b"\\", b"/").split(b"/")

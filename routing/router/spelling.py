@@ -9,9 +9,10 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Final
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote_from_bytes
 
 from routing.errors import BadRequest
+from routing.messages import percent_encoding
 from routing.router.policy import PathPolicy, Spelling, TrailingSlash
 
 Segments = tuple[str, ...]
@@ -26,6 +27,9 @@ _UNUSUAL: Final = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,=:@/-]|//|\.(?:/|\Z)")
 _MALFORMED: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ENCODED_SEPARATOR: Final = re.compile(rb"%2f|%5c|\\", re.IGNORECASE)
 _PATH_PARAMETERS: Final = re.compile(rb";[^/]*")
+_BREAK: Final = b"\n"
+"""Between segments, while a whole path is decoded: an encoded slash is not yet one."""
+_SURROGATE: Final = re.compile("[\udc80-\udcff]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 _UNRESERVED: Final = re.compile(rb"[A-Za-z0-9._~-]")
@@ -69,13 +73,13 @@ def normalized(path: bytes, policy: PathPolicy) -> bytes:
         path = path.removesuffix(b"/")
     if policy.case_sensitive:
         return path
-    text = unquote_to_bytes(path).decode("utf-8", "surrogateescape")
+    text = percent_encoding.decode(path).decode("utf-8", "surrogateescape")
     return folded([text])[0].encode("utf-8", "surrogateescape")
 
 
 def _unescaped(escape: "re.Match[bytes]") -> bytes:
     """An unreserved character as itself, the escape of any other in upper case."""
-    char = unquote_to_bytes(escape[0])
+    char = percent_encoding.decode(escape[0])
     return char if _UNRESERVED.fullmatch(char) else escape[0].upper()
 
 
@@ -84,20 +88,20 @@ def _all(path: bytes) -> list[Segments]:
     raw = [path]
     if b";" in path:
         raw.append(_PATH_PARAMETERS.sub(b"", path))  # before it is decoded, as the Servlet specification says
-    decoded = [[unquote_to_bytes(segment) for segment in each[1:].split(b"/")] if each != b"/" else [] for each in raw]
+    decoded = [_decoded(each[1:].split(b"/") if each != b"/" else []) for each in raw]
     once = _with_liberties(decoded, len(path))
     if b"%25" not in path:
         return once
     twice = _with_liberties([_decoded_again(segments) for segments in once], len(path))
-    if any(_decoded_again(segments) != [*map(_bytes, segments)] for segments in twice):
+    if any(_decoded_again(segments) != _joined(map(_bytes, segments)) for segments in twice):
         raise BadRequest("the path is percent-encoded more than twice")
     return [*once, *twice]
 
 
-def _with_liberties(decoded: list[list[bytes]], size: int) -> list[Segments]:
+def _with_liberties(decoded: list[bytes], size: int) -> list[Segments]:
     """The readings of decoded paths, each of which adds one liberty to those before."""
-    found = [tuple(map(_text, segments)) for segments in decoded]
-    found += [tuple(map(_lenient_text, segments)) for segments in decoded if not b"".join(segments).isascii()]
+    found = [_segments(path.decode("utf-8", "surrogateescape")) for path in decoded]
+    found += [_segments(_lenient(path)) for path in decoded if not path.isascii()]
     text = "".join([segment for segments in found for segment in segments])
     for needs, liberty in _LIBERTIES:
         if needs.search(text):
@@ -105,23 +109,33 @@ def _with_liberties(decoded: list[list[bytes]], size: int) -> list[Segments]:
     return _with(found, _merged, size)
 
 
-def _decoded_again(segments: Segments) -> list[bytes]:
-    return [unquote_to_bytes(_bytes(segment)) for segment in segments]
+def _decoded(segments: list[bytes]) -> bytes:
+    """All segments, each after a `_BREAK`. Raises BadRequest if one has another, which is a control character."""
+    path = percent_encoding.decode(_joined(segments))
+    if path.count(_BREAK) != len(segments):
+        raise BadRequest("the path contains control characters")
+    return path
+
+
+def _decoded_again(segments: Segments) -> bytes:
+    return _decoded([*map(_bytes, segments)])
+
+
+def _joined(segments: Iterable[bytes]) -> bytes:
+    return b"".join([_BREAK + segment for segment in segments])
 
 
 def _bytes(segment: str) -> bytes:
     return segment.encode("utf-8", "surrogateescape")
 
 
-def _text(segment: bytes) -> str:
-    return segment.decode("utf-8", "surrogateescape")
+def _segments(text: str) -> Segments:
+    return tuple(text.split("\n")[1:])
 
 
-def _lenient_text(segment: bytes) -> str:
+def _lenient(path: bytes) -> str:
     """As decoded by a server that drops invalid bytes and maps compatible characters, such as full-width letters."""
-    if segment.isascii():
-        return segment.decode()
-    text = unicodedata.normalize("NFKC", segment.decode("utf-8", "ignore"))
+    text = unicodedata.normalize("NFKC", path.decode("utf-8", "ignore"))
     return "".join([char for char in text if unicodedata.category(char) != "Cf"])
 
 
@@ -187,12 +201,13 @@ def _well_formed(segments: Segments) -> Segments:
         for segment in segments:
             if segment in (".", "..") or (" " in segment and not segment.strip(" .")):  # ".. " is ".." on Windows
                 raise BadRequest("the path contains dot segments")
-    return segments if text.isascii() else tuple(map(_shown, segments))
+    return _shown(segments) if _SURROGATE.search(text) else segments
 
 
-def _shown(segment: str) -> str:
+def _shown(segments: Segments) -> Segments:
     """Bytes that are not UTF-8 as `\xff`: parameters are sent in texts."""
-    return segment.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = "\n".join(segments).encode("utf-8", "surrogateescape")
+    return tuple(text.decode("utf-8", "backslashreplace").split("\n"))
 
 
 def _folded(segments: Segments, policy: PathPolicy) -> Segments:
