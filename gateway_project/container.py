@@ -29,6 +29,8 @@ from routing import signals
 from routing.authentication.api_keys import ApiKeys
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
+from routing.backend.dialer import Dialer
+from routing.backend.names import NameTable
 from routing.balancing.balancer import Balancers
 from routing.balancing.health_checks import HealthChecker
 from routing.configuration.reload import Reloader
@@ -69,7 +71,8 @@ class Infrastructure:
         self.clock = self.link.now if self.link else time.time
         """The clock of what workers share: all have the same, however their machines' clocks differ."""
         self.live = LiveConfiguration(NOT_LOADED)
-        self.backend = Backend()
+        self.dialer = Dialer(NameTable())
+        self.backend = Backend(dialer=self.dialer)
         self.tokens = _firebase(config)
         self.authenticator = Authenticator(lambda: self.live.keys, self.tokens)
         self.log = AccessLog(config.log_format) if config.access_log else None
@@ -166,7 +169,7 @@ async def open_application() -> Application:
     infra = Infrastructure(config)
     resilience = Resilience(config, infra)
     gateway = _gateway(config, infra, resilience)
-    proxy = SocketProxy(gateway, resilience.calls, resilience.targets, infra.authenticator, origins=config.cors_origins)
+    proxy = _socket_proxy(config, infra, resilience, gateway)
     flusher, reloader = _flusher(infra), _reloader(config, infra.live, resilience.breakers)
     services = partial(_services, infra.live)
     health_checker = HealthChecker(
@@ -195,6 +198,11 @@ async def open_application() -> Application:
         _resilience=resilience,
         _tasks=tasks,
     )
+
+
+def _socket_proxy(config: Config, infra: Infrastructure, resilience: Resilience, gateway: Gateway) -> SocketProxy:
+    calls, targets, authenticator = resilience.calls, resilience.targets, infra.authenticator
+    return SocketProxy(gateway, calls, targets, authenticator, origins=config.cors_origins, dialer=infra.dialer)
 
 
 def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> Gateway:

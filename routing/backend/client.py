@@ -1,6 +1,7 @@
 """The HTTP/1.1 client for backends. It passes bytes on unchanged and raises nothing but gateway errors of its own."""
 
 import asyncio
+import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -9,8 +10,10 @@ from typing import Final, Protocol
 
 from routing.backend.call import CallStream
 from routing.backend.connection import BackendConnection
+from routing.backend.dialer import Dialer
 from routing.backend.encoding import Call, Origin, encode_request_head, parse_origin
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
+from routing.backend.names import NameTable
 from routing.backend.pool import ConnectionPool
 from routing.backend.reasons import CONNECT_TIMEOUT, TOTAL_TIMEOUT, failure_reason
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
@@ -24,6 +27,8 @@ MAX_IDLE_CONNECTIONS: Final = 128
 """Idle connections kept for each target."""
 IDLE_TIMEOUT_SECONDS: Final = 30.0
 """Below the 60 to 75 seconds after which most servers close, since a close can cross a request."""
+MAX_AGE_SECONDS: Final = 300.0
+"""A connection carries no new call after this, so that load moves to addresses that were added."""
 
 
 class ResponseStream(Protocol):
@@ -59,7 +64,10 @@ class BackendResponse:
 
 
 class Backend:
-    """Calls targets over pooled connections. With `tls` None, certificates are verified with the system's CAs."""
+    """Calls targets over pooled connections. With `tls` None, certificates are verified with the system's CAs.
+
+    It closes `dialer`, which others may share until then.
+    """
 
     def __init__(
         self,
@@ -68,7 +76,10 @@ class Backend:
         max_idle: int = MAX_IDLE_CONNECTIONS,
         idle_seconds: float = IDLE_TIMEOUT_SECONDS,
         tls: ssl.SSLContext | None = None,
+        dialer: Dialer | None = None,
     ) -> None:
+        self._clock = clock
+        self._dialer = dialer or Dialer(NameTable(clock))
         self._pool = ConnectionPool(clock, max_idle, idle_seconds)
         self._head_cache = ResponseHeadCache()
         self._tls = tls
@@ -109,6 +120,7 @@ class Backend:
     async def close(self) -> None:
         """Close idle connections now, and those in use when their response ends."""
         self._pool.close()
+        await self._dialer.close()
         await asyncio.sleep(0)
 
     def _start(
@@ -124,11 +136,13 @@ class Backend:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(min(loop.time() + seconds, deadline)):
+                address, sock = await self._dialer.connect(origin.host, origin.port)
+                expires_at = self._clock() + MAX_AGE_SECONDS * random.uniform(0.9, 1.0)  # noqa: S311 - not all at once
                 _, connection = await loop.create_connection(
-                    lambda: BackendConnection(origin.key, loop),
-                    origin.host,
-                    origin.port,
+                    lambda: BackendConnection(origin.key, loop, address, expires_at),
+                    sock=sock,
                     ssl=self._context() if origin.tls else None,
+                    server_hostname=origin.host if origin.tls else None,
                 )
         except TimeoutError as error:
             raise UpstreamTimeout(CONNECT_TIMEOUT if loop.time() < deadline else TOTAL_TIMEOUT, unsent=True) from error

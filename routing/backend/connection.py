@@ -5,6 +5,8 @@ import select
 from math import inf
 from typing import Final, Protocol, cast
 
+from routing.backend.names import Address
+
 READABLE: Final = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
@@ -21,10 +23,15 @@ class BackendConnection(asyncio.Protocol):
     """Idle while `listener` is None; any event during that time makes it unusable.
 
     Moving the deadline is cheap: the timer is only rescheduled if it fires too early or would fire too late.
+    `expires_at`, by the pool's clock, is when it becomes too old for another call.
     """
 
-    def __init__(self, key: tuple[str, int, bool], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, key: tuple[str, int, bool], loop: asyncio.AbstractEventLoop, address: Address, expires_at: float
+    ) -> None:
         self.key = key
+        self.address = address
+        self.expires_at = expires_at
         self.loop = loop
         self.listener: ConnectionListener | None = None
         self.alive = True
@@ -77,6 +84,10 @@ class BackendConnection(asyncio.Protocol):
         Such data would be taken for the response to the next request.
         """
         return self.alive and not self._poll.poll(0)
+
+    def is_outdated(self, now: float) -> bool:
+        """Whether it is too old for another call, or its target's name has moved to other addresses."""
+        return now >= self.expires_at or now >= self.address.retires_at
 
     def write(self, data: bytes) -> None:
         """Send, or drop the data if the connection is closed, of which the listener is notified."""

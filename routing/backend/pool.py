@@ -7,7 +7,7 @@ from routing.backend.connection import BackendConnection
 
 
 class ConnectionPool:
-    """At most `max_idle` connections for each origin, each idle for less than `idle_seconds`."""
+    """At most `max_idle` connections for each origin, each idle for less than `idle_seconds`, and none outdated."""
 
     def __init__(self, clock: Callable[[], float], max_idle: int, idle_seconds: float) -> None:
         self._clock = clock
@@ -27,9 +27,12 @@ class ConnectionPool:
         return None
 
     def put(self, connection: BackendConnection) -> None:
-        """Add an idle connection, closing the one idle for longest if the pool is full."""
-        idle = self._idle.setdefault(connection.key, deque())
+        """Add an idle connection unless it is outdated, closing the one idle for longest if the pool is full."""
         now = connection.idle_since = self._clock()
+        if connection.is_outdated(now):
+            connection.abort()
+            return
+        idle = self._idle.setdefault(connection.key, deque())
         idle.append(connection)
         while idle and (self._closed or len(idle) > self._max_idle or self._has_expired(idle[0], now)):
             idle.popleft().abort()
@@ -51,4 +54,4 @@ class ConnectionPool:
                 idle.pop().abort()
 
     def _has_expired(self, connection: BackendConnection, now: float) -> bool:
-        return now - connection.idle_since >= self._idle_seconds
+        return now - connection.idle_since >= self._idle_seconds or connection.is_outdated(now)

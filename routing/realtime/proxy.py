@@ -14,7 +14,9 @@ from websockets.typing import Subprotocol
 from resilience.breaker.machine import Outcome, judge
 from routing.asgi import Receive, Scope, Send
 from routing.authentication.authenticator import Authenticator
-from routing.backend.encoding import parse_origin
+from routing.backend.dialer import Dialer
+from routing.backend.encoding import Origin, parse_origin
+from routing.backend.names import NameTable
 from routing.balancing.balancer import Balancers
 from routing.errors import (
     BadGateway,
@@ -44,7 +46,18 @@ MAX_QUEUED_MESSAGES: Final = 4
 
 
 class _BackendConnection(connect):
-    """Connects to the target only: a redirect is an error."""
+    """Connects to the target only, whatever the URI's host: a redirect is an error."""
+
+    def __init__(self, uri: str, dialer: Dialer, origin: Origin, **options: Any) -> None:
+        super().__init__(uri, **options)
+        self._dialer = dialer
+        self._origin = origin
+
+    async def open_tcp_connection(self) -> ClientConnection:
+        _, self.create_connection_kwargs["sock"] = await self._dialer.connect(self._origin.host, self._origin.port)
+        if self._origin.tls:
+            self.create_connection_kwargs["server_hostname"] = self._origin.host
+        return await super().open_tcp_connection()
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
@@ -64,7 +77,9 @@ class SocketProxy:
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         idle_timeout: float = IDLE_SECONDS,
+        dialer: Dialer | None = None,
     ) -> None:
+        self._dialer = dialer or Dialer(NameTable())
         self._gateway = gateway
         self._calls = calls
         self._balancers = balancers
@@ -172,14 +187,12 @@ class SocketProxy:
         try:
             origin = parse_origin(target.url)
             scheme = b"wss" if origin.tls else b"ws"
-            # With a host, the connection is made to it, and the URI's is only sent.
             preserved = exchange.request.fields.get(b"host") if match.policy.preserve_host else None
-            address: dict[str, Any] = {"host": origin.host, "port": origin.port} if preserved else {}
-            if preserved and origin.tls:
-                address["server_hostname"] = origin.host
             uri = b"%b://%b%b" % (scheme, preserved or origin.authority, origin.target(match.path + query))
             return await _BackendConnection(
                 uri.decode("ascii"),
+                self._dialer,
+                origin,
                 additional_headers=_handshake_fields(self._calls.fields(exchange)),
                 subprotocols=[Subprotocol(name) for name in shake.subprotocols] or None,
                 user_agent_header=None,
@@ -188,7 +201,6 @@ class SocketProxy:
                 open_timeout=min(timeout.connect + timeout.read, timeout.total),
                 max_size=MAX_TUNNEL_MESSAGE_BYTES,
                 max_queue=MAX_QUEUED_MESSAGES,
-                **address,
             )
         except TimeoutError as error:
             raise UpstreamTimeout("handshake timeout") from error

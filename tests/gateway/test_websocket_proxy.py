@@ -9,6 +9,8 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
+from routing.backend.dialer import Dialer
+from routing.backend.names import NameTable
 from routing.balancing.balancer import Balancers
 from routing.realtime.proxy import IDLE_SECONDS, SocketProxy
 from routing.router.policy import RoutePolicy, Target
@@ -16,6 +18,7 @@ from routing.router.table import Service
 from routing.steps.calls import Calls
 from tests.clock import FakeClock
 from tests.gateway.conftest import OWN_COOKIES, World, make_world
+from tests.routing.backend.names import FakeResolver, unresponsive
 from tests.system.echo import echo, websocket_server
 from tests.websocket import Socket
 
@@ -70,10 +73,37 @@ async def test_a_backend_is_sent_the_host_of_its_target_or_of_the_client(preserv
     assert hosts == ["gateway" if preserve else f"127.0.0.1:{port}"]
 
 
-def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/") -> Socket:
+@pytest.mark.parametrize("preserve", [False, True])
+async def test_a_backend_is_connected_to_by_the_addresses_of_its_name(preserve: bool) -> None:
+    with echo() as port:
+        async with unresponsive("127.0.0.4", port):
+            world = make_world("asgi")
+            policy = RoutePolicy(websocket=True, preserve_host=preserve)
+            world.add(Service("chat", (Target(f"http://chat.example:{port}"),), policy=policy))
+            resolver = FakeResolver("127.0.0.4", "127.0.0.1")
+            dialer = Dialer(NameTable(lookup=resolver))
+            socket = _socket(world, FakeClock(), dialer=dialer)
+            assert await socket.connect() is None
+            await socket.send("hello")
+            assert (await socket.receive())["text"] == "hello"
+            await socket.disconnect()
+            assert len(resolver.calls) == 1
+            await dialer.close()
+
+
+def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/", dialer: Dialer | None = None) -> Socket:
     breakers = Breakers(MemoryStore(), clock=world.clock)
     calls = Calls(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
     authenticator = Authenticator(lambda: world.live.keys)
-    proxy = SocketProxy(world.gateway, calls, Balancers(), authenticator, origins=(), clock=world.clock, timer=timer)
+    proxy = SocketProxy(
+        world.gateway,
+        calls,
+        Balancers(),
+        authenticator,
+        origins=(),
+        clock=world.clock,
+        timer=timer,
+        dialer=dialer,
+    )
     headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]
     return Socket(proxy.answer, path, headers, client=("127.0.0.1", 5), http_version="1.1")

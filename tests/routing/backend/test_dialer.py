@@ -1,0 +1,102 @@
+"""Parallel attempts, on real sockets where that is what matters."""
+
+import asyncio
+import gc
+import os
+import socket
+import time
+
+import pytest
+
+from routing.backend.dialer import Dialer, first_connected
+from routing.backend.names import RENEW_SECONDS, Address, NameTable
+from tests.clock import FakeClock
+from tests.routing.backend.names import FakeResolver, backends, found, unresponsive
+
+
+def open_files() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("alive", ["127.0.0.5", "::1"])
+async def test_a_dead_first_address_costs_less_than_300_ms_and_then_nothing(alive: str) -> None:
+    async with backends(alive) as port, unresponsive("127.0.0.4", port):
+        names = NameTable(lookup=FakeResolver("127.0.0.4", alive))
+        dialer = Dialer(names)
+        for limit in (0.3, 0.1, 0.1):
+            started = time.monotonic()
+            address, sock = await dialer.connect("crm.example", port)
+            assert time.monotonic() - started < limit
+            assert address.socket_address[0] == sock.getpeername()[0] == alive
+            sock.close()
+        await dialer.close()
+
+
+async def test_a_refused_address_costs_no_delay() -> None:
+    async with backends("127.0.0.5") as port:
+        dialer = Dialer(NameTable(lookup=FakeResolver("::1", "127.0.0.4", "127.0.0.5")))
+        started = time.monotonic()
+        _, sock = await dialer.connect("crm.example", port)
+        assert time.monotonic() - started < 0.2
+        assert sock.getpeername()[0] == "127.0.0.5"
+        sock.close()
+        await dialer.close()
+
+
+async def test_the_first_error_is_raised_if_all_fail_and_no_socket_is_left_open() -> None:
+    async with backends("127.0.0.5") as port:
+        before = open_files()
+        dialer = Dialer(NameTable(lookup=FakeResolver("127.0.0.6", "127.0.0.7")))
+        with pytest.raises(ConnectionRefusedError):
+            await dialer.connect("crm.example", port)
+        await dialer.close()
+        assert open_files() <= before
+
+
+async def test_a_cancelled_connect_leaves_no_socket_open_and_looks_the_name_up_again() -> None:
+    async with backends("127.0.0.5") as port, unresponsive("127.0.0.4", port), unresponsive("127.0.0.6", port):
+        clock, resolver = FakeClock(), FakeResolver("127.0.0.4", "127.0.0.6")
+        dialer = Dialer(NameTable(clock, resolver))
+        before = open_files()
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.4):
+                    await dialer.connect("crm.example", port)
+            await asyncio.sleep(0.01)
+            clock.advance(RENEW_SECONDS)
+        assert open_files() <= before
+        assert len(resolver.calls) == 2
+        await dialer.close()
+
+
+async def test_a_name_that_moved_is_found_when_the_old_address_refuses() -> None:
+    clock, resolver = FakeClock(), FakeResolver("127.0.0.4")
+    async with backends("127.0.0.5") as port:
+        dialer = Dialer(NameTable(clock, resolver))
+        with pytest.raises(ConnectionRefusedError):
+            await dialer.connect("crm.example", port)
+        clock.advance(RENEW_SECONDS)
+        resolver.hosts = ("127.0.0.5",)
+        _, sock = await dialer.connect("crm.example", port)
+        assert sock.getpeername()[0] == "127.0.0.5"
+        sock.close()
+        await dialer.close()
+
+
+async def test_of_two_attempts_that_succeed_at_once_one_socket_is_closed() -> None:
+    sockets: list[socket.socket] = []
+    ready = asyncio.Event()
+
+    async def connect(_: Address) -> socket.socket:
+        await ready.wait()
+        sockets.append(socket.socket())
+        return sockets[-1]
+
+    both = [Address(*found(host, 80)) for host in ("127.0.0.4", "127.0.0.5")]
+    asyncio.get_running_loop().call_later(0.1, ready.set)
+    _, winner = await first_connected(both, connect, stagger=0.01)
+    await asyncio.sleep(0.01)
+    assert [sock.fileno() for sock in sockets if sock is not winner] == [-1]
+    assert winner.fileno() != -1
+    winner.close()
