@@ -21,6 +21,7 @@ from routing.configuration.decode import decode_service
 from routing.configuration.document import inline, parse
 from routing.configuration.faults import ConfigurationError
 from routing.database.api_keys import issue, revoke
+from routing.key_form import KeyForm
 from routing.models import ANY_SECRET, ApiKey, Route, Service, Target, to_validation_error
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ class TargetAdmin(RightsMixin, ModelAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
+    form = KeyForm
     list_display = ("name", "prefix", "state", "tenant", "created_at", "expires_at")
     search_fields = ("name", "prefix")
     fields = ("name", "prefix", "scopes", "tenant", "expires_at", "revoked_at")

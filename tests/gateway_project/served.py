@@ -43,8 +43,8 @@ services:
 """
 KEYS = {
     "key": ("*", "events:publish"),
-    "unprivileged_key": ("nothing",),
-    "limited_key": ("nothing",),
+    "unprivileged_key": ("metrics:read",),
+    "limited_key": ("metrics:read",),
     "revocable_key": ("*",),
 }
 

@@ -86,7 +86,7 @@ def test_a_change_in_the_admin_is_recorded_with_the_user_and_the_request_id() ->
 
 def test_a_key_is_recorded_by_its_prefix_only() -> None:
     out = io.StringIO()
-    call_command("apikey", "create", "ci", "--scope", "crm", stdout=out)
+    call_command("apikey", "create", "ci", "--scope", "metrics:read", stdout=out)
     key = out.getvalue().splitlines()[-1]
     call_command("apikey", "revoke", ApiKey.objects.get().prefix, stdout=out)
     assert recorded_operations() == [(command_user(), "key.created", ""), (command_user(), "key.changed", "")]

@@ -67,7 +67,7 @@ def test_programs_use_the_public_host(ada: Client, harness: Harness) -> None:
 
 
 def test_a_new_keys_secret_is_in_no_cookie(ada: Client) -> None:
-    form = {"name": "billing", "scopes": '["crm"]', "tenant": "", "expires_at_0": "", "expires_at_1": ""}
+    form = {"name": "billing", "scopes": '["metrics:read"]', "tenant": "", "expires_at_0": "", "expires_at_1": ""}
     response = ada.post("/admin/routing/apikey/add/", form)
     assert response.status_code == 302
     assert set(response.cookies) <= {"sessionid", "csrftoken"}

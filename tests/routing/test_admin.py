@@ -10,6 +10,7 @@ from django.test import Client
 
 from metrics.models import Operation
 from routing.authentication.api_keys import ApiKeys, digest
+from routing.database.api_keys import issue
 from routing.database.loader import current_version, load, raw_document
 from routing.models import ApiKey, Route, Service, Target
 
@@ -177,7 +178,7 @@ def test_deleting_services_from_the_list_increments_the_version(staff: Client, c
 
 
 def test_a_new_key_is_shown_once_and_its_digest_never(staff: Client) -> None:
-    response = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[crm]"}, follow=True)
+    response = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[metrics:read]"}, follow=True)
     shown = re.search(r"gw_[a-z2-7]{8}_[A-Za-z0-9_-]{43}", response.content.decode())
     assert shown is not None
     assert ApiKeys(load(lambda _: None).keys).find(shown[0], 0.0) is not None
@@ -189,9 +190,9 @@ def test_a_new_key_is_shown_once_and_its_digest_never(staff: Client) -> None:
 
 
 def test_the_digest_of_a_key_cannot_be_posted(staff: Client) -> None:
-    staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "", "expires_at_0": "", "expires_at_1": ""})
+    staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "['*']", "expires_at_0": "", "expires_at_1": ""})
     key = ApiKey.objects.get()
-    staff.post(f"{KEYS}{key.pk}/change/", {"name": "renamed", "digest": "0" * 64, "prefix": "mine"})
+    staff.post(f"{KEYS}{key.pk}/change/", {"name": "renamed", "scopes": "['*']", "digest": "0" * 64, "prefix": "mine"})
     after = ApiKey.objects.get()
     assert (after.name, after.digest, after.prefix) == ("renamed", key.digest, key.prefix)
 
@@ -202,8 +203,34 @@ def test_an_invalid_scope_is_shown_at_its_field(staff: Client) -> None:
     assert not ApiKey.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("scopes", "error"), [("", "every service"), ("[nope, debug]", "unknown scope"), ("['']", "not a scope")]
+)
+def test_a_new_key_names_what_it_may_use(staff: Client, scopes: str, error: str) -> None:
+    response = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": scopes})
+    assert error in errors(response.content.decode())
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize("scopes", [None, [], ["gone"]])
+def test_a_key_stored_before_keeps_its_scopes(staff: Client, scopes: list[str] | None) -> None:
+    key = ApiKey(name="old", scopes=scopes)
+    issue(key)
+    text = "" if scopes is None else str(scopes)
+    staff.post(f"{KEYS}{key.pk}/change/", {"name": "renamed", "scopes": text})
+    after = ApiKey.objects.get()
+    assert (after.name, after.scopes) == ("renamed", scopes)
+
+
+def test_blanking_a_keys_scopes_does_not_widen_it(staff: Client, crm: Service) -> None:
+    key = ApiKey(name="old", scopes=[crm.name])
+    issue(key)
+    staff.post(f"{KEYS}{key.pk}/change/", {"name": "old", "scopes": ""})
+    assert ApiKey.objects.get().scopes == [crm.name]
+
+
 def test_revoking_keys_from_the_list_increments_the_version(staff: Client) -> None:
-    staff.post(f"{KEYS}add/", {"name": "ci"})
+    staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[debug]"})
     version = current_version()
     staff.post(KEYS, {"action": "revoke_keys", "_selected_action": [ApiKey.objects.get().pk]})
     assert ApiKey.objects.get().revoked_at is not None

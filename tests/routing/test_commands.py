@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 
 from routing.authentication.api_keys import ApiKeys
 from routing.database.loader import current_version, load
-from routing.models import Service
+from routing.models import ApiKey, Service
 
 pytestmark = pytest.mark.django_db
 
@@ -209,7 +209,8 @@ def test_export_then_apply_changes_nothing_and_exports_the_same_text(tmp_path: P
     assert run("config", "export")[0] == exported.read_text()
 
 
-def test_a_new_key_is_printed_alone_on_the_last_line() -> None:
+def test_a_new_key_is_printed_alone_on_the_last_line(file: Path) -> None:
+    run("config", "apply", str(file))
     out, _ = run(
         "apikey", "create", "ci", "--scope", "crm", "--scope", "metrics:read", "--tenant", "acme", "--expires", "90d"
     )
@@ -224,7 +225,7 @@ def test_a_new_key_is_printed_alone_on_the_last_line() -> None:
 
 
 def test_the_list_shows_the_state_of_each_key_and_no_secret() -> None:
-    key = run("apikey", "create", "ci")[0].splitlines()[-1]
+    key = run("apikey", "create", "ci", "--all-services")[0].splitlines()[-1]
     prefix = key.split("_")[1]
     listed = run("apikey", "list")[0]
     assert prefix in listed
@@ -238,8 +239,36 @@ def test_the_list_shows_the_state_of_each_key_and_no_secret() -> None:
 
 @pytest.mark.parametrize("arguments", [["--expires", "soon"], ["--expires", "0d"], ["--scope", "a b"]])
 def test_a_key_with_invalid_options_is_not_created(arguments: list[str]) -> None:
-    fault("apikey", "create", "ci", *arguments)
+    fault("apikey", "create", "ci", "--all-services", *arguments)
     assert "ci" not in run("apikey", "list")[0]
+
+
+def test_a_key_is_not_created_without_a_word_on_what_it_may_use() -> None:
+    (text,) = fault("apikey", "create", "ci")
+    assert "--scope" in text
+    assert "--all-services" in text
+    assert run("apikey", "list")[0] == ""
+
+
+@pytest.mark.parametrize("scope", ["nope", "CRM", "crm ", "", "metrics:admin", "crm,debug"])
+def test_an_unknown_scope_is_refused(file: Path, scope: str) -> None:
+    run("config", "apply", str(file))
+    (text,) = fault("apikey", "create", "ci", "--scope", "crm", "--scope", scope)
+    assert text.startswith(f"unknown scope {scope!r}")
+    assert run("apikey", "list")[0] == ""
+
+
+def test_scopes_that_services_and_routes_require_are_known(file: Path) -> None:
+    routes = "    scopes: [staff]\n    routes: [{path: '/a', scopes: [reports]}]\n"
+    file.write_text(CRM + routes)
+    run("config", "apply", str(file))
+    run("apikey", "create", "ci", "--scope", "crm", "--scope", "staff", "--scope", "reports")
+    assert ApiKey.objects.get().scopes == ["crm", "staff", "reports"]
+
+
+def test_a_key_for_every_service_says_so() -> None:
+    run("apikey", "create", "ci", "--all-services", "--scope", "debug", "--scope", "debug")
+    assert ApiKey.objects.get().scopes == ["*", "debug"]
 
 
 def test_a_faulty_file_exits_with_1(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def gateway(database: str, backend: Backend) -> Iterator[Gateway]:
             server.start()
         server.manage("migrate", "--verbosity", "0")
         server.manage("createsuperuser", "--no-input", "--username", "ann", "--email", "")
-        key = server.manage("apikey", "create", "ours").split()[-1]
+        key = server.manage("apikey", "create", "ours", "--all-services").split()[-1]
         server.manage("config", "apply", "-", stdin=document(services(backend.targets)))
         yield Gateway(server.start(), key, database)
     finally:

@@ -156,7 +156,7 @@ def test_an_invalid_configuration_leaves_the_last_valid_one_in_use(either: Gatew
 
 
 def test_a_revoked_key_is_refused_by_every_worker_within_a_second(either: Gateway) -> None:
-    key = either.manage("apikey", "create", "for a while").split()[-1]
+    key = either.manage("apikey", "create", "for a while", "--all-services").split()[-1]
     live_after(either, lambda worker: worker.get("/api/v1/plain/x", key)[0] == 200)
     refused = live_after(
         either,

@@ -9,8 +9,10 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from routing.caller import EVERY_SERVICE
 from routing.database.actor import acting_as, command_user
 from routing.database.api_keys import issue, revoke
+from routing.key_scopes import require_known
 from routing.models import ApiKey
 
 _AGE: Final = re.compile(r"(\d{1,5})([hdw])")
@@ -28,8 +30,9 @@ class Command(BaseCommand):
             "--scope",
             action="append",
             dest="scopes",
-            help="a service's name, * or a right such as metrics:read; repeatable",
+            help="a service's name, a scope that a service requires, or metrics:read and the like; repeatable",
         )
+        create.add_argument("--all-services", action="store_true", help="the key may use every service")
         create.add_argument("--tenant", default="", help="the tenant whose cached responses it may share")
         create.add_argument("--expires", help="its lifetime: 12h, 90d, 52w; without it, the key does not expire")
         actions.add_parser("list", help="list all keys, without their secrets")
@@ -41,8 +44,15 @@ class Command(BaseCommand):
         with acting_as(command_user()):
             getattr(self, f"_{action}")(**options)
 
-    def _create(self, *, name: str, scopes: list[str] | None, tenant: str, expires: str | None, **_: Any) -> None:
-        key = ApiKey(name=name, scopes=scopes, tenant=tenant, expires_at=expires and timezone.now() + _age(expires))
+    def _create(
+        self, *, name: str, scopes: list[str] | None, all_services: bool, tenant: str, expires: str | None, **_: Any
+    ) -> None:
+        key = ApiKey(
+            name=name,
+            scopes=_scopes(scopes or [], all_services),
+            tenant=tenant,
+            expires_at=expires and timezone.now() + _age(expires),
+        )
         try:
             secret = issue(key)
         except ValidationError as error:
@@ -61,6 +71,16 @@ class Command(BaseCommand):
         if not revoke(keys):
             raise CommandError(f"no active key has the prefix {prefix!r}")
         self.stdout.write(f"revoked {prefix}")
+
+
+def _scopes(scopes: list[str], all_services: bool) -> list[str]:
+    if not scopes and not all_services:
+        raise CommandError("name what the key may use: --scope SERVICE (repeatable), or --all-services")
+    try:
+        require_known(scopes)
+    except ValueError as fault:
+        raise CommandError(str(fault)) from None
+    return list(dict.fromkeys([EVERY_SERVICE] * all_services + scopes))
 
 
 def _age(text: str) -> timedelta:

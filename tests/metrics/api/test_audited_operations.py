@@ -122,7 +122,9 @@ OPERATIONS = [
     AuditedOperation("admin: flush", act_on_cache("flush"), ADMIN, "cache.invalidate", True, True),
     AuditedOperation("command: apply", apply_config, COMMAND, "service.changed", True, True),
     AuditedOperation("command: rollback", roll_back_config, COMMAND, "configuration.rollback", True, True),
-    AuditedOperation("command: key", command("apikey", "create", "ci"), COMMAND, "key.created", False, True),
+    AuditedOperation(
+        "command: key", command("apikey", "create", "ci", "--all-services"), COMMAND, "key.created", False, True
+    ),
     AuditedOperation(
         "command: revoke", lambda d: command("apikey", "revoke", d.key.prefix)(d), COMMAND, "key.changed", True, True
     ),
@@ -154,7 +156,7 @@ def operators(harness: Harness) -> Operators:
     harness.serve(ok())
     apply_document({"version": 1, "services": {"crm": {"targets": [{"url": "http://127.0.0.1:9101"}]}}})
     revisions.record_revision()
-    call_command("apikey", "create", "first", stdout=io.StringIO())
+    call_command("apikey", "create", "first", "--all-services", stdout=io.StringIO())
     assert [harness.request("/api/v1/crm/contacts/1") for _ in range(2)] == [200, 200]
     operators = Operators(harness)
     Operation.objects.all().delete()

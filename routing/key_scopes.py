@@ -1,0 +1,29 @@
+"""Which scopes a new or changed API key may have."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from routing.caller import EVERY_SERVICE
+from routing.models import Route, Service
+
+GATEWAY_SCOPES: Final = ("metrics:read", "metrics:write", "events:publish", "debug")
+"""Permissions on the gateway itself."""
+
+
+def require_known(scopes: Iterable[str]) -> None:
+    """Raise ValueError if a scope is none of the gateway's, no service's name and required by no service or route."""
+    unknown = set(scopes) - {EVERY_SERVICE, *GATEWAY_SCOPES, *_configured()}
+    if unknown:
+        names = ", ".join(map(repr, sorted(unknown)))
+        raise ValueError(
+            f"unknown scope {names}: a scope is the name of a service, a scope that a service or route requires, "
+            f"{EVERY_SERVICE}, or one of {', '.join(GATEWAY_SCOPES)}"
+        )
+
+
+def _configured() -> Iterable[str]:
+    yield from Service.objects.values_list("name", flat=True)
+    for model in (Service, Route):
+        for required in model.objects.exclude(scopes=None).values_list("scopes", flat=True):
+            # A corrupt row may contain anything.
+            yield from filter(lambda item: isinstance(item, str), required if isinstance(required, list) else ())
