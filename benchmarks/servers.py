@@ -128,6 +128,7 @@ def gateway(
             "PORT": str(port),
             "WORKERS": str(workers),
             "ACCESS_LOG": "off",
+            "MAX_CONNECTIONS_PER_CLIENT": "off",
             "RATE_LIMIT": UNLIMITED,
             "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0" if redis_port else "",
             **(environment or {}),

@@ -64,6 +64,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: RatePolicy
     gateway_config: Path | None
     max_body_bytes: int
+    max_connections_per_client: int
+    """Of one address, for each worker; 0 for no limit."""
     log_format: str
     access_log: bool
     traces: Traces | None
@@ -137,6 +139,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         gateway_config=get("GATEWAY_CONFIG", None, _file),
         secrets_from=get("SECRETS_FROM", (), _words),
         max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, _integer(0, 1 << 40)),
+        max_connections_per_client=get("MAX_CONNECTIONS_PER_CLIENT", 1_000, _limit),
         log_format=get("LOG_FORMAT", "console" if debug else "json", _one_of("json", "console")),
         access_log=get("ACCESS_LOG", True, _boolean),
         traces=telemetry.read(environment, faults),
@@ -208,6 +211,10 @@ def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _limit(text: str) -> int:
+    return 0 if text.lower() in _FALSE else _integer(1, 1_000_000)(text)
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:

@@ -68,12 +68,14 @@ def _run_gateway(
     from gateway_project import asgi  # noqa: PLC0415 - imported after the fork, since it sets up Django and the gateway
     from gateway_project.server.worker import Worker  # noqa: PLC0415 - as above
     from routing import runtime  # noqa: PLC0415 - as above
+    from routing.http1.counted_connection import ConnectionLimit  # noqa: PLC0415 - as above
 
-    gateway = runtime.current()
+    gateway, proxies = runtime.current(), TrustedProxies(config.trusted_proxies)
     worker = Worker(
         asgi.default_application,
         asgi.handle_request,
-        proxies=TrustedProxies(config.trusted_proxies) if config.proxy_protocol else None,
+        proxies=proxies if config.proxy_protocol else None,
+        connection_limit=ConnectionLimit(config.max_connections_per_client, proxies),
         drain=config.drain_seconds,
         grace=config.grace_seconds,
         on_ready=on_ready,

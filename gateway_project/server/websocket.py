@@ -1,7 +1,7 @@
 """uvicorn's WebSocket protocol with early UTF-8 checks and a cheaper path for sending text."""
 
 import codecs
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -19,7 +19,14 @@ class WebSocket(WebSocketsSansIOProtocol):
     `send` writes a text message before it returns, whether it is awaited or not: the hub does not await it.
     """
 
+    on_lost: Callable[[], None] | None = None
+    """Called when the connection has ended."""
     _text: codecs.IncrementalDecoder | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]  # not a coroutine
         text = message.get("text")

@@ -7,6 +7,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, cast
 
 import uvicorn
@@ -15,6 +16,7 @@ from gateway_project.server.lifespan import FINISH, unblock_signals
 from gateway_project.server.websocket import WebSocket
 from routing.asgi import ASGIApplication, RequestHandler
 from routing.http1.connection import Connection
+from routing.http1.counted_connection import ConnectionLimit, CountedConnection
 from routing.http1.head_cache import HeadCache
 from routing.http1.proxy_protocol import ProxiedConnection
 from routing.http1.ticker import Ticker
@@ -47,6 +49,7 @@ class Worker(uvicorn.Server):
         handler: RequestHandler,
         *,
         proxies: TrustedProxies | None = None,
+        connection_limit: ConnectionLimit | None = None,
         drain: float = 0.0,
         grace: float = 10.0,
         on_ready: Callable[[], None] = _nothing,
@@ -78,6 +81,7 @@ class Worker(uvicorn.Server):
         self.ticker = Ticker(lambda: [each for each in self.connections if isinstance(each, Connection)])
         self.draining = False
         self._proxies = proxies
+        self._connection_limit = connection_limit or ConnectionLimit()
         self._drain_seconds = drain
         self._on_ready, self._on_draining, self._on_stopping = on_ready, on_draining, on_stopping
         self._stopping = False
@@ -90,6 +94,7 @@ class Worker(uvicorn.Server):
         """A WebSocket on `transport` that has received `data`, its handshake first."""
         protocol = WebSocket(self.config, self.server_state, self.lifespan.state, self._loop)
         protocol.connection_made(transport)
+        protocol.on_lost = partial(self._connection_limit.leave, client[0] if client else "")
         protocol.client, protocol.scheme = client, "wss" if scheme == "https" else "ws"
         protocol.data_received(data)
         return protocol
@@ -100,8 +105,10 @@ class Worker(uvicorn.Server):
 
     def _connection(self, listener: "Worker | StaffListener") -> asyncio.Protocol:
         if self._proxies is None:
-            return Connection(listener, self._loop)
-        return ProxiedConnection(self._proxies, lambda: Connection(listener, self._loop), self._loop)
+            return CountedConnection(listener, self._loop, self._connection_limit)
+        return ProxiedConnection(
+            self._proxies, lambda: CountedConnection(listener, self._loop, self._connection_limit), self._loop
+        )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final, NamedTuple, cast
 
-from routing.http1.connection import Connection
+from routing.http1.counted_connection import CountedConnection
 from routing.messages.proxies import TrustedProxies, normal_address
 
 HEADER_SECONDS: Final = 10.0
@@ -98,7 +98,7 @@ class ProxiedConnection(asyncio.Protocol):
     """
 
     def __init__(
-        self, proxies: TrustedProxies, make_connection: Callable[[], Connection], loop: asyncio.AbstractEventLoop
+        self, proxies: TrustedProxies, make_connection: Callable[[], CountedConnection], loop: asyncio.AbstractEventLoop
     ) -> None:
         self._proxies = proxies
         self._make_connection = make_connection
@@ -132,8 +132,7 @@ class ProxiedConnection(asyncio.Protocol):
         connection = self._make_connection()
         connection.connection_made(self._transport)
         if header is not None and header.client is not None:
-            connection.client, connection.peer = header.client[0], header.client
-            connection.scheme = "https" if header.tls else "http"
+            connection.set_client(header.client, "https" if header.tls else "http")
         self._transport.set_protocol(connection)
         if data:
             connection.data_received(data)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.http import Request, Response
-from routing.http1.connection import Connection
+from routing.http1.counted_connection import ConnectionLimit, CountedConnection
 from routing.http1.proxy_protocol import MAX_V1_BYTES, ProxiedConnection, ProxyHeader, parse
 from routing.messages.proxies import TrustedProxies
 from tests.http1_client import MemoryTransport, Worker
@@ -91,7 +91,7 @@ class Scene:
         worker = Worker(self._handle)
         loop = asyncio.get_running_loop()
         proxies = TrustedProxies((ip_network("10.0.0.0/8"),))
-        first = ProxiedConnection(proxies, lambda: Connection(worker, loop), loop)
+        first = ProxiedConnection(proxies, lambda: CountedConnection(worker, loop, ConnectionLimit()), loop)
         self.transport = MemoryTransport(peer)
         self.transport.protocol = first
         first.connection_made(self.transport)
