@@ -1,6 +1,6 @@
 """Limits per connection, per caller and per worker."""
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 import msgspec
@@ -40,6 +40,26 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     def connections_for(self, caller_id: str) -> int:
         return self.per_api_key if caller_id.startswith("key:") else self.per_user
+
+
+class CallerConnections:
+    """Counts the open WebSockets to services of each caller, or of each address without one."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._open = Counter[str]()
+
+    def enter(self, caller_id: str) -> bool:
+        """Count a connection, unless the caller has as many as it may. If so, `leave` must be called at its end."""
+        if self._open[caller_id] >= self._limits.connections_for(caller_id):
+            return False
+        self._open[caller_id] += 1
+        return True
+
+    def leave(self, caller_id: str) -> None:
+        self._open[caller_id] -= 1
+        if self._open[caller_id] <= 0:
+            del self._open[caller_id]
 
 
 class MessageQuota:

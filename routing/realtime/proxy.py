@@ -24,16 +24,19 @@ from routing.errors import (
     Forbidden,
     GatewayError,
     MisdirectedRequest,
+    RateLimited,
     Unauthenticated,
     Unavailable,
     UpstreamTimeout,
 )
 from routing.exchange import CallRecord, Exchange
 from routing.http import HOP_BY_HOP, Headers
+from routing.messages.validation import client_prefix
 from routing.pipeline import Gateway
 from routing.realtime import handshake
 from routing.realtime.close_codes import CloseCode
 from routing.realtime.handshake import Handshake
+from routing.realtime.limits import CallerConnections, Limits
 from routing.realtime.tunnel import MAX_TUNNEL_MESSAGE_BYTES, CloseReason, Tunnel
 from routing.router.policy import Target
 from routing.steps.calls import Calls
@@ -78,6 +81,7 @@ class SocketProxy:
         timer: Callable[[], float] = time.monotonic,
         idle_timeout: float = IDLE_SECONDS,
         dialer: Dialer | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._dialer = dialer or Dialer(NameTable())
         self._gateway = gateway
@@ -88,6 +92,7 @@ class SocketProxy:
         self._clock = clock
         self._timer = timer
         self._idle_timeout = idle_timeout
+        self._connections = CallerConnections(limits or Limits())
         self._bulkheads: dict[str, Bulkhead] = {}
         self._is_closing = False
 
@@ -103,7 +108,13 @@ class SocketProxy:
         exchange = shake.exchange
         try:
             await self._admit(exchange)
-            await self._serve(shake, receive, send)
+            caller = exchange.caller.id if exchange.caller else client_prefix(exchange.request.client)
+            if not self._connections.enter(caller):
+                raise RateLimited("this caller has reached its limit of WebSockets", service=exchange.service)
+            try:
+                await self._serve(shake, receive, send)
+            finally:
+                self._connections.leave(caller)
         except GatewayError as error:
             self._gateway.account(exchange, int(error.status), error.code)
             misdirected = isinstance(error, MisdirectedRequest)

@@ -12,6 +12,7 @@ from routing.backend.client import Backend
 from routing.backend.dialer import Dialer
 from routing.backend.names import NameTable
 from routing.balancing.balancer import Balancers
+from routing.realtime.limits import Limits
 from routing.realtime.proxy import IDLE_SECONDS, SocketProxy
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service
@@ -91,11 +92,34 @@ async def test_a_backend_is_connected_to_by_the_addresses_of_its_name(preserve: 
             await dialer.close()
 
 
+async def test_a_caller_has_a_limit_of_sockets_until_one_ends(chat: World) -> None:
+    proxy = _proxy(chat, FakeClock(), limits=Limits(per_api_key=2))
+    first, second = _client(proxy, chat), _client(proxy, chat)
+    assert await first.connect() is None
+    assert await second.connect() is None
+    assert await _client(proxy, chat).connect() is not None
+    assert chat.observer.requests[-1].code == "rate_limited"
+    await first.disconnect()
+    third = _client(proxy, chat)
+    assert await third.connect() is None
+    for socket in (second, third):
+        await socket.disconnect()
+
+
 def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/", dialer: Dialer | None = None) -> Socket:
+    return _client(_proxy(world, timer, dialer), world, path)
+
+
+def _client(proxy: SocketProxy, world: World, path: str = "/api/v1/chat/") -> Socket:
+    headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]
+    return Socket(proxy.answer, path, headers, client=("127.0.0.1", 5), http_version="1.1")
+
+
+def _proxy(world: World, timer: FakeClock, dialer: Dialer | None = None, limits: Limits | None = None) -> SocketProxy:
     breakers = Breakers(MemoryStore(), clock=world.clock)
     calls = Calls(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
     authenticator = Authenticator(lambda: world.live.keys)
-    proxy = SocketProxy(
+    return SocketProxy(
         world.gateway,
         calls,
         Balancers(),
@@ -104,6 +128,5 @@ def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/", dialer:
         clock=world.clock,
         timer=timer,
         dialer=dialer,
+        limits=limits,
     )
-    headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]
-    return Socket(proxy.answer, path, headers, client=("127.0.0.1", 5), http_version="1.1")
