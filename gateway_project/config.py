@@ -227,8 +227,20 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _database(text: str) -> str:
-    if urlsplit(text).scheme not in ("sqlite", "postgres", "postgresql"):
+    """Error messages contain nothing of the URL, since any part may belong to a password."""
+    scheme = text.partition("://")[0].lower()
+    if scheme not in ("sqlite", "postgres", "postgresql"):
         raise ValueError("must be a sqlite:// or postgresql:// URL")
+    if scheme != "sqlite":
+        try:
+            parts = urlsplit(text)
+            valid = parts.port != 0 and parts.netloc.count("@") < 2 and "@" not in parts.path and not parts.fragment
+        except ValueError:
+            valid = False
+        if not valid:
+            raise ValueError(
+                "has an invalid host or port; an `@`, `:`, `/`, `?` or `#` of a password must be percent-encoded"
+            )
     return text
 
 

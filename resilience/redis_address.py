@@ -112,6 +112,8 @@ def _split(url: str) -> SplitResult:
         raise ValueError("is not a valid URL") from None
     if parts.scheme not in SCHEMES:
         raise ValueError(f"must be a URL with one of the schemes {', '.join(SCHEMES)}")
+    if "@" in parts.path and parts.scheme != "unix":
+        raise ValueError("has an `@` after a `/`; in a password, `/` and `@` must be percent-encoded")
     if parts.fragment or "#" in url:
         raise ValueError("contains a `#`, which must be percent-encoded in a password")
     return parts

@@ -39,6 +39,48 @@ def test_no_fault_contains_a_secret() -> None:
     assert "hunter2" not in "".join(found)
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "u:hunter2@h:port/db",
+        "u:hunter2@h:99999/db",
+        "u:hunter2@h:0/db",
+        "u:hun@ter2@h/db",
+        "u:hunter2/x@h/db",
+        "u:hunter2#x@h/db",
+        "u:hunter2[@h/db",
+        "u:hunter2\u2100@h/db",
+        "u:hunter2@[::1/db",
+    ],
+)
+def test_a_fault_of_a_databases_address_is_listed_without_any_secret(scheme: str, rest: str) -> None:
+    found = faults(**GIVEN, DATABASE_URL=f"{scheme}://{rest}", PORT="0")
+    assert [fault.partition(":")[0] for fault in found] == ["DATABASE_URL", "PORT"]
+    assert "hun" not in found[0]
+    assert "port" in found[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqlite://:memory:",
+        "sqlite:////tmp/a@b.sqlite3",
+        "postgres:///db",
+        "postgres://u:p%40ss@h:5432/db?sslmode=require",
+        "postgres://[::1]:5432/db",
+    ],
+)
+def test_a_valid_address_of_a_database_is_taken_as_it_is(text: str) -> None:
+    assert config.read({**GIVEN, "DATABASE_URL": text}).database_url == text
+
+
+def test_a_slash_in_a_password_of_redis_is_a_fault_that_prints_nothing_of_it() -> None:
+    (found,) = faults(**GIVEN, REDIS_URL="redis://:1/hunter2@h:6379")
+    assert found.startswith("REDIS_URL: ")
+    assert "hunter2" not in found
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
