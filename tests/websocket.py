@@ -31,6 +31,6 @@ class Socket:
     async def send(self, text: str) -> None:
         await self._peer.send_input({"type": "websocket.receive", "text": text})
 
-    async def disconnect(self) -> None:
-        await self._peer.send_input({"type": "websocket.disconnect", "code": 1000})
+    async def disconnect(self, code: int = 1000, reason: str = "") -> None:
+        await self._peer.send_input({"type": "websocket.disconnect", "code": code, "reason": reason})
         await self._peer.wait(30)

@@ -8,19 +8,22 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
 from resilience.breaker.machine import Outcome, judge
 from routing.asgi import Receive, Scope, Send
 from routing.authentication.authenticator import Authenticator
+from routing.backend import reasons
 from routing.backend.dialer import Dialer
 from routing.backend.encoding import Origin, parse_origin
 from routing.backend.names import NameTable
 from routing.balancing.balancer import Balancers
+from routing.balancing.rules import TargetState
 from routing.errors import (
     BadGateway,
     BadRequest,
+    CallFailed,
     Forbidden,
     GatewayError,
     MisdirectedRequest,
@@ -35,7 +38,7 @@ from routing.messages.validation import client_prefix
 from routing.pipeline import Gateway
 from routing.realtime import handshake
 from routing.realtime.close_codes import CloseCode
-from routing.realtime.handshake import Handshake
+from routing.realtime.handshake import Handshake, HandshakeRefused
 from routing.realtime.limits import CallerConnections, Limits
 from routing.realtime.tunnel import MAX_TUNNEL_MESSAGE_BYTES, CloseReason, Tunnel
 from routing.router.policy import Target
@@ -166,32 +169,55 @@ class SocketProxy:
 
     async def _connect(self, shake: Handshake, permit: CallPermit) -> ClientConnection:
         """Connect to the backend, and report the outcome to the circuit. Raises BadGateway or UpstreamTimeout."""
-        started = self._timer()
+        exchange, started = shake.exchange, self._timer()
+        exchange.call = CallRecord()
+        breaker = exchange.match.policy.breaker
         try:
-            connection = await self._connect_to_target(shake)
-        except (BadGateway, UpstreamTimeout) as error:
-            error.service = shake.exchange.service
-            await permit.report_and_wait(Outcome.FAILURE)
+            connection = await self._connect_to_a_target(shake, permit)
+        except CallFailed as error:
+            error.service = exchange.service
+            exchange.call.error, exchange.call.reason = error.code, error.reason
+            outcome = Outcome.FAILURE
+            if isinstance(error, HandshakeRefused):
+                outcome = judge(breaker, error.refusal, self._timer() - started)
+            await permit.report_and_wait(outcome)
             raise
         except BaseException:
             permit.report(Outcome.CANCELLED)
             raise
-        await permit.report_and_wait(judge(shake.exchange.match.policy.breaker, 101, self._timer() - started))
+        await permit.report_and_wait(judge(breaker, 101, self._timer() - started))
         return connection
 
-    async def _connect_to_target(self, shake: Handshake) -> ClientConnection:
-        """A socket counts as load only while it is opened: the balancer compares calls, and a socket may be quiet."""
-        exchange = shake.exchange
-        balancer = self._balancers.of(exchange.match.service)
-        state = balancer.pick((), exchange.caller.id if exchange.caller else "")
-        exchange.call = CallRecord()
-        exchange.call.target = state.target
-        try:
-            return await self._open(shake, state.target)
-        finally:
-            balancer.release(state)
+    async def _connect_to_a_target(self, shake: Handshake, permit: CallPermit) -> ClientConnection:
+        """Try targets until one responds, within the limits of retries. A handshake is a GET, and so repeatable.
 
-    async def _open(self, shake: Handshake, target: Target) -> ClientConnection:
+        A socket counts as load only while it is opened: the balancer compares calls, and a socket may be quiet.
+        """
+        exchange, tried = shake.exchange, list[TargetState]()
+        balancer, retries = self._balancers.of(exchange.match.service), exchange.match.policy.retries
+        budget = permit.upstream.budget
+        budget.deposit(retries.budget)
+        deadline = self._timer() + exchange.match.policy.timeout.total
+        while True:
+            state = balancer.pick(tried, exchange.caller.id if exchange.caller else "")
+            tried.append(state)
+            exchange.call.target = state.target
+            try:
+                return await self._open(shake, state.target, deadline - self._timer())
+            except HandshakeRefused:
+                raise
+            except CallFailed as error:
+                balancer.failed(state, error.reason, no_response=True)
+                if len(tried) >= retries.attempts or not permit.allows_retry or not balancer.has_another(tried):
+                    raise
+                if self._timer() >= deadline or not budget.withdraw(retries.budget):
+                    raise
+                exchange.call.retries += 1
+            finally:
+                balancer.release(state)
+
+    async def _open(self, shake: Handshake, target: Target, left: float) -> ClientConnection:
+        """Connect to one target within `left` seconds."""
         exchange = shake.exchange
         match, timeout = exchange.match, exchange.match.policy.timeout
         query = b"?" + exchange.request.query if exchange.request.query else b""
@@ -209,14 +235,18 @@ class SocketProxy:
                 user_agent_header=None,
                 compression=None,
                 proxy=None,
-                open_timeout=min(timeout.connect + timeout.read, timeout.total),
+                open_timeout=min(timeout.connect + timeout.read, left),
                 max_size=MAX_TUNNEL_MESSAGE_BYTES,
                 max_queue=MAX_QUEUED_MESSAGES,
             )
         except TimeoutError as error:
             raise UpstreamTimeout("handshake timeout") from error
-        except (OSError, InvalidHandshake) as error:
-            raise BadGateway("the service did not accept the WebSocket") from error
+        except InvalidStatus as error:
+            raise HandshakeRefused(error.response.status_code) from error
+        except OSError as error:
+            raise BadGateway(reasons.failure_reason(error)) from error
+        except InvalidHandshake as error:
+            raise BadGateway("invalid handshake") from error
         except (InvalidURI, UnicodeError) as error:
             raise BadRequest("the path cannot be sent to the service") from error
 

@@ -25,6 +25,9 @@ class CloseReason(NamedTuple):
     client_code: int | None = None
 
 
+_GONE: Final = CloseReason(CloseCode.GOING_AWAY, "gone")
+
+
 class Tunnel:
     """`check` is called once a second and returns why the tunnel is to be closed, or None. `timer` is monotonic.
 
@@ -60,8 +63,10 @@ class Tunnel:
             work = (self._client_to_backend(), self._backend_to_client(), self._check_periodically())
             tasks += [asyncio.create_task(part) for part in work]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            first = next(iter(done))
-            end = CloseReason(CloseCode.GOING_AWAY, "gone") if first.exception() else first.result()
+            if all(part.exception() for part in done):
+                # Sending fails as soon as the client has closed; its close code may still have to be received.
+                done, _ = await asyncio.wait(tasks[:1], timeout=CHECK_SECONDS)
+            end = next((part.result() for part in done if not part.exception()), _GONE)
         finally:
             for task in tasks:
                 task.cancel()
@@ -77,9 +82,9 @@ class Tunnel:
         while True:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
-                return _client_closed(message.get("code") or CloseCode.NORMAL)
+                return _client_closed(message.get("code") or CloseCode.NORMAL, message.get("reason") or "")
             content: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
-            if len(content) > MAX_TUNNEL_MESSAGE_BYTES:
+            if _is_too_big(content):
                 return CloseReason(CloseCode.MESSAGE_TOO_BIG, "message too big")
             self._last_activity_at = self._timer()
             try:
@@ -109,14 +114,24 @@ class Tunnel:
                 return CloseReason(CloseCode.TIMEOUT, "open for too long")
 
 
-def _client_closed(code: int) -> CloseReason:
+def _is_too_big(content: str | bytes) -> bool:
+    """Whether a message has more bytes than may be passed on. Only long text that is not ASCII is encoded for this."""
+    if isinstance(content, str) and not content.isascii() and len(content) > MAX_TUNNEL_MESSAGE_BYTES // 4:
+        return len(content.encode()) > MAX_TUNNEL_MESSAGE_BYTES
+    return len(content) > MAX_TUNNEL_MESSAGE_BYTES
+
+
+def _client_closed(code: int, reason: str) -> CloseReason:
     """A client without a code (see EventsConsumer.disconnect) may have broken the protocol."""
     if code in NEVER_SENT:
         return CloseReason(CloseCode.GOING_AWAY, "", client_code=CloseCode.PROTOCOL_ERROR)
-    return CloseReason(code, "")
+    return CloseReason(code, reason)
 
 
 def _backend_closed(closed: ConnectionClosed) -> CloseReason:
+    """A message over the limit has closed the backend's connection with 1009, whether or not the backend replied."""
+    if closed.sent is not None and closed.sent.code == CloseCode.MESSAGE_TOO_BIG and not closed.rcvd_then_sent:
+        return CloseReason(CloseCode.MESSAGE_TOO_BIG, "message too big")
     if closed.rcvd is None:
         return CloseReason(CloseCode.BAD_GATEWAY, "the service closed the connection without a close frame")
     code = closed.rcvd.code

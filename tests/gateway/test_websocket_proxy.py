@@ -1,9 +1,12 @@
 """A WebSocket to a service through the gateway, with a fake clock."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 
 import pytest
 from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore
@@ -104,6 +107,132 @@ async def test_a_caller_has_a_limit_of_sockets_until_one_ends(chat: World) -> No
     assert await third.connect() is None
     for socket in (second, third):
         await socket.disconnect()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429])
+async def test_a_handshake_refused_below_500_is_no_failure_of_the_service(status: int) -> None:
+    def refuse(ws: ServerConnection, _request: Request) -> Response:
+        return ws.respond(HTTPStatus(status), "no")
+
+    with websocket_server(_greet, process_request=refuse) as port:
+        world = _world(port)
+        proxy = _proxy(world, FakeClock())
+        codes = [await _closed_with(_client(proxy, world)) for _ in range(8)]
+    assert codes == [1014] * 8
+    assert {request.code for request in world.observer.requests} == {"bad_gateway"}
+    assert {request.reason for request in world.observer.requests} == {f"handshake refused with {status}"}
+
+
+async def test_a_handshake_refused_with_503_opens_the_circuit() -> None:
+    def refuse(ws: ServerConnection, _request: Request) -> Response:
+        return ws.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no")
+
+    with websocket_server(_greet, process_request=refuse) as port:
+        world = _world(port)
+        proxy = _proxy(world, FakeClock())
+        codes = [await _closed_with(_client(proxy, world)) for _ in range(8)]
+    assert codes[0] == 1014
+    assert codes[-1] == 1013
+
+
+async def test_the_next_target_is_tried_after_one_that_cannot_be_reached() -> None:
+    with websocket_server(_greet) as port:
+        world = _world(1, port)
+        proxy = _proxy(world, FakeClock())
+        for _ in range(4):
+            socket = _client(proxy, world)
+            assert await socket.connect() is None
+            assert (await socket.receive())["text"] == "hello"
+            await socket.disconnect()
+
+
+async def test_the_log_says_why_a_connection_failed() -> None:
+    world = _world(1)
+    assert await _closed_with(_socket(world, FakeClock())) == 1014
+    assert world.observer.requests[-1].reason == "connection refused"
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1009, "too big"), (3001, ""), (4001, "moved to tab 2")])
+async def test_the_backend_receives_the_clients_close_code_and_reason(code: int, reason: str) -> None:
+    assert await _backends_close(code, reason) == (code, reason)
+
+
+@pytest.mark.parametrize("code", [1005, 1006, 1015])
+async def test_a_code_that_is_never_sent_becomes_going_away_for_the_backend(code: int) -> None:
+    assert await _backends_close(code, "") == (1001, "")
+
+
+async def test_a_message_of_the_backend_over_the_limit_is_1009_on_both_sides() -> None:
+    ends: list[int | None] = []
+
+    async def flood(ws: ServerConnection) -> None:
+        await ws.send("x" * 1_100_000)
+        await ws.wait_closed()
+        ends.append(ws.close_code)
+
+    with websocket_server(flood) as port:
+        assert await _closed_with(_socket(_world(port), FakeClock())) == 1009
+        await _until(ends)
+    assert ends == [1009]
+
+
+async def test_the_limit_of_a_text_message_is_in_bytes() -> None:
+    ends: list[int | None] = []
+
+    async def record(ws: ServerConnection) -> None:
+        await ws.wait_closed()
+        ends.append(ws.close_code)
+
+    with websocket_server(record, max_size=None) as port:
+        socket = _socket(_world(port), FakeClock())
+        assert await socket.connect() is None
+        await socket.send("\u20ac" * 400_000)
+        assert (await socket.receive())["code"] == 1009
+        await _until(ends)
+    assert ends == [1009]
+
+
+async def _greet(ws: ServerConnection) -> None:
+    await ws.send("hello")
+    await ws.wait_closed()
+
+
+async def _backends_close(code: int, reason: str) -> tuple[int | None, str | None]:
+    """How the backend's connection ends when the client closes with `code` and `reason`."""
+    ends: list[tuple[int | None, str | None]] = []
+
+    async def record(ws: ServerConnection) -> None:
+        await ws.wait_closed()
+        ends.append((ws.close_code, ws.close_reason))
+
+    with websocket_server(record) as port:
+        socket = _socket(_world(port), FakeClock())
+        assert await socket.connect() is None
+        await socket.disconnect(code, reason)
+        await _until(ends)
+    return ends[0]
+
+
+async def _until(ends: Sequence[object]) -> None:
+    """Wait until the server's thread has recorded an end."""
+    async with asyncio.timeout(20):
+        while not ends:  # noqa: ASYNC110 - another thread appends
+            await asyncio.sleep(0.01)
+
+
+async def _closed_with(socket: Socket) -> int:
+    """The code that an opened socket is closed with."""
+    assert await socket.connect() is None
+    end = await socket.receive()
+    assert end["type"] == "websocket.close"
+    return int(end["code"])
+
+
+def _world(*ports: int) -> World:
+    world = make_world("asgi")
+    targets = tuple(Target(f"http://127.0.0.1:{port}") for port in ports)
+    world.add(Service("chat", targets, policy=RoutePolicy(websocket=True)))
+    return world
 
 
 def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/", dialer: Dialer | None = None) -> Socket:
