@@ -216,7 +216,7 @@ def _redis() -> Iterator[str]:
 def _gateway(redis: str, directory: str) -> Iterator[Target]:
     port = free_port()
     environment = {
-        "SECRET_KEY": "for this benchmark alone",
+        "SECRET_KEY": "for this benchmark alone, and long enough to sign with",
         "DRAIN_SECONDS": "0",
         "DATABASE_URL": f"sqlite:///{directory}/gateway.sqlite3",
         "REDIS_URL": redis,

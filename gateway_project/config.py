@@ -26,6 +26,8 @@ BASE_DIR: Final = Path(__file__).resolve().parent.parent
 VAR: Final = BASE_DIR / "var"
 """The default state directory: the SQLite database, and the files the gateway creates beside it."""
 EMBEDDED: Final = "embedded"
+MIN_SECRET_KEY: Final = 32
+"""Characters. Sessions are signed with the key: a short one can be found by trying."""
 SERVICE_VARIABLES: Final = "GATEWAY_SECRET_"
 """Variables whose names begin so may be sent to backends, as the services' headers say."""
 
@@ -161,6 +163,8 @@ def _contradictions(config: Config) -> list[str]:
     faults = []
     if not config.secret_key:
         faults.append("SECRET_KEY: must be set unless DEBUG is on")
+    elif len(config.secret_key) < MIN_SECRET_KEY and not config.debug:
+        faults.append(f"SECRET_KEY: must have at least {MIN_SECRET_KEY} characters unless DEBUG is on")
     if config.firebase_emulator and not config.debug:
         faults.append("FIREBASE_AUTH_EMULATOR_HOST: not allowed unless DEBUG is on: the emulator accepts forged tokens")
     if config.firebase_emulator and not config.firebase_project:

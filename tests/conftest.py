@@ -12,7 +12,7 @@ from tests.redis_server import RedisServer
 from tests.scheduling import FileScheduling, is_slow
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "gateway_project.settings"
-os.environ["SECRET_KEY"] = "for tests alone"
+os.environ["SECRET_KEY"] = "for tests alone, and long enough to sign with"
 os.environ["ALLOWED_HOSTS"] = "*"
 os.environ["DATABASE_URL"] = "sqlite://:memory:"
 

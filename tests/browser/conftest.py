@@ -61,7 +61,7 @@ def _environment(directory: Path, port: int) -> dict[str, str]:
     return named | {
         "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
         "DEBUG": "1",
-        "SECRET_KEY": "for tests alone",
+        "SECRET_KEY": "for tests alone, and long enough to sign with",
         "ALLOWED_HOSTS": "127.0.0.1",
         "DATABASE_URL": f"sqlite:///{directory / 'gateway.sqlite3'}",
         "REDIS_URL": _redis_url(),

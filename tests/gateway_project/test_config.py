@@ -6,7 +6,7 @@ from gateway_project import config, telemetry
 from gateway_project.config import ConfigurationFault
 from gateway_project.telemetry import Traces
 
-GIVEN = {"SECRET_KEY": "x"}
+GIVEN = {"SECRET_KEY": "x" * 32}
 
 
 def faults(**environment: str) -> list[str]:
@@ -20,6 +20,13 @@ def test_only_a_secret_key_is_required() -> None:
     assert (read.host, read.port, read.workers, read.redis_url) == ("127.0.0.1", 8000, 1, None)
     assert (read.rate_limit.limit, read.rate_limit.window) == (100, 60)
     assert (read.debug, read.log_format, read.access_log) == (False, "json", True)
+
+
+def test_a_short_secret_key_is_a_fault_unless_debug_is_on() -> None:
+    (found,) = faults(SECRET_KEY="hush" + "x" * 27)
+    assert found.startswith("SECRET_KEY: must have at least 32 characters")
+    assert "hush" not in found
+    assert config.read({"SECRET_KEY": "hush", "DEBUG": "on"}).secret_key == "hush"
 
 
 def test_all_faults_are_reported_at_once() -> None:
