@@ -29,6 +29,8 @@ NOT_STORED: Final = frozenset(
 )
 """Fields that are specific to a connection or a moment, and are not stored (RFC 9111 section 3.1)."""
 
+MAX_PREFERENCE_BYTES: Final = 1_024
+"""Longer preferences, which no browser sends, are compared as they are: this bounds the time to normalise them."""
 _CASE_INSENSITIVE: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
 """Fields with case-insensitive values (RFC 9110 sections 12.5.2 to 12.5.4)."""
 
@@ -94,7 +96,7 @@ def variant(headers: Sequence[Header], vary: Iterable[bytes]) -> bytes:
 
 def _normalized(name: bytes, value: bytes) -> bytes:
     """The value without insignificant white space around commas; weighted preferences in a normal form."""
-    if name in _CASE_INSENSITIVE:
+    if name in _CASE_INSENSITIVE and len(value) <= MAX_PREFERENCE_BYTES:
         return _preferences(value)
     if b"," in value and b'"' not in value:
         value = b",".join([part.strip() for part in value.split(b",")])

@@ -14,6 +14,9 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Safe methods (RFC 9110 section 9.2.1). An unknown method counts as unsafe."""
 
 
+MAX_REFERENCE_BYTES: Final = 16 * 1_024
+
+
 def uri_tag(path: bytes, query: bytes) -> str:
     """The tag of all responses stored for one of a service's URIs, whichever caller they are for.
 
@@ -48,7 +51,9 @@ def invalidated_tags(
 
 
 def _reference_tag(reference: bytes, path: bytes, prefix: bytes, normalized: Callable[[bytes], bytes]) -> str:
-    """The tag of a same-origin URI reference; empty for any other."""
+    """The tag of a same-origin URI reference; empty for any other, and for one that is too long to be requested."""
+    if len(reference) > MAX_REFERENCE_BYTES:
+        return ""
     try:
         base = (prefix + path).decode("latin-1")
         parts = urlsplit(urljoin(base, reference.decode("latin-1").strip()))

@@ -4,8 +4,10 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-_LINK_TARGET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>"]*)>')
-"""A quoted parameter, or a link's target (RFC 8288 section 3)."""
+_LINK_TARGET: Final = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|<([^<>"]*)>')
+"""A quoted parameter, also one that does not end, or a link's target (RFC 8288 section 3)."""
+MAX_COOKIE_ATTRIBUTES: Final = 32
+"""Further ones are dropped: this bounds the time to read them."""
 _REFRESH: Final = re.compile(rb"([ \t]*[0-9.]+[ \t]*[;,][ \t]*url[ \t]*=[ \t]*[\"']?)([^\"' \t]*)(.*)", re.IGNORECASE)
 _HOST_COOKIE: Final = b"__host-"
 """Cookies of this prefix must have `Path=/` (RFC 6265bis section 4.1.3.2)."""
@@ -51,6 +53,9 @@ def rewrite_reference(reference: bytes, target: str, public: PublicAddress) -> b
 def rewrite_links(value: bytes, target: str, public: PublicAddress) -> bytes:
     """A Link field, as the targets of its links are followed: for the next page, for instance."""
 
+    if b"<" not in value:
+        return value
+
     def rewrite(link: "re.Match[bytes]") -> bytes:
         return link[0] if link[1] is None else b"<%b>" % rewrite_reference(link[1], target, public)
 
@@ -68,7 +73,7 @@ def rewrite_cookie(value: bytes, target: str, public: PublicAddress) -> bytes:
 
     A cookie for all paths of a backend is for all paths of its service, and not sent to other services.
     """
-    pair, *attributes = value.split(b";")
+    pair, *attributes = value.split(b";", MAX_COOKIE_ATTRIBUTES + 1)[: MAX_COOKIE_ATTRIBUTES + 1]
     kept = [pair]
     for attribute in attributes:
         name, _, text = attribute.partition(b"=")

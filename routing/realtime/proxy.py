@@ -203,7 +203,9 @@ class SocketProxy:
             tried.append(state)
             exchange.call.target = state.target
             try:
-                return await self._open(shake, state.target, deadline - self._timer())
+                connection = await self._open(shake, state.target, deadline - self._timer())
+                balancer.succeeded(state)
+                return connection
             except HandshakeRefused:
                 raise
             except CallFailed as error:

@@ -47,7 +47,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with ExitStack() as stack:
         backend = stack.enter_context(web_server(respond))
         configuration = CONFIGURATION.format(backend=backend)
-        port, _ = stack.enter_context(running_gateway(tmp_path_factory.mktemp("gateway"), configuration))
+        # On a host with staff's pages, responses are sandboxed and cannot submit forms.
+        hosts = {"STAFF_HOST": "staff.localhost", "ALLOWED_HOSTS": "127.0.0.1,localhost,staff.localhost"}
+        directory = tmp_path_factory.mktemp("gateway")
+        port, _ = stack.enter_context(running_gateway(directory, configuration, **hosts))
         yield port
 
 

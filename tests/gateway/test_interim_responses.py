@@ -48,7 +48,7 @@ async def test_they_reach_the_client_before_the_final_response(http1: World) -> 
     data = await received(http1)
     assert data.startswith(
         b"HTTP/1.1 102 Processing\r\n\r\n"
-        b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
+        b"HTTP/1.1 103 Early Hints\r\nlink: </api/v1/crm/a.css>; rel=preload\r\n\r\n"
         b"HTTP/1.1 142 \r\nx-own: 1\r\n\r\n"
         b"HTTP/1.1 200 OK\r\n"
     )
@@ -130,7 +130,7 @@ async def test_fields_that_belong_to_the_final_response_or_the_connection_are_dr
     )
     await http1.serve(b"HTTP/1.1 103 Early Hints\r\n" + fields + b"\r\n" + FINAL, policy=OPEN)
     data = await received(http1)
-    assert data.startswith(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert data.startswith(b"HTTP/1.1 103 Early Hints\r\nlink: </api/v1/crm/a>\r\n\r\nHTTP/1.1 200 OK\r\n")
     assert data.endswith(b"ok")
 
 

@@ -100,7 +100,7 @@ class _Client:
 
     def _request(self, method: str, path: str) -> bytes:
         key = self._chance.choice(self._keys)
-        lines = [f"{method} /api/v1{path or '/'} HTTP/1.1", "Host: gateway", *([f"X-API-Key: {key}"] if key else [])]
+        lines = [f"{method} /api/v1{path or '/'} HTTP/1.1", "Host: localhost", *([f"X-API-Key: {key}"] if key else [])]
         body = b"{}" if method == "POST" else b""
         length = [f"Content-Length: {len(body)}"] if body else []
         return "\r\n".join([*lines, *length, "", ""]).encode() + body

@@ -10,6 +10,7 @@ import pytest
 
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
+from resilience.task_set import cancel_and_wait
 from routing.realtime.redis import LIFE, RedisLog
 from tests.redis_server import RedisServer
 from tests.resilience.waiting import until
@@ -197,6 +198,5 @@ async def test_an_event_that_was_published_before_any_worker_joined_is_replayed(
     await asyncio.sleep(0.01)
     following = asyncio.create_task(log.follow(recorder))
     await until(lambda: recorder.records == [b"first"])
-    following.cancel()
-    await asyncio.wait([following])
+    await cancel_and_wait(following)
     await link.close()
