@@ -180,6 +180,8 @@ async def open_application() -> Application:
     infra.realtime.start()
     control = Control(infra.realtime)
     control.start()
+    if infra.link:
+        await infra.link.settle()
     checks = partial(health_checks, infra.link, infra.live, resilience.breakers, resilience.targets)
     return Application(
         gateway=gateway,

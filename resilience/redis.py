@@ -100,6 +100,11 @@ class RedisLink:
         self._clock_task = asyncio.create_task(self._follow_clock())
         self.feed.start()
 
+    async def settle(self) -> None:
+        """Let an outage pass that is only this process's: calls time out while it is busy with its own start."""
+        if self._probe is not None:
+            await asyncio.wait([self._probe], timeout=2 * PROBE_SECONDS)
+
     async def close(self) -> None:
         """Close the client once the calls in progress have ended: one that reconnects would leak its connection."""
         if self._closing:
