@@ -86,8 +86,7 @@ class Gateway:
         self.live = live
         self.allowed_hosts = AllowedHosts(rules.allowed_hosts)
         self.proxies = TrustedProxies(rules.trusted_proxies) if rules.trusted_proxies else None
-        self._clock = clock
-        self._timer = timer
+        self._clock, self._timer = clock, timer
         self._cross_origin = CrossOrigin(rules.cors_origins, live, rules.staff)
         self._gatekeeper = Gatekeeper(
             live, limiter, authenticator, rate=rules.rate, max_body_bytes=rules.max_body_bytes, timer=timer

@@ -73,18 +73,16 @@ class Worker(uvicorn.Server):
             timeout_graceful_shutdown=math.ceil(grace),
         )
         super().__init__(config)
-        self.application = application
-        self.handler = handler
+        self.application, self.handler = application, handler
         self.head_cache = HeadCache()
         self.connections = cast(set[Any], self.server_state.connections)
         self.tasks = self.server_state.tasks
         self.ticker = Ticker(lambda: [each for each in self.connections if isinstance(each, Connection)])
-        self.draining = False
+        self.draining = self._stopping = False
         self._proxies = proxies
         self._connection_limit = connection_limit or ConnectionLimit()
         self._drain_seconds = drain
         self._on_ready, self._on_draining, self._on_stopping = on_ready, on_draining, on_stopping
-        self._stopping = False
         self._staff: tuple[socket.socket, RequestHandler] | None = None
         self._loop: asyncio.AbstractEventLoop
 
