@@ -73,7 +73,7 @@ def test_a_circuits_row_action_resets_it_after_confirmation(
     expect(page.locator("#dialog")).to_contain_text("crm is OPEN")
     screenshot(page, f"admin-reset-{width}")
     page.get_by_role("button", name="Reset", exact=True).click()
-    expect(page.get_by_text("crm is now CLOSED.")).to_be_visible()
+    expect(page.get_by_text("crm is now CLOSED.")).to_be_visible(timeout=15_000)  # once the page's scripts have run
     expect(row).to_contain_text("CLOSED")
     expect(page).to_have_url(re.compile(f"{CIRCUITS}$"))
 
