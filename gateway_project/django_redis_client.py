@@ -14,14 +14,14 @@ TIMEOUT_SECONDS: Final = 0.5
 _connect = cache(lambda url: connect_blocking(parse(url), TIMEOUT_SECONDS))
 
 
-class AddressConnectionFactory(ConnectionFactory):  # type: ignore[misc]  # untyped here
+class AddressConnectionFactory(ConnectionFactory):  # type: ignore[misc] # django-redis is untyped
     """One client for each address in this process, whose connections reconnect by themselves."""
 
     def connect(self, url: str) -> Any:
         return _connect(url)
 
 
-class PrefixClient(DefaultClient):  # type: ignore[misc]  # untyped here
+class PrefixClient(DefaultClient):  # type: ignore[misc] # django-redis is untyped
     """The database also holds the gateway's own keys, and perhaps those of other programs."""
 
     def clear(self, client: Any = None) -> None:

@@ -44,7 +44,7 @@ def connect(address: RedisAddress, timeout: float) -> Client:
 
 def _master(address: RedisAddress, limits: dict[str, Any]) -> Redis:
     """A client of the master that the sentinels name whenever it connects."""
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    sentinel = Sentinel(  # type: ignore[no-untyped-call] # redis-py leaves it untyped
         list(address.hosts), sentinel_kwargs={**address.sentinel_login, **address.tls, **limits}
     )
     master: Redis = sentinel.master_for(
