@@ -28,11 +28,12 @@ class Gateway:
     database: str
 
     def connections(self) -> int:
-        """How many connections the gateway has open."""
+        """How many connections the gateway has open. The server may not have ended an earlier observer's yet."""
         count = (
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND application_name <> 'observer'"
         )
-        with psycopg.connect(self.database) as observer:
+        with psycopg.connect(self.database, application_name="observer") as observer:
             row = observer.execute(count).fetchone()
         assert row is not None
         return int(row[0])
