@@ -1,10 +1,9 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.messages.origins import Origins, origin_pattern
+from tests.processor_time import milliseconds
 
 
 @pytest.mark.parametrize(
@@ -89,9 +88,5 @@ def test_a_wildcard_contains_exactly_the_hosts_below_its_own(host: str, base: st
 @pytest.mark.parametrize("text", ["a" * 32_000, "https://" + "a." * 16_000, "https://" + "-" * 32_000, "a:" * 16_000])
 def test_a_long_origin_costs_no_time(text: str) -> None:
     origins = Origins(("https://*.example.com", "http://localhost:*"))
-    taken = []
-    for _ in range(3):
-        started = time.perf_counter()
-        assert not origins.contains(text)
-        taken.append(time.perf_counter() - started)
-    assert min(taken) < 0.01
+    assert not origins.contains(text)
+    assert milliseconds(lambda: origins.contains(text), 10) < 10
