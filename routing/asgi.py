@@ -95,31 +95,35 @@ async def send_response(response: Response, send: Send) -> None:
 
 
 class _ClientStream:
-    """The messages from one client: the request body, and the disconnect."""
+    """The messages from one client: the request body, and the disconnect.
+
+    `_lock` is held while a message is received, by the reader of the body or by the watch. A piece of the body that the
+    watch received is kept for the reader, and the watch receives no more until it has been taken.
+    """
 
     disconnected = False
-    _body_read: asyncio.Event | None = None
-    """Set once the body has been read: until then the watch must not receive its messages."""
+    _kept: MutableMapping[str, Any] | None = None
     _timer: asyncio.TimerHandle | None = None
     _watch: asyncio.Task[None] | None = None
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._lock = asyncio.Lock()
+        self._taken = asyncio.Event()
 
     async def body(self) -> AsyncIterator[bytes]:
         """Iterate over the request body. Raises ClientGone if it is incomplete."""
-        body_read = self._body_read = asyncio.Event()
-        try:
-            while True:
-                message = await self._receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                if message.get("body"):
-                    yield message["body"]
-                if not message.get("more_body"):
-                    return
-        finally:
-            body_read.set()
+        while True:
+            async with self._lock:
+                message = self._kept or await self._receive()
+                self._kept = None
+            self._taken.set()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                return
 
     def watch_disconnect(self) -> None:
         """From WATCH_DELAY_SECONDS on, cancel the current task when the client disconnects."""
@@ -139,9 +143,14 @@ class _ClientStream:
         self._watch = asyncio.create_task(self._cancel_on_disconnect(task))
 
     async def _cancel_on_disconnect(self, task: "asyncio.Task[Any]") -> None:
-        if self._body_read is not None:
-            await self._body_read.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.disconnected = True
+        more = True
+        while not self.disconnected:
+            async with self._lock:
+                message = await self._receive()
+                self.disconnected = message["type"] == "http.disconnect"
+                if more or self.disconnected:
+                    self._kept, more = message, message.get("more_body", False)
+                    self._taken.clear()
+            if more:  # after the last piece, all that can follow is the disconnect
+                await self._taken.wait()
         task.cancel()
