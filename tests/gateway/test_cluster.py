@@ -24,7 +24,7 @@ from tests.resilience.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 FAILING = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
-POLICY = RoutePolicy(timeout=QUICK, cache=None)
+POLICY = RoutePolicy(cache=None)
 
 
 @pytest.fixture
