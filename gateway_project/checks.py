@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from channels.layers import get_channel_layer
 from django.db import connection
@@ -13,9 +13,12 @@ from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing.balancing.balancer import Balancers
 from routing.database.connection import thread_connection
-from routing.observability.health import Check, Health
+from routing.observability.health import Check, Health, Unhealthy
 from routing.router.live import LiveConfiguration
 from routing.router.table import Service
+
+if TYPE_CHECKING:
+    from routing.authentication.signing_keys import SigningKeys
 
 CHANNEL_SECONDS: Final = 1.0
 """How long a message may take through the channel layer: below the time limit of a check."""
@@ -29,15 +32,24 @@ _HEALTH_OF_STATE = {
 
 
 def health_checks(
-    link: RedisLink | None, live: LiveConfiguration, breakers: Breakers, targets: Balancers
+    link: RedisLink | None,
+    live: LiveConfiguration,
+    breakers: Breakers,
+    targets: Balancers,
+    keys: "SigningKeys | None" = None,
 ) -> dict[str, Check]:
-    """Every check by name. A service's health is read from its circuit, so no request goes to a backend."""
+    """Every check by name. A service's health is read from its circuit, so no request goes to a backend.
+
+    `keys` are those that verify tokens.
+    """
     checks: dict[str, Check] = {
         "database": partial(asyncio.to_thread, _database),
         "redis": partial(_redis, link),
         "circuits": partial(_circuits, breakers),
         "channel_layer": _channel_layer,
     }
+    if keys is not None:
+        checks["signing_keys"] = partial(_signing_keys, keys)
     for service in live.table.services.values():
         name = f"service {service.name}" if service.name in checks else service.name
         checks[name] = partial(_service, service, breakers, targets)
@@ -74,6 +86,13 @@ async def _channel_layer() -> Health:
             await layer.receive(channel)
     except Exception:  # noqa: BLE001 - any failure, of whatever backend, degrades
         return Health.DEGRADED
+    return Health.OK
+
+
+async def _signing_keys(keys: "SigningKeys") -> Health:
+    """Degraded while the last keys are used after their max-age; down while there are none to verify tokens with."""
+    if (reason := keys.fault) is not None:
+        raise Unhealthy(Health.DOWN if keys.keys is None else Health.DEGRADED, reason)
     return Health.OK
 
 

@@ -182,7 +182,8 @@ async def open_application() -> Application:
     control.start()
     if infra.link:
         await infra.link.settle()
-    checks = partial(health_checks, infra.link, infra.live, resilience.breakers, resilience.targets)
+    keys = infra.tokens.keys if infra.tokens else None
+    checks = partial(health_checks, infra.link, infra.live, resilience.breakers, resilience.targets, keys)
     return Application(
         gateway=gateway,
         health=HealthPages(checks, lambda: reloader.status.version is not None),

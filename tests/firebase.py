@@ -42,7 +42,10 @@ def encoded(part: object) -> str:
 
 
 class FirebaseIssuer:
-    """`answer` and `status` are the response of the certificates' URL, and `fetches` counts the requests to it."""
+    """`answer` and `status` are the response of the certificates' URL, and `fetches` counts the requests to it.
+
+    A `status` of 0 closes the connection without a response; `gate` delays responses while it is clear.
+    """
 
     def __init__(self) -> None:
         self.answer = json.dumps({KID: certificate(KID)}).encode()
@@ -51,6 +54,10 @@ class FirebaseIssuer:
         self.fetches = 0
         self.gate = threading.Event()
         self.gate.set()
+
+    def publish(self, *kids: str) -> None:
+        """Make these the issuer's keys."""
+        self.answer = json.dumps({kid: certificate(kid) for kid in kids}).encode()
 
     def claims(self, **overrides: object) -> dict[str, object]:
         """Valid claims with some replaced; None removes a claim."""
@@ -81,6 +88,8 @@ def serving(issuer: FirebaseIssuer) -> Iterator[FirebaseIssuer]:
         def do_GET(self) -> None:
             issuer.fetches += 1
             issuer.gate.wait(10)
+            if not issuer.status:
+                return
             self.send_response_only(issuer.status)
             self.send_header("Date", formatdate(usegmt=True))
             self.send_header("Cache-Control", issuer.cache_control)

@@ -42,8 +42,11 @@ _header_decoder: Final = msgspec.json.Decoder(_Header)
 _claims_decoder: Final = msgspec.json.Decoder(_Claims)
 
 
-def precheck(token: str, project: str, now: float, *, signed: bool = True) -> None:
-    """Raise Unauthenticated if the token cannot be valid. `signed` is False for an emulator, whose tokens are not."""
+def precheck(token: str, project: str, now: float, *, signed: bool = True) -> str:
+    """The id of the key that signed the token. Raises Unauthenticated if the token cannot be valid.
+
+    `signed` is False for an emulator, whose tokens are not signed and may name no key.
+    """
     header, claims, signature = _parse(token)
     if signed and (header.alg != "RS256" or not header.kid or not signature):
         _reject()
@@ -53,6 +56,7 @@ def precheck(token: str, project: str, now: float, *, signed: bool = True) -> No
         raise Unauthenticated("the token has expired")
     if max(claims.iat, claims.auth_time) > now + CLOCK_SKEW_SECONDS:
         _reject()
+    return header.kid
 
 
 def caller_from_claims(claims: Mapping[str, object]) -> Caller:

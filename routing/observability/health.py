@@ -27,14 +27,24 @@ class Health(StrEnum):
     OFF = "off"
 
 
+class Unhealthy(Exception):
+    """Raised by a check that can say why: `reason` is shown to clients."""
+
+    def __init__(self, status: Health, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
 Check = Callable[[], Awaitable[Health]]
 
 
-class CheckResult(msgspec.Struct, frozen=True):
-    """The status a check returned, and its duration in milliseconds."""
+class CheckResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The status a check returned, its duration in milliseconds, and its reason if it has one."""
 
     status: Health
     ms: float
+    reason: str | None = None
 
 
 class HealthPages:
@@ -85,13 +95,15 @@ class HealthPages:
         return _page(status, {"status": status, "checks": dict(zip(checks, results, strict=True))})
 
     async def _run_check(self, check: Check) -> CheckResult:
-        started = self._timer()
+        started, reason = self._timer(), None
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 status = await check()
-        except Exception:  # noqa: BLE001 - any failure means DOWN; its reason is not shown to clients
+        except Unhealthy as error:
+            status, reason = error.status, error.reason
+        except Exception:  # noqa: BLE001 - any other failure means DOWN; its reason is not shown to clients
             status = Health.DOWN
-        return CheckResult(status, round((self._timer() - started) * 1000, 2))
+        return CheckResult(status, round((self._timer() - started) * 1000, 2), reason)
 
 
 def worst(statuses: Iterable[Health]) -> Health:

@@ -1,11 +1,17 @@
 """The checks of `/health/deep`."""
 
+import asyncio
+
+import pytest
+
 from gateway_project.checks import health_checks
 from resilience.breaker.driver import Breakers
 from resilience.breaker.redis import RedisStore
 from resilience.redis import RedisLink
+from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed
+from routing.authentication.signing_keys import SigningKeys
 from routing.balancing.balancer import Balancers
-from routing.observability.health import Health
+from routing.observability.health import Health, Unhealthy
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Target
 from routing.router.table import RouteTable, Service
@@ -36,6 +42,39 @@ async def test_redis_and_circuits_are_degraded_during_an_outage_of_redis_and_rec
     await breakers.refresh()
     assert await healths() == [Health.OK, Health.OK, Health.OFF]
     await link.close()
+
+
+async def test_stale_signing_keys_degrade_and_missing_ones_are_down() -> None:
+    now, faults = [0.0], [True]
+
+    def fetch() -> FetchedKeys:
+        if faults[-1]:
+            raise KeyFetchFailed("timeout")
+        return FetchedKeys({"a": "A"}, {"a": 9_000.0}, 60.0)
+
+    keys = SigningKeys(fetch, lambda: now[0], lambda _: None)
+    links = LiveConfiguration(RouteTable([])), Breakers(RedisStore(RedisLink("unix:///nowhere"))), Balancers()
+    check = health_checks(None, *links, keys)["signing_keys"]
+
+    async def offer_token() -> None:
+        wait = keys.prepare("a", now[0])
+        assert wait is not None
+        await asyncio.wrap_future(wait.fetch)
+
+    assert await check() is Health.OK
+    await offer_token()
+    with pytest.raises(Unhealthy, match="cannot be fetched") as unhealthy:
+        await check()
+    assert unhealthy.value.status is Health.DOWN
+    now[0], faults[-1] = 2.0, False
+    await offer_token()
+    assert await check() is Health.OK
+    now[0], faults[-1] = 100.0, True
+    await offer_token()
+    with pytest.raises(Unhealthy, match="38 s past their max-age") as unhealthy:
+        await check()
+    assert unhealthy.value.status is Health.DEGRADED
+    assert "signing_keys" not in health_checks(None, *links)
 
 
 async def test_a_service_with_an_ejected_target_is_degraded_and_its_name_replaces_no_other_check() -> None:

@@ -13,6 +13,7 @@ from routing.authentication.firebase import EMULATOR, FirebaseVerifier, check_em
 from routing.caller import Caller
 from routing.errors import AuthenticationUnavailable, Unauthenticated
 from tests.firebase import KID, PROJECT, FirebaseIssuer, certificate, encoded, serving
+from tests.resilience.waiting import until
 
 
 class Clock:
@@ -269,16 +270,123 @@ async def test_it_pauses_after_a_failed_fetch_and_then_recovers(
     assert (await verifier.verify(token, clock())).id == "firebase:ada"
 
 
-async def test_cached_callers_are_accepted_while_the_keys_are_unavailable(
+async def test_cached_callers_and_new_ones_are_accepted_while_the_keys_are_unavailable(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
 ) -> None:
     issuer.cache_control = "no-store"
     token = issuer.token()
     caller = await verifier.verify(token, clock())
     issuer.status = 500
-    with pytest.raises(AuthenticationUnavailable):
-        await verifier.verify(issuer.token(sub="bob"), clock())
+    assert (await verifier.verify(issuer.token(sub="bob"), clock())).id == "firebase:bob"
     assert await verifier.verify(token, clock()) == caller
+
+
+def signed_by(issuer: FirebaseIssuer, kid: str, **claims: object) -> str:
+    return issuer.token(header={"alg": "RS256", "kid": kid}, signer=kid, **claims)
+
+
+OUTAGES: dict[str, dict[str, object]] = {
+    "closes connections": {"status": 0},
+    "fails": {"status": 500},
+    "redirects": {"status": 302},
+    "returns a page": {"answer": b"<html>Sign in to the network</html>"},
+    "returns no keys": {"answer": b"{}"},
+    "returns other members": {"answer": b'{"key-1": "x", "keys": []}'},
+    "returns too much": {"answer": b" " * 300_000},
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_the_last_keys_are_used_while_the_endpoint(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, outage: str
+) -> None:
+    await verifier.verify(issuer.token(), clock())
+    working = issuer.status, issuer.answer
+    for name, value in OUTAGES[outage].items():
+        setattr(issuer, name, value)
+    clock.now += 3_000
+    expiry = int(clock.now) + 9_000
+    for _ in range(5):
+        clock.now += 601
+        token = issuer.token(sub=f"user-{clock.now}", exp=expiry)
+        assert (await verifier.verify(token, clock())).id.startswith("firebase:user-")
+    assert verifier.keys.fault is not None
+    await until(lambda: verifier.keys._current is None)
+    issuer.status, issuer.answer = working
+    clock.now += 2
+    await verifier.verify(issuer.token(sub="bob", exp=expiry), clock())
+    await until(lambda: verifier.keys.fault is None)
+
+
+async def test_a_hanging_endpoint_delays_no_token_whose_key_is_known(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    await verifier.verify(issuer.token(), clock())
+    issuer.gate.clear()
+    clock.now += 3_601
+    expiry = int(clock.now) + 600
+    tokens = [issuer.token(sub=f"user-{number}", exp=expiry) for number in range(20)]
+    strangers = [issuer.token(header={"alg": "RS256", "kid": f"random-{number}"}, exp=expiry) for number in range(20)]
+    waiting = [asyncio.create_task(verifier.verify(token, clock())) for token in strangers]
+    callers = await asyncio.wait_for(asyncio.gather(*(verifier.verify(token, clock()) for token in tokens)), 3)
+    assert {caller.id for caller in callers} == {f"firebase:user-{number}" for number in range(20)}
+    assert not any(task.done() for task in waiting)
+    assert issuer.fetches == 2
+    issuer.gate.set()
+    refused = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(error) for error in refused} == {Unauthenticated}
+
+
+async def test_a_flood_of_unknown_keys_neither_fetches_nor_disturbs(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firebase, "MAX_PENDING", 5)
+    await verifier.verify(issuer.token(), clock())
+    issuer.gate.clear()
+    clock.now += 1
+    strangers = [issuer.token(header={"alg": "RS256", "kid": f"random-{number}"}) for number in range(20)]
+    flood = [asyncio.create_task(verifier.verify(token, clock())) for token in strangers]
+    await asyncio.sleep(0)
+    assert (await verifier.verify(issuer.token(sub="bob"), clock())).id == "firebase:bob"
+    issuer.gate.set()
+    outcomes = [type(error) for error in await asyncio.gather(*flood, return_exceptions=True)]
+    assert (outcomes.count(Unauthenticated), outcomes.count(AuthenticationUnavailable)) == (5, 15)
+    assert issuer.fetches == 2
+
+
+async def test_a_new_key_is_accepted_at_once_and_a_removed_one_no_longer(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    old = issuer.token()
+    await verifier.verify(old, clock())
+    issuer.publish("key-2")
+    clock.now += 1
+    new = signed_by(issuer, "key-2", sub="bob")
+    assert (await verifier.verify(new, clock())).id == "firebase:bob"
+    assert verifier.cached(old, clock()) is None
+    await rejection(verifier, old, clock)
+    await rejection(verifier, issuer.token(sub="eve"), clock)
+    assert issuer.fetches == 2
+
+
+async def test_a_key_that_was_removed_is_refused_after_the_max_age(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    await verifier.verify(issuer.token(), clock())
+    issuer.publish("key-2")
+    clock.now += 3_601
+    await rejection(verifier, issuer.token(sub="bob", exp=int(clock.now) + 60), clock)
+
+
+async def test_a_new_certificate_of_a_known_key_replaces_the_old_one(
+    verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock
+) -> None:
+    token = issuer.token()
+    await verifier.verify(token, clock())
+    issuer.answer = json.dumps({KID: certificate("stranger"), "key-2": certificate("key-2")}).encode()
+    clock.now += 1
+    await verifier.verify(signed_by(issuer, "key-2"), clock())
+    await rejection(verifier, token, clock)
 
 
 async def test_concurrent_verifications_of_a_token_are_shared(

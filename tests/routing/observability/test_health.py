@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from routing.observability.health import Check, Health, HealthPages
+from routing.observability.health import Check, Health, HealthPages, Unhealthy
 
 
 def check_returning(status: Health) -> Check:
@@ -48,6 +48,19 @@ async def test_a_check_that_raises_is_down_without_details() -> None:
     document = msgspec.json.decode(response.body)  # type: ignore[arg-type]
     assert document["checks"]["database"]["status"] == "down"
     assert b"10.1.1.1" not in response.body  # type: ignore[operator]
+
+
+async def check_with_a_reason() -> Health:
+    raise Unhealthy(Health.DEGRADED, "the keys are stale")
+
+
+async def test_a_check_may_give_its_reason() -> None:
+    response = await pages({"keys": check_with_a_reason, "redis": check_returning(Health.OK)}).response("/health/deep")
+    assert response is not None
+    document = msgspec.json.decode(response.body)  # type: ignore[arg-type]
+    assert (response.status, document["status"]) == (200, "degraded")
+    assert document["checks"]["keys"]["reason"] == "the keys are stale"
+    assert set(document["checks"]["redis"]) == {"status", "ms"}
 
 
 async def test_checks_run_at_most_once_in_five_seconds() -> None:

@@ -1,0 +1,209 @@
+"""The issuer's signing keys: the last ones fetched, and when they are fetched again.
+
+Keys that were fetched once continue to be used while their endpoint is down, slow or returns rubbish, each until its
+certificate ends. A request is never delayed for a key that is known, except for a moment by the first fetch after the
+keys' max-age has passed.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock, Thread
+from typing import Final, NamedTuple
+
+import msgspec
+
+from routing.authentication.key_endpoint import FETCH_SECONDS, FetchedKeys, KeyFetchFailed
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 2.0
+"""Between two fetches while they fail."""
+UNKNOWN_SECONDS: Final = 30.0
+"""Between two fetches that unknown key ids cause: anybody can send a token that names one."""
+EARLY_SHARE: Final = 0.9
+"""Of the keys' max-age: after it, a request begins a fetch that none waits for."""
+STALE_WAIT_SECONDS: Final = 0.5
+"""How long a known key waits for the first fetch after the max-age, which may remove it."""
+OVERDUE_SECONDS: Final = 2 * FETCH_SECONDS
+"""After it, a fetch that has not ended is given up and another one may begin."""
+MAX_FETCHES: Final = 2
+"""Fetches that run, those given up included."""
+
+
+class KeySet(msgspec.Struct, frozen=True):
+    """The keys of one response. Times in Unix time; `document` is the response as the verifying library reads it."""
+
+    fetched: FetchedKeys
+    requested_at: float
+    document: bytes
+
+    def contains(self, kid: str, now: float) -> bool:
+        """Whether the key may be used now. The certificate's end counts only once the keys are no longer fresh."""
+        return kid in self.fetched.certificates and (self.is_fresh(now) or now < self.fetched.expiries[kid])
+
+    def is_fresh(self, now: float, share: float = 1.0) -> bool:
+        return _within(now, self.requested_at, self.fetched.seconds * share)
+
+
+class Wait(NamedTuple):
+    """A fetch to wait for, and for how many seconds."""
+
+    fetch: Future[None]
+    seconds: float
+
+
+class _Fetch(NamedTuple):
+    done: Future[None]
+    started: float
+    number: int
+
+
+class SigningKeys:
+    """`fetch` blocks and raises KeyFetchFailed; it is called in a thread. `on_removed` gets ids that are gone.
+
+    Used by the event loop and by threads; no method blocks.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], FetchedKeys],
+        clock: Callable[[], float],
+        on_removed: Callable[[frozenset[str]], None],
+    ) -> None:
+        self._fetch: Final = fetch
+        self._clock: Final = clock
+        self._on_removed: Final = on_removed
+        self._lock: Final = Lock()
+        self._keys: KeySet | None = None
+        self._current: _Fetch | None = None
+        self._running = 0
+        self._begun = 0
+        self._applied = 0
+        """The number of the fetch that the keys are from."""
+        self._failed_at: float | None = None
+        """When the last fetch failed; None after one that succeeded."""
+        self._unknown_at: float | None = None
+
+    @property
+    def keys(self) -> KeySet | None:
+        return self._keys
+
+    @property
+    def fault(self) -> str | None:
+        """Why the keys are not current, for an operator; None if they are, or if nobody needed newer ones."""
+        keys, now = self._keys, self._clock()
+        if self._failed_at is None or (keys is not None and keys.is_fresh(now)):
+            return None
+        if keys is None:
+            return "the signing keys cannot be fetched"
+        overdue = max(0, int(now - keys.requested_at - keys.fetched.seconds))
+        return f"the signing keys cannot be fetched; the last ones are in use, {overdue} s past their max-age"
+
+    def contains(self, kid: str) -> bool:
+        """Whether the key is known and may be used now."""
+        return self._keys is not None and self._keys.contains(kid, self._clock())
+
+    def prepare(self, kid: str, arrived: float) -> Wait | None:
+        """Begin the fetch that a token with this key id needs, if one is due. None: verify it with the present keys.
+
+        `arrived` is when the token came.
+        """
+        now = self._clock()
+        with self._lock:
+            keys, fetch = self._keys, self._running_fetch(now)
+            if keys is not None and keys.contains(kid, now):
+                return self._refresh(keys, now)
+            if fetch is None:  # stale keys are due whichever token comes
+                current = keys if keys is not None and keys.is_fresh(now) else None
+                fetch = self._retry(now) if current is None else self._unknown(current, arrived, now)
+            return self._wait(fetch, now, FETCH_SECONDS)
+
+    def _refresh(self, keys: KeySet, now: float) -> Wait | None:
+        """Fetch known keys again that are stale or nearly so, or whose last fetch failed; the lock is held."""
+        failed, stale = self._failed_at is not None, not keys.is_fresh(now)
+        if not failed and keys.is_fresh(now, EARLY_SHARE):
+            return None
+        fetch = self._running_fetch(now) or self._retry(now, RETRY_SECONDS if stale else UNKNOWN_SECONDS)
+        return self._wait(fetch, now, STALE_WAIT_SECONDS) if stale and not failed else None
+
+    def _wait(self, fetch: _Fetch | None, now: float, seconds: float) -> Wait | None:
+        """Counted from the fetch's start: the callers of a hanging endpoint do not wait one after the other."""
+        left = 0.0 if fetch is None else fetch.started + seconds - now
+        return Wait(fetch.done, min(left, seconds)) if fetch is not None and left > 0 else None
+
+    def _running_fetch(self, now: float) -> _Fetch | None:
+        fetch = self._current
+        return fetch if fetch is not None and _within(now, fetch.started, OVERDUE_SECONDS) else None
+
+    def _retry(self, now: float, seconds: float = RETRY_SECONDS) -> _Fetch | None:
+        failed = self._failed_at
+        return None if failed is not None and _within(now, failed, seconds) else self._begin(now)
+
+    def _unknown(self, keys: KeySet, arrived: float, now: float) -> _Fetch | None:
+        """The fetch for an unknown key; None if the keys are no older than the token, or one was begun lately."""
+        if arrived <= keys.requested_at <= now:
+            return None
+        if self._unknown_at is not None and _within(now, self._unknown_at, UNKNOWN_SECONDS):
+            return None
+        fetch = self._begin(now)
+        if fetch is not None:
+            self._unknown_at = now
+        return fetch
+
+    def _begin(self, now: float) -> _Fetch | None:
+        if self._running >= MAX_FETCHES:
+            return None
+        self._running += 1
+        self._begun += 1
+        fetch = self._current = _Fetch(Future(), now, self._begun)
+        fetch.done.set_running_or_notify_cancel()  # from now on nobody who waits for it can cancel it
+        # A daemon: a hanging endpoint does not delay the end of the process.
+        Thread(target=self._run, args=(fetch,), name="signing-keys", daemon=True).start()
+        return fetch
+
+    def _run(self, fetch: _Fetch) -> None:
+        """Runs in a thread of its own, and always ends the fetch."""
+        try:
+            fetched = self._fetch()
+        except KeyFetchFailed as error:
+            self._failed(fetch, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever the client raises: the last keys continue to be used
+            self._failed(fetch, type(error).__name__)
+        else:
+            self._succeeded(fetch, fetched)
+        finally:
+            with self._lock:
+                self._running -= 1
+                if self._current is fetch:
+                    self._current = None
+            fetch.done.set_result(None)
+
+    def _succeeded(self, fetch: _Fetch, fetched: FetchedKeys) -> None:
+        keys = KeySet(fetched, fetch.started, json.dumps(fetched.certificates).encode())
+        with self._lock:
+            if fetch.number < self._applied:
+                return  # given up, and overtaken by a later one
+            before, self._keys, self._applied = self._keys, keys, fetch.number
+            recovered, self._failed_at = self._failed_at is not None, None
+        if recovered:
+            log.warning("the signing keys of ID tokens were fetched again")
+        removed = before.fetched.certificates.items() - fetched.certificates.items() if before is not None else None
+        if removed:
+            self._on_removed(frozenset(kid for kid, _ in removed))
+
+    def _failed(self, fetch: _Fetch, reason: str) -> None:
+        with self._lock:
+            if fetch.number < self._applied:
+                return
+            first, self._failed_at = self._failed_at is None, self._clock()
+            known = self._keys is not None
+        if first:
+            effect = "the last ones continue to be used" if known else "no token can be verified"
+            log.error("the signing keys of ID tokens could not be fetched (%s): %s", reason, effect)
+
+
+def _within(now: float, since: float, seconds: float) -> bool:
+    """False also if the clock was set back: what depends on it is due."""
+    return 0 <= now - since < seconds
