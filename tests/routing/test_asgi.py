@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from routing import asgi
-from routing.http import Request, Response
+from routing.http import ClientGone, Request, Response
 
 DISCONNECT = {"type": "http.disconnect"}
 
@@ -126,5 +126,5 @@ async def test_a_disconnect_within_the_body_ends_its_reader() -> None:
         return Response(200, [], b"")
 
     await connection.serve(handler, (b"transfer-encoding", b"chunked"))
-    with pytest.raises(asgi.ClientGone):
+    with pytest.raises(ClientGone):
         reading[0].result()
