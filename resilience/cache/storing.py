@@ -19,6 +19,10 @@ HEURISTIC_ERRORS: Final = frozenset({404, 405, 410, 414, 501})
 """The other heuristically cacheable statuses (RFC 9110 section 15.1). They are errors, so the policy's ttl does not
 apply: the response itself must say how long it is fresh, or at least when it was last modified.
 """
+REQUEST_STATUSES: Final = frozenset({407, 408, 411, 412, 413, 415, 416, 421, 425, 426, 428, 511})
+"""Refusals of what is not part of the key: fields, content or circumstances of one request (RFC 9110 section 15.5, RFC
+6585, RFC 8470). Stored, the 416 for one client's Range would be everybody's.
+"""
 PARTIAL_STATUSES: Final = frozenset({206, 304})
 """Statuses of incomplete responses (RFC 9111 sections 3.3 and 4.3.4)."""
 UNDERSTOOD_STATUSES: Final = TTL_STATUSES | HEURISTIC_ERRORS | {302, 303, 307, 451}
@@ -146,6 +150,8 @@ def _check_kind(response: CacheResponse) -> Skip | None:
     """Only complete and final responses that have an end are stored (RFC 9111 section 3)."""
     if response.status in PARTIAL_STATUSES or response.status < 200:
         return Skip(f"the status is {response.status}", "RFC 9111 section 3")
+    if response.status in REQUEST_STATUSES:
+        return Skip(f"the status {response.status} is about one request", "RFC 9110 section 15.5")
     return Skip("the response is a stream of events") if is_endless(response) else None
 
 

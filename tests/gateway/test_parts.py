@@ -30,7 +30,9 @@ class Ranges:
         wanted = dict(peer.request.fields).get(b"range", b"").decode()
         self.requested.append(wanted)
         body, head = self.whole, "HTTP/1.1 200 OK\r\n"
-        if wanted:
+        if wanted and int(wanted.removeprefix("bytes=").partition("-")[0]) >= len(body):
+            head, body = f"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */{len(body)}\r\n", b""
+        elif wanted:
             first, _, last = wanted.removeprefix("bytes=").partition("-")
             start, end = int(first), int(last) + 1 if last else len(body)
             head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{end - 1}/{len(body)}\r\n"
@@ -73,6 +75,14 @@ async def test_a_part_never_answers_a_request_for_the_whole(cache_world: World, 
     await get(cache_world, "2-6")
     assert (await get(cache_world))[:3] == ("MISS", 200, WHOLE)
     assert (await get(cache_world))[:3] == ("HIT", 200, WHOLE)
+
+
+async def test_a_range_beyond_the_end_is_refused_for_its_request_alone(cache_world: World, ranges: Ranges) -> None:
+    refused = ("MISS", 416, b"", "bytes */10")
+    assert [await get(cache_world, "10-"), await get(cache_world, "99-")] == [refused, refused]
+    assert await get(cache_world, "2-6") == ("MISS", 206, b"23456", "bytes 2-6/10")
+    assert await get(cache_world) == ("MISS", 200, WHOLE, None)
+    assert await get(cache_world) == ("HIT", 200, WHOLE, None)
 
 
 async def test_parts_of_two_versions_are_not_combined(cache_world: World, ranges: Ranges) -> None:

@@ -49,6 +49,11 @@ class TestStorability:
     def test_an_incomplete_response_is_not_stored(self, status: int) -> None:  # sections 3 and 3.3
         assert lifetime(pairs(cache_control="max-age=60"), status) is None
 
+    @pytest.mark.parametrize("status", [407, 408, 411, 412, 413, 415, 416, 421, 425, 426, 428, 511])
+    def test_the_refusal_of_one_request_is_not_stored(self, status: int) -> None:  # RFC 9110 15.5, RFC 6585
+        assert isinstance(verdict(pairs(cache_control="public, max-age=60"), status), Skip)
+        assert lifetime(pairs(cache_control="max-age=60"), status, CachePolicy(override=True)) is None
+
     @pytest.mark.parametrize("status", [200, 203, 204, 300, 301, 308])
     def test_the_ttl_applies_to_responses_without_a_lifetime(self, status: int) -> None:  # section 4.2.2
         assert lifetime([], status) == 300
