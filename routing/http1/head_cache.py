@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from resilience.memo import TwoGenerationMemo
-from routing.http import Header, Headers, Request, SharedFields, SharedHead, first_values
+from routing.http import Header, Headers, Request, SharedFields, SharedHead, connection_options, first_values
 
 MAX_CACHED_BYTES: Final = 2_048
 """The longest head that is cached. With GENERATION_SIZE this bounds the memory used."""
@@ -78,8 +78,8 @@ class RequestHead:
         """The protocol of the Upgrade field in lower case, or empty. Ignored in HTTP/1.0 (RFC 9110 section 7.8)."""
         if self.version != "1.1":
             return b""
-        options = self.fields.get(b"connection", b"").lower()
-        return self.fields.get(b"upgrade", b"").lower() if b"upgrade" in options else b""
+        requested = b"upgrade" in self.fields and b"upgrade" in connection_options(self.headers)
+        return self.fields[b"upgrade"].lower() if requested else b""
 
     def to_request(self, client: str, scheme: str) -> Request:
         # Positional arguments: keywords take half as long again.

@@ -365,6 +365,14 @@ class TestUpgrades:
         assert data.endswith(b"\r\n\r\nfirst frame")
         assert client.worker.connections == set()
 
+    @pytest.mark.parametrize(
+        "options", [(b"keep-alive", b"Upgrade"), (b"Upgrade", b"keep-alive"), (b"a,b", b"UPGRADE")]
+    )
+    async def test_the_option_may_be_in_any_line_of_connection(self, options: tuple[bytes, ...]) -> None:
+        client = Client(Worker(echo_path))
+        client.send(get(b"/ws", *self.SOCKET[1:], *(b"Connection: " + option for option in options)))
+        assert len(client.worker.upgraded_data) == 1
+
     async def test_a_websocket_is_refused_while_an_earlier_request_is_handled(self) -> None:
         deferred = Deferred()
         client = Client(Worker(deferred))

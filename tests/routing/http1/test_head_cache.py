@@ -57,6 +57,13 @@ def test_the_framing_fields_say_whether_there_is_a_body() -> None:
 def test_an_upgrade_must_be_a_connection_option() -> None:
     assert make_head((b"upgrade", b"WebSocket"), (b"connection", b"keep-alive, Upgrade")).upgrade == b"websocket"
     assert make_head((b"upgrade", b"websocket")).upgrade == b""
+    assert make_head((b"upgrade", b"websocket"), (b"connection", b"x-upgrade")).upgrade == b""
+
+
+def test_connection_options_may_be_in_several_lines() -> None:
+    lines = (b"connection", b"keep-alive"), (b"connection", b"Upgrade")
+    assert make_head((b"upgrade", b"websocket"), *lines).upgrade == b"websocket"
+    assert make_head(*reversed(lines), (b"upgrade", b"websocket")).upgrade == b"websocket"
 
 
 def test_only_http_1_1_can_expect_100_continue() -> None:
