@@ -123,7 +123,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 @pytest.fixture(params=["memory", "tiers"])
-async def cache_world(request: pytest.FixtureRequest, patient_links: None) -> AsyncIterator[World]:
+async def cache_world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     link = RedisLink(request.getfixturevalue("redis_url")) if request.param == "tiers" else None
     made = make_world("asgi", link=link)
     if link:

@@ -357,7 +357,7 @@ def prepared(world: World) -> World:
 
 
 @pytest.mark.parametrize("store", ["memory", "redis"])
-async def test_no_response_crosses(store: str, request: pytest.FixtureRequest, patient_links: None) -> None:
+async def test_no_response_crosses(store: str, request: pytest.FixtureRequest) -> None:
     clock, backend = FakeClock(), Origin()
     links: list[RedisLink] = []
     if store == "redis":

@@ -28,7 +28,7 @@ CONNECTION_COMMANDS = frozenset({"ping", "info", "subscribe", "hello", "client|s
 
 
 @pytest.fixture
-async def workers(redis_url: str, patient_links: None) -> AsyncIterator[tuple[World, World]]:
+async def workers(redis_url: str) -> AsyncIterator[tuple[World, World]]:
     """Two gateways with one Redis and the same API keys."""
     clock, links = FakeClock(), [RedisLink(redis_url) for _ in range(2)]
     one, two = (make_world("asgi", link=link, clock=clock) for link in links)
@@ -196,7 +196,7 @@ DENIED_COMMANDS = {"get": "getrange", "put": "set", "claim": "get", "release": "
 
 @pytest.mark.parametrize("operation", DENIED_COMMANDS)
 async def test_if_any_redis_command_fails_the_backends_response_is_returned(
-    own_redis: RedisServer, operation: str, patient_links: None
+    own_redis: RedisServer, operation: str
 ) -> None:
     async def respond(peer: Peer) -> None:
         await peer.read_body()

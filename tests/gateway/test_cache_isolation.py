@@ -243,6 +243,6 @@ class CallersOfTwoWorkers(CallersOfOneWorker):
             await link.close()
 
 
-def test_callers_of_two_workers_over_redis(shared_redis: RedisServer, patient_links: None) -> None:
+def test_callers_of_two_workers_over_redis(shared_redis: RedisServer) -> None:
     overrides = settings(QUIET, max_examples=60, stateful_step_count=20, phases=[Phase.generate])
     run_state_machine_as_test(lambda: CallersOfTwoWorkers(shared_redis), settings=overrides)  # type: ignore[arg-type]

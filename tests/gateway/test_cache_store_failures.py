@@ -63,6 +63,7 @@ async def test_redis_stopped_and_restarted(redis_world: World, own_redis: RedisS
     await until(hit)
 
 
+@pytest.mark.redis_timeout
 async def test_redis_paused(redis_world: World, own_redis: RedisServer) -> None:
     await redis_world.serve(WITH_ETAG)
     own_redis.pause()

@@ -255,7 +255,7 @@ async def test_after_the_stale_time_the_response_is_revalidated_first(cache_worl
 
 
 @pytest.fixture
-async def workers(redis_url: str, patient_links: None) -> AsyncIterator[Callable[[], Awaitable[World]]]:
+async def workers(redis_url: str) -> AsyncIterator[Callable[[], Awaitable[World]]]:
     """Makes gateways with one Redis, one clock and the same API keys."""
     made: list[tuple[World, RedisLink]] = []
     clock = FakeClock()

@@ -30,7 +30,7 @@ def cluster() -> Iterator[RedisClusterServers]:
 
 
 @pytest.fixture
-async def link(cluster: RedisClusterServers, patient_links: None) -> AsyncIterator[RedisLink]:
+async def link(cluster: RedisClusterServers) -> AsyncIterator[RedisLink]:
     made = RedisLink(cluster.url)
     yield made
     await made.close()

@@ -27,6 +27,7 @@ async def test_calls_fail_at_once_after_the_first_failure_and_succeed_after_a_re
     await link.close()
 
 
+@pytest.mark.redis_timeout
 async def test_a_server_that_accepts_connections_but_never_responds_is_unavailable(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
     await link.start()

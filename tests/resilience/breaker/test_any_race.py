@@ -266,5 +266,5 @@ def test_in_memory(machine: type[Race]) -> None:
 
 
 @pytest.mark.parametrize("machine", [AnyRace, AnyOutage])
-def test_over_redis(machine: type[Race], redis_url: str, patient_links: None) -> None:
+def test_over_redis(machine: type[Race], redis_url: str) -> None:
     run(lambda: machine(redis(redis_url), set()), SETTINGS)

@@ -17,7 +17,7 @@ PRESSURE_SECONDS = 3.0
 
 
 @pytest.fixture
-async def store(own_redis: RedisServer, patient_links: None) -> AsyncIterator[RedisStore]:
+async def store(own_redis: RedisServer) -> AsyncIterator[RedisStore]:
     link = RedisLink(own_redis.url)
     yield RedisStore(link)
     await link.close()

@@ -117,7 +117,7 @@ class TestInOneProcess:
 
 class TestAmongWorkers:
     @pytest.fixture
-    async def link(self, redis_url: str, patient_links: None) -> AsyncIterator[RedisLink]:
+    async def link(self, redis_url: str) -> AsyncIterator[RedisLink]:
         link = RedisLink(redis_url)
         yield link
         await link.close()
@@ -218,7 +218,7 @@ class TestAmongWorkers:
             assert outside.get("gw:{s}:l:k") == b"another"
 
     async def test_renewals_are_retried_while_redis_is_unavailable(
-        self, own_redis: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch, patient_links: None
+        self, own_redis: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
         link = RedisLink(own_redis.url)

@@ -16,7 +16,7 @@ from tests.resilience.cache.entries import Clock, make, until
 
 
 @pytest.fixture(params=["memory", "redis", "tiers"])
-async def store(request: pytest.FixtureRequest, patient_links: None) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore(Clock())
         return

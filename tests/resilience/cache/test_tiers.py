@@ -177,6 +177,7 @@ async def test_a_response_whose_lookup_failed_is_not_stored_after_the_outage(own
         assert not await store.put("s", "k", make(), seq)
 
 
+@pytest.mark.redis_timeout
 async def test_an_invalidation_that_redis_misses_clears_this_worker_and_raises(own_redis: RedisServer) -> None:
     async with worker(own_redis.url) as store:
         await store.put("s", "k", make(b"", "a"), 0)

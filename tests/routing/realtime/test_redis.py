@@ -151,6 +151,7 @@ async def _publish_after_recovery(worker: Worker) -> None:
                 return
 
 
+@pytest.mark.redis_timeout
 async def test_a_pause_of_redis_loses_no_event(own_redis: RedisServer) -> None:
     async with workers(own_redis.url) as made:
         client = made[0].client(["a"])
