@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import django
 from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler
 
+from gateway_project.django_handler import StreamingHandler
 from gateway_project.server.lifespan import Lifespan
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
@@ -25,7 +25,7 @@ django.setup(set_prefix=False)
 
 from gateway_project import sockets  # noqa: E402 - the consumers import models, which need Django set up
 
-_django: asgi.ASGIApplication = ASGIHandler()
+_django: asgi.ASGIApplication = StreamingHandler()
 _lifespan = Lifespan(runtime.current())
 EVENTS: Final = PATH.encode()
 HEALTH_PATHS: Final = frozenset({b"/health", b"/health/ready", b"/health/deep"})
@@ -94,10 +94,7 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:
-    """`receive`, until the body is larger than MAX_BODY_BYTES: Django stores it whole before it does anything else.
-
-    Then raises BodyTooLarge.
-    """
+    """`receive`, until the body is larger than MAX_BODY_BYTES. Then raises BodyTooLarge."""
     limit, size = settings.CONFIG.max_body_bytes, 0
     length = first(scope["headers"], b"content-length")
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
-from django.http import HttpRequest
+from django.conf import settings
+from django.http import HttpRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django_ratelimit.core import is_ratelimited
@@ -18,7 +19,7 @@ from django_redis.exceptions import ConnectionInterrupted
 from metrics.runtime_access import running
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
 from routing.django_http import to_django_response
-from routing.errors import GatewayError, RateLimited, problem
+from routing.errors import BadRequest, GatewayError, RateLimited, problem
 from routing.messages.request_id import request_id
 
 LOGIN_RATE: Final = "20/m"
@@ -58,9 +59,13 @@ class ThrottleMiddleware:
         return self._get_response(request)
 
     def _log_in(self, request: HttpRequest) -> HttpResponseBase:
-        keys: tuple[Key, ...] = ("ip", _account)
-        if any(_exceeds(request, "failed.logins", key, LOGIN_RATE) for key in keys):
-            return _too_many(request)
+        # Without the cookie, the CSRF check refuses the request, for which no body is needed.
+        keys: tuple[Key, ...] = ("ip", _account) if settings.CSRF_COOKIE_NAME in request.COOKIES else ("ip",)
+        try:
+            if any(_exceeds(request, "failed.logins", key, LOGIN_RATE) for key in keys):
+                return _too_many(request)
+        except UnreadablePostError:
+            return _problem(request, BadRequest("the request body is incomplete"))
         response = self._get_response(request)
         if response.status_code != 302:
             for key in keys:
@@ -97,6 +102,10 @@ def _has_valid_key(request: HttpRequest) -> bool:
 
 
 def _too_many(request: HttpRequest) -> HttpResponseBase:
+    detail = "too many requests from this address or for this account"
+    return _problem(request, RateLimited(detail, retry_after=WINDOW_SECONDS))
+
+
+def _problem(request: HttpRequest, error: GatewayError) -> HttpResponseBase:
     sent = request.headers.get("X-Request-ID", "").encode("latin-1", "replace")
-    error = RateLimited("too many requests from this address or for this account", retry_after=WINDOW_SECONDS)
     return to_django_response(request, problem(error, request_id(sent, time.time())))

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, RawPostDataException, UnreadablePostError
 from django.http.response import HttpResponseBase
 
 from routing import runtime
 from routing.database.actor import acting_as
 from routing.django_http import fields, set_origin, to_django_response
-from routing.errors import BodyTooLarge, problem
+from routing.errors import BadRequest, BodyTooLarge, GatewayError, problem
 from routing.messages.proxies import TrustedProxies, normal_address
 from routing.messages.request_id import request_id
 from routing.views import ServiceProxyView, may_want_page
@@ -65,9 +65,13 @@ class BodyLimitMiddleware:
         length = request.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()) or int(length) <= self._limit:
             return self._get_response(request)
-        sent = request.headers.get("X-Request-ID", "").encode("latin-1", "replace")
-        error = BodyTooLarge(f"the request body is larger than {self._limit} bytes")
-        return to_django_response(request, problem(error, request_id(sent, time.time())))
+        return _problem(request, BodyTooLarge(f"the request body is larger than {self._limit} bytes"))
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """A body that did not arrive is no fault of the view. The second exception is for reading it once more."""
+        if isinstance(exception, UnreadablePostError | RawPostDataException):
+            return _problem(request, BadRequest("the request body is incomplete"))
+        return None
 
 
 class ActorMiddleware:
@@ -81,3 +85,8 @@ class ActorMiddleware:
             return self._get_response(request)
         with acting_as(f"staff:{request.user.get_username()}"):
             return self._get_response(request)
+
+
+def _problem(request: HttpRequest, error: GatewayError) -> HttpResponseBase:
+    sent = request.headers.get("X-Request-ID", "").encode("latin-1", "replace")
+    return to_django_response(request, problem(error, request_id(sent, time.time())))

@@ -3,7 +3,7 @@
 import time
 from typing import Any, Final
 
-from django.http import HttpResponse
+from django.http import HttpResponse, UnreadablePostError
 from django_ratelimit.core import is_ratelimited
 from django_redis.exceptions import ConnectionInterrupted
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -139,7 +139,14 @@ def check_write_limit(request: Request) -> None:
 
 def problem_response(error: Exception) -> HttpResponse | None:
     """The error as a problem document; None for an unexpected error."""
-    gateway_error = error if isinstance(error, GatewayError) else _translate(error)
+    gateway_error: GatewayError | None
+    match error:
+        case GatewayError():
+            gateway_error = error
+        case UnreadablePostError():
+            gateway_error = BadRequest("the request body is incomplete")
+        case _:
+            gateway_error = _translate(error)
     if gateway_error is None:
         return None
     response = problem(gateway_error, current_request_id())

@@ -1,9 +1,10 @@
 """What all endpoints of the metrics API share: authentication, JSON, problem documents and their documentation."""
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from typing import Any, Final, TypeVar
 
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import status
 from rest_framework.authentication import SessionAuthentication
@@ -47,6 +48,17 @@ def response_example(value: Any, code: int, name: str = "response") -> OpenApiEx
     return OpenApiExample(name, value=value, response_only=True, status_codes=[str(code)])
 
 
+class JsonRequest(Request):
+    """REST framework's takes a request without Content-Length for one without a body; a chunked body has none."""
+
+    def _load_stream(self) -> None:
+        if "Transfer-Encoding" in self._request.headers:
+            body = self._request.body
+            self._stream: Any = BytesIO(body) if body else None
+        else:
+            super()._load_stream()  # type: ignore[misc] # not in the stubs
+
+
 class MetricsView(APIView):
     """Authenticates staff by session and programs by API key; errors are the gateway's problem documents."""
 
@@ -55,6 +67,15 @@ class MetricsView(APIView):
     parser_classes = (JSONParser,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = access.JsonNegotiation
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:  # noqa: ARG002
+        return JsonRequest(
+            request,
+            parsers=self.get_parsers(),
+            authenticators=self.get_authenticators(),
+            negotiator=self.get_content_negotiator(),
+            parser_context=self.get_parser_context(request),
+        )
 
     def check_throttles(self, request: Request) -> None:
         access.check_write_limit(request)

@@ -74,6 +74,8 @@ class ASGICycle(RequestCycle):
         return {"type": "http.disconnect"}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
+        if self.disconnected:
+            raise ClientGone
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._headers = [(name.lower(), value) for name, value in message.get("headers", ())]
