@@ -204,8 +204,8 @@ async def open_application() -> Application:
 
 
 def _socket_proxy(config: Config, infra: Infrastructure, resilience: Resilience, gateway: Gateway) -> SocketProxy:
-    calls, targets, authenticator = resilience.calls, resilience.targets, infra.authenticator
-    return SocketProxy(gateway, calls, targets, authenticator, origins=config.cors_origins, dialer=infra.dialer)
+    origins = config.cors_origins
+    return SocketProxy(gateway, resilience.calls, infra.authenticator, origins=origins, dialer=infra.dialer)
 
 
 def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> Gateway:

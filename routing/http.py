@@ -50,6 +50,7 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Safe methods (RFC 9110 section 9.2.1)."""
 IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
 """Idempotent methods, which may be sent twice (RFC 9110 section 9.2.2)."""
+IDEMPOTENCY_KEY: Final = b"idempotency-key"
 
 
 class SharedFields:

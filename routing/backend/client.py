@@ -10,18 +10,16 @@ from typing import Final, Protocol
 
 from routing.backend.call import CallStream
 from routing.backend.connection import BackendConnection
-from routing.backend.dialer import Dialer
+from routing.backend.dialer import Dialer, connecting
 from routing.backend.encoding import Call, Origin, encode_request_head, parse_origin
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
 from routing.backend.names import NameTable
 from routing.backend.pool import ConnectionPool
-from routing.backend.reasons import CONNECT_TIMEOUT, TOTAL_TIMEOUT, failure_reason
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
-from routing.errors import BadGateway, UpstreamTimeout
 from routing.http import IDEMPOTENT, Body, Headers
 from routing.router.policy import Target, Timeout
 
-__all__ = ["Backend", "BackendResponse", "Call", "ResponseStream"]
+__all__ = ["Backend", "BackendResponse", "Call", "ResponseStream", "Sender"]
 
 MAX_IDLE_CONNECTIONS: Final = 128
 """Idle connections kept for each target."""
@@ -61,6 +59,18 @@ class BackendResponse:
     async def aclose(self) -> None:
         """Abandon the rest of the body. Required unless `body` was read to its end. May be called twice."""
         await self.body.aclose()
+
+
+class Sender(Protocol):
+    """Sends a call to a target: `Backend`, or the handshake of a WebSocket. See `Backend.send`."""
+
+    def send(
+        self,
+        target: Target,
+        call: Call,
+        timeout: Timeout,
+        deadline: float,
+    ) -> Awaitable[BackendResponse]: ...
 
 
 class Backend:
@@ -134,20 +144,15 @@ class Backend:
     async def _connect(self, origin: Origin, seconds: float, deadline: float) -> BackendConnection:
         self._pool.sweep()
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout_at(min(loop.time() + seconds, deadline)):
-                address, sock = await self._dialer.connect(origin.host, origin.port)
-                expires_at = self._clock() + MAX_AGE_SECONDS * random.uniform(0.9, 1.0)  # noqa: S311 - not all at once
-                _, connection = await loop.create_connection(
-                    lambda: BackendConnection(origin.key, loop, address, expires_at),
-                    sock=sock,
-                    ssl=self._context() if origin.tls else None,
-                    server_hostname=origin.host if origin.tls else None,
-                )
-        except TimeoutError as error:
-            raise UpstreamTimeout(CONNECT_TIMEOUT if loop.time() < deadline else TOTAL_TIMEOUT, unsent=True) from error
-        except (OSError, UnicodeError) as error:
-            raise BadGateway(failure_reason(error), unsent=True) from error
+        async with connecting(seconds, deadline):
+            address, sock = await self._dialer.connect(origin.host, origin.port)
+            expires_at = self._clock() + MAX_AGE_SECONDS * random.uniform(0.9, 1.0)  # noqa: S311 - not all at once
+            _, connection = await loop.create_connection(
+                lambda: BackendConnection(origin.key, loop, address, expires_at),
+                sock=sock,
+                ssl=self._context() if origin.tls else None,
+                server_hostname=origin.host if origin.tls else None,
+            )
         return connection
 
     def _context(self) -> ssl.SSLContext:

@@ -3,10 +3,13 @@
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from routing.backend.names import Address, NameTable
+from routing.backend.reasons import CONNECT_TIMEOUT, TOTAL_TIMEOUT, failure_reason
+from routing.errors import BadGateway, UpstreamTimeout
 
 STAGGER_SECONDS: Final = 0.25
 """Between the starts of two attempts, unless one fails earlier (RFC 8305 section 5, Connection Attempt Delay)."""
@@ -39,6 +42,22 @@ class Dialer:
     async def close(self) -> None:
         """Stop looking up names in the background."""
         await self._names.close()
+
+
+@asynccontextmanager
+async def connecting(seconds: float, deadline: float) -> AsyncIterator[None]:
+    """Limit the opening of a connection to `seconds`, and to `deadline` in the event loop's time.
+
+    Raises UpstreamTimeout, or BadGateway in place of OSError and UnicodeError, both with `unsent`.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout_at(min(loop.time() + seconds, deadline)):
+            yield
+    except TimeoutError as error:
+        raise UpstreamTimeout(CONNECT_TIMEOUT if loop.time() < deadline else TOTAL_TIMEOUT, unsent=True) from error
+    except (OSError, UnicodeError) as error:
+        raise BadGateway(failure_reason(error), unsent=True) from error
 
 
 async def open_socket(address: Address) -> socket.socket:

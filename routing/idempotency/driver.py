@@ -19,9 +19,8 @@ from routing.errors import (
     IdempotencyUnavailable,
 )
 from routing.exchange import Exchange
-from routing.http import Response, first
+from routing.http import IDEMPOTENCY_KEY, Response, first
 from routing.idempotency.record import (
-    IDEMPOTENCY_KEY,
     IDEMPOTENCY_METHODS,
     MAX_SAVED_BYTES,
     RETENTION_SECONDS,

@@ -12,11 +12,10 @@ from typing import Final
 import msgspec
 
 from routing.errors import BadRequest
-from routing.http import Headers
+from routing.http import IDEMPOTENCY_KEY, Headers
 
 IDEMPOTENCY_METHODS: Final = frozenset({"POST", "PATCH"})
 """Methods for which a key is honoured. The others are idempotent by definition (RFC 9110 section 9.2.2)."""
-IDEMPOTENCY_KEY: Final = b"idempotency-key"
 RETENTION_SECONDS: Final = 86_400.0
 MAX_SAVED_BYTES: Final = 1024 * 1024
 """Largest body of a saved response, and of a request with a key."""

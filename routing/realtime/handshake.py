@@ -9,7 +9,7 @@ import msgspec
 
 from routing import asgi
 from routing.asgi import Scope, Send
-from routing.errors import BadGateway, Forbidden, GatewayError, problem
+from routing.errors import Forbidden, GatewayError, problem
 from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Headers, first
 from routing.messages.origins import Origins
@@ -91,11 +91,3 @@ def _subprotocols(scope: Any) -> list[str]:
 
 def _lowercase(headers: Headers, name: bytes) -> str:
     return (first(headers, name) or b"").decode("latin-1").lower()
-
-
-class HandshakeRefused(BadGateway):
-    """The backend responded to the handshake with `refusal`, an HTTP status other than 101."""
-
-    def __init__(self, refusal: int) -> None:
-        super().__init__(f"handshake refused with {refusal}")
-        self.refusal = refusal

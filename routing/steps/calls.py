@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
 from resilience.statuses import FAILURE_STATUSES
-from routing.backend.client import Backend, BackendResponse, Call
+from routing.backend.client import Backend, BackendResponse, Call, Sender
 from routing.balancing.balancer import Balancers
-from routing.errors import CallFailed, CircuitOpen, GatewayError, Overloaded, RequestTimeout
+from routing.errors import BadGateway, CallFailed, CircuitOpen, GatewayError, Overloaded, RequestTimeout
 from routing.exchange import CallRecord, Circuit, Exchange
 from routing.http import Headers, InterimSink
 from routing.messages import forwarding
@@ -19,8 +21,11 @@ from routing.observability.events import BackendEvent, BackendEventKind, EventSi
 from routing.steps.forwarded_headers import ForwardedHeaderFields
 from routing.steps.retries import Attempts, is_clients_fault, repeatable
 from routing.upstream.backend_call import BackendCall
+from routing.upstream.bulkhead import Bulkhead
 from routing.upstream.permit import CallPermit
 from routing.upstream.registry import Upstream, Upstreams
+
+SWITCHING_PROTOCOLS: Final = 101
 
 
 class Calls:
@@ -37,7 +42,8 @@ class Calls:
         emit: EventSink = lambda _event: None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._attempts = Attempts(backend, emit, timer)
+        self._backend = backend
+        self._attempts = Attempts(emit, timer)
         self._upstreams = Upstreams(breakers, balancers or Balancers(emit=emit))
         self._header_fields = ForwardedHeaderFields(own_cookies)
         self._own_cookies = own_cookies
@@ -66,9 +72,31 @@ class Calls:
         exchange.call = CallRecord()
         return self._call(exchange)
 
-    def fields(self, exchange: Exchange) -> Headers:
-        """The header fields sent to the backend for this request: the client's end-to-end fields, and the gateway's."""
-        return self._header_fields.all(exchange)
+    @asynccontextmanager
+    async def websocket(self, exchange: Exchange, handshake: Sender) -> AsyncIterator[None]:
+        """Steps 6 and 7 of a WebSocket: the call is its handshake, which is a GET, and `handshake` sends it.
+
+        The WebSocket is open for as long as the context is.
+
+        Raises what `admit` and `call` raise, and BadGateway for a handshake that the backend refuses. Open WebSockets
+        have a bulkhead of their own, since they would fill that of calls, and do not count as load of their target: the
+        balancer compares calls, and a WebSocket may be quiet.
+        """
+        admission = self.admit(exchange)  # 6 circuit breaker
+        if admission is not None:
+            await admission
+        exchange.call = CallRecord()
+        upstream = _permit(exchange).upstream
+        call = await self._send(exchange, handshake, upstream.websockets, self._prepare_handshake)
+        try:
+            call.release_target()
+            if call.response.status != SWITCHING_PROTOCOLS:
+                error = BadGateway(f"handshake refused with {call.response.status}", service=exchange.service)
+                exchange.call.error, exchange.call.reason = error.code, error.reason
+                raise error
+            yield
+        finally:
+            upstream.websockets.leave()
 
     async def _probe(self, exchange: Exchange, upstream: Upstream) -> None:
         self._admitted(exchange, upstream, await upstream.breaker.admit())
@@ -87,48 +115,44 @@ class Calls:
     async def _call(self, exchange: Exchange) -> None:
         if exchange.request.watch_disconnect:  # which adapters set once they have an awaitable
             exchange.request.watch_disconnect()
-        permit = exchange.circuit.permit
-        assert permit is not None  # noqa: S101 - step 6 has granted it
-        try:
-            await self._send(exchange, permit)
-        except GatewayError as error:
-            exchange.call.error = error.code
-            if isinstance(error, CallFailed):
-                exchange.call.reason = error.reason
-            raise
+        await self._send(exchange, self._backend, _permit(exchange).upstream.bulkhead, self._prepare)
 
-    async def _send(self, exchange: Exchange, permit: CallPermit) -> None:
-        bulkhead = permit.upstream.bulkhead
+    async def _send(
+        self,
+        exchange: Exchange,
+        sender: Sender,
+        bulkhead: Bulkhead,
+        prepare: Callable[[Exchange], tuple[Call, Upload | None]],
+    ) -> BackendCall:
+        """Send the request, and report the outcome. The returned call has a slot in `bulkhead`."""
+        permit = _permit(exchange)
         if not bulkhead.try_enter():
-            await self._queue(exchange, permit)
+            await self._queue(exchange, permit, bulkhead)
         started = self._timer()
-        request, upload = self._prepare(exchange)
         try:
-            response, target_state = await self._attempts.send(exchange, permit, request, upload)
+            request, upload = prepare(exchange)
+            response, target_state = await self._attempts.send(sender, exchange, permit, request, upload)
         except BaseException as error:
             bulkhead.leave()
-            if not isinstance(error, GatewayError):
-                permit.report(Outcome.CANCELLED)
-                raise
-            error.service = exchange.service
-            failed = isinstance(error, CallFailed)
-            await permit.report_and_wait(Outcome.FAILURE if failed else Outcome.CANCELLED)
+            await _failed(exchange, permit, error)
             raise
         seconds = self._timer() - started
         if upload is not None:
             seconds -= upload.waited
         exchange.call.seconds = seconds
-        call = exchange.call.call = BackendCall(response, permit, target_state)
+        call = exchange.call.call = BackendCall(response, permit, target_state, bulkhead)
         reporting = permit.report(_outcome(exchange, response, upload, seconds))
         if reporting is not None:
             await _reported(call, reporting)
+        return call
 
-    async def _queue(self, exchange: Exchange, permit: CallPermit) -> None:
+    async def _queue(self, exchange: Exchange, permit: CallPermit, bulkhead: Bulkhead) -> None:
         try:
-            await permit.upstream.bulkhead.enter()
+            await bulkhead.enter()
         except BaseException as error:
             permit.report(Outcome.CANCELLED)
             if isinstance(error, Overloaded):
+                exchange.call.error = error.code
                 self._refused(exchange.service, error.code)
             raise
 
@@ -139,11 +163,8 @@ class Calls:
         """The request to send, and the body that each attempt sends from its beginning."""
         match, request = exchange.match, exchange.request
         length = request.fields.get(b"content-length")
-        path = match.path + b"?" + request.query if request.query else match.path
-        encoded = self._header_fields.encoded(exchange)
-        call = Call(request.method, path, [], None, int(length) if length else None, None, encoded)
-        if match.policy.preserve_host:
-            call.host = request.fields.get(b"host")
+        call = _call(exchange, [], self._header_fields.encoded(exchange))
+        call.length = int(length) if length else None
         if request.send_interim is not None:
             call.on_interim = partial(self._pass_interim, exchange, request.send_interim)
         if request.body is None:
@@ -155,10 +176,40 @@ class Calls:
             request.body, limit=self._max_body_bytes, service=exchange.service, buffer=keep, timer=self._timer
         )
 
+    def _prepare_handshake(self, exchange: Exchange) -> tuple[Call, None]:
+        return _call(exchange, self._header_fields.all(exchange)), None
+
     def _pass_interim(self, exchange: Exchange, send: InterimSink, status: int, headers: Headers) -> None:
         target = exchange.call.target
         if target is not None:
             send(status, forwarding.interim_to_client(headers, target.url, exchange.public_address, self._own_cookies))
+
+
+def _permit(exchange: Exchange) -> CallPermit:
+    permit = exchange.circuit.permit
+    assert permit is not None  # noqa: S101 - step 6 has granted it
+    return permit
+
+
+def _call(exchange: Exchange, headers: Headers, encoded: bytes = b"") -> Call:
+    """The request without its body."""
+    match, request = exchange.match, exchange.request
+    path = match.path + b"?" + request.query if request.query else match.path
+    host = request.fields.get(b"host") if match.policy.preserve_host else None
+    return Call(request.method, path, headers, None, None, host, encoded)
+
+
+async def _failed(exchange: Exchange, permit: CallPermit, error: BaseException) -> None:
+    """Report a call without a response, and record why there is none."""
+    if not isinstance(error, GatewayError):
+        permit.report(Outcome.CANCELLED)
+        return
+    error.service = exchange.service
+    exchange.call.error = error.code
+    outcome = Outcome.CANCELLED
+    if isinstance(error, CallFailed):
+        exchange.call.reason, outcome = error.reason, Outcome.FAILURE
+    await permit.report_and_wait(outcome)
 
 
 def _outcome(exchange: Exchange, response: BackendResponse, upload: Upload | None, seconds: float) -> Outcome:

@@ -9,11 +9,11 @@ from typing import Final
 
 from resilience.statuses import FAILURE_STATUSES, INCONCLUSIVE_STATUSES
 from routing.backend.call import SLOW_CLIENT_SECONDS
-from routing.backend.client import Backend, BackendResponse, Call
+from routing.backend.client import BackendResponse, Call, Sender
 from routing.balancing.rules import TargetState
 from routing.errors import BadGateway, CallFailed, UpstreamTimeout
 from routing.exchange import Exchange
-from routing.http import IDEMPOTENT, Request, first
+from routing.http import IDEMPOTENCY_KEY, IDEMPOTENT, Request, first
 from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.upstream.permit import CallPermit
@@ -23,7 +23,6 @@ RETRY_ELSEWHERE: Final = frozenset({502, 503, 504})
 BACKOFF_SECONDS: Final = 0.05
 MAX_BACKOFF_SECONDS: Final = 1.0
 """A retry waits a random time up to the first, the next one up to twice as long, and so on up to the second."""
-KEY: Final = b"idempotency-key"
 
 
 class RetryState:
@@ -69,14 +68,13 @@ class RetryState:
 class Attempts:
     """Calls to every service's targets."""
 
-    def __init__(self, backend: Backend, emit: EventSink, timer: Callable[[], float] = time.perf_counter) -> None:
-        self._backend = backend
+    def __init__(self, emit: EventSink, timer: Callable[[], float] = time.perf_counter) -> None:
         self._emit = emit
         self._timer = timer
         self._clock: Callable[[], float] | None = None  # the event loop's, which is one for all calls
 
     async def send(
-        self, exchange: Exchange, permit: CallPermit, call: Call, upload: Upload | None
+        self, sender: Sender, exchange: Exchange, permit: CallPermit, call: Call, upload: Upload | None
     ) -> tuple[BackendResponse, TargetState]:
         """The last attempt's response, and its target, to be released when the response's body has ended.
 
@@ -90,7 +88,7 @@ class Attempts:
         while True:
             state = retry.begin()
             try:
-                response = await self._backend.send(state.target, call, policy.timeout, retry.deadline)
+                response = await sender.send(state.target, call, policy.timeout, retry.deadline)
             except BaseException as error:
                 backoff = self._failed(retry, state, error)
                 if backoff is None:
@@ -161,7 +159,11 @@ def is_clients_fault(response: BackendResponse, upload: Upload | None) -> bool:
 
 def repeatable(request: Request) -> bool:
     """Whether the request may be sent twice: by its method, or because it has an Idempotency-Key."""
-    return request.method in IDEMPOTENT or first(request.headers, KEY) is not None
+    return request.method in IDEMPOTENT or _has_key(request)
+
+
+def _has_key(request: Request) -> bool:
+    return first(request.headers, IDEMPOTENCY_KEY) is not None
 
 
 def _is_safe(retry: RetryState, error: CallFailed | None) -> bool:
@@ -175,4 +177,4 @@ def _is_safe(retry: RetryState, error: CallFailed | None) -> bool:
         return True
     if upload is not None and not upload.replayable:
         return False
-    return request.method in IDEMPOTENT or (isinstance(error, BadGateway) and first(request.headers, KEY) is not None)
+    return request.method in IDEMPOTENT or (isinstance(error, BadGateway) and _has_key(request))

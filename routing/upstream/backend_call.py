@@ -7,6 +7,7 @@ from routing.backend.client import BackendResponse
 from routing.balancing.rules import TargetState
 from routing.errors import BadGateway, UpstreamTimeout
 from routing.router.policy import Target
+from routing.upstream.bulkhead import Bulkhead
 from routing.upstream.permit import CallPermit
 
 _BROKEN_OFF: Final = frozenset({BadGateway.code, UpstreamTimeout.code})
@@ -14,14 +15,17 @@ _BROKEN_OFF: Final = frozenset({BadGateway.code, UpstreamTimeout.code})
 
 
 class BackendCall:
-    """`response` has its header fields; its body is still to come."""
+    """`response` has its header fields; its body is still to come. The call has a slot in `bulkhead`."""
 
-    __slots__ = ("_permit", "_target_state", "response")
+    __slots__ = ("_bulkhead", "_permit", "_target_state", "response")
 
-    def __init__(self, response: BackendResponse, permit: CallPermit, target_state: TargetState) -> None:
+    def __init__(
+        self, response: BackendResponse, permit: CallPermit, target_state: TargetState, bulkhead: Bulkhead
+    ) -> None:
         self.response = response
         self._permit = permit
         self._target_state = target_state
+        self._bulkhead = bulkhead
 
     @property
     def target(self) -> Target:
@@ -33,12 +37,16 @@ class BackendCall:
 
         `aborted` is why the body stopped short, empty if it did not.
         """
-        upstream = self._permit.upstream
-        upstream.bulkhead.leave()
-        upstream.balancer.release(self._target_state)
+        balancer = self._permit.upstream.balancer
+        self._bulkhead.leave()
+        balancer.release(self._target_state)
         if aborted in _BROKEN_OFF:
-            upstream.balancer.failed(self._target_state, "the response was cut short", no_response=True)
+            balancer.failed(self._target_state, "the response was cut short", no_response=True)
             self._permit.report(Outcome.FAILURE)
+
+    def release_target(self) -> None:
+        """In place of `finish`, for a call that keeps its slot, and is no longer load of its target."""
+        self._permit.upstream.balancer.release(self._target_state)
 
     async def discard(self) -> None:
         """Close the response without reading its body."""

@@ -8,13 +8,14 @@ from routing.upstream.retry_budget import RetryBudget
 
 
 class Upstream:
-    """One service's state. Made by `Upstreams.of`."""
+    """One service's state. Made by `Upstreams.of`. `bulkhead` limits its calls, `websockets` its open WebSockets."""
 
-    __slots__ = ("balancer", "breaker", "budget", "bulkhead", "service")
+    __slots__ = ("balancer", "breaker", "budget", "bulkhead", "service", "websockets")
 
     def __init__(self, service: Service, breakers: Breakers, balancers: Balancers) -> None:
         self.budget = RetryBudget()
         self.bulkhead = Bulkhead(service.name, service.policy.max_concurrency)
+        self.websockets = Bulkhead(service.name, service.policy.max_concurrency)
         self.configure(service, breakers, balancers)
 
     def configure(self, service: Service, breakers: Breakers, balancers: Balancers) -> None:
@@ -22,7 +23,7 @@ class Upstream:
         self.service = service
         self.breaker = breakers.of(service.name, service.policy.breaker)
         self.balancer = balancers.of(service)
-        self.bulkhead.limit = service.policy.max_concurrency
+        self.bulkhead.limit = self.websockets.limit = service.policy.max_concurrency
 
 
 class Upstreams:

@@ -8,23 +8,17 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from resilience.breaker.driver import Breakers
-from resilience.breaker.memory import MemoryStore
-from routing.authentication.authenticator import Authenticator
-from routing.backend.client import Backend
 from routing.backend.dialer import Dialer
 from routing.backend.names import NameTable
-from routing.balancing.balancer import Balancers
 from routing.realtime.limits import Limits
-from routing.realtime.proxy import IDLE_SECONDS, SocketProxy
+from routing.realtime.proxy import IDLE_SECONDS
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Service
-from routing.steps.calls import Calls
 from tests.clock import FakeClock
-from tests.gateway.conftest import OWN_COOKIES, World, make_world
+from tests.gateway.conftest import World, make_world
+from tests.gateway.websocket_world import client_of, closed_with, greet, proxy_of, socket_to, websocket_world
 from tests.routing.backend.names import FakeResolver, unresponsive
 from tests.system.echo import echo, websocket_server
-from tests.websocket import Socket
 
 
 @pytest.fixture
@@ -38,7 +32,7 @@ def chat() -> Iterator[World]:
 
 async def test_an_idle_socket_is_closed_and_a_message_restarts_the_timeout(chat: World) -> None:
     timer = FakeClock()
-    socket = _socket(chat, timer)
+    socket = socket_to(chat, timer)
     assert await socket.connect() is None
     for _ in range(3):
         timer.advance(IDLE_SECONDS - 1)
@@ -51,7 +45,7 @@ async def test_an_idle_socket_is_closed_and_a_message_restarts_the_timeout(chat:
 
 
 async def test_the_list_of_services_does_not_accept_websockets(chat: World) -> None:
-    socket = _socket(chat, FakeClock(), "/api/v1/")
+    socket = socket_to(chat, FakeClock(), "/api/v1/")
     refused = await socket.connect()
     assert refused is not None
     assert chat.observer.requests[-1].code == "unknown_service"
@@ -70,7 +64,7 @@ async def test_a_backend_is_sent_the_host_of_its_target_or_of_the_client(preserv
         world = make_world("asgi")
         policy = RoutePolicy(websocket=True, preserve_host=preserve)
         world.add(Service("chat", (Target(f"http://127.0.0.1:{port}"),), policy=policy))
-        socket = _socket(world, FakeClock())
+        socket = socket_to(world, FakeClock())
         assert await socket.connect() is None
         assert (await socket.receive())["text"] == "hello"
         await socket.disconnect()
@@ -86,7 +80,7 @@ async def test_a_backend_is_connected_to_by_the_addresses_of_its_name(preserve: 
             world.add(Service("chat", (Target(f"http://chat.example:{port}"),), policy=policy))
             resolver = FakeResolver("127.0.0.4", "127.0.0.1")
             dialer = Dialer(NameTable(lookup=resolver))
-            socket = _socket(world, FakeClock(), dialer=dialer)
+            socket = socket_to(world, FakeClock(), dialer=dialer)
             assert await socket.connect() is None
             await socket.send("hello")
             assert (await socket.receive())["text"] == "hello"
@@ -96,14 +90,14 @@ async def test_a_backend_is_connected_to_by_the_addresses_of_its_name(preserve: 
 
 
 async def test_a_caller_has_a_limit_of_sockets_until_one_ends(chat: World) -> None:
-    proxy = _proxy(chat, FakeClock(), limits=Limits(per_api_key=2))
-    first, second = _client(proxy, chat), _client(proxy, chat)
+    proxy = proxy_of(chat, FakeClock(), limits=Limits(per_api_key=2))
+    first, second = client_of(proxy, chat), client_of(proxy, chat)
     assert await first.connect() is None
     assert await second.connect() is None
-    assert await _client(proxy, chat).connect() is not None
+    assert await client_of(proxy, chat).connect() is not None
     assert chat.observer.requests[-1].code == "rate_limited"
     await first.disconnect()
-    third = _client(proxy, chat)
+    third = client_of(proxy, chat)
     assert await third.connect() is None
     for socket in (second, third):
         await socket.disconnect()
@@ -114,10 +108,10 @@ async def test_a_handshake_refused_below_500_is_no_failure_of_the_service(status
     def refuse(ws: ServerConnection, _request: Request) -> Response:
         return ws.respond(HTTPStatus(status), "no")
 
-    with websocket_server(_greet, process_request=refuse) as port:
-        world = _world(port)
-        proxy = _proxy(world, FakeClock())
-        codes = [await _closed_with(_client(proxy, world)) for _ in range(8)]
+    with websocket_server(greet, process_request=refuse) as port:
+        world = websocket_world(port)
+        proxy = proxy_of(world, FakeClock())
+        codes = [await closed_with(client_of(proxy, world)) for _ in range(8)]
     assert codes == [1014] * 8
     assert {request.code for request in world.observer.requests} == {"bad_gateway"}
     assert {request.reason for request in world.observer.requests} == {f"handshake refused with {status}"}
@@ -127,28 +121,28 @@ async def test_a_handshake_refused_with_503_opens_the_circuit() -> None:
     def refuse(ws: ServerConnection, _request: Request) -> Response:
         return ws.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no")
 
-    with websocket_server(_greet, process_request=refuse) as port:
-        world = _world(port)
-        proxy = _proxy(world, FakeClock())
-        codes = [await _closed_with(_client(proxy, world)) for _ in range(8)]
+    with websocket_server(greet, process_request=refuse) as port:
+        world = websocket_world(port)
+        proxy = proxy_of(world, FakeClock())
+        codes = [await closed_with(client_of(proxy, world)) for _ in range(8)]
     assert codes[0] == 1014
     assert codes[-1] == 1013
 
 
 async def test_the_next_target_is_tried_after_one_that_cannot_be_reached() -> None:
-    with websocket_server(_greet) as port:
-        world = _world(1, port)
-        proxy = _proxy(world, FakeClock())
+    with websocket_server(greet) as port:
+        world = websocket_world(1, port)
+        proxy = proxy_of(world, FakeClock())
         for _ in range(4):
-            socket = _client(proxy, world)
+            socket = client_of(proxy, world)
             assert await socket.connect() is None
             assert (await socket.receive())["text"] == "hello"
             await socket.disconnect()
 
 
 async def test_the_log_says_why_a_connection_failed() -> None:
-    world = _world(1)
-    assert await _closed_with(_socket(world, FakeClock())) == 1014
+    world = websocket_world(1)
+    assert await closed_with(socket_to(world, FakeClock())) == 1014
     assert world.observer.requests[-1].reason == "connection refused"
 
 
@@ -171,7 +165,7 @@ async def test_a_message_of_the_backend_over_the_limit_is_1009_on_both_sides() -
         ends.append(ws.close_code)
 
     with websocket_server(flood) as port:
-        assert await _closed_with(_socket(_world(port), FakeClock())) == 1009
+        assert await closed_with(socket_to(websocket_world(port), FakeClock())) == 1009
         await _until(ends)
     assert ends == [1009]
 
@@ -184,17 +178,12 @@ async def test_the_limit_of_a_text_message_is_in_bytes() -> None:
         ends.append(ws.close_code)
 
     with websocket_server(record, max_size=None) as port:
-        socket = _socket(_world(port), FakeClock())
+        socket = socket_to(websocket_world(port), FakeClock())
         assert await socket.connect() is None
         await socket.send("\u20ac" * 400_000)
         assert (await socket.receive())["code"] == 1009
         await _until(ends)
     assert ends == [1009]
-
-
-async def _greet(ws: ServerConnection) -> None:
-    await ws.send("hello")
-    await ws.wait_closed()
 
 
 async def _backends_close(code: int, reason: str) -> tuple[int | None, str | None]:
@@ -206,7 +195,7 @@ async def _backends_close(code: int, reason: str) -> tuple[int | None, str | Non
         ends.append((ws.close_code, ws.close_reason))
 
     with websocket_server(record) as port:
-        socket = _socket(_world(port), FakeClock())
+        socket = socket_to(websocket_world(port), FakeClock())
         assert await socket.connect() is None
         await socket.disconnect(code, reason)
         await _until(ends)
@@ -218,44 +207,3 @@ async def _until(ends: Sequence[object]) -> None:
     async with asyncio.timeout(20):
         while not ends:  # noqa: ASYNC110 - another thread appends
             await asyncio.sleep(0.01)
-
-
-async def _closed_with(socket: Socket) -> int:
-    """The code that an opened socket is closed with."""
-    assert await socket.connect() is None
-    end = await socket.receive()
-    assert end["type"] == "websocket.close"
-    return int(end["code"])
-
-
-def _world(*ports: int) -> World:
-    world = make_world("asgi")
-    targets = tuple(Target(f"http://127.0.0.1:{port}") for port in ports)
-    world.add(Service("chat", targets, policy=RoutePolicy(websocket=True)))
-    return world
-
-
-def _socket(world: World, timer: FakeClock, path: str = "/api/v1/chat/", dialer: Dialer | None = None) -> Socket:
-    return _client(_proxy(world, timer, dialer), world, path)
-
-
-def _client(proxy: SocketProxy, world: World, path: str = "/api/v1/chat/") -> Socket:
-    headers = [(b"host", b"gateway"), (b"x-api-key", world.key.encode())]
-    return Socket(proxy.answer, path, headers, client=("127.0.0.1", 5), http_version="1.1")
-
-
-def _proxy(world: World, timer: FakeClock, dialer: Dialer | None = None, limits: Limits | None = None) -> SocketProxy:
-    breakers = Breakers(MemoryStore(), clock=world.clock)
-    calls = Calls(Backend(), breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000)
-    authenticator = Authenticator(lambda: world.live.keys)
-    return SocketProxy(
-        world.gateway,
-        calls,
-        Balancers(),
-        authenticator,
-        origins=(),
-        clock=world.clock,
-        timer=timer,
-        dialer=dialer,
-        limits=limits,
-    )

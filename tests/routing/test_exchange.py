@@ -19,13 +19,11 @@ WRITERS = {
     "cache": {"routing/steps/cache/lookup.py", "routing/steps/cache/store.py", "routing/steps/cache/revalidation.py"},
     "cache_slot": {"routing/steps/cache/lookup.py", "routing/steps/cache/coalescing.py"},
     "circuit": {"routing/steps/calls.py"},
-    "call": {"routing/steps/calls.py", "routing/realtime/proxy.py"},
+    "call": {"routing/steps/calls.py"},
     "error_code": {"routing/pipeline.py", "routing/steps/respond.py"},
 }
-"""The dashboard's feed authenticates by session, and WebSockets are proxied by a step 7 of their own."""
-CALL_WRITERS = {
-    f"routing/{name}.py" for name in ("steps/calls", "steps/retries", "steps/cache/store", "realtime/proxy")
-}
+"""The dashboard's feed authenticates by session."""
+CALL_WRITERS = {f"routing/{name}.py" for name in ("steps/calls", "steps/retries", "steps/cache/store")}
 """Step 8 writes why the body of a response broke off."""
 SLOT_WRITERS = {f"routing/steps/cache/{name}.py" for name in ("coalescing", "revalidation")}
 

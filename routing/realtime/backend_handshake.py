@@ -1,0 +1,134 @@
+"""The handshake with the backend of a WebSocket: sent to a target as a call is, and answered with a status.
+
+This module and tunnel.py alone import websockets, as the client of the backend.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
+
+from routing.backend.client import BackendResponse, Call
+from routing.backend.dialer import Dialer, connecting
+from routing.backend.encoding import Origin, parse_origin
+from routing.backend.reasons import failure_reason
+from routing.errors import BadGateway, BadRequest, UpstreamTimeout
+from routing.http import HOP_BY_HOP, Headers
+from routing.realtime.tunnel import MAX_TUNNEL_MESSAGE_BYTES
+from routing.router.policy import Target, Timeout
+from routing.steps.calls import SWITCHING_PROTOCOLS
+
+MAX_QUEUED_MESSAGES: Final = 4
+"""Messages of the backend that may wait for the client."""
+
+
+class BackendHandshake:
+    """One WebSocket's handshakes with targets, until one accepts. Takes the place of `Backend` in `Calls`.
+
+    `subprotocols` are offered to the target. `accepted` is open once a response's status is 101.
+    """
+
+    accepted: ClientConnection
+
+    def __init__(self, dialer: Dialer, subprotocols: Sequence[str]) -> None:
+        self._dialer = dialer
+        self._subprotocols = [Subprotocol(name) for name in subprotocols] or None
+
+    async def send(
+        self,
+        target: Target,
+        call: Call,
+        timeout: Timeout,  # noqa: ASYNC109 - five timeouts, not one
+        deadline: float,
+    ) -> BackendResponse:
+        """The target's response to the handshake: 101, or the status with which it refused.
+
+        `deadline` is in the event loop's time. Raises BadGateway, UpstreamTimeout or BadRequest.
+        """
+        origin = parse_origin(target.url)
+        left = deadline - asyncio.get_running_loop().time()
+        uri = b"%b://%b%b" % (b"wss" if origin.tls else b"ws", call.host or origin.authority, origin.target(call.path))
+        try:
+            self.accepted = await _Connect(
+                uri.decode("ascii"),
+                self._dialer,
+                origin,
+                timeout.connect,
+                deadline,
+                additional_headers=_handshake_fields(call.headers),
+                subprotocols=self._subprotocols,
+                user_agent_header=None,
+                compression=None,
+                proxy=None,
+                open_timeout=min(timeout.connect + timeout.read, left),
+                max_size=MAX_TUNNEL_MESSAGE_BYTES,
+                max_queue=MAX_QUEUED_MESSAGES,
+            )
+        except TimeoutError as error:
+            raise UpstreamTimeout("handshake timeout") from error
+        except InvalidStatus as error:
+            return BackendResponse(error.response.status_code, [], None, _HandshakeBody(None))
+        except OSError as error:
+            raise BadGateway(failure_reason(error)) from error
+        except InvalidHandshake as error:
+            raise BadGateway("invalid handshake") from error
+        except (InvalidURI, UnicodeError) as error:
+            raise BadRequest("the path cannot be sent to the service") from error
+        return BackendResponse(SWITCHING_PROTOCOLS, [], None, _HandshakeBody(self.accepted))
+
+
+class _Connect(connect):
+    """Connects to the target only, whatever the URI's host: a redirect is an error."""
+
+    def __init__(
+        self, uri: str, dialer: Dialer, origin: Origin, seconds: float, deadline: float, **options: Any
+    ) -> None:
+        super().__init__(uri, **options)
+        self._dialer = dialer
+        self._origin = origin
+        self._seconds = seconds
+        self._deadline = deadline
+
+    async def open_tcp_connection(self) -> ClientConnection:
+        origin = self._origin
+        async with connecting(self._seconds, self._deadline):
+            _, self.create_connection_kwargs["sock"] = await self._dialer.connect(origin.host, origin.port)
+            if origin.tls:
+                self.create_connection_kwargs["server_hostname"] = origin.host
+            return await super().open_tcp_connection()
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
+class _HandshakeBody:
+    """A response's body: none, since what follows a 101 is the WebSocket's own."""
+
+    def __init__(self, connection: ClientConnection | None) -> None:
+        self._connection = connection
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+    def complete_body(self) -> bytes:
+        return b""
+
+    async def aclose(self) -> None:
+        """Abandon the connection."""
+        if self._connection is not None:
+            self._connection.transport.abort()
+
+
+def _handshake_fields(headers: Headers) -> list[tuple[str, str]]:
+    """Without the fields that the handshake with the backend sets itself."""
+    return [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if not name.startswith(b"sec-websocket-") and name not in HOP_BY_HOP and name != b"host"
+    ]
