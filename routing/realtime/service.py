@@ -131,13 +131,13 @@ class Realtime(Observer):
         Raises StoreUnavailable; then nobody receives it.
         """
         raw = data if isinstance(data, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(data))
-        record = EventRecord(topics.publication_key(topic), kind, self._clock(), raw)
+        record = EventRecord(topics.publication_key(topic, self.live.table), kind, self._clock(), raw)
         return await self._log.append(encode_record(record))
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:  # noqa: ARG002 - not for clients
         """Called only on the worker that made the change."""
         data = {"service": service, "before": str(before), "after": str(after)}
-        self._enqueue(topics.publication_key(f"service:{service}"), "circuit", data)
+        self._enqueue(topics.publication_key(f"service:{service}", self.live.table), "circuit", data)
 
     def invalidated(self, service: str, tag: str) -> None:
         """Called only on the worker that invalidated the cache entries."""

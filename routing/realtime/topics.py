@@ -17,12 +17,13 @@ own part of the cache. It then learns that its own response is stale, as it woul
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
+from urllib.parse import quote_from_bytes
 
 from resilience.cache.policy import CALLER_FIELDS, Scope
 from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.realtime.limits import MAX_TOPIC_LENGTH
-from routing.router import paths
+from routing.router import paths, spelling
 from routing.router.paths import PREFIX
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match, RouteTable, Service
@@ -41,9 +42,14 @@ class TopicRefused(Exception):
         self.detail = detail
 
 
-def publication_key(topic: str) -> str:
-    """The key of events published on `topic`."""
-    return f"pub|{topic}"
+def publication_key(topic: str, table: RouteTable) -> str:
+    """The key of events published on `topic`: one for all spellings of a resource's path."""
+    kind, _, text = topic.partition(":")
+    service, path, query = _split_resource(text, table) if kind == "resource" else (None, b"", "")
+    if service is None:
+        return f"pub|{topic}"
+    normalized = quote_from_bytes(spelling.normalized(path, service.paths))
+    return f"pub|resource:{PREFIX.decode()}{service.name}{normalized}{query}"
 
 
 def invalidation_key(service: str, tag: str) -> str:
@@ -66,7 +72,7 @@ def subscription_keys(topic: str, caller: Caller, table: RouteTable, *, is_cache
     else:
         _check_owner(kind, rest, caller)
         invalidations = set()
-    return (publication_key(topic), *sorted(invalidations))
+    return (publication_key(topic, table), *sorted(invalidations))
 
 
 def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
@@ -77,8 +83,8 @@ def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
     if kind == "tag":
         services = [service for service in table.services.values() if _declares(service, rest)]
     else:
-        name = rest if kind == "service" else rest.removeprefix(PREFIX.decode()).partition("/")[0]
-        services = [table.services[name]] if name in table.services else []
+        service = table.services.get(rest) if kind == "service" else _split_resource(rest, table)[0]
+        services = [] if service is None else [service]
     if not any(_may_use(caller, service, service.policy) for service in services):
         raise _forbidden()
 
@@ -142,6 +148,14 @@ def _resource_keys(text: str, caller: Caller, table: RouteTable, *, is_cached: b
         raise _forbidden()
     name, tags = match.service.name, match.policy.cache.tags if match.policy.cache else ()
     return {invalidation_key(name, tag) for tag in (*filled(tags, match, caller), name)}
+
+
+def _split_resource(text: str, table: RouteTable) -> tuple[Service | None, bytes, str]:
+    """A resource's service, its path within that, and its query with the question mark. None if there is no service."""
+    path, mark, query = text.partition("?")
+    split = paths.split(path.encode())
+    service = table.services.get(split.service) if split else None
+    return service, split.rest if split else b"", mark + query
 
 
 def _route(text: str, caller: Caller, table: RouteTable) -> Match:

@@ -32,6 +32,15 @@ async def test_a_subscriber_gets_events_in_order() -> None:
         assert await client.events(5) == [{"n": number} for number in range(5)]
 
 
+async def test_a_publication_on_another_spelling_of_a_resource_reaches_its_subscribers() -> None:
+    async with Worker() as worker:
+        client = worker.client(["resource:/api/v1/crm/contacts"])
+        for topic in ("/con%74acts", "/contacts/", "/contacts"):
+            await worker.realtime.publish(f"resource:/api/v1/crm{topic}", "moved", topic)
+            message = await client.read()
+            assert (message["topic"], message["data"]) == ("resource:/api/v1/crm/contacts", topic)
+
+
 async def test_an_event_is_encoded_once_for_all_subscribers_with_the_same_topics(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,5 +1,6 @@
 """Who may subscribe to which topics, and which events they receive."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from routing.realtime.topics import (
     publication_key,
     subscription_keys,
 )
-from routing.router.policy import RoutePolicy, Target
+from routing.router.policy import PathPolicy, RoutePolicy, Target, TrailingSlash
 from routing.router.table import Route, RouteTable, Service
 
 ADA = Caller("firebase:ada", tenant="acme")
@@ -78,7 +79,7 @@ def test_a_tag_topic_covers_the_services_that_declare_it_and_that_the_caller_may
 
 def test_a_tag_may_be_qualified_by_a_service() -> None:
     assert subscription_keys("tag:crm:contacts", ADA, TABLE) == (
-        publication_key("tag:crm:contacts"),
+        publication_key("tag:crm:contacts", TABLE),
         invalidation_key("crm", "contacts"),
         invalidation_key("crm", "crm"),
     )
@@ -126,7 +127,7 @@ def test_a_resource_with_caller_tags_covers_the_callers_own_tags() -> None:
 
 def test_a_resource_topic_covers_its_tags_and_its_whole_service() -> None:
     assert set(subscription_keys("resource:/api/v1/slack/channels?a=1", ADA, TABLE)) == {
-        publication_key("resource:/api/v1/slack/channels?a=1"),
+        publication_key("resource:/api/v1/slack/channels?a=1", TABLE),
         invalidation_key("slack", "slack:channels"),
         invalidation_key("slack", "channels"),
         invalidation_key("slack", "slack"),
@@ -148,7 +149,7 @@ def test_a_caller_without_rights_gets_only_free_topics(rest: str, kind: str) -> 
         keys = subscription_keys(topic, NOBODY, TABLE)
     except TopicRefused:
         return
-    assert keys == (publication_key(topic),)
+    assert keys == (publication_key(topic, TABLE),)
     assert not topic.startswith(("service:", "tag:", "resource:", "tenant:"))
 
 
@@ -160,3 +161,64 @@ def test_publishing_on_a_services_topic_needs_access_to_the_service() -> None:
     for topic in ("service:gmail", "resource:/api/v1/gmail/x", "tag:mailbox:ada", "tag:nowhere", "service:nope"):
         with pytest.raises(TopicRefused):
             check_publishable(topic, CRM_ONLY, TABLE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/contacts", "/con%74acts", "/%63ontacts/", "/contacts/"],
+)
+def test_a_publication_on_any_spelling_of_a_path_reaches_the_subscribers_of_every_other(path: str) -> None:
+    key = publication_key(f"resource:/api/v1/crm{path}", TABLE)
+    assert key in subscription_keys("resource:/api/v1/crm/contacts", ADA, TABLE)
+    assert key in subscription_keys("resource:/api/v1/crm/%63ontacts", ADA, TABLE)
+    check_publishable(f"resource:/api/v1/crm{path}", CRM_ONLY, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("/x", "/X"),
+        ("/x", "//x"),
+        ("/x%2Fy", "/x/y"),
+        ("/x;v=1", "/x"),
+        ("/x?a=1", "/x"),
+        ("/x?a=1", "/x?a=2"),
+        ("/x%3Fa=1", "/x?a=1"),
+        ("/x%253F", "/x%3F"),
+    ],
+)
+def test_paths_that_only_some_servers_equate_are_different_topics(one: str, other: str) -> None:
+    keys = [publication_key(f"resource:/api/v1/crm{path}", TABLE) for path in (one, other)]
+    assert keys[0] != keys[1]
+
+
+def test_the_settings_of_a_service_say_which_paths_are_the_same() -> None:
+    settings = PathPolicy(case_sensitive=False, trailing_slash=TrailingSlash.STRICT)
+    table = RouteTable([msgspec.structs.replace(TABLE.services["crm"], paths=settings)])
+
+    def key(path: str) -> str:
+        return publication_key(f"resource:/api/v1/crm{path}", table)
+
+    assert key("/x") == key("/X") == key("/%58")
+    assert key("/x") != key("/x/")
+    assert key("/x%3Fy") != key("/x?y")
+
+
+def test_a_resource_of_no_service_has_a_key_of_its_own() -> None:
+    for topic in ("resource:/api/v1/nope/%61", "resource:/nope", "resource:/api/v1/"):
+        assert publication_key(topic, TABLE) == f"pub|{topic}"
+        with pytest.raises(TopicRefused):
+            check_publishable(topic, EVERYWHERE, TABLE)
+
+
+def test_a_resource_with_a_query_can_be_published() -> None:
+    check_publishable("resource:/api/v1/slack?limit=5", EVERYWHERE, TABLE)
+    with pytest.raises(TopicRefused):
+        check_publishable("resource:/api/v1/slack?limit=5", CRM_ONLY, TABLE)
+
+
+@given(st.text(alphabet="aA%/4 1?;.2fé", max_size=30))
+def test_a_topic_receives_what_is_published_on_it(path: str) -> None:
+    topic = f"resource:/api/v1/news/{path}"
+    if allowed(topic):
+        assert publication_key(topic, TABLE) in subscription_keys(topic, ADA, TABLE)
