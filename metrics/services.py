@@ -17,6 +17,7 @@ from resilience.cache.objects import SERVICE
 from resilience.cache.policy import Scope
 from routing.errors import GatewayError
 from routing.http import Request
+from routing.messages.bodies import drain
 from routing.router import paths as service_paths
 from routing.views import staff_caller
 from routing.warming import LOCAL_ADDRESS
@@ -153,9 +154,7 @@ async def _fetch(path: str, address: str) -> bool:
         return False
     response = await running().gateway.handle(request)
     try:
-        if not isinstance(response.body, bytes):
-            async for _ in response.body:
-                pass
+        await drain(response)
     except GatewayError:
         return False
     return response.status == OK

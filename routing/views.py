@@ -16,6 +16,7 @@ from routing import runtime
 from routing.caller import Caller
 from routing.django_http import to_django_response, to_gateway_request
 from routing.http import Headers, Request, Response
+from routing.messages.bodies import read_up_to
 from routing.rights import Right, may
 from routing.router.hosts import domain_of
 from routing.steps.respond import DEBUG
@@ -107,7 +108,8 @@ async def _handle_buffered(request: Request) -> tuple[int, Headers, bytes]:
     response = await _handle(request)
     if isinstance(response.body, bytes):
         return response.status, response.headers, response.body
-    return response.status, response.headers, b"".join([chunk async for chunk in response.body])
+    chunks, _ = await read_up_to(response.body)
+    return response.status, response.headers, b"".join(chunks)
 
 
 def _readable(body: bytes) -> object:

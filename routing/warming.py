@@ -1,14 +1,14 @@
 """Cache warming: refreshes the most requested responses, or those that an operator lists, before clients need them."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from resilience.cache.hit_counter import HitCounter, ReplayableRequest
 from routing.caller import Caller
 from routing.errors import GatewayError
-from routing.http import Header, Request, Response
+from routing.http import Header, Request
+from routing.messages.bodies import drain
 from routing.pipeline import Gateway
 from routing.router.paths import PREFIX
 from routing.steps.cache.coalescing import BACKGROUND_SECONDS
@@ -63,7 +63,7 @@ class Warmer:
         try:
             response = await self._gateway.refetch(request)
             async with asyncio.timeout(BACKGROUND_SECONDS):
-                await _read_to_end(response)
+                await drain(response)
         except (GatewayError, TimeoutError):
             return False
         status = dict(response.headers).get(b"cache-status", b"")
@@ -87,11 +87,3 @@ def parse_reference(reference: str, address: str = LOCAL_ADDRESS) -> ReplayableR
         path = PREFIX + path.lstrip(b"/")
     scheme, _, host = address.rstrip("/").partition("://")
     return ReplayableRequest(host.encode(), path, query, scheme=scheme)
-
-
-async def _read_to_end(response: Response) -> None:
-    if isinstance(response.body, bytes):
-        return
-    async with contextlib.aclosing(response.body) as chunks:
-        async for _ in chunks:
-            pass

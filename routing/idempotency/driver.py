@@ -36,6 +36,7 @@ from routing.idempotency.record import (
 )
 from routing.idempotency.store import Store
 from routing.messages import forwarding
+from routing.messages.bodies import read_up_to
 from routing.messages.credentials import CREDENTIALS
 from routing.messages.request_body import timed
 from routing.messages.response_body import Relay
@@ -200,29 +201,26 @@ async def _save(response: Response) -> SavedResponse | None:
         return None
     if isinstance(response.body, bytes):
         return saved_response(response.status, response.headers, response.body)
-    relay, chunks, size = response.body, list[bytes](), 0
+    relay = response.body
     assert isinstance(relay, Relay)  # noqa: S101 - a body of step 8 is bytes or a relay
-    end = asyncio.get_running_loop().time() + SAVE_SECONDS
-    async for chunk in relay:
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_SAVED_BYTES or asyncio.get_running_loop().time() > end:
-            response.body = Relay(_PrefixedSource(chunks, relay), None, None, None, relay.client_timeout)
-            return None
+    deadline = asyncio.get_running_loop().time() + SAVE_SECONDS
+    chunks, is_complete = await read_up_to(relay, MAX_SAVED_BYTES, deadline)
+    if not is_complete:
+        response.body = Relay(_PrefixedSource(chunks, relay), None, None, None, relay.client_timeout)
+        return None
     response.body = b"".join(chunks)
     return saved_response(response.status, response.headers, response.body)
 
 
 async def _read_body(exchange: Exchange) -> bytes:
-    chunks, size = [], 0
-    if exchange.request.body is not None:
-        timeout = exchange.match.policy.timeout
-        async for chunk in timed(exchange.request.body, idle=timeout.idle, total=timeout.total):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > MAX_SAVED_BYTES:
-                detail = f"with an Idempotency-Key, a body may have at most {MAX_SAVED_BYTES} bytes"
-                raise BodyTooLarge(detail, service=exchange.service)
+    if exchange.request.body is None:
+        return b""
+    timeout = exchange.match.policy.timeout
+    body = timed(exchange.request.body, idle=timeout.idle, total=timeout.total)
+    chunks, is_complete = await read_up_to(body, MAX_SAVED_BYTES)
+    if not is_complete:
+        detail = f"with an Idempotency-Key, a body may have at most {MAX_SAVED_BYTES} bytes"
+        raise BodyTooLarge(detail, service=exchange.service)
     return b"".join(chunks)
 
 

@@ -20,6 +20,7 @@ from routing.errors import (
 )
 from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Request, Response, first
+from routing.messages.bodies import read_up_to
 from routing.pipeline import Gateway
 from routing.realtime.event import Frame
 from routing.realtime.hub import ConnectionLimitExceeded
@@ -170,17 +171,13 @@ def _gateway_event(text: str) -> bytes:
 
 
 async def _read_body(request: Request) -> bytes:
-    chunks, size = [], 0
     length = first(request.headers, b"content-length") or b"0"
     if not length.isdigit():
         raise BadRequest("Content-Length is not a number")
-    if int(length) <= MAX_EVENT_BYTES and request.body is not None:
-        async for chunk in request.body:
-            size += len(chunk)
-            if size > MAX_EVENT_BYTES:
-                break
-            chunks.append(chunk)
-    if max(size, int(length)) > MAX_EVENT_BYTES:
+    chunks, is_complete = list[bytes](), int(length) <= MAX_EVENT_BYTES
+    if is_complete and request.body is not None:
+        chunks, is_complete = await read_up_to(request.body, MAX_EVENT_BYTES)
+    if not is_complete:
         raise BodyTooLarge(f"an event may have at most {MAX_EVENT_BYTES} bytes")
     return b"".join(chunks)
 

@@ -1,7 +1,6 @@
 """Request coalescing: requests that wait for another's fetch, and background revalidation."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -14,6 +13,7 @@ from resilience.task_set import TaskSet
 from routing.errors import GatewayError
 from routing.exchange import CacheSlot, Exchange
 from routing.http import Response
+from routing.messages.bodies import drain
 from routing.steps.cache.revalidation import Revalidation
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,9 @@ class Coalescing:
                 slot.result = Stale(result.entry, result.age, result.seq)
                 exchange.cache_slot = slot
                 self._revalidation.prepare(exchange, slot)
-                await _drain(await self._fetch(exchange), flight)
+                response = await self._fetch(exchange)
+                async with asyncio.timeout(BACKGROUND_SECONDS):
+                    await drain(response, lambda: not _is_uncacheable(flight))
             elif isinstance(result, Fresh):
                 flight.land(FlightEnd.STORED)
         except GatewayError as error:
@@ -131,14 +133,8 @@ async def _end_of(flight: Flight) -> FlightEnd:
     return end
 
 
-async def _drain(response: Response, flight: Flight) -> None:
-    """Read the body to its end if it is to be stored, else close it. Raises TimeoutError after BACKGROUND_SECONDS."""
-    if isinstance(response.body, bytes):
-        return
-    async with contextlib.aclosing(response.body) as chunks, asyncio.timeout(BACKGROUND_SECONDS):
-        async for _ in chunks:
-            if flight.end.done() and flight.end.result() is FlightEnd.UNCACHEABLE:
-                return
+def _is_uncacheable(flight: Flight) -> bool:
+    return flight.end.done() and flight.end.result() is FlightEnd.UNCACHEABLE
 
 
 def _may_wait(slot: CacheSlot) -> bool:
