@@ -33,7 +33,7 @@ http {{
     location / {{
       proxy_pass http://127.0.0.1:{upstream};
       proxy_http_version 1.1;
-      proxy_buffering off;
+      {buffering}
       proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection $connection_upgrade;
       {fields}
@@ -44,14 +44,19 @@ http {{
 
 
 @contextmanager
-def nginx(directory: Path, port: int, upstream: int, fields: str) -> Iterator[None]:
-    """Serve https on `port` for the gateway on `upstream`. `fields` are directives that set header fields."""
+def nginx(
+    directory: Path, port: int, upstream: int, fields: str, buffering: str = "proxy_buffering off;"
+) -> Iterator[None]:
+    """Serve https on `port` for the gateway on `upstream`. `fields` are directives that set header fields; an empty
+    `buffering` leaves nginx's default, which is on.
+    """
     if shutil.which("nginx") is None or shutil.which("openssl") is None:
         skip_or_fail("nginx or openssl is not installed")
     _make_certificate(directory)
     # Started by root, nginx would change to a user who cannot read the test's files.
     user = "user root;" if os.geteuid() == 0 else ""
-    text = CONFIGURATION.format(directory=directory, user=user, port=port, upstream=upstream, fields=fields)
+    values = {"port": port, "upstream": upstream, "fields": fields, "buffering": buffering}
+    text = CONFIGURATION.format(directory=directory, user=user, **values)
     (directory / "nginx.conf").write_text(text)
     process = subprocess.Popen(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")])
     try:

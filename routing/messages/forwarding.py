@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from routing.http import HOP_BY_HOP, Header, Headers, Request, connection_options, joined
+from routing.http import HOP_BY_HOP, Header, Headers, Request, connection_options, first, joined
 from routing.messages import references
 from routing.messages.cors import EXPOSE_HEADERS
 from routing.messages.references import PublicAddress
@@ -64,6 +64,9 @@ _STRIPPED_FROM_INTERIM: Final = frozenset(
 )
 """An interim response has no content, and does not change the client's state."""
 _CORS_PREFIX: Final = b"access-control-"
+_PROGRESSIVE_TYPES: Final = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
+"""The beginnings of media types whose reader waits for each part."""
+_UNBUFFERED: Final[Header] = (b"x-accel-buffering", b"no")
 
 
 def to_backend(
@@ -168,6 +171,16 @@ def interim_to_client(headers: Headers, target: str, public: PublicAddress, own_
     """The same for an interim response, without the fields that only a final one should have."""
     forwarded = to_client(headers, target, public, own_cookies)
     return [pair for pair in forwarded if pair[0] not in _STRIPPED_FROM_INTERIM]
+
+
+def without_buffering(headers: Headers) -> Headers:
+    """The fields of a response that is streamed to the client. If its reader waits for each part, nginx as the proxy
+    ahead is told not to buffer it, as it does by default, unless the backend has decided that.
+    """
+    content_type = first(headers, b"content-type")
+    if content_type is None or not content_type.lower().startswith(_PROGRESSIVE_TYPES):
+        return headers
+    return headers if first(headers, _UNBUFFERED[0]) is not None else [*headers, _UNBUFFERED]
 
 
 def _cookie(value: bytes) -> bytes:

@@ -119,7 +119,8 @@ class CacheStore:
         recorder, complete = self._plan(exchange, call, headers, response.length)
         body = response.body.complete_body()
         if body is None:
-            return Response(response.status, headers, self._relay(exchange, call, recorder, complete))
+            relay = self._relay(exchange, call, recorder, complete)
+            return Response(response.status, forwarding.without_buffering(headers), relay)
         try:
             if recorder:
                 recorder.add(body)
