@@ -37,7 +37,7 @@ class CallStream:
 
     Times out by what it waits for: the client's upload or reading, which are never the target's failure, or the target.
     `deadline` is the end of the upload and of the wait for the head, in the event loop's time. `release` is called once
-    with the connection, if it can carry another call.
+    with the connection, if it can carry another call, and for how many seconds it may be idle.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class CallStream:
         *,
         timeout: Timeout,
         deadline: float,
-        release: Callable[[BackendConnection], None],
+        release: Callable[[BackendConnection, float], None],
     ) -> None:
         self._connection = connection
         self.parser = parser
@@ -314,6 +314,6 @@ class CallStream:
         connection.listener = None
         if self.parser.reusable and self._sent and connection.alive:
             connection.resume_reading()
-            self._release(connection)
+            self._release(connection, self.parser.idle_limit)
         else:
             connection.abort()

@@ -23,7 +23,8 @@ class BackendConnection(asyncio.Protocol):
     """Idle while `listener` is None; any event during that time makes it unusable.
 
     Moving the deadline is cheap: the timer is only rescheduled if it fires too early or would fire too late.
-    `expires_at`, by the pool's clock, is when it becomes too old for another call.
+    By the pool's clock, `expires_at` is when it becomes too old for another call, and `idle_until` when it will have
+    been idle for too long.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class BackendConnection(asyncio.Protocol):
         self.loop = loop
         self.listener: ConnectionListener | None = None
         self.alive = True
-        self.idle_since = 0.0
+        self.idle_until = inf
         self.deadline = inf
         self._timer: asyncio.TimerHandle | None = None
         self._reading_paused = False

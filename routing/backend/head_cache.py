@@ -4,6 +4,7 @@ A backend often sends identical heads within the second for which its Date field
 clients request one resource or receive the same error.
 """
 
+from math import inf
 from typing import Any, Final
 
 from resilience.memo import TwoGenerationMemo
@@ -24,12 +25,13 @@ class ResponseHead:
     Heads with references or cookies have none.
     """
 
-    __slots__ = ("client_headers", "headers", "length", "status")
+    __slots__ = ("client_headers", "headers", "idle_limit", "length", "status")
 
-    def __init__(self, status: int, headers: Headers, length: int) -> None:
+    def __init__(self, status: int, headers: Headers, length: int, idle_limit: float = inf) -> None:
         self.status = status
         self.headers = headers
         self.length = length
+        self.idle_limit = idle_limit
         self.client_headers: tuple[Any, tuple[bytes, bool], Headers] | None = None
 
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from routing.backend.connection import BackendConnection
 
@@ -26,10 +27,14 @@ class ConnectionPool:
             connection.abort()
         return None
 
-    def put(self, connection: BackendConnection) -> None:
-        """Add an idle connection unless it is outdated, closing the one idle for longest if the pool is full."""
-        now = connection.idle_since = self._clock()
-        if connection.is_outdated(now):
+    def put(self, connection: BackendConnection, idle_limit: float = inf) -> None:
+        """Add an idle connection unless it is outdated, closing the one idle for longest if the pool is full.
+
+        `idle_limit` is for how many seconds it may be idle by what the target says, where that is less than the pool's.
+        """
+        now = self._clock()
+        connection.idle_until = now + min(idle_limit, self._idle_seconds)
+        if self._has_expired(connection, now):
             connection.abort()
             return
         idle = self._idle.setdefault(connection.key, deque())
@@ -54,4 +59,4 @@ class ConnectionPool:
                 idle.pop().abort()
 
     def _has_expired(self, connection: BackendConnection, now: float) -> bool:
-        return now - connection.idle_since >= self._idle_seconds or connection.is_outdated(now)
+        return now >= connection.idle_until or connection.is_outdated(now)

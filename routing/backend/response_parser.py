@@ -4,11 +4,13 @@ llhttp parses in its strict mode: bare line feeds, folded fields, a repeated Con
 Transfer-Encoding are errors (RFC 9112 section 6.3). Size limits and other checks that llhttp leaves out are made here.
 """
 
+from math import inf
 from typing import Any, Final
 
 from httptools import HttpParserError, HttpResponseParser
 
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
+from routing.backend.keep_alive import idle_limit
 from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPONSE
 from routing.errors import BadGateway
 from routing.http import Headers, InterimSink
@@ -38,8 +40,9 @@ class ResponseParser:
     """One final response and the interim ones before it. Every method that takes bytes may raise BadGateway.
 
     `length` is the body's announced length, if any. `chunks` are the pieces of the body not yet taken and `size` their
-    total; `reusable` tells whether the connection persists once this response is `complete`. `head` is the cached head,
-    if it was one. `on_interim` receives interim responses as they are parsed; without it they are dropped.
+    total; `reusable` tells whether the connection persists once this response is `complete`, and `idle_limit` for how
+    many seconds it may then be idle. `head` is the cached head, if it was one. `on_interim` receives interim responses
+    as they are parsed; without it they are dropped.
     """
 
     __slots__ = (
@@ -58,6 +61,7 @@ class ResponseParser:
         "head",
         "head_complete",
         "headers",
+        "idle_limit",
         "length",
         "reusable",
         "size",
@@ -75,6 +79,7 @@ class ResponseParser:
         self.head_complete = False
         self.complete = False
         self.reusable = False
+        self.idle_limit = inf
         self._on_interim = on_interim
         self._interim_count = self._interim_size = 0
         self._is_head_request = method == "HEAD"
@@ -97,7 +102,7 @@ class ResponseParser:
             self._parser = HttpResponseParser(self)
             self._parse(data)
             if self.reusable and self.complete and self.size == self.length:
-                self._head_cache.put(data, ResponseHead(self.status, self.headers, self.length))
+                self._head_cache.put(data, ResponseHead(self.status, self.headers, self.length, self.idle_limit))
         else:
             self._parse(data)
 
@@ -122,6 +127,7 @@ class ResponseParser:
         self.head, self.status, self.headers, self.length = head, head.status, head.headers, head.length
         self.chunks, self.size = [body] if body else [], head.length
         self.head_complete = self.complete = self.reusable = True
+        self.idle_limit = head.idle_limit
         return True
 
     def end(self) -> None:
@@ -152,6 +158,8 @@ class ResponseParser:
     def _frame(self) -> None:
         """The only supported transfer coding is chunked, alone and in HTTP/1.1 (RFC 9112 sections 6.1 and 7)."""
         fields = dict(self.headers)
+        if b"keep-alive" in fields:
+            self.idle_limit = idle_limit(fields[b"keep-alive"])
         if b"transfer-encoding" in fields:
             framing = [value for name, value in self.headers if name in FRAMING]
             if len(framing) != 1 or framing[0].lower() != b"chunked" or self._parser.get_http_version() != "1.1":

@@ -68,6 +68,41 @@ async def test_a_connection_idle_for_too_long_is_not_used() -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "used", "not_used"),
+    [
+        (b"timeout=5", 3.9, 4.1),  # Node.js
+        (b"timeout=5, max=100", 3.9, 4.1),  # Apache
+        (b"max=100,Timeout = 5", 3.9, 4.1),
+        (b'timeout="5"', 3.9, 4.1),
+        (b"timeout=1", 0.4, 0.6),
+        (b"timeout=72", 29, 30),  # not longer than any other
+        (b"max=100", 29, 30),
+        (b"x-timeout=1", 29, 30),
+    ],
+)
+async def test_a_target_says_how_long_a_connection_may_be_idle(field: bytes, used: float, not_used: float) -> None:
+    clock = Clock()
+    backend = Backend(clock=clock, idle_seconds=30)
+    response = b"HTTP/1.1 200 OK\r\nKeep-Alive: " + field + b"\r\nContent-Length: 2\r\n\r\nok"
+    async with ScriptedOrigin(response) as origin:
+        await fetch(backend, origin)
+        clock.now += used
+        await fetch(backend, origin)  # of a head that is known
+        assert origin.connections == 1
+        clock.now += not_used
+        await fetch(backend, origin)
+        await backend.close()
+    assert origin.connections == 2
+
+
+async def test_a_target_that_keeps_no_idle_connections_gets_a_new_one_for_each_call(backend: Backend) -> None:
+    async with ScriptedOrigin(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=0\r\nContent-Length: 2\r\n\r\nok") as origin:
+        for _ in range(3):
+            assert await fetch(backend, origin) == (200, b"ok")
+    assert origin.connections == 3
+
+
+@pytest.mark.parametrize(
     "head", [b"HTTP/1.1 200 OK\r\nConnection: close\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: more\r\n"]
 )
 async def test_a_connection_to_be_closed_or_with_extra_data_is_not_used(backend: Backend, head: bytes) -> None:
