@@ -115,6 +115,9 @@ def _counters(totals: Mapping[str, Fields]) -> Iterator[Metric]:
         "gateway_breaker_transitions", "State transitions of circuit breakers.", labels=["service", "from", "to"]
     )
     retries = CounterMetricFamily("gateway_retries", "Retried backend calls.", labels=["service"])
+    fallbacks = CounterMetricFamily(
+        "gateway_fallbacks", "Responses of another service, the fallback.", labels=["service", "fallback"]
+    )
     targets = CounterMetricFamily(
         "gateway_target_events",
         "Targets ejected and returned (counted by each worker), and marked down and up by health checks.",
@@ -127,8 +130,10 @@ def _counters(totals: Mapping[str, Fields]) -> Iterator[Metric]:
             transitions.add_metric([service, *labels.split("|")], number)
         for event, number in with_prefix(fields, "target").items():
             targets.add_metric([service, event], number)
+        for other, number in with_prefix(fields, "fallback").items():
+            fallbacks.add_metric([service, other], number)
         retries.add_metric([service], fields.get("retries", 0))
-    yield from (cache, transitions, retries, targets)
+    yield from (cache, transitions, retries, fallbacks, targets)
 
 
 def _rate_limit_decisions(totals: Mapping[str, Fields]) -> Metric:

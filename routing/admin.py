@@ -42,7 +42,8 @@ HELP_TEXTS: Final = {
     "cache": "{ttl: 300, scope: user, stale_if_error: 300, tags: [contacts]}, or off",
     "breaker": "{failure_threshold: 5, window: 60s, open_for: 60s, success_threshold: 2}",
     "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}: one worker checks for all",
-    "fallback": "{status: 200, body: {items: []}}: returned when the circuit is open and there is no stale response",
+    "fallback": "{status: 200, body: {items: []}}: returned when the circuit is open and there is no stale response; "
+    "{service: crm-replica}: sent the same request when this service fails",
     "cost_per_call": "USD saved by each avoided call",
     "preserve_host": "send the client's Host to the backend instead of the target's",
     "cors": "{origins: [https://*.example.com], credentials: false}, or off; empty: CORS_ORIGINS, without cookies",
@@ -120,17 +121,16 @@ class RouteFormSet(_BaseRouteFormSet):
             return
         forms.sort(key=lambda form: form.instance.position)
         routes = [form.instance.to_document() for form in forms]
+        service = {**self.instance.to_document(), "targets": [{"url": "http://any"}], "routes": routes}
+        found = list(self.instance.fallback_faults(service))
         try:
-            decode_service(
-                "any", {**self.instance.to_document(), "targets": [{"url": "http://any"}], "routes": routes}, ANY_SECRET
-            )
+            decode_service("any", service, ANY_SECRET)
         except ConfigurationError as error:
-            for index, form in enumerate(forms):
-                faults = [fault for fault in error.faults if fault.path[:2] == ("routes", index)]
-                if faults:
-                    form.add_error(
-                        None, to_validation_error((fault.without_prefix(2) for fault in faults), form.fields)
-                    )
+            found += error.faults
+        for index, form in enumerate(forms):
+            faults = [fault for fault in found if fault.path[:2] == ("routes", index)]
+            if faults:
+                form.add_error(None, to_validation_error((fault.without_prefix(2) for fault in faults), form.fields))
 
 
 class RouteInline(RightsMixin, FileSyntaxMixin, StackedInline):

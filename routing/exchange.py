@@ -16,10 +16,11 @@ from routing.authentication.authenticator import Credential
 from routing.caller import Caller
 from routing.http import Headers, Request
 from routing.messages.references import PublicAddress
+from routing.messages.request_body import Upload
 from routing.messages.request_id import new_id, request_id
 from routing.messages.trace_context import Trace
 from routing.router.policy import Target
-from routing.router.resolution import UNRESOLVED, CallerSlot, Quota, Resolution
+from routing.router.resolution import UNRESOLVED, CallerSlot, Grant, Quota, Resolution
 from routing.router.table import Match
 from routing.upstream.backend_call import BackendCall
 from routing.upstream.permit import CallPermit
@@ -65,7 +66,8 @@ class Circuit(msgspec.Struct, frozen=True):
 
 class CallRecord(msgspec.Struct):
     """Step 7: the call to the backend. `seconds` is the time until its response's header fields, None without one;
-    `error` is the code of the error that ended it, `reason` why it failed, for operators only.
+    `error` is the code of the error that ended it, `reason` why it failed, for operators only. `upload` is the body of
+    the request; `sent`: whether a backend that failed has got any of it.
     """
 
     call: BackendCall | None = None
@@ -74,6 +76,8 @@ class CallRecord(msgspec.Struct):
     seconds: float | None = None
     error: str = ""
     reason: str = ""
+    upload: Upload | None = None
+    sent: bool = False
 
 
 class StepLog(list[tuple[str, str, float]]):
@@ -106,6 +110,10 @@ class Exchange:
     circuit = Circuit()  # 6 circuit breaker
     call: CallRecord  # 7 backend call
     error_code = ""  # 9 return
+    fallback = ""
+    """The other service that has responded in place of this one."""
+    has_client = True
+    """False where the response is fetched to be stored, and that of another service is of no use."""
 
     def __init__(self, request: Request, identifier: str, received_at: float, started: float) -> None:
         self.request = request
@@ -132,7 +140,31 @@ class Exchange:
         exchange = Exchange(copy, self.id, received_at, started)
         exchange.caller, exchange.resolution = self.caller, self.resolution
         exchange.caller_slot, exchange.match = self.caller_slot, self.match
+        exchange.has_client = False
         return exchange
+
+    def rerouted(self, request: Request, match: Match) -> "Exchange":
+        """The same request on its way to another service, whose response has this one's place for the client."""
+        exchange = Exchange(request, self.id, self.received_at, self.started)
+        exchange.caller, exchange.step_log = self.caller, self.step_log
+        exchange.resolution, exchange.match = self.resolution.rerouted(match), match
+        exchange.caller_slot = CallerSlot(self.caller, Grant(self.caller, match.policy, None))
+        return exchange
+
+    def answered_by(self, other: "Exchange", code: str, reason: str) -> None:
+        """Record that another service has responded, and the error and reason for which it was called."""
+        failed, call = self.call, other.call
+        call.error, call.reason = failed.error or self.circuit.error or code, failed.reason or reason
+        call.retries += failed.retries
+        self.call, self.fallback = call, other.service
+
+    def failed(self, code: str) -> None:
+        """Record the error for which a configured response is returned."""
+        self.error_code = code
+
+    def without_client(self) -> "Exchange":
+        self.has_client = False
+        return self
 
     @property
     def credential(self) -> Credential | None:

@@ -4,7 +4,7 @@ Fields hold settings as the configuration file writes them. An empty field means
 service's setting for a route, the gateway's for a service.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
+from routing.configuration import fallbacks
 from routing.configuration.decode import decode_route, decode_service, decode_target
 from routing.configuration.faults import ConfigurationError, Fault, Faults, format_path
 from routing.configuration.sections import setting_parsers
@@ -87,6 +88,17 @@ class Service(Settings):
         own = {"hosts": self.hosts or [], "paths": self.paths}
         return {name: value for name, value in own.items() if value is not None} | super().to_document()
 
+    def with_routes(self) -> dict[str, Any]:
+        """The same with the service's routes."""
+        return {**self.to_document(), "routes": [route.to_document() for route in self.routes.all()]}
+
+    def fallback_faults(self, settings: Mapping[str, Any]) -> Iterator[Fault]:
+        """Faults of the fallbacks in these settings of the service, with paths relative to it."""
+        others = Service.objects.exclude(pk=self.pk).prefetch_related("routes")
+        services = {**{other.name: other.with_routes() for other in others}, self.name: settings}
+        own = (fault for fault in fallbacks.check(services) if fault.path[1] == self.name)
+        return (fault.without_prefix(2) for fault in own)
+
     def clean(self) -> None:
         self.hosts = self.hosts or []
         faults = Faults()
@@ -97,6 +109,7 @@ class Service(Settings):
             taken = {str(host).lower() for hosts in others for host in hosts or ()}
             for name in taken.intersection(service.hosts):
                 faults.add(("hosts",), f"{name!r} is already a host of another service")
+            faults.found += self.fallback_faults(self.to_document())
         if faults.found:
             raise to_validation_error(faults.found, (field.name for field in self._meta.fields))
 

@@ -38,9 +38,10 @@ from routing.steps.cache.lookup import CACHED_METHODS, CacheLookup
 from routing.steps.cache.store import CacheStore
 from routing.steps.calls import Calls
 from routing.steps.cross_origin import CrossOrigin
+from routing.steps.fallbacks import Fallbacks
 from routing.steps.gatekeeper import Gatekeeper
 from routing.steps.max_forwards import MaxForwards
-from routing.steps.respond import Accounting, Responder, fallback
+from routing.steps.respond import Accounting, Responder
 
 Step = Callable[[Exchange], Response | Awaitable[Response | None] | None]
 """Takes the exchange, and returns None to go on, the response, or an awaitable of either. The last one responds."""
@@ -98,6 +99,7 @@ class Gateway:
         self._lookup = CacheLookup(cache, self._coalescing, keys=keys, hit_counter=hits, timer=timer)
         self._store = CacheStore(cache, self._fetch, own_cookies=own_cookies, clock=clock, timer=timer)
         self._calls = calls
+        self._fallbacks = Fallbacks(live, self._gatekeeper, calls, self._store, timer=timer)
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
         self._accounting = accounting or Accounting(observers, timer)
         self._responder = Responder(self._cross_origin.default, self._accounting, timer)
@@ -122,6 +124,7 @@ class Gateway:
             ("idempotency", self._once if policy.idempotency and method in IDEMPOTENCY_METHODS else None),
             ("circuit breaker", self._calls.admit),
             ("backend call", self._calls.call),
+            ("fallback", self._fallbacks.replace if policy.fallback and policy.fallback.service else None),
             ("store", self._store.store),
         ]
         return [(name, step) for name, step in steps if step is not None]
@@ -139,7 +142,7 @@ class Gateway:
                 remaining = iter(exchange.resolution.steps)
                 result = _advance(exchange, remaining)
         except Exception as error:  # noqa: BLE001 - becomes a problem document, and is logged where the fault is ours
-            result = fallback(exchange, error) or self._responder.error(exchange, error)
+            result = self._fallbacks.try_response(exchange, error) or self._responder.error(exchange, error)
         if isinstance(result, Response):
             return self._responder.respond(exchange, result)  # 9 return
         return self._complete(exchange, result, remaining)
@@ -179,7 +182,7 @@ class Gateway:
 
         Raises GatewayError.
         """
-        exchange = self.begin(request)
+        exchange = self.begin(request).without_client()
         self.resolve(exchange)
         exchange.caller_slot = exchange.resolution.caller_slot(exchange.caller)
         response = await self._rest(exchange, None, iter(exchange.resolution.steps[_AUTHORISED:]))
@@ -239,7 +242,8 @@ class Gateway:
                 response = result if isinstance(result, Response) else await result
         except GatewayError as error:
             reading = self._store.stale(exchange, error)
-            response = (await reading if reading is not None else None) or fallback(exchange, error)
+            response = await reading if reading is not None else None
+            response = response or await self._fallbacks.response(exchange, error)
             if response is None:
                 raise
         except BaseException:
@@ -249,7 +253,8 @@ class Gateway:
 
     async def _fetch(self, exchange: Exchange) -> Response:
         """Steps 6 to 8, once more or in the background. Raises GatewayError."""
-        return await self._rest(exchange, None, iter((self._calls.admit, self._calls.call, self._store.store)))
+        steps = (self._calls.admit, self._calls.call, self._fallbacks.replace, self._store.store)
+        return await self._rest(exchange, None, iter(steps))
 
     def _once(self, exchange: Exchange) -> Awaitable[Response] | None:
         """Before step 6, where the request has an Idempotency-Key: its first response, or steps 6 to 8."""

@@ -38,6 +38,7 @@ _SHOWN: Final = frozenset(
         b"x-cache",
         b"x-circuit-state",
         b"x-gateway-debug",
+        b"x-gateway-fallback",
         b"x-request-id",
     }
 )

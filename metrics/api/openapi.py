@@ -6,6 +6,7 @@ RESPONSE_HEADERS: Final = {
     "X-Request-ID": "id of the request",
     "X-Cache": "HIT, MISS, STALE, REVALIDATED or BYPASS",
     "Cache-Status": "how the cache handled the request (RFC 9211)",
+    "X-Gateway-Fallback": "the other service that responded in place of this one",
     "RateLimit": "remaining requests of the rate limit",
 }
 ERRORS: Final = {

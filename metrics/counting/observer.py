@@ -113,6 +113,8 @@ class MetricsObserver(Observer):
         if backend is not None:
             group.backend_seconds += backend
             group.backend_durations[bucket(backend)] += 1
+        if event.fallback:
+            self._increment(event.service, f"fallback|{event.fallback}")
         if cache in TRACKED_CACHE_RESULTS and status < 400:
             self._count_path(minute, event)
 

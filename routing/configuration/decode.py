@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
+from routing.configuration import fallbacks
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.sections import PATHS, build, build_policy, merge_settings, setting_parsers, with_probe_lease
 from routing.configuration.values import (
@@ -66,10 +67,11 @@ def route_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
     return {**own, **setting_parsers(secret), "invalidates": list_of(tag), "idempotency": boolean}
 
 
-def decode(document: object, secret: SecretLookup) -> tuple[Service, ...]:
+def decode(document: object, secret: SecretLookup, *, is_part: bool = False) -> tuple[Service, ...]:
     """The services of a document `{"version": 1, "services": {...}}`, in its order.
 
-    `secret` looks up the value of `env:NAME`. Raises ConfigurationError with all faults.
+    `secret` looks up the value of `env:NAME`. `is_part`: there are services beside these, which may be their fallbacks.
+    Raises ConfigurationError with all faults.
     """
     faults, services = Faults(), []
     top: dict[str, Any] = {}
@@ -83,6 +85,7 @@ def decode(document: object, secret: SecretLookup) -> tuple[Service, ...]:
         with faults.at("services", name):
             services.append(decode_service(name, item, secret))
     _check_hosts(services, faults)
+    faults.found += [] if is_part else fallbacks.check(items)
     faults.raise_if_any()
     return tuple(services)
 

@@ -80,10 +80,10 @@ class Document(msgspec.Struct, frozen=True):
     structure: Any
     lines: dict[Path, int]
 
-    def services(self, secret: SecretLookup) -> tuple[Service, ...]:
-        """Decode the services. Raises ConfigurationError with all faults, each with its line."""
+    def services(self, secret: SecretLookup, *, is_part: bool = False) -> tuple[Service, ...]:
+        """Decode the services, as `decode`. Raises ConfigurationError with all faults, each with its line."""
         try:
-            return decode(self.structure, secret)
+            return decode(self.structure, secret, is_part=is_part)
         except ConfigurationError as error:
             raise ConfigurationError(
                 sorted(map(self._with_line, error.faults), key=lambda fault: fault.line or 0)

@@ -35,6 +35,7 @@ from routing.configuration.values import (
 from routing.messages.cors import CorsPolicy
 from routing.messages.origins import ANY, NULL, origin_pattern
 from routing.router.policy import (
+    NAME,
     Auth,
     Fallback,
     HealthCheckPolicy,
@@ -60,12 +61,18 @@ def _timeout(**settings: Any) -> Timeout:
     return Timeout(**settings)
 
 
+def _fallback(**settings: Any) -> Fallback:
+    """Without `status` and `body`, another service is the only fallback."""
+    return Fallback(**settings, has_response="service" not in settings or not settings.keys().isdisjoint(_RESPONSE))
+
+
+_RESPONSE: Final = frozenset({"status", "body"})
 _SECTIONS: Final[dict[str, Callable[..., msgspec.Struct]]] = {
     "timeout": _timeout,
     "retries": Retries,
     "cache": CachePolicy,
     "health": HealthCheckPolicy,
-    "fallback": Fallback,
+    "fallback": _fallback,
     "cors": CorsPolicy,
 }
 
@@ -100,6 +107,12 @@ def _limit(value: object) -> float:
 def _path(value: object) -> str:
     if not string(value).startswith("/") or not str(value).isascii() or not str(value).isprintable():
         raise ValueError("must be a path: ASCII, starting with '/'")
+    return str(value)
+
+
+def _service(value: object) -> str:
+    if NAME.fullmatch(string(value)) is None:
+        raise ValueError("must be the name of a service")
     return str(value)
 
 
@@ -164,7 +177,7 @@ PATHS: Final[dict[str, ValueParser]] = {
     "trailing_slash": one_of(TrailingSlash),
 }
 """Of services only: routes are found by it."""
-FALLBACK: Final[dict[str, ValueParser]] = {"status": integer(200, 599), "body": json_value}
+FALLBACK: Final[dict[str, ValueParser]] = {"service": _service, "status": integer(200, 599), "body": json_value}
 CORS: Final[dict[str, ValueParser]] = {
     "origins": list_of(_origin),
     "methods": list_of(_method_or_any),

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from django.db import models, transaction
 
+from routing.configuration import fallbacks
 from routing.configuration.decode import decode
 from routing.configuration.document import canonical, plain
 from routing.configuration.faults import ConfigurationError, Fault
@@ -32,16 +33,19 @@ def apply_document(structure: Any, *, delete: Collection[str] | None = None, ori
     """Make the database match the document. Services that it does not contain are deleted: all, or those in `delete`.
 
     `env:NAME` is stored unresolved. `origin` is recorded with the services that are created. Raises ConfigurationError,
-    without a change, if the document has faults or uses a host of a service that is kept.
+    without a change, if the document has faults or uses a host of a service that is kept, or if a service that is kept
+    has one that is deleted as its fallback.
     """
-    decode(structure, ANY_SECRET)
+    decode(structure, ANY_SECRET, is_part=True)
     wanted = canonical(structure)["services"]
     with transaction.atomic():
         lock_configuration()
         rows = {row.name: row for row in Service.objects.prefetch_related("targets", "routes")}
         absent = rows.keys() - wanted.keys()
         deleted = tuple(sorted(absent if delete is None else absent.intersection(delete)))
-        _check_hosts(wanted, [rows[name] for name in absent.difference(deleted)])
+        kept = [rows[name] for name in sorted(absent.difference(deleted))]
+        _check_hosts(wanted, kept)
+        _check_fallbacks(wanted, kept, deleted)
         # Delete first: a host may move from a deleted service to another.
         for name in deleted:
             rows[name].delete()
@@ -64,6 +68,15 @@ def _check_hosts(wanted: dict[str, Any], kept: Iterable[Service]) -> None:
         for host in item.get("hosts", ())
         if host.lower() in owners
     ]
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def _check_fallbacks(wanted: dict[str, Any], kept: Iterable[Service], deleted: Collection[str]) -> None:
+    """A fallback that was wrong before, of a service that is kept, stays as it is."""
+    before = {row.name: row.with_routes() for row in kept}
+    earlier = set(fallbacks.check({**before, **dict.fromkeys([*wanted, *deleted])}))
+    faults = [fault for fault in fallbacks.check({**before, **wanted}) if fault not in earlier]
     if faults:
         raise ConfigurationError(faults)
 

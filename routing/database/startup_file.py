@@ -26,7 +26,7 @@ def apply_startup_file(path: Path) -> Changes:
     A secret that is missing here takes its service out of operation, as it does at any later reload.
     """
     document = parse(path.read_bytes())
-    document.services(ANY_SECRET)  # faults with their lines
+    document.services(ANY_SECRET, is_part=True)  # faults with their lines
     structure = document.structure
     owned = Service.objects.filter(origin=ORIGIN).values_list("name", flat=True)
     with acting_as(ACTOR):

@@ -24,6 +24,7 @@ from routing.http import Request
 from routing.messages import validation
 from routing.router import paths
 from routing.router.access import authorize
+from routing.router.fallback import fallback_match
 from routing.router.policy import Auth
 from routing.router.resolution import host
 from routing.router.table import Match, RouteTable, Service
@@ -61,7 +62,7 @@ class Explainer:
             )
         return Explanation(
             request=request_section(request, caller),
-            verdict=self._outcome(error, match),
+            verdict=self._outcome(error, match, request.method, identified),
             service=self._service_section(request, service, path, match),
             routes=tuple(check_routes(service, request.method, path, match)),
             access=access_section(identified, match.policy, error) if match else None,
@@ -115,7 +116,9 @@ class Explainer:
             name = by_lower_case[close]
             yield f"{name}: names are case-sensitive" if close == requested else f"{name}: did you mean this?"
 
-    def _outcome(self, error: GatewayError | None, match: Match | None) -> ExplainedOutcome:
+    def _outcome(
+        self, error: GatewayError | None, match: Match | None, method: str, caller: Caller | None
+    ) -> ExplainedOutcome:
         if error is not None or match is None:
             return _refused(error)
         snapshot = self._circuits(match.service.name)
@@ -124,10 +127,18 @@ class Explainer:
             return ExplainedOutcome(
                 CALLED, detail="unless the cache has a fresh response" if match.policy.cache else ""
             )
-        if match.policy.fallback is not None:
-            return ExplainedOutcome("the fallback is returned", match.policy.fallback.status, CircuitOpen.code)
+        fallback, refusal = match.policy.fallback, ""
+        if fallback is not None and fallback.service is not None:
+            found = fallback_match(self._table, match, method, caller)
+            if isinstance(found, Match):
+                return ExplainedOutcome(f"the fallback service {fallback.service} is called", code=CircuitOpen.code)
+            why = found.detail if found is not None else "there is no such service"
+            refusal = f"the fallback service {fallback.service} is not called: {why}"
+        if fallback is not None and fallback.has_response:
+            return ExplainedOutcome("the fallback is returned", fallback.status, CircuitOpen.code, refusal)
         outcome = "refused, unless the cache has a response"
-        return ExplainedOutcome(outcome, int(CircuitOpen.status), CircuitOpen.code, snapshot.reason)
+        detail = "; ".join(text for text in (snapshot.reason, refusal) if text)
+        return ExplainedOutcome(outcome, int(CircuitOpen.status), CircuitOpen.code, detail)
 
 
 def _malformed(request: Request) -> GatewayError | None:

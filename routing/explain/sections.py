@@ -114,6 +114,7 @@ def call_section(match: Match) -> dict[str, Any]:
     """Where the call would go. Shows only the names of configured header fields: their values may be secrets."""
     policy = match.policy
     total = sum(target.weight for target in match.service.targets)
+    other = policy.fallback and policy.fallback.service
     return {
         "targets": [
             {"url": target.url, "share": round(target.weight / total, 4) if total else 0.0}
@@ -129,4 +130,5 @@ def call_section(match: Match) -> dict[str, Any]:
         "headers": [name.decode("latin-1") for name, _ in policy.headers],
         "forward_authorization": policy.forward_authorization,
         "preserve_host": policy.preserve_host,
+        **({"fallback": other} if other else {}),
     }

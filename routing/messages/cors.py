@@ -23,6 +23,7 @@ EXPOSED: Final = (
     "Server-Timing",
     "X-Circuit-State",
     "X-Gateway-Debug",
+    "X-Gateway-Fallback",
     "Idempotency-Replayed",
     "WWW-Authenticate",
     "Allow",

@@ -49,6 +49,7 @@ _STRIPPED_FROM_RESPONSE: Final = HOP_BY_HOP | {
     b"ratelimit",
     b"ratelimit-policy",
     b"x-gateway-debug",
+    b"x-gateway-fallback",
     b"idempotency-replayed",
 }
 """Fields of a response that clients would take for the gateway's own."""

@@ -60,6 +60,7 @@ def _json(event: RequestFinished) -> str:
 def _console(event: RequestFinished) -> str:
     clock = datetime.fromtimestamp(event.at, UTC).strftime("%H:%M:%S")
     reason = event.reason and f"({event.reason})"
-    notes = " ".join(note for note in (event.cache, event.code, event.circuit, event.aborted, reason) if note)
+    other = event.fallback and f"fallback={event.fallback}"
+    notes = " ".join(note for note in (event.cache, event.code, event.circuit, event.aborted, reason, other) if note)
     path = event.path.translate(_CONTROL)
     return f"{clock} {event.status} {event.method} {path} {event.duration * 1000:.1f}ms {event.caller or '-'} {notes}\n"

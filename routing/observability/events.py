@@ -15,7 +15,8 @@ class RequestFinished(msgspec.Struct, frozen=True):
     `cache` is the value of X-Cache, empty if the cache was not reached. `code` is the error code of the gateway's own
     error response. `aborted` is why the body ended early. `call` is the error code of a backend call that failed, even
     if a cached or fallback response was sent. `retries` counts calls after the first; `target` is the address of the
-    last one, and `reason` why it failed, such as "certificate: expired": for operators only.
+    last one, and `reason` why it failed, such as "certificate: expired": for operators only. `fallback` is the other
+    service that responded in place of this one; `backend` and `target` are then of its call.
     """
 
     at: float
@@ -38,6 +39,7 @@ class RequestFinished(msgspec.Struct, frozen=True):
     retries: int = 0
     target: str = ""
     reason: str = ""
+    fallback: str = ""
 
 
 class BackendEventKind(StrEnum):

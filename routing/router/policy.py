@@ -21,6 +21,8 @@ NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 MAX_SECONDS: Final = 365 * 86_400.0
 """The longest time limit that is not infinite."""
 
+MAX_TOTAL_SECONDS: Final = 3_600.0
+"""The longest `connect` and `read`, and the longest `total` that is not infinite."""
 _VISIBLE: Final = re.compile(r"[!-~]+")
 
 
@@ -70,7 +72,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for field in ("connect", "read", "total"):
             value = getattr(self, field)
-            if not 0 < value <= 3_600 and not (field == "total" and value == inf):
+            if not 0 < value <= MAX_TOTAL_SECONDS and not (field == "total" and value == inf):
                 raise ValueError(f"{field} must be above 0 and at most 1 hour")
         for field in ("idle", "stream"):
             value = getattr(self, field)
@@ -111,10 +113,16 @@ class HealthCheckPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fallback(msgspec.Struct, frozen=True, kw_only=True):
-    """The response while the circuit is open; `body` is any JSON value."""
+    """What a client receives if the service cannot respond and nothing stale is stored.
 
+    `service` is the name of another service, which is sent the same request. While the circuit is open, and unless that
+    service responds, `status` and `body` (any JSON value) are returned; not if `has_response` is false.
+    """
+
+    service: str | None = None
     status: int = 200
     body: object = None
+    has_response: bool = True
 
     def __post_init__(self) -> None:
         if not 200 <= self.status <= 599:

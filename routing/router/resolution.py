@@ -5,6 +5,7 @@ target, host, credential and configuration alone is computed once and kept here;
 """
 
 from collections.abc import Callable
+from copy import copy
 from itertools import chain
 from typing import Any, Final
 
@@ -198,6 +199,12 @@ class Resolution:
         if service is None and not allowed_hosts.allows(name):
             raise MisdirectedRequest("the Host field names a host that is not served here")
         resolution._match_route(request, table, service)
+        return resolution
+
+    def rerouted(self, match: Match) -> "Resolution":
+        """The same for another service's match: what the client is told of addresses stays."""
+        resolution = copy(self)
+        resolution.match, resolution._slot = match, None
         return resolution
 
     def caller_slot(self, caller: Caller | None) -> CallerSlot:

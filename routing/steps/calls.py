@@ -172,9 +172,10 @@ class Calls:
         if request.set_body_timeout is not None:
             request.set_body_timeout(match.policy.timeout.idle)
         keep = repeatable(request)
-        return call, Upload(
+        upload = exchange.call.upload = Upload(
             request.body, limit=self._max_body_bytes, service=exchange.service, buffer=keep, timer=self._timer
         )
+        return call, upload
 
     def _prepare_handshake(self, exchange: Exchange) -> tuple[Call, None]:
         return _call(exchange, self._header_fields.all(exchange)), None

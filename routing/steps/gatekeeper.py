@@ -98,6 +98,14 @@ class Gatekeeper:
         body = msgspec.json.encode({"services": services})
         return Response(200, [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store")], body)
 
+    async def charge(self, exchange: Exchange) -> bool:
+        """Count the request towards the rate limit of a service that it was not sent to, if that has its own."""
+        if exchange.match.policy.rate_limit is None:
+            return True
+        quota = quota_of(exchange.match, self._rate, exchange.caller, exchange.request.client)
+        decision = await self._limiter.take(quota.key, quota.policy)
+        return bool(decision.granted)
+
     async def _take(self, exchange: Exchange) -> None:
         quota = exchange.quota
         self._decide(exchange, await self._limiter.take(quota.key, quota.policy))

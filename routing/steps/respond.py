@@ -6,11 +6,9 @@ from functools import lru_cache
 from math import ceil
 from typing import Final
 
-import msgspec
-
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
-from routing.errors import CircuitOpen, GatewayError, InternalError, problem
+from routing.errors import GatewayError, InternalError, problem
 from routing.exchange import Exchange
 from routing.http import Header, Headers, Response, first
 from routing.messages.cors import Cors
@@ -72,6 +70,7 @@ class Accounting:
             call.retries,
             call.target.url if call.target else "",
             call.reason,
+            exchange.fallback,
         )
         self._observers.finished(event)
 
@@ -127,16 +126,6 @@ class Responder:
             cors = self._cors
         if cors is not None:
             cors.add_fields(exchange.request, headers)
-
-
-def fallback(exchange: Exchange, error: Exception) -> Response | None:
-    """The response configured for the service while its circuit is open."""
-    if not isinstance(error, CircuitOpen) or exchange.match.policy.fallback is None:
-        return None
-    configured = exchange.match.policy.fallback
-    exchange.error_code = error.code
-    headers = [(b"content-type", b"application/json")]
-    return Response(configured.status, headers, msgspec.json.encode(configured.body))
 
 
 def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:

@@ -107,6 +107,8 @@ class Attempts:
         balancer.release(state)
         if not isinstance(error, CallFailed):
             return None
+        if not error.unsent:
+            retry.exchange.call.sent = True
         balancer.failed(state, error.reason, no_response=True)
         self._mark(retry, f"{error.code} ({error.reason})")
         if not _is_safe(retry, error):
@@ -122,6 +124,7 @@ class Attempts:
             if status not in INCONCLUSIVE_STATUSES:
                 balancer.succeeded(state)
             return None
+        retry.exchange.call.sent = True
         if is_clients_fault(response, retry.upload):
             return None
         balancer.failed(state, str(status), no_response=False)

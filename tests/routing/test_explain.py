@@ -163,6 +163,26 @@ def test_an_open_circuit_with_a_fallback_returns_it() -> None:
     assert (explanation.verdict.outcome, explanation.verdict.status) == ("the fallback is returned", 203)
 
 
+@pytest.mark.parametrize(
+    ("fallback", "scopes", "verdict"),
+    [
+        (Fallback(service="calendar"), {"crm", "calendar"}, ("the fallback service calendar is called", None)),
+        (Fallback(service="calendar", status=203), {"crm"}, ("the fallback is returned", 203)),
+        (Fallback(service="calendar", has_response=False), {"crm"}, ("refused, unless the cache has a response", 503)),
+        (Fallback(service="gone", has_response=False), {"*"}, ("refused, unless the cache has a response", 503)),
+    ],
+)
+def test_an_open_circuit_goes_to_the_fallback_service_if_the_caller_may_use_it(
+    fallback: Fallback, scopes: set[str], verdict: tuple[str, int | None]
+) -> None:
+    service = Service("crm", TARGETS, policy=RoutePolicy(fallback=fallback))
+    caller = Caller("key:ada", scopes=frozenset(scopes))
+    explanation = explain("/api/v1/crm/x", caller=caller, service=service, circuit=Snapshot(State.FORCED_OPEN, 1))
+    assert (explanation.verdict.outcome, explanation.verdict.status) == verdict
+    assert ("is not called" in explanation.verdict.detail) == ("calendar is called" not in verdict[0])
+    assert present(explanation.call)["fallback"] == fallback.service
+
+
 def test_an_open_circuit_whose_time_is_up_admits_a_probe() -> None:
     explanation = explain("/api/v1/crm/x", circuit=Snapshot(State.OPEN, 1, until=999.0))
     assert present(explanation.circuit)["state"] == "HALF_OPEN"

@@ -209,6 +209,37 @@ def test_true_differs_from_1() -> None:
     assert apply_document(changed(fallback={"body": 1.0})).updated == ("crm",)
 
 
+def test_a_fallback_may_be_a_service_that_is_kept_and_is_not_deleted_under_it() -> None:
+    services: dict[str, dict[str, Any]] = {
+        "crm": {"targets": [{"url": URL}], "fallback": {"service": "mail"}},
+        "mail": {"targets": [{"url": URL}]},
+    }
+    apply_document({"version": 1, "services": services})
+    alone = {"version": 1, "services": {"crm": {**services["crm"], "enabled": False}}}
+    assert apply_document(alone, delete=()).updated == ("crm",)
+    assert raw_document()["services"]["crm"]["fallback"] == {"service": "mail"}
+    with pytest.raises(ConfigurationError, match="there is no service 'mail'"):
+        apply_document(alone)
+    other = {"version": 1, "services": {"files": {"targets": [{"url": URL}]}}}
+    with pytest.raises(ConfigurationError, match=r"services\.crm\.fallback\.service: there is no service"):
+        apply_document(other, delete=("mail",))
+    back = {"targets": [{"url": URL}], "routes": [{"path": "/a", "fallback": {"service": "crm"}}]}
+    with pytest.raises(ConfigurationError, match="the fallbacks form a cycle: "):
+        apply_document({"version": 1, "services": {"mail": back}}, delete=())
+    assert set(raw_document()["services"]) == {"crm", "mail"}
+
+
+def test_the_forms_refuse_a_fallback_that_is_unknown_the_service_itself_or_closes_a_cycle() -> None:
+    apply_document(changed(fallback={"service": "mail"}))
+    mail, crm = Service.objects.get(name="mail"), Service.objects.get(name="crm")
+    crm.clean()
+    for name, problem in (("crm", "form a cycle"), ("mail", "own fallback"), ("gone", "no service 'gone'")):
+        mail.fallback = {"service": name}
+        with pytest.raises(ValidationError) as refused:
+            mail.clean()
+        assert problem in str(refused.value.message_dict["fallback"])
+
+
 def test_a_service_missing_from_the_document_is_deleted_and_its_host_may_move() -> None:
     apply_document(DOCUMENT)
     mail = {"targets": [{"url": URL}], "hosts": ["crm.example.com"]}

@@ -191,7 +191,7 @@ def _part(structure: Any, names: list[str]) -> Any:
 def _missing_secrets(document: Document, only: Set[str] | None) -> list[Fault]:
     """Faults of secrets that are missing here. Raises ConfigurationError with all faults if there are others."""
     try:
-        document.services(settings.CONFIG.secret)
+        document.services(settings.CONFIG.secret, is_part=only is not None)
     except ConfigurationError as error:
         if any(not fault.unresolved for fault in error.faults):
             raise

@@ -57,6 +57,29 @@ class CacheStore:
             return self._pass_on(exchange, call)
         return self._after_stale(exchange, call, slot)
 
+    async def pass_fallback(self, exchange: Exchange, other: Exchange) -> Response:
+        """The response of another service to this exchange's request. It is never stored; a successful write there
+        invalidates what this service has stored too.
+        """
+        call, slot = other.call.call, exchange.cache_slot
+        assert call is not None  # noqa: S101 - the other service has responded
+        try:
+            invalidate = self._plan_invalidation(exchange, call.response.status, self._client_headers(other, call))
+            if invalidate is not None:
+                await invalidate()
+        except BaseException:
+            await call.discard()
+            raise
+        if slot is not None:
+            exchange.cache = cache_status.not_stored(exchange.cache, "fallback")
+            _land(slot, FlightEnd.FAILED, error=BadGateway("the fallback has responded"))
+        return await self._pass_on(other, call)
+
+    async def may_serve_stale(self, exchange: Exchange) -> bool:
+        """Whether `store` would return the stored response in place of a failure."""
+        slot = exchange.cache_slot
+        return slot is not None and await self._stale_if_error(slot) is not None
+
     def stale(self, exchange: Exchange, error: GatewayError) -> Awaitable[Response | None] | None:
         """The caller's own stale response, where the backend could not be called or has failed. None if there is
         none. Requests that wait for this one's fetch are released.

@@ -1,0 +1,32 @@
+"""Where a request goes if its service cannot answer it: the same request at the service's fallback. Pure functions."""
+
+import msgspec
+
+from routing.caller import Caller
+from routing.errors import BadRequest, GatewayError, MethodNotAllowed, Unauthenticated
+from routing.router.access import authorize
+from routing.router.policy import Auth
+from routing.router.table import Match, RouteTable
+
+
+def fallback_match(table: RouteTable, match: Match, method: str, caller: Caller | None) -> Match | GatewayError | None:
+    """The match of the same request at the fallback service; the error if this caller may not send it there.
+
+    None if the service has no other as its fallback, or one that does not exist. The rules of the fallback hold as if
+    it were called itself: it never gives a caller more than a request to it would.
+    """
+    fallback = match.policy.fallback
+    other = table.services.get(fallback.service) if fallback is not None and fallback.service else None
+    if other is None or other.name == match.service.name:
+        return None
+    has_empty_query = match.path.endswith(b"?")  # appended by the resolution, as nothing else contains one
+    try:
+        found = table.within(other, method, match.path.removesuffix(b"?"))
+    except (BadRequest, MethodNotAllowed) as error:
+        return error
+    if caller is None and found.policy.auth is Auth.REQUIRED:
+        return Unauthenticated("the fallback service requires a credential", service=other.name)
+    denial = authorize(other, found.policy, caller)
+    if denial is not None:
+        return denial
+    return msgspec.structs.replace(found, path=found.path + b"?") if has_empty_query else found

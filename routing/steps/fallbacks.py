@@ -1,0 +1,194 @@
+"""A service's fallback: the same request to another service, once, and the response that is configured."""
+
+import time
+from collections.abc import Awaitable, Callable
+from copy import copy
+from math import inf
+from typing import Final
+
+import msgspec
+
+from resilience.statuses import FAILURE_STATUSES
+from routing.errors import BadGateway, CircuitOpen, GatewayError, RequestTimeout
+from routing.exchange import Exchange
+from routing.http import IDEMPOTENT, Request, Response
+from routing.router.fallback import fallback_match
+from routing.router.live import LiveConfiguration
+from routing.router.policy import MAX_TOTAL_SECONDS
+from routing.router.table import Match
+from routing.steps.cache.store import SHARED_FAILURES, CacheStore
+from routing.steps.calls import Calls
+from routing.steps.gatekeeper import Gatekeeper
+from routing.upstream.backend_call import BackendCall
+
+STEP: Final = "fallback"
+
+
+class Fallbacks:
+    """What responds if a service cannot. A request that went to a fallback service goes no further. `timer` is
+    monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        live: LiveConfiguration,
+        gatekeeper: Gatekeeper,
+        calls: Calls,
+        store: CacheStore,
+        *,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._live = live
+        self._gatekeeper = gatekeeper
+        self._calls = calls
+        self._store = store
+        self._timer = timer
+
+    def try_response(self, exchange: Exchange, error: Exception) -> Response | Awaitable[Response | None] | None:
+        """The configured response. Where another service is to be called first, an awaitable that raises the error
+        again, so that it is handled where a step may wait.
+        """
+        if not isinstance(error, SHARED_FAILURES):
+            return None
+        return _raised(error) if _names_service(exchange) else configured_response(exchange, error)
+
+    async def response(self, exchange: Exchange, error: GatewayError) -> Response | None:
+        """The fallback service's response, or else the configured one, in place of an error."""
+        if not isinstance(error, SHARED_FAILURES):
+            return None
+        response = None
+        if _names_service(exchange):
+            response = await self._other_response(exchange, error.code, "")
+        return response or configured_response(exchange, error)
+
+    def replace(self, exchange: Exchange) -> Awaitable[Response | None] | None:
+        """A step between 7 and 8: the fallback service's response in place of the backend's, if that is a failure and
+        no stale response may be served instead.
+        """
+        call = exchange.call.call
+        if call is None or call.response.status not in FAILURE_STATUSES or not _names_service(exchange):
+            return None
+        # A target that did not wait for a slow client's body has not failed.
+        return None if exchange.call.error == RequestTimeout.code else self._replace(exchange, call)
+
+    async def _replace(self, exchange: Exchange, call: BackendCall) -> Response | None:
+        try:
+            if await self._store.may_serve_stale(exchange):
+                return None
+            response = await self._other_response(exchange, BadGateway.code, f"status {call.response.status}")
+        except BaseException:
+            await call.discard()
+            self._store.release(exchange)
+            raise
+        if response is not None:
+            await call.discard()
+        return response
+
+    async def _other_response(self, exchange: Exchange, code: str, reason: str) -> Response | None:
+        """The fallback service's response; None if it cannot be called or fails. `code` and `reason` are why it is
+        called. Raises what the client's body raises.
+        """
+        other = await self._prepare(exchange)
+        if other is None:
+            return None
+        call = await self._call(other)
+        if call is None:
+            return None
+        exchange.answered_by(other, code, reason)
+        response = await self._store.pass_fallback(exchange, other)
+        response.headers.append((b"x-gateway-fallback", other.service.encode()))
+        return response
+
+    async def _call(self, other: Exchange) -> BackendCall | None:
+        try:
+            admitting = self._calls.admit(other)
+            if admitting is not None:
+                await admitting
+            await self._calls.call(other)
+        except SHARED_FAILURES as error:
+            self._mark(other, f"{other.service}: {error.code}")
+            return None
+        call = other.call.call
+        if call is None or call.response.status not in FAILURE_STATUSES:
+            self._mark(other, other.service)
+            return call
+        self._mark(other, f"{other.service}: {call.response.status}")
+        await call.discard()
+        return None
+
+    async def _prepare(self, exchange: Exchange) -> Exchange | None:
+        """The request to the fallback service, if it may and can be sent there."""
+        match = fallback_match(self._live.table, exchange.match, exchange.request.method, exchange.caller)
+        if not isinstance(match, Match):
+            self._mark(exchange, match.code if match is not None else "no such service")
+            return None
+        if not may_be_sent(exchange):
+            self._mark(exchange, "the request may not be sent again")
+            return None
+        left = self._left(exchange)
+        if left <= 0:
+            self._mark(exchange, "no time is left")
+            return None
+        other = exchange.rerouted(_same_request(exchange), _within(match, left))
+        if not await self._gatekeeper.charge(other):
+            self._mark(exchange, "rate_limited")
+            return None
+        return other
+
+    def _left(self, exchange: Exchange) -> float:
+        """Seconds of the request's own time limit that are left, without those in which its client sent the body."""
+        total, upload = exchange.match.policy.timeout.total, exchange.call.upload
+        waited = 0.0 if upload is None else upload.waited
+        return inf if total == inf else total + waited - (self._timer() - exchange.started)
+
+    def _mark(self, exchange: Exchange, verdict: str) -> None:
+        if exchange.step_log is not None:
+            exchange.mark(STEP, verdict, self._timer())
+
+
+def configured_response(exchange: Exchange, error: Exception) -> Response | None:
+    """The response configured for the service while its circuit is open."""
+    configured = exchange.match.policy.fallback if isinstance(error, CircuitOpen) else None
+    if configured is None or not configured.has_response:
+        return None
+    exchange.failed(CircuitOpen.code)
+    headers = [(b"content-type", b"application/json")]
+    return Response(configured.status, headers, msgspec.json.encode(configured.body))
+
+
+def may_be_sent(exchange: Exchange) -> bool:
+    """Whether the request may be sent to another service: as for a retry, any may that was not sent at all.
+
+    An Idempotency-Key does not help: the other service does not know what this one has done.
+    """
+    call, upload = exchange.call, exchange.call.upload
+    if not call.sent:
+        return upload is None or upload.untouched or upload.replayable
+    return exchange.request.method in IDEMPOTENT and (upload is None or upload.replayable)
+
+
+def _names_service(exchange: Exchange) -> bool:
+    fallback = exchange.match.policy.fallback
+    return fallback is not None and fallback.service is not None and exchange.has_client
+
+
+def _same_request(exchange: Exchange) -> Request:
+    """The request with its body from the start."""
+    request, upload = copy(exchange.request), exchange.call.upload
+    if upload is not None:
+        request.body = upload.chunks()
+    return request
+
+
+def _within(match: Match, seconds: float) -> Match:
+    """The match with a call that takes no longer than `seconds`."""
+    timeout = match.policy.timeout
+    if timeout.total <= seconds:
+        return match
+    limit = msgspec.structs.replace(timeout, total=min(seconds, MAX_TOTAL_SECONDS))
+    policy = msgspec.structs.replace(match.policy, timeout=limit)
+    return msgspec.structs.replace(match, policy=policy)
+
+
+async def _raised(error: Exception) -> None:
+    raise error
