@@ -6,7 +6,10 @@ from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
 from websockets.protocol import State
+
+from routing.realtime.handshake import PINGS_EXTENSION
 
 _decoder: Final = codecs.getincrementaldecoder("utf-8")
 _TEXT: Final = 0x81
@@ -21,6 +24,8 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     on_lost: Callable[[], None] | None = None
     """Called when the connection has ended."""
+    pings = 0
+    """Pings received, which are answered here. The application gets their number by an extension of the scope."""
     _text: codecs.IncrementalDecoder | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -39,6 +44,15 @@ class WebSocket(WebSocketsSansIOProtocol):
         payload = text.encode()
         self.transport.write(_header(len(payload)) + payload)
         return _Written(self)
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:  # the application is about to start
+            self.scope["extensions"][PINGS_EXTENSION] = {"count": lambda: self.pings}
+
+    def handle_ping(self) -> None:
+        self.pings += 1
+        super().handle_ping()
 
     def handle_text(self, event: Frame) -> None:
         self._text = _decoder()

@@ -5,10 +5,12 @@ This module and tunnel.py alone import websockets, as the client of the backend.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
 from routing.backend.client import BackendResponse, Call
@@ -25,13 +27,24 @@ MAX_QUEUED_MESSAGES: Final = 4
 """Messages of the backend that may wait for the client."""
 
 
+class BackendSocket(ClientConnection):
+    """A WebSocket to a target. `pings` is the number of pings received, which are answered here."""
+
+    pings = 0
+
+    def process_event(self, event: Event) -> None:
+        if isinstance(event, Frame) and event.opcode is Opcode.PING:
+            self.pings += 1
+        super().process_event(event)
+
+
 class BackendHandshake:
     """One WebSocket's handshakes with targets, until one accepts. Takes the place of `Backend` in `Calls`.
 
     `subprotocols` are offered to the target. `accepted` is open once a response's status is 101.
     """
 
-    accepted: ClientConnection
+    accepted: BackendSocket
 
     def __init__(self, dialer: Dialer, subprotocols: Sequence[str]) -> None:
         self._dialer = dialer
@@ -52,7 +65,7 @@ class BackendHandshake:
         left = deadline - asyncio.get_running_loop().time()
         uri = b"%b://%b%b" % (b"wss" if origin.tls else b"ws", call.host or origin.authority, origin.target(call.path))
         try:
-            self.accepted = await _Connect(
+            accepted = await _Connect(
                 uri.decode("ascii"),
                 self._dialer,
                 origin,
@@ -62,6 +75,7 @@ class BackendHandshake:
                 subprotocols=self._subprotocols,
                 user_agent_header=None,
                 compression=None,
+                create_connection=BackendSocket,
                 proxy=None,
                 open_timeout=min(timeout.connect + timeout.read, left),
                 max_size=MAX_TUNNEL_MESSAGE_BYTES,
@@ -77,7 +91,8 @@ class BackendHandshake:
             raise BadGateway("invalid handshake") from error
         except (InvalidURI, UnicodeError) as error:
             raise BadRequest("the path cannot be sent to the service") from error
-        return BackendResponse(SWITCHING_PROTOCOLS, [], None, _HandshakeBody(self.accepted))
+        self.accepted = cast(BackendSocket, accepted)  # by `create_connection`
+        return BackendResponse(SWITCHING_PROTOCOLS, [], None, _HandshakeBody(accepted))
 
 
 class _Connect(connect):

@@ -1,6 +1,6 @@
 """WebSocket handshakes: origin checks, and the credential in the form in which requests carry it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,14 +20,26 @@ BEARER: Final = "bearer"
 """The subprotocol before the token. It is selected in the response, the token never is."""
 _ENDPOINT: Final = InternalEndpoint("events", HANDSHAKE_RATE)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+PINGS_EXTENSION: Final = "gateway.pings"
+"""In the scope's `extensions`, by the gateway's own server: `count`, a function that returns how many pings the client
+has sent.
+"""
+
+
+def _no_pings() -> int:
+    return 0
 
 
 class Handshake(msgspec.Struct, frozen=True):
-    """An upgrade request after step 1. `subprotocols` are those that the client offers besides its token."""
+    """An upgrade request after step 1. `subprotocols` are those that the client offers besides its token.
+
+    `client_pings` returns how many pings the client has sent; 0 if its server does not say.
+    """
 
     exchange: Exchange
     subprotocol: str | None
     subprotocols: tuple[str, ...] = ()
+    client_pings: Callable[[], int] = _no_pings
 
 
 def begin(gateway: Gateway, scope: Scope, endpoint: InternalEndpoint | None = _ENDPOINT) -> Handshake:
@@ -38,7 +50,8 @@ def begin(gateway: Gateway, scope: Scope, endpoint: InternalEndpoint | None = _E
     if has_token:
         request.headers = [*request.headers, (b"authorization", b"Bearer " + offered[1].encode())]
     exchange = gateway.begin(request, endpoint)
-    return Handshake(exchange, BEARER if has_token else None, tuple(offered[2:] if has_token else offered))
+    pings = scope.get("extensions", {}).get(PINGS_EXTENSION, {}).get("count", _no_pings)
+    return Handshake(exchange, BEARER if has_token else None, tuple(offered[2:] if has_token else offered), pings)
 
 
 def check_origin(headers: Headers, allowed: Sequence[str]) -> None:

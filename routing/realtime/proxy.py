@@ -103,18 +103,20 @@ class SocketProxy:
         exchange = shake.exchange
         backend = BackendHandshake(self._dialer, shake.subprotocols)
         async with self._calls.websocket(exchange, backend):
+            socket = backend.accepted
             self._gateway.account(exchange, SWITCHING_PROTOCOLS)
             timeout = exchange.match.policy.timeout
             tunnel = Tunnel(
-                backend.accepted,
+                socket,
                 receive,
                 send,
                 check=lambda: self._reason_to_close(exchange),
                 timer=self._timer,
                 idle_timeout=max(self._idle_timeout, timeout.idle),
+                pings=lambda: shake.client_pings() + socket.pings,
                 total_timeout=timeout.stream,
             )
-            await tunnel.run(backend.accepted.subprotocol or shake.subprotocol)
+            await tunnel.run(socket.subprotocol or shake.subprotocol)
 
     def _reason_to_close(self, exchange: Exchange) -> CloseReason | None:
         if self._is_closing:

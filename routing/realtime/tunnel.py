@@ -30,8 +30,9 @@ _GONE: Final = CloseReason(CloseCode.GOING_AWAY, "gone")
 
 class Tunnel:
     """`check` is called once a second and returns why the tunnel is to be closed, or None. `timer` is monotonic.
+    `pings` is the number of pings received so far from both sides, which the gateway answers.
 
-    It closes after `idle_timeout` seconds without a message, and `total_timeout` seconds after it has opened.
+    It closes after `idle_timeout` seconds without a message or a ping, and `total_timeout` seconds after it has opened.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Tunnel:
         check: Callable[[], CloseReason | None],
         timer: Callable[[], float],
         idle_timeout: float,
+        pings: Callable[[], int],
         total_timeout: float = inf,
     ) -> None:
         self._backend = backend
@@ -51,6 +53,8 @@ class Tunnel:
         self._check = check
         self._timer = timer
         self._idle_timeout = idle_timeout
+        self._pings = pings
+        self._seen_pings = 0
         self._total_timeout = total_timeout
         self._opened_at = self._last_activity_at = timer()
 
@@ -108,6 +112,9 @@ class Tunnel:
             end = self._check()
             if end is not None:
                 return end
+            pings = self._pings()
+            if pings != self._seen_pings:
+                self._seen_pings, self._last_activity_at = pings, self._timer()
             if self._timer() - self._last_activity_at > self._idle_timeout:
                 return CloseReason(CloseCode.TIMEOUT, "idle")
             if self._timer() - self._opened_at > self._total_timeout:

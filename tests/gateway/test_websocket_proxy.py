@@ -1,6 +1,7 @@
 """A WebSocket to a service through the gateway, with a fake clock."""
 
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 
@@ -10,6 +11,8 @@ from websockets.http11 import Request, Response
 
 from routing.backend.dialer import Dialer
 from routing.backend.names import NameTable
+from routing.realtime import tunnel
+from routing.realtime.handshake import PINGS_EXTENSION
 from routing.realtime.limits import Limits
 from routing.realtime.proxy import IDLE_SECONDS
 from routing.router.policy import RoutePolicy, Target
@@ -17,6 +20,7 @@ from routing.router.table import Service
 from tests.clock import FakeClock
 from tests.gateway.conftest import World, make_world
 from tests.gateway.websocket_world import client_of, closed_with, greet, proxy_of, socket_to, websocket_world
+from tests.resilience.cache.entries import until
 from tests.routing.backend.names import FakeResolver, unresponsive
 from tests.system.echo import echo, websocket_server
 
@@ -42,6 +46,68 @@ async def test_an_idle_socket_is_closed_and_a_message_restarts_the_timeout(chat:
     end = await socket.receive()
     assert (end["type"], end["code"], end["reason"]) == ("websocket.close", 4408, "idle")
     await socket.disconnect()  # wait until the tunnel has closed the backend too
+
+
+class CheckedTimer(FakeClock):
+    """Counts how often it is read: by each check of a tunnel."""
+
+    reads = 0
+
+    def __call__(self) -> float:
+        self.reads += 1
+        return super().__call__()
+
+
+@pytest.fixture
+def timer(monkeypatch: pytest.MonkeyPatch) -> CheckedTimer:
+    monkeypatch.setattr(tunnel, "CHECK_SECONDS", 0.01)
+    return CheckedTimer()
+
+
+async def checked(timer: CheckedTimer) -> None:
+    """Wait until the tunnel has been checked after this call."""
+    before = timer.reads
+    await until(lambda: timer.reads > before + 6)
+
+
+async def test_pings_of_the_backend_restart_the_timeout(timer: CheckedTimer) -> None:
+    answered, silent, stop = [0], threading.Event(), threading.Event()
+
+    async def heartbeat(ws: ServerConnection) -> None:
+        while not stop.is_set():
+            await (await ws.ping())
+            answered[0] += 1
+            await asyncio.sleep(0.005)
+        silent.set()
+        await ws.wait_closed()
+
+    with websocket_server(heartbeat) as port:
+        socket = socket_to(websocket_world(port), timer)
+        assert await socket.connect() is None
+        for _ in range(3):
+            timer.advance(IDLE_SECONDS - 1)
+            before = answered[0]
+            await until(lambda before=before: answered[0] > before + 1)
+            await checked(timer)
+        stop.set()
+        await until(silent.is_set)
+        await checked(timer)
+        timer.advance(IDLE_SECONDS + 1)
+        assert (await socket.receive())["code"] == 4408
+        await socket.disconnect()
+
+
+async def test_pings_of_the_client_restart_the_timeout(chat: World, timer: CheckedTimer) -> None:
+    pings = 0
+    socket = client_of(proxy_of(chat, timer), chat, extensions={PINGS_EXTENSION: {"count": lambda: pings}})
+    assert await socket.connect() is None
+    for _ in range(3):
+        timer.advance(IDLE_SECONDS - 1)
+        pings += 1
+        await checked(timer)
+    timer.advance(IDLE_SECONDS + 1)
+    assert (await socket.receive())["code"] == 4408
+    await socket.disconnect()
 
 
 async def test_the_list_of_services_does_not_accept_websockets(chat: World) -> None:

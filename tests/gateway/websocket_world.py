@@ -1,5 +1,7 @@
 """WebSockets to services through the proxy of a gateway in memory."""
 
+from typing import Any
+
 from websockets.asyncio.server import ServerConnection
 
 from routing.authentication.authenticator import Authenticator
@@ -53,14 +55,19 @@ def proxy_of(
 
 
 def client_of(
-    proxy: SocketProxy, world: World, path: str = "/api/v1/chat/", key: str | None = None, query: bytes = b""
+    proxy: SocketProxy,
+    world: World,
+    path: str = "/api/v1/chat/",
+    key: str | None = None,
+    query: bytes = b"",
+    **scope: Any,
 ) -> Socket:
     """A client with the first caller's key, or with `key`. `path` is as sent."""
     headers = [(b"host", b"gateway"), (b"x-api-key", (world.key if key is None else key).encode())]
     if key == "":
         headers.pop()
     more = {"client": ("127.0.0.1", 5), "http_version": "1.1", "raw_path": path.encode(), "query_string": query}
-    return Socket(proxy.answer, path, headers, **more)
+    return Socket(proxy.answer, path, headers, **more, **scope)
 
 
 def socket_to(world: World, timer: FakeClock, path: str = "/api/v1/chat/", dialer: Dialer | None = None) -> Socket:
