@@ -19,6 +19,8 @@ from gateway_project.telemetry import Traces
 from resilience import redis_address
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis_address import DEFAULT_PREFIX, SCHEMES
+from routing.configuration.headers import FILE
+from routing.configuration.secret_files import DEFAULT_DIRECTORY, NO_SOURCES, SecretDirectories, parse_sources
 from routing.messages.origins import origin_pattern
 from routing.messages.staff_origin import StaffOrigin
 
@@ -83,12 +85,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     secrets_from: tuple[str, ...] = ()
     """Names of variables that services may refer to, beside those that begin with GATEWAY_SECRET_."""
+    secret_directories: tuple[Path, ...] = (DEFAULT_DIRECTORY,)
+    """Directories of files that services may refer to."""
+
+    def __repr__(self) -> str:
+        """Without any value: error pages under DEBUG show the settings."""
+        return "Config(...)"
 
     def secret(self, name: str) -> str | None:
-        """The value of `env:NAME` in a service's headers, or None if it is not set.
+        """The value of `env:NAME` or `file:PATH` in a service's headers, or None if the variable is not set.
 
-        Raises ValueError for a variable that is not meant for services, such as SECRET_KEY.
+        `name` is a variable's name, or `file:PATH`. Raises ValueError for a variable or a file that is not meant for
+        services, such as SECRET_KEY, and UnresolvedSecret for a file that cannot be read.
         """
+        if name.startswith(FILE):
+            own = () if self.firebase_credentials is None else (self.firebase_credentials,)
+            return SecretDirectories(self.secret_directories, own).read(name.removeprefix(FILE))
         if not name.startswith(SERVICE_VARIABLES) and name not in self.secrets_from:
             raise ValueError(
                 f"env:{name} is not allowed: rename it {SERVICE_VARIABLES}{name}, or list it in SECRETS_FROM"
@@ -123,6 +135,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
     database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", _database)
     var = _state_directory(database)
     redis_url = get("REDIS_URL", None, _redis)
+    secrets_from, secret_directories = get("SECRETS_FROM", NO_SOURCES, parse_sources)
     config = Config(
         debug=debug,
         secret_key=environment.get("SECRET_KEY", "") or (_generated_secret(var) if debug else ""),
@@ -139,7 +152,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         cors_origins=get("CORS_ORIGINS", (), _origins),
         rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
         gateway_config=get("GATEWAY_CONFIG", None, _file),
-        secrets_from=get("SECRETS_FROM", (), _words),
+        secrets_from=secrets_from,
+        secret_directories=secret_directories or (DEFAULT_DIRECTORY,),
         max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, _integer(0, 1 << 40)),
         max_connections_per_client=get("MAX_CONNECTIONS_PER_CLIENT", 1_000, _limit),
         log_format=get("LOG_FORMAT", "console" if debug else "json", _one_of("json", "console")),

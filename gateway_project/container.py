@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
@@ -26,7 +26,6 @@ from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink
 from resilience.task_set import TaskSet
 from routing import signals
-from routing.authentication.api_keys import ApiKeys
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
 from routing.backend.dialer import Dialer
@@ -34,7 +33,6 @@ from routing.backend.names import NameTable
 from routing.balancing.balancer import Balancers
 from routing.balancing.health_checks import HealthChecker
 from routing.configuration.reload import Reloader
-from routing.database import loader
 from routing.idempotency.driver import Idempotency
 from routing.observability.access_log import AccessLog
 from routing.observability.event_log import EventLog
@@ -45,7 +43,7 @@ from routing.realtime.control import Control
 from routing.realtime.http import EventsEndpoint
 from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
-from routing.router.live import LiveConfiguration, LoadedConfiguration, with_last_valid
+from routing.router.live import LiveConfiguration
 from routing.router.table import NOT_LOADED, Service
 from routing.steps.cache.cache_key import CacheKeys, holds_response
 from routing.steps.calls import Calls
@@ -55,9 +53,6 @@ from routing.warming import Warmer
 if TYPE_CHECKING:
     from metrics.tracing import SpanSender
     from routing.authentication.firebase import FirebaseVerifier
-
-POLL_SECONDS: Final = 0.5
-"""How often the version of the configuration is polled: half of the second in which a change must take effect."""
 
 
 class Infrastructure:
@@ -170,7 +165,7 @@ async def open_application() -> Application:
     resilience = Resilience(config, infra)
     gateway = _gateway(config, infra, resilience)
     proxy = _socket_proxy(config, infra, resilience, gateway)
-    flusher, reloader = _flusher(infra), _reloader(config, infra.live, resilience.breakers)
+    flusher, reloader = _flusher(infra), background.reloader(config.secret, infra.live, resilience.breakers)
     services = partial(_services, infra.live)
     health_checker = HealthChecker(
         infra.backend, infra.stores.targets, resilience.targets, services, emit=infra.observers.backend_event
@@ -242,16 +237,6 @@ def _flusher(infra: Infrastructure) -> Flusher:
     )
 
 
-def _reloader(config: Config, live: LiveConfiguration, breakers: Breakers) -> Reloader:
-    return Reloader(
-        partial(loader.load, config.secret),
-        loader.current_version,
-        partial(_apply, live, breakers),
-        clock=time.time,
-        interval=POLL_SECONDS,
-    )
-
-
 def _gateway_class(config: Config, infra: Infrastructure) -> Callable[..., Gateway]:
     """The class of the gateway: with tracing if the environment configures it."""
     if config.traces is None or infra.tracer is None:
@@ -267,15 +252,6 @@ def _cache_secret() -> bytes:
 def _services(live: LiveConfiguration) -> Iterable[Service]:
     """The services of the current route table."""
     return live.table.services.values()
-
-
-def _apply(live: LiveConfiguration, breakers: Breakers, loaded: LoadedConfiguration) -> None:
-    table = with_last_valid(loaded, live.table)
-    for service in table.services.values():
-        if not service.is_out:  # its circuit keeps its settings until the service returns
-            breakers.of(service.name, service.policy.breaker)
-    # Keys first: a table makes the worker ready, and no key may be refused before they are known.
-    live.keys, live.table = ApiKeys(loaded.keys), table
 
 
 def _tracer(config: Config) -> "SpanSender | None":

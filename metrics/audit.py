@@ -11,6 +11,7 @@ from django.db.models.signals import post_delete, post_save, pre_save
 
 from metrics.middleware import current_request_id
 from metrics.models import Operation
+from routing.configuration.headers import reference
 from routing.database.actor import current_actor
 from routing.models import ApiKey, Route, Service, Target
 from routing.signals import operation_performed
@@ -65,10 +66,10 @@ def serialize(row: models.Model | None) -> dict[str, Any] | None:
 
 
 def _redact(headers: Any) -> Any:
-    """Keep references to environment variables; a literal value may be a password."""
+    """Keep references to variables and files; a literal value may be a password."""
     if not isinstance(headers, dict):
         return REDACTED
-    return {name: value if str(value).startswith("env:") else REDACTED for name, value in headers.items()}
+    return {name: REDACTED if reference(value) is None else value for name, value in headers.items()}
 
 
 def _after_command(actor: str, action: str, service: str, before: object, after: object, **_: object) -> None:
@@ -77,12 +78,13 @@ def _after_command(actor: str, action: str, service: str, before: object, after:
 
 def _before_save(sender: type[models.Model], instance: models.Model, using: str, raw: bool, **_: object) -> None:
     stored = None if raw or instance.pk is None else sender._default_manager.using(using).filter(pk=instance.pk).first()
-    instance._before = serialize(stored)  # type: ignore[attr-defined] # for _after_save
+    # For _after_save. A redacted header may differ where its text does not.
+    instance._before = serialize(stored), getattr(stored, "headers", None)  # type: ignore[attr-defined]
 
 
 def _after_save(instance: models.Model, created: bool, raw: bool, **_: object) -> None:
-    before, after = getattr(instance, "_before", None), serialize(instance)
-    if not raw and before != after:
+    (before, headers), after = getattr(instance, "_before", (None, None)), serialize(instance)
+    if not raw and (before != after or headers != getattr(instance, "headers", None)):
         _record_change(instance, "created" if created else "changed", before, after)
 
 

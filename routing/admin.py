@@ -23,6 +23,7 @@ from routing.configuration.faults import ConfigurationError
 from routing.database.api_keys import issue, revoke
 from routing.key_form import KeyForm
 from routing.models import ANY_SECRET, ApiKey, Route, Service, Target, to_validation_error
+from routing.settings_form import ReadOnlySettingsForm, SettingsForm
 
 if TYPE_CHECKING:
     _BaseRouteFormSet = BaseInlineFormSet[Route, Service, ModelForm[Route]]
@@ -38,7 +39,8 @@ HELP_TEXTS: Final = {
     "timeout": "{connect: 2s, read: 10s, total: 30s}",
     "max_concurrency": "calls in flight, per worker; empty: 256",
     "retries": "{attempts: 2, budget: 0.2}: attempts includes the first call; idempotent methods only",
-    "headers": '{Authorization: "env:GATEWAY_SECRET_CRM"}: sent to the backend; put secrets in the environment',
+    "headers": '{Authorization: "env:GATEWAY_SECRET_CRM", X-Api-Key: "file:/run/secrets/crm"}: sent to the backend; '
+    "secrets are variables or files, not values",
     "cache": "{ttl: 300, scope: user, stale_if_error: 300, tags: [contacts]}, or off",
     "breaker": "{failure_threshold: 5, window: 60s, open_for: 60s, success_threshold: 2}",
     "health": "{path: /health, interval: 10s, timeout: 2s, down_after: 3, up_after: 2}: one worker checks for all",
@@ -138,6 +140,11 @@ class RouteInline(RightsMixin, FileSyntaxMixin, StackedInline):
     model = Route
     formset = RouteFormSet
     extra = 0
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
+        form = SettingsForm if self.has_change_permission(request, obj) else ReadOnlySettingsForm
+        return super().get_formset(request, obj, **{"form": form, **options})
+
     fieldsets = (
         (None, {"fields": (("position", "enabled"), ("path", "methods"), ("cache", "invalidates"), "idempotency")}),
         (
@@ -159,6 +166,7 @@ class RouteInline(RightsMixin, FileSyntaxMixin, StackedInline):
 
 @admin.register(Service)
 class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
+    form = SettingsForm
     list_display = ("name", "enabled", "addresses", "auth", "rate_limit")
     list_filter = ("enabled",)
     search_fields = ("name", "targets__url")
@@ -174,6 +182,10 @@ class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         ),
         ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call")}),
     )
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Refuse lookups of headers in the address, which would tell a viewer whether a guess at a secret is right."""
+        return not lookup.startswith("headers") and bool(super().lookup_allowed(lookup, value, request))
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Service]:
         return super().get_queryset(request).prefetch_related("targets")  # type: ignore[no-any-return]

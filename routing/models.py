@@ -216,6 +216,8 @@ class ConfigurationRevision(models.Model):
     actor = models.CharField(max_length=200)
     summary = models.CharField(max_length=200)
     document = models.TextField()
+    secrets = models.JSONField(null=True, editable=False)
+    """The secrets that the document's masks stand for, for a rollback. Never shown."""
 
     class Meta:
         ordering = ("-pk",)

@@ -12,10 +12,8 @@ from django.utils.safestring import SafeString
 
 from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.audit import record_operation, staff_actor
-from routing.configuration.document import dump
 from routing.configuration.faults import ConfigurationError
 from routing.database import revisions
-from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
 from routing.rights import Right, require
 
@@ -27,6 +25,10 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
     list_filter = ("actor",)
     search_fields = ("actor", "summary", "document")
     date_hierarchy = "created_at"
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Refuse lookups of secrets in the address, which would tell a viewer whether a guess is right."""
+        return not lookup.startswith("secrets") and bool(super().lookup_allowed(lookup, value, request))
 
     def get_urls(self) -> list[Any]:
         rollback = path("<int:pk>/rollback/", self.admin_site.admin_view(self.roll_back), name="roll_back")
@@ -49,7 +51,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         require(request.user, Right.CONFIGURE)
         revision = get_object_or_404(ConfigurationRevision, pk=pk)
         if request.method != "POST":
-            lines = revisions.diff_lines(dump(raw_document()), revision.document)
+            lines = revisions.diff_lines(revisions.current_document(), revision.document)
             return self._page(request, revision, "Changes made by a rollback", list(lines), confirm=True)
         try:
             done = revisions.rollback(revision, staff_actor(request.user))

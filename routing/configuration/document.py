@@ -85,13 +85,15 @@ class Document(msgspec.Struct, frozen=True):
         try:
             return decode(self.structure, secret, is_part=is_part)
         except ConfigurationError as error:
-            raise ConfigurationError(
-                sorted(map(self._with_line, error.faults), key=lambda fault: fault.line or 0)
-            ) from None
+            raise ConfigurationError(self.located(error.faults)) from None
 
     def warnings(self, services: Iterable[Service]) -> list[Fault]:
         """What in its services may not be what the author meant, each with its line."""
-        return list(map(self._with_line, warnings(services)))
+        return self.located(warnings(services))
+
+    def located(self, faults: Iterable[Fault]) -> list[Fault]:
+        """The faults with their lines, in the order of these."""
+        return sorted(map(self._with_line, faults), key=lambda fault: fault.line or 0)
 
     def _with_line(self, fault: Fault) -> Fault:
         path: Path = fault.path if fault.key is None else (*fault.path, fault.key)

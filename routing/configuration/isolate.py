@@ -1,10 +1,14 @@
 """Decodes each service on its own, so that a faulty one is out of service and harms no other. No Django, no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+import msgspec
 
 from routing.configuration.decode import decode_service, service_name
 from routing.configuration.faults import ConfigurationError, Fault
+from routing.configuration.headers import reference
+from routing.configuration.literals import service_fields
 from routing.configuration.values import SecretLookup, host_name
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Service
@@ -27,8 +31,15 @@ class Decoded(NamedTuple):
     unnamed: tuple[str, ...]
 
 
-def decode_each(items: Mapping[str, Any], secret: SecretLookup) -> Decoded:
-    """The services of a document, by name. A faulty one has `faults` and no targets."""
+SecretFault = Callable[[str], str | None]
+"""Why the value of a SecretLookup's name is an earlier one, or None if it is current."""
+
+
+def decode_each(items: Mapping[str, Any], secret: SecretLookup, outdated: SecretFault = lambda _: None) -> Decoded:
+    """The services of a document, by name. A faulty one has `faults` and no targets.
+
+    One with a secret that is `outdated` has `faults` and its targets: it works as long as the earlier value does.
+    """
     services: dict[str, Service] = {}
     invalid: set[str] = set()
     unnamed: list[str] = []
@@ -40,11 +51,21 @@ def decode_each(items: Mapping[str, Any], secret: SecretLookup) -> Decoded:
             unnamed.append(str(error))
             continue
         service, faults = _decode(name, item, secret, owners)
+        if not faults:
+            service = msgspec.structs.replace(service, faults=tuple(_outdated_secrets(item, outdated)))
         services[name] = service
         owners.update({host: name for host in service.hosts if host not in owners})
         if not all(fault.unresolved for fault in faults):
             invalid.add(name)
     return Decoded(tuple(services.values()), frozenset(invalid), tuple(unnamed))
+
+
+def _outdated_secrets(item: Any, outdated: SecretFault) -> Iterator[str]:
+    for field in service_fields("", item):
+        found = reference(field.value)
+        message = None if found is None else outdated(found.name)
+        if message is not None:
+            yield str(Fault(field.path, message))
 
 
 def _decode(

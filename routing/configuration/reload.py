@@ -36,7 +36,10 @@ def log_faults(loaded: LoadedConfiguration, before: LoadedConfiguration | None) 
         continues = name in loaded.invalid and name in earlier and not old
         effect = "the last valid one stays in use" if continues else "the service is out of service"
         for fault in service.faults if service.faults != old else ():
-            logger.error("the configuration cannot be loaded; %s: services.%s: %s", effect, name, fault)
+            if service.is_out:
+                logger.error("the configuration cannot be loaded; %s: services.%s: %s", effect, name, fault)
+            else:
+                logger.warning("a secret cannot be read: services.%s: %s", name, fault)
         if old and not service.faults:
             logger.info("the service %s can be loaded again", name)
     for fault in loaded.faults if before is None or loaded.faults != before.faults else ():
@@ -46,9 +49,9 @@ def log_faults(loaded: LoadedConfiguration, before: LoadedConfiguration | None) 
 class Reloader:
     """Polls the configuration's version every `interval` seconds and loads the configuration when it changes.
 
-    It is also loaded every `full_every` seconds, since bulk updates do not change the version. `load` and `version`
-    block and run in a thread of the reloader's own; `swap` and `on_fault` are called in the event loop. `clock`
-    returns Unix time.
+    It is also loaded when `secrets_changed` returns true at a poll, and every `full_every` seconds, since bulk updates
+    do not change the version. `load`, `version` and `secrets_changed` block and run in a thread of the reloader's own;
+    `swap` and `on_fault` are called in the event loop. `clock` returns Unix time.
     """
 
     def __init__(
@@ -58,12 +61,14 @@ class Reloader:
         swap: Callable[[LoadedConfiguration], None],
         *,
         clock: Callable[[], float],
+        secrets_changed: Callable[[], bool] = lambda: False,
         interval: float = 0.75,
         full_every: float = 10.0,
         on_fault: Callable[[Exception], None] = log_fault,
     ) -> None:
         self.status = Status()
         self._load, self._version, self._swap = load, version, swap
+        self._secrets_changed = secrets_changed
         self._clock, self._interval, self._full_every = clock, interval, full_every
         self._on_fault = on_fault
         self._loaded: LoadedConfiguration | None = None
@@ -100,13 +105,17 @@ class Reloader:
         self._woken.clear()
 
     async def check(self) -> None:
-        """Load the configuration if the version changed or the last load is `full_every` seconds old."""
+        """Load the configuration if it or a secret has changed, or the last load is `full_every` seconds old."""
         try:
-            version = await self._in_thread(self._version)
-            if version != self._seen_version or not 0 <= self._clock() - self._loaded_at < self._full_every:
+            version, has_new_secrets = await self._in_thread(self._poll)
+            is_due = not 0 <= self._clock() - self._loaded_at < self._full_every
+            if version != self._seen_version or has_new_secrets or is_due:
                 await self._reload(version)
         except Exception as error:  # noqa: BLE001 - the last valid configuration stays in use
             self._failed(error)
+
+    def _poll(self) -> tuple[int, bool]:
+        return self._version(), self._secrets_changed()
 
     async def _reload(self, version: int) -> None:
         self._seen_version, self._loaded_at = version, self._clock()

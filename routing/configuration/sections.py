@@ -12,13 +12,13 @@ import msgspec
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
 from routing.configuration.faults import ConfigurationError, Fault, Faults
+from routing.configuration.headers import headers
 from routing.configuration.values import (
     SecretLookup,
     ValueParser,
     boolean,
     duration,
     field_name,
-    headers,
     integer,
     json_value,
     list_of,

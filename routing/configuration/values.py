@@ -13,24 +13,21 @@ from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from resilience.ratelimit.policy import RatePolicy
-from routing.configuration.faults import Faults, UnresolvedSecret
-from routing.http import HOP_BY_HOP, Header
+from routing.configuration.faults import Faults
 
 ValueParser = Callable[[Any], Any]
 SecretLookup = Callable[[str], str | None]
-"""The value of an environment variable, or None if it is not set."""
+"""The value of an environment variable, None if it is not set, or the content of a file: `NAME` or `file:/path`.
+
+Raises ValueError for one that may not be used, and UnresolvedSecret for one that cannot be read.
+"""
 
 SUPPORTED_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-OWN_HEADERS: Final = frozenset({b"host", b"content-length", b"x-request-id", b"x-gateway-caller", b"forwarded", b"via"})
-"""Fields that the gateway or its HTTP client sets on every call to a backend: they cannot be configured."""
 
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)?")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, None: 1.0}
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 """RFC 9110 section 5.6.2."""
-_FIELD_VALUE: Final = re.compile(r"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?")
-"""RFC 9110 section 5.5: no control characters, no leading or trailing white space."""
-_VARIABLE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 _HOST: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?)*")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,128}")
 _TAG: Final = re.compile(r"(?:[\x21-\x2b\x2d-\x7a\x7c\x7e]|\{[A-Za-z_][A-Za-z0-9_]*\}){1,256}")
@@ -253,47 +250,3 @@ def json_value(value: object) -> object:
         elif not (item is None or isinstance(item, str | int | float)):
             raise ValueError(f"{display(item)} cannot be represented in JSON")
     return value
-
-
-def headers(secret: SecretLookup) -> ValueParser:
-    """Header fields for the backend, by lower-case name. `env:NAME` is looked up in `secret`.
-
-    Error messages never contain a field's value.
-    """
-
-    def parse(value: object) -> dict[str, Header]:
-        if not isinstance(value, dict):
-            raise ValueError("must be a mapping of names to values")
-        faults, fields = Faults(), {}
-        for name, item in mapping(value).items():
-            with faults.at(name):
-                key = field_name(name)
-                if key in fields:
-                    raise ValueError("duplicate header")
-                fields[key] = (_settable(key), _field_value(item, secret))
-        faults.raise_if_any()
-        return fields
-
-    return parse
-
-
-def _settable(name: str) -> bytes:
-    key = name.encode()
-    if key in HOP_BY_HOP or key in OWN_HEADERS or key.startswith(b"x-forwarded-"):
-        raise ValueError("this header is set by the gateway")
-    return key
-
-
-def _field_value(value: object, secret: SecretLookup) -> bytes:
-    if not isinstance(value, str):
-        raise ValueError("must be a string (put it in quotes)")
-    variable = _VARIABLE.fullmatch(value)
-    if variable is None and value.startswith("env:"):
-        raise ValueError("env: must be followed by the name of an environment variable")
-    content = secret(variable[1]) if variable else value
-    if content is None:
-        raise UnresolvedSecret(f"the environment variable {variable and variable[1]} is not set")
-    if _FIELD_VALUE.fullmatch(content) is None:
-        where = f"the value of the environment variable {variable[1]}" if variable else "the value"
-        raise ValueError(f"{where} contains control characters, or leading or trailing white space")
-    return content.encode("utf-8", "surrogateescape")

@@ -12,6 +12,7 @@ from routing.configuration.decode import decode
 from routing.configuration.document import canonical, plain
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.database.locks import lock_configuration
+from routing.database.masking import unmask
 from routing.models import ANY_SECRET, SETTINGS, Route, Service, Target
 
 _TARGET: Final[dict[str, Any]] = {"weight": 1, "canary": None, "enabled": True, "always_up": False}
@@ -32,14 +33,16 @@ class Changes(msgspec.Struct, frozen=True):
 def apply_document(structure: Any, *, delete: Collection[str] | None = None, origin: str = "") -> Changes:
     """Make the database match the document. Services that it does not contain are deleted: all, or those in `delete`.
 
-    `env:NAME` is stored unresolved. `origin` is recorded with the services that are created. Raises ConfigurationError,
-    without a change, if the document has faults or uses a host of a service that is kept, or if a service that is kept
-    has one that is deleted as its fallback.
+    References such as `env:NAME` are stored as they are. A mask stands for the secret that is stored now. `origin` is
+    recorded with the services that are created. Raises ConfigurationError, without a change, if the document has
+    faults or uses a host of a service that is kept, or if a service that is kept has one that is deleted as its
+    fallback.
     """
-    decode(structure, ANY_SECRET, is_part=True)
-    wanted = canonical(structure)["services"]
     with transaction.atomic():
         lock_configuration()
+        structure = unmask(structure)
+        decode(structure, ANY_SECRET, is_part=True)
+        wanted = canonical(structure)["services"]
         rows = {row.name: row for row in Service.objects.prefetch_related("targets", "routes")}
         absent = rows.keys() - wanted.keys()
         deleted = tuple(sorted(absent if delete is None else absent.intersection(delete)))

@@ -8,7 +8,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 
 from routing.authentication.api_keys import KeyRecord
 from routing.configuration.decode import VERSION
-from routing.configuration.isolate import Unreadable, decode_each
+from routing.configuration.isolate import SecretFault, Unreadable, decode_each
 from routing.configuration.values import SecretLookup
 from routing.database.connection import thread_connection
 from routing.models import ApiKey, ConfigurationVersion, Service
@@ -31,8 +31,10 @@ def _version() -> int:
 
 
 @thread_connection()
-def load(secret: SecretLookup) -> LoadedConfiguration:
+def load(secret: SecretLookup, outdated: SecretFault = lambda _: None) -> LoadedConfiguration:
     """The configuration at one version. A faulty row affects its own service or key only.
+
+    `outdated` is as in `decode_each`.
 
     Raises Django's DatabaseError.
     """
@@ -42,7 +44,7 @@ def load(secret: SecretLookup) -> LoadedConfiguration:
         # Not in a transaction, which would lock out writers on SQLite: read again if the version changed meanwhile.
         if _version() == version:
             break
-    decoded = decode_each({name: item for name, (_, item) in rows.items()}, secret)
+    decoded = decode_each({name: item for name, (_, item) in rows.items()}, secret, outdated)
     # A service that was removed and made again has another primary key.
     services = [msgspec.structs.replace(service, incarnation=rows[service.name][0]) for service in decoded.services]
     table = RouteTable(services, version)
@@ -52,6 +54,12 @@ def load(secret: SecretLookup) -> LoadedConfiguration:
 def raw_document() -> dict[str, Any]:
     """The rows as a configuration document, in three queries. `env:NAME` is not resolved."""
     return {"version": VERSION, "services": {row.name: _raw_service(row) for row in _rows()}}
+
+
+def readable_document() -> dict[str, Any]:
+    """The same, without the services whose rows cannot be read."""
+    items = {name: item for name, (_, item) in _raw_services().items() if isinstance(item, dict)}
+    return {"version": VERSION, "services": items}
 
 
 def _rows() -> QuerySet[Service]:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from difflib import unified_diff
 from typing import Any, Final, NamedTuple
 
+from routing.configuration import literals
 from routing.configuration.document import dump, parse
+from routing.database import masking
 from routing.database.actor import acting_as, current_actor
 from routing.database.apply import Changes, apply_document
-from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
 
 MAX_REVISIONS: Final = 500
@@ -16,13 +17,16 @@ EMPTY: Final = dump({"version": 1})
 
 
 def record_revision() -> ConfigurationRevision | None:
-    """Record the current configuration as a revision, if it differs from the latest one."""
-    text, before = dump(raw_document()), latest_document()
+    """Record the current configuration as a revision, if it differs from the latest one. Its document is masked."""
+    masked = masking.masked_document()
+    text, before = dump(masked.structure), latest_document()
     if text == before:
         return None
     actor = current_actor()
     summary = actor.note or _summary(before, text)
-    revision = ConfigurationRevision.objects.create(actor=actor.name[:200], summary=summary[:200], document=text)
+    revision = ConfigurationRevision.objects.create(
+        actor=actor.name[:200], summary=summary[:200], document=text, secrets=masked.secrets or None
+    )
     _delete_oldest()
     return revision
 
@@ -43,7 +47,7 @@ def rollback(revision: ConfigurationRevision, actor: str) -> Rollback:
     """Restore the services of a revision. Raises ConfigurationError, without a change, if it is no longer valid."""
     before = {"revision": _current_revision()}
     with acting_as(actor, f"rolled back to revision {revision.pk}"):
-        changes = apply_document(parse(revision.document).structure)
+        changes = apply_document(literals.unmask(parse(revision.document).structure, revision.secrets or {}))
     names = [*changes.created, *changes.updated, *changes.deleted]
     return Rollback(changes, before, {"revision": revision.pk, "services": names})
 
@@ -51,7 +55,12 @@ def rollback(revision: ConfigurationRevision, actor: str) -> Rollback:
 def _current_revision() -> int | None:
     """The id of the latest revision, or None if the configuration has changed since without a signal."""
     latest = ConfigurationRevision.objects.first()
-    return latest.pk if latest is not None and latest.document == dump(raw_document()) else None
+    return latest.pk if latest is not None and latest.document == current_document() else None
+
+
+def current_document() -> str:
+    """The configuration in the database, masked."""
+    return dump(masking.masked_document().structure)
 
 
 def previous_document(revision: ConfigurationRevision) -> str:

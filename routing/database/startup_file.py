@@ -12,6 +12,7 @@ from typing import Final
 from routing.configuration.document import parse
 from routing.database.actor import acting_as
 from routing.database.apply import Changes, apply_document
+from routing.database.masking import unmasked
 from routing.models import ANY_SECRET, Service
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def apply_startup_file(path: Path) -> Changes:
     A secret that is missing here takes its service out of operation, as it does at any later reload.
     """
     document = parse(path.read_bytes())
-    document.services(ANY_SECRET, is_part=True)  # faults with their lines
+    unmasked(document).services(ANY_SECRET, is_part=True)  # faults with their lines
     structure = document.structure
     owned = Service.objects.filter(origin=ORIGIN).values_list("name", flat=True)
     with acting_as(ACTOR):

@@ -1,6 +1,7 @@
 """`manage.py rungateway`: runs the server, with --demo also a demonstration."""
 
 import contextlib
+import logging
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ from gateway_project.config import Config, ConfigurationFault
 from gateway_project.databases import close_connections
 from gateway_project.server import serving
 from routing.configuration.faults import ConfigurationError
+from routing.configuration.literals import literal_secrets
+from routing.database.loader import readable_document
 from routing.database.startup_file import apply_startup_file
+
+log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -38,6 +43,7 @@ class Command(BaseCommand):
         with quickstart.demonstration(config) if options["demo"] else contextlib.nullcontext("") as greeting:
             if config.gateway_config:
                 _apply_file(config.gateway_config)
+            _warn_of_literal_secrets()
             close_connections()
             status = serving.serve(config, greeting)
         if status:
@@ -60,6 +66,12 @@ def _apply_file(path: Path) -> None:
         raise CommandError(f"GATEWAY_CONFIG: {path} is invalid\n{error}") from None
     except OSError as error:
         raise CommandError(f"GATEWAY_CONFIG: {path}: {error.strerror}") from None
+
+
+def _warn_of_literal_secrets() -> None:
+    """They are refused when a configuration is applied, but those that are stored already go on working."""
+    for fault in literal_secrets(readable_document()):
+        log.warning("%s", fault)
 
 
 def _prepare_database() -> None:

@@ -7,16 +7,17 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from routing import signals
 from routing.configuration.document import LIMIT, Document, dump, parse
-from routing.configuration.faults import ConfigurationError, Fault
-from routing.database import revisions
+from routing.configuration.faults import ConfigurationError, Fault, UnresolvedSecret
+from routing.configuration.literals import literal_secrets
+from routing.database import masking, revisions
 from routing.database.actor import acting_as, command_user
 from routing.database.apply import Changes, absent_services, apply_document
-from routing.database.loader import raw_document
 from routing.models import ConfigurationRevision
 
 HISTORY_LENGTH: Final = 20
@@ -39,6 +40,12 @@ class Command(BaseCommand):
         ):
             action = actions.add_parser(name, help=what, description=what)
             action.add_argument("file", help="a file; - is standard input")
+            if name != "diff":
+                action.add_argument(
+                    "--allow-literal-secrets",
+                    action="store_true",
+                    help="accept secrets that the file contains as they are; the database will contain them too",
+                )
             if name == "apply":
                 _add_apply_options(action)
         export = actions.add_parser(
@@ -58,7 +65,10 @@ class Command(BaseCommand):
         subject = options["revision"] if action in ("history", "rollback") else options["file"]
         try:
             with acting_as(command_user()):
-                self._apply(**options) if action == "apply" else getattr(self, f"_{action}")(subject)
+                if action in ("apply", "validate"):
+                    getattr(self, f"_{action}")(**options)
+                else:
+                    getattr(self, f"_{action}")(subject)
         except ConfigurationError as error:
             count = len(error.faults)
             raise CommandError(f"{subject}: {count} {'fault' if count == 1 else 'faults'}\n{error}") from None
@@ -87,12 +97,14 @@ class Command(BaseCommand):
         )
         self._report(result.changes, f"rolled back to revision {number}")
 
-    def _validate(self, file: str) -> None:
+    def _validate(self, *, file: str, allow_literal_secrets: bool, **_: object) -> None:
         document = self._read(file)
+        self._check_literals(document, allow_literal_secrets)
         self.stdout.write(f"{file}: valid, {_count(document.structure)}")
 
     def _diff(self, file: str) -> None:
         document = self._read(file)
+        self._check_literals(document, allowed=True)
         lines = list(_differences(document.structure, file))
         if not lines:
             self.stdout.write("no differences")
@@ -101,10 +113,18 @@ class Command(BaseCommand):
         sys.exit(1)
 
     def _apply(
-        self, *, file: str, prune: bool, only: list[str] | None, allow_missing_secrets: bool, **_: object
+        self,
+        *,
+        file: str,
+        prune: bool,
+        only: list[str] | None,
+        allow_missing_secrets: bool,
+        allow_literal_secrets: bool,
+        **_: object,
     ) -> None:
-        document = parse(_content(file))
-        structure = document.structure if only is None else _part(document.structure, only)
+        document = masking.unmasked(original := parse(_content(file)))
+        structure = original.structure if only is None else _part(original.structure, only)
+        self._check_literals(msgspec.structs.replace(original, structure=structure), allow_literal_secrets)
         missing = _missing_secrets(document, None if only is None else set(only))
         if missing and not allow_missing_secrets:
             self.stderr.write("--allow-missing-secrets applies the file with the services concerned out of service")
@@ -137,31 +157,47 @@ class Command(BaseCommand):
                 self.stdout.write(f"{verb} {name}")
         self.stdout.write(summary if changes else "nothing to change")
 
+    def _check_literals(self, document: Document, allowed: bool) -> None:
+        """Raises ConfigurationError, or warns if they are `allowed`, for secrets that the file contains as they are."""
+        faults = document.located(literal_secrets(document.structure))
+        if faults and not allowed:
+            self.stderr.write("--allow-literal-secrets accepts these secrets as they are")
+            raise ConfigurationError(faults)
+        for fault in faults:
+            self.stderr.write(f"warning: {fault}", self.style.WARNING)
+
     def _export(self, file: str) -> None:
-        text = dump(raw_document())
+        masked = masking.masked_document()
+        text = dump(masked.structure)
+        if masked.secrets:
+            self.stderr.write("secrets are masked: where a file says `masked:...`, `apply` keeps the stored value")
         if file == "-":
             self.stdout.write(text, ending="")
         else:
             Path(file).write_text(text, encoding="utf-8")
 
     def _read(self, file: str) -> Document:
-        """Parse and validate a file. Raises ConfigurationError; warns about environment variables that are not set,
-        and about what may not be meant.
+        """Parse and validate a file. Raises ConfigurationError; warns about secrets that are missing here, and about
+        what may not be meant.
         """
         document = parse(_content(file))
         unset: set[str] = set()
-        services = document.services(lambda name: self._secret(name, unset))
-        for name in sorted(unset):
-            self.stderr.write(f"{name} is not set here; the gateway needs it to load this file", self.style.WARNING)
+        services = masking.unmasked(document).services(lambda name: self._secret(name, unset))
+        for missing in sorted(unset):
+            self.stderr.write(f"{missing}; the gateway needs it to load this file", self.style.WARNING)
         for warning in document.warnings(services):
             self.stderr.write(f"warning: {warning}", self.style.WARNING)
         return document
 
     def _secret(self, name: str, unset: set[str]) -> str:
-        """The variable's value, or an empty one if it is not set, so that the rest of the file can be validated."""
-        value: str | None = settings.CONFIG.secret(name)
+        """The secret, or an empty text if it is missing here, so that the rest of the file can be validated."""
+        try:
+            value: str | None = settings.CONFIG.secret(name)
+        except UnresolvedSecret as error:
+            unset.add(str(error))
+            return ""
         if value is None:
-            unset.add(name)
+            unset.add(f"{name} is not set here")
         return value or ""
 
 
@@ -212,9 +248,14 @@ def _content(file: str) -> bytes:
 
 
 def _differences(structure: Any, file: str) -> Iterator[str]:
-    before, after = dump(raw_document()).splitlines(), dump(structure).splitlines()
+    before, after = (dump(document).splitlines() for document in _masked(structure))
     for line in unified_diff(before, after, "database", file, lineterm=""):
         yield f"{line}\n"
+
+
+def _masked(structure: Any) -> tuple[Any, Any]:
+    """The database's document and the file's, so that equal secrets are equal masks."""
+    return masking.masked_document().structure, masking.mask(structure).structure
 
 
 def _count(structure: Any) -> str:
