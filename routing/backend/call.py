@@ -7,28 +7,16 @@ from typing import Final, Self
 
 from routing.backend.connection import BackendConnection
 from routing.backend.encoding import BodySource, Call
-from routing.backend.reasons import (
-    CLOSED_BEFORE_RESPONSE,
-    CLOSED_DURING_RESPONSE,
-    IDLE_TIMEOUT,
-    READ_TIMEOUT,
-    TOTAL_TIMEOUT,
-    WRITE_TIMEOUT,
-    failure_reason,
-)
+from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPONSE, failure_reason
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
+from routing.backend.timers import Awaited, awaited, clients_fault, expiry, timeout_error
 from routing.backend.upload import write_body
-from routing.errors import BadGateway, RequestTimeout, StreamTimeout, UpstreamTimeout
-from routing.http import Body, ClientGone
+from routing.errors import BadGateway
+from routing.http import Body
 from routing.router.policy import Timeout
 
 MAX_BUFFERED_BYTES: Final = 256 * 1024
 """Reading pauses while more bytes of the response body than this are buffered."""
-SLOW_CLIENT_SECONDS: Final = 1.0
-"""A target that ends a call whose client has kept it waiting for longer than this has not failed."""
-
-UPLOAD_TIMED_OUT: Final = "The request body did not arrive in time."
-STREAM_TIMED_OUT: Final = "The response took longer than the service allows."
 
 
 class CallStream:
@@ -46,8 +34,6 @@ class CallStream:
         "_draining",
         "_ended",
         "_error",
-        "_paused_at",
-        "_paused_seconds",
         "_release",
         "_sent",
         "_source",
@@ -78,11 +64,9 @@ class CallStream:
         self._draining = False
         self._source: BodySource | None = None
         self._waited_before = 0.0
-        self._paused_at = inf
-        self._paused_seconds = 0.0
         self._upload: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
-        connection.listener = self
+        connection.carry(self)
 
     # Sending the request.
 
@@ -142,7 +126,7 @@ class CallStream:
         if parser.complete:
             self._end()
         elif parser.size > MAX_BUFFERED_BYTES:
-            self._pause()
+            self._connection.pause_reading()  # until the client has taken what is buffered
         if parser.head_complete:
             self._wake()
 
@@ -167,19 +151,8 @@ class CallStream:
         self._fail(fault)
 
     def expired(self) -> None:
-        if self._waiter is None or (self._connection.loop.time() >= self._deadline and self.parser.head_complete):
-            self._fail(StreamTimeout(STREAM_TIMED_OUT))
-        elif self._awaits_client:
-            self._fail(RequestTimeout(UPLOAD_TIMED_OUT))
-        else:
-            self._fail(UpstreamTimeout(self._timeout_reason()))
-
-    def _timeout_reason(self) -> str:
-        if self._connection.loop.time() >= self._deadline:
-            return TOTAL_TIMEOUT
-        if self.parser.head_complete:
-            return IDLE_TIMEOUT
-        return WRITE_TIMEOUT if self._draining else READ_TIMEOUT
+        past_deadline = self._connection.loop.time() >= self._deadline
+        self._fail(timeout_error(self._awaited, head_complete=self.parser.head_complete, past_deadline=past_deadline))
 
     async def wait_for_head(self) -> None:
         """Wait for the header fields of the final response. If it raises, the call has ended."""
@@ -210,7 +183,7 @@ class CallStream:
             await self._wait()
         data = parser.take()
         if not self._ended:
-            self._resume()
+            self._connection.resume_reading()
         return data
 
     @property
@@ -230,10 +203,19 @@ class CallStream:
         if self._upload is not None and not self._upload.done():
             await asyncio.wait((self._upload,))
 
-    # Who is waited for.
+    # What is waited for: the rules are in timers.py.
 
     @property
-    def _awaits_client(self) -> bool:
+    def _awaited(self) -> Awaited:
+        return awaited(
+            has_reader=self._waiter is not None,
+            head_complete=self.parser.head_complete,
+            awaits_upload=self._awaits_upload,
+            is_draining=self._draining,
+        )
+
+    @property
+    def _awaits_upload(self) -> bool:
         """Whether the next piece of the request is the client's to send."""
         return self._upload is not None and not (self._sent or self._draining or self._upload.cancelling())
 
@@ -244,22 +226,17 @@ class CallStream:
 
     def _cut_by_client(self) -> Exception | None:
         """The error of a call that the target ended after a slow client had kept it waiting; None if it did not."""
-        if self._paused_seconds + max(0.0, self._connection.loop.time() - self._paused_at) > SLOW_CLIENT_SECONDS:
-            return ClientGone()
-        if self._awaits_client and self._upload_seconds > SLOW_CLIENT_SECONDS and not self.parser.head_complete:
-            return RequestTimeout(UPLOAD_TIMED_OUT)
-        return None
+        return clients_fault(
+            awaits_upload=self._awaits_upload,
+            head_complete=self.parser.head_complete,
+            unread=self._connection.paused_seconds,
+            unsent=self._upload_seconds,
+        )
 
     def _set_timer(self) -> None:
-        """Set the connection's timer for what is waited for: the target, the client, or a reader of the body."""
-        if self._ended:
-            return
-        deadline, timeout = self._deadline, self._timeout
-        if self._waiter is not None:
-            is_idle = self.parser.head_complete or self._awaits_client
-            seconds = timeout.idle if is_idle else timeout.read
-            deadline = min(deadline, self._connection.loop.time() + seconds)
-        self._connection.expire_at(deadline)
+        if not self._ended:
+            now = self._connection.loop.time()
+            self._connection.expire_at(expiry(self._awaited, self._timeout, now, self._deadline))
 
     async def _wait(self) -> None:
         """Wait for the next event of the connection. Cancellation means that the client is gone; it ends the call."""
@@ -278,18 +255,6 @@ class CallStream:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    def _pause(self) -> None:
-        """Stop reading until the client has taken what is buffered."""
-        if self._paused_at == inf:
-            self._paused_at = self._connection.loop.time()
-        self._connection.pause_reading()
-
-    def _resume(self) -> None:
-        if self._paused_at != inf:
-            self._paused_seconds += self._connection.loop.time() - self._paused_at
-            self._paused_at = inf
-        self._connection.resume_reading()
 
     def _abandon(self) -> None:
         self.parser.chunks.clear()

@@ -39,7 +39,8 @@ class BackendConnection(asyncio.Protocol):
         self.idle_until = inf
         self.deadline = inf
         self._timer: asyncio.TimerHandle | None = None
-        self._reading_paused = False
+        self._paused_at = inf
+        self._paused_seconds = 0.0
         self._writable: asyncio.Future[None] | None = None
         self.full = False
         self._poll = select.poll()
@@ -90,6 +91,16 @@ class BackendConnection(asyncio.Protocol):
         """Whether it is too old for another call, or its target's name has moved to other addresses."""
         return now >= self.expires_at or now >= self.address.retires_at
 
+    def carry(self, listener: ConnectionListener) -> None:
+        """Begin a call: `listener` receives the connection's events until it sets `listener` to None."""
+        self.listener = listener
+        self._paused_seconds = 0.0
+
+    @property
+    def paused_seconds(self) -> float:
+        """How long reading has been paused during the call."""
+        return self._paused_seconds + max(0.0, self.loop.time() - self._paused_at)
+
     def write(self, data: bytes) -> None:
         """Send, or drop the data if the connection is closed, of which the listener is notified."""
         if self.alive:
@@ -101,13 +112,14 @@ class BackendConnection(asyncio.Protocol):
         await self._writable
 
     def pause_reading(self) -> None:
-        if not self._reading_paused:
-            self._reading_paused = True
+        if self._paused_at == inf:
+            self._paused_at = self.loop.time()
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
+        if self._paused_at != inf:
+            self._paused_seconds += self.loop.time() - self._paused_at
+            self._paused_at = inf
             self._transport.resume_reading()
 
     def abort(self) -> None:

@@ -8,8 +8,8 @@ from math import inf
 from typing import Final
 
 from resilience.statuses import FAILURE_STATUSES, INCONCLUSIVE_STATUSES
-from routing.backend.call import SLOW_CLIENT_SECONDS
 from routing.backend.client import BackendResponse, Call, Sender
+from routing.backend.timers import SLOW_CLIENT_SECONDS
 from routing.balancing.rules import TargetState
 from routing.errors import BadGateway, CallFailed, UpstreamTimeout
 from routing.exchange import Exchange

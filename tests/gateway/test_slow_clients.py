@@ -14,7 +14,6 @@ from metrics.counting.observer import call_outcome
 from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
 from routing import asgi, runtime
-from routing.backend import call as backend_call
 from routing.caller import Caller
 from routing.django_http import to_django_response
 from routing.http import ClientGone, Request, Response
@@ -35,7 +34,7 @@ ENVIRON: Final = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.input": io.By
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client is slow after a moment."""
-    monkeypatch.setattr(backend_call, "SLOW_CLIENT_SECONDS", SLOW)
+    monkeypatch.setattr("routing.backend.timers.SLOW_CLIENT_SECONDS", SLOW)
     monkeypatch.setattr("routing.steps.retries.SLOW_CLIENT_SECONDS", SLOW)
 
 
