@@ -15,7 +15,7 @@ from routing.asgi import Receive, Scope, Send
 from routing.errors import BodyTooLarge, GatewayError, MethodNotAllowed, problem
 from routing.http import Request, Response, first
 from routing.messages import validation
-from routing.messages.request_id import request_id
+from routing.messages.identifiers import request_id
 from routing.messages.staff_origin import sandbox
 from routing.realtime.http import PATH
 from routing.router.paths import PREFIX

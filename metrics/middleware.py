@@ -14,7 +14,7 @@ from django.utils.cache import patch_vary_headers
 from routing.authentication.authenticator import CREDENTIAL_HEADERS
 from routing.http import Headers, Request
 from routing.messages.cors import Cors, is_preflight
-from routing.messages.request_id import request_id
+from routing.messages.identifiers import request_id
 
 _API_PATHS: Final = ("/metrics", "/api/")
 _current_id: Final[ContextVar[str]] = ContextVar("request_id", default="")

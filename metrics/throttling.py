@@ -20,7 +20,7 @@ from metrics.runtime_access import running
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
 from routing.django_http import to_django_response
 from routing.errors import BadRequest, GatewayError, RateLimited, problem
-from routing.messages.request_id import request_id
+from routing.messages.identifiers import request_id
 
 LOGIN_RATE: Final = "20/m"
 """Failed logins from one address, and to one account."""

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from metrics import spans
 from metrics.spans import Attribute, StepSpan
 from routing.exchange import Exchange
-from routing.messages.trace_context import Trace, new_span_id
+from routing.messages.identifiers import Trace, new_span_id
 
 CLOSE_SECONDS: Final = 2.0
 """How long to wait for the last spans to be sent."""

@@ -15,15 +15,13 @@ from resilience.ratelimit.window import Decision
 from routing.authentication.authenticator import Credential
 from routing.caller import Caller
 from routing.http import Headers, Request
+from routing.messages.identifiers import Trace, new_id, request_id
 from routing.messages.references import PublicAddress
 from routing.messages.request_body import Upload
-from routing.messages.request_id import new_id, request_id
-from routing.messages.trace_context import Trace
 from routing.router.policy import Target
 from routing.router.resolution import UNRESOLVED, CallerSlot, Grant, Quota, Resolution
 from routing.router.table import Match
-from routing.upstream.backend_call import BackendCall
-from routing.upstream.permit import CallPermit
+from routing.upstream.call import BackendCall, CallPermit
 
 
 class InternalEndpoint(NamedTuple):

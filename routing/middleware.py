@@ -11,8 +11,8 @@ from routing import runtime
 from routing.database.actor import acting_as
 from routing.django_http import fields, set_origin, to_django_response
 from routing.errors import BadRequest, BodyTooLarge, GatewayError, problem
+from routing.messages.identifiers import request_id
 from routing.messages.proxies import TrustedProxies, normal_address
-from routing.messages.request_id import request_id
 from routing.views import ServiceProxyView, may_want_page
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from routing.exchange import Exchange, InternalEndpoint, StepLog
 from routing.http import Request
-from routing.messages.trace_context import Sampling, start_trace
+from routing.messages.identifiers import Sampling, start_trace
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
 from routing.steps.respond import Accounting

@@ -19,7 +19,7 @@ from routing.errors import GatewayError
 from routing.http import Request, connection_options
 from routing.http1.request_line import parse_target
 from routing.idempotency import record
-from routing.messages import forwarding, origins, proxies, references, request_id, trace_context, validation
+from routing.messages import forwarding, identifiers, origins, proxies, references, validation
 from routing.messages.references import PublicAddress
 from routing.realtime import event_id, messages, topics
 from routing.realtime.limits import MAX_TOPIC_LENGTH
@@ -101,8 +101,8 @@ PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "authorization": lambda data: authenticator.read_credential([(b"authorization", data)]),
     "x-api-key": lambda data: authenticator.read_credential([(b"x-api-key", data)]),
     "token": text(lambda data: id_token.precheck(data, "project", 0.0)),
-    "traceparent": trace_context.TRACEPARENT.fullmatch,
-    "x-request-id": lambda data: request_id.request_id(data, 0.0),
+    "traceparent": identifiers.TRACEPARENT.fullmatch,
+    "x-request-id": lambda data: identifiers.request_id(data, 0.0),
     "forwarded": proxies.parse_forwarded,
     "x-forwarded-for": lambda data: proxies.TrustedProxies(ANYBODY).origin(
         "10.0.0.1", "http", [(b"x-forwarded-for", data), (b"x-forwarded-proto", data), (b"x-forwarded-host", data)]

@@ -115,3 +115,11 @@ def _decompress(packed: bytes) -> bytes:
     if not unpacker.eof:
         raise zlib.error("truncated, or too large")
     return plain
+
+
+def all_tags(service: str, entry: Entry) -> tuple[str, ...]:
+    """All tags of an entry and its variants, including the service's name. Invalidating any removes the whole entry."""
+    tags = entry.tags
+    if entry.others:
+        tags = tuple(sorted(frozenset(tags).union(*(other.tags for other in entry.others))))
+    return tags if service in tags else (*tags, service)

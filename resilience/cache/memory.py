@@ -5,9 +5,9 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Final
 
-from resilience.cache.entry import Entry
-from resilience.cache.fences import Fences
-from resilience.cache.store import Invalidation, InvalidationListener, StoredEntry, Usage, all_tags
+from resilience.cache.entry import Entry, all_tags
+from resilience.cache.invalidation import Fences
+from resilience.cache.store import Invalidation, InvalidationListener, StoredEntry, Usage
 
 MEMORY_BYTES: Final = 64 * 1_024 * 1_024
 REMOVALS_PER_TURN: Final = 100

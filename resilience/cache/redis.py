@@ -21,10 +21,10 @@ import msgspec
 
 from resilience.batcher import Batcher
 from resilience.cache import stored
-from resilience.cache.entry import Entry, shift
-from resilience.cache.fences import MAX_FENCED_TAGS
+from resilience.cache.entry import Entry, all_tags, shift
+from resilience.cache.invalidation import MAX_FENCED_TAGS
 from resilience.cache.redis_scripts import GET, INVALIDATE, MEASURE, PUT
-from resilience.cache.store import Invalidation, StoredEntry, Usage, all_tags
+from resilience.cache.store import Invalidation, StoredEntry, Usage
 from resilience.redis import RedisLink
 
 INVALIDATION_CHANNEL: Final = "cache"

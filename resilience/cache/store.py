@@ -66,14 +66,6 @@ class NearStore(Store, Protocol):
         """The entry, if it is in memory and known not to be invalidated. Does not wait."""
 
 
-def all_tags(service: str, entry: Entry) -> tuple[str, ...]:
-    """All tags of an entry and its variants, including the service's name. Invalidating any removes the whole entry."""
-    tags = entry.tags
-    if entry.others:
-        tags = tuple(sorted(frozenset(tags).union(*(other.tags for other in entry.others))))
-    return tags if service in tags else (*tags, service)
-
-
 async def holds(store: Store, service: str, key: str) -> bool:
     """Whether a response with a 2xx status is stored under the key. False if the store is unavailable."""
     try:

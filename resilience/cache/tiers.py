@@ -5,11 +5,11 @@ from typing import Final
 
 import msgspec
 
-from resilience.cache.entry import Entry
-from resilience.cache.fences import Fences
+from resilience.cache.entry import Entry, all_tags
+from resilience.cache.invalidation import Fences
 from resilience.cache.memory import MEMORY_BYTES, MemoryTier
 from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice, RedisStore
-from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, Usage, all_tags
+from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, Usage
 from resilience.doorkeeper import Doorkeeper
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from routing.backend.call import CallStream
-from routing.backend.connection import BackendConnection
+from routing.backend.connection import BackendConnection, ConnectionPool
 from routing.backend.dialer import Dialer, connecting
 from routing.backend.encoding import Call, Origin, encode_request_head, parse_origin
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
 from routing.backend.names import NameTable
-from routing.backend.pool import ConnectionPool
 from routing.backend.response_parser import ConnectionClosedEarly, ResponseParser
 from routing.http import IDEMPOTENT, Body, Headers
 from routing.router.policy import Target, Timeout

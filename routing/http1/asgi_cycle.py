@@ -11,7 +11,7 @@ from routing.errors import BadRequest, GatewayError, problem
 from routing.http import ClientGone, Headers, first
 from routing.http1.cycle import RequestCycle
 from routing.http1.response_encoder import BODILESS, NO_CONTENT
-from routing.messages.request_id import new_id
+from routing.messages.identifiers import new_id
 
 
 class ASGICycle(RequestCycle):

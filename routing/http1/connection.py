@@ -17,8 +17,8 @@ from routing.http1.request_parser import ParsedRequest, RequestParser
 from routing.http1.response_encoder import CLOSE, CONTINUE, connection_fields, encode_head, encode_sized_head
 from routing.http1.state import CLOSING, INPUT_ENDED, LINGERING, OPEN, SHUTTING_DOWN
 from routing.http1.worker import Worker
+from routing.messages.identifiers import new_id
 from routing.messages.proxies import normal_address
-from routing.messages.request_id import new_id
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from routing.http import CLIENT_SECONDS, ClientGone, Headers, Request, Response,
 from routing.http1.head_cache import RequestHead
 from routing.http1.request_body import RequestBody
 from routing.http1.response_encoder import ResponseEncoder, encode_interim
-from routing.messages.request_id import new_id
+from routing.messages.identifiers import new_id
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Final
 from routing.http import HOP_BY_HOP, Header, Headers, Request, connection_options, first, joined
 from routing.messages import references
 from routing.messages.cors import EXPOSE_HEADERS
+from routing.messages.identifiers import TRACEPARENT
 from routing.messages.references import PublicAddress
-from routing.messages.trace_context import TRACEPARENT
 
 _GATEWAY_FIELDS: Final = frozenset(
     {

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from resilience.cache.driver import StoreTarget
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Credential, read_credential
 from routing.caller import Caller
@@ -121,10 +122,11 @@ class CredentialState:
 
 class CallerSlot:
     """Per-caller state of a resolution. `cache_key` is the last one, of a request with this `scheme`; empty until the
-    first lookup, and where it depends on more than the resolution does.
+    first lookup, and where it depends on more than the resolution does. `store_target` is where the last response was
+    to be stored.
     """
 
-    __slots__ = ("cache_key", "caller", "grant", "hit_headers", "scheme")
+    __slots__ = ("cache_key", "caller", "grant", "hit_headers", "scheme", "store_target")
 
     def __init__(self, caller: Caller | None, grant: Grant) -> None:
         self.caller = caller
@@ -132,6 +134,7 @@ class CallerSlot:
         self.cache_key = ""
         self.scheme = ""
         self.hit_headers: HitHeaders | None = None
+        self.store_target: StoreTarget | None = None
 
 
 class Resolution:

@@ -20,9 +20,8 @@ from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.steps.forwarded_headers import ForwardedHeaderFields
 from routing.steps.retries import Attempts, is_clients_fault, repeatable
-from routing.upstream.backend_call import BackendCall
 from routing.upstream.bulkhead import Bulkhead
-from routing.upstream.permit import CallPermit
+from routing.upstream.call import BackendCall, CallPermit
 from routing.upstream.registry import Upstream, Upstreams
 
 SWITCHING_PROTOCOLS: Final = 101

@@ -19,7 +19,7 @@ from routing.router.table import Match
 from routing.steps.cache.store import SHARED_FAILURES, CacheStore
 from routing.steps.calls import Calls
 from routing.steps.gatekeeper import Gatekeeper
-from routing.upstream.backend_call import BackendCall
+from routing.upstream.call import BackendCall
 
 STEP: Final = "fallback"
 

@@ -8,7 +8,7 @@ from routing.backend.encoding import encode_headers, encode_trusted_headers
 from routing.exchange import Exchange
 from routing.http import Header, Headers
 from routing.messages import forwarding
-from routing.messages.trace_context import new_traceparent
+from routing.messages.identifiers import new_traceparent
 from routing.router.memoised_headers import ForwardedHeaders
 
 TRACEPARENT: Final = b"traceparent"

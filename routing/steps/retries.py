@@ -16,7 +16,7 @@ from routing.exchange import Exchange
 from routing.http import IDEMPOTENCY_KEY, IDEMPOTENT, Request, first
 from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
-from routing.upstream.permit import CallPermit
+from routing.upstream.call import CallPermit
 
 RETRY_ELSEWHERE: Final = frozenset({502, 503, 504})
 """Statuses that another target may not return; a 500 is more likely due to the request."""

@@ -15,7 +15,7 @@ from routing.balancing.rules import EJECT_AFTER_NO_RESPONSE
 from routing.observability.events import BackendEventKind
 from routing.router.policy import RoutePolicy
 from routing.router.table import Service
-from routing.upstream.retry_budget import RESERVE
+from routing.upstream.registry import RESERVE
 from tests.clock import FakeClock
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.origin import Peer, ScriptedOrigin

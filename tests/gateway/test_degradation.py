@@ -14,7 +14,7 @@ from routing.http import ClientGone, Request
 from routing.observability.events import BackendEventKind
 from routing.router.policy import Fallback, Retries, RoutePolicy, Target, Timeout
 from routing.router.table import Route, Service
-from routing.upstream.retry_budget import RESERVE
+from routing.upstream.registry import RESERVE
 from tests.gateway.conftest import QUICK, World
 from tests.origin import Peer, Script, ScriptedOrigin
 from tests.resilience.waiting import until

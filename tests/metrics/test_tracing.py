@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from metrics.tracing import SpanSender
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
-from routing.messages.trace_context import Sampling
+from routing.messages.identifiers import Sampling
 from routing.router.policy import Retries, RoutePolicy
 from routing.router.table import Route
 from routing.tracing import TracedGateway

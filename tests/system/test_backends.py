@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.load_generator import Sample, closed_loop
-from routing.upstream.retry_budget import RESERVE
+from routing.upstream.registry import RESERVE
 from tests.origin import Peer
 from tests.processes import eventually
 from tests.redis_server import RedisServer

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Final
 
 from resilience.cache.messages import Forward, Fresh
-from routing.exchange import CacheOutcome
+from routing.exchange import CacheOutcome, CacheSlot
 
 MEMORY_HIT: Final = CacheOutcome("HIT")
 """A hit whose Cache-Status is among the memoised header fields."""
@@ -28,6 +28,11 @@ def hit(result: Fresh, now: float) -> CacheOutcome:
 def collapsed(reason: Forward) -> CacheOutcome:
     """Answered by another request's fetch (RFC 9211 section 2.6)."""
     return CacheOutcome("HIT", f"gateway; fwd={reason}; collapsed")
+
+
+def forward_reason(slot: CacheSlot) -> Forward:
+    """Why the request was forwarded (RFC 9211 section 2.2)."""
+    return Forward.STALE if isinstance(slot.result, Fresh) else slot.result.reason
 
 
 @lru_cache(maxsize=32)

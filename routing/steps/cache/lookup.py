@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from resilience.cache import parts, rationale, serving
-from resilience.cache.driver import Cache
+from resilience.cache.driver import Cache, StoreTarget
 from resilience.cache.hit_counter import HitCounter
-from resilience.cache.messages import CacheRequest, Forward, Fresh, LookupResult
+from resilience.cache.messages import CacheRequest, Forward, Fresh, LookupResult, Stale
 from resilience.cache.policy import CachePolicy
 from routing.errors import NotCached
 from routing.exchange import CacheSlot, Exchange
@@ -18,7 +18,7 @@ from routing.steps.cache import cache_status
 from routing.steps.cache.bypass import EVENT_STREAM, SPECIAL_FIELDS, bypass_detail
 from routing.steps.cache.cache_key import CacheKeys, replayable, store_target
 from routing.steps.cache.coalescing import Coalescing
-from routing.steps.cache.responses import forward_reason, hit_headers, render
+from routing.steps.cache.responses import hit_headers, render
 from routing.steps.cache.revalidation import Revalidation
 
 CACHED_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -120,11 +120,11 @@ class CacheLookup:
             self._mark(exchange, result, key, request)
         if isinstance(result, Fresh):
             return self._hit(exchange, policy, key, request, result)
-        if parts.may_use_part(request):
+        if request.cache_fields and parts.may_use_part(request):
             part = await self._cache.lookup_part(service, key, request, exchange.received_at)
             if part is not None:
                 return self._hit(exchange, policy, key, request, part)
-        slot = exchange.cache_slot = CacheSlot(store_target(exchange, policy, key), request, result)
+        slot = exchange.cache_slot = CacheSlot(_target(exchange, policy, key), request, result)
         if serving.only_if_cached(request):
             exchange.cache = cache_status.ONLY_IF_CACHED
             raise NotCached("the request is only for what is stored", service=service)
@@ -134,18 +134,19 @@ class CacheLookup:
         exchange.cache = cache_status.hit(result, exchange.received_at)
         self._count_hit(exchange, key)
         if result.refresh:
-            self._coalescing.refresh(exchange, CacheSlot(store_target(exchange, policy, key), request, result))
+            self._coalescing.refresh(exchange, CacheSlot(_target(exchange, policy, key), request, result))
         return render(request, result)
 
     async def _join(self, exchange: Exchange, slot: CacheSlot) -> Response | None:
         """The response of another request's fetch, if one is in flight that this request may use."""
-        reason = forward_reason(slot)
+        reason = cache_status.forward_reason(slot)
         result = await self._coalescing.join(exchange, slot)
         if result is not None:
             exchange.cache = cache_status.collapsed(reason)
             return render(slot.request, result)
         exchange.cache = cache_status.forward(reason)
-        self._revalidation.prepare(exchange, slot)
+        if isinstance(slot.result, Stale):
+            self._revalidation.prepare(exchange, slot)
         return None
 
     def _count_hit(self, exchange: Exchange, key: str) -> None:
@@ -155,3 +156,14 @@ class CacheLookup:
     def _mark(self, exchange: Exchange, result: LookupResult, key: str, request: CacheRequest) -> None:
         verdict = f"{type(result).__name__.lower()} {key} {rationale.lookup_rule(result, request)}"
         exchange.mark("cache check", verdict, self._timer())
+
+
+def _target(exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarget:
+    """Where the response would be stored, memoised where the key is."""
+    slot = exchange.caller_slot
+    target = slot.store_target
+    if target is None or target.key != key:
+        target = store_target(exchange, policy, key)
+        if key == slot.cache_key:
+            slot.store_target = target
+    return target

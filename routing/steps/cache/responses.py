@@ -1,9 +1,8 @@
 """Stored responses as a request gets them."""
 
 from resilience.cache.entry import Entry
-from resilience.cache.messages import CacheRequest, Forward, Fresh, Stale
+from resilience.cache.messages import CacheRequest, Fresh, Stale
 from resilience.cache.responses import construct_response
-from routing.exchange import CacheSlot
 from routing.http import Headers, Response
 from routing.steps.cache import cache_status
 
@@ -18,8 +17,3 @@ def hit_headers(entry: Entry, age: int, ttl: int) -> Headers:
     """The header fields of a fresh response served to an unconditional GET, with X-Cache and Cache-Status."""
     stored = construct_response(entry, CacheRequest("GET", ()), age)
     return [*stored.headers, (b"x-cache", b"HIT"), (b"cache-status", cache_status.fresh(ttl).encode())]
-
-
-def forward_reason(slot: CacheSlot) -> Forward:
-    """Why the request was forwarded (RFC 9211 section 2.2)."""
-    return Forward.STALE if isinstance(slot.result, Fresh) else slot.result.reason

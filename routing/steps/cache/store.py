@@ -21,10 +21,10 @@ from routing.router import spelling
 from routing.router.tags import filled
 from routing.steps.cache import cache_status
 from routing.steps.cache.coalescing import Fetch
-from routing.steps.cache.responses import forward_reason, render
+from routing.steps.cache.responses import render
 from routing.steps.cache.revalidation import Revalidation
 from routing.steps.cache.storable import is_storable_part, passes_unverified, storable
-from routing.upstream.backend_call import BackendCall
+from routing.upstream.call import BackendCall
 
 SHARED_FAILURES: Final = (CallFailed, CircuitOpen, Overloaded)
 """Errors of one fetch that would also meet those who wait for it."""
@@ -119,7 +119,7 @@ class CacheStore:
             stored = await self._stale_if_error(slot) if status in FAILURE_STATUSES else None
             if stored is not None:
                 await call.discard()
-                exchange.cache = cache_status.stale_for_status(forward_reason(slot), status)
+                exchange.cache = cache_status.stale_for_status(cache_status.forward_reason(slot), status)
                 _land(slot, FlightEnd.FAILED, error=BadGateway(f"status {status}"))
                 return render(slot.request, stored)
             response = self._cache_response(exchange, call, self._client_headers(exchange, call))
@@ -182,7 +182,7 @@ class CacheStore:
             return None, self._plan_invalidation(exchange, call.response.status, headers)
         response = self._cache_response(exchange, call, headers)
         result = slot.result
-        is_part = isinstance(result, Miss) and is_storable_part(slot, response)
+        is_part = response.status == parts.PARTIAL and isinstance(result, Miss) and is_storable_part(slot, response)
         judged = parts.as_whole(response) if is_part else response
         verdict = storable(slot, judged, length or 0, unverified=passes_unverified(exchange))
         if exchange.step_log is not None:

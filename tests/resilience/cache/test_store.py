@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resilience.cache.fences import MAX_FENCED_TAGS, Fences
+from resilience.cache.invalidation import MAX_FENCED_TAGS, Fences
 from resilience.cache.memory import MemoryStore
 from resilience.cache.redis import BATCH, RedisStore
 from resilience.cache.store import UNFENCED, Store, Usage

@@ -4,9 +4,8 @@ import msgspec
 import pytest
 
 from resilience.cache import variants
-from resilience.cache.entry import Entry, decode, encode
+from resilience.cache.entry import Entry, all_tags, decode, encode
 from resilience.cache.messages import CacheRequest
-from resilience.cache.store import all_tags
 from resilience.cache.variants import merge_variant, select
 from tests.resilience.cache.messages import NOW, Headers, entry, pairs
 

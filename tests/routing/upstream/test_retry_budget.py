@@ -1,6 +1,6 @@
 """The retry budget: retries are a bounded share of calls."""
 
-from routing.upstream.retry_budget import MAX_BALANCE, RESERVE, RetryBudget
+from routing.upstream.registry import MAX_BALANCE, RESERVE, RetryBudget
 
 
 def test_retries_stay_within_their_share_of_calls() -> None:
