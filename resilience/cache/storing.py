@@ -10,7 +10,15 @@ from typing import Final
 from resilience.cache import fields
 from resilience.cache.directives import Directives, seconds
 from resilience.cache.fields import Header
-from resilience.cache.messages import CacheRequest, CacheResponse, Freshness, Skip, Storable, response_directives
+from resilience.cache.messages import (
+    ORIGIN_CONDITIONS,
+    CacheRequest,
+    CacheResponse,
+    Freshness,
+    Skip,
+    Storable,
+    response_directives,
+)
 from resilience.cache.policy import CachePolicy, Scope
 
 TTL_STATUSES: Final = frozenset({200, 203, 204, 300, 301, 308})
@@ -124,9 +132,13 @@ def _is_unqualified(control: Directives, name: bytes) -> bool:
 
 
 def _check_request(request: CacheRequest) -> Skip | None:
-    """Only responses to GET are stored, and none where the request says `no-store` (RFC 9111 section 5.2.1.5)."""
+    """Only responses to GET are stored, and none where the request says `no-store` (RFC 9111 section 5.2.1.5) or has a
+    precondition that bypasses the cache (section 4.3.2).
+    """
     if request.method != "GET":
         return Skip(f"the method is {request.method}", "RFC 9111 section 3")
+    if not request.cache_fields.isdisjoint(ORIGIN_CONDITIONS):
+        return Skip("the request has a precondition", "RFC 9111 section 4.3.2")
     return Skip("the request says no-store", "RFC 9111 section 5.2.1.5") if b"no-store" in request.control else None
 
 

@@ -35,6 +35,12 @@ async def test_redis_stopped_before_the_lookup(redis_world: World, own_redis: Re
     assert responses[-1].get("cache-status") == 'gateway; fwd=uri-miss; detail="the store is unavailable"'
 
 
+async def test_a_request_with_a_precondition_is_not_taken_for_one_without_a_store(redis_world: World) -> None:
+    await redis_world.serve(WITH_ETAG)
+    response = await redis_world.request("GET", PATH + "/x", [("If-Match", '"a"')])
+    assert response.get("cache-status") == 'gateway; fwd=request; detail="the request has a precondition"'
+
+
 async def test_redis_stopped_during_the_backend_call(redis_world: World, own_redis: RedisServer) -> None:
     async def stop_redis_and_respond(peer: Peer) -> None:
         own_redis.stop()

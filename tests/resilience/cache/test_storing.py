@@ -2,7 +2,7 @@
 
 import pytest
 
-from resilience.cache.messages import Skip, Stale, Storable
+from resilience.cache.messages import CacheRequest, Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.serving import lookup
 from resilience.cache.storing import is_complete
@@ -36,6 +36,14 @@ class TestStorability:
         request = make_request(cache_control="no-store")
         assert verdict(pairs(cache_control="max-age=60"), request=request) == Skip(
             "the request says no-store", "RFC 9111 section 5.2.1.5"
+        )
+
+    @pytest.mark.parametrize(
+        "conditional", [make_request(if_match='"a"'), make_request(if_unmodified_since=DATE.decode())]
+    )
+    def test_the_response_to_a_precondition_is_not_stored(self, conditional: CacheRequest) -> None:  # section 4.3.2
+        assert verdict(pairs(cache_control="max-age=60"), request=conditional) == Skip(
+            "the request has a precondition", "RFC 9111 section 4.3.2"
         )
 
     def test_a_response_with_a_cookie_is_never_stored(self) -> None:  # section 7.3
