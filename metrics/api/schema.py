@@ -1,5 +1,6 @@
 """The OpenAPI schema, made once: it depends on the code alone, and takes tens of milliseconds of processor time."""
 
+import threading
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +14,8 @@ class SchemaView(SpectacularAPIView):
     """Keeps each rendering in memory."""
 
     _rendered: Final[dict[tuple[str, str], tuple[bytes, str]]] = {}
+    _generation: Final = threading.Lock()
+    """drf_spectacular's first schema of a process fails if two are generated at once."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         form = request.GET.get("format", ""), request.headers.get("Accept", "")
@@ -20,7 +23,8 @@ class SchemaView(SpectacularAPIView):
         if is_plain and (kept := self._rendered.get(form)) is not None:
             content, media_type = kept
             return HttpResponse(content, content_type=media_type, headers={"Vary": "Accept"})
-        response: Any = super().dispatch(request, *args, **kwargs)
+        with self._generation:
+            response: Any = super().dispatch(request, *args, **kwargs)
         if is_plain and response.status_code == 200 and len(self._rendered) < MAX_FORMS:
             response.add_post_render_callback(lambda done: self._keep(form, done))
         return response
