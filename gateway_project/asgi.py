@@ -12,10 +12,11 @@ from gateway_project.django_handler import StreamingHandler
 from gateway_project.server.lifespan import Lifespan
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
-from routing.errors import BodyTooLarge, GatewayError, MethodNotAllowed, problem
+from routing.errors import BodyTooLarge, GatewayError, MethodNotAllowed, Overloaded, problem
 from routing.http import Request, Response, first
 from routing.messages import validation
 from routing.messages.identifiers import request_id
+from routing.messages.proxies import TrustedProxies
 from routing.messages.staff_origin import sandbox
 from routing.realtime.http import PATH
 from routing.router.paths import PREFIX
@@ -25,7 +26,9 @@ django.setup(set_prefix=False)
 
 from gateway_project import sockets  # noqa: E402 - the consumers import models, which need Django set up
 
-_django: asgi.ASGIApplication = StreamingHandler()
+_django: asgi.ASGIApplication = StreamingHandler(
+    runtime.current().turn, TrustedProxies(settings.CONFIG.trusted_proxies)
+)
 _lifespan = Lifespan(runtime.current())
 EVENTS: Final = PATH.encode()
 HEALTH_PATHS: Final = frozenset({b"/health", b"/health/ready", b"/health/deep"})
@@ -88,7 +91,7 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
         return
     try:
         await _django(scope, _limited(scope, receive), send)
-    except BodyTooLarge as error:
+    except (BodyTooLarge, Overloaded) as error:
         fields = dict(scope["headers"])
         await asgi.send_response(problem(error, request_id(fields.get(b"x-request-id"), time.time())), send)
 

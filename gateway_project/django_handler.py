@@ -5,38 +5,42 @@ import io
 import threading
 from collections.abc import MutableMapping
 from concurrent.futures import CancelledError, Future
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
-from django.core.handlers.asgi import ASGIHandler
-
+from gateway_project.page_queue import PageQueue
+from gateway_project.page_threads import ThreadedHandler
+from resilience.turn import Turn
 from routing.asgi import Receive, Scope, Send
 from routing.errors import GatewayError
 from routing.http import first
+from routing.messages.proxies import TrustedProxies
 
 MAX_STREAMED: Final = 64
 """Requests at a time whose body is read while Django handles them: each may hold a thread until its body has arrived.
 The bodies of further requests are read before Django handles them, which holds none."""
 
 
-class StreamingHandler(ASGIHandler):
+class StreamingHandler(ThreadedHandler):
     """Django's own reads the whole body first: even a 404 would wait for it, and 100 (Continue) invite it for nothing.
 
     Here a view, a parser or the CSRF check reads the body from the client when it needs it.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, turn: Turn | None = None, proxies: TrustedProxies | None = None) -> None:
+        super().__init__(turn, proxies)
         self._streamed = 0
+        # Those that wait for their body take no thread from those that do not.
+        self._streams = PageQueue(self.budget, running=MAX_STREAMED, per_client=MAX_STREAMED)
 
-    async def handle(self, scope: Scope, receive: Any, send: Any) -> None:
+    async def handle(self, scope: Scope, receive: Any, send: Any, queue: PageQueue | None = None) -> None:
         """Raises GatewayError if the body could not be read. Then nothing was sent, unless a response had begun."""
         if self._streamed >= MAX_STREAMED or not _announces_body(scope):
-            await super().handle(cast(dict[str, Any], scope), receive, send)
+            await super().handle(scope, receive, send, queue)
             return
-        body = BodyStream(receive, asyncio.get_running_loop())
+        body = BodyStream(receive, asyncio.get_running_loop(), self.turn)
         self._streamed += 1
         try:
-            await super().handle(cast(dict[str, Any], scope), body, cast(Any, body.guard(send)))
+            await super().handle(scope, body, body.guard(send), self._streams)
         finally:
             self._streamed -= 1
             body.abort()
@@ -61,10 +65,11 @@ class BodyStream(io.RawIOBase):
     `error` is why the body could not be read; None if the client disconnected.
     """
 
-    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop, turn: Turn | None = None) -> None:
         self.error: GatewayError | None = None
         self._receive = receive
         self._loop = loop
+        self._turn = turn or Turn()
         self._rest = b""
         self._complete = asyncio.Event()
         self._unreadable = False
@@ -111,7 +116,8 @@ class BodyStream(io.RawIOBase):
                 raise OSError("the request body cannot be read")
             self._pending = pending = asyncio.run_coroutine_threadsafe(self._read(), self._loop)
         try:
-            return pending.result()
+            with self._turn.released():
+                return pending.result()
         except (GatewayError, CancelledError) as error:
             raise OSError("the request body cannot be read") from error
 

@@ -26,4 +26,4 @@ def running() -> OperableGateway:
 
 def run_on_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run `coroutine` on the gateway's event loop and wait for it. Deadlocks if called from the loop itself."""
-    return runtime.current().submit(coroutine).result()
+    return runtime.current().wait_for(coroutine)

@@ -37,7 +37,7 @@ class _RunningGateway:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return runtime.current().submit(self._work(work)).result()
+            return runtime.current().wait_for(self._work(work))
         raise SynchronousOnlyOperation("from an event loop, call the cache's methods that begin with `a`")
 
     async def arun(self, work: Work[T]) -> T:

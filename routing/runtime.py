@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from resilience.cache.driver import Cache
 from resilience.cache.objects import ObjectCache
 from resilience.cache.service import Objects
+from resilience.turn import Turn
 from routing.asgi import Receive, Scope, Send
 from routing.http import Request, Response
 from routing.observability.health import HealthPages
@@ -70,9 +71,13 @@ class Components(Protocol):
 
 
 class Runtime:
-    """One gateway on one event loop, reachable from any thread."""
+    """One gateway on one event loop, reachable from any thread.
+
+    `turn` orders the threads of Django's pages, where the loop is the server's.
+    """
 
     def __init__(self, open_components: Callable[[], Awaitable[Components]]) -> None:
+        self.turn = Turn()
         self._open = open_components
         self._starting = threading.Lock()
         self._process = os.getpid()
@@ -165,6 +170,12 @@ class Runtime:
             coroutine.close()
             raise
         return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run `coroutine` on the gateway's loop and wait for it. Deadlocks if called from the loop itself."""
+        future = self.submit(coroutine)
+        with self.turn.released():
+            return future.result()
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run `coroutine` on the gateway's loop, from that loop or any other."""

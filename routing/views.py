@@ -57,7 +57,7 @@ class ServiceProxyView(APIView):
         """Return the gateway's response unchanged. Only browsable pages go through REST framework."""
         if wants_page(request):
             return super().dispatch(request, *args, **kwargs)
-        return to_django_response(request, runtime.current().submit(_handle(to_gateway_request(request))).result())
+        return to_django_response(request, runtime.current().wait_for(_handle(to_gateway_request(request))))
 
     def get(self, request: RestRequest) -> RestResponse:
         """The page with the service's response to this member of staff."""
@@ -66,7 +66,7 @@ class ServiceProxyView(APIView):
             (b"accept", b"application/json, */*;q=0.5") if k == b"accept" else (k, v) for k, v in forwarded.headers
         ]
         forwarded.caller = staff_caller(request.user.get_username())
-        status, headers, body = runtime.current().submit(_handle_buffered(forwarded)).result()
+        status, headers, body = runtime.current().wait_for(_handle_buffered(forwarded))
         shown = {name.decode(): value.decode("latin-1") for name, value in headers if name in _SHOWN}
         return RestResponse(_readable(body), status=status, headers=shown)
 

@@ -6,6 +6,7 @@ import gc
 import math
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, cast
@@ -24,6 +25,8 @@ from routing.messages.proxies import TrustedProxies
 
 CLOSE_SECONDS: Final = 0.3
 """Time for WebSockets and streams to be closed with a reason, before the server drops them."""
+SWITCH_SECONDS: Final = 0.000_2
+"""How long a thread may keep the interpreter from the event loop (ADR 19). A shorter one gains nothing."""
 GC_THRESHOLDS: Final = (5_000, 100, 50)
 """As `gc.set_threshold` takes them."""
 MAX_MESSAGE_BYTES: Final = 2 * 1_024 * 1_024
@@ -120,6 +123,7 @@ class Worker(uvicorn.Server):
                 await self._loop.create_server(lambda: self._connection(listener), sock=listening_socket)
             )
         _tune_gc()
+        sys.setswitchinterval(SWITCH_SECONDS)
         self.ticker.start()
         self._on_ready()
 

@@ -86,8 +86,10 @@ class ASGICycle(RequestCycle):
         if self._encoder is None:
             if not more_body and self._status not in BODILESS and first(self._headers, b"content-length") is None:
                 self._headers.append((b"content-length", b"%d" % len(data)))
-            self._send_head(self._status, self._headers)
-        await self._send_chunk(data)
+            self._send_head(self._status, self._headers, data)  # in one segment, unless it is long
+            await self.connection.drain()
+        else:
+            await self._send_chunk(data)
         if not more_body:
             self._finished = True
             self._finish()

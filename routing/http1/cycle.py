@@ -117,12 +117,14 @@ class RequestCycle:
         self.connection.send_response(self.head, self.body, response)
         self.connection.next_request()
 
-    def _send_head(self, status: int, headers: Headers) -> None:
+    def _send_head(self, status: int, headers: Headers, data: bytes = b"") -> None:
+        """And `data`, the first piece of the body."""
         self._responded = True
         connection, head = self.connection, self.head
         keep_alive = connection.keeps_alive(head, self.body)
         self._encoder = ResponseEncoder(head.method, head.version, status, headers, keep_alive=keep_alive)
-        connection.transport.write(self._encoder.head(connection.date))
+        encoded = self._encoder.head(connection.date)
+        connection.transport.write(encoded + self._encoder.chunk(data) if data else encoded)
 
     async def _send_chunk(self, data: bytes) -> None:
         """Raises ClientGone."""

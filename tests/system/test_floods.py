@@ -2,14 +2,21 @@
 
 import contextlib
 import http.client
+import select
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from gateway_project.page_queue import MAX_RUNNING_PER_CLIENT
+from gateway_project.page_threads import SHORT_BYTES
 from tests.system.conftest import MAX_BODY, Seed
 from tests.system.server import Server
 
 LIMIT = 60
+FLOOD = 40
+OTHER_THREADS = 4
+"""Of reloads and of the counters, which come and go."""
 
 
 @pytest.fixture
@@ -67,3 +74,35 @@ def test_bad_keys_and_schema_requests_are_throttled_and_good_keys_are_not(server
     schema = [server.get("/api/schema") for _ in flood]
     assert {response.status_code for response in schema} == {200, 429}
     assert len({response.content for response in schema if response.status_code == 200}) == 1
+
+
+def test_a_flood_of_pages_has_few_threads_and_others_are_served_meanwhile(server: Server, seed: Seed) -> None:
+    """Each connection used to have a thread of its own, all of which compete with the event loop."""
+    (worker,) = server.workers
+    before = _threads(worker)
+    with contextlib.ExitStack() as opened:
+        flood = [opened.enter_context(contextlib.closing(server.connect())) for _ in range(FLOOD)]
+        for connection in flood:
+            connection.sendall(b"GET /admin/login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        most = before
+        while select.select(flood, [], [], 0.01)[0] != flood:
+            most = max(most, _threads(worker))
+        assert server.get("/metrics", seed.reader).status_code == 200
+        assert {connection.recv(15) for connection in flood} == {b"HTTP/1.1 200 OK"}
+    assert before < most <= before + MAX_RUNNING_PER_CLIENT + OTHER_THREADS
+
+
+def test_files_of_any_size_are_sent_whole(server: Server) -> None:
+    for path, is_long in (
+        ("admin/css/base.css", False),
+        ("drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js", True),
+    ):
+        response = server.get(f"/static/{path}", headers={"Accept-Encoding": "identity"})
+        assert response.status_code == 200
+        assert len(response.content) == int(response.headers["Content-Length"])
+        assert (len(response.content) > SHORT_BYTES) == is_long
+        assert server.request("HEAD", f"/static/{path}").content == b""
+
+
+def _threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))

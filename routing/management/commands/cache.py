@@ -122,7 +122,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{service:<32} {usage.entries:>9} entries {usage.bytes:>13} bytes")
 
     def _run(self, coroutine: Any) -> Any:
-        return self._runtime.submit(coroutine).result()
+        return self._runtime.wait_for(coroutine)
 
 
 def _default_address() -> str:
