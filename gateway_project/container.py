@@ -165,7 +165,8 @@ async def open_application() -> Application:
     resilience = Resilience(config, infra)
     gateway = _gateway(config, infra, resilience)
     proxy = _socket_proxy(config, infra, resilience, gateway)
-    flusher, reloader = _flusher(infra), background.reloader(config.secret, infra.live, resilience.breakers)
+    flusher = _flusher(infra, resilience.calls)
+    reloader = background.reloader(config.secret, infra.live, resilience.breakers)
     services = partial(_services, infra.live)
     health_checker = HealthChecker(
         infra.backend, infra.stores.targets, resilience.targets, services, emit=infra.observers.backend_event
@@ -227,13 +228,13 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
     )
 
 
-def _flusher(infra: Infrastructure) -> Flusher:
+def _flusher(infra: Infrastructure, calls: Calls) -> Flusher:
     return Flusher(
         infra.counting,
         infra.stores.counts,
         AggregateWriter(),
         counters=infra.stores.totals,
-        gauges={"websocket_connections": lambda: len(infra.realtime.hub)},
+        gauges={"websocket_connections": lambda: len(infra.realtime.hub), "calls_in_flight": lambda: calls.in_flight},
     )
 
 

@@ -74,6 +74,9 @@ def families() -> Iterator[Metric]:
     sockets = GaugeMetricFamily("gateway_websocket_connections", "Open WebSocket connections.")
     sockets.add_metric([], gauges.get("websocket_connections", 0))
     yield sockets
+    calls = GaugeMetricFamily("gateway_calls_in_flight", "Calls to backends that have a slot of a bulkhead.")
+    calls.add_metric([], gauges.get("calls_in_flight", 0))
+    yield calls
     version = GaugeMetricFamily("gateway_config_version", "Version of the configuration in use.")
     version.add_metric([], running().reloader.status.version or 0)
     yield version

@@ -50,6 +50,11 @@ class Calls:
         self._max_body_bytes = max_body_bytes
         self._timer = timer
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that have a slot of a bulkhead, to all services."""
+        return self._upstreams.calls_in_flight
+
     def admit(self, exchange: Exchange) -> Awaitable[None] | None:
         """Step 6: a permit for the call. Waits only where the cluster has to grant a half-open probe.
 

@@ -60,6 +60,11 @@ class Upstreams:
         self._balancers = balancers
         self._known: dict[str, Upstream] = {}
 
+    @property
+    def calls_in_flight(self) -> int:
+        """Slots in use, of all services. WebSockets have their own."""
+        return sum(upstream.bulkhead.in_flight for upstream in self._known.values())
+
     def of(self, service: Service) -> Upstream:
         upstream = self._known.get(service.name)
         if upstream is None:

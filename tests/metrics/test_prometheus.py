@@ -60,6 +60,7 @@ def test_every_metric_family_has_samples(harness: Harness, api_client: Client, a
     harness.serve(ok())
     harness.run(harness.breakers.of("crm", SHARED.breaker).override(State.FORCED_OPEN))
     harness.gauges["websocket_connections"] = lambda: 3
+    harness.gauges["calls_in_flight"] = lambda: 5
     harness.counters["lost|get"] = lambda: 7
     for duration in (0.004, 0.02, 0.02, 99.0):
         harness.observer.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
@@ -87,6 +88,7 @@ def test_every_metric_family_has_samples(harness: Harness, api_client: Client, a
     assert samples["gateway_target_events_total", (("event", "ejected"), *crm)] == 1
     assert [samples["gateway_cache_lost_total", (("operation", each),)] for each in ("get", "put")] == [7, 0]
     assert samples["gateway_websocket_connections", ()] == 3
+    assert samples["gateway_calls_in_flight", ()] == 5
     assert samples["gateway_config_version", ()] == 7
 
 
