@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from math import inf
 from typing import Final
 
 from routing.errors import BodyTooLarge, RequestTimeout
@@ -10,6 +11,8 @@ from routing.http import Body
 
 REPLAY_BUFFER_BYTES: Final = 64 * 1024
 """A larger body is sent once only, which bounds the memory of each call."""
+SLOW_UPLOAD_SECONDS: Final = 1.0
+"""A client that was waited for longer, in all, may lose its slot to one that waits for it."""
 
 
 class Upload:
@@ -38,11 +41,24 @@ class Upload:
         self._timer = timer
         self._waited = 0.0
         self._waiting_since: float | None = None
+        self._reader: asyncio.Task[object] | None = None
+        self._interrupted = False
 
     @property
     def waited(self) -> float:
         """Seconds spent waiting for the client to send the body, including the present wait."""
         return self._waited + (0.0 if self._waiting_since is None else self._timer() - self._waiting_since)
+
+    @property
+    def rate(self) -> float:
+        """Bytes received for each second of waiting for them; infinite for a client that was hardly waited for."""
+        waited = self.waited
+        return self._size / waited if waited > SLOW_UPLOAD_SECONDS else inf
+
+    def interrupt(self) -> None:
+        """Let the wait for the client, if there is one now, end with RequestTimeout."""
+        if self._waiting_since is not None and self._reader is not None and not self._interrupted:
+            self._interrupted = self._reader.cancel()
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body from its start: first the buffered chunks, then the rest. Raises BodyTooLarge."""
@@ -53,13 +69,16 @@ class Upload:
 
     async def _next(self) -> bytes | None:
         self.untouched = False
-        self._waiting_since = self._timer()
+        self._waiting_since, self._reader = self._timer(), asyncio.current_task()
         try:
             chunk = await anext(self._body)
         except StopAsyncIteration:
             return None
-        except BaseException:  # an interrupted source cannot be resumed
+        except BaseException as error:  # an interrupted source cannot be resumed
             self._stop_buffering()
+            if self._interrupted and isinstance(error, asyncio.CancelledError) and not _uncancel(self._reader):
+                message = "the request body is slow, and others wait for the service"
+                raise RequestTimeout(message, service=self._service) from None
             raise
         finally:
             self._waited, self._waiting_since = self.waited, None
@@ -76,6 +95,11 @@ class Upload:
     def _stop_buffering(self) -> None:
         self.replayable = False
         self._buffer.clear()
+
+
+def _uncancel(task: "asyncio.Task[object] | None") -> int:
+    """Undo one cancellation. Returns how many others there are."""
+    return 0 if task is None else task.uncancel()
 
 
 async def timed(body: Body, *, idle: float, total: float) -> AsyncIterator[bytes]:

@@ -135,7 +135,8 @@ class Calls:
         started = self._timer()
         try:
             request, upload = prepare(exchange)
-            response, target_state = await self._attempts.send(sender, exchange, permit, request, upload)
+            attempts = self._attempts.send(sender, exchange, permit, request, upload)
+            response, target_state = await (attempts if upload is None else bulkhead.with_upload(upload, attempts))
         except BaseException as error:
             bulkhead.leave()
             await _failed(exchange, permit, error)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import deque
-from typing import Final
+from collections.abc import Awaitable
+from math import inf
+from typing import Final, Protocol, TypeVar
 
 from routing.errors import Overloaded
 
@@ -10,6 +12,20 @@ QUEUE_SHARE: Final = 4
 """One call may queue for this many in flight (at least one does)."""
 QUEUE_SECONDS: Final = 1.0
 """Longest wait in the queue: a longer one would only move the time-out to the client."""
+
+
+T = TypeVar("T")
+
+
+class Upload(Protocol):
+    """A body on its way to a backend."""
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second; infinite for one that is not slow."""
+
+    def interrupt(self) -> None:
+        """End the call."""
 
 
 class Bulkhead:
@@ -20,6 +36,7 @@ class Bulkhead:
         self.in_flight = 0
         self._service = service
         self._queue: deque[asyncio.Future[None]] = deque()
+        self._uploads: set[Upload] = set()
 
     def try_enter(self) -> bool:
         """Take a slot, if one is free."""
@@ -34,6 +51,7 @@ class Bulkhead:
             return
         if len(self._queue) > self.limit // QUEUE_SHARE:
             raise self._overloaded()
+        self._interrupt_slowest()
         slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(slot)
         try:
@@ -50,6 +68,14 @@ class Bulkhead:
             if slot in self._queue:
                 self._queue.remove(slot)
 
+    async def with_upload(self, upload: Upload, call: Awaitable[T]) -> T:
+        """The result of `call`, which has a slot. It may be interrupted for a call that waits for one."""
+        self._uploads.add(upload)
+        try:
+            return await call
+        finally:
+            self._uploads.discard(upload)
+
     def leave(self) -> None:
         """Release the slot, to the call that has waited longest if there is one."""
         while self._queue and self.in_flight <= self.limit:
@@ -58,6 +84,13 @@ class Bulkhead:
                 slot.set_result(None)
                 return
         self.in_flight -= 1
+
+    def _interrupt_slowest(self) -> None:
+        """Of the uploads whose clients keep their slots waiting. Each call that waits interrupts another one."""
+        slowest = min(self._uploads, key=lambda upload: upload.rate, default=None)
+        if slowest is not None and slowest.rate < inf:
+            self._uploads.remove(slowest)
+            slowest.interrupt()
 
     def _overloaded(self) -> Overloaded:
         detail = f"{self.limit} calls are in flight and the queue is full"
