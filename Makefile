@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test quick check format compare latency story memory dashboard-cost micro load clean
+.PHONY: help install install-dev run test quick check format compare latency story memory dashboard-cost micro load abuse clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
@@ -69,6 +69,9 @@ micro: install-dev ## run the microbenchmarks of single functions
 
 load: install ## run five load tests with ApacheBench against a temporary gateway
 	$(BIN)/python -m benchmarks.load
+
+abuse: install-dev ## abuse two workers for ten minutes beside a measured load (ARGS="--minutes 1")
+	$(BIN)/python -m benchmarks.abuse $(ARGS)
 
 clean: ## remove the virtual environment and tool caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
