@@ -12,6 +12,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+OPEN_SERVICE = """
+version: 1
+services:
+  open:
+    targets: [{{url: "http://127.0.0.1:{backend}"}}]
+    auth: none
+    cache: off
+"""
+"""The service `open`, whose backend is at the port `backend`."""
 PASSWORD = "for tests alone"
 PREPARE = """
 from django.contrib.auth import get_user_model

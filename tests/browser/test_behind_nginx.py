@@ -9,17 +9,9 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from tests.browser.pages import PASSWORD, free_port, reply, running_gateway, web_server
+from tests.browser.pages import OPEN_SERVICE, PASSWORD, free_port, reply, running_gateway, web_server
 from tests.nginx import nginx
 
-CONFIGURATION = """
-version: 1
-services:
-  open:
-    targets: [{{url: "http://127.0.0.1:{backend}"}}]
-    auth: none
-    cache: off
-"""
 FIELDS = {
     "X-Forwarded with the host kept": """
       proxy_set_header Host $http_host;
@@ -50,7 +42,7 @@ def told(handler: BaseHTTPRequestHandler) -> None:
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with ExitStack() as stack:
         backend = stack.enter_context(web_server(told))
-        configuration = CONFIGURATION.format(backend=backend)
+        configuration = OPEN_SERVICE.format(backend=backend)
         gateway, _ = stack.enter_context(
             running_gateway(tmp_path_factory.mktemp("gateway"), configuration, TRUSTED_PROXIES="127.0.0.0/8")
         )

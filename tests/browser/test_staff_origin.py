@@ -8,16 +8,8 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.browser.pages import PASSWORD, free_port, reply, running_gateway, web_server
+from tests.browser.pages import OPEN_SERVICE, PASSWORD, free_port, reply, running_gateway, web_server
 
-CONFIGURATION = """
-version: 1
-services:
-  open:
-    targets: [{{url: "http://127.0.0.1:{backend}"}}]
-    auth: none
-    cache: off
-"""
 ATTACK = b"""<!doctype html><title>attack</title><body>start<script>
 document.body.textContent = "script ran";
 fetch("/admin/routing/apikey/add/").then(r => r.text()).then(async page => {
@@ -57,7 +49,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     environment = {"STAFF_PORT": str(staff_port)} if staff_port else {}
     with ExitStack() as stack:
         backend = stack.enter_context(web_server(respond))
-        configuration = CONFIGURATION.format(backend=backend)
+        configuration = OPEN_SERVICE.format(backend=backend)
         port, _ = stack.enter_context(running_gateway(tmp_path_factory.mktemp("gateway"), configuration, **environment))
         public = f"http://127.0.0.1:{port}"
         staff = f"http://127.0.0.1:{staff_port}" if staff_port else public

@@ -17,21 +17,6 @@ SHORT_TOTAL = Timeout(connect=5, read=20, total=0.1)
 SHORT_IDLE = Timeout(connect=5, read=20, total=20, idle=0.1)
 
 
-async def test_a_refused_connection_is_a_bad_gateway_without_the_address(backend: Backend) -> None:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port = bound.getsockname()[1]
-        with pytest.raises(BadGateway) as fault:
-            await backend.send(Target(f"http://127.0.0.1:{port}"), call(), GENEROUS)
-    assert "127.0.0.1" not in fault.value.detail
-    assert str(port) not in fault.value.detail
-
-
-async def test_a_host_name_that_cannot_be_resolved_is_a_bad_gateway(backend: Backend) -> None:
-    with pytest.raises(BadGateway):
-        await backend.send(Target(f"http://{'a' * 64}.invalid"), call(), GENEROUS)
-
-
 async def test_a_connection_that_does_not_open_in_time_is_a_timeout(backend: Backend) -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))

@@ -36,16 +36,21 @@ async def failure(backend: Backend, url: str, timeouts: Timeout = GENEROUS, **mo
     return fault.value
 
 
-async def test_a_refused_connection(backend: Backend) -> None:
+async def test_a_refused_connection_is_a_bad_gateway_without_the_address(backend: Backend) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        error = await failure(backend, f"http://127.0.0.1:{bound.getsockname()[1]}")
+        port = bound.getsockname()[1]
+        error = await failure(backend, f"http://127.0.0.1:{port}")
+    assert isinstance(error, BadGateway)
+    assert "127.0.0.1" not in error.detail
+    assert str(port) not in error.detail
     assert (error.code, error.reason, error.unsent) == ("bad_gateway", "connection refused", True)
 
 
 @pytest.mark.parametrize("name", ["no-such-name.invalid", "a" * 64 + ".invalid"])
 async def test_a_name_that_does_not_exist(backend: Backend, name: str) -> None:
     error = await failure(backend, f"http://{name}")
+    assert isinstance(error, BadGateway)
     assert error.reason == "no such name" or error.reason.startswith("name resolution failed")
     assert error.unsent
 
