@@ -16,6 +16,8 @@ from resilience.outage import StoreUnavailable
 
 BODY_BYTES: Final = 8 * 1_024 * 1_024
 """Larger bodies are not stored."""
+_INCOMPLETE: Final = Skip("the body is incomplete", "RFC 9111 section 3.3")
+_INVALIDATED: Final = Skip("invalidated meanwhile, or the store is unavailable")
 
 
 class BodyRecorder:
@@ -114,15 +116,19 @@ class Cache:
     ) -> Skip | None:
         """Store a `storable` response, if the fence of the lookup's `result` allows it. Returns why it was not stored.
 
-        `body` is the complete body, None if it was too large.
+        `body` is the complete body, None if it was too large. A 206 is combined with the stored parts of the same
+        representation.
         """
         if body is None:
             return Skip("the body is too large")
-        if not storing.is_complete(response.headers, len(body)):
-            return Skip("the body is incomplete", "RFC 9111 section 3.3")
         if any(len(tag) > fields.MAX_TAG_LENGTH for tag in target.tags):  # it could not be invalidated by that tag
             return Skip("a tag is too long")
-        return await self._put(target, request, _entry(response, storable, body, target.tags), result)
+        entry = _entry(response, storable, body, target.tags)
+        if response.status == parts.PARTIAL:
+            return await self._store_part(target, request, response, entry, result)
+        if not storing.is_complete(response.headers, len(body)):
+            return _INCOMPLETE
+        return await self._put(target, request, entry, result)
 
     async def update_from_304(
         self, target: StoreTarget, request: CacheRequest, stored: Stale, response: CacheResponse
@@ -157,7 +163,7 @@ class Cache:
                 stored = (await self._store.get(target.service, target.key)).entry
                 entry = variants.merge_variant(entry, stored, request.headers, entry.stored_at)
                 is_stored = await self._store.put(target.service, target.key, entry, result.seq)
-        return None if is_stored else Skip("invalidated meanwhile, or the store is unavailable")
+        return None if is_stored else _INVALIDATED
 
     async def lookup_part(self, service: str, key: str, request: CacheRequest, now: float) -> Fresh | None:
         """A fresh part that has the whole range of this request, which `may_use_part` allows."""
@@ -167,32 +173,23 @@ class Cache:
             return None
         return result if parts.select(result.entry, request) is not None else None
 
-    async def store_part(
-        self,
-        target: StoreTarget,
-        request: CacheRequest,
-        response: CacheResponse,
-        body: bytes | None,
-        *,
-        result: Stale | Miss,
-        storable: Storable,
+    async def _store_part(
+        self, target: StoreTarget, request: CacheRequest, response: CacheResponse, part: Entry, result: Stale | Miss
     ) -> Skip | None:
         """Store a part, combined with the one that is stored; as the whole response, once nothing is missing."""
         extent = parts.byte_range(response)
-        if body is None or extent is None or extent.end - extent.start != len(body):
-            return Skip("the body is incomplete", "RFC 9111 section 3.3")
-        if any(len(tag) > fields.MAX_TAG_LENGTH for tag in target.tags):
-            return Skip("a tag is too long")
+        if extent is None or extent.end - extent.start != len(part.body):
+            return _INCOMPLETE
         key = parts.part_key(target.key)
         async with self._merging.setdefault(key, asyncio.Lock()):
             stored = (await self._store.get(target.service, key)).entry
             if stored is not None and stored.fresh_until <= response.received_at:
                 stored = None
-            entry, extent = parts.combine(stored, _entry(response, storable, body, target.tags), extent)
+            entry, extent = parts.combine(stored, part, extent)
             if extent.end - extent.start == extent.total:
                 return await self._put(target, parts.without_range(request), parts.to_whole(entry), result)
             is_stored = await self._store.put(target.service, key, entry, result.seq)
-        return None if is_stored else Skip("invalidated meanwhile, or the store is unavailable")
+        return None if is_stored else _INVALIDATED
 
     async def invalidate(self, service: str, tags: Iterable[str] | None = None) -> int:
         """Remove a service's entries with any of these tags, or all. Returns their number. Raises StoreUnavailable."""

@@ -198,8 +198,9 @@ class CacheStore:
 
         async def complete() -> None:
             body = recorder.body()
-            store = self._cache.store_part if is_part else self._cache.store
-            skipped = await store(slot.target, slot.request, response, body, result=result, storable=verdict)
+            skipped = await self._cache.store(
+                slot.target, slot.request, response, body, result=result, storable=verdict
+            )
             if skipped:
                 _land(slot, FlightEnd.ABANDONED)
             self._finish_flight(slot, verdict.fresh_until)

@@ -152,6 +152,10 @@ async def test_all_lookups_agree_on_hits_and_misses_of_a_service(cache: Cache) -
     await store_response(cache)
     assert isinstance(cache.try_lookup("s", "k", GET, NOW), Fresh)
     assert cache.try_lookup("s", "other", GET, NOW) is cache.try_lookup("other", "k", GET, NOW) is None
+    found: list[object] = [cache.try_lookup("s", "k", GET, NOW), cache.try_lookup("s", "other", GET, NOW)]
+    found += [await cache.lookup("s", "k", GET, NOW), await cache.lookup("s", "k", GET, NOW + 300)]
+    hits = sum(isinstance(result, Fresh) for result in found)
+    assert (hits, len(found) - hits) == (2, 2)
     for lookup in (cache.lookup, cache.relookup):
         assert isinstance(await lookup("s", "k", GET, NOW), Fresh)
         assert isinstance(await lookup("s", "k", GET, NOW + 300), Stale)
