@@ -52,10 +52,10 @@ def explain(question: ExplainRequest) -> Explanation:
 
 
 def _request(question: ExplainRequest) -> Request:
-    method = question.method.strip().upper()
+    method = question.method.upper()
     if not method.isascii() or not method.isalpha():
         raise ValueError("method must consist of letters, such as GET")
-    path, _, query = question.path.strip().partition("?")
+    path, _, query = question.path.partition("?")
     if not path.startswith("/"):
         raise ValueError("path must begin with a slash")
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in question.headers.items()]

@@ -2,7 +2,8 @@
 
 GatewayError
 ├── BadRequest 400, RequestTimeout 408, BodyTooLarge 413,    the request is malformed, too slow or too large
-│   TargetTooLong 414, HeadersTooLarge 431
+│   TargetTooLong 414, UnsupportedMediaType 415,
+│   HeadersTooLarge 431
 ├── Unauthenticated 401, Forbidden 403                       the caller
 ├── UnknownService 404, MethodNotAllowed 405                 the service and the method
 ├── IdempotencyConflict 409, IdempotencyMismatch 422         the idempotency key
@@ -83,6 +84,12 @@ class TargetTooLong(GatewayError):
     status = HTTPStatus.REQUEST_URI_TOO_LONG
     code = "target_too_long"
     title = "The request's target is too long"
+
+
+class UnsupportedMediaType(GatewayError):
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    code = "unsupported_media_type"
+    title = "The request's body has an unsupported media type"
 
 
 class BodyTooLarge(GatewayError):

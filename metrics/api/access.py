@@ -30,8 +30,10 @@ from routing.errors import (
     Unauthenticated,
     Unavailable,
     UnknownService,
+    UnsupportedMediaType,
     problem,
 )
+from routing.messages.media_type import may_be_json
 from routing.rights import Right, may
 from routing.router.access import require_configuration
 
@@ -105,10 +107,10 @@ class ReadOrWritePermission(BasePermission):
 
 
 class JsonNegotiation(BaseContentNegotiation):
-    """JSON, whatever the client accepts."""
+    """JSON, whatever the client accepts. A body of another type is rejected with 415."""
 
-    def select_parser(self, request: Any, parsers: Any) -> Any:  # noqa: ARG002 - REST framework's signature
-        return parsers[0]
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        return parsers[0] if may_be_json(request.headers.get("Content-Type", "")) else None
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:  # noqa: ARG002
         return renderers[0], renderers[0].media_type
@@ -183,6 +185,8 @@ def _translate_api_exception(error: exceptions.APIException) -> GatewayError:
             return Forbidden(detail)
         case exceptions.MethodNotAllowed():
             return MethodNotAllowed(detail, service="", allow=())
+        case exceptions.UnsupportedMediaType():
+            return UnsupportedMediaType("the body must be application/json")
     return BadRequest(detail)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -15,13 +15,9 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from metrics.api import access, serializers
+from metrics.api import access
 
 T = TypeVar("T", bound=Callable[..., HttpResponseBase])
-
-PROBLEMS: Final = {
-    (code, "application/problem+json"): serializers.ProblemOutput for code in (400, 401, 403, 404, 429, 503)
-}
 
 
 def documented(
@@ -30,14 +26,17 @@ def documented(
     example: Any,
     *,
     code: int = 200,
-    body: type[Serializer[Any]] | None = None,
+    body: type[Serializer[Any]] | dict[str, Any] | None = None,
     examples: Sequence[OpenApiExample] = (),
 ) -> Callable[[T], T]:
-    """Describe an operation in the OpenAPI schema: its response with an example, its request body and its errors."""
+    """Describe an operation in the OpenAPI schema: its response with an example, and its request body.
+
+    A request body is a serializer, or a JSON schema by media type. The errors are added by `metrics.api.openapi`.
+    """
     document: Callable[[T], T] = extend_schema(
         operation_id=name,
         request=body,
-        responses={code: output, **PROBLEMS},
+        responses={code: output},
         examples=[response_example(example, code), *examples],
         tags=["metrics"],
     )
@@ -59,8 +58,21 @@ class JsonRequest(Request):
             super()._load_stream()  # type: ignore[misc] # not in the stubs
 
 
-class MetricsView(APIView):
-    """Authenticates staff by session and programs by API key; errors are the gateway's problem documents."""
+class ProblemsView(APIView):
+    """Errors are the gateway's problem documents."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        response: Any = access.problem_response(exc)
+        if response is None:
+            return super().handle_exception(exc)
+        if response.status_code == status.HTTP_405_METHOD_NOT_ALLOWED:
+            response["Allow"] = ", ".join(self.allowed_methods)
+        response.exception = True
+        return response  # type: ignore[no-any-return] # REST framework accepts any HttpResponse
+
+
+class MetricsView(ProblemsView):
+    """Authenticates staff by session and programs by API key."""
 
     authentication_classes = (access.KeyAuthentication, SessionAuthentication)
     permission_classes = (access.ReadOrWritePermission,)
@@ -79,15 +91,6 @@ class MetricsView(APIView):
 
     def check_throttles(self, request: Request) -> None:
         access.check_write_limit(request)
-
-    def handle_exception(self, exc: Exception) -> Response:
-        response: Any = access.problem_response(exc)
-        if response is None:
-            return super().handle_exception(exc)
-        if response.status_code == status.HTTP_405_METHOD_NOT_ALLOWED:
-            response["Allow"] = ", ".join(self.allowed_methods)
-        response.exception = True
-        return response  # type: ignore[no-any-return] # REST framework accepts any HttpResponse
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
         response["Cache-Control"] = "private, no-store"

@@ -45,7 +45,7 @@ class CacheResetView(MetricsView):
 
 
 class CacheWarmView(MetricsView):
-    @extend_schema(parameters=[serializers.DryRunInput])
+    @extend_schema(parameters=[serializers.DryRunQuery])
     @documented(
         "warmCache",
         serializers.WarmOutput,
@@ -67,14 +67,14 @@ class CacheWarmView(MetricsView):
         would be.
         """
         data = validate(serializers.WarmInput, request.data)
-        dry_run = data["dry_run"] or validate(serializers.DryRunInput, request.query_params.dict())["dry_run"]
+        dry_run = data["dry_run"] or validate(serializers.DryRunQuery, request.query_params.dict())["dry_run"]
         address = f"{request.scheme}://{request.get_host()}"
         result = services.warm(access.request_actor(request), data["paths"], address=address, dry_run=dry_run)
         return Response(serializers.WarmOutput(result).data, status=status.HTTP_202_ACCEPTED)
 
 
 class CacheServiceView(MetricsView):
-    @extend_schema(parameters=[serializers.InvalidateInput])
+    @extend_schema(parameters=[serializers.InvalidateQuery])
     @documented(
         "invalidateService",
         serializers.ServiceKeysDeletedOutput,
@@ -82,6 +82,6 @@ class CacheServiceView(MetricsView):
     )
     def delete(self, request: Request, service: str) -> Response:
         """Invalidate a service's cache entries: all, or those with a tag. With `dry_run`, only count them."""
-        data = validate(serializers.InvalidateInput, request.query_params.dict())
+        data = validate(serializers.InvalidateQuery, request.query_params.dict())
         deleted = services.invalidate(access.request_actor(request), service, data["tag"], dry_run=data["dry_run"])
         return Response({"service": service, "keysDeleted": deleted})

@@ -24,13 +24,37 @@ class ReadPermission(access.ReadOrWritePermission):
         return may(request.user, Right.VIEW)
 
 
-class ExplainInput(serializers.Serializer[Any]):
-    path = serializers.CharField(help_text="request target as a client sends it, with its query")
-    method = serializers.CharField(default="GET")
-    headers = serializers.DictField(child=serializers.CharField(), required=False)
-    caller = serializers.JSONField(
-        required=False, help_text='null, "key:<prefix>", "firebase:<uid>" or {"id", "scopes", "tenant"}'
-    )
+INPUT: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "path": {
+            "type": "string",
+            "pattern": "^/",
+            "description": "request target as a client sends it, with its query",
+        },
+        "method": {"type": "string", "pattern": "^[A-Za-z]+$", "default": "GET"},
+        "headers": {"type": "object", "additionalProperties": {"type": "string", "pattern": r"^[\u0000-\u00ff]*$"}},
+        "caller": {
+            "nullable": True,
+            "description": "the prefix of an active API key, a Firebase user, or a hypothetical caller",
+            "anyOf": [
+                {"type": "string", "pattern": r"^(key:.+|firebase(\+[^:]*)?:.+|)$"},
+                {
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string"},
+                        "scopes": {"type": "array", "items": {"type": "string"}, "nullable": True},
+                        "tenant": {"type": "string", "nullable": True},
+                    },
+                    "required": ["id"],
+                    "additionalProperties": False,
+                },
+            ],
+        },
+    },
+    "required": ["path"],
+    "additionalProperties": False,
+}
 
 
 class ExplainOutput(serializers.Serializer[Any]):
@@ -61,7 +85,7 @@ class ExplainView(MetricsView):
     def check_throttles(self, request: Request) -> None:
         """An explanation does not count as a write."""
 
-    @documented("explain", ExplainOutput, EXAMPLE, body=ExplainInput)
+    @documented("explain", ExplainOutput, EXAMPLE, body={"application/json": INPUT})
     def post(self, request: Request) -> Response:
         """Explain a request without sending it: the matching service and route, and the result of each step."""
         question = msgspec.convert(request.data, ExplainRequest)

@@ -1,6 +1,12 @@
-"""The parts of the OpenAPI schema that no REST framework view describes: services, events and health checks."""
+"""The parts of the OpenAPI schema that no REST framework view describes: services, events, health checks, errors."""
 
+from collections.abc import Mapping
 from typing import Any, Final
+
+from metrics.api import problems
+from metrics.api.problems import SERVICE_NAME
+from routing.observability.health import Health
+from routing.realtime.messages import RESERVED_TYPES
 
 RESPONSE_HEADERS: Final = {
     "X-Request-ID": "id of the request",
@@ -9,20 +15,6 @@ RESPONSE_HEADERS: Final = {
     "X-Gateway-Fallback": "the other service that responded in place of this one",
     "RateLimit": "remaining requests of the rate limit",
 }
-ERRORS: Final = {
-    "400": "bad_request",
-    "401": "unauthenticated",
-    "403": "forbidden",
-    "404": "unknown_service",
-    "405": "method_not_allowed",
-    "413": "body_too_large",
-    "429": "rate_limited",
-    "502": "bad_gateway",
-    "503": "circuit_open, service_disabled, service_misconfigured, configuration_unavailable or overloaded",
-    "504": "upstream_timeout",
-}
-
-
 HEALTH_ENDPOINTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "/health": ("Liveness: the process responds; checks nothing else", {"status": "ok"}),
     "/health/ready": ("Readiness: the configuration is loaded and requests are accepted", {"status": "ok"}),
@@ -32,6 +24,16 @@ HEALTH_ENDPOINTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     ),
 }
 SERVICE_METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
+_CHAR: Final = r"[^\u0000-\u001f\u007f/\\]"
+_SEGMENT: Final = {
+    "type": "string",
+    "pattern": rf"^([^\u0000-\u001f\u007f/\\.]|\.[^\u0000-\u001f\u007f/\\.]|\.\.{_CHAR}){_CHAR}*$",
+}
+"""No control characters, no encoded slash, no backslash, and not `.` or `..`."""
+_TOPIC: Final = "[A-Za-z0-9][A-Za-z0-9._:/@+~-]{0,499}"
+_KEY_OR_TOKEN: Final[list[dict[str, list[str]]]] = [{"apiKey": []}, {"bearer": []}]
+_TEXTS: Final = ("text/plain", "application/openmetrics-text")
+_TEXT: Final = {"schema": {"type": "string"}}
 
 
 def add_gateway(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -42,114 +44,178 @@ def add_gateway(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         if not path.startswith("/api/v1")
     }
     for operation in (operation for operations in paths.values() for operation in operations.values()):
-        _split_description(operation)
-        _split_security(operation)
+        _complete(operation)
+    paths["/metrics"]["get"]["responses"]["200"]["content"] |= dict.fromkeys(_TEXTS, _TEXT)
     paths["/api/v1/{service}/{path}"] = {method: _service_operation(method) for method in SERVICE_METHODS}
     paths["/api/v1/"] = {"get": _list_services()}
     paths["/events"] = {"get": _stream_events(), "post": _publish_event()}
     paths |= {path: {"get": _check_health(path, *texts)} for path, texts in HEALTH_ENDPOINTS.items()}
     result["paths"] = paths
+    result["components"]["schemas"]["Problem"] = problems.PROBLEM_SCHEMA
     return result
 
 
-def _split_description(operation: dict[str, Any]) -> None:
-    """Make the first line of a view's docstring the summary and the rest the description."""
+def _complete(operation: dict[str, Any]) -> None:
+    """What drf-spectacular leaves out of a view's operation.
+
+    The first line of its docstring becomes the summary and the rest the description. Each security scheme is an
+    alternative: schemes of one object are required together.
+    """
     summary, _, rest = operation.pop("description", "").partition("\n")
     operation["summary"] = summary.rstrip(".")
     if rest.strip():
         operation["description"] = rest.strip()
-
-
-def _split_security(operation: dict[str, Any]) -> None:
-    """Make each scheme an alternative: schemes of one object are required together."""
     operation["security"] = [
         {name: scopes} for schemes in operation.get("security", ()) for name, scopes in schemes.items()
     ]
-
-
-def _path_parameter(name: str, example: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            parameter |= {"schema": SERVICE_NAME, "example": "crmIntelligence"}
+    for body in operation.get("requestBody", {}).get("content", {}).values():
+        body.setdefault("examples", {"empty": {"value": {}}})
+    operation["responses"] |= problems.problem_responses(problems.METRICS)
 
 
 def _service_operation(method: str) -> dict[str, Any]:
+    responses = problems.problem_responses(problems.SERVICES)
+    for response in responses.values():  # a service may respond with the same status
+        response["content"]["*/*"] = {}
     operation: dict[str, Any] = {
         "operationId": f"service_{method}",
         "tags": ["services"],
-        "parameters": [_path_parameter("service", "crmIntelligence"), _path_parameter("path", "contacts")],
+        "parameters": [
+            {"name": "service", "in": "path", "required": True, "schema": SERVICE_NAME, "example": "crmIntelligence"},
+            {
+                "name": "path",
+                "in": "path",
+                "required": True,
+                "description": "the path within the service; further segments follow after slashes",
+                "schema": _SEGMENT,
+                "example": "contacts",
+            },
+        ],
         "summary": "Call a service through the gateway",
-        "security": [{"apiKey": []}, {"bearer": []}],
-        "responses": {"default": {"description": "response of the service", "headers": _headers()}, **_errors()},
+        "description": "Any other method is passed to the service too, except TRACE and CONNECT.",
+        "security": _KEY_OR_TOKEN,
+        "responses": {
+            "default": {"description": "response of the service", "headers": _headers(), "content": {"*/*": {}}},
+            **responses,
+        },
     }
     if method in ("post", "put", "patch"):
-        operation["requestBody"] = {"content": {"*/*": {}}, "description": "passed to the service unchanged"}
+        example = {"content": {"application/json": {"schema": {}, "example": {"name": "Ada"}}, "*/*": {"schema": {}}}}
+        operation["requestBody"] = {**example, "description": "passed to the service unchanged"}
     return operation
 
 
 def _list_services() -> dict[str, Any]:
+    service = {
+        "name": SERVICE_NAME,
+        "path": {"type": "string"},
+        "enabled": {"type": "boolean"},
+    }
     example = {"services": [{"name": "crmIntelligence", "path": "/api/v1/crmIntelligence/", "enabled": True}]}
+    schema = _object({"services": {"type": "array", "items": _object(service)}})
     return {
         "operationId": "services",
         "tags": ["services"],
         "summary": "List the services this caller may use",
-        "security": [{"apiKey": []}, {"bearer": []}],
+        "security": _KEY_OR_TOKEN,
         "responses": {
-            "200": {"description": "services by name", "content": {"application/json": {"example": example}}}
+            "200": _json_response("services by name", schema, example),
+            **problems.problem_responses(problems.INDEX),
         },
     }
 
 
 def _stream_events() -> dict[str, Any]:
-    topics = {"name": "topics", "in": "query", "required": True, "schema": {"type": "string"}}
     return {
         "operationId": "events",
         "tags": ["events"],
         "summary": "Subscribe to circuit transitions, cache invalidations and published events, as server-sent events",
-        "parameters": [topics | {"example": "service:crmIntelligence,tag:crm:contacts"}],
-        "security": [{"apiKey": []}, {"bearer": []}],
+        "parameters": [
+            {
+                "name": "topics",
+                "in": "query",
+                "required": True,
+                "description": "1 to 100 topics, separated by commas",
+                "schema": {"type": "string", "pattern": f"^{_TOPIC}(,{_TOPIC}){{0,99}}$"},
+                "example": "orders,service:crmIntelligence",
+            },
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "description": "resume after this event",
+                "schema": {"type": "string"},
+                "example": "1769860841250-0",
+            },
+        ],
+        "security": _KEY_OR_TOKEN,
         "responses": {
-            "200": {"description": "a stream of events", "content": {"text/event-stream": {}}},
-            **_errors("400", "401", "403", "429", "503"),
+            "200": {
+                "description": "a stream of events",
+                "content": {"text/event-stream": {**_TEXT, "example": "retry: 3000\n\n"}},
+            },
+            **problems.problem_responses(problems.EVENTS),
         },
     }
 
 
 def _publish_event() -> dict[str, Any]:
-    event = {"topic": "tag:crm:contacts", "type": "contact.changed", "data": {"id": 7}}
+    kind = r"^[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*$"
+    event = {
+        "topic": {"type": "string", "pattern": f"^{_TOPIC}$"},
+        "type": {"type": "string", "maxLength": 64, "pattern": kind, "not": {"enum": sorted(RESERVED_TYPES)}},
+        "data": {"description": "any JSON value"},
+    }
+    schema = {**_object(event), "required": ["topic", "type"], "additionalProperties": False}
+    example = {"topic": "orders", "type": "contact.changed", "data": {"id": 7}}
     return {
         "operationId": "publishEvent",
         "tags": ["events"],
         "summary": "Publish an event to the subscribers of its topic (requires scope events:publish)",
-        "security": [{"apiKey": []}, {"bearer": []}],
-        "requestBody": {"required": True, "content": {"application/json": {"example": event}}},
+        "security": _KEY_OR_TOKEN,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}},
         "responses": {
-            "202": _json_response("id of the event; ids increase", {"id": "1769860841250-0"}),
-            **_errors("400", "401", "403", "413", "429", "503"),
+            "202": _json_response(
+                "id of the event; ids increase", _object({"id": {"type": "string"}}), {"id": "1769860841250-0"}
+            ),
+            **problems.problem_responses(problems.EVENTS),
         },
     }
 
 
 def _check_health(path: str, summary: str, example: dict[str, Any]) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {
+            "status": {"type": "string", "enum": [health.value for health in Health]},
+            "checks": {"type": "object", "additionalProperties": {"type": "object"}},
+        },
+        "required": ["status"],
+    }
+    unhealthy = {**example, "status": "down"}
     return {
         "operationId": path.strip("/").replace("/", "_"),
         "tags": ["health"],
         "summary": summary,
         "security": [],
-        "responses": {"200": _json_response("healthy", example), "503": {"description": "unhealthy: same format"}},
+        "responses": {
+            "200": _json_response("healthy", schema, example),
+            "503": _json_response("unhealthy", schema, unhealthy),
+            **problems.problem_responses(problems.HEALTH),
+        },
     }
 
 
-def _json_response(description: str, example: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"example": example}}}
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Of which all properties are required."""
+    return {"type": "object", "properties": dict(properties), "required": list(properties)}
+
+
+def _json_response(description: str, schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema, "example": example}}}
 
 
 def _headers() -> dict[str, Any]:
     return {name: {"description": text, "schema": {"type": "string"}} for name, text in RESPONSE_HEADERS.items()}
-
-
-def _errors(*only: str) -> dict[str, Any]:
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOutput"}}}
-    return {
-        status: {"description": codes, "content": problem}
-        for status, codes in ERRORS.items()
-        if not only or status in only
-    }

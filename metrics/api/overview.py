@@ -11,8 +11,16 @@ from metrics import prometheus, selectors
 from metrics.api import examples, serializers
 from metrics.api.base import MetricsView, documented, validate
 from metrics.api.circuits import circuits_document
+from metrics.api.problems import SERVICE_NAME
 
 HISTORY_SECONDS: Final = 3_600
+_TIME: Final = {
+    "anyOf": [
+        {"type": "string", "format": "date-time"},
+        {"type": "number", "minimum": 0, "maximum": serializers.MAX_TIMESTAMP},
+    ]
+}
+_STEP: Final = {"type": "integer", "minimum": 60, "maximum": serializers.MAX_STEP_SECONDS, "default": 60}
 
 
 class OverviewView(MetricsView):
@@ -45,10 +53,10 @@ class OverviewView(MetricsView):
 class HistoryView(MetricsView):
     @extend_schema(
         parameters=[
-            OpenApiParameter("service", str, description="name of a service; default: all together"),
-            OpenApiParameter("from", str, description="ISO 8601 or Unix seconds; default: an hour before `to`"),
-            OpenApiParameter("to", str, description="ISO 8601 or Unix seconds; default: now"),
-            OpenApiParameter("step", int, description="seconds; default: 60"),
+            OpenApiParameter("service", SERVICE_NAME, description="name of a service; default: all together"),
+            OpenApiParameter("from", _TIME, description="ISO 8601 or Unix seconds; default: an hour before `to`"),
+            OpenApiParameter("to", _TIME, description="ISO 8601 or Unix seconds; default: now"),
+            OpenApiParameter("step", _STEP, description="seconds; default: 60"),
         ]
     )
     @documented(

@@ -4,13 +4,27 @@ import threading
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
-from drf_spectacular.views import SpectacularAPIView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
+
+from metrics.api.base import ProblemsView
 
 MAX_FORMS: Final = 16
 """Renderings that are kept: formats and media types."""
 
 
-class SchemaView(SpectacularAPIView):
+class PublicView(ProblemsView):
+    """A representation is sent also to a client that accepts none of them (RFC 9110 section 12.5.1)."""
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: ARG002
+        return super().perform_content_negotiation(request, force=True)
+
+
+class DocumentationView(PublicView, SpectacularSwaggerSplitView):
+    """The page that shows the schema."""
+
+
+class SchemaView(PublicView, SpectacularAPIView):
     """Keeps each rendering in memory."""
 
     _rendered: Final[dict[tuple[str, str], tuple[bytes, str]]] = {}

@@ -1,8 +1,10 @@
 """The JSON of the metrics API, key by key."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from metrics.read_models import CircuitStatus, TrafficStats, WarmResult
@@ -10,6 +12,13 @@ from metrics.services import MAX_REASON_LENGTH, MAX_WARM_PATHS
 from resilience.breaker.machine import State
 
 MAX_TTL_SECONDS: Final = 30 * 86_400
+MAX_STEP_SECONDS: Final = 366 * 86_400
+MAX_TIMESTAMP: Final = 32_503_680_000
+"""The year 3000, in Unix seconds."""
+NO_NUL: Final = r"^[^\u0000]*$"
+"""PostgreSQL stores no NUL."""
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?")
+_TRUE: Final = frozenset({"1", "true", "True"})
 
 
 def iso_timestamp(at: float) -> str:
@@ -25,9 +34,60 @@ class Timestamp(serializers.DateTimeField):
 
     def to_internal_value(self, value: Any) -> Any:
         try:
-            return datetime.fromtimestamp(float(value), UTC)
-        except (TypeError, ValueError, OverflowError, OSError):
+            if _NUMBER.fullmatch(value) and 0 <= float(value) <= MAX_TIMESTAMP:
+                return datetime.fromtimestamp(float(value), UTC)
             return super().to_internal_value(value)
+        except (ValueError, OverflowError, OSError):
+            raise serializers.ValidationError("must be ISO 8601 or Unix seconds") from None
+
+
+class Text(serializers.CharField):
+    """A JSON string. REST framework's takes numbers too, and removes surrounding spaces."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, validators=[RegexValidator(NO_NUL)], **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Number(serializers.FloatField):
+    """A JSON number. REST framework's takes strings too."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, (str, bool)):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    """A JSON boolean. REST framework's takes strings and numbers too."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class QueryFlag(serializers.ChoiceField):
+    """A boolean in a query."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=sorted({*_TRUE, "0", "false", "False"}), **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value(data) in _TRUE
+
+
+class QueryInteger(serializers.IntegerField):
+    """An integer in a query. REST framework's takes other digits than ASCII's, and spaces."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not _NUMBER.fullmatch(data):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class Milliseconds(serializers.FloatField):
@@ -127,9 +187,9 @@ class HistoryOutput(serializers.Serializer[Any]):
 
 
 class HistoryInput(serializers.Serializer[Any]):
-    service = serializers.CharField(required=False, default=None)
+    service = Text(required=False, default=None)
     to = Timestamp(required=False, default=None)
-    step = serializers.IntegerField(required=False, default=60, min_value=60, max_value=366 * 86_400)
+    step = QueryInteger(required=False, default=60, min_value=60, max_value=MAX_STEP_SECONDS)
 
     def get_fields(self) -> dict[str, Any]:
         return {**super().get_fields(), "from": Timestamp(required=False, default=None)}  # a keyword in Python
@@ -147,12 +207,12 @@ class ServiceKeysDeletedOutput(KeysDeletedOutput):
     service = serializers.CharField()
 
 
-class DryRunInput(serializers.Serializer[Any]):
-    dry_run = serializers.BooleanField(required=False, default=False, help_text="only count, change nothing")
+class DryRunQuery(serializers.Serializer[Any]):
+    dry_run = QueryFlag(required=False, default=False, help_text="only count, change nothing")
 
 
-class InvalidateInput(DryRunInput):
-    tag = serializers.CharField(required=False, default=None, max_length=1_000)
+class InvalidateQuery(DryRunQuery):
+    tag = Text(required=False, default=None, min_length=1, max_length=1_000)
 
 
 class ResetOutput(MessageOutput):
@@ -160,10 +220,10 @@ class ResetOutput(MessageOutput):
 
 
 class OverrideInput(serializers.Serializer[Any]):
-    ttl = serializers.FloatField(
+    ttl = Number(
         required=False, default=None, allow_null=True, min_value=1, max_value=MAX_TTL_SECONDS, help_text="seconds"
     )
-    reason = serializers.CharField(required=False, default="", allow_blank=True, max_length=MAX_REASON_LENGTH)
+    reason = Text(required=False, default="", allow_blank=True, max_length=MAX_REASON_LENGTH)
 
 
 class OverrideOutput(serializers.Serializer[Any]):
@@ -171,9 +231,10 @@ class OverrideOutput(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=[state.value for state in State])
 
 
-class WarmInput(DryRunInput):
+class WarmInput(serializers.Serializer[Any]):
+    dry_run = Flag(required=False, default=False, help_text="only count, change nothing")
     paths = serializers.ListField(
-        child=serializers.CharField(max_length=2_000), required=False, default=list, max_length=MAX_WARM_PATHS
+        child=Text(max_length=2_000, allow_blank=True), required=False, default=list, max_length=MAX_WARM_PATHS
     )
 
 
@@ -187,16 +248,3 @@ class WarmOutput(serializers.Serializer[WarmResult]):
         if instance.would_warm is None:
             del document["wouldWarm"]
         return document
-
-
-class ProblemOutput(serializers.Serializer[Any]):
-    """A problem document (RFC 9457)."""
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField()
-    code = serializers.CharField()
-    request_id = serializers.CharField()
-    service = serializers.CharField(required=False)
-    retry_after = serializers.IntegerField(required=False)

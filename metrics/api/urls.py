@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from django.urls import re_path
-from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from metrics.api.cache import CacheResetView, CacheServiceView, CacheView, CacheWarmView
 from metrics.api.circuits import (
@@ -15,7 +14,7 @@ from metrics.api.circuits import (
 )
 from metrics.api.explain import ExplainView
 from metrics.api.overview import HistoryView, OverviewView
-from metrics.api.schema import SchemaView
+from metrics.api.schema import DocumentationView, SchemaView
 
 _SERVICE = r"(?P<service>[A-Za-z][A-Za-z0-9_-]{0,62})"
 _PUBLIC: Final[dict[str, Any]] = {"authentication_classes": (), "permission_classes": ()}
@@ -37,5 +36,5 @@ urlpatterns = [
     re_path(r"^metrics/history/?$", HistoryView.as_view(), name="metrics-history"),
     re_path(r"^api/explain/?$", ExplainView.as_view(), name="api-explain"),
     re_path(r"^api/schema/?$", SchemaView.as_view(**_PUBLIC), name="schema"),
-    re_path(r"^api/docs/?$", SpectacularSwaggerSplitView.as_view(url_name="schema", **_PUBLIC), name="docs"),
+    re_path(r"^api/docs/?$", DocumentationView.as_view(url_name="schema", **_PUBLIC), name="docs"),
 ]

@@ -17,10 +17,12 @@ from routing.errors import (
     RateLimited,
     Unauthenticated,
     Unavailable,
+    UnsupportedMediaType,
 )
 from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Request, Response, first
 from routing.messages.bodies import read_up_to
+from routing.messages.media_type import may_be_json
 from routing.pipeline import Gateway
 from routing.realtime.event import Frame
 from routing.realtime.hub import ConnectionLimitExceeded
@@ -77,6 +79,8 @@ class EventsEndpoint:
         caller = exchange.caller
         if caller is None or not caller.has_scope(PUBLISH_SCOPE):
             raise Forbidden(f"publishing needs the scope {PUBLISH_SCOPE}")
+        if not may_be_json((first(exchange.request.headers, b"content-type") or b"").decode("latin-1")):
+            raise UnsupportedMediaType("an event is application/json")
         publication = _parse_publication(await _read_body(exchange.request))
         try:
             check_publishable(publication.topic, caller, self._realtime.live.table)

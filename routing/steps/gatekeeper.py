@@ -11,7 +11,7 @@ from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from routing.authentication.authenticator import Authenticator, Credential, invalid_credential, missing_credential
 from routing.caller import Caller
-from routing.errors import BadRequest, BodyTooLarge, RateLimited, UnknownService
+from routing.errors import BadRequest, BodyTooLarge, MethodNotAllowed, RateLimited, UnknownService
 from routing.exchange import Exchange
 from routing.http import Response
 from routing.messages.validation import client_prefix
@@ -88,7 +88,9 @@ class Gatekeeper:
             exchange.mark("service router", f"{match.service.name}{match.pattern}", self._timer())
 
     def index(self, exchange: Exchange) -> Response:
-        """Step 4 of `GET /api/v1/`: the services this caller may use."""
+        """Step 4 of `GET /api/v1/`: the services this caller may use. Raises MethodNotAllowed."""
+        if exchange.request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed("the list of services is read only", allow=("GET", "HEAD"))
         caller = exchange.caller
         services = [
             {"name": service.name, "path": f"/api/v1/{service.name}/", "enabled": service.policy.enabled}

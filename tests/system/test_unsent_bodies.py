@@ -53,6 +53,7 @@ def response_head(connection: socket.socket) -> RawResponse:
         (b"POST", b"/metrics/circuit-breakers/open/open", 401),
         (b"POST", b"/metrics/nothing", 404),
         (b"POST", b"/api/explain", 401),
+        (b"POST", b"/api/schema", 405),
         (b"POST", b"/nothing", 404),
         (b"PUT", b"/static/nothing.css", 404),
         (b"POST", b"/admin/nothing", 403),

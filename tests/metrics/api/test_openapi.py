@@ -122,3 +122,36 @@ def test_a_foreign_host_is_a_problem_document(path: str, settings: Any) -> None:
     settings.DEBUG = False
     response = Client().get(path, headers={"Host": "evil.example"})
     assert (response.status_code, response["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_every_error_response_has_the_problem_document_and_an_example_of_each_code(schema: dict[str, Any]) -> None:
+    for name, operation in operations(schema):
+        errors = {code: response for code, response in operation["responses"].items() if code[0] in "45"}
+        assert {"400", "405", "414", "431", "500"} <= set(errors), name
+        for code, response in errors.items():
+            problem = response["content"].get("application/problem+json")
+            if problem is None:
+                assert (name.startswith("get /health"), code) == (True, "503")
+                continue
+            assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}
+            assert [example["value"]["status"] for example in problem["examples"].values()], name
+            assert {str(example["value"]["status"]) for example in problem["examples"].values()} == {code}, name
+            assert [example["value"]["code"] for example in problem["examples"].values()] == list(problem["examples"])
+
+
+def test_every_path_parameter_has_a_pattern_and_every_request_body_a_schema(schema: dict[str, Any]) -> None:
+    for name, operation in operations(schema):
+        for parameter in operation.get("parameters", ()):
+            assert parameter["in"] != "path" or parameter["schema"]["pattern"], name
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            assert "schema" in content, name
+
+
+@pytest.mark.parametrize("path", ["/api/schema", "/api/docs"])
+def test_errors_of_the_schema_and_its_page_are_problem_documents(path: str) -> None:
+    """As json, too: a renderer of YAML cannot render an error."""
+    for headers in ({}, {"Accept": "image/png"}, {"Accept": "application/json"}):
+        response = Client().post(path, b"{}", content_type="application/json", headers=headers)
+        assert (response.status_code, response["Content-Type"]) == (405, "application/problem+json")
+        assert "GET" in response["Allow"]
+        assert Client().get(path, headers=headers).status_code == 200

@@ -1,0 +1,87 @@
+"""Request bodies and queries are held to the types of the OpenAPI schema."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.metrics.harness import Harness, ok
+
+pytestmark = pytest.mark.django_db
+
+OPEN = "/metrics/circuit-breakers/crm/open"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (OPEN, '{"ttl": "5"}'),
+        (OPEN, '{"ttl": true}'),
+        (OPEN, '{"ttl": [5]}'),
+        (OPEN, '{"ttl": 1e999}'),
+        (OPEN, '{"ttl": NaN}'),
+        (OPEN, '{"reason": 5}'),
+        (OPEN, '{"reason": null}'),
+        (OPEN, '{"reason": "a\\u0000"}'),
+        (OPEN, '{"reason": "\\ud800"}'),
+        (OPEN, "null"),
+        (OPEN, '"text"'),
+        ("/metrics/cache/warm", '{"dry_run": "true"}'),
+        ("/metrics/cache/warm", '{"dry_run": 1}'),
+        ("/metrics/cache/warm", '{"dry_run": null}'),
+        ("/metrics/cache/warm", '{"paths": [1]}'),
+        ("/metrics/cache/warm", '{"paths": {"a": 1}}'),
+        ("/api/explain", '{"path": " /"}'),
+        ("/api/explain", '{"path": "/", "method": " GET"}'),
+    ],
+)
+def test_a_value_of_another_type_is_a_bad_request(harness: Harness, api_client: Client, path: str, body: str) -> None:
+    harness.serve(ok())
+    response = api_client.post(path, body, content_type="application/json")
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"from": "nan"},
+        {"from": "1_000"},
+        {"from": "-1"},
+        {"to": "1e300"},
+        {"to": "\u0661\u0662"},
+        {"step": "\u0666\u0660"},
+        {"step": " 60"},
+        {"step": "59"},
+        {"service": "a\x00"},
+    ],
+)
+def test_a_malformed_query_is_a_bad_request(harness: Harness, api_client: Client, query: dict[str, str]) -> None:
+    response = api_client.get("/metrics/history", query)
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(("value", "status"), [("1", 200), ("true", 200), ("False", 200), ("yes", 400), ("", 400)])
+def test_a_flag_in_a_query(harness: Harness, api_client: Client, value: str, status: int) -> None:
+    harness.serve(ok())
+    assert api_client.delete(f"/metrics/cache/crm?dry_run={value}").status_code == status
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("application/merge-patch+json", 200),
+        ("application/x-www-form-urlencoded", 200),  # as curl -d
+        ("text/plain", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("nonsense", 415),
+    ],
+)
+def test_a_body_that_is_not_json_is_an_unsupported_media_type(
+    harness: Harness, api_client: Client, content_type: str, status: int
+) -> None:
+    harness.serve(ok())
+    response: Any = api_client.generic("POST", OPEN, '{"ttl": 5}', content_type=content_type)
+    assert response.status_code == status
+    assert status == 200 or response.json()["code"] == "unsupported_media_type"
