@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Awaitable, Callable, Generator
+from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -12,6 +13,7 @@ from websockets.protocol import State
 from routing.realtime.handshake import PINGS_EXTENSION
 
 _decoder: Final = codecs.getincrementaldecoder("utf-8")
+_VERSION: Final = "13"
 _TEXT: Final = 0x81
 """The first byte of a text message in a single frame: FIN and the opcode (RFC 6455 section 5.2)."""
 
@@ -46,9 +48,23 @@ class WebSocket(WebSocketsSansIOProtocol):
         return _Written(self)
 
     def handle_connect(self, event: Request) -> None:
+        if event.headers.get_all("Sec-WebSocket-Version") != [_VERSION]:
+            self._refuse_version(event)
+            return
         super().handle_connect(event)
         if not self.close_sent:  # the application is about to start
             self.scope["extensions"][PINGS_EXTENSION] = {"count": lambda: self.pings}
+
+    def _refuse_version(self, event: Request) -> None:
+        """Name the version that is supported, for the client to try again with (RFC 6455 section 4.4)."""
+        response = self.conn.reject(HTTPStatus.UPGRADE_REQUIRED, f"The version of WebSocket must be {_VERSION}.\n")
+        for name, value in (("Connection", "upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", _VERSION)):
+            response.headers[name] = value
+        self.request, self.response = event, response
+        self.handshake_complete = self.close_sent = True
+        self.conn.send_response(response)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
 
     def handle_ping(self) -> None:
         self.pings += 1

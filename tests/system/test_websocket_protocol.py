@@ -53,6 +53,22 @@ def events(server: Server, seed: Seed) -> Iterator[Wire]:
         yield opened
 
 
+@pytest.mark.parametrize("path", ["/api/v1/echo/", "/ws/events/"])
+@pytest.mark.parametrize("version", [b"", b"Sec-WebSocket-Version: 8\r\n", b"Sec-WebSocket-Version: 13, 8\r\n"])
+def test_the_refusal_of_another_version_names_the_supported_one(server: Server, path: str, version: bytes) -> None:
+    """RFC 6455 section 4.4."""
+    request = (
+        b"GET " + path.encode() + b" HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + version + b"\r\n"
+    )
+    with server.connect() as connection:
+        connection.sendall(request)
+        response = b"".join(iter(lambda: connection.recv(65_536), b"")).lower()
+    assert response.startswith(b"http/1.1 426 ")
+    assert b"\r\nsec-websocket-version: 13\r\n" in response
+    assert b"\r\nconnection: upgrade\r\n" in response
+
+
 def test_the_handshake_response_has_the_accept_value_of_the_key(wire: Wire) -> None:
     """The example of RFC 6455 section 1.3."""
     assert wire.head.startswith(b"HTTP/1.1 101 ")
