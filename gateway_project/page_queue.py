@@ -70,14 +70,19 @@ class PageQueue:
                 raise _overloaded() from None
             raise
 
-    def leave(self, client: str, seconds: float = 0.0) -> None:
-        """Release the slot, to the next client in the queue. `seconds` is the processor time to charge to `client`."""
+    def leave(self, client: str, seconds: float | None = None) -> None:
+        """Release the slot, to the next client in the queue.
+
+        `seconds` is the processor time to charge to `client`: 0 if its request was authenticated, None if it had none.
+        """
         self._in_progress -= 1
         self._running[client] -= 1
         if not self._running[client]:
             del self._running[client]
         if seconds:
             self._budget.charge(client, seconds)
+        elif seconds is not None:
+            self._budget.recognise(client)
         self._admit()
 
     def _has_slot(self, client: str) -> bool:

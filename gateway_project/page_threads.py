@@ -73,7 +73,7 @@ class ThreadedHandler(ASGIHandler):
             client = self._client(scope)
             if not queue.try_enter(client) and not await _enter(queue, client, receive):
                 return
-            seconds = 0.0
+            seconds: float | None = None
             try:
                 response, seconds = await self._respond(scope, body)
             finally:

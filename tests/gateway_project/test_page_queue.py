@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway_project import page_budget
-from gateway_project.page_budget import PageBudget
+from gateway_project.page_budget import Allowance, PageBudget
 from gateway_project.page_queue import PageQueue
 from routing.errors import Overloaded
 from tests.clock import FakeClock
@@ -95,7 +95,7 @@ async def test_a_slot_given_to_a_cancelled_request_is_passed_on() -> None:
 
 async def test_a_client_without_budget_waits_and_nobody_else_does() -> None:
     clock = FakeClock()
-    queue = PageQueue(PageBudget(clock, share=0.5, burst=1.0))
+    queue = PageQueue(PageBudget(clock, client=Allowance(1.0, 0.5)))
     assert queue.try_enter("a")
     queue.leave("a", 1.01)
     assert not queue.try_enter("a")
@@ -110,7 +110,7 @@ async def test_a_client_without_budget_waits_and_nobody_else_does() -> None:
 
 def test_the_budget_is_a_burst_and_then_a_share() -> None:
     clock = FakeClock()
-    budget = PageBudget(clock, share=0.05, burst=2.0)
+    budget = PageBudget(clock, client=Allowance(2.0, 0.05))
     budget.charge("a", 2.0)
     assert budget.wait("a") == 0
     budget.charge("a", 0.1)
@@ -125,6 +125,21 @@ def test_the_budget_is_a_burst_and_then_a_share() -> None:
             budget.charge("a", 0.02)
             used += 0.02
     assert used == pytest.approx(0.05 * 100, rel=0.1)
+
+
+def test_all_addresses_together_have_a_budget() -> None:
+    clock = FakeClock()
+    budget = PageBudget(clock, client=Allowance(2.0, 0.05), total=Allowance(5.0, 0.1))
+    for number in range(5):
+        assert budget.wait(f"client {number}") == 0
+        budget.charge(f"client {number}", 1.1)
+    assert budget.wait("another") == pytest.approx(5.0)
+    budget.recognise("another")
+    assert budget.wait("another") == 0
+    assert budget.wait("client 9") > 0
+    clock.advance(600.0)
+    budget.charge("client 0", 6.0)
+    assert budget.wait("another") > 0
 
 
 def test_the_budget_forgets_clients_that_owe_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
