@@ -2,21 +2,56 @@
 
 import os
 import sys
+from pathlib import Path
 
 from django.core.management import execute_from_command_line
+from django.db import Error as DatabaseError
 
-from gateway_project import launch
+from gateway_project import launch, logs
 from gateway_project.config import ConfigurationFault
+from gateway_project.databases import missing_table
+from routing.observability import broken_pipe
+
+BROKEN_PIPE: int = 141
+"""The exit status that a shell gives for SIGPIPE."""
 
 
-def main() -> None:
+def main() -> int | str | None:
+    """Run a command. Returns what `sys.exit` takes."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+    is_server = sys.argv[1:2] == ["rungateway"]
     try:
         with launch.embedded_valkey(sys.argv, os.environ):
             execute_from_command_line(sys.argv)
     except ConfigurationFault as faults:
-        sys.exit("\n".join(["Invalid environment:", *(f"  {fault}" for fault in faults.faults)]))
+        message = "\n".join(["Invalid environment:", *(f"  {fault}" for fault in faults.faults)])
+        logs.write_error(message, os.environ, is_json=is_server)
+        return 1
+    except DatabaseError as error:
+        table = missing_table(error)
+        if table is None:
+            raise
+        message = f"the database lacks {table}: run `python manage.py migrate` first"
+        logs.write_error(message, os.environ, is_json=is_server)
+        return 1
+    return None
+
+
+def run() -> int | str | None:
+    """`main`, silent if nobody reads its output any more, or it was closed before the start."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    try:
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        broken_pipe.discard(sys.stdout)
+        if sys.stderr is not None:
+            broken_pipe.discard(sys.stderr)
+        return BROKEN_PIPE
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run())

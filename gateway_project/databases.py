@@ -1,10 +1,11 @@
 """Django's DATABASES setting, derived from DATABASE_URL."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
 import dj_database_url
-from django.db import connections
+from django.db import OperationalError, connections
 
 MAX_CONNECTIONS: Final = 10
 """Of each worker, to PostgreSQL."""
@@ -16,6 +17,11 @@ SQLITE: Final = {
     "transaction_mode": "IMMEDIATE",
 }
 """Workers can read while the admin writes; a second writer waits instead of failing."""
+
+_UNDEFINED: Final = frozenset({"42P01", "42703"})
+"""PostgreSQL's codes of an undefined table and column."""
+_POSTGRESQL: Final = re.compile(r'(relation|column) "?([\w.]+)"?')
+_SQLITE: Final = re.compile(r"no such (table|column): ([\w.]+)")
 
 
 def databases(url: str, state_directory: Path) -> dict[str, Any]:
@@ -39,3 +45,16 @@ def close_connections() -> None:
         connection.close()
         if hasattr(connection, "close_pool"):
             connection.close_pool()
+
+
+def missing_table(error: BaseException) -> str | None:
+    """What the database lacks, if that is the error: a table or a column, which a migration would create.
+
+    SQLite has no error code for it.
+    """
+    cause = error.__cause__
+    if getattr(cause, "sqlstate", None) in _UNDEFINED:
+        found = _POSTGRESQL.search(str(cause))
+    else:
+        found = _SQLITE.search(str(error)) if isinstance(error, OperationalError) else None
+    return None if found is None else f"the {found[1].replace('relation', 'table')} {found[2]}"

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, MutableMapping
 
-from gateway_project.config import EMBEDDED
+from gateway_project.config import EMBEDDED, ConfigurationFault
 from gateway_project.server.embedded import EmbeddedUnavailable, EmbeddedValkey, supported
 
 
@@ -18,7 +18,7 @@ def embedded_valkey(arguments: list[str], environment: MutableMapping[str, str])
     try:
         environment["REDIS_URL"] = valkey.start()
     except EmbeddedUnavailable as fault:
-        sys.exit(f"REDIS_URL: {fault}")
+        raise ConfigurationFault([f"REDIS_URL: {fault}"]) from None
     try:
         yield
     finally:

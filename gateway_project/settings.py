@@ -3,7 +3,7 @@
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.urls import reverse_lazy
 
-from gateway_project import admin_theme
+from gateway_project import admin_theme, logs
 from gateway_project import config as environment
 from gateway_project.config import BASE_DIR, EMBEDDED
 from gateway_project.databases import databases
@@ -117,20 +117,4 @@ SPECTACULAR_SETTINGS = {
 }
 UNFOLD = admin_theme.UNFOLD
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "filters": {"plain": {"()": "gateway_project.logs.WithoutTraceback"}},
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
-        "plain": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["plain"]},
-        "null": {"class": "logging.NullHandler"},
-    },
-    "loggers": {
-        "django.security": {"handlers": ["plain"], "propagate": False},
-        # Any client can send any Host: scanners would fill the log.
-        "django.security.DisallowedHost": {"handlers": ["null"], "propagate": False},
-    },
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-}
+LOGGING = logs.configuration(CONFIG.log_format)

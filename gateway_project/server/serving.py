@@ -1,6 +1,7 @@
 """Serves the gateway: binds the sockets, runs the workers under a supervisor, and prints `ready`."""
 
 import http.client
+import logging
 import os
 import socket
 import sys
@@ -15,6 +16,9 @@ from gateway_project.config import Config
 from gateway_project.server import listen_sockets
 from gateway_project.server.supervisor import Supervisor, WorkerTarget
 from routing.messages.proxies import TrustedProxies
+from routing.observability import broken_pipe
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.05
 
@@ -33,7 +37,7 @@ def run(
     try:
         sockets = listen_sockets.bind(host, port, workers)
     except OSError as error:
-        sys.stderr.write(f"cannot listen on {host}:{port}: {error.strerror or error}\n")
+        log.error("cannot listen on %s:%s: %s", host, port, error.strerror or error)
         return 1
     return Supervisor(sockets, target, drain=drain, grace=grace).run(announce)
 
@@ -43,7 +47,7 @@ def serve(config: Config, greeting: str) -> int:
     try:
         staff = _staff_socket(config)
     except OSError as error:
-        sys.stderr.write(f"cannot listen on {config.host}:{config.staff.port}: {error.strerror or error}\n")
+        log.error("cannot listen on %s:%s: %s", config.host, config.staff.port, error.strerror or error)
         return 1
     announcer = threading.Thread(target=_announce, args=(config, greeting, os.getpid()), daemon=True)
     return run(
@@ -90,8 +94,11 @@ def _run_gateway(
 def _announce(config: Config, greeting: str, main_process: int) -> None:
     while not _is_ready(config) and os.getpid() == main_process:
         time.sleep(POLL_SECONDS)
-    sys.stdout.write(f"{greeting}ready\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{greeting}ready\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        broken_pipe.discard(sys.stdout)
 
 
 def _is_ready(config: Config) -> bool:

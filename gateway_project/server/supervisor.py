@@ -88,7 +88,11 @@ def _run(target: WorkerTarget, sockets: list[socket.socket], slot: int, ready: C
         ready.send_bytes(b"ready")
         ready.close()
 
-    target(sockets[slot], report_ready)
+    try:
+        target(sockets[slot], report_ready)
+    except Exception:
+        log.exception("a worker has failed")
+        raise SystemExit(1) from None
 
 
 class Supervisor:

@@ -7,6 +7,7 @@ from typing import Final, TextIO
 
 import msgspec
 
+from routing.observability import broken_pipe
 from routing.observability.events import Observer, RequestFinished
 
 LOG_FLUSH_SECONDS: Final = 0.1
@@ -44,8 +45,11 @@ class AccessLog(Observer):
         if self._dropped:
             lines.append(f'{{"dropped_lines":{self._dropped}}}\n')
             self._dropped = 0
-        self._stream.write("".join(lines))
-        self._stream.flush()
+        try:
+            self._stream.write("".join(lines))
+            self._stream.flush()
+        except BrokenPipeError:  # nobody reads it any more: requests are served on
+            broken_pipe.discard(self._stream)
 
 
 def _json(event: RequestFinished) -> str:

@@ -139,8 +139,8 @@ def target() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def ejections(server: Server) -> list[float]:
     """When each ejection was logged, in Unix time."""
-    lines = [line for line in server.log.splitlines() if "is ejected by this worker" in line]
-    return [datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp() for line in lines]
+    lines = [json.loads(line) for line in server.log.splitlines() if "is ejected by this worker" in line]
+    return [datetime.fromisoformat(line["at"]).timestamp() for line in lines]
 
 
 def access_lines(server: Server, path: str) -> list[dict[str, Any]]:

@@ -89,6 +89,10 @@ def gateway(database: str, backend: Backend) -> Iterator[Gateway]:
     try:
         with pytest.raises(AssertionError, match="unapplied migrations"):
             server.start()
+        for command in ("config export", "apikey list", "createsuperuser --no-input --username ann"):
+            with pytest.raises(AssertionError, match=r"run `python manage\.py migrate` first") as refused:
+                server.manage(*command.split())
+            assert "Traceback" not in str(refused.value)
         server.manage("migrate", "--verbosity", "0")
         server.manage("createsuperuser", "--no-input", "--username", "ann", "--email", "")
         key = server.manage("apikey", "create", "ours", "--all-services").split()[-1]

@@ -2,18 +2,19 @@
 
 import contextlib
 import logging
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, OutputWrapper
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from gateway_project import config as environment
-from gateway_project import quickstart
+from gateway_project import logs, quickstart
 from gateway_project.config import Config, ConfigurationFault
 from gateway_project.databases import close_connections
 from gateway_project.server import serving
@@ -37,6 +38,13 @@ class Command(BaseCommand):
             "--demo", action="store_true", help="add demonstration services, a staff user and an API key"
         )
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Write errors and warnings, of this process and of the workers, as LOG_FORMAT says."""
+        logs.log_uncaught_errors()
+        if settings.CONFIG.log_format == "json":
+            self.stderr = _LoggedErrors(sys.stderr)
+        super().run_from_argv(argv)
+
     def handle(self, **options: Any) -> None:
         config = settings.CONFIG = _with_options(settings.CONFIG, options)
         _prepare_database()
@@ -48,6 +56,13 @@ class Command(BaseCommand):
             status = serving.serve(config, greeting)
         if status:
             raise SystemExit(status)
+
+
+class _LoggedErrors(OutputWrapper):
+    """Where Django writes a CommandError."""
+
+    def write(self, msg: str = "", *_: Any, **__: Any) -> None:  # type: ignore[override] # as OutputWrapper itself
+        log.error("%s", msg.rstrip("\n"))
 
 
 def _with_options(config: Config, options: dict[str, Any]) -> Config:

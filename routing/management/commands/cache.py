@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from resilience.cache.hit_counter import ReplayableRequest
 from resilience.outage import StoreUnavailable
 from routing import runtime, signals
+from routing.database import loader
 from routing.database.actor import command_user
 from routing.warming import LOCAL_ADDRESS, parse_reference
 
@@ -43,6 +44,8 @@ class Command(BaseCommand):
         standalone = not self._runtime.started
         if standalone and settings.REDIS_URL is None:
             raise CommandError("without REDIS_URL each process has its own cache: use POST /metrics/cache/warm")
+        if standalone:
+            loader.current_version()  # raises DatabaseError at once; a gateway would go on trying
         self._runtime.opened()
         try:
             getattr(self, f"_{action}")(self._services(service), **options)

@@ -72,6 +72,8 @@ class Command(BaseCommand):
         except ConfigurationError as error:
             count = len(error.faults)
             raise CommandError(f"{subject}: {count} {'fault' if count == 1 else 'faults'}\n{error}") from None
+        except BrokenPipeError:
+            raise  # nobody reads the output any more: that is no fault of the file
         except OSError as error:
             raise CommandError(f"{subject}: {error.strerror}") from None
 

@@ -1,0 +1,145 @@
+"""What commands and the gateway write: JSON on stderr, no traceback for what is no fault of theirs."""
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import eventually
+from tests.system.conftest import Seed
+from tests.system.server import PYTHON, ROOT, STOP_SECONDS, Server, document
+
+MIGRATE = "run `python manage.py migrate` first\n"
+
+
+def manage(
+    command: str, environment: dict[str, str], shell: str = "", stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of manage.py, `shell` appended. Its exit status is that of manage.py, also in a pipe."""
+    line = f"set -o pipefail; {' '.join(PYTHON)} {command} {shell}"
+    return subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def empty() -> Any:
+    """A gateway that was never started: its database has no tables."""
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("command", ["config export", "config apply -", "apikey list", "clearsessions"])
+def test_a_command_without_tables_says_in_one_line_to_migrate(empty: Server, command: str) -> None:
+    done = manage(command, empty.environment, stdin=document({"crm": {"targets": [{"url": "http://a"}]}}))
+    assert (done.returncode, done.stderr.count("\n"), done.stderr.endswith(MIGRATE)) == (1, 1, True), done.stderr
+    assert "the database lacks the table " in done.stderr
+
+
+def test_a_broken_pipe_is_silent(seed: Seed) -> None:
+    server = Server(seed=seed.database, environment={"PYTHONUNBUFFERED": ""})
+    try:
+        services = {f"service{number}": {"targets": [{"url": "http://a"}]} for number in range(200)}
+        assert manage("config apply -", server.environment, "| true", document(services)).stderr == ""
+        for unbuffered, reader in (("", "true"), ("1", "true"), ("1", "head -1")):
+            done = manage("config export", {**server.environment, "PYTHONUNBUFFERED": unbuffered}, f"| {reader}")
+            assert (done.returncode in (0, 141), done.stderr) == (True, "")
+        assert "Traceback" not in manage("apikey list", server.environment, ">&-").stderr
+    finally:
+        server.close()
+
+
+def test_faults_before_the_start_are_json(empty: Server) -> None:
+    environment = {**empty.environment, "PORT": "x", "RATE_LIMIT": "y"}
+    done = manage("rungateway", environment)
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, line["level"]) == (1, "error")
+    assert "PORT: 'x' is not an integer" in line["message"]
+    assert "RATE_LIMIT: 'y' is not a rate" in line["message"]
+    assert manage("rungateway", {**environment, "LOG_FORMAT": "console"}).stderr.startswith("Invalid environment:\n")
+    done = manage("rungateway --port 0", empty.environment)
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, line["message"]) == (1, "CommandError: PORT: '0' is not an integer from 1 to 65535")
+
+
+class Piped:
+    """A gateway whose stdout nobody reads after `ready`, and whose stderr is a file of its own."""
+
+    def __init__(self, server: Server, errors: Path) -> None:
+        self._server, self._errors = server, errors
+
+    def __enter__(self) -> "Piped":
+        environment = {**self._server.environment, "GATEWAY_CONFIG": str(self._server.directory / "gateway.yaml")}
+        with self._errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [*PYTHON, "rungateway", "--port", str(self._server.port)],
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+        self.process.stdout.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(STOP_SECONDS)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has written to stderr: each line is JSON."""
+        return list(map(json.loads, self._errors.read_text().splitlines()))
+
+
+def abandon(port: int, path: str, pause: float) -> None:
+    """Request a page, and reset the connection."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        time.sleep(pause)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_stderr_of_a_gateway_is_json_and_clients_and_readers_that_go_leave_no_traceback(seed: Seed) -> None:
+    server = Server(seed=seed.database)
+    broken = {"headers": {"X-A": "env:GATEWAY_SECRET_FORGOTTEN"}}
+    targets = {"targets": [{"url": "http://127.0.0.1:9"}]}
+    (server.directory / "gateway.yaml").write_text(document({"good": targets, "broken": {**targets, **broken}}))
+    try:
+        with Piped(server, server.directory / "errors") as gateway:
+            for path in ("/admin/login/", "/api/schema", "/api/docs", "/static/unfold/css/styles.css"):
+                for pause in (0.0, 0.02, 0.1):
+                    abandon(server.port, path, pause)
+            for _ in range(3):
+                assert server.get("/api/v1/good/x").status_code == 401
+                time.sleep(0.15)  # longer than the access log is buffered
+            for worker in server_workers(gateway.process.pid):
+                os.kill(worker, 9)
+            assert eventually(lambda: any("is replaced" in line["message"] for line in gateway.lines))
+            assert eventually(lambda: ready(server))
+            messages = [line["message"] for line in gateway.lines]
+            assert any("gateway.yaml sets the services broken, good" in message for message in messages)
+            assert any("the service is out of service: services.broken: headers.X-A" in message for message in messages)
+            assert not [line for line in gateway.lines if "traceback" in line or "Traceback" in line["message"]]
+            assert {line.keys() >= {"at", "level", "logger", "process", "message"} for line in gateway.lines} == {True}
+    finally:
+        server.close()
+
+
+def server_workers(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def ready(server: Server) -> bool:
+    try:
+        return server.get("/health/ready").status_code == 200
+    except OSError:
+        return False
