@@ -183,13 +183,14 @@ def _merged(segments: Segments) -> Segments:
 
 
 _LIBERTIES: Final[tuple[tuple["re.Pattern[str]", Callable[[Segments], Segments]], ...]] = (
+    (re.compile(";"), _without_parameters),
     (re.compile("/"), _split_at_slashes),
     (re.compile(r"\\"), _split_at_backslashes),
     (re.compile("[?#]"), _cut),
     (re.compile(";"), _without_parameters),
     (re.compile("[. ]"), _trimmed),
 )
-"""Each with what the path must contain."""
+"""Each with what the path must contain. A parameter ends at a slash, or at what some servers take for one."""
 
 
 def _well_formed(segments: Segments) -> Segments:

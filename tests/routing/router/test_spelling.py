@@ -258,6 +258,13 @@ def test_odd_spellings_of_a_guarded_path_are_guarded_or_refused(path: bytes) -> 
             assert isinstance(found, BadRequest) or found.policy.scopes == ("admin",)  # type: ignore[union-attr]
 
 
+def test_a_parameter_ends_at_a_slash_whatever_else_a_server_takes_for_one() -> None:
+    passing = table(encoded_slash=Spelling.PASS, empty_segments=Spelling.PASS)
+    for path in (b"/\\off%3Bx\\a", b"/%5Coff%3Bx%5Ca", b"/off;x%2Fa"):
+        found = match(passing, "GET", path)
+        assert isinstance(found, BadRequest) or not found.policy.enabled  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     "path", [b"/admin%2Fusers", b"/a%5Cb", b"/a\\b", b"/a//b", b"/a%zz", b"/a%2", b"/%25252F", b"/.%20/x"]
 )
