@@ -1,9 +1,13 @@
-"""django-redis over every kind of address that REDIS_URL may have, with keys that are the gateway's alone."""
+"""django-redis over every kind of address that REDIS_URL may have, with keys that are the gateway's alone.
+
+What another program has written under them is as if Redis were away: nothing is found.
+"""
 
 from functools import cache
 from typing import Any, Final
 
 from django_redis.client import DefaultClient
+from django_redis.exceptions import ConnectionInterrupted
 from django_redis.pool import ConnectionFactory
 
 from resilience.redis_address import parse
@@ -23,6 +27,12 @@ class AddressConnectionFactory(ConnectionFactory):  # type: ignore[misc] # djang
 
 class PrefixClient(DefaultClient):  # type: ignore[misc] # django-redis is untyped
     """The database also holds the gateway's own keys, and perhaps those of other programs."""
+
+    def decode(self, value: Any) -> Any:
+        try:
+            return super().decode(value)
+        except (ValueError, RecursionError) as error:
+            raise ConnectionInterrupted(connection=None) from error
 
     def clear(self, client: Any = None) -> None:
         """Delete the keys under this cache's prefix, where django-redis flushes the database."""

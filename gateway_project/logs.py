@@ -7,11 +7,13 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final
 
+REPEAT_SECONDS: Final = 60.0
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 log = logging.getLogger(__name__)
 
@@ -54,14 +56,16 @@ def configuration(log_format: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": line},
-        "filters": {"plain": {"()": WithoutTraceback}},
+        "filters": {"plain": {"()": WithoutTraceback}, "cache": {"()": CacheOutage}},
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
             "plain": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["plain"]},
+            "cache": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["cache"]},
             "null": {"class": "logging.NullHandler"},
         },
         "loggers": {
             "django": {"handlers": [], "level": "INFO"},  # under DEBUG, Django's own handler would write them again
+            "django_redis.cache": {"handlers": ["cache"], "propagate": False},
             "django.security": {"handlers": ["plain"], "propagate": False},
             # Any client can send any Host: scanners would fill the log.
             "django.security.DisallowedHost": {"handlers": ["null"], "propagate": False},
@@ -96,3 +100,22 @@ def write_error(message: str, environment: Mapping[str, str], *, is_json: bool) 
 def _log_format(environment: Mapping[str, str]) -> str:
     is_debug = environment.get("DEBUG", "").strip().lower() in ("1", "true", "yes", "on")
     return environment.get("LOG_FORMAT", "").strip() or ("console" if is_debug else "json")
+
+
+class CacheOutage(logging.Filter):
+    """Of the errors that django-redis ignores, log what happened, at most once in REPEAT_SECONDS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + REPEAT_SECONDS
+        error = record.exc_info[1] if record.exc_info else None
+        cause = getattr(error, "__cause__", None) or error
+        record.msg, record.args = "Django's cache is unavailable or malformed (%s)", (type(cause).__name__,)
+        record.exc_info = None
+        return True

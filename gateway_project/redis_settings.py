@@ -23,7 +23,7 @@ def caches(url: str | None, prefix: str) -> dict[str, Any]:
 
 def session_engine(url: str | None) -> str:
     """SESSION_ENGINE. The database has every session, and the cache spares reading it there."""
-    return f"django.contrib.sessions.backends.{'db' if url is None else 'cached_db'}"
+    return "django.contrib.sessions.backends.db" if url is None else "gateway_project.cached_sessions"
 
 
 def channel_layers(url: str | None, prefix: str) -> dict[str, Any]:
@@ -31,4 +31,4 @@ def channel_layers(url: str | None, prefix: str) -> dict[str, Any]:
     if url is None:
         return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     configuration = {"hosts": [channel_host(parse(url))], "prefix": f"{prefix}:channels"}
-    return {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": configuration}}
+    return {"default": {"BACKEND": "gateway_project.channel_layer.ChannelLayer", "CONFIG": configuration}}

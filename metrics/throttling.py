@@ -14,7 +14,6 @@ from django.http import HttpRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django_ratelimit.core import is_ratelimited
-from django_redis.exceptions import ConnectionInterrupted
 
 from metrics.runtime_access import running
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
@@ -48,14 +47,14 @@ class ThrottleMiddleware:
         if not request.META.get("REMOTE_ADDR"):  # the client is gone already
             request.META["REMOTE_ADDR"] = UNKNOWN_ADDRESS
         if request.path.startswith(_SCHEMA_PATHS):
-            if _exceeds(request, "schema", "ip", SCHEMA_RATE, count=True):
+            if exceeds(request, "pages.schema", "ip", SCHEMA_RATE, count=True):
                 return _too_many(request)
         elif request.path.startswith(_API_PATHS):
-            if _exceeds(request, "failed.keys", "ip", FAILED_KEY_RATE) and not _has_valid_key(request):
+            if exceeds(request, "pages.failed.keys", "ip", FAILED_KEY_RATE) and not _has_valid_key(request):
                 return _too_many(request)
             response = self._get_response(request)
             if response.status_code == 401:
-                _exceeds(request, "failed.keys", "ip", FAILED_KEY_RATE, count=True)
+                exceeds(request, "pages.failed.keys", "ip", FAILED_KEY_RATE, count=True)
             return response
         elif request.path == self._login and request.method == "POST":
             return self._log_in(request)
@@ -65,21 +64,22 @@ class ThrottleMiddleware:
         # Without the cookie, the CSRF check refuses the request, for which no body is needed.
         keys: tuple[Key, ...] = ("ip", _account) if settings.CSRF_COOKIE_NAME in request.COOKIES else ("ip",)
         try:
-            if any(_exceeds(request, "failed.logins", key, LOGIN_RATE) for key in keys):
+            if any(exceeds(request, "pages.failed.logins", key, LOGIN_RATE) for key in keys):
                 return _too_many(request)
         except UnreadablePostError:
             return _problem(request, BadRequest("the request body is incomplete"))
         response = self._get_response(request)
         if response.status_code != 302:
             for key in keys:
-                _exceeds(request, "failed.logins", key, LOGIN_RATE, count=True)
+                exceeds(request, "pages.failed.logins", key, LOGIN_RATE, count=True)
         return response
 
 
-def _exceeds(request: HttpRequest, group: str, key: Key, rate: str, *, count: bool = False) -> bool:
+def exceeds(request: HttpRequest, group: str, key: Key, rate: str, *, count: bool = False) -> bool:
+    """Whether the requests that were counted under `group` and `key` exceed `rate`; `count` counts this one."""
     try:
-        return bool(is_ratelimited(request, group=f"pages.{group}", key=key, rate=rate, increment=count))
-    except ConnectionInterrupted:
+        return bool(is_ratelimited(request, group=group, key=key, rate=rate, increment=count))
+    except TypeError:  # what the cache has is no count: another program has written it
         return False
 
 

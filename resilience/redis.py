@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ from resilience.redis_address import parse
 from resilience.redis_client import POOL_SIZE, close, connect, drop_idle_connections
 from resilience.redis_feed import Feed
 from resilience.task_set import cancel_and_wait
+from resilience.throttled_log import ThrottledLog
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,6 @@ CALL_SECONDS: Final = 0.5
 """How long a call may take."""
 PROBE_SECONDS: Final = 0.5
 """How often an unavailable Redis is probed."""
-REFUSAL_LOG_SECONDS: Final = 60.0
-"""How often refused commands are logged: a Redis that is out of memory refuses each one."""
 SPARE_CONNECTIONS: Final = 4
 """Connections of the pool reserved for the feed, the probe, and users of `RedisLink.client`."""
 CLOCK_SECONDS: Final = 10.0
@@ -39,12 +38,16 @@ T = TypeVar("T")
 
 
 class Script:
-    """A Lua script: sent by its digest, and in full to a server that does not have it yet."""
+    """A Lua script: sent by its digest, and in full to a server that does not have it yet.
 
-    __slots__ = ("_digest", "_source")
+    `kinds` are the types of its keys, in order; further keys are of the last one. `RedisLink.run` uses them.
+    """
 
-    def __init__(self, source: str) -> None:
+    __slots__ = ("_digest", "_source", "kinds")
+
+    def __init__(self, source: str, *kinds: str) -> None:
         self._source = source
+        self.kinds = kinds
         self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, client: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -56,6 +59,15 @@ class Script:
 
 # Writes nothing, and needs no memory; a replica refuses it.
 _PROBE: Final = Script("return redis.call('DEL', KEYS[1])")
+_REMOVE_OTHERS: Final = Script(
+    """
+for i, key in ipairs(KEYS) do
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= ARGV[i] and kind ~= 'none' then redis.call('DEL', key) end
+end
+"""
+)
+_REMOVE_EQUAL: Final = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end", "string")
 _TIME: Final = Script("redis.call('EXISTS', KEYS[1]) return redis.call('TIME')")
 
 
@@ -79,7 +91,7 @@ class RedisLink:
         self._clock_task: asyncio.Task[None] | None = None
         # Calls wait here for a connection: a time-out in an exhausted pool would look like an outage.
         self._slots = asyncio.Semaphore(POOL_SIZE - SPARE_CONNECTIONS)
-        self._next_refusal_log = 0.0
+        self.warn = ThrottledLog(log).warning
         self._closing = False
 
     @property
@@ -129,15 +141,35 @@ class RedisLink:
             self._begin_outage(error)
             raise StoreUnavailable("Redis is read-only") from error
         except ResponseError as refusal:  # out of memory or loading, but reachable
-            self._log_refusal(refusal)
+            self.warn("Redis refused a command", str(refusal))
             raise StoreUnavailable(str(refusal)) from refusal
         except (RedisError, OSError) as error:
             self._begin_outage(error)
             raise StoreUnavailable(type(error).__name__) from error
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Coroutine[Any, Any, Any]:
-        """Like `call`, for a Lua script. In a Redis Cluster, all `keys` must be in one slot."""
-        return self.call(partial(script, keys=keys, arguments=arguments))
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
+        """Like `call`, for a Lua script. In a Redis Cluster, all `keys` must be in one slot.
+
+        A key whose type is not the script's was overwritten by another program. The call then fails and the key is
+        deleted, so that the next call succeeds.
+        """
+        try:
+            return await self.call(partial(script, keys=keys, arguments=arguments))
+        except StoreUnavailable as error:
+            if script.kinds and "WRONGTYPE" in str(error):
+                await self.remove_overwritten(keys, *script.kinds)
+            raise
+
+    async def remove_overwritten(self, keys: Sequence[str], *kinds: str) -> None:
+        """Delete keys of other types than `kinds`, the last of which is that of all further keys."""
+        expected = (kinds + kinds[-1:] * len(keys))[: len(keys)]
+        await self.call(partial(_REMOVE_OTHERS, keys=keys, arguments=expected))
+
+    async def remove_malformed(self, what: str, key: str, value: bytes) -> None:
+        """Delete a string that cannot be decoded, unless it has been replaced since. Logs that `what` is malformed."""
+        self.warn(f"{what} in Redis is malformed", "another program has written it; it is deleted")
+        with contextlib.suppress(StoreUnavailable):
+            await self.run(_REMOVE_EQUAL, [key], [value])
 
     async def publish(self, channel: str, message: bytes) -> None:
         await self.call(lambda client: client.publish(self.key(channel), message))
@@ -159,12 +191,6 @@ class RedisLink:
     def _check(self) -> None:
         if self.unavailable or self._closing:
             raise StoreUnavailable("Redis is unavailable" if self.unavailable else "the link to Redis is closed")
-
-    def _log_refusal(self, refusal: ResponseError) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_refusal_log:
-            self._next_refusal_log = now + REFUSAL_LOG_SECONDS
-            log.warning("Redis refused a command: %s", refusal)
 
     def _begin_outage(self, error: Exception) -> None:
         if self._probe is None:

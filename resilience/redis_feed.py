@@ -8,8 +8,10 @@ from typing import Final
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from resilience.outage import StoreUnavailable, reading_shared_data
 from resilience.redis_client import Client
 from resilience.task_set import cancel_and_wait
+from resilience.throttled_log import ThrottledLog
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Feed:
         self._callbacks: list[tuple[Callback, Callback]] = []
         self._task: asyncio.Task[None] | None = None
         self._must_reconnect = False
+        self._warn = ThrottledLog(log).warning
 
     def listen(self, channel: str, listener: MessageListener) -> None:
         """Call `listener` with each message on `channel`. Must precede `start`."""
@@ -88,8 +91,11 @@ class Feed:
 
     def _deliver(self, channel: bytes, data: bytes) -> None:
         try:
-            self._listeners[channel](data)
-        except Exception:  # one malformed message must not end the feed
+            with reading_shared_data():
+                self._listeners[channel](data)
+        except StoreUnavailable:
+            self._warn(f"a message on {channel.decode()} is malformed", "it is ignored")
+        except Exception:  # one message must not end the feed
             log.exception("a message on %s could not be processed", channel.decode())
 
     def _set_up(self) -> None:

@@ -4,8 +4,6 @@ import time
 from typing import Any, Final
 
 from django.http import HttpResponse, UnreadablePostError
-from django_ratelimit.core import is_ratelimited
-from django_redis.exceptions import ConnectionInterrupted
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
@@ -18,6 +16,7 @@ from metrics.audit import staff_actor
 from metrics.middleware import current_request_id
 from metrics.runtime_access import running
 from metrics.selectors import ServiceNotConfigured
+from metrics.throttling import exceeds
 from resilience.outage import StoreUnavailable
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
 from routing.caller import Caller
@@ -125,17 +124,7 @@ def check_write_limit(request: Request) -> None:
     """Count a write. Raises RateLimited. If the count's store is unavailable, writes are not limited."""
     if request.method in SAFE_METHODS:
         return
-    try:
-        limited = is_ratelimited(
-            request._request,
-            group="metrics.writes",
-            key=lambda _group, _request: request_actor(request),
-            rate=WRITE_RATE,
-            increment=True,
-        )
-    except ConnectionInterrupted:
-        return
-    if limited:
+    if exceeds(request._request, "metrics.writes", lambda *_: request_actor(request), WRITE_RATE, count=True):
         raise RateLimited(f"more than {WRITE_RATE} writes", retry_after=WRITE_WINDOW_SECONDS)
 
 

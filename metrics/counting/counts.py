@@ -8,6 +8,7 @@ A field is `name|label|...` and its count an integer, so that sums are exact and
     target|ejected                     lost|get      fallback|crm-replica
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -18,6 +19,9 @@ MINUTE: Final = 60
 """Seconds."""
 
 Fields = Mapping[str, int]
+
+_NAME: Final = re.compile(r"([0-9]{1,11})\|((?:[A-Za-z][A-Za-z0-9_-]{0,62})?)\|(.+)", re.DOTALL)
+_COUNT: Final = re.compile(rb"-?[0-9]{1,18}")
 
 
 class CountBatch(msgspec.Struct, frozen=True):
@@ -34,6 +38,20 @@ class PendingCounts(msgspec.Struct, frozen=True):
     gauges: dict[str, int] = {}
 
 
+def read_fields(stored: Mapping[bytes, bytes]) -> dict[str, int]:
+    """A batch's counts as they were stored, without those that are no integers or whose name is no text."""
+    return {
+        name.decode(): int(number) for name, number in stored.items() if _COUNT.fullmatch(number) and _is_text(name)
+    }
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        return "\0" not in name.decode()
+    except UnicodeDecodeError:
+        return False
+
+
 def merge_counts(several: Iterable[Fields]) -> Counter[str]:
     total: Counter[str] = Counter()
     for fields in several:
@@ -42,11 +60,12 @@ def merge_counts(several: Iterable[Fields]) -> Counter[str]:
 
 
 def split_by_minute(counts: Fields) -> dict[tuple[int, str], Counter[str]]:
-    """Split a batch's counts by minute (Unix seconds) and service."""
+    """Split a batch's counts by minute (Unix seconds) and service. Other programs' fields are left out."""
     split: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
     for key, number in counts.items():
-        start, service, field = key.split("|", 2)
-        split[int(start), service][field] += number
+        if name := _NAME.fullmatch(key):
+            start, service, field = name.groups()
+            split[int(start), service][field] += number
     return dict(split)
 
 
@@ -58,4 +77,4 @@ def with_prefix(fields: Fields, name: str) -> dict[str, int]:
 
 def buckets(fields: Fields, name: str) -> dict[int, int]:
     """A histogram's counts by bucket number."""
-    return {int(number): count for number, count in with_prefix(fields, name).items()}
+    return {int(number): count for number, count in with_prefix(fields, name).items() if number.isdecimal()}

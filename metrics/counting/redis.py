@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from metrics.counting.counts import CountBatch, PendingCounts
+from metrics.counting.counts import CountBatch, PendingCounts, read_fields
 from metrics.counting.store import Flush
 from resilience.outage import StoreUnavailable, reading_shared_data
 from resilience.redis import RedisLink, Script
@@ -39,37 +39,57 @@ GATHER_POLL_SECONDS: Final = 0.003
 GAUGE_SECONDS: Final = 5
 """A worker that has not flushed for this long is considered gone, and its gauges are ignored."""
 
+# The flush is marked as added last: what fails before, at a key of another type, is added when it is sent again.
 _ADD: Final = Script(
     """
-if not redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then return end
+if redis.call('EXISTS', KEYS[3]) == 1 then return end
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
-if #ARGV == 4 then return end
-redis.call('HSETNX', KEYS[1], 'id', ARGV[2])
-for i = 5, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
-"""
+if #ARGV > 4 then redis.call('HSETNX', KEYS[1], 'id', ARGV[2]) end
+for i = 5, #ARGV, 2 do
+  local counted = redis.pcall('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1])
+  if type(counted) == 'table' then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+end
+redis.call('SET', KEYS[3], '1', 'EX', ARGV[1])
+""",
+    "hash",
+    "hash",
+    "string",
 )
+# A lease without an end was not written by a worker, and neither was an id of another form.
 _TAKE: Final = Script(
     """
 if ARGV[1] ~= '' then
   local leader = redis.call('GET', KEYS[3])
-  if leader and leader ~= ARGV[1] then return {} end
+  if leader and leader ~= ARGV[1] then
+    if redis.call('TTL', KEYS[3]) < 0 then redis.call('EXPIRE', KEYS[3], ARGV[2]) end
+    return {}
+  end
   redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[2])
 end
 if redis.call('EXISTS', KEYS[2]) == 0 and redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('RENAME', KEYS[1], KEYS[2])
 end
+local id = redis.call('HGET', KEYS[2], 'id')
+if redis.call('EXISTS', KEYS[2]) == 1 and not (id and #id == 32 and string.match(id, '^%x+$')) then
+  redis.call('HSET', KEYS[2], 'id', ARGV[3])
+end
 return redis.call('HGETALL', KEYS[2])
-"""
+""",
+    "hash",
+    "hash",
+    "string",
 )
 _ACKNOWLEDGE: Final = Script(
     """
 if redis.call('HGET', KEYS[1], 'id') == ARGV[1] then redis.call('DEL', KEYS[1]) end
-"""
+""",
+    "hash",
 )
 _PENDING: Final = Script(
     """
 return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])}
-"""
+""",
+    "hash",
 )
 
 _gauges: Final = msgspec.json.Decoder(tuple[float, dict[str, int]])
@@ -90,10 +110,8 @@ class RedisStore:
         await self._link.run(_ADD, keys, args)
 
     async def take(self, worker: str | None) -> CountBatch | None:
-        keys, args = self._keys(OPEN, CLOSED, LEASE), (worker or "", LEASE_SECONDS)
-        flat = await self._link.run(_TAKE, keys, args)
-        with reading_shared_data():
-            return _batch(flat)
+        keys, args = self._keys(OPEN, CLOSED, LEASE), (worker or "", LEASE_SECONDS, secrets.token_hex(16))
+        return self._batch(await self._link.run(_TAKE, keys, args))
 
     async def acknowledge(self, batch: str) -> None:
         await self._link.run(_ACKNOWLEDGE, self._keys(CLOSED), [batch])
@@ -101,9 +119,8 @@ class RedisStore:
     async def pending(self, now: float) -> PendingCounts:
         await self._request_flushes()
         closed, opened, gauges = await self._link.run(_PENDING, self._keys(CLOSED, OPEN, GAUGES))
-        with reading_shared_data():
-            batches = (_batch(closed), _batch(opened))
-            summed = _sum_gauges(_pairs(gauges), now + self._link.clock_offset)
+        batches = (self._batch(closed), self._batch(opened))
+        summed = _sum_gauges(_pairs(gauges), now + self._link.clock_offset)
         return PendingCounts(tuple(batch for batch in batches if batch), summed)
 
     def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
@@ -111,6 +128,17 @@ class RedisStore:
             self._flushing.create(self._flush_on_request(message.decode(), flush))
 
         self._link.feed.listen(FLUSH_CHANNEL, on_request)
+
+    def _batch(self, flat: Any) -> CountBatch | None:
+        """The batch in a hash, without what other programs have added; None if it is empty."""
+        fields = _pairs(flat)
+        identifier = fields.pop(ID, None)
+        if identifier is None:
+            return None
+        counts = read_fields(fields)
+        if len(counts) < len(fields):
+            self._link.warn("counts in Redis are malformed", f"{len(fields) - len(counts)} fields are ignored")
+        return CountBatch(identifier.decode("latin-1"), counts)
 
     def _keys(self, *names: str) -> list[str]:
         return [self._link.key(name) for name in names]
@@ -121,8 +149,9 @@ class RedisStore:
         workers = await self._link.call(lambda client: client.publish(channel, key))
         deadline = loop.time() + GATHER_SECONDS
         while workers and loop.time() < deadline:
-            if int(await self._link.call(lambda client: client.get(key)) or 0) >= workers:
-                return
+            with reading_shared_data():
+                if int(await self._link.call(lambda client: client.get(key)) or 0) >= workers:
+                    return
             await asyncio.sleep(GATHER_POLL_SECONDS)
 
     async def _flush_on_request(self, key: str, flush: Callable[[], Awaitable[None]]) -> None:
@@ -144,18 +173,13 @@ def _pairs(flat: Any) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _batch(flat: Any) -> CountBatch | None:
-    fields = _pairs(flat)
-    identifier = fields.pop(ID, None)
-    if identifier is None:
-        return None
-    return CountBatch(identifier.decode(), {field.decode(): int(number) for field, number in fields.items()})
-
-
 def _sum_gauges(workers: dict[bytes, bytes], now: float) -> dict[str, int]:
     total: dict[str, int] = {}
     for encoded in workers.values():
-        expires_at, gauges = _gauges.decode(encoded)
+        try:
+            expires_at, gauges = _gauges.decode(encoded)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            continue  # another program's
         if expires_at >= now:
             for name, number in gauges.items():
                 total[name] = total.get(name, 0) + number

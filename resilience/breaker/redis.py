@@ -4,7 +4,6 @@ Values are compared by meaning, so that one encoded by another version is accept
 and is overwritten: it must not hide the other circuits.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -12,8 +11,6 @@ import msgspec
 
 from resilience.breaker.machine import Snapshot, State
 from resilience.redis import RedisLink, Script
-
-log = logging.getLogger(__name__)
 
 SNAPSHOT_CHANNEL: Final = "breaker"
 SNAPSHOT_TTL_SECONDS: Final = 172_800
@@ -47,12 +44,12 @@ class RedisStore:
             return []
         keys = [self._snapshot_key(name) for name in names]
         stored = await self._link.call(lambda client: _get_all(client, keys))
-        return [_decode(name, value) for name, value in zip(names, stored, strict=True)]
+        return [await self._read(name, value) for name, value in zip(names, stored, strict=True)]
 
     async def swap(self, name: str, before: Snapshot, after: Snapshot) -> Snapshot | None:
         expected = _encode(before)
         while (stored := await self._swap_bytes(name, expected, before, after)) is not None:
-            current = _decode(name, stored)
+            current = _decode(stored) or Snapshot()
             if current != before:
                 return current
             expected = stored
@@ -68,6 +65,15 @@ class RedisStore:
 
     def listen(self, listener: Callable[[str, Snapshot], None]) -> None:
         self._link.feed.listen(SNAPSHOT_CHANNEL, lambda message: listener(*_message.decode(message)))
+
+    async def _read(self, name: str, stored: bytes | None) -> Snapshot:
+        """The stored snapshot; the initial one if there is none, or it is malformed and therefore deleted."""
+        if stored is None:
+            return Snapshot()
+        snapshot = _decode(stored)
+        if snapshot is None:
+            await self._link.remove_malformed(f"the circuit of {name}", self._snapshot_key(name), stored)
+        return snapshot or Snapshot()
 
     def _snapshot_key(self, name: str) -> str:
         return self._link.key(f"breaker:{name}")
@@ -86,10 +92,9 @@ async def _get_all(client: Any, keys: Sequence[str]) -> list[bytes | None]:
     return [b"" if isinstance(value, Exception) else value for value in values]
 
 
-def _decode(name: str, stored: bytes | None) -> Snapshot:
-    """The stored snapshot; the initial one if there is none or it is malformed."""
+def _decode(stored: bytes) -> Snapshot | None:
+    """The snapshot, or None if it is malformed."""
     try:
-        return Snapshot() if stored is None else _snapshot.decode(stored)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        log.warning("the circuit of %s in Redis is malformed; it starts closed", name)
-        return Snapshot()
+        return _snapshot.decode(stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

@@ -53,8 +53,8 @@ _CLAIM: Final = Script(
     """
 local results = {}
 for i, key in ipairs(KEYS) do
-  local owner, missed, held = ARGV[2 * i], ARGV[2 * i + 1], redis.call('GET', key)
-  if held and not (held == '+' and missed == '1') then
+  local owner, missed, held = ARGV[2 * i], ARGV[2 * i + 1], redis.pcall('GET', key)
+  if type(held) == 'string' and not (held == '+' and missed == '1') then
     local left = redis.call('PTTL', key)
     if left < 0 or left > tonumber(ARGV[1]) then redis.call('PEXPIRE', key, ARGV[1]) end
     results[i] = held
@@ -69,7 +69,7 @@ return results
 
 _RENEW: Final = Script(
     """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 )
@@ -78,7 +78,7 @@ _RELEASE: Final = Script(
     """
 for i, key in ipairs(KEYS) do
   local owner, result, lasts = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
-  if redis.call('GET', key) == owner then
+  if redis.pcall('GET', key) == owner then
     if result == '' then redis.call('DEL', key) else redis.call('SET', key, result, 'PX', lasts) end
   end
 end

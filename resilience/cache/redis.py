@@ -13,8 +13,9 @@ its tags, and a response is only stored while the fences of its fetch are known 
 """
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,12 +26,16 @@ from resilience.cache.entry import Entry, all_tags, shift
 from resilience.cache.invalidation import MAX_FENCED_TAGS
 from resilience.cache.redis_scripts import GET, INVALIDATE, MEASURE, PUT
 from resilience.cache.store import Invalidation, StoredEntry, Usage
+from resilience.outage import StoreUnavailable, reading_shared_data
 from resilience.redis import RedisLink
+from resilience.task_set import TaskSet
 
 INVALIDATION_CHANNEL: Final = "cache"
 """The channel of invalidations: an InvalidationNotice as JSON."""
 BATCH: Final = 500
 """Entries processed per run of a script, which blocks the server."""
+OVERWRITTEN: Final = -1
+"""The result of a script that has found an index of another type."""
 FENCE_MS: Final = 2 * 3_600 * 1_000
 """How long fences are kept after their service's latest invalidation: longer than any fetch takes."""
 THREAD_BYTES: Final = 16 * 1_024
@@ -64,6 +69,7 @@ class RedisStore:
         self.link = link
         self.lost_entries = 0
         """Entries found that may have been invalidated without a trace, and were not served."""
+        self._rebuilds = TaskSet()
         self._gets = Batcher(self._get_all)
         self._puts = Batcher(self._put_all)
 
@@ -86,7 +92,8 @@ class RedisStore:
         names = [self._name(service, "fences"), *(self._entry(service, key) for key in keys)]
         seq, lost, *values = await self.link.run(GET, names, (self._tag(service, ""), LARGE_BYTES, FENCE_MS))
         self.lost_entries += lost
-        number = int(seq)
+        with reading_shared_data():
+            number = int(seq)
         return [
             StoredEntry(None if value is None else await self._read(name, value), number)
             for name, value in zip(names[1:], values, strict=True)
@@ -105,7 +112,11 @@ class RedisStore:
         for put in puts:
             keys += [self._entry(service, put.key), *(self._tag(service, tag) for tag in put.tags)]
             arguments += [put.data, put.ttl_ms, put.seq, len(put.tags), *put.tags]
-        return [bool(is_stored) for is_stored in await self.link.run(PUT, keys, arguments)]
+        results = await self.link.run(PUT, keys, arguments)
+        if OVERWRITTEN in results:
+            tags = {tag for put in puts for tag in put.tags}
+            self._rebuilds.create(self._rebuild_later(service, tags))
+        return [result > 0 for result in results]
 
     async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         """Remove entries in batches, so that a tag with many does not block the server.
@@ -119,7 +130,10 @@ class RedisStore:
         total, left, number = 0, 1, 0
         while left:
             count, seq, left = await self.link.run(INVALIDATE, keys, arguments)
-            total, number = total + count, int(seq)
+            if count == OVERWRITTEN:
+                count = await self._rebuild(service, (tag, service))
+            with reading_shared_data():
+                total, number = total + count, int(seq)
         return Invalidation(total, number)
 
     async def usage(self, service: str, tag: str | None = None) -> Usage:
@@ -132,6 +146,19 @@ class RedisStore:
             entries, size = entries + live, size + length
         return Usage(entries, size)
 
+    async def _rebuild_later(self, service: str, tags: Iterable[str]) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            await self._rebuild(service, tags)
+
+    async def _rebuild(self, service: str, tags: Iterable[str]) -> int:
+        """Remove the entries of a service, of whose tags another program has overwritten an index. Then remove that,
+        so that entries are stored again. Returns the number of entries.
+        """
+        self.link.warn(f"an index of the cache of {service} is malformed", "the service's cached responses are removed")
+        count = await self.link.call(lambda client: _unlink(client, self._entry(service, "*")))
+        await self.link.remove_overwritten([self._tag(service, tag) for tag in tags], "zset")
+        return count
+
     def _name(self, service: str, part: str) -> str:
         return f"{self.link.prefix}:{{{service}}}:{part}"
 
@@ -140,6 +167,18 @@ class RedisStore:
 
     def _tag(self, service: str, tag: str) -> str:
         return self._name(service, f"t:{tag}")
+
+
+async def _unlink(client: Any, pattern: str) -> int:
+    """Remove the keys that match `pattern`, all of one service, and return their number."""
+    count = 0
+    batch: list[bytes] = []
+    async for key in client.scan_iter(pattern, count=BATCH):
+        batch.append(key)
+        if len(batch) == BATCH:
+            count += await client.unlink(*batch)
+            batch.clear()
+    return count + (await client.unlink(*batch) if batch else 0)
 
 
 async def _packed(entry: Entry, tags: Sequence[str], offset: float) -> bytes:

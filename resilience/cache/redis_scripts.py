@@ -9,7 +9,8 @@ from typing import Final
 from resilience.redis import Script
 
 # `run` identifies the server's process, and `epoch` also the number of its evictions. `clock` is in microseconds.
-# `begin_run` discards what an earlier run has recorded; `KEYS[1]` holds the fences.
+# `begin_run` discards what an earlier run, or another program, has recorded. `KEYS[1]` holds the fences; it counts as
+# empty if it is of another type.
 _PRELUDE: Final = """
 local function info(section, name)
   local text = redis.call('INFO', section)
@@ -21,9 +22,14 @@ local function clock()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
 end
-local function score(member) return tonumber(redis.call('ZSCORE', KEYS[1], member) or '0') end
+local function text(member)
+  local found = redis.pcall('ZSCORE', KEYS[1], member)
+  return type(found) == 'string' and found
+end
+local function score(member) return tonumber(text(member) or '0') end
 local function begin_run(ttl)
-  local number = string.format('%.0f', math.max(score('seq') + 1, clock()))
+  local last = score('seq') + 1
+  local number = string.format('%.0f', math.max(last < 2^53 and last or 0, clock()))
   local refused = redis.pcall('DEL', KEYS[1])
   if type(refused) == 'table' then return refused end
   refused = redis.pcall('ZADD', KEYS[1], number, 'run:' .. run, number, 'seq')
@@ -45,11 +51,11 @@ GET: Final = Script(
     _PRELUDE
     + _EPOCH
     + """
-local fence = redis.call('ZSCORE', KEYS[1], 'run:' .. run) and redis.call('ZSCORE', KEYS[1], 'seq')
+local fence = text('run:' .. run) and text('seq')
 if not fence then
   local refused = begin_run(ARGV[3])
   if refused and string.find(refused.err, 'READONLY', 1, true) then return refused end
-  fence = refused and '-1' or redis.call('ZSCORE', KEYS[1], 'seq')
+  fence = refused and '-1' or text('seq')
 end
 local function is_indexed(key, value)
   if string.sub(value, 1, 16) ~= run then return false end
@@ -83,7 +89,8 @@ return results
 
 # Several puts, each fenced by its own tags. Each put also removes up to a hundred expired keys from the index of its
 # tags, which spreads the cost. A fence above the current number, or below that of the run's beginning, is from before
-# the server lost its data, and with it invalidations. The fence 0 means that nothing was ever invalidated.
+# the server lost its data, and with it invalidations. The fence 0 means that nothing was ever invalidated. The result
+# is 1 for an entry that was stored, 0 for one that was not, and -1 if an index is of another type (see INVALIDATE).
 PUT: Final = Script(
     _PRELUDE
     + _EPOCH
@@ -98,20 +105,27 @@ local function allowed(fence, first, last)
   return true
 end
 local now = math.floor(clock() / 1000)
+local function are_indexes(first, last)
+  for i = first, last do
+    local ended = redis.pcall('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'LIMIT', 0, 100)
+    if ended.err then return false end
+    if #ended > 0 then redis.call('ZREM', KEYS[i], unpack(ended)) end
+  end
+  return true
+end
 local kept, key, argument = {}, 2, 1
 while key <= #KEYS do
   local lives, tags = tonumber(ARGV[argument + 1]), tonumber(ARGV[argument + 3])
-  local may = allowed(tonumber(ARGV[argument + 2]), argument + 4, argument + 3 + tags)
-  if may then
+  local may = allowed(tonumber(ARGV[argument + 2]), argument + 4, argument + 3 + tags) and 1 or 0
+  if may == 1 and not are_indexes(key + 1, key + tags) then may = -1 end
+  if may == 1 then
     redis.call('SET', KEYS[key], epoch .. ARGV[argument], 'PX', lives)
     for i = key + 1, key + tags do
-      local ended = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'LIMIT', 0, 100)
-      if #ended > 0 then redis.call('ZREM', KEYS[i], unpack(ended)) end
       redis.call('ZADD', KEYS[i], now + lives, KEYS[key])
       if redis.call('PTTL', KEYS[i]) < lives then redis.call('PEXPIRE', KEYS[i], lives) end
     end
   end
-  kept[#kept + 1] = may and 1 or 0
+  kept[#kept + 1] = may
   key, argument = key + 1 + tags, argument + 4 + tags
 end
 return kept
@@ -120,9 +134,15 @@ return kept
 
 # The number is raised atomically with the removal, so that an entry read before comes with the older number.
 # The first write needs no memory: a server that is out of memory then allows the script's other writes too.
+# If another program has overwritten an index, it is unknown which entries had the tag: the result is -1, and all
+# entries of the service must be removed before the index. Until then none is stored with that tag.
 INVALIDATE: Final = Script(
     _PRELUDE
     + """
+for i = 2, 3 do
+  local kind = redis.call('TYPE', KEYS[i]).ok
+  if kind ~= 'zset' and kind ~= 'none' then return {-1, '0', 1} end
+end
 redis.call('ZREM', KEYS[2], '')
 if score('run:' .. run) == 0 then
   local refused = begin_run(ARGV[5])
@@ -154,8 +174,8 @@ MEASURE: Final = Script(
     """
 local members, entries, bytes = redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[2]), 0, 0
 for _, member in ipairs(members) do
-  local length = redis.call('STRLEN', member)
-  if length > 0 then entries, bytes = entries + 1, bytes + length end
+  local length = redis.pcall('STRLEN', member)
+  if type(length) == 'number' and length > 0 then entries, bytes = entries + 1, bytes + length end
 end
 return {#members, entries, bytes}
 """

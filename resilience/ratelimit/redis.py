@@ -15,18 +15,20 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 """
 
+# Other programs' fields are deleted: they have no count, or one of a slice that no clock has reached.
 TAKE: Final = """
+local function integer(text) return #text < 16 and string.match(text, '^%d+$') and tonumber(text) end
 local limit, window, wanted, slices = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local slice = window / slices
 local current = math.floor(now / slice)
 local total, oldest = 0, nil
 local counts = redis.call('HGETALL', KEYS[1])
 for i = 1, #counts, 2 do
-  local index = tonumber(counts[i])
-  if index < current - slices then
+  local index, count = integer(counts[i]), integer(counts[i + 1])
+  if not index or not count or math.abs(index - current) > slices then
     redis.call('HDEL', KEYS[1], counts[i])
   else
-    total = total + tonumber(counts[i + 1])
+    total = total + count
     if oldest == nil or index < oldest then oldest = index end
   end
 end
@@ -43,11 +45,12 @@ return {granted, math.max(0, limit - total - granted), math.ceil(reset * 1000000
 
 _REFUND: Final = Script(
     """
-local held = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+local held = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') or 0
 local count = math.min(held, tonumber(ARGV[2]))
 if count == held then redis.call('HDEL', KEYS[1], ARGV[1])
 else redis.call('HINCRBY', KEYS[1], ARGV[1], -count) end
-"""
+""",
+    "hash",
 )
 
 
@@ -55,7 +58,7 @@ class RedisStore:
     def __init__(self, link: RedisLink, *, clock: str = CLOCK) -> None:
         """`clock` is the Lua line that sets `now`."""
         self._link = link
-        self._take = Script(clock + TAKE)
+        self._take = Script(clock + TAKE, "hash")
 
     async def take(self, key: str, policy: RatePolicy, now: float, wanted: int) -> Decision:
         args = (policy.limit, policy.window, wanted, SLICES, now)

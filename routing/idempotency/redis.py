@@ -6,12 +6,17 @@ import msgspec
 
 from resilience.outage import reading_shared_data
 from resilience.redis import RedisLink, Script
-from routing.idempotency.record import IdempotencyRecord
+from routing.idempotency.record import RETENTION_SECONDS, IdempotencyRecord
 
+# What has no end was not written by a worker. It may have replaced the record of a completed write, so it is not
+# ignored, but it ends when that record would have.
 _BEGIN: Final = Script(
     """
-local stored = redis.call('GET', KEYS[1])
-if stored then return stored end
+local stored = redis.pcall('GET', KEYS[1])
+if stored then
+  if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+  return stored
+end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false
 """
@@ -38,7 +43,7 @@ class RedisStore:
         self._link = link
 
     async def begin(self, name: str, record: IdempotencyRecord, seconds: float) -> IdempotencyRecord | None:
-        args = _serialize(record), _milliseconds(seconds)
+        args = _serialize(record), _milliseconds(seconds), _milliseconds(RETENTION_SECONDS)
         stored: bytes | None = await self._link.run(_BEGIN, [self._link.key(f"idempotency:{name}")], args)
         return None if stored is None else _deserialize(stored)
 

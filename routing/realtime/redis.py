@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError
 
-from resilience.outage import StoreUnavailable
+from resilience.outage import StoreUnavailable, reading_shared_data
 from resilience.redis import CALL_SECONDS, PROBE_SECONDS, RedisLink, Script
 from routing.realtime.event_id import EventId, format_event_id, parse_event_id
 from routing.realtime.history import MAX_EVENTS, RETENTION_SECONDS
@@ -32,13 +32,18 @@ READ_BATCH: Final = 500
 TRIM_EVERY: Final = 100
 """Reads, with or without entries, between two trims by age."""
 
+# The stream begins anew if another program has overwritten either key.
 _LIFE: Final = """
+local kinds = {redis.call('TYPE', KEYS[1]).ok, redis.call('TYPE', KEYS[2]).ok}
+if (kinds[1] ~= 'stream' and kinds[1] ~= 'none') or (kinds[2] ~= 'string' and kinds[2] ~= 'none') then
+  redis.call('DEL', KEYS[1], KEYS[2])
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local life = redis.call('GET', KEYS[2])
 """
 _START: Final = """
-if not life or not string.match(life, '^%x+:%d+$') then
+if not life or #life > 64 or not string.match(life, '^%x+:%d+$') then
   life = string.format('%s:%.0f', ARGV[1], now)
   redis.call('SET', KEYS[2], life)
 end
@@ -103,7 +108,7 @@ class RedisLog:
             log.warning("the event log was interrupted; subscribers are notified of a gap")
             follower.on_gap()
         for entry in reversed(entries):
-            _deliver(follower, entry)
+            self._deliver(follower, entry)
 
     async def _identify(self) -> tuple[bytes, int, int]:
         """The stream's identity, its start and the server's time (both ms)."""
@@ -121,7 +126,16 @@ class RedisLog:
         found = await self._call(self._client.xread({self._stream: last_id}, count=READ_BATCH, block=BLOCK_MS))
         for entry in _entries(found):
             self._last = _entry_id(entry)
-            _deliver(follower, entry)
+            self._deliver(follower, entry)
+
+    def _deliver(self, follower: LogFollower, entry: Any) -> None:
+        try:
+            with reading_shared_data():
+                follower.on_record(_entry_id(entry), bytes(entry[1][b"e"]))
+        except StoreUnavailable:
+            self._link.warn("an entry of the event log is malformed", "it is ignored")
+        except Exception:  # one entry must not end the log
+            log.exception("an entry of the event log could not be processed")
 
     async def _trim(self) -> None:
         await self._call(_TRIM(self._client, self._keys, (int(RETENTION_SECONDS * 1_000),)))
@@ -139,10 +153,3 @@ def _flatten(entries: Any) -> Any:
 
 def _entry_id(entry: Any) -> EventId:
     return parse_event_id(bytes(entry[0]).decode()) or (0, 0)
-
-
-def _deliver(follower: LogFollower, entry: Any) -> None:
-    try:
-        follower.on_record(_entry_id(entry), bytes(entry[1][b"e"]))
-    except Exception:  # a malformed entry must not end the log
-        log.exception("an entry of the event log could not be processed")
