@@ -24,6 +24,11 @@ def _list(model: str) -> Any:
     return reverse_lazy(f"admin:{model}_changelist")
 
 
+def _item(title: str, icon: str, link: Any, what: str = "gateway") -> dict[str, Any]:
+    """Shown to those who may open it. The check is named, since settings cannot import what needs them."""
+    return {"title": title, "icon": icon, "link": link, "permission": f"gateway_project.sidebar.may_view_{what}"}
+
+
 UNFOLD: Final[dict[str, Any]] = {
     "SITE_TITLE": "Intelligence Gateway",
     "SITE_HEADER": "Intelligence Gateway",
@@ -36,29 +41,29 @@ UNFOLD: Final[dict[str, Any]] = {
             {
                 "title": "Now",
                 "items": [
-                    {"title": "Dashboard", "icon": "monitoring", "link": reverse_lazy("dashboard:overview")},
-                    {"title": "Circuits", "icon": "electric_bolt", "link": _list("metrics_circuit")},
-                    {"title": "Cache", "icon": "bolt", "link": _list("metrics_cachedservice")},
-                    {"title": "Explain a request", "icon": "help", "link": reverse_lazy("explain")},
+                    _item("Dashboard", "monitoring", reverse_lazy("dashboard:overview")),
+                    _item("Circuits", "electric_bolt", _list("metrics_circuit")),
+                    _item("Cache", "bolt", _list("metrics_cachedservice")),
+                    _item("Explain a request", "help", reverse_lazy("explain")),
                 ],
             },
             {
                 "title": "Configuration",
                 "separator": True,
                 "items": [
-                    {"title": "Services", "icon": "route", "link": _list("routing_service")},
-                    {"title": "Targets", "icon": "dns", "link": _list("routing_target")},
-                    {"title": "API keys", "icon": "key", "link": _list("routing_apikey")},
-                    {"title": "History", "icon": "history", "link": _list("routing_configurationrevision")},
+                    _item("Services", "route", _list("routing_service")),
+                    _item("Targets", "dns", _list("routing_target")),
+                    _item("API keys", "key", _list("routing_apikey")),
+                    _item("History", "history", _list("routing_configurationrevision")),
                 ],
             },
             {
                 "title": "People",
                 "separator": True,
                 "items": [
-                    {"title": "Audit log", "icon": "checklist", "link": _list("metrics_operation")},
-                    {"title": "Staff", "icon": "person", "link": _list("auth_user")},
-                    {"title": "Groups", "icon": "group", "link": _list("auth_group")},
+                    _item("Audit log", "checklist", _list("metrics_operation")),
+                    _item("Staff", "person", _list("auth_user"), "users"),
+                    _item("Groups", "group", _list("auth_group"), "groups"),
                 ],
             },
         ]

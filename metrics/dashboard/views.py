@@ -38,13 +38,15 @@ CONTENT_SECURITY_POLICY: Final = (
 def staff_page(view: View) -> View:
     """Require a session of staff who may view the gateway, forbid caching, and set CONTENT_SECURITY_POLICY.
 
-    Templates show the controls of operations if `may_operate` of their request is true.
+    Templates show the controls of operations if `may_operate` of their request is true, and links to forms if
+    `may_configure` is.
     """
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         require(request.user, Right.VIEW)
         request.may_operate = may(request.user, Right.OPERATE)  # type: ignore[attr-defined] # read by templates
+        request.may_configure = may(request.user, Right.CONFIGURE)  # type: ignore[attr-defined]
         response = view(request, *args, **kwargs)
         response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(host=request.get_host())
         response["Cache-Control"] = "private, no-store"

@@ -1,6 +1,8 @@
 """One rule for staff on every entry point: Viewer, Operator and Owner, and nobody else."""
 
+import html
 import importlib
+import re
 from typing import Any
 
 import pytest
@@ -41,6 +43,7 @@ OPERATED = (
     ("post", "/metrics/circuit-breakers/reset"),
     ("post", "/metrics/circuit-breakers/crm/reset"),
 )
+MAX_PAGES = 80
 CONFIGURED = ("/admin/routing/service/add/", "/admin/routing/apikey/add/")
 
 
@@ -88,6 +91,31 @@ def test_staff_without_a_right_are_told_whom_to_ask(crm: Service) -> None:
     page = client_of(None).get("/dashboard/").content.decode()
     assert "A superuser can add you to the group Viewer." in page
     assert "crm" not in page
+
+
+def links(page: str) -> set[str]:
+    return {html.unescape(link) for link in re.findall(r'<a\b[^>]*\shref="(/[^"#]*)', page)}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_link_of_a_page_is_refused_to_who_sees_it(crm: Service, group: str | None) -> None:
+    client, seen, found = client_of(group), set[str](), {"/admin/"}
+    while new := {path for path in found - seen if not path.startswith(("/static/", "/metrics/"))}:
+        for path in sorted(new):
+            response = client.get(path)
+            assert response.status_code != 403, path
+            if "text/html" in response.headers.get("Content-Type", "") and len(seen) < MAX_PAGES:
+                found |= links(response.content.decode())
+        seen |= new
+    lists = {"/admin/routing/service/", "/admin/metrics/circuit/", "/admin/explain/", "/dashboard/"}
+    assert lists <= seen or group is None
+    assert "/admin/auth/user/" not in seen
+
+
+def test_a_superuser_sees_all_of_the_sidebar(harness: Harness, db: None) -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    assert {"/admin/auth/user/", "/admin/auth/group/", "/dashboard/"} <= links(client.get("/admin/").content.decode())
 
 
 @pytest.mark.django_db

@@ -1,0 +1,19 @@
+"""Who may open the pages that the admin's sidebar leads to."""
+
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
+
+from routing.rights import Right, may
+
+
+def may_view_gateway(request: HttpRequest) -> bool:
+    return may(request.user, Right.VIEW)
+
+
+def may_view_users(request: HttpRequest) -> bool:
+    return admin.site.get_model_admin(User).has_view_or_change_permission(request)
+
+
+def may_view_groups(request: HttpRequest) -> bool:
+    return admin.site.get_model_admin(Group).has_view_or_change_permission(request)
