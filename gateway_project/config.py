@@ -65,6 +65,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     proxy_protocol: bool
     cors_origins: tuple[str, ...]
     staff: StaffOrigin
+    cookie_prefix: str
+    """Of the names of staff's cookies."""
     rate_limit: RatePolicy
     gateway_config: Path | None
     max_body_bytes: int
@@ -149,6 +151,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         trusted_proxies=get("TRUSTED_PROXIES", (), _networks),
         proxy_protocol=get("PROXY_PROTOCOL", False, _boolean),
         staff=StaffOrigin(get("STAFF_HOST", None, _staff_host), get("STAFF_PORT", None, _integer(1, 65_535))),
+        cookie_prefix=get("COOKIE_PREFIX", "", _cookie_prefix(debug)),
         cors_origins=get("CORS_ORIGINS", (), _origins),
         rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
         gateway_config=get("GATEWAY_CONFIG", None, _file),
@@ -233,6 +236,17 @@ def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
 
 def _limit(text: str) -> int:
     return 0 if text.lower() in _FALSE else _integer(1, 1_000_000)(text)
+
+
+def _cookie_prefix(debug: bool) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not re.fullmatch(r"(__Host-|__Secure-)?[A-Za-z][A-Za-z0-9_.-]{0,31}", text):
+            raise ValueError(f"{text!r} is not the beginning of a cookie's name: use letters, digits, `_`, `-` and `.`")
+        if debug and text.startswith("__"):
+            raise ValueError("__Host- and __Secure- require https, which DEBUG does without")
+        return text
+
+    return parse
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:

@@ -23,7 +23,7 @@ def caches(url: str | None, prefix: str) -> dict[str, Any]:
 
 def session_engine(url: str | None) -> str:
     """SESSION_ENGINE. The database has every session, and the cache spares reading it there."""
-    return "django.contrib.sessions.backends.db" if url is None else "gateway_project.cached_sessions"
+    return "gateway_project.sessions.database" if url is None else "gateway_project.sessions.cached"
 
 
 def channel_layers(url: str | None, prefix: str) -> dict[str, Any]:

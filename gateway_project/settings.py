@@ -88,7 +88,9 @@ AUTH_PASSWORD_VALIDATORS = [
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = "sessionid", "csrftoken", "django_language"
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = (
+    f"{CONFIG.cookie_prefix}{name}" for name in ("sessionid", "csrftoken", "django_language")
+)
 # While the cache is unavailable, nothing is throttled.
 RATELIMIT_FAIL_OPEN = True
 # In a cookie, messages would be sent to backends: one contains a new API key.

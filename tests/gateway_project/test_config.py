@@ -101,11 +101,24 @@ def test_a_slash_in_a_password_of_redis_is_a_fault_that_prints_nothing_of_it() -
         ("CORS_ORIGINS", "app.example.com"),
         ("LOG_FORMAT", "xml"),
         ("ACCESS_LOG", "maybe"),
+        *[("MAX_CONNECTIONS_PER_CLIENT", text) for text in ("-1", "many", "1.5", "10000000", "٣")],
+        *[("RATE_LIMIT", text) for text in ("100", "0/m", "-1/m", "100/y", "m/100")],
+        *[("COOKIE_PREFIX", text) for text in ("a b", "a;", "__Host-", "é", "=", "x" * 40)],
     ],
 )
 def test_an_invalid_value_is_a_fault_of_its_variable(name: str, text: str) -> None:
     found = faults(**GIVEN, **{name: text})
     assert [fault.partition(":")[0] for fault in found] == [name]
+
+
+@pytest.mark.parametrize(("text", "limit"), [("0", 0), ("off", 0), ("1", 1), ("1000000", 1_000_000), ("", 1_000)])
+def test_connections_per_client(text: str, limit: int) -> None:
+    assert config.read({**GIVEN, "MAX_CONNECTIONS_PER_CLIENT": text}).max_connections_per_client == limit
+
+
+def test_cookies_that_require_https_are_a_fault_under_debug() -> None:
+    assert config.read({**GIVEN, "COOKIE_PREFIX": "__Host-gw_"}).cookie_prefix == "__Host-gw_"
+    assert faults(DEBUG="on", COOKIE_PREFIX="__Host-gw_")[0].startswith("COOKIE_PREFIX: __Host-")
 
 
 def test_an_empty_variable_is_unset() -> None:

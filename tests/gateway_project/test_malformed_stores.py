@@ -248,7 +248,7 @@ def test_djangos_cache_finds_nothing(outside: Redis, redis_url: str, put: Put) -
 @pytest.mark.django_db
 def test_a_session_is_read_from_the_database(outside: Redis, redis_url: str, put: Put) -> None:
     with override_settings(CACHES=cache_settings(redis_url, "gw"), SESSION_ENGINE=session_engine(redis_url)):
-        from gateway_project.cached_sessions import SessionStore
+        from gateway_project.sessions.cached import SessionStore
 
         session = SessionStore()
         session["user"] = "ann"

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Coroutine, Mapping
 from typing import Any, Self, TypeVar
 
-from tests.origin import Peer, Script, ScriptedOrigin
+from tests.origin import Peer, Received, Script, ScriptedOrigin
 
 T = TypeVar("T")
 
@@ -39,9 +39,14 @@ class Backend:
         """As in the configuration file."""
         return [{"url": self._origin.url}]
 
+    @property
+    def requests(self) -> list[Received]:
+        """What it has received so far."""
+        return list(self._origin.requests)
+
     def request_count(self, path: str) -> int:
         """The number of requests for `path`, with any query."""
-        return sum(_path(request.line) == path for request in list(self._origin.requests))
+        return sum(_path(request.line) == path for request in self.requests)
 
     async def _respond(self, peer: Peer) -> None:
         script = self.scripts.get(_path(peer.request.line), ok())

@@ -4,9 +4,14 @@ from typing import Any
 
 from django.contrib.sessions.backends import cached_db
 
+from gateway_project.sessions import KEY_PREFIX, SALT
+
 
 class SessionStore(cached_db.SessionStore):
-    """Loads a session from the database if what the cache has is none."""
+    """Loads a session from the database if what the cache has is none, and only one of the cookie's present name."""
+
+    key_salt = SALT
+    cache_key_prefix = KEY_PREFIX
 
     def load(self) -> dict[str, Any]:
         data: dict[str, Any] = super().load()
