@@ -11,7 +11,7 @@ from django_redis.exceptions import ConnectionInterrupted
 from django_redis.pool import ConnectionFactory
 
 from resilience.redis_address import parse
-from resilience.redis_client import connect_blocking
+from resilience.redis_client import FAILURES, connect_blocking
 
 TIMEOUT_SECONDS: Final = 0.5
 
@@ -22,7 +22,10 @@ class AddressConnectionFactory(ConnectionFactory):  # type: ignore[misc] # djang
     """One client for each address in this process, whose connections reconnect by themselves."""
 
     def connect(self, url: str) -> Any:
-        return _connect(url)
+        try:
+            return _connect(url)
+        except FAILURES as error:  # of a cluster, which is connected at once
+            raise ConnectionInterrupted(connection=None) from error
 
 
 class PrefixClient(DefaultClient):  # type: ignore[misc] # django-redis is untyped

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from resilience.outage import StoreUnavailable
 from resilience.redis_address import parse
-from resilience.redis_client import POOL_SIZE, close, connect, drop_idle_connections
+from resilience.redis_client import FAILURES, POOL_SIZE, close, connect, drop_idle_connections, failure_reason
 from resilience.redis_feed import Feed
 from resilience.task_set import cancel_and_wait
 from resilience.throttled_log import ThrottledLog
@@ -143,7 +143,7 @@ class RedisLink:
         except ResponseError as refusal:  # out of memory or loading, but reachable
             self.warn("Redis refused a command", str(refusal))
             raise StoreUnavailable(str(refusal)) from refusal
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             self._begin_outage(error)
             raise StoreUnavailable(type(error).__name__) from error
 
@@ -195,7 +195,7 @@ class RedisLink:
     def _begin_outage(self, error: Exception) -> None:
         if self._probe is None:
             log.warning(
-                "Redis is unavailable (%s); each worker uses its own state until it is back", type(error).__name__
+                "Redis is unavailable (%s); each worker uses its own state until it is back", failure_reason(error)
             )
             self._probe = asyncio.create_task(self._probe_until_back())
 
@@ -208,7 +208,7 @@ class RedisLink:
                 await self._leave_replica()
             except ResponseError:  # reachable, as for `call`
                 break
-            except (RedisError, OSError):
+            except FAILURES:
                 continue
             else:
                 break

@@ -1,5 +1,6 @@
 """redis-py clients for an address, whose calls end within a time limit."""
 
+import ssl
 from typing import Any, Final
 
 from redis import Redis as BlockingRedis
@@ -12,11 +13,16 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode as BlockingClusterNode
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException, RedisError
 from redis.sentinel import Sentinel as BlockingSentinel
 
 from resilience.redis_address import RedisAddress
 
 POOL_SIZE: Final = 64
+FAILURES: Final = (RedisError, RedisClusterException, OSError)
+"""What a client raises while its server is unreachable or refuses a command. The second is that of an unreachable
+cluster, and not a RedisError.
+"""
 
 Client = Redis | RedisCluster
 
@@ -113,7 +119,24 @@ def channel_host(address: RedisAddress) -> dict[str, Any]:
     return host | {"host": name, "port": port, "connection_class": SSLConnection if address.tls else Connection}
 
 
+def failure_reason(error: BaseException) -> str:
+    """The error's type, and why a certificate was refused. Nothing of the address."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"{type(error).__name__}: {cause.verify_message}"
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
+
+
 class _BlockingCluster(BlockingCluster):
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Raises ConnectionError for an unreachable cluster, as the other clients do."""
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except RedisClusterException as error:
+            raise RedisConnectionError("the cluster is unreachable") from error
+
     def mget(self, keys: Any, *more: Any) -> Any:
         """The values of keys in any slots."""
         return self.mget_nonatomic(keys, *more)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from resilience.outage import StoreUnavailable, reading_shared_data
-from resilience.redis_client import Client
+from resilience.redis_client import FAILURES, Client
 from resilience.task_set import cancel_and_wait
 from resilience.throttled_log import ThrottledLog
 
@@ -66,7 +65,7 @@ class Feed:
                     self._must_reconnect = False
                     await pubsub.subscribe(*self._listeners)
                     await self._listen(pubsub)
-            except (RedisError, OSError, TimeoutError) as error:
+            except FAILURES as error:
                 log.info("the feed from Redis is disconnected (%s)", type(error).__name__)
             finally:
                 self._set_down()

@@ -14,10 +14,9 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from redis.exceptions import RedisError
-
 from resilience.outage import StoreUnavailable, reading_shared_data
 from resilience.redis import CALL_SECONDS, PROBE_SECONDS, RedisLink, Script
+from resilience.redis_client import FAILURES
 from routing.realtime.event_id import EventId, format_event_id, parse_event_id
 from routing.realtime.history import MAX_EVENTS, RETENTION_SECONDS
 from routing.realtime.log import LogFollower
@@ -89,7 +88,7 @@ class RedisLog:
         """Raise StoreUnavailable for connection and server errors."""
         try:
             return await work
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             raise StoreUnavailable(type(error).__name__) from error
 
     async def _rejoin(self, follower: LogFollower) -> None:

@@ -1,11 +1,17 @@
 """Django's cache over a server of its own kind, and beside keys that are not its own."""
 
+import ssl
+
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.cache import caches
 from django.test import override_settings
 
 from gateway_project.redis_settings import caches as cache_settings
 from gateway_project.redis_settings import channel_layers
+from resilience.outage import StoreUnavailable
+from resilience.redis import RedisLink, Script
+from resilience.redis_client import failure_reason
 from tests.redis_cluster import RedisClusterServers
 from tests.redis_server import RedisServer
 
@@ -45,3 +51,24 @@ def test_the_channel_layer_connects_through_the_sentinels() -> None:
     host = layer["hosts"][0]
     assert (host["master_name"], host["db"], host["password"]) == ("primary", 2, "p@")
     assert host["sentinels"] == [("s1", 26379), ("s2", 5)]
+
+
+async def test_an_unreachable_cluster_is_away_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    url = "redis+cluster://127.0.0.1:1"
+    link = RedisLink(url)
+    await link.start()
+    with pytest.raises(StoreUnavailable):
+        await link.run(Script("return 1"), ["gw:k"])
+    await link.close()
+    assert caplog.text.count("Redis is unavailable") == 1
+    with override_settings(CACHES=cache_settings(url, "gw")):
+        assert await sync_to_async(caches["default"].get)("k", "default") == "default"
+
+
+def test_the_reason_of_an_outage_names_a_refused_certificate_and_no_address() -> None:
+    refused = ssl.SSLCertVerificationError("secret")
+    refused.verify_message = "self-signed certificate"
+    error = ConnectionError("host:6379")
+    error.__cause__ = refused
+    assert failure_reason(error) == "ConnectionError: self-signed certificate"
+    assert failure_reason(ConnectionError("host:6379")) == "ConnectionError"
