@@ -13,8 +13,8 @@ from django.conf import settings
 from django.http import HttpRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from django_ratelimit.core import is_ratelimited
 
+from metrics.request_rates import Key, exceeds
 from metrics.runtime_access import running
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
 from routing.django_http import to_django_response
@@ -32,8 +32,6 @@ UNKNOWN_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - counted by, not listened on
 
 _API_PATHS: Final = ("/metrics", "/api/explain")
 _SCHEMA_PATHS: Final = ("/api/schema", "/api/docs")
-
-Key = str | Callable[[str, HttpRequest], str]
 
 
 class ThrottleMiddleware:
@@ -73,14 +71,6 @@ class ThrottleMiddleware:
             for key in keys:
                 exceeds(request, "pages.failed.logins", key, LOGIN_RATE, count=True)
         return response
-
-
-def exceeds(request: HttpRequest, group: str, key: Key, rate: str, *, count: bool = False) -> bool:
-    """Whether the requests that were counted under `group` and `key` exceed `rate`; `count` counts this one."""
-    try:
-        return bool(is_ratelimited(request, group=group, key=key, rate=rate, increment=count))
-    except TypeError:  # what the cache has is no count: another program has written it
-        return False
 
 
 def _account(_group: str, request: HttpRequest) -> str:

@@ -14,9 +14,9 @@ from rest_framework.views import APIView
 
 from metrics.audit import staff_actor
 from metrics.middleware import current_request_id
+from metrics.request_rates import exceeds
 from metrics.runtime_access import running
 from metrics.selectors import ServiceNotConfigured
-from metrics.throttling import exceeds
 from resilience.outage import StoreUnavailable
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
 from routing.caller import Caller
