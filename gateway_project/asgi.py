@@ -9,6 +9,7 @@ import django
 from django.conf import settings
 
 from gateway_project.django_handler import StreamingHandler
+from gateway_project.page_budget import PageBudget, ServiceTraffic
 from gateway_project.server.lifespan import Lifespan
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
@@ -26,8 +27,11 @@ django.setup(set_prefix=False)
 
 from gateway_project import sockets  # noqa: E402 - the consumers import models, which need Django set up
 
+_traffic = ServiceTraffic(time.monotonic)
 _django: asgi.ASGIApplication = StreamingHandler(
-    runtime.current().turn, TrustedProxies(settings.CONFIG.trusted_proxies)
+    runtime.current().turn,
+    TrustedProxies(settings.CONFIG.trusted_proxies),
+    PageBudget(time.monotonic, is_contended=_traffic.is_present),
 )
 _lifespan = Lifespan(runtime.current())
 EVENTS: Final = PATH.encode()
@@ -53,6 +57,7 @@ def handle_request(request: Request) -> Response | Awaitable[Response] | None:
     if gateway.proxies is not None:  # before the host is looked at
         gateway.proxies.apply(request)
     if path.startswith(PREFIX) or gateway.serves(unquote(path.decode("latin-1")), host(request)):
+        _traffic.requests += 1
         is_page = _may_want_page(request) and gateway.allowed_hosts.allows(host(request))
         return None if is_page else gateway.answer(request)
     if path == EVENTS:

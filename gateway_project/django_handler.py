@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from concurrent.futures import CancelledError, Future
 from typing import IO, Any, Final
 
+from gateway_project.page_budget import PageBudget
 from gateway_project.page_queue import PageQueue
 from gateway_project.page_threads import ThreadedHandler
 from resilience.turn import Turn
@@ -26,8 +27,10 @@ class StreamingHandler(ThreadedHandler):
     Here a view, a parser or the CSRF check reads the body from the client when it needs it.
     """
 
-    def __init__(self, turn: Turn | None = None, proxies: TrustedProxies | None = None) -> None:
-        super().__init__(turn, proxies)
+    def __init__(
+        self, turn: Turn | None = None, proxies: TrustedProxies | None = None, budget: PageBudget | None = None
+    ) -> None:
+        super().__init__(turn, proxies, budget)
         self._streamed = 0
         # Those that wait for their body take no thread from those that do not.
         self._streams = PageQueue(self.budget, running=MAX_STREAMED, per_client=MAX_STREAMED)

@@ -16,6 +16,10 @@ CLIENT: Final = Allowance(2.0, 0.05)
 TOTAL: Final = Allowance(5.0, 0.10)
 """Of all addresses together, but those that have shown an identity lately."""
 KNOWN_SECONDS: Final = 600.0
+SERVICE_RATE: Final = 5.0
+"""Requests a second for services from which on pages have to leave them time."""
+RATE_SECONDS: Final = 1.0
+"""For which that rate is taken."""
 MAX_CLIENTS: Final = 4_096
 """More are looked through for those that owe nothing any more."""
 
@@ -24,11 +28,42 @@ _Debt = tuple[float, float]
 _NO_DEBT: Final[_Debt] = (0.0, 0.0)
 
 
-class PageBudget:
-    """A leaky bucket of processor seconds for each client, and one for all. `timer` is monotonic seconds."""
+class ServiceTraffic:
+    """Whether this worker serves services, besides pages. `requests` is counted up by whoever serves them."""
 
-    def __init__(self, timer: Callable[[], float], *, client: Allowance = CLIENT, total: Allowance = TOTAL) -> None:
+    def __init__(self, timer: Callable[[], float]) -> None:
+        self.requests = 0
         self._timer = timer
+        self._since = timer()
+        self._requests_before = 0
+        self._is_present = False
+
+    def is_present(self) -> bool:
+        """Whether there were SERVICE_RATE requests a second, since the last call but for a time of RATE_SECONDS."""
+        now = self._timer()
+        seconds = now - self._since
+        if seconds >= RATE_SECONDS:
+            self._is_present = self.requests - self._requests_before >= SERVICE_RATE * seconds
+            self._since, self._requests_before = now, self.requests
+        return self._is_present
+
+
+class PageBudget:
+    """A leaky bucket of processor seconds for each client, and one for all. `timer` is monotonic seconds.
+
+    It holds while `is_contended`: without traffic of services, nobody else needs the time.
+    """
+
+    def __init__(
+        self,
+        timer: Callable[[], float],
+        *,
+        client: Allowance = CLIENT,
+        total: Allowance = TOTAL,
+        is_contended: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._timer = timer
+        self._is_contended = is_contended
         self._client = client
         self._total = total
         self._total_debt = _NO_DEBT
@@ -41,10 +76,10 @@ class PageBudget:
 
     def wait(self, client: str) -> float:
         """Seconds until `client` may use more; 0 for now."""
-        own = self._excess(self._debts.get(client, _NO_DEBT), self._client)
-        if client in self._known and self._known[client] > self._timer():
-            return own
-        return max(own, self._excess(self._total_debt, self._total))
+        seconds = self._excess(self._debts.get(client, _NO_DEBT), self._client)
+        if self._known.get(client, 0.0) <= self._timer():
+            seconds = max(seconds, self._excess(self._total_debt, self._total))
+        return seconds if seconds and self._is_contended() else 0.0
 
     def recognise(self, client: str) -> None:
         """A request of `client` was authenticated: for a while, a flood of others does not delay it."""

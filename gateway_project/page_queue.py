@@ -15,6 +15,8 @@ MAX_WAITING: Final = 1_024
 MAX_WAITING_PER_CLIENT: Final = 256
 QUEUE_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 5.0
+RECHECK_SECONDS: Final = 1.0
+"""The time after which a client that waits for its budget may no longer have to."""
 
 
 class PageQueue:
@@ -110,7 +112,7 @@ class PageQueue:
             if client in self._queues:
                 self._queues.move_to_end(client)
         if waits:
-            self._timer = asyncio.get_running_loop().call_later(min(waits), self._admit)
+            self._timer = asyncio.get_running_loop().call_later(min(*waits, RECHECK_SECONDS), self._admit)
 
     def _withdraw(self, client: str, slot: "asyncio.Future[None]") -> None:
         if slot.done() and not slot.cancelled():  # the slot was given in the same moment

@@ -45,12 +45,14 @@ class ThreadedHandler(ASGIHandler):
     the whole of a streamed file. Requests are counted by client, with `proxies` as TrustedProxyMiddleware has them.
     """
 
-    def __init__(self, turn: Turn | None = None, proxies: TrustedProxies | None = None) -> None:
+    def __init__(
+        self, turn: Turn | None = None, proxies: TrustedProxies | None = None, budget: PageBudget | None = None
+    ) -> None:
         BaseHandler.__init__(self)
         self.load_middleware(is_async=False)
         self.turn = turn or Turn()
         self._proxies = proxies or TrustedProxies()
-        self.budget = PageBudget(time.monotonic)
+        self.budget = budget or PageBudget(time.monotonic)
         self._queue = PageQueue(self.budget)
         self._services_queue = PageQueue(self.budget, running=SERVICE_THREADS, per_client=SERVICE_THREADS_PER_CLIENT)
         self._pool = ThreadPool("django")

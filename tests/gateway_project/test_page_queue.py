@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway_project import page_budget
-from gateway_project.page_budget import Allowance, PageBudget
+from gateway_project import page_budget, page_queue
+from gateway_project.page_budget import Allowance, PageBudget, ServiceTraffic
 from gateway_project.page_queue import PageQueue
 from routing.errors import Overloaded
 from tests.clock import FakeClock
@@ -150,3 +150,35 @@ def test_the_budget_forgets_clients_that_owe_nothing(monkeypatch: pytest.MonkeyP
         budget.charge(f"client {number}", 0.01)
         clock.advance(0.1)
     assert len(budget) <= 200
+
+
+def test_the_budget_holds_only_beside_traffic_of_services() -> None:
+    clock = FakeClock()
+    traffic = ServiceTraffic(clock)
+    budget = PageBudget(clock, is_contended=traffic.is_present)
+    budget.charge("a", 60.0)
+    for requests, is_present in ((0, False), (5, True), (4, False), (50, True)):
+        clock.advance(1.0)
+        traffic.requests += requests
+        assert (budget.wait("a") > 0) is is_present
+        clock.advance(0.5)
+        assert (budget.wait("a") > 0) is is_present  # for a second
+        clock.advance(0.5)
+        budget.wait("a")
+    clock.advance(100.0)
+    traffic.requests += 100
+    assert budget.wait("a") == 0  # one a second
+
+
+async def test_who_waits_for_its_budget_is_admitted_when_the_traffic_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_queue, "RECHECK_SECONDS", 0.01)
+    contended = [True]
+    queue = PageQueue(PageBudget(FakeClock(), is_contended=lambda: contended[0]))
+    assert queue.try_enter("a")
+    queue.leave("a", 60.0)
+    waiting = asyncio.create_task(queue.enter("a"))
+    await settle()
+    assert not waiting.done()
+    contended[0] = False
+    async with asyncio.timeout(30):
+        await waiting
