@@ -15,6 +15,8 @@ CLIENT: Final = Allowance(2.0, 0.05)
 """Of one address: some 150 login pages, or twenty with all their files, and then four login pages a second."""
 TOTAL: Final = Allowance(5.0, 0.10)
 """Of all addresses together, but those that have shown an identity lately."""
+KNOWN: Final = Allowance(10.0, 0.25)
+"""Of an address that has shown an identity lately: the files of its pages are requested without one."""
 KNOWN_SECONDS: Final = 600.0
 SERVICE_RATE: Final = 5.0
 """Requests a second for services from which on pages have to leave them time."""
@@ -59,12 +61,13 @@ class PageBudget:
         timer: Callable[[], float],
         *,
         client: Allowance = CLIENT,
+        known: Allowance = KNOWN,
         total: Allowance = TOTAL,
         is_contended: Callable[[], bool] = lambda: True,
     ) -> None:
         self._timer = timer
         self._is_contended = is_contended
-        self._client = client
+        self._client, self._known_client = client, known
         self._total = total
         self._total_debt = _NO_DEBT
         self._debts: dict[str, _Debt] = {}
@@ -76,13 +79,14 @@ class PageBudget:
 
     def wait(self, client: str) -> float:
         """Seconds until `client` may use more; 0 for now."""
-        seconds = self._excess(self._debts.get(client, _NO_DEBT), self._client)
-        if self._known.get(client, 0.0) <= self._timer():
+        allowance = self._allowance(client)
+        seconds = self._excess(self._debts.get(client, _NO_DEBT), allowance)
+        if allowance is not self._known_client:
             seconds = max(seconds, self._excess(self._total_debt, self._total))
         return seconds if seconds and self._is_contended() else 0.0
 
     def recognise(self, client: str) -> None:
-        """A request of `client` was authenticated: for a while, a flood of others does not delay it."""
+        """A request of `client` was authenticated: for a while it may use more, and others do not delay it."""
         now = self._timer()
         self._known[client] = now + KNOWN_SECONDS
         if len(self._known) > MAX_CLIENTS:
@@ -91,11 +95,14 @@ class PageBudget:
     def charge(self, client: str, seconds: float) -> None:
         """Processor seconds that `client` has used."""
         now = self._timer()
-        self._debts[client] = (self._left(self._debts.get(client, _NO_DEBT), self._client) + seconds, now)
+        self._debts[client] = (self._left(self._debts.get(client, _NO_DEBT), self._allowance(client)) + seconds, now)
         self._total_debt = (self._left(self._total_debt, self._total) + seconds, now)
         if len(self._debts) > self._sweep_at:
             self._debts = {each: debt for each, debt in self._debts.items() if self._left(debt, self._client) > 0}
             self._sweep_at = max(MAX_CLIENTS, 2 * len(self._debts))
+
+    def _allowance(self, client: str) -> Allowance:
+        return self._known_client if self._known.get(client, 0.0) > self._timer() else self._client
 
     def _excess(self, debt: _Debt, allowance: Allowance) -> float:
         return max(0.0, self._left(debt, allowance) - allowance.burst) / allowance.share

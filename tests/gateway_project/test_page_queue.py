@@ -142,6 +142,17 @@ def test_all_addresses_together_have_a_budget() -> None:
     assert budget.wait("another") > 0
 
 
+def test_an_address_with_an_identity_has_more() -> None:
+    clock = FakeClock()
+    budget = PageBudget(clock, client=Allowance(2.0, 0.05), known=Allowance(10.0, 0.25))
+    budget.charge("a", 9.0)
+    assert budget.wait("a") == pytest.approx(140.0)
+    budget.recognise("a")
+    assert budget.wait("a") == 0
+    budget.charge("a", 2.0)
+    assert budget.wait("a") == pytest.approx(4.0)
+
+
 def test_the_budget_forgets_clients_that_owe_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_budget, "MAX_CLIENTS", 100)
     clock = FakeClock()
