@@ -27,7 +27,7 @@ HEURISTIC_ERRORS: Final = frozenset({404, 405, 410, 414, 501})
 """The other heuristically cacheable statuses (RFC 9110 section 15.1). They are errors, so the policy's ttl does not
 apply: the response itself must say how long it is fresh, or at least when it was last modified.
 """
-REQUEST_STATUSES: Final = frozenset({407, 408, 411, 412, 413, 415, 416, 421, 425, 426, 428, 511})
+REQUEST_STATUSES: Final = frozenset({407, 408, 411, 412, 413, 415, 416, 421, 425, 426, 428, 429, 431, 511})
 """Refusals of what is not part of the key: fields, content or circumstances of one request (RFC 9110 section 15.5, RFC
 6585, RFC 8470). Stored, the 416 for one client's Range would be everybody's.
 """
