@@ -113,8 +113,11 @@ class OpenLoopClient:
             connection.close()
 
     def run(self, rate: float, count: int, clock: Callable[[], float] = time.perf_counter) -> RunResult:
-        """Send `count` requests at `rate` per second. Raises TimeoutError if responses stop arriving."""
-        idle, busy = list(self._connections), set[Connection]()
+        """Send `count` requests at `rate` per second. Raises TimeoutError if responses stop arriving.
+
+        Connections are used in turn: a server closes one that is idle for a minute.
+        """
+        idle, busy = deque(self._connections), set[Connection]()
         queue: deque[float] = deque()
         result = RunResult([], [], 0)
         scheduled, errors, started = 0, 0, clock() + 0.01
@@ -124,7 +127,7 @@ class OpenLoopClient:
                 queue.append(due_at(scheduled, started, rate))
                 scheduled += 1
             while queue and idle:
-                connection = idle.pop()
+                connection = idle.popleft()
                 result.delays.append(clock() - queue[0])
                 connection.send(self._request, queue.popleft())
                 busy.add(connection)
