@@ -4,10 +4,8 @@ Immutable and validated; all faults are reported at once.
 """
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -15,13 +13,26 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from gateway_project import telemetry
+from gateway_project.environment_values import (
+    Network,
+    boolean,
+    cookie_prefix,
+    database_url,
+    file,
+    integer,
+    limit,
+    networks,
+    one_of,
+    origins,
+    staff_host,
+    words,
+)
 from gateway_project.telemetry import Traces
 from resilience import redis_address
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis_address import DEFAULT_PREFIX, SCHEMES
 from routing.configuration.headers import FILE
 from routing.configuration.secret_files import DEFAULT_DIRECTORY, NO_SOURCES, SecretDirectories, parse_sources
-from routing.messages.origins import origin_pattern
 from routing.messages.staff_origin import StaffOrigin
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
@@ -33,10 +44,7 @@ MIN_SECRET_KEY: Final = 32
 SERVICE_VARIABLES: Final = "GATEWAY_SECRET_"
 """Variables whose names begin so may be sent to backends, as the services' headers say."""
 
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off"})
 
-Network = IPv4Network | IPv6Network
 T = TypeVar("T")
 
 
@@ -133,40 +141,40 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
     """Read the configuration. Raises ConfigurationFault with all faults."""
     faults: list[str] = []
     get = _Variables(environment, faults).get
-    debug = get("DEBUG", False, _boolean)
-    database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", _database)
+    debug = get("DEBUG", False, boolean)
+    database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", database_url)
     var = _state_directory(database)
     redis_url = get("REDIS_URL", None, _redis)
     secrets_from, secret_directories = get("SECRETS_FROM", NO_SOURCES, parse_sources)
     config = Config(
         debug=debug,
         secret_key=environment.get("SECRET_KEY", "") or (_generated_secret(var) if debug else ""),
-        allowed_hosts=get("ALLOWED_HOSTS", (".localhost" if debug else "localhost", "127.0.0.1", "[::1]"), _words),
+        allowed_hosts=get("ALLOWED_HOSTS", (".localhost" if debug else "localhost", "127.0.0.1", "[::1]"), words),
         database_url=database,
         redis_url=redis_url,
         redis_prefix=get("REDIS_PREFIX", _default_prefix(redis_url), redis_address.parse_prefix),
         firebase_project=get("FIREBASE_PROJECT_ID", None, str),
-        firebase_credentials=get("FIREBASE_CREDENTIALS", None, _file),
+        firebase_credentials=get("FIREBASE_CREDENTIALS", None, file),
         firebase_emulator=get("FIREBASE_AUTH_EMULATOR_HOST", None, str),
-        trusted_proxies=get("TRUSTED_PROXIES", (), _networks),
-        proxy_protocol=get("PROXY_PROTOCOL", False, _boolean),
-        staff=StaffOrigin(get("STAFF_HOST", None, _staff_host), get("STAFF_PORT", None, _integer(1, 65_535))),
-        cookie_prefix=get("COOKIE_PREFIX", "", _cookie_prefix(debug)),
-        cors_origins=get("CORS_ORIGINS", (), _origins),
+        trusted_proxies=get("TRUSTED_PROXIES", (), networks),
+        proxy_protocol=get("PROXY_PROTOCOL", False, boolean),
+        staff=StaffOrigin(get("STAFF_HOST", None, staff_host), get("STAFF_PORT", None, integer(1, 65_535))),
+        cookie_prefix=get("COOKIE_PREFIX", "", cookie_prefix(debug)),
+        cors_origins=get("CORS_ORIGINS", (), origins),
         rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
-        gateway_config=get("GATEWAY_CONFIG", None, _file),
+        gateway_config=get("GATEWAY_CONFIG", None, file),
         secrets_from=secrets_from,
         secret_directories=secret_directories or (DEFAULT_DIRECTORY,),
-        max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, _integer(0, 1 << 40)),
-        max_connections_per_client=get("MAX_CONNECTIONS_PER_CLIENT", 1_000, _limit),
-        log_format=get("LOG_FORMAT", "console" if debug else "json", _one_of("json", "console")),
-        access_log=get("ACCESS_LOG", True, _boolean),
+        max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, integer(0, 1 << 40)),
+        max_connections_per_client=get("MAX_CONNECTIONS_PER_CLIENT", 1_000, limit),
+        log_format=get("LOG_FORMAT", "console" if debug else "json", one_of("json", "console")),
+        access_log=get("ACCESS_LOG", True, boolean),
         traces=telemetry.read(environment, faults),
         host=get("HOST", "127.0.0.1", str),
-        port=get("PORT", 8000, _integer(1, 65_535)),
-        workers=get("WORKERS", 1, _integer(1, 256)),
-        drain_seconds=get("DRAIN_SECONDS", 0 if debug else 5, _integer(0, 3_600)),
-        grace_seconds=get("GRACE_SECONDS", 30, _integer(1, 86_400)),
+        port=get("PORT", 8000, integer(1, 65_535)),
+        workers=get("WORKERS", 1, integer(1, 256)),
+        drain_seconds=get("DRAIN_SECONDS", 0 if debug else 5, integer(0, 3_600)),
+        grace_seconds=get("GRACE_SECONDS", 30, integer(1, 86_400)),
         var=var,
         environment=dict(environment),
     )
@@ -213,69 +221,6 @@ def _generated_secret(var: Path) -> str:
     return path.read_text().strip()
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise ValueError(f"{text!r} is not a boolean: use on or off")
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"[,\s]+", text) if word)
-
-
-def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,15}", text) or not minimum <= int(text) <= maximum:
-            raise ValueError(f"{text!r} is not an integer from {minimum} to {maximum}")
-        return int(text)
-
-    return parse
-
-
-def _limit(text: str) -> int:
-    return 0 if text.lower() in _FALSE else _integer(1, 1_000_000)(text)
-
-
-def _cookie_prefix(debug: bool) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not re.fullmatch(r"(__Host-|__Secure-)?[A-Za-z][A-Za-z0-9_.-]{0,31}", text):
-            raise ValueError(f"{text!r} is not the beginning of a cookie's name: use letters, digits, `_`, `-` and `.`")
-        if debug and text.startswith("__"):
-            raise ValueError("__Host- and __Secure- require https, which DEBUG does without")
-        return text
-
-    return parse
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _database(text: str) -> str:
-    """Error messages contain nothing of the URL, since any part may belong to a password."""
-    scheme = text.partition("://")[0].lower()
-    if scheme not in ("sqlite", "postgres", "postgresql"):
-        raise ValueError("must be a sqlite:// or postgresql:// URL")
-    if scheme != "sqlite":
-        try:
-            parts = urlsplit(text)
-            valid = parts.port != 0 and parts.netloc.count("@") < 2 and "@" not in parts.path and not parts.fragment
-        except ValueError:
-            valid = False
-        if not valid:
-            raise ValueError(
-                "has an invalid host or port; an `@`, `:`, `/`, `?` or `#` of a password must be percent-encoded"
-            )
-    return text
-
-
 def _redis(text: str) -> str:
     if text != EMBEDDED:
         if "://" not in text:
@@ -286,24 +231,3 @@ def _redis(text: str) -> str:
 
 def _default_prefix(url: str | None) -> str:
     return DEFAULT_PREFIX if url is None or url == EMBEDDED else redis_address.parse(url).default_prefix
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise ValueError(f"{text!r} is not a file")
-    return path
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ip_network(word) for word in _words(text))
-
-
-def _staff_host(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9.-]+", text):
-        raise ValueError(f"{text!r} is not a host name: write staff.example.com, without a scheme or port")
-    return text.lower().removesuffix(".")
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    return tuple(origin_pattern(word) for word in _words(text))

@@ -1,0 +1,99 @@
+"""Parsers of environment variables: each raises ValueError for text that is not such a value."""
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from routing.messages.origins import origin_pattern
+
+Network = IPv4Network | IPv6Network
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def boolean(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(f"{text!r} is not a boolean: use on or off")
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[,\s]+", text) if word)
+
+
+def integer(minimum: int, maximum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", text) or not minimum <= int(text) <= maximum:
+            raise ValueError(f"{text!r} is not an integer from {minimum} to {maximum}")
+        return int(text)
+
+    return parse
+
+
+def limit(text: str) -> int:
+    return 0 if text.lower() in _FALSE else integer(1, 1_000_000)(text)
+
+
+def cookie_prefix(debug: bool) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not re.fullmatch(r"(__Host-|__Secure-)?[A-Za-z][A-Za-z0-9_.-]{0,31}", text):
+            raise ValueError(f"{text!r} is not the beginning of a cookie's name: use letters, digits, `_`, `-` and `.`")
+        if debug and text.startswith("__"):
+            raise ValueError("__Host- and __Secure- require https, which DEBUG does without")
+        return text
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def database_url(text: str) -> str:
+    """Error messages contain nothing of the URL, since any part may belong to a password."""
+    scheme = text.partition("://")[0].lower()
+    if scheme not in ("sqlite", "postgres", "postgresql"):
+        raise ValueError("must be a sqlite:// or postgresql:// URL")
+    if scheme != "sqlite":
+        try:
+            parts = urlsplit(text)
+            valid = parts.port != 0 and parts.netloc.count("@") < 2 and "@" not in parts.path and not parts.fragment
+        except ValueError:
+            valid = False
+        if not valid:
+            raise ValueError(
+                "has an invalid host or port; an `@`, `:`, `/`, `?` or `#` of a password must be percent-encoded"
+            )
+    return text
+
+
+def file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError(f"{text!r} is not a file")
+    return path
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(word) for word in words(text))
+
+
+def staff_host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", text):
+        raise ValueError(f"{text!r} is not a host name: write staff.example.com, without a scheme or port")
+    return text.lower().removesuffix(".")
+
+
+def origins(text: str) -> tuple[str, ...]:
+    return tuple(origin_pattern(word) for word in words(text))
