@@ -73,16 +73,21 @@ def test_the_commands_of_the_greeting_work(demo: Server) -> None:
 
 
 def test_the_second_response_is_a_hit_and_at_least_twenty_times_faster(demo: Server) -> None:
-    path, key = "/api/v1/slackIntelligence/channels?for=speed", greeting(demo, "API key")
+    key = greeting(demo, "API key")
     with requests.Session() as session:
 
-        def timed() -> tuple[str, float]:
+        def timed(number: int) -> tuple[str, float]:
+            path = f"/api/v1/slackIntelligence/channels?for=speed-{number}"
             began = time.perf_counter()
             response = session.get(demo.address + path, headers={"X-API-Key": key}, timeout=30)
             return response.headers["X-Cache"], time.perf_counter() - began
 
-        first, miss = timed()
-        hits = [timed() for _ in range(8)]
+        # On a busy machine Redis may not store a response in time, and the next request is a miss too.
+        for number in range(5):
+            first, miss = timed(number)
+            hits = [timed(number) for _ in range(8)]
+            if {verdict for verdict, _ in hits} == {"HIT"}:
+                break
     assert (first, {verdict for verdict, _ in hits}) == ("MISS", {"HIT"})
     assert min(seconds for _, seconds in hits) * 20 < miss
 
