@@ -27,8 +27,10 @@ $(VENV)/.installed-dev: requirements-dev.txt requirements-otel.txt $(VENV)/.inst
 run: install ## start the gateway with demonstration services (PORT, HOST, WORKERS)
 	@DEBUG=$${DEBUG:-1} REDIS_URL="$${REDIS_URL-$$($(BIN)/python -m gateway_project.launch)}" exec $(BIN)/python manage.py rungateway --demo
 
-test: install install-dev ## run the tests (TESTS="tests/routing -k cors" for some)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TESTS)
+PROCESSES ?= 2
+
+test: install install-dev ## run the tests (TESTS="tests/routing -k cors" for some; PROCESSES=0: one after the other)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 quick: install install-dev ## run the tests that need no server, browser, process or database
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(TESTS)
