@@ -113,7 +113,12 @@ class RedisLink:
         self.feed.start()
 
     async def settle(self) -> None:
-        """Let an outage pass that is only this process's: calls time out while it is busy with its own start."""
+        """Let an outage pass that is only this process's: calls time out while it is busy with its own start.
+
+        A round trip ends after those that the start has begun.
+        """
+        with contextlib.suppress(StoreUnavailable):
+            await self.call(lambda client: client.ping())
         if self._probe is not None:
             await asyncio.wait([self._probe], timeout=2 * PROBE_SECONDS)
 
