@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import requests
 import uvloop
@@ -78,7 +78,7 @@ class Backend(asyncio.Protocol):
     """Reads a request with its body before it responds: 1.8 kB, or 1 MB for `/large`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._data = bytearray()
 
     def data_received(self, data: bytes) -> None:
@@ -92,7 +92,7 @@ class Backend(asyncio.Protocol):
             del self._data[:size]
             body = LARGE if b"/large" in head.split(b"\r\n", 1)[0] else JSON
             fields = b"Content-Type: application/json\r\nContent-Length: %d" % len(body)
-            self._transport.write(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n\r\n" + body)  # type: ignore[attr-defined]
+            self._transport.write(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n\r\n" + body)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 
-class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
+class ChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc] # channels-redis is untyped
     """Ignores what is no message: it would end the consumer."""
 
     async def receive(self, channel: str) -> dict[str, Any]:

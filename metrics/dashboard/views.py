@@ -46,7 +46,7 @@ def staff_page(view: View) -> View:
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         require(request.user, Right.VIEW)
         request.may_operate = may(request.user, Right.OPERATE)  # type: ignore[attr-defined] # read by templates
-        request.may_configure = may(request.user, Right.CONFIGURE)  # type: ignore[attr-defined]
+        request.may_configure = may(request.user, Right.CONFIGURE)  # type: ignore[attr-defined] # for the template
         response = view(request, *args, **kwargs)
         response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(host=request.get_host())
         response["Cache-Control"] = "private, no-store"
