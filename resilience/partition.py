@@ -1,0 +1,48 @@
+"""What a backend's limit covers: a part of the calls to a service, such as those of one route with one credential."""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from itertools import product
+from typing import NamedTuple
+
+
+class Part(StrEnum):
+    """What calls are told apart by. All calls of a service are of one part unless others are named."""
+
+    SERVICE = "service"
+    ROUTE = "route"
+    METHOD = "method"
+    PATH = "path"
+    CREDENTIAL = "credential"
+
+
+class Partition(NamedTuple):
+    """The calls that have these values in common; an empty value is any. `credential` is a digest."""
+
+    service: str
+    route: str = ""
+    method: str = ""
+    path: str = ""
+    credential: str = ""
+
+    def __str__(self) -> str:
+        """What calls it covers, for operators: without the credential, of which only a digest is known."""
+        call = " ".join(value for value in (self.method, self.path or self.route) if value)
+        return f"{call or 'all calls'}{' with one credential' if self.credential else ''}"
+
+    def by(self, parts: Iterable[Part]) -> "Partition":
+        """The partition that a call with these values is in, where calls are told apart by `parts`."""
+        kept = frozenset(parts)
+        return Partition(
+            self.service,
+            self.route if Part.ROUTE in kept else "",
+            self.method if Part.METHOD in kept else "",
+            self.path if Part.PATH in kept else "",
+            self.credential if Part.CREDENTIAL in kept else "",
+        )
+
+    def containing(self) -> Iterator["Partition"]:
+        """All partitions that a call with these values is in."""
+        service, *values = self
+        for chosen in product(*((value, "") if value else ("",) for value in values)):
+            yield Partition(service, *chosen)

@@ -1,0 +1,1 @@
+"""What backends say remains of their limits."""

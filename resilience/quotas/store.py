@@ -1,0 +1,62 @@
+"""What remains of each service's limits, as the worker saw that has seen it last: in memory, or for all in Redis."""
+
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from resilience.redis import RedisLink
+
+KEY: Final = "quotas"
+TTL_SECONDS: Final = 86_400
+
+Quotas = dict[tuple[str, str], int]
+"""By service and limit."""
+
+_encode: Final = msgspec.json.Encoder().encode
+_name: Final = msgspec.json.Decoder(tuple[str, str])
+_number: Final = msgspec.json.Decoder(int)
+
+
+class Store(Protocol):
+    """Raises StoreUnavailable."""
+
+    async def put(self, quotas: Quotas) -> None: ...
+
+    async def load(self) -> Quotas: ...
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self._quotas: Quotas = {}
+
+    async def put(self, quotas: Quotas) -> None:
+        self._quotas |= quotas
+
+    async def load(self) -> Quotas:
+        return dict(self._quotas)
+
+
+class RedisStore:
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+
+    async def put(self, quotas: Quotas) -> None:
+        key = self._link.key(KEY)
+        fields = {_encode(name): number for name, number in quotas.items()}
+
+        async def write(client: Any) -> None:
+            await client.hset(key, mapping=fields)
+            await client.expire(key, TTL_SECONDS)
+
+        await self._link.call(write)
+
+    async def load(self) -> Quotas:
+        key = self._link.key(KEY)
+        stored: dict[bytes, bytes] = await self._link.call(lambda client: client.hgetall(key))
+        found: Quotas = {}
+        for name, number in stored.items():
+            try:
+                found[_name.decode(name)] = _number.decode(number)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                continue  # another program's
+        return found

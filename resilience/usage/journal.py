@@ -1,0 +1,62 @@
+"""What this worker has counted and not saved yet, and what the shared counters do not contain yet."""
+
+import asyncio
+
+from resilience.usage.counter import Counter
+from resilience.usage.store import Delta, Ledger, Store
+
+
+class Journal:
+    """Saved in batches. What was counted under another generation than the database's, the store has not counted: it
+    was away, or was filled before this was saved.
+    """
+
+    def __init__(self, store: Store, ledger: Ledger) -> None:
+        self._store, self._ledger = store, ledger
+        self._unsaved: dict[tuple[str, int, str], Delta] = {}
+        self._unsettled: list[tuple[str, str, int, int]] = []
+        self._saving = asyncio.Lock()
+
+    def count(
+        self, key: str, counter: Counter, count: int, *, extra: int = 0, local: bool = False, lowered: bool = False
+    ) -> None:
+        """Note that `count` requests were counted, and how much the limit was raised by."""
+        generation = "" if local else counter.generation
+        place = key, counter.since, generation
+        delta = self._unsaved.get(place)
+        if delta is None:
+            delta = self._unsaved[place] = Delta(key, counter.since, generation, counter.ends)
+        delta.count += count
+        delta.extra += extra
+        delta.ends, delta.warned = counter.ends, counter.warned
+        delta.lowered |= lowered
+
+    async def flush(self) -> None:
+        """Save, then settle. Raises StoreUnavailable; what could not be done is kept for the next call."""
+        async with self._saving:
+            unsaved, self._unsaved = self._unsaved, {}
+            deltas = list(unsaved.values())
+            if deltas:
+                try:
+                    generations = await self._ledger.save(deltas)
+                except BaseException:
+                    self._keep(deltas)
+                    raise
+                self._unsettled += [
+                    (delta.key, generation, delta.since, delta.count)
+                    for delta, generation in zip(deltas, generations, strict=True)
+                    if generation and generation != delta.generation and delta.count
+                ]
+            while self._unsettled:
+                await self._store.settle(*self._unsettled[0])
+                del self._unsettled[0]
+
+    def _keep(self, deltas: list[Delta]) -> None:
+        for delta in deltas:
+            place = delta.key, delta.since, delta.generation
+            later = self._unsaved.get(place)
+            if later is None:
+                self._unsaved[place] = delta
+            else:
+                later.count += delta.count
+                later.extra += delta.extra

@@ -1,0 +1,164 @@
+"""Quotas over several workers: never one over, none refused below."""
+
+import asyncio
+import random
+from datetime import datetime
+
+import pytest
+
+from resilience.usage.meter import Meter
+from resilience.usage.periods import period_at
+from resilience.usage.policy import Anchor, Per, QuotaPolicy
+from tests.resilience.usage.world import World
+
+NOW = datetime.fromisoformat("2026-10-24T12:00+00:00").timestamp()
+
+
+def meter(amount: int, per: Per = Per.MONTH, **options: str) -> Meter:
+    return Meter("consumer:1|plan|month", QuotaPolicy(amount=amount, per=per, **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("anchor", "zone", "signed_up"),
+    [
+        (Anchor.CALENDAR, "Europe/Berlin", "2026-01-31T10:00+00:00"),
+        (Anchor.SIGNUP, "America/New_York", "2026-01-31T10:00+00:00"),
+        (Anchor.CALENDAR, "Asia/Kolkata", "2026-01-31T10:00+00:00"),
+    ],
+)
+async def test_exactly_the_quota_passes_in_each_period(anchor: Anchor, zone: str, signed_up: str) -> None:
+    """40,000 requests per case, at four workers, over days of 23, 24 and 25 hours; the store is lost in between."""
+    world, rng = World(NOW), random.Random(7)
+    policy = QuotaPolicy(amount=3_000, per=Per.DAY, anchor=anchor, timezone=zone)
+    what = Meter("c", policy, datetime.fromisoformat(signed_up).timestamp())
+    passed: dict[int, int] = {}
+    asked: dict[int, int] = {}
+    for number in range(40_000):
+        before = period_at(policy, world.time.now, what.signed_up)
+        verdict = await world.take(rng.randrange(4), what)
+        period = period_at(policy, world.time.now, what.signed_up)
+        if period == before:
+            asked[period.starts] = asked.get(period.starts, 0) + 1
+        passed[period.starts] = passed.get(period.starts, 0) + verdict.allowed
+        if number % 577 == 0:
+            await world.time.advance(rng.choice([0.1, 3_600.0, 21_600.0]))
+        if number % 9_001 == 9_000:
+            await world.flush()
+            world.store.lose()
+    assert all(count <= policy.amount for count in passed.values())
+    assert [passed[starts] for starts in asked if asked[starts] > policy.amount] == [
+        policy.amount for starts in asked if asked[starts] > policy.amount
+    ]
+    assert all(passed[starts] == asked[starts] for starts in asked if asked[starts] < policy.amount)
+    assert len(asked) > 3
+    assert world.store.calls < 20_000  # tokens are taken in advance
+
+
+async def test_what_one_worker_holds_is_not_lost_to_another() -> None:
+    world, what = World(NOW, 2), meter(1_000)
+    allowed = 0
+    for _ in range(600):
+        allowed += (await world.take(0, what)).allowed
+    assert world.workers[0]._known[what.key].count > 0
+    for _ in range(500):
+        allowed += (await world.take(1, what)).allowed
+    assert allowed == 1_000
+
+
+async def test_concurrent_requests_share_calls() -> None:
+    world, what = World(NOW), meter(500)
+    work = asyncio.gather(*(world.workers[index % 4].take(what) for index in range(800)))
+    verdicts = await world.time.run(work)
+    assert sum(verdict.allowed for verdict in verdicts) == 500
+    assert world.store.calls < 60
+
+
+async def test_a_plan_change_keeps_what_was_used_and_a_raise_lasts_one_period() -> None:
+    world, what = World(NOW), meter(10)
+    for _ in range(10):
+        assert (await world.take(0, what)).allowed
+    assert not (await world.take(0, what)).allowed
+    larger = meter(15, timezone="Europe/Berlin")
+    await world.time.advance(2)
+    assert [(await world.take(1, larger)).allowed for _ in range(6)] == [True] * 5 + [False]
+    await world.time.run(world.workers[2].adjust(larger, extra=2))
+    await world.time.advance(2)
+    assert [(await world.take(1, larger)).allowed for _ in range(3)] == [True, True, False]
+    await world.time.advance(31 * 86_400)
+    assert sum([(await world.take(1, larger)).allowed for _ in range(20)]) == 15
+
+
+async def test_refunds_and_resets() -> None:
+    world, what = World(NOW), meter(10)
+    for _ in range(10):
+        await world.take(0, what)
+    await world.time.run(world.workers[1].adjust(what, used=3))
+    await world.time.advance(2)
+    assert [(await world.take(0, what)).allowed for _ in range(4)] == [True, True, True, False]
+    await world.time.run(world.workers[1].adjust(what, used=None))
+    await world.time.advance(2)
+    assert (await world.take(0, what)).remaining == 9
+    await world.flush()
+    assert world.ledger.rows[what.key].used == 1
+
+
+async def test_events_are_sent_once_even_if_the_store_is_lost() -> None:
+    world, what = World(NOW), meter(100)
+    for number in range(120):
+        await world.take(number % 4, what)
+        if number in (85, 105):
+            await world.flush()
+            world.store.lose()
+    assert world.events == [(what.key, 80), (what.key, 100)]
+
+
+async def test_what_was_not_saved_when_the_store_was_lost_is_settled() -> None:
+    world, what = World(NOW), meter(100)
+    for _ in range(60):
+        await world.take(0, what)
+    world.store.lose()  # before worker 0 has saved anything
+    assert (await world.take(1, what)).remaining == 99
+    await world.flush()
+    assert (await world.time.run(world.workers[1].read(what))).used == 61
+    await world.time.advance(1)
+    assert sum([(await world.take(2, what)).allowed for _ in range(60)]) == 39
+
+
+async def test_without_the_store_each_worker_has_its_share_which_is_settled_later() -> None:
+    world, what = World(NOW), meter(100)
+    for number in range(20):
+        await world.take(number % 4, what)
+    await world.flush()
+    world.store.away = True
+    allowed = 0
+    for _ in range(50):
+        for worker in range(4):
+            allowed += (await world.take(worker, what)).allowed
+    assert 60 <= allowed <= 80
+    world.store.away = False
+    await world.flush()
+    await world.time.advance(2)
+    for _ in range(100):
+        allowed += (await world.take(1, what)).allowed
+    assert allowed == 80
+    await world.flush()
+    assert world.ledger.rows[what.key].used == 100
+
+
+async def test_without_the_store_and_the_database_a_share_of_the_quota_is_granted() -> None:
+    world, what = World(NOW), meter(100)
+    world.store.away = world.ledger.away = True
+    assert sum([(await world.take(0, what)).allowed for _ in range(100)]) == 25
+    world.ledger.away = False
+    await world.workers[0].flush()
+    assert world.ledger.rows[what.key].used == 25
+
+
+async def test_requests_that_are_given_back_count_no_more() -> None:
+    world, what = World(NOW), meter(5)
+    for _ in range(20):
+        assert (await world.take(0, what)).allowed
+        world.workers[0].give_back(what)
+        await world.time.advance(0.1)
+    await world.time.advance(1)
+    assert (await world.time.run(world.workers[0].read(what))).used == 0
