@@ -1,0 +1,72 @@
+"""A client's certificate, as far as its names and dates matter here."""
+
+import re
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+from cryptography.x509 import (
+    Certificate,
+    DNSName,
+    ExtensionNotFound,
+    SubjectAlternativeName,
+    UniformResourceIdentifier,
+    load_der_x509_certificate,
+)
+
+MAX_NAMES: Final = 64
+MAX_NAME_LENGTH: Final = 255
+MAX_DER: Final = 32_768
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """`fingerprint` is the SHA-256 of the certificate's DER form, in hexadecimal. `subject` is as RFC 4514 writes it.
+    `begins` and `ends` are Unix time; None where a proxy has sent the names alone.
+    """
+
+    fingerprint: str
+    subject: str = ""
+    uris: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    begins: float | None = None
+    ends: float | None = None
+
+    @property
+    def thumbprint(self) -> str:
+        """As access tokens that are bound to a certificate contain it (RFC 8705 section 3.1)."""
+        return urlsafe_b64encode(bytes.fromhex(self.fingerprint)).decode().rstrip("=")
+
+
+def named_certificate(fingerprint: str, subject: str, uris: tuple[str, ...], dns: tuple[str, ...]) -> ClientCertificate:
+    """A certificate of which only this is known. Raises ValueError."""
+    if _SHA256.fullmatch(fingerprint) is None:
+        raise ValueError("the hash is not that of a certificate")
+    names = (subject, *uris, *dns)
+    if len(names) > MAX_NAMES or not all(len(name) <= MAX_NAME_LENGTH and name.isprintable() for name in names):
+        raise ValueError("a name is too long or not printable")
+    return ClientCertificate(fingerprint=fingerprint, subject=subject, uris=uris, dns=tuple(map(str.lower, dns)))
+
+
+def load_der(der: bytes) -> Certificate:
+    """Raises ValueError."""
+    if len(der) > MAX_DER:
+        raise ValueError("the certificate is too long")
+    return load_der_x509_certificate(der)
+
+
+def describe(certificate: Certificate, der: bytes) -> ClientCertificate:
+    """Raises ValueError for names that cannot be read."""
+    try:
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+        uris = tuple(names.get_values_for_type(UniformResourceIdentifier))
+        dns = tuple(names.get_values_for_type(DNSName))
+    except ExtensionNotFound:
+        uris = dns = ()
+    named = named_certificate(sha256(der).hexdigest(), certificate.subject.rfc4514_string(), uris, dns)
+    return msgspec.structs.replace(
+        named,
+        begins=certificate.not_valid_before_utc.timestamp(),
+        ends=certificate.not_valid_after_utc.timestamp(),
+    )

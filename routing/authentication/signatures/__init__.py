@@ -1,0 +1,1 @@
+"""HTTP message signatures (RFC 9421) as a credential of programs."""

@@ -1,0 +1,91 @@
+"""Certificates for tests: authorities, and clients' certificates that they issue."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import quote
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+NOW: Final = datetime.fromtimestamp(1_700_000_000, UTC)
+DAY: Final = timedelta(days=1)
+
+
+class Issued:
+    """A certificate and its private key."""
+
+    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        self.certificate, self.key = certificate, key
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.DER)
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(Encoding.PEM).decode()
+
+    @property
+    def escaped(self) -> str:
+        """As nginx's $ssl_client_escaped_cert and Envoy write it."""
+        return quote(self.pem, safe="")
+
+    @property
+    def fingerprint(self) -> str:
+        return sha256(self.der).hexdigest()
+
+    @property
+    def base64(self) -> str:
+        return b64encode(self.der).decode()
+
+
+def authority(name: str = "Test CA", issuer: Issued | None = None, **more: Any) -> Issued:
+    return _issue(name, issuer, extensions=[x509.BasicConstraints(True, None)], **more)
+
+
+def client(
+    issuer: Issued,
+    name: str = "client",
+    *,
+    uris: Sequence[str] = (),
+    dns: Sequence[str] = (),
+    purposes: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.CLIENT_AUTH,),
+    **more: Any,
+) -> Issued:
+    names = [*map(x509.UniformResourceIdentifier, uris), *map(x509.DNSName, dns)]
+    extensions: list[x509.ExtensionType] = [x509.SubjectAlternativeName(names)] if names else []
+    if purposes:
+        extensions.append(x509.ExtendedKeyUsage(purposes))
+    return _issue(name, issuer, extensions=extensions, **more)
+
+
+def _issue(
+    name: str,
+    issuer: Issued | None,
+    *,
+    extensions: Sequence[x509.ExtensionType],
+    begins: datetime = NOW - DAY,
+    ends: datetime = NOW + 30 * DAY,
+) -> Issued:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme"), x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+    return Issued(builder.sign(issuer.key if issuer else key, SHA256()), key)
