@@ -1,0 +1,1 @@
+"""Credentials for backends: access tokens that are fetched, shared by the cluster, renewed and kept encrypted."""
