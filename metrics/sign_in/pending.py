@@ -1,0 +1,55 @@
+"""Sign-ins that were begun at the provider and are not finished, in the session of the browser that began them."""
+
+import time
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from secrets import token_urlsafe
+from typing import Any, Final
+
+import msgspec
+
+LIFETIME_SECONDS: Final = 600.0
+MAX_PENDING: Final = 5
+"""Of one browser: the tabs in which somebody signs in. The oldest is forgotten."""
+_KEY: Final = "sign_in_begun"
+
+
+class Begun(msgspec.Struct, frozen=True, array_like=True):
+    """`state`, `nonce` and `verifier` (RFC 7636) are each used once. `user` is who connects the identity to their
+    account, None for a sign-in. `next` is a path of the gateway's own, or "".
+    """
+
+    state: str
+    nonce: str
+    verifier: str
+    at: float
+    next: str = ""
+    user: str | None = None
+
+    @property
+    def challenge(self) -> str:
+        return urlsafe_b64encode(sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+def begin(session: Any, next_path: str, user: str | None) -> Begun:
+    begun = Begun(token_urlsafe(24), token_urlsafe(24), token_urlsafe(48), time.time(), next_path, user)
+    session[_KEY] = [msgspec.to_builtins(each) for each in [*_pending(session), begun][-MAX_PENDING:]]
+    return begun
+
+
+def finish(session: Any, state: str) -> Begun | None:
+    """The sign-in with this state, which is forgotten; None if there is none, or it was begun too long ago."""
+    pending = _pending(session)
+    found = next((each for each in pending if each.state == state), None)
+    if found is not None:
+        session[_KEY] = [msgspec.to_builtins(each) for each in pending if each is not found]
+    return found
+
+
+def _pending(session: Any) -> list[Begun]:
+    now = time.time()
+    try:
+        stored = msgspec.convert(session.get(_KEY, []), list[Begun])
+    except msgspec.ValidationError:
+        return []
+    return [each for each in stored if 0 <= now - each.at < LIFETIME_SECONDS]
