@@ -1,0 +1,77 @@
+"""Differences of two structures by JSON pointer (RFC 6901). Pure."""
+
+import json
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from typing import Any, Final
+
+import msgspec
+
+from routing.configuration.faults import Path
+
+MAX_ALIGNED: Final = 2_000
+"""Longest list of which added and removed items are found: that takes time in the square of its length."""
+_ABSENT: Final = object()
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A value that differs. None stands for one that is not there."""
+
+    pointer: str
+    old: Any
+    new: Any
+
+
+def pointer(path: Path) -> str:
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
+def differences(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:
+    """The innermost values that differ, in the order of the structures."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from differences(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
+    elif isinstance(old, list) and isinstance(new, list):
+        yield from _of_lists(old, new, path)
+    elif _text(old) != _text(new):
+        yield Change(pointer(path), _shown(old), _shown(new))
+
+
+def _of_lists(old: list[Any], new: list[Any], path: Path) -> Iterator[Change]:
+    """Items are aligned, so that one that is inserted does not make all that follow differ.
+
+    Pointers are those in `new`; of removed items those in `old`.
+    """
+    if len(old) == len(new):
+        yield from _pairs(old, new, path, 0)
+    elif max(len(old), len(new)) > MAX_ALIGNED:
+        yield Change(pointer(path), old, new)
+    else:
+        blocks = SequenceMatcher(None, [_text(item) for item in old], [_text(item) for item in new], autojunk=False)
+        for kind, start, end, begin, stop in blocks.get_opcodes():
+            if kind != "equal":
+                yield from _of_block(old[start:end], new[begin:stop], path, start, begin)
+
+
+def _pairs(old: list[Any], new: list[Any], path: Path, first: int) -> Iterator[Change]:
+    for index, (before, after) in enumerate(zip(old, new, strict=False), first):
+        yield from differences(before, after, (*path, index))
+
+
+def _of_block(old: list[Any], new: list[Any], path: Path, start: int, begin: int) -> Iterator[Change]:
+    """Items that replace others, then those that are removed or added. The blocks begin at `start` and `begin`."""
+    common = min(len(old), len(new))
+    yield from _pairs(old, new, path, begin)
+    for index, item in enumerate(old[common:], start + common):
+        yield Change(pointer((*path, index)), item, None)
+    for index, item in enumerate(new[common:], begin + common):
+        yield Change(pointer((*path, index)), None, item)
+
+
+def _shown(value: Any) -> Any:
+    return None if value is _ABSENT else value
+
+
+def _text(value: Any) -> str:
+    """For comparison: in Python `1 == True`, in a configuration they differ."""
+    return "" if value is _ABSENT else json.dumps(value, sort_keys=True)
