@@ -1,0 +1,18 @@
+"""Faults of the configuration as Django's forms and models report them."""
+
+from collections.abc import Iterable
+
+from django.core.exceptions import ValidationError
+
+from routing.configuration.faults import Fault, format_path
+
+
+def to_validation_error(faults: Iterable[Fault], fields: Iterable[str]) -> ValidationError:
+    """Faults as a ValidationError: each at the field with which its path begins, or as a non-field error."""
+    known, messages = set(fields), dict[str, list[str]]()
+    for fault in faults:
+        start = fault.path[0] if fault.path else fault.key
+        field = str(start) if start in known else "__all__"
+        rest = format_path(fault.path[1:] if field == start else fault.path)
+        messages.setdefault(field, []).append(f"{rest}: {fault.message}" if rest else fault.message)
+    return ValidationError(messages)
