@@ -1,0 +1,31 @@
+"""What the server listens on, its workers, and how it ends."""
+
+import msgspec
+
+from gateway_project.environment_values import Get, boolean, integer, limit
+
+
+class ServerSettings(msgspec.Struct, frozen=True):
+    """`drain` and `grace` are seconds. `max_connections_per_client` is of one address, for each worker; 0: no limit."""
+
+    host: str
+    port: int
+    workers: int
+    drain: int
+    grace: int
+    proxy_protocol: bool
+    max_connections_per_client: int
+    access_log: bool
+
+
+def read(get: Get, *, debug: bool) -> ServerSettings:
+    return ServerSettings(
+        host=get("HOST", "127.0.0.1", str),
+        port=get("PORT", 8000, integer(1, 65_535)),
+        workers=get("WORKERS", 1, integer(1, 256)),
+        drain=get("DRAIN_SECONDS", 0 if debug else 5, integer(0, 3_600)),
+        grace=get("GRACE_SECONDS", 30, integer(1, 86_400)),
+        proxy_protocol=get("PROXY_PROTOCOL", False, boolean),
+        max_connections_per_client=get("MAX_CONNECTIONS_PER_CLIENT", 1_000, limit),
+        access_log=get("ACCESS_LOG", True, boolean),
+    )

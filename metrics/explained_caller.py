@@ -1,0 +1,99 @@
+"""The caller of a request that is explained, as staff name it."""
+
+import time
+from typing import Final
+from urllib.parse import unquote
+
+import msgspec
+
+from metrics.runtime_access import running
+from routing.authentication.issuer_policy import Issuer
+from routing.authentication.issuer_token import likely_caller
+from routing.authentication.revocations import Revocations
+from routing.authentication.token_consumers import TokenConsumers
+from routing.caller import Caller, firebase_id
+from routing.database.key_records import key_record
+from routing.errors import Forbidden, GatewayError, Unauthenticated
+from routing.networks import Addresses
+
+
+class HypotheticalCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`scopes` None is a Firebase caller whose token has no scopes claim."""
+
+    id: str
+    scopes: frozenset[str] | None = None
+    tenant: str | None = None
+
+
+_USE: Final = "use key:<prefix>, firebase:<uid> or jwt+<issuer>:<subject>"
+Found = tuple[Caller | None, GatewayError | None]
+"""The caller, and the error of its credential, if any."""
+
+
+def find_caller(caller: str | HypotheticalCaller | None, method: str, address: str | None) -> Found:
+    """`address` is the client's; without one, lists of addresses are not heeded.
+
+    Raises ValueError for a caller that does not exist.
+    """
+    if not caller:
+        return None, None
+    if isinstance(caller, HypotheticalCaller):
+        kind, _, uid = caller.id.partition(":")
+        identity = firebase_id(uid, caller.tenant) if kind == "firebase" else caller.id
+        return Caller(identity, caller.tenant, caller.scopes), None
+    kind, _, name = caller.partition(":")
+    if kind == "key":
+        return _of_key(caller, name, method, address)
+    if kind == "firebase" and name:
+        return _subscribed(Caller(caller))
+    if kind.startswith("firebase+") and name:
+        return _subscribed(Caller(caller, unquote(kind.removeprefix("firebase+"))))
+    if kind.startswith("jwt+") and name:
+        return _subscribed(_of_issuer(kind, name))
+    raise ValueError(f"{caller!r} is not an active API key; {_USE}")
+
+
+def _of_key(caller: str, name: str, method: str, address: str | None) -> Found:
+    record = key_record(name.removeprefix("gw_"))
+    found = None if record is None else running().gateway.live.keys.caller_of(record)
+    if record is None or found is None:
+        raise ValueError(f"{caller!r} is not an active API key; {_USE}")
+    rules = record.rules
+    if rules is None:
+        return found, None
+    try:
+        # Of a key without addresses, any is permitted.
+        msgspec.structs.replace(rules, addresses=_heeded(rules.addresses, address)).check(address or "", method)
+    except Forbidden as error:
+        return found, error
+    return found, None
+
+
+def _heeded(addresses: Addresses, address: str | None) -> Addresses:
+    return () if address is None else addresses
+
+
+def _of_issuer(kind: str, subject: str) -> Caller:
+    """A token of a configured issuer, without scopes. Raises ValueError."""
+    table = running().gateway.live.table
+    for issuer in table.issuers:
+        own = f"jwt+{issuer.name}"
+        if _is_usable(issuer) and (kind == own or kind.startswith(f"{own}+")):
+            tenant = unquote(kind.removeprefix(own).removeprefix("+")) or None
+            return likely_caller(issuer, subject, tenant, table.services)
+    raise ValueError(f"the caller {kind}:... is of no issuer in the configuration")
+
+
+def _is_usable(issuer: Issuer) -> bool:
+    return issuer.enabled and not issuer.faults
+
+
+def _subscribed(caller: Caller) -> Found:
+    """With its consumer's plan, and the error of a revoked token or a disabled consumer."""
+    live = running().gateway.live
+    if Revocations(live.table.revocations).revoke(caller, time.time()):
+        return caller, Unauthenticated("the token was revoked")
+    try:
+        return TokenConsumers().subscribed(caller, live.keys.consumers), None
+    except Unauthenticated as error:
+        return caller, error
