@@ -1,0 +1,97 @@
+"""Revoked tokens: listed, added and ended by those who may operate the gateway."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+
+from metrics import revocations
+from metrics.audit import staff_actor
+from metrics.revocations import DEFAULT, LONGEST, MAX_REVOCATIONS
+from routing.admin_rights import RightsMixin
+from routing.revocation_models import Revocation
+from routing.rights import Right, may
+
+
+class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if bool(data.get("subject")) == bool(data.get("token_id")) and not self.errors:
+            raise forms.ValidationError("Enter either a subject or the id of a token.")
+        if Revocation.objects.filter(until__gt=timezone.now()).count() >= MAX_REVOCATIONS:
+            raise forms.ValidationError(f"There are {MAX_REVOCATIONS} revocations already.")
+        return data
+
+    def clean_until(self) -> Any:
+        until, now = self.cleaned_data["until"], timezone.now()
+        if until is not None and not now < until <= now + LONGEST:
+            raise forms.ValidationError(f"Enter a time within the next {LONGEST.days} days.")
+        return until
+
+
+@admin.register(Revocation)
+class RevocationAdmin(RightsMixin, ModelAdmin):
+    form = RevocationForm
+    list_display = ("revoked", "issuer_name", "until", "reason", "actor", "created_at")
+    search_fields = ("subject", "token_id", "issuer", "reason", "actor")
+    fields = ("subject", "token_id", "issuer", "until", "reason")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
+        return may(request.user, Right.OPERATE)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - as above
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - as above
+        return may(request.user, Right.OPERATE)
+
+    def get_queryset(self, request: HttpRequest) -> "models.QuerySet[Revocation]":
+        """Those in force."""
+        rows: models.QuerySet[Revocation] = super().get_queryset(request)
+        return rows.filter(until__gt=timezone.now())
+
+    def formfield_for_dbfield(self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if db_field.name in _HELP and field is not None:
+            field.label, field.help_text = _HELP[db_field.name]
+            field.required = False
+        return field
+
+    @admin.display(description="revoked", ordering="pk")
+    def revoked(self, revocation: Revocation) -> str:
+        return str(revocation)
+
+    @admin.display(description="issuer", ordering="issuer")
+    def issuer_name(self, revocation: Revocation) -> str:
+        return revocation.issuer or "every issuer"
+
+    def save_model(self, request: HttpRequest, obj: Revocation, form: Any, change: bool) -> None:  # noqa: ARG002 - as above
+        row = revocations.revoke(
+            staff_actor(request.user),
+            issuer=obj.issuer,
+            subject=obj.subject,
+            token_id=obj.token_id,
+            until=obj.until,
+            reason=obj.reason,
+        )
+        obj.pk, obj.until = row.pk, row.until
+
+    def delete_model(self, request: HttpRequest, obj: Revocation) -> None:
+        revocations.lift(staff_actor(request.user), obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: "models.QuerySet[Revocation]") -> None:
+        for revocation in queryset:
+            self.delete_model(request, revocation)
+
+
+_HELP = {
+    "subject": ("Subject", "All its tokens are refused, those issued later included; of Firebase: the user's uid."),
+    "token_id": ("Token id", "The jti of one token, instead of a subject."),
+    "issuer": ("Issuer", "As in the tokens; empty for every issuer."),
+    "until": ("Until", f"By default in {DEFAULT.days} days, at most in {LONGEST.days}."),
+    "reason": ("Reason", "Shown here and in the audit log."),
+}
