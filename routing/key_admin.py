@@ -1,0 +1,141 @@
+"""The admin page for API keys: issue, rotate and revoke them, and see what they are used for."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+from django.contrib import admin, messages
+from django.db import models
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from routing.admin_fields import FileSyntaxMixin
+from routing.admin_rights import RightsMixin
+from routing.authentication.key_form import parse_prefix
+from routing.database.api_keys import issue, revoke, rotate
+from routing.key_form import KeyForm
+from routing.models import ApiKey, RetiredSecret
+
+GRACE: Final = timedelta(hours=24)
+"""How long the present secret stays valid when a key is rotated here."""
+
+
+class ExpiryFilter(admin.SimpleListFilter):
+    title = "expiry"
+    parameter_name = "expiry"
+
+    def lookups(self, request: HttpRequest, _model: Any) -> tuple[tuple[str, str], ...]:  # noqa: ARG002
+        return tuple((str(days), f"within {days} days") for days in (1, 7, 14))
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002
+        if self.value() not in ("1", "7", "14"):
+            return queryset
+        now = timezone.now()
+        until = now + timedelta(days=int(self.value() or 0))
+        return queryset.filter(revoked_at=None, expires_at__gt=now, expires_at__lte=until)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
+    form = KeyForm
+    list_display = ("name", "prefix", "state", "holder", "tenant", "last_used", "created_at", "expires_at")
+    list_filter = (ExpiryFilter, "environment")
+    list_select_related = ("consumer",)
+    search_fields = ("name", "prefix", "owner", "consumer__name")
+    autocomplete_fields = ("consumer",)
+    fieldsets = (
+        (None, {"fields": ("name", "prefix", "owner", "created_by", "consumer", "scopes", "tenant", "expires_at")}),
+        ("Limits", {"fields": ("limits", "environment", "methods", "ip")}),
+        (
+            "Use",
+            {
+                "fields": (
+                    "last_used_at",
+                    "last_used_from",
+                    "last_used_service",
+                    "rotated_at",
+                    "old_secrets",
+                    "revoked_at",
+                )
+            },
+        ),
+    )
+    readonly_fields = (
+        "prefix",
+        "created_by",
+        "rotated_at",
+        "old_secrets",
+        "revoked_at",
+        "last_used_at",
+        "last_used_from",
+        "last_used_service",
+    )
+    actions: tuple[Any, ...] = ("rotate_keys", "revoke_keys")
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+        """A prefix as it is shown, and a whole key, find the key."""
+        return super().get_search_results(request, queryset, parse_prefix(search_term) or search_term)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The environment is part of the key's text."""
+        own = super().get_readonly_fields(request, obj)
+        return (*own, "environment") if obj is not None else own
+
+    @display(
+        description="state",
+        label={"active": "success", "expires soon": "warning", "expired": "danger", "revoked": "danger"},
+    )
+    def state(self, key: ApiKey) -> str:
+        now = timezone.now()
+        return "expires soon" if key.expires_soon(now) else key.state(now)
+
+    @admin.display(description="whose", ordering="owner")
+    def holder(self, key: ApiKey) -> str:
+        return key.holder or "unknown"
+
+    @admin.display(description="last used", ordering="last_used_at")
+    def last_used(self, key: ApiKey) -> str:
+        if key.last_used_at is None:
+            return "never"
+        where = " ".join(part for part in (key.last_used_service, key.last_used_from) if part)
+        return f"{timezone.localtime(key.last_used_at):%Y-%m-%d %H:%M} {where}".rstrip()
+
+    @admin.display(description="replaced secrets")
+    def old_secrets(self, key: ApiKey) -> str:
+        """Until when each is accepted, and its use since."""
+        return "; ".join(map(_use, key.retired.all())) or "-"
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            messages.warning(request, f"The key of {obj.name}, shown only this once: {issue(obj)}")
+
+    @admin.action(description="Rotate: a new secret, the present one is valid for 24 hours", permissions=("change",))
+    def rotate_keys(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:
+        for key in queryset:
+            try:
+                new_key = rotate(key, GRACE)
+            except ValueError as fault:
+                self.message_user(request, f"{key}: {fault}.", messages.ERROR)
+                continue
+            self.log_change(request, key, "Rotated.")
+            messages.warning(request, f"The new key of {key.name}, shown only this once: {new_key}")
+
+    @admin.action(description="Revoke", permissions=("change",))
+    def revoke_keys(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:
+        active = list(queryset.filter(revoked_at=None))
+        revoke(active)
+        for key in active:
+            self.log_change(request, key, "Revoked.")
+        self.message_user(request, f"{len(active)} revoked.")
+
+
+def _use(secret: RetiredSecret) -> str:
+    end = timezone.localtime(secret.valid_until)
+    text = f"valid until {end:%Y-%m-%d %H:%M:%S}, {secret.uses} uses"
+    if secret.last_used_at is None:
+        return text
+    last = timezone.localtime(secret.last_used_at)
+    return f"{text}, last {last:%Y-%m-%d %H:%M} from {secret.last_used_from} for {secret.last_used_service or '-'}"
