@@ -1,0 +1,138 @@
+"""After step 4, for callers whose consumer, key, team or plan has limits: what they may call, and how often."""
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+from resilience.ratelimit.driver import Limiter
+from resilience.ratelimit.window import Decision
+from resilience.usage.driver import Quotas
+from resilience.usage.meter import Verdict
+from resilience.usage.periods import period_at
+from resilience.usage.slots import Slots
+from routing.consumers.subscription import ConcurrencyLimit, QuotaLimit, RateLimit, Subscription
+from routing.errors import AddressNotAllowed, Forbidden, QuotaExceeded, RateLimited
+from routing.exchange import Exchange, LimitState
+from routing.networks import permits
+
+Limit = RateLimit | QuotaLimit
+Counted = list[tuple[Limit, Decision | Verdict]]
+RETRY_SECONDS: Final = 1.0
+"""When a caller whose requests in flight are too many may try again."""
+
+
+class PlanLimits:
+    """Every limit holds: a request is counted by all, or refused by one and uncounted by those before it."""
+
+    def __init__(
+        self, limiter: Limiter, quotas: Quotas, slots: Slots, *, clock: Callable[[], float], timer: Callable[[], float]
+    ) -> None:
+        self._limiter, self._quotas, self._slots = limiter, quotas, slots
+        self._clock, self._timer = clock, timer
+
+    def admit(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Raises Forbidden, RateLimited or QuotaExceeded."""
+        subscription = None if exchange.caller is None else exchange.caller.subscription
+        if subscription is None:
+            return None
+        if not subscription.allows(exchange.service, exchange.request.method):
+            raise Forbidden("the plan does not include this method of the service", service=exchange.service)
+        if subscription.ip and exchange.has_client and not permits(subscription.ip, exchange.request.client):
+            raise AddressNotAllowed("the plan may not be used from this address", service=exchange.service)
+        counted: Counted = []
+        limits = self._remaining(exchange, subscription)
+        for index, limit in enumerate(limits):
+            verdict = self._try(limit)
+            if verdict is None:
+                return self._wait(exchange, subscription, counted, limits[index:])
+            self._add(exchange, counted, limit, verdict)
+        if subscription.concurrent:
+            return self._wait(exchange, subscription, counted, ())
+        self._done(exchange, counted)
+        return None
+
+    def _remaining(self, exchange: Exchange, subscription: Subscription) -> Sequence[Limit]:
+        """Without the rate that step 2 has counted."""
+        if exchange.quota.name == "default":
+            return subscription.counted
+        return [limit for limit in subscription.counted if limit.name != exchange.quota.name]
+
+    def _try(self, limit: Limit) -> Decision | Verdict | None:
+        if isinstance(limit, RateLimit):
+            return self._limiter.try_take(limit.key, limit.policy)
+        return self._quotas.try_take(limit.meter)
+
+    async def _wait(
+        self, exchange: Exchange, subscription: Subscription, counted: Counted, limits: Sequence[Limit]
+    ) -> None:
+        try:
+            for limit in limits:
+                if isinstance(limit, RateLimit):
+                    self._add(exchange, counted, limit, await self._limiter.take(limit.key, limit.policy))
+                else:
+                    self._add(exchange, counted, limit, await self._quotas.take(limit.meter))
+            if subscription.concurrent:
+                await self._enter(exchange, subscription.concurrent)
+        except BaseException:
+            self._give_back(counted)
+            raise
+        self._done(exchange, counted)
+
+    async def _enter(self, exchange: Exchange, limits: Sequence[ConcurrencyLimit]) -> None:
+        held = self._slots.hold()
+        exchange.slots = held
+        for limit in limits:
+            if not await held.enter(limit.key, limit.limit):
+                held.release()
+                raise RateLimited(
+                    f"over {limit.limit} requests at once: the limit of the {limit.owner}", retry_after=RETRY_SECONDS
+                )
+
+    def _add(self, exchange: Exchange, counted: Counted, limit: Limit, verdict: Decision | Verdict) -> None:
+        """Note a decision. Raises RateLimited or QuotaExceeded."""
+        if verdict.allowed:
+            counted.append((limit, verdict))
+            return
+        self._done(exchange, [*counted, (limit, verdict)])
+        self._give_back(counted)
+        counted.clear()
+        if isinstance(limit, RateLimit):
+            rate = limit.policy
+            raise RateLimited(
+                f"over {rate.limit} requests in {rate.window:g} s: the limit of the {limit.owner}",
+                retry_after=verdict.reset,
+            )
+        amount = verdict.limit if isinstance(verdict, Verdict) else limit.meter.policy.amount
+        until = _time(round(self._clock() + verdict.reset))
+        raise QuotaExceeded(
+            f"the {limit.owner}'s quota of {amount} requests per {limit.meter.policy.per} is used up until {until}",
+            retry_after=verdict.reset,
+        )
+
+    def _give_back(self, counted: Counted) -> None:
+        for limit, verdict in counted:
+            if isinstance(limit, QuotaLimit):
+                self._quotas.give_back(limit.meter)
+            elif isinstance(verdict, Decision):
+                self._limiter.give_back(limit.key, verdict)
+
+    def _done(self, exchange: Exchange, counted: Counted) -> None:
+        exchange.plan_limits = tuple([self._state(limit, verdict) for limit, verdict in counted])
+        if exchange.step_log is not None:
+            exchange.mark("plan", " ".join(limit.name for limit, _ in counted), self._timer())
+
+    def _state(self, limit: Limit, verdict: Decision | Verdict) -> LimitState:
+        if isinstance(limit, RateLimit):
+            amount, window = limit.policy.limit, math.ceil(limit.policy.window)
+        else:
+            period = period_at(limit.meter.policy, self._clock(), limit.meter.signed_up)
+            amount = verdict.limit if isinstance(verdict, Verdict) else limit.meter.policy.amount
+            window = period.ends - period.starts
+        return LimitState(limit.name, amount, window, verdict.remaining, math.ceil(verdict.reset))
+
+
+@lru_cache(maxsize=256)
+def _time(instant: int) -> str:
+    return datetime.fromtimestamp(instant, UTC).isoformat().replace("+00:00", "Z")
