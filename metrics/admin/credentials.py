@@ -1,0 +1,53 @@
+"""The credentials of services at their backends: their state, without any secret, and dropping their tokens."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import models
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.decorators import display
+
+from metrics import credentials, selectors
+from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.audit import staff_actor
+from resilience.outage import StoreUnavailable
+from routing.credential_models import BackendCredential
+from routing.rights import Right, may
+
+
+@admin.register(BackendCredential)
+class BackendCredentialAdmin(ReadOnlyAdmin):
+    list_display = ("service", "subject", "state", "account", "fresh_until", "failure", "updated_at")
+    list_filter = ("service",)
+    search_fields = ("service", "subject", "account")
+    actions = ("forget",)
+    fields = ("service", "subject", "account", "connected_at", "fresh_until", "failure", "updated_at")
+    readonly_fields = fields
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Refuse lookups of tokens in the address, although they are encrypted."""
+        return not lookup.startswith("refresh_token") and bool(super().lookup_allowed(lookup, value, request))
+
+    @display(description="state", label={"fresh": "success", "failed": "danger", "expired": "warning"})
+    def state(self, credential: BackendCredential) -> str:
+        return credentials.credential_state(credential, timezone.now())
+
+    @admin.action(description="Forget token: the next request obtains another", permissions=("forget",))
+    def forget(self, request: HttpRequest, queryset: "models.QuerySet[BackendCredential]") -> None:
+        done = 0
+        for row in queryset:
+            try:
+                credentials.forget(staff_actor(request.user), row.service, row.subject)
+                done += 1
+            except selectors.ServiceNotConfigured:
+                self.message_user(request, f"{row.service} is not configured any more.", messages.ERROR)
+            except StoreUnavailable:
+                self.message_user(request, "Redis is unavailable: only this worker has forgotten.", messages.ERROR)
+        self.message_user(request, f"Tokens forgotten: {done}.")
+
+    def has_forget_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, Right.OPERATE)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("refresh_token")
