@@ -1,0 +1,50 @@
+"""The watches of webhooks at Gmail and Calendar: when each ends, what failed, and renewing them at once."""
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.timesince import timeuntil
+from unfold.decorators import display
+
+from metrics import services
+from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.audit import staff_actor
+from routing.rights import Right, may
+from routing.watch_models import Watch
+from routing.watches.database import record_of
+
+
+@admin.register(Watch)
+class WatchAdmin(ReadOnlyAdmin):
+    list_display = ("webhook", "subject", "resource", "state", "left", "expires_at", "due_at", "failure")
+    list_filter = ("webhook", "service")
+    search_fields = ("webhook", "subject", "resource", "failure")
+    actions = ("renew",)
+    fields = (
+        *("webhook", "service", "subject", "resource", "state", "channel", "resource_uri", "expires_at", "left"),
+        *("renewed_at", "due_at", "failure", "detail", "failures", "failed_at"),
+    )
+    readonly_fields = fields
+
+    @display(
+        description="state",
+        label={"active": "success", "failing": "warning", "ended": "danger", "pending": "info", "renewing": "info"},
+    )
+    def state(self, watch: Watch) -> str:
+        now = timezone.now()
+        return "renewing" if watch.is_claimed(now) else record_of(watch).state(now.timestamp()).value
+
+    @admin.display(description="left", ordering="expires_at")
+    def left(self, watch: Watch) -> str:
+        if watch.expires_at is None:
+            return "-"
+        return timeuntil(watch.expires_at) if watch.expires_at > timezone.now() else "ended"
+
+    @admin.action(description="Renew now", permissions=("operate",))
+    def renew(self, request: HttpRequest, queryset: "models.QuerySet[Watch]") -> None:
+        count = services.renew_watches(staff_actor(request.user), list(queryset))
+        self.message_user(request, f"{count} watches are renewed by the next free worker.")
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, Right.OPERATE)
