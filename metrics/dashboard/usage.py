@@ -1,0 +1,145 @@
+"""The page of usage: a table by consumer and service, with a range and links to download it."""
+
+from datetime import date, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django import forms
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from metrics.dashboard.views import staff_page
+from metrics.runtime_access import running
+from metrics.usage import outbox, selectors
+from metrics.usage.selectors import ReportQuery, UsageRow
+
+DEFAULT_DAYS: Final = 30
+MAX_ROWS: Final = 200
+"""Rows that are shown."""
+MAX_GROUPS: Final = 20_000
+"""Groups of which those with the most requests are shown."""
+GROUPS: Final = (
+    ("consumer,service", "Consumer and service"),
+    ("consumer", "Consumer"),
+    ("team", "Team"),
+    ("service", "Service"),
+    ("service,route", "Service and route"),
+    ("consumer,day", "Consumer and day"),
+    ("day", "Day"),
+)
+TITLES: Final = {"day": "Day", "team": "Team", "service": "Service", "route": "Route"}
+NONE: Final = {"team": "no team", "service": "no service", "route": "other paths"}
+"""What is shown for an empty value."""
+
+
+class UsageForm(forms.Form):
+    """`from` is a keyword in Python."""
+
+    start = forms.DateField(required=False)
+    end = forms.DateField(required=False)
+    by = forms.ChoiceField(choices=GROUPS, required=False)
+    consumer = forms.CharField(required=False, max_length=300)
+    service = forms.CharField(required=False, max_length=63)
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        if data.get("start") and data.get("end") and data["start"] > data["end"]:
+            self.add_error("start", "The first day must not be after the last one.")
+        return data
+
+
+@staff_page
+def usage_page(request: HttpRequest) -> HttpResponse:
+    """`?start=&end=&by=&consumer=&service=`. What is wrong is shown beside what is read without it."""
+    form, today = UsageForm(request.GET), selectors.today()
+    form.is_valid()
+    query = _query(form.cleaned_data, today)
+    rows, total = [], selectors.EMPTY
+    is_available = True
+    try:
+        selectors.collect()
+        rows, total = selectors.report(query), selectors.total(query)
+    except (DatabaseError, InterfaceError):
+        is_available = False
+    rows.sort(key=lambda row: -row.requests)
+    columns = [name for name in query.group_by if name != "caller"]
+    context = {
+        "page": "usage",
+        "form": form,
+        "groups": GROUPS,
+        "query": query,
+        "by": form.cleaned_data.get("by") or GROUPS[0][0],
+        "zone": str(running().usage.timezone),
+        "is_available": is_available,
+        "columns": ["Consumer" if name == "consumer" else TITLES[name] for name in columns],
+        "rows": [_row(query.group_by, row) for row in rows[:MAX_ROWS]],
+        "number": len(rows),
+        "total": _figures(total),
+        "download": _download(query),
+        "has_money": bool(total.money),
+        "delivery": _delivery() if is_available else "",
+    }
+    return render(request, "dashboard/usage.html", context)
+
+
+def _delivery() -> str:
+    """What is wrong with the delivery of events, if anything is."""
+    status = outbox.status()
+    if status is None:
+        return ""
+    waiting, rejected = outbox.backlog(1)
+    if status.failures:
+        return f"Events are not delivered, and {waiting} wait: {status.failure}."
+    return "Some events were rejected by their receiver: see manage.py usage events." if rejected else ""
+
+
+def _query(data: dict[str, Any], today: date) -> ReportQuery:
+    end: date = data.get("end") or max(today, data.get("start") or today)
+    earliest = end - timedelta(days=min(DEFAULT_DAYS - 1, (end - date.min).days))
+    filters = {name: data[name] for name in ("consumer", "service") if data.get(name)}
+    group_by = selectors.expand_groups((data.get("by") or GROUPS[0][0]).split(","))
+    return ReportQuery(
+        start=data.get("start") or earliest, end=end, group_by=group_by or (), filters=filters, limit=MAX_GROUPS
+    )
+
+
+def _row(group_by: tuple[str, ...], row: UsageRow) -> dict[str, Any]:
+    """The labels of a row, each with its title and what is said below it, and its figures."""
+    group = dict(zip(group_by, row.group, strict=True))
+    labels = []
+    for name, value in group.items():
+        if name == "consumer":
+            caller = group["caller"]
+            below = "" if value else "no consumer" if caller else "no credential"
+            labels.append({"title": "Consumer", "text": value or caller or "anonymous", "below": below})
+        elif name != "caller":
+            labels.append({"title": TITLES[name], "text": value or NONE.get(name, "\u2013"), "below": ""})
+    return {"labels": labels, **_figures(row)}
+
+
+def _figures(row: UsageRow) -> dict[str, Any]:
+    return {
+        "requests": row.requests,
+        "errors": row.errors,
+        "cached": row.cached,
+        "bytes_in": row.bytes_in,
+        "bytes_out": row.bytes_out,
+        "backend": _duration(row.backend_seconds),
+        "money": [f"{each.amount} {each.currency}" for each in row.money],
+    }
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1_000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3_600 else f"{seconds / 3_600:,.1f} h"
+
+
+def _download(query: ReportQuery) -> str:
+    """The query of the same report at /metrics/usage, to which a format is added."""
+    groups = [name for name in query.group_by if name != "caller"]
+    dates = {"from": query.start.isoformat(), "to": query.end.isoformat()}
+    return urlencode({**dates, "group_by": ",".join(groups), **query.filters})
