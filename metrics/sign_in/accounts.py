@@ -1,0 +1,103 @@
+"""The Django user of a person who has signed in with the provider, and the role that their groups give."""
+
+from typing import Final
+
+from django.contrib.auth.models import Group, User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from metrics.audit import record_operation, staff_actor
+from metrics.models import Identity
+from metrics.sign_in.claims import Person, Refused
+from metrics.sign_in.policy import Role
+
+_ROLES: Final = frozenset(Role)
+_ATTEMPTS: Final = 3
+
+
+def find_user(person: Person) -> User | None:
+    identity = Identity.objects.select_related("user").filter(issuer=person.issuer, subject=person.subject).first()
+    return None if identity is None else identity.user
+
+
+def user_of(person: Person) -> User:
+    """The person's user, created at the first sign-in. Raises Refused if the account is switched off."""
+    for _ in range(_ATTEMPTS):
+        user = find_user(person)
+        if user is None:
+            try:
+                user = _create(person)
+            except IntegrityError:  # signed in twice at once, or another took the user name
+                continue
+        _check_active(user)
+        _update(user, person)
+        return user
+    raise Refused("Your account could not be created. Try again.")
+
+
+def connect(user: User, person: Person) -> None:
+    """Let the person sign in to an account that exists. Raises Refused if they have another one."""
+    owner = find_user(person)
+    if owner is not None and owner != user:
+        raise Refused("This identity belongs to another account of the gateway.")
+    if owner is None:
+        Identity.objects.create(user=user, issuer=person.issuer, subject=person.subject)
+        record_operation(staff_actor(user), "account.connected", after={"issuer": person.issuer})
+
+
+def set_role(user: User, role: Role | None) -> None:
+    """Make this the user's only role; without one, they are not staff. Other groups of the user stay.
+
+    A superuser with a password was made here, for when there is no provider, and is left alone.
+    """
+    if user.is_superuser and user.has_usable_password():
+        return
+    present = {group.name for group in user.groups.all()} & _ROLES
+    wanted = set() if role is None else {str(role)}
+    if present == wanted and user.is_staff is (role is not None):
+        return
+    with transaction.atomic():
+        user.groups.remove(*Group.objects.filter(name__in=present - wanted))
+        user.groups.add(*Group.objects.filter(name__in=wanted - present))
+        user.is_staff = role is not None
+        user.save(update_fields=["is_staff"])
+        before, after = sorted(present), sorted(wanted)
+        record_operation(staff_actor(user), "account.role_changed", before={"roles": before}, after={"roles": after})
+
+
+def _check_active(user: User) -> None:
+    if not user.is_active:
+        raise Refused("Your account is switched off. Ask an owner of the gateway.")
+
+
+def _create(person: Person) -> User:
+    with transaction.atomic():
+        user = User(username=_free_username(person.username), email=person.email)
+        user.set_unusable_password()
+        user.save()
+        Identity.objects.create(user=user, issuer=person.issuer, subject=person.subject)
+        record_operation(staff_actor(user), "account.created", after={"issuer": person.issuer})
+    return user
+
+
+def _free_username(wanted: str) -> str:
+    """The name, or one with a number: a user who has it already is somebody else."""
+    taken = {
+        name.lower() for name in User.objects.filter(username__istartswith=wanted).values_list("username", flat=True)
+    }
+    if wanted.lower() not in taken:
+        return wanted
+    return next(name for number in range(2, len(taken) + 3) if (name := f"{wanted}-{number}").lower() not in taken)
+
+
+def _update(user: User, person: Person) -> None:
+    """Names follow the provider. An account with a password keeps its address, of which the provider knows nothing."""
+    changed = {"first_name": person.first_name, "last_name": person.last_name}
+    if not user.has_usable_password():
+        changed["email"] = person.email
+    names = [name for name, value in changed.items() if getattr(user, name) != value]
+    for name in names:
+        setattr(user, name, changed[name])
+    if names:
+        user.save(update_fields=names)
+    Identity.objects.filter(issuer=person.issuer, subject=person.subject).update(last_login=timezone.now())

@@ -1,0 +1,104 @@
+"""Admin pages of sign-in: sessions, which owners end, identities at the provider, and second factors."""
+
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from metrics.admin.readonly import ReadOnlyAdmin
+from metrics.audit import record_operation, staff_actor
+from metrics.models import Identity
+from metrics.sign_in.sessions import end_session
+from routing.rights import Right, may
+
+for _model in (EmailAddress, Authenticator, UserSession):
+    admin.site.unregister(_model)
+
+
+class OwnersAdmin(ReadOnlyAdmin):
+    """Shown to those who may configure the gateway."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return may(request.user, Right.CONFIGURE)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
+        return may(request.user, Right.CONFIGURE)
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(OwnersAdmin):
+    list_display = ("user", "ip", "user_agent", "created_at", "last_seen_at")
+    search_fields = ("user__username", "ip", "user_agent")
+    list_select_related = ("user",)
+    fields = list_display
+    readonly_fields = fields
+    actions = ("end",)
+
+    @admin.action(description="End these sessions", permissions=("view",))
+    def end(self, request: HttpRequest, queryset: "models.QuerySet[UserSession]") -> None:
+        sessions = list(queryset.select_related("user"))
+        for session in sessions:
+            end_session(request.user, session)
+        self.message_user(request, f"{len(sessions)} sessions have ended.")
+
+
+@admin.register(Identity)
+class IdentityAdmin(OwnersAdmin):
+    list_display = ("user", "issuer", "subject", "created_at", "last_login")
+    search_fields = ("user__username", "issuer", "subject")
+    list_select_related = ("user",)
+    fields = list_display
+    readonly_fields = fields
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
+        return _is_superuser(request)
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(ModelAdmin):
+    """Superusers remove the second factor of somebody who has lost it. Secrets are not shown."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    search_fields = ("user__username",)
+    list_select_related = ("user",)
+    fields = list_display
+    readonly_fields = fields
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - as above
+        return _is_superuser(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - as above
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - as above
+        return False
+
+    def delete_model(self, request: HttpRequest, obj: Authenticator) -> None:
+        _record_removal(request, obj)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: "models.QuerySet[Authenticator]") -> None:
+        for each in queryset.select_related("user"):
+            _record_removal(request, each)
+        super().delete_queryset(request, queryset)
+
+
+def _record_removal(request: HttpRequest, row: Authenticator) -> None:
+    after = {"user": row.user.get_username(), "type": str(row.type)}
+    record_operation(staff_actor(request.user), "account.second_factor_removed", after=after)
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return bool(user.is_active and user.is_staff and user.is_superuser)
