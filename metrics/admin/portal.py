@@ -1,0 +1,191 @@
+"""The people of consumers, whom staff invite to the portal, and their requests for other plans."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from metrics.audit import staff_actor
+from routing.admin_rights import RightsMixin
+from routing.database import plan_requests
+from routing.database.members import NotPossible, invite, new_link
+from routing.database.startup_file import ORIGIN
+from routing.models import Member, PlanRequest
+
+State = PlanRequest.State
+
+
+@admin.register(Member)
+class MemberAdmin(RightsMixin, ModelAdmin):
+    list_display = ("email", "consumer", "role", "state", "invited_by", "joined_at")
+    list_filter = ("role",)
+    list_select_related = ("consumer", "user")
+    search_fields = ("email", "consumer__name")
+    autocomplete_fields = ("consumer",)
+    fields = ("consumer", "email", "role", "state", "invited_by", "invited_at", "joined_at")
+    readonly_fields = ("state", "invited_by", "invited_at", "joined_at")
+    actions = ("create_links",)
+    show_full_result_count = False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The account of a member is that of their address, at this consumer."""
+        own = super().get_readonly_fields(request, obj)
+        return (*own, "consumer", "email") if obj is not None else own
+
+    @display(description="state", label={"joined": "success", "invited": "info", "expired": "warning"})
+    def state(self, member: Member) -> str:
+        return member.state(timezone.now()) if member.pk else "-"
+
+    def save_model(self, request: HttpRequest, obj: Member, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        try:
+            member, secret = invite(obj.consumer, obj.email, obj.role)
+        except NotPossible as reason:
+            self.message_user(request, str(reason), messages.ERROR)
+            return
+        obj.pk = member.pk
+        _show_link(request, member, secret)
+
+    @admin.action(description="New link: to join, or to set another password", permissions=("change",))
+    def create_links(self, request: HttpRequest, queryset: "models.QuerySet[Member]") -> None:
+        for member in queryset:
+            if member.user is not None and member.user.is_staff:
+                self.message_user(request, f"{member}: the password of staff is not set with a link.", messages.ERROR)
+                continue
+            _show_link(request, member, new_link(member))
+            self.log_change(request, member, "New link.")
+
+
+class DecisionForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    """The plan is given when the request is approved; it may be another one than was asked for."""
+
+    decision = forms.ChoiceField(
+        choices=[("", "not yet"), ("approve", "approve"), ("refuse", "refuse")], required=False
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("decision") == "approve" and not data.get("plan"):
+            raise ValidationError({"plan": "Choose the plan that the consumer gets."})
+        return data
+
+
+@admin.register(PlanRequest)
+class PlanRequestAdmin(RightsMixin, ModelAdmin):
+    form = DecisionForm
+    list_display = ("consumer", "current_plan", "plan", "state", "requested_by", "requested_at", "decided_by")
+    list_filter = ("state",)
+    list_select_related = ("consumer__plan", "plan")
+    search_fields = ("consumer__name", "requested_by")
+    autocomplete_fields = ("plan",)
+    fieldsets = (
+        (None, {"fields": ("consumer", "current_plan", "requested_by", "requested_at", "reason", "state")}),
+        ("Decision", {"fields": ("plan", "note", "decision", "decided_by", "decided_at")}),
+    )
+    readonly_fields = (
+        *("consumer", "current_plan", "requested_by", "requested_at", "reason", "state"),
+        *("decided_by", "decided_at"),
+    )
+    actions = ("approve_requests", "refuse_requests")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002 - Django's signature
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        own = super().get_readonly_fields(request, obj)
+        return own if obj is None or obj.state == State.PENDING else (*own, "plan", "note")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Without the choice, where it has been made or is not this user's."""
+        sections = super().get_fieldsets(request, obj)
+        if obj is None or (obj.state == State.PENDING and self.has_change_permission(request, obj)):
+            return sections
+        (_, first), (title, second) = sections
+        fields = tuple(name for name in second["fields"] if name != "decision")
+        return ((None, first), (title, {"fields": fields}))
+
+    @display(
+        description="state",
+        label={"pending": "info", "approved": "success", "refused": "danger", "withdrawn": "warning"},
+    )
+    def state(self, request: PlanRequest) -> str:
+        return str(request.state)
+
+    @admin.display(description="present plan")
+    def current_plan(self, request: PlanRequest) -> str:
+        consumer = request.consumer
+        return str(consumer.plan or (consumer.team.plan if consumer.team else None) or "-")
+
+    def save_model(self, request: HttpRequest, obj: PlanRequest, form: Any, change: bool) -> None:  # noqa: ARG002 - as above
+        decision, note, user = form.cleaned_data.get("decision"), obj.note, staff_actor(request.user)
+        if not decision:
+            self.message_user(request, "No decision was chosen: the request still waits.", messages.WARNING)
+            return
+        try:
+            if decision == "approve" and obj.plan is not None:
+                plan_requests.approve(obj, obj.plan, note, user)
+                self._warn_of_file(request, obj)
+            else:
+                plan_requests.refuse(obj, note, user)
+        except plan_requests.NotPossible as reason:
+            self.message_user(request, str(reason), messages.ERROR)
+
+    @admin.action(description="Approve, with the plan that was asked for", permissions=("change",))
+    def approve_requests(self, request: HttpRequest, queryset: "models.QuerySet[PlanRequest]") -> None:
+        self._decide_each(request, queryset, approves=True)
+
+    @admin.action(description="Refuse", permissions=("change",))
+    def refuse_requests(self, request: HttpRequest, queryset: "models.QuerySet[PlanRequest]") -> None:
+        self._decide_each(request, queryset, approves=False)
+
+    def _decide_each(self, request: HttpRequest, queryset: "models.QuerySet[PlanRequest]", *, approves: bool) -> None:
+        user, number = staff_actor(request.user), 0
+        for row in queryset:
+            try:
+                if not approves:
+                    plan_requests.refuse(row, row.note, user)
+                elif row.plan is None:
+                    raise plan_requests.NotPossible("It names no plan: open it, and choose one.")
+                else:
+                    plan_requests.approve(row, row.plan, row.note, user)
+                    self._warn_of_file(request, row)
+                number += 1
+            except plan_requests.NotPossible as reason:
+                self.message_user(request, f"{row}: {reason}", messages.ERROR)
+        self.message_user(request, f"{number} decided.")
+
+    def _warn_of_file(self, request: HttpRequest, row: PlanRequest) -> None:
+        """GATEWAY_CONFIG is applied again at the next start."""
+        if row.consumer.origin == ORIGIN:
+            text = f"{row.consumer} comes from GATEWAY_CONFIG: change it there too, or the next start sets it back."
+            self.message_user(request, text, messages.WARNING)
+
+
+def _show_link(request: HttpRequest, member: Member, secret: str) -> None:
+    path = reverse("portal:invitation", args=[secret])
+    ends = f"{member.link_ends:%Y-%m-%d}" if member.link_ends else ""
+    text = f"The link for {member.email}, shown only this once, and valid once until {ends}: {_address(request)}{path}"
+    messages.warning(request, text)
+
+
+def _address(request: HttpRequest) -> str:
+    """The portal's address as far as it is known here: staff may be on another host or port."""
+    portal, parts = settings.CONFIG.portal.origin, urlsplit(f"//{request.get_host()}")
+    host, port = portal.host or parts.hostname or "", None if portal.host else parts.port
+    if portal.host is None and portal.staff.host is not None:
+        named = (name for name in settings.CONFIG.allowed_hosts if not name.startswith((".", "*")))
+        host = next(named, host)
+    if port is not None and port == portal.staff.port:
+        port = settings.CONFIG.server.port
+    return f"{request.scheme}://{host}" + (f":{port}" if port is not None else "")

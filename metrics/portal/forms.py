@@ -1,0 +1,97 @@
+"""The portal's forms."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final
+
+from django import forms
+
+from routing.authentication.key_form import ENVIRONMENTS
+from routing.member_models import Member
+from routing.models import Plan
+
+EXPIRIES: Final = {"30": "in 30 days", "90": "in 90 days", "365": "in a year", "": "never"}
+GRACES: Final = {
+    "86400": "for 24 hours",
+    "3600": "for an hour",
+    "604800": "for 7 days",
+    "0": "not at all: the key has leaked",
+}
+
+
+class ServicesForm(forms.Form):
+    """`names` are the services that may be chosen."""
+
+    services = forms.MultipleChoiceField(
+        label="Services",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one service."},
+    )
+
+    def __init__(self, names: Iterable[str], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        field: Any = self.fields["services"]
+        field.choices = [(name, name) for name in names]
+
+
+class KeyForm(ServicesForm):
+    name = forms.CharField(max_length=100, help_text="where it will be used, such as “web shop, staging”")
+    environment = forms.ChoiceField(
+        required=False,
+        choices=[("", "any"), *((name, name) for name in ENVIRONMENTS)],
+        help_text="part of the key's text, to tell keys apart",
+    )
+    expires = forms.ChoiceField(label="Expires", required=False, choices=list(EXPIRIES.items()))
+    field_order = ("name", "services", "environment", "expires")
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        days = self.cleaned_data["expires"]
+        return timedelta(days=int(days)) if days else None
+
+
+class RotateForm(forms.Form):
+    grace = forms.ChoiceField(label="The present secret is accepted", choices=list(GRACES.items()))
+
+    @property
+    def duration(self) -> timedelta:
+        return timedelta(seconds=int(self.cleaned_data["grace"]))
+
+
+class RevokeForm(forms.Form):
+    confirm = forms.BooleanField(
+        label="Requests with this key shall be refused from now on",
+        error_messages={"required": "Confirm that the key shall be revoked."},
+    )
+
+
+class PlanForm(forms.Form):
+    """`plans` are those that are offered; without one, the text says what is needed."""
+
+    plan = forms.ModelChoiceField(Plan.objects.none(), required=False, empty_label="another one, as described")
+    reason = forms.CharField(
+        label="What you need it for",
+        max_length=2_000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+    )
+
+    def __init__(self, plans: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        field: Any = self.fields["plan"]
+        field.queryset = plans
+        if not plans.exists():
+            del self.fields["plan"]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if not data.get("plan") and not data.get("reason", "").strip():
+            self.add_error("reason", "Say what you need.")
+        return data
+
+
+class InvitationForm(forms.Form):
+    email = forms.EmailField(label="Email address", max_length=150)
+    role = forms.ChoiceField(
+        choices=[(Member.Role.MEMBER, "member"), (Member.Role.MANAGER, "manager, who may invite others")]
+    )

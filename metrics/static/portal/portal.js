@@ -1,0 +1,32 @@
+// What every page of the portal has: copying, and forms that are sent once.
+import { find } from "../dashboard/dom.js";
+
+/** Copy a text. On plain http there is no clipboard for pages: select it then, and use the browser's command. */
+async function copy(node) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(node.textContent);
+    return true;
+  }
+  const selection = getSelection();
+  selection.selectAllChildren(node);
+  return document.execCommand("copy");
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const done = await copy(document.getElementById(button.dataset.copy)).catch(() => false);
+    button.textContent = done ? "Copied" : "Press Ctrl+C";
+    if (!done) getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+    const status = find("[data-copied]");
+    if (status) status.textContent = done ? "Copied." : "Selected: copy it with your keyboard.";
+  });
+}
+
+for (const form of document.querySelectorAll('form[method="post"]')) {
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+    // A page that comes back from the browser's memory can send its forms again.
+    addEventListener("pageshow", () => { delete form.dataset.sent; }, { once: true });
+  });
+}

@@ -1,0 +1,167 @@
+// Calls a service with the person's own key, from this browser. The answer is shown as text, whatever it is.
+import { el, find, setText, setTone } from "../dashboard/dom.js";
+
+const MAX_SHOWN = 200_000;
+const TIMEOUT_MS = 60_000;
+const NEW_KEY_MS = 5_000;
+/** Types of bodies that are shown. */
+const TEXT = /^(text\/|application\/([\w.+-]*\+)?(json|xml|javascript|x-ndjson|yaml|graphql|problem))/i;
+
+const form = find("[data-try]");
+const answer = find("[data-answer]");
+const field = (name) => find(`[data-field="${name}"]`, form);
+const opened = Date.now();
+let running = null;
+
+/** The address of the call, which must stay within the service. */
+function target(path) {
+  const prefix = form.dataset.prefix;
+  const url = new URL(prefix + (path.startsWith("/") ? path : `/${path}`), location.origin);
+  if (url.origin !== location.origin || !url.pathname.startsWith(`${prefix}/`)) throw new Error("The path leaves the service.");
+  url.hash = "";
+  return url;
+}
+
+function requestHeaders() {
+  const headers = new Headers();
+  for (const line of field("headers").value.split("\n").filter((text) => text.trim())) {
+    const colon = line.indexOf(":");
+    if (colon < 1) throw new Error(`“${line}” is not a header field: write Name: value.`);
+    try {
+      headers.append(line.slice(0, colon).trim(), line.slice(colon + 1).trim());
+    } catch {
+      throw new Error(`“${line}” is not a valid header field.`);
+    }
+  }
+  // The browser's own cache stays out of it, without telling the gateway's to.
+  if (!headers.has("Cache-Control")) headers.set("Cache-Control", "no-transform");
+  if (!headers.has("Pragma")) headers.set("Pragma", "gateway");
+  const key = field("key").value.trim();
+  if (key) headers.set("X-API-Key", key);
+  return headers;
+}
+
+async function call(signal) {
+  const method = field("method").value;
+  const body = field("body").value;
+  const headers = requestHeaders();
+  const withBody = body && method !== "GET" && method !== "HEAD";
+  if (withBody && !headers.has("Content-Type")) headers.set("Content-Type", "application/json");
+  const options = {
+    method, headers, signal, body: withBody ? body : undefined,
+    mode: "same-origin", credentials: "omit", cache: "no-store", redirect: "follow", referrerPolicy: "no-referrer",
+  };
+  for (;;) {
+    const response = await fetch(target(field("path").value.trim()), options);
+    // Another worker may not have the key yet: it takes up to a second.
+    const isTooNew = response.status === 401 && "newKey" in form.dataset && Date.now() - opened < NEW_KEY_MS;
+    if (!isTooNew) return response;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+}
+
+/** JSON with line breaks, and otherwise as it came: to parse it would round its numbers. */
+function indented(text) {
+  let depth = 0;
+  const line = () => `\n${"  ".repeat(depth)}`;
+  return text.replace(/"(?:[^"\\]|\\.)*"|[[{]\s*[\]}]|[[\]{},:]|\s+/g, (token) => {
+    if (token[0] === '"') return token;
+    if (/^\s/.test(token)) return "";
+    if (token.length > 1) return token[0] + token.at(-1);
+    if (token === ":") return ": ";
+    if (token === ",") return `,${line()}`;
+    if (token === "[" || token === "{") { depth += 1; return token + line(); }
+    depth = Math.max(0, depth - 1);
+    return line() + token;
+  });
+}
+
+/** The beginning of a body, as text. A stream is shown as far as it has come. */
+async function read(response, show) {
+  const type = response.headers.get("Content-Type") ?? "";
+  if (!response.body) return;
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let text = "", size = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    size += value.length;
+    if (TEXT.test(type) || !type) show(text += decoder.decode(value, { stream: true }));
+    else show(`${size} bytes of ${type}, which is not text.`);
+    if (text.length > MAX_SHOWN) {
+      show(`${text.slice(0, MAX_SHOWN)}\n… the rest is not shown.`);
+      await reader.cancel();
+      return;
+    }
+  }
+  if (/json/i.test(type)) show(indented(text));
+}
+
+function showHead(response, milliseconds) {
+  const headers = response.headers;
+  const facts = [`${Math.round(milliseconds)} ms`];
+  if (headers.get("X-Cache")) facts.push(`x-cache: ${headers.get("X-Cache")}`);
+  if (headers.get("X-Request-ID")) facts.push(`request id: ${headers.get("X-Request-ID")}`);
+  if (response.redirected) facts.push(`after a redirect to ${new URL(response.url).pathname}`);
+  const status = find("[data-status]", answer);
+  setText(status, `${response.status} ${response.statusText}`.trim());
+  setTone(status, response.ok ? "good" : response.status < 500 ? "warn" : "bad");
+  setText(find("[data-facts]", answer), facts.join(" · "));
+  find("[data-headers]", answer).replaceChildren(...[...headers].flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+}
+
+function showFault(text) {
+  const status = find("[data-status]", answer);
+  setText(status, text);
+  setTone(status, "bad");
+  setText(find("[data-facts]", answer), "");
+  find("[data-headers]", answer).replaceChildren();
+}
+
+async function send() {
+  const send = find('button[type="submit"]', form), stop = find("[data-stop]", form), body = find("[data-body]", answer);
+  running = new AbortController();
+  const timer = setTimeout(() => running.abort(), TIMEOUT_MS);
+  send.disabled = true;
+  stop.hidden = false;
+  setText(body, "");
+  const began = performance.now();
+  try {
+    const response = await call(running.signal);
+    showHead(response, performance.now() - began);
+    answer.hidden = false;
+    await read(response, (text) => setText(body, text));
+  } catch (error) {
+    const isNetwork = error instanceof TypeError;
+    if (running.signal.aborted) { if (answer.hidden) showFault("Stopped."); }
+    else showFault(isNetwork ? "No answer: the connection failed, or the service redirects to another site." : error.message);
+    answer.hidden = false;
+  } finally {
+    clearTimeout(timer);
+    send.disabled = false;
+    stop.hidden = true;
+  }
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  send();
+});
+find("[data-stop]", form).addEventListener("click", () => running?.abort());
+find("[data-show]", form).addEventListener("click", (event) => {
+  const shows = field("key").type === "password";
+  field("key").type = shows ? "text" : "password";
+  event.currentTarget.textContent = shows ? "Hide" : "Show";
+  event.currentTarget.setAttribute("aria-pressed", shows);
+});
+for (const button of document.querySelectorAll("[data-fill]")) {
+  button.addEventListener("click", () => {
+    field("method").value = button.dataset.method;
+    field("path").value = button.dataset.path;
+    field("body").value = button.dataset.body;
+    field("path").focus();
+    form.scrollIntoView({ block: "nearest" });
+  });
+}
+find('button[type="submit"]', form).disabled = false;

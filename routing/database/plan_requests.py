@@ -1,0 +1,61 @@
+"""Requests of consumers for another plan, and what staff decide about them."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from routing.models import Consumer, Plan, PlanRequest
+
+State = PlanRequest.State
+
+
+class NotPossible(Exception):
+    """Why a request cannot be made or decided: a text for the page."""
+
+
+def request_plan(consumer: Consumer, plan: Plan | None, reason: str, requested_by: str) -> PlanRequest:
+    """Raises NotPossible, also where another request waits for a decision."""
+    with transaction.atomic():
+        Consumer.objects.select_for_update().get(pk=consumer.pk)
+        if consumer.plan_requests.filter(state=State.PENDING).exists():
+            raise NotPossible("A request is waiting for a decision already.")
+        if plan is not None and not plan.offered:
+            raise NotPossible("There is no such plan.")
+        if plan is not None and plan.pk == consumer.plan_id:
+            raise NotPossible("This is your plan already.")
+        return PlanRequest.objects.create(consumer=consumer, plan=plan, reason=reason, requested_by=requested_by)
+
+
+def withdraw(consumer: Consumer) -> bool:
+    """Withdraw the request that waits, if there is one."""
+    with transaction.atomic():
+        request = consumer.plan_requests.select_for_update().filter(state=State.PENDING).first()
+        if request is None:
+            return False
+        request.state, request.decided_at = State.WITHDRAWN, timezone.now()
+        request.save()
+        return True
+
+
+def approve(request: PlanRequest, plan: Plan, note: str, actor: str) -> None:
+    """Give the consumer this plan. Raises NotPossible if the request has been decided or withdrawn."""
+    with transaction.atomic():
+        row = _decide(request, State.APPROVED, note, actor)
+        row.plan = plan
+        row.save()
+        consumer = Consumer.objects.select_for_update().get(pk=row.consumer_id)
+        consumer.plan = plan
+        consumer.save()
+
+
+def refuse(request: PlanRequest, note: str, actor: str) -> None:
+    """Raises NotPossible if the request has been decided or withdrawn."""
+    with transaction.atomic():
+        _decide(request, State.REFUSED, note, actor).save()
+
+
+def _decide(request: PlanRequest, state: PlanRequest.State, note: str, actor: str) -> PlanRequest:
+    row = PlanRequest.objects.select_for_update().get(pk=request.pk)
+    if row.state != State.PENDING:
+        raise NotPossible(f"The request is {row.state} already.")
+    row.state, row.note, row.decided_by, row.decided_at = state, note, actor, timezone.now()
+    return row
