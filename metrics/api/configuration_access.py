@@ -1,0 +1,83 @@
+"""Who may read and change which part of the configuration through the API."""
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from metrics.api.base import validate
+from metrics.api.serializers import QueryFlag
+from routing.caller import EVERY_SERVICE, Caller
+from routing.database.config_file import Names, WriteOptions
+from routing.errors import Forbidden
+from routing.key_scopes import CONFIG_READ, CONFIG_WRITE, GATEWAY_SCOPES
+from routing.rights import Right, may
+
+
+class DryRunQuery(serializers.Serializer[Any]):
+    dry_run = QueryFlag(required=False, default=False, help_text="report the differences, change nothing")
+
+
+class WriteQuery(DryRunQuery):
+    prune = QueryFlag(required=False, default=False, help_text="delete what the document does not contain")
+    allow_literal_secrets = QueryFlag(required=False, default=False, help_text="accept secrets as they are")
+    allow_missing_secrets = QueryFlag(
+        required=False, default=False, help_text="put services whose secrets are missing out of service"
+    )
+
+
+class ConfigurationPermission(BasePermission):
+    """Staff who may view or configure, and keys with the scope. A dry run is read."""
+
+    message = (
+        "requires a staff account that may view the gateway to read, or configure it to write, "
+        f"or an API key with scope {CONFIG_READ} to read, or {CONFIG_WRITE} to write"
+    )
+
+    def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002 - REST framework's signature
+        if request.method in SAFE_METHODS or is_dry_run(request):
+            return may_read(request)
+        return _may_write(request)
+
+
+def is_dry_run(request: Request) -> bool:
+    """Raises ValidationError."""
+    return bool(validate(DryRunQuery, request.query_params.dict())["dry_run"])
+
+
+def may_read(request: Request) -> bool:
+    if isinstance(request.auth, Caller):
+        return request.auth.has_scope(CONFIG_READ)
+    return may(request.user, Right.VIEW)
+
+
+def options(request: Request) -> WriteOptions:
+    """The options in the query. Raises ValidationError and Forbidden."""
+    found = WriteOptions(**validate(WriteQuery, request.query_params.dict()))
+    if found.allow_literal_secrets and found.dry_run and not _may_write(request):
+        # The differences tell whether a guess at a stored secret is right.
+        raise Forbidden(f"allow_literal_secrets requires the scope {CONFIG_WRITE}")
+    return found
+
+
+def _may_write(request: Request) -> bool:
+    if isinstance(request.auth, Caller):
+        return request.auth.has_scope(CONFIG_WRITE)
+    return may(request.user, Right.CONFIGURE)
+
+
+def visible_services(request: Request) -> Names:
+    """The services that the key's scopes name, if they name any and not every service; None for all."""
+    if not isinstance(request.auth, Caller) or request.auth.scopes is None:
+        return None
+    named = request.auth.scopes.difference(GATEWAY_SCOPES)
+    return None if not named or EVERY_SERVICE in named else named
+
+
+def require_service(request: Request, name: str) -> None:
+    """Raise Forbidden if the key is for other services."""
+    names = visible_services(request)
+    if names is not None and name not in names:
+        raise Forbidden("the key is for other services")
