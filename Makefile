@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test quick check format compare latency story memory dashboard-cost micro load abuse clean
+.PHONY: help install install-dev run test quick check format compare latency story memory dashboard-cost micro load abuse webhooks clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
@@ -28,6 +28,8 @@ run: install ## start the gateway with demonstration services (PORT, HOST, WORKE
 	@DEBUG=$${DEBUG:-1} REDIS_URL="$${REDIS_URL-$$($(BIN)/python -m gateway_project.launch)}" exec $(BIN)/python manage.py rungateway --demo
 
 PROCESSES ?= 2
+# Compiled modules are kept, whatever the environment says: to compile the tests takes longer than to collect them.
+export PYTHONDONTWRITEBYTECODE :=
 
 test: install install-dev ## run the tests (TESTS="tests/routing -k cors" for some; PROCESSES=0: one after the other)
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(TESTS)
@@ -57,7 +59,7 @@ compare: install-dev ## benchmark throughput against nginx and other proxies (AR
 latency: install-dev ## benchmark the latency the gateway adds, at fixed request rates
 	$(BIN)/python -m benchmarks.latency $(ARGS)
 
-story: install-dev ## benchmark 1,000 mixed requests with and without the gateway
+story: install-dev ## benchmark 1,000 mixed requests with and without the gateway, and a team's day
 	$(BIN)/python -m benchmarks.story $(ARGS)
 
 memory: install-dev ## measure one worker's memory, idle and after a million requests
@@ -74,6 +76,9 @@ load: install ## run five load tests with ApacheBench against a temporary gatewa
 
 abuse: install-dev ## abuse two workers for ten minutes beside a measured load (ARGS="--minutes 1")
 	$(BIN)/python -m benchmarks.abuse $(ARGS)
+
+webhooks: install-dev ## send 500 deliveries of webhooks a second for ten seconds while a worker dies
+	$(BIN)/python -m benchmarks.webhooks $(ARGS)
 
 clean: ## remove the virtual environment and tool caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

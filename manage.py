@@ -7,7 +7,7 @@ from pathlib import Path
 from django.core.management import execute_from_command_line
 from django.db import Error as DatabaseError
 
-from gateway_project import launch, logs
+from gateway_project import garbage_collection, launch, logs
 from gateway_project.config import ConfigurationFault
 from gateway_project.databases import missing_table
 from routing.observability import broken_pipe
@@ -18,6 +18,7 @@ BROKEN_PIPE: int = 141
 
 def main() -> int | str | None:
     """Run a command. Returns what `sys.exit` takes."""
+    garbage_collection.begin_loading()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
     is_server = sys.argv[1:2] == ["rungateway"]
     try:

@@ -1,7 +1,8 @@
 """A mixed load with and without the gateway: `python -m benchmarks.story [--requests 1000] [--timeout 30]`.
 
 The same 1,000 requests are sent to a backend that takes 320 ms, where 85 % of them repeat an earlier one; and to a
-backend that hangs twice for five seconds, where without the gateway each client waits until its timeout.
+backend that hangs twice for five seconds, where without the gateway each client waits until its timeout. Then a team of
+20 has its day (benchmarks.day), with and without webhooks; `--only day` plays nothing else.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 import uvloop
 
-from benchmarks import machine, results, servers
+from benchmarks import machine, results, servers, teamday
 from benchmarks.slowbackend import SlowBackend
 from benchmarks.stats import Threshold, percentile, table, verdict
 from routing.backend.client import Backend, Call
@@ -154,6 +155,22 @@ def run(workload: Workload, base: str, key: str, timeout: float, backend: SlowBa
 def main(arguments: Sequence[str]) -> None:
     options = _options(arguments)
     machine.raise_open_file_limit()
+    command = " ".join(["python -m benchmarks.story", *arguments])
+    sections = {"Mixed load": mixed_load, "A team's day": team_day}
+    for title, section in sections.items():
+        if options.only in (None, title.split()[-1]):
+            report = section(options)
+            if options.dry:
+                print(report)
+            else:
+                results.publish(title, report, command=command)
+
+
+def team_day(_: argparse.Namespace) -> str:
+    return "\n".join(teamday.report(with_webhooks) for with_webhooks in (True, False))
+
+
+def mixed_load(options: argparse.Namespace) -> str:
     pages = page_sequence(options.requests, REPEATS)
     with SlowBackend(SLOW_SECONDS) as slow, servers.gateway(slow.url, configuration=CONFIGURATION) as gateway:
         base, key = gateway.services, gateway.key
@@ -175,10 +192,7 @@ def main(arguments: Sequence[str]) -> None:
             "gateway, cache": run(outages, f"{base}/cached", key, options.timeout, quick),
         }
         report += "\n" + outages_section(runs, options.timeout)
-    if options.dry:
-        print(report)
-    else:
-        results.publish("Mixed load", report, command=" ".join(["python -m benchmarks.story", *arguments]))
+    return report
 
 
 def repeats_section(without: RunStats, through: RunStats) -> str:
@@ -221,6 +235,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.story", description=__doc__)
     parser.add_argument("--requests", type=int, default=1_000)
     parser.add_argument("--timeout", type=float, default=30, help="seconds until a client gives up on a response")
+    parser.add_argument("--only", choices=["load", "day"], help="one of the two parts")
     parser.add_argument("--dry", action="store_true", help="print the report without writing results.md")
     return parser.parse_args(arguments)
 

@@ -29,6 +29,17 @@ def _item(title: str, icon: str, link: Any, what: str = "gateway") -> dict[str, 
     return {"title": title, "icon": icon, "link": link, "permission": f"gateway_project.sidebar.may_view_{what}"}
 
 
+def with_sign_in(theme: dict[str, Any]) -> dict[str, Any]:
+    """The theme, whose sidebar also leads to the pages of sign-in."""
+    *sections, people = theme["SIDEBAR"]["navigation"]
+    items = [
+        _item("Sessions", "devices", _list("usersessions_usersession"), "sessions"),
+        _item("Identities", "badge", _list("metrics_identity"), "sessions"),
+        _item("Second factors", "password", _list("mfa_authenticator"), "second_factors"),
+    ]
+    return theme | {"SIDEBAR": {"navigation": [*sections, {**people, "items": [*people["items"], *items]}]}}
+
+
 UNFOLD: Final[dict[str, Any]] = {
     "SITE_TITLE": "Intelligence Gateway",
     "SITE_HEADER": "Intelligence Gateway",
@@ -44,6 +55,9 @@ UNFOLD: Final[dict[str, Any]] = {
                     _item("Dashboard", "monitoring", reverse_lazy("dashboard:overview")),
                     _item("Circuits", "electric_bolt", _list("metrics_circuit")),
                     _item("Cache", "bolt", _list("metrics_cachedservice")),
+                    _item("Credentials", "vpn_key", _list("routing_backendcredential")),
+                    _item("Failed deliveries", "webhook", _list("routing_faileddelivery"), "deliveries"),
+                    _item("Watches", "notifications_active", _list("routing_watch")),
                     _item("Explain a request", "help", reverse_lazy("explain")),
                 ],
             },
@@ -53,7 +67,14 @@ UNFOLD: Final[dict[str, Any]] = {
                 "items": [
                     _item("Services", "route", _list("routing_service")),
                     _item("Targets", "dns", _list("routing_target")),
+                    _item("Webhooks", "webhook", _list("routing_webhook")),
+                    _item("Issuers", "badge", _list("routing_issuer")),
+                    _item("Revoked tokens", "block", _list("routing_revocation")),
                     _item("API keys", "key", _list("routing_apikey")),
+                    _item("Signing keys", "draw", _list("routing_signingkey")),
+                    _item("Consumers", "group", _list("routing_consumer")),
+                    _item("Teams", "groups", _list("routing_team")),
+                    _item("Plans", "speed", _list("routing_plan")),
                     _item("History", "history", _list("routing_configurationrevision")),
                 ],
             },
@@ -61,6 +82,8 @@ UNFOLD: Final[dict[str, Any]] = {
                 "title": "People",
                 "separator": True,
                 "items": [
+                    _item("Portal members", "contacts", _list("routing_member")),
+                    _item("Plan requests", "inbox", _list("routing_planrequest")),
                     _item("Audit log", "checklist", _list("metrics_operation")),
                     _item("Staff", "person", _list("auth_user"), "users"),
                     _item("Groups", "group", _list("auth_group"), "groups"),

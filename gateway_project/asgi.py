@@ -1,5 +1,6 @@
 """The whole gateway as one ASGI application: services, events and health first, everything else to Django."""
 
+import os
 import time
 from collections.abc import Awaitable, MutableMapping
 from typing import Any, Final
@@ -13,16 +14,19 @@ from gateway_project.page_budget import PageBudget, ServiceTraffic
 from gateway_project.server.lifespan import Lifespan
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
-from routing.errors import BodyTooLarge, GatewayError, MethodNotAllowed, Overloaded, problem
+from routing.deliveries.endpoint import PREFIX as HOOKS
+from routing.errors import BodyTooLarge, GatewayError, MethodNotAllowed, Overloaded
 from routing.http import Request, Response, first
 from routing.messages import validation
 from routing.messages.identifiers import request_id
 from routing.messages.proxies import TrustedProxies
 from routing.messages.staff_origin import sandbox
+from routing.problems import problem
 from routing.realtime.http import PATH
 from routing.router.paths import PREFIX
 from routing.router.resolution import host
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 django.setup(set_prefix=False)
 
 from gateway_project import sockets  # noqa: E402 - the consumers import models, which need Django set up
@@ -42,16 +46,17 @@ SAFE_PAGES: Final = ("GET", "HEAD")
 _session = settings.SESSION_COOKIE_NAME.encode()
 
 
-def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-    """The ASGI application, for any server."""
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application, for any server: they tell ASGI 3 from ASGI 2 by whether it is a coroutine function."""
     if scope["type"] == "http":
-        return asgi.serve_asgi(handle_request, default_application, scope, receive, send)
-    return default_application(scope, receive, send)
+        await asgi.serve_asgi(handle_request, default_application, scope, receive, send)
+    else:
+        await default_application(scope, receive, send)
 
 
 def handle_request(request: Request) -> Response | Awaitable[Response] | None:
-    """The gateway's response to a request for a service or for events, or to one that is malformed; None for
-    `default_application`'s.
+    """The gateway's response to a request for a service or for events, to a webhook's delivery, or to a request that is
+    malformed; None for `default_application`'s.
     """
     path, gateway = request.path, runtime.current().gateway
     if gateway.proxies is not None:  # before the host is looked at
@@ -62,6 +67,8 @@ def handle_request(request: Request) -> Response | Awaitable[Response] | None:
         return None if is_page else gateway.answer(request)
     if path == EVENTS:
         return runtime.current().events.answer(request)
+    if path.startswith(HOOKS):
+        return runtime.current().webhooks.answer(request)
     if not gateway.live.table.is_loaded and path.rstrip(b"/") not in HEALTH_PATHS:
         return gateway.answer(request)  # 503: the host may be a service's own, and Django's pages need the database
     return _refuse(request)

@@ -3,12 +3,16 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
+from gateway_project.consumers import ConsumerLimits
 from resilience.breaker.driver import Breakers
 from resilience.cache.hit_counter import HitCounter
+from resilience.holdoff.driver import HoldOffs
 from resilience.outage import StoreUnavailable
+from resilience.quotas.driver import QuotaBook
 from resilience.redis import RedisLink
 from resilience.task_set import TaskSet
 from routing import signals
@@ -17,8 +21,13 @@ from routing.balancing.health_checks import HealthChecker
 from routing.configuration.reload import Reloader
 from routing.configuration.secret_files import WatchedSecrets
 from routing.configuration.values import SecretLookup
+from routing.consumers.table import ConsumerTable
 from routing.database import loader
+from routing.database.connection import thread_connection
+from routing.database.signing_keys import Unseal
+from routing.database.source import ConfigurationSource
 from routing.router.live import LiveConfiguration, LoadedConfiguration, with_last_valid
+from routing.router.table import RouteTable
 
 POLL_SECONDS: Final = 0.5
 """How often the version of the configuration is polled: half of the second in which a change must take effect."""
@@ -30,37 +39,107 @@ CONFIGURATION: Final = "configuration"
 """The Redis channel that announces a saved change, so that every worker reloads at once."""
 
 
-def reloader(secret: SecretLookup, live: LiveConfiguration, breakers: Breakers) -> Reloader:
-    """What keeps `live` up to date with the database and with secrets in files."""
+class SharedState(NamedTuple):
+    """What all workers know of the backends."""
+
+    breakers: Breakers
+    hold_offs: HoldOffs
+    quotas: QuotaBook
+    consumers: ConsumerLimits
+
+    async def refresh(self) -> None:
+        await self.breakers.refresh()
+        await self.hold_offs.refresh()
+        await self.quotas.flush()
+        await self.consumers.refresh()
+
+
+def reloader(
+    secret: SecretLookup,
+    live: LiveConfiguration,
+    breakers: Breakers,
+    *,
+    environment: str,
+    apply_issuers: Callable[[RouteTable], None],
+    load_keys: Callable[[RouteTable], None],
+    unseal: Unseal,
+) -> Reloader:
+    """What keeps `live` up to date with the database and with secrets in files. `load_keys` and `unseal` are called in
+    a thread.
+    """
     secrets = WatchedSecrets(secret)
+    services = partial(loader.load_services, secrets.value, secrets.outdated, unseal=unseal)
+    source = ConfigurationSource(services, on_services=load_keys, clock=time.monotonic)
+    configuration = LiveUpdates(live, breakers, environment, apply_issuers)
+
+    def load() -> LoadedConfiguration:
+        with thread_connection(), secrets.loading():
+            return source.load()
+
+    def has_new_secrets() -> bool:
+        found = secrets.poll()
+        if found:
+            source.outdate_services()
+        return found
+
+    def swap(loaded: LoadedConfiguration) -> None:
+        configuration.apply(loaded)
+        source.applied()
+
     return Reloader(
-        partial(_load, secrets),
+        load,
         loader.current_version,
-        partial(_apply, live, breakers),
+        swap,
         clock=time.time,
-        secrets_changed=secrets.poll,
+        secrets_changed=has_new_secrets,
         interval=POLL_SECONDS,
     )
 
 
-def _load(secrets: WatchedSecrets) -> LoadedConfiguration:
-    with secrets.loading():
-        return loader.load(secrets.value, secrets.outdated)
+class LiveUpdates:
+    """Makes each loaded configuration the one in use. Called in the event loop."""
 
+    def __init__(
+        self,
+        live: LiveConfiguration,
+        breakers: Breakers,
+        environment: str,
+        apply_issuers: Callable[[RouteTable], None],
+    ) -> None:
+        self._live = live
+        self._breakers = breakers
+        self._environment = environment
+        self._apply_issuers = apply_issuers
+        self._loaded: RouteTable | None = None
 
-def _apply(live: LiveConfiguration, breakers: Breakers, loaded: LoadedConfiguration) -> None:
-    table = with_last_valid(loaded, live.table)
-    for service in table.services.values():
-        if not service.is_out:  # its circuit keeps its settings until the service returns
-            breakers.of(service.name, service.policy.breaker)
-    # Keys first: a table makes the worker ready, and no key may be refused before they are known.
-    live.keys, live.table = ApiKeys(loaded.keys), table
+    def apply(self, loaded: LoadedConfiguration) -> None:
+        # Keys first: a table makes the worker ready, and no key may be refused before they are known.
+        table = None if loaded.table is self._loaded else self._prepare(loaded)
+        self._apply_keys(loaded)
+        if table is not None:
+            self._loaded, self._live.table = loaded.table, table
+
+    def _prepare(self, loaded: LoadedConfiguration) -> RouteTable:
+        table = with_last_valid(loaded, self._live.table)
+        for service in table.services.values():
+            if not service.is_out:  # its circuit keeps its settings until the service returns
+                self._breakers.of(service.name, service.policy.breaker)
+        self._apply_issuers(table)
+        return table
+
+    def _apply_keys(self, loaded: LoadedConfiguration) -> None:
+        """Replace the keys where anything has changed, so that nothing derived from the earlier ones is used."""
+        live, keys = self._live, loaded.keys
+        if not loaded.changes and keys is live.keys.records and loaded.consumers is live.keys.consumers.data:
+            return
+        loaded.apply_changes()
+        live.keys = ApiKeys(keys, ConsumerTable(loaded.consumers), self._environment)
 
 
 async def start(
-    link: RedisLink | None, breakers: Breakers, reloader: Reloader, health_checker: HealthChecker, hits: HitCounter
+    link: RedisLink | None, shared: SharedState, reloader: Reloader, health_checker: HealthChecker, hits: HitCounter
 ) -> TaskSet:
-    """Load the configuration and the circuits, then start the tasks.
+    """Load the configuration, the circuits and the hold-offs, then start the tasks.
 
     Subscribes to Redis first, so that no change made meanwhile is missed.
     """
@@ -79,17 +158,17 @@ async def start(
     signals.configuration_changed.disconnect(dispatch_uid=RELOADER)  # the parent's, in a process that was forked
     signals.configuration_changed.connect(wake, weak=False, dispatch_uid=RELOADER)
     await reloader.check()
-    await breakers.refresh()
+    await shared.refresh()
     tasks = TaskSet()
-    for work in (reloader.run(), _refresh(breakers), health_checker.run(), _flush(hits)):
+    for work in (reloader.run(), _refresh(shared), health_checker.run(), _flush(hits)):
         tasks.create(work)
     return tasks
 
 
-async def _refresh(breakers: Breakers) -> None:
+async def _refresh(shared: SharedState) -> None:
     """Poll, since a message may be lost."""
     while True:
-        await breakers.refresh()
+        await shared.refresh()
         await asyncio.sleep(REFRESH_SECONDS)
 
 

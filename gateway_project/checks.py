@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from channels.layers import get_channel_layer
 from django.db import connection
@@ -31,16 +31,23 @@ _HEALTH_OF_STATE = {
 }
 
 
+class SigningKeySets(Protocol):
+    """All signing keys in use, by the names of their checks."""
+
+    @property
+    def keys(self) -> "dict[str, SigningKeys]": ...
+
+
 def health_checks(
     link: RedisLink | None,
     live: LiveConfiguration,
     breakers: Breakers,
     targets: Balancers,
-    keys: "SigningKeys | None" = None,
+    tokens: "SigningKeySets | None" = None,
 ) -> dict[str, Check]:
     """Every check by name. A service's health is read from its circuit, so no request goes to a backend.
 
-    `keys` are those that verify tokens.
+    `tokens` has the keys that verify tokens.
     """
     checks: dict[str, Check] = {
         "database": partial(asyncio.to_thread, _database),
@@ -48,8 +55,8 @@ def health_checks(
         "circuits": partial(_circuits, breakers),
         "channel_layer": _channel_layer,
     }
-    if keys is not None:
-        checks["signing_keys"] = partial(_signing_keys, keys)
+    for name, keys in (tokens.keys if tokens is not None else {}).items():
+        checks[name] = partial(_signing_keys, keys)
     for service in live.table.services.values():
         name = f"service {service.name}" if service.name in checks else service.name
         checks[name] = partial(_service, service, breakers, targets)

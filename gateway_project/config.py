@@ -4,15 +4,21 @@ Immutable and validated; all faults are reported at once.
 """
 
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from gateway_project import telemetry
+from gateway_project import (
+    certificate_settings,
+    firebase_settings,
+    metering,
+    portal_settings,
+    server_settings,
+    telemetry,
+)
 from gateway_project.environment_values import (
     Network,
     boolean,
@@ -20,19 +26,29 @@ from gateway_project.environment_values import (
     database_url,
     file,
     integer,
-    limit,
+    issuers,
     networks,
     one_of,
     origins,
     staff_host,
     words,
 )
+from gateway_project.firebase_settings import Firebase
+from gateway_project.generated_secrets import demonstration_secret, generated_secret
+from gateway_project.metering import Metering
+from gateway_project.portal_settings import PortalSettings
+from gateway_project.server_settings import ServerSettings
+from gateway_project.sign_in_settings import read_sign_in, sign_in_faults
 from gateway_project.telemetry import Traces
+from metrics.sign_in.policy import SignIn
 from resilience import redis_address
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis_address import DEFAULT_PREFIX, SCHEMES
+from routing.authentication.certificates.source import CertificateSource
+from routing.authentication.key_form import ENVIRONMENTS
 from routing.configuration.headers import FILE
 from routing.configuration.secret_files import DEFAULT_DIRECTORY, NO_SOURCES, SecretDirectories, parse_sources
+from routing.credentials.cipher import parse_keys
 from routing.messages.staff_origin import StaffOrigin
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
@@ -43,6 +59,7 @@ MIN_SECRET_KEY: Final = 32
 """Characters. Sessions are signed with the key: a short one can be found by trying."""
 SERVICE_VARIABLES: Final = "GATEWAY_SECRET_"
 """Variables whose names begin so may be sent to backends, as the services' headers say."""
+DEMONSTRATION_SECRET: Final = f"{SERVICE_VARIABLES}DEMONSTRATION"
 
 
 T = TypeVar("T")
@@ -66,33 +83,36 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: str | None
     redis_prefix: str
     """Of all keys and channels: by default one for each database."""
-    firebase_project: str | None
-    firebase_credentials: Path | None
-    firebase_emulator: str | None
+    firebase: Firebase
     trusted_proxies: tuple[Network, ...]
-    proxy_protocol: bool
     cors_origins: tuple[str, ...]
     staff: StaffOrigin
+    portal: PortalSettings
     cookie_prefix: str
     """Of the names of staff's cookies."""
     rate_limit: RatePolicy
     gateway_config: Path | None
     max_body_bytes: int
-    max_connections_per_client: int
-    """Of one address, for each worker; 0 for no limit."""
+    hooks: bool
+    """Whether deliveries of webhooks are accepted."""
     log_format: str
-    access_log: bool
     traces: Traces | None
-    host: str
-    port: int
-    workers: int
-    drain_seconds: int
-    grace_seconds: int
+    metering: Metering
+    server: ServerSettings
     var: Path
     """The state directory: that of the database file, so that two gateways do not share one."""
     environment: dict[str, str]
     """The whole environment, for the `env:NAME` headers of services. Never logged."""
 
+    sign_in: SignIn | None = None
+    """How staff sign in, if not by Django's login alone."""
+    issuers: tuple[dict[str, Any], ...] = ()
+    """Issuers of tokens, as the configuration file writes them, to be stored at the start."""
+    credential_keys: tuple[str, ...] = ()
+    """Keys that encrypt tokens of backends at rest: the first encrypts, all decrypt."""
+    certificates: CertificateSource | None = None
+    environment_name: str = ""
+    """Of GATEWAY_ENVIRONMENT: API keys bound to another environment are refused."""
     secrets_from: tuple[str, ...] = ()
     """Names of variables that services may refer to, beside those that begin with GATEWAY_SECRET_."""
     secret_directories: tuple[Path, ...] = (DEFAULT_DIRECTORY,)
@@ -109,7 +129,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         services, such as SECRET_KEY, and UnresolvedSecret for a file that cannot be read.
         """
         if name.startswith(FILE):
-            own = () if self.firebase_credentials is None else (self.firebase_credentials,)
+            own = () if self.firebase.credentials is None else (self.firebase.credentials,)
             return SecretDirectories(self.secret_directories, own).read(name.removeprefix(FILE))
         if not name.startswith(SERVICE_VARIABLES) and name not in self.secrets_from:
             raise ValueError(
@@ -140,65 +160,73 @@ class _Variables:
 def read(environment: Mapping[str, str] = os.environ) -> Config:
     """Read the configuration. Raises ConfigurationFault with all faults."""
     faults: list[str] = []
-    get = _Variables(environment, faults).get
-    debug = get("DEBUG", False, boolean)
-    database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", database_url)
-    var = _state_directory(database)
-    redis_url = get("REDIS_URL", None, _redis)
-    secrets_from, secret_directories = get("SECRETS_FROM", NO_SOURCES, parse_sources)
-    config = Config(
-        debug=debug,
-        secret_key=environment.get("SECRET_KEY", "") or (_generated_secret(var) if debug else ""),
-        allowed_hosts=get("ALLOWED_HOSTS", (".localhost" if debug else "localhost", "127.0.0.1", "[::1]"), words),
-        database_url=database,
-        redis_url=redis_url,
-        redis_prefix=get("REDIS_PREFIX", _default_prefix(redis_url), redis_address.parse_prefix),
-        firebase_project=get("FIREBASE_PROJECT_ID", None, str),
-        firebase_credentials=get("FIREBASE_CREDENTIALS", None, file),
-        firebase_emulator=get("FIREBASE_AUTH_EMULATOR_HOST", None, str),
-        trusted_proxies=get("TRUSTED_PROXIES", (), networks),
-        proxy_protocol=get("PROXY_PROTOCOL", False, boolean),
-        staff=StaffOrigin(get("STAFF_HOST", None, staff_host), get("STAFF_PORT", None, integer(1, 65_535))),
-        cookie_prefix=get("COOKIE_PREFIX", "", cookie_prefix(debug)),
-        cors_origins=get("CORS_ORIGINS", (), origins),
-        rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
-        gateway_config=get("GATEWAY_CONFIG", None, file),
-        secrets_from=secrets_from,
-        secret_directories=secret_directories or (DEFAULT_DIRECTORY,),
-        max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, integer(0, 1 << 40)),
-        max_connections_per_client=get("MAX_CONNECTIONS_PER_CLIENT", 1_000, limit),
-        log_format=get("LOG_FORMAT", "console" if debug else "json", one_of("json", "console")),
-        access_log=get("ACCESS_LOG", True, boolean),
-        traces=telemetry.read(environment, faults),
-        host=get("HOST", "127.0.0.1", str),
-        port=get("PORT", 8000, integer(1, 65_535)),
-        workers=get("WORKERS", 1, integer(1, 256)),
-        drain_seconds=get("DRAIN_SECONDS", 0 if debug else 5, integer(0, 3_600)),
-        grace_seconds=get("GRACE_SECONDS", 30, integer(1, 86_400)),
-        var=var,
-        environment=dict(environment),
-    )
+    variables = _Variables(environment, faults)
+    config = _parse(environment, variables, telemetry.read(environment, faults))
     faults += _contradictions(config)
     if faults:
         raise ConfigurationFault(faults)
     return config
 
 
+def _parse(environment: Mapping[str, str], variables: _Variables, traces: Traces | None) -> Config:
+    get = variables.get
+    debug = get("DEBUG", False, boolean)
+    database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", database_url)
+    var = _state_directory(database)
+    redis_url = get("REDIS_URL", None, _redis)
+    secrets_from, secret_directories = get("SECRETS_FROM", NO_SOURCES, parse_sources)
+    secret_key = environment.get("SECRET_KEY", "") or (generated_secret(var) if debug else "")
+    staff = StaffOrigin(get("STAFF_HOST", None, staff_host), get("STAFF_PORT", None, integer(1, 65_535)))
+    return Config(
+        debug=debug,
+        secret_key=secret_key,
+        allowed_hosts=get("ALLOWED_HOSTS", (".localhost" if debug else "localhost", "127.0.0.1", "[::1]"), words),
+        database_url=database,
+        redis_url=redis_url,
+        redis_prefix=get("REDIS_PREFIX", _default_prefix(redis_url), redis_address.parse_prefix),
+        firebase=firebase_settings.read(get),
+        trusted_proxies=get("TRUSTED_PROXIES", (), networks),
+        certificates=certificate_settings.read(get),
+        staff=staff,
+        portal=portal_settings.read(get, staff),
+        sign_in=read_sign_in(environment, get),
+        cookie_prefix=get("COOKIE_PREFIX", "", cookie_prefix(debug)),
+        cors_origins=get("CORS_ORIGINS", (), origins),
+        rate_limit=get("RATE_LIMIT", RatePolicy(), RatePolicy.parse),
+        gateway_config=get("GATEWAY_CONFIG", None, file),
+        issuers=get("ISSUERS", (), issuers),
+        environment_name=get("GATEWAY_ENVIRONMENT", "", one_of(*ENVIRONMENTS)),
+        credential_keys=get("CREDENTIAL_KEYS", (), parse_keys),
+        secrets_from=secrets_from,
+        secret_directories=secret_directories or (DEFAULT_DIRECTORY,),
+        max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, integer(0, 1 << 40)),
+        hooks=get("HOOKS", True, boolean),
+        log_format=get("LOG_FORMAT", "console" if debug else "json", one_of("json", "console")),
+        traces=traces,
+        metering=metering.read(get),
+        server=server_settings.read(get, debug=debug),
+        var=var,
+        environment={DEMONSTRATION_SECRET: demonstration_secret(secret_key), **environment},
+    )
+
+
 def _contradictions(config: Config) -> list[str]:
-    faults = []
+    faults = firebase_settings.faults(config.firebase, debug=config.debug)
+    faults += metering.faults(config.metering, config.secret, debug=config.debug)
+    if not config.debug and any(str(item["issuer"]).startswith("http://") for item in config.issuers):
+        faults.append("ISSUERS: http is not allowed unless DEBUG is on")
     if not config.secret_key:
         faults.append("SECRET_KEY: must be set unless DEBUG is on")
     elif len(config.secret_key) < MIN_SECRET_KEY and not config.debug:
         faults.append(f"SECRET_KEY: must have at least {MIN_SECRET_KEY} characters unless DEBUG is on")
-    if config.firebase_emulator and not config.debug:
-        faults.append("FIREBASE_AUTH_EMULATOR_HOST: not allowed unless DEBUG is on: the emulator accepts forged tokens")
-    if config.firebase_emulator and not config.firebase_project:
-        faults.append("FIREBASE_AUTH_EMULATOR_HOST: requires FIREBASE_PROJECT_ID")
-    if config.proxy_protocol and not config.trusted_proxies:
+    if config.server.proxy_protocol and not config.trusted_proxies:
         faults.append("PROXY_PROTOCOL: requires TRUSTED_PROXIES")
-    if config.staff.port == config.port:
+    faults += sign_in_faults(config.sign_in, config.secret, debug=config.debug)
+    faults += certificate_settings.contradictions(config.certificates, config.environment, config.trusted_proxies)
+    if config.staff.port == config.server.port:
         faults.append("STAFF_PORT: must not be PORT")
-    if config.workers > 1 and config.redis_url is None:
+    faults += portal_settings.contradictions(config.portal)
+    if config.server.workers > 1 and config.redis_url is None:
         faults.append("WORKERS: more than one requires REDIS_URL: without it, workers share no state")
     return faults
 
@@ -208,17 +236,6 @@ def _state_directory(database: str) -> Path:
     parts = urlsplit(database)
     is_file = parts.scheme == "sqlite" and ":memory:" not in database and len(parts.path) > 1
     return Path(unquote(parts.path[1:])).parent if is_file else VAR
-
-
-def _generated_secret(var: Path) -> str:
-    """A secret key generated once for this database, so that sessions survive a restart under DEBUG."""
-    path = var / "secret_key"
-    if not path.exists():
-        var.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-    return path.read_text().strip()
 
 
 def _redis(text: str) -> str:

@@ -4,12 +4,20 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from routing.messages.origins import origin_pattern
 
+T = TypeVar("T")
 Network = IPv4Network | IPv6Network
+
+
+class Get(Protocol):
+    """The parsed value of a variable; `default` if it is unset, empty or invalid."""
+
+    def __call__(self, name: str, default: T, parse: Callable[[str], T]) -> T: ...
+
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -34,6 +42,30 @@ def integer(minimum: int, maximum: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def issuers(text: str) -> tuple[dict[str, Any], ...]:
+    """Issuers of tokens: a list of them or one, as YAML or JSON, or the path of a file with `issuers`."""
+    from routing.configuration import document  # noqa: PLC0415 - few environments have issuers
+    from routing.configuration.faults import ConfigurationError, Fault, Faults  # noqa: PLC0415 - as above
+    from routing.configuration.issuers import decode_issuers  # noqa: PLC0415 - as above
+
+    is_inline = text.startswith(("[", "{", "-")) or "\n" in text or ": " in text
+    faults = Faults()
+    try:
+        found = document.parse(text if is_inline else Path(text).read_bytes())
+        items = found.structure
+        if isinstance(items, dict):
+            items = items.get("issuers", [items]) if items.keys() <= {"version", "issuers"} else [items]
+        decode_issuers(items, lambda _name: "", faults)
+    except OSError as error:
+        raise ValueError(f"{text}: {error.strerror}") from None
+    except ConfigurationError as error:
+        faults.found += error.faults
+    if faults.found:
+        messages = (str(Fault(fault.path[1:], fault.message)) for fault in faults.found)
+        raise ValueError("; ".join(messages))
+    return tuple(items or ())
 
 
 def limit(text: str) -> int:
@@ -83,6 +115,18 @@ def file(text: str) -> Path:
     if not path.is_file():
         raise ValueError(f"{text!r} is not a file")
     return path
+
+
+def authorities(text: str) -> bytes:
+    """The content of a file with certificates of authorities in PEM."""
+    from routing.authentication.certificates.trust import trust_in  # noqa: PLC0415 - few environments have any
+
+    content = file(text).read_bytes()
+    try:
+        trust_in(content)
+    except ValueError:
+        raise ValueError(f"{text!r} does not contain certificates in PEM") from None
+    return content
 
 
 def networks(text: str) -> tuple[Network, ...]:

@@ -6,10 +6,13 @@ from typing import Final
 from django.http import HttpRequest, HttpResponseNotFound
 from django.http.response import HttpResponseBase
 
+from metrics.portal.access import is_served
 from routing.views import is_staff_origin
 
 STAFF_PATHS: Final = ("/admin", "/dashboard", "/api/docs")
-"""The pages that use a session. `/` leads to them."""
+"""The pages that use a session of staff. `/` leads to them."""
+SIGN_IN_PATH: Final = "/accounts"
+"""For staff, and for people of the portal."""
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'{eval}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "font-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -27,10 +30,16 @@ class StaffOriginMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        is_page = request.path == "/" or request.path.startswith(STAFF_PATHS)
-        if is_page and not is_staff_origin(request):
+        if not self._is_here(request):
             return HttpResponseNotFound("Not Found\n", content_type="text/plain")
         return self._get_response(request)
+
+    @staticmethod
+    def _is_here(request: HttpRequest) -> bool:
+        if request.path.startswith(SIGN_IN_PATH):
+            return is_staff_origin(request) or is_served(request)
+        is_page = request.path == "/" or request.path.startswith(STAFF_PATHS)
+        return not is_page or is_staff_origin(request)
 
 
 class ContentSecurityPolicyMiddleware:

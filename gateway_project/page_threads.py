@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import gc
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, Final, cast
 
@@ -16,7 +15,9 @@ from django.core.handlers.base import BaseHandler
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import set_script_prefix
 from django.utils.functional import LazyObject, empty
+from rest_framework.status import is_client_error
 
+from gateway_project import garbage_collection
 from gateway_project.page_budget import PageBudget
 from gateway_project.page_queue import PageQueue
 from gateway_project.thread_pool import ThreadPool
@@ -33,8 +34,6 @@ SHORT_BYTES: Final = 262_144
 SERVICE_THREADS: Final = 128
 """For requests for services whose browser may be a member of staff's: most of them wait for a backend."""
 SERVICE_THREADS_PER_CLIENT: Final = 32
-NEW_OBJECTS: Final = 0
-"""The youngest generation of the garbage collector."""
 _SERVICES: Final = PREFIX.decode()
 
 
@@ -52,7 +51,7 @@ class ThreadedHandler(ASGIHandler):
         self.load_middleware(is_async=False)
         self.turn = turn or Turn()
         self._proxies = proxies or TrustedProxies()
-        self.budget = budget or PageBudget(time.monotonic)
+        self.budget = PageBudget(time.monotonic) if budget is None else budget
         self._queue = PageQueue(self.budget)
         self._services_queue = PageQueue(self.budget, running=SERVICE_THREADS, per_client=SERVICE_THREADS_PER_CLIENT)
         self._pool = ThreadPool("django")
@@ -90,14 +89,18 @@ class ThreadedHandler(ASGIHandler):
         return client_prefix(peer)
 
     def _respond_in_thread(self, scope: Scope, body: IO[bytes]) -> tuple[Response, float]:
-        """The response, and the processor seconds to charge to the client: none if it has an identity."""
+        """The response, and the processor seconds to charge to the client: none if it has an identity.
+
+        A valid key does not excuse a client that repeats a wrong request: client errors are charged.
+        """
         with self.turn.taken():
             started = time.thread_time()
             response, is_known = self._response(scope, body)
             # Django leaves cycles behind. Collected at each request, they take a tenth of the time for which an
             # automatic collection, of the garbage of many requests, stops the loop.
-            gc.collect(NEW_OBJECTS)
-            return response, 0.0 if is_known else time.thread_time() - started
+            garbage_collection.collect_after_page()
+            is_free = is_known and not is_client_error(response.status)
+            return response, 0.0 if is_free else time.thread_time() - started
 
     def _response(self, scope: Scope, body: IO[bytes]) -> tuple[Response, bool]:
         """The response, and whether the request came from an authenticated user or with a valid key."""
@@ -106,30 +109,44 @@ class ThreadedHandler(ASGIHandler):
         request, refusal = self.create_request(scope, body)
         response = cast(HttpResponse, refusal) if request is None else self.get_response(request)
         response._handler_class = self.__class__  # type: ignore[attr-defined]  # the sender of request_finished
-        content: bytes | AsyncGenerator[bytes, None]
+        content: bytes | _StreamedBody
         if isinstance(response, StreamingHttpResponse) and not _is_short(response):
-            content = self._chunks(response)
+            content = _StreamedBody(response, self._pool)
         else:
             content = b"".join(response)
             response.close()
         return Response(response.status_code, _fields(response), content), _is_authenticated(request)
 
-    async def _chunks(self, response: StreamingHttpResponse) -> AsyncGenerator[bytes, None]:
-        loop = asyncio.get_running_loop()
-        try:
-            if response.is_async:
-                async with contextlib.aclosing(cast(AsyncGenerator[bytes, None], aiter(response))) as pieces:
-                    async for piece in pieces:
-                        yield piece
-                return
-            content = iter(response)
-            while True:
-                chunk: bytes | None = await loop.run_in_executor(self._pool, _next_chunk, content)
-                if chunk is None:
-                    return
-                yield chunk
-        finally:
-            await loop.run_in_executor(self._pool, response.close)
+
+class _StreamedBody:
+    """The body of a page that is read, in a thread of `pool`, as the client takes it."""
+
+    def __init__(self, response: StreamingHttpResponse, pool: ThreadPool) -> None:
+        self._response = response
+        self._pool = pool
+        self._chunks = self._read()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Close the response and its file, also if nothing was read."""
+        await self._chunks.aclose()
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._response.close)
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
+        response = self._response
+        if response.is_async:
+            async with contextlib.aclosing(cast(AsyncGenerator[bytes, None], aiter(response))) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        content = iter(response)
+        while (chunk := await asyncio.get_running_loop().run_in_executor(self._pool, next, content, None)) is not None:
+            yield chunk
 
 
 async def _enter(queue: PageQueue, client: str, receive: Receive) -> bool:
@@ -145,10 +162,6 @@ async def _enter(queue: PageQueue, client: str, receive: Receive) -> bool:
     finally:
         gone.cancel()
         slot.cancel()
-
-
-def _next_chunk(content: Iterator[bytes]) -> bytes | None:
-    return next(content, None)
 
 
 def _is_short(response: StreamingHttpResponse) -> bool:

@@ -8,14 +8,26 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import requests
 from django.contrib.auth import get_user_model
 
-from gateway_project.config import Config
+from gateway_project.config import DEMONSTRATION_SECRET, Config
+from gateway_project.demo_consumer import KEY, MEMBER, create_member
 from routing.database.api_keys import issue
 from routing.database.apply import apply_document
-from routing.demo.document import document, preferred_ports
+from routing.demo.document import (
+    CALENDAR,
+    GMAIL,
+    SENDERS,
+    calendar_address,
+    document,
+    gmail_addresses,
+    preferred_ports,
+    webhook_address,
+)
 from routing.demo.process import Demonstration
-from routing.models import ApiKey, Service, Target
+from routing.models import ApiKey, Service, Target, Webhook
+from routing.watches.database import expedite_all
 
 LOGIN: Final = "admin"
 STATE_FILE: Final = "demo.json"
@@ -23,10 +35,11 @@ STATE_FILE: Final = "demo.json"
 
 
 class DemoState(msgspec.Struct):
-    """The API key and password, to show them again, and the ports its backends used last."""
+    """The API key and passwords, to show them again, and the ports its backends used last."""
 
     key: str | None = None
     password: str | None = None
+    member_password: str | None = None
     ports: dict[str, int] = {}
 
 
@@ -38,7 +51,8 @@ def demonstration(config: Config) -> Iterator[str]:
     try:
         ports = backends.start()
         state = _read(file)
-        _configure(ports, state.ports or preferred_ports())
+        _configure(ports, state.ports or preferred_ports(), _address(config))
+        _connect_webhooks(ports, _address(config), config.environment[DEMONSTRATION_SECRET])
         state.ports = ports
         _create_access(state)
         _write(file, state)
@@ -47,14 +61,24 @@ def demonstration(config: Config) -> Iterator[str]:
         backends.stop()
 
 
-def _configure(ports: Mapping[str, int], previous: Mapping[str, int]) -> None:
+def _configure(ports: Mapping[str, int], previous: Mapping[str, int], address: str) -> None:
     """Load the services if there are none; otherwise point their targets at the backends' current ports.
 
-    A target whose URL an operator has changed is left alone.
+    A target whose URL an operator has changed is left alone. `address` is the gateway's.
     """
+    configuration = document(ports, address)
     if not Service.objects.exists():
-        apply_document(document(ports))
+        apply_document(configuration)
         return
+    for webhook in Webhook.objects.filter(name=GMAIL, settings__email=configuration["webhooks"][GMAIL]["email"]):
+        webhook.settings |= gmail_addresses(ports, address)
+        webhook.save()
+    for webhook in Webhook.objects.filter(name=CALENDAR):
+        watch = webhook.settings.get("watch")
+        if watch and watch["address"].startswith("http://"):  # one that Google would not send to
+            webhook.settings["watch"] = watch | calendar_address(address)
+            webhook.save()
+    expedite_all()  # the backends have forgotten their watches
     for name, port in ports.items():
         targets = Target.objects.filter(service__name=name, url=_url(previous.get(name, port))).exclude(url=_url(port))
         for target in targets:
@@ -62,18 +86,31 @@ def _configure(ports: Mapping[str, int], previous: Mapping[str, int]) -> None:
             target.save()
 
 
+def _connect_webhooks(ports: Mapping[str, int], address: str, secret: str) -> None:
+    """Let the backends send their webhooks to this gateway."""
+    for name, backend in SENDERS.items():
+        webhook = {"url": webhook_address(address, name), "secret": secret}
+        requests.post(f"{_url(ports[backend])}/demo/settings", json={"webhook": webhook}, timeout=5).raise_for_status()
+
+
+def _address(config: Config) -> str:
+    host = "127.0.0.1" if config.server.host in ("0.0.0.0", "::") else config.server.host  # noqa: S104 - compared, not listened on
+    return f"http://{host}:{config.server.port}"
+
+
 def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
 def _create_access(state: DemoState) -> None:
-    """Create a staff user and an API key if there are none."""
+    """Create a staff user, an API key and a member of a consumer if there are none."""
     users = get_user_model().objects
     if not users.filter(is_staff=True).exists():
         state.password = secrets.token_urlsafe(9)
         users.create_superuser(LOGIN, password=state.password)
     if not ApiKey.objects.filter(revoked_at=None).exists():
-        state.key = issue(ApiKey(name="demonstration", scopes=["*", "debug", "metrics:read", "metrics:write"]))
+        state.key = issue(ApiKey(name=KEY, scopes=["*", "debug", "metrics:read", "metrics:write"]))
+    state.member_password = create_member() or state.member_password
 
 
 def _read(file: Path) -> DemoState:
@@ -87,14 +124,16 @@ def _write(file: Path, state: DemoState) -> None:
 
 
 def _greeting(config: Config, state: DemoState) -> str:
-    address = f"http://{'127.0.0.1' if config.host in ('0.0.0.0', '::') else config.host}:{config.port}"  # noqa: S104
+    address = _address(config)
     key = state.key or "<your key>"
     login = f"{LOGIN} / {state.password}" if state.password else "one of your staff users"
+    member = f"{MEMBER} / {state.member_password}" if state.member_password else "a member of one of your consumers"
     request = f"curl -i -H 'X-API-Key: {key}' {address}/api/v1"
     return f"""
 Intelligence Gateway   {address}/
 dashboard              {address}/dashboard/
 admin                  {address}/admin/   {login}
+portal                 {address}/portal/   {member}
 API key                {key}
 
 Try these: a MISS, then a HIT when repeated; the services you may use; and a request without a key.

@@ -3,7 +3,7 @@
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.urls import reverse_lazy
 
-from gateway_project import admin_theme, logs
+from gateway_project import admin_theme, allauth_settings, logs
 from gateway_project import config as environment
 from gateway_project.config import BASE_DIR, EMBEDDED
 from gateway_project.databases import databases
@@ -13,7 +13,7 @@ CONFIG = environment.read()
 
 SECRET_KEY = CONFIG.secret_key
 DEBUG = CONFIG.debug
-ALLOWED_HOSTS = [*CONFIG.allowed_hosts, *([CONFIG.staff.host] if CONFIG.staff.host else [])]
+ALLOWED_HOSTS = [*CONFIG.allowed_hosts, *filter(None, (CONFIG.staff.host, CONFIG.portal.origin.host))]
 REDIS_URL = None if CONFIG.redis_url == EMBEDDED else CONFIG.redis_url
 """The URL of a running server. rungateway sets that of the embedded one before it serves."""
 REDIS_PREFIX = CONFIG.redis_prefix
@@ -91,11 +91,21 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = (
     f"{CONFIG.cookie_prefix}{name}" for name in ("sessionid", "csrftoken", "django_language")
 )
+# The form of a service has 27 fields for each route. The size of its body is limited as any other's.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 30_000
 # While the cache is unavailable, nothing is throttled.
 RATELIMIT_FAIL_OPEN = True
 # In a cookie, messages would be sent to backends: one contains a new API key.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
-OWN_COOKIES = (SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME, CookieStorage.cookie_name)
+CONNECT_COOKIE = f"{CONFIG.cookie_prefix}connect"
+"""Of a browser that connects an account: the authorization returns to the one that has begun it."""
+OWN_COOKIES = (
+    SESSION_COOKIE_NAME,
+    CSRF_COOKIE_NAME,
+    LANGUAGE_COOKIE_NAME,
+    CookieStorage.cookie_name,
+    CONNECT_COOKIE,
+)
 """Cookies that backends neither receive nor set. Browsers may still have one of the messages' cookie."""
 SECURE_CONTENT_TYPE_NOSNIFF = True
 # TLS is terminated by the proxy in front, which redirects to https and sets HSTS.
@@ -120,5 +130,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }
 UNFOLD = admin_theme.UNFOLD
+if CONFIG.sign_in is not None:
+    INSTALLED_APPS += allauth_settings.APPS
+    MIDDLEWARE += allauth_settings.MIDDLEWARE
+    globals().update(allauth_settings.values())
+    UNFOLD = admin_theme.with_sign_in(UNFOLD)
 
 LOGGING = logs.configuration(CONFIG.log_format)

@@ -11,6 +11,18 @@ def may_view_gateway(request: HttpRequest) -> bool:
     return may(request.user, Right.VIEW)
 
 
+def may_view_deliveries(request: HttpRequest) -> bool:
+    return may(request.user, Right.OPERATE)
+
+
+def may_view_sessions(request: HttpRequest) -> bool:
+    return may(request.user, Right.CONFIGURE)
+
+
+def may_view_second_factors(request: HttpRequest) -> bool:
+    return may(request.user, Right.CONFIGURE) and bool(request.user.is_superuser)
+
+
 def may_view_users(request: HttpRequest) -> bool:
     return admin.site.get_model_admin(User).has_view_or_change_permission(request)
 

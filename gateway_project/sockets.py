@@ -33,6 +33,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         proxies.apply(request)
         _, port = scope.get("client") or ("", 0)
         scope = {**scope, "client": (request.client, port), "headers": request.headers}
+        scope[asgi.VIA_PROXY] = request.via_proxy
     if current.started and not current.gateway.live.table.is_loaded:
         await current.proxy.answer(scope, receive, send)  # which refuses it with 503
         return

@@ -8,6 +8,10 @@ from typing import Self
 from metrics.counting import store as counts
 from metrics.counting.memory import MemoryStore as CountsMemory
 from metrics.counting.redis import RedisStore as CountsRedis
+from metrics.failures import store as failures
+from metrics.failures.redis import RedisStore as FailuresRedis
+from metrics.usage.redis import RedisBackup
+from metrics.usage.store import Backup, NoBackup
 from resilience.breaker import store as breaker
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.redis import RedisStore as BreakerRedis
@@ -15,18 +19,31 @@ from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.store import NearStore
 from resilience.cache.tiers import TieredStore
+from resilience.holdoff import store as holdoff
+from resilience.holdoff.memory import MemoryStore as HoldOffMemory
+from resilience.holdoff.redis import RedisStore as HoldOffRedis
+from resilience.quotas import store as quotas
 from resilience.ratelimit import store as ratelimit
 from resilience.ratelimit.memory import MemoryStore as RateMemory
 from resilience.ratelimit.redis import RedisStore as RateRedis
 from resilience.redis import RedisLink
+from resilience.usage import store as usage
+from resilience.usage.redis import RedisStore as UsageRedis
+from routing.authentication.signatures.nonces import MemoryNonces, Nonces, RedisNonces
 from routing.balancing import store as balancing
 from routing.balancing.memory import MemoryStore as TargetsMemory
 from routing.balancing.redis import RedisStore as TargetsRedis
+from routing.credentials import store as credentials
+from routing.credentials.memory import MemoryStore as CredentialsMemory
+from routing.credentials.redis import RedisStore as CredentialsRedis
 from routing.idempotency import store as idempotency
 from routing.idempotency.memory import MemoryStore as IdempotencyMemory
 from routing.idempotency.redis import RedisStore as IdempotencyRedis
 from routing.realtime.log import Log, MemoryLog
 from routing.realtime.redis import RedisLog
+from routing.webhooks import queue
+from routing.webhooks.memory import MemoryQueue
+from routing.webhooks.redis import RedisQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,8 @@ class Stores:
     """A gateway's stores, by purpose. Created before the link starts, because some subscribe to its feed."""
 
     circuits: breaker.Store
+    hold_offs: holdoff.Store
+    quotas: quotas.Store
     rates: ratelimit.Store
     responses: NearStore
     leases: RedisLeases | None
@@ -41,6 +60,12 @@ class Stores:
     writes: idempotency.Store
     counts: counts.Store
     events: Log
+    deliveries: queue.Queue
+    credentials: credentials.Store
+    usage: usage.Store
+    metering: Backup
+    failures: failures.Store
+    nonces: Nonces
 
     @property
     def totals(self) -> dict[str, Callable[[], int]]:
@@ -60,6 +85,8 @@ class Stores:
         if link is None:
             return cls(
                 circuits=BreakerMemory(),
+                hold_offs=HoldOffMemory(),
+                quotas=quotas.MemoryStore(),
                 rates=RateMemory(),
                 responses=CacheMemory(time.time),
                 leases=None,
@@ -67,9 +94,17 @@ class Stores:
                 writes=IdempotencyMemory(time.time),
                 counts=CountsMemory(),
                 events=MemoryLog(time.time),
+                deliveries=MemoryQueue(time.time),
+                credentials=CredentialsMemory(time.time),
+                usage=usage.MemoryStore(),
+                metering=NoBackup(),
+                failures=failures.MemoryStore(),
+                nonces=MemoryNonces(time.time),
             )
         return cls(
             circuits=BreakerRedis(link),
+            hold_offs=HoldOffRedis(link),
+            quotas=quotas.RedisStore(link),
             rates=RateRedis(link),
             responses=TieredStore(link),
             leases=RedisLeases(link),
@@ -77,4 +112,10 @@ class Stores:
             writes=IdempotencyRedis(link),
             counts=CountsRedis(link),
             events=RedisLog(link),
+            deliveries=RedisQueue(link),
+            credentials=CredentialsRedis(link),
+            usage=UsageRedis(link),
+            metering=RedisBackup(link),
+            failures=FailuresRedis(link),
+            nonces=RedisNonces(link),
         )

@@ -4,8 +4,10 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from metrics.admin import explain
+from metrics.admin import explain, service_document
 from metrics.api.fallback import UnknownPathView
+from metrics.sign_in.urls import admin_urls
+from metrics.sign_in.urls import urlpatterns as sign_in_urls
 
 handler400 = "metrics.api.fallback.bad_request"
 handler500 = "metrics.api.fallback.server_error"
@@ -13,8 +15,16 @@ handler500 = "metrics.api.fallback.server_error"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="dashboard:overview"), name="home"),
     path("admin/explain/", admin.site.admin_view(explain.explain_page), name="explain"),
+    path(
+        "admin/routing/service/<int:pk>/openapi/",
+        admin.site.admin_view(service_document.document_page),
+        name="service_document",
+    ),
+    path("admin/", include(admin_urls())),
     path("admin/", admin.site.urls),
+    path("accounts/", include(sign_in_urls)),
     path("dashboard/", include("metrics.dashboard.urls")),
+    path("portal/", include("metrics.portal.urls")),
     path("", include("metrics.api.urls")),
     re_path(r"^(?:metrics|api)/(?!v1(?:/|$))", UnknownPathView.as_view()),
     path("", include("routing.urls")),

@@ -11,13 +11,31 @@ from django.db.models.signals import post_delete, post_save, pre_save
 
 from metrics.middleware import current_request_id
 from metrics.models import Operation
+from routing.configuration.credentials import MAPS, SECRETS
 from routing.configuration.headers import reference
+from routing.configuration.literals import CLIENT_SECRET, SECRET
+from routing.consumer_models import Consumer, Plan, Team
 from routing.database.actor import current_actor
-from routing.models import ApiKey, Route, Service, Target
+from routing.issuer_models import Issuer
+from routing.member_models import Member, PlanRequest
+from routing.models import ApiKey, Route, Service, ServiceDocument, Target, Webhook
 from routing.signals import operation_performed
 
 REDACTED: Final = "***"
-AUDITED_MODELS: Final = {Service: "service", Target: "target", Route: "route", ApiKey: "key"}
+AUDITED_MODELS: Final = {
+    Service: "service",
+    Target: "target",
+    Route: "route",
+    ServiceDocument: "openapi",
+    Webhook: "webhook",
+    Issuer: "issuer",
+    ApiKey: "key",
+    Plan: "plan",
+    Team: "team",
+    Consumer: "consumer",
+    Member: "member",
+    PlanRequest: "plan_request",
+}
 """The audited models, by the first word of their actions."""
 
 
@@ -54,15 +72,56 @@ def serialize(row: models.Model | None) -> dict[str, Any] | None:
         case None:
             return None
         case ApiKey():
-            times = {name: getattr(row, name) for name in ("expires_at", "revoked_at")}
-            document = {name: time and time.isoformat() for name, time in times.items()}
-            return {"name": row.name, "prefix": row.prefix, "scopes": row.scopes, "tenant": row.tenant} | document
+            return _key_document(row)
+        case Member() | PlanRequest():
+            return _person_document(row)
+        case _:
+            return _configuration_document(row)
+
+
+def _configuration_document(row: models.Model) -> dict[str, Any]:
+    match row:
+        case Plan() | Team() | Consumer():
+            return {"name": row.name, **row.to_document()}
         case Service() | Target() | Route():
+            return _redact_settings(row)
+        case Webhook():
             document = row.to_document()
-            if "headers" in document:
-                document["headers"] = _redact(document["headers"])
-            return document | ({"name": row.name} if isinstance(row, Service) else {})
+            return {"name": row.name, **document, SECRET: _redact_secret(document.get(SECRET))}
+        case Issuer() | ServiceDocument():
+            return _redact_introspection(row.to_document())
     raise TypeError(f"{type(row).__name__} is not audited")
+
+
+def _key_document(row: ApiKey) -> dict[str, Any]:
+    times = {name: getattr(row, name) for name in ("expires_at", "revoked_at", "rotated_at")}
+    document = {name: time and time.isoformat() for name, time in times.items()}
+    # Read by its id: of keys that are deleted with their consumer, that may be gone.
+    consumer = Consumer.objects.filter(pk__in=[row.consumer_id]).values_list("name", flat=True).first()
+    owned = {"consumer": consumer, "limits": row.limits}
+    names = ("owner", "environment", "methods", "ip")
+    shown = {name: value for name, value in owned.items() if value}
+    shown |= {name: value for name in names if (value := getattr(row, name))}
+    return {"name": row.name, "prefix": row.prefix, "scopes": row.scopes, "tenant": row.tenant} | shown | document
+
+
+def _person_document(row: Member | PlanRequest) -> dict[str, Any]:
+    document = {"consumer": row.consumer.name}
+    if isinstance(row, Member):
+        joined = {"joined_at": row.joined_at.isoformat()} if row.joined_at else {}
+        link = {"link_ends": row.link_ends.isoformat()} if row.link_ends else {}
+        return document | {"email": row.email, "role": row.role} | joined | link
+    plan = row.plan.name if row.plan else None
+    return document | {"plan": plan, "state": row.state, "reason": row.reason, "note": row.note}
+
+
+def _redact_settings(row: Service | Target | Route) -> dict[str, Any]:
+    document = row.to_document()
+    if "headers" in document:
+        document["headers"] = _redact(document["headers"])
+    if document.get("credential"):
+        document["credential"] = _redact_credential(document["credential"])
+    return document | ({"name": row.name} if isinstance(row, Service) else {})
 
 
 def _redact(headers: Any) -> Any:
@@ -72,20 +131,52 @@ def _redact(headers: Any) -> Any:
     return {name: REDACTED if reference(value) is None else value for name, value in headers.items()}
 
 
+def _redact_introspection(document: dict[str, Any]) -> dict[str, Any]:
+    section = document.get("introspection")
+    if not isinstance(section, dict) or CLIENT_SECRET not in section:
+        return document
+    return {**document, "introspection": {**section, CLIENT_SECRET: _redact_secret(section[CLIENT_SECRET])}}
+
+
+def _redact_secret(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_redact_secret(item) for item in value]
+    return value if value is None or reference(value) is not None else REDACTED
+
+
+def _redact_credential(section: Any) -> Any:
+    """The same of the keys that have secrets, and of parameters that may."""
+    oauth2 = section.get("oauth2", {}) if isinstance(section, dict) else None
+    if not isinstance(oauth2, dict):
+        return REDACTED
+    shown = {name: _redact(value) if name in MAPS else value for name, value in oauth2.items()}
+    shown |= _redact({name: oauth2[name] for name in SECRETS if name in oauth2})
+    return {**section, "oauth2": shown} if oauth2 else section
+
+
 def _after_command(actor: str, action: str, service: str, before: object, after: object, **_: object) -> None:
     record_operation(actor, action, service, before=before, after=after)
 
 
 def _before_save(sender: type[models.Model], instance: models.Model, using: str, raw: bool, **_: object) -> None:
     stored = None if raw or instance.pk is None else sender._default_manager.using(using).filter(pk=instance.pk).first()
-    # For _after_save. A redacted header may differ where its text does not.
-    instance._before = serialize(stored), getattr(stored, "headers", None)  # type: ignore[attr-defined]
+    # For _after_save. A redacted secret may differ where its text does not.
+    instance._before = serialize(stored), _secrets(stored)  # type: ignore[attr-defined] # kept on the instance
 
 
 def _after_save(instance: models.Model, created: bool, raw: bool, **_: object) -> None:
-    (before, headers), after = getattr(instance, "_before", (None, None)), serialize(instance)
-    if not raw and (before != after or headers != getattr(instance, "headers", None)):
+    (before, secrets), after = getattr(instance, "_before", (None, [None, None])), serialize(instance)
+    if not raw and (before != after or secrets != _secrets(instance)):
         _record_change(instance, "created" if created else "changed", before, after)
+
+
+def _secrets(row: models.Model | None) -> Any:
+    """What may differ although the serialized rows do not: settings with secrets, and documents."""
+    if isinstance(row, Webhook | Issuer):
+        return row.settings
+    if isinstance(row, ServiceDocument):
+        return row.document
+    return [getattr(row, name, None) for name in ("headers", "credential")]
 
 
 def _after_delete(instance: models.Model, **_: object) -> None:
@@ -98,5 +189,5 @@ def _record_change(row: models.Model, verb: str, before: Any, after: Any) -> Non
 
 
 def _service_name(row: models.Model) -> str:
-    owner = row.service if isinstance(row, Target | Route) else row
+    owner = row.service if isinstance(row, Target | Route | ServiceDocument) else row
     return owner.name if isinstance(owner, Service) else ""

@@ -1,18 +1,17 @@
 """Explains what the gateway would do with a request, using this process's routes and circuits. Nothing is sent."""
 
 from typing import Final
-from urllib.parse import unquote
 
 import msgspec
 from django.conf import settings
 
+from metrics.explained_caller import HypotheticalCaller, find_caller
 from metrics.runtime_access import running
 from resilience.breaker.machine import Snapshot
-from routing.caller import Caller, firebase_id
-from routing.database.loader import key_records
 from routing.explain.explainer import Explainer
 from routing.explain.explanation import Explanation
 from routing.http import Request
+from routing.networks import parse_address
 
 CLIENT_ADDRESS: Final = "192.0.2.1"
 """The client address of an explained request: reserved for documentation (RFC 5737)."""
@@ -20,23 +19,17 @@ DEFAULT_HOST: Final = b"gateway"
 """The Host of an explained request that has none; no service has this host name."""
 
 
-class HypotheticalCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`scopes` None is a Firebase caller whose token has no scopes claim."""
-
-    id: str
-    scopes: frozenset[str] | None = None
-    tenant: str | None = None
-
-
 class ExplainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`path` may have a query. `caller` is None (no credential), `key:<prefix>`, `firebase:<uid>`,
-    `firebase+<tenant>:<uid>`, or hypothetical.
+    `firebase+<tenant>:<uid>`, `jwt+<issuer>:<subject>`, `jwt+<issuer>+<tenant>:<subject>`, or hypothetical. `ip` is the
+    client's address; without one, lists of addresses are not heeded.
     """
 
     path: str
     method: str = "GET"
     headers: dict[str, str] = {}
     caller: str | HypotheticalCaller | None = None
+    ip: str | None = None
 
 
 def explain(question: ExplainRequest) -> Explanation:
@@ -47,8 +40,17 @@ def explain(question: ExplainRequest) -> Explanation:
         rate=settings.CONFIG.rate_limit,
         circuits=lambda name: circuits.get(name, Snapshot()),
         now=running().flusher.now(),
+        held=_held,
+        wait=running().limits.expected_wait,
     )
-    return explainer.explain(_request(question), _caller(question.caller))
+    request = _request(question)
+    caller, refusal = find_caller(question.caller, request.method, question.ip or None)
+    return explainer.explain(request, caller, has_address=bool(question.ip), refusal=refusal)
+
+
+def _held(service: str) -> list[tuple[str, float]]:
+    found = running().hold_offs.all()
+    return [(str(partition), item.until) for partition, item in found.items() if partition.service == service]
 
 
 def _request(question: ExplainRequest) -> Request:
@@ -61,23 +63,6 @@ def _request(question: ExplainRequest) -> Request:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in question.headers.items()]
     if not any(name == b"host" for name, _ in headers):
         headers.append((b"host", DEFAULT_HOST))
-    return Request(method, path.encode(), query.encode(), headers, CLIENT_ADDRESS)
-
-
-def _caller(caller: str | HypotheticalCaller | None) -> Caller | None:
-    if not caller:
-        return None
-    if isinstance(caller, HypotheticalCaller):
-        kind, _, uid = caller.id.partition(":")
-        identity = firebase_id(uid, caller.tenant) if kind == "firebase" else caller.id
-        return Caller(identity, caller.tenant, caller.scopes)
-    kind, _, name = caller.partition(":")
-    if kind == "firebase" and name:
-        return Caller(caller)
-    if kind.startswith("firebase+") and name:
-        return Caller(caller, unquote(kind.removeprefix("firebase+")))
-    prefix = name.removeprefix("gw_")
-    records = [record for record in key_records() if kind == "key" and record.prefix == prefix]
-    if not records:
-        raise ValueError(f"{caller!r} is not an active API key; use key:<prefix> or firebase:<uid>")
-    return records[0].caller()
+    if question.ip and parse_address(question.ip) is None:
+        raise ValueError("ip must be an address such as 192.0.2.1 or 2001:db8::1")
+    return Request(method, path.encode(), query.encode(), headers, question.ip or CLIENT_ADDRESS)

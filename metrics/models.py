@@ -1,5 +1,6 @@
 """Aggregated counts, circuit transitions, the audit log, and the admin's views of services."""
 
+from django.conf import settings
 from django.db import models
 
 from routing.models import Service
@@ -83,6 +84,24 @@ class Operation(models.Model):
         return f"{self.actor}: {self.action} {self.service}".rstrip()
 
 
+class Identity(models.Model):
+    """Somebody whom an identity provider names, and their user. Nothing but issuer and subject identifies them."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="identities")
+    issuer = models.CharField(max_length=200)
+    subject = models.CharField(max_length=255)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_login = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("issuer", "subject")
+        constraints = (models.UniqueConstraint(fields=("issuer", "subject"), name="person_once"),)
+        verbose_name_plural = "identities"
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"
+
+
 class Circuit(Service):
     """A service, listed in the admin by its circuit."""
 
@@ -97,3 +116,76 @@ class CachedService(Service):
         proxy = True
         verbose_name = "cache"
         verbose_name_plural = "cache"
+
+
+class DailyUsage(models.Model):
+    """What was used of a service's route on one day: see metrics/usage/record.py, whose names the fields have.
+
+    `key` is the digest of the other key fields, whose texts are too long for an index. `emitted` are the counts that
+    are in events already; `is_emitted` if all are.
+    """
+
+    key = models.CharField(max_length=32, unique=True)
+    day = models.DateField()
+    consumer = models.CharField(max_length=300, blank=True, default="")
+    caller = models.TextField(blank=True, default="")
+    team = models.TextField(blank=True, default="")
+    service = models.CharField(max_length=63, blank=True, default="")
+    route = models.TextField(blank=True, default="")
+    currency = models.CharField(max_length=3, blank=True, default="")
+    requests = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    cached = models.BigIntegerField(default=0)
+    bytes_in = models.BigIntegerField(default=0)
+    bytes_out = models.BigIntegerField(default=0)
+    backend_us = models.BigIntegerField(default=0)
+    amount = models.BigIntegerField(default=0)
+    emitted = models.JSONField(default=list)
+    is_emitted = models.BooleanField(default=False, db_index=True)
+
+    class Meta:
+        verbose_name_plural = "daily usage"
+        indexes = (
+            models.Index(fields=("day",), name="usage_day"),
+            models.Index(fields=("consumer", "day"), name="usage_consumer_day"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.consumer or self.caller or '-'} {self.service}{self.route}"
+
+
+class UsageEvent(models.Model):
+    """A CloudEvent that is still to be delivered. `rejection` is why its receiver will not accept it; it is then kept
+    for operators, and not sent again.
+    """
+
+    id = models.CharField(max_length=64, primary_key=True)
+    at = models.DateTimeField(db_index=True)
+    event = models.JSONField()
+    rejection = models.CharField(max_length=300, blank=True, default="", db_index=True)
+
+    class Meta:
+        ordering = ("at", "id")
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class UsageDelivery(models.Model):
+    """The one row that says which worker delivers events, until when, and how the last tries have ended. `made_at` is
+    when events were made last. `installation` is part of the ids of events: two gateways may send them to one receiver.
+
+    Times are Unix time, 0 for never.
+    """
+
+    installation = models.CharField(max_length=32)
+    owner = models.CharField(max_length=32, blank=True, default="")
+    claimed_until = models.FloatField(default=0)
+    made_at = models.FloatField(default=0)
+    retry_at = models.FloatField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    failure = models.CharField(max_length=300, blank=True, default="")
+    delivered_at = models.FloatField(default=0)
+
+    def __str__(self) -> str:
+        return self.failure or "delivering"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
+from django.db import DatabaseError
 from prometheus_client import exposition as text
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -14,6 +15,7 @@ from metrics.counting.counts import Fields, buckets, merge_counts, with_prefix
 from metrics.counting.histogram import PROMETHEUS_BOUNDS, count_at_most
 from metrics.read_models import CacheUsage
 from metrics.runtime_access import running
+from metrics.watch_status import watch_statuses
 from resilience.breaker.machine import State
 
 STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN, State.FORCED_OPEN, State.DISABLED)
@@ -68,8 +70,11 @@ def families() -> Iterator[Metric]:
     help_text = "Time until a backend's response headers."
     yield _durations("gateway_backend_duration_seconds", help_text, totals, "backend")
     yield from _counters(totals)
+    yield from _outcomes(totals)
     yield _rate_limit_decisions(totals)
     yield _lost_cache_operations(totals)
+    yield from _webhooks(totals)
+    yield from _watches()
     yield from _cache_and_circuits(selectors.cache_usage())
     sockets = GaugeMetricFamily("gateway_websocket_connections", "Open WebSocket connections.")
     sockets.add_metric([], gauges.get("websocket_connections", 0))
@@ -126,7 +131,14 @@ def _counters(totals: Mapping[str, Fields]) -> Iterator[Metric]:
         "Targets ejected and returned (counted by each worker), and marked down and up by health checks.",
         labels=["service", "event"],
     )
+    credentials = CounterMetricFamily(
+        "gateway_credential_refreshes",
+        "Requests for access tokens of services' credentials, by result: refreshed or failed.",
+        labels=["service", "result"],
+    )
     for service, fields in totals.items():
+        for result, number in with_prefix(fields, "credential").items():
+            credentials.add_metric([service, result], number)
         for result, number in with_prefix(fields, "cache").items():
             cache.add_metric([service, result], number)
         for labels, number in with_prefix(fields, "transition").items():
@@ -136,7 +148,20 @@ def _counters(totals: Mapping[str, Fields]) -> Iterator[Metric]:
         for other, number in with_prefix(fields, "fallback").items():
             fallbacks.add_metric([service, other], number)
         retries.add_metric([service], fields.get("retries", 0))
-    yield from (cache, transitions, retries, fallbacks, targets)
+    yield from (cache, transitions, retries, fallbacks, targets, credentials)
+
+
+def _outcomes(totals: Mapping[str, Fields]) -> Iterator[Metric]:
+    outcomes = CounterMetricFamily("gateway_outcomes", "Responses of backends by class.", labels=["service", "outcome"])
+    hold_offs = CounterMetricFamily(
+        "gateway_hold_offs", "Hold-offs after a backend has limited calls.", labels=["service", "event"]
+    )
+    for service, fields in totals.items():
+        for outcome, number in with_prefix(fields, "outcome").items():
+            outcomes.add_metric([service, outcome], number)
+        for event, number in with_prefix(fields, "hold_off").items():
+            hold_offs.add_metric([service, event], number)
+    yield from (outcomes, hold_offs)
 
 
 def _rate_limit_decisions(totals: Mapping[str, Fields]) -> Metric:
@@ -160,6 +185,35 @@ def _lost_cache_operations(totals: Mapping[str, Fields]) -> Metric:
     return family
 
 
+def _webhooks(totals: Mapping[str, Fields]) -> Iterator[Metric]:
+    help_text = "Deliveries of webhooks, by what became of them; those of no webhook have an empty name."
+    family = CounterMetricFamily("gateway_webhooks", help_text, labels=["webhook", "outcome"])
+    for labels, number in with_prefix(merge_counts(totals.values()), "webhook").items():
+        family.add_metric(labels.split("|", 1), number)
+    yield family
+    depth = selectors.webhook_queue()
+    if depth is not None:
+        queue = GaugeMetricFamily("gateway_webhook_queue", "Deliveries of webhooks whose work is not done.")
+        queue.add_metric([], depth)
+        yield queue
+
+
+def _watches() -> Iterator[Metric]:
+    """Nothing while the database is away."""
+    help_text = "Seconds until the first of a webhook's watches ends, if it is not renewed; negative if one has ended."
+    left = GaugeMetricFamily("gateway_watch_seconds_left", help_text, labels=["webhook"])
+    watches = GaugeMetricFamily("gateway_watches", "Watches of webhooks, by state.", labels=["webhook", "state"])
+    try:
+        statuses = watch_statuses()
+    except DatabaseError:
+        return
+    for status in statuses:
+        left.add_metric([status.webhook], status.seconds_left)
+        for state, number in status.states.items():
+            watches.add_metric([status.webhook, state.value], number)
+    yield from (left, watches)
+
+
 def _cache_and_circuits(usage: CacheUsage) -> Iterator[Metric]:
     size = GaugeMetricFamily("gateway_cache_bytes", "Size of the cache entries in bytes.", labels=["service"])
     entries = GaugeMetricFamily("gateway_cache_entries", "Number of cache entries.", labels=["service"])
@@ -168,9 +222,14 @@ def _cache_and_circuits(usage: CacheUsage) -> Iterator[Metric]:
         entries.add_metric([service], cache.entries)
     numbers = ", ".join(f"{number} {state}" for number, state in enumerate(STATES))
     states = GaugeMetricFamily("gateway_breaker_state", f"State of the circuit breaker: {numbers}.", labels=["service"])
+    quotas = GaugeMetricFamily(
+        "gateway_backend_quota_remaining", "What backends say remains of their limits.", labels=["service", "quota"]
+    )
     for circuit in selectors.circuits():
         states.add_metric([circuit.service], STATES.index(State(circuit.state)))
-    yield from (size, entries, states)
+        for quota, number in circuit.quotas.items():
+            quotas.add_metric([circuit.service, quota], number)
+    yield from (size, entries, states, quotas)
 
 
 def _quality(parameters: list[str]) -> float:

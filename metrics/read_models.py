@@ -32,10 +32,18 @@ class TrafficStats(msgspec.Struct, frozen=True, kw_only=True):
     saved_usd: float = 0.0
 
 
+class HoldOffStatus(msgspec.Struct, frozen=True):
+    """Calls to a backend that it has limited: none is made until then (Unix seconds), and then one probe."""
+
+    calls: str
+    until: float
+
+
 class CircuitStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A service's circuit. `failures` and `successes` count all calls ever made, `total_requests` also the refused.
 
     `until` is when an OPEN circuit admits the next probe, or when an operator's override expires: Unix seconds.
+    `hold_offs` are those that end last. `quotas` is what remains of the backend's limits, by its names for them.
     """
 
     service: str
@@ -45,6 +53,8 @@ class CircuitStatus(msgspec.Struct, frozen=True, kw_only=True):
     total_requests: int = 0
     until: float | None = None
     reason: str = ""
+    hold_offs: tuple[HoldOffStatus, ...] = ()
+    quotas: dict[str, int] = {}
 
 
 class CacheUsage(msgspec.Struct, frozen=True, kw_only=True):

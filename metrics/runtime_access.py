@@ -2,21 +2,66 @@
 
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar, cast
+from zoneinfo import ZoneInfo
 
 from metrics.counting.flusher import Flusher
+from metrics.failures.recorder import FailureRecorder
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
+from resilience.holdoff.driver import HoldOffs
+from resilience.quotas.driver import QuotaBook
+from resilience.usage.driver import Quotas
 from routing import runtime
+from routing.authentication.key_usage import KeyUsage
 from routing.configuration.reload import Reloader
+from routing.credentials.driver import Credentials
+from routing.steps.backend_limits import BackendLimits
+from routing.watches.watcher import Watcher
+from routing.webhooks.queue import Queue
 
 T = TypeVar("T")
+
+
+class Deliveries(Protocol):
+    """gateway_project.deliveries.Deliveries."""
+
+    @property
+    def queue(self) -> Queue: ...
+
+
+class UsageReader(Protocol):
+    """metrics.usage.recorder.UsageRecorder."""
+
+    timezone: ZoneInfo
+
+    async def collect(self) -> None: ...
 
 
 class OperableGateway(runtime.Components, Protocol):
     cache: Cache
     breakers: Breakers
+    hold_offs: HoldOffs
+    quotas: QuotaBook
     reloader: Reloader
     flusher: Flusher
+    watcher: Watcher
+    key_usage: KeyUsage
+    failures: FailureRecorder
+
+    @property
+    def usage(self) -> UsageReader: ...
+
+    @property
+    def consumer_quotas(self) -> Quotas: ...
+
+    @property
+    def credentials(self) -> Credentials: ...
+
+    @property
+    def limits(self) -> BackendLimits: ...
+
+    @property
+    def deliveries(self) -> Deliveries: ...
 
 
 def running() -> OperableGateway:

@@ -14,6 +14,7 @@ from metrics.models import CircuitChange, Operation, TimeResolution
 from metrics.read_models import (
     CacheUsage,
     CircuitStatus,
+    HoldOffStatus,
     Overview,
     PathStats,
     Point,
@@ -34,6 +35,8 @@ RECENT_SECONDS: Final = 300
 SPARKLINE_MINUTES: Final = 30
 MAX_POINTS: Final = 2_000
 """Steps of one history."""
+MAX_HOLD_OFFS: Final = 20
+"""Hold-offs of a service that are listed."""
 OPEN_STATES: Final = frozenset({State.OPEN, State.FORCED_OPEN})
 
 
@@ -149,6 +152,14 @@ def service_names() -> list[str]:
     return sorted(_services())
 
 
+def webhook_queue() -> int | None:
+    """The number of deliveries of webhooks whose work is not done; None if the queue is unavailable."""
+    try:
+        return run_on_loop(running().deliveries.queue.depth())
+    except StoreUnavailable:
+        return None
+
+
 def get_service(name: str) -> Service:
     """The service from the table in use. Raises ServiceNotConfigured."""
     service = _services().get(name)
@@ -208,10 +219,32 @@ def _status(
 
 def _circuits(totals: Mapping[str, Fields]) -> list[CircuitStatus]:
     snapshots = {breaker.name: breaker.snapshot for breaker in running().breakers}
-    return [_circuit(name, snapshots.get(name, Snapshot()), totals.get(name, {})) for name in sorted(_services())]
+    held, quotas = _hold_offs(), run_on_loop(running().quotas.load())
+    return [
+        _circuit(
+            name,
+            snapshots.get(name, Snapshot()),
+            totals.get(name, {}),
+            held.get(name, []),
+            {quota: number for (service, quota), number in quotas.items() if service == name},
+        )
+        for name in sorted(_services())
+    ]
 
 
-def _circuit(name: str, snapshot: Snapshot, fields: Fields) -> CircuitStatus:
+def _hold_offs() -> dict[str, list[HoldOffStatus]]:
+    """The hold-offs of each service, the last to end first."""
+    found: defaultdict[str, list[HoldOffStatus]] = defaultdict(list)
+    for partition, hold_off in running().hold_offs.all().items():
+        found[partition.service].append(HoldOffStatus(str(partition), hold_off.until))
+    for held in found.values():
+        held.sort(key=lambda status: -status.until)
+    return found
+
+
+def _circuit(
+    name: str, snapshot: Snapshot, fields: Fields, held: Sequence[HoldOffStatus], quotas: dict[str, int]
+) -> CircuitStatus:
     calls = with_prefix(fields, "circuit")
     return CircuitStatus(
         service=name,
@@ -221,6 +254,8 @@ def _circuit(name: str, snapshot: Snapshot, fields: Fields) -> CircuitStatus:
         total_requests=sum(calls.values()),
         until=snapshot.until,
         reason=snapshot.reason,
+        hold_offs=tuple(held[:MAX_HOLD_OFFS]),
+        quotas=quotas,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from http.client import OK
+from secrets import token_hex
 from typing import Final
 
 import msgspec
@@ -18,9 +19,14 @@ from resilience.cache.policy import Scope
 from routing.errors import GatewayError
 from routing.http import Request
 from routing.messages.bodies import drain
+from routing.models import FailedDelivery
 from routing.router import paths as service_paths
 from routing.views import staff_caller
 from routing.warming import LOCAL_ADDRESS
+from routing.watch_models import Watch
+from routing.watches.database import expedite
+from routing.webhooks.delivery import decode, encode
+from routing.webhooks.queue import Added
 
 OVERRIDE_ACTIONS: Final = {
     State.CLOSED: "circuit.reset",
@@ -72,9 +78,45 @@ def _usage(names: Sequence[str], tag: str | None = None) -> dict[str, int] | Non
     return usage and usage._asdict()
 
 
+def replay_delivery(actor: str, failed: FailedDelivery) -> bool:
+    """Queue a failed delivery again, for the parts of its work that are not done. False if the queue has no room.
+
+    Raises StoreUnavailable.
+    """
+    delivery = decode(bytes(failed.data))
+    # With another id, so that its event is not taken for one that was sent.
+    again = msgspec.structs.replace(delivery, id=token_hex(16), tries=0, error="")
+    if run_on_loop(running().deliveries.queue.add(None, encode(again))) is not Added.QUEUED:
+        return False
+    _remove_delivery(actor, "webhook.replay", failed, delivery.id)
+    return True
+
+
+def dismiss_delivery(actor: str, failed: FailedDelivery) -> None:
+    """Delete a failed delivery: its work is not done any more."""
+    _remove_delivery(actor, "webhook.dismiss", failed, decode(bytes(failed.data)).id)
+
+
+def _remove_delivery(actor: str, action: str, failed: FailedDelivery, identifier: str) -> None:
+    before = {"webhook": failed.webhook, "delivery": identifier, "error": failed.error, "tries": failed.tries}
+    failed.delete()
+    record_operation(actor, action, before=before)
+
+
+def renew_watches(actor: str, watches: Sequence[Watch]) -> int:
+    """Let these watches be renewed by whichever worker looks next; returns how many there still are."""
+    count = expedite(watches)
+    running().watcher.wake()
+    for watch in watches:
+        after = {"webhook": watch.webhook, "account": watch.subject, "resource": watch.resource}
+        record_operation(actor, "watch.renew", watch.service, after=after)
+    return count
+
+
 def reset_circuits(actor: str) -> list[str]:
-    """Close all circuits that are not closed, and return their services' names."""
-    names = [circuit.service for circuit in selectors.circuits() if circuit.state != State.CLOSED]
+    """Close all circuits that are not closed or have hold-offs, and return their services' names."""
+    circuits = selectors.circuits()
+    names = [circuit.service for circuit in circuits if circuit.state != State.CLOSED or circuit.hold_offs]
     for name in names:
         override_circuit(actor, name, State.CLOSED)
     if not names:
@@ -83,7 +125,8 @@ def reset_circuits(actor: str) -> list[str]:
 
 
 def override_circuit(actor: str, service: str, state: State, ttl: float | None = None, reason: str = "") -> State:
-    """Force a circuit to FORCED_OPEN or DISABLED, for `ttl` seconds or until the next call; CLOSED resets it.
+    """Force a circuit to FORCED_OPEN or DISABLED, for `ttl` seconds or until the next call; CLOSED resets it, and lifts
+    the service's hold-offs.
 
     Returns the new state. Raises ServiceNotConfigured.
     """
@@ -92,7 +135,10 @@ def override_circuit(actor: str, service: str, state: State, ttl: float | None =
     until = None if ttl is None else running().flusher.now() + ttl
     before = _describe(breaker)
     run_on_loop(breaker.override(state, until, reason[:MAX_REASON_LENGTH]))
-    record_operation(actor, OVERRIDE_ACTIONS[state], service, before=before, after=_describe(breaker))
+    after = _describe(breaker)
+    if state is State.CLOSED and (lifted := run_on_loop(running().hold_offs.lift_all(service))):
+        after["holdOffsLifted"] = lifted
+    record_operation(actor, OVERRIDE_ACTIONS[state], service, before=before, after=after)
     return breaker.state()
 
 

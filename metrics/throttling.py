@@ -18,11 +18,21 @@ from metrics.request_rates import Key, exceeds
 from metrics.runtime_access import running
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
 from routing.django_http import to_django_response
-from routing.errors import BadRequest, GatewayError, RateLimited, problem
+from routing.errors import BadRequest, GatewayError, RateLimited
 from routing.messages.identifiers import request_id
+from routing.problems import problem
 
 LOGIN_RATE: Final = "20/m"
 """Failed logins from one address, and to one account."""
+SIGN_IN_STEPS: Final = (
+    "sign_in_provider",
+    "sign_in_callback",
+    "sign_in_first_factor",
+    "mfa_authenticate",
+    "mfa_reauthenticate",
+    "account_reauthenticate",
+)
+"""The pages of a login beside its form."""
 FAILED_KEY_RATE: Final = "60/m"
 """Requests to the API with a bad credential or none, from one address. Requests with a valid key are not counted."""
 SCHEMA_RATE: Final = "60/m"
@@ -30,7 +40,7 @@ SCHEMA_RATE: Final = "60/m"
 WINDOW_SECONDS: Final = 60.0
 UNKNOWN_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - counted by, not listened on
 
-_API_PATHS: Final = ("/metrics", "/api/explain")
+_API_PATHS: Final = ("/metrics", "/api/explain", "/api/keys", "/api/config")
 _SCHEMA_PATHS: Final = ("/api/schema", "/api/docs")
 
 
@@ -39,7 +49,8 @@ class ThrottleMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
-        self._login = reverse("admin:login")
+        self._logins = {reverse("admin:login"), reverse("account_login"), reverse("portal:login")}
+        self._steps = set() if settings.CONFIG.sign_in is None else {reverse(name) for name in SIGN_IN_STEPS}
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.META.get("REMOTE_ADDR"):  # the client is gone already
@@ -54,20 +65,26 @@ class ThrottleMiddleware:
             if response.status_code == 401:
                 exceeds(request, "pages.failed.keys", "ip", FAILED_KEY_RATE, count=True)
             return response
-        elif request.path == self._login and request.method == "POST":
-            return self._log_in(request)
-        return self._get_response(request)
+        keys = self._keys(request)
+        return self._try(request, keys) if keys else self._get_response(request)
 
-    def _log_in(self, request: HttpRequest) -> HttpResponseBase:
-        # Without the cookie, the CSRF check refuses the request, for which no body is needed.
-        keys: tuple[Key, ...] = ("ip", _account) if settings.CSRF_COOKIE_NAME in request.COOKIES else ("ip",)
+    def _keys(self, request: HttpRequest) -> tuple[Key, ...]:
+        """What a step of a login is counted by; nothing for any other request."""
+        if request.path in self._logins and request.method == "POST":
+            # Without the cookie, the CSRF check refuses the request, for which no body is needed.
+            return ("ip", _account) if settings.CSRF_COOKIE_NAME in request.COOKIES else ("ip",)
+        is_step = request.path in self._steps and (request.method == "POST" or bool(request.GET))
+        return ("ip",) if is_step else ()
+
+    def _try(self, request: HttpRequest, keys: tuple[Key, ...]) -> HttpResponseBase:
+        """The response to a step of a login. One that does not lead on is counted as failed."""
         try:
             if any(exceeds(request, "pages.failed.logins", key, LOGIN_RATE) for key in keys):
                 return _too_many(request)
         except UnreadablePostError:
             return _problem(request, BadRequest("the request body is incomplete"))
         response = self._get_response(request)
-        if response.status_code != 302:
+        if response.status_code not in (302, 303):
             for key in keys:
                 exceeds(request, "pages.failed.logins", key, LOGIN_RATE, count=True)
         return response

@@ -22,5 +22,9 @@ class RightsMixin:
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return may(request.user, Right.CONFIGURE)
 
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """For actions with the permission `operate`."""
+        return may(request.user, Right.OPERATE)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return may(request.user, Right.CONFIGURE)

@@ -18,6 +18,8 @@ ASGIApplication = Callable[[Any, Receive, Any], Awaitable[None]]
 RequestHandler = Callable[[Request], Response | Awaitable[Response] | None]
 """Returns the response to a request, now or later; None if the request is not its own."""
 
+VIA_PROXY: Final = "gateway.via_proxy"
+"""In the scope of a WebSocket whose client a trusted proxy has named: whether its other fields are believed too."""
 WATCH_DELAY_SECONDS: Final = 0.05
 """How long a call may take before the client's disconnect is watched for. Most calls are shorter and need no task."""
 
@@ -57,7 +59,9 @@ async def _respond(pending: Awaitable[Response], client: "_ClientStream", send: 
 
 def handshake_request(scope: Scope) -> Request:
     """The HTTP request of a WebSocket handshake."""
-    return _request({**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"})
+    request = _request({**scope, "method": "GET", "scheme": "https" if scope.get("scheme") == "wss" else "http"})
+    request.via_proxy = scope.get(VIA_PROXY, False)
+    return request
 
 
 def _request(scope: Scope) -> Request:

@@ -14,6 +14,8 @@ from routing.messages.proxies import Origin, hosts_of, with_host
 
 CHUNK_BYTES: Final = 64 * 1024
 """Of a request's body."""
+VIA_PROXY: Final = "gateway.via_proxy"
+"""In a request's META where a trusted proxy has sent it. Header fields have names that begin with HTTP_."""
 _BLANK_IF_ABSENT: Final = frozenset({b"content-length", b"content-type"})
 """Under WSGI, an empty variable may mean that the field is absent (PEP 3333)."""
 
@@ -22,7 +24,7 @@ def to_gateway_request(request: HttpRequest) -> Request:
     """The same request for the gateway. Django may have read the body already; it is passed on in chunks."""
     has_body = "Transfer-Encoding" in request.headers or request.headers.get("Content-Length", "0") not in ("", "0")
     path, _, query = _target(request).partition(b"?")
-    return Request(
+    converted = Request(
         method=_method(request),
         path=path,
         query=query,
@@ -33,6 +35,8 @@ def to_gateway_request(request: HttpRequest) -> Request:
         version=request.scope.get("http_version", "1.1") if isinstance(request, ASGIRequest) else "1.0",
         body=_chunks(request) if has_body else None,
     )
+    converted.via_proxy = VIA_PROXY in request.META
+    return converted
 
 
 def _method(request: HttpRequest) -> str:
@@ -70,8 +74,8 @@ def _server_name(request: HttpRequest) -> bytes:
 
 
 def set_origin(request: HttpRequest, origin: Origin) -> None:
-    """Let the request come from another client, over another scheme and for another host."""
-    request.META["REMOTE_ADDR"] = origin.client
+    """Let the request come from another client, over another scheme and for another host, as a proxy says."""
+    request.META["REMOTE_ADDR"], request.META[VIA_PROXY] = origin.client, True
     host = origin.host if len(hosts_of(fields(request))) < 2 else None  # two are left to be rejected
     if host is not None:
         request.META["HTTP_HOST"] = host.decode("latin-1")

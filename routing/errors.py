@@ -5,37 +5,31 @@ GatewayError
 │   TargetTooLong 414, UnsupportedMediaType 415,
 │   HeadersTooLarge 431
 ├── Unauthenticated 401, Forbidden 403                       the caller
-├── UnknownService 404, MethodNotAllowed 405                 the service and the method
+│   └── AddressNotAllowed 403                                the client's address
+├── UnknownService 404, UnknownWebhook 404,                  the service, the method, or what is looked up
+│   UnknownConsumer 404, UnknownKey 404, MethodNotAllowed 405
 ├── IdempotencyConflict 409, IdempotencyMismatch 422         the idempotency key
 ├── MisdirectedRequest 421                                   the host
-├── RateLimited 429                                          the rate limit
+├── RateLimited 429, QuotaExceeded 429                       the limits of the caller
+├── BackendLimited 429                                       a limit of the backend, or of the calls to it
 ├── InternalError 500                                        a fault in the gateway
 ├── Unimplemented 501                                        the method or transfer coding
 ├── CallFailed                                               the backend failed
 │   ├── BadGateway 502
 │   └── UpstreamTimeout 504
 ├── StreamTimeout 504                                        a response that is longer than allowed
+├── CredentialFailed 502                                     the gateway has no credential for the backend
 ├── NotCached 504                                            only-if-cached without a usable cached response
 └── Unavailable 503                                          no call is made to the backend
-    ├── CircuitOpen
-    ├── ServiceDisabled
-    ├── ServiceMisconfigured
-    ├── ConfigurationUnavailable
-    ├── Overloaded
-    ├── AuthenticationUnavailable
-    └── IdempotencyUnavailable
+    └── CircuitOpen, ServiceDisabled, Overloaded, ServiceMisconfigured, ConfigurationUnavailable,
+        AuthenticationUnavailable, IdempotencyUnavailable
 """
 
 import math
-from functools import lru_cache
 from http import HTTPStatus
-from typing import ClassVar, Final
+from typing import ClassVar
 
-import msgspec
-
-from routing.http import Headers, Response
-
-PROBLEM: Final = b"application/problem+json"
+from routing.http import Headers
 
 
 class GatewayError(Exception):
@@ -47,9 +41,7 @@ class GatewayError(Exception):
 
     def __init__(self, detail: str, *, service: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(detail)
-        self.detail = detail
-        self.service = service
-        self.retry_after = retry_after
+        self.detail, self.service, self.retry_after = detail, service, retry_after
 
     @property
     def seconds(self) -> int | None:
@@ -107,16 +99,48 @@ class Unauthenticated(GatewayError):
         return [(b"www-authenticate", b'Bearer realm="gateway"'), *super().headers()]
 
 
+class InvalidToken(Unauthenticated):
+    """A token that is not accepted. `detail` is sent as RFC 6750's error_description, and contains nothing of it."""
+
+    def headers(self) -> Headers:
+        detail = self.detail.encode("ascii", "replace").translate(None, b'"\\')
+        field = b'Bearer realm="gateway", error="invalid_token", error_description="%b"' % detail
+        return [(b"www-authenticate", field), *super(Unauthenticated, self).headers()]
+
+
 class Forbidden(GatewayError):
     status = HTTPStatus.FORBIDDEN
     code = "forbidden"
     title = "This caller may not use this service"
 
 
+class AddressNotAllowed(Forbidden):
+    code = "address_not_allowed"
+    title = "This address may not call"
+
+
+class UnknownKey(GatewayError):
+    status = HTTPStatus.NOT_FOUND
+    code = "unknown_key"
+    title = "There is no such API key"
+
+
 class UnknownService(GatewayError):
     status = HTTPStatus.NOT_FOUND
     code = "unknown_service"
     title = "There is no such service"
+
+
+class UnknownWebhook(GatewayError):
+    status = HTTPStatus.NOT_FOUND
+    code = "unknown_webhook"
+    title = "There is no such webhook"
+
+
+class UnknownConsumer(GatewayError):
+    status = HTTPStatus.NOT_FOUND
+    code = "unknown_consumer"
+    title = "There is no such consumer or quota"
 
 
 class MethodNotAllowed(GatewayError):
@@ -154,6 +178,20 @@ class RateLimited(GatewayError):
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "rate_limited"
     title = "Too many requests"
+
+
+class QuotaExceeded(GatewayError):
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "quota_exceeded"
+    title = "A quota is used up"
+
+
+class BackendLimited(GatewayError):
+    """No call is made to the backend until it accepts calls again, or a limit of the calls to it allows one."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "backend_limited"
+    title = "The service accepts no more calls at the moment"
 
 
 class InternalError(GatewayError):
@@ -201,6 +239,14 @@ class StreamTimeout(GatewayError):
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "stream_timeout"
     title = "The response took too long"
+
+
+class CredentialFailed(GatewayError):
+    """No call is made to the backend: the gateway could not obtain a credential for it."""
+
+    status = HTTPStatus.BAD_GATEWAY
+    code = "credential_failed"
+    title = "The gateway has no valid credential for the service"
 
 
 class NotCached(GatewayError):
@@ -252,46 +298,3 @@ class AuthenticationUnavailable(Unavailable):
 class IdempotencyUnavailable(Unavailable):
     code = "idempotency_unavailable"
     title = "The idempotency store is unavailable"
-
-
-class Problem(msgspec.Struct, omit_defaults=True):
-    """A problem document (RFC 9457 section 3)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
-    service: str | None = None
-    retry_after: int | None = None
-
-
-def problem(error: GatewayError, request_id: str) -> Response:
-    """The error as a response. `request_id` is well-formed (contract section 3, step 1), so JSON need not escape it."""
-    status = int(error.status)
-    before, after = _document((error.code, error.title, status), error.detail, error.service, error.seconds)
-    body = b"%b%b%b" % (before, request_id.encode(), after)
-    headers = [(b"content-type", PROBLEM), *error.headers(), (b"content-length", b"%d" % len(body))]
-    return Response(status, headers, body, framed=True)
-
-
-@lru_cache(maxsize=512)
-def _document(
-    kind: tuple[str, str, int], detail: str, service: str | None, retry_after: int | None
-) -> tuple[bytes, bytes]:
-    """The document before and after the request id. Cached: repeated errors differ only in the id."""
-    code, title, status = kind
-    document = Problem(
-        type=f"urn:gateway:problem:{code}",
-        title=title,
-        status=status,
-        detail=detail,
-        code=code,
-        request_id="",
-        service=service,
-        retry_after=retry_after,
-    )
-    # No other value can contain the marker: JSON escapes its quotes.
-    before, marker, after = msgspec.json.encode(document).partition(b'"request_id":"')
-    return before + marker, after

@@ -3,19 +3,26 @@
 `tests/routing/test_exchange.py` holds which module writes which attribute.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from resilience.cache.driver import StoreTarget
 from resilience.cache.flights import Flight
 from resilience.cache.messages import CacheRequest, LookupResult
+from resilience.holdoff.driver import Probe
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
+from resilience.statuses import FAILURE_STATUSES
 from routing.authentication.authenticator import Credential
 from routing.caller import Caller
-from routing.http import Headers, Request
+from routing.credentials.holder import Holder
+from routing.errors import GatewayError
+from routing.http import IDEMPOTENT, Header, Headers, Request
+from routing.messages.bodies import resumed
 from routing.messages.identifiers import Trace, new_id, request_id
+from routing.messages.outcome import OutcomeClass
 from routing.messages.references import PublicAddress
 from routing.messages.request_body import Upload
 from routing.router.policy import Target
@@ -45,6 +52,16 @@ class CacheSlot(msgspec.Struct):
     conditional_headers: Headers | None = None
 
 
+class RequestContent(msgspec.Struct, frozen=True):
+    """Step 5: a request's content, where it is part of the cache key. `key` is its part of the key; `values` are those
+    of the fields that tags name.
+    """
+
+    body: bytes
+    key: bytes
+    values: Mapping[str, str]
+
+
 class CacheOutcome(msgspec.Struct, frozen=True, gc=False):
     """Steps 5 and 8: what the cache did. `x_cache` and `cache_status` are the values of these fields; `cache_status`
     is empty where the response's header fields contain it already.
@@ -54,18 +71,48 @@ class CacheOutcome(msgspec.Struct, frozen=True, gc=False):
     cache_status: str = ""
 
 
+class PresentedCredential(NamedTuple):
+    """Steps 2 and 3: what a client certificate or a signature has shown. `error`: why it is not accepted. `replay_id`
+    is that of a signature's nonce, which must not be accepted again before `until`, in Unix time.
+    """
+
+    error: GatewayError | None = None
+    replay_id: str = ""
+    until: float = 0.0
+
+
+class LimitState(NamedTuple):
+    """A limit of a consumer that holds for the request, as its RateLimit fields say it."""
+
+    name: str
+    limit: int
+    window: int
+    remaining: int
+    reset: int
+
+
+class HeldSlots(Protocol):
+    """Slots of concurrent requests. `release` may be called again."""
+
+    def release(self) -> None: ...
+
+
 class Circuit(msgspec.Struct, frozen=True):
-    """Step 6: the permit for the call, or the error's code where it was refused. `state` is empty while CLOSED."""
+    """Step 6: the permit for the call, or the error's code where it was refused. `state` is empty while CLOSED.
+
+    `probes` are those of hold-offs that have ended.
+    """
 
     permit: CallPermit | None = None
     state: str = ""
     error: str = ""
+    probes: tuple[Probe, ...] = ()
 
 
 class CallRecord(msgspec.Struct):
     """Step 7: the call to the backend. `seconds` is the time until its response's header fields, None without one;
     `error` is the code of the error that ended it, `reason` why it failed, for operators only. `upload` is the body of
-    the request; `sent`: whether a backend that failed has got any of it.
+    the request; `sent`: whether a backend that failed has got any of it. `outcome` is the response's class, if any.
     """
 
     call: BackendCall | None = None
@@ -76,6 +123,31 @@ class CallRecord(msgspec.Struct):
     reason: str = ""
     upload: Upload | None = None
     sent: bool = False
+    outcome: OutcomeClass | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the response is a failure of the service, by its class, or by its status if it has none."""
+        if self.outcome is not None:
+            return self.outcome is OutcomeClass.FAILED
+        return self.call is not None and self.call.response.status in FAILURE_STATUSES
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether a stale response or that of a fallback service may be sent instead of the response."""
+        return self.outcome is OutcomeClass.LIMITED or self.has_failed
+
+
+class UsedCredential(NamedTuple):
+    """The credential that a call is made with: `holder` obtains it, and `field` is the header field as it is sent."""
+
+    holder: Holder
+    field: Header
+
+    @property
+    def id(self) -> str:
+        """Opaque and stable over refreshes: `service`, `tenant:ID` or `caller:ID`."""
+        return self.holder.subject.id
 
 
 class StepLog(list[tuple[str, str, float]]):
@@ -101,11 +173,16 @@ class Exchange:
     quota: Quota  # 2 rate limit
     decision: Decision | None = None
     caller: Caller | None  # 3 authentication
+    presented: PresentedCredential | None = None
     caller_slot: CallerSlot
     match: Match  # 4 service router
+    plan_limits: tuple[LimitState, ...] = ()  # plan, where there are consumers
+    slots: HeldSlots | None = None
     cache = CacheOutcome()  # 5 cache check, 8 store
     cache_slot: CacheSlot | None = None
+    content: RequestContent | None = None
     circuit = Circuit()  # 6 circuit breaker
+    used_credential: UsedCredential | None = None  # before 7, where the route has a credential
     call: CallRecord  # 7 backend call
     error_code = ""  # 9 return
     fallback = ""
@@ -132,14 +209,28 @@ class Exchange:
         return exchange
 
     def background_copy(self, headers: Headers, received_at: float, started: float) -> "Exchange":
-        """The same request as a GET with these header fields and without a client: to revalidate in the background."""
-        request = self.request
-        copy = Request("GET", request.path, request.query, headers, request.client, request.scheme)
+        """The same request as a GET with these header fields and without a client: to revalidate in the background. One
+        whose content is part of the cache key has its method and its content.
+        """
+        request, method = self.request, "POST" if self.request.method == "POST" else "GET"
+        copy = Request(method, request.path, request.query, headers, request.client, request.scheme)
         exchange = Exchange(copy, self.id, received_at, started)
+        exchange.content = self.content
+        exchange.rewind()
         exchange.caller, exchange.resolution = self.caller, self.resolution
         exchange.caller_slot, exchange.match = self.caller_slot, self.match
         exchange.has_client = False
         return exchange
+
+    def rewind(self) -> None:
+        """Let content that is part of the cache key be sent from its start."""
+        if self.content is not None and self.content.body:
+            self.request.body = resumed([self.content.body])
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the request may be sent twice: by its method, or as a POST that the configuration says only reads."""
+        return self.request.method in IDEMPOTENT or self.content is not None
 
     def rerouted(self, request: Request, match: Match) -> "Exchange":
         """The same request on its way to another service, whose response has this one's place for the client."""
@@ -182,6 +273,11 @@ class Exchange:
     def service(self) -> str:
         match = self.resolution.match
         return match.service.name if match else ""
+
+    @property
+    def used_part(self) -> str:
+        """What is used of the gateway: the service, or the name of an endpoint of the gateway's own."""
+        return self.service or (self.endpoint.name if self.endpoint else "")
 
     @property
     def public_address(self) -> PublicAddress:

@@ -85,7 +85,9 @@ class Request:
     staff session. `watch_disconnect` is called when the response begins to depend on a backend: from then on the
     adapter cancels the request if the client disconnects. `set_body_timeout` sets how long in seconds the client may
     send nothing of the body, where the adapter observes that. `send_interim` sends the client an interim response
-    before the final one; None where the client or the adapter cannot.
+    before the final one; None where the client or the adapter cannot. `via_proxy`: it came from a trusted proxy, which
+    alone is believed what it says of the client. `peer_certificates` are those that a TLS listener has verified of the
+    connection's other end, in DER, its own first.
     """
 
     method: str
@@ -98,6 +100,8 @@ class Request:
     body: Body | None = None
     caller: Caller | None = None
     has_empty_query: bool = field(default=False, init=False)
+    via_proxy: bool = field(default=False, init=False)
+    peer_certificates: tuple[bytes, ...] = field(default=(), init=False, repr=False)
     shared_head: SharedHead | None = field(default=None, repr=False)
     watch_disconnect: Callable[[], None] | None = field(default=None, init=False)
     set_body_timeout: Callable[[float], None] | None = field(default=None, init=False)

@@ -6,7 +6,12 @@ from typing import Final
 from routing.caller import EVERY_SERVICE
 from routing.models import Route, Service
 
-GATEWAY_SCOPES: Final = ("metrics:read", "metrics:write", "events:publish", "debug")
+CONFIG_READ: Final = "config:read"
+CONFIG_WRITE: Final = "config:write"
+GATEWAY_SCOPES: Final = (
+    *("metrics:read", "metrics:write", "events:publish", "keys:verify", "keys:rotate", "debug"),
+    *(CONFIG_READ, CONFIG_WRITE),
+)
 """Permissions on the gateway itself."""
 
 

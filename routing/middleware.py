@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest, RawPostDataException, UnreadablePostError
@@ -9,11 +10,15 @@ from django.http.response import HttpResponseBase
 
 from routing import runtime
 from routing.database.actor import acting_as
+from routing.deliveries.endpoint import PREFIX as HOOKS
 from routing.django_http import fields, set_origin, to_django_response
-from routing.errors import BadRequest, BodyTooLarge, GatewayError, problem
+from routing.errors import BadRequest, BodyTooLarge, GatewayError
 from routing.messages.identifiers import request_id
 from routing.messages.proxies import TrustedProxies, normal_address
-from routing.views import ServiceProxyView, may_want_page
+from routing.problems import problem
+from routing.views import ServiceProxyView, WebhookView, may_want_page
+
+_HOOKS: Final = HOOKS.decode()
 
 
 class TrustedProxyMiddleware:
@@ -39,10 +44,13 @@ class ServiceHostMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
         self._proxy = ServiceProxyView.as_view()
+        self._webhooks = WebhookView.as_view()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if runtime.current().started and self._is_for_gateway(request):
             return self._proxy(request)
+        if request.path.startswith(_HOOKS):  # before Django's own check of the host
+            return self._webhooks(request)
         return self._get_response(request)
 
     def _is_for_gateway(self, request: HttpRequest) -> bool:
@@ -83,7 +91,8 @@ class ActorMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.method in ("GET", "HEAD") or not request.user.is_authenticated:
             return self._get_response(request)
-        with acting_as(f"staff:{request.user.get_username()}"):
+        kind = "staff" if request.user.is_staff else "member"
+        with acting_as(f"{kind}:{request.user.get_username()}"):
             return self._get_response(request)
 
 

@@ -1,46 +1,77 @@
-"""The configuration as operators edit it: services, their targets and routes, and API keys.
+"""The configuration as operators edit it: services, their targets and routes, and webhooks.
 
 Fields hold settings as the configuration file writes them. An empty field means that the default applies: the
 service's setting for a route, the gateway's for a service.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
 from routing.configuration import fallbacks
 from routing.configuration.decode import decode_route, decode_service, decode_target
-from routing.configuration.faults import ConfigurationError, Fault, Faults, format_path
+from routing.configuration.faults import ConfigurationError, Fault, Faults
 from routing.configuration.sections import setting_parsers
-from routing.configuration.values import list_of, scope
+from routing.configuration.webhooks import check_services, decode_webhook
+from routing.consumer_models import Consumer, ConsumerIdentity, Plan, QuotaUsage, Team
+from routing.credential_models import BackendCredential, PendingConnection
+from routing.identity_models import IdentityKey
+from routing.issuer_models import Issuer
+from routing.key_models import ApiKey, RetiredSecret
+from routing.member_models import Member, PlanRequest
+from routing.model_faults import to_validation_error
+from routing.openapi_models import ServiceDocument
+from routing.presets import shipped
+from routing.revocation_models import Revocation  # noqa: F401
 from routing.router.policy import NAME, Auth
+from routing.signing_key_models import SigningKey
+from routing.watch_models import Watch  # noqa: F401 - Django finds models here
 
+__all__ = [
+    "ANY_SECRET",
+    "SETTINGS",
+    "ApiKey",
+    "BackendCredential",
+    "ConfigurationChange",
+    "ConfigurationRevision",
+    "ConfigurationVersion",
+    "Consumer",
+    "ConsumerIdentity",
+    "FailedDelivery",
+    "IdentityKey",
+    "Issuer",
+    "Member",
+    "PendingConnection",
+    "Plan",
+    "PlanRequest",
+    "QuotaUsage",
+    "RetiredSecret",
+    "Route",
+    "Service",
+    "ServiceDocument",
+    "SigningKey",
+    "Target",
+    "Team",
+    "Webhook",
+]
 ANY_SECRET: Final = lambda _name: ""  # noqa: E731 - rows are validated where the gateway's environment variables may not be set
 SETTINGS: Final = tuple(setting_parsers(ANY_SECRET))
 NAME_FORM: Final = f"^{NAME.pattern}$"
 
 
-def to_validation_error(faults: Iterable[Fault], fields: Iterable[str]) -> ValidationError:
-    """Faults as a ValidationError: each at the field with which its path begins, or as a non-field error."""
-    known, messages = set(fields), dict[str, list[str]]()
-    for fault in faults:
-        start = fault.path[0] if fault.path else fault.key
-        field = str(start) if start in known else "__all__"
-        rest = format_path(fault.path[1:] if field == start else fault.path)
-        messages.setdefault(field, []).append(f"{rest}: {fault.message}" if rest else fault.message)
-    return ValidationError(messages)
+def preset_choices() -> list[tuple[str, str]]:
+    return [(name, name) for name in shipped.names()]
 
 
 class Settings(models.Model):
     """The settings that services and routes share."""
 
     enabled = models.BooleanField(default=True)
-    auth = models.CharField(max_length=8, blank=True, choices=[(auth.value, auth.value) for auth in Auth])
+    auth = models.CharField(max_length=16, blank=True, choices=[(auth.value, auth.value) for auth in Auth])
     scopes = models.JSONField(null=True, blank=True)
+    ip = models.JSONField(null=True, blank=True)
     rate_limit = models.CharField(max_length=32, blank=True)
     timeout = models.JSONField(null=True, blank=True)
     max_concurrency = models.PositiveIntegerField(null=True, blank=True)
@@ -52,9 +83,16 @@ class Settings(models.Model):
     breaker = models.JSONField(null=True, blank=True)
     health = models.JSONField(null=True, blank=True)
     fallback = models.JSONField(null=True, blank=True)
+    outcome = models.JSONField(null=True, blank=True)
+    hold_off = models.JSONField(null=True, blank=True)
+    outbound = models.JSONField(null=True, blank=True)
     cost_per_call = models.FloatField(null=True, blank=True)
     cors = models.JSONField(null=True, blank=True)
     websocket = models.BooleanField(null=True, blank=True)
+    credential = models.JSONField(null=True, blank=True)
+    identity = models.JSONField(null=True, blank=True)
+    price = models.JSONField(null=True, blank=True)
+    signature = models.JSONField(null=True, blank=True)
 
     class Meta:
         abstract = True
@@ -67,6 +105,7 @@ class Settings(models.Model):
 
 class Service(Settings):
     name = models.CharField(max_length=63, unique=True, validators=[RegexValidator(NAME_FORM)])
+    preset = models.CharField(max_length=32, blank=True, default="", db_default="", choices=preset_choices)
     hosts = models.JSONField(default=list, blank=True)
     paths = models.JSONField(null=True, blank=True)
     origin = models.CharField(max_length=16, blank=True, default="", db_default="", editable=False)
@@ -85,7 +124,7 @@ class Service(Settings):
         return self.name
 
     def to_document(self) -> dict[str, Any]:
-        own = {"hosts": self.hosts or [], "paths": self.paths}
+        own = {"preset": self.preset or None, "hosts": self.hosts or [], "paths": self.paths}
         return {name: value for name, value in own.items() if value is not None} | super().to_document()
 
     def with_routes(self) -> dict[str, Any]:
@@ -168,36 +207,56 @@ class Route(Settings):
             raise to_validation_error(error.faults, (field.name for field in self._meta.fields)) from None
 
 
-class ApiKey(models.Model):
-    """A program's credential. Only a digest of the key is stored."""
+class Webhook(models.Model):
+    """Deliveries of a provider, at /hooks/<name>. `settings` are as the configuration file writes them."""
 
-    name = models.CharField(max_length=100)
-    prefix = models.CharField(max_length=16, unique=True, editable=False)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    scopes = models.JSONField(null=True, blank=True)
-    tenant = models.CharField(max_length=100, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    name = models.CharField(max_length=63, unique=True, validators=[RegexValidator(NAME_FORM)])
+    enabled = models.BooleanField(default=True)
+    settings = models.JSONField(default=dict)
+    origin = models.CharField(max_length=16, blank=True, default="", db_default="", editable=False)
+    """`file` if GATEWAY_CONFIG created it, which may then delete it."""
 
     class Meta:
-        verbose_name = "API key"
-        ordering = ("name", "pk")
+        ordering = ("name",)
+        constraints = (models.CheckConstraint(condition=models.Q(name__regex=NAME_FORM), name="webhook_name_form"),)
 
     def __str__(self) -> str:
-        return f"{self.name} (gw_{self.prefix})"
+        return self.name
 
-    def state(self, now: datetime) -> str:
-        if self.revoked_at is not None:
-            return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+    def to_document(self) -> dict[str, Any]:
+        return {**self.settings, "enabled": self.enabled}
 
     def clean(self) -> None:
         faults = Faults()
-        with faults.at("scopes"):
-            list_of(scope)([] if self.scopes is None else self.scopes)
+        with faults.at("settings"):
+            if not isinstance(self.settings, dict) or "enabled" in self.settings:
+                raise ValueError("must be a mapping, without 'enabled'")
+            decode_webhook(self.name, self.to_document(), ANY_SECRET)
+        names = dict.fromkeys(Service.objects.values_list("name", flat=True))
+        named = check_services({self.name: self.settings}, names)
+        faults.found += [Fault(("settings", *fault.path[2:]), fault.message) for fault in named]
         if faults.found:
-            raise to_validation_error(faults.found, ("scopes",))
+            raise to_validation_error(faults.found, ("settings",))
+
+
+class FailedDelivery(models.Model):
+    """A webhook's delivery whose work has failed, for staff to replay. `data` is an encoded Delivery."""
+
+    webhook = models.CharField(max_length=63)
+    failed_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    received_at = models.DateTimeField()
+    tries = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=500, blank=True)
+    size = models.PositiveIntegerField(default=0)
+    data = models.BinaryField()
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "failed delivery"
+        verbose_name_plural = "failed deliveries"
+
+    def __str__(self) -> str:
+        return f"{self.webhook}: {self.error}"
 
 
 class ConfigurationVersion(models.Model):
@@ -207,6 +266,19 @@ class ConfigurationVersion(models.Model):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+class ConfigurationChange(models.Model):
+    """What was changed at one version of the configuration. `row` is the id of what `kind` names; see
+    routing/database/changes.py.
+    """
+
+    version = models.BigIntegerField(db_index=True)
+    kind = models.CharField(max_length=16)
+    row = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.kind} {self.row}"
 
 
 class ConfigurationRevision(models.Model):

@@ -8,58 +8,53 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
-import msgspec
-
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
 from resilience.cache.hit_counter import HitCounter
 from resilience.ratelimit.driver import Limiter
-from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import Authenticator
-from routing.errors import BadRequest, GatewayError, problem
+from routing.authentication.key_usage import KeyUsage
+from routing.authentication.signatures.nonces import MemoryNonces, Nonces
+from routing.credentials.driver import Credentials
+from routing.errors import BadRequest, GatewayError
 from routing.exchange import Exchange, InternalEndpoint
+from routing.gateway_rules import GatewayRules
 from routing.http import ClientGone, Request, Response
 from routing.idempotency.driver import Idempotency
 from routing.idempotency.memory import MemoryStore
 from routing.idempotency.record import IDEMPOTENCY_METHODS
-from routing.messages.proxies import Network, TrustedProxies
-from routing.messages.staff_origin import StaffOrigin
+from routing.messages.proxies import TrustedProxies
 from routing.observability.events import Observers
+from routing.problems import problem
 from routing.router import paths
 from routing.router.access import require_configuration
-from routing.router.hosts import ANY, AllowedHosts
+from routing.router.hosts import AllowedHosts
 from routing.router.live import LiveConfiguration
+from routing.router.policy import Auth
 from routing.router.resolution import Resolution
 from routing.router.resolution_cache import ResolutionCache
 from routing.router.table import Match
 from routing.steps.cache.cache_key import CacheKeys
+from routing.steps.cache.check import CacheCheck
 from routing.steps.cache.coalescing import Coalescing
-from routing.steps.cache.lookup import CACHED_METHODS, CacheLookup
+from routing.steps.cache.lookup import CacheLookup
 from routing.steps.cache.store import CacheStore
 from routing.steps.calls import Calls
+from routing.steps.compiled import CompiledSteps, Step, advance
+from routing.steps.credential import CredentialSteps
 from routing.steps.cross_origin import CrossOrigin
 from routing.steps.fallbacks import Fallbacks
 from routing.steps.gatekeeper import Gatekeeper
 from routing.steps.max_forwards import MaxForwards
+from routing.steps.metering import Meter
+from routing.steps.plan import PlanLimits
+from routing.steps.presented import PresentedCredentials
 from routing.steps.respond import Accounting, Responder
 
-Step = Callable[[Exchange], Response | Awaitable[Response | None] | None]
-"""Takes the exchange, and returns None to go on, the response, or an awaitable of either. The last one responds."""
 Handler = Callable[[Exchange], Awaitable[Response]]
 
 _AUTHORISED: Final = 2
 """Steps of every list that an operator's request does not take: rate limit and authentication."""
-
-
-class GatewayRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for every service."""
-
-    rate: RatePolicy = RatePolicy()
-    max_body_bytes: int = 10 * 1024 * 1024
-    trusted_proxies: tuple[Network, ...] = ()
-    cors_origins: tuple[str, ...] = ()
-    allowed_hosts: tuple[str, ...] = (ANY,)
-    staff: StaffOrigin = StaffOrigin()
 
 
 class Gateway:
@@ -79,33 +74,32 @@ class Gateway:
         cache_keys: CacheKeys | None = None,
         flights: Flights | None = None,
         hit_counter: HitCounter | None = None,
+        credentials: Credentials | None = None,
         idempotency: Idempotency | None = None,
-        accounting: Accounting | None = None,
+        meter: Meter | None = None,
+        plan_limits: PlanLimits | None = None,
+        key_usage: KeyUsage | None = None,
+        nonces: Nonces | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.live = live
+        self.live, self._calls, self._plan_limits, self._clock, self._timer = live, calls, plan_limits, clock, timer
         self.allowed_hosts = AllowedHosts(rules.allowed_hosts)
         self.proxies = TrustedProxies(rules.trusted_proxies) if rules.trusted_proxies else None
-        self._clock, self._timer = clock, timer
-        self._cross_origin = CrossOrigin(rules.cors_origins, live, rules.staff)
-        self._gatekeeper = Gatekeeper(
-            live, limiter, authenticator, rate=rules.rate, max_body_bytes=rules.max_body_bytes, timer=timer
-        )
-        self._max_forwards = MaxForwards(live)
+        self._cross_origin = CrossOrigin(rules.cors_origins, live, rules.staff, rules.portal)
+        self._gatekeeper = Gatekeeper(rules, live, limiter, authenticator, timer, clock=clock, key_usage=key_usage)
+        self._presented = PresentedCredentials(self._gatekeeper, live, nonces or MemoryNonces(clock), timer)
         self._coalescing = Coalescing(cache, flights or Flights(clock=clock), self._fetch, clock=clock, timer=timer)
-        hits = hit_counter or HitCounter()
-        keys = cache_keys or CacheKeys(own_cookies)
-        self._lookup = CacheLookup(cache, self._coalescing, keys=keys, hit_counter=hits, timer=timer)
+        keys, hits = cache_keys or CacheKeys(own_cookies), hit_counter or HitCounter()
+        self._cache_check = CacheCheck(CacheLookup(cache, self._coalescing, keys=keys, hit_counter=hits, timer=timer))
         self._store = CacheStore(cache, self._fetch, own_cookies=own_cookies, clock=clock, timer=timer)
-        self._calls = calls
-        self._fallbacks = Fallbacks(live, self._gatekeeper, calls, self._store, timer=timer)
+        self.credentials = CredentialSteps(credentials, calls, emit=observers.backend_event, timer=timer)
+        self._fallbacks = Fallbacks(live, self._gatekeeper, self._store, self.credentials, timer=timer)
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
-        self._accounting = accounting or Accounting(observers, timer)
+        self._accounting = self._open_accounting(observers, meter)
         self._responder = Responder(self._cross_origin.default, self._accounting, timer)
         self._resolutions = ResolutionCache(live, self._compile, self.allowed_hosts)
-        self._compiled_table = live.table
-        self._compiled: dict[tuple[int, bool, bool, bool], tuple[Step, ...]] = {}
+        self._compiled = CompiledSteps(live, self.steps)
 
     def steps(self, match: Match, method: str) -> list[tuple[str, Step]]:
         """The steps of a request to this route, by name: only those that have something to do.
@@ -114,16 +108,20 @@ class Gateway:
         since an error of any step is returned too.
         """
         policy = match.policy
-        look_up = self._lookup.look_up if method in CACHED_METHODS else self._lookup.bypass_method
+        limit, identify = self._presented.steps(policy.auth)
         steps: list[tuple[str, Step | None]] = [
-            ("rate limit", self._gatekeeper.limit),
-            ("authentication", self._gatekeeper.identify),
+            ("rate limit", limit),
+            ("authentication", identify),
             ("service router", self._gatekeeper.route),
-            ("max forwards", self._max_forwards.limit if method == "OPTIONS" else None),
-            ("cache check", look_up if policy.cache is not None else self._lookup.bypass_off),
+            ("network", self._gatekeeper.check_address if policy.ip else None),
+            ("plan", self._plan_limits.admit if self._plan_limits and self.live.keys.has_limits else None),
+            ("max forwards", MaxForwards(self.live).limit if method == "OPTIONS" else None),
+            ("cache check", self._cache_check.step(policy, method)),
             ("idempotency", self._once if policy.idempotency and method in IDEMPOTENCY_METHODS else None),
+            ("credential", self.credentials.attach if policy.credential else None),
             ("circuit breaker", self._calls.admit),
             ("backend call", self._calls.call),
+            ("credential renewal", self.credentials.renew if policy.credential else None),
             ("fallback", self._fallbacks.replace if policy.fallback and policy.fallback.service else None),
             ("store", self._store.store),
         ]
@@ -140,7 +138,7 @@ class Gateway:
             if result is None:
                 exchange.resolution = self._resolutions.of(request)
                 remaining = iter(exchange.resolution.steps)
-                result = _advance(exchange, remaining)
+                result = advance(exchange, remaining)
         except Exception as error:  # noqa: BLE001 - becomes a problem document, and is logged where the fault is ours
             result = self._fallbacks.try_response(exchange, error) or self._responder.error(exchange, error)
         if isinstance(result, Response):
@@ -155,9 +153,13 @@ class Gateway:
     async def serve(self, request: Request, endpoint: InternalEndpoint | None, handler: Handler) -> Response:
         """An endpoint of the gateway's own, behind steps 1 to 3 like any other request."""
         exchange = self.begin(request, endpoint)
-        limit, identify = self._gatekeeper.limit, self._gatekeeper.identify
-        steps: tuple[Step, ...] = (self._preflight, self.resolve, limit, identify, handler)
+        limit, identify = self._presented.steps(Auth.REQUIRED)
+        steps: tuple[Step, ...] = (self._preflight, self.resolve, self._gatekeeper.guard, limit, identify, handler)
         return await self._complete(exchange, None, iter(steps))
+
+    async def serve_anonymous(self, request: Request, handler: Handler) -> Response:
+        """The same for an endpoint whose requests have no credential and are of no browser: it limits them itself."""
+        return await self._complete(self.begin(request), None, iter((self.resolve, handler)))
 
     async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
         """Steps 2 and 3 of a WebSocket. `anonymous` admits it without a credential, with `caller` None.
@@ -165,17 +167,23 @@ class Gateway:
         Raises GatewayError.
         """
         self.resolve(exchange)
-        if (limiting := self._gatekeeper.limit(exchange)) is not None:
+        self._gatekeeper.guard(exchange)
+        limit, identify = self._presented.steps(exchange.resolution.auth)
+        if (limiting := limit(exchange)) is not None:
             await limiting
         if anonymous and exchange.credential is None and exchange.resolution.credential_state.parse_error is None:
             return
-        identifying = self._gatekeeper.identify(exchange)
+        identifying = identify(exchange)
         if identifying is not None:
             await identifying
 
-    def route(self, exchange: Exchange) -> None:
-        """Step 4 of a WebSocket. Raises GatewayError."""
+    async def route(self, exchange: Exchange) -> None:
+        """Step 4 of a WebSocket, and the limits of its caller's plan. Raises GatewayError."""
         self._gatekeeper.route(exchange)
+        self._gatekeeper.check_address(exchange)
+        limiting = self._plan_limits.admit(exchange) if self._plan_limits else None
+        if limiting is not None:
+            await limiting
 
     async def refetch(self, request: Request) -> Response:
         """Steps 4 to 8 for an operator, who has been authorised already: a response fetched to be stored.
@@ -238,7 +246,7 @@ class Gateway:
         try:
             response = await pending if pending is not None else None
             while response is None:
-                result = _advance(exchange, remaining)
+                result = advance(exchange, remaining)
                 response = result if isinstance(result, Response) else await result
         except GatewayError as error:
             reading = self._store.stale(exchange, error)
@@ -253,12 +261,19 @@ class Gateway:
 
     async def _fetch(self, exchange: Exchange) -> Response:
         """Steps 6 to 8, once more or in the background. Raises GatewayError."""
-        steps = (self._calls.admit, self._calls.call, self._fallbacks.replace, self._store.store)
+        own, replace, store = self.credentials, self._fallbacks.replace, self._store.store
+        if exchange.match.policy.credential is None:
+            steps: tuple[Step, ...] = (self._calls.admit, self._calls.call, replace, store)
+        else:
+            steps = (own.attach, self._calls.admit, self._calls.call, own.renew, replace, store)
         return await self._rest(exchange, None, iter(steps))
 
     def _once(self, exchange: Exchange) -> Awaitable[Response] | None:
         """Before step 6, where the request has an Idempotency-Key: its first response, or steps 6 to 8."""
         return self._idempotency.run_once(exchange, self._fetch) if self._idempotency.applies_to(exchange) else None
+
+    def _open_accounting(self, observers: Observers, meter: Meter | None) -> Accounting:
+        return Accounting(observers, self._timer, meter)
 
     def _preflight(self, exchange: Exchange) -> Response | None:
         preflight = self._cross_origin.preflight(exchange.request)
@@ -275,25 +290,8 @@ class Gateway:
 
     def _compile(self, resolution: Resolution, method: str) -> tuple[Step, ...]:
         """A resolution's steps: its route's, compiled once for each table. Also what browsers may do."""
-        match = resolution.match
+        match, own = resolution.match, self._gatekeeper
         self._cross_origin.apply(resolution)
-        if match is None:
-            last: Step = self._gatekeeper.index if resolution.is_index else self._gatekeeper.route  # which raises
-            return self._gatekeeper.limit, self._gatekeeper.identify, last
-        if self._compiled_table is not self.live.table:
-            self._compiled_table = self.live.table
-            self._compiled.clear()
-        key = id(match.policy), method in CACHED_METHODS, method in IDEMPOTENCY_METHODS, method == "OPTIONS"
-        steps = self._compiled.get(key)
-        if steps is None:
-            steps = self._compiled[key] = tuple([step for _, step in self.steps(match, method)])
-        return steps
-
-
-def _advance(exchange: Exchange, remaining: Iterator[Step]) -> Response | Awaitable[Response | None]:
-    """Take steps until one responds or has to wait."""
-    for step in remaining:
-        result = step(exchange)
-        if result is not None:
-            return result
-    raise AssertionError("the last step responds")
+        last: Step = own.index if resolution.is_index else own.route  # which raises
+        steps = (*self._presented.steps(resolution.auth), last) if match is None else self._compiled.of(match, method)
+        return (own.guard, *steps) if own.guards(resolution.credential_state) else steps

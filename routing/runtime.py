@@ -14,6 +14,7 @@ from resilience.cache.objects import ObjectCache
 from resilience.cache.service import Objects
 from resilience.turn import Turn
 from routing.asgi import Receive, Scope, Send
+from routing.credentials.connections import Connections
 from routing.http import Request, Response
 from routing.observability.health import HealthPages
 from routing.pipeline import Gateway
@@ -31,8 +32,8 @@ class Publisher(Protocol):
     async def publish(self, topic: str, kind: str, data: object) -> str: ...
 
 
-class EventEndpoint(Protocol):
-    """Responds to `/events`: routing.realtime.http.EventsEndpoint."""
+class Endpoint(Protocol):
+    """Responds to `/events`, or to `/hooks/`: routing.realtime.http.EventsEndpoint, routing.deliveries.endpoint."""
 
     def answer(self, request: Request) -> Awaitable[Response]: ...
 
@@ -58,10 +59,16 @@ class Components(Protocol):
     def realtime(self) -> Publisher: ...
 
     @property
-    def events(self) -> EventEndpoint: ...
+    def events(self) -> Endpoint: ...
+
+    @property
+    def webhooks(self) -> Endpoint: ...
 
     @property
     def proxy(self) -> SocketHandler: ...
+
+    @property
+    def connections(self) -> Connections: ...
 
     def begin_drain(self) -> None: ...
 
@@ -127,12 +134,21 @@ class Runtime:
         return self._opened.realtime
 
     @property
-    def events(self) -> EventEndpoint:
+    def events(self) -> Endpoint:
         return self._opened.events
+
+    @property
+    def webhooks(self) -> Endpoint:
+        return self._opened.webhooks
 
     @property
     def proxy(self) -> SocketHandler:
         return self._opened.proxy
+
+    @property
+    def connections(self) -> Connections:
+        """The accounts that are connected to services."""
+        return self._opened.connections
 
     async def publish(self, topic: str, kind: str, data: object) -> str:
         """`Realtime.publish`, once the gateway runs: for `submit`, which starts it where necessary."""

@@ -1,6 +1,6 @@
 """The admin's form of a service or a route: shows no secret, and accepts none as it is."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -13,6 +13,9 @@ from routing.configuration.literals import LITERAL
 from routing.database import masking
 from routing.models import Route
 
+SECRET_FIELDS: Final = ("headers", "credential")
+"""Fields of the form that may contain secrets."""
+
 
 class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
     """Masks stand for the stored secrets, which stay as they are unless their masks are replaced."""
@@ -24,36 +27,42 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
         super().__init__(*args, **kwargs)
         self._owner = ""
         self._known: dict[str, str] = {}
-        self._shown: dict[str, Any] = {}
-        if self.instance.pk is None or not self.instance.headers:
+        self._shown: set[str] = set()
+        stored = {name: getattr(self.instance, name) for name in SECRET_FIELDS if getattr(self.instance, name)}
+        if self.instance.pk is None or not stored:
             return
         self._owner = (self.instance.service if isinstance(self.instance, Route) else self.instance).name
-        masked = masking.mask(self._document(self.instance.headers))
-        self._known, shown = masked.secrets, masked.structure["services"][self._owner]["headers"]
-        self._shown = shown if isinstance(shown, dict) else {}
-        self.initial["headers"] = shown
-        if self.shows_instance or "headers" not in self.fields:
-            self.instance.headers = shown
+        masked = masking.mask(self._document(stored))
+        self._known, shown = masked.secrets, masked.structure["services"][self._owner]
+        self._shown = {str(field.value) for field in literals.fields(masked.structure)}
+        for name in stored:
+            self.initial[name] = shown[name]
+            if self.shows_instance or name not in self.fields:
+                setattr(self.instance, name, shown[name])
 
     def clean_headers(self) -> Any:
-        headers = self.cleaned_data["headers"]
-        if not isinstance(headers, dict):
-            return headers  # a fault that the model reports
-        if literals.literal_secrets(self._document(headers)):
-            raise ValidationError(f"{self._names(headers)}: {LITERAL}.")
-        for name, value in headers.items():
-            if value != self._shown.get(name):
-                _check_reference(name, value)
+        return self._clean("headers")
+
+    def clean_credential(self) -> Any:
+        return self._clean("credential")
+
+    def _clean(self, name: str) -> Any:
+        value = self.cleaned_data[name]
+        if not isinstance(value, dict):
+            return value  # a fault that the model reports
+        document = self._document({name: value})
+        if literals.literal_secrets(document):
+            raise ValidationError(f"{_names(document)}: {LITERAL}.")
+        for field in literals.fields(document):
+            if str(field.value) not in self._shown:
+                check_reference(field.name, field.value)
         try:
-            return literals.unmask(self._document(headers), self._known)["services"][self._owner]["headers"]
+            return literals.unmask(document, self._known)["services"][self._owner][name]
         except ConfigurationError as error:
             raise ValidationError([fault.message for fault in error.faults]) from None
 
-    def _document(self, headers: Any) -> dict[str, Any]:
-        return {"services": {self._owner: {"headers": headers}}}
-
-    def _names(self, headers: dict[str, Any]) -> str:
-        return ", ".join(name for name, value in headers.items() if literals.is_secret(name, value))
+    def _document(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {"services": {self._owner: settings}}
 
 
 class ReadOnlySettingsForm(SettingsForm):
@@ -62,7 +71,12 @@ class ReadOnlySettingsForm(SettingsForm):
     shows_instance = True
 
 
-def _check_reference(name: str, value: object) -> None:
+def _names(document: dict[str, Any]) -> str:
+    secret = [field.name for field in literals.fields(document) if literals.is_secret(field.name, field.value)]
+    return ", ".join(secret)
+
+
+def check_reference(name: str, value: object) -> None:
     """Raise ValidationError for a variable or a file that no service may use. One that is missing may come later."""
     found = reference(value)
     if found is None:

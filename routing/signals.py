@@ -1,4 +1,4 @@
-"""On each saved change of configuration: increments its version, wakes the reloader and records a revision.
+"""On each saved change of configuration: records it, wakes the reloader and records a revision.
 
 Bulk updates send no signal; the reloader's periodic load finds those.
 """
@@ -7,12 +7,17 @@ from functools import partial
 from typing import Final
 
 from django.db import models, transaction
-from django.db.models import F
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import Signal
 
-from routing.database import revisions
-from routing.models import ApiKey, ConfigurationVersion, Route, Service, Target
+from routing.consumer_models import Consumer, ConsumerIdentity, Plan, Team
+from routing.database import changes, revisions
+from routing.database.members import delete_account
+from routing.issuer_models import Issuer
+from routing.member_models import Member
+from routing.models import ApiKey, Route, Service, Target, Webhook
+from routing.revocation_models import Revocation
+from routing.signing_key_models import SigningKey
 
 configuration_changed: Final = Signal()
 """Sent after each committed change, in the thread that made it."""
@@ -20,13 +25,15 @@ configuration_changed: Final = Signal()
 operation_performed: Final = Signal()
 """Sent after a management command has acted on the gateway: `actor`, `action`, `service`, `before`, `after`."""
 
-_ROW: Final = 1
-
 
 def connect() -> None:
-    for model in (Service, Target, Route, ApiKey):
+    for model in (
+        *(Service, Target, Route, Webhook, Issuer, Revocation, ApiKey, SigningKey),
+        *(Plan, Team, Consumer, ConsumerIdentity, Member),
+    ):
         for signal in (post_save, post_delete):
             signal.connect(_changed, sender=model, dispatch_uid=f"routing.{model.__name__}")
+    post_delete.connect(_delete_account, sender=Member, dispatch_uid="routing.Member.account")
     for signal in (post_save, post_delete):
         signal.connect(_close_sockets, sender=ApiKey, dispatch_uid="routing.ApiKey.revoked")
 
@@ -39,19 +46,27 @@ def _close_sockets(instance: ApiKey, using: str, created: bool | None = None, **
         transaction.on_commit(partial(publish_revocation, instance.prefix), using=using, robust=True)
 
 
-def _changed(sender: type[models.Model], using: str, **_: object) -> None:  # noqa: ARG001 - Django's signature
-    increment_version(using)
+def _delete_account(instance: Member, **_: object) -> None:
+    """Delete the account of a removed member, also of one whose consumer is deleted."""
+    delete_account(instance.user_id)
+
+
+def _changed(instance: models.Model, using: str, **_: object) -> None:
+    changes.record_change(instance, using)
+    _call_after_commit(using)
 
 
 def increment_version(using: str | None = None) -> None:
-    """Increment the configuration's version, and call `_after_commit` once the transaction is committed."""
-    rows = ConfigurationVersion.objects.using(using)
-    if not rows.filter(pk=_ROW).update(number=F("number") + 1):
-        rows.get_or_create(pk=_ROW)
-        rows.filter(pk=_ROW).update(number=F("number") + 1)
+    """Let every worker read everything again, after changes that sent no signal."""
+    changes.increment_version(using)
+    _call_after_commit(using)
+
+
+def _call_after_commit(using: str | None) -> None:
+    """Once per transaction, however many rows it writes."""
     connection = transaction.get_connection(using)
-    # Once per transaction, however many rows it writes. Robust: a failing callback must not fail the save.
     if not any(callback is _after_commit for _, callback, _ in connection.run_on_commit):
+        # Robust: a failing callback must not fail the save.
         transaction.on_commit(_after_commit, using=using, robust=True)
 
 

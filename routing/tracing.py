@@ -11,6 +11,7 @@ from routing.http import Request
 from routing.messages.identifiers import Sampling, start_trace
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
+from routing.steps.metering import Meter
 from routing.steps.respond import Accounting
 
 
@@ -24,12 +25,13 @@ class Tracer(Protocol):
 class TracedGateway(Gateway):
     """Takes what a Gateway takes, and where the traces go."""
 
-    def __init__(
-        self, *, tracer: Tracer, sampling: Sampling, observers: Observers, timer: Callable[[], float], **parts: Any
-    ) -> None:
-        accounting = _TracedAccounting(observers, timer, tracer)
-        super().__init__(observers=observers, timer=timer, accounting=accounting, **parts)
+    def __init__(self, *, tracer: Tracer, sampling: Sampling, **parts: Any) -> None:
+        self._tracer = tracer
         self._sampling = sampling
+        super().__init__(**parts)
+
+    def _open_accounting(self, observers: Observers, meter: Meter | None) -> Accounting:
+        return _TracedAccounting(observers, self._timer, self._tracer, meter)
 
     def begin(self, request: Request, endpoint: InternalEndpoint | None = None) -> Exchange:
         exchange = super().begin(request, endpoint)
@@ -40,8 +42,10 @@ class TracedGateway(Gateway):
 
 
 class _TracedAccounting(Accounting):
-    def __init__(self, observers: Observers, timer: Callable[[], float], tracer: Tracer) -> None:
-        super().__init__(observers, timer)
+    def __init__(
+        self, observers: Observers, timer: Callable[[], float], tracer: Tracer, meter: Meter | None = None
+    ) -> None:
+        super().__init__(observers, timer, meter)
         self._tracer = tracer
 
     def finished(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:

@@ -1,7 +1,13 @@
-"""The services' URLs under Django."""
+"""The URLs of services, webhooks and connected accounts under Django."""
 
-from django.urls import re_path
+from django.urls import include, path, re_path
 
-from routing.views import ServiceProxyView
+from routing.identity_views import key_set
+from routing.views import ServiceProxyView, WebhookView
 
-urlpatterns = [re_path(r"^api/v1(?:/.*)?$", ServiceProxyView.as_view(), name="service")]
+urlpatterns = [
+    re_path(r"^api/v1(?:/.*)?$", ServiceProxyView.as_view(), name="service"),
+    path(".well-known/jwks.json", key_set, name="jwks"),
+    path("connect/", include("routing.connect.urls")),
+    re_path(r"^hooks/.*$", WebhookView.as_view(), name="webhook"),
+]

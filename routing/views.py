@@ -5,6 +5,9 @@ from typing import Any, Final
 import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import View
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import IsAdminUser
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
@@ -99,6 +102,18 @@ def staff_caller(username: str) -> Caller:
     needed = {scope for service in services for route in service.routes for scope in route.policy.scopes}
     needed |= {scope for service in services for scope in service.policy.scopes}
     return Caller(f"staff:{username}", scopes=frozenset({"*", DEBUG, *needed}))
+
+
+@method_decorator(csrf_exempt, name="dispatch")
+class WebhookView(View):
+    """`POST /hooks/<name>` under Django. The provider proves by its signature that the delivery is its own."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # noqa: ARG002 - Django's
+        return to_django_response(request, runtime.current().wait_for(_receive(to_gateway_request(request))))
+
+
+async def _receive(request: Request) -> Response:
+    return await runtime.current().webhooks.answer(request)
 
 
 async def _handle(request: Request) -> Response:

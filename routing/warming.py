@@ -13,7 +13,8 @@ from routing.pipeline import Gateway
 from routing.router.paths import PREFIX
 from routing.steps.cache.coalescing import BACKGROUND_SECONDS
 
-LOCAL_ADDRESS: Final = "http://localhost"
+LOCAL_HOST: Final = "localhost"
+LOCAL_ADDRESS: Final = f"http://{LOCAL_HOST}"
 MAX_CONCURRENT: Final = 8
 """Requests in flight, so that warming does not displace those of clients."""
 _NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")

@@ -25,8 +25,9 @@ class MemoryTransport(asyncio.Transport):
 
     def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
         assert not self.eof_written, "write after write_eof"
-        if not self.closed:
-            self.received += data
+        if self.closed:  # like uvloop's, once the connection is lost
+            raise RuntimeError("the handler is closed")
+        self.received += data
 
     def write_eof(self) -> None:
         self.eof_written = True

@@ -30,6 +30,7 @@ http {{
     listen 127.0.0.1:{port} ssl;
     ssl_certificate {directory}/certificate.pem;
     ssl_certificate_key {directory}/key.pem;
+    {server}
     location / {{
       proxy_pass http://127.0.0.1:{upstream};
       proxy_http_version 1.1;
@@ -45,17 +46,17 @@ http {{
 
 @contextmanager
 def nginx(
-    directory: Path, port: int, upstream: int, fields: str, buffering: str = "proxy_buffering off;"
+    directory: Path, port: int, upstream: int, fields: str, buffering: str = "proxy_buffering off;", *, server: str = ""
 ) -> Iterator[None]:
     """Serve https on `port` for the gateway on `upstream`. `fields` are directives that set header fields; an empty
-    `buffering` leaves nginx's default, which is on.
+    `buffering` leaves nginx's default, which is on. `server` are further directives of the server.
     """
     if shutil.which("nginx") is None or shutil.which("openssl") is None:
         skip_or_fail("nginx or openssl is not installed")
     _make_certificate(directory)
     # Started by root, nginx would change to a user who cannot read the test's files.
     user = "user root;" if os.geteuid() == 0 else ""
-    values = {"port": port, "upstream": upstream, "fields": fields, "buffering": buffering}
+    values = {"port": port, "upstream": upstream, "fields": fields, "buffering": buffering, "server": server}
     text = CONFIGURATION.format(directory=directory, user=user, **values)
     (directory / "nginx.conf").write_text(text)
     process = subprocess.Popen(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")])

@@ -34,3 +34,15 @@ def _work() -> bytes:
     for part in _WORK.split(b"%"):
         parts.append(part[:2])  # noqa: PERF401 - the work is interpreted code
     return b"".join(parts)
+
+
+def ratio(call: Callable[[], object], other: Callable[[], object], limit: float) -> float:
+    """How many times the processor time of `other` `call` takes: of the first round that stays below `limit`, or the
+    least of all rounds.
+    """
+    least = float("inf")
+    for _ in range(ROUNDS):
+        least = min(least, _seconds(call) / max(_seconds(other), 1e-9))
+        if least < limit:
+            break
+    return least

@@ -1,12 +1,20 @@
-"""Which tests `make quick` leaves out, and how `make test` divides the tests between its processes."""
+"""Which tests `make quick` leaves out, how `make test` divides the tests between its processes, and which run alone."""
 
+import fcntl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
 from xdist.scheduler import LoadGroupScheduling
 
 SLOW_FIXTURES: Final = frozenset(
-    {"shared_redis", "redis_url", "own_redis", "cluster", "served", "alone", "firebase", "ports", "promtool"}
+    {
+        *("shared_redis", "redis_url", "own_redis", "cluster", "pair", "sentinels"),
+        *("served", "alone", "firebase", "ports", "promtool"),
+    }
 )
 """Fixtures that start a process or need one."""
 SLOW_PARAMETERS: Final = frozenset({"asgi", "django", "redis", "tiers"})
@@ -35,3 +43,28 @@ class FileScheduling(LoadGroupScheduling):
     def _split_scope(self, nodeid: str) -> str:
         scope: str = super()._split_scope(nodeid)
         return scope.partition("::")[0]
+
+
+class Turns:
+    """Lets the tests of several processes run beside each other, but nothing beside a test marked `alone`.
+
+    The queue is held while waiting for the floor, so that tests that share the floor do not overtake one that wants it
+    for itself.
+    """
+
+    def __init__(self, run: str) -> None:
+        """`run` identifies the run of tests to which the processes belong."""
+        directory = Path(tempfile.gettempdir())
+        self._queue, self._floor = directory / f"tests-{run}.queue", directory / f"tests-{run}.floor"
+
+    @contextmanager
+    def take(self, *, alone: bool) -> Iterator[None]:
+        with self._floor.open("w") as floor:
+            with self._queue.open("w") as queue:
+                fcntl.flock(queue, fcntl.LOCK_EX)
+                fcntl.flock(floor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
+
+    def close(self) -> None:
+        for file in (self._queue, self._floor):
+            file.unlink(missing_ok=True)

@@ -16,8 +16,9 @@ from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
+from routing.gateway_rules import GatewayRules
 from routing.observability.events import Observers
-from routing.pipeline import Gateway, GatewayRules
+from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Target
 from routing.router.table import Match, Service
@@ -66,4 +67,4 @@ def test_every_variable_is_documented(document: str) -> None:
 def test_the_example_environment_is_a_valid_one() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    assert config.read({**example, "SECRET_KEY": "x" * 32}).workers == 1
+    assert config.read({**example, "SECRET_KEY": "x" * 32}).server.workers == 1

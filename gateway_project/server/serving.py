@@ -47,23 +47,23 @@ def serve(config: Config, greeting: str) -> int:
     try:
         staff = _staff_socket(config)
     except OSError as error:
-        log.error("cannot listen on %s:%s: %s", config.host, config.staff.port, error.strerror or error)
+        log.error("cannot listen on %s:%s: %s", config.server.host, config.staff.port, error.strerror or error)
         return 1
     announcer = threading.Thread(target=_announce, args=(config, greeting, os.getpid()), daemon=True)
     return run(
         partial(_run_gateway, config, staff),
-        host=config.host,
-        port=config.port,
-        workers=config.workers,
-        drain=config.drain_seconds,
-        grace=config.grace_seconds,
+        host=config.server.host,
+        port=config.server.port,
+        workers=config.server.workers,
+        drain=config.server.drain,
+        grace=config.server.grace,
         announce=announcer.start,
     )
 
 
 def _staff_socket(config: Config) -> socket.socket | None:
     """The listener of STAFF_PORT, which the workers share: few people use it. Raises OSError."""
-    return None if config.staff.port is None else listen_sockets.bind(config.host, config.staff.port, 1)[0]
+    return None if config.staff.port is None else listen_sockets.bind(config.server.host, config.staff.port, 1)[0]
 
 
 def _run_gateway(
@@ -78,10 +78,10 @@ def _run_gateway(
     worker = Worker(
         asgi.default_application,
         asgi.handle_request,
-        proxies=proxies if config.proxy_protocol else None,
-        connection_limit=ConnectionLimit(config.max_connections_per_client, proxies),
-        drain=config.drain_seconds,
-        grace=config.grace_seconds,
+        proxies=proxies if config.server.proxy_protocol else None,
+        connection_limit=ConnectionLimit(config.server.max_connections_per_client, proxies),
+        drain=config.server.drain,
+        grace=config.server.grace,
         on_ready=on_ready,
         on_draining=gateway.begin_drain,
         on_stopping=gateway.begin_shutdown,
@@ -103,11 +103,11 @@ def _announce(config: Config, greeting: str, main_process: int) -> None:
 
 def _is_ready(config: Config) -> bool:
     """Whether a worker serves requests and has loaded its configuration."""
-    host = "127.0.0.1" if config.host in ("", "0.0.0.0", "::") else config.host  # noqa: S104 - a client, not a listener
-    with closing(http.client.HTTPConnection(host, config.port, timeout=2)) as connection:
+    host = "127.0.0.1" if config.server.host in ("", "0.0.0.0", "::") else config.server.host  # noqa: S104 - a client, not a listener
+    with closing(http.client.HTTPConnection(host, config.server.port, timeout=2)) as connection:
         with suppress(OSError, http.client.HTTPException):
             connection.connect()
-            if config.proxy_protocol and TrustedProxies(config.trusted_proxies).trusts(host):
+            if config.server.proxy_protocol and TrustedProxies(config.trusted_proxies).trusts(host):
                 connection.sock.sendall(b"PROXY UNKNOWN\r\n")
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == http.HTTPStatus.OK

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import math
 import signal
 import socket
@@ -13,6 +12,7 @@ from typing import Any, Final, cast
 
 import uvicorn
 
+from gateway_project import garbage_collection
 from gateway_project.server.lifespan import FINISH, unblock_signals
 from gateway_project.server.websocket import WebSocket
 from routing.asgi import ASGIApplication, RequestHandler
@@ -27,8 +27,6 @@ CLOSE_SECONDS: Final = 0.3
 """Time for WebSockets and streams to be closed with a reason, before the server drops them."""
 SWITCH_SECONDS: Final = 0.000_2
 """How long a thread may keep the interpreter from the event loop (ADR 19). A shorter one gains nothing."""
-GC_THRESHOLDS: Final = (5_000, 100, 50)
-"""As `gc.set_threshold` takes them."""
 MAX_MESSAGE_BYTES: Final = 2 * 1_024 * 1_024
 """The longest WebSocket message that is buffered: twice the longest that is passed on."""
 
@@ -59,23 +57,7 @@ class Worker(uvicorn.Server):
         on_draining: Callable[[], None] = _nothing,
         on_stopping: Callable[[], None] = _nothing,
     ) -> None:
-        config = uvicorn.Config(
-            application,
-            http=cast(type[asyncio.Protocol], lambda **_: self._connection(self)),
-            ws=WebSocket,
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_per_message_deflate=False,
-            interface="asgi3",
-            loop="uvloop",
-            lifespan="on",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            backlog=4_096,
-            timeout_graceful_shutdown=math.ceil(grace),
-        )
-        super().__init__(config)
+        super().__init__(_uvicorn_config(application, lambda **_: self._connection(self), grace))
         self.application, self.handler = application, handler
         self.head_cache = HeadCache()
         self.connections = cast(set[Any], self.server_state.connections)
@@ -122,7 +104,7 @@ class Worker(uvicorn.Server):
             self.servers.append(
                 await self._loop.create_server(lambda: self._connection(listener), sock=listening_socket)
             )
-        _tune_gc()
+        garbage_collection.tune()
         sys.setswitchinterval(SWITCH_SECONDS)
         self.ticker.start()
         self._on_ready()
@@ -163,7 +145,7 @@ class Worker(uvicorn.Server):
         self.draining = self._stopping = True
         self._on_draining()
         self._on_stopping()
-        self._loop.call_later(CLOSE_SECONDS, self._exit)
+        self._loop.call_later(CLOSE_SECONDS if self.connections else 0, self._exit)
 
     def _abort(self) -> None:
         self.config.timeout_graceful_shutdown = 0
@@ -172,6 +154,27 @@ class Worker(uvicorn.Server):
 
     def _exit(self) -> None:
         self.should_exit = True
+
+
+def _uvicorn_config(
+    application: ASGIApplication, connection: Callable[..., asyncio.Protocol], grace: float
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http=cast(type[asyncio.Protocol], connection),
+        ws=WebSocket,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        interface="asgi3",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        backlog=4_096,
+        timeout_graceful_shutdown=math.ceil(grace),
+    )
 
 
 class StaffListener:
@@ -190,14 +193,3 @@ class StaffListener:
     @property
     def draining(self) -> bool:
         return self._worker.draining
-
-
-def _tune_gc() -> None:
-    """Exempt what was loaded at startup from garbage collection, and collect less often.
-
-    With the defaults, collections took a third of the time of hits in Redis, which allocate and free tens of thousands
-    of cache entries without any garbage.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)

@@ -1,5 +1,31 @@
-"""Admin pages for operations: circuits, cache, configuration history, audit log, request explanation and users."""
+"""Admin pages for operations: circuits, cache, credentials, history, audit log, explain, watches and users."""
 
-from metrics.admin import audit_log, cache, circuits, history, users
+from metrics.admin import (
+    audit_log,
+    cache,
+    circuits,
+    consumers,
+    credentials,
+    history,
+    issuers,
+    portal,
+    revocations,
+    users,
+    watches,
+    webhooks,
+)
 
-__all__ = ["audit_log", "cache", "circuits", "history", "users"]
+__all__ = [
+    "audit_log",
+    "cache",
+    "circuits",
+    "consumers",
+    "credentials",
+    "history",
+    "issuers",
+    "portal",
+    "revocations",
+    "users",
+    "watches",
+    "webhooks",
+]

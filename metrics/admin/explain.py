@@ -23,10 +23,16 @@ class ExplainForm(forms.Form):
         max_length=4_000, widget=UnfoldAdminTextInputWidget({"placeholder": "/api/v1/crm/contacts?page=2"})
     )
     caller = forms.CharField(
-        max_length=200,
+        max_length=400,
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="key:<prefix> or firebase:<uid>; empty: no credential",
+        help_text="key:<prefix>, firebase:<uid> or jwt+<issuer>:<subject>; empty: no credential",
+    )
+    ip = forms.GenericIPAddressField(
+        required=False,
+        label="Client address",
+        widget=UnfoldAdminTextInputWidget({"placeholder": "192.0.2.1"}),
+        help_text="for lists of addresses; empty: they are not heeded",
     )
     headers = forms.CharField(
         required=False, widget=UnfoldAdminTextareaWidget({"rows": 3}), help_text="one per line, as Name: value"
@@ -43,7 +49,9 @@ class ExplainForm(forms.Form):
         data = self.cleaned_data
         caller = data["caller"].strip() or None
         try:
-            return explain(ExplainRequest(data["path"], data["method"] or "GET", data["headers"], caller))
+            return explain(
+                ExplainRequest(data["path"], data["method"] or "GET", data["headers"], caller, data["ip"] or None)
+            )
         except UnicodeEncodeError:
             self.add_error("headers", "A header value contains characters that HTTP does not allow.")
         except ValueError as error:

@@ -30,14 +30,16 @@ from routing.errors import (
     Unavailable,
     UnknownService,
     UnsupportedMediaType,
-    problem,
 )
 from routing.messages.media_type import may_be_json
+from routing.problems import problem
 from routing.rights import Right, may
 from routing.router.access import require_configuration
 
 READ_SCOPE: Final = "metrics:read"
 WRITE_SCOPE: Final = "metrics:write"
+API_PART: Final = "metrics"
+"""What a key is used for here, where its last use is shown."""
 WRITE_RATE: Final = "60/m"
 """Limit of writes for each member of staff and each API key."""
 WRITE_WINDOW_SECONDS: Final = 60.0
@@ -69,9 +71,16 @@ class KeyAuthentication(BaseAuthentication):
             return None
         gateway = running().gateway
         require_configuration(gateway.live.table)
-        caller = gateway.live.keys.find(credential.text, time.time()) if credential.is_key else None
+        keys, client = gateway.live.keys, request.META.get("REMOTE_ADDR", "")
+        caller = keys.find(credential.text, time.time()) if credential.is_key else None
         if caller is None:
-            raise Unauthenticated("the API key is not valid")
+            raise Unauthenticated(keys.fault(credential.text) if credential.is_key else "the API key is not valid")
+        rules, retired = keys.rules(credential.text), keys.retired_digest(credential.text)
+        if rules is not None:
+            rules.check(client, request.method or "")
+        running().key_usage.used(caller.id, client, API_PART)
+        if retired is not None:
+            running().key_usage.used_retired(retired, client, API_PART)
         return KeyUser(caller), caller
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - REST framework's signature
@@ -87,7 +96,11 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:  # noqa: ARG002
         return [
             {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            {"type": "http", "scheme": "bearer", "description": "an API key; for services, also a Firebase ID token"},
+            {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "an API key; for services, also an ID or access token",
+            },
         ]
 
 

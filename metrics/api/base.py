@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import status
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.parsers import JSONParser
+from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -75,7 +76,7 @@ class MetricsView(ProblemsView):
     """Authenticates staff by session and programs by API key."""
 
     authentication_classes = (access.KeyAuthentication, SessionAuthentication)
-    permission_classes = (access.ReadOrWritePermission,)
+    permission_classes: tuple[type[BasePermission], ...] = (access.ReadOrWritePermission,)
     parser_classes = (JSONParser,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = access.JsonNegotiation

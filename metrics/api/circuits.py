@@ -31,7 +31,7 @@ class CircuitsResetView(MetricsView):
         "resetCircuits", serializers.ResetOutput, {"message": "1 circuit closed", "reset": ["slackIntelligence"]}
     )
     def post(self, request: Request) -> Response:
-        """Close all circuits."""
+        """Close all circuits, and lift all hold-offs."""
         names = services.reset_circuits(access.request_actor(request))
         closed = f"{len(names)} circuit closed" if len(names) == 1 else f"{len(names)} circuits closed"
         return Response({"message": closed, "reset": names})
@@ -55,7 +55,7 @@ class CircuitOverrideView(MetricsView):
 class CircuitResetView(CircuitOverrideView):
     @_documented_override("resetCircuit", State.CLOSED)
     def post(self, request: Request, service: str) -> Response:
-        """Close a circuit, and end an override of it."""
+        """Close a circuit, end an override of it, and lift the service's hold-offs."""
         return self.override(request, service, State.CLOSED)
 
 

@@ -12,6 +12,7 @@ CIRCUITS: Final[dict[str, Any]] = {
             "successes": 18,
             "totalRequests": 31,
             "nextAttemptTime": "2026-01-31T12:00:41.250Z",
+            "holdOffs": [{"calls": "/users.list with one credential", "until": "2026-01-31T12:00:30.000Z"}],
         },
     },
     "openCount": 1,

@@ -36,9 +36,9 @@ INPUT: Final[dict[str, Any]] = {
         "headers": {"type": "object", "additionalProperties": {"type": "string", "pattern": r"^[\u0000-\u00ff]*$"}},
         "caller": {
             "nullable": True,
-            "description": "the prefix of an active API key, a Firebase user, or a hypothetical caller",
+            "description": "the prefix of an active API key, a user of Firebase or of an issuer, or a hypothetical one",
             "anyOf": [
-                {"type": "string", "pattern": r"^(key:.+|firebase(\+[^:]*)?:.+|)$"},
+                {"type": "string", "pattern": r"^(key:.+|firebase(\+[^:]*)?:.+|jwt\+[^:]+:.+|)$"},
                 {
                     "type": "object",
                     "properties": {
@@ -50,6 +50,11 @@ INPUT: Final[dict[str, Any]] = {
                     "additionalProperties": False,
                 },
             ],
+        },
+        "ip": {
+            "type": "string",
+            "nullable": True,
+            "description": "the client's address; without one, lists of addresses are not heeded",
         },
     },
     "required": ["path"],

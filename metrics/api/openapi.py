@@ -23,6 +23,11 @@ HEALTH_ENDPOINTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         {"status": "ok", "checks": {"database": {"status": "ok", "ms": 0.41}}},
     ),
 }
+PATH_PARAMETERS: Final = {
+    "prefix": ({"type": "string", "pattern": "^[a-z2-7]{8}$"}, "k3m5pq7a"),
+    "number": ({"type": "string", "pattern": "^[0-9]{1,18}$"}, "7"),
+}
+"""Parameters that are no service's name, each with an example."""
 SERVICE_METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
 _CHAR: Final = r"[^\u0000-\u001f\u007f/\\]"
 _SEGMENT: Final = {
@@ -46,9 +51,11 @@ def add_gateway(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for operation in (operation for operations in paths.values() for operation in operations.values()):
         _complete(operation)
     paths["/metrics"]["get"]["responses"]["200"]["content"] |= dict.fromkeys(_TEXTS, _TEXT)
+    paths["/metrics/usage"]["get"]["responses"]["200"]["content"]["text/csv"] = _TEXT
     paths["/api/v1/{service}/{path}"] = {method: _service_operation(method) for method in SERVICE_METHODS}
     paths["/api/v1/"] = {"get": _list_services()}
     paths["/events"] = {"get": _stream_events(), "post": _publish_event()}
+    paths["/hooks/{name}"] = {"post": _receive_webhook()}
     paths |= {path: {"get": _check_health(path, *texts)} for path, texts in HEALTH_ENDPOINTS.items()}
     result["paths"] = paths
     result["components"]["schemas"]["Problem"] = problems.PROBLEM_SCHEMA
@@ -70,10 +77,12 @@ def _complete(operation: dict[str, Any]) -> None:
     ]
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path":
-            parameter |= {"schema": SERVICE_NAME, "example": "crmIntelligence"}
+            known = PATH_PARAMETERS.get(parameter["name"], (SERVICE_NAME, "crmIntelligence"))
+            parameter |= {"schema": known[0], "example": known[1]}
     for body in operation.get("requestBody", {}).get("content", {}).values():
         body.setdefault("examples", {"empty": {"value": {}}})
-    operation["responses"] |= problems.problem_responses(problems.METRICS)
+    own = problems.CONFIGURATION if operation["tags"] == ["configuration"] else problems.METRICS
+    operation["responses"] |= problems.problem_responses(own)
 
 
 def _service_operation(method: str) -> dict[str, Any]:
@@ -181,6 +190,37 @@ def _publish_event() -> dict[str, Any]:
                 "id of the event; ids increase", _object({"id": {"type": "string"}}), {"id": "1769860841250-0"}
             ),
             **problems.problem_responses(problems.EVENTS),
+        },
+    }
+
+
+def _receive_webhook() -> dict[str, Any]:
+    schema = _object({"status": {"type": "string", "enum": ["queued", "duplicate"]}})
+    return {
+        "operationId": "receiveWebhook",
+        "tags": ["webhooks"],
+        "summary": "Receive a delivery of a provider, which proves by its signature that it is its own",
+        "parameters": [
+            {
+                "name": "name",
+                "in": "path",
+                "required": True,
+                "description": "the webhook's name in the configuration",
+                "schema": SERVICE_NAME,
+                "example": "slack",
+            }
+        ],
+        "security": [],
+        "requestBody": {
+            "description": "as the provider sends it, at most 1 MB",
+            "content": {"application/json": {"schema": {}, "example": {"event_id": "Ev1"}}, "*/*": {"schema": {}}},
+        },
+        "responses": {
+            "200": {
+                "description": "queued, or accepted before; a handshake's response has its provider's form",
+                "content": {"application/json": {"schema": {"anyOf": [schema, {"type": "object"}]}}},
+            },
+            **problems.problem_responses(problems.WEBHOOKS),
         },
     }
 

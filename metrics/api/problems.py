@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, Final
 
-from routing import errors
+from routing import configuration_errors, errors
 from routing.errors import GatewayError
 
 SERVICE_NAME: Final = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,62}$"}
@@ -20,6 +20,19 @@ PROBLEM_SCHEMA: Final[dict[str, Any]] = {
         "request_id": {"type": "string"},
         "service": {"type": "string"},
         "retry_after": {"type": "integer", "minimum": 1, "description": "seconds"},
+        "errors": {
+            "type": "array",
+            "description": "of `invalid_request`: all faults of the content",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON pointer (RFC 6901)"},
+                    "detail": {"type": "string"},
+                    "line": {"type": "integer", "minimum": 1, "description": "of content in YAML"},
+                },
+                "required": ["pointer", "detail"],
+            },
+        },
     },
     "required": ["type", "title", "status", "detail", "code", "request_id"],
 }
@@ -41,8 +54,19 @@ METRICS: Final = (
     errors.Unauthenticated,
     errors.Forbidden,
     errors.UnknownService,
+    errors.UnknownConsumer,
     errors.MethodNotAllowed,
     errors.UnsupportedMediaType,
+)
+CONFIGURATION: Final = (
+    *METRICS,
+    configuration_errors.InvalidDocument,
+    configuration_errors.NotAcceptable,
+    configuration_errors.WouldDelete,
+    configuration_errors.InUse,
+    configuration_errors.PreconditionFailed,
+    configuration_errors.PreconditionRequired,
+    configuration_errors.UnknownDocument,
 )
 EVENTS: Final = (
     *ALWAYS,
@@ -64,6 +88,7 @@ SERVICES: Final = (
     *INDEX,
     errors.Forbidden,
     errors.UnknownService,
+    errors.QuotaExceeded,
     errors.IdempotencyConflict,
     errors.IdempotencyMismatch,
     errors.BadGateway,
@@ -74,6 +99,16 @@ SERVICES: Final = (
     errors.IdempotencyUnavailable,
     errors.UpstreamTimeout,
     errors.NotCached,
+)
+WEBHOOKS: Final = (
+    *ALWAYS,
+    errors.Unauthenticated,
+    errors.UnknownWebhook,
+    errors.MethodNotAllowed,
+    errors.MisdirectedRequest,
+    errors.ServiceDisabled,
+    errors.ServiceMisconfigured,
+    errors.AuthenticationUnavailable,
 )
 HEALTH: Final = (
     errors.BadRequest,

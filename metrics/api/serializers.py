@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from metrics.read_models import CircuitStatus, TrafficStats, WarmResult
+from metrics.read_models import CircuitStatus, HoldOffStatus, TrafficStats, WarmResult
 from metrics.services import MAX_REASON_LENGTH, MAX_WARM_PATHS
 from resilience.breaker.machine import State
 
@@ -119,18 +119,58 @@ class CacheOutput(CacheSummary):
     byService = serializers.DictField(child=ServiceCacheOutput(), source="by_service")  # noqa: N815
 
 
+class HoldOffOutput(serializers.Serializer[HoldOffStatus]):
+    calls = serializers.CharField(help_text="the calls that the backend has limited")
+    until = Timestamp(help_text="no such call is made until then")
+
+
 class CircuitOutput(serializers.Serializer[CircuitStatus]):
     state = serializers.ChoiceField(choices=[state.value for state in State])
     failures = serializers.IntegerField()
     successes = serializers.IntegerField()
     totalRequests = serializers.IntegerField(source="total_requests")  # noqa: N815
     nextAttemptTime = Timestamp(source="until", required=False, help_text="only of an OPEN circuit")  # noqa: N815
+    holdOffs = HoldOffOutput(many=True, source="hold_offs", required=False, help_text="only while there are any")  # noqa: N815
+    quotas = serializers.DictField(
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="what remains of the backend's limits, if it says so",
+    )
 
     def to_representation(self, instance: CircuitStatus) -> dict[str, Any]:
         document: dict[str, Any] = super().to_representation(instance)
         if instance.state != State.OPEN or instance.until is None:
             del document["nextAttemptTime"]
+        if not instance.hold_offs:
+            del document["holdOffs"]
+        if not instance.quotas:
+            del document["quotas"]
         return document
+
+
+class CredentialOutput(serializers.Serializer[Any]):
+    """A credential at a backend, without any secret."""
+
+    service = serializers.CharField()
+    credential = serializers.CharField(source="subject", help_text="`service`, `tenant:ID` or `caller:ID`")
+    state = serializers.ChoiceField(choices=["fresh", "expired", "failed"])
+    freshUntil = serializers.DateTimeField(source="fresh_until", allow_null=True)  # noqa: N815
+    failure = serializers.CharField(help_text="code of the last failure, empty after a success")
+    account = serializers.CharField(help_text="of a connected account, if it is known")
+    updatedAt = serializers.DateTimeField(source="updated_at", allow_null=True)  # noqa: N815
+
+
+class CredentialsOutput(serializers.Serializer[Any]):
+    credentials = CredentialOutput(many=True)
+
+
+class ForgetInput(serializers.Serializer[Any]):
+    credential = Text(min_length=1, max_length=400, default="service")
+
+
+class ForgetOutput(serializers.Serializer[Any]):
+    service = serializers.CharField()
+    credential = serializers.CharField()
 
 
 class CircuitsOutput(serializers.Serializer[Any]):

@@ -12,14 +12,24 @@ from metrics.api.circuits import (
     CircuitsResetView,
     CircuitsView,
 )
+from metrics.api.configuration import ConfigurationView, ServiceConfigurationView
+from metrics.api.configuration_history import ConfigurationHistoryView, ConfigurationRevisionView
+from metrics.api.credentials import CredentialForgetView, CredentialsView
 from metrics.api.explain import ExplainView
+from metrics.api.keys import KeyRotateView, KeyVerifyView
 from metrics.api.overview import HistoryView, OverviewView
+from metrics.api.quotas import ConsumerQuotasView, QuotaRaiseView, QuotaRefundView, QuotaResetView
+from metrics.api.revocations import RevocationsView, RevocationView
 from metrics.api.schema import DocumentationView, SchemaView
+from metrics.api.service_document import ServiceDocumentView
+from metrics.api.usage import UsageView
 
 _SERVICE = r"(?P<service>[A-Za-z][A-Za-z0-9_-]{0,62})"
+_CONSUMER = r"(?P<consumer>key:[a-z2-7]{8}|[A-Za-z0-9][A-Za-z0-9._@+-]{0,99})"
 _PUBLIC: Final[dict[str, Any]] = {"authentication_classes": (), "permission_classes": ()}
 """The schema is public: it names no configured service."""
 OVERRIDE_VIEWS: Final = {"reset": CircuitResetView, "open": CircuitOpenView, "disable": CircuitDisableView}
+QUOTA_VIEWS: Final = {"reset": QuotaResetView, "raise": QuotaRaiseView, "refund": QuotaRefundView}
 
 urlpatterns = [
     re_path(r"^metrics/?$", OverviewView.as_view(), name="metrics"),
@@ -33,8 +43,33 @@ urlpatterns = [
         re_path(rf"^metrics/circuit-breakers/{_SERVICE}/{verb}/?$", view.as_view(), name=f"metrics-circuit-{verb}")
         for verb, view in OVERRIDE_VIEWS.items()
     ),
+    re_path(rf"^metrics/consumers/{_CONSUMER}/quotas/?$", ConsumerQuotasView.as_view(), name="metrics-quotas"),
+    *(
+        re_path(rf"^metrics/consumers/{_CONSUMER}/quotas/{verb}/?$", view.as_view(), name=f"metrics-quota-{verb}")
+        for verb, view in QUOTA_VIEWS.items()
+    ),
+    re_path(r"^metrics/credentials/?$", CredentialsView.as_view(), name="metrics-credentials"),
+    re_path(
+        rf"^metrics/credentials/{_SERVICE}/forget/?$", CredentialForgetView.as_view(), name="metrics-credential-forget"
+    ),
     re_path(r"^metrics/history/?$", HistoryView.as_view(), name="metrics-history"),
+    re_path(r"^metrics/usage/?$", UsageView.as_view(), name="metrics-usage"),
+    re_path(r"^api/revocations/?$", RevocationsView.as_view(), name="api-revocations"),
+    re_path(r"^api/revocations/(?P<number>[0-9]{1,18})/?$", RevocationView.as_view(), name="api-revocation"),
     re_path(r"^api/explain/?$", ExplainView.as_view(), name="api-explain"),
+    re_path(r"^api/config/?$", ConfigurationView.as_view(), name="api-config"),
+    re_path(r"^api/config/history/?$", ConfigurationHistoryView.as_view(), name="api-config-history"),
+    re_path(
+        r"^api/config/history/(?P<number>[0-9]{1,18})/?$",
+        ConfigurationRevisionView.as_view(),
+        name="api-config-revision",
+    ),
+    re_path(rf"^api/config/services/{_SERVICE}/?$", ServiceConfigurationView.as_view(), name="api-config-service"),
+    re_path(
+        rf"^api/config/services/{_SERVICE}/openapi/?$", ServiceDocumentView.as_view(), name="api-config-service-openapi"
+    ),
+    re_path(r"^api/keys/verify/?$", KeyVerifyView.as_view(), name="api-key-verify"),
+    re_path(r"^api/keys/(?P<prefix>[a-z2-7]{8})/rotate/?$", KeyRotateView.as_view(), name="api-key-rotate"),
     re_path(r"^api/schema/?$", SchemaView.as_view(**_PUBLIC), name="schema"),
     re_path(r"^api/docs/?$", DocumentationView.as_view(url_name="schema", **_PUBLIC), name="docs"),
 ]

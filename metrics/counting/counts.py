@@ -5,7 +5,8 @@ A field is `name|label|...` and its count an integer, so that sums are exact and
     requests|GET|2xx|/channels/{id}    duration|337  duration_us     cache|HIT     circuit|success
     code|rate_limited                  backend|402   backend_us      aborted|client_gone
     transition|CLOSED|OPEN             bytes         retries         path|HIT|/api/v1/crm/contacts
-    target|ejected                     lost|get      fallback|crm-replica
+    target|ejected                     lost|get      fallback|crm-replica    webhook|slack|queued
+    credential|refreshed               outcome|limited                       hold_off|begun
 """
 
 import re

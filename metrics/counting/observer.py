@@ -10,6 +10,7 @@ from metrics.counting.histogram import bucket
 from resilience.cache.objects import SERVICE
 from resilience.statuses import FAILURE_STATUSES
 from routing.errors import BadGateway, CircuitOpen, RequestTimeout, UpstreamTimeout
+from routing.messages.outcome import OutcomeClass
 from routing.observability.events import BackendEvent, BackendEventKind, Observer, RequestFinished
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
@@ -24,6 +25,13 @@ MAX_PATH_LENGTH: Final = 200
 TARGET_EVENTS: Final = frozenset(
     {BackendEventKind.EJECTED, BackendEventKind.RETURNED, BackendEventKind.DOWN, BackendEventKind.UP}
 )
+CREDENTIAL_EVENTS: Final = frozenset(
+    {
+        BackendEventKind.CREDENTIAL_REFRESHED,
+        BackendEventKind.CREDENTIAL_FAILED,
+        BackendEventKind.CREDENTIAL_REJECTED,
+    }
+)
 _CALL_FAILURES: Final = frozenset({BadGateway.code, UpstreamTimeout.code})
 
 
@@ -37,7 +45,7 @@ class CircuitTransition(NamedTuple):
     reason: str
 
 
-_GroupKey = tuple[int, str, str, str, int, str, str, str, str, bool]
+_GroupKey = tuple[int, str, str, str, int, str, str, str, str, bool, str]
 
 
 class _RequestGroup:
@@ -68,6 +76,7 @@ class _RequestGroup:
             "code": sample.code,
             "aborted": sample.aborted,
             "circuit": call_outcome(sample),
+            "outcome": sample.outcome,
         }
         yield from ((f"{name}|{label}", self.number) for name, label in labels.items() if label)
         yield from ((name, total) for name, total in (("bytes", self.bytes), ("retries", self.retries)) if total)
@@ -100,7 +109,8 @@ class MetricsObserver(Observer):
         minute = int((event.at + duration) // MINUTE)
         method = event.method if event.method in KNOWN_METHODS else OTHER_METHOD
         route, code, aborted, call = event.route, event.code, event.aborted, event.call
-        key = (minute, event.service, route, method, status, cache, code, aborted, call, backend is None)
+        outcome = event.outcome
+        key = (minute, event.service, route, method, status, cache, code, aborted, call, backend is None, outcome)
         entry = self._groups.get(key)
         if entry is None:
             entry = self._groups[key] = (_RequestGroup(), event)
@@ -122,14 +132,23 @@ class MetricsObserver(Observer):
         self._transitions.append(CircuitTransition(self._clock(), service, before, after, reason))
         self._increment(service, f"transition|{before}|{after}")
 
+    def hold_off_changed(self, service: str, until: float | None, calls: str) -> None:  # noqa: ARG002 - the base class's
+        self._increment(service, f"hold_off|{'lifted' if until is None else 'begun'}")
+
     def backend_event(self, event: BackendEvent) -> None:
-        """Count a target event. The other kinds of events are part of a request, which `finished` counts."""
+        """Count a target's or a credential's event. The other kinds are part of a request, which `finished` counts."""
         if event.kind in TARGET_EVENTS:
             self._increment(event.service, f"target|{event.kind}")
+        elif event.kind in CREDENTIAL_EVENTS:
+            self._increment(event.service, f"credential|{event.kind.removeprefix('credential_')}")
 
     def looked_up(self, hit: bool) -> None:
         """Count a lookup in the cache by Django code, which no request includes."""
         self._increment(SERVICE, "cache|HIT" if hit else "cache|MISS")
+
+    def webhook(self, name: str, outcome: str) -> None:
+        """Count what became of a webhook's delivery. `name` is empty for one that no webhook has."""
+        self._increment("", f"webhook|{name}|{outcome}")
 
     def _increment(self, service: str, field: str) -> None:
         self._other[int(self._clock() // MINUTE), service, field] += 1
@@ -160,11 +179,16 @@ class MetricsObserver(Observer):
 
 
 def call_outcome(event: RequestFinished) -> str:
-    """The outcome of a request's backend call: `success`, `failure`, `refused` by the circuit, or "" without a call."""
+    """The outcome of a request's backend call: `success`, `failure`, or `refused` by the circuit.
+
+    "" without a call, and for a response whose class says that it is neither a success nor a failure.
+    """
     if event.call in _CALL_FAILURES or event.aborted in _CALL_FAILURES:
         return "failure"
     if event.call == CircuitOpen.code:
         return "refused"
+    if event.outcome:
+        return "failure" if event.outcome == OutcomeClass.FAILED else ""
     if event.backend is None or event.call == RequestTimeout.code:
         return ""
     return "failure" if event.status in FAILURE_STATUSES else "success"

@@ -3,8 +3,6 @@
 All keys share a hash tag, so that a Redis Cluster keeps them in one slot and each operation is one atomic script.
 """
 
-import asyncio
-import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -12,10 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from metrics.counting.counts import CountBatch, PendingCounts, read_fields
+from metrics.counting.flush_requests import FlushRequests
 from metrics.counting.store import Flush
-from resilience.outage import StoreUnavailable, reading_shared_data
 from resilience.redis import RedisLink, Script
-from resilience.task_set import TaskSet
 
 OPEN: Final = "{metrics}:open"
 CLOSED: Final = "{metrics}:closed"
@@ -24,7 +21,7 @@ LEASE: Final = "{metrics}:lease"
 FLUSHED: Final = "{metrics}:flushed:"
 FLUSH_REQUESTS: Final = "{metrics}:asked:"
 FLUSH_CHANNEL: Final = "metrics"
-"""Requests to all workers to flush. The message is a key, which each worker increments when it has flushed."""
+"""Requests to all workers to flush."""
 ID: Final = b"id"
 """The hash field that holds a batch's id; a count's field never has this name."""
 
@@ -32,10 +29,6 @@ FLUSH_ID_SECONDS: Final = 600
 """How long a flush's id is remembered, to ignore one that is sent again."""
 LEASE_SECONDS: Final = 10
 """How long the lease outlives a worker that held it."""
-GATHER_SECONDS: Final = 0.25
-"""How long a reader waits for other workers to flush. A slower worker's last second is missing from what it reads."""
-FLUSH_REQUEST_SECONDS: Final = 10
-GATHER_POLL_SECONDS: Final = 0.003
 GAUGE_SECONDS: Final = 5
 """A worker that has not flushed for this long is considered gone, and its gauges are ignored."""
 
@@ -98,7 +91,7 @@ _gauges: Final = msgspec.json.Decoder(tuple[float, dict[str, int]])
 class RedisStore:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._flushing = TaskSet()
+        self._requests = FlushRequests(link, FLUSH_CHANNEL, FLUSH_REQUESTS)
 
     async def add(self, flush: Flush) -> None:
         expires_at = flush.at + self._link.clock_offset + GAUGE_SECONDS
@@ -117,17 +110,14 @@ class RedisStore:
         await self._link.run(_ACKNOWLEDGE, self._keys(CLOSED), [batch])
 
     async def pending(self, now: float) -> PendingCounts:
-        await self._request_flushes()
+        await self._requests.send()
         closed, opened, gauges = await self._link.run(_PENDING, self._keys(CLOSED, OPEN, GAUGES))
         batches = (self._batch(closed), self._batch(opened))
         summed = _sum_gauges(_pairs(gauges), now + self._link.clock_offset)
         return PendingCounts(tuple(batch for batch in batches if batch), summed)
 
     def listen(self, flush: Callable[[], Awaitable[None]]) -> None:
-        def on_request(message: bytes) -> None:
-            self._flushing.create(self._flush_on_request(message.decode(), flush))
-
-        self._link.feed.listen(FLUSH_CHANNEL, on_request)
+        self._requests.listen(flush)
 
     def _batch(self, flat: Any) -> CountBatch | None:
         """The batch in a hash, without what other programs have added; None if it is empty."""
@@ -142,29 +132,6 @@ class RedisStore:
 
     def _keys(self, *names: str) -> list[str]:
         return [self._link.key(name) for name in names]
-
-    async def _request_flushes(self) -> None:
-        key, loop = self._link.key(FLUSH_REQUESTS + secrets.token_hex(16)), asyncio.get_running_loop()
-        channel = self._link.key(FLUSH_CHANNEL)
-        workers = await self._link.call(lambda client: client.publish(channel, key))
-        deadline = loop.time() + GATHER_SECONDS
-        while workers and loop.time() < deadline:
-            with reading_shared_data():
-                if int(await self._link.call(lambda client: client.get(key)) or 0) >= workers:
-                    return
-            await asyncio.sleep(GATHER_POLL_SECONDS)
-
-    async def _flush_on_request(self, key: str, flush: Callable[[], Awaitable[None]]) -> None:
-        if not key.startswith(self._link.key(FLUSH_REQUESTS)):
-            return
-        with contextlib.suppress(StoreUnavailable):
-            await flush()
-            await self._link.call(lambda client: _increment(client, key))
-
-
-async def _increment(client: Any, key: str) -> None:
-    await client.incr(key)
-    await client.expire(key, FLUSH_REQUEST_SECONDS)
 
 
 def _pairs(flat: Any) -> dict[bytes, bytes]:

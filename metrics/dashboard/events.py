@@ -6,13 +6,14 @@ from typing import Any
 
 from channels.auth import get_user
 
-from metrics.dashboard.staff import CLOSE_SESSION_ENDED, RECHECK_SECONDS
+from metrics.dashboard.staff import CLOSE_SESSION_ENDED, RECHECK_SECONDS, session_exists
 from routing.caller import EVERY_SERVICE, Caller
 from routing.errors import Forbidden
 from routing.exchange import Exchange
 from routing.pipeline import Gateway
 from routing.realtime.consumer import EventsConsumer
 from routing.realtime.handshake import same_origin
+from routing.realtime.topics import OPERATORS_SCOPE
 from routing.rights import Right, may_async
 
 
@@ -27,7 +28,7 @@ class StaffEventsConsumer(EventsConsumer):
         user: Any = self.scope.get("user")
         if not same_origin(exchange.request.headers) or not await may_async(user, Right.VIEW):
             raise Forbidden("only staff who may view the gateway may connect, from the dashboard's own pages")
-        exchange.caller = Caller(f"staff:{user.get_username()}", scopes=frozenset({EVERY_SERVICE}))
+        exchange.caller = Caller(f"staff:{user.get_username()}", scopes=frozenset({EVERY_SERVICE, OPERATORS_SCOPE}))
 
     async def connect(self) -> None:
         self._recheck: asyncio.Task[None] | None = None
@@ -46,5 +47,6 @@ class StaffEventsConsumer(EventsConsumer):
         while session is not None and session.subscriber.closing is None:
             await asyncio.sleep(RECHECK_SECONDS)
             with contextlib.suppress(Exception):  # an unavailable database must not close the socket
-                if not await may_async(await get_user(self.scope), Right.VIEW):
+                may_view = await may_async(await get_user(self.scope), Right.VIEW)
+                if not may_view or not await session_exists(self.scope):
                     session.subscriber.close(CLOSE_SESSION_ENDED, "the session has ended")

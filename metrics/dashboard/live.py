@@ -13,7 +13,7 @@ from channels.layers import get_channel_layer
 from django.core.cache import cache
 
 from metrics import selectors
-from metrics.dashboard.staff import CLOSE_FORBIDDEN, CLOSE_SESSION_ENDED, RECHECK_SECONDS
+from metrics.dashboard.staff import CLOSE_FORBIDDEN, CLOSE_SESSION_ENDED, RECHECK_SECONDS, session_exists
 from routing.realtime.handshake import same_origin
 from routing.rights import Right, may_async
 
@@ -96,7 +96,8 @@ class DashboardConsumer(AsyncWebsocketConsumer):
         """Forward a snapshot from the channel group, if the user may still view the gateway."""
         if time.monotonic() - self._checked > RECHECK_SECONDS:
             self._checked = time.monotonic()
-            if not await may_async(await get_user(self.scope), Right.VIEW):
+            may_view = await may_async(await get_user(self.scope), Right.VIEW)
+            if not may_view or not await session_exists(self.scope):
                 await self.close(CLOSE_SESSION_ENDED)
                 return
         await self.send(text_data=message["text"])

@@ -6,6 +6,7 @@ Services have their own prefix, so that no service name conflicts with another p
 from django.urls import path
 
 from metrics.dashboard import views
+from metrics.dashboard.usage import usage_page
 
 app_name = "dashboard"
 urlpatterns = [
@@ -13,6 +14,7 @@ urlpatterns = [
     path("snapshot.json", views.snapshot_json, name="snapshot"),
     path("history.json", views.history_json, name="history"),
     path("events/", views.events_page, name="events"),
+    path("usage/", usage_page, name="usage"),
     path("services/<str:name>/", views.service_page, name="service"),
     path("services/<str:name>/detail.json", views.detail_json, name="detail"),
 ]

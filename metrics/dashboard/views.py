@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any, Final
 
 import msgspec
+from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -47,6 +48,7 @@ def staff_page(view: View) -> View:
         require(request.user, Right.VIEW)
         request.may_operate = may(request.user, Right.OPERATE)  # type: ignore[attr-defined] # read by templates
         request.may_configure = may(request.user, Right.CONFIGURE)  # type: ignore[attr-defined] # for the template
+        request.may_open_account = settings.CONFIG.sign_in is not None  # type: ignore[attr-defined] # as above
         response = view(request, *args, **kwargs)
         response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.format(host=request.get_host())
         response["Cache-Control"] = "private, no-store"

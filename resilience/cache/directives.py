@@ -12,6 +12,8 @@ INVALID: Final = b""
 MAX_DELTA_SECONDS: Final = 2**31
 """The largest delta-seconds value; larger ones are reduced to it (RFC 9111 section 1.2.2)."""
 MAX_FIELD_BYTES: Final = 8_192
+EXCESSIVE: Final[Directives] = {b"no-store": None}
+"""The directives of a field that is too long to be parsed."""
 MAX_QUOTES: Final = 32
 """Of a field that is parsed: an unclosed quote makes each later one look for its end in the whole rest."""
 MEMOISED_BYTES: Final = 256
@@ -40,7 +42,7 @@ def parse(values: Sequence[bytes]) -> Directives:
     lines = tuple(values)
     size = sum(map(len, lines))
     if size > MEMOISED_BYTES and _is_excessive(lines, size):
-        return {b"no-store": None}
+        return EXCESSIVE
     return _parsed_memo(lines) if size <= MEMOISED_BYTES else _parsed(lines)
 
 

@@ -139,9 +139,11 @@ class Cache:
         entry = stored.entry
         headers = validation.freshened_headers(entry, response)
         alone = msgspec.structs.replace(entry, headers=tuple(headers), others=())
-        updated = CacheResponse(entry.status, headers, response.received_at, response.delay)
+        updated = CacheResponse(entry.status, headers, response.received_at, response.delay, response.ignore)
         get = CacheRequest("GET", request.headers, request.authenticated)
         verdict = storing.may_store(get, updated, target.policy, target.scope)
+        if target.policy.only_if and not target.policy.only_if.matches(entry.status, headers, entry.body):
+            verdict = storing.UNWANTED
         if isinstance(verdict, Skip):
             once = msgspec.structs.replace(
                 alone,
@@ -229,5 +231,6 @@ def _entry(response: CacheResponse, storable: Storable, body: bytes, tags: Itera
         must_revalidate=freshness.must_revalidate,
         vary=storable.vary,
         variant=storable.variant,
+        ignored=storable.ignored,
         tags=tuple(sorted(fields.tags(response.headers).union(tags))),
     )

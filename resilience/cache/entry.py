@@ -25,7 +25,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     `stale_until`, and validated until `kept_until`. With `must_revalidate` it is never sent stale.
 
     `vary` are the request fields that it varies by, and `variant` is the digest of their values; `others` are the
-    responses of the same URI to requests with other values, newest first.
+    responses of the same URI to requests with other values, newest first. `ignored` are the words of the response that
+    the cache was configured to ignore.
     """
 
     status: int
@@ -42,6 +43,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False
     variant: bytes = b""
     tags: tuple[str, ...] = ()
     others: tuple["Entry", ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def expires_at(self) -> float:

@@ -38,32 +38,36 @@ def invalidated_tags(
     headers: Sequence[Header],
     prefix: bytes,
     normalized: Callable[[bytes], bytes] = bytes,
+    *,
+    spellings: Callable[[bytes], Iterable[bytes]] = lambda query: (query,),
 ) -> set[str]:
     """The tags that the response to an unsafe request for this URI invalidates.
 
     `headers` are as sent to the client: URIs of the backend are paths under `prefix`. URIs of other origins are ignored
-    (RFC 9111 section 4.4). `normalized` returns the form of a path that all its spellings share.
+    (RFC 9111 section 4.4). `normalized` returns the form of a path that all its spellings share, and `spellings` the
+    queries under which the response to one may be stored.
     """
-    tags = {uri_tag(normalized(path), query)}
+    uris = {(path, query)}
     for name in (b"location", b"content-location"):
-        tags.update(_reference_tag(value, path, prefix, normalized) for value in fields.values(headers, name))
-    tags.discard("")
+        for value in fields.values(headers, name):
+            uris |= _referenced(value, path, prefix)
+    tags = {uri_tag(normalized(path), spelling) for path, query in uris for spelling in spellings(query)}
     return tags | fields.groups(fields.values(headers, b"cache-group-invalidation"))
 
 
-def _reference_tag(reference: bytes, path: bytes, prefix: bytes, normalized: Callable[[bytes], bytes]) -> str:
-    """The tag of a same-origin URI reference; empty for any other, and for one that is too long to be requested."""
+def _referenced(reference: bytes, path: bytes, prefix: bytes) -> set[tuple[bytes, bytes]]:
+    """The path and query of a same-origin URI reference; none for any other, or if it is too long to be requested."""
     if len(reference) > MAX_REFERENCE_BYTES:
-        return ""
+        return set()
     try:
         base = (prefix + path).decode("latin-1")
         parts = urlsplit(urljoin(base, reference.decode("latin-1").strip()))
     except ValueError:
-        return ""
+        return set()
     full = parts.path.encode("latin-1")
     if parts.scheme or parts.netloc or not (full + b"/").startswith(prefix + b"/"):
-        return ""
-    return uri_tag(normalized(full[len(prefix) :]), parts.query.encode("latin-1"))
+        return set()
+    return {(full[len(prefix) :], parts.query.encode("latin-1"))}
 
 
 MAX_FENCED_TAGS: Final = 4_096

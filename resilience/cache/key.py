@@ -31,15 +31,18 @@ def key(
     origin: bytes = b"",
     credentials: bytes = b"",
     backend: bytes = b"",
+    content: bytes = b"",
 ) -> str:
     """A digest of all parts, as 40 hexadecimal digits. Each is hashed with its length, which keeps them apart.
 
     `origin` is what the backend learns of the host and scheme that the client used, `credentials` a digest of the
-    credentials that it gets, if any, and `backend` a digest of the configuration that decides what it would respond.
+    credentials that it gets, if any, `backend` a digest of the configuration that decides what it would respond, and
+    `content` the key of the request's content, where that is part of it.
     """
     digest = blake2b(digest_size=DIGEST_BYTES)
     owner = scope_id.encode("utf-8", "surrogatepass")
-    for part in (service.encode(), owner, path, query, origin, credentials, backend):
+    parts = (service.encode(), owner, path, query, origin, credentials, backend)
+    for part in (*parts, content) if content else parts:
         digest.update(b"%d:" % len(part))
         digest.update(part)
     return digest.hexdigest()

@@ -7,24 +7,28 @@ from typing import Final
 
 import msgspec
 
-from resilience.cache import directives, fields
+from resilience.cache import directives, fields, ignoring
 from resilience.cache.directives import Directives
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
+from resilience.cache.ignoring import Ignorable
 
 CACHE_CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
 """Preconditions that a cache evaluates (RFC 9111 section 4.3.2)."""
 ORIGIN_CONDITIONS: Final = frozenset({b"if-match", b"if-unmodified-since"})
 """Preconditions that only the origin server evaluates (RFC 9111 section 4.3.2)."""
 _DIRECTIVE_FIELDS: Final = frozenset({b"cache-control", b"pragma"})
-_RANGE_FIELDS: Final = frozenset({b"range", b"if-range"})
-CACHE_FIELDS: Final = CACHE_CONDITIONS | ORIGIN_CONDITIONS | _DIRECTIVE_FIELDS | _RANGE_FIELDS
+RANGE_FIELDS: Final = frozenset({b"range", b"if-range"})
+CACHE_FIELDS: Final = CACHE_CONDITIONS | ORIGIN_CONDITIONS | _DIRECTIVE_FIELDS | RANGE_FIELDS
 """Request fields that affect what a cache may respond."""
 
 
 @dataclass(slots=True)
 class CacheRequest:
-    """A presented request (RFC 9111 section 4). `authenticated`: it has a credential.
+    """A presented request (RFC 9111 section 4). `authenticated`: it has a credential. `can_validate`: a response to it
+    can be validated, which preconditions do for GET and HEAD only (RFC 9110 section 13.1).
+
+    A POST that reads is presented as a GET.
 
     `cache_fields` are the names of those CACHE_FIELDS that it contains: for most requests, none.
     """
@@ -32,6 +36,7 @@ class CacheRequest:
     method: str
     headers: Sequence[Header]
     authenticated: bool = False
+    can_validate: bool = True
     cache_fields: frozenset[bytes] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -49,7 +54,8 @@ class CacheRequest:
 
     def unconditional_get(self) -> "CacheRequest":
         """The same request as a GET without CACHE_FIELDS."""
-        return CacheRequest("GET", [pair for pair in self.headers if pair[0] not in CACHE_FIELDS], self.authenticated)
+        headers = [pair for pair in self.headers if pair[0] not in CACHE_FIELDS]
+        return CacheRequest("GET", headers, self.authenticated, self.can_validate)
 
     @property
     def can_share_fetch(self) -> bool:
@@ -63,18 +69,25 @@ class CacheRequest:
 
 @dataclass(slots=True)
 class CacheResponse:
-    """A backend's response. `received_at` is in Unix seconds; `delay` is RFC 9111's response_delay, in seconds."""
+    """A backend's response. `received_at` is in Unix seconds; `delay` is RFC 9111's response_delay, in seconds.
+
+    `ignore`: what the cache does not read of it.
+    """
 
     status: int
     headers: Sequence[Header]
     received_at: float
     delay: float = 0.0
+    ignore: Sequence[Ignorable] = ()
     _lines: dict[bytes, list[bytes]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._lines = {}
         for name, value in self.headers:
             self._lines.setdefault(name, []).append(value)
+        if self.ignore:
+            for name in ignoring.ignored_fields(self.ignore):
+                self._lines.pop(name, None)
 
     def values(self, name: bytes) -> Sequence[bytes]:
         """The values of all lines of a field, in order."""
@@ -82,7 +95,13 @@ class CacheResponse:
 
 
 def response_directives(response: CacheResponse) -> tuple[Directives, bool]:
-    """The directives that apply to this cache, and whether they are from a targeted field.
+    """The directives that apply to this cache, and whether they are from a targeted field."""
+    control, targeted = sent_directives(response)
+    return (ignoring.without_ignored(control, response.ignore) if response.ignore else control), targeted
+
+
+def sent_directives(response: CacheResponse) -> tuple[Directives, bool]:
+    """The same with those that the cache ignores.
 
     A valid targeted field takes precedence over Cache-Control and Expires (RFC 9213 section 2.2).
     """
@@ -166,12 +185,13 @@ class Freshness(msgspec.Struct, frozen=True):
 
 
 class Storable(msgspec.Struct, frozen=True):
-    """A response that may be stored, with these header fields; `vary` and `variant` are those of Entry."""
+    """A response that may be stored, with these header fields; `vary`, `variant` and `ignored` are those of Entry."""
 
     freshness: Freshness
     vary: tuple[bytes, ...]
     variant: bytes
     headers: tuple[Header, ...]
+    ignored: tuple[str, ...] = ()
 
     @property
     def fresh_until(self) -> float:

@@ -12,13 +12,12 @@ import msgspec
 from resilience.cache import ranges
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
-from resilience.cache.messages import CacheRequest, CacheResponse
+from resilience.cache.messages import RANGE_FIELDS, CacheRequest, CacheResponse
 from resilience.cache.ranges import Part
 
 PARTIAL: Final = 206
 _CONTENT_RANGE: Final = re.compile(rb"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
 _OF_THE_PART: Final = frozenset({b"content-range", b"content-length"})
-_RANGE_FIELDS: Final = frozenset({b"range", b"if-range"})
 
 
 class ByteRange(msgspec.Struct, frozen=True):
@@ -36,7 +35,7 @@ def part_key(key: str) -> str:
 
 def may_use_part(request: CacheRequest) -> bool:
     """Whether a part may answer a request: one for ranges, without preconditions or directives."""
-    return request.method == "GET" and b"range" in request.cache_fields and request.cache_fields <= _RANGE_FIELDS
+    return request.method == "GET" and b"range" in request.cache_fields and request.cache_fields <= RANGE_FIELDS
 
 
 def byte_range(response: CacheResponse) -> ByteRange | None:
@@ -54,7 +53,7 @@ def byte_range(response: CacheResponse) -> ByteRange | None:
 def as_whole(response: CacheResponse) -> CacheResponse:
     """A part's response with the status and fields of the whole, for the rules of storage."""
     headers = [pair for pair in response.headers if pair[0] not in _OF_THE_PART]
-    return CacheResponse(200, headers, response.received_at, response.delay)
+    return CacheResponse(200, headers, response.received_at, response.delay, response.ignore)
 
 
 def combine(stored: Entry | None, new: Entry, extent: ByteRange) -> tuple[Entry, ByteRange]:
@@ -109,7 +108,7 @@ def response_fields(entry: Entry, part: Part, age: int) -> tuple[list[Header], b
 
 def without_range(request: CacheRequest) -> CacheRequest:
     """The request for the whole."""
-    headers = [pair for pair in request.headers if pair[0] not in _RANGE_FIELDS]
+    headers = [pair for pair in request.headers if pair[0] not in RANGE_FIELDS]
     return CacheRequest("GET", headers, request.authenticated)
 
 

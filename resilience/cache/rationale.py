@@ -1,5 +1,6 @@
 """The rule behind a decision of the cache, for X-Gateway-Debug. Derived afterwards from the decision."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from resilience.cache.messages import (
@@ -48,8 +49,10 @@ def storage_rule(verdict: Storable | Skip, response: CacheResponse, policy: Cach
     if isinstance(verdict, Skip):
         return f"not stored {verdict.rule}: {verdict.reason}"
     if not verdict.fresh_until:
-        return "stored RFC 9111 section 5.2.2.4: no-cache, it is validated on each use"
-    return f"stored for {verdict.fresh_until - response.received_at:.0f} s by {_lifetime_rule(response, policy)}"
+        rule = "RFC 9111 section 5.2.2.4: no-cache, it is validated on each use"
+        return f"stored {rule}{_ignored(verdict.ignored)}"
+    rule = _lifetime_rule(response, policy)
+    return f"stored for {verdict.fresh_until - response.received_at:.0f} s by {rule}{_ignored(verdict.ignored)}"
 
 
 def _lifetime_rule(response: CacheResponse, policy: CachePolicy) -> str:
@@ -66,9 +69,13 @@ def _lifetime_rule(response: CacheResponse, policy: CachePolicy) -> str:
     return f"RFC 9111 section 4.2.2: {'the ttl of its route' if policy.ttl > 0 else 'its Last-Modified'}"
 
 
+def _ignored(words: Sequence[str]) -> str:
+    return f"; ignored by cache.ignore: {', '.join(words)}" if words else ""
+
+
 def _hit_rule(result: Fresh) -> str:
     if not result.stale:
-        return "RFC 9111 section 4.2: it is fresh"
+        return f"RFC 9111 section 4.2: it is fresh{_ignored(result.entry.ignored)}"
     if result.refresh:
         return "RFC 5861 section 3: it is stale, and is revalidated in the background"
     return "RFC 9111 section 5.2.1.2: it is stale, and the request accepts that"

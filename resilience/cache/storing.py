@@ -7,9 +7,10 @@ from collections.abc import Sequence, Set
 from email.utils import formatdate
 from typing import Final
 
-from resilience.cache import fields
+from resilience.cache import fields, ignoring
 from resilience.cache.directives import Directives, seconds
 from resilience.cache.fields import Header
+from resilience.cache.ignoring import Ignorable
 from resilience.cache.messages import (
     ORIGIN_CONDITIONS,
     CacheRequest,
@@ -18,6 +19,7 @@ from resilience.cache.messages import (
     Skip,
     Storable,
     response_directives,
+    sent_directives,
 )
 from resilience.cache.policy import CachePolicy, Scope
 
@@ -54,11 +56,15 @@ began with: it is never stored, and nobody waits for it. Types that finite expor
 `application/x-ndjson`, are not among them: a response is stored once it is complete, and an endless one never is.
 """
 
+UNWANTED: Final = Skip("the response does not match only_if")
+"""Of a response that the rules allow to store, and the operator does not."""
 _SCOPE_WIDTH: Final = {Scope.USER: 0, Scope.TENANT: 1, Scope.SHARED: 2}
 _REVALIDATING: Final = frozenset({b"must-revalidate", b"proxy-revalidate", b"s-maxage"})
+_UNSHAREABLE: Final = frozenset({b"private", b"no-store"})
 _SHAREABLE: Final = frozenset({b"public", b"s-maxage", b"must-revalidate"})
 _EXPLICIT: Final = frozenset({b"public", b"s-maxage", b"max-age", b"no-cache"})
 """Directives by which a response says itself how it may be reused. With `no-cache` the backend is asked each time."""
+_COOKIE: Final = b"set-cookie"
 _VALIDATORS: Final = frozenset({b"etag", b"last-modified"})
 
 
@@ -68,31 +74,37 @@ def may_store(request: CacheRequest, response: CacheResponse, policy: CachePolic
     `scope` is that of the cache key, which may be wider than the policy's.
     """
     control, targeted = response_directives(response)
-    headers = fields.storable(response.headers, _withheld(control))
+    headers = fields.storable(response.headers, _withheld(response, control))
     names = {name for name, _ in headers}
+    has_validator = request.can_validate and not _VALIDATORS.isdisjoint(names)
     has_expires = not targeted and bool(response.values(b"expires"))
     skip = (
         _check_request(request)
-        or _check_response(response, control, names)
-        or _check_scope(request, policy, control, scope, has_expires=has_expires)
+        or _check_response(response, control, names, has_validator=has_validator)
+        or _check_scope(request, response, policy, scope, has_expires=has_expires)
     )
     if skip:
         return skip
     lifetime = _freshness_lifetime(policy, response, control, targeted)
     if lifetime is None:
         return Skip("the response has no freshness lifetime", "RFC 9111 section 3")
-    freshness = _freshness(response, policy, control, lifetime, has_validator=not _VALIDATORS.isdisjoint(names))
+    freshness = _freshness(response, policy, control, lifetime, has_validator=has_validator)
     if freshness.kept_until <= response.received_at:
         return Skip("the response is already stale", "RFC 9111 section 4.2.4")
     if b"date" not in names:  # RFC 9110 section 6.6.1
         headers = (*headers, (b"date", formatdate(response.received_at, usegmt=True).encode()))
     vary = _vary(response, policy)
-    return Storable(freshness, vary, fields.variant(request.headers, vary) if vary else b"", headers)
+    variant = fields.variant(request.headers, vary) if vary else b""
+    return Storable(freshness, vary, variant, headers, _ignored(response, policy))
 
 
-def is_shareable(control: Directives) -> bool:
-    """Whether the response to an authenticated request allows shared caching (RFC 9111 section 3.5)."""
-    return not _SHAREABLE.isdisjoint(control)
+def is_shareable(response: CacheResponse) -> bool:
+    """Whether the response to an authenticated request allows shared caching (RFC 9111 section 3.5). One whose
+    prohibition is ignored does not: `private, must-revalidate` is not shared for its second directive.
+    """
+    if response.ignore and not _UNSHAREABLE.isdisjoint(sent_directives(response)[0]):
+        return False
+    return not _SHAREABLE.isdisjoint(response_directives(response)[0])
 
 
 def is_endless(response: CacheResponse) -> bool:
@@ -121,9 +133,22 @@ def _freshness(
     return Freshness(generated_at, fresh_until, refresh_until, stale_until, kept_until, must_revalidate)
 
 
-def _withheld(control: Directives) -> set[bytes]:
-    """The fields named by a qualified `no-cache` or `private` (RFC 9111 sections 5.2.2.4 and 5.2.2.7)."""
-    return fields.names([names for directive in (b"no-cache", b"private") if (names := control.get(directive))])
+def _withheld(response: CacheResponse, control: Directives) -> set[bytes]:
+    """The fields named by a qualified `no-cache` or `private` (RFC 9111 sections 5.2.2.4 and 5.2.2.7), and an ignored
+    cookie.
+    """
+    names = fields.names([names for directive in (b"no-cache", b"private") if (names := control.get(directive))])
+    return names | {_COOKIE} if Ignorable.SET_COOKIE in response.ignore else names
+
+
+def _ignored(response: CacheResponse, policy: CachePolicy) -> tuple[str, ...]:
+    """What the response has that is ignored, as the policy lists it."""
+    if not response.ignore and not policy.ignore_vary:
+        return ()
+    names = {name for name, _ in response.headers}
+    words = ignoring.ignored_words(sent_directives(response)[0], names, response.ignore)
+    varied = fields.names(response.values(b"vary"))
+    return (*words, *[f"vary: {name}" for name in policy.ignore_vary if name.encode() in varied])
 
 
 def _is_unqualified(control: Directives, name: bytes) -> bool:
@@ -142,18 +167,20 @@ def _check_request(request: CacheRequest) -> Skip | None:
     return Skip("the request says no-store", "RFC 9111 section 5.2.1.5") if b"no-store" in request.control else None
 
 
-def _check_response(response: CacheResponse, control: Directives, names: Set[bytes]) -> Skip | None:
+def _check_response(
+    response: CacheResponse, control: Directives, names: Set[bytes], *, has_validator: bool
+) -> Skip | None:
     """What in a response forbids to store it (RFC 9111 sections 3, 5.2.2 and 7.3). `names` are those of the fields that
     would be stored.
     """
     forbidden = _check_kind(response) or _check_directives(response.status, control)
     if forbidden:
         return forbidden
-    if b"set-cookie" in names:
+    if _COOKIE in names:
         return Skip("the response sets a cookie", "RFC 9111 section 7.3")
     if b"*" in fields.names(response.values(b"vary")):  # never matches a request
         return Skip("the response has Vary: *", "RFC 9111 section 4.1")
-    if _is_unqualified(control, b"no-cache") and _VALIDATORS.isdisjoint(names):  # it could not be validated
+    if _is_unqualified(control, b"no-cache") and not has_validator:  # it could not be validated
         return Skip("the response says no-cache and has no validator", "RFC 9111 section 5.2.2.4")
     return None
 
@@ -180,7 +207,7 @@ def _check_directives(status: int, control: Directives) -> Skip | None:
 
 
 def _check_scope(
-    request: CacheRequest, policy: CachePolicy, control: Directives, scope: Scope, *, has_expires: bool
+    request: CacheRequest, response: CacheResponse, policy: CachePolicy, scope: Scope, *, has_expires: bool
 ) -> Skip | None:
     """The response to an authenticated request is stored for a scope wider than its route's only if it allows that
     itself (RFC 9111 section 3.5).
@@ -189,10 +216,10 @@ def _check_scope(
     shared or the response says how long it is fresh, or that it is public.
     """
     is_anonymous = not request.authenticated and policy.scope is not Scope.SHARED
-    if is_anonymous and _EXPLICIT.isdisjoint(control) and not has_expires:
+    if is_anonymous and not has_expires and _EXPLICIT.isdisjoint(response_directives(response)[0]):
         return Skip("the request is anonymous and the response has no explicit lifetime")
     is_wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
-    if is_wider and request.authenticated and not is_shareable(control):
+    if is_wider and request.authenticated and not is_shareable(response):
         return Skip("the response is specific to one caller", "RFC 9111 section 3.5")
     return None
 
@@ -260,5 +287,6 @@ def _extension(by_policy: float, control: Directives, name: bytes, must_revalida
 def _vary(response: CacheResponse, policy: CachePolicy) -> tuple[bytes, ...]:
     """The request fields that the response varies by: those of Vary and the policy's."""
     names = fields.names(response.values(b"vary"))
+    names.difference_update([name.encode() for name in policy.ignore_vary])
     names.update(name.lower().encode() for name in policy.vary)
     return tuple(sorted(names))

@@ -101,6 +101,13 @@ class Limiter:
             block.denied_until = 0.0
         await self._store.refund(key, decision.slice, 1)
 
+    def give_back(self, key: str, decision: Decision) -> None:
+        """The same without waiting."""
+        if self._memory is not None:
+            self._memory.give_back(key, decision.slice)
+        else:
+            self._tasks.create(self.refund(key, decision))
+
     async def close(self) -> None:
         """Wait for the calls to the store."""
         await self._tasks.wait()

@@ -18,6 +18,10 @@ class MemoryStore:
         return self.try_take(key, policy, now, wanted)
 
     async def refund(self, key: str, taken: int, count: int) -> None:
+        self.give_back(key, taken, count)
+
+    def give_back(self, key: str, taken: int, count: int = 1) -> None:
+        """Like `refund`, without waiting."""
         window = self._windows.get(key)
         if window is not None:
             window.refund(taken, count)

@@ -21,8 +21,8 @@ class RatePolicy(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise ValueError("a rate limit must allow at least 1 request")
-        if not 1 <= self.window <= 86_400:
-            raise ValueError("a rate limit's window must be from 1 second to 1 day")
+        if not 0.001 <= self.window <= 86_400:
+            raise ValueError("a rate limit's window must be from 1 ms to 1 day")
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -1,1 +1,1 @@
-"""Authentication: API keys by digest, Firebase ID tokens by signature."""
+"""Authentication: API keys by digest, tokens of identity providers by signature or introspection."""

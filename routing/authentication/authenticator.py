@@ -7,6 +7,8 @@ from typing import Final, Protocol
 import msgspec
 
 from routing.authentication.api_keys import ApiKeys, contains_key, looks_like_key
+from routing.authentication.revocations import NONE, Revocations
+from routing.authentication.token_consumers import TokenConsumers
 from routing.caller import Caller
 from routing.errors import Unauthenticated
 from routing.http import Headers
@@ -29,7 +31,7 @@ class Credential(msgspec.Struct, frozen=True):
 
 
 class TokenVerifier(Protocol):
-    """Verifies tokens, as `FirebaseVerifier` does."""
+    """Verifies tokens, as `IssuerTokens` does."""
 
     def cached(self, token: str, now: float) -> Caller | None: ...
 
@@ -41,35 +43,71 @@ class Authenticator:
 
     def __init__(self, keys: Callable[[], ApiKeys], tokens: TokenVerifier | None = None) -> None:
         self._keys: Final = keys
-        self._tokens: Final = tokens
+        self._tokens = tokens
+        self._revocations = NONE
+        self._consumers: Final = TokenConsumers()
+
+    def verify_with(self, tokens: TokenVerifier | None, revocations: Revocations = NONE) -> None:
+        """Verify tokens so from now on. Without a verifier, no token is accepted."""
+        self._tokens = tokens
+        self._revocations = revocations
+
+    def is_revoked(self, caller: Caller, now: float) -> bool:
+        """Whether the token of a caller that was identified before is refused now."""
+        return self._revocations.revoke(caller, now)
 
     def try_identify(self, credential: Credential, now: float) -> Caller | None:
         """The caller, if it can be determined without I/O, otherwise None. `now` is Unix time."""
         if credential.is_key:
             return self._keys().find(credential.text, now)
-        return None if self._tokens is None else self._tokens.cached(credential.text, now)
+        caller = None if self._tokens is None else self._tokens.cached(credential.text, now)
+        return None if caller is None else self._consumers.subscribed(caller, self._keys().consumers)
+
+    def check(self, credential: Credential, client: str, method: str) -> None:
+        """Raise Forbidden if the credential is a key that may not be used from this address or with this method."""
+        if credential.is_key and (keys := self._keys()).has_special:
+            rules = keys.rules(credential.text)
+            if rules is not None:
+                rules.check(client, method)
+
+    def retired_digest(self, credential: Credential) -> str | None:
+        """The digest of a key's secret that has been replaced and is still accepted, else None."""
+        return self._keys().retired_digest(credential.text) if credential.is_key else None
+
+    def is_special(self, credential: Credential) -> bool:
+        """Whether the credential is a key with rules of its own, or whose secret has been replaced."""
+        keys = self._keys()
+        if not credential.is_key or not keys.has_special:
+            return False
+        return keys.rules(credential.text) is not None or keys.retired_digest(credential.text) is not None
 
     async def identify(self, credential: Credential, now: float) -> Caller:
-        """The caller. Raises Unauthenticated, or AuthenticationUnavailable if verification is not possible now."""
-        return self.try_identify(credential, now) or await self.verify(credential, now)
+        """The caller, where nothing but the credential is at hand. Raises Unauthenticated, also for a token that is
+        bound to a client certificate, or AuthenticationUnavailable if verification is not possible now.
+        """
+        caller = self.try_identify(credential, now) or await self.verify(credential, now)
+        if caller.confirmation is not None:
+            raise Unauthenticated("a token that is bound to a client certificate cannot be used here")
+        return caller
 
     def can_verify(self, credential: Credential) -> bool:
         """Whether `verify` could succeed for a credential that `try_identify` does not know."""
         return self._tokens is not None and not credential.is_key
 
+    def invalid(self, credential: Credential) -> Unauthenticated:
+        """The error of a credential that is not accepted."""
+        return Unauthenticated(self._keys().fault(credential.text) if credential.is_key else "the token is not valid")
+
     async def verify(self, credential: Credential, now: float) -> Caller:
         """Like `identify`, for a credential that `try_identify` does not know."""
         if self._tokens is None or credential.is_key:
-            raise invalid_credential(credential)
-        return await self._tokens.verify(credential.text, now)
+            raise self.invalid(credential)
+        caller = await self._tokens.verify(credential.text, now)
+        return self._consumers.subscribed(caller, self._keys().consumers)
 
 
 def missing_credential() -> Unauthenticated:
-    return Unauthenticated("send an API key or a Firebase ID token")
-
-
-def invalid_credential(credential: Credential) -> Unauthenticated:
-    return Unauthenticated("the API key is not valid" if credential.is_key else "the token is not valid")
+    return Unauthenticated("send an API key or a token")
 
 
 def read_credential(headers: Headers, *, is_separate: bool = False) -> Credential | None:

@@ -5,84 +5,44 @@ library reads the keys that `SigningKeys` fetched.
 """
 
 import asyncio
-from collections import OrderedDict
+import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from hashlib import sha256
-from threading import Lock
 from typing import Final, NamedTuple
 from uuid import uuid4
 
 import firebase_admin
-from firebase_admin import auth, credentials
+from firebase_admin import auth, credentials, tenant_mgt
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 
 from routing.authentication import key_endpoint
-from routing.authentication.id_token import CLOCK_SKEW_SECONDS, MAX_TOKEN_LENGTH, caller_from_claims, precheck
-from routing.authentication.signing_keys import RETRY_SECONDS, SigningKeys
+from routing.authentication.caller_cache import CallerCache, digest_of
+from routing.authentication.id_token import CLOCK_SKEW_SECONDS, ISSUER, caller_from_claims, precheck
+from routing.authentication.key_waits import KeyWaits, unavailable
+from routing.authentication.signing_keys import SigningKeys
+from routing.authentication.user_states import CHECK_SECONDS, User, UserState, UserStates
 from routing.caller import Caller
-from routing.errors import AuthenticationUnavailable, Unauthenticated
+from routing.errors import InvalidToken
 
 EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 THREADS: Final = 2
 """A verification takes a millisecond of CPU."""
 MAX_PENDING: Final = 256
-"""Tokens being verified, and tokens waiting for a key. Beyond that, verification is unavailable."""
+"""Tokens being verified. Beyond that, verification is unavailable."""
 VERIFY_TIMEOUT_SECONDS: Final = 6.0
-"""For one verification including its time in the queue, and for the wait for a key before it."""
-MAX_CACHED: Final = 10_000
-CACHE_SECONDS: Final = 300.0
+"""For one verification including its time in the queue."""
+LOOKUP_TIMEOUT_SECONDS: Final = 4
+"""For each of the library's requests about a user."""
 _OK: Final = 200
-
-
-class _CachedCaller(NamedTuple):
-    caller: Caller
-    expires: float
-    kid: str
-
-
-class _CallerCache:
-    """An LRU cache of callers by token digest. Written by threads, read by the event loop."""
-
-    def __init__(self) -> None:
-        self._entries: Final[OrderedDict[bytes, _CachedCaller]] = OrderedDict()
-        self._lock: Final = Lock()
-
-    def get(self, digest: bytes, now: float) -> Caller | None:
-        with self._lock:
-            entry = self._entries.get(digest)
-            if entry is None:
-                return None
-            if entry.expires <= now:
-                del self._entries[digest]
-                return None
-            self._entries.move_to_end(digest)
-            return entry.caller
-
-    def put(self, digest: bytes, kid: str, caller: Caller, now: float) -> None:
-        """Keep a caller whose token was signed by the key `kid`."""
-        expires = now + CACHE_SECONDS
-        if caller.expires is not None:
-            expires = min(expires, caller.expires)
-        with self._lock:
-            self._entries[digest] = _CachedCaller(caller, expires, kid)
-            self._entries.move_to_end(digest)
-            if len(self._entries) > MAX_CACHED:
-                self._entries.popitem(last=False)
-
-    def drop_keys(self, kids: frozenset[str]) -> None:
-        """Forget the callers of tokens that these keys signed."""
-        with self._lock:
-            for digest in [digest for digest, entry in self._entries.items() if entry.kid in kids]:
-                del self._entries[digest]
 
 
 class FirebaseVerifier:
     """Verifies tokens. `project` is the Firebase project's id, `certificate` a service account's file.
 
     `emulator` is the address of an emulator whose unsigned tokens are accepted, for development only.
+    `check_revoked`: look users up, whether they are disabled or their tokens revoked; this needs a service account.
     """
 
     def __init__(
@@ -92,19 +52,24 @@ class FirebaseVerifier:
         clock: Callable[[], float],
         certificate: str | None = None,
         emulator: str | None = None,
+        cache: CallerCache | None = None,
+        check_revoked: bool = False,
     ) -> None:
         if not project:
             raise ValueError("Firebase needs a project id")
         # As the library reads it: with an emulator it verifies no signatures.
         check_emulator({EMULATOR: auth._auth_utils.get_emulator_host()}, emulator)
         self._project: Final = project
+        self.issuer: Final = ISSUER + project
+        """The `iss` of the project's tokens."""
         self._clock: Final = clock
         self._signed: Final = emulator is None
         self._app: Final = _app(project, certificate)
         self._threads: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="firebase")
-        self._cache: Final = _CallerCache()
-        self._pending: Final[dict[bytes, Future[Caller]]] = {}
-        self._waiting = 0
+        self._cache: Final = cache or CallerCache()
+        self._waits: Final = KeyWaits()
+        self._pending: Final[dict[bytes, Future[_Verified]]] = {}
+        self._users: Final = UserStates(partial(_user_state, self._app), clock) if check_revoked else None
         library = auth._get_client(self._app)._token_verifier
         fetch = partial(key_endpoint.fetch, library.id_token_verifier.cert_url)
         self.keys: Final = SigningKeys(fetch, clock, self._cache.drop_keys)
@@ -112,68 +77,76 @@ class FirebaseVerifier:
 
     def cached(self, token: str, now: float) -> Caller | None:
         """The caller of a token that was verified recently, without I/O. `now` is Unix time."""
-        if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
-            return None
-        return self._cache.get(_digest(token), now)
+        return self._cache.find(token, now)
 
     async def verify(self, token: str, now: float) -> Caller:
-        """The token's caller. Raises Unauthenticated, or AuthenticationUnavailable if it cannot be verified now."""
+        """The token's caller. Raises InvalidToken, or AuthenticationUnavailable if it cannot be verified now."""
         caller = self.cached(token, now)
         if caller is not None:
             return caller
         kid = precheck(token, self._project, now, signed=self._signed)
         if self._signed:
             await self._require_key(kid, now)
-        digest = _digest(token)
+        digest = digest_of(token)
         verification = self._pending.get(digest) or self._begin(digest, kid, token)
         try:
             # Shielded, since other clients may be waiting for the same token.
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(verification)), VERIFY_TIMEOUT_SECONDS)
+            verified = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(verification)), VERIFY_TIMEOUT_SECONDS)
         except TimeoutError:
-            raise _unavailable() from None
+            raise unavailable() from None
+        if self._users is not None:
+            await self._users.check(verified.user, verified.issued_at)
+            self._keep(digest, kid, verified.caller)
+        return verified.caller
 
     def close(self) -> None:
         """Stop the threads, cancelling verifications that have not started."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._users is not None:
+            self._users.close()
         firebase_admin.delete_app(self._app)
 
     async def _require_key(self, kid: str, now: float) -> None:
-        """Wait for a fetch of the keys where the token needs one. Raises as `verify`, if its key is not known then."""
-        wait = self.keys.prepare(kid, now)
-        if wait is not None:
-            if self._waiting >= MAX_PENDING:
-                raise _unavailable()
-            self._waiting += 1
-            try:
-                fetched = asyncio.shield(asyncio.wrap_future(wait.fetch))
-                await asyncio.wait_for(fetched, min(wait.seconds, VERIFY_TIMEOUT_SECONDS))
-            except TimeoutError:
-                pass
-            finally:
-                self._waiting -= 1
-        if not self.keys.contains(kid):
-            # With keys in hand, a token that names another one is refused: an issuer publishes its keys before use.
-            raise _unavailable() if self.keys.keys is None else Unauthenticated("the token is not valid")
+        """Raises as `verify`, if the token's key is not known after the wait for it."""
+        if not await self._waits.require(self.keys, kid, now):
+            raise InvalidToken("the token is not valid")
 
-    def _begin(self, digest: bytes, kid: str, token: str) -> Future[Caller]:
+    def _begin(self, digest: bytes, kid: str, token: str) -> "Future[_Verified]":
         if len(self._pending) >= MAX_PENDING:
-            raise _unavailable()
+            raise unavailable()
         verification = self._threads.submit(self._verify_in_thread, digest, kid, token)
         self._pending[digest] = verification
         verification.add_done_callback(lambda _: self._pending.pop(digest, None))
         return verification
 
-    def _verify_in_thread(self, digest: bytes, kid: str, token: str) -> Caller:
-        caller = caller_from_claims(_verified_claims(self._app, token))
-        self._cache.put(digest, kid, caller, self._clock())
+    def _verify_in_thread(self, digest: bytes, kid: str, token: str) -> "_Verified":
+        verified = _verified(_verified_claims(self._app, token))
+        if self._users is None:
+            self._keep(digest, kid, verified.caller)
+        return verified
+
+    def _keep(self, digest: bytes, kid: str, caller: Caller) -> None:
+        """With lookups of users for as long as one is valid, so that the token is checked again then."""
+        self._cache.put(digest, kid, caller, self._clock(), None if self._users is None else CHECK_SECONDS)
         if self._signed and not self.keys.contains(kid):  # removed meanwhile, perhaps before the caller was cached
             self._cache.drop_keys(frozenset({kid}))
-        return caller
 
     def _certificates(self, *_arguments: object, **_options: object) -> "_Certificates":
         """What the library takes for its fetch of the keys. Called in a thread, and at once."""
         keys = self.keys.keys
-        return _Certificates(503, b"") if keys is None else _Certificates(_OK, keys.document)
+        return (
+            _Certificates(503, b"")
+            if keys is None
+            else _Certificates(_OK, json.dumps(keys.fetched.certificates).encode())
+        )
+
+
+class _Verified(NamedTuple):
+    """What a valid token says. `issued_at` is Unix time."""
+
+    caller: Caller
+    user: User
+    issued_at: float
 
 
 class _Certificates(NamedTuple):
@@ -196,8 +169,26 @@ def check_emulator(environment: Mapping[str, str], emulator: str | None) -> None
 def _app(project: str, certificate: str | None) -> object:
     """A Firebase app separate from any other in this process. Verification needs the project id but no credential."""
     credential = credentials.Certificate(certificate) if certificate else AnonymousCredentials()  # type: ignore[no-untyped-call]
-    app: object = firebase_admin.initialize_app(credential, {"projectId": project}, f"gateway-{uuid4().hex}")
+    options = {"projectId": project, "httpTimeout": LOOKUP_TIMEOUT_SECONDS}
+    app: object = firebase_admin.initialize_app(credential, options, f"gateway-{uuid4().hex}")
     return app
+
+
+def _user_state(app: object, user: User) -> UserState:
+    """Raises the library's exceptions if the provider is away, or refuses the service account."""
+    try:
+        found = tenant_mgt.auth_for_tenant(user.tenant, app).get_user(user.uid) if user.tenant else None
+        found = found or auth.get_user(user.uid, app)
+    except auth.UserNotFoundError:
+        return UserState(exists=False)
+    return UserState(disabled=bool(found.disabled), valid_after=found.tokens_valid_after_timestamp / 1_000)
+
+
+def _verified(claims: Mapping[str, object]) -> _Verified:
+    """Raises InvalidToken."""
+    caller, issued_at = caller_from_claims(claims), claims.get("iat")
+    user = User(str(claims["sub"]), caller.tenant)
+    return _Verified(caller, user, float(issued_at) if isinstance(issued_at, int | float) else 0.0)
 
 
 def _verified_claims(app: object, token: str) -> dict[str, object]:
@@ -205,22 +196,14 @@ def _verified_claims(app: object, token: str) -> dict[str, object]:
     try:
         claims: dict[str, object] = auth.verify_id_token(token, app=app, clock_skew_seconds=int(CLOCK_SKEW_SECONDS))
     except auth.ExpiredIdTokenError:
-        raise Unauthenticated("the token has expired") from None
+        raise InvalidToken("the token has expired") from None
     except auth.InvalidIdTokenError as error:
         # Any other cause is not the token's fault, such as a key endpoint that returns no keys.
         if error.cause is None or isinstance(error.cause, GoogleAuthError):
-            raise Unauthenticated("the token is not valid") from None
-        raise _unavailable() from None
+            raise InvalidToken("the token is not valid") from None
+        raise unavailable() from None
     except RecursionError:
-        raise Unauthenticated("the token is not valid") from None
+        raise InvalidToken("the token is not valid") from None
     except Exception:  # noqa: BLE001 - keys unreachable or malformed: fail closed, but do not blame the token
-        raise _unavailable() from None
+        raise unavailable() from None
     return claims
-
-
-def _unavailable() -> AuthenticationUnavailable:
-    return AuthenticationUnavailable("tokens cannot be verified at the moment", retry_after=RETRY_SECONDS)
-
-
-def _digest(token: str) -> bytes:
-    return sha256(token.encode()).digest()

@@ -5,7 +5,7 @@ Runs in a thread, since the HTTP client blocks. Every failure is a KeyFetchFaile
 
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import requests
@@ -37,31 +37,69 @@ class KeyFetchFailed(Exception):
 
 
 class FetchedKeys(msgspec.Struct, frozen=True):
-    """Certificates as PEM, by key id; `expiries` are their ends (Unix time); fresh for `seconds` after the request."""
+    """Keys by their ids: certificates as PEM, or those of a JWK Set as `jwks.parse` returns them.
 
-    certificates: dict[str, str]
+    `expiries` are the times (Unix) until which they are used once they are no longer fresh; they are fresh for
+    `seconds` after the request. `requested_at` is the time of a request that another worker made. `fault` says why
+    these are not current, if they are the last known ones in place of a failed fetch.
+    """
+
+    certificates: dict[str, Any]
     expiries: dict[str, float]
     seconds: float
+    requested_at: float | None = None
+    fault: str = ""
+
+
+class Fetched(NamedTuple):
+    """A successful response."""
+
+    body: bytes
+    headers: Mapping[str, str]
 
 
 def fetch(url: str) -> FetchedKeys:
-    """The keys at `url` now. Redirects are not followed. Raises KeyFetchFailed."""
+    """The certificates at `url` now. Raises KeyFetchFailed."""
+    return parse(*get(url))
+
+
+def get(url: str, limit: int | None = None) -> Fetched:
+    """The response at `url`, of at most `limit` bytes. Redirects are not followed. Raises KeyFetchFailed."""
+    status, fetched = send("GET", url, limit=limit)
+    if status != requests.codes.ok:
+        raise KeyFetchFailed(f"status {status}")
+    return fetched
+
+
+def send(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    patience: float = 0.0,
+) -> tuple[int, Fetched]:
+    """The status and the response to one request, of at most `limit` bytes. Redirects are not followed.
+
+    `patience` is seconds beyond those that a fetch of keys may take. Raises KeyFetchFailed.
+    """
     started = time.monotonic()
     try:
         with (
             requests.Session() as session,
-            session.get(
+            session.request(
+                method,
                 url,
-                headers={"Accept-Encoding": "identity"},  # so that the bound holds for what is read
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                data=form,
+                headers={"Accept-Encoding": "identity", **(headers or {})},  # so that the bound holds for what is read
+                timeout=(CONNECT_SECONDS, READ_SECONDS + patience),
                 allow_redirects=False,
                 stream=True,
             ) as response,
         ):
-            if response.status_code != requests.codes.ok:
-                raise KeyFetchFailed(f"status {response.status_code}")
-            body = _read(response, started + FETCH_SECONDS)
-            return parse(body, response.headers)
+            deadline = started + FETCH_SECONDS + patience
+            return response.status_code, Fetched(_read(response, deadline, limit or MAX_BYTES), response.headers)
     except (requests.Timeout, ReadTimeoutError):
         raise KeyFetchFailed("timeout") from None
     except (requests.RequestException, HTTPError, OSError, ValueError) as error:
@@ -105,12 +143,12 @@ def _seconds(text: str, default: float) -> float:
     return float(text[:12]) if text.isascii() and text.isdigit() else default
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
+def _read(response: requests.Response, deadline: float, limit: int) -> bytes:
     """The body, up to a size and a time: an endpoint that sends a byte now and then does not hold the thread."""
     body = bytearray()
     while part := response.raw.read1(_CHUNK):
         body += part
-        if len(body) > MAX_BYTES:
+        if len(body) > limit:
             raise KeyFetchFailed("the response is too large")
         if time.monotonic() > deadline:
             raise KeyFetchFailed("timeout")

@@ -5,7 +5,6 @@ certificate ends. A request is never delayed for a key that is known, except for
 keys' max-age has passed.
 """
 
-import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -33,11 +32,10 @@ MAX_FETCHES: Final = 2
 
 
 class KeySet(msgspec.Struct, frozen=True):
-    """The keys of one response. Times in Unix time; `document` is the response as the verifying library reads it."""
+    """The keys of one response. Times in Unix time."""
 
     fetched: FetchedKeys
     requested_at: float
-    document: bytes
 
     def contains(self, kid: str, now: float) -> bool:
         """Whether the key may be used now. The certificate's end counts only once the keys are no longer fresh."""
@@ -61,7 +59,8 @@ class _Fetch(NamedTuple):
 
 
 class SigningKeys:
-    """`fetch` blocks and raises KeyFetchFailed; it is called in a thread. `on_removed` gets ids that are gone.
+    """`fetch` blocks and raises KeyFetchFailed; it is called in a thread. `on_removed` gets ids that are gone, and
+    ids whose keys have changed. `whose` names the keys in the log.
 
     Used by the event loop and by threads; no method blocks.
     """
@@ -71,10 +70,12 @@ class SigningKeys:
         fetch: Callable[[], FetchedKeys],
         clock: Callable[[], float],
         on_removed: Callable[[frozenset[str]], None],
+        whose: str = "ID tokens",
     ) -> None:
         self._fetch: Final = fetch
         self._clock: Final = clock
         self._on_removed: Final = on_removed
+        self._whose: Final = whose
         self._lock: Final = Lock()
         self._keys: KeySet | None = None
         self._current: _Fetch | None = None
@@ -173,6 +174,8 @@ class SigningKeys:
             self._failed(fetch, type(error).__name__)
         else:
             self._succeeded(fetch, fetched)
+            if fetched.fault:
+                self._failed(fetch, fetched.fault)
         finally:
             with self._lock:
                 self._running -= 1
@@ -181,17 +184,21 @@ class SigningKeys:
             fetch.done.set_result(None)
 
     def _succeeded(self, fetch: _Fetch, fetched: FetchedKeys) -> None:
-        keys = KeySet(fetched, fetch.started, json.dumps(fetched.certificates).encode())
+        keys = KeySet(fetched, fetch.started if fetched.requested_at is None else fetched.requested_at)
         with self._lock:
             if fetch.number < self._applied:
                 return  # given up, and overtaken by a later one
             before, self._keys, self._applied = self._keys, keys, fetch.number
-            recovered, self._failed_at = self._failed_at is not None, None
+            if self._unknown_at is not None:  # another worker may have begun the interval
+                self._unknown_at = min(self._unknown_at, keys.requested_at)
+            recovered = self._failed_at is not None and not fetched.fault
+            self._failed_at = None if not fetched.fault else self._failed_at
         if recovered:
-            log.warning("the signing keys of ID tokens were fetched again")
-        removed = before.fetched.certificates.items() - fetched.certificates.items() if before is not None else None
+            log.warning("the signing keys of %s were fetched again", self._whose)
+        earlier = {} if before is None else before.fetched.certificates
+        removed = frozenset(kid for kid, key in earlier.items() if fetched.certificates.get(kid) != key)
         if removed:
-            self._on_removed(frozenset(kid for kid, _ in removed))
+            self._on_removed(removed)
 
     def _failed(self, fetch: _Fetch, reason: str) -> None:
         with self._lock:
@@ -201,7 +208,7 @@ class SigningKeys:
             known = self._keys is not None
         if first:
             effect = "the last ones continue to be used" if known else "no token can be verified"
-            log.error("the signing keys of ID tokens could not be fetched (%s): %s", reason, effect)
+            log.error("the signing keys of %s could not be fetched (%s): %s", self._whose, reason, effect)
 
 
 def _within(now: float, since: float, seconds: float) -> bool:

@@ -210,7 +210,7 @@ class CallStream:
         return awaited(
             has_reader=self._waiter is not None,
             head_complete=self.parser.head_complete,
-            awaits_upload=self._awaits_upload,
+            awaits_upload=self._upload is not None and self._awaits_upload,
             is_draining=self._draining,
         )
 

@@ -25,8 +25,8 @@ class BackendConnection(asyncio.Protocol):
     """Idle while `listener` is None; any event during that time makes it unusable.
 
     Moving the deadline is cheap: the timer is only rescheduled if it fires too early or would fire too late.
-    By the pool's clock, `expires_at` is when it becomes too old for another call, and `idle_until` when it will have
-    been idle for too long.
+    By the pool's clock, `expires_at` is when it becomes too old for another call, and `usable_until` when that or its
+    idle timeout ends it.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class BackendConnection(asyncio.Protocol):
         self.loop = loop
         self.listener: ConnectionListener | None = None
         self.alive = True
-        self.idle_until = inf
+        self.usable_until = expires_at
         self.deadline = inf
         self._timer: asyncio.TimerHandle | None = None
         self._paused_at = inf
@@ -90,8 +90,8 @@ class BackendConnection(asyncio.Protocol):
         return self.alive and not self._poll.poll(0)
 
     def is_outdated(self, now: float) -> bool:
-        """Whether it is too old for another call, or its target's name has moved to other addresses."""
-        return now >= self.expires_at or now >= self.address.retires_at
+        """Whether it is too old or was idle for too long, or its target's name has moved to other addresses."""
+        return now >= self.usable_until or now >= self.address.retires_at
 
     def carry(self, listener: ConnectionListener) -> None:
         """Begin a call: `listener` receives the connection's events until it sets `listener` to None."""
@@ -170,7 +170,7 @@ class ConnectionPool:
         idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
-            if connection.is_reusable() and not self._has_expired(connection, self._clock()):
+            if connection.is_reusable() and not connection.is_outdated(self._clock()):
                 return connection
             connection.abort()
         return None
@@ -181,20 +181,20 @@ class ConnectionPool:
         `idle_limit` is for how many seconds it may be idle by what the target says, where that is less than the pool's.
         """
         now = self._clock()
-        connection.idle_until = now + min(idle_limit, self._idle_seconds)
-        if self._has_expired(connection, now):
+        connection.usable_until = min(connection.expires_at, now + min(idle_limit, self._idle_seconds))
+        if self._closed or connection.is_outdated(now):
             connection.abort()
             return
         idle = self._idle.setdefault(connection.key, deque())
-        idle.append(connection)
-        while idle and (self._closed or len(idle) > self._max_idle or self._has_expired(idle[0], now)):
+        while idle and (len(idle) >= self._max_idle or idle[0].is_outdated(now)):
             idle.popleft().abort()
+        idle.append(connection)
 
     def sweep(self) -> None:
         """Close expired and dead connections of every origin, and drop origins without any."""
         now = self._clock()
         for key, idle in list(self._idle.items()):
-            while idle and (not idle[0].alive or self._has_expired(idle[0], now)):
+            while idle and (not idle[0].alive or idle[0].is_outdated(now)):
                 idle.popleft().abort()
             if not idle:
                 del self._idle[key]
@@ -205,6 +205,3 @@ class ConnectionPool:
         for idle in self._idle.values():
             while idle:
                 idle.pop().abort()
-
-    def _has_expired(self, connection: BackendConnection, now: float) -> bool:
-        return now >= connection.idle_until or connection.is_outdated(now)

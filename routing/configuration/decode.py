@@ -5,8 +5,12 @@ from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from routing.configuration import fallbacks
+from routing.configuration.consumers import CONSUMER_SECTIONS, check_consumers
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.sections import PATHS, build, build_policy, merge_settings, setting_parsers, with_probe_lease
+from routing.configuration.issuers import check_services as issuers_check
+from routing.configuration.issuers import decode_issuers
+from routing.configuration.section_parsers import PATHS
+from routing.configuration.sections import build, build_policy, merge_settings, setting_parsers, with_probe_lease
 from routing.configuration.values import (
     SecretLookup,
     ValueParser,
@@ -17,21 +21,28 @@ from routing.configuration.values import (
     list_of,
     mapping,
     mapping_of,
+    message_fields,
     method,
     number,
     parameters,
     parse_mapping,
     pattern,
+    preset_parser,
     string,
     tag,
 )
+from routing.configuration.webhooks import check_services, decode_webhooks
+from routing.presets import shipped
+from routing.presets.expand import PRESET, expand
 from routing.router.policy import NAME, PathPolicy, RoutePolicy, Target
 from routing.router.spelling import folded
 from routing.router.table import Route, Service
 
 VERSION: Final = 1
+_POST: Final = ("POST",)
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})
 """Names that services may not have: used as a scope, for the gateway itself, or as part of operators' paths."""
+_SECTIONS: Final = ("version", "services", "webhooks", "issuers", *CONSUMER_SECTIONS)
 TARGET: Final[dict[str, ValueParser]] = {
     "url": string,
     "weight": integer(0, 1_000),
@@ -53,6 +64,7 @@ def _paths(value: object) -> PathPolicy:
 def service_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
     """The settings of a service, in canonical order. Its routes are parsed later: they inherit its settings."""
     own: dict[str, ValueParser] = {
+        PRESET: preset_parser(shipped.names),
         "targets": list_of(decode_target),
         "hosts": list_of(host_name),
         "paths": _paths,
@@ -68,7 +80,8 @@ def route_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
 
 
 def decode(document: object, secret: SecretLookup, *, is_part: bool = False) -> tuple[Service, ...]:
-    """The services of a document `{"version": 1, "services": {...}}`, in its order.
+    """The services of a document `{"version": 1, "services": {...}, ...}`, in its order. Its webhooks, issuers, plans,
+    teams and consumers are checked too.
 
     `secret` looks up the value of `env:NAME`. `is_part`: there are services beside these, which may be their fallbacks.
     Raises ConfigurationError with all faults.
@@ -76,18 +89,29 @@ def decode(document: object, secret: SecretLookup, *, is_part: bool = False) -> 
     faults, services = Faults(), []
     top: dict[str, Any] = {}
     with faults.at():
-        top = parse_mapping(document, {"version": _unparsed, "services": _unparsed}, faults)
+        top = parse_mapping(document, dict.fromkeys(_SECTIONS, _unparsed), faults)
         _check_version(top, faults)
-    items: dict[str, Any] = {}
+    items, webhooks = dict[str, Any](), dict[str, Any]()
     with faults.at("services"):
         items = mapping(top.get("services") or {})
+    with faults.at("webhooks"):
+        webhooks = mapping(top.get("webhooks") or {})
     for name, item in items.items():
         with faults.at("services", name):
             services.append(decode_service(name, item, secret))
     _check_hosts(services, faults)
-    faults.found += [] if is_part else fallbacks.check(items)
+    decode_webhooks(webhooks, secret, faults)
+    decode_issuers(top.get("issuers"), secret, faults)
+    check_consumers(top, faults, None if is_part else items)
+    if not is_part:
+        faults.found += [*fallbacks.check(items), *check_services(webhooks, items), *_unknown_services(top, items)]
     faults.raise_if_any()
     return tuple(services)
+
+
+def _unknown_services(top: dict[str, Any], services: Iterable[str]) -> list[Fault]:
+    issuers = top.get("issuers")
+    return issuers_check(issuers if isinstance(issuers, list) else (), services)
 
 
 def _check_version(top: dict[str, Any], faults: Faults) -> None:
@@ -118,14 +142,14 @@ def service_name(value: object) -> str:
 
 
 def decode_service(name: str, value: object, secret: SecretLookup) -> Service:
-    """One service. Raises ConfigurationError, with paths relative to the service."""
+    """One service, its preset included. Raises ConfigurationError, with paths relative to the service."""
     faults = Faults()
     settings: dict[str, Any] = {}
     policy = RoutePolicy()
     with faults.at():
         service_name(name)
     with faults.at():
-        settings = parse_mapping(value, service_parsers(secret), faults, null_is_default=True)
+        settings = parse_mapping(expand(value), service_parsers(secret), faults, null_is_default=True)
         _check_targets(settings, faults)
         _check_placeholders(settings, (), faults)
     targets, hosts, routes = (settings.pop(key, ()) for key in ("targets", "hosts", "routes"))
@@ -152,11 +176,13 @@ def decode_target(value: object) -> Target:
 
 def _check_targets(settings: dict[str, Any], faults: Faults) -> None:
     targets = settings.get("targets", ())
-    if not targets and not any(fault.path[:1] == ("targets",) for fault in faults.found):
+    if not targets and not any(fault.path[:1] in (("targets",), (PRESET,)) for fault in faults.found):
         faults.add((), "a service needs at least one target")
+    known: set[str] = set()
     for index, target in enumerate(targets):
-        if target.url in {other.url for other in targets[:index]}:
+        if target.url in known:
             faults.add(("targets", index), "duplicate target")
+        known.add(target.url)
 
 
 def _decode_routes(
@@ -193,6 +219,14 @@ def decode_route(value: object, inherited: dict[str, Any], secret: SecretLookup)
     policy = RoutePolicy()
     with faults.at():
         policy = build_policy(merge_settings(inherited, settings))
+    if (
+        policy.invalidates
+        and policy.cache is not None
+        and "POST" in policy.cache.methods
+        and "POST" in (methods or _POST)
+    ):
+        message = "a POST in cache.methods is answered from the cache, and must change nothing: set 'cache: off' here"
+        faults.add(("invalidates",), message)
     faults.raise_if_any()
     return Route(str(path), methods, policy)
 
@@ -206,3 +240,6 @@ def _check_placeholders(settings: dict[str, Any], known: Iterable[str], faults: 
         for index, template in enumerate(tags):
             for name in sorted(set(parameters(template)) - set(known) - CALLER_FIELDS.keys()):
                 faults.add((*path, index), f"{{{name}}} is not a parameter of the route's path")
+            if path == ("invalidates",):
+                for name in message_fields(template):
+                    faults.add((*path, index), f"{{{name}}} may be used in cache.tags only")

@@ -3,16 +3,20 @@
 import json
 import re
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 import yaml
 
+from routing.configuration.consumers import CONSUMER_SECTIONS, canonical_item
 from routing.configuration.decode import TARGET, decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.sections import BREAKER, CACHE, CORS, FALLBACK, HEALTH, PATHS, RETRIES, TIMEOUT
+from routing.configuration.issuers import issuer_parsers
+from routing.configuration.section_parsers import SECTIONS
 from routing.configuration.values import SecretLookup, display
-from routing.configuration.warnings import warnings
+from routing.configuration.warnings import warnings, webhook_warnings
+from routing.configuration.webhooks import webhook_parsers
 from routing.router.table import Service
 
 LIMIT: Final = 5_000_000
@@ -62,6 +66,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(str, _Dumper.represent_str)
+_Dumper.add_multi_representer(StrEnum, lambda dumper, word: dumper.represent_str(word.value))
 
 
 def _resolve_exponents() -> None:
@@ -88,8 +93,8 @@ class Document(msgspec.Struct, frozen=True):
             raise ConfigurationError(self.located(error.faults)) from None
 
     def warnings(self, services: Iterable[Service]) -> list[Fault]:
-        """What in its services may not be what the author meant, each with its line."""
-        return self.located(warnings(services))
+        """What in its services and webhooks may not be what the author meant, each with its line."""
+        return self.located([*warnings(services), *webhook_warnings(self.structure.get("webhooks") or {})])
 
     def located(self, faults: Iterable[Fault]) -> list[Fault]:
         """The faults with their lines, in the order of these."""
@@ -179,7 +184,7 @@ class _Constructor:
         return result
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
-        if node.tag == f"{_TAG}str":
+        if node.tag == f"{_TAG}str" or ":" in node.value:  # 1:30 is a string in JSON, and 90 in YAML 1.1
             return self._text(node, path)
         try:
             return self._loader.construct_object(node)
@@ -200,9 +205,12 @@ class _Constructor:
 
 def dump(structure: Any) -> str:
     """A document's canonical text: equal documents give equal texts, whatever their order of keys."""
-    return yaml.dump(
-        canonical(structure), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
-    )
+    return dump_value(canonical(structure))
+
+
+def dump_value(value: Any) -> str:
+    """Any value as YAML in blocks."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
 
 
 def inline(value: Any) -> str:
@@ -214,6 +222,8 @@ def inline(value: Any) -> str:
 
 
 _DEFAULTS: Final[dict[str, Any]] = {
+    "preset": "",
+    "targets": [],
     "enabled": True,
     "weight": 1,
     "canary": 0,
@@ -226,28 +236,39 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "idempotency": False,
 }
 """Values that are the same as a missing key."""
-_SECTIONS: Final[dict[str, Iterable[str]]] = {
-    "paths": PATHS,
-    "timeout": TIMEOUT,
-    "retries": RETRIES,
-    "cache": CACHE,
-    "breaker": BREAKER,
-    "health": HEALTH,
-    "fallback": FALLBACK,
-    "cors": CORS,
-}
 _SERVICE: Final = tuple(service_parsers(lambda _: None))
 _ROUTE: Final = tuple(route_parsers(lambda _: None))
+_WEBHOOK: Final = tuple(webhook_parsers(lambda _: None))
+_ISSUER: Final = tuple(issuer_parsers(lambda _: None))
 
 
 def canonical(structure: Any) -> dict[str, Any]:
     """A valid document in canonical form: keys in a fixed order, services by name, targets by url, no defaults."""
-    services = structure.get("services") or {}
-    return {"version": structure["version"], "services": {name: _service(services[name]) for name in sorted(services)}}
+    services, webhooks = structure.get("services") or {}, structure.get("webhooks") or {}
+    result = {
+        "version": structure["version"],
+        "services": {name: _service(services[name]) for name in sorted(services)},
+    }
+    if webhooks:
+        result["webhooks"] = {name: _webhook(webhooks[name]) for name in sorted(webhooks)}
+    for section in CONSUMER_SECTIONS:
+        if structure.get(section):
+            items = structure[section]
+            result[section] = {name: canonical_item(section, items[name] or {}) for name in sorted(items)}
+    if issuers := structure.get("issuers"):
+        ordered = (_ordered(item, _ISSUER) for item in issuers)
+        result["issuers"] = sorted(ordered, key=lambda item: str(item["issuer"]))
+    return result
+
+
+def _webhook(settings: dict[str, Any]) -> dict[str, Any]:
+    ordered = _ordered(settings, _WEBHOOK)
+    return {key: value for key, value in ordered.items() if value is not False or key == "enabled"}
 
 
 def _service(service: dict[str, Any]) -> dict[str, Any]:
-    targets = sorted((_ordered(target, TARGET) for target in service["targets"]), key=lambda target: str(target["url"]))
+    targets = [_ordered(target, TARGET) for target in service.get("targets") or ()]
+    targets.sort(key=lambda target: str(target["url"]))
     routes = [_ordered(route, _ROUTE) for route in service.get("routes") or ()]
     return _ordered({**service, "targets": targets, "routes": routes}, _SERVICE)
 
@@ -267,7 +288,7 @@ def _is_default(key: str, value: Any) -> bool:
 def _section(key: str, value: Any) -> Any:
     if not isinstance(value, dict):
         return plain(value)
-    return {name: plain(value[name]) for name in _SECTIONS.get(key, sorted(value)) if name in value}
+    return {name: plain(value[name]) for name in SECTIONS.get(key, sorted(value)) if name in value}
 
 
 def plain(value: Any) -> Any:

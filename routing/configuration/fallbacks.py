@@ -4,46 +4,91 @@ Works on documents as they are written, so that services of the database can be 
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from routing.configuration.faults import Fault, Path
 from routing.router.policy import NAME
 
+MAX_TRACED: Final = 100
+"""Faults of cycles that show the cycle: to find it takes as long as it is."""
+MAX_SHOWN: Final = 12
+"""Services of a cycle that are shown."""
 Graph = Mapping[str, tuple[str, ...]]
+_CYCLE: Final = "the fallbacks form a cycle"
 
 
 def check(services: Mapping[str, Any]) -> Iterator[Fault]:
     """A fault for each fallback to a service that is not among these, to itself, or that closes a cycle."""
-    named = {name: list(_named(item)) for name, item in services.items()}
-    graph = {name: tuple(other for _, other in pairs) for name, pairs in named.items()}
-    for name, pairs in named.items():
+    pairs_of = {name: list(_named(item)) for name, item in services.items()}
+    cyclic = _cyclic({name: {other for _, other in pairs} for name, pairs in pairs_of.items()})
+    traced = 0
+    for name, pairs in pairs_of.items():
         for path, other in pairs:
-            problem = _problem(name, other, graph)
+            if other not in pairs_of:
+                problem = f"there is no service {other!r}"
+            elif other == name:
+                problem = "a service cannot be its own fallback"
+            elif name in cyclic and other in cyclic:
+                traced += 1
+                problem = _problem(name, other, cyclic) if traced <= MAX_TRACED else _CYCLE
+            else:
+                continue
             if problem:
                 yield Fault(("services", name, *path), problem)
 
 
+def named(service: object) -> frozenset[str]:
+    """The services that a service and its routes name as fallbacks."""
+    return frozenset(other for _, other in _named(service))
+
+
 def _problem(name: str, other: str, graph: Graph) -> str:
-    if other not in graph:
-        return f"there is no service {other!r}"
-    if other == name:
-        return "a service cannot be its own fallback"
     way = _way(other, name, graph)
-    return f"the fallbacks form a cycle: {' -> '.join((name, *way))}" if way else ""
+    if len(way) > MAX_SHOWN:
+        way = [*way[: MAX_SHOWN - 2], "...", way[-1]]
+    return f"{_CYCLE}: {' -> '.join((name, *way))}" if way else ""
 
 
-def _way(start: str, end: str, graph: Graph) -> tuple[str, ...]:
+def _cyclic(graph: Mapping[str, set[str]]) -> dict[str, tuple[str, ...]]:
+    """The services that are on a cycle or between two, with their fallbacks among these: what remains without those
+    that have no fallback, and without those that are nobody's, again and again.
+    """
+    onward = {name: {other for other in others if other in graph and other != name} for name, others in graph.items()}
+    backward: dict[str, set[str]] = {name: set() for name in graph}
+    for name, others in onward.items():
+        for other in others:
+            backward[other].add(name)
+    pending = list(graph)
+    while pending:
+        name = pending.pop()
+        if name not in onward or (onward[name] and backward[name]):
+            continue
+        for other in onward.pop(name):
+            backward[other].discard(name)
+            pending.append(other)
+        for other in backward.pop(name):
+            onward[other].discard(name)
+            pending.append(other)
+    return {name: tuple(sorted(onward[name])) for name in onward}
+
+
+def _way(start: str, end: str, graph: Graph) -> list[str]:
     """The services from `start` to `end`, each the fallback of the one before; empty if there is no such way."""
-    ways: list[tuple[str, ...]] = [(start,)]
-    seen = {start}
-    for way in ways:  # which grows: a breadth-first search
-        if way[-1] == end:
-            return way
-        for other in graph.get(way[-1], ()):
-            if other not in seen:
-                seen.add(other)
-                ways.append((*way, other))
-    return ()
+    before: dict[str, str | None] = {start: None}
+    found = [start]
+    for name in found:  # which grows: a breadth-first search
+        if name == end:
+            break
+        for other in graph[name]:
+            if other not in before:
+                before[other] = name
+                found.append(other)
+    way: list[str] = []
+    step: str | None = end if end in before else None
+    while step is not None:
+        way.append(step)
+        step = before[step]
+    return way[::-1]
 
 
 def _named(item: object) -> Iterator[tuple[Path, str]]:

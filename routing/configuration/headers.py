@@ -93,22 +93,30 @@ def _settable(name: str) -> bytes:
 
 
 def _field_value(value: Any, secret: SecretLookup) -> bytes:
-    if not isinstance(value, str):
-        raise ValueError("must be a string (put it in quotes)")
-    found = reference(value)
-    for scheme, message in _SCHEMES.items() if found is None else ():
-        if value.startswith(scheme):
-            raise ValueError(message)
-    content, subject = value, "the value"
-    if found is not None:
-        content, subject = _resolve(found, secret), f"the value of {found.source}"
+    content, subject = resolved(value, secret)
     fault = value_fault(content)
     if fault is not None:
         raise ValueError(f"{subject} {fault}")
     return content.encode("utf-8", "surrogateescape")
 
 
-def _resolve(found: Reference, secret: SecretLookup) -> str:
+def resolved(value: Any, secret: SecretLookup) -> tuple[str, str]:
+    """The content of a value that may be a reference, and what it is, for error messages. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError("must be a string (put it in quotes)")
+    found = reference(value)
+    if found is not None:
+        return resolve(found, secret), f"the value of {found.source}"
+    for scheme, message in _SCHEMES.items():
+        if value.startswith(scheme):
+            raise ValueError(message)
+    return value, "the value"
+
+
+def resolve(found: Reference, secret: SecretLookup) -> str:
+    """The value that a reference stands for. Raises ValueError for one that may not be used, UnresolvedSecret for one
+    that is missing here.
+    """
     if found.name.startswith(FILE) and {".", ".."}.intersection(found.name.split("/")):
         raise ValueError("file: must be followed by a path without '.' and '..'")
     content = secret(found.name)

@@ -1,7 +1,7 @@
 """Decodes each service on its own, so that a faulty one is out of service and harms no other. No Django, no I/O."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -94,6 +94,9 @@ def _out_of_service(name: str, item: object, faults: tuple[Fault, ...], owners: 
     return Service(name, (), hosts, policy, faults=tuple(map(str, faults)))
 
 
+_STRICT: Final = (Auth.REQUIRED, Auth.CERTIFICATE, Auth.SIGNATURE)
+
+
 def _loosest_auth(settings: dict[str, Any]) -> Auth:
     """The least that any of its routes requires; `none` if that cannot be read."""
     routes = settings.get("routes")
@@ -101,7 +104,7 @@ def _loosest_auth(settings: dict[str, Any]) -> Auth:
     found = [settings.get("auth") or Auth.REQUIRED]
     found += [route["auth"] for route in settings_of_routes if isinstance(route, dict) and route.get("auth")]
     for auth in (Auth.REQUIRED, Auth.OPTIONAL):
-        if all(each in (Auth.REQUIRED, auth) for each in found):
+        if all(each in (*_STRICT, auth) for each in found):
             return auth
     return Auth.NONE
 

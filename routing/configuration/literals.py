@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from routing.configuration.credentials import MAPS, SECRETS
 from routing.configuration.faults import ConfigurationError, Fault, Path
 from routing.configuration.headers import MASK, reference
 
@@ -24,6 +25,8 @@ _LAST_WORDS: Final = ("auth", "key", "sig", "sid", "pat", "pin")
 """The same for a name's last word only: `X-Api-Key`, but not `X-Key-Format`."""
 _LAST_ENDINGS: Final = ("token", "secret", "password", "apikey", "authkey", "accesskey", "secretkey", "credential")
 """The same for names that are written as one word: `X-AccessToken`."""
+_WHOLE: Final = frozenset({"headers", "oauth2", "introspection", *MAPS})
+"""Sections that are not of their form, which are masked as a whole."""
 _NAME_WORDS: Final = re.compile(r"[-_.]+")
 _SHAPES: Final = re.compile(
     r"""
@@ -43,6 +46,9 @@ _SHAPES: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """What the value of a secret looks like, whatever its field's name."""
+SECRET: Final = "secret"  # noqa: S105 - a key of the configuration
+"""The setting of a webhook that has its secrets."""
+CLIENT_SECRET: Final = "client_secret"  # noqa: S105 - a key of the configuration
 _RANDOM: Final = re.compile(r"[0-9a-fA-F]{32,}|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+/_=.~-]{32,}")
 """A long random value, in hexadecimal or base64."""
 
@@ -52,13 +58,17 @@ LITERAL: Final = (
 
 
 class Field(NamedTuple):
-    """A header field of a document, with the mapping that contains it. `service` is the service's name."""
+    """A header field of a document, or the secret of a webhook, with the mapping or list that contains it.
 
-    service: str
+    `owner` is the service's name, or that of a webhook after `webhooks/`. `key` is the value's in the holder.
+    """
+
+    owner: str
     path: Path
-    holder: dict[str, Any]
+    holder: Any
     name: str
     value: Any
+    key: str | int
 
 
 class Masked(NamedTuple):
@@ -72,7 +82,7 @@ def is_secret(name: str, value: object) -> bool:
     """Whether the literal value of the field `name` must be a secret, by the name or by the form of the value."""
     if value in (None, "") or reference(value) is not None or is_masked(value):
         return False
-    return _is_secret_name(name) or _has_shape(_text(value))
+    return name in SECRETS or _is_secret_name(name) or _has_shape(_text(value))
 
 
 def is_masked(value: object) -> bool:
@@ -89,30 +99,87 @@ def has_masks(structure: Any) -> bool:
 
 
 def fields(structure: Any) -> Iterator[Field]:
-    """All header fields of services and routes, in document order."""
+    """All header fields and credentials of services and routes, and the secrets of webhooks, in document order."""
     services = structure.get("services") if isinstance(structure, dict) else None
     for name, service in services.items() if isinstance(services, dict) else ():
         yield from service_fields(str(name), service, ("services", str(name)))
+    webhooks = structure.get("webhooks") if isinstance(structure, dict) else None
+    for name, webhook in webhooks.items() if isinstance(webhooks, dict) else ():
+        yield from webhook_fields(str(name), webhook, ("webhooks", str(name)))
+    yield from _issuer_fields(structure)
+
+
+def _issuer_fields(structure: Any) -> Iterator[Field]:
+    """The secrets of clients at issuers' introspection endpoints."""
+    issuers = structure.get("issuers") if isinstance(structure, dict) else None
+    for index, issuer in enumerate(issuers if isinstance(issuers, list | tuple) else ()):
+        section = issuer.get("introspection") if isinstance(issuer, dict) else None
+        name, path = f"issuers/{issuer.get('issuer')}" if isinstance(issuer, dict) else "", ("issuers", index)
+        if isinstance(section, dict) and section.get(CLIENT_SECRET):
+            inner: Path = (*path, "introspection", CLIENT_SECRET)
+            yield Field(name, inner, section, CLIENT_SECRET, section[CLIENT_SECRET], CLIENT_SECRET)
+        elif section and not isinstance(section, dict):
+            yield Field(name, (*path, "introspection"), issuer, "introspection", section, "introspection")
+
+
+def webhook_fields(name: str, webhook: Any, path: Path = ()) -> Iterator[Field]:
+    """The secrets of one webhook. `path` is the webhook's."""
+    found = webhook.get(SECRET) if isinstance(webhook, dict) else None
+    owner = f"webhooks/{name}"
+    if isinstance(found, list):
+        for index, value in enumerate(list(found)):
+            yield Field(owner, (*path, SECRET, index), found, SECRET, value, index)
+    elif found:
+        yield Field(owner, (*path, SECRET), webhook, SECRET, found, SECRET)
 
 
 def service_fields(name: str, service: Any, path: Path = ()) -> Iterator[Field]:
-    """The header fields of one service and its routes. `path` is the service's."""
+    """The same of one service and its routes. `path` is the service's."""
     if not isinstance(service, dict):
         return
     yield from _headers(name, service, path)
+    yield from _credential(name, service, path)
     routes = service.get("routes")
     for index, route in enumerate(routes if isinstance(routes, list | tuple) else ()):
         if isinstance(route, dict):
             yield from _headers(name, route, (*path, "routes", index))
+            yield from _credential(name, route, (*path, "routes", index))
 
 
 def _headers(service: str, settings: dict[str, Any], path: Path) -> Iterator[Field]:
     found = settings.get("headers")
     if isinstance(found, dict):
         for name, value in list(found.items()):
-            yield Field(service, (*path, "headers", str(name)), found, name, value)
+            yield Field(service, (*path, "headers", str(name)), found, name, value, name)
     elif found:
-        yield Field(service, (*path, "headers"), settings, "headers", found)
+        yield Field(service, (*path, "headers"), settings, "headers", found, "headers")
+
+
+def _credential(service: str, settings: dict[str, Any], path: Path) -> Iterator[Field]:
+    """Keys that have secrets, and parameters that may. What has no form of its own is one field."""
+    section = settings.get("credential")
+    if not isinstance(section, dict):
+        if section and section is not True:
+            yield Field(service, (*path, "credential"), settings, "credential", section, "credential")
+        return
+    oauth2, inner = section.get("oauth2"), (*path, "credential", "oauth2")
+    if isinstance(oauth2, dict):
+        for name in SECRETS:
+            if name in oauth2:
+                yield Field(service, (*inner, name), oauth2, name, oauth2[name], name)
+        for name in MAPS:
+            yield from _parameters(service, oauth2, name, (*inner, name))
+    elif oauth2:
+        yield Field(service, inner, section, "oauth2", oauth2, "oauth2")
+
+
+def _parameters(service: str, oauth2: dict[str, Any], key: str, path: Path) -> Iterator[Field]:
+    params = oauth2.get(key)
+    if isinstance(params, dict):
+        for name, value in list(params.items()):
+            yield Field(service, (*path, str(name)), params, name, value, name)
+    elif params:
+        yield Field(service, path, oauth2, key, params, key)
 
 
 def mask(structure: Any, key: bytes) -> Masked:
@@ -124,10 +191,11 @@ def mask(structure: Any, key: bytes) -> Masked:
     copy, secrets = _copy(structure), dict[str, str]()
     for field in list(fields(copy)):
         value = field.value
-        if is_secret(field.name, value) or (field.name == "headers" and field.holder.get("headers") is value):
-            placeholder = _mask_of(field.service, field.name, value, key)
+        is_malformed = field.name in _WHOLE and field.path[-1] == field.name and value and not is_masked(value)
+        if is_secret(field.name, value) or is_malformed:
+            placeholder = _mask_of(field.owner, field.name, value, key)
             secrets[placeholder] = _text(value)
-            field.holder[field.name] = placeholder
+            field.holder[field.key] = placeholder
     return Masked(copy, secrets)
 
 
@@ -145,7 +213,7 @@ def unmask(structure: Any, known: Mapping[str, str]) -> Any:
         if not is_masked(field.value):
             continue
         if field.value in known:
-            field.holder[field.name] = known[field.value]
+            field.holder[field.key] = known[field.value]
         else:
             message = f"the value that {field.value} stands for is not stored here, or was changed since"
             faults.append(Fault(field.path, message))

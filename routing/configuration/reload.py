@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -12,6 +12,10 @@ from routing.configuration.faults import ConfigurationError
 from routing.router.live import LoadedConfiguration
 
 T = TypeVar("T")
+FULL_SHARE: Final = 0.05
+"""The share of the time that loads without a known change may take."""
+PAUSE_SECONDS: Final = 0.1
+"""Between two checks, however many changes are announced: each load that changes something ends what is memoised."""
 logger = logging.getLogger(__name__)
 
 
@@ -50,8 +54,9 @@ class Reloader:
     """Polls the configuration's version every `interval` seconds and loads the configuration when it changes.
 
     It is also loaded when `secrets_changed` returns true at a poll, and every `full_every` seconds, since bulk updates
-    do not change the version. `load`, `version` and `secrets_changed` block and run in a thread of the reloader's own;
-    `swap` and `on_fault` are called in the event loop. `clock` returns Unix time.
+    do not change the version; less often where loads take long, at most FULL_SHARE of the time. `load`, `version` and
+    `secrets_changed` block and run in a thread of the reloader's own; `swap` and `on_fault` are called in the event
+    loop. `clock` returns Unix time.
     """
 
     def __init__(
@@ -73,7 +78,7 @@ class Reloader:
         self._on_fault = on_fault
         self._loaded: LoadedConfiguration | None = None
         self._seen_version: int | None = None
-        self._loaded_at = 0.0
+        self._loaded_at = self._load_seconds = 0.0
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, "configuration")
@@ -91,6 +96,7 @@ class Reloader:
         try:
             while True:
                 await self.check()
+                await asyncio.sleep(PAUSE_SECONDS)
                 await self._wait()
         finally:
             self._loop = None
@@ -108,7 +114,7 @@ class Reloader:
         """Load the configuration if it or a secret has changed, or the last load is `full_every` seconds old."""
         try:
             version, has_new_secrets = await self._in_thread(self._poll)
-            is_due = not 0 <= self._clock() - self._loaded_at < self._full_every
+            is_due = not 0 <= self._clock() - self._loaded_at < max(self._full_every, self._load_seconds / FULL_SHARE)
             if version != self._seen_version or has_new_secrets or is_due:
                 await self._reload(version)
         except Exception as error:  # noqa: BLE001 - the last valid configuration stays in use
@@ -120,14 +126,15 @@ class Reloader:
     async def _reload(self, version: int) -> None:
         self._seen_version, self._loaded_at = version, self._clock()
         loaded = await self._in_thread(self._load)
+        self._load_seconds = max(0.0, self._clock() - self._loaded_at)
         if loaded != self._loaded:
             log_faults(loaded, self._loaded)
             self._swap(loaded)
             self._loaded = loaded
-        self._seen_version = loaded.table.version
+        self._seen_version = loaded.version
         if self.status.fault is not None:
             logger.info("the configuration can be loaded again")
-        self.status = Status(version=loaded.table.version)
+        self.status = Status(version=loaded.version)
 
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, ConfigurationError):

@@ -62,7 +62,7 @@ class SecretDirectories:
         except OSError as error:
             raise UnresolvedSecret(f"the file {path} cannot be read: {error.strerror}") from None
         text = raw.decode("utf-8", "surrogateescape").removeprefix("\ufeff").rstrip("\r\n")
-        fault = "is larger than 64 kB" if len(raw) > MAX_BYTES else value_fault(text) if text else "is empty"
+        fault = "is larger than 64 kB" if len(raw) > MAX_BYTES else _fault(text) if text else "is empty"
         if fault is not None:
             raise UnresolvedSecret(f"the file {path} {fault}")
         return text
@@ -159,6 +159,11 @@ class _WatchedFile:
         self.current = found
         self.value = self.value if found.value is None else found.value
         return True
+
+
+def _fault(text: str) -> str | None:
+    """A key in PEM or JSON has several lines; where it is used as a header field, that is found there."""
+    return None if text.startswith(("-----BEGIN ", "{")) and "\0" not in text else value_fault(text)
 
 
 def _real(path: Path) -> Path:

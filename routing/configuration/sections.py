@@ -3,54 +3,64 @@
 No Django, no I/O. Sections (`cache`, `timeout`) are merged key by key; any other setting is replaced.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from math import inf
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
 
 from resilience.breaker.policy import BreakerPolicy
-from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.policy import CachePolicy
+from resilience.holdoff.policy import CONFIGURED, HoldOffPolicy
+from resilience.outbound.policy import OutboundPolicy
+from routing.authentication.signatures.policy import SignaturePolicy
+from routing.configuration.cache_section import CACHE
+from routing.configuration.credentials import build_credential, check_credential, credential
 from routing.configuration.faults import ConfigurationError, Fault, Faults
 from routing.configuration.headers import headers
+from routing.configuration.networks import build_addresses, ip
+from routing.configuration.section_parsers import (
+    BREAKER,
+    FALLBACK,
+    HEALTH,
+    HOLD_OFF,
+    IDENTITY,
+    OUTBOUND,
+    OUTCOME,
+    PRICE,
+    RETRIES,
+    SIGNATURE,
+    TIMEOUT,
+    cors,
+    switchable,
+)
 from routing.configuration.values import (
     SecretLookup,
     ValueParser,
     boolean,
-    duration,
-    field_name,
     integer,
-    json_value,
     list_of,
     mapping_of,
-    method,
-    nullable,
     number,
     one_of,
     rate,
     scope,
-    string,
-    tag,
 )
+from routing.consumers.price import build_price
 from routing.messages.cors import CorsPolicy
-from routing.messages.origins import ANY, NULL, origin_pattern
+from routing.messages.outcome import OutcomePolicy
+from routing.router.identity_policy import IdentityPolicy
 from routing.router.policy import (
-    NAME,
     Auth,
     Fallback,
     HealthCheckPolicy,
     Retries,
     RoutePolicy,
-    Spelling,
     Timeout,
-    TrailingSlash,
 )
 from routing.router.table import Route
 
 PERMIT_GRACE: Final = 5.0
 """Seconds that a half-open probe's lease lasts beyond the longest possible call."""
-
-_COUNT: Final = integer(1, 1_000)
 
 
 def _timeout(**settings: Any) -> Timeout:
@@ -66,125 +76,28 @@ def _fallback(**settings: Any) -> Fallback:
     return Fallback(**settings, has_response="service" not in settings or not settings.keys().isdisjoint(_RESPONSE))
 
 
+def _outbound(**settings: Any) -> OutboundPolicy:
+    if "rate" not in settings:
+        raise ValueError("an outbound limit needs a rate")
+    return OutboundPolicy(**settings)
+
+
 _RESPONSE: Final = frozenset({"status", "body"})
-_SECTIONS: Final[dict[str, Callable[..., msgspec.Struct]]] = {
+_SECTIONS: Final[dict[str, Callable[..., object]]] = {
     "timeout": _timeout,
     "retries": Retries,
     "cache": CachePolicy,
     "health": HealthCheckPolicy,
     "fallback": _fallback,
+    "outcome": OutcomePolicy,
+    "hold_off": HoldOffPolicy,
+    "outbound": _outbound,
     "cors": CorsPolicy,
-}
-
-
-def _switchable(parsers: Mapping[str, ValueParser]) -> ValueParser:
-    """A mapping of settings, or `off` (None) or `on` (the defaults)."""
-    parse_settings = mapping_of(parsers)
-
-    def parse(value: object) -> dict[str, Any] | None:
-        if isinstance(value, bool):
-            return {} if value else None
-        settings: dict[str, Any] = parse_settings(value)
-        return settings
-
-    return parse
-
-
-def _open_for(value: object) -> dict[str, float]:
-    """How long a circuit stays open: a duration, or `{base, factor, max}` for exponential growth."""
-    if not isinstance(value, dict):
-        return {"open_for": duration(value)}
-    fields = {"base": "open_for", "factor": "open_factor", "max": "open_max"}
-    parse = mapping_of({"base": duration, "factor": number(1, 10), "max": duration})
-    return {fields[key]: item for key, item in parse(value).items()}
-
-
-def _limit(value: object) -> float:
-    """A time limit in seconds; null, as infinity, for none."""
-    return inf if value is None else float(duration(value))
-
-
-def _path(value: object) -> str:
-    if not string(value).startswith("/") or not str(value).isascii() or not str(value).isprintable():
-        raise ValueError("must be a path: ASCII, starting with '/'")
-    return str(value)
-
-
-def _service(value: object) -> str:
-    if NAME.fullmatch(string(value)) is None:
-        raise ValueError("must be the name of a service")
-    return str(value)
-
-
-def _origin(value: object) -> str:
-    """A pattern of origins. YAML reads an unquoted `null`, the origin, as no value."""
-    return origin_pattern(NULL if value is None else string(value))
-
-
-def _method_or_any(value: object) -> str:
-    return ANY if value == ANY else method(value)
-
-
-def _field_or_any(value: object) -> str:
-    return ANY if value == ANY else field_name(value)
-
-
-def _cors(value: object) -> dict[str, Any]:
-    """`off` allows no origin; `on` those of CORS_ORIGINS."""
-    settings = _switchable(CORS)(value)
-    return {"origins": ()} if settings is None else settings
-
-
-TIMEOUT: Final[dict[str, ValueParser]] = {
-    "connect": duration,
-    "read": duration,
-    "total": _limit,
-    "idle": _limit,
-    "stream": _limit,
-}
-RETRIES: Final[dict[str, ValueParser]] = {"attempts": integer(1, 10), "budget": number(0, 1)}
-CACHE: Final[dict[str, ValueParser]] = {
-    "ttl": duration,
-    "scope": one_of(Scope),
-    "stale_while_revalidate": duration,
-    "stale_if_error": duration,
-    "tags": list_of(tag),
-    "vary": list_of(field_name),
-    "override": boolean,
-    "credentials": nullable(list_of(field_name)),
-}
-BREAKER: Final[dict[str, ValueParser]] = {
-    "failure_threshold": _COUNT,
-    "window": duration,
-    "open_for": _open_for,
-    "success_threshold": _COUNT,
-    "failure_rate": nullable(number(0, 1)),
-    "minimum_calls": _COUNT,
-    "slow_call": nullable(duration),
-    "half_open_permits": _COUNT,
-}
-HEALTH: Final[dict[str, ValueParser]] = {
-    "path": _path,
-    "interval": duration,
-    "timeout": duration,
-    "down_after": integer(1, 1_000),
-    "up_after": integer(1, 1_000),
-}
-PATHS: Final[dict[str, ValueParser]] = {
-    "encoded_slash": one_of(Spelling),
-    "empty_segments": one_of(Spelling),
-    "case_sensitive": boolean,
-    "trailing_slash": one_of(TrailingSlash),
-}
-"""Of services only: routes are found by it."""
-FALLBACK: Final[dict[str, ValueParser]] = {"service": _service, "status": integer(200, 599), "body": json_value}
-CORS: Final[dict[str, ValueParser]] = {
-    "origins": list_of(_origin),
-    "methods": list_of(_method_or_any),
-    "headers": list_of(_field_or_any),
-    "expose": list_of(_field_or_any),
-    "credentials": boolean,
-    "max_age": duration,
+    "credential": build_credential,
+    "identity": IdentityPolicy,
+    "price": build_price,
+    "signature": SignaturePolicy,
+    "ip": build_addresses,
 }
 
 
@@ -193,6 +106,7 @@ def setting_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
     return {
         "auth": one_of(Auth),
         "scopes": list_of(scope),
+        "ip": ip,
         "rate_limit": rate,
         "timeout": mapping_of(TIMEOUT),
         "max_concurrency": integer(1, 100_000),
@@ -200,13 +114,20 @@ def setting_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
         "headers": headers(secret),
         "forward_authorization": boolean,
         "preserve_host": boolean,
-        "cache": _switchable(CACHE),
+        "cache": switchable(CACHE),
         "breaker": mapping_of(BREAKER),
-        "health": _switchable(HEALTH),
-        "fallback": _switchable(FALLBACK),
+        "health": switchable(HEALTH),
+        "fallback": switchable(FALLBACK),
+        "outcome": switchable(OUTCOME),
+        "hold_off": switchable(HOLD_OFF),
+        "outbound": switchable(OUTBOUND),
         "cost_per_call": number(0, 1_000_000),
-        "cors": _cors,
+        "cors": cors,
         "websocket": boolean,
+        "credential": credential(secret),
+        "identity": switchable(IDENTITY),
+        "price": switchable(PRICE),
+        "signature": mapping_of(SIGNATURE),
     }
 
 
@@ -222,16 +143,27 @@ def merge_settings(base: dict[str, Any], override: dict[str, Any]) -> dict[str, 
 
 def build_policy(settings: dict[str, Any]) -> RoutePolicy:
     """The policy for parsed settings. Raises ConfigurationError."""
-    faults, fields = Faults(), dict(settings)
-    for name in [name for name in _SECTIONS if name in settings]:
+    faults, fields = Faults(), _with_limits(settings)
+    for name in [name for name in _SECTIONS if name in fields]:
         with faults.at(name):
-            fields[name] = build(_SECTIONS[name], settings[name])
+            fields[name] = build(_SECTIONS[name], fields[name])
     with faults.at("breaker"):
         fields["breaker"] = build(BreakerPolicy, settings.get("breaker", {}))
     if "headers" in settings:
         fields["headers"] = tuple(settings["headers"].values())
+    if not faults.found:
+        check_credential(fields, faults)
     faults.raise_if_any()
     return RoutePolicy(**fields)
+
+
+def _with_limits(settings: dict[str, Any]) -> dict[str, Any]:
+    """Where the backend's limits are configured, one covers more than the same call, unless `per` says otherwise."""
+    hold_off: dict[str, Any] | None = settings.get("hold_off", {})
+    is_configured = hold_off is not None and "limited" in (settings.get("outcome") or {})
+    if not is_configured or "per" in (hold_off or {}):
+        return dict(settings)
+    return {**settings, "hold_off": {**(hold_off or {}), "per": CONFIGURED}}
 
 
 def with_probe_lease(service: RoutePolicy, routes: Iterable[Route]) -> RoutePolicy:

@@ -6,7 +6,8 @@ ConfigurationError for faults inside a nested value.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final
@@ -25,12 +26,15 @@ Raises ValueError for one that may not be used, and UnresolvedSecret for one tha
 SUPPORTED_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)?")
+_DECIMAL: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, None: 1.0}
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 """RFC 9110 section 5.6.2."""
 _HOST: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?)*")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,128}")
-_TAG: Final = re.compile(r"(?:[\x21-\x2b\x2d-\x7a\x7c\x7e]|\{[A-Za-z_][A-Za-z0-9_]*\}){1,256}")
+_TAG: Final = re.compile(
+    r"(?:[\x21-\x2b\x2d-\x7a\x7c\x7e]|\{[A-Za-z_][A-Za-z0-9_]*\}|\{(?:body|query)\.[A-Za-z0-9_.$-]{1,64}\}){1,256}"
+)
 """Visible ASCII without commas, since tags are sent in lists; braces only around a parameter's name."""
 
 
@@ -136,6 +140,18 @@ def number(low: float, high: float) -> ValueParser:
     return parse
 
 
+def decimal(value: object) -> str:
+    """A decimal number as text, exactly as it is written: `0.002` or `"0.002"`.
+
+    A float of at most 15 digits has them in its shortest representation.
+    """
+    if not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < 1e15:  # also false for NaN
+        return f"{Decimal(repr(value)):f}"
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return value
+    raise ValueError(f"must be a number, not {display(value)}")
+
+
 def duration(value: object) -> float:
     """Seconds, given as `500ms`, `2s`, `1m`, `1h` or a number of seconds."""
     if isinstance(value, str) and (form := _DURATION.fullmatch(value.strip())):
@@ -177,6 +193,7 @@ def matching(form: re.Pattern[str], what: str) -> ValueParser:
 scope: Final = matching(_SCOPE, "a scope: visible ASCII without spaces, quotes or commas")
 tag: Final = matching(_TAG, "a tag: visible ASCII without spaces or commas, braces only around a parameter's name")
 token: Final = matching(_TOKEN, "a header name")
+cookie_name: Final = matching(_TOKEN, "a cookie's name")
 
 
 def field_name(value: object) -> str:
@@ -236,6 +253,11 @@ def parameters(template: str) -> list[str]:
     return re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", template)
 
 
+def message_fields(template: str) -> list[str]:
+    """The names of body fields and query parameters in a tag: `body.channel`, `query.channel`."""
+    return re.findall(r"\{((?:body|query)\.[^{}]*)\}", template)
+
+
 def json_value(value: object) -> object:
     """Any JSON value. NaN and infinity are not JSON."""
     pending = [value]
@@ -250,3 +272,15 @@ def json_value(value: object) -> object:
         elif not (item is None or isinstance(item, str | int | float)):
             raise ValueError(f"{display(item)} cannot be represented in JSON")
     return value
+
+
+def preset_parser(names: Callable[[], Iterable[str]]) -> ValueParser:
+    """The name of a preset, one of those that `names` returns."""
+
+    def parse(value: object) -> str:
+        known = tuple(names())
+        if value not in known:
+            raise ValueError(f"must be one of {', '.join(known)}, not {display(value)}")
+        return str(value)
+
+    return parse

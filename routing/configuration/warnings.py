@@ -1,9 +1,13 @@
 """What in a valid configuration may not be what its author meant."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from resilience.cache.policy import Scope
 from routing.configuration.faults import Fault, Path
+from routing.configuration.webhook_values import OWN_TOPICS
+from routing.configuration.webhooks import decode_each_webhook
+from routing.networks import AddressPolicy
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Service
 
@@ -13,12 +17,63 @@ UNKNOWN_CREDENTIALS = (
 )
 
 
+CACHED_POSTS = (
+    "every POST to a path without a route of its own is answered from the cache, and never sent again while that is "
+    "fresh: name POST in 'cache.methods' of the routes that only read"
+)
+
+
+OPEN_TOPIC = (
+    "every caller may subscribe to this topic and reads the deliveries: name the 'service' whose callers may, or set "
+    "'data: none'"
+)
+
+
+def webhook_warnings(items: Mapping[str, Any]) -> Iterator[Fault]:
+    """One for each webhook of a document that shows its deliveries to every caller."""
+    for webhook in decode_each_webhook(items, lambda _: "").values():
+        publish = webhook.publish
+        is_free = publish is not None and publish.prefix.partition(":")[0] not in OWN_TOPICS
+        if publish is not None and is_free and not webhook.service and publish.data != "none":
+            yield Fault(("webhooks", webhook.name, "publish"), OPEN_TOPIC)
+
+
 def warnings(services: Iterable[Service]) -> Iterator[Fault]:
-    """One warning for each service at most, at the service or at its first route that has what is warned of."""
+    """One warning of each kind for each service at most, at the service or at its first route that has what is warned
+    of.
+    """
     for service in services:
         path = _first_unclear(service)
         if path is not None:
             yield Fault(path, UNKNOWN_CREDENTIALS)
+        if service.policy.cache is not None and "POST" in service.policy.cache.methods:
+            yield Fault(("services", service.name, "cache", "methods"), CACHED_POSTS)
+        yield from _network_warnings(service)
+
+
+def _network_warnings(service: Service) -> Iterator[Fault]:
+    """Lists of addresses that permit nobody, or everybody."""
+    policies: list[tuple[Path, RoutePolicy]] = [(("services", service.name), service.policy)]
+    policies += [
+        (("services", service.name, "routes", index), route.policy) for index, route in enumerate(service.routes)
+    ]
+    inherited = service.policy.ip
+    for path, policy in policies:
+        if len(path) > 2 and policy.ip == inherited:
+            continue
+        for addresses in policy.ip:
+            yield from (Fault((*path, "ip", key), text) for key, text in _of_addresses(addresses))
+
+
+def _of_addresses(addresses: AddressPolicy) -> Iterator[tuple[str, str]]:
+    allow, deny = addresses.allow, addresses.deny
+    for version, every in ((4, "0.0.0.0/0"), (6, "::/0")):
+        if deny is not None and deny.has_every(version):
+            yield "deny", f"{every} denies every IPv{version} address, whatever 'allow' says: leave it out"
+    if allow is not None and allow.has_every(4) and not allow.has_every(6):
+        yield "allow", "0.0.0.0/0 allows every IPv4 address but no IPv6 address: leave 'allow' out to allow all"
+    if allow is not None and deny is not None and deny.covers(allow):
+        yield "deny", "every address of 'allow' is denied: nobody may call"
 
 
 def _first_unclear(service: Service) -> Path | None:
@@ -33,6 +88,6 @@ def _first_unclear(service: Service) -> Path | None:
 
 def _is_unclear(policy: RoutePolicy) -> bool:
     cache = policy.cache
-    if policy.auth is Auth.REQUIRED or cache is None:
+    if policy.auth not in (Auth.OPTIONAL, Auth.NONE) or cache is None:
         return False
     return cache.scope is not Scope.SHARED and cache.credentials is None

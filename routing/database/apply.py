@@ -1,26 +1,33 @@
 """Applies a configuration document to the database in one transaction, writing only what differs."""
 
-import json
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import msgspec
-from django.db import models, transaction
+from django.db import transaction
 
 from routing.configuration import fallbacks
+from routing.configuration.consumers import CONSUMER_SECTIONS, unknown_services
 from routing.configuration.decode import decode
-from routing.configuration.document import canonical, plain
+from routing.configuration.document import canonical
 from routing.configuration.faults import ConfigurationError, Fault
+from routing.configuration.issuers import check_services as check_issuers
+from routing.configuration.webhooks import check_services
+from routing.database.apply_consumers import absent_labels, apply_consumers
+from routing.database.issuers import absent_issuers, apply_issuers
 from routing.database.locks import lock_configuration
 from routing.database.masking import unmask
-from routing.models import ANY_SECRET, SETTINGS, Route, Service, Target
+from routing.database.rows import write
+from routing.models import ANY_SECRET, SETTINGS, Route, Service, Target, Webhook
 
 _TARGET: Final[dict[str, Any]] = {"weight": 1, "canary": None, "enabled": True, "always_up": False}
 """A target's columns and their defaults."""
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """The names of the services that were created, updated and deleted."""
+    """The names of the services that were created, updated and deleted, and of webhooks, as `webhook NAME`; of issuers,
+    plans, teams and consumers in the same way.
+    """
 
     created: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
@@ -31,7 +38,10 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 def apply_document(structure: Any, *, delete: Collection[str] | None = None, origin: str = "") -> Changes:
-    """Make the database match the document. Services that it does not contain are deleted: all, or those in `delete`.
+    """Make the database match the document.
+
+    Services and webhooks that it does not contain are deleted: all, or those in `delete`, which names webhooks as
+    Changes does.
 
     References such as `env:NAME` are stored as they are. A mask stands for the secret that is stored now. `origin` is
     recorded with the services that are created. Raises ConfigurationError, without a change, if the document has
@@ -42,25 +52,72 @@ def apply_document(structure: Any, *, delete: Collection[str] | None = None, ori
         lock_configuration()
         structure = unmask(structure)
         decode(structure, ANY_SECRET, is_part=True)
-        wanted = canonical(structure)["services"]
+        document = canonical(structure)
+        wanted, webhooks = document["services"], document.get("webhooks", {})
         rows = {row.name: row for row in Service.objects.prefetch_related("targets", "routes")}
         absent = rows.keys() - wanted.keys()
         deleted = tuple(sorted(absent if delete is None else absent.intersection(delete)))
         kept = [rows[name] for name in sorted(absent.difference(deleted))]
         _check_hosts(wanted, kept)
         _check_fallbacks(wanted, kept, deleted)
+        _check_references(document, {*wanted, *(row.name for row in kept)})
         # Delete first: a host may move from a deleted service to another.
         for name in deleted:
             rows[name].delete()
         created = tuple(name for name in wanted if name not in rows)
         changed = {name for name, item in wanted.items() if _write_service(rows.get(name), name, item, origin)}
-        return Changes(created, tuple(sorted(changed.difference(created))), deleted)
+        other = _apply_webhooks(webhooks, delete, origin)
+        issuers = apply_issuers(document.get("issuers", ()), delete, origin)
+        updated = sorted(changed.difference(created))
+        present = [section for section in CONSUMER_SECTIONS if structure.get(section) is not None]
+        added, edited, removed = apply_consumers(document, present, delete, origin)
+        return Changes(
+            (*created, *other.created, *issuers.created, *added),
+            (*updated, *other.updated, *issuers.updated, *edited),
+            (*deleted, *other.deleted, *issuers.deleted, *removed),
+        )
 
 
-def absent_services(structure: Any) -> tuple[str, ...]:
-    """The names of the services in the database that the document does not contain."""
-    names = structure.get("services") or {}
-    return tuple(Service.objects.exclude(name__in=list(names)).order_by("name").values_list("name", flat=True))
+def absent_names(structure: Any) -> tuple[str, ...]:
+    """What the database contains and the document does not: services, and webhooks as `webhook NAME`; plans, teams and
+    consumers in the same way.
+    """
+    services = Service.objects.exclude(name__in=list(structure.get("services") or {})).order_by("name")
+    webhooks = Webhook.objects.exclude(name__in=list(structure.get("webhooks") or {})).order_by("name")
+    return (
+        *services.values_list("name", flat=True),
+        *(webhook_label(name) for name in webhooks.values_list("name", flat=True)),
+        *absent_labels(structure),
+        *absent_issuers(structure.get("issuers") or ()),
+    )
+
+
+def webhook_label(webhook: str) -> str:
+    """A webhook's name among those of services, which have no spaces."""
+    return f"webhook {webhook}"
+
+
+def _apply_webhooks(wanted: dict[str, Any], delete: Collection[str] | None, origin: str) -> Changes:
+    rows = {row.name: row for row in Webhook.objects.all()}
+    absent = sorted(rows.keys() - wanted.keys())
+    deleted = [name for name in absent if delete is None or webhook_label(name) in delete]
+    for name in deleted:
+        rows[name].delete()
+    created, updated = [name for name in wanted if name not in rows], []
+    for name, item in wanted.items():
+        settings = {key: value for key, value in item.items() if key != "enabled"}
+        row = rows.get(name) or Webhook(name=name, origin=origin)
+        if write(row, {"enabled": item.get("enabled", True), "settings": settings}) and name in rows:
+            updated.append(name)
+    return Changes(*(tuple(map(webhook_label, names)) for names in (created, updated, deleted)))
+
+
+def _check_references(document: dict[str, Any], services: Collection[str]) -> None:
+    faults = check_services(document.get("webhooks", {}), dict.fromkeys(services))
+    faults += check_issuers(document.get("issuers", ()), services)
+    faults += unknown_services(document.get("plans", {}), services)
+    if faults:
+        raise ConfigurationError(faults)
 
 
 def _check_hosts(wanted: dict[str, Any], kept: Iterable[Service]) -> None:
@@ -88,11 +145,11 @@ def _write_service(row: Service | None, name: str, wanted: dict[str, Any], origi
     service = row or Service(name=name, origin=origin)
     targets = {} if row is None else {target.url: target for target in row.targets.all()}
     routes = [] if row is None else list(row.routes.all())
-    changed = _write(service, {"hosts": wanted.get("hosts", []), "paths": wanted.get("paths"), **_settings(wanted)})
+    changed = write(service, {**_own_settings(wanted), **_settings(wanted)})
     return any(
         [
             changed,
-            _write_targets(service, targets, wanted["targets"]),
+            _write_targets(service, targets, wanted.get("targets", [])),
             _write_routes(service, routes, wanted.get("routes", [])),
         ]
     )
@@ -103,7 +160,7 @@ def _write_targets(service: Service, rows: dict[str, Target], wanted: list[dict[
     for url in deleted:
         rows[url].delete()
     written = [
-        _write(
+        write(
             rows.get(target["url"]) or Target(service=service, url=target["url"]),
             {name: target.get(name, default) for name, default in _TARGET.items()},
         )
@@ -116,7 +173,7 @@ def _write_routes(service: Service, rows: list[Route], wanted: list[dict[str, An
     for row in rows[len(wanted) :]:
         row.delete()
     written = [
-        _write(rows[index] if index < len(rows) else Route(service=service), {"position": index, **_route(route)})
+        write(rows[index] if index < len(rows) else Route(service=service), {"position": index, **_route(route)})
         for index, route in enumerate(wanted)
     ]
     return len(rows) > len(wanted) or any(written)
@@ -127,22 +184,11 @@ def _route(route: dict[str, Any]) -> dict[str, Any]:
     return {"path": route["path"], **lists, "idempotency": route.get("idempotency", False), **_settings(route)}
 
 
+def _own_settings(item: dict[str, Any]) -> dict[str, Any]:
+    """What only services have."""
+    return {"preset": item.get("preset") or "", "hosts": item.get("hosts", []), "paths": item.get("paths")}
+
+
 def _settings(item: dict[str, Any]) -> dict[str, Any]:
     empty = {"auth": "", "rate_limit": ""}
     return {"enabled": item.get("enabled", True)} | {name: item.get(name, empty.get(name)) for name in SETTINGS}
-
-
-def _write(row: models.Model, fields: dict[str, Any]) -> bool:
-    """Save the row if it is new or differs, and return whether it was saved."""
-    differing = {name: value for name, value in fields.items() if _normalized(getattr(row, name)) != _normalized(value)}
-    for name, value in differing.items():
-        setattr(row, name, value)
-    if differing or row._state.adding:
-        row.save()
-        return True
-    return False
-
-
-def _normalized(value: Any) -> str:
-    """A value as canonical JSON, for comparison: in Python `1 == True`, in a configuration they differ."""
-    return json.dumps(plain(value), sort_keys=True)

@@ -1,9 +1,14 @@
 """Database connections of threads that serve no Django request."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from typing import TypeVar
 
-from django.db import close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -17,3 +22,19 @@ def thread_connection() -> Iterator[None]:
         yield
     finally:
         close_old_connections()
+
+
+async def in_thread(work: Callable[[], T], unavailable: type[Exception], executor: Executor | None = None) -> T:
+    """The result of `work` in a thread that has a connection. Raises `unavailable` if the database fails.
+
+    `executor` is the event loop's by default.
+    """
+    try:
+        return await asyncio.get_running_loop().run_in_executor(executor, _connected, work)
+    except (DatabaseError, InterfaceError) as error:  # InterfaceError: the connection is closed already
+        raise unavailable(type(error).__name__) from error
+
+
+def _connected(work: Callable[[], T]) -> T:
+    with thread_connection():
+        return work()

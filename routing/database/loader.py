@@ -1,65 +1,124 @@
-"""Loads the route table and the API keys from the database."""
+"""Reads the configuration from the database."""
 
-from collections.abc import Iterator
+from collections.abc import Collection
+from functools import partial
 from typing import Any, Final
 
 import msgspec
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import QuerySet
 
-from routing.authentication.api_keys import KeyRecord
+from routing.configuration.consumers import CONSUMER_SECTIONS
 from routing.configuration.decode import VERSION
+from routing.configuration.faults import ConfigurationError
 from routing.configuration.isolate import SecretFault, Unreadable, decode_each
+from routing.configuration.issuers import decode_each_issuer
 from routing.configuration.values import SecretLookup
+from routing.configuration.webhooks import decode_each_webhook
+from routing.database import changes
+from routing.database.apply_consumers import consumer_documents
 from routing.database.connection import thread_connection
-from routing.models import ApiKey, ConfigurationVersion, Service
+from routing.database.issuers import raw_issuers
+from routing.database.revocations import revoked
+from routing.database.signing_keys import Unseal, load_signing_keys
+from routing.database.source import ConfigurationSource, Services
+from routing.models import Member, Service, Webhook
 from routing.router.live import LoadedConfiguration
 from routing.router.table import RouteTable
 
-_ATTEMPTS: Final = 5
-_CORRUPT: Final = (ValueError, TypeError, AttributeError)
+_CORRUPT: Final = (ValueError, TypeError, AttributeError, ConfigurationError)
 """What a value that no form and no command would have written raises when its row is read."""
 
 
 @thread_connection()
 def current_version() -> int:
     """The number of changes so far, in one small query."""
-    return _version()
-
-
-def _version() -> int:
-    return ConfigurationVersion.objects.values_list("number", flat=True).first() or 0
+    return changes.current_version()
 
 
 @thread_connection()
-def load(secret: SecretLookup, outdated: SecretFault = lambda _: None) -> LoadedConfiguration:
-    """The configuration at one version. A faulty row affects its own service or key only.
+def load(
+    secret: SecretLookup, outdated: SecretFault = lambda _: None, unseal: Unseal = lambda _name, _sealed: None
+) -> LoadedConfiguration:
+    """The whole configuration at one version. A faulty row affects its own service, key or consumer only.
 
-    `outdated` is as in `decode_each`.
-
-    Raises Django's DatabaseError.
+    `outdated` is as in `decode_each`; `unseal` decrypts the secrets of signing keys. Raises Django's DatabaseError.
     """
-    for _ in range(_ATTEMPTS):
-        version = _version()
-        rows, (keys, key_faults) = _raw_services(), _key_records()
-        # Not in a transaction, which would lock out writers on SQLite: read again if the version changed meanwhile.
-        if _version() == version:
-            break
+    return ConfigurationSource(partial(load_services, secret, outdated, unseal=unseal)).load()
+
+
+def load_services(
+    secret: SecretLookup,
+    outdated: SecretFault,
+    version: int,
+    *,
+    unseal: Unseal = lambda _name, _sealed: None,
+) -> Services:
+    """What every route needs. Raises Django's DatabaseError."""
+    rows, webhooks = _raw_services(), raw_webhooks()
+    issuers = decode_each_issuer(raw_issuers(), secret)
+    signing_keys, signing_faults = load_signing_keys(secret, unseal)
     decoded = decode_each({name: item for name, (_, item) in rows.items()}, secret, outdated)
     # A service that was removed and made again has another primary key.
     services = [msgspec.structs.replace(service, incarnation=rows[service.name][0]) for service in decoded.services]
-    table = RouteTable(services, version)
-    return LoadedConfiguration(table, keys, decoded.invalid, (*decoded.unnamed, *key_faults))
+    table = RouteTable(
+        services,
+        version,
+        webhooks=decode_each_webhook(webhooks, secret).values(),
+        issuers=issuers,
+        revocations=revoked(),
+        has_members=Member.objects.exists(),
+        signing_keys=signing_keys,
+    )
+    issuer_faults = [f"issuer {issuer.issuer}: {fault}" for issuer in issuers for fault in issuer.faults]
+    return Services(table, decoded.invalid, tuple(decoded.unnamed), (*issuer_faults, *signing_faults))
 
 
 def raw_document() -> dict[str, Any]:
-    """The rows as a configuration document, in three queries. `env:NAME` is not resolved."""
-    return {"version": VERSION, "services": {row.name: _raw_service(row) for row in _rows()}}
+    """The rows as a configuration document, in six queries. `env:NAME` is not resolved.
+
+    Without teams and consumers, of which there may be very many.
+    """
+    return _document({row.name: _raw_service(row) for row in _rows()})
+
+
+def whole_document() -> dict[str, Any]:
+    """The same with teams and consumers."""
+    return _document({row.name: _raw_service(row) for row in _rows()}, CONSUMER_SECTIONS)
+
+
+def raw_service(name: str) -> dict[str, Any] | None:
+    """One service of the document; None if there is none of the name."""
+    row = _rows().filter(name=name).first()
+    return None if row is None else _raw_service(row)
 
 
 def readable_document() -> dict[str, Any]:
     """The same, without the services whose rows cannot be read."""
     items = {name: item for name, (_, item) in _raw_services().items() if isinstance(item, dict)}
-    return {"version": VERSION, "services": items}
+    return _document(items)
+
+
+def raw_webhooks() -> dict[str, Any]:
+    """The settings of each webhook, by name; None in place of settings that cannot be read."""
+    names = Webhook.objects.values_list("name", flat=True)
+    try:
+        return {row.name: row.to_document() for row in Webhook.objects.all()}
+    except _CORRUPT:
+        return {name: _readable_webhook(name) for name in names}
+
+
+def _readable_webhook(name: str) -> Any:
+    try:
+        return Webhook.objects.get(name=name).to_document()
+    except _CORRUPT:
+        return None
+
+
+def _document(services: dict[str, Any], sections: Collection[str] = ("plans",)) -> dict[str, Any]:
+    webhooks = {name: item for name, item in raw_webhooks().items() if item is not None}
+    document = {"version": VERSION, "services": services} | ({"webhooks": webhooks} if webhooks else {})
+    issuers = raw_issuers()
+    return document | ({"issuers": issuers} if issuers else {}) | consumer_documents(sections)
 
 
 def _rows() -> QuerySet[Service]:
@@ -89,54 +148,3 @@ def _raw_service(service: Service) -> dict[str, Any]:
         "targets": targets,
         "routes": [route.to_document() for route in service.routes.all()],
     }
-
-
-def key_records() -> tuple[KeyRecord, ...]:
-    """All keys that are not revoked and can be read. Expiry is checked when a key is used."""
-    return _key_records()[0]
-
-
-def _key_records() -> tuple[tuple[KeyRecord, ...], tuple[str, ...]]:
-    """The keys that can be read, and the faults of the others."""
-    records, faults = [], []
-    for key in _active_keys():
-        try:
-            records.append(_record(key))
-        except _CORRUPT as error:
-            faults.append(f"API key gw_{key.prefix} cannot be read and is not accepted: {error}")
-    return tuple(records), tuple(faults)
-
-
-def _active_keys() -> Iterator[ApiKey]:
-    # SQLite gives a corrupt time as None, which would be a key that never expires.
-    is_limited = ExpressionWrapper(Q(expires_at__isnull=False), BooleanField())
-    active = ApiKey.objects.filter(revoked_at=None).order_by("prefix")
-    keys = active.annotate(is_limited=is_limited)
-    try:
-        yield from list(keys)
-    except _CORRUPT:
-        for prefix in active.values_list("prefix", flat=True):
-            try:
-                yield keys.get(prefix=prefix)
-            except _CORRUPT:
-                yield ApiKey(prefix=prefix, scopes="unreadable")
-
-
-def _record(key: ApiKey) -> KeyRecord:
-    """Raises ValueError for a row that no form and no command would have written."""
-    if key.scopes is not None and not (isinstance(key.scopes, list) and all(map(_is_string, key.scopes))):
-        raise ValueError("scopes is not a list of strings")
-    if key.expires_at is None and getattr(key, "is_limited", False):
-        raise ValueError("expires_at is not a time")
-    return KeyRecord(
-        prefix=key.prefix,
-        digest=key.digest,
-        name=key.name,
-        scopes=None if key.scopes is None else frozenset(key.scopes),
-        tenant=key.tenant or None,
-        expires=key.expires_at.timestamp() if key.expires_at else None,
-    )
-
-
-def _is_string(value: object) -> bool:
-    return isinstance(value, str)

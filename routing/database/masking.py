@@ -1,16 +1,18 @@
 """Masks the secrets that the database contains as they are, for everything that shows the configuration."""
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from django.conf import settings
 
 from routing.configuration import literals
 from routing.configuration.document import Document
-from routing.configuration.faults import ConfigurationError
+from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.literals import Masked
-from routing.database.loader import raw_document
+from routing.database import loader
+
+_MOVED: Final = "the value that {} stands for is not stored here, or was changed since"
 
 
 def mask(structure: Any) -> Masked:
@@ -20,12 +22,32 @@ def mask(structure: Any) -> Masked:
 
 def masked_document() -> Masked:
     """The configuration in the database, masked."""
-    return mask(raw_document())
+    return mask(loader.raw_document())
+
+
+def whole_document() -> Masked:
+    """The same with teams and consumers."""
+    return mask(loader.whole_document())
 
 
 def unmask(structure: Any) -> Any:
-    """The document with the stored secrets that its masks stand for. Raises ConfigurationError."""
-    return literals.unmask(structure, masked_document().secrets) if literals.has_masks(structure) else structure
+    """The document with the stored secrets that its masks stand for, each in the field of the service that has it.
+
+    Raises ConfigurationError.
+    """
+    if not literals.has_masks(structure):
+        return structure
+    stored = masked_document()
+    known = {_place(field) for field in literals.fields(stored.structure)}
+    moved = [field for field in literals.fields(structure) if literals.is_masked(field.value)]
+    faults = [Fault(field.path, _MOVED.format(field.value)) for field in moved if _place(field) not in known]
+    if faults:
+        raise ConfigurationError(faults)
+    return literals.unmask(structure, stored.secrets)
+
+
+def _place(field: literals.Field) -> tuple[str, str, str]:
+    return field.owner, field.name.lower(), str(field.value)
 
 
 def unmasked(document: Document) -> Document:

@@ -8,7 +8,9 @@ from routing.configuration import literals
 from routing.configuration.document import dump, parse
 from routing.database import masking
 from routing.database.actor import acting_as, current_actor
-from routing.database.apply import Changes, apply_document
+from routing.database.apply import Changes, apply_document, webhook_label
+from routing.database.apply_consumers import label
+from routing.database.issuers import issuer_label
 from routing.models import ConfigurationRevision
 
 MAX_REVISIONS: Final = 500
@@ -89,8 +91,17 @@ def _summary(before: str, after: str) -> str:
 
 
 def _parse_services(text: str) -> dict[str, Any]:
-    services: dict[str, Any] = parse(text).structure.get("services") or {}
-    return services
+    """Services by name, and webhooks, issuers and plans as `apply` names them."""
+    structure = parse(text).structure
+    webhooks: dict[str, Any] = structure.get("webhooks") or {}
+    issuers: list[dict[str, Any]] = structure.get("issuers") or []
+    plans: dict[str, Any] = structure.get("plans") or {}
+    return {
+        **(structure.get("services") or {}),
+        **{webhook_label(name): item for name, item in webhooks.items()},
+        **{issuer_label(str(item["issuer"])): item for item in issuers},
+        **{label("plans", name): item for name, item in plans.items()},
+    }
 
 
 def _delete_oldest() -> None:

@@ -7,13 +7,21 @@ updates services of the same name that were created otherwise, but deletes none 
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from routing.configuration.document import parse
+from django.db import transaction
+
+from routing.configuration.decode import VERSION
+from routing.configuration.document import canonical, parse
 from routing.database.actor import acting_as
-from routing.database.apply import Changes, apply_document
+from routing.database.apply import Changes, apply_document, webhook_label
+from routing.database.apply_consumers import owned_labels
+from routing.database.issuers import ORIGIN as ENVIRONMENT
+from routing.database.issuers import apply_issuers, issuer_label
+from routing.database.locks import lock_configuration
 from routing.database.masking import unmasked
-from routing.models import ANY_SECRET, Service
+from routing.issuer_models import Issuer
+from routing.models import ANY_SECRET, Service, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +37,8 @@ def apply_startup_file(path: Path) -> Changes:
     document = parse(path.read_bytes())
     unmasked(document).services(ANY_SECRET, is_part=True)  # faults with their lines
     structure = document.structure
-    owned = Service.objects.filter(origin=ORIGIN).values_list("name", flat=True)
     with acting_as(ACTOR):
-        changes = apply_document(structure, delete=list(owned), origin=ORIGIN)
+        changes = apply_document(structure, delete=_owned(), origin=ORIGIN)
     names = (structure.get("services") or {}).keys()
     others = Service.objects.exclude(name__in=list(names)).order_by("name").values_list("name", flat=True)
     log.info("%s sets the services %s: edits of these end at the next start", path, _join(names))
@@ -41,6 +48,35 @@ def apply_startup_file(path: Path) -> Changes:
     if others:
         log.info("%s did not create these services and leaves them as they are: %s", path, _join(others))
     return changes
+
+
+def apply_environment_issuers(items: list[dict[str, Any]]) -> None:
+    """Make the issuers of the variable ISSUERS, which have been decoded, those of the database that it has created.
+
+    It also updates issuers that were created otherwise, but deletes none of those.
+    """
+    owned = [issuer_label(row.issuer) for row in Issuer.objects.filter(origin=ENVIRONMENT)]
+    if not items and not owned:
+        return
+    document = canonical({"version": VERSION, "issuers": items})
+    with acting_as("ISSUERS"), transaction.atomic():
+        lock_configuration()
+        changes = apply_issuers(document.get("issuers", ()), owned, ENVIRONMENT)
+    for verb, names in (("created", changes.created), ("updated", changes.updated), ("removed", changes.deleted)):
+        if names:
+            log.info("ISSUERS %s %s", verb, _join(names))
+
+
+def _owned() -> list[str]:
+    """What the file has created, as `apply_document` names it."""
+    services, webhooks = Service.objects.filter(origin=ORIGIN), Webhook.objects.filter(origin=ORIGIN)
+    issuers = Issuer.objects.filter(origin=ORIGIN)
+    return [
+        *services.values_list("name", flat=True),
+        *(webhook_label(row.name) for row in webhooks),
+        *(issuer_label(row.issuer) for row in issuers),
+        *owned_labels(ORIGIN),
+    ]
 
 
 def _join(names: Iterable[str]) -> str:

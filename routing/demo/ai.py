@@ -1,4 +1,4 @@
-"""An AI backend: completions as JSON, or word by word as server-sent events."""
+"""An AI backend: completions as JSON, or word by word as server-sent events; OpenAI's and Anthropic's APIs at `/v1`."""
 
 import asyncio
 import json
@@ -6,7 +6,10 @@ from typing import Final
 
 from aiohttp import web
 
+from routing.demo.anthropic_api import AnthropicApi
+from routing.demo.controls import Controls
 from routing.demo.json_backend import json_backend, json_body
+from routing.demo.openai_api import OpenAiApi
 
 MODELS: Final = {"data": [{"id": "router-small", "context": 32_768}, {"id": "router-large", "context": 200_000}]}
 WORD_SECONDS: Final = 0.15
@@ -46,4 +49,21 @@ def ai_backend() -> web.Application:
     ai.router.add_get("/models", models)
     ai.router.add_post("/complete", complete)
     ai.router.add_get("/stream", stream)
+    controls = Controls()
+    controls.attach(ai)
+    _add_providers(ai, OpenAiApi(controls), AnthropicApi(controls))
     return ai
+
+
+def _add_providers(ai: web.Application, openai: OpenAiApi, anthropic: AnthropicApi) -> None:
+    """Both APIs. They share `/v1/models`, which is Anthropic's for requests with its version."""
+
+    async def list_models(request: web.Request) -> web.StreamResponse:
+        return await (anthropic if "anthropic-version" in request.headers else openai).models(request)
+
+    ai.router.add_get("/v1/models", list_models)
+    ai.router.add_get("/v1/models/{id}", openai.model)
+    ai.router.add_post("/v1/chat/completions", openai.chat)
+    ai.router.add_post("/v1/embeddings", openai.embeddings)
+    ai.router.add_post("/v1/messages", anthropic.messages)
+    ai.router.add_post("/v1/messages/count_tokens", anthropic.count)

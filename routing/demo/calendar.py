@@ -1,39 +1,41 @@
-"""A calendar whose responses have a max-age and an ETag for revalidation (RFC 9110 section 8.8.3)."""
-
-import hashlib
-import json
-from typing import Final
+"""Calendars: the Calendar API, and `/events`, whose responses have a max-age and an ETag (RFC 9110 section 8.8.3)."""
 
 from aiohttp import web
 
+from routing.demo.calendar_api import CalendarApi
+from routing.demo.calendars import OWNER, Calendars, etag
+from routing.demo.controls import Controls
 from routing.demo.json_backend import json_backend
 
-EVENTS: Final = (
-    ("evt_3f1c", "Weekly planning", "2026-11-30T09:00:00Z", "2026-11-30T09:30:00Z", "Room Aalto"),
-    ("evt_4a90", "Contoso renewal call", "2026-11-30T13:00:00Z", "2026-11-30T13:45:00Z", "Video"),
-    ("evt_51be", "Incident review: INC-2041", "2026-12-01T15:00:00Z", "2026-12-01T16:00:00Z", "Room Eames"),
-    ("evt_7d02", "Hiring panel, platform", "2026-12-02T14:00:00Z", "2026-12-02T15:00:00Z", "Room Aalto"),
-)
-BODY: Final = json.dumps(
-    {
-        "timeZone": "UTC",
-        "events": [
-            {"id": key, "summary": summary, "start": start, "end": end, "location": location}
-            for key, summary, start, end, location in EVENTS
-        ],
-    }
-)
-ETAG: Final = hashlib.sha256(BODY.encode()).hexdigest()[:16]
 
+class Events:
+    """The events of the caller's own calendar, in a form of its own."""
 
-async def events(request: web.Request) -> web.Response:
-    fields = {"Cache-Control": "max-age=60", "ETag": f'"{ETAG}"'}
-    if any(tag.value in (ETAG, "*") for tag in request.if_none_match or ()):
-        return web.Response(status=304, headers=fields)
-    return web.Response(text=BODY, content_type="application/json", headers=fields)
+    def __init__(self, calendars: Calendars) -> None:
+        self._calendars = calendars
+
+    async def listing(self, request: web.Request) -> web.Response:
+        calendar = self._calendars.of(OWNER)
+        events = [
+            {
+                "id": event["id"],
+                "summary": event.get("summary", ""),
+                "start": event["start"].get("dateTime"),
+                "end": event["end"].get("dateTime"),
+                "location": event.get("location", ""),
+            }
+            for event in (calendar.current() if calendar else ())
+        ]
+        tag = etag(events)
+        headers = {"Cache-Control": "max-age=60", "ETag": tag}
+        if any(given.value in (tag.strip('"'), "*") for given in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        return web.json_response({"timeZone": "UTC", "events": events}, headers=headers)
 
 
 def calendar_backend() -> web.Application:
-    calendar = json_backend("calendar-intelligence/1.2")
-    calendar.router.add_get("/events", events)
+    calendars, controls, calendar = Calendars(), Controls(), json_backend("calendar-intelligence/1.2")
+    controls.attach(calendar)
+    CalendarApi(calendars, controls).attach(calendar)
+    calendar.router.add_get("/events", Events(calendars).listing)
     return calendar

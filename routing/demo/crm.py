@@ -1,6 +1,7 @@
 """Contacts, in a backend that can be made to fail: `POST /mode/failing` and `POST /mode/healthy`, on its own port.
 
-Through the gateway, `/mode` cannot be reached while the circuit is open.
+Through the gateway, `/mode` cannot be reached while the circuit is open. HubSpot's and Salesforce's APIs show the same
+contacts as `/contacts`.
 """
 
 from typing import Final
@@ -8,24 +9,20 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from routing.demo.contacts import Contacts
+from routing.demo.controls import Controls
+from routing.demo.hubspot_api import HubSpotApi
 from routing.demo.json_backend import json_backend
+from routing.demo.salesforce_api import SalesforceApi
 
-CONTACTS: Final = {
-    key: {"id": key, "name": name, "company": company, "email": email, "stage": stage, "annualValue": value}
-    for key, name, company, email, stage, value in (
-        ("con_1042", "Ruth Okafor", "Contoso", "r.okafor@contoso.example", "renewal", 184_000),
-        ("con_1057", "Luc Moreau", "Fabrikam", "l.moreau@fabrikam.example", "negotiation", 96_500),
-        ("con_1063", "Hana Sato", "Northwind", "h.sato@northwind.example", "customer", 241_000),
-        ("con_1088", "Marek Nowak", "Tailspin", "m.nowak@tailspin.example", "lead", 38_000),
-    )
-}
-UNAFFECTED_PATHS: Final = ("/health", "/mode/")
+UNAFFECTED_PATHS: Final = ("/health", "/mode/", "/demo/")
 """The process is up while its database is not: a health check does not notice, but a circuit breaker does."""
 
 
 class Crm:
-    def __init__(self) -> None:
+    def __init__(self, contacts: Contacts) -> None:
         self.failing = False
+        self._contacts = contacts
 
     @web.middleware
     async def fail_in_failing_mode(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -37,16 +34,15 @@ class Crm:
         self.failing = request.match_info["mode"] == "failing"
         return web.json_response({"mode": request.match_info["mode"]}, headers={"Cache-Control": "no-store"})
 
+    async def contacts(self, _: web.Request) -> web.Response:
+        listed = [contact.summary for contact in self._contacts.contacts.values()]
+        return web.json_response({"total": len(listed), "contacts": listed})
 
-async def contacts(_: web.Request) -> web.Response:
-    return web.json_response({"total": len(CONTACTS), "contacts": list(CONTACTS.values())})
-
-
-async def contact(request: web.Request) -> web.Response:
-    entry = CONTACTS.get(request.match_info["id"])
-    if entry is None:
-        raise web.HTTPNotFound(reason="no such contact")
-    return web.json_response(entry)
+    async def contact(self, request: web.Request) -> web.Response:
+        contact = self._contacts.find(request.match_info["id"].removeprefix("con_"))
+        if contact is None:
+            raise web.HTTPNotFound(reason="no such contact")
+        return web.json_response(contact.summary)
 
 
 async def status(request: web.Request) -> web.Response:
@@ -58,10 +54,14 @@ async def status(request: web.Request) -> web.Response:
 
 
 def crm_backend() -> web.Application:
-    state = Crm()
+    contacts, controls = Contacts(), Controls()
+    state = Crm(contacts)
     crm = json_backend("crm/5.0", state.fail_in_failing_mode)
-    crm.router.add_get("/contacts", contacts)
-    crm.router.add_get("/contacts/{id}", contact)
+    controls.attach(crm)
+    HubSpotApi(contacts, controls).attach(crm)
+    SalesforceApi(contacts, controls).attach(crm)
+    crm.router.add_get("/contacts", state.contacts)
+    crm.router.add_get("/contacts/{id}", state.contact)
     crm.router.add_route("*", "/status/{code:[2-5][0-9]{2}}", status)
     crm.router.add_post("/mode/{mode:failing|healthy}", state.mode)
     return crm

@@ -1,20 +1,13 @@
 """Mailboxes: the messages depend on the caller, so that a response sent to the wrong caller would be visible."""
 
 import zlib
-from typing import Final
 
 from aiohttp import web
 
+from routing.demo.controls import Controls
+from routing.demo.gmail_api import GmailApi
 from routing.demo.json_backend import json_backend
-
-LETTERS: Final = (
-    ("billing@northwind.example", "Invoice 2026-0217 is ready", "The amount of EUR 4,180.00 is due on 15 March."),
-    ("r.okafor@contoso.example", "Re: Renewal terms", "We can live with 24 months if the ramp stays as discussed."),
-    ("travel@company.example", "Your trip to Lisbon", "Check-in opens 30 hours before TP 571 leaves."),
-    ("hr@company.example", "Interview panel on Wednesday", "You have the system design hour, 14:00 to 15:00."),
-    ("alerts@monitoring.example", "Resolved: disk space on db-3", "Usage fell to 61 % after the old segments went."),
-    ("l.moreau@fabrikam.example", "Draft of the data agreement", "Two open points in section 4, marked in yellow."),
-)
+from routing.demo.mailboxes import LETTERS, Mailboxes
 
 
 async def messages(request: web.Request) -> web.Response:
@@ -31,6 +24,8 @@ async def messages(request: web.Request) -> web.Response:
 
 
 def gmail_backend() -> web.Application:
-    gmail = json_backend("gmail-intelligence/1.9")
+    controls, gmail = Controls(), json_backend("gmail-intelligence/1.9")
+    controls.attach(gmail)
+    GmailApi(Mailboxes(), controls).attach(gmail)
     gmail.router.add_get("/mailboxes/{user}/messages", messages)
     return gmail

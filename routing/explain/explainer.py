@@ -9,10 +9,21 @@ from resilience.breaker.machine import Refusal, Snapshot
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.authenticator import missing_credential
 from routing.caller import Caller
-from routing.errors import BadRequest, CircuitOpen, GatewayError, MethodNotAllowed, UnknownService
+from routing.errors import (
+    AddressNotAllowed,
+    BackendLimited,
+    BadRequest,
+    CircuitOpen,
+    Forbidden,
+    GatewayError,
+    MethodNotAllowed,
+    Unauthenticated,
+    UnknownService,
+)
 from routing.explain.explanation import ExplainedOutcome, Explanation
 from routing.explain.routes import check_routes
 from routing.explain.sections import (
+    HeldCalls,
     access_section,
     cache_section,
     call_section,
@@ -22,6 +33,7 @@ from routing.explain.sections import (
 )
 from routing.http import Request
 from routing.messages import validation
+from routing.networks import permits
 from routing.router import paths
 from routing.router.access import authorize
 from routing.router.fallback import fallback_match
@@ -29,46 +41,76 @@ from routing.router.policy import Auth
 from routing.router.resolution import host
 from routing.router.table import Match, RouteTable, Service
 
+Wait = Callable[[Request, Match, Caller | None], float | None]
+"""Seconds until a backend that has limited such calls accepts them again; None if it does."""
 Circuits = Callable[[str], Snapshot]
 """A service's circuit, by the service's name."""
 
+STAFF: Final = "staff"
+"""The kind of callers that a session identifies, whatever a route requires."""
 CALLED: Final = "the backend is called"
 NO_ROUTE: Final = "<no route: the service's settings apply>"
 
 
 class Explainer:
-    """`rate` is the gateway's own limit; `now` is Unix time."""
+    """`rate` is the gateway's own limit, `held` a service's calls that its backend has limited, and `wait` how
+    long that lasts for this request; `now` is Unix time.
+    """
 
-    def __init__(self, table: RouteTable, *, rate: RatePolicy, circuits: Circuits, now: float) -> None:
+    def __init__(
+        self,
+        table: RouteTable,
+        *,
+        rate: RatePolicy,
+        circuits: Circuits,
+        now: float,
+        held: Callable[[str], HeldCalls] = lambda _service: (),
+        wait: Wait = lambda _request, _match, _caller: None,
+    ) -> None:
+        self._held = held
+        self._wait = wait
         self._table = table
         self._rate = rate
         self._circuits = circuits
         self._now = now
 
-    def explain(self, request: Request, caller: Caller | None) -> Explanation:
-        """What would happen to `request` from `caller` (None: without a credential)."""
+    def explain(
+        self,
+        request: Request,
+        caller: Caller | None,
+        *,
+        has_address: bool = False,
+        refusal: GatewayError | None = None,
+    ) -> Explanation:
+        """What would happen to `request` from `caller` (None: without a credential).
+
+        Lists of addresses are heeded if `has_address`: the request's client is the one that is meant. `refusal` is the
+        error of the credential itself, if any.
+        """
         service, path, missing = self._find_service(request)
         match, unmatched = self._match(service, request.method, path) if service else (None, missing)
         # Step 3 reads no credential on such a route.
         identified = None if match and match.policy.auth is Auth.NONE else caller
-        error = _malformed(request) or _denial(identified, match, unmatched)
+        address = request.client if has_address else None
+        error = _malformed(request) or (refusal if identified is not None else None)
+        error = error or _denial(identified, match, unmatched) or _later_denial(identified, match, request, address)
         rate_limit = rate_limit_section(match, self._rate, identified, request)
         if service is None:
             return Explanation(
-                request=request_section(request, caller),
+                request=request_section(request, caller, address),
                 verdict=_refused(error),
                 nearly=tuple(self._hints(request)),
                 rate_limit=rate_limit,
             )
         return Explanation(
-            request=request_section(request, caller),
-            verdict=self._outcome(error, match, request.method, identified),
+            request=request_section(request, caller, address),
+            verdict=self._outcome(error, match, request, identified),
             service=self._service_section(request, service, path, match),
             routes=tuple(check_routes(service, request.method, path, match)),
             access=access_section(identified, match.policy, error) if match else None,
             rate_limit=rate_limit,
             cache=cache_section(request, match, identified) if match else None,
-            circuit=circuit_section(service, self._circuits(service.name), self._now),
+            circuit=circuit_section(service, self._circuits(service.name), self._held(service.name), self._now),
             call=call_section(match) if match else None,
         )
 
@@ -117,28 +159,36 @@ class Explainer:
             yield f"{name}: names are case-sensitive" if close == requested else f"{name}: did you mean this?"
 
     def _outcome(
-        self, error: GatewayError | None, match: Match | None, method: str, caller: Caller | None
+        self, error: GatewayError | None, match: Match | None, request: Request, caller: Caller | None
     ) -> ExplainedOutcome:
         if error is not None or match is None:
             return _refused(error)
+        wait = self._wait(request, match, caller)
+        if wait is not None:
+            detail = f"the service has limited such calls, and accepts them again in {wait:.1f} s"
+            return self._instead(BackendLimited, detail, match, request.method, caller)
         snapshot = self._circuits(match.service.name)
         _, permit = machine.admit(snapshot, match.service.policy.breaker, self._now, "explain")
-        if not isinstance(permit, Refusal):
-            return ExplainedOutcome(
-                CALLED, detail="unless the cache has a fresh response" if match.policy.cache else ""
-            )
+        if isinstance(permit, Refusal):
+            return self._instead(CircuitOpen, snapshot.reason, match, request.method, caller)
+        return ExplainedOutcome(CALLED, detail="unless the cache has a fresh response" if match.policy.cache else "")
+
+    def _instead(
+        self, error: type[GatewayError], reason: str, match: Match, method: str, caller: Caller | None
+    ) -> ExplainedOutcome:
+        """What is returned instead of a call that `error` refuses."""
         fallback, refusal = match.policy.fallback, ""
         if fallback is not None and fallback.service is not None:
             found = fallback_match(self._table, match, method, caller)
             if isinstance(found, Match):
-                return ExplainedOutcome(f"the fallback service {fallback.service} is called", code=CircuitOpen.code)
+                return ExplainedOutcome(f"the fallback service {fallback.service} is called", code=error.code)
             why = found.detail if found is not None else "there is no such service"
             refusal = f"the fallback service {fallback.service} is not called: {why}"
         if fallback is not None and fallback.has_response:
-            return ExplainedOutcome("the fallback is returned", fallback.status, CircuitOpen.code, refusal)
+            return ExplainedOutcome("the fallback is returned", fallback.status, error.code, refusal)
         outcome = "refused, unless the cache has a response"
-        detail = "; ".join(text for text in (snapshot.reason, refusal) if text)
-        return ExplainedOutcome(outcome, int(CircuitOpen.status), CircuitOpen.code, detail)
+        detail = "; ".join(text for text in (reason, refusal) if text)
+        return ExplainedOutcome(outcome, int(error.status), error.code, detail)
 
 
 def _malformed(request: Request) -> GatewayError | None:
@@ -151,9 +201,31 @@ def _malformed(request: Request) -> GatewayError | None:
 
 def _denial(caller: Caller | None, match: Match | None, unmatched: GatewayError | None) -> GatewayError | None:
     """The error of steps 3 and 4, in that order, if any."""
-    if caller is None and (match is None or match.policy.auth is Auth.REQUIRED):
+    auth = Auth.REQUIRED if match is None else match.policy.auth
+    kind = "" if caller is None else caller.kind
+    if auth in (Auth.CERTIFICATE, Auth.SIGNATURE) and kind not in (auth, STAFF):
+        return Unauthenticated(f"this route requires a {auth}, and reads neither API keys nor tokens")
+    if caller is None and auth is Auth.REQUIRED:
         return missing_credential()
     return authorize(match.service, match.policy, caller) if match else unmatched
+
+
+def _later_denial(
+    caller: Caller | None, match: Match | None, request: Request, address: str | None
+) -> GatewayError | None:
+    """The error of the lists of addresses and of the plan, which follow step 4."""
+    if match is None:
+        return None
+    if address is not None and not permits(match.policy.ip, address):
+        return AddressNotAllowed("the service may not be called from this address")
+    subscription = caller.subscription if caller is not None else None
+    if subscription is None:
+        return None
+    if not subscription.allows(match.service.name, request.method):
+        return Forbidden("the plan does not include this method of the service")
+    if address is not None and not permits(subscription.ip, address):
+        return AddressNotAllowed("the plan may not be used from this address")
+    return None
 
 
 def _refused(error: GatewayError | None) -> ExplainedOutcome:

@@ -1,5 +1,6 @@
 """The sections of an explanation that describe one step each, as JSON objects."""
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
@@ -9,27 +10,35 @@ from resilience.breaker import machine
 from resilience.breaker.machine import Refusal, Snapshot
 from resilience.cache.key import scope_id
 from resilience.cache.messages import CacheRequest, Forward
-from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.policy import CachePolicy, KeyPolicy, Scope
 from resilience.cache.serving import bypass_reason
+from resilience.outbound.policy import OutboundPolicy
 from resilience.ratelimit.policy import RatePolicy
 from routing.caller import Caller
 from routing.errors import Forbidden, GatewayError, Unauthenticated
 from routing.http import Request
 from routing.messages import forwarding
+from routing.messages.outcome import OutcomePolicy
+from routing.router.credential_policy import CredentialPolicy
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Match, Service
 from routing.router.tags import ANONYMOUS, filled
-from routing.steps.cache.bypass import BYPASS_RULES, bypass_detail
-from routing.steps.cache.lookup import CACHED_METHODS
+from routing.steps.cache.bypass import BYPASS_RULES, bypass_detail, content_detail, reads
 from routing.steps.gatekeeper import quota_of
 
+HeldCalls = Sequence[tuple[str, float]]
+"""Descriptions of calls, and Unix times."""
 
-def request_section(request: Request, caller: Caller | None) -> dict[str, Any]:
+
+def request_section(request: Request, caller: Caller | None, address: str | None = None) -> dict[str, Any]:
+    """With the client's address if the explanation is for one."""
+    from_address = {} if address is None else {"ip": address}
     return {
         "method": request.method,
         "path": request.path.decode("latin-1"),
         "query": request.query.decode("latin-1"),
         "caller": caller.id if caller else None,
+        **from_address,
     }
 
 
@@ -54,7 +63,8 @@ def access_section(caller: Caller | None, policy: RoutePolicy, error: GatewayErr
     denied = isinstance(error, Unauthenticated | Forbidden)
     if error is not None and denied:
         why = error.detail
-    return {"auth": policy.auth.value, "needs": list(policy.scopes), "has": scopes, "allowed": not denied, "why": why}
+    access = {"auth": policy.auth.value, "needs": list(policy.scopes), "has": scopes, "allowed": not denied, "why": why}
+    return access | ({"signature": msgspec.structs.asdict(policy.signature)} if policy.signature else {})
 
 
 def cache_section(request: Request, match: Match, caller: Caller | None) -> dict[str, Any]:
@@ -62,10 +72,14 @@ def cache_section(request: Request, match: Match, caller: Caller | None) -> dict
     policy, invalidates = match.policy, list(filled(match.policy.invalidates, match, caller))
     if policy.cache is None:
         return {"consulted": False, "rule": "caching is off in the configuration", "invalidates": invalidates}
-    detail = bypass_detail(request, policy.cache) if request.method in CACHED_METHODS else ""
-    if detail:
-        return {"consulted": False, "rule": BYPASS_RULES[detail], "invalidates": invalidates}
-    reason = bypass_reason(CacheRequest(request.method, request.headers, caller is not None))
+    if reads(policy, request.method):
+        has_key = request.method == "POST" or policy.cache.key.body is not None
+        detail = content_detail(request, policy) if has_key else bypass_detail(request, policy.cache)
+        if detail:
+            return {"consulted": False, "rule": BYPASS_RULES[detail], "invalidates": invalidates}
+        reason = bypass_reason(CacheRequest("GET", request.headers, caller is not None))
+    else:
+        reason = Forward.METHOD
     if reason is not None:
         rule = "the request has no-store, If-Match or If-Unmodified-Since"
         if reason is Forward.METHOD:
@@ -88,14 +102,30 @@ def _cache_policy(cache: CachePolicy, request: Request, match: Match, caller: Ca
         "ttl": cache.ttl,
         "stale_while_revalidate": cache.stale_while_revalidate,
         "stale_if_error": cache.stale_if_error,
-        "tags": [match.service.name, *filled(cache.tags, match, caller)],
+        "tags": [match.service.name, *filled(cache.tags, match, caller, request.query)],
         "vary": list(cache.vary),
         "credentials": list(cache.credentials or ()),
+        "cookies": None if cache.cookies is None else list(cache.cookies),
+        "ignore": list(cache.ignore),
+        "ignore_vary": list(cache.ignore_vary),
+        "methods": list(cache.methods),
+        "key": _key(cache.key),
+        "only_if": cache.only_if is not None,
         "origin": {name.decode(): value.decode("latin-1") for name, value in forwarding.origin_fields(request)},
     }
 
 
-def circuit_section(service: Service, snapshot: Snapshot, now: float) -> dict[str, Any]:
+def _key(key: KeyPolicy) -> dict[str, Any]:
+    """As in the configuration: fields None for all of the content."""
+    return {
+        "body": None if key.body is None else list(key.body),
+        "query": {"ignore": list(key.query.ignore), "sort": key.query.sort},
+        "headers": list(key.headers),
+    }
+
+
+def circuit_section(service: Service, snapshot: Snapshot, held: HeldCalls, now: float) -> dict[str, Any]:
+    """`held` are the calls that the backend has limited, and until when."""
     policy = service.policy.breaker
     current = machine.advance(snapshot, now)
     _, permit = machine.admit(current, policy, now, "explain")
@@ -107,6 +137,7 @@ def circuit_section(service: Service, snapshot: Snapshot, now: float) -> dict[st
         "reason": current.reason,
         "failures": sum(at > now - policy.window for at in current.failures),
         "opens_at": f"{policy.failure_threshold} failures within {policy.window:g} s",
+        **({"held_off": {calls: round(until - now, 1) for calls, until in held}} if held else {}),
     }
 
 
@@ -131,4 +162,32 @@ def call_section(match: Match) -> dict[str, Any]:
         "forward_authorization": policy.forward_authorization,
         "preserve_host": policy.preserve_host,
         **({"fallback": other} if other else {}),
+        **({"credential": credential_section(policy.credential)} if policy.credential else {}),
+        **limits_section(policy),
     }
+
+
+def credential_section(policy: CredentialPolicy) -> dict[str, Any]:
+    """Whose credential the call would carry, and in which field. Nothing of it is a secret."""
+    return {
+        "grant": policy.grant.value,
+        "per": policy.per.value,
+        "token_url": policy.token_url,
+        "header": policy.header,
+        "scopes": list(policy.scopes),
+    }
+
+
+def limits_section(policy: RoutePolicy) -> dict[str, Any]:
+    """How the backend's limits are heeded, and which classes its responses may have."""
+    hold_off, outbound, outcome = policy.hold_off, policy.outbound, policy.outcome
+    classes = [name for name in OutcomePolicy.__struct_fields__ if outcome and getattr(outcome, name).items]
+    return {
+        **({"outcome": classes} if classes else {}),
+        "hold_off": None if hold_off is None else {"per": [part.value for part in hold_off.per], "max": hold_off.max},
+        **({"outbound": _outbound(outbound)} if outbound else {}),
+    }
+
+
+def _outbound(policy: OutboundPolicy) -> dict[str, Any]:
+    return {"rate": str(policy.rate), "per": [part.value for part in policy.per], "queue": policy.queue}

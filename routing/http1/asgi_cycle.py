@@ -7,11 +7,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from routing.asgi import ASGIApplication, Scope
-from routing.errors import BadRequest, GatewayError, problem
+from routing.errors import BadRequest, GatewayError
 from routing.http import ClientGone, Headers, first
 from routing.http1.cycle import RequestCycle
 from routing.http1.response_encoder import BODILESS, NO_CONTENT
 from routing.messages.identifiers import new_id
+from routing.problems import problem
 
 
 class ASGICycle(RequestCycle):

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Final, cast
 
-from routing.errors import BadRequest, GatewayError, InternalError, RequestTimeout, problem
+from routing.errors import BadRequest, GatewayError, InternalError, RequestTimeout
 from routing.http import Response
 from routing.http1.asgi_cycle import ASGICycle
 from routing.http1.cycle import RequestCycle
@@ -19,6 +19,7 @@ from routing.http1.state import CLOSING, INPUT_ENDED, LINGERING, OPEN, SHUTTING_
 from routing.http1.worker import Worker
 from routing.messages.identifiers import new_id
 from routing.messages.proxies import normal_address
+from routing.problems import problem
 
 log = logging.getLogger(__name__)
 
@@ -274,8 +275,7 @@ class Connection(FlowControl):
 
     def _send_error(self, error: GatewayError) -> None:
         response = problem(error, new_id(time.time()))
-        headers = [*response.headers, CLOSE]
-        head = encode_head(response.status, headers, self.date)
+        head = encode_head(response.status, [*response.headers, CLOSE], self.date)
         self.transport.write(head + cast(bytes, response.body))
         self._close(linger=True)
 

@@ -7,12 +7,13 @@ import time
 from collections.abc import Awaitable
 from typing import Protocol
 
-from routing.errors import GatewayError, InternalError, problem
+from routing.errors import GatewayError, InternalError
 from routing.http import CLIENT_SECONDS, ClientGone, Headers, Request, Response, client_timeout
 from routing.http1.head_cache import RequestHead
 from routing.http1.request_body import RequestBody
 from routing.http1.response_encoder import ResponseEncoder, encode_interim
 from routing.messages.identifiers import new_id
+from routing.problems import problem
 
 log = logging.getLogger(__name__)
 
@@ -113,36 +114,46 @@ class RequestCycle:
             self.connection.transport.write(encode_interim(status, headers))
 
     def _send_response(self, response: Response) -> None:
+        """Raises ClientGone."""
+        self._check_connected()
         self._responded = True
         self.connection.send_response(self.head, self.body, response)
         self.connection.next_request()
 
     def _send_head(self, status: int, headers: Headers, data: bytes = b"") -> None:
-        """And `data`, the first piece of the body."""
+        """And `data`, the first piece of the body. Raises ClientGone."""
         self._responded = True
         connection, head = self.connection, self.head
         keep_alive = connection.keeps_alive(head, self.body)
         self._encoder = ResponseEncoder(head.method, head.version, status, headers, keep_alive=keep_alive)
         encoded = self._encoder.head(connection.date)
-        connection.transport.write(encoded + self._encoder.chunk(data) if data else encoded)
+        self._write(encoded + self._encoder.chunk(data) if data else encoded)
 
     async def _send_chunk(self, data: bytes) -> None:
         """Raises ClientGone."""
-        if self.disconnected:
-            raise ClientGone
         assert self._encoder is not None  # noqa: S101 - the head has been sent
-        self.connection.transport.write(self._encoder.chunk(data))
+        self._write(self._encoder.chunk(data))
         await self.connection.drain()
 
     def _finish(self) -> None:
+        """Raises ClientGone."""
         assert self._encoder is not None  # noqa: S101 - the head has been sent
-        self.connection.transport.write(self._encoder.end())
+        self._write(self._encoder.end())
         self.connection.write_timeout = CLIENT_SECONDS
         self.connection.finish_request(self.body, keep_alive=self._encoder.keep_alive)
         self.connection.next_request()
 
+    def _write(self, data: bytes) -> None:
+        self._check_connected()
+        self.connection.transport.write(data)
+
+    def _check_connected(self) -> None:
+        """uvloop raises RuntimeError for writes to a transport that has been closed."""
+        if self.disconnected:
+            raise ClientGone
+
     def _fail(self) -> None:
-        if self._encoder is None:
+        if self._encoder is None and not self.disconnected:
             self._send_response(problem(InternalError("the request could not be handled"), new_id(time.time())))
         else:
             self._abort()

@@ -90,7 +90,7 @@ class RequestBody:
 
         Raises ClientGone if the body is incomplete, RequestTimeout if the client has stopped sending it.
         """
-        if self._send_continue is not None:
+        if self._send_continue is not None and self._error is None:
             send_continue, self._send_continue = self._send_continue, None
             send_continue()
         while not self._chunks:

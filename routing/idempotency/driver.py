@@ -38,6 +38,7 @@ from routing.idempotency.store import Store
 from routing.messages import forwarding
 from routing.messages.bodies import read_up_to
 from routing.messages.credentials import CREDENTIALS
+from routing.messages.outcome import RETRYABLE
 from routing.messages.request_body import timed
 from routing.messages.response_body import Relay
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
@@ -155,7 +156,8 @@ class Idempotency:
         """Make the call and save its response. A retryable status, or a stand-in after a failure, releases the key."""
         try:
             response = await fetch(exchange)
-            if response.status in RETRYABLE_STATUSES or exchange.error_code:
+            is_retryable = response.status in RETRYABLE_STATUSES or exchange.call.outcome in RETRYABLE
+            if is_retryable or exchange.error_code:
                 await self._release(name, record)
                 return response
             saved = await _save(response)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from math import inf
 
 from routing.http import Body, Response
@@ -21,6 +21,15 @@ async def read_up_to(body: Body, limit: float = inf, deadline: float = inf) -> t
         if size > limit or clock() > deadline:
             return chunks, False
     return chunks, True
+
+
+async def resumed(chunks: Iterable[bytes], rest: Body | None = None) -> AsyncIterator[bytes]:
+    """A body from its start: what has been read of it, and then the rest."""
+    for chunk in chunks:
+        yield chunk
+    if rest is not None:
+        async for chunk in rest:
+            yield chunk
 
 
 async def drain(response: Response, is_needed: Callable[[], bool] = lambda: True) -> None:

@@ -31,8 +31,10 @@ _OVERRIDE_FIELDS: Final = frozenset(
     }
 )
 """Fields that make some backends use another path or method than was routed, authorized and cached."""
+_CERTIFICATE_FIELDS: Final = frozenset({b"client-cert", b"client-cert-chain"})
+"""Fields that a backend may take for the certificate of a client whose TLS connection ended here (RFC 9440)."""
 _FRAMING: Final = frozenset({b"host", b"content-length", b"expect"}) | HOP_BY_HOP
-_STRIPPED: Final = _FRAMING | _GATEWAY_FIELDS | _OVERRIDE_FIELDS | {b"x-api-key"}
+_STRIPPED: Final = _FRAMING | _GATEWAY_FIELDS | _OVERRIDE_FIELDS | _CERTIFICATE_FIELDS | {b"x-api-key"}
 _TRACE_FIELDS: Final = frozenset({b"traceparent", b"tracestate"})
 _REWRITTEN: Final[dict[bytes, Callable[[bytes, str, PublicAddress], bytes]]] = {
     b"location": references.rewrite_reference,
@@ -77,13 +79,16 @@ def to_backend(
     *,
     keep_credential: bool,
     traced: bool = False,
+    replaced: bytes | None = None,
 ) -> Headers:
     """The fields of a backend call: the client's end-to-end fields except those only the gateway sets, and `added`.
 
     A client's trace is continued with its `traceparent`. If the call is `traced`, that field is left out, since another
-    is added with the gateway's own span.
+    is added with the gateway's own span. `replaced` is a field that is added later with a credential of the gateway's.
     """
     stripped = _STRIPPED | connection_options(headers) | {name for name, _ in added}
+    if replaced is not None:
+        stripped |= {replaced}
     if not keep_credential:
         stripped |= {b"authorization"}
     if not continues_trace(headers):
@@ -124,7 +129,7 @@ def continues_trace(headers: Headers) -> bool:
 def _is_stripped(name: bytes, stripped: frozenset[bytes]) -> bool:
     """Underscores count as hyphens, as for many backends, so that no name can imitate one of the gateway's fields."""
     normalized = name.replace(b"_", b"-")
-    return normalized in stripped or normalized.startswith(b"x-forwarded-")
+    return normalized in stripped or normalized.startswith((b"x-forwarded-", b"x-gateway-"))
 
 
 def is_set_by_gateway(name: bytes) -> bool:
@@ -138,6 +143,12 @@ def strip_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
         return value
     kept = [pair for pair in value.split(b";") if pair.partition(b"=")[0].strip() not in names]
     return b";".join(kept).strip()
+
+
+def selected_cookies(value: bytes, names: frozenset[bytes]) -> bytes:
+    """Those cookies of a Cookie field that have these names."""
+    pairs = [pair.strip() for pair in value.split(b";")]
+    return b"; ".join([pair for pair in pairs if pair.partition(b"=")[0].strip() in names])
 
 
 def depends_on_address(headers: Headers) -> bool:

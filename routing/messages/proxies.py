@@ -54,6 +54,7 @@ class TrustedProxies:
         """Replace the request's client, scheme and host by what trusted proxies say. A second call changes nothing."""
         if not self.trusts(request.client):
             return
+        request.via_proxy = True
         origin = self.origin(request.client, request.scheme, request.headers)
         request.client, request.scheme = origin.client, origin.scheme
         sent = request.fields.get(b"host")

@@ -50,6 +50,11 @@ class Upload:
         return self._waited + (0.0 if self._waiting_since is None else self._timer() - self._waiting_since)
 
     @property
+    def received(self) -> int:
+        """Bytes received so far."""
+        return self._size
+
+    @property
     def rate(self) -> float:
         """Bytes received for each second of waiting for them; infinite for a client that was hardly waited for."""
         waited = self.waited

@@ -50,6 +50,14 @@ class Relay:
         self.fault: GatewayError | None = None
         """The error that ended the body before it was complete."""
 
+    received = 0
+    """Of the client, as part of the response."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes passed on so far."""
+        return self._passed_bytes
+
     def on_end(self, listener: EndListener) -> None:
         """Call `listener` when the body ends: with the bytes passed on, and an error code if it is incomplete."""
         self._end_listeners.append(listener)

@@ -1,4 +1,4 @@
-"""The origin of staff's pages, and what backends' responses must not do there.
+"""The origins of staff's pages and of the portal, and what backends' responses must not do there.
 
 A browser gives all pages of one scheme, host and port the same rights: a backend's page under `/api/v1` could use the
 admin with the rights of the member of staff who opens it.
@@ -46,6 +46,27 @@ class StaffOrigin(msgspec.Struct, frozen=True):
     def shares(self, domain: str) -> bool:
         """Whether they have the origin of `/api/v1` on this domain; with a port of their own, they never have."""
         return self.port is None and self.host in (None, domain)
+
+
+class PortalOrigin(msgspec.Struct, frozen=True):
+    """PORTAL and PORTAL_HOST: where the portal is, if consumers have members. `staff` is where staff's pages are.
+
+    Without a host, it is wherever the gateway's own paths are, except where only staff's pages are.
+    """
+
+    staff: StaffOrigin = StaffOrigin()
+    enabled: bool = True
+    host: str | None = None
+
+    def serves(self, domain: str, local_port: int) -> bool:
+        """Whether the portal is on this domain, over a connection to this port of the gateway."""
+        return self.shares(domain) and (self.staff.port is None or self.staff.port != local_port)
+
+    def shares(self, domain: str) -> bool:
+        """Whether it has the origin of `/api/v1` on this domain."""
+        if not self.enabled:
+            return False
+        return domain == self.host if self.host else self.staff.host is None or self.staff.host != domain
 
 
 def confine(headers: Headers) -> Headers:

@@ -6,107 +6,140 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('prefix', models.CharField(editable=False, max_length=16, unique=True)),
-                ('digest', models.CharField(editable=False, max_length=64, unique=True)),
-                ('scopes', models.JSONField(blank=True, null=True)),
-                ('tenant', models.CharField(blank=True, max_length=100)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100)),
+                ("prefix", models.CharField(editable=False, max_length=16, unique=True)),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True)),
+                ("scopes", models.JSONField(blank=True, null=True)),
+                ("tenant", models.CharField(blank=True, max_length=100)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
             ],
             options={
-                'verbose_name': 'API key',
-                'ordering': ('name', 'pk'),
+                "verbose_name": "API key",
+                "ordering": ("name", "pk"),
             },
         ),
         migrations.CreateModel(
-            name='ConfigurationVersion',
+            name="ConfigurationVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.BigIntegerField(default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='Service',
+            name="Service",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('enabled', models.BooleanField(default=True)),
-                ('auth', models.CharField(blank=True, choices=[('required', 'required'), ('optional', 'optional'), ('none', 'none')], max_length=8)),
-                ('scopes', models.JSONField(blank=True, null=True)),
-                ('rate_limit', models.CharField(blank=True, max_length=32)),
-                ('timeout', models.JSONField(blank=True, null=True)),
-                ('max_concurrency', models.PositiveIntegerField(blank=True, null=True)),
-                ('retries', models.JSONField(blank=True, null=True)),
-                ('headers', models.JSONField(blank=True, null=True)),
-                ('forward_authorization', models.BooleanField(blank=True, null=True)),
-                ('cache', models.JSONField(blank=True, null=True)),
-                ('breaker', models.JSONField(blank=True, null=True)),
-                ('health', models.JSONField(blank=True, null=True)),
-                ('fallback', models.JSONField(blank=True, null=True)),
-                ('cost_per_call', models.FloatField(blank=True, null=True)),
-                ('websocket', models.BooleanField(blank=True, null=True)),
-                ('name', models.CharField(max_length=63, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z][A-Za-z0-9_-]{0,62}$')])),
-                ('hosts', models.JSONField(blank=True, default=list)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("enabled", models.BooleanField(default=True)),
+                (
+                    "auth",
+                    models.CharField(
+                        blank=True,
+                        choices=[("required", "required"), ("optional", "optional"), ("none", "none")],
+                        max_length=8,
+                    ),
+                ),
+                ("scopes", models.JSONField(blank=True, null=True)),
+                ("rate_limit", models.CharField(blank=True, max_length=32)),
+                ("timeout", models.JSONField(blank=True, null=True)),
+                ("max_concurrency", models.PositiveIntegerField(blank=True, null=True)),
+                ("retries", models.JSONField(blank=True, null=True)),
+                ("headers", models.JSONField(blank=True, null=True)),
+                ("forward_authorization", models.BooleanField(blank=True, null=True)),
+                ("cache", models.JSONField(blank=True, null=True)),
+                ("breaker", models.JSONField(blank=True, null=True)),
+                ("health", models.JSONField(blank=True, null=True)),
+                ("fallback", models.JSONField(blank=True, null=True)),
+                ("cost_per_call", models.FloatField(blank=True, null=True)),
+                ("websocket", models.BooleanField(blank=True, null=True)),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=63,
+                        unique=True,
+                        validators=[django.core.validators.RegexValidator("^[A-Za-z][A-Za-z0-9_-]{0,62}$")],
+                    ),
+                ),
+                ("hosts", models.JSONField(blank=True, default=list)),
             ],
             options={
-                'ordering': ('name',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('name__regex', '^[A-Za-z][A-Za-z0-9_-]{0,62}$')), name='service_name_form')],
+                "ordering": ("name",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("name__regex", "^[A-Za-z][A-Za-z0-9_-]{0,62}$")), name="service_name_form"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Route',
+            name="Route",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('enabled', models.BooleanField(default=True)),
-                ('auth', models.CharField(blank=True, choices=[('required', 'required'), ('optional', 'optional'), ('none', 'none')], max_length=8)),
-                ('scopes', models.JSONField(blank=True, null=True)),
-                ('rate_limit', models.CharField(blank=True, max_length=32)),
-                ('timeout', models.JSONField(blank=True, null=True)),
-                ('max_concurrency', models.PositiveIntegerField(blank=True, null=True)),
-                ('retries', models.JSONField(blank=True, null=True)),
-                ('headers', models.JSONField(blank=True, null=True)),
-                ('forward_authorization', models.BooleanField(blank=True, null=True)),
-                ('cache', models.JSONField(blank=True, null=True)),
-                ('breaker', models.JSONField(blank=True, null=True)),
-                ('health', models.JSONField(blank=True, null=True)),
-                ('fallback', models.JSONField(blank=True, null=True)),
-                ('cost_per_call', models.FloatField(blank=True, null=True)),
-                ('websocket', models.BooleanField(blank=True, null=True)),
-                ('position', models.PositiveIntegerField(default=0, help_text='The first route that fits wins.')),
-                ('path', models.CharField(max_length=500)),
-                ('methods', models.JSONField(blank=True, default=list)),
-                ('invalidates', models.JSONField(blank=True, default=list)),
-                ('idempotency', models.BooleanField(default=False)),
-                ('service', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='routes', to='routing.service')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("enabled", models.BooleanField(default=True)),
+                (
+                    "auth",
+                    models.CharField(
+                        blank=True,
+                        choices=[("required", "required"), ("optional", "optional"), ("none", "none")],
+                        max_length=8,
+                    ),
+                ),
+                ("scopes", models.JSONField(blank=True, null=True)),
+                ("rate_limit", models.CharField(blank=True, max_length=32)),
+                ("timeout", models.JSONField(blank=True, null=True)),
+                ("max_concurrency", models.PositiveIntegerField(blank=True, null=True)),
+                ("retries", models.JSONField(blank=True, null=True)),
+                ("headers", models.JSONField(blank=True, null=True)),
+                ("forward_authorization", models.BooleanField(blank=True, null=True)),
+                ("cache", models.JSONField(blank=True, null=True)),
+                ("breaker", models.JSONField(blank=True, null=True)),
+                ("health", models.JSONField(blank=True, null=True)),
+                ("fallback", models.JSONField(blank=True, null=True)),
+                ("cost_per_call", models.FloatField(blank=True, null=True)),
+                ("websocket", models.BooleanField(blank=True, null=True)),
+                ("position", models.PositiveIntegerField(default=0, help_text="The first route that fits wins.")),
+                ("path", models.CharField(max_length=500)),
+                ("methods", models.JSONField(blank=True, default=list)),
+                ("invalidates", models.JSONField(blank=True, default=list)),
+                ("idempotency", models.BooleanField(default=False)),
+                (
+                    "service",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="routes", to="routing.service"
+                    ),
+                ),
             ],
             options={
-                'ordering': ('position', 'pk'),
+                "ordering": ("position", "pk"),
             },
         ),
         migrations.CreateModel(
-            name='Target',
+            name="Target",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('url', models.CharField(max_length=500)),
-                ('weight', models.PositiveIntegerField(default=1)),
-                ('enabled', models.BooleanField(default=True)),
-                ('service', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='targets', to='routing.service')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("url", models.CharField(max_length=500)),
+                ("weight", models.PositiveIntegerField(default=1)),
+                ("enabled", models.BooleanField(default=True)),
+                (
+                    "service",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="targets", to="routing.service"
+                    ),
+                ),
             ],
             options={
-                'ordering': ('url',),
-                'constraints': [models.UniqueConstraint(fields=('service', 'url'), name='target_once_per_service')],
+                "ordering": ("url",),
+                "constraints": [models.UniqueConstraint(fields=("service", "url"), name="target_once_per_service")],
             },
         ),
     ]

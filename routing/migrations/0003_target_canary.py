@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('routing', '0002_configuration_history'),
+        ("routing", "0002_configuration_history"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='target',
-            name='canary',
+            model_name="target",
+            name="canary",
             field=models.FloatField(blank=True, null=True),
         ),
     ]

@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('routing', '0003_target_canary'),
+        ("routing", "0003_target_canary"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='target',
-            name='always_up',
+            model_name="target",
+            name="always_up",
             field=models.BooleanField(default=False),
         ),
     ]

@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('routing', '0004_target_always_up'),
+        ("routing", "0004_target_always_up"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='route',
-            name='position',
-            field=models.PositiveIntegerField(default=0, help_text='The first route that matches is used.'),
+            model_name="route",
+            name="position",
+            field=models.PositiveIntegerField(default=0, help_text="The first route that matches is used."),
         ),
     ]

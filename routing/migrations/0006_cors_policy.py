@@ -4,20 +4,19 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('routing', '0005_plain_labels'),
+        ("routing", "0005_plain_labels"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='route',
-            name='cors',
+            model_name="route",
+            name="cors",
             field=models.JSONField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='service',
-            name='cors',
+            model_name="service",
+            name="cors",
             field=models.JSONField(blank=True, null=True),
         ),
     ]

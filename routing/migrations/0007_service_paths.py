@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('routing', '0006_cors_policy'),
+        ("routing", "0006_cors_policy"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='service',
-            name='paths',
+            model_name="service",
+            name="paths",
             field=models.JSONField(blank=True, null=True),
         ),
     ]

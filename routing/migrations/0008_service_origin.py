@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('routing', '0007_service_paths'),
+        ("routing", "0007_service_paths"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='service',
-            name='origin',
+            model_name="service",
+            name="origin",
             field=models.CharField(blank=True, db_default="", default="", editable=False, max_length=16),
         ),
     ]

@@ -4,20 +4,19 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('routing', '0008_service_origin'),
+        ("routing", "0008_service_origin"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='route',
-            name='preserve_host',
+            model_name="route",
+            name="preserve_host",
             field=models.BooleanField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='service',
-            name='preserve_host',
+            model_name="service",
+            name="preserve_host",
             field=models.BooleanField(blank=True, null=True),
         ),
     ]

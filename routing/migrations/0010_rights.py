@@ -21,9 +21,7 @@ def create_groups(apps: Any, schema_editor: Any) -> None:  # noqa: ARG001 - Djan
     )
     permissions, groups = apps.get_model("auth", "Permission").objects, {}
     for (codename, text), (_, _, group) in zip(PERMISSIONS, RIGHTS, strict=True):
-        permission, _ = permissions.get_or_create(
-            content_type=content_type, codename=codename, defaults={"name": text}
-        )
+        permission, _ = permissions.get_or_create(content_type=content_type, codename=codename, defaults={"name": text})
         groups[group], _ = apps.get_model("auth", "Group").objects.get_or_create(name=group)
         groups[group].permissions.add(permission)
     users = apps.get_model(settings.AUTH_USER_MODEL).objects.filter(is_staff=True, is_superuser=False)

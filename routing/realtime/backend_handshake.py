@@ -62,29 +62,12 @@ class BackendHandshake:
         `deadline` is in the event loop's time. Raises BadGateway, UpstreamTimeout or BadRequest.
         """
         origin = parse_origin(target.url)
-        left = deadline - asyncio.get_running_loop().time()
-        uri = b"%b://%b%b" % (b"wss" if origin.tls else b"ws", call.host or origin.authority, origin.target(call.path))
         try:
-            accepted = await _Connect(
-                uri.decode("ascii"),
-                self._dialer,
-                origin,
-                timeout.connect,
-                deadline,
-                additional_headers=_handshake_fields(call.headers),
-                subprotocols=self._subprotocols,
-                user_agent_header=None,
-                compression=None,
-                create_connection=BackendSocket,
-                proxy=None,
-                open_timeout=min(timeout.connect + timeout.read, left),
-                max_size=MAX_TUNNEL_MESSAGE_BYTES,
-                max_queue=MAX_QUEUED_MESSAGES,
-            )
+            accepted = await self._connect(origin, call, timeout, deadline)
         except TimeoutError as error:
             raise UpstreamTimeout("handshake timeout") from error
         except InvalidStatus as error:
-            return BackendResponse(error.response.status_code, [], None, _HandshakeBody(None))
+            return _refusal(error)
         except OSError as error:
             raise BadGateway(failure_reason(error)) from error
         except InvalidHandshake as error:
@@ -93,6 +76,36 @@ class BackendHandshake:
             raise BadRequest("the path cannot be sent to the service") from error
         self.accepted = cast(BackendSocket, accepted)  # by `create_connection`
         return BackendResponse(SWITCHING_PROTOCOLS, [], None, _HandshakeBody(accepted))
+
+    def _connect(self, origin: Origin, call: Call, timeout: Timeout, deadline: float) -> "_Connect":
+        uri = b"%b://%b%b" % (b"wss" if origin.tls else b"ws", call.host or origin.authority, origin.target(call.path))
+        left = deadline - asyncio.get_running_loop().time()
+        return _Connect(
+            uri.decode("ascii"),
+            self._dialer,
+            origin,
+            timeout.connect,
+            deadline,
+            additional_headers=_handshake_fields(call.headers),
+            subprotocols=self._subprotocols,
+            user_agent_header=None,
+            compression=None,
+            create_connection=BackendSocket,
+            proxy=None,
+            open_timeout=min(timeout.connect + timeout.read, left),
+            max_size=MAX_TUNNEL_MESSAGE_BYTES,
+            max_queue=MAX_QUEUED_MESSAGES,
+        )
+
+
+def _refusal(error: InvalidStatus) -> BackendResponse:
+    fields = error.response.headers.raw_items()
+    headers = [(_encoded(name.lower()), _encoded(value)) for name, value in fields]
+    return BackendResponse(error.response.status_code, headers, None, _HandshakeBody(None))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("latin-1", "replace")
 
 
 class _Connect(connect):

@@ -9,11 +9,12 @@ import msgspec
 
 from routing import asgi
 from routing.asgi import Scope, Send
-from routing.errors import Forbidden, GatewayError, problem
+from routing.errors import Forbidden, GatewayError
 from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Headers, first
 from routing.messages.origins import Origins
 from routing.pipeline import Gateway
+from routing.problems import problem
 from routing.realtime.limits import HANDSHAKE_RATE
 
 BEARER: Final = "bearer"

@@ -31,6 +31,7 @@ from routing.realtime.messages import RESERVED_TYPES, RefusedTopic
 from routing.realtime.service import Realtime
 from routing.realtime.session import Session
 from routing.realtime.subscriber import Closed
+from routing.realtime.topic_addresses import check_publisher
 from routing.realtime.topics import TopicRefused, check_publishable
 
 PATH: Final = "/events"
@@ -84,6 +85,7 @@ class EventsEndpoint:
         publication = _parse_publication(await _read_body(exchange.request))
         try:
             check_publishable(publication.topic, caller, self._realtime.live.table)
+            check_publisher(publication.topic, exchange.request.client, self._realtime.live.table)
         except TopicRefused as refusal:
             raise (BadRequest if refusal.code == "bad_topic" else Forbidden)(refusal.detail) from None
         try:

@@ -21,8 +21,11 @@ class LogFollower(Protocol):
 class Log(Protocol):
     """An append-only sequence of encoded records."""
 
-    async def append(self, record: bytes) -> str:
-        """Return the event's id. Raises StoreUnavailable; then no follower receives the record."""
+    async def append(self, record: bytes, once: str | None = None) -> str:
+        """Return the event's id. Raises StoreUnavailable; then no follower receives the record.
+
+        A second record with the same `once` is not appended, and has no id.
+        """
 
     async def follow(self, follower: LogFollower) -> None:
         """Run until cancelled, or return after registering the follower."""
@@ -36,7 +39,8 @@ class MemoryLog:
         self._last: EventId = (int(clock() * 1_000), 0)
         self._follower: LogFollower | None = None
 
-    async def append(self, record: bytes) -> str:
+    async def append(self, record: bytes, once: str | None = None) -> str:  # noqa: ARG002 - see below
+        """`once` is for workers that may end between this and what follows it: this one has nobody to continue it."""
         self._last = following_id(self._last, self._clock())
         if self._follower:
             self._follower.on_record(self._last, record)

@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Final
 
 from routing.asgi import Receive, Scope, Send
-from routing.authentication.authenticator import Authenticator
+from routing.authentication.authenticator import Authenticator, Credential
 from routing.backend.dialer import Dialer
 from routing.backend.names import NameTable
 from routing.errors import (
+    BackendLimited,
     BadGateway,
+    CredentialFailed,
     Forbidden,
     GatewayError,
     MisdirectedRequest,
@@ -20,6 +23,7 @@ from routing.errors import (
 )
 from routing.exchange import Exchange
 from routing.messages.validation import client_prefix
+from routing.networks import permits
 from routing.pipeline import Gateway
 from routing.realtime import handshake
 from routing.realtime.backend_handshake import BackendHandshake
@@ -28,6 +32,7 @@ from routing.realtime.handshake import Handshake
 from routing.realtime.limits import CallerConnections, Limits
 from routing.realtime.tunnel import CloseReason, Tunnel
 from routing.steps.calls import SWITCHING_PROTOCOLS, Calls
+from routing.steps.metering import Meter
 
 IDLE_SECONDS: Final = 300.0
 
@@ -47,7 +52,9 @@ class SocketProxy:
         idle_timeout: float = IDLE_SECONDS,
         dialer: Dialer | None = None,
         limits: Limits | None = None,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter
         self._dialer = dialer or Dialer(NameTable())
         self._gateway = gateway
         self._calls = calls
@@ -78,6 +85,8 @@ class SocketProxy:
                 await self._serve(shake, receive, send)
             finally:
                 self._connections.leave(caller)
+                if exchange.slots is not None:
+                    exchange.slots.release()
         except GatewayError as error:
             self._gateway.account(exchange, int(error.status), error.code)
             misdirected = isinstance(error, MisdirectedRequest)
@@ -89,7 +98,7 @@ class SocketProxy:
         self._gateway.resolve(exchange)
         handshake.check_origin(exchange.request.headers, self._allowed_origins(exchange))
         await self._gateway.admit(exchange)
-        self._gateway.route(exchange)
+        await self._gateway.route(exchange)
         if not exchange.match.policy.websocket:
             raise Forbidden("this service does not accept WebSockets", service=exchange.service)
 
@@ -102,7 +111,8 @@ class SocketProxy:
         """Steps 6 and 7, and the tunnel until it closes."""
         exchange = shake.exchange
         backend = BackendHandshake(self._dialer, shake.subprotocols)
-        async with self._calls.websocket(exchange, backend):
+        async with AsyncExitStack() as stack:
+            await self._open(stack, exchange, backend)
             socket = backend.accepted
             self._gateway.account(exchange, SWITCHING_PROTOCOLS)
             timeout = exchange.match.policy.timeout
@@ -116,22 +126,51 @@ class SocketProxy:
                 pings=lambda: shake.client_pings() + socket.pings,
                 total_timeout=timeout.stream,
             )
+            if self._meter is not None:
+                self._meter.opened(exchange, tunnel, SWITCHING_PROTOCOLS)
+                stack.callback(self._meter.closed, exchange)
             await tunnel.run(socket.subprotocol or shake.subprotocol)
+
+    async def _open(self, stack: AsyncExitStack, exchange: Exchange, backend: BackendHandshake) -> None:
+        """The handshake, with the service's credential if it has one, and once more if the backend refuses that."""
+        credentials = self._gateway.credentials
+        waiting = credentials.attach(exchange)
+        if waiting is not None:
+            await waiting
+        try:
+            await stack.enter_async_context(self._calls.websocket(exchange, backend))
+        except BadGateway:
+            if not await credentials.renew_handshake(exchange):
+                raise
+            await stack.enter_async_context(self._calls.websocket(exchange, backend))
 
     def _reason_to_close(self, exchange: Exchange) -> CloseReason | None:
         if self._is_closing:
             return CloseReason(CloseCode.SERVICE_RESTART, "the gateway is restarting")
         if not self._is_credential_valid(exchange):
             return CloseReason(CloseCode.UNAUTHENTICATED, "the credential is no longer valid")
+        service = self._gateway.live.table.services.get(exchange.service)
+        if service is not None and not permits(service.policy.ip, exchange.request.client):
+            return CloseReason(CloseCode.UNAUTHENTICATED, "the service may no longer be called from this address")
         return None
 
     def _is_credential_valid(self, exchange: Exchange) -> bool:
         caller, credential, now = exchange.caller, exchange.credential, self._clock()
-        if caller is None or credential is None:
+        if caller is None:
             return True
+        if credential is None:  # a client certificate or a signature
+            return caller.expires is None or caller.expires > now
         if credential.is_key:
-            return self._authenticator.try_identify(credential, now) is not None
-        return caller.expires is None or caller.expires > now
+            return self._may_use_key(exchange, credential, now)
+        is_current = caller.expires is None or caller.expires > now
+        return is_current and not self._authenticator.is_revoked(caller, now)
+
+    def _may_use_key(self, exchange: Exchange, credential: Credential, now: float) -> bool:
+        try:
+            self._authenticator.check(credential, exchange.request.client, exchange.request.method)
+        except Forbidden:
+            return False
+        return self._authenticator.try_identify(credential, now) is not None
 
 
 async def _refuse(error: GatewayError, shake: Handshake, send: Send) -> None:
@@ -139,9 +178,9 @@ async def _refuse(error: GatewayError, shake: Handshake, send: Send) -> None:
     code = None
     if isinstance(error, Unauthenticated):
         code = CloseCode.UNAUTHENTICATED
-    elif isinstance(error, BadGateway | UpstreamTimeout):
+    elif isinstance(error, BadGateway | CredentialFailed | UpstreamTimeout):
         code = CloseCode.BAD_GATEWAY
-    elif isinstance(error, Unavailable):
+    elif isinstance(error, BackendLimited | Unavailable):
         code = CloseCode.TRY_AGAIN_LATER
     if code is None:
         await send({"type": "websocket.close"})

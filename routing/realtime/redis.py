@@ -1,6 +1,7 @@
 """The log shared by all workers and machines: one Redis stream, which every worker follows by itself.
 
     <prefix>:{events}        the stream; one record per entry, trimmed by count on append and by age at intervals
+    <prefix>:{events}:once:  an event that is not to be sent twice
     <prefix>:{events}:life   identity and start (server's ms) of the stream; one recreated after data loss has another
 
 With a stream, instead of pub/sub next to one, order, replay and catching up are a single mechanism: after a lost
@@ -28,6 +29,8 @@ LIFE: Final = "{events}:life"
 BLOCK_MS: Final = int(CALL_SECONDS * 500)
 """How long one read waits for new entries: well below the link's own time limit."""
 READ_BATCH: Final = 500
+ONCE_MS: Final = 86_400_000
+"""How long an event that is sent once is remembered."""
 TRIM_EVERY: Final = 100
 """Reads, with or without entries, between two trims by age."""
 
@@ -49,7 +52,12 @@ end
 """
 # The first event begins the stream's life: one that was appended before it would never be delivered.
 _APPEND: Final = Script(
-    _LIFE + _START + "return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[3])"
+    _LIFE
+    + _START
+    + """
+if KEYS[3] and not redis.call('SET', KEYS[3], '', 'NX', 'PX', ARGV[4]) then return '' end
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[3])
+"""
 )
 _IDENTIFY: Final = Script(_LIFE + _START + "return {life, string.format('%.0f', now)}")
 _TRIM: Final = Script(
@@ -70,8 +78,13 @@ class RedisLog:
         self._life = b""
         self._last: EventId | None = None
 
-    async def append(self, record: bytes) -> str:
-        event_id = await self._link.run(_APPEND, self._keys, (secrets.token_hex(8), MAX_EVENTS, record))
+    async def append(self, record: bytes, once: str | None = None) -> str:
+        keys = list(self._keys)
+        arguments: list[Any] = [secrets.token_hex(8), MAX_EVENTS, record]
+        if once is not None:
+            keys.append(self._link.key(f"{STREAM}:once:{once}"))
+            arguments.append(ONCE_MS)
+        event_id = await self._link.run(_APPEND, keys, arguments)
         return bytes(event_id).decode()
 
     async def follow(self, follower: LogFollower) -> None:

@@ -13,10 +13,11 @@ import msgspec
 from resilience.outage import StoreUnavailable
 from resilience.task_set import TaskSet
 from routing.authentication.authenticator import Authenticator, Credential
+from routing.authentication.quota_owner import owner_of
 from routing.caller import Caller
 from routing.http import Request
 from routing.messages.validation import client_prefix
-from routing.observability.events import Observer
+from routing.observability.events import Observer, QuotaEvent
 from routing.realtime import topics
 from routing.realtime.close_codes import CloseCode
 from routing.realtime.event import EventRecord, decode_event, encode_record
@@ -125,19 +126,38 @@ class Realtime(Observer):
         if self.is_closing and not self._sessions:
             self._all_left.set()
 
-    async def publish(self, topic: str, kind: str, data: object) -> str:
+    async def publish(self, topic: str, kind: str, data: object, once: str | None = None) -> str:
         """Send an event to the subscribers of `topic` on every worker, and return its id. `data` is any JSON value.
 
+        Of several events with the same `once`, within a day, only the first is sent; the id is then empty.
         Raises StoreUnavailable; then nobody receives it.
         """
         raw = data if isinstance(data, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(data))
         record = EventRecord(topics.publication_key(topic, self.live.table), kind, self._clock(), raw)
-        return await self._log.append(encode_record(record))
+        encoded = encode_record(record)
+        return await (self._log.append(encoded) if once is None else self._log.append(encoded, once))
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:  # noqa: ARG002 - not for clients
         """Called only on the worker that made the change."""
         data = {"service": service, "before": str(before), "after": str(after)}
         self._enqueue(topics.publication_key(f"service:{service}", self.live.table), "circuit", data)
+
+    def hold_off_changed(self, service: str, until: float | None, calls: str) -> None:  # noqa: ARG002 - not for clients
+        """Called only on the worker that found it out. `until` is Unix seconds, null in the event that it has ended."""
+        data = {"service": service, "state": "end" if until is None else "begin", "until": until}
+        self._enqueue(topics.publication_key(f"service:{service}", self.live.table), "holdoff", data)
+
+    def key_expires(self, prefix: str, days: int, expires: float) -> None:
+        """An API key will expire within so many days, at `expires` (Unix time): its own connections are notified."""
+        data = {"prefix": prefix, "days": days, "expires": expires}
+        for topic in (f"caller:key:{prefix}", topics.GATEWAY_KEYS):
+            self._enqueue(topics.publication_key(topic, self.live.table), "key_expires", data)
+
+    def quota_reached(self, event: QuotaEvent) -> None:
+        """Called once in the cluster when 80 % and 100 % of a quota are used."""
+        usage = {"percent": event.percent, "used": event.used, "limit": event.limit, "resets": event.ends}
+        data = owner_of(event.quota, self.live.keys)._asdict() | usage
+        self._enqueue(topics.publication_key(topics.GATEWAY_QUOTAS, self.live.table), "quota", data)
 
     def invalidated(self, service: str, tag: str) -> None:
         """Called only on the worker that invalidated the cache entries."""

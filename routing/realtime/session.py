@@ -6,7 +6,7 @@ from typing import Final
 
 from routing.authentication.authenticator import MAX_CREDENTIAL_BYTES, Authenticator, Credential, parse_credential
 from routing.caller import Caller
-from routing.errors import GatewayError, Unauthenticated
+from routing.errors import Forbidden, GatewayError, Unauthenticated
 from routing.http import Request
 from routing.realtime import messages, topics
 from routing.realtime.close_codes import CloseCode
@@ -24,6 +24,7 @@ from routing.realtime.messages import (
     encode_message,
 )
 from routing.realtime.subscriber import Subscriber
+from routing.realtime.topic_addresses import permitted_keys
 from routing.realtime.topics import TopicRefused
 from routing.router.live import LiveConfiguration
 from routing.router.table import Match
@@ -99,6 +100,8 @@ class Session:
             self.subscriber.close(CloseCode.UNAUTHENTICATED, "the credential has expired")
         elif self.credential is not None and self.credential.is_key:
             self._recheck_key(self.credential, caller, now)
+        elif self._authenticator.is_revoked(caller, now):
+            self.subscriber.close(CloseCode.UNAUTHENTICATED, "the credential was revoked")
         self.recheck_topics()
 
     def recheck_topics(self) -> None:
@@ -159,8 +162,9 @@ class Session:
         credential = parse_credential(token)
         try:
             caller = await self._authenticator.identify(credential, self._clock())
+            self._authenticator.check(credential, self._handshake.client, self._handshake.method)
             self._set_caller(caller, credential)
-        except Unauthenticated as error:
+        except (Unauthenticated, Forbidden) as error:
             self._send_error(error.code, error.detail)
             self.subscriber.close(CloseCode.UNAUTHENTICATED, error.detail)
         except GatewayError as error:
@@ -215,13 +219,21 @@ class Session:
         self._hub.subscribe(self.subscriber, topic, self._subscription_keys(topic, caller))
 
     def _subscription_keys(self, topic: str, caller: Caller) -> tuple[str, ...]:
-        return topics.subscription_keys(topic, caller, self._live.table, is_cached=topic in self._cached_topics)
+        table = self._live.table
+        keys = topics.subscription_keys(topic, caller, table, is_cached=topic in self._cached_topics)
+        return permitted_keys(topic, keys, self._handshake.client, table)
 
     def _recheck_key(self, credential: Credential, caller: Caller, now: float) -> None:
         current = self._authenticator.try_identify(credential, now)
         if current is None:
             self.subscriber.close(CloseCode.UNAUTHENTICATED, "the credential was revoked")
-        elif current != caller:
+            return
+        try:
+            self._authenticator.check(credential, self._handshake.client, self._handshake.method)
+        except Forbidden as error:
+            self.subscriber.close(CloseCode.UNAUTHENTICATED, error.detail)
+            return
+        if current != caller:
             self.subscriber.caller = current
 
     def _last_id(self) -> str:

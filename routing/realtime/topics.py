@@ -4,7 +4,9 @@
     tag:<tag>, tag:<service>:<tag>    invalidations of cached responses that carry the tag
     resource:/api/v1/<service>/...    the same, for all tags of the responses of this path
     caller:<id>, tenant:<name>        events for one caller, or for one tenant's callers
-    anything else                     free: every caller may subscribe
+    gateway:keys, gateway:quotas      API keys that expire soon, and quotas that are used up, for operators
+    anything else                     free: every caller may subscribe, but to topics that begin as a webhook's only one
+                                      that may use the webhook's service
 
 A caller may subscribe to what it may call. Where responses are private to a caller, a tag that names a caller in a
 path parameter is for that caller alone: nobody learns that another one's mailbox has changed.
@@ -19,7 +21,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote_from_bytes
 
-from resilience.cache.policy import CALLER_FIELDS, Scope
+from resilience.cache.policy import CALLER_FIELDS, QUERY_PLACEHOLDER, Scope, named_in
+from resilience.cache.query_key import query_values
 from routing.caller import Caller
 from routing.errors import GatewayError
 from routing.realtime.limits import MAX_TOPIC_LENGTH
@@ -29,7 +32,11 @@ from routing.router.policy import RoutePolicy
 from routing.router.table import Match, RouteTable, Service
 from routing.router.tags import PARAMETER, fields, filled, parameter_values
 
-_KINDS: Final = ("service", "tag", "resource", "caller", "tenant")
+_KINDS: Final = ("service", "tag", "resource", "caller", "tenant", "gateway")
+GATEWAY_KEYS: Final = "gateway:keys"
+GATEWAY_QUOTAS: Final = "gateway:quotas"
+OPERATORS_SCOPE: Final = "metrics:read"
+"""Of those who may subscribe to the gateway's own topics."""
 _FREE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]*")
 
 
@@ -71,6 +78,8 @@ def subscription_keys(topic: str, caller: Caller, table: RouteTable, *, is_cache
         invalidations = _resource_keys(rest, caller, table, is_cached=is_cached)
     else:
         _check_owner(kind, rest, caller)
+        if not kind:
+            _check_webhooks(topic, caller, table)
         invalidations = set()
     return (publication_key(topic, table), *sorted(invalidations))
 
@@ -78,6 +87,8 @@ def subscription_keys(topic: str, caller: Caller, table: RouteTable, *, is_cache
 def check_publishable(topic: str, caller: Caller, table: RouteTable) -> None:
     """Raise TopicRefused unless `caller` may publish on `topic`. A service's topics are for those who may call it."""
     kind, rest = _parse_topic(topic)
+    if kind == "gateway":
+        raise _forbidden()
     if kind in ("caller", "tenant", ""):
         return
     if kind == "tag":
@@ -96,9 +107,10 @@ def own_cached_response(topic: str, caller: Caller, table: RouteTable) -> tuple[
         match = _route(text, caller, table) if kind == "resource" else None
     except TopicRefused:
         return None
-    if match is None or match.policy.cache is None or _names_only_caller(match, caller):
+    query = text.partition("?")[2].encode()
+    if match is None or match.policy.cache is None or _names_only_caller(match, caller, query):
         return None
-    return match, text.partition("?")[2].encode()
+    return match, query
 
 
 def _parse_topic(topic: str) -> tuple[str, str]:
@@ -114,8 +126,22 @@ def _parse_topic(topic: str) -> tuple[str, str]:
 
 
 def _check_owner(kind: str, name: str, caller: Caller) -> None:
+    if kind == "gateway":
+        if not caller.has_scope(OPERATORS_SCOPE):
+            raise _forbidden()
+        if f"{kind}:{name}" not in (GATEWAY_KEYS, GATEWAY_QUOTAS):
+            raise TopicRefused("bad_topic", f"the gateway's topics are {GATEWAY_KEYS} and {GATEWAY_QUOTAS}")
     if (kind == "caller" and name != caller.id) or (kind == "tenant" and name != caller.tenant):
         raise _forbidden()
+
+
+def _check_webhooks(topic: str, caller: Caller, table: RouteTable) -> None:
+    """What webhooks publish is for those who may use their services."""
+    for webhook in table.webhooks.values():
+        if webhook.publish is not None and webhook.service and topic.startswith(webhook.publish.prefix):
+            service = table.services.get(webhook.service)
+            if service is None or not _may_use(caller, service, service.policy):
+                raise _forbidden()
 
 
 def _service_keys(name: str, caller: Caller, table: RouteTable) -> set[str]:
@@ -143,11 +169,11 @@ def _tag_keys(text: str, caller: Caller, table: RouteTable) -> set[str]:
 
 
 def _resource_keys(text: str, caller: Caller, table: RouteTable, *, is_cached: bool) -> set[str]:
-    match = _route(text, caller, table)
-    if not (is_cached or _names_only_caller(match, caller)):
+    match, query = _route(text, caller, table), text.partition("?")[2].encode()
+    if not (is_cached or _names_only_caller(match, caller, query)):
         raise _forbidden()
     name, tags = match.service.name, match.policy.cache.tags if match.policy.cache else ()
-    return {invalidation_key(name, tag) for tag in (*filled(tags, match, caller), name)}
+    return {invalidation_key(name, tag) for tag in (*filled(tags, match, caller, query), name)}
 
 
 def _split_resource(text: str, table: RouteTable) -> tuple[Service | None, bytes, str]:
@@ -172,11 +198,14 @@ def _route(text: str, caller: Caller, table: RouteTable) -> Match:
     return match
 
 
-def _names_only_caller(match: Match, caller: Caller) -> bool:
-    """Whether every path parameter used in a tag names this caller."""
+def _names_only_caller(match: Match, caller: Caller, query: bytes) -> bool:
+    """Whether every parameter of the path or the query that is used in a tag names this caller."""
     tags = match.policy.cache.tags if match.policy.cache else ()
     used = {parameter for tag in tags for parameter in PARAMETER.findall(tag)}
-    return all(_names_caller(name, value, match.policy, caller) for name, value in match.params if name in used)
+    values = query_values(query, named_in(tags, QUERY_PLACEHOLDER)) if query else {}
+    named = [pair for pair in match.params if pair[0] in used]
+    named += [(f"{QUERY_PLACEHOLDER}{name}", value) for name, found in values.items() for value in found]
+    return all(_names_caller(name, value, match.policy, caller) for name, value in named)
 
 
 def _may_read_tag(service: Service, tag: str, caller: Caller) -> bool:

@@ -32,6 +32,8 @@ class Tunnel:
     """`check` is called once a second and returns why the tunnel is to be closed, or None. `timer` is monotonic.
     `pings` is the number of pings received so far from both sides, which the gateway answers.
 
+    `received` and `sent` are the bytes of messages from and to the client so far.
+
     It closes after `idle_timeout` seconds without a message or a ping, and `total_timeout` seconds after it has opened.
     """
 
@@ -57,6 +59,7 @@ class Tunnel:
         self._seen_pings = 0
         self._total_timeout = total_timeout
         self._opened_at = self._last_activity_at = timer()
+        self.received = self.sent = 0
 
     async def run(self, subprotocol: str | None) -> None:
         """Accept the client's handshake, pass messages on until either side or the gateway ends it, and close both."""
@@ -95,6 +98,7 @@ class Tunnel:
                 await self._backend.send(content)
             except ConnectionClosed as closed:
                 return _backend_closed(closed)
+            self.received += _size(content)
 
     async def _backend_to_client(self) -> CloseReason:
         while True:
@@ -105,6 +109,7 @@ class Tunnel:
             self._last_activity_at = self._timer()
             kind = "text" if isinstance(content, str) else "bytes"
             await self._send({"type": "websocket.send", kind: content})
+            self.sent += _size(content)
 
     async def _check_periodically(self) -> CloseReason:
         while True:
@@ -126,6 +131,10 @@ def _is_too_big(content: str | bytes) -> bool:
     if isinstance(content, str) and not content.isascii() and len(content) > MAX_TUNNEL_MESSAGE_BYTES // 4:
         return len(content.encode()) > MAX_TUNNEL_MESSAGE_BYTES
     return len(content) > MAX_TUNNEL_MESSAGE_BYTES
+
+
+def _size(content: str | bytes) -> int:
+    return len(content) if isinstance(content, bytes) or content.isascii() else len(content.encode())
 
 
 def _client_closed(code: int, reason: str) -> CloseReason:

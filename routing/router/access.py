@@ -16,6 +16,8 @@ from routing.router.table import RouteTable, Service
 def authorize(service: Service, policy: RoutePolicy, caller: Caller | None) -> GatewayError | None:
     """The error if this caller may not use the service now (contract section 3, step 4), else None."""
     name = service.name
+    if caller is not None and caller.subscription is not None and not caller.subscription.includes(name):
+        return Forbidden("the plan does not include this service", service=name)
     if caller is not None and not caller.may_use(name, policy.scopes):
         return Forbidden("the credential's scopes do not cover this service", service=name)
     if caller is None and policy.scopes:

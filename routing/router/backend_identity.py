@@ -12,6 +12,7 @@ WITHOUT_EFFECT: Final = frozenset(
     {
         "auth",
         "scopes",
+        "ip",
         "enabled",
         "rate_limit",
         "timeout",
@@ -20,7 +21,10 @@ WITHOUT_EFFECT: Final = frozenset(
         "breaker",
         "health",
         "fallback",
+        "hold_off",
+        "outbound",
         "cost_per_call",
+        "price",
         "cors",
         "websocket",
         "invalidates",
@@ -30,7 +34,17 @@ WITHOUT_EFFECT: Final = frozenset(
 """Settings of a policy that change neither what a backend is sent nor what is stored of its response. A setting that is
 not listed counts, so that a new one cannot be forgotten.
 """
-_CACHE_FIELDS: Final = ("tags", "vary", "credentials")
+_CACHE_FIELDS: Final = (
+    "tags",
+    "vary",
+    "credentials",
+    "ignore",
+    "ignore_vary",
+    "share_ignored",
+    "key",
+    "only_if",
+    "cookies",
+)
 """Settings of the cache that stored responses depend on. A lifetime is not among them: shortening it, or extending it
 during an outage, must not discard what is stored.
 """
@@ -52,5 +66,5 @@ def backend_identity(service: Service, policy: RoutePolicy, secret: bytes) -> by
     settings["cache"] = None if cache is None else [getattr(cache, name) for name in _CACHE_FIELDS]
     settings["headers"] = sorted(policy.headers)
     urls = sorted(target.url for target in service.targets)
-    plain = msgspec.to_builtins([service.incarnation, urls, settings], builtin_types=(bytes,))
+    plain = msgspec.to_builtins([service.incarnation, urls, settings], builtin_types=(bytes,), order="deterministic")
     return blake2b(_encode(plain), digest_size=20, key=secret).digest()

@@ -24,9 +24,17 @@ def fallback_match(table: RouteTable, match: Match, method: str, caller: Caller 
         found = table.within(other, method, match.path.removesuffix(b"?"))
     except (BadRequest, MethodNotAllowed) as error:
         return error
-    if caller is None and found.policy.auth is Auth.REQUIRED:
+    if caller is None and found.policy.auth not in (Auth.OPTIONAL, Auth.NONE):
         return Unauthenticated("the fallback service requires a credential", service=other.name)
-    denial = authorize(other, found.policy, caller)
+    denial = authorize(other, found.policy, caller) or _other_credential(found, caller)
     if denial is not None:
         return denial
     return msgspec.structs.replace(found, path=found.path + b"?") if has_empty_query else found
+
+
+def _other_credential(found: Match, caller: Caller | None) -> GatewayError | None:
+    """The error if the fallback requires a certificate or a signature, which is not how this caller was identified."""
+    auth = found.policy.auth
+    if auth not in (Auth.CERTIFICATE, Auth.SIGNATURE) or (caller is not None and caller.kind == auth):
+        return None
+    return Unauthenticated(f"the fallback service requires a {auth}", service=found.service.name)

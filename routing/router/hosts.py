@@ -19,6 +19,11 @@ def domain_of(host: str) -> str:
     return domain.rpartition(":")[0].removesuffix(".") if ":" in domain else domain.removesuffix(".")
 
 
+def first_name(patterns: Iterable[str], default: str) -> str:
+    """The first of these hosts that is no pattern."""
+    return next((host for host in patterns if not host.startswith((".", ANY))), default)
+
+
 class AllowedHosts:
     """Host names, `.example.com` for a domain and all below it, and `*` for any."""
 

@@ -1,5 +1,6 @@
 """Header fields kept for repeated requests: of a hit, and of a call to a backend."""
 
+from math import inf
 from typing import NamedTuple
 
 from resilience.cache.entry import Entry
@@ -21,7 +22,7 @@ class HitHeaders:
 class ForwardedHeaders(NamedTuple):
     """The header fields sent to a backend for a request with the fields `source`, except those that differ each time.
 
-    `encoded` is `headers` as bytes for the wire.
+    `encoded` is `headers` as bytes for the wire. They are sent until `until` (Unix time), if they contain a token.
     """
 
     source: Headers
@@ -30,3 +31,4 @@ class ForwardedHeaders(NamedTuple):
     headers: Headers
     encoded: bytes
     continues_trace: bool
+    until: float = inf

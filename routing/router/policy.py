@@ -10,9 +10,17 @@ import msgspec
 
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy
+from resilience.holdoff.policy import HoldOffPolicy
+from resilience.outbound.policy import OutboundPolicy
 from resilience.ratelimit.policy import RatePolicy
+from routing.authentication.signatures.policy import SignaturePolicy
+from routing.consumers.price import Price
 from routing.http import Header
 from routing.messages.cors import CorsPolicy
+from routing.messages.outcome import OutcomePolicy
+from routing.networks import Addresses
+from routing.router.credential_policy import CredentialPolicy
+from routing.router.identity_policy import IdentityPolicy
 
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 """A service's name: a path segment, a scope and a part of keys and channel names."""
@@ -27,9 +35,13 @@ _VISIBLE: Final = re.compile(r"[!-~]+")
 
 
 class Auth(StrEnum):
+    """`required`: an API key, a token, or a client certificate or a signature where the gateway knows any."""
+
     REQUIRED = "required"
     OPTIONAL = "optional"
     NONE = "none"
+    CERTIFICATE = "certificate"
+    SIGNATURE = "signature"
 
 
 class Spelling(StrEnum):
@@ -158,11 +170,13 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What can be set on a route; a service's own settings are the policy of all paths without a route.
 
     `rate_limit` and `cors` None mean the gateway's own, `cache` None no caching. `headers` go to the backend, with
-    secrets resolved.
+    secrets resolved, and so does the access token of `credential`. `hold_off` None: the backend's limits are only
+    passed on. `signature` None: what signatures must be by default.
     """
 
     auth: Auth = Auth.REQUIRED
     scopes: tuple[str, ...] = ()
+    ip: Addresses = ()
     enabled: bool = True
     rate_limit: RatePolicy | None = None
     timeout: Timeout = Timeout()
@@ -175,14 +189,28 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     breaker: BreakerPolicy = BreakerPolicy()
     health: HealthCheckPolicy | None = None
     fallback: Fallback | None = None
+    outcome: OutcomePolicy | None = None
+    hold_off: HoldOffPolicy | None = HoldOffPolicy()
+    outbound: OutboundPolicy | None = None
     cost_per_call: float = 0.0
+    price: Price | None = None
     cors: CorsPolicy | None = None
     websocket: bool = False
     invalidates: tuple[str, ...] = ()
     idempotency: bool = False
+    credential: CredentialPolicy | None = None
+    identity: IdentityPolicy | None = None
+    signature: SignaturePolicy | None = None
+
+    @property
+    def judges_bodies(self) -> bool:
+        """Whether bodies of responses are read for a condition, which only some content codings allow."""
+        only_if = None if self.cache is None else self.cache.only_if
+        return any(conditions.needs_body for conditions in (self.outcome, only_if) if conditions is not None)
 
     @property
     def head_seconds(self) -> float:
         """The longest time until a response's head, if the client is quick: finite."""
-        timeout = self.timeout
-        return timeout.total if timeout.total != inf else self.retries.attempts * (timeout.connect + timeout.read)
+        timeout, queue = self.timeout, self.outbound.queue if self.outbound else 0.0
+        total = timeout.total if timeout.total != inf else self.retries.attempts * (timeout.connect + timeout.read)
+        return queue + total

@@ -27,6 +27,8 @@ from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Match, RouteTable, Service
 
 _CREDENTIAL_FIELDS: Final = frozenset({b"authorization", b"x-api-key"})
+_WITHOUT_KEYS: Final = frozenset({Auth.CERTIFICATE, Auth.SIGNATURE})
+"""Where API keys and tokens do not identify callers."""
 POLICIES: Final = 64
 """Grants kept for one credential, each under another policy."""
 LONGEST: Final = 2_048
@@ -42,12 +44,14 @@ Steps = tuple[Callable[[Any], Any], ...]
 class Quota(msgspec.Struct, frozen=True, gc=False):
     """A rate limit, and the key under which a request counts towards it.
 
-    `subject` is whose requests are counted: a caller's id or a client's address.
+    `subject` is whose requests are counted: a caller's id or a client's address. `name` is that of its RateLimit field,
+    and of whose limit it is.
     """
 
     policy: RatePolicy
     key: str
     subject: str
+    name: str = "default"
 
 
 class Grant:
@@ -81,7 +85,7 @@ class CredentialState:
     is the state of the same fields on any other route.
     """
 
-    __slots__ = ("_base", "_grants", "_separate", "caller", "credential", "parse_error", "verified_until")
+    __slots__ = ("_base", "_grants", "_ignored", "_separate", "caller", "credential", "parse_error", "verified_until")
 
     def __init__(self, headers: Headers, base: "CredentialState | None" = None) -> None:
         self.credential: Credential | None = None
@@ -91,6 +95,7 @@ class CredentialState:
         self._grants: dict[tuple[str, int], Grant] = {}
         self._base = base
         self._separate: CredentialState | None = None
+        self._ignored: CredentialState | None = None
         try:
             self.credential = read_credential(headers, is_separate=self.is_separate)
         except Unauthenticated as error:
@@ -108,6 +113,11 @@ class CredentialState:
         """The state where X-API-Key is the gateway's and Authorization the backend's."""
         self._separate = self._separate or CredentialState(headers, self)
         return self._separate
+
+    def ignored(self) -> "CredentialState":
+        """The state where neither identifies callers."""
+        self._ignored = self._ignored or CredentialState([], self)
+        return self._ignored
 
     def grant(self, match: Match, caller: Caller | None) -> Grant:
         name, policy = match.service.name, match.policy
@@ -139,7 +149,8 @@ class CallerSlot:
 
 class Resolution:
     """`routing_error` is raised by step 4 where no route was found. `steps` are those this request takes; `cors` is the
-    policy of its responses, None without one. `sandboxed`: they have the origin of staff's pages.
+    policy of its responses, None without one. `sandboxed`: they have the origin of staff's pages. `usage` is what the
+    meter counts such requests in (routing/steps/metering.py).
     """
 
     __slots__ = (
@@ -155,6 +166,7 @@ class Resolution:
         "routing_error",
         "sandboxed",
         "steps",
+        "usage",
     )
 
     def __init__(self, credential_state: CredentialState) -> None:
@@ -169,6 +181,7 @@ class Resolution:
         self.cors: Cors | None = None
         self.sandboxed = False
         self.host = ""
+        self.usage: Any = None
         self._slot: CallerSlot | None = None
 
     @classmethod
@@ -236,8 +249,7 @@ class Resolution:
             self.auth = self.match.policy.auth
             if request.has_empty_query:  # it is sent on, and part of the cache key (RFC 3986 section 6.2.3)
                 self.match = msgspec.structs.replace(self.match, path=self.match.path + b"?")
-            if self.match.policy.forward_authorization and request.fields.keys() >= _CREDENTIAL_FIELDS:
-                self.credential_state = self.credential_state.separate(request.headers)
+            self.credential_state = _state_for(self.match.policy, self.credential_state, request)
 
     def _reject(self, error: GatewayError, path: bytes, table: RouteTable) -> None:
         if isinstance(error, UnknownService) and b"//" in path:  # a service, for servers that merge slashes
@@ -246,6 +258,15 @@ class Resolution:
         service = table.services.get(error.service or "")
         if isinstance(error, BadRequest) and service is not None and service.policy.auth is Auth.NONE:
             self.auth = Auth.NONE  # its callers have no credential
+
+
+def _state_for(policy: RoutePolicy, state: CredentialState, request: Request) -> CredentialState:
+    """The credential, as far as it is the gateway's on this route."""
+    if policy.auth in _WITHOUT_KEYS:
+        return state.ignored()
+    if policy.forward_authorization and request.fields.keys() >= _CREDENTIAL_FIELDS:
+        return state.separate(request.headers)
+    return state
 
 
 UNRESOLVED: Final = Resolution(CredentialState([]))

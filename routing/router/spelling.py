@@ -185,6 +185,7 @@ def _merged(segments: Segments) -> Segments:
 _LIBERTIES: Final[tuple[tuple["re.Pattern[str]", Callable[[Segments], Segments]], ...]] = (
     (re.compile(";"), _without_parameters),
     (re.compile("/"), _split_at_slashes),
+    (re.compile(";"), _without_parameters),
     (re.compile(r"\\"), _split_at_backslashes),
     (re.compile("[?#]"), _cut),
     (re.compile(";"), _without_parameters),

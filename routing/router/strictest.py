@@ -7,9 +7,10 @@ import msgspec
 
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
+from routing.errors import BadRequest
 from routing.router.policy import Auth, RoutePolicy
 
-_AUTH: Final = (Auth.NONE, Auth.OPTIONAL, Auth.REQUIRED)
+_AUTH: Final = (Auth.NONE, Auth.OPTIONAL, Auth.REQUIRED, Auth.CERTIFICATE, Auth.SIGNATURE)
 _SCOPES: Final = (Scope.SHARED, Scope.TENANT, Scope.USER)
 _USUAL_RATE: Final = RatePolicy()
 """What a policy without a limit of its own is taken to have, for comparison."""
@@ -19,12 +20,13 @@ def strictest(policies: Sequence[RoutePolicy]) -> RoutePolicy:
     """The first policy with every restriction of the others.
 
     Restrictions are who may call, how often, over what, and whether a response may be stored and for whom. What only
-    says how the backend is called, such as timeouts and header fields, is the first's.
+    says how the backend is called, such as timeouts and header fields, is the first's. Raises BadRequest.
     """
     return msgspec.structs.replace(
         policies[0],
-        auth=max([policy.auth for policy in policies], key=_AUTH.index),
+        auth=_strictest_auth([policy.auth for policy in policies]),
         scopes=tuple(dict.fromkeys(scope for policy in policies for scope in policy.scopes)),
+        ip=tuple(dict.fromkeys(addresses for policy in policies for addresses in policy.ip)),
         enabled=all(policy.enabled for policy in policies),
         rate_limit=min([policy.rate_limit for policy in policies], key=_rate),
         cache=_strictest_cache([policy.cache for policy in policies]),
@@ -34,6 +36,13 @@ def strictest(policies: Sequence[RoutePolicy]) -> RoutePolicy:
     )
 
 
+def _strictest_auth(found: Sequence[Auth]) -> Auth:
+    """Raises BadRequest for a certificate and a signature: no caller has both."""
+    if {Auth.CERTIFICATE, Auth.SIGNATURE} <= set(found):
+        raise BadRequest("the path can be read in several ways, which require different credentials")
+    return max(found, key=_AUTH.index)
+
+
 def _rate(rate: RatePolicy | None) -> float:
     """Requests per second."""
     rate = rate or _USUAL_RATE
@@ -41,9 +50,11 @@ def _rate(rate: RatePolicy | None) -> float:
 
 
 def _strictest_cache(policies: Sequence[CachePolicy | None]) -> CachePolicy | None:
-    """None, no caching, if any says so; else the narrowest scope and the shortest times, with all tags."""
+    """None, no caching, if any says so, or if keys or conditions differ; else the narrowest scope and the shortest
+    times, with all tags.
+    """
     found = [policy for policy in policies if policy is not None]
-    if len(found) < len(policies):
+    if len(found) < len(policies) or any(_differ(policy, found[0]) for policy in found) or not _methods(found):
         return None
     return msgspec.structs.replace(
         found[0],
@@ -55,7 +66,22 @@ def _strictest_cache(policies: Sequence[CachePolicy | None]) -> CachePolicy | No
         vary=tuple(dict.fromkeys(name for policy in found for name in policy.vary)),
         override=all(policy.override for policy in found),
         credentials=_credentials([policy.credentials for policy in found]),
+        ignore=tuple(word for word in found[0].ignore if all(word in policy.ignore for policy in found)),
+        ignore_vary=tuple(name for name in found[0].ignore_vary if all(name in policy.ignore_vary for policy in found)),
+        share_ignored=all(policy.share_ignored for policy in found),
+        methods=_methods(found),
     )
+
+
+def _differ(policy: CachePolicy, other: CachePolicy) -> bool:
+    return (policy.key, policy.only_if, policy.cookies) != (other.key, other.only_if, other.cookies)
+
+
+def _methods(found: Sequence[CachePolicy]) -> tuple[str, ...]:
+    """Those of all; none if placeholders in tags, or the fields of a key, need one that is not among them."""
+    common = tuple(method for method in found[0].methods if all(method in policy.methods for policy in found))
+    reads_body = found[0].key.body is not None or any(policy.body_tags for policy in found)
+    return () if common == ("HEAD",) or (reads_body and "POST" not in common) else common
 
 
 def _credentials(named: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:

@@ -5,6 +5,9 @@ from typing import Final
 
 import msgspec
 
+from routing.authentication.issuer_policy import Issuer
+from routing.authentication.revocations import Revocation
+from routing.authentication.signatures.keys import SigningKey, SigningKeys
 from routing.errors import BadRequest, MethodNotAllowed, UnknownService
 from routing.messages.validation import ASTERISK, METHODS
 from routing.router import spelling
@@ -13,6 +16,7 @@ from routing.router.policy import PathPolicy, RoutePolicy, Target
 from routing.router.route_tree import Route, RouteTree, allowed_methods, parameters
 from routing.router.spelling import Segments
 from routing.router.strictest import strictest
+from routing.webhooks.policy import Webhook
 
 __all__ = ["Match", "Route", "RouteTable", "Service"]
 
@@ -63,14 +67,31 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class RouteTable:
-    """All services by name and by host. Equal configurations make equal tables, so that a reload may be skipped.
+    """All services by name and by host, and the webhooks by name. Equal configurations make equal tables, so that a
+    reload may be skipped.
 
-    `is_loaded` is false only for NOT_LOADED.
+    `has_members`: whether there is anybody to use the portal. `is_loaded` is false only for NOT_LOADED.
     """
 
-    def __init__(self, services: Iterable[Service] = (), version: int = 0, *, is_loaded: bool = True) -> None:
+    def __init__(
+        self,
+        services: Iterable[Service] = (),
+        version: int = 0,
+        *,
+        webhooks: Iterable[Webhook] = (),
+        issuers: Iterable[Issuer] = (),
+        revocations: Iterable[Revocation] = (),
+        has_members: bool = False,
+        signing_keys: Iterable[SigningKey] = (),
+        is_loaded: bool = True,
+    ) -> None:
         self.version = version
         self.is_loaded = is_loaded
+        self.webhooks = {webhook.name: webhook for webhook in webhooks}
+        self.issuers = tuple(issuers)
+        self.revocations = tuple(revocations)
+        self.has_members = has_members
+        self.signing_keys = SigningKeys(signing_keys)
         self.services = {service.name: service for service in services}
         self._hosts = {host.lower(): service for service in self.services.values() for host in service.hosts}
         self._trees = {
@@ -81,7 +102,12 @@ class RouteTable:
         self._combined: dict[tuple[int, ...], RoutePolicy] = {}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RouteTable) and self.services == other.services
+        return isinstance(other, RouteTable) and self._parts == other._parts
+
+    @property
+    def _parts(self) -> tuple[object, ...]:
+        own = (self.services, self.webhooks, self.issuers, self.revocations, self.has_members)
+        return (*own, self.signing_keys.keys)
 
     __hash__ = None  # type: ignore[assignment] # compared by value, never a key
 

@@ -1,25 +1,40 @@
 """Substitution of the placeholders in a route's tags: path parameters, and fields of the caller."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice, product
 from typing import Final
 from urllib.parse import quote
 
 from resilience.cache import policy
+from resilience.cache.policy import BODY_PLACEHOLDER, QUERY_PLACEHOLDER
+from resilience.cache.query_key import query_values
 from routing.caller import Caller
 from routing.router.table import Match
 
 PARAMETER: Final = re.compile(r"\{([^{}]*)\}")
 ANONYMOUS: Final = "anonymous"
 """The caller of a request without a credential. No caller's id equals it, since those contain a colon."""
+NO_CONTENT: Final[Mapping[str, str]] = {}
+MAX_COMBINED: Final = 16
+"""Tags that one pattern becomes, where parameters of a query occur several times."""
+_MESSAGE_FIELDS: Final = (BODY_PLACEHOLDER, QUERY_PLACEHOLDER)
 LONGEST: Final = 128
 """Longest field of a caller in a tag, in characters; a longer one is replaced by its digest."""
 
 
-def filled(tags: Iterable[str], match: Match, caller: Caller | None) -> tuple[str, ...]:
-    """Tags with each `{name}` replaced by that path parameter, and `{caller}` and `{tenant}` by the caller's fields.
+def filled(
+    tags: Iterable[str],
+    match: Match,
+    caller: Caller | None,
+    query: bytes = b"",
+    content: Mapping[str, str] = NO_CONTENT,
+) -> tuple[str, ...]:
+    """Tags with each `{name}` replaced by that path parameter, and `{caller}` and `{tenant}` by the caller's fields;
+    `{query.name}` by that parameter of the query, once for each value, and `{body.name}` by that field of `content`. A
+    tag with one of these two that has no value is left out.
 
     The configuration allows no path parameters of these two names. A tag that becomes the service's own name is left
     out: invalidating it would invalidate the whole service.
@@ -27,9 +42,29 @@ def filled(tags: Iterable[str], match: Match, caller: Caller | None) -> tuple[st
     patterns = tuple(tags)
     if not any("{" in pattern for pattern in patterns):
         return patterns
-    result = policy.fill_tags(patterns, (*match.params, *fields(caller).items()))
-    service = match.service.name
-    return tuple(tag for tag, pattern in zip(result, patterns, strict=True) if tag == pattern or tag != service)
+    params, service = (*match.params, *fields(caller).items()), match.service.name
+    found = []
+    for pattern in patterns:
+        for extra in _message_values(pattern, query, content):
+            (tag,) = policy.fill_tags((pattern,), (*params, *extra))
+            if tag == pattern or tag != service:
+                found.append(tag)
+    return tuple(found)
+
+
+def _message_values(pattern: str, query: bytes, content: Mapping[str, str]) -> Iterator[tuple[tuple[str, str], ...]]:
+    """Each combination of values for a tag's fields of the request, up to MAX_COMBINED."""
+    names = [name for name in PARAMETER.findall(pattern) if name.startswith(_MESSAGE_FIELDS)]
+    if not names:
+        yield ()
+        return
+    parameters = query_values(query, [name.removeprefix(QUERY_PLACEHOLDER) for name in names])
+    choices = []
+    for name in dict.fromkeys(names):
+        kind, _, field = name.partition(".")
+        values = parameters.get(field, []) if kind == "query" else [content[field]] if field in content else []
+        choices.append([(name, value) for value in values])
+    yield from islice(product(*choices), MAX_COMBINED)
 
 
 def parameter_values(pattern: str, tag: str) -> list[tuple[str, str]] | None:

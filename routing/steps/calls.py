@@ -1,30 +1,41 @@
 """Steps 6 and 7: a permit from the circuit, a slot in the bulkhead, and the call itself."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
 from resilience.breaker.driver import Breakers
-from resilience.breaker.machine import Outcome, Permit, Refusal, State, judge
-from resilience.statuses import FAILURE_STATUSES
-from routing.backend.client import Backend, BackendResponse, Call, Sender
+from resilience.breaker.machine import Outcome, Permit, Refusal, State
+from resilience.holdoff.driver import Probe
+from routing.authentication.identity_signer import IdentitySigner
+from routing.backend.client import Backend, Call, Sender
 from routing.balancing.balancer import Balancers
-from routing.errors import BadGateway, CallFailed, CircuitOpen, GatewayError, Overloaded, RequestTimeout
+from routing.errors import (
+    BackendLimited,
+    BadGateway,
+    CircuitOpen,
+    Overloaded,
+)
 from routing.exchange import CallRecord, Circuit, Exchange
 from routing.http import Headers, InterimSink
 from routing.messages import forwarding
+from routing.messages.outcome import OutcomeClass
 from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
+from routing.steps.backend_limits import BackendLimits, local_limits
 from routing.steps.forwarded_headers import ForwardedHeaderFields
-from routing.steps.retries import Attempts, is_clients_fault, repeatable
+from routing.steps.reporting import circuit_outcome, report_failure, wait_until_reported
+from routing.steps.retries import Attempts, repeatable
 from routing.upstream.bulkhead import Bulkhead
 from routing.upstream.call import BackendCall, CallPermit
 from routing.upstream.registry import Upstream, Upstreams
 
 SWITCHING_PROTOCOLS: Final = 101
+
+Preparation = Callable[[Exchange], tuple[Call, Upload | None]]
+"""Makes the request to send, and the body that each attempt sends from its beginning."""
 
 
 class Calls:
@@ -38,13 +49,16 @@ class Calls:
         own_cookies: frozenset[bytes],
         max_body_bytes: int,
         balancers: Balancers | None = None,
+        limits: BackendLimits | None = None,
+        signer: IdentitySigner | None = None,
         emit: EventSink = lambda _event: None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._backend = backend
-        self._attempts = Attempts(emit, timer)
-        self._upstreams = Upstreams(breakers, balancers or Balancers(emit=emit))
-        self._header_fields = ForwardedHeaderFields(own_cookies)
+        self._limits = limits or local_limits(breakers.clock, own_cookies, emit)
+        self._attempts = Attempts(self._limits, emit, timer)
+        self._upstreams = Upstreams(breakers, balancers or Balancers(emit=emit), self._limits.hold_offs)
+        self._header_fields = ForwardedHeaderFields(own_cookies, signer)
         self._own_cookies = own_cookies
         self._emit = emit
         self._max_body_bytes = max_body_bytes
@@ -56,11 +70,14 @@ class Calls:
         return self._upstreams.calls_in_flight
 
     def admit(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Step 6: a permit for the call. Waits only where the cluster has to grant a half-open probe.
+        """Step 6: a permit for the call. Waits only where the cluster has to grant a half-open probe, or that after a
+        hold-off.
 
-        Raises CircuitOpen.
+        Raises CircuitOpen or BackendLimited.
         """
         upstream = self._upstreams.of(exchange.match.service)
+        if upstream.hold_offs and self._limits.check(exchange, upstream.hold_offs):
+            return self._probe_limit(exchange, upstream)
         verdict = upstream.breaker.try_admit()
         if verdict is None:
             return self._probe(exchange, upstream)
@@ -74,7 +91,8 @@ class Calls:
         recorded before the client gets the response: its next request finds the circuit as this one left it.
         """
         exchange.call = CallRecord()
-        return self._call(exchange)
+        send = self._send_probe if exchange.circuit.probes else self._send
+        return send(exchange, self._backend, _permit(exchange).upstream.bulkhead, self._prepare)
 
     @asynccontextmanager
     async def websocket(self, exchange: Exchange, handshake: Sender) -> AsyncIterator[None]:
@@ -91,7 +109,9 @@ class Calls:
             await admission
         exchange.call = CallRecord()
         upstream = _permit(exchange).upstream
-        call = await self._send(exchange, handshake, upstream.websockets, self._prepare_handshake)
+        send = self._send_probe if exchange.circuit.probes else self._send
+        await send(exchange, handshake, upstream.websockets, self._prepare_handshake)
+        call = _sent(exchange)
         try:
             call.release_target()
             if call.response.status != SWITCHING_PROTOCOLS:
@@ -105,7 +125,19 @@ class Calls:
     async def _probe(self, exchange: Exchange, upstream: Upstream) -> None:
         self._admitted(exchange, upstream, await upstream.breaker.admit())
 
-    def _admitted(self, exchange: Exchange, upstream: Upstream, verdict: Permit | Refusal) -> None:
+    async def _probe_limit(self, exchange: Exchange, upstream: Upstream) -> None:
+        """The same for a call that may be the first one after a hold-off."""
+        probes = await self._limits.probe(exchange)
+        try:
+            verdict = upstream.breaker.try_admit() or await upstream.breaker.admit()
+            self._admitted(exchange, upstream, verdict, tuple(probes))
+        except BaseException:
+            _give_back(probes)
+            raise
+
+    def _admitted(
+        self, exchange: Exchange, upstream: Upstream, verdict: Permit | Refusal, probes: tuple[Probe, ...] = ()
+    ) -> None:
         if isinstance(verdict, Refusal):
             exchange.circuit = Circuit(None, verdict.state, CircuitOpen.code)
             name = upstream.service.name
@@ -114,23 +146,38 @@ class Calls:
         state = upstream.breaker.state()
         if exchange.step_log is not None:
             exchange.mark("circuit breaker", state, self._timer())
-        exchange.circuit = Circuit(CallPermit(upstream, verdict), "" if state is State.CLOSED else state)
+        exchange.circuit = Circuit(CallPermit(upstream, verdict), "" if state is State.CLOSED else state, "", probes)
 
-    async def _call(self, exchange: Exchange) -> None:
-        if exchange.request.watch_disconnect:  # which adapters set once they have an awaitable
-            exchange.request.watch_disconnect()
-        await self._send(exchange, self._backend, _permit(exchange).upstream.bulkhead, self._prepare)
+    async def _send_probe(self, exchange: Exchange, sender: Sender, bulkhead: Bulkhead, prepare: Preparation) -> None:
+        """`_send` for the first call after a hold-off: unless it is limited or fails, calls may be made again."""
+        probes = exchange.circuit.probes
+        try:
+            await self._send(exchange, sender, bulkhead, prepare)
+        except BaseException:
+            _give_back(probes)
+            raise
+        if exchange.call.outcome is OutcomeClass.LIMITED:
+            _give_back(probes)
+            return
+        try:
+            for probe in probes:
+                await probe.accepted()
+        except BaseException:
+            await _sent(exchange).discard()
+            raise
 
     async def _send(
         self,
         exchange: Exchange,
         sender: Sender,
         bulkhead: Bulkhead,
-        prepare: Callable[[Exchange], tuple[Call, Upload | None]],
-    ) -> BackendCall:
-        """Send the request, and report the outcome. The returned call has a slot in `bulkhead`."""
+        prepare: Preparation,
+    ) -> None:
+        """Send the request, and report the outcome. The call in `exchange` has a slot in `bulkhead`."""
+        if exchange.request.watch_disconnect:  # which adapters set once they have an awaitable
+            exchange.request.watch_disconnect()
         permit = _permit(exchange)
-        if not bulkhead.try_enter():
+        if exchange.match.policy.outbound is not None or not bulkhead.try_enter():
             await self._queue(exchange, permit, bulkhead)
         started = self._timer()
         try:
@@ -139,25 +186,44 @@ class Calls:
             response, target_state = await (attempts if upload is None else bulkhead.with_upload(upload, attempts))
         except BaseException as error:
             bulkhead.leave()
-            await _failed(exchange, permit, error)
+            await report_failure(exchange, permit, error)
             raise
         seconds = self._timer() - started
         if upload is not None:
             seconds -= upload.waited
         exchange.call.seconds = seconds
         call = exchange.call.call = BackendCall(response, permit, target_state, bulkhead)
-        reporting = permit.report(_outcome(exchange, response, upload, seconds))
+        reporting = permit.report(circuit_outcome(exchange, response, upload, seconds))
         if reporting is not None:
-            await _reported(call, reporting)
-        return call
+            await wait_until_reported(call, reporting)
+        if exchange.call.outcome is not None:
+            await self._classed(exchange, call, exchange.call.outcome)
+
+    async def _classed(self, exchange: Exchange, call: BackendCall, outcome: OutcomeClass) -> None:
+        """What follows from a response's class, before its client gets it."""
+        if outcome is OutcomeClass.OURS:
+            detail = f"status {call.response.status}"
+            self._emit(BackendEvent(kind=BackendEventKind.CREDENTIAL_REJECTED, service=exchange.service, detail=detail))
+        if outcome is OutcomeClass.LIMITED:
+            try:
+                await self._limits.limited(exchange, call.response)
+            except BaseException:
+                await call.discard()
+                raise
 
     async def _queue(self, exchange: Exchange, permit: CallPermit, bulkhead: Bulkhead) -> None:
+        """Wait for the call's turn under an outbound limit, and then for a slot."""
+        uncount = None
         try:
+            uncount = await self._limits.enter(exchange)
             await bulkhead.enter()
         except BaseException as error:
             permit.report(Outcome.CANCELLED)
-            if isinstance(error, Overloaded):
+            if uncount is not None:
+                uncount()
+            if isinstance(error, Overloaded | BackendLimited):
                 exchange.call.error = error.code
+            if isinstance(error, Overloaded):
                 self._refused(exchange.service, error.code)
             raise
 
@@ -176,7 +242,8 @@ class Calls:
             return call, None
         if request.set_body_timeout is not None:
             request.set_body_timeout(match.policy.timeout.idle)
-        keep = repeatable(request)
+        # A backend that refuses the credential has done nothing: any request may then be sent again.
+        keep = repeatable(exchange) or match.policy.credential is not None
         upload = exchange.call.upload = Upload(
             request.body, limit=self._max_body_bytes, service=exchange.service, buffer=keep, timer=self._timer
         )
@@ -197,6 +264,12 @@ def _permit(exchange: Exchange) -> CallPermit:
     return permit
 
 
+def _sent(exchange: Exchange) -> BackendCall:
+    call = exchange.call.call
+    assert call is not None  # noqa: S101 - `_send` has made it
+    return call
+
+
 def _call(exchange: Exchange, headers: Headers, encoded: bytes = b"") -> Call:
     """The request without its body."""
     match, request = exchange.match, exchange.request
@@ -205,31 +278,6 @@ def _call(exchange: Exchange, headers: Headers, encoded: bytes = b"") -> Call:
     return Call(request.method, path, headers, None, None, host, encoded)
 
 
-async def _failed(exchange: Exchange, permit: CallPermit, error: BaseException) -> None:
-    """Report a call without a response, and record why there is none."""
-    if not isinstance(error, GatewayError):
-        permit.report(Outcome.CANCELLED)
-        return
-    error.service = exchange.service
-    exchange.call.error = error.code
-    outcome = Outcome.CANCELLED
-    if isinstance(error, CallFailed):
-        exchange.call.reason, outcome = error.reason, Outcome.FAILURE
-    await permit.report_and_wait(outcome)
-
-
-def _outcome(exchange: Exchange, response: BackendResponse, upload: Upload | None, seconds: float) -> Outcome:
-    """What a response says about the service. `seconds` is the time until its head, without its client's share."""
-    if response.status in FAILURE_STATUSES and is_clients_fault(response, upload):
-        exchange.call.error = RequestTimeout.code
-        return Outcome.CANCELLED
-    return judge(exchange.match.policy.breaker, response.status, seconds)
-
-
-async def _reported(call: BackendCall, reporting: "asyncio.Task[None]") -> None:
-    """Wait until the cluster knows the outcome; on cancellation nobody needs the response any more."""
-    try:
-        await asyncio.shield(reporting)
-    except BaseException:
-        await call.discard()
-        raise
+def _give_back(probes: Iterable[Probe]) -> None:
+    for probe in probes:
+        probe.failed()

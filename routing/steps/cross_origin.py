@@ -3,7 +3,7 @@
 from routing.errors import GatewayError, MethodNotAllowed
 from routing.http import Request, Response, first
 from routing.messages.cors import Cors, is_preflight, preflight_response
-from routing.messages.staff_origin import StaffOrigin
+from routing.messages.staff_origin import PortalOrigin, StaffOrigin
 from routing.router.hosts import domain_of
 from routing.router.live import LiveConfiguration
 from routing.router.resolution import UNRESOLVED, Resolution
@@ -12,8 +12,11 @@ from routing.router.resolution import UNRESOLVED, Resolution
 class CrossOrigin:
     """`origins` are those of CORS_ORIGINS. `default` is the policy where a service has none; None without origins."""
 
-    def __init__(self, origins: tuple[str, ...], live: LiveConfiguration, staff: StaffOrigin) -> None:
+    def __init__(
+        self, origins: tuple[str, ...], live: LiveConfiguration, staff: StaffOrigin, portal: PortalOrigin
+    ) -> None:
         self._staff = staff
+        self._portal = portal
         self.default = Cors.of(None, origins)
         self._origins = origins
         self._live = live
@@ -21,8 +24,11 @@ class CrossOrigin:
     def apply(self, resolution: Resolution) -> None:
         """Set what is the same for all responses to a resolved request."""
         resolution.cors = self.of(resolution)
-        # Under a service's own host there are no pages of staff.
-        resolution.sandboxed = resolution.prefix != b"" and self._staff.shares(domain_of(resolution.host))
+        # Under a service's own host there are no pages of staff, and no portal.
+        resolution.sandboxed = resolution.prefix != b"" and self._shares_origin(domain_of(resolution.host))
+
+    def _shares_origin(self, domain: str) -> bool:
+        return self._staff.shares(domain) or (self._live.table.has_members and self._portal.shares(domain))
 
     def of(self, resolution: Resolution) -> Cors | None:
         """The policy of a resolved request; a service's own too where none of its routes takes the method."""

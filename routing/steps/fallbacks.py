@@ -3,22 +3,30 @@
 import time
 from collections.abc import Awaitable, Callable
 from copy import copy
-from math import inf
 from typing import Final
 
 import msgspec
 
-from resilience.statuses import FAILURE_STATUSES
-from routing.errors import BadGateway, CircuitOpen, GatewayError, RequestTimeout
+from routing.errors import (
+    AddressNotAllowed,
+    BackendLimited,
+    BadGateway,
+    CircuitOpen,
+    Forbidden,
+    GatewayError,
+    RequestTimeout,
+)
 from routing.exchange import Exchange
-from routing.http import IDEMPOTENT, Request, Response
+from routing.http import Request, Response
+from routing.messages.outcome import OutcomeClass
+from routing.networks import permits
 from routing.router.fallback import fallback_match
 from routing.router.live import LiveConfiguration
-from routing.router.policy import MAX_TOTAL_SECONDS
 from routing.router.table import Match
 from routing.steps.cache.store import SHARED_FAILURES, CacheStore
-from routing.steps.calls import Calls
+from routing.steps.credential import CredentialSteps
 from routing.steps.gatekeeper import Gatekeeper
+from routing.steps.remaining_time import seconds_left, within
 from routing.upstream.call import BackendCall
 
 STEP: Final = "fallback"
@@ -33,15 +41,15 @@ class Fallbacks:
         self,
         live: LiveConfiguration,
         gatekeeper: Gatekeeper,
-        calls: Calls,
         store: CacheStore,
+        credentials: CredentialSteps,
         *,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._live = live
         self._gatekeeper = gatekeeper
-        self._calls = calls
         self._store = store
+        self._credentials = credentials
         self._timer = timer
 
     def try_response(self, exchange: Exchange, error: Exception) -> Response | Awaitable[Response | None] | None:
@@ -66,7 +74,7 @@ class Fallbacks:
         no stale response may be served instead.
         """
         call = exchange.call.call
-        if call is None or call.response.status not in FAILURE_STATUSES or not _names_service(exchange):
+        if call is None or not exchange.call.is_replaceable or not _names_service(exchange):
             return None
         # A target that did not wait for a slow client's body has not failed.
         return None if exchange.call.error == RequestTimeout.code else self._replace(exchange, call)
@@ -75,7 +83,9 @@ class Fallbacks:
         try:
             if await self._store.may_serve_stale(exchange):
                 return None
-            response = await self._other_response(exchange, BadGateway.code, f"status {call.response.status}")
+            limited = exchange.call.outcome is OutcomeClass.LIMITED
+            code = BackendLimited.code if limited else BadGateway.code
+            response = await self._other_response(exchange, code, f"status {call.response.status}")
         except BaseException:
             await call.discard()
             self._store.release(exchange)
@@ -101,15 +111,12 @@ class Fallbacks:
 
     async def _call(self, other: Exchange) -> BackendCall | None:
         try:
-            admitting = self._calls.admit(other)
-            if admitting is not None:
-                await admitting
-            await self._calls.call(other)
-        except SHARED_FAILURES as error:
+            await self._credentials.call(other)
+        except (*SHARED_FAILURES, Forbidden) as error:  # Forbidden: this caller has no credential for it
             self._mark(other, f"{other.service}: {error.code}")
             return None
         call = other.call.call
-        if call is None or call.response.status not in FAILURE_STATUSES:
+        if call is None or not other.call.is_replaceable:
             self._mark(other, other.service)
             return call
         self._mark(other, f"{other.service}: {call.response.status}")
@@ -122,24 +129,21 @@ class Fallbacks:
         if not isinstance(match, Match):
             self._mark(exchange, match.code if match is not None else "no such service")
             return None
+        if not permits(match.policy.ip, exchange.request.client):
+            self._mark(exchange, AddressNotAllowed.code)
+            return None
         if not may_be_sent(exchange):
             self._mark(exchange, "the request may not be sent again")
             return None
-        left = self._left(exchange)
+        left = seconds_left(exchange, self._timer())
         if left <= 0:
             self._mark(exchange, "no time is left")
             return None
-        other = exchange.rerouted(_same_request(exchange), _within(match, left))
+        other = exchange.rerouted(_same_request(exchange), within(match, left))
         if not await self._gatekeeper.charge(other):
             self._mark(exchange, "rate_limited")
             return None
         return other
-
-    def _left(self, exchange: Exchange) -> float:
-        """Seconds of the request's own time limit that are left, without those in which its client sent the body."""
-        total, upload = exchange.match.policy.timeout.total, exchange.call.upload
-        waited = 0.0 if upload is None else upload.waited
-        return inf if total == inf else total + waited - (self._timer() - exchange.started)
 
     def _mark(self, exchange: Exchange, verdict: str) -> None:
         if exchange.step_log is not None:
@@ -164,7 +168,7 @@ def may_be_sent(exchange: Exchange) -> bool:
     call, upload = exchange.call, exchange.call.upload
     if not call.sent:
         return upload is None or upload.untouched or upload.replayable
-    return exchange.request.method in IDEMPOTENT and (upload is None or upload.replayable)
+    return exchange.is_repeatable and (upload is None or upload.replayable)
 
 
 def _names_service(exchange: Exchange) -> bool:
@@ -178,16 +182,6 @@ def _same_request(exchange: Exchange) -> Request:
     if upload is not None:
         request.body = upload.chunks()
     return request
-
-
-def _within(match: Match, seconds: float) -> Match:
-    """The match with a call that takes no longer than `seconds`."""
-    timeout = match.policy.timeout
-    if timeout.total <= seconds:
-        return match
-    limit = msgspec.structs.replace(timeout, total=min(seconds, MAX_TOTAL_SECONDS))
-    policy = msgspec.structs.replace(match.policy, timeout=limit)
-    return msgspec.structs.replace(match, policy=policy)
 
 
 async def _raised(error: Exception) -> None:

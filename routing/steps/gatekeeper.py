@@ -1,20 +1,35 @@
 """Steps 2 to 4: the rate limit, authentication, and whether the caller may use the route."""
 
 import math
+import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from hmac import compare_digest
 
 import msgspec
 
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
-from routing.authentication.authenticator import Authenticator, Credential, invalid_credential, missing_credential
+from routing.authentication.authenticator import Authenticator, Credential, missing_credential
+from routing.authentication.certificates.client_certificates import ClientCertificates
+from routing.authentication.certificates.errors import InvalidCertificate
+from routing.authentication.key_usage import KeyUsage
 from routing.caller import Caller
-from routing.errors import BadRequest, BodyTooLarge, MethodNotAllowed, RateLimited, UnknownService
+from routing.errors import (
+    AddressNotAllowed,
+    BadRequest,
+    BodyTooLarge,
+    InvalidToken,
+    MethodNotAllowed,
+    RateLimited,
+    UnknownService,
+)
 from routing.exchange import Exchange
+from routing.gateway_rules import GatewayRules
 from routing.http import Response
 from routing.messages.validation import client_prefix
+from routing.networks import permits
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth
 from routing.router.resolution import REVERIFY_SECONDS, CredentialState, Quota
@@ -22,24 +37,45 @@ from routing.router.table import Match
 
 
 class Gatekeeper:
-    """`rate` is the gateway's own limit, for services that set none; `timer` is monotonic seconds."""
+    """`timer` is monotonic seconds, `clock` Unix seconds."""
 
     def __init__(
         self,
+        rules: GatewayRules,
         live: LiveConfiguration,
         limiter: Limiter,
         authenticator: Authenticator,
-        *,
-        rate: RatePolicy,
-        max_body_bytes: int,
         timer: Callable[[], float],
+        *,
+        clock: Callable[[], float] = time.time,
+        key_usage: KeyUsage | None = None,
     ) -> None:
         self._live = live
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes = rules.max_body_bytes
         self._limiter = limiter
         self._authenticator = authenticator
-        self._rate = rate
+        self._rate = rules.rate
         self._timer = timer
+        self._key_usage = key_usage or KeyUsage(clock)
+        self.certificates = ClientCertificates(rules.certificates, clock)
+
+    def guards(self, state: CredentialState) -> bool:
+        """Whether requests with this credential take the step `guard`."""
+        return state.credential is not None and self._authenticator.is_special(state.credential)
+
+    def guard(self, exchange: Exchange) -> None:
+        """Before step 2: what a key may be used for beside its scopes. Raises Forbidden.
+
+        A request that is refused here counts towards no limit of the key's: somebody who has stolen it cannot use that
+        up from elsewhere. Requests with a secret that was replaced are counted.
+        """
+        credential, request = exchange.credential, exchange.request
+        if credential is None or exchange.resolution.auth is Auth.NONE:
+            return
+        self._authenticator.check(credential, request.client, request.method)
+        retired = self._authenticator.retired_digest(credential)
+        if retired is not None and self._authenticator.try_identify(credential, exchange.received_at) is not None:
+            self._key_usage.used_retired(retired, request.client, exchange.used_part)
 
     def limit(self, exchange: Exchange) -> Awaitable[None] | None:
         """Step 2. Raises RateLimited.
@@ -50,7 +86,7 @@ class Gatekeeper:
         resolution, state = exchange.resolution, exchange.resolution.credential_state
         if exchange.caller is None and state.credential is not None and resolution.auth is not Auth.NONE:
             trusted = exchange.received_at < state.verified_until
-            exchange.caller = state.caller if trusted else self._known(state, state.credential, exchange.received_at)
+            exchange.caller = state.caller if trusted else self._known(exchange, state.credential)
         quota = self._count(exchange)
         decision = self._limiter.try_take(quota.key, quota.policy)
         if decision is None:
@@ -70,7 +106,7 @@ class Gatekeeper:
                 raise missing_credential()
             return None
         if not self._authenticator.can_verify(state.credential):
-            raise invalid_credential(state.credential)
+            raise self._authenticator.invalid(state.credential)
         return self._verify(exchange, state.credential)
 
     def route(self, exchange: Exchange) -> None:
@@ -87,6 +123,14 @@ class Gatekeeper:
         if exchange.step_log is not None:
             exchange.mark("service router", f"{match.service.name}{match.pattern}", self._timer())
 
+    def check_address(self, exchange: Exchange) -> None:
+        """After step 4, where the route has a list of addresses. Raises AddressNotAllowed.
+
+        After authentication, so that a response does not tell strangers which services there are.
+        """
+        if exchange.has_client and not permits(exchange.match.policy.ip, exchange.request.client):
+            raise AddressNotAllowed("the service may not be called from this address", service=exchange.service)
+
     def index(self, exchange: Exchange) -> Response:
         """Step 4 of `GET /api/v1/`: the services this caller may use. Raises MethodNotAllowed."""
         if exchange.request.method not in ("GET", "HEAD"):
@@ -95,7 +139,9 @@ class Gatekeeper:
         services = [
             {"name": service.name, "path": f"/api/v1/{service.name}/", "enabled": service.policy.enabled}
             for service in self._live.table.services.values()
-            if caller is not None and caller.may_use(service.name, service.policy.scopes)
+            if caller is not None
+            and caller.may_use(service.name, service.policy.scopes)
+            and permits(service.policy.ip, exchange.request.client)
         ]
         body = msgspec.json.encode({"services": services})
         return Response(200, [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store")], body)
@@ -114,21 +160,42 @@ class Gatekeeper:
 
     async def _verify(self, exchange: Exchange, credential: Credential) -> None:
         """Verify a credential seen for the first time. Its caller's limit is charged, its address's refunded."""
-        exchange.caller = await self._authenticator.verify(credential, exchange.received_at)
+        caller = await self._authenticator.verify(credential, exchange.received_at)
+        if not self._is_confirmed(exchange, caller):
+            raise InvalidToken("the token is bound to a client certificate that the request does not have")
+        exchange.caller = caller
         exchange.mark("authentication", exchange.caller.id, self._timer())
         if exchange.decision is not None:
             await self._limiter.refund(exchange.quota.key, exchange.decision)
         self._count(exchange)
         await self._take(exchange)
 
-    def _known(self, state: CredentialState, credential: Credential, now: float) -> Caller | None:
-        """The credential's caller, kept for the next requests. An unknown token is not: it may be verified soon."""
+    def _known(self, exchange: Exchange, credential: Credential) -> Caller | None:
+        """The credential's caller, kept for the next requests. An unknown token is not: it may be verified soon.
+
+        Nor is that of a token bound to a certificate, since each request has to show it.
+        """
+        now, state = exchange.received_at, exchange.resolution.credential_state
         caller = self._authenticator.try_identify(credential, now)
+        if caller is not None and caller.confirmation is not None:
+            return caller if self._is_confirmed(exchange, caller) else None
         if caller is not None or credential.is_key:
             expires = caller.expires if caller is not None else None
             state.caller = caller
             state.verified_until = min(now + REVERIFY_SECONDS, math.inf if expires is None else expires)
+            if caller is not None:
+                self._key_usage.used(caller.id, exchange.request.client, exchange.used_part)
         return caller
+
+    def _is_confirmed(self, exchange: Exchange, caller: Caller) -> bool:
+        """Whether the request has the certificate that the caller's token is bound to, if any (RFC 8705 section 3)."""
+        if caller.confirmation is None:
+            return True
+        try:
+            found = self.certificates.find(exchange.request)
+        except InvalidCertificate:
+            return False
+        return found is not None and compare_digest(found.thumbprint, caller.confirmation)
 
     def _count(self, exchange: Exchange) -> Quota:
         """Find the limit that the request counts towards, and under which key."""
@@ -160,15 +227,21 @@ class Gatekeeper:
         if not decision.granted:
             policy, match = exchange.quota.policy, exchange.resolution.match
             raise RateLimited(
-                _over(policy.limit, policy.window),
+                _over(policy.limit, policy.window, exchange.quota.name),
                 service=exchange.service if match and match.policy.rate_limit else None,
                 retry_after=decision.reset,
             )
 
 
 def quota_of(match: Match | None, rate: RatePolicy, caller: Caller | None, client: str) -> Quota:
-    """The service's own limit if it has one, else `rate`, counted by caller or by the client's address."""
+    """The service's own limit if it has one, else `rate`, counted by caller or by the client's address.
+
+    A rate of the caller's key, consumer, plan or team replaces `rate`, which is for callers that have none.
+    """
     own = match.policy.rate_limit if match else None
+    first = None if own or caller is None or caller.subscription is None else caller.subscription.first_rate
+    if first is not None and caller is not None:
+        return Quota(first.policy, first.key, caller.id, first.name)
     policy = own or rate
     subject = caller.id if caller else client_prefix(client)
     return _quota(match.service.name if match and own else "", policy, subject)
@@ -179,5 +252,6 @@ def _quota(name: str, policy: RatePolicy, subject: str) -> Quota:
 
 
 @lru_cache(maxsize=256)
-def _over(limit: int, window: float) -> str:
-    return f"over {limit} requests in {window:g} s"
+def _over(limit: int, window: float, name: str) -> str:
+    owner = "" if name == "default" else f": the limit of the {name.partition('-')[0]}"
+    return f"over {limit} requests in {window:g} s{owner}"

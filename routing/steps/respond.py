@@ -8,34 +8,42 @@ from typing import Final
 
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
-from routing.errors import GatewayError, InternalError, problem
-from routing.exchange import Exchange
+from routing.errors import GatewayError, InternalError
+from routing.exchange import Exchange, LimitState
 from routing.http import Header, Headers, Response, first
 from routing.messages.cors import Cors
 from routing.messages.response_body import Relay
 from routing.messages.staff_origin import SANDBOX
 from routing.observability.events import Observers, RequestFinished
+from routing.problems import problem
 from routing.router.resolution import UNRESOLVED
+from routing.steps.metering import Meter
 
 log = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """nginx's status for a client that did not wait for the response."""
+FIRST_ERROR: Final = 400
+SWITCHING_PROTOCOLS: Final = 101
+"""A WebSocket goes on after it."""
 DEBUG: Final = "debug"
 """The scope that callers need for `X-Gateway-Debug`."""
 
 
 class Accounting:
-    """`timer` is monotonic seconds, as the exchanges' own."""
+    """`timer` is monotonic seconds, as the exchanges' own. `meter` counts usage, if that is wanted."""
 
-    def __init__(self, observers: Observers, timer: Callable[[], float]) -> None:
+    def __init__(self, observers: Observers, timer: Callable[[], float], meter: Meter | None = None) -> None:
         self._observers = observers
         self._timer = timer
+        self._meter = meter
 
     def streaming(self, exchange: Exchange, response: Response) -> None:
         """Account for a relayed body when it ends; for an event stream, which has no end, now."""
         body, status = response.body, response.status
         if isinstance(body, Relay):
+            if self._meter is not None:
+                self._meter.opened(exchange, body, status)
             body.on_end(lambda passed, aborted: self.finished(exchange, status, passed, aborted))
         else:
             self.finished(exchange, status)
@@ -46,6 +54,8 @@ class Accounting:
 
     def finished(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:
         """`size` is the body's bytes as sent; `aborted` is why it stopped short, empty if it did not."""
+        if exchange.slots is not None and status != SWITCHING_PROTOCOLS:
+            exchange.slots.release()
         resolution, request, caller, call = exchange.resolution, exchange.request, exchange.caller, exchange.call
         match, circuit = resolution.match, exchange.circuit
         # By position, in Finished's order: by keyword it takes seven times as long, 0.8 us of every request.
@@ -71,8 +81,13 @@ class Accounting:
             call.target.url if call.target else "",
             call.reason,
             exchange.fallback,
+            call.outcome or "",
         )
         self._observers.finished(event)
+        if self._meter is not None:
+            self._meter.finished(exchange, event)
+        if (status >= FIRST_ERROR or aborted) and caller is not None and caller.subscription is not None:
+            self._observers.failed(caller.subscription, event)
 
 
 class Responder:
@@ -116,7 +131,10 @@ class Responder:
             headers.append((b"x-cache", cache.x_cache.encode()))
             headers.append((b"cache-status", cache.cache_status.encode()))
         if exchange.decision is not None:
-            headers += rate_fields(exchange.quota.policy, exchange.decision)
+            if exchange.plan_limits or exchange.quota.name != "default":
+                headers += limit_fields(exchange)
+            else:
+                headers += rate_fields(exchange.quota.policy, exchange.decision)
         if exchange.circuit.state:
             headers.append((b"x-circuit-state", exchange.circuit.state.encode()))
         if exchange.resolution.sandboxed:
@@ -134,6 +152,19 @@ def rate_fields(policy: RatePolicy, decision: Decision) -> Headers:
         _policy_field(policy.limit, policy.window),
         (b"ratelimit", b'"default";r=%d;t=%d' % (decision.remaining, ceil(decision.reset))),
     ]
+
+
+def limit_fields(exchange: Exchange) -> Headers:
+    """All limits that hold for the request, the narrowest first."""
+    states = list(exchange.plan_limits)
+    if exchange.decision is not None:
+        policy, decision = exchange.quota.policy, exchange.decision
+        window, reset = ceil(policy.window), ceil(decision.reset)
+        states.append(LimitState(exchange.quota.name, policy.limit, window, decision.remaining, reset))
+    states.sort(key=lambda state: state.remaining)
+    policies = ", ".join(f'"{state.name}";q={state.limit};w={state.window}' for state in states)
+    limits = ", ".join(f'"{state.name}";r={state.remaining};t={state.reset}' for state in states)
+    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", limits.encode())]
 
 
 @lru_cache(maxsize=256)

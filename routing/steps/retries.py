@@ -13,9 +13,12 @@ from routing.backend.timers import SLOW_CLIENT_SECONDS
 from routing.balancing.rules import TargetState
 from routing.errors import BadGateway, CallFailed, UpstreamTimeout
 from routing.exchange import Exchange
-from routing.http import IDEMPOTENCY_KEY, IDEMPOTENT, Request, first
+from routing.http import IDEMPOTENCY_KEY, Request, first
+from routing.messages.outcome import OutcomeClass
 from routing.messages.request_body import Upload
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
+from routing.steps.backend_limits import BackendLimits
+from routing.steps.judging import is_judged, judge
 from routing.upstream.call import CallPermit
 
 RETRY_ELSEWHERE: Final = frozenset({502, 503, 504})
@@ -68,7 +71,8 @@ class RetryState:
 class Attempts:
     """Calls to every service's targets."""
 
-    def __init__(self, emit: EventSink, timer: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, limits: BackendLimits, emit: EventSink, timer: Callable[[], float] = time.perf_counter) -> None:
+        self._limits = limits
         self._emit = emit
         self._timer = timer
         self._clock: Callable[[], float] | None = None  # the event loop's, which is one for all calls
@@ -89,6 +93,10 @@ class Attempts:
             state = retry.begin()
             try:
                 response = await sender.send(state.target, call, policy.timeout, retry.deadline)
+                if is_judged(policy, response.status):
+                    self._limits.note(exchange, response)
+                    now = self._limits.hold_offs.clock()
+                    exchange.call.outcome = await judge(policy, exchange.request.method, response, now)
             except BaseException as error:
                 backoff = self._failed(retry, state, error)
                 if backoff is None:
@@ -99,7 +107,14 @@ class Attempts:
                     return response, state
                 permit.upstream.balancer.release(state)
                 await response.aclose()
-            await asyncio.sleep(backoff)
+            exchange.call.outcome = None
+            await self._pause(retry, backoff)
+
+    async def _pause(self, retry: RetryState, backoff: float) -> None:
+        """Wait before a retry, which counts under an outbound limit as any call. Raises BackendLimited."""
+        await asyncio.sleep(backoff)
+        if retry.policy.outbound is not None:
+            await self._limits.enter(retry.exchange)
 
     def _failed(self, retry: RetryState, state: TargetState, error: BaseException) -> float | None:
         """Seconds until the next attempt after one without a response; None if there is no next one."""
@@ -120,6 +135,8 @@ class Attempts:
         balancer, status = retry.permit.upstream.balancer, response.status
         if retry.exchange.step_log is not None:
             self._mark(retry, str(status))
+        if retry.exchange.call.outcome is not None:
+            return self._classed(retry, state, response, retry.exchange.call.outcome)
         if status not in FAILURE_STATUSES:
             if status not in INCONCLUSIVE_STATUSES:
                 balancer.succeeded(state)
@@ -132,10 +149,27 @@ class Attempts:
             return None
         return self._backoff(retry, str(status), elsewhere=True)
 
+    def _classed(
+        self, retry: RetryState, state: TargetState, response: BackendResponse, outcome: OutcomeClass
+    ) -> float | None:
+        """The same after a response whose class says more than its status: the same target may well do better."""
+        balancer, fault = retry.permit.upstream.balancer, f"{response.status}, {outcome}"
+        if outcome is OutcomeClass.CALLERS:
+            balancer.succeeded(state)
+        if outcome is not OutcomeClass.FAILED:
+            return None
+        retry.exchange.call.sent = True
+        if is_clients_fault(response, retry.upload):
+            return None
+        balancer.failed(state, fault, no_response=False)
+        return self._backoff(retry, fault, elsewhere=False) if _is_safe(retry, None) else None
+
     def _backoff(self, retry: RetryState, fault: str, *, elsewhere: bool) -> float | None:
         """Seconds until the retry; None if there is none. `elsewhere`: only on another target."""
         count, retries, permit = len(retry.tried), retry.policy.retries, retry.permit
         if count >= retries.attempts or not permit.allows_retry:
+            return None
+        if permit.upstream.hold_offs and self._limits.is_held(retry.exchange):
             return None
         if elsewhere and not permit.upstream.balancer.has_another(retry.tried):
             return None
@@ -160,9 +194,9 @@ def is_clients_fault(response: BackendResponse, upload: Upload | None) -> bool:
     return upload is not None and response.is_early and upload.waited > SLOW_CLIENT_SECONDS
 
 
-def repeatable(request: Request) -> bool:
-    """Whether the request may be sent twice: by its method, or because it has an Idempotency-Key."""
-    return request.method in IDEMPOTENT or _has_key(request)
+def repeatable(exchange: Exchange) -> bool:
+    """Whether the request may be sent twice: by what it is, or because it has an Idempotency-Key."""
+    return exchange.is_repeatable or _has_key(exchange.request)
 
 
 def _has_key(request: Request) -> bool:
@@ -180,4 +214,4 @@ def _is_safe(retry: RetryState, error: CallFailed | None) -> bool:
         return True
     if upload is not None and not upload.replayable:
         return False
-    return request.method in IDEMPOTENT or (isinstance(error, BadGateway) and _has_key(request))
+    return retry.exchange.is_repeatable or (isinstance(error, BadGateway) and _has_key(request))

@@ -1,8 +1,12 @@
-"""This worker's state for each service it calls: circuit, concurrency limits, targets, retry budget."""
+"""This worker's state for each service it calls: circuit, hold-offs, concurrency limits, targets, retry budget."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from resilience.breaker.driver import Breakers
+from resilience.holdoff.driver import HoldOffs
+from resilience.holdoff.rules import HoldOff
+from resilience.partition import Partition
 from routing.balancing.balancer import Balancers
 from routing.router.table import Service
 from routing.upstream.bulkhead import Bulkhead
@@ -34,11 +38,17 @@ class RetryBudget:
 
 
 class Upstream:
-    """One service's state. Made by `Upstreams.of`. `bulkhead` limits its calls, `websockets` its open WebSockets."""
+    """One service's state. Made by `Upstreams.of`. `bulkhead` limits its calls, `websockets` its open WebSockets.
 
-    __slots__ = ("balancer", "breaker", "budget", "bulkhead", "service", "websockets")
+    `hold_offs` is empty while the backend limits no calls.
+    """
 
-    def __init__(self, service: Service, breakers: Breakers, balancers: Balancers) -> None:
+    __slots__ = ("balancer", "breaker", "budget", "bulkhead", "hold_offs", "service", "websockets")
+
+    def __init__(
+        self, service: Service, breakers: Breakers, balancers: Balancers, hold_offs: Mapping[Partition, HoldOff]
+    ) -> None:
+        self.hold_offs = hold_offs
         self.budget = RetryBudget()
         self.bulkhead = Bulkhead(service.name, service.policy.max_concurrency)
         self.websockets = Bulkhead(service.name, service.policy.max_concurrency)
@@ -55,9 +65,10 @@ class Upstream:
 class Upstreams:
     """The state of every service, by name."""
 
-    def __init__(self, breakers: Breakers, balancers: Balancers) -> None:
+    def __init__(self, breakers: Breakers, balancers: Balancers, hold_offs: HoldOffs) -> None:
         self._breakers = breakers
         self._balancers = balancers
+        self._hold_offs = hold_offs
         self._known: dict[str, Upstream] = {}
 
     @property
@@ -68,7 +79,8 @@ class Upstreams:
     def of(self, service: Service) -> Upstream:
         upstream = self._known.get(service.name)
         if upstream is None:
-            upstream = self._known[service.name] = Upstream(service, self._breakers, self._balancers)
+            hold_offs = self._hold_offs.of(service.name)
+            upstream = self._known[service.name] = Upstream(service, self._breakers, self._balancers, hold_offs)
         elif upstream.service is not service:
             upstream.configure(service, self._breakers, self._balancers)
         return upstream

@@ -8,8 +8,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
 OPEN_SERVICE = """
@@ -22,12 +24,13 @@ services:
 """
 """The service `open`, whose backend is at the port `backend`."""
 PASSWORD = "for tests alone"
+SECRET_KEY = "for tests alone, and long enough to sign with"
 PREPARE = """
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 get_user_model().objects.create_superuser("ada", password=%r)
-call_command("apikey", "create", "browser", "--scope", "*", "--scope", "metrics:read", "--scope", "events:publish")
+call_command("apikey", "create", "browser", "--scope", "*", "--scope", %r, "--scope", "events:publish")
 """
 
 Respond = Callable[[BaseHTTPRequestHandler], None]
@@ -51,7 +54,7 @@ def web_server(respond: Respond) -> Iterator[int]:
         protocol_version = "HTTP/1.1"
 
         def handle_method(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            self.body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode("latin-1")
             respond(self)
 
         do_GET = do_POST = do_PUT = do_OPTIONS = do_HEAD = handle_method  # noqa: N815 - http.server names them
@@ -76,31 +79,52 @@ def free_port() -> int:
         return port
 
 
+def own_environment(directory: Path, port: int) -> dict[str, str]:
+    """The environment of a gateway with its database in `directory`, independent of the developer's."""
+    named = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    return named | {
+        "SECRET_KEY": SECRET_KEY,
+        "ALLOWED_HOSTS": "127.0.0.1,localhost",
+        "DATABASE_URL": f"sqlite:///{directory / 'gateway.sqlite3'}",
+        "RATE_LIMIT": "100000/m",
+        "PORT": str(port),
+        "DRAIN_SECONDS": "0",
+    }
+
+
+def prepare_database(directory: Path, scope: str = "metrics:read") -> str:
+    """Create a gateway's database with the user `ada` and an API key that also has `scope`. Returns the key."""
+    database, key = _prepared(scope)
+    (directory / "gateway.sqlite3").write_bytes(database)
+    return key
+
+
+@cache
+def _prepared(scope: str) -> tuple[bytes, str]:
+    """The database file and the key: created once for all gateways, since it takes seconds."""
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", PREPARE % (PASSWORD, scope)]
+        environment = own_environment(directory, free_port())
+        prepared = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert prepared.returncode == 0, prepared.stderr
+        return (directory / "gateway.sqlite3").read_bytes(), prepared.stdout.split()[-1]
+
+
 @contextmanager
 def running_gateway(directory: Path, configuration: str, **environment: str) -> Iterator[tuple[int, str]]:
     """A gateway with this configuration file and the user `ada`. Yields its port and an API key."""
     port = free_port()
     (directory / "gateway.yaml").write_text(configuration)
-    named = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
-    named |= {
-        "SECRET_KEY": "for tests alone, and long enough to sign with",
-        "ALLOWED_HOSTS": "127.0.0.1,localhost",
-        "DATABASE_URL": f"sqlite:///{directory / 'gateway.sqlite3'}",
-        "GATEWAY_CONFIG": str(directory / "gateway.yaml"),
-        "RATE_LIMIT": "100000/m",
-        "PORT": str(port),
-        **environment,
-    }
-    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", PREPARE % PASSWORD]
-    prepared = subprocess.run(command, cwd=ROOT, env=named, capture_output=True, text=True, check=False)
-    assert prepared.returncode == 0, prepared.stderr
+    named = own_environment(directory, port) | {"GATEWAY_CONFIG": str(directory / "gateway.yaml"), **environment}
+    key = prepare_database(directory)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "rungateway"], cwd=ROOT, env=named, stdout=log, stderr=log
         )
     try:
         _wait_until_ready(process, directory / "log")
-        yield port, prepared.stdout.split()[-1]
+        yield port, key
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)

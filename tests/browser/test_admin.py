@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.browser.conftest import Gateway, Open
 from tests.browser.test_dashboard import PHONE, WIDE, Screenshot, fail_five_times, overflows, violations
@@ -12,6 +12,9 @@ EXPLAIN = "/admin/explain/?method=GET&path=/api/v1/crm/contacts/7&caller=firebas
 CIRCUITS = "/admin/metrics/circuit/"
 AUDIT_LOG = "/admin/metrics/operation/"
 HISTORY = "/admin/routing/configurationrevision/"
+DOCUMENT = "/admin/routing/service/1/openapi/"
+OPENAPI = b"""{"openapi": "3.1.0", "info": {"title": "CRM", "version": "1"},
+"paths": {"/leads/{lead-id}": {"get": {}, "delete": {}}}}"""
 
 
 def operate(gateway: Gateway) -> None:
@@ -35,7 +38,8 @@ def test_axe_finds_nothing_serious(
     visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
 ) -> None:
     operate(gateway)
-    for path, name in ((EXPLAIN, "explain"), (CIRCUITS, "circuits"), (AUDIT_LOG, "record"), (HISTORY, "history")):
+    paths = {EXPLAIN: "explain", CIRCUITS: "circuits", AUDIT_LOG: "record", HISTORY: "history", DOCUMENT: "openapi"}
+    for path, name in paths.items():
         page = visit(path, width=width, scheme=scheme)
         expect(page.locator("#content, main").first).to_be_visible()
         screenshot(page, f"admin-{name}-{width}-{scheme}")
@@ -96,3 +100,51 @@ def test_a_rows_menu_opens_and_closes_by_keyboard(visit: Open, gateway: Gateway)
     expect(reset).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Reset the circuit")).to_be_visible()
+
+
+def test_an_openapi_document_is_tried_and_imported(visit: Open, screenshot: Screenshot) -> None:
+    page = visit(DOCUMENT, width=PHONE, scheme="dark")
+    file: FilePayload = {"name": "openapi.json", "mimeType": "application/json", "buffer": OPENAPI}
+    for button, text in (("Show changes", "added GET, DELETE /leads/{lead_id}"), ("Import", "imported CRM 1 for")):
+        page.locator("input[type=file]").set_input_files(file)
+        page.get_by_role("button", name=button).click()
+        expect(page.get_by_text(text).first).to_be_visible()
+        screenshot(page, f"admin-openapi-{button.split()[0].lower()}")
+        if button == "Show changes":
+            assert_accessible(page)
+
+
+CALLERS = {
+    "plans": "plan",
+    "teams": "team",
+    "consumers": "consumer",
+    "issuers": "issuer",
+    "keys": "apikey",
+    "revocations": "revocation",
+}
+"""Pages of those who call, by the names of their screenshots."""
+AUTOCOMPLETED = ("consumer", "apikey")
+"""Their forms have fields of Django's Select2, which has no accessible name while it is empty."""
+
+
+def revoke(gateway: Gateway) -> None:
+    """A revoked subject, for its list to show."""
+    body = {"subject": "auth0|5f7c8ec7c33c6c004bbafe82", "reason": "lost laptop", "issuer": "https://id.example.com"}
+    headers = {"X-API-Key": gateway.key}
+    response = gateway.session.post(f"{gateway.url}/api/revocations", json=body, headers=headers, timeout=30)
+    assert response.status_code == 201, response.text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_pages_of_callers_are_accessible(
+    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+) -> None:
+    revoke(gateway)
+    for name, model in CALLERS.items():
+        for what in ("list", "form") if model not in AUTOCOMPLETED else ("list",):
+            path = f"/admin/routing/{model}/" + ("add/" if what == "form" else "")
+            page = visit(path, width=width, scheme=scheme)
+            expect(page.locator("#content, main").first).to_be_visible()
+            screenshot(page, f"admin-{name}-{what}-{width}-{scheme}")
+            assert_accessible(page)

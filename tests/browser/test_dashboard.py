@@ -52,7 +52,7 @@ def expect_toast(page: Page, text: str) -> None:
 
 def violations(page: Page) -> list[str]:
     page.evaluate(AXE)
-    found = page.evaluate("async () => (await axe.run()).violations")
+    found = page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
     return [
         f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:300]}"
         for each in found

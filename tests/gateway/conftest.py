@@ -19,16 +19,31 @@ from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
+from resilience.usage.counter import Counter
+from resilience.usage.driver import Quotas
+from resilience.usage.meter import Meter
+from resilience.usage.slots import Slots
+from resilience.usage.store import MemoryStore as UsageMemory
 from routing import runtime
 from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator
 from routing.backend.client import Backend
+from routing.consumers.subscription import Subscription
+from routing.credentials.cipher import Cipher
+from routing.credentials.driver import Credentials
+from routing.credentials.memory import MemoryStore
+from routing.credentials.redis import RedisStore
+from routing.credentials.refresher import Refresher
+from routing.credentials.token_endpoint import TokenEndpoint
+from routing.credentials.vault import MemoryVault
+from routing.gateway_rules import GatewayRules
 from routing.observability.events import BackendEvent, Observer, Observers, RequestFinished
-from routing.pipeline import Gateway, GatewayRules
+from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import RouteTable, Service
 from routing.steps.calls import Calls
+from routing.steps.plan import PlanLimits
 from tests.clock import FakeClock
 from tests.gateway.entry_points import (
     AsgiEntryPoint,
@@ -41,6 +56,7 @@ from tests.gateway.entry_points import (
 )
 from tests.origin import Script, ScriptedOrigin
 from tests.resilience.cache.entries import until
+from tests.resilience.usage.world import FakeLedger
 
 OWN_COOKIES = frozenset({b"sessionid", b"csrftoken"})
 
@@ -52,15 +68,23 @@ class RecordingObserver(Observer):
         self.requests: list[RequestFinished] = []
         self.circuits: list[tuple[str, str, str]] = []
         self.events: list[BackendEvent] = []
+        self.quotas: list[tuple[str, int]] = []
+        self.failures: list[tuple[int, RequestFinished]] = []
 
     def finished(self, event: RequestFinished) -> None:
         self.requests.append(event)
+
+    def failed(self, subscription: Subscription, event: RequestFinished) -> None:
+        self.failures.append((subscription.consumer_id, event))
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         self.circuits.append((service, before, after))
 
     def backend_event(self, event: BackendEvent) -> None:
         self.events.append(event)
+
+    def note_quota(self, meter: Meter, percent: int, _counter: Counter) -> None:
+        self.quotas.append((meter.key, percent))
 
 
 @dataclass
@@ -76,6 +100,8 @@ class World:
     cache: Cache
     hit_counter: HitCounter
     breakers: Breakers
+    credentials: Credentials
+    vault: MemoryVault
     origins: list[ScriptedOrigin] = field(default_factory=list)
     key: str = ""
     other_key: str = ""
@@ -101,6 +127,7 @@ class World:
 
     async def close(self) -> None:
         await self.gateway.close()
+        await self.credentials.close()
         await self.backend.close()
         for origin in self.origins:
             await origin.__aexit__()
@@ -159,14 +186,22 @@ def make_world(
     cache = Cache(TieredStore(link) if link else CacheMemory(clock))
     flights = Flights(RedisLeases(link) if link else None, clock=clock)
     hit_counter = HitCounter(link)
+    cipher, vault = Cipher((), "secret"), MemoryVault()
+    refresher = Refresher(TokenEndpoint(backend, clock, limit=2.0), vault, cipher, secret=b"", clock=clock)
+    store = RedisStore(link) if link else MemoryStore(clock)
+    credentials = Credentials(store, refresher, cipher, secret=b"", emit=observers.backend_event, clock=clock)
+    limiter = Limiter(RateMemory(), clock=clock)
+    quotas = Quotas(UsageMemory(), FakeLedger(), clock=clock, notify=observer.note_quota)
     gateway = kind(
         rules=rules or GatewayRules(rate=RatePolicy(1_000, 60), max_body_bytes=1_000),
         live=live,
-        limiter=Limiter(RateMemory(), clock=clock),
+        limiter=limiter,
+        plan_limits=PlanLimits(limiter, quotas, Slots(), clock=clock, timer=clock),
         authenticator=Authenticator(lambda: live.keys),
         cache=cache,
         flights=flights,
         hit_counter=hit_counter,
+        credentials=credentials,
         own_cookies=OWN_COOKIES,
         calls=Calls(backend, breakers, own_cookies=OWN_COOKIES, max_body_bytes=1_000, emit=observers.backend_event),
         observers=observers,
@@ -187,6 +222,8 @@ def make_world(
         cache,
         hit_counter,
         breakers,
+        credentials,
+        vault,
         key=ours.key,
         other_key=theirs.key,
     )

@@ -29,7 +29,7 @@ from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator
 from routing.authentication.id_token import caller_from_claims
 from routing.caller import Caller
-from routing.pipeline import GatewayRules
+from routing.gateway_rules import GatewayRules
 from routing.router.policy import Auth, RoutePolicy, Target
 from routing.router.table import Route, RouteTable, Service
 from tests.clock import FakeClock

@@ -11,7 +11,7 @@ from django.test import Client, override_settings
 from resilience.ratelimit.policy import RatePolicy
 from routing import asgi, runtime
 from routing.errors import Forbidden
-from routing.pipeline import GatewayRules
+from routing.gateway_rules import GatewayRules
 from routing.realtime import handshake
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Route

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from resilience.cache.policy import CachePolicy, Scope
+from routing.gateway_rules import GatewayRules
 from routing.http import Request
-from routing.pipeline import GatewayRules
 from routing.router.backend_identity import backend_identity
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import RouteTable

@@ -13,7 +13,7 @@ from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.tiers import TieredStore
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
-from routing.pipeline import GatewayRules
+from routing.gateway_rules import GatewayRules
 from routing.router.policy import RoutePolicy
 from routing.router.table import Route
 from tests.clock import FakeClock

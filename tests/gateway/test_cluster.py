@@ -166,6 +166,7 @@ async def test_killing_one_of_two_targets_under_load_fails_no_request() -> None:
     await world.backend.close()
 
 
+@pytest.mark.alone
 async def test_a_hanging_service_does_not_slow_down_another() -> None:
     """Compares latencies on the same machine, and takes the best of several rounds, as it may be busy."""
 

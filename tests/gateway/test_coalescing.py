@@ -10,7 +10,7 @@ from resilience.cache.leases import RedisLeases
 from resilience.cache.policy import Scope
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
-from routing.pipeline import GatewayRules
+from routing.gateway_rules import GatewayRules
 from tests.clock import FakeClock
 from tests.gateway.cache_steps import DOWN, PATH, WITH_ETAG, policy, reply
 from tests.gateway.conftest import World, make_world

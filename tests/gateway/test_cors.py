@@ -4,8 +4,8 @@ import pytest
 
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
+from routing.gateway_rules import GatewayRules
 from routing.messages.cors import CorsPolicy
-from routing.pipeline import GatewayRules
 from routing.router.policy import Auth, RoutePolicy, Target
 from routing.router.table import Route, Service
 from tests.gateway.conftest import QUICK, World, make_world

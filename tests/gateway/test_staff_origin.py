@@ -7,9 +7,10 @@ import pytest
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
 from routing import runtime
-from routing.messages.staff_origin import StaffOrigin
-from routing.pipeline import GatewayRules
+from routing.gateway_rules import GatewayRules
+from routing.messages.staff_origin import PortalOrigin, StaffOrigin
 from routing.router.policy import Auth, RoutePolicy
+from routing.router.table import RouteTable
 from tests.gateway.conftest import QUICK, World, make_world
 from tests.gateway.entry_points import ReceivedResponse, install
 from tests.gateway.test_nine_steps import ok
@@ -94,3 +95,33 @@ async def test_with_a_host_for_staff_others_are_not_confined(staff_world: World)
             response = await staff_world.request("GET", "/api/v1/crm/page", key="", host=host)
             assert is_sandboxed(response)
             assert dangerous(response) == set()
+
+
+async def test_from_the_first_member_on_services_are_confined_where_the_portal_is(staff_world: World) -> None:
+    await staff_world.serve(PAGE, policy=OPEN)
+    response = await staff_world.request("GET", "/api/v1/crm/page", key="", host="gateway.test")
+    assert not is_sandboxed(response)
+    staff_world.gateway.live.table = RouteTable(staff_world.gateway.live.table.services.values(), has_members=True)
+    for _ in range(2):
+        assert is_sandboxed(await staff_world.request("GET", "/api/v1/crm/page", key="", host="gateway.test"))
+    response = await staff_world.request("POST", "/api/v1/crm/page", key="", host="gateway.test", body=[b"x"])
+    assert is_sandboxed(response)
+    assert dangerous(response) == set()
+
+
+@pytest.mark.parametrize(
+    ("origin", "port", "shared"),
+    [
+        (PortalOrigin(), {80: True, 9000: True}, {"a.test": True, "b.test": True}),
+        (PortalOrigin(StaffOrigin("a.test")), {80: True}, {"a.test": False, "b.test": True}),
+        (PortalOrigin(StaffOrigin(None, 9000)), {80: True, 9000: False}, {"a.test": True}),
+        (PortalOrigin(StaffOrigin("a.test", 9000)), {9000: False}, {"a.test": False, "b.test": True}),
+        (PortalOrigin(host="b.test"), {80: True}, {"a.test": False, "b.test": True}),
+        (PortalOrigin(enabled=False), {80: False}, {"a.test": False, "b.test": False}),
+    ],
+)
+def test_the_portal_is_where_staff_are_not(
+    origin: PortalOrigin, port: dict[int, bool], shared: dict[str, bool]
+) -> None:
+    assert {number: origin.serves("b.test", number) for number in port} == port
+    assert {domain: origin.shares(domain) for domain in shared} == shared

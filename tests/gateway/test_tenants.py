@@ -6,8 +6,8 @@ from resilience.cache.policy import CachePolicy
 from resilience.ratelimit.policy import RatePolicy
 from routing.authentication.id_token import caller_from_claims
 from routing.caller import Caller
+from routing.gateway_rules import GatewayRules
 from routing.http import Request, Response
-from routing.pipeline import GatewayRules
 from routing.realtime.topics import TopicRefused, subscription_keys
 from routing.router.policy import RoutePolicy
 from routing.router.table import Route

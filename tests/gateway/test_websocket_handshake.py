@@ -14,7 +14,7 @@ from resilience.cache.policy import CachePolicy
 from resilience.ratelimit.policy import RatePolicy
 from routing import runtime
 from routing.authentication.authenticator import Authenticator
-from routing.pipeline import GatewayRules
+from routing.gateway_rules import GatewayRules
 from routing.realtime.consumer import EventsConsumer
 from routing.realtime.log import MemoryLog
 from routing.realtime.service import Realtime
@@ -24,6 +24,9 @@ from routing.steps.cache.cache_key import CacheKeys, holds_response
 from tests.gateway.cache_steps import reply
 from tests.gateway.conftest import OWN_COOKIES, World, make_world
 from tests.websocket import Socket
+
+# Channels looks at the database before each message that a consumer handles.
+pytestmark = pytest.mark.django_db
 
 
 class _Parts:

@@ -183,6 +183,28 @@ async def test_a_handshake_refused_below_500_is_no_failure_of_the_service(status
     assert {request.reason for request in world.observer.requests} == {f"handshake refused with {status}"}
 
 
+async def test_a_limited_handshake_holds_the_next_ones_off() -> None:
+    handshakes = 0
+
+    def limit(ws: ServerConnection, _request: Request) -> Response:
+        nonlocal handshakes
+        handshakes += 1
+        response = ws.respond(HTTPStatus.TOO_MANY_REQUESTS, "no")
+        response.headers["Retry-After"] = "30"
+        return response
+
+    with websocket_server(greet, process_request=limit) as port:
+        world = websocket_world(port)
+        proxy = proxy_of(world, FakeClock())
+        for _ in range(3):
+            await closed_with(client_of(proxy, world))
+        assert handshakes == 1
+        assert [request.code for request in world.observer.requests] == ["bad_gateway", *["backend_limited"] * 2]
+        world.clock.advance(30)
+        await closed_with(client_of(proxy, world))
+        assert handshakes == 2
+
+
 async def test_a_handshake_refused_with_503_opens_the_circuit() -> None:
     def refuse(ws: ServerConnection, _request: Request) -> Response:
         return ws.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no")

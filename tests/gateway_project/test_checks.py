@@ -1,6 +1,7 @@
 """The checks of `/health/deep`."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,7 +55,7 @@ async def test_stale_signing_keys_degrade_and_missing_ones_are_down() -> None:
 
     keys = SigningKeys(fetch, lambda: now[0], lambda _: None)
     links = LiveConfiguration(RouteTable([])), Breakers(RedisStore(RedisLink("unix:///nowhere"))), Balancers()
-    check = health_checks(None, *links, keys)["signing_keys"]
+    check = health_checks(None, *links, SimpleNamespace(keys={"signing_keys": keys}))["signing_keys"]
 
     async def offer_token() -> None:
         wait = keys.prepare("a", now[0])

@@ -5,6 +5,7 @@ import pytest
 from gateway_project import config, telemetry
 from gateway_project.config import ConfigurationFault
 from gateway_project.telemetry import Traces
+from tests import certificates
 
 GIVEN = {"SECRET_KEY": "x" * 32}
 
@@ -17,9 +18,10 @@ def faults(**environment: str) -> list[str]:
 
 def test_only_a_secret_key_is_required() -> None:
     read = config.read(GIVEN)
-    assert (read.host, read.port, read.workers, read.redis_url) == ("127.0.0.1", 8000, 1, None)
+    assert (read.server.host, read.server.port, read.server.workers) == ("127.0.0.1", 8000, 1)
+    assert read.redis_url is None
     assert (read.rate_limit.limit, read.rate_limit.window) == (100, 60)
-    assert (read.debug, read.log_format, read.access_log) == (False, "json", True)
+    assert (read.debug, read.log_format, read.server.access_log) == (False, "json", True)
 
 
 def test_a_short_secret_key_is_a_fault_unless_debug_is_on() -> None:
@@ -113,7 +115,7 @@ def test_an_invalid_value_is_a_fault_of_its_variable(name: str, text: str) -> No
 
 @pytest.mark.parametrize(("text", "limit"), [("0", 0), ("off", 0), ("1", 1), ("1000000", 1_000_000), ("", 1_000)])
 def test_connections_per_client(text: str, limit: int) -> None:
-    assert config.read({**GIVEN, "MAX_CONNECTIONS_PER_CLIENT": text}).max_connections_per_client == limit
+    assert config.read({**GIVEN, "MAX_CONNECTIONS_PER_CLIENT": text}).server.max_connections_per_client == limit
 
 
 def test_cookies_that_require_https_are_a_fault_under_debug() -> None:
@@ -122,17 +124,25 @@ def test_cookies_that_require_https_are_a_fault_under_debug() -> None:
 
 
 def test_an_empty_variable_is_unset() -> None:
-    assert config.read({**GIVEN, "REDIS_URL": " ", "PORT": ""}).port == 8000
+    assert config.read({**GIVEN, "REDIS_URL": " ", "PORT": ""}).server.port == 8000
 
 
 def test_several_workers_require_redis() -> None:
     assert faults(**GIVEN, WORKERS="2")[0].startswith("WORKERS")
-    assert config.read({**GIVEN, "WORKERS": "2", "REDIS_URL": "embedded"}).workers == 2
+    assert config.read({**GIVEN, "WORKERS": "2", "REDIS_URL": "embedded"}).server.workers == 2
 
 
 def test_the_emulator_is_refused_outside_debug() -> None:
     found = faults(**GIVEN, FIREBASE_AUTH_EMULATOR_HOST="127.0.0.1:9099", FIREBASE_PROJECT_ID="p")
     assert found[0].startswith("FIREBASE_AUTH_EMULATOR_HOST")
+
+
+def test_users_of_firebase_are_looked_up_with_a_service_account_only(tmp_path: Path) -> None:
+    given = {**GIVEN, "FIREBASE_PROJECT_ID": "p", "FIREBASE_CHECK_REVOKED": "on"}
+    assert faults(**given)[0].startswith("FIREBASE_CHECK_REVOKED: requires FIREBASE_CREDENTIALS")
+    account = tmp_path / "account.json"
+    account.write_text("{}")
+    assert config.read({**given, "FIREBASE_CREDENTIALS": str(account)}).firebase.check_revoked
 
 
 def test_debug_generates_a_secret_key_and_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -225,3 +235,24 @@ def test_a_collector_without_the_optional_dependency_is_a_fault(
     assert faults(**GIVEN, **COLLECTOR) == [
         "OTEL_EXPORTER_OTLP_ENDPOINT: tracing needs an optional dependency: pip install -r requirements-otel.txt"
     ]
+
+
+def test_client_certificates_need_proxies_and_authorities_that_can_be_read(tmp_path: Path) -> None:
+    proxies = {"TRUSTED_PROXIES": "10.0.0.0/8"}
+    assert faults(CLIENT_CERTIFICATES="xfcc") == [
+        "SECRET_KEY: must be set unless DEBUG is on",
+        "CLIENT_CERTIFICATES: requires TRUSTED_PROXIES, which alone may forward certificates",
+    ]
+    file = tmp_path / "ca.pem"
+    file.write_text("not PEM")
+    for given, message in (
+        ({"CLIENT_CERTIFICATES": "nginx"}, "must be xfcc, client-cert, or pem"),
+        ({"CLIENT_CA": str(file), "CLIENT_CERTIFICATES": "xfcc"}, "does not contain certificates in PEM"),
+        ({"CLIENT_CA": "/nowhere", "CLIENT_CERTIFICATES": "xfcc"}, "is not a file"),
+    ):
+        assert message in " ".join(faults(**GIVEN, **proxies, **given))
+    file.write_text(certificates.authority().pem)
+    assert faults(**GIVEN, CLIENT_CA=str(file)) == ["CLIENT_CA: requires CLIENT_CERTIFICATES"]
+    read = config.read({**GIVEN, **proxies, "CLIENT_CERTIFICATES": "pem X-Cert", "CLIENT_CA": str(file)})
+    assert read.certificates is not None
+    assert (read.certificates.field, read.certificates.roots) == ("x-cert", file.read_bytes())

@@ -2,15 +2,20 @@
 
 import asyncio
 import contextlib
+import io
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import FileResponse, HttpResponse
 
 from gateway_project import asgi, django_handler
 from gateway_project.django_handler import BodyStream, StreamingHandler
+from gateway_project.page_budget import PageBudget
 from routing.errors import BodyTooLarge
+from routing.http import ClientGone
 from tests.http1_client import Client, Worker
 from tests.processes import eventually
 
@@ -131,3 +136,38 @@ async def test_the_body_is_read_in_pieces_of_any_size() -> None:
     file = await StreamingHandler().read_body(body)
     read = [await asyncio.to_thread(file.read, size) for size in (1, 3, 9, 9)]
     assert read == [b"a", b"bcd", b"efg", b""]
+
+
+@pytest.mark.parametrize("sent", ["nothing", "the head", "a piece"])
+async def test_a_file_is_closed_when_its_client_has_gone(sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO(bytes(1_000_000))
+    monkeypatch.setattr(StreamingHandler, "get_response", lambda _self, _request: FileResponse(file))
+    requests = Requests()
+    left = ["nothing", "the head", "a piece"].index(sent)
+
+    async def send(message: Any) -> None:
+        if len(requests.sent) == left:
+            raise ClientGone
+        await requests.send(message)
+
+    with pytest.raises(ClientGone):
+        await StreamingHandler()(scope("/a-file", LENGTH), requests.receive, send)
+    assert file.closed
+
+
+@pytest.mark.parametrize(
+    ("status", "is_known", "is_charged"),
+    [(200, True, False), (500, True, False), (400, True, True), (429, True, True), (200, False, True)],
+)
+async def test_processor_time_is_free_for_an_identity_that_makes_no_error(
+    status: int, is_known: bool, is_charged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def respond(_handler: StreamingHandler, request: Any) -> HttpResponse:
+        request.user = User() if is_known else AnonymousUser()
+        return HttpResponse(status=status)
+
+    monkeypatch.setattr(StreamingHandler, "get_response", respond)
+    budget, requests = PageBudget(lambda: 0.0), Requests()
+    await StreamingHandler(budget=budget)(scope("/a-page", LENGTH), requests.receive, requests.send)
+    assert requests.sent[0]["status"] == status
+    assert len(budget) == is_charged

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from django.test import Client
 
@@ -12,28 +13,46 @@ from metrics.counting.aggregates import AggregateWriter
 from metrics.counting.flusher import Flusher
 from metrics.counting.memory import MemoryStore as CountsMemory
 from metrics.counting.observer import MetricsObserver
+from metrics.failures.recorder import FailureRecorder
+from metrics.failures.store import MemoryStore as FailureMemory
+from metrics.usage.ledger import UsageLedger
+from metrics.usage.meter import UsageMeter
+from metrics.usage.recorder import UsageRecorder
+from metrics.usage.store import NoBackup
 from resilience.breaker.driver import Breakers
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.cache.driver import Cache
 from resilience.cache.hit_counter import HitCounter
 from resilience.cache.memory import MemoryStore as CacheMemory
 from resilience.cache.policy import CachePolicy, Scope
+from resilience.holdoff.driver import HoldOffs
+from resilience.holdoff.memory import MemoryStore as HoldOffMemory
+from resilience.outbound.driver import OutboundLimiter
+from resilience.quotas.driver import QuotaBook
+from resilience.quotas.store import MemoryStore as QuotaMemory
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory
 from resilience.ratelimit.policy import RatePolicy
+from resilience.usage.driver import Quotas
+from resilience.usage.store import MemoryStore as UsageMemory
 from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator
+from routing.authentication.key_usage import KeyUsage
 from routing.backend.client import Backend
+from routing.gateway_rules import GatewayRules
 from routing.observability.events import Observers
-from routing.pipeline import Gateway, GatewayRules
+from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
 from routing.router.table import Route, RouteTable, Service
+from routing.steps.backend_limits import BackendLimits
 from routing.steps.calls import Calls
 from routing.warming import Warmer
+from routing.webhooks.memory import MemoryQueue
 from tests.clock import FakeClock
 from tests.metrics.events import NOW
 from tests.origin import Script, ScriptedOrigin
+from tests.resilience.usage.world import FakeLedger
 
 T = TypeVar("T")
 
@@ -48,6 +67,11 @@ SCOPES: dict[str, set[str]] = {
     "read": {"metrics:read"},
     "write": {"metrics:write"},
     "none": set(),
+    "config": {"config:read", "config:write"},
+    "config-read": {"config:read"},
+    "config-write": {"config:write"},
+    "config-crm": {"config:read", "config:write", "crm"},
+    "config-every": {"config:read", "config:write", "*"},
 }
 """Scopes of the harness's API keys, by the key's name."""
 
@@ -66,16 +90,29 @@ class Harness:
     live: LiveConfiguration
     cache: Cache
     breakers: Breakers
+    hold_offs: HoldOffs
+    quotas: QuotaBook
     backend: Backend
     flusher: Flusher
     warmer: Warmer
     keys: dict[str, str]
     loop: asyncio.AbstractEventLoop
+    consumer_quotas: Quotas = field(default_factory=lambda: Quotas(UsageMemory(), FakeLedger(), clock=FakeClock(NOW)))
+    usage: Any = None
     health: Any = None
     reloader: Any = None
+    limits: Any = None
+    watcher: Any = field(default_factory=lambda: SimpleNamespace(wake=lambda: None))
+    credentials: Any = None
+    failures: FailureRecorder = field(default_factory=lambda: FailureRecorder(FailureMemory()))
+    deliveries: Any = field(default_factory=lambda: SimpleNamespace(queue=MemoryQueue(FakeClock(NOW))))
     counters: dict[str, Callable[[], int]] = field(default_factory=dict)
     gauges: dict[str, Callable[[], int]] = field(default_factory=dict)
     origins: list[ScriptedOrigin] = field(default_factory=list)
+
+    @property
+    def key_usage(self) -> KeyUsage:
+        return KeyUsage(self.flusher.now)
 
     @property
     def observer(self) -> MetricsObserver:
@@ -110,10 +147,16 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
     clock, live, backend = FakeClock(NOW), LiveConfiguration(), Backend()
     keys = _install_keys(live)
     observer = MetricsObserver(clock)
-    observers = Observers([observer])
+    failures = FailureRecorder(FailureMemory())
+    observers = Observers([observer, failures])
     breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
+    hold_offs = HoldOffs(HoldOffMemory(), clock=clock, on_change=observers.hold_off_changed)
+    quotas = QuotaBook(QuotaMemory())
+    limits = BackendLimits(hold_offs, OutboundLimiter(Limiter(RateMemory(), clock=clock)), quotas)
     cache = Cache(CacheMemory(clock))
     hit_counter = HitCounter()
+    timezone = ZoneInfo("UTC")
+    meter = UsageMeter(timezone, clock=clock)
     gateway = Gateway(
         rules=GatewayRules(rate=RatePolicy(10_000, 60)),
         live=live,
@@ -121,9 +164,10 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         authenticator=Authenticator(lambda: live.keys),
         cache=cache,
         hit_counter=hit_counter,
-        calls=Calls(backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000),
+        calls=Calls(backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000, limits=limits),
         observers=observers,
         clock=clock,
+        meter=meter,
     )
     counters: dict[str, Callable[[], int]] = {}
     gauges: dict[str, Callable[[], int]] = {}
@@ -134,6 +178,8 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         live,
         cache,
         breakers,
+        hold_offs,
+        quotas,
         backend,
         flusher,
         Warmer(gateway, hit_counter),
@@ -142,6 +188,9 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         reloader=SimpleNamespace(status=SimpleNamespace(version=7)),
         counters=counters,
         gauges=gauges,
+        limits=limits,
+        failures=failures,
+        usage=UsageRecorder(meter, NoBackup(), UsageLedger(400, has_events=False), timezone=timezone, clock=clock),
     )
 
 

@@ -1,5 +1,7 @@
 """`POST /api/explain` and the admin's page for it."""
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -8,8 +10,19 @@ from django.test import Client
 
 from metrics import services
 from resilience.breaker.machine import State
+from resilience.holdoff.policy import HoldOffPolicy
+from resilience.partition import Partition
+from routing.authentication.api_keys import ApiKeys
+from routing.authentication.revocations import Revocation
+from routing.configuration.consumers import decode_plan
+from routing.configuration.decode import decode_service
+from routing.configuration.issuers import decode_each_issuer
+from routing.consumers.policy import Identity
+from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.database.api_keys import issue
-from routing.models import ApiKey
+from routing.models import ANY_SECRET, ApiKey
+from routing.presets import shipped
+from routing.router.table import RouteTable
 from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +73,21 @@ def test_it_uses_the_current_state_of_the_circuit(harness: Harness) -> None:
     )
 
 
+def test_a_call_that_the_backend_has_limited_is_refused(harness: Harness) -> None:
+    service = decode_service("crm", {"targets": [{"url": "http://127.0.0.1:1"}], "hold_off": {}}, ANY_SECRET)
+    harness.live.table = RouteTable([service])
+    limit = harness.hold_offs.limited(Partition("crm", path="/contacts"), HoldOffPolicy(), 30.0)
+    asyncio.run_coroutine_threadsafe(limit, harness.loop).result()
+    question = {"path": "/api/v1/crm/contacts", "caller": "firebase:ada"}
+    verdict = explain(harness, question).json()["verdict"]
+    assert (verdict["status"], verdict["code"]) == (429, "backend_limited")
+    assert verdict["outcome"] == "refused, unless the cache has a response"
+    assert verdict["detail"] == "the service has limited such calls, and accepts them again in 30.0 s"
+    assert explain(harness, question | {"path": "/api/v1/crm/deals"}).json()["verdict"]["code"] is None
+    harness.clock.advance(31)  # the next call is the probe
+    assert explain(harness, question).json()["verdict"]["code"] is None
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -96,6 +124,17 @@ def test_the_admin_page_shows_the_explanation(harness: Harness, staff_client: Cl
     assert "contacts/<b>" not in page
 
 
+@pytest.mark.parametrize("name", shipped.names())
+def test_the_admin_page_shows_every_setting_of_every_preset(harness: Harness, staff_client: Client, name: str) -> None:
+    own = {"preset": name, "targets": [{"url": "http://127.0.0.1:9"}]}
+    harness.live.table = RouteTable([decode_service("api", own, ANY_SECRET)])
+    for route in shipped.preset(name).service["routes"]:
+        method = (route.get("methods") or ["GET"])[-1]
+        query = {"method": method, "path": f"/api/v1/api{route['path']}", "caller": "firebase:ada"}
+        assert staff_client.get("/admin/explain/", query).status_code == 200
+        assert explain(harness, query).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("query", "error"),
     [
@@ -114,3 +153,83 @@ def test_the_page_requires_staff(harness: Harness) -> None:
     client = Client()
     client.force_login(User.objects.create_user("eve"))
     assert client.get("/admin/explain/").status_code == 302
+
+
+def with_issuer(harness: Harness, *, services: list[str] | None = None, revoked: tuple[Revocation, ...] = ()) -> None:
+    settings = {"issuer": "https://id.example.com/eu", "audience": "api"} | ({"services": services} if services else {})
+    table = harness.live.table
+    harness.live.table = RouteTable(
+        table.services.values(), issuers=decode_each_issuer([settings], ANY_SECRET), revocations=revoked
+    )
+
+
+JWT = "jwt+id.example.com/eu"
+
+
+@pytest.mark.parametrize(
+    ("caller", "services", "code", "detail"),
+    [
+        (f"{JWT}:auth0|5", None, None, ""),
+        (f"{JWT}+acme:a:b", ["crm"], None, ""),
+        (f"{JWT}:ada", ["mail"], "forbidden", "the credential's scopes do not cover this service"),
+    ],
+)
+def test_a_caller_may_be_the_subject_of_an_issuer(
+    harness: Harness, caller: str, services: list[str] | None, code: str | None, detail: str
+) -> None:
+    harness.serve(ok())
+    with_issuer(harness, services=services)
+    explanation = explain(harness, {"path": "/api/v1/crm/contacts/7", "caller": caller}).json()
+    assert (explanation["request"]["caller"], explanation["verdict"]["code"]) == (caller, code)
+    assert detail in explanation["verdict"]["detail"]
+
+
+def test_a_subject_whose_tokens_are_revoked_and_one_of_another_issuer(harness: Harness) -> None:
+    harness.serve(ok())
+    with_issuer(harness, revoked=(Revocation("", "eve", "", time.time() + 60),))
+    path = "/api/v1/crm/contacts/7"
+    verdict = explain(harness, {"path": path, "caller": f"{JWT}:eve"}).json()["verdict"]
+    assert (verdict["status"], verdict["detail"]) == (401, "the token was revoked")
+    for caller in ("jwt+other.example.com:eve", "jwt+:x", "jwt+id.example.com:eve", "mail:ada"):
+        assert explain(harness, {"path": path, "caller": caller}).status_code == 400
+
+
+def test_a_consumer_s_plan_and_its_addresses_are_explained(harness: Harness) -> None:
+    harness.serve(ok())
+    with_issuer(harness)
+    plan = decode_plan("free", {"services": [{"crm": {"methods": ["GET"]}}], "ip": {"allow": ["10.0.0.0/8"]}})
+    identity = Identity(issuer="https://id.example.com/eu", subject="ada")
+    data = ConsumerData({"free": plan}, {}, {1: ConsumerRecord(1, "c", True, 0.0, None, "free")}, {identity: 1})
+    harness.live.keys = ApiKeys(harness.live.keys.records, ConsumerTable(data))
+    question = {"path": "/api/v1/crm/contacts/7", "caller": f"{JWT}:ada"}
+    assert explain(harness, question).json()["verdict"]["code"] is None
+    found = explain(harness, question | {"ip": "10.1.2.3"}).json()
+    assert (found["verdict"]["code"], found["request"]["ip"]) == (None, "10.1.2.3")
+    assert explain(harness, question | {"ip": "192.0.2.1"}).json()["verdict"]["code"] == "address_not_allowed"
+    verdict = explain(harness, question | {"method": "POST"}).json()["verdict"]
+    assert verdict["detail"] == "the plan does not include this method of the service"
+    assert explain(harness, question | {"ip": "10.0.0.0/8"}).status_code == 400
+
+
+def test_a_key_s_and_a_service_s_addresses_are_explained(harness: Harness) -> None:
+    harness.serve(ok())
+    issue(key := ApiKey(name="ci", scopes=["crm"], ip={"allow": ["10.0.0.0/8"]}, methods=["GET"]))
+    question = {"path": "/api/v1/crm/contacts/7", "caller": f"key:{key.prefix}"}
+    assert explain(harness, question).json()["verdict"]["code"] is None
+    assert explain(harness, question | {"ip": "::ffff:10.1.1.1"}).json()["verdict"]["code"] is None
+    verdict = explain(harness, question | {"ip": "2001:db8::1"}).json()["verdict"]
+    assert (verdict["status"], verdict["detail"]) == (403, "the API key may not be used from this address")
+    assert explain(harness, question | {"method": "DELETE"}).json()["verdict"]["code"] == "forbidden"
+    settings = {"targets": [{"url": "http://127.0.0.1:1"}], "ip": {"deny": ["10.2.0.0/16"]}}
+    harness.live.table = RouteTable([decode_service("crm", settings, ANY_SECRET)])
+    assert explain(harness, question | {"ip": "10.2.0.1"}).json()["verdict"]["code"] == "address_not_allowed"
+
+
+def test_the_admin_page_takes_an_address(harness: Harness) -> None:
+    harness.serve(ok())
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    page = client.get("/admin/explain/", {"path": "/api/v1/crm/x", "caller": "firebase:ada", "ip": "192.0.2.9"})
+    assert "Client address" in page.content.decode()
+    wrong = client.get("/admin/explain/", {"path": "/api/v1/crm/x", "caller": "", "ip": "here"})
+    assert "Enter a valid IPv4 or IPv6 address" in wrong.content.decode()

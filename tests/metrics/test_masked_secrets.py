@@ -64,12 +64,6 @@ def client_of(group: str) -> Client:
     return client
 
 
-@pytest.fixture(autouse=True)
-def groups(transactional_db: None) -> None:
-    """Other tests' transactions truncate what the migration has made."""
-    importlib.import_module("routing.migrations.0010_rights").create_groups(apps, connection.schema_editor())
-
-
 def form(service: Service, headers: str, **more: str) -> dict[str, Any]:
     target, route = service.targets.get(), service.routes.get()
     targets = {"TOTAL_FORMS": 1, "INITIAL_FORMS": 1, "0-id": target.pk, "0-service": service.pk, "0-url": target.url}

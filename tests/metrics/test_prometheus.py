@@ -62,6 +62,8 @@ def test_every_metric_family_has_samples(harness: Harness, api_client: Client, a
     harness.gauges["websocket_connections"] = lambda: 3
     harness.gauges["calls_in_flight"] = lambda: 5
     harness.counters["lost|get"] = lambda: 7
+    harness.observer.webhook("slack", "queued")
+    harness.run(harness.deliveries.queue.add(None, b"a delivery"))
     for duration in (0.004, 0.02, 0.02, 99.0):
         harness.observer.finished(finished(duration=duration, cache="MISS", backend=duration, route="/x", retries=1))
     harness.observer.finished(finished(status=429, code="rate_limited", service=""))
@@ -71,6 +73,8 @@ def test_every_metric_family_has_samples(harness: Harness, api_client: Client, a
     labels = (("method", "GET"), ("route", "/x"), ("service", "crm"), ("status_class", "2xx"))
     assert samples["gateway_requests_total", labels] == 4
     assert samples["gateway_request_duration_seconds_count", crm] == 4
+    assert samples["gateway_webhooks_total", (("outcome", "queued"), ("webhook", "slack"))] == 1
+    assert samples["gateway_webhook_queue", ()] == 1
     assert samples["gateway_request_duration_seconds_sum", crm] == pytest.approx(99.044)
     buckets = {
         bound: samples["gateway_request_duration_seconds_bucket", (("le", str(bound)), *crm)]

@@ -25,6 +25,7 @@ VIEWED = (
     "/metrics",
     "/metrics/cache",
     "/metrics/circuit-breakers",
+    "/metrics/credentials",
     "/metrics/history",
     "/admin/explain/",
     "/admin/routing/service/",
@@ -33,6 +34,7 @@ VIEWED = (
     "/admin/routing/configurationrevision/",
     "/admin/metrics/operation/",
     "/admin/metrics/circuit/",
+    "/admin/routing/backendcredential/",
     "/admin/metrics/cachedservice/",
 )
 OPERATED = (

@@ -13,7 +13,7 @@ from routing.messages.staff_origin import StaffOrigin
 from tests.metrics.harness import Harness
 
 pytestmark = pytest.mark.django_db
-PAGES = ("/admin/", "/admin/login/", "/dashboard/", "/api/docs", "/admin/routing/service/add/")
+PAGES = ("/admin/", "/admin/login/", "/accounts/login/", "/dashboard/", "/api/docs", "/admin/routing/service/add/")
 
 
 def staff(host: str | None = None, port: int | None = None) -> Any:
@@ -84,3 +84,27 @@ def test_a_wrong_origin_is_a_fault(environment: dict[str, str]) -> None:
     with pytest.raises(config.ConfigurationFault) as error:
         config.read({"SECRET_KEY": "for tests alone, and long enough to sign with", **environment})
     assert [fault.partition(":")[0] for fault in error.value.faults] == [next(iter(environment))]
+
+
+@pytest.mark.parametrize(
+    ("is_staff", "wanted", "leads_to"),
+    [
+        (True, "", "/admin/"),
+        (True, "/dashboard/?range=1h", "/dashboard/?range=1h"),
+        (True, "//evil.test/", "/admin/"),
+        (True, "https://evil.test/", "/admin/"),
+        (False, "/dashboard/", None),
+    ],
+)
+def test_the_login_for_everybody_leads_to_what_they_may_open(
+    harness: Harness, is_staff: bool, wanted: str, leads_to: str | None
+) -> None:
+    User.objects.create_user("grace", password="for tests alone", is_staff=is_staff)
+    client, form = Client(), {"username": "grace", "password": "for tests alone", "next": wanted}
+    response = client.post("/accounts/login/", form)
+    assert response.headers.get("Location") == leads_to
+    assert response.status_code == (302 if leads_to else 403)
+    again = client.get("/accounts/login/", {"next": wanted})
+    assert again.headers.get("Location") == leads_to, "neither a loop nor a second form"
+    assert client.post("/accounts/logout/").status_code == 200
+    assert client.get("/accounts/login/").status_code == 200

@@ -1,7 +1,6 @@
 """Traces of a gateway with a scripted backend: one span per step, in the client's trace."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -68,7 +67,7 @@ async def traced(request: pytest.FixtureRequest) -> AsyncIterator[TracedWorld]:
     exporter = InMemorySpanExporter()
     sender = SpanSender(exporter, {"service.name": "here"})
     sampling = getattr(request, "param", Sampling())
-    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=sampling, timer=time.perf_counter))
+    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=sampling))
     yield TracedWorld(world, sender, exporter)
     await world.close()
 
@@ -236,7 +235,7 @@ class UnavailableExporter(SpanExporter):
 
 async def test_an_unavailable_collector_fails_no_request() -> None:
     sender = SpanSender(UnavailableExporter(), {})
-    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=Sampling(), timer=time.perf_counter))
+    world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=Sampling()))
     await world.serve(*[ok()] * 500, policy=CACHED)
     statuses = {(await world.request("GET", "/api/v1/crm/x")).status for _ in range(500)}
     assert statuses == {200}

@@ -1,5 +1,6 @@
 """Every shared store over a real Redis Cluster of three nodes: each service's keys are on one node."""
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -10,9 +11,15 @@ from resilience.cache.hit_counter import HitCounter, ReplayableRequest
 from resilience.cache.leases import ClaimResult, RedisLeases
 from resilience.cache.redis import RedisStore as CacheStore
 from resilience.cache.tiers import TieredStore
+from resilience.outage import StoreUnavailable
 from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.redis import RedisStore as RateStore
 from resilience.redis import RedisLink
+from routing.credentials.redis import RedisStore as CredentialStore
+from routing.realtime.redis import RedisLog
+from routing.webhooks.content import Identity
+from routing.webhooks.queue import Added
+from routing.webhooks.redis import RedisQueue
 from tests.redis_cluster import RedisClusterServers
 from tests.resilience.cache.entries import make, until
 
@@ -104,3 +111,43 @@ async def test_circuits(link: RedisLink) -> None:
         assert await store.swap(service, Snapshot(), opened) is None
         assert await store.swap(service, Snapshot(), opened) == opened
     assert [snapshot.state for snapshot in await store.load(SERVICES)] == [State.OPEN] * len(SERVICES)
+
+
+async def test_leases_and_records_of_credentials(link: RedisLink) -> None:
+    store = CredentialStore(link)
+    for service in SERVICES:
+        assert await store.claim(service, "worker-1")
+        assert not await store.claim(service, "worker-2")
+        await store.write(service, b"record", 60)
+        assert await store.read(service) == b"record"
+        await store.remove(service)
+        await store.release(service, "worker-1")
+        assert await store.claim(service, "worker-2")
+        await store.announce(service)
+
+
+async def test_deliveries_of_webhooks(cluster: RedisClusterServers) -> None:
+    """With a worker that dies: the stream, its group and all that belongs to it are on one node."""
+    links = [RedisLink(cluster.url) for _ in range(2)]
+    one, two = (RedisQueue(link, idle_ms=200) for link in links)
+    for number in range(40):
+        assert await one.add(Identity(str(number), 60), b"%d" % number) is Added.QUEUED
+        assert await two.add(Identity(str(number), 60), b"again") is Added.DUPLICATE
+    dead, *rest = await one.take(10)
+    await one.put_back(dead, b"later", 0)
+    done = list[bytes]()
+    while len(done) < 40:
+        with contextlib.suppress(StoreUnavailable):
+            for entry in await two.take(64):
+                await two.done(entry)
+                done.append(entry.data)
+    assert sorted(done) == sorted([b"%d" % number for number in range(40) if b"%d" % number != dead.data] + [b"later"])
+    assert len(rest) == 9
+    assert await two.depth() == 0
+    for link in links:
+        await link.close()
+
+
+async def test_an_event_that_is_sent_once(link: RedisLink) -> None:
+    log = RedisLog(link)
+    assert [bool(await log.append(b"record", "d1:0")) for _ in range(2)] == [True, False]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 BOUND_SECONDS = 20.0
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(BOUND_SECONDS):
+async def until(condition: Callable[[], bool], seconds: float = BOUND_SECONDS) -> None:
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is awaited happens in another process
             await asyncio.sleep(0.01)
 

@@ -12,7 +12,7 @@ from metrics.models import Operation
 from routing.authentication.api_keys import ApiKeys, digest
 from routing.database.api_keys import issue
 from routing.database.loader import current_version, load, raw_document
-from routing.models import ApiKey, Route, Service, Target
+from routing.models import ApiKey, Route, Service, Target, Webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -90,6 +90,35 @@ def test_a_fault_is_shown_on_the_page_and_nothing_is_saved(staff: Client, posted
     response = staff.post(ADD, form(**{"targets": [TARGET], **posted}))
     assert response.status_code == 200
     assert message in errors(response.content.decode())
+    assert not Service.objects.exists()
+
+
+def test_a_preset_needs_no_targets(staff: Client) -> None:
+    response = staff.post(ADD, form(targets=[], name="slackIntelligence", preset="slack"))
+    assert response.status_code == 302, errors(response.content.decode())
+    page = staff.get(f"{LIST}{Service.objects.get().pk}/change/").content.decode()
+    assert '<option value="slack" selected>slack</option>' in page
+    posted = form(targets=[], name="slackIntelligence", preset="")
+    page = staff.post(f"{LIST}{Service.objects.get().pk}/change/", posted).content.decode()
+    assert "at least 1" in errors(page)
+    assert Service.objects.get().preset == "slack"
+
+
+@pytest.mark.parametrize("names", ["fallback", "webhook"])
+def test_a_service_that_another_names_is_not_deleted(staff: Client, names: str) -> None:
+    crm = Service.objects.create(name="crm")
+    if names == "fallback":
+        other = Service.objects.create(name="other")
+        Route.objects.create(service=other, path="/a", fallback={"service": "crm"})
+    else:
+        Webhook.objects.create(name="other", settings={"verify": "github", "service": "crm"})
+    page = errors(staff.post(f"{LIST}{crm.pk}/delete/", {"post": "yes"}).content.decode())
+    assert f"{'service' if names == 'fallback' else 'webhook'} other: " in page
+    staff.post(LIST, {"action": "delete_selected", "_selected_action": [crm.pk], "post": "yes"})
+    assert Service.objects.filter(name="crm").exists()
+    selected = list(Service.objects.values_list("pk", flat=True))
+    Webhook.objects.all().delete()
+    staff.post(LIST, {"action": "delete_selected", "_selected_action": selected, "post": "yes"})
     assert not Service.objects.exists()
 
 
@@ -179,7 +208,7 @@ def test_deleting_services_from_the_list_increments_the_version(staff: Client, c
 
 def test_a_new_key_is_shown_once_and_its_digest_never(staff: Client) -> None:
     response = staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "[metrics:read]"}, follow=True)
-    shown = re.search(r"gw_[a-z2-7]{8}_[A-Za-z0-9_-]{43}", response.content.decode())
+    shown = re.search(r"gw_[a-z2-7]{8}_[A-Za-z0-9]{49}", response.content.decode())
     assert shown is not None
     assert ApiKeys(load(lambda _: None).keys).find(shown[0], 0.0) is not None
     key = ApiKey.objects.get()
@@ -240,3 +269,30 @@ def test_revoking_keys_from_the_list_increments_the_version(staff: Client) -> No
 
 def test_an_anonymous_client_is_redirected(client: Client, crm: Service) -> None:
     assert client.get(page_of(crm)).status_code == 302
+
+
+def browser_form(page: Any) -> dict[str, Any]:
+    """The data that a browser posts from a change page whose fields were left as they are."""
+    forms = [page.context["adminform"].form]
+    for inline in page.context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    fields = [bound for form in forms for bound in form]
+    shown = {bound.html_name: bound.field.widget.get_context(bound.html_name, bound.value(), {}) for bound in fields}
+    values = {name: context["widget"] for name, context in shown.items()}
+    return {
+        name: "on" if widget.get("type") == "checkbox" else widget.get("value") or ""
+        for name, widget in values.items()
+        if widget.get("type") != "checkbox" or widget["attrs"].get("checked")
+    }
+
+
+def test_a_service_with_many_routes_can_be_saved(staff: Client) -> None:
+    service = Service.objects.create(name="crm")
+    Target.objects.create(service=service, **TARGET)
+    Route.objects.bulk_create(Route(service=service, path=f"/r{n}/{{id}}", position=n) for n in range(45))
+    change = f"/admin/routing/service/{service.pk}/change/"
+    posted = browser_form(staff.get(change)) | {"routes-44-rate_limit": "5/m"}
+    assert len(posted) > 1_000
+    response = staff.post(change, posted)
+    assert response.status_code == 302, errors(response.content.decode())
+    assert [route.get("rate_limit") for route in raw_document()["services"]["crm"]["routes"]] == [None] * 44 + ["5/m"]

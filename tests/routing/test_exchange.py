@@ -13,18 +13,26 @@ WRITERS = {
     "resolution": {"routing/pipeline.py"},
     "quota": {"routing/steps/gatekeeper.py"},
     "decision": {"routing/steps/gatekeeper.py"},
-    "caller": {"routing/steps/gatekeeper.py", "metrics/dashboard/events.py"},
+    "caller": {"routing/steps/gatekeeper.py", "routing/steps/presented.py", "metrics/dashboard/events.py"},
+    "presented": {"routing/steps/presented.py"},
     "caller_slot": {"routing/steps/gatekeeper.py", "routing/pipeline.py"},
-    "match": {"routing/steps/gatekeeper.py"},
+    "match": {"routing/steps/gatekeeper.py", "routing/steps/credential.py"},
+    "plan_limits": {"routing/steps/plan.py"},
+    "slots": {"routing/steps/plan.py"},
     "cache": {"routing/steps/cache/lookup.py", "routing/steps/cache/store.py", "routing/steps/cache/revalidation.py"},
     "cache_slot": {"routing/steps/cache/lookup.py", "routing/steps/cache/coalescing.py"},
+    "content": {"routing/steps/cache/content.py"},
     "circuit": {"routing/steps/calls.py"},
+    "used_credential": {"routing/steps/credential.py"},
     "call": {"routing/steps/calls.py"},
     "error_code": {"routing/pipeline.py", "routing/steps/respond.py"},
 }
 """The dashboard's feed authenticates by session."""
-CALL_WRITERS = {f"routing/{name}.py" for name in ("steps/calls", "steps/retries", "steps/cache/store")}
-"""Step 8 writes why the body of a response broke off."""
+CALL_WRITERS = {
+    f"routing/{name}.py"
+    for name in ("steps/calls", "steps/reporting", "steps/retries", "steps/cache/store", "steps/cache/only_if")
+}
+"""Step 8 writes why the body of a response broke off, and why none was read."""
 SLOT_WRITERS = {f"routing/steps/cache/{name}.py" for name in ("coalescing", "revalidation")}
 
 

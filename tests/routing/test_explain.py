@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from resilience.breaker.machine import Snapshot, State
 from resilience.breaker.policy import BreakerPolicy
-from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.ignoring import Ignorable
+from resilience.cache.policy import CachePolicy, KeyPolicy, QueryPolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
+from routing.authentication.signatures.policy import SignaturePolicy
 from routing.caller import Caller
 from routing.explain.explainer import Explainer
 from routing.explain.explanation import Explanation
@@ -125,6 +127,24 @@ def test_the_rate_limit_shows_whose_it_is_and_what_it_counts_by() -> None:
     assert present(explain("/api/v1/crm/x", caller=None).rate_limit)["counted_by"] == "192.0.2.1"
 
 
+def test_the_cache_section_shows_what_is_ignored_and_keyed() -> None:
+    key = KeyPolicy(body=("channel",), query=QueryPolicy(ignore=("ts",)))
+    cache = CachePolicy(
+        methods=("GET", "POST"), key=key, ignore=(Ignorable.NO_STORE,), tags=("{query.channel}", "{body.channel}")
+    )
+    slack = Service("slack", TARGETS, policy=RoutePolicy(cache=cache))
+    path = "/api/v1/slack/history?channel=C1"
+    for method in ("GET", "POST"):
+        section = present(explain(path, method, service=slack).cache)
+        assert (section["consulted"], section["ignore"], section["methods"]) == (True, ["no-store"], ["GET", "POST"])
+        assert section["key"] == {"body": ["channel"], "query": {"ignore": ["ts"], "sort": False}, "headers": []}
+        assert section["tags"] == ["slack", "C1"]
+    headers: Headers = [(b"content-length", b"9"), (b"content-type", b"text/plain")]
+    bypassed = present(explain(path, "POST", headers=headers, service=slack).cache)
+    assert bypassed["rule"] == "content is part of the key only as JSON or as a form"
+    assert present(explain(path, "HEAD", service=slack).cache)["rule"] == "HEAD requests are not served from the cache"
+
+
 def test_the_cache_section_shows_the_rule_that_applies() -> None:
     shared = present(explain("/api/v1/crm/contacts/7").cache)
     assert (shared["consulted"], shared["scope"], shared["shared_with"]) == (True, "shared", "shared")
@@ -237,3 +257,17 @@ def test_mismatch_agrees_with_the_route_table(pattern: str, path: str, rest: boo
     matched = RouteTable([service]).within(service, "GET", path.encode()).pattern == route.path
     mismatches = [mismatch(route, segments, paths) for segments in readings(path.encode(), paths)]
     assert (None in mismatches) == matched
+
+
+def test_a_route_that_requires_a_certificate_or_a_signature_says_so() -> None:
+    for auth in (Auth.CERTIFICATE, Auth.SIGNATURE):
+        service = msgspec.structs.replace(CRM, policy=RoutePolicy(auth=auth), routes=())
+        for caller in (None, ADA):
+            found = explain("/api/v1/crm/x", service=service, caller=caller)
+            assert (found.verdict.status, found.verdict.code) == (401, "unauthenticated")
+            assert f"requires a {auth}, and reads neither" in present(found.access)["why"]
+        for kind in (f"{auth}+acme:x", "staff:ann"):
+            known = explain("/api/v1/crm/x", service=service, caller=Caller(kind))
+            assert present(known.access)["allowed"]
+    signed = msgspec.structs.replace(CRM, policy=RoutePolicy(signature=SignaturePolicy(tag="a")), routes=())
+    assert present(explain("/api/v1/crm/x", service=signed).access)["signature"]["tag"] == "a"

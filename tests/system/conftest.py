@@ -23,6 +23,8 @@ MAX_BODY: Final = 1_000_000
 QUICK_CIRCUIT: Final = {"failure_threshold": 5, "window": "60s", "open_for": "1s", "success_threshold": 2}
 HIGH_THRESHOLD: Final = {"failure_threshold": 1000}
 SHARED: Final = frozenset({"single", "pair", "either"})
+TOKEN: Final = "a token of the provider's"
+WEBHOOKS: Final = {"plain": {"verify": "shared_token", "secret": "env:GATEWAY_SECRET_TOKEN"}}
 KEYS: Final = {
     "ours": (),
     "theirs": (),
@@ -78,7 +80,7 @@ def seed() -> Iterator[Seed]:
 
 @pytest.fixture(scope="session")
 def backend() -> Iterator[Backend]:
-    with Backend({"/whoami": whoami, "/slow": slow}) as backend:
+    with Backend({"/whoami": whoami, "/slow": slow, "/echo": echo}) as backend:
         yield backend
 
 
@@ -107,9 +109,10 @@ def either(request: pytest.FixtureRequest) -> Gateway:
 
 def gateway(seed: Seed, backend: Backend, *arguments: str, **environment: str) -> Server:
     """A gateway for `services` that has not been started."""
-    server = Server(*arguments, seed=seed.database, environment={"MAX_BODY_BYTES": str(MAX_BODY)} | environment)
+    common = {"MAX_BODY_BYTES": str(MAX_BODY), "GATEWAY_SECRET_TOKEN": TOKEN}
+    server = Server(*arguments, seed=seed.database, environment=common | environment)
     file = server.directory / "gateway.yaml"
-    file.write_text(document(services(backend.targets)))
+    file.write_text(document(services(backend.targets), WEBHOOKS))
     server.environment["GATEWAY_CONFIG"] = str(file)
     return server
 
@@ -122,6 +125,9 @@ def services(targets: list[dict[str, str]]) -> dict[str, Any]:
         "flaky": {**common, "breaker": QUICK_CIRCUIT, "cache": False},
         "fragile": {**common, "breaker": QUICK_CIRCUIT | {"open_for": "60s"}, "cache": False},
         "limited": {"targets": targets, "cache": False},
+        "held": {**common, "cache": False, "outcome": {"limited": {"status": 429}}, "hold_off": {"per": "path"}},
+        "paced": {**common, "cache": False, "outbound": {"rate": "15/h", "per": "path", "queue": "0s"}},
+        "reads": {**common, "cache": {"methods": ["GET", "HEAD", "POST"], "key": {"body": ["channel", "cursor"]}}},
     }
 
 
@@ -129,6 +135,10 @@ async def whoami(peer: Peer) -> None:
     """Respond with the caller that the gateway has forwarded."""
     await peer.read_body()
     await peer.send(ok(dict(peer.request.fields).get(b"x-gateway-caller", b"nobody")))
+
+
+async def echo(peer: Peer) -> None:
+    await peer.send(ok(await peer.read_body()))
 
 
 async def slow(peer: Peer) -> None:

@@ -221,9 +221,9 @@ def family(pid: int) -> set[int]:
     return {pid}.union(*(family(child) for child in children(pid)))
 
 
-def document(services: Mapping[str, Any]) -> str:
+def document(services: Mapping[str, Any], webhooks: Mapping[str, Any] | None = None) -> str:
     """The text of a configuration file."""
-    return json.dumps({"version": 1, "services": services})
+    return json.dumps({"version": 1, "services": services, "webhooks": webhooks or {}})
 
 
 def _environment(directory: Path, temporary: Path) -> dict[str, str]:

@@ -57,6 +57,7 @@ def deployment(seed: Seed, backend: Backend) -> Iterator[Deployment]:
         redis.close()
 
 
+@pytest.mark.alone
 def test_a_saved_model_ends_a_value_and_a_response_in_another_worker(deployment: Deployment) -> None:
     _fill(deployment)
     deployment.create(deployment.one, "saved-by-a-command")
@@ -65,6 +66,7 @@ def test_a_saved_model_ends_a_value_and_a_response_in_another_worker(deployment:
     assert time.monotonic() - saved < 1.0
 
 
+@pytest.mark.alone
 def test_a_model_saved_in_a_request_ends_them_too(deployment: Deployment, wsgi: str) -> None:
     """Under a WSGI server of the project's own, which shares the Redis."""
     _fill(deployment)
@@ -73,6 +75,7 @@ def test_a_model_saved_in_a_request_ends_them_too(deployment: Deployment, wsgi: 
     assert eventually(lambda: "seen-by-wsgi" in requests.get(f"{wsgi}/channels/", timeout=30).text, 1.0)
 
 
+@pytest.mark.alone
 def test_asynchronous_views_share_the_values(deployment: Deployment) -> None:
     count = deployment.one.get("/channels/count/").json()["count"]
     assert deployment.other.get("/channels/count/").json()["count"] == count
@@ -83,6 +86,7 @@ def test_asynchronous_views_share_the_values(deployment: Deployment) -> None:
 def test_look_ups_of_values_are_counted(deployment: Deployment) -> None:
     """Beside the requests of services, in the cluster's statistics."""
     key = deployment.one.manage("apikey", "create", "reader", "--scope", "metrics:read").split()[-1]
+    assert eventually(lambda: deployment.one.get("/metrics/cache", key).ok), "the key is not live"
     for _ in range(3):
         deployment.one.get("/channels/")
     counted = deployment.one.get("/metrics/cache", key).json()["byService"]["app"]

@@ -1,10 +1,13 @@
 """`rungateway --demo` with a new database, over the embedded Valkey, with two workers."""
 
+import json
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
@@ -12,8 +15,9 @@ import yaml
 
 from gateway_project.server import embedded
 from tests.needs import skip_or_fail
-from tests.system.server import Server, document
+from tests.system.server import ROOT, Server, document
 
+DOCUMENTATION = ROOT / "docs" / "demonstration.md"
 ENVIRONMENT = {"REDIS_URL": "embedded", "DEBUG": "1", "LOG_FORMAT": "json"}
 
 
@@ -72,6 +76,51 @@ def test_the_commands_of_the_greeting_work(demo: Server) -> None:
     assert statuses == ["200", "200", "401"]
 
 
+def test_the_apis_of_the_presets_are_stored_until_a_webhook_says_that_they_have_changed(demo: Server) -> None:
+    key = {"X-API-Key": greeting(demo, "API key")}
+    slack = f"{demo.address}/api/v1/slackIntelligence"
+
+    def history() -> requests.Response:
+        form = {"channel": channel, "limit": 5}
+        return requests.post(f"{slack}/conversations.history", data=form, headers=key, timeout=30)
+
+    channels = requests.get(f"{slack}/conversations.list", headers=key, timeout=30).json()["channels"]
+    channel = channels[0]["id"]
+    assert [history().headers["X-Cache"] for _ in range(3)][1:] == ["HIT", "HIT"]
+    message = {"channel": channel, "text": "through a webhook"}
+    posted = requests.post(f"{slack}/chat.postMessage", json=message, headers=key, timeout=30)
+    assert posted.json()["ok"] is True
+    deadline = time.monotonic() + 20
+    while history().json()["messages"][0]["text"] != message["text"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_sdks_of_the_documentation_work_with_the_demonstration(demo: Server) -> None:
+    (snippet,) = re.findall(r"^```python\n(.+?)^```", DOCUMENTATION.read_text(), re.MULTILINE | re.DOTALL)
+    given: dict[str, Any] = {"key": greeting(demo, "API key")}
+    exec(snippet.replace("http://127.0.0.1:8000", demo.address), given)  # noqa: S102 - as a user would
+    asked = {"model": "router-small", "messages": [{"role": "user", "content": "Due?"}], "max_tokens": 50}
+    assert given["slack"].team_info()["ok"]
+    assert given["gmail"].users().labels().list(userId="me").execute()["labels"]
+    assert given["calendar"].events().list(calendarId="primary").execute()["items"]
+    assert given["hubspot"].crm.contacts.basic_api.get_page(limit=2).results
+    with given["openai"] as openai, given["anthropic"] as anthropic:
+        assert openai.chat.completions.create(**asked).choices
+        assert anthropic.messages.create(**asked).content
+    given["gmail"].close()
+    given["calendar"].close()
+
+
+def test_paths_of_the_backends_own_have_none_of_the_presets_limits(demo: Server) -> None:
+    key = greeting(demo, "API key")
+    with ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(lambda _: demo.get("/api/v1/crm/status/200", key).status_code, range(50)))
+    assert set(statuses) == {200}
+    assert [demo.get(f"/api/v1/crm/status/{code}", key).status_code for code in (429, 401, 200)] == [429, 401, 200]
+
+
+@pytest.mark.alone
 def test_the_second_response_is_a_hit_and_at_least_twenty_times_faster(demo: Server) -> None:
     key = greeting(demo, "API key")
     with requests.Session() as session:
@@ -92,6 +141,7 @@ def test_the_second_response_is_a_hit_and_at_least_twenty_times_faster(demo: Ser
     assert min(seconds for _, seconds in hits) * 20 < miss
 
 
+@pytest.mark.alone
 def test_five_failures_open_the_circuit_and_the_sixth_response_is_immediate(demo: Server) -> None:
     key, crm = greeting(demo, "API key"), exported(demo)["crm"]["targets"][0]["url"]  # type: ignore[index]
     requests.post(f"{crm}/mode/failing", timeout=30)
@@ -151,7 +201,7 @@ def test_a_second_start_keeps_the_state_and_an_operators_changes() -> None:
         assert after["crm"]["cost_per_call"] == 0.25
         assert after["aiRouting"]["targets"] == elsewhere
         assert after.keys() == services.keys()
-        assert len(server.manage("apikey", "list").splitlines()) == 1
+        assert len(json.loads(server.manage("apikey", "list", "--json"))) == 1
         assert server.get("/api/v1/crm/contacts", greeting(server, "API key")).status_code == 200
 
 

@@ -14,11 +14,13 @@ import pytest
 from tests.origin import Peer
 from tests.processes import eventually
 from tests.system.backend import ok
-from tests.system.conftest import Gateway
+from tests.system.conftest import TOKEN, Gateway
 from tests.system.server import ROOT, free_port
 
 ASGI = ["granian", "--interface", "asgi", "--no-ws", "tests.system.plain_django:application", "--port"]
 WSGI = ["tests.system.plain_django"]
+WHOLE = ["uvicorn", "gateway_project.asgi:application", "--no-server-header", "--port"]
+"""The gateway's own ASGI application, in a server that detects the version of the interface."""
 VARYING = {"date", "server", "server-timing", "x-request-id", "ratelimit", "connection", "keep-alive"}
 """Fields that differ between responses, or that the server adds."""
 
@@ -30,7 +32,7 @@ class Other:
     port: int
 
 
-@pytest.fixture(scope="module", params=[ASGI, WSGI], ids=["asgi", "wsgi"])
+@pytest.fixture(scope="module", params=[ASGI, WSGI, WHOLE], ids=["asgi", "wsgi", "whole"])
 def other(request: pytest.FixtureRequest, single: Gateway) -> Iterator[Other]:
     port = free_port()
     command = [sys.executable, "-m", *request.param, str(port)]
@@ -79,6 +81,10 @@ def call(
         ("GET", "/api/v1/open/cookies", None),
         ("GET", "/api/v1/open/%ff%2F", None),
         ("DELETE", "/api/v1/open/fails", None),
+        ("POST", "/hooks/nothing", b"{}"),
+        ("POST", "/hooks/plain", b"{}"),
+        ("POST", "/hooks/", b"{}"),
+        ("GET", "/hooks/plain", None),
     ],
 )
 def test_the_same_request_receives_the_same_response(
@@ -120,3 +126,17 @@ def test_a_stream_is_not_buffered(single: Gateway, other: Other) -> None:
     seen.set()
     assert response.read() == b"b"
     connection.close()
+
+
+def test_a_delivery_of_a_webhook_is_received_without_a_csrf_token(single: Gateway, other: Other) -> None:
+    headers = {"X-Webhook-Token": TOKEN, "Content-Type": "application/json", "Cookie": "sessionid=x"}
+    for port in (single.port, other.port):
+        body = b'{"ports": [%d, %d]}' % (port, other.port)
+        assert [call(port, "POST", "/hooks/plain", headers, body)[0::2] for _ in range(2)] == [
+            (200, b'{"status":"queued"}'),
+            (200, b'{"status":"duplicate"}'),
+        ]
+        assert call(port, "POST", "/hooks/plain", headers, b"{")[0] == 400
+        assert call(port, "POST", "/hooks/plain", headers, b'"%b"' % (b"x" * 1_000_000))[0] == 413
+        status, fields, _ = call(port, "POST", "/hooks/plain", headers | {"Host": "other.example.com"}, body)
+        assert (status, fields["content-type"]) == (421, "application/problem+json")

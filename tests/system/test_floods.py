@@ -19,9 +19,20 @@ OTHER_THREADS = 4
 """Of reloads and of the counters, which come and go."""
 
 
+def gateway(seed: Seed) -> Server:
+    return Server(seed=seed.database, environment={"MAX_BODY_BYTES": str(MAX_BODY)})
+
+
 @pytest.fixture
 def server(seed: Seed) -> Iterator[Server]:
-    with Server(seed=seed.database, environment={"MAX_BODY_BYTES": str(MAX_BODY)}) as made:
+    """For one test, since it uses up what its address may do."""
+    with gateway(seed) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(seed: Seed) -> Iterator[Server]:
+    with gateway(seed) as made:
         yield made
 
 
@@ -38,18 +49,18 @@ def post(server: Server, path: str, size: int, *, chunked: bool) -> int:
         connection.close()
 
 
-def test_bodies_of_pages_are_bounded(server: Server) -> None:
+def test_bodies_of_pages_are_bounded(shared: Server) -> None:
     for path in ("/admin/login/", "/dashboard/", "/metrics/cache/warm", "/nowhere"):
-        assert post(server, path, 4 * MAX_BODY, chunked=False) == 413
+        assert post(shared, path, 4 * MAX_BODY, chunked=False) == 413
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/admin/login/", 403), ("/dashboard/", 403), ("/metrics/cache/warm", 401), ("/nowhere", 404)],
 )
-def test_a_body_of_unknown_length_is_not_read_for_a_refusal(server: Server, path: str, status: int) -> None:
+def test_a_body_of_unknown_length_is_not_read_for_a_refusal(shared: Server, path: str, status: int) -> None:
     """With a credential, and so read, it is 413: see test_unsent_bodies."""
-    assert post(server, path, 4 * MAX_BODY, chunked=True) == status
+    assert post(shared, path, 4 * MAX_BODY, chunked=True) == status
 
 
 def test_failed_logins_are_throttled(server: Server) -> None:
@@ -92,16 +103,16 @@ def test_a_flood_of_pages_has_few_threads_and_others_are_served_meanwhile(server
     assert before < most <= before + MAX_RUNNING_PER_CLIENT + OTHER_THREADS
 
 
-def test_files_of_any_size_are_sent_whole(server: Server) -> None:
+def test_files_of_any_size_are_sent_whole(shared: Server) -> None:
     for path, is_long in (
         ("admin/css/base.css", False),
         ("drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js", True),
     ):
-        response = server.get(f"/static/{path}", headers={"Accept-Encoding": "identity"})
+        response = shared.get(f"/static/{path}", headers={"Accept-Encoding": "identity"})
         assert response.status_code == 200
         assert len(response.content) == int(response.headers["Content-Length"])
         assert (len(response.content) > SHORT_BYTES) == is_long
-        assert server.request("HEAD", f"/static/{path}").content == b""
+        assert shared.request("HEAD", f"/static/{path}").content == b""
 
 
 def _threads(pid: int) -> int:

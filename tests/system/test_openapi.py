@@ -16,7 +16,7 @@ from tests.system.server import ROOT, Server, document
 HERE: Final = Path(__file__).parent
 KEYS: Final = 80
 """Each may write 60 times a minute."""
-SCOPES: Final = ("*", "events:publish", "metrics:read", "metrics:write")
+SCOPES: Final = ("*", "events:publish", "metrics:read", "metrics:write", "config:read")
 EXAMPLES: Final = 5
 """Requests per operation of the fuzzing phase. The phases before it add some thirty."""
 

@@ -16,9 +16,37 @@ import requests
 
 from gateway_project.databases import MAX_CONNECTIONS
 from tests.needs import skip_or_fail
+from tests.processes import eventually
 from tests.system.backend import Backend
 from tests.system.conftest import services
 from tests.system.server import Server, document, free_port
+
+SAVE_AT_ONCE = """
+from threading import Barrier, Thread
+from django.db.models import Sum
+from metrics.models import DailyUsage
+from metrics.usage.ledger import UsageLedger
+from metrics.usage.record import UsageBatch, UsageCounts, UsageKey
+
+barrier = Barrier(4)
+rows = [(UsageKey("2020-01-01", f"consumer-{number}"), UsageCounts(1)) for number in range(20)]
+
+def save(place):
+    ledger = UsageLedger(400, has_events=True)
+    for number in range(10):
+        barrier.wait()
+        own = UsageBatch(f"own-{place % 2}-{number}", 0.0, rows[::-1] if place % 2 else rows)
+        ledger.save([own])
+
+threads = [Thread(target=save, args=(place,)) for place in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+found = DailyUsage.objects.filter(day="2020-01-01")
+print(found.count(), found.aggregate(Sum("requests"))["requests__sum"])
+"""
+"""Four threads save batches at the same time, each batch in two of them. Prints the rows and the sum."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +113,8 @@ def _unprivileged() -> str | None:
 @pytest.fixture(scope="module")
 def gateway(database: str, backend: Backend) -> Iterator[Gateway]:
     """One worker over the database, with a member of staff and a key."""
-    server = Server(environment={"DATABASE_URL": database, "DJANGO_SUPERUSER_PASSWORD": "a long password"})
+    events = {"METERING_URL": f"{backend.targets[0]['url']}/usage-events", "METERING_INTERVAL": "1"}
+    server = Server(environment={"DATABASE_URL": database, "DJANGO_SUPERUSER_PASSWORD": "a long password", **events})
     try:
         with pytest.raises(AssertionError, match="unapplied migrations"):
             server.start()
@@ -133,6 +162,20 @@ def test_a_client_that_leaves_gives_its_connection_back(gateway: Gateway) -> Non
             requests.get(page, headers=session, timeout=0.005)
     assert gateway.server.get("/admin/routing/service/", headers=session).status_code == 200
     assert gateway.server.get("/health/deep").json()["checks"]["database"]["status"] == "ok"
+
+
+def test_usage_is_counted_and_sent(gateway: Gateway, backend: Backend) -> None:
+    server, session = gateway.server, staff_session(gateway.server)
+    for _ in range(5):
+        assert server.get("/api/v1/plain/used", gateway.key).status_code == 200
+    rows = server.get("/metrics/usage?group_by=service&service=plain", headers=session).json()["usage"]
+    assert rows[0]["requests"] >= 5
+    assert eventually(lambda: backend.request_count("/usage-events") > 0)
+    assert "failing" not in server.manage("usage", "events")
+
+
+def test_batches_that_are_saved_at_once_are_added_once(gateway: Gateway) -> None:
+    assert gateway.server.manage("shell", "--no-imports", "-c", SAVE_AT_ONCE).split() == ["20", "400"]
 
 
 def test_the_gateway_stops(gateway: Gateway) -> None:

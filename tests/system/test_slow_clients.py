@@ -84,6 +84,7 @@ def test_a_stalled_upload_is_a_request_timeout_and_closes_the_connection(server:
     assert_served(server)
 
 
+@pytest.mark.alone
 def test_dripping_uploads_end_at_the_total_time_and_open_no_circuit(server: Server) -> None:
     sent = head(b"/api/v1/slow/upload", b"Content-Length: 1000", method=b"POST")
     connections = [open_request(server, sent) for _ in range(2)]
@@ -102,6 +103,7 @@ def test_dripping_uploads_end_at_the_total_time_and_open_no_circuit(server: Serv
     assert_served(server)
 
 
+@pytest.mark.alone
 def test_a_reader_that_takes_nothing_is_cut_and_its_slot_is_free(server: Server) -> None:
     stalled = [open_request(server, head(b"/api/v1/slow/big"), 4_096) for _ in range(2)]
     assert eventually(lambda: server.get("/api/v1/slow/quick").status_code == 503)

@@ -100,6 +100,7 @@ def test_a_slow_client_is_sent_the_last_id_and_closed(publisher: Publisher) -> N
         assert numbers(back, 160 - len(got)) == list(range(len(got), 160))
 
 
+@pytest.mark.alone
 def test_a_hundred_stalled_clients_use_little_memory_and_delay_no_other(publisher: Publisher) -> None:
     with ExitStack() as stack:
         stalled = [stack.enter_context(publisher.subscribe(window=SMALL_WINDOW)) for _ in range(STALLED_CLIENTS)]

@@ -14,14 +14,14 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from gateway_project import config as environment
-from gateway_project import logs, quickstart
+from gateway_project import garbage_collection, logs, quickstart
 from gateway_project.config import Config, ConfigurationFault
 from gateway_project.databases import close_connections
 from gateway_project.server import serving
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.literals import literal_secrets
 from routing.database.loader import readable_document
-from routing.database.startup_file import apply_startup_file
+from routing.database.startup_file import apply_environment_issuers, apply_startup_file
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,10 @@ class Command(BaseCommand):
         with quickstart.demonstration(config) if options["demo"] else contextlib.nullcontext("") as greeting:
             if config.gateway_config:
                 _apply_file(config.gateway_config)
+            apply_environment_issuers(list(config.issuers))
             _warn_of_literal_secrets()
             close_connections()
+            garbage_collection.before_fork()
             status = serving.serve(config, greeting)
         if status:
             raise SystemExit(status)

@@ -34,6 +34,7 @@ function addNote(text, tone) {
 
 function pillTone(event) {
   if (event.type === "circuit") return event.data.after === "CLOSED" ? "good" : "bad";
+  if (event.type === "holdoff") return event.data.state === "end" ? "good" : "warn";
   return TONES[event.type] ?? "";
 }
 

@@ -64,7 +64,7 @@ function showNotice(summary, services) {
   const box = find("#verdict");
   const open = services.filter((service) => ["OPEN", "FORCED_OPEN"].includes(service.circuit.state));
   const key = open.map((service) => service.name).join() + summary.connected;
-  find('[data-do="reset-all"]').disabled = services.every((service) => service.circuit.state === "CLOSED");
+  find('[data-do="reset-all"]').disabled = services.every((service) => service.circuit.state === "CLOSED" && !service.circuit.hold_offs.length);
   if (box.dataset.key === key) return;
   box.dataset.key = key;
   box.hidden = open.length === 0 && summary.connected;

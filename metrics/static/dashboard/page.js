@@ -30,9 +30,17 @@ export function faultText({ faults, is_out }) {
   return `${effect} The configuration cannot be loaded: ${faults.join("; ")}`;
 }
 
+/** Which calls the backend has limited, and for how long. Empty if it has not. */
+export function limitText({ hold_offs: held }) {
+  if (!held.length) return "";
+  const left = Math.max(1, Math.ceil(held[0].until - Date.now() / 1000));
+  const more = held.length > 1 ? ` and ${plural(held.length - 1, "other")}` : "";
+  return `Limited by the backend for ${span(left)}: ${held[0].calls}${more}`;
+}
+
 export function stateDetail(circuit) {
   const left = circuit.until ? Math.max(0, circuit.until - Date.now() / 1000) : null;
-  if (circuit.state === "CLOSED" || circuit.state === "HALF_OPEN") return "";
+  if (circuit.state === "CLOSED" || circuit.state === "HALF_OPEN") return limitText(circuit);
   const until = left === null ? "until reset" : circuit.state === "OPEN" ? `next attempt in ${span(Math.ceil(left))}` : `for another ${span(Math.ceil(left))}`;
   return circuit.reason ? `${circuit.reason}; ${until}` : until;
 }

@@ -3,7 +3,7 @@ import { api, confirmFlush, confirmForceOpen, confirmInvalidate, perform, warm, 
 import { band } from "./charts.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { count, time } from "./format.js";
-import { announce, faultText, getJson, RateMeter, showFailures, showFigures, showHistory, showState, stateDetail, stateName, subscribe } from "./page.js";
+import { announce, faultText, getJson, limitText, RateMeter, showFailures, showFigures, showHistory, showState, stateDetail, stateName, subscribe } from "./page.js";
 
 const HOUR = 3600;
 const head = find("#service");
@@ -24,10 +24,14 @@ function show({ summary, services }) {
   showFailures(circuit);
   const box = find("#verdict");
   const open = circuit.state !== "CLOSED" && circuit.state !== "HALF_OPEN";
-  box.hidden = !open;
-  setTone(box, circuit.state === "DISABLED" ? "warn" : "bad");
-  if (open) setText(box, `${stateName(circuit.state)}: ${stateDetail(circuit)}`);
-  find('[data-do="reset"]').disabled = circuit.state === "CLOSED";
+  const limited = limitText(circuit);
+  const quotas = Object.entries(circuit.quotas);
+  find("#quotas").hidden = quotas.length === 0;
+  setText(find("#quotas"), `Left of the backend's limits: ${quotas.map(([quota, left]) => `${quota} ${count(left)}`).join(", ")}`);
+  box.hidden = !open && !limited;
+  setTone(box, open && circuit.state !== "DISABLED" ? "bad" : "warn");
+  setText(box, open ? `${stateName(circuit.state)}: ${stateDetail(circuit)}` : limited);
+  find('[data-do="reset"]').disabled = circuit.state === "CLOSED" && !limited;
   if (state !== null && state !== circuit.state) {
     announce(`The circuit is now ${stateName(circuit.state).toLowerCase()}. ${circuit.reason}`);
     setTimeout(load, 1200);

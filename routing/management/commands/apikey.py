@@ -1,76 +1,180 @@
-"""Create, list and revoke API keys."""
+"""Create, list, show, rotate and revoke API keys."""
 
+import json
 import re
-from argparse import ArgumentParser
+import time
+from argparse import Action, ArgumentParser, Namespace
 from datetime import timedelta
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Q
 from django.utils import timezone
 
+from routing.authentication.key_form import ENVIRONMENTS, parse_prefix
 from routing.caller import EVERY_SERVICE
+from routing.consumer_models import Consumer
 from routing.database.actor import acting_as, command_user
-from routing.database.api_keys import issue, revoke
+from routing.database.api_keys import by_prefix, issue, revoke, rotate
+from routing.key_document import describe, summary, table
 from routing.key_scopes import require_known
 from routing.models import ApiKey
 
-_AGE: Final = re.compile(r"(\d{1,5})([hdw])")
-_HOURS: Final = {"h": 1, "d": 24, "w": 24 * 7}
+_AGE: Final = re.compile(r"(\d{1,5})([smhdw])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+_SETTLE_SECONDS: Final = 1.0
+"""In which every worker has loaded a change. A new secret is printed after it: it may be used at once."""
+_DEFAULT_GRACE: Final = "24h"
 
 
 class Command(BaseCommand):
-    help = "Create, list and revoke API keys."
+    help = "Create, list, show, rotate and revoke API keys."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         create = actions.add_parser("create", help="create a key; it is printed once, alone on the last line")
-        create.add_argument("name", help="the key's name, shown in lists")
-        create.add_argument(
-            "--scope",
-            action="append",
-            dest="scopes",
-            help="a service's name, a scope that a service requires, or metrics:read and the like; repeatable",
+        _add_create_arguments(create)
+        listing = actions.add_parser("list", help="list all keys, without their secrets")
+        listing.add_argument("search", nargs="?", default="", help="a prefix, or part of a name or an owner")
+        show = actions.add_parser("show", help="show one key: its limits, its use and its replaced secrets")
+        rotation = actions.add_parser("rotate", help="give a key a new secret, printed once, alone on the last line")
+        rotation.add_argument(
+            "--grace",
+            default=_DEFAULT_GRACE,
+            help="how long the present secret stays valid, at most 90d: 30m, 24h, 7d; 0: every old secret ends at once",
         )
-        create.add_argument("--all-services", action="store_true", help="the key may use every service")
-        create.add_argument("--tenant", default="", help="the tenant whose cached responses it may share")
-        create.add_argument("--expires", help="its lifetime: 12h, 90d, 52w; without it, the key does not expire")
-        actions.add_parser("list", help="list all keys, without their secrets")
-        actions.add_parser("revoke", help="revoke a key").add_argument(
-            "prefix", help="the key's prefix, as shown by `list`"
-        )
+        rotation.add_argument("--expires", help="replace the key's lifetime, from now on: 90d")
+        revocation = actions.add_parser("revoke", help="revoke a key")
+        for action in (show, rotation, revocation):
+            action.add_argument("prefix", help="the key's prefix, as shown by `list`")
+        for action in (create, listing, show, rotation, revocation):
+            action.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
 
     def handle(self, *, action: str, **options: Any) -> None:
         with acting_as(command_user()):
             getattr(self, f"_{action}")(**options)
 
-    def _create(
-        self, *, name: str, scopes: list[str] | None, all_services: bool, tenant: str, expires: str | None, **_: Any
-    ) -> None:
+    def _create(self, *, as_json: bool, expires: str | None, ip: dict[str, list[str]], **options: Any) -> None:
         key = ApiKey(
-            name=name,
-            scopes=_scopes(scopes or [], all_services),
-            tenant=tenant,
+            name=options["name"],
+            scopes=_scopes(options["scopes"] or [], options["all_services"]),
+            tenant=options["tenant"],
+            owner=options["owner"],
+            consumer=_consumer(options["consumer"]) if options["consumer"] else None,
+            environment=options["environment"],
+            methods=options["methods"],
+            ip=ip or None,
             expires_at=expires and timezone.now() + _age(expires),
         )
         try:
             secret = issue(key)
         except ValidationError as error:
             raise CommandError("\n".join(error.messages)) from None
-        self.stdout.write(f"Created {key}. The key is shown only this once:")
+        self._print_secret(f"Created {key}.", key, secret, as_json)
+
+    def _list(self, *, search: str, as_json: bool, **_: Any) -> None:
+        now, keys = timezone.now(), ApiKey.objects.select_related("consumer").prefetch_related("retired")
+        if search:
+            words = Q(name__icontains=search) | Q(owner__icontains=search) | Q(prefix__startswith=search.lower())
+            prefix = parse_prefix(search)
+            keys = keys.filter(words | Q(prefix=prefix) if prefix else words)
+        found = list(keys)
+        if as_json:
+            self._print_json([describe(key, now) for key in found])
+        elif found:
+            self.stdout.write(table([summary(key, now) for key in found]))
+
+    def _show(self, *, prefix: str, as_json: bool, **_: Any) -> None:
+        document = describe(_key(prefix), timezone.now())
+        if as_json:
+            self._print_json(document)
+            return
+        for name, value in document.items():
+            shown = json.dumps(value) if isinstance(value, dict | list) else "-" if value in (None, "") else value
+            self.stdout.write(f"{name:<18} {shown}")
+
+    def _rotate(self, *, prefix: str, grace: str, expires: str | None, as_json: bool, **_: Any) -> None:
+        key, period = _key(prefix), timedelta() if grace == "0" else _age(grace)
+        try:
+            secret = rotate(key, period, timezone.now() + _age(expires) if expires else None)
+        except ValueError as fault:
+            raise CommandError(f"{key} cannot be rotated: {fault}") from None
+        end = timezone.now() + period
+        time.sleep(_SETTLE_SECONDS)
+        until = "is refused from now on" if not period else f"is valid until {end:%Y-%m-%d %H:%M:%S} UTC"
+        self._print_secret(f"Rotated {key}. The old secret {until}.", _key(prefix), secret, as_json)
+
+    def _revoke(self, *, prefix: str, as_json: bool, **_: Any) -> None:
+        key = by_prefix(prefix)
+        if key is None or not revoke([key]):
+            raise CommandError(f"no active key has the prefix {_hidden(prefix)!r}")
+        if as_json:
+            self._print_json(describe(key, timezone.now()))
+        else:
+            self.stdout.write(f"revoked {_hidden(prefix)}")
+
+    def _print_secret(self, text: str, key: ApiKey, secret: str, as_json: bool) -> None:
+        if as_json:
+            self._print_json({**describe(key, timezone.now()), "key": secret})
+            return
+        self.stdout.write(f"{text} The key is shown only this once:")
         self.stdout.write(secret)
 
-    def _list(self, **_: Any) -> None:
-        now = timezone.now()
-        for key in ApiKey.objects.all():
-            scopes = "services that require no scopes" if key.scopes is None else " ".join(key.scopes) or "none"
-            self.stdout.write("  ".join([key.prefix, f"{key.name:<24}", f"{key.state(now):<8}", scopes]))
+    def _print_json(self, value: object) -> None:
+        self.stdout.write(json.dumps(value, indent=2))
 
-    def _revoke(self, *, prefix: str, **_: Any) -> None:
-        keys = ApiKey.objects.filter(prefix=prefix.removeprefix("gw_"), revoked_at=None)
-        if not revoke(keys):
-            raise CommandError(f"no active key has the prefix {prefix!r}")
-        self.stdout.write(f"revoked {prefix}")
+
+def _add_create_arguments(create: ArgumentParser) -> None:
+    create.add_argument("name", help="the key's name, shown in lists")
+    create.add_argument(
+        "--scope",
+        action="append",
+        dest="scopes",
+        help="a service's name, a scope that a service requires, or metrics:read and the like; repeatable",
+    )
+    create.add_argument("--all-services", action="store_true", help="the key may use every service")
+    create.add_argument("--tenant", default="", help="the tenant whose cached responses it may share")
+    create.add_argument("--expires", help="its lifetime: 12h, 90d, 52w; without it, the key does not expire")
+    create.add_argument("--consumer", help="the consumer whose key it is")
+    create.add_argument("--owner", default="", help="the person or team that answers for the key")
+    create.add_argument("--environment", default="", choices=ENVIRONMENTS, help="refused where another one is set")
+    create.add_argument("--method", action="append", dest="methods", help="a method it may be used with; repeatable")
+    create.set_defaults(ip={})
+    for name in ("allow", "deny"):
+        create.add_argument(
+            f"--{name}",
+            action=_NetworkAction,
+            metavar="NETWORK",
+            help=f"an address or network from which it may {'not ' if name == 'deny' else ''}be used; repeatable",
+        )
+
+
+class _NetworkAction(Action):
+    """Appends to the list of its own name in `ip`."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, _option: Any = None) -> None:  # noqa: ARG002
+        namespace.ip = {**namespace.ip, self.dest: [*namespace.ip.get(self.dest, ()), values]}
+
+
+def _key(prefix: str) -> ApiKey:
+    key = by_prefix(prefix)
+    if key is None:
+        raise CommandError(f"no key has the prefix {_hidden(prefix)!r}")
+    return key
+
+
+def _consumer(name: str) -> Consumer:
+    consumer = Consumer.objects.filter(name=name).first()
+    if consumer is None:
+        raise CommandError(f"there is no consumer {name!r}")
+    return consumer
+
+
+def _hidden(text: str) -> str:
+    """What was given, unless it is a whole key: its secret belongs into no log."""
+    prefix = parse_prefix(text)
+    return prefix if prefix and len(text) > len(f"gw_live_{prefix}") else text
 
 
 def _scopes(scopes: list[str], all_services: bool) -> list[str]:
@@ -87,4 +191,4 @@ def _age(text: str) -> timedelta:
     form = _AGE.fullmatch(text)
     if form is None or not int(form[1]):
         raise CommandError(f"{text!r} is not a duration such as 12h, 90d or 52w")
-    return timedelta(hours=int(form[1]) * _HOURS[form[2]])
+    return timedelta(seconds=int(form[1]) * _SECONDS[form[2]])

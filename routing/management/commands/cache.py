@@ -13,7 +13,8 @@ from resilience.outage import StoreUnavailable
 from routing import runtime, signals
 from routing.database import loader
 from routing.database.actor import command_user
-from routing.warming import LOCAL_ADDRESS, parse_reference
+from routing.router.hosts import first_name
+from routing.warming import LOCAL_HOST, parse_reference
 
 
 class Command(BaseCommand):
@@ -130,8 +131,7 @@ class Command(BaseCommand):
 
 def _default_address() -> str:
     """Of the first allowed host that is no pattern."""
-    named = [host for host in settings.ALLOWED_HOSTS if not host.startswith((".", "*"))]
-    return f"http://{named[0]}" if named else LOCAL_ADDRESS
+    return f"http://{first_name(settings.ALLOWED_HOSTS, LOCAL_HOST)}"
 
 
 def _send_operation(action: str, service: str, after: dict[str, object], before: dict[str, int] | None = None) -> None:

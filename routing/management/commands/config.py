@@ -2,8 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator, Set
-from difflib import unified_diff
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +16,12 @@ from routing.configuration.faults import ConfigurationError, Fault, UnresolvedSe
 from routing.configuration.literals import literal_secrets
 from routing.database import masking, revisions
 from routing.database.actor import acting_as, command_user
-from routing.database.apply import Changes, absent_services, apply_document
+from routing.database.apply import Changes, absent_names, apply_document
+from routing.database.document_parts import owner, part_of
+from routing.management import config_diff, config_import
 from routing.models import ConfigurationRevision
+from routing.presets import shipped
+from routing.presets.expand import expand_all
 
 HISTORY_LENGTH: Final = 20
 """Revisions that `history` shows."""
@@ -26,6 +29,8 @@ OUT_OF_SERVICE: Final = 3
 """Exit status of `apply`: applied, with services out of service because a secret is missing here."""
 WOULD_DELETE: Final = 4
 """Exit status of `apply`: refused, since it would delete services."""
+_FAILED: Final = {"diff": config_diff.FAILED, "import": config_import.FAILED}
+"""Exit status of errors, by action, where it is not 1."""
 
 
 class Command(BaseCommand):
@@ -35,12 +40,14 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         for name, what in (
             ("validate", "report the faults of a file, each with its line"),
-            ("diff", "show what applying a file would change; exits with 1 if it would change anything"),
+            ("diff", "show what applying a file would change; exits with 1 if it would, and with 2 after an error"),
             ("apply", "make the database match a file, in one transaction"),
         ):
             action = actions.add_parser(name, help=what, description=what)
             action.add_argument("file", help="a file; - is standard input")
-            if name != "diff":
+            if name == "diff":
+                config_diff.add_arguments(action)
+            else:
                 action.add_argument(
                     "--allow-literal-secrets",
                     action="store_true",
@@ -54,6 +61,12 @@ class Command(BaseCommand):
             description="Write the database's services to a file.",
         )
         export.add_argument("file", nargs="?", default="-", help="a file; by default, standard output")
+        export.add_argument("--expand", action="store_true", help="write the settings of presets out")
+        actions.add_parser("presets", help="list the presets", description="List the presets.")
+        preset = actions.add_parser("preset", help="show a preset's file", description="Show a preset's file.")
+        preset.add_argument("name", help="its name, from `presets`")
+        importing = "make routes of an OpenAPI document's operations, and keep what was set by hand"
+        config_import.add_arguments(actions.add_parser("import", help=importing, description=importing))
         history = actions.add_parser(
             "history", help="show who changed what, and when", description="Show who changed what, and when."
         )
@@ -62,20 +75,21 @@ class Command(BaseCommand):
         rollback.add_argument("revision", type=int, help="the revision's number, from `history`")
 
     def handle(self, *, action: str, **options: Any) -> None:
-        subject = options["revision"] if action in ("history", "rollback") else options["file"]
+        subject = next((options[name] for name in ("revision", "file", "name") if name in options), action)
         try:
             with acting_as(command_user()):
-                if action in ("apply", "validate"):
+                if action in ("apply", "diff", "export", "import", "presets", "validate"):
                     getattr(self, f"_{action}")(**options)
                 else:
                     getattr(self, f"_{action}")(subject)
         except ConfigurationError as error:
             count = len(error.faults)
-            raise CommandError(f"{subject}: {count} {'fault' if count == 1 else 'faults'}\n{error}") from None
+            message = f"{subject}: {count} {'fault' if count == 1 else 'faults'}\n{error}"
+            raise CommandError(message, returncode=_FAILED.get(action, 1)) from None
         except BrokenPipeError:
             raise  # nobody reads the output any more: that is no fault of the file
         except OSError as error:
-            raise CommandError(f"{subject}: {error.strerror}") from None
+            raise CommandError(f"{subject}: {error.strerror}", returncode=_FAILED.get(action, 1)) from None
 
     def _history(self, number: int | None) -> None:
         if number is not None:
@@ -104,15 +118,12 @@ class Command(BaseCommand):
         self._check_literals(document, allow_literal_secrets)
         self.stdout.write(f"{file}: valid, {_count(document.structure)}")
 
-    def _diff(self, file: str) -> None:
-        document = self._read(file)
+    def _diff(self, *, file: str, **options: Any) -> None:
+        document = parse(_content(file)) if options["url"] else self._read(file)
         self._check_literals(document, allowed=True)
-        lines = list(_differences(document.structure, file))
-        if not lines:
-            self.stdout.write("no differences")
-            return
-        self.stdout.writelines(lines)
-        sys.exit(1)
+        status = config_diff.run(document, file, options, self.stdout)
+        if status:
+            sys.exit(status)
 
     def _apply(
         self,
@@ -125,20 +136,20 @@ class Command(BaseCommand):
         **_: object,
     ) -> None:
         document = masking.unmasked(original := parse(_content(file)))
-        structure = original.structure if only is None else _part(original.structure, only)
+        structure = original.structure if only is None else _selected(original.structure, only)
         self._check_literals(msgspec.structs.replace(original, structure=structure), allow_literal_secrets)
         missing = _missing_secrets(document, None if only is None else set(only))
         if missing and not allow_missing_secrets:
             self.stderr.write("--allow-missing-secrets applies the file with the services concerned out of service")
             raise ConfigurationError(missing)
-        delete = absent_services(structure) if only is None else ()
+        delete = absent_names(structure) if only is None else ()
         if delete and not prune:
             self._confirm(file, delete)
         self._report(apply_document(structure, delete=delete), f"applied {file}: {_count(structure)}")
         for fault in missing:
             self.stderr.write(str(fault), self.style.ERROR)
         if missing:
-            names = ", ".join(sorted({str(fault.path[1]) for fault in missing}))
+            names = ", ".join(sorted({owner(fault, structure.get("issuers") or ()) for fault in missing}))
             raise CommandError(f"out of service: {names}", returncode=OUT_OF_SERVICE)
 
     def _confirm(self, file: str, names: Iterable[str]) -> None:
@@ -168,15 +179,35 @@ class Command(BaseCommand):
         for fault in faults:
             self.stderr.write(f"warning: {fault}", self.style.WARNING)
 
-    def _export(self, file: str) -> None:
-        masked = masking.masked_document()
-        text = dump(masked.structure)
+    def _presets(self, **_: object) -> None:
+        width = max(map(len, shipped.names()))
+        for name in shipped.names():
+            self.stdout.write(f"{name:<{width}}  {shipped.preset(name).title}")
+
+    def _preset(self, name: str) -> None:
+        try:
+            self.stdout.write(shipped.text(name), ending="")
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+
+    def _export(self, *, file: str, expand: bool, **_: object) -> None:
+        masked = masking.whole_document()
+        structure = masked.structure
+        if expand:
+            structure = expand_all(structure)
+        text = dump(structure)
         if masked.secrets:
             self.stderr.write("secrets are masked: where a file says `masked:...`, `apply` keeps the stored value")
         if file == "-":
             self.stdout.write(text, ending="")
         else:
             Path(file).write_text(text, encoding="utf-8")
+
+    def _import(self, **options: Any) -> None:
+        content = config_import.content_of(options["file"], sys.stdin.buffer)
+        status = config_import.run(content, options, self.stdout)
+        if status:
+            sys.exit(status)
 
     def _read(self, file: str) -> Document:
         """Parse and validate a file. Raises ConfigurationError; warns about secrets that are missing here, and about
@@ -215,15 +246,11 @@ def _add_apply_options(parser: ArgumentParser) -> None:
     )
 
 
-def _part(structure: Any, names: list[str]) -> Any:
-    """The document with the services `names` only. Raises CommandError if it does not contain one of them."""
-    services = structure.get("services") if isinstance(structure, dict) else None
-    if not isinstance(services, dict):
-        return structure  # its faults are reported when it is decoded
-    unknown = [name for name in names if name not in services]
-    if unknown:
-        raise CommandError(f"the file does not contain {', '.join(unknown)}")
-    return {**structure, "services": {name: services[name] for name in names}}
+def _selected(structure: Any, names: list[str]) -> Any:
+    try:
+        return part_of(structure, names)
+    except LookupError as error:
+        raise CommandError(str(error)) from None
 
 
 def _missing_secrets(document: Document, only: Set[str] | None) -> list[Fault]:
@@ -233,7 +260,8 @@ def _missing_secrets(document: Document, only: Set[str] | None) -> list[Fault]:
     except ConfigurationError as error:
         if any(not fault.unresolved for fault in error.faults):
             raise
-        return [fault for fault in error.faults if only is None or fault.path[1] in only]
+        items = document.structure.get("issuers") or ()
+        return [fault for fault in error.faults if only is None or owner(fault, items) in only]
     return []
 
 
@@ -247,17 +275,6 @@ def _revision(number: int) -> ConfigurationRevision:
 def _content(file: str) -> bytes:
     with sys.stdin.buffer if file == "-" else Path(file).open("rb") as source:
         return source.read(LIMIT + 1)
-
-
-def _differences(structure: Any, file: str) -> Iterator[str]:
-    before, after = (dump(document).splitlines() for document in _masked(structure))
-    for line in unified_diff(before, after, "database", file, lineterm=""):
-        yield f"{line}\n"
-
-
-def _masked(structure: Any) -> tuple[Any, Any]:
-    """The database's document and the file's, so that equal secrets are equal masks."""
-    return masking.masked_document().structure, masking.mask(structure).structure
 
 
 def _count(structure: Any) -> str:

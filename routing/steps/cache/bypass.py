@@ -2,12 +2,18 @@
 
 from typing import Final
 
-from resilience.cache.messages import CACHE_FIELDS
+from resilience.cache.content_fields import CONTENT_TYPES, media_type
+from resilience.cache.content_key import MAX_CONTENT_BYTES
+from resilience.cache.messages import CACHE_CONDITIONS, CACHE_FIELDS, ORIGIN_CONDITIONS
 from resilience.cache.policy import CachePolicy
-from routing.http import Request
+from routing.http import IDEMPOTENCY_KEY, Request
 from routing.messages.credentials import CREDENTIALS
+from routing.router.policy import RoutePolicy
 
 _CONTENT: Final = frozenset({b"content-length", b"transfer-encoding"})
+_CONDITIONS: Final = CACHE_CONDITIONS | ORIGIN_CONDITIONS
+CONTENT_SECONDS: Final = 10.0
+"""How long content may take to arrive that is part of a key."""
 _LAST_EVENT_ID: Final = b"last-event-id"
 EVENT_STREAM: Final = b"text/event-stream"
 
@@ -19,6 +25,13 @@ stream.
 
 BYPASS_RULES: Final = {
     "content": "a request with content bypasses the cache",
+    "content-type": "content is part of the key only as JSON or as a form",
+    "content-encoding": "content that is encoded bypasses the cache",
+    "content-length": f"content of more than {MAX_CONTENT_BYTES // 1024} kB bypasses the cache",
+    "slow-content": f"content that takes longer than {CONTENT_SECONDS:g} s bypasses the cache",
+    "ambiguous-content": "tags need fields of the content, and backends may read these differently",
+    "idempotency-key": "a request with an Idempotency-Key is a write, and bypasses the cache",
+    "precondition": "a POST with a precondition bypasses the cache",
     "last-event-id": "a request that resumes an event stream bypasses the cache",
     "credential": "a request with a credential that cache.credentials does not name bypasses the cache",
     "event-stream": "a request for an event stream bypasses the cache",
@@ -36,9 +49,14 @@ def bypass_detail(request: Request, policy: CachePolicy) -> str:
       9.2.4).
     """
     fields = request.fields
+    has_special = not SPECIAL_FIELDS.isdisjoint(fields)
+    return "content" if has_special and has_content(request) else detail_beside_content(request, policy)
+
+
+def detail_beside_content(request: Request, policy: CachePolicy) -> str:
+    """The same where content is no reason."""
+    fields = request.fields
     if not SPECIAL_FIELDS.isdisjoint(fields):
-        if request.body is not None or _announces_content(fields):
-            return "content"
         if _LAST_EVENT_ID in fields:
             return "last-event-id"
         if _has_unknown_credential(fields, policy):
@@ -46,13 +64,47 @@ def bypass_detail(request: Request, policy: CachePolicy) -> str:
     return "event-stream" if EVENT_STREAM in fields.get(b"accept", b"").lower() else ""
 
 
-def _announces_content(fields: dict[bytes, bytes]) -> bool:
+def content_detail(request: Request, policy: RoutePolicy) -> str:
+    """Why a request whose content would be part of the key bypasses the cache, by its head; empty if it does not.
+
+    Preconditions of a POST are the backend's to evaluate (RFC 9110 section 13.1). An Idempotency-Key, where the route
+    honours it, says that the request is to be executed once, not that it reads.
+    """
+    fields = request.fields
+    if request.method == "POST":
+        if not _CONDITIONS.isdisjoint(fields):
+            return "precondition"
+        if policy.idempotency and IDEMPOTENCY_KEY in fields:
+            return "idempotency-key"
+    if has_content(request):
+        types = [value for name, value in request.headers if name == b"content-type"]
+        if len(types) != 1 or media_type(types[0]) not in CONTENT_TYPES:
+            return "content-type"
+        if b"content-encoding" in fields:
+            return "content-encoding"
+        length = fields.get(b"content-length", b"")
+        if length.isdigit() and int(length) > MAX_CONTENT_BYTES:
+            return "content-length"
+    return detail_beside_content(request, policy.cache) if policy.cache is not None else ""
+
+
+def reads(policy: RoutePolicy, method: str) -> bool:
+    """Whether responses to this method may be stored. A POST that invalidates anything is a write."""
+    if policy.cache is None or method not in policy.cache.methods:
+        return False
+    return method != "POST" or not policy.invalidates
+
+
+def has_content(request: Request) -> bool:
     """RFC 9112 section 6.3."""
+    fields = request.fields
+    if request.body is not None:
+        return True
     return b"transfer-encoding" in fields or fields.get(b"content-length", b"").strip(b"0") != b""
 
 
 def _has_unknown_credential(fields: dict[bytes, bytes], policy: CachePolicy) -> bool:
     if policy.credentials == () or CREDENTIALS.isdisjoint(fields):
         return False
-    known = {name.lower().encode() for name in (*(policy.credentials or ()), *policy.vary)}
+    known = {name.lower().encode() for name in (*(policy.credentials or ()), *policy.vary, *policy.key.headers)}
     return any(name.replace(b"_", b"-") not in known for name in CREDENTIALS.intersection(fields))

@@ -4,39 +4,52 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+import msgspec
+
 from resilience.cache.driver import StoreTarget
 from resilience.cache.hit_counter import ReplayableRequest
 from resilience.cache.invalidation import uri_tag
 from resilience.cache.key import key as digest_of
 from resilience.cache.key import scope_id
-from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.policy import CachePolicy, QueryPolicy, Scope
+from resilience.cache.query_key import query_key
 from resilience.cache.store import Store, holds
+from routing.authentication.identity_signer import caller_claims
 from routing.caller import Caller
+from routing.credentials.subjects import credential_tag, subject_of
+from routing.errors import Forbidden
 from routing.exchange import Exchange
 from routing.http import Header, Headers, Request
 from routing.messages import forwarding
 from routing.router import paths
 from routing.router.backend_identity import backend_identity
+from routing.router.credential_policy import CredentialPolicy
+from routing.router.identity_policy import IdentityField
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match, Service
-from routing.router.tags import ANONYMOUS, filled
+from routing.router.tags import ANONYMOUS, NO_CONTENT, filled
 
 _NOT_RECORDED: Final = frozenset({b"cookie", b"range", b"if-range"})
 _NEGOTIATION: Final = frozenset({b"accept", b"accept-encoding", b"accept-language"})
 """Fields that responses are commonly selected by, and that contain nothing personal."""
 LONGEST_RECORDED: Final = 1_024
 """Bytes of the longest path and query that are recorded for warming."""
+_CLAIMS: Final = {IdentityField.TENANT: "tenant", IdentityField.SCOPES: "scope", IdentityField.EMAIL: "email"}
 MAX_BACKENDS: Final = 4_096
 """Digests of configurations that are remembered, one for each route."""
 
 
 class _Backend(NamedTuple):
-    """Of one service and policy, and the credential fields that the policy names."""
+    """Of one service and policy, the fields that the policy names as part of the key, and how queries are compared:
+    None for byte by byte. `cookies` None: all, unless callers share responses.
+    """
 
     service: Service
     policy: RoutePolicy
     digest: bytes
     credentials: frozenset[bytes]
+    query: QueryPolicy | None
+    cookies: frozenset[bytes] | None
 
 
 class CacheKeys:
@@ -49,11 +62,11 @@ class CacheKeys:
         self._secret = secret
         self._backends: dict[int, _Backend] = {}
 
-    def key(self, match: Match, caller: Caller | None, prefix: bytes, request: Request) -> str:
+    def key(self, match: Match, caller: Caller | None, prefix: bytes, request: Request, content: bytes = b"") -> str:
         """The key of the response to a caller's GET of `match`, which must be of a route with a cache.
 
         `prefix` is the gateway's own part of the path. It is part of the key, since references in a stored response are
-        rewritten for it. Of `request` only the query and the header fields count.
+        rewritten for it. Of `request` only the query and the header fields count, and `content`, its content's key.
         """
         policy = match.policy.cache
         assert policy is not None  # noqa: S101 - a route without a cache has no keys
@@ -62,34 +75,49 @@ class CacheKeys:
             match.service.name,
             scope_id(policy.scope, caller.id if caller else ANONYMOUS, caller.tenant if caller else None),
             prefix + match.path,
-            request.query,
+            request.query if backend.query is None else query_key(request.query, backend.query),
             origin=b"\n".join([value for _, value in forwarding.origin_fields(request)]),
-            credentials=self._credentials(request, match.policy, backend.credentials),
+            credentials=self._credentials(request, match.policy, backend) + self._identity(match.policy, caller),
             backend=backend.digest,
+            content=content,
         )
 
     def may_memoise(self, policy: CachePolicy) -> bool:
         """Whether the key follows from what a Resolution is memoised by, and the scheme."""
-        return not policy.credentials
+        return not policy.credentials and not policy.key.headers
 
-    def _credentials(self, request: Request, policy: RoutePolicy, named: frozenset[bytes]) -> bytes:
+    def _credentials(self, request: Request, policy: RoutePolicy, backend: _Backend) -> bytes:
         """A digest of the credentials that the backend gets, since its response may depend on them: cookies and
-        Authorization, unless all callers share it, and the fields that the configuration names.
+        Authorization, unless all callers share it, and the fields and cookies that the configuration names.
         """
         is_shared = policy.cache is not None and policy.cache.scope is Scope.SHARED
-        digest = None
-        for name, value in self._forwarded(forwarding.end_to_end(request)):
+        named, digest = backend.credentials, None
+        if backend.cookies:
+            named |= {b"cookie"}
+        for name, value in self._forwarded(forwarding.end_to_end(request), backend.cookies):
             is_standard = name == b"cookie" or (policy.forward_authorization and name == b"authorization")
             if name in named or (is_standard and not is_shared):
                 digest = digest or blake2b(digest_size=20, key=self._secret)
                 digest.update(b"%d:%s%d:%s" % (len(name), name, len(value), value))
         return digest.digest() if digest else b""
 
-    def _forwarded(self, headers: Headers) -> Iterator[Header]:
-        """Names as most backends read them, and cookies without the gateway's own."""
+    def _identity(self, route: RoutePolicy, caller: Caller | None) -> bytes:
+        """A digest of what the backend is sent of the caller on this route, beside what the scope distinguishes."""
+        policy = route.identity
+        if policy is None or caller is None:
+            return b""
+        claims = caller_claims(caller)
+        if policy.audience is None:
+            names = {_CLAIMS[field] for field in policy.fields}
+            claims = {name: value for name, value in claims.items() if name in names}
+        return blake2b(msgspec.json.encode(claims, order="sorted"), digest_size=20, key=self._secret).digest()
+
+    def _forwarded(self, headers: Headers, cookies: frozenset[bytes] | None) -> Iterator[Header]:
+        """Names as most backends read them, and cookies without the gateway's own: only `cookies`, unless None."""
         for name, value in headers:
             if name == b"cookie":
                 kept = forwarding.strip_cookies(value, self._own_cookies)
+                kept = kept if cookies is None else forwarding.selected_cookies(kept, cookies)
                 if kept:
                     yield name, kept
             else:
@@ -103,13 +131,27 @@ class CacheKeys:
             if len(self._backends) >= MAX_BACKENDS:
                 self._backends.clear()
             backend = self._backends[id(policy)] = _Backend(
-                service, policy, backend_identity(service, policy, self._secret), _credential_names(policy.cache)
+                service,
+                policy,
+                backend_identity(service, policy, self._secret),
+                _named_fields(policy.cache),
+                _query_policy(policy.cache),
+                _cookie_names(policy.cache),
             )
         return backend
 
 
-def _credential_names(policy: CachePolicy | None) -> frozenset[bytes]:
-    named = (policy.credentials if policy else None) or ()
+def _query_policy(policy: CachePolicy | None) -> QueryPolicy | None:
+    return None if policy is None or policy.key.query == QueryPolicy() else policy.key.query
+
+
+def _cookie_names(policy: CachePolicy | None) -> frozenset[bytes] | None:
+    names = policy.cookies if policy else None
+    return None if names is None else frozenset(name.encode() for name in names)
+
+
+def _named_fields(policy: CachePolicy | None) -> frozenset[bytes]:
+    named = (*(policy.credentials or ()), *policy.key.headers) if policy else ()
     return frozenset(name.lower().replace("_", "-").encode() for name in named)
 
 
@@ -123,9 +165,29 @@ def store_target(exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarg
     """Where the response would be stored, with its route's tags filled in and its URI's tag: a write to the URI
     invalidates the entries of all callers, under every host and scheme.
     """
-    match = exchange.match
-    tags = (*filled(policy.tags, match, exchange.caller), uri_tag(match.resource, exchange.request.query))
+    match, query, content = exchange.match, exchange.request.query, exchange.content
+    values = content.values if content is not None else NO_CONTENT
+    tags = (*filled(policy.tags, match, exchange.caller, query, values), uri_tag(match.resource, query))
+    normalized = _query_policy(policy)
+    if normalized is not None and (stored := query_key(query, normalized)) != query:
+        tags = (*tags, uri_tag(match.resource, stored))
+    if match.policy.credential is not None:
+        tags = (*tags, *_owner_tags(exchange, match.policy.credential))
     return StoreTarget(exchange.service, key, policy, policy.scope, tags)
+
+
+def query_spellings(service: Service, query: bytes) -> set[bytes]:
+    """A query, and what it is compared by on each of a service's routes: a write ends what is stored under any."""
+    policies = {_query_policy(policy.cache) for policy in (service.policy, *(route.policy for route in service.routes))}
+    return {query, *(query_key(query, policy) for policy in policies if policy is not None)}
+
+
+def _owner_tags(exchange: Exchange, credential: CredentialPolicy) -> tuple[str, ...]:
+    """The tag of whose credential the response is fetched with, so that it ends with the connected account."""
+    try:
+        return (credential_tag(subject_of(credential, exchange.caller, exchange.service).id),)
+    except Forbidden:
+        return ()  # there will be no response
 
 
 def replayable(exchange: Exchange) -> ReplayableRequest | None:
@@ -133,6 +195,8 @@ def replayable(exchange: Exchange) -> ReplayableRequest | None:
     request, caller = exchange.request, exchange.caller
     policy = exchange.match.policy
     if policy.cache is None or policy.forward_authorization or policy.cache.credentials or _is_private(request):
+        return None
+    if exchange.content is not None or policy.cache.key.headers or policy.identity is not None:
         return None
     if len(request.path) + len(request.query) > LONGEST_RECORDED:
         return None

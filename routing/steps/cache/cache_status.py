@@ -1,5 +1,6 @@
 """X-Cache and Cache-Status (RFC 9211): what the cache did with a request, and why."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -11,17 +12,18 @@ MEMORY_HIT: Final = CacheOutcome("HIT")
 ONLY_IF_CACHED: Final = CacheOutcome("MISS", "gateway; detail=only-if-cached")
 
 
-def fresh(ttl: int) -> str:
-    """A hit that stays fresh for `ttl` seconds."""
-    return f"gateway; hit; ttl={ttl}"
+def fresh(ttl: int, ignored: Sequence[str] = ()) -> str:
+    """A hit that stays fresh for `ttl` seconds, of a response with words that were ignored."""
+    return f"gateway; hit; ttl={ttl}{_ignored(ignored)}"
 
 
 def hit(result: Fresh, now: float) -> CacheOutcome:
     """A stored response was served. A stale one has a negative ttl (RFC 9211 section 2.4)."""
     until = result.entry.fresh_until
-    text = fresh(int(until - now) if until else -result.age)
+    ttl = int(until - now) if until else -result.age
     if not result.stale:
-        return CacheOutcome("HIT", text)
+        return CacheOutcome("HIT", fresh(ttl, result.entry.ignored))
+    text = fresh(ttl)
     return CacheOutcome("STALE", f"{text}; detail={'stale-while-revalidate' if result.refresh else 'max-stale'}")
 
 
@@ -42,8 +44,8 @@ def forward(reason: Forward, detail: str = "") -> CacheOutcome:
     return CacheOutcome("BYPASS" if bypassed else "MISS", f"gateway; fwd={reason}{_detail(detail)}")
 
 
-def stored(outcome: CacheOutcome, ttl: float) -> CacheOutcome:
-    return CacheOutcome(outcome.x_cache, f"{outcome.cache_status}; stored; ttl={int(ttl)}")
+def stored(outcome: CacheOutcome, ttl: float, ignored: Sequence[str] = ()) -> CacheOutcome:
+    return CacheOutcome(outcome.x_cache, f"{outcome.cache_status}; stored; ttl={int(ttl)}{_ignored(ignored)}")
 
 
 def not_stored(outcome: CacheOutcome, reason: str) -> CacheOutcome:
@@ -63,6 +65,11 @@ def stale_for_error(code: str) -> CacheOutcome:
 def stale_for_status(reason: Forward, status: int) -> CacheOutcome:
     """A stale response instead of the backend's failure."""
     return CacheOutcome("STALE", f"gateway; fwd={reason}; fwd-status={status}; detail=stale-if-error")
+
+
+def _ignored(words: Sequence[str]) -> str:
+    """The words of the response that the cache was configured to ignore."""
+    return _detail(f"ignored {', '.join(words)}") if words else ""
 
 
 def _detail(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from resilience.cache import parts, rationale, serving
 from resilience.cache.driver import Cache, StoreTarget
 from resilience.cache.hit_counter import HitCounter
-from resilience.cache.messages import CacheRequest, Forward, Fresh, LookupResult, Stale
+from resilience.cache.messages import RANGE_FIELDS, CacheRequest, Forward, Fresh, LookupResult, Stale
 from resilience.cache.policy import CachePolicy
 from routing.errors import NotCached
 from routing.exchange import CacheSlot, Exchange
@@ -21,7 +21,6 @@ from routing.steps.cache.coalescing import Coalescing
 from routing.steps.cache.responses import hit_headers, render
 from routing.steps.cache.revalidation import Revalidation
 
-CACHED_METHODS: Final = frozenset({"GET", "HEAD"})
 _PLAIN_GET: Final = CacheRequest("GET", ())
 _OFF: Final = cache_status.forward(Forward.BYPASS, "off")
 _METHOD: Final = cache_status.forward(Forward.METHOD)
@@ -59,7 +58,7 @@ class CacheLookup:
         fields = request.fields
         is_plain = SPECIAL_FIELDS.isdisjoint(fields) and EVENT_STREAM not in fields.get(b"accept", b"")
         if not is_plain and (detail := bypass_detail(request, policy)):
-            self._bypass(exchange, detail)
+            self.bypass(exchange, detail)
             return None
         key = slot.cache_key
         if not key or slot.scheme != request.scheme:
@@ -91,7 +90,7 @@ class CacheLookup:
             slot.cache_key, slot.scheme = key, exchange.request.scheme
         return key
 
-    def _bypass(self, exchange: Exchange, detail: str) -> None:
+    def bypass(self, exchange: Exchange, detail: str) -> None:
         """Neither read nor fill the cache, nor wait for another request's fetch. Raises NotCached."""
         exchange.cache = cache_status.forward(Forward.BYPASS, detail)
         if exchange.step_log is not None:
@@ -108,11 +107,17 @@ class CacheLookup:
         """Step 5 for a method whose responses are not stored."""
         exchange.cache = _METHOD
 
+    async def look_up_content(self, exchange: Exchange) -> Response | None:
+        """Step 5 for a request whose content is part of its key, once that has been read. Raises like `look_up`."""
+        policy, content = exchange.match.policy.cache, exchange.content
+        assert policy is not None  # noqa: S101 - as in `look_up`
+        assert content is not None  # noqa: S101 - it has been read
+        key = self._keys.key(exchange.match, exchange.caller, exchange.prefix, exchange.request, content.key)
+        return await self._look_up(exchange, policy, key)
+
     async def _look_up(self, exchange: Exchange, policy: CachePolicy, key: str) -> Response | None:
         service = exchange.service
-        request = CacheRequest(
-            exchange.request.method, forwarding.end_to_end(exchange.request), exchange.caller is not None
-        )
+        request = presented(exchange)
         result: LookupResult | None = self._cache.try_lookup(service, key, request, exchange.received_at)
         if result is None:
             result = await self._cache.lookup(service, key, request, exchange.received_at)
@@ -156,6 +161,17 @@ class CacheLookup:
     def _mark(self, exchange: Exchange, result: LookupResult, key: str, request: CacheRequest) -> None:
         verdict = f"{type(result).__name__.lower()} {key} {rationale.lookup_rule(result, request)}"
         exchange.mark("cache check", verdict, self._timer())
+
+
+def presented(exchange: Exchange) -> CacheRequest:
+    """The request as the cache sees it. A POST that reads is a GET whose responses cannot be validated; ranges have no
+    meaning for it (RFC 9110 section 14.2).
+    """
+    method, headers = exchange.request.method, forwarding.end_to_end(exchange.request)
+    if method == "POST":
+        headers = [pair for pair in headers if pair[0] not in RANGE_FIELDS]
+        return CacheRequest("GET", headers, exchange.caller is not None, can_validate=False)
+    return CacheRequest(method, headers, exchange.caller is not None)
 
 
 def _target(exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarget:

@@ -22,7 +22,7 @@ class Revalidation:
     def prepare(self, exchange: Exchange, slot: CacheSlot) -> None:
         """Make the call conditional, if the stored response has a validator (RFC 9111 section 4.3.1)."""
         stored = slot.result
-        if isinstance(stored, Stale) and validation.validation_fields(stored.entry):
+        if isinstance(stored, Stale) and slot.request.can_validate and validation.validation_fields(stored.entry):
             slot.conditional_headers = validation.with_conditions(exchange.request.headers, stored.entry)
 
     async def confirm(self, exchange: Exchange, slot: CacheSlot, response: CacheResponse) -> Fresh | None:
@@ -34,12 +34,13 @@ class Revalidation:
         if not validation.is_selected_by(stored.entry, response):
             slot.result = Miss(stored.reason, stored.seq)
             slot.conditional_headers = [pair for pair in exchange.request.headers if pair[0] not in CACHE_CONDITIONS]
+            exchange.rewind()
             return None
         entry, kept = await self._cache.update_from_304(slot.target, slot.request, stored, response)
         exchange.cache = cache_status.revalidated(stored.reason)
         if kept:
             ttl = entry.fresh_until - response.received_at if entry.fresh_until else 0
-            exchange.cache = cache_status.stored(exchange.cache, ttl)
+            exchange.cache = cache_status.stored(exchange.cache, ttl, entry.ignored)
         return Fresh(entry, max(0, int(response.received_at - entry.generated_at)))
 
     async def compare_head(self, slot: CacheSlot, response: CacheResponse) -> None:

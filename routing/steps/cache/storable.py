@@ -4,21 +4,34 @@ from typing import Final
 
 from resilience.cache import parts, storing
 from resilience.cache.driver import BODY_BYTES
-from resilience.cache.messages import CacheResponse, Skip, Storable, response_directives
+from resilience.cache.messages import CacheResponse, Skip, Storable
 from resilience.cache.policy import Scope
+from resilience.cache.storing import UNWANTED
 from routing.exchange import CacheSlot, Exchange
 from routing.http import first
 from routing.messages import forwarding
+from routing.messages.outcome import OutcomeClass
 
 CALLER: Final = b"x-gateway-caller"
 """A response may vary by the caller where the caller is part of its key."""
 
 
-def storable(slot: CacheSlot, response: CacheResponse, length: int, *, unverified: bool) -> Storable | Skip:
-    """RFC 9111's verdict; Skip for a body that is too long, or a response selected by a field that the gateway sets:
-    it would be found by the client's value of that field. `unverified`: the request had a credential that only the
-    backend has checked, while a route's `shared` speaks of callers of the gateway.
+def storable(
+    slot: CacheSlot,
+    response: CacheResponse,
+    length: int,
+    body: bytes | None,
+    *,
+    unverified: bool,
+    outcome: OutcomeClass | None,
+) -> Storable | Skip:
+    """RFC 9111's verdict; Skip for a body that is too long, for a response that has a class, and for one selected by a
+    field that the gateway sets: it would be found by the client's value of that field. `body` is all of it, if the
+    policy's `only_if` needs it and it is known. `unverified`: the request had a credential that only the backend has
+    checked, while a route's `shared` speaks of callers of the gateway.
     """
+    if outcome is not None:
+        return Skip(f"the outcome is {outcome}")
     target = slot.target
     verdict = storing.may_store(slot.request, response, target.policy, target.scope)
     if isinstance(verdict, Skip):
@@ -26,9 +39,12 @@ def storable(slot: CacheSlot, response: CacheResponse, length: int, *, unverifie
     known = {CALLER} if target.scope is Scope.USER else set()
     if any(forwarding.is_set_by_gateway(name) and name not in known for name in verdict.vary):
         return Skip("the response varies by a field that the gateway sets", "RFC 9111 section 4.1")
-    if target.scope is Scope.SHARED and unverified and not storing.is_shareable(response_directives(response)[0]):
+    if target.scope is Scope.SHARED and unverified and not storing.is_shareable(response):
         return Skip("the response is for one credential only", "RFC 9111 section 3.5")
-    return verdict if length <= BODY_BYTES else Skip("the body is too large")
+    if length > BODY_BYTES:
+        return Skip("the body is too large")
+    only_if = target.policy.only_if
+    return verdict if only_if is None or only_if.matches(response.status, list(response.headers), body) else UNWANTED
 
 
 def is_storable_part(slot: CacheSlot, response: CacheResponse) -> bool:

@@ -10,8 +10,16 @@ from resilience.cache.driver import BodyRecorder, Cache
 from resilience.cache.flights import FlightEnd
 from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale
 from resilience.cache.store import UNFENCED
-from resilience.statuses import FAILURE_STATUSES
-from routing.errors import BadGateway, CallFailed, CircuitOpen, GatewayError, Overloaded
+from resilience.cache.storing import UNWANTED
+from routing.errors import (
+    BackendLimited,
+    BadGateway,
+    CallFailed,
+    CircuitOpen,
+    CredentialFailed,
+    GatewayError,
+    Overloaded,
+)
 from routing.exchange import CacheSlot, Exchange
 from routing.http import Headers, Response
 from routing.messages import forwarding
@@ -20,13 +28,16 @@ from routing.messages.staff_origin import confine
 from routing.router import spelling
 from routing.router.tags import filled
 from routing.steps.cache import cache_status
+from routing.steps.cache.bypass import reads
+from routing.steps.cache.cache_key import query_spellings
 from routing.steps.cache.coalescing import Fetch
-from routing.steps.cache.responses import render
+from routing.steps.cache.only_if import judged_body
+from routing.steps.cache.responses import render, with_cookies
 from routing.steps.cache.revalidation import Revalidation
 from routing.steps.cache.storable import is_storable_part, passes_unverified, storable
 from routing.upstream.call import BackendCall
 
-SHARED_FAILURES: Final = (CallFailed, CircuitOpen, Overloaded)
+SHARED_FAILURES: Final = (CallFailed, CircuitOpen, CredentialFailed, Overloaded, BackendLimited)
 """Errors of one fetch that would also meet those who wait for it."""
 
 
@@ -116,7 +127,7 @@ class CacheStore:
         """The backend's response where a stale one is stored: a failure, a 304, or a new response."""
         status = call.response.status
         try:
-            stored = await self._stale_if_error(slot) if status in FAILURE_STATUSES else None
+            stored = await self._stale_if_error(slot) if exchange.call.is_replaceable else None
             if stored is not None:
                 await call.discard()
                 exchange.cache = cache_status.stale_for_status(cache_status.forward_reason(slot), status)
@@ -129,7 +140,7 @@ class CacheStore:
                 if confirmed is None:
                     return await self._fetch(exchange)
                 self._finish_flight(slot, confirmed.entry.fresh_until)
-                return render(slot.request, confirmed)
+                return with_cookies(render(slot.request, confirmed), response)
             await self._revalidation.compare_head(slot, response)
         except BaseException:
             self.release(exchange)
@@ -138,8 +149,11 @@ class CacheStore:
 
     async def _pass_on(self, exchange: Exchange, call: BackendCall) -> Response:
         """A small body has arrived with its header fields and is sent whole; any other is relayed."""
-        response, headers = call.response, self._client_headers(exchange, call)
-        recorder, complete = self._plan(exchange, call, headers, response.length)
+        response, headers, slot = call.response, self._client_headers(exchange, call), exchange.cache_slot
+        judged = None
+        if slot is not None and (condition := slot.target.policy.only_if) is not None:
+            judged = await judged_body(condition, exchange, call)
+        recorder, complete = self._plan(exchange, call, headers, judged)
         body = response.body.complete_body()
         if body is None:
             relay = self._relay(exchange, call, recorder, complete)
@@ -174,7 +188,7 @@ class CacheStore:
         return relay
 
     def _plan(
-        self, exchange: Exchange, call: BackendCall, headers: Headers, length: int | None
+        self, exchange: Exchange, call: BackendCall, headers: Headers, body: bytes | None
     ) -> tuple[BodyRecorder | None, OnComplete | None]:
         """What records the body, and what to do once it is whole: decided before its first byte is sent."""
         slot = exchange.cache_slot
@@ -184,16 +198,19 @@ class CacheStore:
         result = slot.result
         is_part = response.status == parts.PARTIAL and isinstance(result, Miss) and is_storable_part(slot, response)
         judged = parts.as_whole(response) if is_part else response
-        verdict = storable(slot, judged, length or 0, unverified=passes_unverified(exchange))
+        length, outcome = call.response.length or 0, exchange.call.outcome
+        unverified = passes_unverified(exchange)
+        verdict = storable(slot, judged, length, body, unverified=unverified, outcome=outcome)
         if exchange.step_log is not None:
             exchange.mark("store", rationale.storage_rule(verdict, response, slot.target.policy), self._timer())
         if isinstance(verdict, Skip) or isinstance(result, Fresh) or result.seq == UNFENCED:
             reason = verdict.reason if isinstance(verdict, Skip) else "the store is unavailable"
             exchange.cache = cache_status.not_stored(exchange.cache, reason)
-            _land(slot, FlightEnd.UNCACHEABLE, remember=isinstance(verdict, Skip) and response.status < 500)
+            is_settled = isinstance(verdict, Skip) and verdict is not UNWANTED and response.status < 500
+            _land(slot, FlightEnd.UNCACHEABLE, remember=is_settled and outcome is None)
             return None, None
         ttl = verdict.fresh_until - exchange.received_at if verdict.fresh_until else 0
-        exchange.cache = cache_status.stored(exchange.cache, ttl)
+        exchange.cache = cache_status.stored(exchange.cache, ttl, verdict.ignored)
         recorder = BodyRecorder(on_overflow=lambda: _land(slot, FlightEnd.UNCACHEABLE, remember=True))
 
         async def complete() -> None:
@@ -210,18 +227,21 @@ class CacheStore:
     def _plan_invalidation(self, exchange: Exchange, status: int, headers: Headers) -> OnComplete | None:
         """What a successful write invalidates, before its response is complete: the writer's next read sees it."""
         request, match = exchange.request, exchange.match
-        if not invalidation.invalidates(request.method, status):
+        is_success = exchange.call.outcome is None and invalidation.invalidates(request.method, status)
+        if not is_success or reads(match.policy, request.method):
             return None
         tags = set(filled(match.policy.invalidates, match, exchange.caller))
         if _has_cache(exchange):
+            path, prefix = match.path.removesuffix(b"?"), exchange.prefix
             same = partial(spelling.normalized, policy=match.service.paths)
-            tags |= invalidation.invalidated_tags(
-                match.path.removesuffix(b"?"), request.query, headers, exchange.prefix, same
-            )
+            queries = partial(query_spellings, match.service)
+            tags |= invalidation.invalidated_tags(path, request.query, headers, prefix, same, spellings=queries)
         return (lambda: self._revalidation.invalidate(exchange.service, tags)) if tags else None
 
     def _cache_response(self, exchange: Exchange, call: BackendCall, headers: Headers) -> CacheResponse:
-        return CacheResponse(call.response.status, tuple(headers), self._clock(), exchange.call.seconds or 0.0)
+        slot = exchange.cache_slot
+        ignore = slot.target.policy.ignore if slot is not None else ()
+        return CacheResponse(call.response.status, tuple(headers), self._clock(), exchange.call.seconds or 0.0, ignore)
 
     def _client_headers(self, exchange: Exchange, call: BackendCall) -> Headers:
         """The response's header fields as the client gets them, memoised with a head that came before."""

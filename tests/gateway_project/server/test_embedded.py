@@ -23,11 +23,12 @@ GATEWAY = """
 import signal, sys
 from pathlib import Path
 from gateway_project.server.embedded import EmbeddedValkey
+signal.signal(signal.SIGINT, signal.default_int_handler)
 valkey = EmbeddedValkey(Path(sys.argv[1]))
 print(valkey.start(), flush=True)
 signal.pause()
 """
-"""A gateway that only runs a Valkey."""
+"""A gateway that only runs a Valkey. A shell starts processes in the background with SIGINT ignored."""
 
 WITH_WORKER = GATEWAY.replace(
     "signal.pause()", "import os\nif worker := os.fork(): print(worker, flush=True)\nsignal.pause()"

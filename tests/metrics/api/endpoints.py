@@ -4,7 +4,7 @@ from typing import Any
 
 from django.test import Client
 
-READS = ["/metrics", "/metrics/cache", "/metrics/circuit-breakers", "/metrics/history"]
+READS = ["/metrics", "/metrics/cache", "/metrics/circuit-breakers", "/metrics/credentials", "/metrics/history"]
 WRITES = [
     ("post", "/metrics/cache/reset"),
     ("delete", "/metrics/cache"),

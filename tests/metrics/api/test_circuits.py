@@ -6,6 +6,8 @@ from django.test import Client
 from metrics.models import Operation
 from resilience.breaker.machine import State
 from resilience.breaker.policy import BreakerPolicy
+from resilience.outbound.policy import OutboundPolicy
+from resilience.ratelimit.policy import RatePolicy
 from routing.router.policy import RoutePolicy
 from tests.metrics.api.endpoints import WRITES, send
 from tests.metrics.harness import QUICK, SHARED, Harness, ok
@@ -33,6 +35,36 @@ def test_an_open_circuit_is_listed_and_can_be_reset(harness: Harness, api_client
     reset = send(api_client, "post", "/metrics/circuit-breakers/reset").json()
     assert reset == {"message": "1 circuit closed", "reset": ["crm"]}
     assert api_client.get("/metrics").json()["circuitBreakers"]["openCount"] == 0
+
+
+def test_a_hold_off_is_listed_explained_and_lifted_by_a_reset(harness: Harness, api_client: Client) -> None:
+    limited = b"HTTP/1.1 429 X\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n"
+    origin = harness.serve(limited, ok(), policy=RoutePolicy(timeout=QUICK, cache=None))
+    assert [harness.request("/api/v1/crm/x") for _ in range(3)] == [429] * 3
+    (circuit,) = api_client.get("/metrics/circuit-breakers").json()["stats"].values()
+    held = {"calls": "GET /x with one credential", "until": "2023-11-14T22:14:30.000Z"}
+    assert (circuit["state"], circuit["holdOffs"], circuit["failures"]) == ("CLOSED", [held], 0)
+    explained = send(api_client, "post", "/api/explain", {"path": "/api/v1/crm/x"}).json()
+    assert explained["circuit"]["held_off"] == {"GET /x with one credential": 30.0}
+    page = api_client.get("/metrics", headers={"Accept": "text/plain"}).content.decode()
+    assert 'gateway_hold_offs_total{event="begun",service="crm"} 1.0' in page
+    assert 'gateway_outcomes_total{outcome="limited",service="crm"} 1.0' in page
+    assert send(api_client, "post", "/metrics/circuit-breakers/reset").json()["reset"] == ["crm"]
+    after: dict[str, int] = Operation.objects.get().after or {}
+    assert after["holdOffsLifted"] == 1
+    assert "holdOffs" not in api_client.get("/metrics/circuit-breakers").json()["stats"]["crm"]
+    assert (harness.request("/api/v1/crm/x"), len(origin.requests)) == (200, 2)
+
+
+def test_what_remains_of_the_backends_limits_is_shown(harness: Harness, api_client: Client) -> None:
+    response = b"HTTP/1.1 200 X\r\nX-RateLimit-Remaining-Tokens: 77\r\nContent-Length: 0\r\n\r\n"
+    outbound = OutboundPolicy(rate=RatePolicy(1_000, 60))
+    harness.serve(response, policy=RoutePolicy(timeout=QUICK, cache=None, outbound=outbound))
+    assert harness.request("/api/v1/crm/x") == 200
+    (circuit,) = api_client.get("/metrics/circuit-breakers").json()["stats"].values()
+    assert circuit["quotas"] == {"tokens": 77}
+    page = api_client.get("/metrics", headers={"Accept": "text/plain"}).content.decode()
+    assert 'gateway_backend_quota_remaining{quota="tokens",service="crm"} 77.0' in page
 
 
 def test_a_circuit_is_forced_open_for_a_time_with_a_reason(harness: Harness, api_client: Client) -> None:

@@ -14,14 +14,20 @@ from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
-PUBLIC = {"schema", "docs", "home"}
+PUBLIC = {"schema", "docs", "home", "jwks"}
 """Public by design: the schema, and the redirect to the dashboard."""
 READ_ONLY_POSTS = {"api-explain"}
 """A POST that changes nothing and requires permission to read."""
-LOGIN_PAGES = {"admin:login", "admin:logout", "admin:jsi18n"}
+LOGIN_PAGES = {"admin:login", "admin:logout", "admin:jsi18n", "account_login", "account_logout"}
 """Pages for logging in and out."""
+CONNECT = {"connect-index", "connect", "connect-callback", "connect-links"}
+"""Pages for people who are no staff, by session or link: see tests/system/test_connected_accounts.py."""
 PARAMETERS = {
     "service": "crm",
+    "consumer": "crm",
+    "prefix": "abcdefgh",
+    "secret": "of-a-link",
+    "number": "1",
     "name": "crm",
     "object_id": "1",
     "pk": 1,
@@ -56,10 +62,16 @@ def _path(name: str, pattern: URLPattern) -> str:
     return reverse(name, kwargs={parameter: PARAMETERS[parameter] for parameter in parameters})
 
 
-ADDRESSES = list(collect_addresses(get_resolver().url_patterns))
+EVERY_ADDRESS = list(collect_addresses(get_resolver().url_patterns))
+PORTAL = [each for each in EVERY_ADDRESS if each.name.startswith("portal:")]
+"""Pages for members of consumers."""
+SIGNED_OUT = {"portal:login", "portal:logout", "portal:invitation"}
+"""Those that need no session."""
+ADDRESSES = [each for each in EVERY_ADDRESS if each not in PORTAL]
 SERVICES = [address for address in ADDRESSES if address.name == "service"]
-API = [each for each in ADDRESSES if hasattr(each.view, "view_class") and each.name not in PUBLIC | {"service"}]
-PAGES = [each for each in ADDRESSES if each not in API + SERVICES and each.name not in PUBLIC | LOGIN_PAGES]
+NO_API = PUBLIC | CONNECT | LOGIN_PAGES | {"service"}
+API = [each for each in ADDRESSES if hasattr(each.view, "view_class") and each.name not in NO_API]
+PAGES = [each for each in ADDRESSES if each not in API + SERVICES and each.name not in PUBLIC | CONNECT | LOGIN_PAGES]
 
 
 def methods(address: Address) -> list[str]:
@@ -134,6 +146,23 @@ def test_a_page_accepts_no_post_from_another_site(harness: Harness, address: Add
     root = Client(enforce_csrf_checks=True)
     root.force_login(User.objects.create_superuser("root", password="for tests alone"))
     assert root.post(address.path, headers={"Origin": "https://evil.example"}).status_code in (403, 405)
+
+
+@pytest.mark.parametrize("address", PORTAL)
+def test_a_page_of_the_portal_is_for_members(harness: Harness, address: Address) -> None:
+    root, eve = Client(), Client()
+    root.force_login(User.objects.create_superuser("root"))
+    eve.force_login(User.objects.create_user("eve"))
+    assert {client.get(address.path).status_code for client in (Client(), root, eve)} == {404}
+    harness.live.table.has_members = True
+    forged = Client(enforce_csrf_checks=True)
+    forged.force_login(User.objects.get(username="root"))
+    assert forged.post(address.path, headers={"Origin": "https://evil.example"}).status_code == 403
+    if address.name in SIGNED_OUT:
+        return
+    for client, status in ((Client(), 302), (root, 403), (eve, 403)):
+        assert [client.get(address.path).status_code, client.post(address.path).status_code] == [status, status]
+    assert Client().get(address.path)["Location"].startswith("/portal/login/")
 
 
 def test_a_service_without_a_credential_is_401(harness: Harness) -> None:

@@ -29,6 +29,8 @@ def schema() -> dict[str, dict[str, dict[str, object]]]:
         ("/metrics/circuit-breakers/{service}/reset", {"post"}),
         ("/metrics/circuit-breakers/{service}/open", {"post"}),
         ("/metrics/circuit-breakers/{service}/disable", {"post"}),
+        ("/metrics/credentials", {"get"}),
+        ("/metrics/credentials/{service}/forget", {"post"}),
         ("/metrics/history", {"get"}),
         ("/api/explain", {"post"}),
         ("/events", {"get", "post"}),

@@ -217,7 +217,7 @@ def test_20_000_requests_over_four_restarted_workers_add_up_exactly(redis_url: s
 
 
 async def test_a_reader_sees_the_latest_counts_of_all_workers(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metrics.counting.redis.GATHER_SECONDS", 30)
+    monkeypatch.setattr("metrics.counting.flush_requests.GATHER_SECONDS", 30)
     links = [RedisLink(redis_url) for _ in range(3)]
     workers = [new_worker(RedisStore(link), MemoryDatabase()) for link in links]
     up = [asyncio.Event() for _ in links]

@@ -83,10 +83,18 @@ def test_target_events_are_counted_and_request_events_are_not() -> None:
     observer = MetricsObserver(FakeClock())
     for kind in BackendEventKind:
         observer.backend_event(BackendEvent(kind=kind, service="crm", target="http://t"))
-    assert merge_counts(split_by_minute(observer.take()[0]).values()) == {
-        f"target|{kind}": 1
-        for kind in (BackendEventKind.EJECTED, BackendEventKind.RETURNED, BackendEventKind.DOWN, BackendEventKind.UP)
-    }
+    targets = (BackendEventKind.EJECTED, BackendEventKind.RETURNED, BackendEventKind.DOWN, BackendEventKind.UP)
+    credentials = {f"credential|{name}": 1 for name in ("refreshed", "failed", "rejected")}
+    expected = {f"target|{kind}": 1 for kind in targets} | credentials
+    assert merge_counts(split_by_minute(observer.take()[0]).values()) == expected
+
+
+def test_hold_offs_are_counted() -> None:
+    observer = MetricsObserver(FakeClock())
+    for until in (5.0, 9.0, None):
+        observer.hold_off_changed("crm", until, "GET /x")
+    counts = merge_counts(split_by_minute(observer.take()[0]).values())
+    assert counts == {"hold_off|begun": 2, "hold_off|lifted": 1}
 
 
 def test_a_circuit_transition_is_counted_and_kept_with_its_time() -> None:

@@ -12,6 +12,8 @@ from gateway_project import sockets
 from metrics.dashboard import live, staff
 from tests.websocket import Socket
 
+pytestmark = pytest.mark.django_db(transaction=True)
+"""Channels closes old connections around each message: those that tests before have left are looked at."""
 HEADERS = [(b"host", b"gateway.test"), (b"origin", b"http://gateway.test")]
 STAFF = User(username="ada", is_staff=True, is_superuser=True)
 

@@ -14,7 +14,7 @@ from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ["/dashboard/", "/dashboard/events/", "/dashboard/services/crm/"]
+PAGES = ["/dashboard/", "/dashboard/events/", "/dashboard/usage/", "/dashboard/services/crm/"]
 DATA = ["/dashboard/snapshot.json", "/dashboard/history.json?range=24h", "/dashboard/services/crm/detail.json"]
 
 
@@ -52,7 +52,7 @@ def test_an_unknown_service_is_404(harness: Harness, staff_client: Client, path:
     assert staff_client.get(path).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["events", "services", "snapshot", "history"])
+@pytest.mark.parametrize("name", ["events", "services", "snapshot", "history", "usage"])
 def test_a_service_named_like_a_page_hides_none(harness: Harness, staff_client: Client, name: str) -> None:
     harness.serve(ok(), name=name)
     page = reverse("dashboard:service", args=[name])

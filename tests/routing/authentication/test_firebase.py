@@ -8,10 +8,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from routing.authentication import firebase
+from routing.authentication import caller_cache, firebase, key_waits
 from routing.authentication.firebase import EMULATOR, FirebaseVerifier, check_emulator
 from routing.caller import Caller
-from routing.errors import AuthenticationUnavailable, Unauthenticated
+from routing.errors import AuthenticationUnavailable, InvalidToken, Unauthenticated
 from tests.firebase import KID, PROJECT, FirebaseIssuer, certificate, encoded, serving
 from tests.resilience.waiting import until
 
@@ -199,7 +199,7 @@ async def test_a_cached_token_is_removed_when_it_expires(
 async def test_the_least_recently_used_token_is_evicted_first(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firebase, "MAX_CACHED", 2)
+    monkeypatch.setattr(caller_cache, "MAX_CACHED", 2)
     first, second, third = (issuer.token(sub=uid) for uid in ("a", "b", "c"))
     await verifier.verify(first, clock())
     await verifier.verify(second, clock())
@@ -334,13 +334,13 @@ async def test_a_hanging_endpoint_delays_no_token_whose_key_is_known(
     assert issuer.fetches == 2
     issuer.gate.set()
     refused = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {type(error) for error in refused} == {Unauthenticated}
+    assert {type(error) for error in refused} == {InvalidToken}
 
 
 async def test_a_flood_of_unknown_keys_neither_fetches_nor_disturbs(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firebase, "MAX_PENDING", 5)
+    monkeypatch.setattr(key_waits, "MAX_WAITING", 5)
     await verifier.verify(issuer.token(), clock())
     issuer.gate.clear()
     clock.now += 1
@@ -350,7 +350,7 @@ async def test_a_flood_of_unknown_keys_neither_fetches_nor_disturbs(
     assert (await verifier.verify(issuer.token(sub="bob"), clock())).id == "firebase:bob"
     issuer.gate.set()
     outcomes = [type(error) for error in await asyncio.gather(*flood, return_exceptions=True)]
-    assert (outcomes.count(Unauthenticated), outcomes.count(AuthenticationUnavailable)) == (5, 15)
+    assert (outcomes.count(InvalidToken), outcomes.count(AuthenticationUnavailable)) == (5, 15)
     assert issuer.fetches == 2
 
 
@@ -408,7 +408,7 @@ async def test_concurrent_verifications_of_a_token_are_shared(
 async def test_a_full_queue_rejects_new_tokens(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(firebase, "MAX_PENDING", 2)
+    monkeypatch.setattr(key_waits, "MAX_WAITING", 2)
     issuer.gate.clear()
     waiting = [asyncio.create_task(verifier.verify(issuer.token(sub=uid), clock())) for uid in ("a", "b")]
     await asyncio.sleep(0)
@@ -422,6 +422,7 @@ async def test_a_fetch_that_hangs_times_out(
     verifier: FirebaseVerifier, issuer: FirebaseIssuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(firebase, "VERIFY_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(key_waits, "WAIT_SECONDS", 0.01)
     issuer.gate.clear()
     with pytest.raises(AuthenticationUnavailable):
         await verifier.verify(issuer.token(), clock())

@@ -19,6 +19,7 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("alive", ["127.0.0.5", "::1"])
 async def test_a_dead_first_address_costs_less_than_300_ms_and_then_nothing(alive: str) -> None:
     async with backends(alive) as port, unresponsive("127.0.0.4", port):
@@ -33,6 +34,7 @@ async def test_a_dead_first_address_costs_less_than_300_ms_and_then_nothing(aliv
         await dialer.close()
 
 
+@pytest.mark.alone
 async def test_a_refused_address_costs_no_delay() -> None:
     async with backends("127.0.0.5") as port:
         dialer = Dialer(NameTable(lookup=FakeResolver("::1", "127.0.0.4", "127.0.0.5")))

@@ -9,11 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resilience.breaker.policy import BreakerPolicy
-from resilience.cache.policy import CachePolicy, Scope
+from resilience.cache.ignoring import Ignorable
+from resilience.cache.policy import CachePolicy, KeyPolicy, QueryPolicy, Scope
 from resilience.ratelimit.policy import RatePolicy
+from routing.configuration.cache_section import CACHE
 from routing.configuration.decode import decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError
-from routing.configuration.sections import BREAKER, CACHE
+from routing.configuration.section_parsers import BREAKER
 from routing.messages.cors import CorsPolicy
 from routing.router.policy import Auth, Fallback, PathPolicy, RoutePolicy, Spelling, Target, Timeout, TrailingSlash
 from routing.router.table import Service
@@ -225,8 +227,11 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"auth": "no"}, "auth: must be required, optional or none, not 'no'"),
-        ({"auth": False}, "auth: must be required, optional or none, not false (YAML reads a bare yes"),
+        ({"auth": "no"}, "auth: must be required, optional, none, certificate or signature, not 'no'"),
+        (
+            {"auth": False},
+            "auth: must be required, optional, none, certificate or signature, not false (YAML reads a bare yes",
+        ),
         ({"enabled": "off"}, "enabled: must be true or false, not 'off'"),
         ({"scopes": "reports"}, "scopes: must be a list, not 'reports'"),
         ({"scopes": ["a b"]}, "scopes[0]: 'a b' is not a scope"),
@@ -238,7 +243,9 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"max_concurrency": True}, "max_concurrency: must be an integer, not true"),
         ({"retries": {"attempts": 2.5}}, "retries.attempts: must be an integer, not 2.5"),
         ({"retries": {"budget": 2}}, "retries.budget: must be from 0 to 1"),
-        ({"cache": "off"}, "cache: must be a mapping of names to values, not 'off'"),
+        ({"cache": "off"}, "cache: must be a mapping of names to values, not 'off' (write off without quotes)"),
+        ({"cors": "on"}, "cors: must be a mapping of names to values, not 'on' (write on without quotes)"),
+        ({"cache": "x"}, "cache: must be a mapping of names to values, not 'x'"),
         ({"cache": {"scope": "everyone"}}, "cache.scope: must be user, tenant or shared, not 'everyone'"),
         ({"cache": {"tags": ["{user}"]}}, "cache.tags[0]: {user} is not a parameter of the route's path"),
         ({"cache": {"tags": ["a{"]}}, "cache.tags[0]: 'a{' is not a tag"),
@@ -349,6 +356,109 @@ def test_tags_may_contain_the_caller_unless_the_response_is_shared() -> None:
     assert shared.startswith("cache: tags may not hold {tenant} in scope shared")
     inherited = fault(**tags, routes=[{"path": "/a", "cache": {"scope": "shared"}}])
     assert inherited.startswith("routes[0].cache: tags may not hold {caller} in scope shared")
+
+
+def test_what_the_cache_ignores_is_listed_by_its_words() -> None:
+    ignoring = read(cache={"ignore": ["private", "no-store", "Set-Cookie"]}).policy.cache
+    assert ignoring == CachePolicy(ignore=(Ignorable.PRIVATE, Ignorable.NO_STORE, Ignorable.SET_COOKIE))
+    unknown = fault(cache={"ignore": ["vary"]})
+    assert unknown.startswith("cache.ignore[0]: must be private, no-store, no-cache, max-age, must-revalidate, ")
+
+
+def test_a_shared_response_is_stored_against_its_backends_will_only_where_that_is_meant() -> None:
+    ignoring = {"cache": {"ignore": ["private", "no-cache"]}}
+    shared = fault(cache={"scope": "shared", "ignore": ["private", "no-cache"]})
+    assert shared.startswith("cache: ignore lists private, no-cache, and scope is shared")
+    assert "share_ignored: true" in shared
+    inherited = fault(**ignoring, routes=[{"path": "/a", "cache": {"scope": "shared"}}])
+    assert inherited.startswith("routes[0].cache: ignore lists private")
+    meant = {"path": "/a", "cache": {"scope": "shared", "share_ignored": True}}
+    assert read(**ignoring, routes=[meant]).routes[0].policy.cache is not None
+
+
+def test_the_methods_and_the_key_of_a_cache_are_decoded() -> None:
+    cache = {
+        "methods": ["GET", "HEAD", "POST"],
+        "key": {
+            "body": ["channel", "filter.since"],
+            "query": {"ignore": ["_", "ts"], "sort": True},
+            "headers": ["X-Team"],
+        },
+        "tags": ["channel:{body.channel}", "user:{query.user}"],
+    }
+    assert read(cache=cache).policy.cache == CachePolicy(
+        methods=("GET", "HEAD", "POST"),
+        key=KeyPolicy(
+            body=("channel", "filter.since"), query=QueryPolicy(ignore=("_", "ts"), sort=True), headers=("x-team",)
+        ),
+        tags=("channel:{body.channel}", "user:{query.user}"),
+    )
+    assert read(cache={"methods": ["POST"], "key": {"body": None}, "tags": ["{body.any.field}"]}).policy.cache
+
+
+@pytest.mark.parametrize(
+    ("cache", "message"),
+    [
+        ({"methods": ["PUT"]}, "cache.methods[0]: must be GET, HEAD or POST, not 'PUT'"),
+        ({"methods": ["post"]}, "cache.methods[0]: must be GET, HEAD or POST, not 'post'"),
+        ({"methods": []}, "cache: methods must be some of GET, HEAD, POST"),
+        ({"methods": ["HEAD", "POST"]}, "cache: methods has HEAD without GET"),
+        ({"key": {"body": ["channel"]}}, "cache: key has fields of a body, and methods has no POST"),
+        ({"methods": ["POST"], "key": {"body": []}}, "cache.key.body: must name a field"),
+        ({"methods": ["POST"], "key": {"body": ["a", "a"]}}, "cache.key.body: must have each name once"),
+        ({"methods": ["POST"], "key": {"body": ["a..b"]}}, "cache.key.body[0]: 'a..b' is not a field such as channel"),
+        ({"methods": ["POST"], "key": {"body": [f"a{n}" for n in range(33)]}}, "must have at most 32 names"),
+        ({"key": {"query": {"ignore": [5]}}}, "cache.key.query.ignore[0]: must be a string"),
+        ({"key": {"query": {"order": True}}}, "cache.key.query: unknown key 'order'"),
+        ({"key": {"headers": ["X-Forwarded-For"]}}, "cache.key.headers[0]: x-forwarded-for is set by the gateway"),
+        ({"key": {"headers": ["X Y"]}}, "cache.key.headers[0]: 'X Y' is not a header name"),
+        ({"tags": ["{body.channel}"]}, "cache: tags hold {body.channel}, and methods has no POST"),
+        (
+            {"tags": ["{body.channel}"], "methods": ["POST"], "key": {"body": ["cursor"]}},
+            "cache: tags hold {body.channel}, which is not in key.body",
+        ),
+        (
+            {"tags": ["{query.ts}"], "key": {"query": {"ignore": ["ts"]}}},
+            "cache: tags hold {query.ts}, which key.query",
+        ),
+        ({"cookies": ["a b"]}, "cache.cookies[0]: 'a b' is not a cookie's name"),
+        ({"cookies": ["a", "a"]}, "cache.cookies: must have each name once"),
+        ({"only_if": []}, "cache.only_if: must have a condition"),
+        ({"only_if": {}}, "cache.only_if: a condition needs a status, a header or a body"),
+        ({"only_if": {"body": {"ok": {"a": 1}}}}, "cache.only_if.body.ok: must be a value or a list of values"),
+        ({"tags": ["{query.}"]}, "cache.tags[0]: '{query.}' is not a tag"),
+        ({"tags": ["{header.x}"]}, "cache.tags[0]: '{header.x}' is not a tag"),
+    ],
+)
+def test_a_contradiction_in_a_cache_is_reported(cache: dict[str, Any], message: str) -> None:
+    assert message in fault(cache=cache)
+
+
+def test_what_is_stored_is_selected_by_conditions() -> None:
+    policy = read(cache={"only_if": {"status": 200, "body": {"ok": True}}}).policy
+    only_if = policy.cache.only_if if policy.cache else None
+    assert only_if is not None
+    json = [(b"content-type", b"application/json")]
+    assert [only_if.matches(200, json, body) for body in (b'{"ok":true}', b'{"ok":false}', None)] == [
+        True,
+        False,
+        False,
+    ]
+    assert policy.judges_bodies
+    assert not read(cache={"only_if": {"header": {"X-Ok": True}}}).policy.judges_bodies
+
+
+def test_a_post_that_is_cached_invalidates_nothing() -> None:
+    cache = {"methods": ["GET", "HEAD", "POST"]}
+    writes = {"path": "/a", "invalidates": ["a"]}
+    assert fault(cache=cache, routes=[writes]).startswith("routes[0].invalidates: a POST in cache.methods is answered")
+    assert fault(cache=cache, routes=[{**writes, "methods": ["POST"]}])
+    assert read(cache=cache, routes=[{**writes, "methods": ["PUT"]}, {**writes, "path": "/b", "cache": False}])
+
+
+def test_fields_of_a_request_are_known_to_the_tags_of_responses_only() -> None:
+    message = fault(routes=[{"path": "/a", "invalidates": ["c:{body.channel}"]}])
+    assert message == "routes[0].invalidates[0]: {body.channel} may be used in cache.tags only"
 
 
 @pytest.mark.parametrize(

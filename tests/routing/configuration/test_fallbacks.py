@@ -44,6 +44,15 @@ def test_many_services_are_checked_quickly() -> None:
     assert faults(**chain, s300=service()) == []
 
 
+def test_a_long_chain_and_a_long_cycle_take_no_longer_than_they_are() -> None:
+    chain = {f"s{number}": service(f"s{number + 1}") for number in range(5_000)}
+    assert faults(**chain, s5000=service()) == []
+    found = faults(**chain, s5000=service("s0"))
+    assert len(found) == 5_001
+    assert found[0].endswith("cycle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> s8 -> s9 -> s10 -> ... -> s0")
+    assert found[-1].endswith("the fallbacks form a cycle")
+
+
 def decoded(text: str) -> Any:
     return parse(text).services(lambda _: None)
 

@@ -16,6 +16,7 @@ from routing.database.loader import current_version, load
 from routing.router.live import LoadedConfiguration
 from routing.router.policy import Target
 from routing.router.table import RouteTable, Service
+from tests.clock import FakeClock
 
 
 @dataclass
@@ -217,3 +218,20 @@ async def test_a_service_saved_in_the_database_is_loaded_without_waiting_for_the
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+async def test_a_load_that_takes_long_is_repeated_less_often() -> None:
+    """Two seconds a load are five percent of forty."""
+    clock, loads = FakeClock(), list[float]()
+
+    def load() -> LoadedConfiguration:
+        loads.append(clock())
+        clock.advance(2)
+        return LoadedConfiguration(RouteTable([], 1), ())
+
+    reloader = Reloader(load, lambda: 1, lambda _loaded: None, clock=clock)
+    for _ in range(50):
+        await reloader.check()
+        clock.advance(1)
+    assert len(loads) == 2
+    assert loads[1] - loads[0] >= 40

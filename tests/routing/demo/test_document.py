@@ -1,6 +1,7 @@
 import yaml
 
-from routing.demo.document import FILE, document, preferred_ports
+from routing.configuration.decode import decode
+from routing.demo.document import FILE, SENDERS, document, preferred_ports
 from routing.demo.servers import BACKENDS
 from routing.router.policy import NAME, Target
 
@@ -42,4 +43,17 @@ def test_responses_that_must_not_be_cached_are_not() -> None:
         ("aiRouting", "/complete"),
         ("aiRouting", "/stream"),
     }
-    assert services["gmailIntelligence"]["cache"]["scope"] == "user"
+    (mailbox,) = services["gmailIntelligence"]["routes"]
+    assert mailbox["cache"]["scope"] == "user"
+
+
+def test_the_webhooks_are_for_the_gateways_address() -> None:
+    webhooks = document(PORTS, "http://127.0.0.1:8100")["webhooks"]
+    assert webhooks.keys() == {*SENDERS, "calendar"}
+    assert webhooks["calendar"]["watch"]["address"] == "http://127.0.0.1:8100/hooks/calendar"
+    assert webhooks["gmail"]["audience"] == "http://127.0.0.1:8100/hooks/gmail"
+    assert webhooks["gmail"]["keys_url"] == f"http://127.0.0.1:{PORTS['gmailIntelligence']}/oauth2/v1/certs"
+
+
+def test_the_document_is_valid() -> None:
+    assert {service.name for service in decode(document(PORTS), lambda _name: "secret")} == PORTS.keys()

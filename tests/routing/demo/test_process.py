@@ -14,11 +14,12 @@ from tests.processes import children, eventually, has_exited, session
 GATEWAY = """
 import signal
 from routing.demo.process import Demonstration
+signal.signal(signal.SIGINT, signal.default_int_handler)
 demonstration = Demonstration({})
 print(demonstration.start(), flush=True)
 signal.pause()
 """
-"""A gateway that only starts a demonstration."""
+"""A gateway that only starts a demonstration. A shell starts processes in the background with SIGINT ignored."""
 
 
 def listens(port: int) -> bool:

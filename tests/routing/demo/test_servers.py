@@ -1,20 +1,8 @@
-from collections.abc import Callable
-
 import pytest
 import requests
 
 from routing.demo.servers import BACKENDS
-
-Ports = dict[str, int]
-Call = Callable[..., requests.Response]
-
-
-@pytest.fixture
-def call(ports: Ports, client: requests.Session) -> Call:
-    def request(service: str, path: str, method: str = "GET", **options: object) -> requests.Response:
-        return client.request(method, f"http://127.0.0.1:{ports[service]}{path}", timeout=30, **options)  # type: ignore[arg-type]
-
-    return request
+from tests.routing.demo.conftest import Call
 
 
 @pytest.mark.parametrize("service", BACKENDS)

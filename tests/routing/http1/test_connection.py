@@ -1,7 +1,7 @@
 """One connection: requests are handled in order, however their bytes are divided, and timeouts are enforced."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from itertools import pairwise
 from typing import Any
 
@@ -502,6 +502,20 @@ class TestStreams:
         await client.settle()
         assert client.worker.tasks == set()
 
+    async def test_a_disconnect_before_the_last_chunk_is_no_error(self, caplog: pytest.LogCaptureFixture) -> None:
+        gone = asyncio.Event()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"x"
+            await gone.wait()
+
+        client = await self.streamed(chunks())
+        client.disconnect()
+        gone.set()
+        await client.settle()
+        assert client.worker.tasks == set()
+        assert caplog.records == []
+
 
 class TestDisconnectsAndTimeouts:
     async def test_a_disconnect_cancels_the_handler(self) -> None:
@@ -523,6 +537,36 @@ class TestDisconnectsAndTimeouts:
         await client.settle()
         assert deferred.ends in (["aborted"], ["cancelled"])
         assert client.worker.tasks == set()
+
+    @pytest.mark.parametrize("handled", ["responds", "streams", "raises", "reads"])
+    async def test_a_handler_that_ends_after_the_client_has_gone_writes_nothing(
+        self, handled: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        gone, ended = asyncio.Event(), asyncio.Event()
+
+        async def chunks() -> AsyncGenerator[bytes, None]:
+            yield b"x"
+
+        async def handler(request: Request) -> Response:
+            await gone.wait()
+            ended.set()
+            if handled == "raises":
+                raise ValueError("logged once")
+            if handled == "reads" and request.body is not None:
+                return response(b"".join([chunk async for chunk in request.body]))
+            return response(b"late") if handled == "responds" else Response(200, [], chunks())
+
+        client = Client(Worker(handler))
+        client.send(post(b"", b"Expect: 100-continue", length=5))
+        await client.settle()
+        client.disconnect()
+        gone.set()
+        await client.settle()
+        assert ended.is_set()
+        assert client.received == b""
+        assert client.worker.tasks == set()
+        assert [each.exc_text for each in caplog.records if "handler is closed" in (each.exc_text or "")] == []
+        assert len(caplog.records) == (handled == "raises")
 
     async def test_an_idle_connection_is_closed(self) -> None:
         client = Client(Worker(echo_path))

@@ -201,3 +201,14 @@ async def test_an_event_that_was_published_before_any_worker_joined_is_replayed(
     await until(lambda: recorder.records == [b"first"])
     await cancel_and_wait(following)
     await link.close()
+
+
+async def test_an_event_that_is_sent_once_is_appended_once(redis_url: str) -> None:
+    async with workers(redis_url) as (one, two):
+        client = two.client(["a"])
+        ids = [
+            await worker.realtime.publish("a", "kind", number, "d1:0") for number, worker in enumerate((one, two, one))
+        ]
+        await one.realtime.publish("a", "kind", "last", "d2:0")
+        assert [bool(event_id) for event_id in ids] == [True, False, False]
+        assert await client.events(2) == [0, "last"]

@@ -5,7 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from routing.authentication.api_keys import ApiKeys
+from routing.authentication.api_keys import ApiKeys, KeyRecord
+from routing.observability.events import QuotaEvent
 from routing.realtime.event import Frame
 from routing.realtime.event_id import format_event_id
 from routing.realtime.hub import WAKE_SECONDS, ConnectionLimitExceeded
@@ -54,6 +55,21 @@ async def test_an_event_is_encoded_once_for_all_subscribers_with_the_same_topics
         await worker.realtime.publish("news", "tick", 1)
         frames = {id(await client.session.subscriber.next()) for client in clients}
         assert len(frames) == 1
+
+
+async def test_operators_learn_of_used_up_quotas_and_of_keys_that_expire() -> None:
+    async with Worker() as worker:
+        record = KeyRecord(prefix=KEY.prefix, digest=KEY.digest, name="ours", scopes=frozenset({"metrics:read"}), row=7)
+        worker.live.keys = ApiKeys([record])
+        client = worker.client(["gateway:keys", "gateway:quotas"])
+        own = worker.client([f"caller:key:{KEY.prefix}"])
+        worker.realtime.key_expires(KEY.prefix, 7, 1_700_000_000.0)
+        worker.realtime.quota_reached(QuotaEvent("key:7|key|month", 80, 8, 10, 1_800_000_000))
+        expiry, quota = await client.read(), await client.read()
+        assert (await own.read())["data"] == expiry["data"] == {"prefix": KEY.prefix, "days": 7, "expires": 1.7e9}
+        assert (quota["type"], quota["topic"]) == ("quota", "gateway:quotas")
+        named = {"owner": "key", "name": KEY.prefix, "quota": "key-month"}
+        assert quota["data"] == named | {"percent": 80, "used": 8, "limit": 10, "resets": 1_800_000_000}
 
 
 async def test_circuit_changes_and_invalidations_reach_their_subscribers() -> None:

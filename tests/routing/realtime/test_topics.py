@@ -16,6 +16,7 @@ from routing.realtime.topics import (
 )
 from routing.router.policy import PathPolicy, RoutePolicy, Target, TrailingSlash
 from routing.router.table import Route, RouteTable, Service
+from routing.webhooks.policy import Publish, Verify, Webhook
 
 ADA = Caller("firebase:ada", tenant="acme")
 NOBODY = Caller("key:nobody", scopes=frozenset())
@@ -45,7 +46,12 @@ TABLE = RouteTable(
             Route("/files", policy=cached("files:{caller}")),
             Route("/folders", policy=cached("folders:{tenant}", scope=Scope.TENANT)),
         ),
-        service("slack", Route("/channels", policy=cached("slack:channels", "channels"))),
+        service(
+            "slack",
+            Route("/channels", policy=cached("slack:channels", "channels")),
+            Route("/history", policy=cached("channel:{query.channel}")),
+            Route("/public", policy=cached("public:{query.channel}", scope=Scope.SHARED)),
+        ),
         service(
             "vault",
             Route("/x", policy=cached("secrets", scopes=("vault:read",))),
@@ -136,6 +142,16 @@ def test_a_resource_topic_covers_its_tags_and_its_whole_service() -> None:
     assert not allowed("resource:/elsewhere")
 
 
+def test_a_resource_whose_tags_name_parameters_of_the_query_is_for_whom_these_name() -> None:
+    path = "resource:/api/v1/slack"
+    assert not allowed(f"{path}/history?channel=C1")
+    assert allowed(f"{path}/history?channel=ada@example.com") is ("ada@example.com" in ADA.names)
+    cached_one = subscription_keys(f"{path}/history?channel=C1", ADA, TABLE, is_cached=True)
+    assert invalidation_key("slack", "channel:C1") in cached_one
+    assert invalidation_key("slack", "public:C1") in subscription_keys(f"{path}/public?channel=C1", ADA, TABLE)
+    assert not allowed("tag:channel:C1")
+
+
 @pytest.mark.parametrize("topic", ["", "service:", "a b", "-x", "x" * 501, "a\nb", "tag:\x00", "caller:"])
 def test_a_malformed_topic_is_refused(topic: str) -> None:
     with pytest.raises(TopicRefused):
@@ -222,3 +238,39 @@ def test_a_topic_receives_what_is_published_on_it(path: str) -> None:
     topic = f"resource:/api/v1/news/{path}"
     if allowed(topic):
         assert publication_key(topic, TABLE) in subscription_keys(topic, ADA, TABLE)
+
+
+def test_what_a_webhook_publishes_is_for_those_who_may_use_its_service() -> None:
+    published = Publish(topic="slack:{event.type}")
+    hooks = [
+        Webhook(name="slack", verify=Verify.SLACK, service="crm", publish=published),
+        Webhook(name="open", verify=Verify.SLACK, publish=Publish(topic="open:{event.type}")),
+        Webhook(name="own", verify=Verify.SLACK, service="crm", publish=Publish(topic="caller:{user}")),
+        Webhook(name="gone", verify=Verify.SLACK, service="nothing", publish=Publish(topic="gone:{x}")),
+    ]
+    table = RouteTable(TABLE.services.values(), webhooks=hooks)
+    for caller in (CRM_ONLY, EVERYWHERE, ADA):
+        assert subscription_keys("slack:message", caller, table) == ("pub|slack:message",)
+    for topic in ("slack:message", "slack:", "gone:x"):
+        with pytest.raises(TopicRefused):
+            subscription_keys(topic, NOBODY, table)
+    assert subscription_keys("open:message", NOBODY, table)
+    assert subscription_keys("slacker:message", NOBODY, table)
+    assert subscription_keys("caller:key:nobody", NOBODY, table)
+    assert subscription_keys("slack:message", NOBODY, TABLE)
+
+
+@pytest.mark.parametrize("topic", ["gateway:keys", "gateway:quotas"])
+def test_the_gateway_s_own_topics_are_for_operators_and_nobody_publishes_on_them(topic: str) -> None:
+    reader = Caller("key:reader", scopes=frozenset({"metrics:read"}))
+    assert subscription_keys(topic, reader, TABLE) == (f"pub|{topic}",)
+    for caller in (ADA, CRM_ONLY, EVERYWHERE):
+        with pytest.raises(TopicRefused) as refused:
+            subscription_keys(topic, caller, TABLE)
+        assert refused.value.code == "forbidden"
+    publisher = Caller("key:writer", scopes=frozenset({"*", "metrics:read", "events:publish"}))
+    with pytest.raises(TopicRefused):
+        check_publishable(topic, publisher, TABLE)
+    with pytest.raises(TopicRefused) as refused:
+        subscription_keys("gateway:else", reader, TABLE)
+    assert refused.value.code == "bad_topic"

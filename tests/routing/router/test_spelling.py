@@ -357,6 +357,10 @@ def test_a_server_may_read_what_another_has_made_of_a_path(path: bytes, reading:
     assert reading in readings(path, PathPolicy())
 
 
+def test_a_parameter_ends_at_a_slash_before_a_backslash_becomes_one() -> None:
+    assert ("a", "b", "d") in readings(b"/a\\b;v=1\\c%252fd", PathPolicy(encoded_slash=Spelling.PASS))
+
+
 @pytest.mark.parametrize(
     ("path", "same"),
     [

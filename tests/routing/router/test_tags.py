@@ -10,7 +10,7 @@ from resilience.cache.fields import MAX_TAG_LENGTH
 from resilience.cache.policy import CachePolicy, Scope
 from routing.caller import Caller
 from routing.router.table import Match, Service
-from routing.router.tags import ANONYMOUS, LONGEST, fields, filled
+from routing.router.tags import ANONYMOUS, LONGEST, MAX_COMBINED, fields, filled
 
 ANN = Caller("firebase:ann", tenant="acme")
 
@@ -91,3 +91,25 @@ def test_an_answer_of_many_is_not_tagged_as_one_ones(scope: Scope, tag: str, fit
     expected = nullcontext() if fits else pytest.raises(ValueError, match=f"^tags may not hold {tag} in scope {scope}")
     with expected:
         CachePolicy(scope=scope, tags=(tag,))
+
+
+def test_fields_of_the_request_are_filled_in_and_tags_without_them_left_out() -> None:
+    tags = ["all", "channel:{body.channel}", "{query.a}:{query.b}", "{caller}:{body.user}"]
+    content = {"channel": "C1", "user": "{query.a}"}
+    assert filled(tags, match(), ANN, b"a=1&b=2&a=3", content) == (
+        "all",
+        "channel:C1",
+        "1:2",
+        "3:2",
+        "firebase:ann:{query.a}",
+    )
+    assert filled(tags, match(), ANN, b"a=1") == ("all",)
+
+
+def test_a_query_cannot_make_many_tags() -> None:
+    query = b"&".join(b"a=%d" % number for number in range(1_000))
+    assert len(filled(["{query.a}"], match(), None, query)) == MAX_COMBINED
+
+
+def test_a_field_cannot_become_the_services_own_tag() -> None:
+    assert filled(["{body.x}", "{query.x}"], match(), None, b"x=crm", {"x": "crm"}) == ()

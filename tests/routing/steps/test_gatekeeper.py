@@ -10,6 +10,7 @@ from routing.authentication.authenticator import Authenticator, Credential
 from routing.caller import Caller
 from routing.errors import RateLimited, Unauthenticated
 from routing.exchange import Exchange
+from routing.gateway_rules import GatewayRules
 from routing.http import Request
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Target
@@ -54,9 +55,8 @@ class Gate:
         self.resolutions = ResolutionCache(live)
         self.authenticator = CountingAuthenticator(lambda: live.keys, Tokens())
         limiter = Limiter(MemoryStore(), clock=self.clock)
-        self.gatekeeper = Gatekeeper(
-            live, limiter, self.authenticator, rate=RatePolicy(limit), max_body_bytes=1_000, timer=lambda: 0.0
-        )
+        rules = GatewayRules(rate=RatePolicy(limit), max_body_bytes=1_000)
+        self.gatekeeper = Gatekeeper(rules, live, limiter, self.authenticator, timer=lambda: 0.0)
 
     async def admit(self, name: bytes = b"x-api-key", value: bytes = MINTED.key.encode()) -> Exchange:
         request = Request("GET", b"/api/v1/crm/x", b"", [(b"host", b"gateway.test"), (name, value)], "192.0.2.1")
