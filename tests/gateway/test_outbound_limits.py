@@ -1,0 +1,86 @@
+"""Limits of the calls to a backend, as seen by clients."""
+
+import asyncio
+from typing import Any
+
+from tests.gateway.backend_limits import OK, answer, serve
+from tests.gateway.conftest import World
+from tests.origin import Peer
+
+PATH = "/api/v1/slack/users.list"
+PACED: dict[str, Any] = {"outbound": {"rate": "2/m", "queue": "0s"}, "cache": False}
+
+
+async def statuses(world: World, number: int, path: str = PATH, **more: Any) -> list[int]:
+    return [(await world.request("GET", path, **more)).status for _ in range(number)]
+
+
+async def test_calls_beyond_the_rate_are_refused_with_the_true_wait(world: World) -> None:
+    origin = await serve(world, answer(OK), **PACED)
+    assert await statuses(world, 4) == [200, 200, 429, 429]
+    response = await world.request("GET", PATH)
+    assert response.json()["code"] == "backend_limited"
+    assert 55 <= int(response.get("retry-after") or 0) <= 62
+    assert len(origin.requests) == 2
+    world.clock.advance(int(response.get("retry-after") or 0))
+    assert await statuses(world, 1) == [200]
+
+
+async def test_hits_do_not_count(world: World) -> None:
+    origin = await serve(world, answer(OK), outbound=PACED["outbound"])
+    assert await statuses(world, 10) == [200] * 10
+    assert len(origin.requests) == 1
+
+
+async def test_a_stale_response_is_better_than_none(world: World) -> None:
+    cache = {"ttl": 10, "stale_if_error": 300}
+    await serve(world, answer(OK), outbound={"rate": "1/h", "queue": 0}, cache=cache)
+    await world.request("GET", PATH)
+    world.clock.advance(20)
+    response = await world.request("GET", PATH)
+    assert (response.status, response.get("x-cache")) == (200, "STALE")
+
+
+async def test_each_part_has_a_limit_of_its_own(world: World) -> None:
+    routes = [{"path": "/a"}, {"path": "/b"}]
+    await serve(world, answer(OK), routes=routes, **PACED)
+    for path in ("/api/v1/slack/a", "/api/v1/slack/b"):
+        assert await statuses(world, 3, path) == [200, 200, 429]
+    assert await statuses(world, 3, "/api/v1/slack/a", key=world.other_key) == [200, 200, 429]
+
+
+async def test_a_retry_counts(world: World) -> None:
+    failing = answer({"error": "fatal"}, 200)
+    outcome = {"failed": {"body": {"error": "fatal"}}}
+    origin = await serve(world, failing, answer(OK), outcome=outcome, **PACED)
+    assert await statuses(world, 2) == [200, 429]
+    assert len(origin.requests) == 2
+
+
+async def test_a_refused_call_is_no_failure_and_does_not_count(world: World) -> None:
+    gate = asyncio.Event()
+
+    async def late(peer: Peer) -> None:
+        await gate.wait()
+        await peer.send(answer(OK))
+
+    settings: dict[str, Any] = {"max_concurrency": 1, "outbound": {"rate": "3/m", "queue": 0}, "cache": False}
+    origin = await serve(world, late, answer(OK), breaker={"failure_threshold": 1}, **settings)
+    calls = [asyncio.ensure_future(world.request("GET", PATH)) for _ in range(3)]
+    done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    assert [(await call).json()["code"] for call in done] == ["overloaded"]
+    gate.set()
+    assert [(await call).status for call in waiting] == [200, 200]
+    assert await statuses(world, 2) == [200, 429], "the overloaded one is not counted"
+    assert len(origin.requests) == 3
+
+
+async def test_a_call_waits_for_its_turn(world: World) -> None:
+    """The queue waits by the real clock; the fake one lets the window pass meanwhile."""
+    origin = await serve(world, answer(OK), outbound={"rate": "1/s", "queue": "5s"}, cache=False)
+    await world.request("GET", PATH)
+    waiting = asyncio.ensure_future(world.request("GET", PATH))
+    await asyncio.sleep(0.05)
+    assert len(origin.requests) == 1
+    world.clock.advance(2)
+    assert (await waiting).status == 200

@@ -1,0 +1,178 @@
+"""Hold-offs of several workers over memory, a real Redis and a Redis that goes away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from resilience.holdoff.driver import MAX_PER_SERVICE, Held, HoldOffs
+from resilience.holdoff.memory import MemoryStore
+from resilience.holdoff.policy import HoldOffPolicy
+from resilience.holdoff.redis import KEY, RedisStore
+from resilience.holdoff.rules import KEPT_SECONDS, HoldOff
+from resilience.partition import Partition
+from resilience.redis import RedisLink
+from tests.clock import FakeClock
+from tests.redis_server import RedisServer
+from tests.resilience.cache.entries import until
+
+CALL = Partition("crm", "", "GET", "/x", "c")
+POLICY = HoldOffPolicy()
+Changes = list[tuple[Partition, HoldOff | None]]
+
+
+class Worker:
+    def __init__(self, url: str, clock: FakeClock) -> None:
+        self.link = RedisLink(url)
+        self.changes: Changes = []
+        self.hold_offs = HoldOffs(
+            RedisStore(self.link), clock=clock, on_change=lambda *change: self.changes.append(change)
+        )
+
+    async def start(self) -> "Worker":
+        await self.link.start()
+        await until(lambda: self.link.feed.alive)
+        return self
+
+    async def limit(self, wait: float | None) -> None:
+        await self.hold_offs.limited(CALL, POLICY, wait)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def workers(redis_url: str, clock: FakeClock) -> AsyncIterator[list[Worker]]:
+    made = [await Worker(redis_url, clock).start() for _ in range(2)]
+    yield made
+    for worker in made:
+        await worker.hold_offs.close()
+        await worker.link.close()
+
+
+async def test_both_heed_the_longer_one_and_one_of_them_probes(workers: list[Worker], clock: FakeClock) -> None:
+    a, b = (worker.hold_offs for worker in workers)
+    await asyncio.gather(workers[0].limit(30), workers[1].limit(50), workers[0].limit(20))
+    await until(lambda: a.retry_after(CALL) == 50 and b.retry_after(CALL) == 50)
+    clock.advance(50)
+    entered = await asyncio.gather(*(each.enter(CALL, 10) for each in (a, b) * 5), return_exceptions=True)
+    (probes,) = [each for each in entered if isinstance(each, list)]
+    assert [each for each in entered if not isinstance(each, list | Held)] == []
+    (probe,) = probes
+    await probe.accepted()
+    await until(lambda: not a.of("crm") and not b.of("crm"))
+    changes = workers[0].changes + workers[1].changes
+    assert sorted(item is None for _, item in changes) == [False, True], "each is announced once"
+
+
+async def test_a_worker_that_missed_the_message_reads_it(workers: list[Worker], redis_url: str) -> None:
+    link = RedisLink(redis_url)
+    late = HoldOffs(RedisStore(link), clock=workers[0].hold_offs.clock)
+    await workers[0].limit(30)
+    await late.refresh()
+    assert late.retry_after(CALL) == 30
+    await link.close()
+
+
+async def test_a_probe_of_a_dead_worker_blocks_nobody_for_long(workers: list[Worker], clock: FakeClock) -> None:
+    a, b = (worker.hold_offs for worker in workers)
+    await workers[0].limit(5)
+    await until(lambda: b.retry_after(CALL) == 5)
+    clock.advance(5)
+    await a.enter(CALL, 10)
+    with pytest.raises(Held):
+        await b.enter(CALL, 10)
+    clock.advance(10)
+    assert await b.enter(CALL, 10)
+
+
+async def test_a_cancelled_caller_keeps_no_probe(workers: list[Worker], clock: FakeClock) -> None:
+    a = workers[0].hold_offs
+    await workers[0].limit(5)
+    clock.advance(5)
+    entering = asyncio.ensure_future(a.enter(CALL, 10))
+    await asyncio.sleep(0)
+    entering.cancel()
+    await asyncio.gather(entering, return_exceptions=True)
+
+    async def can_probe() -> bool:
+        try:
+            return bool(await a.enter(CALL, 10))
+        except Held:  # the cancelled one's lease is being returned
+            return False
+
+    await until(can_probe)
+
+
+async def test_what_has_lapsed_is_removed(workers: list[Worker], clock: FakeClock) -> None:
+    await workers[0].limit(5)
+    clock.advance(5 + KEPT_SECONDS)
+    for worker in workers:
+        await worker.hold_offs.refresh()
+        assert not worker.hold_offs.of("crm")
+
+
+async def test_an_operator_lifts_all(workers: list[Worker]) -> None:
+    a, b = (worker.hold_offs for worker in workers)
+    await workers[0].limit(30)
+    await a.limited(CALL._replace(path="/y"), POLICY, 30)
+    await until(lambda: len(b.of("crm")) == 2)
+    assert await b.lift_all("crm") == 2
+    await until(lambda: not a.of("crm"))
+
+
+async def test_a_service_with_many_limits_keeps_those_that_end_last(clock: FakeClock) -> None:
+    store = MemoryStore()
+    hold_offs = HoldOffs(store, clock=clock)
+    for number in range(MAX_PER_SERVICE + 500):
+        store.put(CALL._replace(path=f"/{number}"), HoldOff(0, clock.now + number + 1))
+    await hold_offs.refresh()
+    assert len(hold_offs.of("crm")) == MAX_PER_SERVICE
+    assert hold_offs.retry_after(CALL._replace(path="/499")) is None
+    assert hold_offs.retry_after(CALL._replace(path="/500")) is not None
+    await hold_offs.limited(CALL, POLICY, 5_000)
+    assert len(hold_offs.of("crm")) == MAX_PER_SERVICE
+    assert hold_offs.retry_after(CALL) == 3_600
+
+
+async def test_malformed_data_is_ignored(
+    workers: list[Worker], shared_redis: RedisServer, redis_url: str, clock: FakeClock
+) -> None:
+    key = workers[0].link.key(KEY)
+    with shared_redis.client() as client:
+        client.hset(key, "not a partition", b"{}")
+        client.hset(key, '["crm","","GET","/x","c"]', b"\xff")
+        client.publish(workers[0].link.key("holdoff"), b"garbage")
+    await workers[0].hold_offs.refresh()
+    await workers[0].limit(30)
+    await until(lambda: workers[1].hold_offs.retry_after(CALL) == 30)
+    with shared_redis.client() as client:
+        client.delete(key)
+        client.set(key, "another program's")
+    await workers[0].hold_offs.limited(CALL._replace(path="/y"), POLICY, 30)
+    assert workers[0].hold_offs.retry_after(CALL._replace(path="/y")) == 30
+
+
+async def test_without_redis_each_worker_holds_off_alone(own_redis: RedisServer, clock: FakeClock) -> None:
+    first, second = [await Worker(own_redis.url, clock).start() for _ in range(2)]
+    own_redis.stop()
+    await first.limit(30)
+    assert first.hold_offs.retry_after(CALL) == 30
+    assert first.hold_offs.store.degraded
+    await first.hold_offs.refresh()
+    assert first.hold_offs.retry_after(CALL) == 30
+    own_redis.start()
+    await until(lambda: not first.link.unavailable and not second.link.unavailable)
+
+    async def shared() -> bool:
+        await first.hold_offs.refresh()
+        await second.hold_offs.refresh()
+        return second.hold_offs.retry_after(CALL) == 30
+
+    await until(shared)
+    assert first.hold_offs.retry_after(CALL) == 30
+    for worker in (first, second):
+        await worker.hold_offs.close()
+        await worker.link.close()
