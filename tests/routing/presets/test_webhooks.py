@@ -1,0 +1,92 @@
+"""Webhooks that begin with a preset, and what the events of each API end."""
+
+import json
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from routing.configuration.decode import decode
+from routing.configuration.faults import ConfigurationError
+from routing.configuration.webhooks import decode_webhook
+from routing.presets import shipped
+from routing.webhooks.content import Content
+
+
+def document(webhook: dict[str, Any]) -> dict[str, Any]:
+    services = {"api": {"targets": [{"url": "http://a"}]}}
+    return {"version": 1, "services": services, "webhooks": {"hook": {"service": "api", **webhook}}}
+
+
+def faults(webhook: dict[str, Any]) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        decode(document(webhook), lambda _name: "x")
+    return "; ".join(f"{'.'.join(map(str, fault.path))}: {fault.message}" for fault in caught.value.faults)
+
+
+def test_the_presets_with_webhooks() -> None:
+    assert shipped.webhook_names() == ("github", "gmail", "google-calendar", "hubspot", "slack")
+
+
+@pytest.mark.parametrize("name", shipped.webhook_names())
+def test_a_preset_completes_a_webhook(name: str) -> None:
+    own = {"audience": "https://a", "email": "push@a"} if name == "gmail" else {"secret": "signing"}
+    decode(document({"preset": name, **own}), lambda _name: "x")
+
+
+def test_own_settings_take_precedence() -> None:
+    own = {"preset": "slack", "secret": "signing", "invalidates": ["channels"], "publish": None}
+    webhook = decode_webhook("hook", own, lambda _name: "x")
+    assert (webhook.invalidates, webhook.publish) == (("channels",), None)
+
+
+def test_faults() -> None:
+    assert "'secret' is required" in faults({"preset": "slack"})
+    assert "must be one of github, gmail" in faults({"preset": "openai", "secret": "signing"})
+    assert faults({"preset": "slak", "secret": "signing"}).startswith("webhooks.hook.preset: must be one of github")
+
+
+def tags(name: str, body: Any, **fields: str) -> set[str]:
+    """What a delivery ends, by the preset of its API."""
+    own = {"audience": "https://a", "email": "push@a"} if name == "gmail" else {"secret": "signing"}
+    webhook = decode_webhook("hook", {"preset": name, **own}, lambda _name: "x")
+    headers = [(key.replace("_", "-").encode(), value.encode()) for key, value in fields.items()]
+    raw = json.dumps(body).encode() if body is not None else b""
+    content = Content.read(webhook, [*headers, (b"content-type", b"application/json")], raw)
+    return {tag for template in webhook.invalidates for tag in content.fill(template)}
+
+
+@pytest.mark.parametrize(
+    ("event", "ended"),
+    [
+        ({"type": "message", "channel": "C1", "user": "U1"}, {"message", "message:C1"}),
+        ({"type": "channel_rename", "channel": {"id": "C1"}}, {"channel_rename", "channel_rename:C1"}),
+        ({"type": "channel_archive", "channel": "C1", "user": "U1"}, {"channel_archive", "channel_archive:C1"}),
+        ({"type": "reaction_added", "item": {"channel": "C1"}, "user": "U1"}, {"reaction_added", "reaction_added:C1"}),
+        ({"type": "user_change", "user": {"id": "U1"}}, {"user_change", "user_change:U1"}),
+        ({"type": "member_joined_channel", "channel": "C1"}, {"member_joined_channel", "member_joined_channel:C1"}),
+    ],
+)
+def test_events_of_slack(event: dict[str, Any], ended: set[str]) -> None:
+    assert tags("slack", {"type": "event_callback", "event_id": "E1", "event": event}) == ended
+
+
+def test_a_push_of_gmail() -> None:
+    data = b64encode(json.dumps({"emailAddress": "ann@example.com", "historyId": 7}).encode()).decode()
+    push = {"message": {"data": data, "messageId": "1"}, "subscription": "projects/a/subscriptions/b"}
+    assert tags("gmail", push) == {"mailbox:ann@example.com", "mailbox:me"}
+
+
+def test_a_notification_of_a_calendar() -> None:
+    uri = "https://www.googleapis.com/calendar/v3/calendars/ann@example.com/events?alt=json"
+    fields = {"x_goog_resource_uri": uri, "x_goog_channel_id": "c", "x_goog_message_number": "7"}
+    assert tags("google-calendar", None, **fields) == {f"resource:{uri}", "calendars"}
+
+
+def test_events_of_hubspot() -> None:
+    events = [{"objectId": 1, "subscriptionType": "contact.propertyChange"}, {"objectId": 2}]
+    assert tags("hubspot", events) == {"object:1", "object:2", "objects"}
+
+
+def test_an_event_of_github() -> None:
+    assert tags("github", {"repository": {"full_name": "acme/site"}}) == {"github:acme/site"}
