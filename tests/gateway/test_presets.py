@@ -1,0 +1,173 @@
+"""Each preset alone, in front of responses with the header fields that its API really sends."""
+
+import json
+from typing import Any
+
+import pytest
+
+from routing.configuration.decode import decode_service
+from tests.gateway.cache_steps import reply
+from tests.gateway.conftest import World
+from tests.origin import ScriptedOrigin
+
+SLACK: dict[str, Any] = {
+    "cache_control": "private, no-cache, no-store, must-revalidate",
+    "expires": "Sat, 26 Jul 1997 05:00:00 GMT",
+    "pragma": "no-cache",
+    "vary": "Accept-Encoding",
+    "set_cookie": "b=2k0mvk; path=/; domain=.slack.com",
+}
+GMAIL: dict[str, Any] = {"cache_control": "private", "vary": "Origin, X-Origin, Referer"}
+CALENDAR = {
+    "cache_control": "no-cache, no-store, max-age=0, must-revalidate",
+    "expires": "Mon, 01 Jan 1990 00:00:00 GMT",
+    "pragma": "no-cache",
+    "etag": '"p33cdb6s"',
+    "vary": "Origin, X-Origin",
+}
+HUBSPOT = {"set_cookie": "__cfduid=d1; path=/; HttpOnly", "x_hubspot_ratelimit_daily_remaining": "249999"}
+SALESFORCE = {
+    "cache_control": "no-store,private",
+    "set_cookie": "BrowserId=a; path=/",
+    "sforce_limit_info": "api-usage=18/5000",
+}
+GITHUB = {"cache_control": "private, max-age=60, s-maxage=60", "etag": 'W/"a"', "vary": "Accept, Authorization, Cookie"}
+FORM = [("Content-Type", "application/x-www-form-urlencoded")]
+JSON = [("Content-Type", "application/json")]
+
+
+async def connect(world: World, preset: str, *replies: bytes, **own: Any) -> ScriptedOrigin:
+    """A service `api` with the preset in front of these responses, the last of which is repeated."""
+    origin = await ScriptedOrigin(*replies).__aenter__()
+    world.origins.append(origin)
+    world.add(decode_service("api", {"preset": preset, "targets": [{"url": origin.url}], **own}, lambda _name: "x"))
+    return origin
+
+
+async def send(world: World, method: str, path: str, body: bytes = b"", headers: Any = ()) -> tuple[int, str]:
+    more = {"body": [body]} if body else {}
+    response = await world.request(method, f"/api/v1/api{path}", headers, **more)
+    return response.status, response.get("x-cache") or ""
+
+
+def answer(content: Any, status: int = 200, **fields: str) -> bytes:
+    return reply(status, json.dumps(content).encode(), content_type="application/json; charset=utf-8", **fields)
+
+
+@pytest.mark.parametrize(
+    ("preset", "fields", "line", "body"),
+    [
+        ("slack", SLACK, "GET /conversations.list?limit=200", b""),
+        ("slack", SLACK, "POST /conversations.history", b"channel=C1&limit=15"),
+        ("slack", SLACK, "POST /users.info", b'{"user": "U1"}'),
+        ("gmail", GMAIL, "GET /gmail/v1/users/me/messages?q=is:unread", b""),
+        ("gmail", GMAIL, "GET /gmail/v1/users/me/messages/18c?format=full", b""),
+        ("google-calendar", CALENDAR, "GET /calendar/v3/calendars/ann%40example.com/events", b""),
+        ("google-calendar", CALENDAR, "POST /calendar/v3/freeBusy", b'{"items": []}'),
+        ("hubspot", HUBSPOT, "GET /crm/v3/objects/contacts?limit=10", b""),
+        ("hubspot", HUBSPOT, "POST /crm/v3/objects/contacts/search", b'{"query": "ann"}'),
+        ("salesforce", SALESFORCE, "GET /services/data/v60.0/query?q=SELECT+Id", b""),
+        ("github", GITHUB, "GET /repos/acme/site/issues", b""),
+        ("openai", {}, "POST /v1/embeddings", b'{"input": "a", "model": "m"}'),
+        ("openai", {}, "GET /v1/models", b""),
+        ("anthropic", {}, "GET /v1/models", b""),
+    ],
+)
+async def test_what_the_api_sends_is_stored(
+    world: World, preset: str, fields: dict[str, Any], line: str, body: bytes
+) -> None:
+    method, path = line.split(" ")
+    origin = await connect(world, preset, answer({"ok": True}, **fields))
+    headers = JSON if body.startswith(b"{") else FORM if body else []
+    assert await send(world, method, path, body, headers) == (200, "MISS")
+    assert await send(world, method, path, body, headers) == (200, "HIT")
+    assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("preset", "method", "path"),
+    [
+        ("slack", "POST", "/chat.postMessage"),
+        ("slack", "GET", "/search.messages?query=a"),
+        ("slack", "POST", "/oauth.v2.access"),
+        ("gmail", "GET", "/gmail/v1/users/me/history?startHistoryId=1"),
+        ("google-calendar", "POST", "/calendar/v3/calendars/primary/events/watch"),
+        ("hubspot", "POST", "/crm/v3/objects/contacts"),
+        ("salesforce", "GET", "/services/data/v60.0/limits"),
+        ("github", "GET", "/rate_limit"),
+        ("openai", "POST", "/v1/chat/completions"),
+        ("anthropic", "POST", "/v1/messages"),
+    ],
+)
+async def test_writes_and_what_changes_by_itself_are_not(world: World, preset: str, method: str, path: str) -> None:
+    origin = await connect(world, preset, answer({"ok": True}))
+    body = b"{}" if method == "POST" else b""
+    for _ in range(2):
+        assert await send(world, method, path, body, JSON if body else []) == (200, "BYPASS")
+    assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "channel_not_found",
+        "missing_scope",
+        "invalid_auth",
+        "token_revoked",
+        "internal_error",
+        "ratelimited",
+        "new_code",
+    ],
+)
+async def test_what_slack_calls_not_ok_is_never_stored(world: World, code: str) -> None:
+    await connect(
+        world, "slack", answer({"ok": False, "error": code}, **SLACK), retries={"attempts": 1}, hold_off=False
+    )
+    for _ in range(2):
+        _, cached = await send(world, "GET", "/conversations.list")
+        assert cached == "MISS"
+
+
+async def test_slacks_failures_open_the_circuit_and_callers_faults_do_not(world: World) -> None:
+    failed = answer({"ok": False, "error": "internal_error"}, **SLACK)
+    fault = answer({"ok": False, "error": "channel_not_found"}, **SLACK)
+    once = {"retries": {"attempts": 1}, "breaker": {"failure_threshold": 3}}
+    await connect(world, "slack", *[fault] * 5, failed, **once)
+    for _ in range(5):
+        assert (await send(world, "GET", "/conversations.info?channel=C1"))[0] == 200
+    assert world.observer.circuits == []
+    for _ in range(3):
+        await send(world, "GET", "/conversations.info?channel=C1")
+    assert ("api", "CLOSED", "OPEN") in world.observer.circuits
+
+
+@pytest.mark.parametrize(
+    ("preset", "path", "limited"),
+    [
+        ("slack", "/search.all", answer({"ok": False, "error": "ratelimited"}, 429, retry_after="30")),
+        ("slack", "/search.all", answer({"ok": False, "error": "ratelimited"}, retry_after="30")),
+        (
+            "gmail",
+            "/gmail/v1/users/me/history",
+            answer({"error": {"code": 403, "errors": [{"reason": "rateLimitExceeded"}]}}, 403, retry_after="30"),
+        ),
+        ("hubspot", "/crm/v3/exports", answer({"policyName": "SECONDLY"}, 429, retry_after="30")),
+        (
+            "salesforce",
+            "/services/data/v60.0/limits",
+            answer([{"errorCode": "REQUEST_LIMIT_EXCEEDED"}], 403, retry_after="30"),
+        ),
+        ("github", "/rate_limit", answer({}, 403, x_ratelimit_remaining="0", retry_after="30")),
+        ("openai", "/v1/files", answer({"error": {"code": "rate_limit_exceeded"}}, 429, retry_after="30")),
+        ("anthropic", "/v1/files", answer({"error": {"type": "rate_limit_error"}}, 429, retry_after="30")),
+    ],
+)
+async def test_a_limit_that_was_reached_holds_calls_off(world: World, preset: str, path: str, limited: bytes) -> None:
+    origin = await connect(world, preset, limited, answer({"ok": True}))
+    await send(world, "GET", path)
+    held = await world.request("GET", f"/api/v1/api{path}")
+    assert (held.status, held.json()["code"]) == (429, "backend_limited")
+    assert held.get("retry-after") == "30"
+    assert len(origin.requests) == 1
+    world.clock.advance(31)
+    assert (await send(world, "GET", path))[0] == 200
