@@ -1,0 +1,52 @@
+"""The page of usage in Chromium, on a phone and on a wide screen, with a real gateway."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Gateway, Open
+from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
+
+Screenshot = Callable[[Page, str], None]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_it_shows_what_was_used_on_any_screen(
+    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+) -> None:
+    gateway.get("/api/v1/crm/contacts")
+    gateway.get("/api/v1/crm/status/404")
+    page = visit("/dashboard/", width=width, scheme=scheme)
+    page.get_by_role("navigation").get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("link", name="Usage")).to_have_attribute("aria-current", "page")
+    row = page.get_by_role("row", name="crm").first
+    expect(row).to_contain_text("key:")
+    expect(page.locator(".usage-total")).to_contain_text("Requests")
+    assert violations(page) == []
+    assert not overflows(page)
+    screenshot(page, f"usage-{width}-{scheme}")
+
+
+def test_it_is_filtered_by_keyboard_and_downloaded(visit: Open, gateway: Gateway) -> None:
+    gateway.get("/api/v1/crm/contacts")
+    gateway.get("/api/v1/slackIntelligence/channels")
+    page = visit("/dashboard/usage/")
+    page.locator("[name=by]").select_option("Service")
+    page.locator("[name=service]").fill("crm")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="By service")).to_be_visible()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    with page.expect_download() as downloaded:
+        page.get_by_role("link", name="Download CSV").click()
+    text = downloaded.value.path().read_text()
+    assert downloaded.value.suggested_filename.startswith("usage-")
+    assert text.startswith("service,requests,errors")
+    assert "\ncrm," in text
+
+
+def test_a_wrong_range_is_explained(visit: Open) -> None:
+    page = visit("/dashboard/usage/?start=2026-02-01&end=2026-01-01")
+    expect(page.get_by_role("alert")).to_have_text("The first day must not be after the last one.")
+    assert violations(page) == []

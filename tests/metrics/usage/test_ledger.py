@@ -1,0 +1,87 @@
+"""Usage in the database: each batch once, few rows for many callers, and no more days than wanted."""
+
+import contextlib
+import time
+from datetime import date
+from threading import Barrier, Thread
+
+import pytest
+from django.db import OperationalError
+
+from metrics.models import DailyUsage
+from metrics.usage.ledger import UsageLedger
+from metrics.usage.record import OTHERS, UsageBatch, UsageCounts, UsageKey
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KEY = UsageKey("2026-01-01", "acme", "", "sales", "crm", "/a", "EUR")
+
+
+def batch(identifier: str, *keys: UsageKey, counts: UsageCounts | None = None) -> UsageBatch:
+    return UsageBatch(identifier, 0.0, [(key, counts or UsageCounts(1, 2, 3, 4, 5, 6, 7)) for key in keys])
+
+
+def test_a_batch_is_added_once() -> None:
+    ledger = UsageLedger(400, has_events=False)
+    ledger.save([batch("1", KEY), batch("2", KEY)])
+    ledger.save([batch("2", KEY), batch("3", KEY)])
+    row = DailyUsage.objects.get()
+    assert (row.day, row.consumer, row.team, row.service, row.route, row.currency) == (
+        date(2026, 1, 1),
+        "acme",
+        "sales",
+        "crm",
+        "/a",
+        "EUR",
+    )
+    counts = (row.requests, row.errors, row.cached, row.bytes_in, row.bytes_out, row.backend_us, row.amount)
+    assert counts == (3, 6, 9, 12, 15, 18, 21)
+
+
+def test_workers_that_add_the_same_batches_at_once_add_them_once() -> None:
+    keys = [KEY._replace(consumer=f"c{number}") for number in range(20)]
+    barrier = Barrier(4)
+
+    def work() -> None:
+        barrier.wait()
+        for number in range(5):
+            for _ in range(1_000):
+                with contextlib.suppress(OperationalError):  # the tables of a database in memory are locked as a whole
+                    UsageLedger(400, has_events=False).save([batch(f"shared-{number}", *keys)])
+                    break
+                time.sleep(0.005)
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(DailyUsage.objects.values_list("requests", flat=True)) == [5] * 20
+
+
+def test_callers_that_are_too_many_for_their_day_are_added_to_the_others() -> None:
+    ledger = UsageLedger(400, has_events=False, max_caller_rows=3)
+    callers = [UsageKey("2026-01-01", caller=f"jwt+x:{number}", service="crm") for number in range(6)]
+    ledger.save([batch("1", *callers[:3])])
+    ledger.save([batch("2", *callers, KEY, UsageKey("2026-01-02", caller="jwt+x:9", service="crm"))])
+    found = {(str(row.day), row.caller or row.consumer): row.requests for row in DailyUsage.objects.all()}
+    assert found == {
+        ("2026-01-01", "jwt+x:0"): 2,
+        ("2026-01-01", "jwt+x:1"): 2,
+        ("2026-01-01", "jwt+x:2"): 2,
+        ("2026-01-01", OTHERS): 3,
+        ("2026-01-01", "acme"): 1,
+        ("2026-01-02", "jwt+x:9"): 1,
+    }
+
+
+def test_days_past_their_retention_are_deleted_except_what_is_to_be_sent() -> None:
+    days = ["2026-01-01", "2026-01-02", "2026-01-03"]
+    UsageLedger(2, has_events=False).save([batch("1", *(KEY._replace(day=day) for day in days))])
+    UsageLedger(1, has_events=True).delete_expired(date(2026, 1, 3))
+    assert DailyUsage.objects.count() == 3
+    UsageLedger(1, has_events=False).delete_expired(date(2026, 1, 3))
+    assert sorted(str(day) for day in DailyUsage.objects.values_list("day", flat=True)) == days[1:]
+    DailyUsage.objects.update(is_emitted=True)
+    UsageLedger(1, has_events=True).delete_expired(date(2026, 1, 4))
+    assert [str(day) for day in DailyUsage.objects.values_list("day", flat=True)] == days[2:]
