@@ -11,11 +11,10 @@ from django.utils import timezone
 
 from routing.authentication.api_keys import ApiKeys
 from routing.authentication.key_form import digest, generate_api_key
-from routing.consumer_models import Consumer, Plan, Team
 from routing.consumers.table import ConsumerTable
 from routing.database.loader import load_services
 from routing.database.source import ConfigurationSource
-from routing.models import ApiKey
+from routing.models import ApiKey, Consumer, Plan, Team
 
 LOOKUPS: Final = 200_000
 

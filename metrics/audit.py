@@ -14,11 +14,21 @@ from metrics.models import Operation
 from routing.configuration.credentials import MAPS, SECRETS
 from routing.configuration.headers import reference
 from routing.configuration.literals import CLIENT_SECRET, SECRET
-from routing.consumer_models import Consumer, Plan, Team
 from routing.database.actor import current_actor
-from routing.issuer_models import Issuer
-from routing.member_models import Member, PlanRequest
-from routing.models import ApiKey, Route, Service, ServiceDocument, Target, Webhook
+from routing.models import (
+    ApiKey,
+    Consumer,
+    Issuer,
+    Member,
+    Plan,
+    PlanRequest,
+    Route,
+    Service,
+    ServiceDocument,
+    Target,
+    Team,
+    Webhook,
+)
 from routing.signals import operation_performed
 
 REDACTED: Final = "***"

@@ -9,9 +9,9 @@ from django.utils import timezone
 from metrics import selectors
 from metrics.audit import record_operation
 from metrics.runtime_access import run_on_loop, running
-from routing.credential_models import BackendCredential
 from routing.credentials.connections import policies_of
 from routing.credentials.grants import Subject
+from routing.models import BackendCredential
 
 MAX_LISTED: Final = 1_000
 

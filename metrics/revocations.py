@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from metrics.audit import record_operation
 from routing.errors import BadRequest
-from routing.revocation_models import Revocation
+from routing.models import Revocation
 
 DEFAULT: Final = timedelta(days=30)
 LONGEST: Final = timedelta(days=366)

@@ -19,11 +19,10 @@ from resilience.cache.policy import Scope
 from routing.errors import GatewayError
 from routing.http import Request
 from routing.messages.bodies import drain
-from routing.models import FailedDelivery
+from routing.models import FailedDelivery, Watch
 from routing.router import paths as service_paths
 from routing.views import staff_caller
 from routing.warming import LOCAL_ADDRESS
-from routing.watch_models import Watch
 from routing.watches.database import expedite
 from routing.webhooks.delivery import decode, encode
 from routing.webhooks.queue import Added

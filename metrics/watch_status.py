@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Count, Min, Q
 
-from routing.watch_models import Watch
+from routing.models import Watch
 from routing.watches.record import State
 
 

@@ -10,14 +10,23 @@ from django.db import models, transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import Signal
 
-from routing.consumer_models import Consumer, ConsumerIdentity, Plan, Team
 from routing.database import changes, revisions
 from routing.database.members import delete_account
-from routing.issuer_models import Issuer
-from routing.member_models import Member
-from routing.models import ApiKey, Route, Service, Target, Webhook
-from routing.revocation_models import Revocation
-from routing.signing_key_models import SigningKey
+from routing.models import (
+    ApiKey,
+    Consumer,
+    ConsumerIdentity,
+    Issuer,
+    Member,
+    Plan,
+    Revocation,
+    Route,
+    Service,
+    SigningKey,
+    Target,
+    Team,
+    Webhook,
+)
 
 configuration_changed: Final = Signal()
 """Sent after each committed change, in the thread that made it."""

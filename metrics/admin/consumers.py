@@ -10,12 +10,11 @@ from unfold.admin import ModelAdmin, TabularInline
 from metrics import quotas
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
-from routing.admin_fields import FileSyntaxMixin
-from routing.admin_rights import RightsMixin
-from routing.consumer_models import Consumer, ConsumerIdentity, Plan, Team
+from routing.admin.fields import FileSyntaxMixin
+from routing.admin.keys import ApiKeyAdmin
+from routing.admin.rights import RightsMixin
 from routing.errors import UnknownConsumer
-from routing.key_admin import ApiKeyAdmin
-from routing.key_models import ApiKey
+from routing.models import ApiKey, Consumer, ConsumerIdentity, Plan, Team
 
 LIMITS: Final = ("Limits", {"fields": (("rate", "burst"), "quota", "concurrency")})
 

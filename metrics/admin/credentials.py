@@ -12,7 +12,7 @@ from metrics import credentials, selectors
 from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
-from routing.credential_models import BackendCredential
+from routing.models import BackendCredential
 from routing.rights import Right, may
 
 

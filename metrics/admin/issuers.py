@@ -6,9 +6,9 @@ from django.contrib import admin
 from unfold.admin import ModelAdmin
 
 from metrics.admin.masked_settings import MaskedSettingsForm, MaskedSettingsMixin
-from routing.admin_fields import FileSyntaxMixin
-from routing.admin_rights import RightsMixin
-from routing.issuer_models import Issuer
+from routing.admin.fields import FileSyntaxMixin
+from routing.admin.rights import RightsMixin
+from routing.models import Issuer
 
 SETTINGS_HELP: Final = (
     "{audience: my-api, algorithms: [RS256], leeway: 60s, claims: {tenant: org_id}, require: {email_verified: true}, "

@@ -7,11 +7,11 @@ from django.db import models
 from django.forms import ModelForm
 from django.http import HttpRequest
 
+from routing.admin.settings_form import check_reference
 from routing.configuration import literals
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.literals import LITERAL
 from routing.database import masking
-from routing.settings_form import check_reference
 
 
 class MaskedSettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time

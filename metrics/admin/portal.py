@@ -15,7 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from metrics.audit import staff_actor
-from routing.admin_rights import RightsMixin
+from routing.admin.rights import RightsMixin
 from routing.database import plan_requests
 from routing.database.members import NotPossible, invite, new_link
 from routing.database.startup_file import ORIGIN

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from routing.admin_rights import RightsMixin
+from routing.admin.rights import RightsMixin
 
 
 class ReadOnlyAdmin(RightsMixin, ModelAdmin):

@@ -12,8 +12,8 @@ from unfold.admin import ModelAdmin
 from metrics import revocations
 from metrics.audit import staff_actor
 from metrics.revocations import DEFAULT, LONGEST, MAX_REVOCATIONS
-from routing.admin_rights import RightsMixin
-from routing.revocation_models import Revocation
+from routing.admin.rights import RightsMixin
+from routing.models import Revocation
 from routing.rights import Right, may
 
 

@@ -10,8 +10,8 @@ from unfold.decorators import display
 from metrics import services
 from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.audit import staff_actor
+from routing.models import Watch
 from routing.rights import Right, may
-from routing.watch_models import Watch
 from routing.watches.database import record_of
 
 

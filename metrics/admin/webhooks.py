@@ -17,8 +17,8 @@ from metrics.admin.masked_settings import MaskedSettingsForm, MaskedSettingsMixi
 from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
-from routing.admin_fields import FileSyntaxMixin
-from routing.admin_rights import RightsMixin
+from routing.admin.fields import FileSyntaxMixin
+from routing.admin.rights import RightsMixin
 from routing.models import FailedDelivery, Webhook
 from routing.presets.expand import expand_webhook
 from routing.rights import Right, may

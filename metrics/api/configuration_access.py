@@ -12,7 +12,7 @@ from metrics.api.serializers import QueryFlag
 from routing.caller import EVERY_SERVICE, Caller
 from routing.database.config_file import Names, WriteOptions
 from routing.errors import Forbidden
-from routing.key_scopes import CONFIG_READ, CONFIG_WRITE, GATEWAY_SCOPES
+from routing.keys.scopes import CONFIG_READ, CONFIG_WRITE, GATEWAY_SCOPES
 from routing.rights import Right, may
 
 

@@ -18,8 +18,8 @@ from routing.configuration.values import duration
 from routing.database.actor import acting_as
 from routing.database.api_keys import FoundKey, by_prefix, find, rotate
 from routing.errors import Forbidden, RateLimited, UnknownKey
-from routing.key_document import describe, time_text
-from routing.key_scopes import GATEWAY_SCOPES
+from routing.keys.document import describe, time_text
+from routing.keys.scopes import GATEWAY_SCOPES
 from routing.models import ApiKey
 from routing.rights import Right, may
 

@@ -16,8 +16,8 @@ from django.views.decorators.csrf import csrf_protect
 
 from metrics.runtime_access import running
 from routing.database.actor import acting_as
-from routing.member_models import Member
 from routing.messages.staff_origin import PortalOrigin
+from routing.models import Member
 from routing.router.hosts import domain_of
 
 View = Callable[..., HttpResponse]

@@ -7,8 +7,7 @@ from typing import Any, Final
 from django import forms
 
 from routing.authentication.key_form import ENVIRONMENTS
-from routing.member_models import Member
-from routing.models import Plan
+from routing.models import Member, Plan
 
 EXPIRIES: Final = {"30": "in 30 days", "90": "in 90 days", "365": "in a year", "": "never"}
 GRACES: Final = {

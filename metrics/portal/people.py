@@ -14,7 +14,7 @@ from metrics.portal.access import MemberRequest, manager_page, member_page
 from metrics.portal.forms import InvitationForm
 from metrics.request_rates import exceeds
 from routing.database.members import NotPossible, invite, new_link
-from routing.member_models import Member
+from routing.models import Member
 
 INVITATION_RATE: Final = "20/h"
 """Links that the managers of one consumer may create."""

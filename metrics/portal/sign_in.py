@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from metrics.portal.access import MemberRequest, member_of, member_page, public_page
 from routing.database.actor import acting_as
 from routing.database.members import NotPossible, by_link, use_link
-from routing.member_models import Member
+from routing.models import Member
 
 NEXT_PAGES: Final = frozenset(
     {"overview", "service", "keys", "key", "usage", "errors", "plan", "members", "password", "invitation"}

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from routing.credential_models import BackendCredential
 from routing.credentials.grants import Subject
+from routing.models import BackendCredential
 
 
 class AccountState(NamedTuple):

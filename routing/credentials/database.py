@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from routing.credential_models import BackendCredential
 from routing.credentials.vault import GrantName, GrantStatus, VaultUnavailable
 from routing.database.connection import in_thread
+from routing.models import BackendCredential
 
 T = TypeVar("T")
 

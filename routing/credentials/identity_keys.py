@@ -13,7 +13,7 @@ from routing.authentication.identity_signer import new_private_key, public_jwk
 from routing.credentials.cipher import Cipher
 from routing.database.connection import thread_connection
 from routing.database.locks import lock_configuration
-from routing.identity_models import IdentityKey
+from routing.models import IdentityKey
 
 RETIRED: Final = timedelta(hours=24)
 """How long a key is published after the one that replaced it was made."""

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from django.db import models, transaction
 from django.utils import timezone
 
-from routing.credential_models import PendingConnection
+from routing.models import PendingConnection
 
 STATE_SECONDS: Final = 600
 LINK_SECONDS: Final = 600

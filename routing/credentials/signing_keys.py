@@ -11,7 +11,7 @@ from routing.authentication.signatures.algorithms import SignatureAlgorithm
 from routing.configuration.headers import reference
 from routing.credentials.cipher import Cipher
 from routing.database.actor import DEFAULT_ACTOR, current_actor
-from routing.signing_key_models import SigningKey
+from routing.models import SigningKey
 
 MAX_GRACE: Final = timedelta(days=90)
 SECRET_BYTES: Final = 32

@@ -11,8 +11,9 @@ from django.db.models import ProtectedError
 from routing.configuration.consumers import CONSUMER_SECTIONS, timestamp, unknown_names
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.identities import identity_columns
-from routing.consumer_models import Consumer, ConsumerIdentity, LimitSettings, Plan, Team
 from routing.database.rows import write
+from routing.models import Consumer, ConsumerIdentity, Plan, Team
+from routing.models.consumers import LimitSettings
 
 MODELS: Final[dict[str, type[Plan] | type[Team] | type[Consumer]]] = {
     "plans": Plan,

@@ -11,8 +11,7 @@ from typing import Final
 from django.db import models, transaction
 from django.db.models import F
 
-from routing.consumer_models import Consumer, ConsumerIdentity, Plan, Team
-from routing.models import ApiKey, ConfigurationChange, ConfigurationVersion
+from routing.models import ApiKey, ConfigurationChange, ConfigurationVersion, Consumer, ConsumerIdentity, Plan, Team
 
 MAX_CHANGES: Final = 2_000
 """Rows that are read one by one. After more of them, all are read again."""

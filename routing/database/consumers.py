@@ -7,13 +7,13 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 
 from routing.configuration.consumers import decode_limits, decode_plan
-from routing.consumer_models import Consumer, ConsumerIdentity, Plan, Team
 from routing.consumers import policy
 from routing.consumers.identities import IdentityRecord
 from routing.consumers.policy import NO_LIMITS, Limits
 from routing.consumers.subscription import Member
 from routing.consumers.table import ConsumerRecord
 from routing.database.pages import CORRUPT, Selection, readable
+from routing.models import Consumer, ConsumerIdentity, Plan, Team
 
 _COLUMNS: Final = ("pk", "name", "enabled", "since", "team_id", "plan_id")
 _LIMITS: Final = ("rate", "burst", "quota", "concurrency")

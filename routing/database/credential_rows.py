@@ -7,7 +7,6 @@ from django.db.models import QuerySet
 
 from routing.authentication.key_record import KeyRecord
 from routing.authentication.key_table import KeyTable
-from routing.consumer_models import Consumer, ConsumerIdentity
 from routing.consumers.identities import IdentityTable
 from routing.consumers.packed import PackedRows
 from routing.consumers.table import ConsumerChanges, ConsumerData, ConsumerRecord, apply_changes
@@ -15,6 +14,7 @@ from routing.database.changes import Changed, Kind
 from routing.database.consumers import read_consumers, read_identities, read_plans, read_teams
 from routing.database.key_records import active_keys, read_keys
 from routing.database.pages import Selection, batches, next_page, pages
+from routing.models import Consumer, ConsumerIdentity
 from routing.router.live import CredentialChanges
 
 R = TypeVar("R")

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from routing.configuration.document import plain
-from routing.issuer_models import Issuer
+from routing.models import Issuer
 
 _CORRUPT: Final = (ValueError, TypeError, AttributeError)
 ORIGIN: Final = "environment"

@@ -9,8 +9,8 @@ from django.db import transaction
 from resilience.outage import StoreUnavailable
 from resilience.usage.counter import Counter
 from resilience.usage.store import Delta
-from routing.consumer_models import QuotaUsage
 from routing.database.connection import in_thread
+from routing.models import QuotaUsage
 
 T = TypeVar("T")
 

@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from routing.configuration import fallbacks
 from routing.configuration.issuers import named_services as services_of
 from routing.configuration.webhooks import named_services
-from routing.consumer_models import Plan
-from routing.issuer_models import Issuer
-from routing.models import Service, Webhook
+from routing.models import Issuer, Plan, Service, Webhook
 
 
 def references(services: Iterable[Service]) -> list[str]:

@@ -3,7 +3,7 @@
 from django.utils import timezone
 
 from routing.authentication.revocations import Revocation as Record
-from routing.revocation_models import Revocation
+from routing.models import Revocation
 
 
 def revoked() -> tuple[Record, ...]:

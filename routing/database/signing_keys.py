@@ -11,7 +11,7 @@ from routing.authentication.signatures.algorithms import SignatureAlgorithm, sec
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.headers import reference, resolve
 from routing.configuration.values import SecretLookup
-from routing.signing_key_models import SigningKey
+from routing.models import SigningKey
 
 Unseal = Callable[[str, bytes], bytes | None]
 """Decrypts a ciphertext, given the name that it is for; None if no key fits."""

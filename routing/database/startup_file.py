@@ -20,8 +20,7 @@ from routing.database.issuers import ORIGIN as ENVIRONMENT
 from routing.database.issuers import apply_issuers, issuer_label
 from routing.database.locks import lock_configuration
 from routing.database.masking import unmasked
-from routing.issuer_models import Issuer
-from routing.models import ANY_SECRET, Service, Webhook
+from routing.models import ANY_SECRET, Issuer, Service, Webhook
 
 log = logging.getLogger(__name__)
 

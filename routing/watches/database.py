@@ -8,9 +8,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from django.db.models import Q
 
-from routing.credential_models import BackendCredential
 from routing.database.connection import in_thread
-from routing.watch_models import Watch
+from routing.models import BackendCredential, Watch
 from routing.watches.record import Superseded, Wanted, WatchRecord
 from routing.watches.store import LEASE_SECONDS, Account, StoreFailed
 

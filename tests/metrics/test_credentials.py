@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from metrics.models import Operation
 from resilience.outage import StoreUnavailable
-from routing.credential_models import BackendCredential
+from routing.models import BackendCredential
 from routing.router.credential_policy import CredentialPolicy, GrantType
 from routing.router.policy import RoutePolicy
 from tests.metrics.harness import Harness, ok

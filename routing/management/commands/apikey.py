@@ -14,12 +14,11 @@ from django.utils import timezone
 
 from routing.authentication.key_form import ENVIRONMENTS, parse_prefix
 from routing.caller import EVERY_SERVICE
-from routing.consumer_models import Consumer
 from routing.database.actor import acting_as, command_user
 from routing.database.api_keys import by_prefix, issue, revoke, rotate
-from routing.key_document import describe, summary, table
-from routing.key_scopes import require_known
-from routing.models import ApiKey
+from routing.keys.document import describe, summary, table
+from routing.keys.scopes import require_known
+from routing.models import ApiKey, Consumer
 
 _AGE: Final = re.compile(r"(\d{1,5})([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}

@@ -7,11 +7,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from routing.authentication.identity_signer import PUBLISHED_SECONDS
-from routing.credential_models import BackendCredential
 from routing.credentials import signing_keys
 from routing.credentials.cipher import Cipher
 from routing.credentials.identity_keys import encrypt_again, rotate_keys
 from routing.credentials.vault import GrantName
+from routing.models import BackendCredential
 from routing.signals import increment_version
 
 

@@ -14,12 +14,11 @@ from django.utils import timezone
 
 from routing.authentication.signatures.algorithms import SignatureAlgorithm
 from routing.configuration.values import duration
-from routing.consumer_models import Consumer
 from routing.credentials.cipher import Cipher
 from routing.credentials.signing_keys import issue, revoke, rotate
 from routing.database.actor import acting_as, command_user
-from routing.key_scopes import require_known
-from routing.signing_key_models import SigningKey
+from routing.keys.scopes import require_known
+from routing.models import Consumer, SigningKey
 
 _SETTLE_SECONDS: Final = 1.0
 """In which every worker has loaded a change. A new secret is printed after it: it may be used at once."""

@@ -10,8 +10,7 @@ from typing import Any, Final, Protocol, cast
 from django.core.management.base import BaseCommand, CommandError
 
 from routing import runtime
-from routing.models import Service
-from routing.watch_models import Watch
+from routing.models import Service, Watch
 from routing.watches.database import record_of
 from routing.watches.record import State, WatchRecord
 from routing.watches.store import StoreFailed

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from metrics import revocations
 from metrics.models import Operation
-from routing.revocation_models import Revocation
+from routing.models import Revocation
 from tests.metrics.admin.test_webhooks import member
 from tests.metrics.harness import Harness
 

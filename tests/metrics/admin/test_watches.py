@@ -7,7 +7,7 @@ from django.test import Client
 
 from metrics.models import Operation
 from metrics.watch_status import watch_statuses
-from routing.watch_models import Watch
+from routing.models import Watch
 from routing.watches.record import State
 from tests.metrics.admin.test_webhooks import member
 from tests.metrics.harness import Harness

@@ -14,7 +14,7 @@ from routing.database.apply import absent_names, apply_document
 from routing.database.loader import load, raw_document
 from routing.database.revisions import current_document, record_revision
 from routing.database.startup_file import apply_environment_issuers
-from routing.issuer_models import Issuer
+from routing.models import Issuer
 
 DOCUMENT = """
 version: 1

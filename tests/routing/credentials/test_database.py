@@ -9,11 +9,11 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
-from routing.credential_models import BackendCredential
 from routing.credentials import database
 from routing.credentials.cipher import Cipher
 from routing.credentials.database import DatabaseVault
 from routing.credentials.vault import GrantName, GrantStatus, VaultUnavailable
+from routing.models import BackendCredential
 from tests.routing.credentials.test_rules import KEYS, NOW
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,13 +11,12 @@ from django.core.management import CommandError, call_command
 
 from routing.configuration.document import dump, parse
 from routing.configuration.faults import ConfigurationError
-from routing.consumer_models import Consumer, ConsumerIdentity, Plan, Team
 from routing.database import revisions
 from routing.database.api_keys import issue, rotate
 from routing.database.apply import absent_names, apply_document
 from routing.database.loader import raw_document, whole_document
 from routing.database.startup_file import apply_startup_file
-from routing.models import ApiKey, ConfigurationRevision
+from routing.models import ApiKey, ConfigurationRevision, Consumer, ConsumerIdentity, Plan, Team
 from tests.routing.configuration.test_consumers import FILE
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -4,8 +4,8 @@ import pytest
 
 from resilience.usage.counter import Counter
 from resilience.usage.store import Delta
-from routing.consumer_models import QuotaUsage
 from routing.database.quota_ledger import _begin, _counter, _save
+from routing.models import QuotaUsage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

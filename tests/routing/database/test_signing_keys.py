@@ -17,7 +17,6 @@ from django.utils import timezone
 from routing.authentication.signatures import keys
 from routing.configuration.document import parse
 from routing.configuration.faults import ConfigurationError
-from routing.consumer_models import Consumer, ConsumerIdentity
 from routing.consumers.policy import Identity
 from routing.consumers.table import ConsumerTable
 from routing.credentials.cipher import Cipher
@@ -25,8 +24,7 @@ from routing.credentials.signing_keys import issue, revoke, rotate
 from routing.database.apply import apply_document
 from routing.database.loader import current_version, load, whole_document
 from routing.management.commands import signingkey
-from routing.models import Service
-from routing.signing_key_models import SigningKey
+from routing.models import Consumer, ConsumerIdentity, Service, SigningKey
 from tests.signing import SECRET, Signer
 
 pytestmark = pytest.mark.django_db(transaction=True)

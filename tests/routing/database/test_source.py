@@ -11,13 +11,12 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from routing.authentication.api_keys import ApiKeys
-from routing.consumer_models import Consumer, ConsumerIdentity, Plan, Team
 from routing.consumers.policy import Identity
 from routing.consumers.table import ConsumerTable
 from routing.database import changes, loader
 from routing.database.api_keys import issue, revoke, rotate
 from routing.database.source import SCAN_SECONDS, ConfigurationSource, Services
-from routing.models import ApiKey, ConfigurationChange, RetiredSecret, Service
+from routing.models import ApiKey, ConfigurationChange, Consumer, ConsumerIdentity, Plan, RetiredSecret, Service, Team
 from routing.router.live import LoadedConfiguration
 from routing.signals import increment_version
 from tests.clock import FakeClock

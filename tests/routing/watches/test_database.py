@@ -5,8 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from routing.credential_models import BackendCredential
-from routing.watch_models import Watch
+from routing.models import BackendCredential, Watch
 from routing.watches.database import DatabaseWatches, expedite, record_of
 from routing.watches.record import Superseded, Wanted
 from routing.watches.store import LEASE_SECONDS

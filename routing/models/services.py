@@ -1,4 +1,4 @@
-"""The configuration as operators edit it: services, their targets and routes, and webhooks.
+"""Services, their targets and routes, as operators edit them.
 
 Fields hold settings as the configuration file writes them. An empty field means that the default applies: the
 service's setting for a route, the gateway's for a service.
@@ -14,48 +14,10 @@ from routing.configuration import fallbacks
 from routing.configuration.decode import decode_route, decode_service, decode_target
 from routing.configuration.faults import ConfigurationError, Fault, Faults
 from routing.configuration.sections import setting_parsers
-from routing.configuration.webhooks import check_services, decode_webhook
-from routing.consumer_models import Consumer, ConsumerIdentity, Plan, QuotaUsage, Team
-from routing.credential_models import BackendCredential, PendingConnection
-from routing.identity_models import IdentityKey
-from routing.issuer_models import Issuer
-from routing.key_models import ApiKey, RetiredSecret
-from routing.member_models import Member, PlanRequest
-from routing.model_faults import to_validation_error
-from routing.openapi_models import ServiceDocument
+from routing.models.faults import to_validation_error
 from routing.presets import shipped
-from routing.revocation_models import Revocation  # noqa: F401
 from routing.router.policy import NAME, Auth
-from routing.signing_key_models import SigningKey
-from routing.watch_models import Watch  # noqa: F401 - Django finds models here
 
-__all__ = [
-    "ANY_SECRET",
-    "SETTINGS",
-    "ApiKey",
-    "BackendCredential",
-    "ConfigurationChange",
-    "ConfigurationRevision",
-    "ConfigurationVersion",
-    "Consumer",
-    "ConsumerIdentity",
-    "FailedDelivery",
-    "IdentityKey",
-    "Issuer",
-    "Member",
-    "PendingConnection",
-    "Plan",
-    "PlanRequest",
-    "QuotaUsage",
-    "RetiredSecret",
-    "Route",
-    "Service",
-    "ServiceDocument",
-    "SigningKey",
-    "Target",
-    "Team",
-    "Webhook",
-]
 ANY_SECRET: Final = lambda _name: ""  # noqa: E731 - rows are validated where the gateway's environment variables may not be set
 SETTINGS: Final = tuple(setting_parsers(ANY_SECRET))
 NAME_FORM: Final = f"^{NAME.pattern}$"
@@ -205,94 +167,3 @@ class Route(Settings):
             decode_route(self.to_document(), {}, ANY_SECRET)
         except ConfigurationError as error:
             raise to_validation_error(error.faults, (field.name for field in self._meta.fields)) from None
-
-
-class Webhook(models.Model):
-    """Deliveries of a provider, at /hooks/<name>. `settings` are as the configuration file writes them."""
-
-    name = models.CharField(max_length=63, unique=True, validators=[RegexValidator(NAME_FORM)])
-    enabled = models.BooleanField(default=True)
-    settings = models.JSONField(default=dict)
-    origin = models.CharField(max_length=16, blank=True, default="", db_default="", editable=False)
-    """`file` if GATEWAY_CONFIG created it, which may then delete it."""
-
-    class Meta:
-        ordering = ("name",)
-        constraints = (models.CheckConstraint(condition=models.Q(name__regex=NAME_FORM), name="webhook_name_form"),)
-
-    def __str__(self) -> str:
-        return self.name
-
-    def to_document(self) -> dict[str, Any]:
-        return {**self.settings, "enabled": self.enabled}
-
-    def clean(self) -> None:
-        faults = Faults()
-        with faults.at("settings"):
-            if not isinstance(self.settings, dict) or "enabled" in self.settings:
-                raise ValueError("must be a mapping, without 'enabled'")
-            decode_webhook(self.name, self.to_document(), ANY_SECRET)
-        names = dict.fromkeys(Service.objects.values_list("name", flat=True))
-        named = check_services({self.name: self.settings}, names)
-        faults.found += [Fault(("settings", *fault.path[2:]), fault.message) for fault in named]
-        if faults.found:
-            raise to_validation_error(faults.found, ("settings",))
-
-
-class FailedDelivery(models.Model):
-    """A webhook's delivery whose work has failed, for staff to replay. `data` is an encoded Delivery."""
-
-    webhook = models.CharField(max_length=63)
-    failed_at = models.DateTimeField(auto_now_add=True, db_index=True)
-    received_at = models.DateTimeField()
-    tries = models.PositiveIntegerField(default=0)
-    error = models.CharField(max_length=500, blank=True)
-    size = models.PositiveIntegerField(default=0)
-    data = models.BinaryField()
-
-    class Meta:
-        ordering = ("-pk",)
-        verbose_name = "failed delivery"
-        verbose_name_plural = "failed deliveries"
-
-    def __str__(self) -> str:
-        return f"{self.webhook}: {self.error}"
-
-
-class ConfigurationVersion(models.Model):
-    """A single row, incremented in the transaction of every change. Workers poll it to detect changes."""
-
-    number = models.BigIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return str(self.number)
-
-
-class ConfigurationChange(models.Model):
-    """What was changed at one version of the configuration. `row` is the id of what `kind` names; see
-    routing/database/changes.py.
-    """
-
-    version = models.BigIntegerField(db_index=True)
-    kind = models.CharField(max_length=16)
-    row = models.BigIntegerField()
-
-    def __str__(self) -> str:
-        return f"{self.version}: {self.kind} {self.row}"
-
-
-class ConfigurationRevision(models.Model):
-    """The configuration file after a change, with who made the change, when, and what it changed."""
-
-    created_at = models.DateTimeField(auto_now_add=True)
-    actor = models.CharField(max_length=200)
-    summary = models.CharField(max_length=200)
-    document = models.TextField()
-    secrets = models.JSONField(null=True, editable=False)
-    """The secrets that the document's masks stand for, for a rollback. Never shown."""
-
-    class Meta:
-        ordering = ("-pk",)
-
-    def __str__(self) -> str:
-        return f"{self.pk}: {self.summary}"

@@ -11,8 +11,8 @@ from django.utils import timezone
 from routing.authentication.signatures.algorithms import SignatureAlgorithm, verifier
 from routing.configuration.faults import Faults
 from routing.configuration.values import list_of, scope
-from routing.consumer_models import Consumer
-from routing.model_faults import to_validation_error
+from routing.models.consumers import Consumer
+from routing.models.faults import to_validation_error
 
 KEYID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~@/+-]{0,99}")
 

@@ -7,7 +7,7 @@ from django.forms import ModelForm
 
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.values import list_of, scope
-from routing.key_scopes import require_known
+from routing.keys.scopes import require_known
 
 
 class KeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time

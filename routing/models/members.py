@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Lower
 
-from routing.consumer_models import Consumer, Plan
+from routing.models.consumers import Consumer, Plan
 
 
 class Member(models.Model):

@@ -10,7 +10,7 @@ from django.db import models
 from routing.configuration.consumers import check_item, format_timestamp
 from routing.configuration.faults import ConfigurationError
 from routing.consumers.policy import CERTIFICATE, CONSUMER_NAME
-from routing.model_faults import to_validation_error
+from routing.models.faults import to_validation_error
 from routing.router.policy import NAME
 
 PLAN_FORM: Final = f"^{NAME.pattern}$"

@@ -12,16 +12,14 @@ from django.utils.http import urlencode
 from unfold.admin import ModelAdmin, StackedInline, TabularInline
 from unfold.decorators import action
 
-from routing.admin_fields import FileSyntaxMixin
-from routing.admin_rights import RightsMixin
+from routing.admin.fields import FileSyntaxMixin
+from routing.admin.rights import RightsMixin
+from routing.admin.settings_form import ReadOnlySettingsForm, SettingsForm
 from routing.configuration.decode import decode_service
 from routing.configuration.faults import ConfigurationError
 from routing.database.references import references
-from routing.key_admin import ApiKeyAdmin  # noqa: F401 - registered by its import
-from routing.model_faults import to_validation_error
 from routing.models import ANY_SECRET, Route, Service, Target
-from routing.settings_form import ReadOnlySettingsForm, SettingsForm
-from routing.signing_key_admin import SigningKeyAdmin  # noqa: F401 - as above
+from routing.models.faults import to_validation_error
 
 if TYPE_CHECKING:
     _BaseRouteFormSet = BaseInlineFormSet[Route, Service, ModelForm[Route]]

@@ -13,14 +13,14 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from routing.admin_fields import FileSyntaxMixin
-from routing.admin_rights import RightsMixin
+from routing.admin.fields import FileSyntaxMixin
+from routing.admin.rights import RightsMixin
+from routing.admin.settings_form import check_reference
 from routing.authentication.signatures.algorithms import SignatureAlgorithm
 from routing.configuration.headers import reference
 from routing.credentials.cipher import Cipher
 from routing.credentials.signing_keys import issue, revoke, rotate
 from routing.models import SigningKey
-from routing.settings_form import check_reference
 
 GRACE: Final = timedelta(hours=24)
 """How long the present secret stays valid when a key is rotated here."""

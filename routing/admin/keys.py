@@ -10,11 +10,11 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from routing.admin_fields import FileSyntaxMixin
-from routing.admin_rights import RightsMixin
+from routing.admin.fields import FileSyntaxMixin
+from routing.admin.key_form import KeyForm
+from routing.admin.rights import RightsMixin
 from routing.authentication.key_form import parse_prefix
 from routing.database.api_keys import issue, revoke, rotate
-from routing.key_form import KeyForm
 from routing.models import ApiKey, RetiredSecret
 
 GRACE: Final = timedelta(hours=24)

@@ -10,8 +10,8 @@ from routing.configuration.consumers import decode_limits
 from routing.configuration.faults import Faults
 from routing.configuration.networks import networks
 from routing.configuration.values import list_of, method, scope
-from routing.consumer_models import Consumer
-from routing.model_faults import to_validation_error
+from routing.models.consumers import Consumer
+from routing.models.faults import to_validation_error
 
 EXPIRES_SOON: Final = timedelta(days=14)
 
