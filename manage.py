@@ -9,7 +9,7 @@ from django.db import Error as DatabaseError
 
 from gateway_project import garbage_collection, launch, logs
 from gateway_project.config import ConfigurationFault
-from gateway_project.databases import missing_table
+from gateway_project.django_settings.databases import missing_table
 from routing.observability import broken_pipe
 
 BROKEN_PIPE: int = 141

@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass
 
 from gateway_project import background
-from gateway_project.components import Infrastructure, Resilience
-from gateway_project.deliveries import Deliveries
-from gateway_project.usage import Usage
+from gateway_project.parts.components import Infrastructure, Resilience
+from gateway_project.parts.deliveries import Deliveries
+from gateway_project.parts.usage import Usage
 from metrics.counting.flusher import Flusher
 from metrics.failures.recorder import FailureRecorder
 from resilience.breaker.driver import Breakers

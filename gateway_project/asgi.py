@@ -9,8 +9,8 @@ from urllib.parse import unquote
 import django
 from django.conf import settings
 
-from gateway_project.django_handler import StreamingHandler
-from gateway_project.page_budget import PageBudget, ServiceTraffic
+from gateway_project.pages.budget import PageBudget, ServiceTraffic
+from gateway_project.pages.handler import StreamingHandler
 from gateway_project.server.lifespan import Lifespan
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from gateway_project.consumers import ConsumerLimits
+from gateway_project.parts.consumers import ConsumerLimits
 from resilience.breaker.driver import Breakers
 from resilience.cache.hit_counter import HitCounter
 from resilience.holdoff.driver import HoldOffs

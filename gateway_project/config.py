@@ -11,15 +11,15 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from gateway_project import (
-    certificate_settings,
-    firebase_settings,
-    metering,
-    portal_settings,
-    server_settings,
-    telemetry,
-)
-from gateway_project.environment_values import (
+from gateway_project.environment import certificates, firebase, metering, portal, server, telemetry
+from gateway_project.environment.firebase import Firebase
+from gateway_project.environment.generated_secrets import demonstration_secret, generated_secret
+from gateway_project.environment.metering import Metering
+from gateway_project.environment.portal import PortalSettings
+from gateway_project.environment.server import ServerSettings
+from gateway_project.environment.sign_in import read_sign_in, sign_in_faults
+from gateway_project.environment.telemetry import Traces
+from gateway_project.environment.values import (
     Network,
     boolean,
     cookie_prefix,
@@ -33,13 +33,6 @@ from gateway_project.environment_values import (
     staff_host,
     words,
 )
-from gateway_project.firebase_settings import Firebase
-from gateway_project.generated_secrets import demonstration_secret, generated_secret
-from gateway_project.metering import Metering
-from gateway_project.portal_settings import PortalSettings
-from gateway_project.server_settings import ServerSettings
-from gateway_project.sign_in_settings import read_sign_in, sign_in_faults
-from gateway_project.telemetry import Traces
 from metrics.sign_in.policy import SignIn
 from resilience import redis_address
 from resilience.ratelimit.policy import RatePolicy
@@ -184,11 +177,11 @@ def _parse(environment: Mapping[str, str], variables: _Variables, traces: Traces
         database_url=database,
         redis_url=redis_url,
         redis_prefix=get("REDIS_PREFIX", _default_prefix(redis_url), redis_address.parse_prefix),
-        firebase=firebase_settings.read(get),
+        firebase=firebase.read(get),
         trusted_proxies=get("TRUSTED_PROXIES", (), networks),
-        certificates=certificate_settings.read(get),
+        certificates=certificates.read(get),
         staff=staff,
-        portal=portal_settings.read(get, staff),
+        portal=portal.read(get, staff),
         sign_in=read_sign_in(environment, get),
         cookie_prefix=get("COOKIE_PREFIX", "", cookie_prefix(debug)),
         cors_origins=get("CORS_ORIGINS", (), origins),
@@ -204,14 +197,14 @@ def _parse(environment: Mapping[str, str], variables: _Variables, traces: Traces
         log_format=get("LOG_FORMAT", "console" if debug else "json", one_of("json", "console")),
         traces=traces,
         metering=metering.read(get),
-        server=server_settings.read(get, debug=debug),
+        server=server.read(get, debug=debug),
         var=var,
         environment={DEMONSTRATION_SECRET: demonstration_secret(secret_key), **environment},
     )
 
 
 def _contradictions(config: Config) -> list[str]:
-    faults = firebase_settings.faults(config.firebase, debug=config.debug)
+    faults = firebase.faults(config.firebase, debug=config.debug)
     faults += metering.faults(config.metering, config.secret, debug=config.debug)
     if not config.debug and any(str(item["issuer"]).startswith("http://") for item in config.issuers):
         faults.append("ISSUERS: http is not allowed unless DEBUG is on")
@@ -222,10 +215,10 @@ def _contradictions(config: Config) -> list[str]:
     if config.server.proxy_protocol and not config.trusted_proxies:
         faults.append("PROXY_PROTOCOL: requires TRUSTED_PROXIES")
     faults += sign_in_faults(config.sign_in, config.secret, debug=config.debug)
-    faults += certificate_settings.contradictions(config.certificates, config.environment, config.trusted_proxies)
+    faults += certificates.contradictions(config.certificates, config.environment, config.trusted_proxies)
     if config.staff.port == config.server.port:
         faults.append("STAFF_PORT: must not be PORT")
-    faults += portal_settings.contradictions(config.portal)
+    faults += portal.contradictions(config.portal)
     if config.server.workers > 1 and config.redis_url is None:
         faults.append("WORKERS: more than one requires REDIS_URL: without it, workers share no state")
     return faults

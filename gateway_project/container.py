@@ -1,4 +1,4 @@
-"""The composition root: builds the gateway from its parts, which components.py makes."""
+"""The composition root: builds the gateway from its parts (gateway_project/parts/)."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -9,13 +9,13 @@ from django.conf import settings
 from gateway_project import background
 from gateway_project.application import Application
 from gateway_project.checks import health_checks
-from gateway_project.components import Infrastructure, Resilience
 from gateway_project.config import Config
-from gateway_project.deliveries import Deliveries
-from gateway_project.key_upkeep import open_key_upkeep
-from gateway_project.tokens import load_identity_keys
-from gateway_project.usage import open_usage
-from gateway_project.watches import build_watcher
+from gateway_project.parts.components import Infrastructure, Resilience
+from gateway_project.parts.deliveries import Deliveries
+from gateway_project.parts.key_upkeep import open_key_upkeep
+from gateway_project.parts.tokens import load_identity_keys
+from gateway_project.parts.usage import open_usage
+from gateway_project.parts.watches import build_watcher
 from metrics.counting.aggregates import AggregateWriter
 from metrics.counting.flusher import Flusher
 from resilience.cache.objects import ObjectCaches

@@ -3,11 +3,12 @@
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.urls import reverse_lazy
 
-from gateway_project import admin_theme, allauth_settings, logs
 from gateway_project import config as environment
+from gateway_project import logs
 from gateway_project.config import BASE_DIR, EMBEDDED
-from gateway_project.databases import databases
-from gateway_project.redis_settings import caches, channel_layers, session_engine
+from gateway_project.django_settings import admin_theme, allauth
+from gateway_project.django_settings.databases import databases
+from gateway_project.django_settings.redis import caches, channel_layers, session_engine
 
 CONFIG = environment.read()
 
@@ -39,8 +40,8 @@ MIDDLEWARE = [
     "routing.middleware.BodyLimitMiddleware",
     "metrics.throttling.ThrottleMiddleware",
     "metrics.middleware.CorsMiddleware",
-    "gateway_project.middleware.ContentSecurityPolicyMiddleware",
-    "gateway_project.middleware.StaffOriginMiddleware",
+    "gateway_project.pages.middleware.ContentSecurityPolicyMiddleware",
+    "gateway_project.pages.middleware.StaffOriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -131,9 +132,9 @@ SPECTACULAR_SETTINGS = {
 }
 UNFOLD = admin_theme.UNFOLD
 if CONFIG.sign_in is not None:
-    INSTALLED_APPS += allauth_settings.APPS
-    MIDDLEWARE += allauth_settings.MIDDLEWARE
-    globals().update(allauth_settings.values())
+    INSTALLED_APPS += allauth.APPS
+    MIDDLEWARE += allauth.MIDDLEWARE
+    globals().update(allauth.values())
     UNFOLD = admin_theme.with_sign_in(UNFOLD)
 
 LOGGING = logs.configuration(CONFIG.log_format)

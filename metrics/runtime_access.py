@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Deliveries(Protocol):
-    """gateway_project.deliveries.Deliveries."""
+    """gateway_project.parts.deliveries.Deliveries."""
 
     @property
     def queue(self) -> Queue: ...

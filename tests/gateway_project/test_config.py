@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway_project import config, telemetry
+from gateway_project import config
 from gateway_project.config import ConfigurationFault
-from gateway_project.telemetry import Traces
+from gateway_project.environment import telemetry
+from gateway_project.environment.telemetry import Traces
 from tests import certificates
 
 GIVEN = {"SECRET_KEY": "x" * 32}

@@ -11,9 +11,10 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import FileResponse, HttpResponse
 
-from gateway_project import asgi, django_handler
-from gateway_project.django_handler import BodyStream, StreamingHandler
-from gateway_project.page_budget import PageBudget
+from gateway_project import asgi
+from gateway_project.pages import handler as django_handler
+from gateway_project.pages.budget import PageBudget
+from gateway_project.pages.handler import BodyStream, StreamingHandler
 from routing.errors import BodyTooLarge
 from routing.http import ClientGone
 from tests.http1_client import Client, Worker

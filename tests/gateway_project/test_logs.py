@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError, ProgrammingError
 
 from gateway_project import logs
-from gateway_project.databases import missing_table
+from gateway_project.django_settings.databases import missing_table
 
 
 def formatted(record: logging.LogRecord) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from django.core.cache import caches
 from django.test import override_settings
 from redis import Redis
 
-from gateway_project.channel_layer import ChannelLayer
-from gateway_project.redis_settings import caches as cache_settings
-from gateway_project.redis_settings import channel_layers, session_engine
-from gateway_project.stores import Stores
+from gateway_project.django_settings.channel_layer import ChannelLayer
+from gateway_project.django_settings.redis import caches as cache_settings
+from gateway_project.django_settings.redis import channel_layers, session_engine
+from gateway_project.parts.stores import Stores
 from metrics.counting.counts import split_by_minute
 from metrics.counting.store import Flush
 from resilience.breaker.machine import Snapshot, State

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from gateway_project import page_budget, page_queue
-from gateway_project.page_budget import Allowance, PageBudget, ServiceTraffic
-from gateway_project.page_queue import PageQueue
+from gateway_project.pages import budget as page_budget
+from gateway_project.pages import queue as page_queue
+from gateway_project.pages.budget import Allowance, PageBudget, ServiceTraffic
+from gateway_project.pages.queue import PageQueue
 from routing.errors import Overloaded
 from tests.clock import FakeClock
 

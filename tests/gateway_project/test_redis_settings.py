@@ -7,8 +7,8 @@ from asgiref.sync import sync_to_async
 from django.core.cache import caches
 from django.test import override_settings
 
-from gateway_project.redis_settings import caches as cache_settings
-from gateway_project.redis_settings import channel_layers
+from gateway_project.django_settings.redis import caches as cache_settings
+from gateway_project.django_settings.redis import channel_layers
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink, Script
 from resilience.redis_client import failure_reason

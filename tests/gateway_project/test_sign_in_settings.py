@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway_project import config
-from gateway_project.sign_in_settings import roles
+from gateway_project.environment.sign_in import roles
 from metrics.sign_in.policy import Role, SecondFactor
 
 GIVEN = {"SECRET_KEY": "for tests alone, and long enough to sign with"}

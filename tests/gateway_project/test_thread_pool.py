@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from gateway_project import thread_pool
-from gateway_project.thread_pool import ThreadPool
+from gateway_project.pages import thread_pool
+from gateway_project.pages.thread_pool import ThreadPool
 from tests.processes import eventually
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway_project.page_queue import MAX_RUNNING_PER_CLIENT
-from gateway_project.page_threads import SHORT_BYTES
+from gateway_project.pages.queue import MAX_RUNNING_PER_CLIENT
+from gateway_project.pages.threads import SHORT_BYTES
 from tests.system.conftest import MAX_BODY, Seed
 from tests.system.server import Server
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import requests
 
-from gateway_project.databases import MAX_CONNECTIONS
+from gateway_project.django_settings.databases import MAX_CONNECTIONS
 from tests.needs import skip_or_fail
 from tests.processes import eventually
 from tests.system.backend import Backend

@@ -14,9 +14,10 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from gateway_project import config as environment
-from gateway_project import garbage_collection, logs, quickstart
+from gateway_project import garbage_collection, logs
 from gateway_project.config import Config, ConfigurationFault
-from gateway_project.databases import close_connections
+from gateway_project.demo import quickstart
+from gateway_project.django_settings.databases import close_connections
 from gateway_project.server import serving
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.literals import literal_secrets

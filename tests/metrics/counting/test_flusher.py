@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway_project.stores import Stores
+from gateway_project.parts.stores import Stores
 from metrics.counting.aggregates import AggregateWriter, read_counts
 from metrics.counting.counts import CountBatch, buckets, merge_counts, with_prefix
 from metrics.counting.flusher import Database, Flusher

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.test import RequestFactory, override_settings
 
 from gateway_project import config
-from gateway_project.portal_settings import PortalSettings
+from gateway_project.environment.portal import PortalSettings
 from metrics.admin.portal import _address
 from routing.messages.staff_origin import PortalOrigin, StaffOrigin
 from tests.metrics.portal.teams import Team

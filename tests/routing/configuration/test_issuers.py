@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway_project.environment_values import issuers as parse_variable
+from gateway_project.environment.values import issuers as parse_variable
 from routing.configuration import literals
 from routing.configuration.document import dump, parse
 from routing.configuration.faults import ConfigurationError

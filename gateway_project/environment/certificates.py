@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
-from gateway_project.environment_values import Get, authorities
+from gateway_project.environment.values import Get, authorities
 from routing.authentication.certificates.source import CertificateSource, parse_source
 
 

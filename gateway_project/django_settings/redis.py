@@ -11,8 +11,8 @@ def caches(url: str | None, prefix: str) -> dict[str, Any]:
     if url is None:
         return {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     options = {
-        "CLIENT_CLASS": "gateway_project.django_redis_client.PrefixClient",
-        "CONNECTION_FACTORY": "gateway_project.django_redis_client.AddressConnectionFactory",
+        "CLIENT_CLASS": "gateway_project.django_settings.redis_client.PrefixClient",
+        "CONNECTION_FACTORY": "gateway_project.django_settings.redis_client.AddressConnectionFactory",
         "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
         "IGNORE_EXCEPTIONS": True,
         "LOG_IGNORED_EXCEPTIONS": True,
@@ -31,4 +31,6 @@ def channel_layers(url: str | None, prefix: str) -> dict[str, Any]:
     if url is None:
         return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     configuration = {"hosts": [channel_host(parse(url))], "prefix": f"{prefix}:channels"}
-    return {"default": {"BACKEND": "gateway_project.channel_layer.ChannelLayer", "CONFIG": configuration}}
+    return {
+        "default": {"BACKEND": "gateway_project.django_settings.channel_layer.ChannelLayer", "CONFIG": configuration}
+    }

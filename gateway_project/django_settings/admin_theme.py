@@ -26,7 +26,12 @@ def _list(model: str) -> Any:
 
 def _item(title: str, icon: str, link: Any, what: str = "gateway") -> dict[str, Any]:
     """Shown to those who may open it. The check is named, since settings cannot import what needs them."""
-    return {"title": title, "icon": icon, "link": link, "permission": f"gateway_project.sidebar.may_view_{what}"}
+    return {
+        "title": title,
+        "icon": icon,
+        "link": link,
+        "permission": f"gateway_project.django_settings.sidebar.may_view_{what}",
+    }
 
 
 def with_sign_in(theme: dict[str, Any]) -> dict[str, Any]:

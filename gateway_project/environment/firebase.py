@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway_project.environment_values import Get, boolean, file
+from gateway_project.environment.values import Get, boolean, file
 
 
 class Firebase(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway_project.environment_values import Get, boolean, integer, one_of
+from gateway_project.environment.values import Get, boolean, integer, one_of
 from metrics.usage.cloudevents import Format
 from resilience.usage.policy import zone
 from routing.configuration.faults import ConfigurationError

@@ -12,7 +12,7 @@ import requests
 from django.contrib.auth import get_user_model
 
 from gateway_project.config import DEMONSTRATION_SECRET, Config
-from gateway_project.demo_consumer import KEY, MEMBER, create_member
+from gateway_project.demo.consumer import KEY, MEMBER, create_member
 from routing.database.api_keys import issue
 from routing.database.apply import apply_document
 from routing.demo.document import (

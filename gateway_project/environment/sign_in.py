@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway_project.environment_values import Get, boolean, integer, one_of, words
+from gateway_project.environment.values import Get, boolean, integer, one_of, words
 from metrics.sign_in.policy import Provider, Role, SecondFactor, SignIn
 from routing.authentication.issuer_policy import MAX_ISSUER_LENGTH, check_url
 from routing.configuration.headers import reference

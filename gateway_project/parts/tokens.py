@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from gateway_project.config import Config
-from gateway_project.optional_parts import open_firebase
+from gateway_project.parts.optional import open_firebase
 from routing.authentication.authenticator import Authenticator
 from routing.authentication.caller_cache import CallerCache
 from routing.authentication.discovery import KeySetClient

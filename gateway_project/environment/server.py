@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway_project.environment_values import Get, boolean, integer, limit
+from gateway_project.environment.values import Get, boolean, integer, limit
 
 
 class ServerSettings(msgspec.Struct, frozen=True):

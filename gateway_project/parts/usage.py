@@ -3,8 +3,8 @@
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from gateway_project.components import Infrastructure
 from gateway_project.config import Config
+from gateway_project.parts.components import Infrastructure
 from metrics.usage.ledger import UsageLedger
 from metrics.usage.outbox import Outbox
 from metrics.usage.recorder import UsageRecorder

@@ -7,11 +7,11 @@ from hashlib import blake2b
 from django.conf import settings
 
 from gateway_project.config import Config
-from gateway_project.consumers import ConsumerLimits
-from gateway_project.credentials import open_credentials
-from gateway_project.optional_parts import open_tracer
-from gateway_project.stores import Stores
-from gateway_project.tokens import Tokens
+from gateway_project.parts.consumers import ConsumerLimits
+from gateway_project.parts.credentials import open_credentials
+from gateway_project.parts.optional import open_tracer
+from gateway_project.parts.stores import Stores
+from gateway_project.parts.tokens import Tokens
 from metrics.counting.observer import MetricsObserver
 from metrics.failures.recorder import FailureRecorder
 from metrics.usage.meter import UsageMeter

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from gateway_project.components import Infrastructure
+from gateway_project.parts.components import Infrastructure
 from routing import signals
 from routing.authentication.key_upkeep import KeyUpkeep
 from routing.database import key_upkeep

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gateway_project.environment_values import Get, boolean, integer, staff_host
+from gateway_project.environment.values import Get, boolean, integer, staff_host
 from routing.messages.staff_origin import PortalOrigin, StaffOrigin
 
 

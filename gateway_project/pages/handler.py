@@ -7,9 +7,9 @@ from collections.abc import MutableMapping
 from concurrent.futures import CancelledError, Future
 from typing import IO, Any, Final
 
-from gateway_project.page_budget import PageBudget
-from gateway_project.page_queue import PageQueue
-from gateway_project.page_threads import ThreadedHandler
+from gateway_project.pages.budget import PageBudget
+from gateway_project.pages.queue import PageQueue
+from gateway_project.pages.threads import ThreadedHandler
 from resilience.turn import Turn
 from routing.asgi import Receive, Scope, Send
 from routing.errors import GatewayError

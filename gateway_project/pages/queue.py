@@ -5,7 +5,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from typing import Final
 
-from gateway_project.page_budget import PageBudget
+from gateway_project.pages.budget import PageBudget
 from routing.errors import Overloaded
 
 MAX_RUNNING: Final = 32

@@ -1,0 +1,1 @@
+"""The static configuration's sections, each read from its environment variables."""

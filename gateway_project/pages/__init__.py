@@ -1,0 +1,1 @@
+"""Django's side of the ASGI application: its handler, threads, and what bounds them."""

@@ -1,0 +1,1 @@
+"""The parts that the container is built of, as the environment configures them."""
