@@ -39,6 +39,7 @@ _LIFE: Final = """
 local kinds = {redis.call('TYPE', KEYS[1]).ok, redis.call('TYPE', KEYS[2]).ok}
 if (kinds[1] ~= 'stream' and kinds[1] ~= 'none') or (kinds[2] ~= 'string' and kinds[2] ~= 'none') then
   redis.call('DEL', KEYS[1], KEYS[2])
+  kinds[1] = 'none'
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -50,13 +51,15 @@ if not life or #life > 64 or not string.match(life, '^%x+:%d+$') then
   redis.call('SET', KEYS[2], life)
 end
 """
-# The first event begins the stream's life: one that was appended before it would never be delivered.
+# The first event begins the stream's life: one that was appended before it would never be delivered. Nor would one
+# whose id is not beyond those of the stream that this one replaces, perhaps in the same millisecond.
 _APPEND: Final = Script(
     _LIFE
     + _START
     + """
 if KEYS[3] and not redis.call('SET', KEYS[3], '', 'NX', 'PX', ARGV[4]) then return '' end
-return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[3])
+local id = kinds[1] == 'stream' and '*' or string.format('%.0f-%d', now + 1, time[2] % 1000)
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], id, 'e', ARGV[3])
 """
 )
 _IDENTIFY: Final = Script(_LIFE + _START + "return {life, string.format('%.0f', now)}")

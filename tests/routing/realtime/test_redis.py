@@ -11,7 +11,8 @@ import pytest
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from resilience.task_set import cancel_and_wait
-from routing.realtime.redis import LIFE, RedisLog
+from routing.realtime.event_id import EventId, parse_event_id
+from routing.realtime.redis import LIFE, STREAM, RedisLog
 from tests.redis_server import RedisServer
 from tests.resilience.waiting import until
 from tests.routing.realtime.world import Client, Worker
@@ -212,3 +213,15 @@ async def test_an_event_that_is_sent_once_is_appended_once(redis_url: str) -> No
         await one.realtime.publish("a", "kind", "last", "d2:0")
         assert [bool(event_id) for event_id in ids] == [True, False, False]
         assert await client.events(2) == [0, "last"]
+
+
+async def test_the_first_event_of_a_new_stream_is_beyond_those_of_the_one_it_replaces(redis_url: str) -> None:
+    """Also in the same millisecond, in which Redis would begin with the same id: followers would not be sent it."""
+    link = RedisLink(redis_url)
+    log = RedisLog(link)
+    ids: list[EventId] = []
+    for _ in range(50):
+        ids += [parse_event_id(await log.append(record)) or (0, 0) for record in (b"a", b"b")]
+        await link.client.delete(link.key(STREAM))
+    await link.close()
+    assert ids == sorted(set(ids))
