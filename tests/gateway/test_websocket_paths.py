@@ -98,6 +98,7 @@ async def test_a_guard_of_a_service_that_ignores_case_holds_in_upper_case(backen
     assert await client.connect() is None
     assert (await client.receive())["text"] == "hello"
     assert backend.paths == [path.decode()]
+    await client.disconnect()
 
 
 async def test_a_path_that_is_not_guarded_is_sent_as_it_is(backend: Backend) -> None:

@@ -99,8 +99,7 @@ def test_interim_responses_reach_clients_of_http_1_1(single: Gateway) -> None:
     hinted = b"HTTP/1.1 103 Early Hints\r\nlink: </api/v1/open/a.css>; rel=preload\r\n\r\n"
     assert raw.data.startswith(hinted + b"HTTP/1.1 200 OK\r\n")
     old = send(single.server, b"GET /api/v1/open/hints HTTP/1.0\r\n\r\n")
-    assert old.status == 200
-    assert b"103" not in old.head
+    assert old.data.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_a_204_of_a_page_has_no_length(single: Gateway) -> None:
