@@ -177,10 +177,15 @@ def _token_id(claims: Mapping[str, Any]) -> str | None:
 
 
 def _confirmation(claims: Mapping[str, Any]) -> str | None:
-    """The thumbprint of the certificate that the token is bound to (RFC 8705 section 3.1)."""
+    """The thumbprint of the certificate that the token is bound to (RFC 8705 section 3.1).
+
+    A token that is bound to a key (RFC 7800), as those of DPoP (RFC 9449), is not accepted without proof of the key.
+    """
     confirmation = claims.get("cnf", {})
     if not isinstance(confirmation, dict):
         _reject("the token's confirmation is not valid")
+    if confirmation.keys() - {"x5t#S256"}:
+        _reject("the token is bound to a key, of which there is no proof")
     if "x5t#S256" not in confirmation:
         return None
     thumbprint = confirmation["x5t#S256"]

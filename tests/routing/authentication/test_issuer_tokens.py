@@ -133,6 +133,10 @@ async def test_the_same_subject_of_two_issuers_is_two_callers() -> None:
         ({"scope": 5}, "the token's claim scope is not a list of scopes"),
         ({"permissions": ["a", 5]}, "the token's claim permissions is not a list of scopes"),
         ({"scope": " ".join(f"s{number}" for number in range(501))}, "the token has too many scopes"),
+        ({"cnf": []}, "the token's confirmation is not valid"),
+        ({"cnf": {"x5t#S256": "short"}}, "the token's confirmation is not valid"),
+        ({"cnf": {"jkt": "a" * 43}}, "the token is bound to a key, of which there is no proof"),
+        ({"cnf": {"jkt": "a" * 43, "x5t#S256": "a" * 43}}, "the token is bound to a key, of which there is no proof"),
     ],
 )
 async def test_wrong_claims_are_named(claims: dict[str, Any], reason: str) -> None:
