@@ -97,7 +97,7 @@ def _field_or_any(value: object) -> str:
 
 def _component(value: object) -> str:
     """A derived component of a request, or a field's name in lower case."""
-    return str(value) if value in DERIVED else field_name(value)
+    return value if isinstance(value, str) and value in DERIVED else field_name(value)
 
 
 def _tag(value: object) -> str:

@@ -239,6 +239,7 @@ def test_an_unknown_key_is_named_with_the_nearest_one() -> None:
         ({"rate_limit": "100/w"}, "rate_limit: '100/w' is not a rate"),
         ({"timeout": {"total": "2h"}}, "timeout: total must be above 0 and at most 1 hour"),
         ({"timeout": 3}, "timeout: must be a mapping of names to values, not 3"),
+        ({"signature": {"components": [["@path"]]}}, "signature.components[0]: must be a string, not ['@path']"),
         ({"max_concurrency": 0}, "max_concurrency: must be from 1 to 100000"),
         ({"max_concurrency": True}, "max_concurrency: must be an integer, not true"),
         ({"retries": {"attempts": 2.5}}, "retries.attempts: must be an integer, not 2.5"),
