@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
+import msgspec
 from django.db import DatabaseError
 from prometheus_client import exposition as text
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -13,9 +14,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from metrics import cluster_counts, selectors
 from metrics.counting.counts import Fields, buckets, merge_counts, with_prefix
 from metrics.counting.histogram import PROMETHEUS_BOUNDS, count_at_most
-from metrics.read_models import CacheUsage
+from metrics.read_models import CircuitStatus, ServiceCache
 from metrics.runtime_access import running
-from metrics.watch_status import watch_statuses
+from metrics.watch_status import WatchStatus, watch_statuses
 from resilience.breaker.machine import State
 
 STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN, State.FORCED_OPEN, State.DISABLED)
@@ -47,14 +48,14 @@ def negotiate(accept: str) -> Format | None:
 def exposition(output: Format) -> tuple[bytes, str]:
     """The metrics page and its Content-Type."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(list(families())))
+    registry.register(_Page(list(families())))
     if output is Format.OPENMETRICS:
         page: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
         return page, openmetrics.CONTENT_TYPE_LATEST
     return text.generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Snapshot(Collector):
+class _Page(Collector):
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
 
@@ -62,8 +63,54 @@ class _Snapshot(Collector):
         return self._metrics
 
 
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What the metrics are made of. `webhook_queue` and `watches` are None while they cannot be read."""
+
+    totals: Mapping[str, Fields] = {}
+    gauges: Mapping[str, int] = {}
+    webhook_queue: int | None = 0
+    watches: list[WatchStatus] | None = []
+    caches: Mapping[str, ServiceCache] = {}
+    circuits: Iterable[CircuitStatus] = ()
+    version: int = 0
+    validity: Mapping[str, bool] = {}
+    """Whether the configuration of each service can be loaded."""
+
+
 def families() -> Iterator[Metric]:
+    """All metrics of the running gateway."""
+    return render(_take_snapshot())
+
+
+def describe() -> list[Metric]:
+    """All metrics, with their labels and descriptions, as a gateway without services has them."""
+    return list(render(Snapshot()))
+
+
+def _take_snapshot() -> Snapshot:
     totals, gauges = cluster_counts.totals_and_gauges()
+    gateway = running()
+    return Snapshot(
+        totals=totals,
+        gauges=gauges,
+        webhook_queue=selectors.webhook_queue(),
+        watches=_watch_statuses(),
+        caches=selectors.cache_usage().by_service,
+        circuits=selectors.circuits(),
+        version=gateway.reloader.status.version or 0,
+        validity={name: not service.faults for name, service in gateway.gateway.live.table.services.items()},
+    )
+
+
+def _watch_statuses() -> list[WatchStatus] | None:
+    try:
+        return watch_statuses()
+    except DatabaseError:
+        return None
+
+
+def render(snapshot: Snapshot) -> Iterator[Metric]:
+    totals = snapshot.totals
     yield _request_totals(totals)
     help_text = "Time from a request's first byte to its response's last byte."
     yield _durations("gateway_request_duration_seconds", help_text, totals)
@@ -73,23 +120,28 @@ def families() -> Iterator[Metric]:
     yield from _outcomes(totals)
     yield _rate_limit_decisions(totals)
     yield _lost_cache_operations(totals)
-    yield from _webhooks(totals)
-    yield from _watches()
-    yield from _cache_and_circuits(selectors.cache_usage())
+    yield from _webhooks(totals, snapshot.webhook_queue)
+    yield from _watches(snapshot.watches)
+    yield from _caches(snapshot.caches)
+    yield from _circuits(snapshot.circuits)
+    yield from _own_gauges(snapshot)
+
+
+def _own_gauges(snapshot: Snapshot) -> Iterator[Metric]:
     sockets = GaugeMetricFamily("gateway_websocket_connections", "Open WebSocket connections.")
-    sockets.add_metric([], gauges.get("websocket_connections", 0))
+    sockets.add_metric([], snapshot.gauges.get("websocket_connections", 0))
     yield sockets
     calls = GaugeMetricFamily("gateway_calls_in_flight", "Calls to backends that have a slot of a bulkhead.")
-    calls.add_metric([], gauges.get("calls_in_flight", 0))
+    calls.add_metric([], snapshot.gauges.get("calls_in_flight", 0))
     yield calls
     version = GaugeMetricFamily("gateway_config_version", "Version of the configuration in use.")
-    version.add_metric([], running().reloader.status.version or 0)
+    version.add_metric([], snapshot.version)
     yield version
     valid = GaugeMetricFamily(
         "gateway_service_config_valid", "1 if the service's configuration can be loaded, else 0.", labels=["service"]
     )
-    for name, service in running().gateway.live.table.services.items():
-        valid.add_metric([name], 0 if service.faults else 1)
+    for name, is_valid in snapshot.validity.items():
+        valid.add_metric([name], int(is_valid))
     yield valid
 
 
@@ -185,28 +237,25 @@ def _lost_cache_operations(totals: Mapping[str, Fields]) -> Metric:
     return family
 
 
-def _webhooks(totals: Mapping[str, Fields]) -> Iterator[Metric]:
+def _webhooks(totals: Mapping[str, Fields], depth: int | None) -> Iterator[Metric]:
     help_text = "Deliveries of webhooks, by what became of them; those of no webhook have an empty name."
     family = CounterMetricFamily("gateway_webhooks", help_text, labels=["webhook", "outcome"])
     for labels, number in with_prefix(merge_counts(totals.values()), "webhook").items():
         family.add_metric(labels.split("|", 1), number)
     yield family
-    depth = selectors.webhook_queue()
     if depth is not None:
         queue = GaugeMetricFamily("gateway_webhook_queue", "Deliveries of webhooks whose work is not done.")
         queue.add_metric([], depth)
         yield queue
 
 
-def _watches() -> Iterator[Metric]:
+def _watches(statuses: Iterable[WatchStatus] | None) -> Iterator[Metric]:
     """Nothing while the database is away."""
+    if statuses is None:
+        return
     help_text = "Seconds until the first of a webhook's watches ends, if it is not renewed; negative if one has ended."
     left = GaugeMetricFamily("gateway_watch_seconds_left", help_text, labels=["webhook"])
     watches = GaugeMetricFamily("gateway_watches", "Watches of webhooks, by state.", labels=["webhook", "state"])
-    try:
-        statuses = watch_statuses()
-    except DatabaseError:
-        return
     for status in statuses:
         left.add_metric([status.webhook], status.seconds_left)
         for state, number in status.states.items():
@@ -214,22 +263,26 @@ def _watches() -> Iterator[Metric]:
     yield from (left, watches)
 
 
-def _cache_and_circuits(usage: CacheUsage) -> Iterator[Metric]:
+def _caches(caches: Mapping[str, ServiceCache]) -> Iterator[Metric]:
     size = GaugeMetricFamily("gateway_cache_bytes", "Size of the cache entries in bytes.", labels=["service"])
     entries = GaugeMetricFamily("gateway_cache_entries", "Number of cache entries.", labels=["service"])
-    for service, cache in usage.by_service.items():
+    for service, cache in caches.items():
         size.add_metric([service], cache.bytes)
         entries.add_metric([service], cache.entries)
+    yield from (size, entries)
+
+
+def _circuits(circuits: Iterable[CircuitStatus]) -> Iterator[Metric]:
     numbers = ", ".join(f"{number} {state}" for number, state in enumerate(STATES))
     states = GaugeMetricFamily("gateway_breaker_state", f"State of the circuit breaker: {numbers}.", labels=["service"])
     quotas = GaugeMetricFamily(
         "gateway_backend_quota_remaining", "What backends say remains of their limits.", labels=["service", "quota"]
     )
-    for circuit in selectors.circuits():
+    for circuit in circuits:
         states.add_metric([circuit.service], STATES.index(State(circuit.state)))
         for quota, number in circuit.quotas.items():
             quotas.add_metric([circuit.service, quota], number)
-    yield from (size, entries, states, quotas)
+    yield from (states, quotas)
 
 
 def _quality(parameters: list[str]) -> float:
