@@ -131,7 +131,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.environment.get(name)
 
 
-class _Variables:
+class Variables:
     """Parses variables, and appends what is invalid to `faults`."""
 
     def __init__(self, environment: Mapping[str, str], faults: list[str]) -> None:
@@ -153,15 +153,16 @@ class _Variables:
 def read(environment: Mapping[str, str] = os.environ) -> Config:
     """Read the configuration. Raises ConfigurationFault with all faults."""
     faults: list[str] = []
-    variables = _Variables(environment, faults)
-    config = _parse(environment, variables, telemetry.read(environment, faults))
+    variables = Variables(environment, faults)
+    config = parse(environment, variables, telemetry.read(environment, faults))
     faults += _contradictions(config)
     if faults:
         raise ConfigurationFault(faults)
     return config
 
 
-def _parse(environment: Mapping[str, str], variables: _Variables, traces: Traces | None) -> Config:
+def parse(environment: Mapping[str, str], variables: Variables, traces: Traces | None) -> Config:
+    """The configuration, with the default of each variable that is invalid."""
     get = variables.get
     debug = get("DEBUG", False, boolean)
     database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", database_url)

@@ -1,0 +1,60 @@
+"""Pages of the site that are written from other files of the repository: README, the changelog, and the decisions."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from gateway_project.reference.markdown import page, table
+
+_LINK: Final = re.compile(r"\[([^\]]*)\]\((?!https?://)([^)\s]+)\)")
+_TABLE: Final = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+_HEADING: Final = re.compile(r"^# (\d+)\. (.+)$", re.MULTILINE)
+_DECISIONS: Final = """\
+Why the gateway is built as it is: each decision with its context and its consequences, in the order in which they were
+made."""
+_FIGURES: Final = """\
+The latest results of the benchmarks, as the commands of [performance](../performance.md) have written them."""
+
+
+def relink(content: str, page: str = "") -> str:
+    """Text of a file at the root of the repository, or one level below it, for a page in docs/reference/.
+
+    Links into docs/ lead to the site's pages. Of links to other files, which are no part of the site, the words stay.
+    Links to headings of the same file lead to `page`.
+    """
+
+    def replaced(link: re.Match[str]) -> str:
+        words, target = link[1].removeprefix("docs/").removesuffix(".md"), link[2].removeprefix("../")
+        if target.startswith("#"):
+            return f"[{words}]({page}{target})"
+        return f"[{words}](../{target.removeprefix('docs/')})" if target.startswith("docs/") else words
+
+    return _LINK.sub(replaced, content)
+
+
+def overview_page(readme: str) -> str:
+    """README.md without its table of environment variables, which has a page of its own."""
+    before, heading, rest = readme.partition("### Environment\n")
+    rest = _TABLE.sub("[Environment variables](environment.md) lists them.\n", rest, count=1)
+    return relink(f"{before}{heading}{rest}").replace("](../adr)", "](decisions.md)")
+
+
+def changelog_page(changelog: str) -> str:
+    return relink(changelog)
+
+
+def decisions_page(directory: Path) -> str:
+    """A table of the decision records in `directory`."""
+    rows = []
+    for path in sorted(directory.glob("[0-9]*.md")):
+        heading = _HEADING.search(path.read_text())
+        if heading is None:
+            raise ValueError(f"{path} does not begin with its number and title")
+        rows.append((heading[1], f"[{heading[2]}](../adr/{path.name})"))
+    return page("Decisions", _DECISIONS, table(("number", "decision"), rows))
+
+
+def figures_page(results: str) -> str:
+    """`results` is the text of benchmarks/results.md."""
+    _, _, body = results.partition("\n")
+    return page("Benchmark results", _FIGURES, relink(body))
