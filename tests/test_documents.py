@@ -55,6 +55,16 @@ def test_every_path_in_the_readmes_table_exists() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_every_test_in_the_table_of_threats_exists() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    threats = [line for line in page[page.index("## Threats") :].splitlines() if line.startswith("| ")][1:]
+    assert len(threats) > 20
+    for threat in threats:
+        paths = re.findall(r"`(tests/[a-z_0-9/.]+)`", threat)
+        assert paths, threat
+        assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 @pytest.mark.parametrize("document", ["README.md", ".env.example"])
 def test_every_variable_is_documented(document: str) -> None:
     source = Path(config.__file__).read_text()
