@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks clean
+.PHONY: help install install-dev run docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks rolling clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
@@ -84,6 +84,9 @@ abuse: install-dev ## abuse two workers for ten minutes beside a measured load (
 
 webhooks: install-dev ## send 500 deliveries of webhooks a second for ten seconds while a worker dies
 	$(BIN)/python -m benchmarks.webhooks $(ARGS)
+
+rolling: install-dev ## restart two gateways behind HAProxy and nginx under load, and kill workers (ARGS="haproxy --rounds 1")
+	$(BIN)/python -m benchmarks.rolling $(ARGS)
 
 clean: ## remove the virtual environment and tool caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -136,7 +136,7 @@ def gateway(
         address = f"http://127.0.0.1:{port}"
         command = [sys.executable, "manage.py", "rungateway"]
         with server_process(command, responds(f"{address}/health/ready"), environment=variables) as pid:
-            yield RunningGateway(address, _create_key(variables, scopes), pid)
+            yield RunningGateway(address, create_key(variables, scopes), pid)
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def baseline(origin_url: str, recording: Recording, *server: str) -> Iterator[st
             yield f"http://127.0.0.1:{port}"
 
 
-def _create_key(environment: Mapping[str, str], scopes: Sequence[str]) -> str:
+def create_key(environment: Mapping[str, str], scopes: Sequence[str]) -> str:
     options = [word for scope in ("*", *scopes) for word in ("--scope", scope)]
     done = subprocess.run(
         [sys.executable, "manage.py", "apikey", "create", "bench", *options],
