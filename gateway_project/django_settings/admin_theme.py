@@ -50,7 +50,8 @@ UNFOLD: Final[dict[str, Any]] = {
     "SITE_HEADER": "Intelligence Gateway",
     "SITE_ICON": "/static/dashboard/mark.svg",
     "COLORS": {"primary": INDIGO},
-    "SCRIPTS": ["/static/dashboard/rowmenu.js"],
+    "STYLES": ["/static/dashboard/admin.css"],
+    "SCRIPTS": ["/static/dashboard/rowmenu.js", "/static/dashboard/selectnames.js"],
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/dashboard/mark.svg"}],
     "SIDEBAR": {
         "navigation": [
