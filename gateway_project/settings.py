@@ -6,7 +6,7 @@ from django.urls import reverse_lazy
 from gateway_project import config as environment
 from gateway_project import logs
 from gateway_project.config import BASE_DIR, EMBEDDED
-from gateway_project.django_settings import admin_theme, allauth
+from gateway_project.django_settings import admin_theme, allauth, static
 from gateway_project.django_settings.databases import databases
 from gateway_project.django_settings.redis import caches, channel_layers, session_engine
 
@@ -81,7 +81,9 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True
+STORAGES = static.storages(BASE_DIR / "staticfiles")
+STATIC_ROOT = static.collected(BASE_DIR / "staticfiles")
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
