@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from gateway_project.environment import certificates, firebase, metering, portal, server, telemetry
+from gateway_project.environment.extras import missing_extra
 from gateway_project.environment.firebase import Firebase
 from gateway_project.environment.generated_secrets import demonstration_secret, generated_secret
 from gateway_project.environment.metering import Metering
@@ -206,6 +207,8 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
 
 def _contradictions(config: Config) -> list[str]:
     faults = firebase.faults(config.firebase, debug=config.debug)
+    if not config.database_url.lower().startswith("sqlite:"):
+        faults += missing_extra("DATABASE_URL", "PostgreSQL", "postgres", "psycopg", "psycopg_pool")
     faults += metering.faults(config.metering, config.secret, debug=config.debug)
     if not config.debug and any(str(item["issuer"]).startswith("http://") for item in config.issuers):
         faults.append("ISSUERS: http is not allowed unless DEBUG is on")

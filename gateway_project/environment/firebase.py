@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway_project.environment.extras import missing_extra
 from gateway_project.environment.values import Get, boolean, file
 
 
@@ -28,6 +29,8 @@ def read(get: Get) -> Firebase:
 def faults(firebase: Firebase, *, debug: bool) -> list[str]:
     """What contradicts itself, or lets tokens be forged."""
     found = []
+    if firebase.project:
+        found += missing_extra("FIREBASE_PROJECT_ID", "Firebase", "firebase", "firebase_admin")
     if firebase.emulator and not debug:
         found.append("FIREBASE_AUTH_EMULATOR_HOST: not allowed unless DEBUG is on: the emulator accepts forged tokens")
     if firebase.emulator and not firebase.project:

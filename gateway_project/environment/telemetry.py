@@ -1,12 +1,12 @@
 """Tracing configuration from OpenTelemetry's standard variables. Without an endpoint, tracing is off."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from gateway_project.environment.extras import missing_extra
 from routing.messages.identifiers import Sampling
 
 ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -52,21 +52,12 @@ def read(environment: Mapping[str, str], faults: list[str]) -> Traces | None:
         for name, value in protocols.items()
         if value != SUPPORTED_PROTOCOL
     ]
-    if not _installed():
-        faults.append(f"{source}: tracing needs an optional dependency: pip install -r requirements-otel.txt")
+    faults += missing_extra(source, "tracing", "otel", "opentelemetry.sdk.trace", "opentelemetry.exporter.otlp")
     return Traces(endpoint=endpoint, sampling=_sampling(variables, faults), resource=_resource(variables, faults))
 
 
 def _traces_url(base: str) -> str:
     return f"{base.rstrip('/')}/v1/traces" if base else ""
-
-
-def _installed() -> bool:
-    """Whether the optional dependency is installed. Does not import it, which is slow."""
-    try:
-        return find_spec("opentelemetry.sdk.trace") is not None and find_spec("opentelemetry.exporter.otlp") is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _sampling(variables: Mapping[str, str], faults: list[str]) -> Sampling:

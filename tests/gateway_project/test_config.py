@@ -4,7 +4,7 @@ import pytest
 
 from gateway_project import config
 from gateway_project.config import ConfigurationFault
-from gateway_project.environment import telemetry
+from gateway_project.environment import extras
 from gateway_project.environment.telemetry import Traces
 from tests import certificates
 
@@ -229,13 +229,19 @@ def test_the_sampling_ratio_is_a_number_from_0_to_1() -> None:
         assert found[0].startswith("OTEL_TRACES_SAMPLER_ARG: ")
 
 
-def test_a_collector_without_the_optional_dependency_is_a_fault(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        (COLLECTOR, "OTEL_EXPORTER_OTLP_ENDPOINT: tracing needs an optional dependency: {}otel.txt"),
+        ({"FIREBASE_PROJECT_ID": "p"}, "FIREBASE_PROJECT_ID: Firebase needs an optional dependency: {}firebase.txt"),
+        ({"DATABASE_URL": "postgres://h/n"}, "DATABASE_URL: PostgreSQL needs an optional dependency: {}postgres.txt"),
+    ],
+)
+def test_a_setting_without_its_optional_dependency_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
 ) -> None:
-    monkeypatch.setattr(telemetry, "find_spec", lambda _name: None)
-    assert faults(**GIVEN, **COLLECTOR) == [
-        "OTEL_EXPORTER_OTLP_ENDPOINT: tracing needs an optional dependency: pip install -r requirements-otel.txt"
-    ]
+    monkeypatch.setattr(extras, "find_spec", lambda _name: None)
+    assert faults(**GIVEN, **variables) == [fault.format("pip install -r requirements-")]
 
 
 def test_client_certificates_need_proxies_and_authorities_that_can_be_read(tmp_path: Path) -> None:
