@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks rolling clean
+.PHONY: help install install-dev run docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks rolling lock manifests image image-base sbom audit clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
@@ -14,10 +14,12 @@ install: $(VENV)/.installed ## create the virtual environment and install the ga
 
 install-dev: $(VENV)/.installed-dev
 
-$(VENV)/.installed: requirements.txt
+RUNTIME := requirements.txt requirements-firebase.txt requirements-postgres.txt
+
+$(VENV)/.installed: $(RUNTIME)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 >= 3.11 is needed; try make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(RUNTIME:%=-r %)
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-otel.txt requirements-docs.txt $(VENV)/.installed
@@ -88,5 +90,46 @@ webhooks: install-dev ## send 500 deliveries of webhooks a second for ten second
 rolling: install-dev ## restart two gateways behind HAProxy and nginx under load, and kill workers (ARGS="haproxy --rounds 1")
 	$(BIN)/python -m benchmarks.rolling $(ARGS)
 
+# Tools of releases have an environment of their own. UV_DEFAULT_INDEX, or pip's settings, name another package index.
+RELEASE := .venv-release/bin
+EXTRAS := firebase postgres otel
+
+$(RELEASE)/.installed: requirements-release.txt
+	@test -x $(RELEASE)/python || $(PYTHON) -m venv .venv-release
+	$(RELEASE)/python -m pip install --quiet --disable-pip-version-check -r requirements-release.txt
+	@touch $@
+
+# Each extra's lock has all that it needs, at the versions of requirements.lock, so that pip takes any of them together.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+lock: $(RELEASE)/.installed ## write requirements*.lock: all versions with their hashes (ARGS=--upgrade)
+	$(RELEASE)/$(COMPILE) requirements.txt -o requirements.lock $(ARGS)
+	for extra in $(EXTRAS); do $(RELEASE)/$(COMPILE) requirements-$$extra.txt -c requirements.lock \
+		-o requirements-$$extra.lock $(ARGS) || exit 1; done
+
+manifests: install-dev ## render the Helm chart to deploy/kubernetes/
+	$(BIN)/python -m deploy.render
+
+BASE_TAG ?= python:3.12-slim
+IMAGE ?= intelligence-gateway
+VERSION ?= $(shell $(PYTHON) -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
+
+image-base: ## pin the Dockerfile's base image to the digest that BASE_TAG has now
+	digest=$$(docker buildx imagetools inspect $(BASE_TAG) --format '{{.Manifest.Digest}}') && \
+		sed -i "s|^ARG BASE=.*|ARG BASE=$(BASE_TAG)@$$digest|" Dockerfile
+
+image: sbom ## build and push the release IMAGE:VERSION, with provenance and bills of materials
+	@grep -q '^ARG BASE=.*@sha256:[0-9a-f]\{64\}$$' Dockerfile || { echo 'the base image has no digest: make image-base'; exit 1; }
+	docker buildx build --pull --provenance mode=max --sbom=true --tag $(IMAGE):$(VERSION) --push .
+
+sbom: $(RELEASE)/.installed ## write dist/*.cdx.json: bills of materials of the locked requirements (CycloneDX)
+	mkdir -p dist
+	for lock in requirements*.lock; do $(RELEASE)/cyclonedx-py requirements $$lock --output-reproducible \
+		--output-file dist/$${lock%.lock}.cdx.json || exit 1; done
+
+audit: $(RELEASE)/.installed ## look the locked requirements up in the database of known vulnerabilities
+	for lock in requirements*.lock; do $(RELEASE)/pip-audit --strict --disable-pip --no-deps --requirement $$lock || exit 1; done
+
 clean: ## remove the virtual environment and tool caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-release dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
