@@ -1,0 +1,1 @@
+"""How the gateway is deployed: a Helm chart, and files for Cloud Run, systemd, nginx, Caddy and Prometheus."""
