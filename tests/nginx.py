@@ -53,7 +53,7 @@ def nginx(
     """
     if shutil.which("nginx") is None or shutil.which("openssl") is None:
         skip_or_fail("nginx or openssl is not installed")
-    _make_certificate(directory)
+    make_certificate(directory)
     # Started by root, nginx would change to a user who cannot read the test's files.
     user = "user root;" if os.geteuid() == 0 else ""
     values = {"port": port, "upstream": upstream, "fields": fields, "buffering": buffering, "server": server}
@@ -61,14 +61,14 @@ def nginx(
     (directory / "nginx.conf").write_text(text)
     process = subprocess.Popen(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(directory / "nginx.conf")])
     try:
-        _wait_until_open(port, process)
+        wait_until_open(port, process)
         yield
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _make_certificate(directory: Path) -> None:
+def make_certificate(directory: Path) -> None:
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
     names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
@@ -76,7 +76,7 @@ def _make_certificate(directory: Path) -> None:
     subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
 
 
-def _wait_until_open(port: int, process: "subprocess.Popen[bytes]") -> None:
+def wait_until_open(port: int, process: "subprocess.Popen[bytes]") -> None:
     for _ in range(200):
         assert process.poll() is None, "nginx ended"
         with socket.socket() as probe:
