@@ -11,7 +11,7 @@ RUN python -m venv --without-pip /opt/venv
 COPY requirements*.lock /build/
 # The optional parts: also `otel`. docs/deployment.md has their sizes.
 ARG EXTRAS="firebase postgres"
-RUN set -- -r /build/requirements.lock; for extra in $EXTRAS; do set -- "$@" -r "/build/requirements-$extra.lock"; done; \
+RUN set -- -r /build/requirements-core.lock; for extra in $EXTRAS; do set -- "$@" -r "/build/requirements-$extra.lock"; done; \
     pip --python /opt/venv/bin/python install --no-compile --require-hashes --only-binary :all: "$@"
 WORKDIR /app
 COPY . .

@@ -14,12 +14,12 @@ install: $(VENV)/.installed ## create the virtual environment and install the ga
 
 install-dev: $(VENV)/.installed-dev
 
-RUNTIME := requirements.txt requirements-firebase.txt requirements-postgres.txt
+RUNTIME := requirements.txt requirements-core.txt requirements-firebase.txt requirements-postgres.txt
 
 $(VENV)/.installed: $(RUNTIME)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 >= 3.11 is needed; try make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(RUNTIME:%=-r %)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-otel.txt requirements-docs.txt $(VENV)/.installed
@@ -99,13 +99,13 @@ $(RELEASE)/.installed: requirements-release.txt
 	$(RELEASE)/python -m pip install --quiet --disable-pip-version-check -r requirements-release.txt
 	@touch $@
 
-# Each extra's lock has all that it needs, at the versions of requirements.lock, so that pip takes any of them together.
+# Each extra's lock has all that it needs, at the versions of requirements-core.lock, so that pip takes any of them together.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 	--custom-compile-command "make lock"
 
 lock: $(RELEASE)/.installed ## write requirements*.lock: all versions with their hashes (ARGS=--upgrade)
-	$(RELEASE)/$(COMPILE) requirements.txt -o requirements.lock $(ARGS)
-	for extra in $(EXTRAS); do $(RELEASE)/$(COMPILE) requirements-$$extra.txt -c requirements.lock \
+	$(RELEASE)/$(COMPILE) requirements-core.txt -o requirements-core.lock $(ARGS)
+	for extra in $(EXTRAS); do $(RELEASE)/$(COMPILE) requirements-$$extra.txt -c requirements-core.lock \
 		-o requirements-$$extra.lock $(ARGS) || exit 1; done
 
 manifests: install-dev ## render the Helm chart to deploy/kubernetes/

@@ -18,7 +18,7 @@ def pins(name: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements", "requirements-firebase", "requirements-otel", "requirements-postgres"]
+    "name", ["requirements-core", "requirements-firebase", "requirements-otel", "requirements-postgres"]
 )
 def test_the_lock_is_that_of_the_requirements(name: str) -> None:
     """`make lock` writes it."""
@@ -26,8 +26,8 @@ def test_the_lock_is_that_of_the_requirements(name: str) -> None:
     asked = pins(f"{name}.txt")
     assert asked
     assert {package: locked.get(package) for package in asked} == asked
-    for extra in locked.keys() & pins("requirements.lock").keys():  # so that pip takes both together
-        assert locked[extra] == pins("requirements.lock")[extra]
+    for extra in locked.keys() & pins("requirements-core.lock").keys():  # so that pip takes both together
+        assert locked[extra] == pins("requirements-core.lock")[extra]
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.lock")), ids=lambda path: path.name)
