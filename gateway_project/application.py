@@ -9,6 +9,7 @@ from gateway_project.parts.deliveries import Deliveries
 from gateway_project.parts.usage import Usage
 from metrics.counting.flusher import Flusher
 from metrics.failures.recorder import FailureRecorder
+from metrics.request_log.recorder import RequestRecorder
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.cache.objects import ObjectCaches
@@ -53,6 +54,7 @@ class Application:
     proxy: SocketProxy
     key_usage: KeyUsage
     failures: FailureRecorder
+    request_log: RequestRecorder
     _key_upkeep: KeyUpkeep
     _control: Control
     _infrastructure: Infrastructure
@@ -121,6 +123,7 @@ class Application:
         await self.flusher.close()
         await self.usage.close()
         await self.failures.close()
+        await self.request_log.close()
         if self._infrastructure.link:
             await self._infrastructure.link.close()
         if self._infrastructure.tracer:

@@ -54,6 +54,7 @@ async def open_application() -> Application:
     flusher.start()
     infra.realtime.start()
     infra.failures.start()
+    infra.request_log.start()
     if infra.link:
         await infra.link.settle()
     checks = partial(health_checks, infra.link, infra.live, resilience.breakers, resilience.targets, infra.tokens)
@@ -73,6 +74,7 @@ async def open_application() -> Application:
         proxy=proxy,
         key_usage=infra.key_usage,
         failures=infra.failures,
+        request_log=infra.request_log,
         _key_upkeep=upkeep,
         _control=_control(infra.realtime),
         _infrastructure=infra,
@@ -182,6 +184,7 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
         ),
         key_usage=infra.key_usage,
         meter=infra.meter,
+        request_log=infra.request_log,
         nonces=infra.stores.nonces,
     )
 

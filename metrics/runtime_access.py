@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from metrics.counting.flusher import Flusher
 from metrics.failures.recorder import FailureRecorder
+from metrics.request_log.recorder import RequestRecorder
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.holdoff.driver import HoldOffs
@@ -47,6 +48,7 @@ class OperableGateway(runtime.Components, Protocol):
     watcher: Watcher
     key_usage: KeyUsage
     failures: FailureRecorder
+    request_log: RequestRecorder
 
     @property
     def usage(self) -> UsageReader: ...

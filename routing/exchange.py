@@ -151,14 +151,14 @@ class UsedCredential(NamedTuple):
 
 
 class StepLog(list[tuple[str, str, float]]):
-    """Each step's name, verdict and end in seconds since the start: for `X-Gateway-Debug`, or for a trace."""
+    """Each step's name, verdict and end in seconds since the start: for `X-Gateway-Debug`, a trace or the request log.
 
-    __slots__ = ("shown", "trace")
+    `sampled`: the request is recorded whatever becomes of it.
+    """
 
-    def __init__(self, *, shown: bool = False, trace: Trace | None = None) -> None:
-        super().__init__()
-        self.shown = shown
-        self.trace = trace
+    shown = False
+    trace: Trace | None = None
+    sampled = False
 
 
 class Exchange:
@@ -204,8 +204,8 @@ class Exchange:
         sent = fields.get(b"x-request-id")
         identifier = request_id(sent, received_at) if sent else new_id(received_at)
         exchange = cls(request, identifier, received_at, started)
-        if fields.get(b"x-gateway-debug") == b"1":
-            exchange.step_log = StepLog(shown=True)
+        if b"x-gateway-debug" in fields and fields[b"x-gateway-debug"] == b"1":
+            exchange.log_steps().shown = True
         return exchange
 
     def background_copy(self, headers: Headers, received_at: float, started: float) -> "Exchange":
@@ -284,6 +284,12 @@ class Exchange:
         """Where the client sees the service."""
         request = self.request
         return PublicAddress(self.prefix, request.fields.get(b"host", b""), request.scheme, self.match.path)
+
+    def log_steps(self) -> StepLog:
+        """Keep a step log from now on, if none is kept yet."""
+        if self.step_log is None:
+            self.step_log = StepLog()
+        return self.step_log
 
     def mark(self, step: str, verdict: str, now: float) -> None:
         """Log a step's verdict, if a step log is kept. `now` is monotonic seconds."""

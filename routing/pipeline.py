@@ -49,6 +49,7 @@ from routing.steps.max_forwards import MaxForwards
 from routing.steps.metering import Meter
 from routing.steps.plan import PlanLimits
 from routing.steps.presented import PresentedCredentials
+from routing.steps.request_log import NoRequestLog, RequestLog
 from routing.steps.respond import Accounting, Responder
 
 Handler = Callable[[Exchange], Awaitable[Response]]
@@ -77,6 +78,7 @@ class Gateway:
         credentials: Credentials | None = None,
         idempotency: Idempotency | None = None,
         meter: Meter | None = None,
+        request_log: RequestLog | None = None,
         plan_limits: PlanLimits | None = None,
         key_usage: KeyUsage | None = None,
         nonces: Nonces | None = None,
@@ -96,7 +98,9 @@ class Gateway:
         self.credentials = CredentialSteps(credentials, calls, emit=observers.backend_event, timer=timer)
         self._fallbacks = Fallbacks(live, self._gatekeeper, self._store, self.credentials, timer=timer)
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
-        self._accounting = self._open_accounting(observers, meter)
+        self._request_log = request_log = request_log or NoRequestLog()
+        self._until_sample = request_log.next_sample()
+        self._accounting = self._open_accounting(observers, meter, request_log)
         self._responder = Responder(self._cross_origin.default, self._accounting, timer)
         self._resolutions = ResolutionCache(live, self._compile, self.allowed_hosts)
         self._compiled = CompiledSteps(live, self.steps)
@@ -215,7 +219,12 @@ class Gateway:
         if self.proxies is not None:
             self.proxies.apply(request)
         exchange = Exchange.begin(request, self._clock(), self._timer())
-        exchange.endpoint = endpoint
+        if endpoint is not None:
+            exchange.endpoint = endpoint
+        self._until_sample -= 1
+        if self._until_sample < 0:
+            self._until_sample = self._request_log.next_sample()
+            exchange.log_steps().sampled = True
         return exchange
 
     async def close(self) -> None:
@@ -226,6 +235,7 @@ class Gateway:
         self, exchange: Exchange, pending: Awaitable[Response | None] | None, remaining: Iterator[Step]
     ) -> Response:
         """The response of the step that has to wait or of those after it, or the problem document of an error."""
+        self._request_log.waiting(exchange)
         try:
             response = await self._rest(exchange, pending, remaining)
         except ClientGone:
@@ -272,8 +282,8 @@ class Gateway:
         """Before step 6, where the request has an Idempotency-Key: its first response, or steps 6 to 8."""
         return self._idempotency.run_once(exchange, self._fetch) if self._idempotency.applies_to(exchange) else None
 
-    def _open_accounting(self, observers: Observers, meter: Meter | None) -> Accounting:
-        return Accounting(observers, self._timer, meter)
+    def _open_accounting(self, observers: Observers, meter: Meter | None, request_log: RequestLog) -> Accounting:
+        return Accounting(observers, self._timer, meter, request_log)
 
     def _preflight(self, exchange: Exchange) -> Response | None:
         preflight = self._cross_origin.preflight(exchange.request)

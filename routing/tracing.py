@@ -6,12 +6,13 @@ A class of its own, so that a gateway without tracing spends nothing on it.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from routing.exchange import Exchange, InternalEndpoint, StepLog
+from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Request
 from routing.messages.identifiers import Sampling, start_trace
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
 from routing.steps.metering import Meter
+from routing.steps.request_log import RequestLog
 from routing.steps.respond import Accounting
 
 
@@ -30,22 +31,25 @@ class TracedGateway(Gateway):
         self._sampling = sampling
         super().__init__(**parts)
 
-    def _open_accounting(self, observers: Observers, meter: Meter | None) -> Accounting:
-        return _TracedAccounting(observers, self._timer, self._tracer, meter)
+    def _open_accounting(self, observers: Observers, meter: Meter | None, request_log: RequestLog) -> Accounting:
+        return _TracedAccounting(observers, self._timer, self._tracer, meter, request_log)
 
     def begin(self, request: Request, endpoint: InternalEndpoint | None = None) -> Exchange:
         exchange = super().begin(request, endpoint)
-        exchange.step_log = StepLog(
-            shown=exchange.step_log is not None, trace=start_trace(request.headers, self._sampling)
-        )
+        exchange.log_steps().trace = start_trace(request.headers, self._sampling)
         return exchange
 
 
 class _TracedAccounting(Accounting):
     def __init__(
-        self, observers: Observers, timer: Callable[[], float], tracer: Tracer, meter: Meter | None = None
+        self,
+        observers: Observers,
+        timer: Callable[[], float],
+        tracer: Tracer,
+        meter: Meter | None,
+        request_log: RequestLog,
     ) -> None:
-        super().__init__(observers, timer, meter)
+        super().__init__(observers, timer, meter, request_log)
         self._tracer = tracer
 
     def finished(self, exchange: Exchange, status: int, size: int = 0, aborted: str = "") -> None:

@@ -14,6 +14,7 @@ from gateway_project.parts.stores import Stores
 from gateway_project.parts.tokens import Tokens
 from metrics.counting.observer import MetricsObserver
 from metrics.failures.recorder import FailureRecorder
+from metrics.request_log.recorder import RequestRecorder
 from metrics.usage.meter import UsageMeter
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
@@ -64,6 +65,7 @@ class Infrastructure:
         self.counting = MetricsObserver()
         self.meter = UsageMeter(config.metering.timezone, clock=self.clock) if config.metering.enabled else None
         self.failures = FailureRecorder(self.stores.failures)
+        self.request_log = RequestRecorder(self.stores.request_log, self.live)
         self.own_cookies = frozenset(name.encode() for name in settings.OWN_COOKIES)
         self.cache_keys = CacheKeys(self.own_cookies, _cache_secret())
         self.realtime = Realtime(

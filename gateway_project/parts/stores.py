@@ -10,6 +10,8 @@ from metrics.counting.memory import MemoryStore as CountsMemory
 from metrics.counting.redis import RedisStore as CountsRedis
 from metrics.failures import store as failures
 from metrics.failures.redis import RedisStore as FailuresRedis
+from metrics.request_log import store as request_log
+from metrics.request_log.redis import RedisStore as RequestLogRedis
 from metrics.usage.redis import RedisBackup
 from metrics.usage.store import Backup, NoBackup
 from resilience.breaker import store as breaker
@@ -65,6 +67,7 @@ class Stores:
     usage: usage.Store
     metering: Backup
     failures: failures.Store
+    request_log: request_log.Store
     nonces: Nonces
 
     @property
@@ -99,6 +102,7 @@ class Stores:
                 usage=usage.MemoryStore(),
                 metering=NoBackup(),
                 failures=failures.MemoryStore(),
+                request_log=request_log.MemoryStore(),
                 nonces=MemoryNonces(time.time),
             )
         return cls(
@@ -117,5 +121,6 @@ class Stores:
             usage=UsageRedis(link),
             metering=RedisBackup(link),
             failures=FailuresRedis(link),
+            request_log=RequestLogRedis(link),
             nonces=RedisNonces(link),
         )

@@ -43,6 +43,7 @@ HELP_TEXTS: Final = {
     "cors": "{origins: [https://*.example.com], credentials: false}, or off; empty: CORS_ORIGINS, without cookies",
     "credential": "{oauth2: {grant: client_credentials, token_url: https://example.com/token, client_id: gateway, "
     'client_secret: "env:GATEWAY_SECRET_CRM"}, per: service}: an OAuth 2.0 access token for the backend',
+    "request_log": "{failures: true, slow: 2s, sample: 0.01}, or off: the requests that staff can look up",
     "websocket": "pass WebSocket upgrades to the service",
     "rate": "60/m",
     "burst": "10: how many requests of the rate may come at once",

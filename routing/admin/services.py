@@ -87,6 +87,7 @@ class RouteInline(RightsMixin, FileSyntaxMixin, StackedInline):
                     ("outcome", "hold_off", "outbound"),
                     ("cost_per_call", "price", "websocket"),
                     ("cors", "credential", "identity", "signature"),
+                    "request_log",
                 ),
             },
         ),
@@ -114,6 +115,7 @@ class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         ),
         ("The backend's limits", {"fields": ("outcome", "hold_off", "outbound")}),
         ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call", "price")}),
+        ("Request log", {"fields": ("request_log",)}),
     )
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:

@@ -185,6 +185,11 @@ IDENTITY: Final[dict[str, ValueParser]] = {
     "ttl": duration,
 }
 PRICE: Final[dict[str, ValueParser]] = {"per_request": decimal, "currency": string}
+REQUEST_LOG: Final[dict[str, ValueParser]] = {
+    "failures": boolean,
+    "slow": nullable(duration),
+    "sample": number(0, 1),
+}
 
 SECTIONS: Final[dict[str, Iterable[str]]] = {
     "paths": PATHS,
@@ -203,5 +208,6 @@ SECTIONS: Final[dict[str, Iterable[str]]] = {
     "identity": IDENTITY,
     "price": PRICE,
     "signature": SIGNATURE,
+    "request_log": REQUEST_LOG,
 }
 """The keys of each section, in canonical order."""

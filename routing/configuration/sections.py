@@ -27,6 +27,7 @@ from routing.configuration.section_parsers import (
     OUTBOUND,
     OUTCOME,
     PRICE,
+    REQUEST_LOG,
     RETRIES,
     SIGNATURE,
     TIMEOUT,
@@ -57,6 +58,7 @@ from routing.router.policy import (
     RoutePolicy,
     Timeout,
 )
+from routing.router.request_log_policy import RequestLogPolicy
 from routing.router.table import Route
 
 PERMIT_GRACE: Final = 5.0
@@ -97,6 +99,7 @@ _SECTIONS: Final[dict[str, Callable[..., object]]] = {
     "identity": IdentityPolicy,
     "price": build_price,
     "signature": SignaturePolicy,
+    "request_log": RequestLogPolicy,
     "ip": build_addresses,
 }
 
@@ -128,6 +131,7 @@ def setting_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
         "identity": switchable(IDENTITY),
         "price": switchable(PRICE),
         "signature": mapping_of(SIGNATURE),
+        "request_log": switchable(REQUEST_LOG),
     }
 
 

@@ -55,6 +55,7 @@ class Settings(models.Model):
     identity = models.JSONField(null=True, blank=True)
     price = models.JSONField(null=True, blank=True)
     signature = models.JSONField(null=True, blank=True)
+    request_log = models.JSONField(null=True, blank=True)
 
     class Meta:
         abstract = True

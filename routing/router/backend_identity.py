@@ -29,6 +29,7 @@ WITHOUT_EFFECT: Final = frozenset(
         "websocket",
         "invalidates",
         "idempotency",
+        "request_log",
     }
 )
 """Settings of a policy that change neither what a backend is sent nor what is stored of its response. A setting that is

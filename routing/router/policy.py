@@ -21,6 +21,7 @@ from routing.messages.outcome import OutcomePolicy
 from routing.networks import Addresses
 from routing.router.credential_policy import CredentialPolicy
 from routing.router.identity_policy import IdentityPolicy
+from routing.router.request_log_policy import RequestLogPolicy
 
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 """A service's name: a path segment, a scope and a part of keys and channel names."""
@@ -171,7 +172,7 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     `rate_limit` and `cors` None mean the gateway's own, `cache` None no caching. `headers` go to the backend, with
     secrets resolved, and so does the access token of `credential`. `hold_off` None: the backend's limits are only
-    passed on. `signature` None: what signatures must be by default.
+    passed on. `signature` None: what signatures must be by default. `request_log` None: no request is recorded.
     """
 
     auth: Auth = Auth.REQUIRED
@@ -201,6 +202,7 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     credential: CredentialPolicy | None = None
     identity: IdentityPolicy | None = None
     signature: SignaturePolicy | None = None
+    request_log: RequestLogPolicy | None = RequestLogPolicy()
 
     @property
     def judges_bodies(self) -> bool:

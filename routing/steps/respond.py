@@ -18,6 +18,7 @@ from routing.observability.events import Observers, RequestFinished
 from routing.problems import problem
 from routing.router.resolution import UNRESOLVED
 from routing.steps.metering import Meter
+from routing.steps.request_log import NoRequestLog, RequestLog
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,21 @@ DEBUG: Final = "debug"
 
 
 class Accounting:
-    """`timer` is monotonic seconds, as the exchanges' own. `meter` counts usage, if that is wanted."""
+    """`timer` is monotonic seconds, as the exchanges' own. `meter` counts usage, if that is wanted; `request_log`
+    records single requests.
+    """
 
-    def __init__(self, observers: Observers, timer: Callable[[], float], meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        observers: Observers,
+        timer: Callable[[], float],
+        meter: Meter | None = None,
+        request_log: RequestLog | None = None,
+    ) -> None:
         self._observers = observers
         self._timer = timer
         self._meter = meter
+        self._request_log = request_log or NoRequestLog()
 
     def streaming(self, exchange: Exchange, response: Response) -> None:
         """Account for a relayed body when it ends; for an event stream, which has no end, now."""
@@ -86,8 +96,16 @@ class Accounting:
         self._observers.finished(event)
         if self._meter is not None:
             self._meter.finished(exchange, event)
-        if (status >= FIRST_ERROR or aborted) and caller is not None and caller.subscription is not None:
+        if exchange.step_log is not None or status >= FIRST_ERROR or aborted:
+            self._report(exchange, event)
+
+    def _report(self, exchange: Exchange, event: RequestFinished) -> None:
+        """What is done for few requests: those that have failed, have waited or were sampled."""
+        caller = exchange.caller
+        has_failed = event.status >= FIRST_ERROR or event.aborted
+        if has_failed and caller is not None and caller.subscription is not None:
             self._observers.failed(caller.subscription, event)
+        self._request_log.finished(exchange, event)
 
 
 class Responder:

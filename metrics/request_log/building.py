@@ -1,0 +1,183 @@
+"""The record of a request that has ended, from its exchange and its event."""
+
+from typing import Final
+
+import msgspec
+
+from metrics.request_log.record import MAX_PATH, Kind, RequestRecord, StepRecord, cut, mask_query
+from resilience.cache.policy import CachePolicy
+from routing import errors
+from routing.exchange import Exchange
+from routing.http import joined
+from routing.messages.identifiers import TRACEPARENT
+from routing.messages.outcome import OutcomeClass
+from routing.observability.events import RequestFinished
+from routing.router.request_log_policy import RequestLogPolicy
+
+REQUEST_ID: Final = "request id"
+RATE_LIMIT: Final = "rate limit"
+AUTHENTICATION: Final = "authentication"
+SERVICE_ROUTER: Final = "service router"
+NETWORK: Final = "network"
+PLAN: Final = "plan"
+CACHE_CHECK: Final = "cache check"
+CIRCUIT_BREAKER: Final = "circuit breaker"
+BACKEND_CALL: Final = "backend call"
+RETURN: Final = "return"
+ATTEMPT: Final = "attempt "
+CLIENT_GONE: Final = "client_gone"
+_EARLY: Final = (RATE_LIMIT, AUTHENTICATION, SERVICE_ROUTER)
+"""Steps that a request may take before its steps are logged."""
+STEP_OF_ERROR: Final = {
+    errors.RateLimited.code: RATE_LIMIT,
+    errors.Unauthenticated.code: AUTHENTICATION,
+    errors.AuthenticationUnavailable.code: AUTHENTICATION,
+    errors.Forbidden.code: SERVICE_ROUTER,
+    errors.UnknownService.code: SERVICE_ROUTER,
+    errors.MethodNotAllowed.code: SERVICE_ROUTER,
+    errors.ServiceDisabled.code: SERVICE_ROUTER,
+    errors.BodyTooLarge.code: SERVICE_ROUTER,
+    errors.AddressNotAllowed.code: NETWORK,
+    errors.QuotaExceeded.code: PLAN,
+    errors.NotCached.code: CACHE_CHECK,
+    errors.CircuitOpen.code: CIRCUIT_BREAKER,
+    errors.Overloaded.code: BACKEND_CALL,
+    errors.BadGateway.code: BACKEND_CALL,
+    errors.UpstreamTimeout.code: BACKEND_CALL,
+}
+"""The step that raises an error. Any other is that of the last step that was logged."""
+
+
+def kind_of(policy: RequestLogPolicy, exchange: Exchange, event: RequestFinished, *, sampled: bool) -> Kind | None:
+    """Why the request is recorded, or None if it is not."""
+    if policy.failures:
+        if _has_failed(event):
+            return Kind.FAILED
+        if event.status >= 400 or event.aborted:
+            return Kind.CLIENT_ERROR
+    if policy.slow is not None and exchange.step_log is not None and head_seconds(exchange, event) > policy.slow:
+        return Kind.SLOW
+    return Kind.SAMPLED if sampled else None
+
+
+def _has_failed(event: RequestFinished) -> bool:
+    if event.status >= 500 or (event.aborted and event.aborted != CLIENT_GONE):
+        return True
+    return bool(event.call and event.status < 400) or event.outcome in (OutcomeClass.FAILED, OutcomeClass.LIMITED)
+
+
+def head_seconds(exchange: Exchange, event: RequestFinished) -> float:
+    """The time until the response's header fields; until the end of a request that had none."""
+    log = exchange.step_log
+    return log[-1][2] if log and log[-1][0] == RETURN else event.duration
+
+
+def build_record(exchange: Exchange, event: RequestFinished, kind: Kind, configuration: int) -> RequestRecord:
+    """`configuration` is the version of the route table that decided."""
+    request, caller, match = exchange.request, exchange.caller, exchange.resolution.match
+    subscription = caller.subscription if caller is not None else None
+    policy = match.policy if match is not None else None
+    return RequestRecord(
+        at=event.at,
+        id=event.request_id,
+        kind=kind,
+        method=cut(event.method, 32),
+        scheme=request.scheme,
+        host=cut(request.fields.get(b"host", b"").decode("latin-1")),
+        path=cut(event.path, MAX_PATH),
+        query=cut(mask_query(request.query), MAX_PATH),
+        client=event.client,
+        caller=cut(event.caller),
+        consumer=subscription.consumer if subscription else "",
+        team=subscription.team if subscription else "",
+        plan=subscription.plan if subscription else "",
+        service=event.service,
+        route=event.route,
+        also=match.also if match is not None else (),
+        status=event.status,
+        code=event.code,
+        call=event.call,
+        reason=cut(event.reason),
+        aborted=event.aborted,
+        outcome=event.outcome,
+        fallback=event.fallback,
+        circuit=event.circuit,
+        target=cut(event.target),
+        retries=event.retries,
+        duration=event.duration,
+        head=head_seconds(exchange, event),
+        backend=event.backend,
+        bytes=event.bytes,
+        cache=event.cache,
+        cache_status=cut(exchange.cache.cache_status),
+        cache_key=_cache_key(exchange),
+        cache_rule=_cache_rule(policy.cache) if policy is not None else "",
+        configuration=configuration,
+        trace=_trace(exchange),
+        steps=tuple(_steps(exchange, event)),
+    )
+
+
+def _cache_key(exchange: Exchange) -> str:
+    if exchange.cache_slot is not None:
+        return exchange.cache_slot.target.key
+    return exchange.caller_slot.cache_key if exchange.cache.x_cache == "HIT" else ""
+
+
+def _cache_rule(policy: CachePolicy | None) -> str:
+    return "off" if policy is None else f"{policy.ttl:g} s, per {policy.scope}{', override' if policy.override else ''}"
+
+
+def _trace(exchange: Exchange) -> str:
+    """The id of the request's own trace, or of the client's, which the backend continues."""
+    log = exchange.step_log
+    if log is not None and log.trace is not None:
+        return f"{log.trace.id:032x}"
+    sent = TRACEPARENT.fullmatch(joined(exchange.request.headers, b"traceparent") or b"")
+    return sent[1].decode() if sent else ""
+
+
+def _steps(exchange: Exchange, event: RequestFinished) -> list[StepRecord]:
+    """The steps that the request has taken, in their order. One that has failed has the error."""
+    log = [(_step_name(name), cut(verdict), at) for name, verdict, at in exchange.step_log or ()]
+    error = event.code or event.call
+    failed = STEP_OF_ERROR.get(error, "")
+    steps = [StepRecord(REQUEST_ID, event.request_id, 0.0)]
+    for name in _EARLY:
+        logged = [StepRecord(*mark) for mark in log if mark[0] == name]
+        if not logged and (name == failed or _was_taken(exchange, name)):
+            logged = [StepRecord(name, _early_verdict(exchange, name))]
+        steps += logged
+    steps += [StepRecord(*mark) for mark in log if mark[0] not in _EARLY and mark[0] != RETURN]
+    if failed:
+        _add_error(steps, failed, error)
+    returned = [StepRecord(*mark) for mark in log if mark[0] == RETURN]
+    return steps + (returned or [StepRecord(RETURN, str(event.status), event.duration)])
+
+
+def _step_name(name: str) -> str:
+    return f"{BACKEND_CALL}, {name}" if name.startswith(ATTEMPT) else name
+
+
+def _add_error(steps: list[StepRecord], failed: str, error: str) -> None:
+    """To the last of the step's entries; a step that has logged nothing is added."""
+    for number in range(len(steps) - 1, -1, -1):
+        if steps[number].name.partition(",")[0] == failed:
+            steps[number] = msgspec.structs.replace(steps[number], error=error)
+            return
+    steps.append(StepRecord(failed, error=error))
+
+
+def _was_taken(exchange: Exchange, step: str) -> bool:
+    if step == RATE_LIMIT:
+        return exchange.decision is not None
+    return exchange.caller is not None if step == AUTHENTICATION else "match" in vars(exchange)
+
+
+def _early_verdict(exchange: Exchange, step: str) -> str:
+    if step == RATE_LIMIT:
+        return cut(exchange.quota.key) if exchange.decision is not None else ""
+    if step == AUTHENTICATION:
+        return cut(exchange.caller.id) if exchange.caller is not None else ""
+    match = exchange.resolution.match
+    return f"{match.service.name}{match.pattern}" if match is not None else ""

@@ -1,0 +1,184 @@
+"""Notes requests in memory as they end, and stores them in batches."""
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+from metrics.request_log.building import build_record, kind_of
+from metrics.request_log.record import Kind
+from metrics.request_log.search import Found, FoundRecord, RequestQuery, decoded, encode, search
+from metrics.request_log.store import MemoryStore, NewRecord, Position, Store
+from resilience.outage import StoreUnavailable
+from resilience.task_set import cancel_and_wait
+from routing.exchange import Exchange
+from routing.observability.events import RequestFinished
+from routing.router.live import LiveConfiguration
+from routing.router.request_log_policy import RequestLogPolicy
+from routing.router.table import RouteTable
+
+STORE_SECONDS: Final = 0.5
+MAX_PER_SECOND: Final = 50
+"""Records of one kind that a worker makes in a second. Requests beyond are counted, and not recorded: a flood of
+errors must not slow down the requests that succeed.
+"""
+MAX_PENDING: Final = 2_000
+"""Records that wait in a worker while the store is unavailable: the latest, of some 2 MB."""
+NO_SAMPLE: Final = 1_000
+"""How many requests are passed over where none is to be sampled, before the configuration is looked at again."""
+_UNMATCHED: Final = RequestLogPolicy()
+"""For requests that no service has."""
+
+
+class RequestRecorder:
+    """A RequestLog. `start` and `close` from the event loop. `clock` is Unix time, `timer` monotonic seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        live: LiveConfiguration,
+        *,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._clock, self._timer, self._chance = clock, timer, chance
+        self._table: RouteTable | None = None
+        self._share = 0.0
+        self._second = 0
+        self._made: Counter[Kind] = Counter()
+        self._omitted = 0
+        self._pending: deque[NewRecord] = deque()
+        self._storing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def next_sample(self) -> int:
+        """Random, so that a client that sends requests in a regular order cannot avoid being sampled."""
+        table = self._live.table
+        if table is not self._table:
+            self._table, self._share = table, _largest_share(table)
+        if self._share >= 1:
+            return 0
+        if self._share <= 0:
+            return NO_SAMPLE
+        return int(math.log(1 - self._chance()) / math.log(1 - self._share))
+
+    def waiting(self, exchange: Exchange) -> None:
+        match = exchange.resolution.match
+        if match is None or match.policy.request_log is not None:
+            exchange.log_steps()
+
+    def finished(self, exchange: Exchange, event: RequestFinished) -> None:
+        match = exchange.resolution.match
+        policy = _UNMATCHED if match is None else match.policy.request_log
+        if policy is None:
+            return
+        log = exchange.step_log
+        sampled = log is not None and log.sampled and self._chance() * self._share < policy.sample
+        kind = kind_of(policy, exchange, event, sampled=sampled)
+        if kind is not None and self._is_admitted(kind):
+            record = build_record(exchange, event, kind, self._version(exchange))
+            self._put(NewRecord(kind, record.id, encode(record)))
+
+    async def search(
+        self, query: RequestQuery, *, before: Position | None = None, after: Position | None = None, limit: int
+    ) -> Found:
+        """The latest first. While the store is unavailable, what this worker has not stored."""
+        try:
+            await self.flush()
+            return await search(self._store, query, before=before, after=after, limit=limit)
+        except StoreUnavailable:
+            found = await search(self._waiting(), query, before=before, after=after, limit=limit)
+            return Found(found.records, found.next, is_shared=False)
+
+    async def find(self, identifier: str) -> list[FoundRecord]:
+        """The latest records of a request id."""
+        try:
+            await self.flush()
+            return list(decoded(await self._store.find(identifier)))
+        except StoreUnavailable:
+            return list(decoded(await self._waiting().find(identifier)))
+
+    async def omitted(self) -> int:
+        """How many requests all workers have not recorded; this worker's while the store is unavailable."""
+        try:
+            return await self._store.omitted() + self._omitted
+        except StoreUnavailable:
+            return self._omitted
+
+    async def flush(self) -> None:
+        """Store what is pending. Raises StoreUnavailable, and keeps it then."""
+        async with self._storing:
+            records, self._pending = self._pending, deque()
+            omitted, self._omitted = self._omitted, 0
+            if not records and not omitted:
+                return
+            try:
+                await self._store.add(tuple(records), omitted)
+            except BaseException:
+                self._put_back(records, omitted)
+                raise
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+            self._task = None
+        with contextlib.suppress(StoreUnavailable):
+            await self.flush()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(STORE_SECONDS)
+            with contextlib.suppress(StoreUnavailable):
+                await self.flush()
+
+    def _is_admitted(self, kind: Kind) -> bool:
+        second = int(self._timer())
+        if second != self._second:
+            self._second = second
+            self._made.clear()
+        self._made[kind] += 1
+        if self._made[kind] <= MAX_PER_SECOND:
+            return True
+        self._omitted += 1
+        return False
+
+    def _put(self, record: NewRecord) -> None:
+        if len(self._pending) >= MAX_PENDING:
+            self._pending.popleft()
+            self._omitted += 1
+        self._pending.append(record)
+
+    def _put_back(self, earlier: deque[NewRecord], omitted: int) -> None:
+        later, self._pending = self._pending, earlier
+        self._omitted += omitted
+        for record in later:
+            self._put(record)
+
+    def _waiting(self) -> Store:
+        store = MemoryStore(self._clock)
+        store.put(self._pending)
+        return store
+
+    def _version(self, exchange: Exchange) -> int:
+        """Of the route table, if it is still the one that decided."""
+        table, match = self._live.table, exchange.resolution.match
+        is_same = match is None or table.services.get(match.service.name) is match.service
+        return table.version if is_same else 0
+
+
+def _largest_share(table: RouteTable) -> float:
+    """The largest share of any route: so many requests are sampled, of which each route's own share is kept."""
+    policies = [service.policy for service in table.services.values()]
+    policies += [route.policy for service in table.services.values() for route in service.routes]
+    shares = [policy.request_log.sample for policy in policies if policy.request_log is not None]
+    return max([*shares, _UNMATCHED.sample])

@@ -1,0 +1,123 @@
+"""The port to the stored records, how many are kept, and the store of a single process."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from metrics.request_log.record import Kind
+
+MAX_RECORDS: Final = 5_000
+"""Of each kind."""
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""Of each kind's encoded records."""
+KEPT_SECONDS: Final = 7 * 86_400
+MAX_SAME_ID: Final = 10
+"""Records that are found by one request id, which clients may repeat: the latest."""
+
+
+class Position(NamedTuple):
+    """Where a record is in the order in which all were stored: Unix milliseconds, and a number within them."""
+
+    milliseconds: int
+    number: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """Raises ValueError."""
+        milliseconds, dash, number = text.partition("-")
+        if not dash or not (milliseconds + number).isascii() or not milliseconds.isdigit() or not number.isdigit():
+            raise ValueError("must be a position such as 1767225600000-0")
+        if len(text) > 40:
+            raise ValueError("is too long for a position")
+        return cls(int(milliseconds), int(number))
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds}-{self.number}"
+
+
+class NewRecord(NamedTuple):
+    """A record to be stored: `data` is its encoded form."""
+
+    kind: Kind
+    id: str
+    data: bytes
+
+
+class StoredRecord(NamedTuple):
+    position: Position
+    data: bytes
+
+
+class Store(Protocol):
+    """Raises StoreUnavailable if a shared store cannot be reached."""
+
+    async def add(self, records: Sequence[NewRecord], omitted: int) -> None:
+        """Add records, and how many were omitted since the last call. Those beyond the bounds are removed."""
+
+    async def page(self, kinds: Sequence[Kind], before: Position | None, count: int) -> list[StoredRecord]:
+        """The latest `count` records stored before a position, the latest first."""
+
+    async def find(self, identifier: str) -> list[StoredRecord]:
+        """The latest records with this request id, the latest first."""
+
+    async def omitted(self) -> int:
+        """How many requests were not recorded since the log began, because too many came at once."""
+
+
+class _Kept:
+    """One kind's records, the oldest first."""
+
+    def __init__(self) -> None:
+        self.records: deque[tuple[Position, str, bytes]] = deque()
+        self.bytes = 0
+
+    def trim(self, now: float) -> None:
+        oldest = Position(int((now - KEPT_SECONDS) * 1_000))
+        while self.records and (
+            len(self.records) > MAX_RECORDS or self.bytes > MAX_BYTES or self.records[0][0] < oldest
+        ):
+            self.bytes -= len(self.records.popleft()[2])
+
+
+class MemoryStore:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._kept = {kind: _Kept() for kind in Kind}
+        self._last = Position(0)
+        self._omitted = 0
+
+    async def add(self, records: Sequence[NewRecord], omitted: int) -> None:
+        self.put(records)
+        self._omitted += omitted
+
+    def put(self, records: Iterable[NewRecord]) -> None:
+        now = self._clock()
+        for kind, identifier, data in records:
+            self._last = max(Position(int(now * 1_000)), Position(self._last.milliseconds, self._last.number + 1))
+            kept = self._kept[kind]
+            kept.records.append((self._last, identifier, data))
+            kept.bytes += len(data)
+        for kept in self._kept.values():
+            kept.trim(now)
+
+    async def page(self, kinds: Sequence[Kind], before: Position | None, count: int) -> list[StoredRecord]:
+        found = [
+            StoredRecord(position, data)
+            for kind in kinds
+            for position, _, data in self._kept[kind].records
+            if before is None or position < before
+        ]
+        return sorted(found, reverse=True)[:count]
+
+    async def find(self, identifier: str) -> list[StoredRecord]:
+        found = [
+            StoredRecord(position, data)
+            for kept in self._kept.values()
+            for position, name, data in kept.records
+            if name == identifier
+        ]
+        return sorted(found, reverse=True)[:MAX_SAME_ID]
+
+    async def omitted(self) -> int:
+        return self._omitted

@@ -1,0 +1,33 @@
+"""The port to what records single requests, for staff to look up."""
+
+import sys
+from typing import Protocol
+
+from routing.exchange import Exchange
+from routing.observability.events import RequestFinished
+
+
+class RequestLog(Protocol):
+    """Called on the request path: it notes in memory, and raises nothing."""
+
+    def next_sample(self) -> int:
+        """How many requests are passed over before the next one that is recorded whatever becomes of it."""
+
+    def waiting(self, exchange: Exchange) -> None:
+        """A request has to wait, so that it may be slow or fail: its steps are logged from now on, if it may matter."""
+
+    def finished(self, exchange: Exchange, event: RequestFinished) -> None:
+        """A request has ended that has a step log or has failed. Others are not passed to it."""
+
+
+class NoRequestLog:
+    """Records nothing."""
+
+    def next_sample(self) -> int:
+        return sys.maxsize
+
+    def waiting(self, exchange: Exchange) -> None:
+        pass
+
+    def finished(self, exchange: Exchange, event: RequestFinished) -> None:
+        pass

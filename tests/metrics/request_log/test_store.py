@@ -1,0 +1,131 @@
+"""The stored records: their order, their bounds, and what is found by a request id, in memory and in Redis."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from metrics.request_log import redis as redis_module
+from metrics.request_log import store as store_module
+from metrics.request_log.record import Kind, RequestRecord
+from metrics.request_log.redis import RedisStore
+from metrics.request_log.search import RequestQuery, encode, search
+from metrics.request_log.store import MAX_SAME_ID, MemoryStore, NewRecord, Position, Store
+from resilience.redis import RedisLink
+from tests.clock import FakeClock
+
+EVERY = tuple(Kind)
+
+
+def record(identifier: str, kind: Kind = Kind.FAILED, **fields: object) -> NewRecord:
+    made = RequestRecord(at=1.0, id=identifier, kind=kind, method="GET", **fields)  # type: ignore[arg-type]
+    return NewRecord(kind, identifier, encode(made))
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.slow)])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    link = RedisLink(request.getfixturevalue("redis_url"))
+    await link.start()
+    yield RedisStore(link)
+    await link.close()
+
+
+async def ids(store: Store, **query: object) -> list[str]:
+    found = await search(store, RequestQuery(**query), limit=10_000)  # type: ignore[arg-type]
+    return [each.record.id for each in found.records]
+
+
+async def test_records_of_all_kinds_are_read_the_latest_first(store: Store) -> None:
+    await store.add([record("a"), record("b", Kind.SLOW), record("c", Kind.SAMPLED)], 2)
+    await store.add([record("d", Kind.CLIENT_ERROR)], 1)
+    assert await ids(store) == ["d", "c", "b", "a"]
+    assert await ids(store, kind=Kind.SLOW) == ["b"]
+    assert await store.omitted() == 3
+
+
+async def test_a_search_goes_on_where_another_has_ended(store: Store) -> None:
+    await store.add([record(f"r{number}", EVERY[number % 4], service="crm") for number in range(600)], 0)
+    await store.add([record("other", service="mail")], 0)
+    seen: list[str] = []
+    before: Position | None = None
+    for _ in range(7):
+        found = await search(store, RequestQuery(service="crm"), before=before, limit=100)
+        seen += [each.record.id for each in found.records]
+        before = found.next
+        if before is None:
+            break
+    assert seen == [f"r{number}" for number in range(599, -1, -1)]
+    latest = (await search(store, RequestQuery(), limit=1)).records[0].position
+    await store.add([record("new")], 0)
+    after = await search(store, RequestQuery(), after=latest, limit=100)
+    assert [each.record.id for each in after.records] == ["new"]
+
+
+async def test_an_id_that_clients_repeat_finds_the_latest_of_its_records(store: Store) -> None:
+    await store.add([record("same", status=number) for number in range(MAX_SAME_ID + 5)], 0)
+    found = await store.find("same")
+    assert len(found) == MAX_SAME_ID
+    positions = [each.position for each in found]
+    assert positions == sorted(positions, reverse=True)
+    assert await store.find("another") == []
+
+
+@pytest.mark.slow
+async def test_redis_keeps_no_more_than_the_bounds(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of the index: an id whose records were removed is not found, and takes no memory."""
+    link = RedisLink(redis_url)
+    await link.start()
+    try:
+        store = RedisStore(link)
+        for start in range(0, store_module.MAX_RECORDS + 1_000, 500):
+            await store.add([record(f"r{start + number}") for number in range(500)], 0)
+        await store.add([record("sampled", Kind.SAMPLED)], 0)
+        client = link.client
+        stream = link.key(f"{redis_module.STREAM}{Kind.FAILED}")
+        assert await client.xlen(stream) == store_module.MAX_RECORDS
+        assert await client.hlen(link.key(redis_module.IDS)) == store_module.MAX_RECORDS + 1
+        assert await store.find("r0") == []
+        assert len(await store.find("r5999")) == 1
+        large = [record(f"large{number}", path="x" * 100_000) for number in range(200)]
+        await store.add(large, 0)
+        rows = await client.xrange(stream)
+        assert sum(len(fields[b"r"]) for _, fields in rows) <= store_module.MAX_BYTES
+        assert 0 < await client.ttl(stream) <= store_module.KEPT_SECONDS
+    finally:
+        await link.close()
+
+
+async def test_memory_keeps_no_more_than_the_bounds() -> None:
+    clock = FakeClock()
+    store = MemoryStore(clock)
+    await store.add([record(f"r{number}") for number in range(store_module.MAX_RECORDS + 10)], 0)
+    await store.add([record("sampled", Kind.SAMPLED)], 0)
+    assert len(await store.page(EVERY, None, 100_000)) == store_module.MAX_RECORDS + 1
+    assert await store.find("r0") == []
+    clock.now += store_module.KEPT_SECONDS + 1
+    await store.add([record("new")], 0)
+    assert await ids(store) == ["new"]
+
+
+@pytest.mark.slow
+async def test_what_other_programs_write_is_ignored(redis_url: str) -> None:
+    link = RedisLink(redis_url)
+    await link.start()
+    try:
+        store = RedisStore(link)
+        await store.add([record("a")], 0)
+        await link.client.xadd(link.key(f"{redis_module.STREAM}{Kind.FAILED}"), {"id": "x", "r": b"\xc1 none"})
+        await link.client.hset(link.key(redis_module.IDS), "b", "9@1-1 nonsense 1@2-2")
+        await store.add([record("c")], 0)
+        assert await ids(store) == ["c", "a"]
+        assert await store.find("b") == []
+    finally:
+        await link.close()
+
+
+@pytest.mark.parametrize("text", ["", "1", "-", "1-", "a-1", "1-2-3", "\u0661-1", "1" * 50 + "-1"])
+def test_positions_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="position"):
+        Position.parse(text)
