@@ -111,6 +111,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Names of variables that services may refer to, beside those that begin with GATEWAY_SECRET_."""
     secret_directories: tuple[Path, ...] = (DEFAULT_DIRECTORY,)
     """Directories of files that services may refer to."""
+    trace_url: str = ""
+    """Where staff find a trace: the address has the placeholder `{trace_id}`."""
 
     def __repr__(self) -> str:
         """Without any value: error pages under DEBUG show the settings."""
@@ -198,6 +200,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         hooks=get("HOOKS", True, boolean),
         log_format=get("LOG_FORMAT", "console" if debug else "json", one_of("json", "console")),
         traces=traces,
+        trace_url=get("TRACE_URL", "", telemetry.trace_url),
         metering=metering.read(get),
         server=server.read(get, debug=debug),
         var=var,

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from metrics.dashboard.events import StaffEventsConsumer
 from metrics.dashboard.live import DashboardConsumer
+from metrics.dashboard.request_feed import RequestsConsumer
 from routing import asgi, runtime
 from routing.asgi import Receive, Scope, Send
 from routing.realtime.consumer import EventsConsumer
@@ -21,6 +22,7 @@ NOT_FOUND: Final = 4404
 PATHS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
     "/ws/dashboard/": AllowedHostsOriginValidator(AuthMiddlewareStack(DashboardConsumer.as_asgi())),
     "/ws/dashboard/events/": AllowedHostsOriginValidator(AuthMiddlewareStack(StaffEventsConsumer.as_asgi())),
+    "/ws/dashboard/requests/": AllowedHostsOriginValidator(AuthMiddlewareStack(RequestsConsumer.as_asgi())),
     "/ws/events/": EventsConsumer.as_asgi(),
 }
 

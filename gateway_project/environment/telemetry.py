@@ -19,6 +19,7 @@ SAMPLER_ARG: Final = "OTEL_TRACES_SAMPLER_ARG"
 ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 NAME: Final = "OTEL_SERVICE_NAME"
 DISABLED: Final = "OTEL_SDK_DISABLED"
+TRACE_ID: Final = "{trace_id}"
 
 SUPPORTED_PROTOCOL: Final = "http/protobuf"
 DEFAULT_SERVICE_NAME: Final = "intelligence-gateway"
@@ -54,6 +55,16 @@ def read(environment: Mapping[str, str], faults: list[str]) -> Traces | None:
     ]
     faults += missing_extra(source, "tracing", "otel", "opentelemetry.sdk.trace", "opentelemetry.exporter.otlp")
     return Traces(endpoint=endpoint, sampling=_sampling(variables, faults), resource=_resource(variables, faults))
+
+
+def trace_url(text: str) -> str:
+    """The address of a trace, with a placeholder for its id."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError("must be an http:// or https:// URL without a user")
+    if text.count(TRACE_ID) != 1 or TRACE_ID in parts.netloc or not text.isascii() or not text.isprintable():
+        raise ValueError(f"must contain {TRACE_ID} once, in its path, query or fragment")
+    return text
 
 
 def _traces_url(base: str) -> str:

@@ -26,6 +26,10 @@ HEALTH_ENDPOINTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 PATH_PARAMETERS: Final = {
     "prefix": ({"type": "string", "pattern": "^[a-z2-7]{8}$"}, "k3m5pq7a"),
     "number": ({"type": "string", "pattern": "^[0-9]{1,18}$"}, "7"),
+    "identifier": (
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$"},
+        "019bf3a1-7c40-7d5e-8c1f-3b9d2f6a7e10",
+    ),
 }
 """Parameters that are no service's name, each with an example."""
 SERVICE_METHODS: Final = ("get", "head", "post", "put", "patch", "delete")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, Final
 
+from metrics.requests import UnknownRequest
 from routing import configuration_errors, errors
 from routing.errors import GatewayError
 
@@ -55,6 +56,7 @@ METRICS: Final = (
     errors.Forbidden,
     errors.UnknownService,
     errors.UnknownConsumer,
+    UnknownRequest,
     errors.MethodNotAllowed,
     errors.UnsupportedMediaType,
 )

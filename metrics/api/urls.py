@@ -19,6 +19,7 @@ from metrics.api.explain import ExplainView
 from metrics.api.keys import KeyRotateView, KeyVerifyView
 from metrics.api.overview import HistoryView, OverviewView
 from metrics.api.quotas import ConsumerQuotasView, QuotaRaiseView, QuotaRefundView, QuotaResetView
+from metrics.api.requests import RequestsView, RequestView
 from metrics.api.revocations import RevocationsView, RevocationView
 from metrics.api.schema import DocumentationView, SchemaView
 from metrics.api.service_document import ServiceDocumentView
@@ -26,6 +27,7 @@ from metrics.api.usage import UsageView
 
 _SERVICE = r"(?P<service>[A-Za-z][A-Za-z0-9_-]{0,62})"
 _CONSUMER = r"(?P<consumer>key:[a-z2-7]{8}|[A-Za-z0-9][A-Za-z0-9._@+-]{0,99})"
+_REQUEST: Final = r"(?P<identifier>[A-Za-z0-9._-]{1,128})"
 _PUBLIC: Final[dict[str, Any]] = {"authentication_classes": (), "permission_classes": ()}
 """The schema is public: it names no configured service."""
 OVERRIDE_VIEWS: Final = {"reset": CircuitResetView, "open": CircuitOpenView, "disable": CircuitDisableView}
@@ -53,6 +55,8 @@ urlpatterns = [
         rf"^metrics/credentials/{_SERVICE}/forget/?$", CredentialForgetView.as_view(), name="metrics-credential-forget"
     ),
     re_path(r"^metrics/history/?$", HistoryView.as_view(), name="metrics-history"),
+    re_path(r"^metrics/requests/?$", RequestsView.as_view(), name="metrics-requests"),
+    re_path(rf"^metrics/requests/{_REQUEST}/?$", RequestView.as_view(), name="metrics-request"),
     re_path(r"^metrics/usage/?$", UsageView.as_view(), name="metrics-usage"),
     re_path(r"^api/revocations/?$", RevocationsView.as_view(), name="api-revocations"),
     re_path(r"^api/revocations/(?P<number>[0-9]{1,18})/?$", RevocationView.as_view(), name="api-revocation"),

@@ -28,7 +28,7 @@ MAX_BATCH: Final = 200
 """Records that one call of the script adds, during which Redis does nothing else."""
 
 # ARGV: omitted, then the number of a stream, a request id and a record, for each. Positions increase over all streams,
-# whatever the server's clock does, also where the state was lost. An id's positions are those of its latest records, the latest first.
+# whatever the server's clock does, and where the state was lost. An id's positions are those of its latest records.
 _ADD: Final = Script(
     f"""
 local ids, state = KEYS[{len(KINDS) + 1}], KEYS[{len(KINDS) + 2}]

@@ -15,6 +15,8 @@ from metrics.counting.memory import MemoryStore as CountsMemory
 from metrics.counting.observer import MetricsObserver
 from metrics.failures.recorder import FailureRecorder
 from metrics.failures.store import MemoryStore as FailureMemory
+from metrics.request_log.recorder import RequestRecorder
+from metrics.request_log.store import MemoryStore as RequestLogMemory
 from metrics.usage.ledger import UsageLedger
 from metrics.usage.meter import UsageMeter
 from metrics.usage.recorder import UsageRecorder
@@ -105,6 +107,7 @@ class Harness:
     watcher: Any = field(default_factory=lambda: SimpleNamespace(wake=lambda: None))
     credentials: Any = None
     failures: FailureRecorder = field(default_factory=lambda: FailureRecorder(FailureMemory()))
+    request_log: Any = None
     deliveries: Any = field(default_factory=lambda: SimpleNamespace(queue=MemoryQueue(FakeClock(NOW))))
     counters: dict[str, Callable[[], int]] = field(default_factory=dict)
     gauges: dict[str, Callable[[], int]] = field(default_factory=dict)
@@ -148,6 +151,7 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
     keys = _install_keys(live)
     observer = MetricsObserver(clock)
     failures = FailureRecorder(FailureMemory())
+    request_log = RequestRecorder(RequestLogMemory(clock), live, clock=clock)
     observers = Observers([observer, failures])
     breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     hold_offs = HoldOffs(HoldOffMemory(), clock=clock, on_change=observers.hold_off_changed)
@@ -168,6 +172,7 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         observers=observers,
         clock=clock,
         meter=meter,
+        request_log=request_log,
     )
     counters: dict[str, Callable[[], int]] = {}
     gauges: dict[str, Callable[[], int]] = {}
@@ -190,6 +195,7 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         gauges=gauges,
         limits=limits,
         failures=failures,
+        request_log=request_log,
         usage=UsageRecorder(meter, NoBackup(), UsageLedger(400, has_events=False), timezone=timezone, clock=clock),
     )
 

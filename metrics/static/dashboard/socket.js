@@ -11,9 +11,21 @@ export class ReconnectingSocket {
 
   start() {
     this.connect();
-    setInterval(() => this.socket && performance.now() - this.lastMessageAt > this.timeout && this.disconnect(), 500);
-    window.addEventListener("online", () => this.reconnectNow());
-    window.addEventListener("offline", () => this.disconnect());
+    this.watch = setInterval(() => this.socket && performance.now() - this.lastMessageAt > this.timeout && this.disconnect(), 500);
+    this.stopping = new AbortController();
+    const { signal } = this.stopping;
+    window.addEventListener("online", () => this.reconnectNow(), { signal });
+    window.addEventListener("offline", () => this.disconnect(), { signal });
+  }
+
+  /** Close the connection for good. */
+  stop() {
+    clearInterval(this.watch);
+    this.stopping.abort();
+    clearTimeout(this.retry);
+    const socket = this.socket;
+    this.socket = null;
+    socket?.close();
   }
 
   connect() {

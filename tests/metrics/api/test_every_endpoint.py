@@ -31,6 +31,7 @@ PARAMETERS = {
     "name": "crm",
     "object_id": "1",
     "pk": 1,
+    "identifier": "an-id",
     "app_label": "routing",
     "id": 1,
     "content_type_id": 1,

@@ -1,6 +1,7 @@
 """The stored records: their order, their bounds, and what is found by a request id, in memory and in Redis."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ async def test_redis_keeps_no_more_than_the_bounds(redis_url: str, monkeypatch: 
         for start in range(0, store_module.MAX_RECORDS + 1_000, 500):
             await store.add([record(f"r{start + number}") for number in range(500)], 0)
         await store.add([record("sampled", Kind.SAMPLED)], 0)
-        client = link.client
+        client: Any = link.client
         stream = link.key(f"{redis_module.STREAM}{Kind.FAILED}")
         assert await client.xlen(stream) == store_module.MAX_RECORDS
         assert await client.hlen(link.key(redis_module.IDS)) == store_module.MAX_RECORDS + 1

@@ -1,0 +1,65 @@
+"""A request of the log as the dashboard lists it, in the page and in its live feed."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.urls import reverse
+
+from metrics.request_log.record import Kind, RequestRecord
+from metrics.request_log.search import FoundRecord
+
+WHY: Final = {
+    Kind.FAILED: "Failed",
+    Kind.CLIENT_ERROR: "Client error",
+    Kind.SLOW: "Slow",
+    Kind.SAMPLED: "Sample",
+}
+TONES: Final = {Kind.FAILED: "bad", Kind.CLIENT_ERROR: "warn", Kind.SLOW: "warn", Kind.SAMPLED: ""}
+NO_STATUS: Final = 499
+"""What is recorded of a client that did not wait for a response."""
+
+
+def row(found: FoundRecord) -> dict[str, Any]:
+    record = found.record
+    return {
+        "position": str(found.position),
+        "url": request_url(found),
+        "time": clock_text(record.at),
+        "iso": iso(record.at),
+        "status": record.status,
+        "tone": TONES[record.kind],
+        "why": WHY[record.kind],
+        "code": record.code or record.call or record.aborted,
+        "method": record.method,
+        "target": record.target_path,
+        "service": record.service,
+        "route": record.route,
+        "caller": record.consumer or record.caller,
+        "key": record.caller if record.consumer else "",
+        "cache": record.cache,
+        "duration": duration_text(record.duration),
+    }
+
+
+def request_url(found: FoundRecord) -> str:
+    return f"{reverse('dashboard:request', args=(found.record.id,))}?at={found.position}"
+
+
+def status_text(record: RequestRecord) -> str:
+    return "no response" if record.status == NO_STATUS and record.aborted else str(record.status)
+
+
+def iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def clock_text(at: float) -> str:
+    """As `30 Nov 2026, 12:00:00.123 UTC`."""
+    moment = datetime.fromtimestamp(at, UTC)
+    return f"{moment:%-d %b %Y, %H:%M:%S}.{moment.microsecond // 1000:03d} UTC"
+
+
+def duration_text(seconds: float) -> str:
+    if seconds < 0.01:
+        return f"{seconds * 1_000:.2f} ms"
+    return f"{seconds * 1_000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

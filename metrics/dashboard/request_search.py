@@ -1,0 +1,50 @@
+"""The form of the page of requests: what is searched for."""
+
+from typing import Any, Final
+
+from django import forms
+from django.http import QueryDict
+
+from metrics.dashboard.request_rows import WHY
+from metrics.request_log.record import Kind
+from metrics.request_log.search import RequestQuery
+
+TEXTS: Final = ("id", "caller", "key", "consumer", "team", "service", "route", "method", "code")
+STATUS: Final = r"[1-5]xx|[1-5][0-9]{2}"
+
+
+class RequestsForm(forms.Form):
+    """What is wrong is left out of the search, and shown beside it."""
+
+    id = forms.CharField(required=False, max_length=128)
+    service = forms.CharField(required=False, max_length=63)
+    route = forms.CharField(required=False, max_length=500)
+    method = forms.CharField(required=False, max_length=32)
+    status = forms.RegexField(
+        f"^({STATUS})$", required=False, error_messages={"invalid": "A status is 404, or a class such as 5xx."}
+    )
+    code = forms.CharField(required=False, max_length=60)
+    caller = forms.CharField(required=False, max_length=300)
+    key = forms.CharField(required=False, max_length=20)
+    consumer = forms.CharField(required=False, max_length=300)
+    team = forms.CharField(required=False, max_length=300)
+    kind = forms.ChoiceField(choices=[(kind.value, WHY[kind]) for kind in Kind], required=False)
+    start = forms.DateTimeField(required=False)
+    end = forms.DateTimeField(required=False)
+
+    @property
+    def is_searched(self) -> bool:
+        return any(self.cleaned_data.values())
+
+    def query(self) -> RequestQuery:
+        """Of a form that has been validated."""
+        data: dict[str, Any] = self.cleaned_data
+        times = {name: data[name].timestamp() for name in ("start", "end") if data.get(name)}
+        texts = {name: data[name] for name in (*TEXTS, "status") if data.get(name)}
+        return RequestQuery(kind=Kind(data["kind"]) if data.get("kind") else None, **texts, **times)
+
+
+def read_form(parameters: QueryDict) -> RequestsForm:
+    form = RequestsForm(parameters)
+    form.is_valid()
+    return form

@@ -1,0 +1,127 @@
+"""The pages of the request log: a search, and one request with its steps."""
+
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+
+from metrics import requests, selectors
+from metrics.dashboard.request_rows import TONES, WHY, clock_text, duration_text, iso, request_url, row, status_text
+from metrics.dashboard.request_search import read_form
+from metrics.dashboard.views import staff_page
+from metrics.request_log.record import Kind, RequestRecord, StepRecord
+from metrics.request_log.search import FoundRecord
+from metrics.request_log.store import KEPT_SECONDS, Position
+
+ROWS: Final = 100
+KEPT_DAYS: Final = KEPT_SECONDS // 86_400
+
+
+@staff_page
+def requests_page(request: HttpRequest) -> HttpResponse:
+    """`?id=&service=&status=&...&before=`. An id alone leads to the page of its request."""
+    form = read_form(request.GET)
+    query, before = form.query(), _position(request.GET.get("before", ""))
+    identifier = query.id
+    if identifier and query == type(query)(id=identifier) and (known := requests.find(identifier)):
+        return HttpResponseRedirect(request_url(known[0]))
+    found = requests.search(query, before=before, limit=ROWS)
+    parameters = request.GET.copy()
+    parameters.pop("before", None)
+    live = parameters.urlencode()
+    if found.next is not None and found.is_shared:
+        parameters["before"] = str(found.next)
+    context = {
+        "page": "requests",
+        "form": form,
+        "kinds": [(kind.value, WHY[kind]) for kind in Kind],
+        "services": selectors.service_names(),
+        "rows": [row(each) for each in found.records],
+        "is_shared": found.is_shared,
+        "is_latest": before is None,
+        "omitted": requests.omitted(),
+        "earlier": parameters.urlencode() if "before" in parameters else "",
+        "live": live,
+        "kept_days": KEPT_DAYS,
+    }
+    return render(request, "dashboard/requests.html", context)
+
+
+@staff_page
+def request_page(request: HttpRequest, identifier: str) -> HttpResponse:
+    """`?at=`: which one, of several with the same id; by default the latest."""
+    found = requests.find(identifier)
+    if not found:
+        context = {"page": "requests", "identifier": identifier, "kept_days": KEPT_DAYS}
+        return render(request, "dashboard/request_missing.html", context, status=404)
+    at = request.GET.get("at", "")
+    shown = next((each for each in found if str(each.position) == at), found[0])
+    return render(request, "dashboard/request.html", {"page": "requests", **_context(shown, found)})
+
+
+def _context(shown: FoundRecord, found: list[FoundRecord]) -> dict[str, Any]:
+    record = shown.record
+    return {
+        "record": record,
+        "status": status_text(record),
+        "tone": TONES[record.kind],
+        "why": WHY[record.kind],
+        "time": clock_text(record.at),
+        "iso": iso(record.at),
+        "steps": _timeline(record),
+        "durations": _durations(record),
+        "others": [row(each) for each in found if each is not shown],
+        "curl": requests.as_curl(record),
+        "explain": f"{reverse('explain')}?{requests.explain_query(record)}",
+        "trace": requests.trace_url(settings.CONFIG.trace_url, record),
+        "revision": _revision(record),
+        "has_service": bool(record.service) and record.service in selectors.service_names(),
+    }
+
+
+def _durations(record: RequestRecord) -> list[tuple[str, str]]:
+    found = [("To the header fields", duration_text(record.head)), ("To the end", duration_text(record.duration))]
+    return found if record.backend is None else [("Backend", duration_text(record.backend)), *found]
+
+
+def _timeline(record: RequestRecord) -> list[dict[str, Any]]:
+    """The steps, each with its part of the whole duration in percent."""
+    length = max([record.duration, *(step.at for step in record.steps if step.at is not None)]) or 1.0
+    lines, start = [], 0.0
+    for step in record.steps:
+        end = start if step.at is None else max(step.at, start)
+        lines.append(_line(step, start / length * 100, end / length * 100, end - start))
+        start = end
+    return lines
+
+
+def _line(step: StepRecord, start: float, end: float, took: float) -> dict[str, Any]:
+    """A step that took next to no time is shown as a thin line."""
+    width = max(end - start, 0.4)
+    return {
+        "name": step.name,
+        "verdict": step.verdict,
+        "error": step.error,
+        "at": None if step.at is None else duration_text(step.at),
+        "took": None if step.at is None else duration_text(took),
+        "x": f"{min(start, 100 - width):.2f}",
+        "width": f"{width:.2f}",
+    }
+
+
+def _revision(record: RequestRecord) -> Any:
+    """None while the database is unavailable, too."""
+    try:
+        return requests.revision_at(record)
+    except (DatabaseError, InterfaceError):
+        return None
+
+
+def _position(text: str) -> Position | None:
+    try:
+        return Position.parse(text)
+    except ValueError:
+        return None

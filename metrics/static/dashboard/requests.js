@@ -1,0 +1,94 @@
+// The page of requests: a live feed of those that match the search, newest first.
+import { el, find, setText, setTone } from "./dom.js";
+import { plural } from "./format.js";
+import { announce } from "./page.js";
+import { ReconnectingSocket } from "./socket.js";
+
+const MAX_ROWS = 200;
+const TIMEOUT = 6000; // milliseconds
+const SESSION_ENDED = 4401;
+
+const page = find("#requests-page");
+const rows = find("#rows");
+const button = find("#live");
+const pill = find("#feed");
+let socket = null;
+let received = 0;
+
+const under = (text) => el("span", { class: "sub" }, text);
+
+function makeRow(request) {
+  const status = el("span", { class: "pill" }, `${request.status} ${request.why}`);
+  setTone(status, request.tone);
+  const cell = (label, text, below = "", extra = "name") =>
+    el("td", { role: "cell", class: extra, "data-label": label }, text || "–", under(below));
+  return el("tr", { role: "row", "data-position": request.position },
+    el("th", { role: "rowheader", scope: "row" },
+      el("a", { href: request.url }, `${request.method} `, el("code", {}, request.target)),
+      el("time", { class: "sub", datetime: request.iso }, request.time)),
+    el("td", { role: "cell", class: "state" }, status, under(request.code)),
+    cell("Service", request.service, request.route),
+    cell("Caller", request.caller, request.key),
+    cell("Cache", request.cache, "", ""),
+    cell("Duration", request.duration, "", "num"));
+}
+
+function address() {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const query = new URLSearchParams(page.dataset.query);
+  const first = rows.firstElementChild?.dataset.position;
+  if (first) query.set("after", first);
+  return `${scheme}://${location.host}${page.dataset.socket}?${query}`;
+}
+
+function show({ requests, isShared, more }) {
+  socket.resetBackoff();
+  showState("live");
+  rows.prepend(...requests.map(makeRow));
+  while (rows.children.length > MAX_ROWS) rows.lastElementChild.remove();
+  if (requests.length) find("#empty").hidden = true;
+  received += requests.length;
+  socket.address = address();
+  const note = isShared ? (more ? "; more came at once than are shown" : "") : "; Redis is unavailable";
+  setText(find("#count"), `${plural(received, "new request")}${note}`);
+}
+
+function showState(state) {
+  const labels = { live: ["Live", "good"], connecting: ["Connecting", ""], disconnected: ["Disconnected, retrying", "bad"] };
+  const [label, tone] = labels[state];
+  if (pill.dataset.state !== state) setText(pill, label);
+  pill.dataset.state = state;
+  setTone(pill, tone);
+}
+
+function disconnected(code) {
+  if (code === SESSION_ENDED) location.reload();
+  if (socket) showState("disconnected");
+}
+
+function start() {
+  if (!find("#list-title").textContent.startsWith("Newest")) {
+    location.search = page.dataset.query;
+    return;
+  }
+  socket = new ReconnectingSocket(address(), { timeout: TIMEOUT, onMessage: show, onDisconnect: disconnected });
+  socket.start();
+  pill.hidden = false;
+  showState("connecting");
+  announce("New requests are shown as they come.");
+}
+
+function stop() {
+  const stopped = socket;
+  socket = null;
+  stopped.stop();
+  pill.hidden = true;
+  announce("Stopped.");
+}
+
+button.hidden = false;
+button.addEventListener("click", () => {
+  if (socket) stop();
+  else start();
+  button.setAttribute("aria-pressed", String(Boolean(socket)));
+});
