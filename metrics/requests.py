@@ -33,7 +33,7 @@ def search(query: RequestQuery, *, before: Position | None, limit: int) -> Found
     return run_on_loop(running().request_log.search(query, before=before, limit=limit))
 
 
-def find(identifier: str) -> list[FoundRecord]:
+def find(identifier: str) -> Found:
     """The records of a request id, the latest first."""
     return run_on_loop(running().request_log.find(identifier))
 

@@ -14,7 +14,7 @@ from metrics.request_log.record import Kind
 from metrics.request_log.search import RequestQuery
 from metrics.request_log.store import Position
 from metrics.requests import UnknownRequest
-from routing.errors import BadRequest
+from routing.errors import BadRequest, Unavailable
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
@@ -168,9 +168,11 @@ class RequestView(MetricsView):
     def get(self, request: Request, identifier: str) -> Response:  # noqa: ARG002 - Django's signature
         """Get the records of a request id."""
         found = requests.find(identifier)
-        if not found:
+        if not found.records and not found.is_shared:
+            raise Unavailable("the request log is unavailable", retry_after=1)
+        if not found.records:
             raise UnknownRequest("no request with this id is recorded")
-        return Response({"requests": [requests.to_document(each) for each in found]})
+        return Response({"requests": [requests.to_document(each) for each in found.records]})
 
 
 def _input(request: Request) -> dict[str, Any]:

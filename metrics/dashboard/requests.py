@@ -26,7 +26,7 @@ def requests_page(request: HttpRequest) -> HttpResponse:
     form = read_form(request.GET)
     query, before = form.query(), _position(request.GET.get("before", ""))
     identifier = query.id
-    if identifier and query == type(query)(id=identifier) and (known := requests.find(identifier)):
+    if identifier and query == type(query)(id=identifier) and (known := requests.find(identifier).records):
         return HttpResponseRedirect(request_url(known[0]))
     found = requests.search(query, before=before, limit=ROWS)
     parameters = request.GET.copy()
@@ -54,12 +54,12 @@ def requests_page(request: HttpRequest) -> HttpResponse:
 def request_page(request: HttpRequest, identifier: str) -> HttpResponse:
     """`?at=`: which one, of several with the same id; by default the latest."""
     found = requests.find(identifier)
-    if not found:
-        context = {"page": "requests", "identifier": identifier, "kept_days": KEPT_DAYS}
-        return render(request, "dashboard/request_missing.html", context, status=404)
+    if not found.records:
+        context = {"page": "requests", "identifier": identifier, "is_shared": found.is_shared, "kept_days": KEPT_DAYS}
+        return render(request, "dashboard/request_missing.html", context, status=404 if found.is_shared else 503)
     at = request.GET.get("at", "")
-    shown = next((each for each in found if str(each.position) == at), found[0])
-    return render(request, "dashboard/request.html", {"page": "requests", **_context(shown, found)})
+    shown = next((each for each in found.records if str(each.position) == at), found.records[0])
+    return render(request, "dashboard/request.html", {"page": "requests", **_context(shown, found.records)})
 
 
 def _context(shown: FoundRecord, found: list[FoundRecord]) -> dict[str, Any]:
@@ -82,9 +82,9 @@ def _context(shown: FoundRecord, found: list[FoundRecord]) -> dict[str, Any]:
     }
 
 
-def _durations(record: RequestRecord) -> list[tuple[str, str]]:
-    found = [("To the header fields", duration_text(record.head)), ("To the end", duration_text(record.duration))]
-    return found if record.backend is None else [("Backend", duration_text(record.backend)), *found]
+def _durations(record: RequestRecord) -> str:
+    backend = "" if record.backend is None else f"backend {duration_text(record.backend)}, "
+    return f"{backend}header fields after {duration_text(record.head)}, end after {duration_text(record.duration)}"
 
 
 def _timeline(record: RequestRecord) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from metrics.request_log.building import build_record, kind_of
 from metrics.request_log.record import Kind
-from metrics.request_log.search import Found, FoundRecord, RequestQuery, decoded, encode, search
+from metrics.request_log.search import Found, RequestQuery, decoded, encode, search
 from metrics.request_log.store import MemoryStore, NewRecord, Position, Store
 from resilience.outage import StoreUnavailable
 from resilience.task_set import cancel_and_wait
@@ -97,13 +97,13 @@ class RequestRecorder:
             found = await search(self._waiting(), query, before=before, after=after, limit=limit)
             return Found(found.records, found.next, is_shared=False)
 
-    async def find(self, identifier: str) -> list[FoundRecord]:
-        """The latest records of a request id."""
+    async def find(self, identifier: str) -> Found:
+        """The latest records of a request id; as for `search`, if the store is unavailable."""
         try:
             await self.flush()
-            return list(decoded(await self._store.find(identifier)))
+            return Found(list(decoded(await self._store.find(identifier))))
         except StoreUnavailable:
-            return list(decoded(await self._waiting().find(identifier)))
+            return Found(list(decoded(await self._waiting().find(identifier))), is_shared=False)
 
     async def omitted(self) -> int:
         """How many requests all workers have not recorded; this worker's while the store is unavailable."""

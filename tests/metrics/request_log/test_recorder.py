@@ -173,7 +173,7 @@ async def test_while_the_store_is_away_a_worker_keeps_its_own_and_shows_them() -
     await recorded.world.request("GET", "/api/v1/crm/x", [("X-Request-ID", "kept")])
     found = await recorded.recorder.search(RequestQuery(), limit=10)
     assert ([each.record.id for each in found.records], found.is_shared) == (["kept"], False)
-    assert [each.record.id for each in await recorded.recorder.find("kept")] == ["kept"]
+    assert [each.record.id for each in (await recorded.recorder.find("kept")).records] == ["kept"]
     for number in range(MAX_PENDING):
         recorded.recorder._put(NewRecord(Kind.FAILED, str(number), b""))
     assert len(recorded.recorder._pending) == MAX_PENDING

@@ -1,0 +1,66 @@
+"""The pages of the request log in Chromium, on a phone and on a wide screen, with a real gateway."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Gateway, Open
+from tests.browser.test_dashboard import AXE, PHONE, WIDE, overflows
+
+Screenshot = Callable[[Page, str], None]
+
+
+def violations(page: Page) -> list[str]:
+    """Of any weight."""
+    page.evaluate(AXE)
+    found = page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
+    return [f"{each['id']}: {node['html'][:120]}" for each in found for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_the_id_of_a_problem_document_leads_to_the_steps_of_its_request(
+    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+) -> None:
+    gateway.get("/api/v1/crm/status/503?email=ada@example.com")
+    problem = gateway.get("/api/v1/nothing/contacts").json()
+    page = visit("/dashboard/", width=width, scheme=scheme)
+    page.get_by_role("navigation").get_by_role("link", name="Requests").click()
+    expect(page.locator("#rows tr").filter(has_text="/api/v1/crm/status/503?email=***").first).to_be_visible()
+    assert violations(page) == []
+    assert not overflows(page)
+    screenshot(page, f"requests-{width}-{scheme}")
+    page.get_by_label("Request id").fill(problem["request_id"])
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("GET /api/v1/nothing/contacts")
+    expect(page.locator(".steps li[data-tone=bad]")).to_contain_text("unknown_service")
+    assert violations(page) == []
+    page.go_back()
+    page.locator("#rows a").filter(has_text="/status/503").first.click()
+    expect(page.locator(".steps")).to_contain_text("backend call, attempt 1")
+    expect(page.locator("#curl")).to_contain_text("email=***")
+    assert violations(page) == []
+    assert not overflows(page)
+    screenshot(page, f"request-{width}-{scheme}")
+
+
+def test_requests_are_followed_live_and_explained(visit: Open, gateway: Gateway) -> None:
+    page = visit("/dashboard/requests/?service=crm&status=404")
+    page.get_by_role("button", name="Live").click()
+    expect(page.locator("#feed")).to_have_text("Live")
+    before = page.locator("#rows tr").count()
+    gateway.get("/api/v1/nothing/x")
+    gateway.get("/api/v1/crm/status/404?seen=live")
+    expect(page.locator("#rows tr")).to_have_count(before + 1)
+    page.get_by_role("button", name="Live").click()
+    expect(page.locator("#feed")).to_be_hidden()
+    page.locator("#rows a").first.click()
+    page.get_by_role("link", name="Explain").click()
+    expect(page.locator("[name=path]")).to_have_value("/api/v1/crm/status/404?seen=***")
+
+
+def test_a_wrong_search_is_explained(visit: Open) -> None:
+    page = visit("/dashboard/requests/?status=abc")
+    expect(page.get_by_role("alert")).to_have_text("A status is 404, or a class such as 5xx.")
+    assert violations(page) == []
