@@ -150,8 +150,10 @@ async def test_a_flood_of_errors_is_counted_and_not_recorded() -> None:
     await recorded.serve(OK, log=RequestLogPolicy(sample=0))
     for _ in range(MAX_PER_SECOND + 7):
         await recorded.world.request("GET", "/api/v1/crm/x", key="")
-    await recorded.world.request("GET", "/api/v1/crm/x", [("X-Request-ID", "fine")])
-    assert len(await recorded.records()) == MAX_PER_SECOND
+    await recorded.world.serve(BROKEN, name="broken", policy=RoutePolicy(timeout=QUICK, retries=QUICK_RETRIES))
+    await recorded.world.request("GET", "/api/v1/broken/x")
+    assert len(await recorded.records(kind=Kind.CLIENT_ERROR)) == MAX_PER_SECOND
+    assert len(await recorded.records(kind=Kind.FAILED)) == 1
     assert await recorded.recorder.omitted() == 7
     await recorded.world.close()
 
