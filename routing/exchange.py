@@ -151,9 +151,8 @@ class UsedCredential(NamedTuple):
 
 
 class StepLog(list[tuple[str, str, float]]):
-    """Each step's name, verdict and end in seconds since the start: for `X-Gateway-Debug`, a trace or the request log.
-
-    `sampled`: the request is recorded whatever becomes of it.
+    """Each step's name, verdict and end in seconds since the start: for `X-Gateway-Debug`, a trace or the request log,
+    where one that is `sampled` is recorded whatever becomes of it.
     """
 
     shown = False

@@ -49,7 +49,7 @@ from routing.steps.max_forwards import MaxForwards
 from routing.steps.metering import Meter
 from routing.steps.plan import PlanLimits
 from routing.steps.presented import PresentedCredentials
-from routing.steps.request_log import NoRequestLog, RequestLog
+from routing.steps.request_log import NO_REQUEST_LOG, RequestLog
 from routing.steps.respond import Accounting, Responder
 
 Handler = Callable[[Exchange], Awaitable[Response]]
@@ -78,7 +78,7 @@ class Gateway:
         credentials: Credentials | None = None,
         idempotency: Idempotency | None = None,
         meter: Meter | None = None,
-        request_log: RequestLog | None = None,
+        request_log: RequestLog = NO_REQUEST_LOG,
         plan_limits: PlanLimits | None = None,
         key_usage: KeyUsage | None = None,
         nonces: Nonces | None = None,
@@ -98,8 +98,7 @@ class Gateway:
         self.credentials = CredentialSteps(credentials, calls, emit=observers.backend_event, timer=timer)
         self._fallbacks = Fallbacks(live, self._gatekeeper, self._store, self.credentials, timer=timer)
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
-        self._request_log = request_log = request_log or NoRequestLog()
-        self._until_sample = request_log.next_sample()
+        self._request_log, self._until_sample = request_log, request_log.next_sample()
         self._accounting = self._open_accounting(observers, meter, request_log)
         self._responder = Responder(self._cross_origin.default, self._accounting, timer)
         self._resolutions = ResolutionCache(live, self._compile, self.allowed_hosts)
@@ -136,9 +135,8 @@ class Gateway:
         exchange = self.begin(request)  # 1 request id
         remaining: Iterator[Step] = iter(())
         try:
-            result: Response | Awaitable[Response | None] | None = None
-            if request.method == "OPTIONS":
-                result = self._preflight(exchange)
+            result: Response | Awaitable[Response | None] | None
+            result = self._preflight(exchange) if request.method == "OPTIONS" else None
             if result is None:
                 exchange.resolution = self._resolutions.of(request)
                 remaining = iter(exchange.resolution.steps)
@@ -271,12 +269,10 @@ class Gateway:
 
     async def _fetch(self, exchange: Exchange) -> Response:
         """Steps 6 to 8, once more or in the background. Raises GatewayError."""
-        own, replace, store = self.credentials, self._fallbacks.replace, self._store.store
-        if exchange.match.policy.credential is None:
-            steps: tuple[Step, ...] = (self._calls.admit, self._calls.call, replace, store)
-        else:
-            steps = (own.attach, self._calls.admit, self._calls.call, own.renew, replace, store)
-        return await self._rest(exchange, None, iter(steps))
+        steps: tuple[Step, ...] = (self._calls.admit, self._calls.call)
+        if exchange.match.policy.credential is not None:
+            steps = (self.credentials.attach, *steps, self.credentials.renew)
+        return await self._rest(exchange, None, iter((*steps, self._fallbacks.replace, self._store.store)))
 
     def _once(self, exchange: Exchange) -> Awaitable[Response] | None:
         """Before step 6, where the request has an Idempotency-Key: its first response, or steps 6 to 8."""

@@ -1,7 +1,7 @@
 """The port to what records single requests, for staff to look up."""
 
 import sys
-from typing import Protocol
+from typing import Final, Protocol
 
 from routing.exchange import Exchange
 from routing.observability.events import RequestFinished
@@ -31,3 +31,6 @@ class NoRequestLog:
 
     def finished(self, exchange: Exchange, event: RequestFinished) -> None:
         pass
+
+
+NO_REQUEST_LOG: Final[RequestLog] = NoRequestLog()

@@ -18,7 +18,7 @@ from routing.observability.events import Observers, RequestFinished
 from routing.problems import problem
 from routing.router.resolution import UNRESOLVED
 from routing.steps.metering import Meter
-from routing.steps.request_log import NoRequestLog, RequestLog
+from routing.steps.request_log import NO_REQUEST_LOG, RequestLog
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,12 @@ class Accounting:
         observers: Observers,
         timer: Callable[[], float],
         meter: Meter | None = None,
-        request_log: RequestLog | None = None,
+        request_log: RequestLog = NO_REQUEST_LOG,
     ) -> None:
         self._observers = observers
         self._timer = timer
         self._meter = meter
-        self._request_log = request_log or NoRequestLog()
+        self._request_log = request_log
 
     def streaming(self, exchange: Exchange, response: Response) -> None:
         """Account for a relayed body when it ends; for an event stream, which has no end, now."""
