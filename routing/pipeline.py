@@ -221,8 +221,7 @@ class Gateway:
             exchange.endpoint = endpoint
         self._until_sample -= 1
         if self._until_sample < 0:
-            self._until_sample = self._request_log.next_sample()
-            exchange.log_steps().sampled = True
+            self._until_sample = self._request_log.next_sample(exchange)
         return exchange
 
     async def close(self) -> None:

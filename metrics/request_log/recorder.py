@@ -51,18 +51,26 @@ class RequestRecorder:
         self._clock, self._timer, self._chance = clock, timer, chance
         self._table: RouteTable | None = None
         self._share = 0.0
-        self._second = 0
+        self._second = self._sampled = 0
         self._made: Counter[Kind] = Counter()
         self._omitted = 0
         self._pending: deque[NewRecord] = deque()
         self._storing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def next_sample(self) -> int:
-        """Random, so that a client that sends requests in a regular order cannot avoid being sampled."""
+    def next_sample(self, exchange: Exchange | None = None) -> int:
+        """A random number, so that a client that sends requests in a regular order cannot avoid being sampled.
+
+        Of more than MAX_PER_SECOND requests in a second, none is sampled, so that logging steps costs little.
+        """
         table = self._live.table
         if table is not self._table:
             self._table, self._share = table, _largest_share(table)
+        if exchange is not None and self._share > 0:
+            self._begin_second()
+            self._sampled += 1
+            if self._sampled <= MAX_PER_SECOND:
+                exchange.log_steps().sampled = True
         if self._share >= 1:
             return 0
         if self._share <= 0:
@@ -142,15 +150,18 @@ class RequestRecorder:
                 await self.flush()
 
     def _is_admitted(self, kind: Kind) -> bool:
-        second = int(self._timer())
-        if second != self._second:
-            self._second = second
-            self._made.clear()
+        self._begin_second()
         self._made[kind] += 1
         if self._made[kind] <= MAX_PER_SECOND:
             return True
         self._omitted += 1
         return False
+
+    def _begin_second(self) -> None:
+        second = int(self._timer())
+        if second != self._second:
+            self._second, self._sampled = second, 0
+            self._made.clear()
 
     def _put(self, record: NewRecord) -> None:
         if len(self._pending) >= MAX_PENDING:
@@ -177,8 +188,8 @@ class RequestRecorder:
 
 
 def _largest_share(table: RouteTable) -> float:
-    """The largest share of any route: so many requests are sampled, of which each route's own share is kept."""
+    """The largest share of any route: so many requests are sampled, of which each route's own share is recorded."""
     policies = [service.policy for service in table.services.values()]
     policies += [route.policy for service in table.services.values() for route in service.routes]
     shares = [policy.request_log.sample for policy in policies if policy.request_log is not None]
-    return max([*shares, _UNMATCHED.sample])
+    return max(shares, default=_UNMATCHED.sample)

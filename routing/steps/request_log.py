@@ -10,8 +10,10 @@ from routing.observability.events import RequestFinished
 class RequestLog(Protocol):
     """Called on the request path: it notes in memory, and raises nothing."""
 
-    def next_sample(self) -> int:
-        """How many requests are passed over before the next one that is recorded whatever becomes of it."""
+    def next_sample(self, exchange: Exchange | None = None) -> int:
+        """Sample a request: its steps are logged, and it is recorded whatever becomes of it. Returns how many requests
+        are passed over before the next one.
+        """
 
     def waiting(self, exchange: Exchange) -> None:
         """A request has to wait, so that it may be slow or fail: its steps are logged from now on, if it may matter."""
@@ -23,7 +25,7 @@ class RequestLog(Protocol):
 class NoRequestLog:
     """Records nothing."""
 
-    def next_sample(self) -> int:
+    def next_sample(self, exchange: Exchange | None = None) -> int:  # noqa: ARG002 - the protocol's
         return sys.maxsize
 
     def waiting(self, exchange: Exchange) -> None:

@@ -158,6 +158,20 @@ async def test_a_flood_of_errors_is_counted_and_not_recorded() -> None:
     await recorded.world.close()
 
 
+async def test_no_more_is_sampled_in_a_second_than_costs_little() -> None:
+    second = FakeClock()
+    recorded = Recorded(timer=second)
+    await recorded.serve(OK, log=EVERYTHING, cache=CachePolicy(scope=Scope.SHARED))
+    for _ in range(MAX_PER_SECOND + 5):
+        await recorded.world.request("GET", "/api/v1/crm/x")
+    assert len(await recorded.records()) == MAX_PER_SECOND
+    second.advance(1)
+    await recorded.world.request("GET", "/api/v1/crm/x")
+    assert len(await recorded.records()) == MAX_PER_SECOND + 1
+    assert await recorded.recorder.omitted() == 0
+    await recorded.world.close()
+
+
 class Away(MemoryStore):
     is_away = True
 
