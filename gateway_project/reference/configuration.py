@@ -47,6 +47,7 @@ _ELSEWHERE: Final = {
     "outcome": "resilience.md#what-a-response-means",
     "preset": "configuration.md#presets",
     "price": "metering.md#prices",
+    "request_log": "requests.md#what-is-recorded",
     "retries": "resilience.md#retries",
     "signature": "signatures.md#what-must-be-signed",
     "targets": "resilience.md#targets",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway_project.reference.markdown import block, code, page, table, text
+from metrics import requests
 from routing import configuration_errors, errors
 from routing.errors import GatewayError
 
@@ -33,7 +34,7 @@ def errors_page() -> str:
 
 def _kinds() -> Iterator[type[GatewayError]]:
     """All errors with a code of their own."""
-    for module in (errors, configuration_errors):
+    for module in (errors, configuration_errors, requests):
         for kind in vars(module).values():
             if isinstance(kind, type) and issubclass(kind, GatewayError) and isinstance(vars(kind).get("code"), str):
                 yield kind
