@@ -175,16 +175,14 @@ class Gateway:
             await limiting
         if anonymous and exchange.credential is None and exchange.resolution.credential_state.parse_error is None:
             return
-        identifying = identify(exchange)
-        if identifying is not None:
+        if (identifying := identify(exchange)) is not None:
             await identifying
 
     async def route(self, exchange: Exchange) -> None:
         """Step 4 of a WebSocket, and the limits of its caller's plan. Raises GatewayError."""
         self._gatekeeper.route(exchange)
         self._gatekeeper.check_address(exchange)
-        limiting = self._plan_limits.admit(exchange) if self._plan_limits else None
-        if limiting is not None:
+        if self._plan_limits and (limiting := self._plan_limits.admit(exchange)) is not None:
             await limiting
 
     async def refetch(self, request: Request) -> Response:
