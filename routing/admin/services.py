@@ -114,6 +114,7 @@ class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
             {"fields": (*BACKEND, "preserve_host", "websocket")},
         ),
         ("The backend's limits", {"fields": ("outcome", "hold_off", "outbound")}),
+        ("Incidents", {"fields": ("thresholds",)}),
         ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call", "price")}),
         ("Request log", {"fields": ("request_log",)}),
     )

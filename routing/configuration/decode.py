@@ -9,7 +9,7 @@ from routing.configuration.consumers import CONSUMER_SECTIONS, check_consumers
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.issuers import check_services as issuers_check
 from routing.configuration.issuers import decode_issuers
-from routing.configuration.section_parsers import PATHS
+from routing.configuration.section_parsers import PATHS, THRESHOLDS, switchable
 from routing.configuration.sections import build, build_policy, merge_settings, setting_parsers, with_probe_lease
 from routing.configuration.values import (
     SecretLookup,
@@ -37,6 +37,7 @@ from routing.presets.expand import PRESET, expand
 from routing.router.policy import NAME, PathPolicy, RoutePolicy, Target
 from routing.router.spelling import folded
 from routing.router.table import Route, Service
+from routing.router.thresholds import LATENCY_SHARE, OFF, Thresholds
 
 VERSION: Final = 1
 _POST: Final = ("POST",)
@@ -68,6 +69,7 @@ def service_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
         "targets": list_of(decode_target),
         "hosts": list_of(host_name),
         "paths": _paths,
+        "thresholds": switchable(THRESHOLDS),
         "enabled": boolean,
     }
     return {**own, **setting_parsers(secret), "routes": list_of(_unparsed)}
@@ -153,13 +155,23 @@ def decode_service(name: str, value: object, secret: SecretLookup) -> Service:
         _check_targets(settings, faults)
         _check_placeholders(settings, (), faults)
     targets, hosts, routes = (settings.pop(key, ()) for key in ("targets", "hosts", "routes"))
-    spelled = settings.pop("paths", PathPolicy())
+    spelled, thresholds = settings.pop("paths", PathPolicy()), settings.pop("thresholds", {})
     with faults.at():
         policy = build_policy(settings)
+    with faults.at("thresholds"):
+        thresholds = _thresholds(thresholds, policy)
     # If the service's settings have faults, routes inherit the defaults, so that only their own faults are added.
     decoded = _decode_routes(routes, {} if faults.found else settings, spelled, secret, faults)
     faults.raise_if_any()
-    return Service(name, targets, hosts, with_probe_lease(policy, decoded), decoded, paths=spelled)
+    policy = with_probe_lease(policy, decoded)
+    return Service(name, targets, hosts, policy, decoded, paths=spelled, thresholds=thresholds)
+
+
+def _thresholds(settings: dict[str, Any] | None, policy: RoutePolicy) -> Thresholds:
+    """None is off. `latency`, unless it is set, follows from the time that the backend has."""
+    latency = LATENCY_SHARE * policy.timeout.read
+    thresholds: Thresholds = OFF if settings is None else build(Thresholds, {"latency": latency, **settings})
+    return thresholds
 
 
 def decode_target(value: object) -> Target:

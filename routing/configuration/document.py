@@ -230,6 +230,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "always_up": False,
     "hosts": [],
     "paths": {},
+    "thresholds": {},
     "routes": [],
     "methods": [],
     "invalidates": [],

@@ -70,6 +70,11 @@ def _limit(value: object) -> float:
     return inf if value is None else float(duration(value))
 
 
+def _share(value: object) -> float:
+    """A share of requests, from 0 to 1; null, as infinity, for no threshold."""
+    return inf if value is None else float(number(0, 1)(value))
+
+
 def _path(value: object) -> str:
     if not string(value).startswith("/") or not str(value).isascii() or not str(value).isprintable():
         raise ValueError("must be a path: ASCII, starting with '/'")
@@ -153,6 +158,16 @@ PATHS: Final[dict[str, ValueParser]] = {
     "trailing_slash": one_of(TrailingSlash),
 }
 """Of services only: routes are found by it."""
+THRESHOLDS: Final[dict[str, ValueParser]] = {
+    "error_rate": _share,
+    "client_error_rate": _share,
+    "refusal_rate": _share,
+    "latency": _limit,
+    "hit_rate_drop": _share,
+    "minimum_requests": integer(1, 1_000_000),
+    "window": duration,
+}
+"""Of services only: their traffic is counted as a whole."""
 FALLBACK: Final[dict[str, ValueParser]] = {"service": _service, "status": integer(200, 599), "body": json_value}
 OUTCOME: Final[dict[str, ValueParser]] = {
     "limited": conditions,
@@ -193,6 +208,7 @@ REQUEST_LOG: Final[dict[str, ValueParser]] = {
 
 SECTIONS: Final[dict[str, Iterable[str]]] = {
     "paths": PATHS,
+    "thresholds": THRESHOLDS,
     "ip": NETWORKS,
     "timeout": TIMEOUT,
     "retries": RETRIES,

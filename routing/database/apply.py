@@ -186,7 +186,8 @@ def _route(route: dict[str, Any]) -> dict[str, Any]:
 
 def _own_settings(item: dict[str, Any]) -> dict[str, Any]:
     """What only services have."""
-    return {"preset": item.get("preset") or "", "hosts": item.get("hosts", []), "paths": item.get("paths")}
+    sections = {name: item.get(name) for name in ("paths", "thresholds")}
+    return {"preset": item.get("preset") or "", "hosts": item.get("hosts", []), **sections}
 
 
 def _settings(item: dict[str, Any]) -> dict[str, Any]:

@@ -172,5 +172,8 @@ class QuotaUsage(models.Model):
     warned = models.PositiveSmallIntegerField(default=0)
     generation = models.CharField(max_length=32, blank=True, default="")
 
+    class Meta:
+        indexes = (models.Index(fields=("warned", "ends"), name="quota_warned"),)
+
     def __str__(self) -> str:
         return f"{self.counter}: {self.used}"

@@ -71,6 +71,7 @@ class Service(Settings):
     preset = models.CharField(max_length=32, blank=True, default="", db_default="", choices=preset_choices)
     hosts = models.JSONField(default=list, blank=True)
     paths = models.JSONField(null=True, blank=True)
+    thresholds = models.JSONField(null=True, blank=True)
     origin = models.CharField(max_length=16, blank=True, default="", db_default="", editable=False)
     """`file` if GATEWAY_CONFIG created it, which may then delete it."""
 
@@ -87,7 +88,8 @@ class Service(Settings):
         return self.name
 
     def to_document(self) -> dict[str, Any]:
-        own = {"preset": self.preset or None, "hosts": self.hosts or [], "paths": self.paths}
+        own: dict[str, Any] = {"preset": self.preset or None, "hosts": self.hosts or []}
+        own |= {"paths": self.paths, "thresholds": self.thresholds}
         return {name: value for name, value in own.items() if value is not None} | super().to_document()
 
     def with_routes(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from routing.router.policy import PathPolicy, RoutePolicy, Target
 from routing.router.route_tree import Route, RouteTree, allowed_methods, parameters
 from routing.router.spelling import Segments
 from routing.router.strictest import strictest
+from routing.router.thresholds import Thresholds
 from routing.webhooks.policy import Webhook
 
 __all__ = ["Match", "Route", "RouteTable", "Service"]
@@ -43,6 +44,7 @@ class Service(msgspec.Struct, frozen=True):
     incarnation: int = 0
     paths: PathPolicy = PathPolicy()
     faults: tuple[str, ...] = ()
+    thresholds: Thresholds = Thresholds()
 
     @property
     def is_out(self) -> bool:
