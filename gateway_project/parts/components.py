@@ -62,10 +62,10 @@ class Infrastructure:
         self.authenticator = Authenticator(lambda: self.live.keys)
         self.signer = IdentitySigner()
         self.log = AccessLog(config.log_format) if config.server.access_log else None
-        self.counting = MetricsObserver()
         self.meter = UsageMeter(config.metering.timezone, clock=self.clock) if config.metering.enabled else None
         self.failures = FailureRecorder(self.stores.failures)
         self.request_log = RequestRecorder(self.stores.request_log, self.live)
+        self.counting = MetricsObserver(on_failure=self.failures.service_failed)
         self.own_cookies = frozenset(name.encode() for name in settings.OWN_COOKIES)
         self.cache_keys = CacheKeys(self.own_cookies, _cache_secret())
         self.realtime = Realtime(

@@ -33,6 +33,9 @@ MAX_READS: Final = 10
 """How often a read that overlaps the application of a batch is repeated."""
 
 PATH_PREFIX: Final = "path|"
+FAULT_PREFIXES: Final = ("fault|", "affected|")
+MAX_FAULTS_PER_ROW: Final = 50
+"""Only the most frequent faults of a row, and the callers hit most often, are kept."""
 
 AggregateKey = tuple[str, int, str]
 """Resolution, start in Unix seconds, service."""
@@ -149,17 +152,22 @@ def _applied_batches(batches: Collection[str]) -> set[str]:
 
 
 def _by_resolution(counts: Fields) -> dict[AggregateKey, Counter[str]]:
-    """Spread a batch's counts over all resolutions. Paths are kept per hour only."""
+    """Spread a batch's counts over all resolutions. Paths are kept per hour only, faults per minute only."""
     spread: defaultdict[AggregateKey, Counter[str]] = defaultdict(Counter)
     for (minute, service), fields in split_by_minute(counts).items():
-        without_paths = Counter(
-            {field: number for field, number in fields.items() if not field.startswith(PATH_PREFIX)}
-        )
+        lasting = _without(fields, PATH_PREFIX, *FAULT_PREFIXES)
+        by_resolution = {
+            TimeResolution.MINUTE: _without(fields, PATH_PREFIX),
+            TimeResolution.HOUR: _without(fields, *FAULT_PREFIXES),
+        }
         for resolution, seconds in RESOLUTION_SECONDS.items():
-            added = fields if resolution is TimeResolution.HOUR else without_paths
-            spread[resolution, minute // seconds * seconds, service].update(added)
-        spread[TimeResolution.TOTAL, 0, service].update(without_paths)
+            spread[resolution, minute // seconds * seconds, service].update(by_resolution.get(resolution, lasting))
+        spread[TimeResolution.TOTAL, 0, service].update(lasting)
     return dict(spread)
+
+
+def _without(fields: Fields, *prefixes: str) -> Fields:
+    return {field: number for field, number in fields.items() if not field.startswith(prefixes)}
 
 
 def _add(spread: dict[AggregateKey, Counter[str]]) -> None:
@@ -179,13 +187,16 @@ def _add(spread: dict[AggregateKey, Counter[str]]) -> None:
         if (row.resolution, row.start, row.service) in spread
     ]
     for row in rows:
-        row.counts = _limit_paths(merge_counts([row.counts, spread[row.resolution, row.start, row.service]]))
+        row.counts = _limit(merge_counts([row.counts, spread[row.resolution, row.start, row.service]]))
     Aggregate.objects.bulk_update(rows, ["counts"], batch_size=100)
 
 
-def _limit_paths(counts: Counter[str]) -> dict[str, int]:
-    """Drop all but the MAX_PATHS_PER_ROW most frequent paths."""
-    paths = sorted((field for field in counts if field.startswith(PATH_PREFIX)), key=counts.__getitem__, reverse=True)
-    for field in paths[MAX_PATHS_PER_ROW:]:
-        del counts[field]
+def _limit(counts: Counter[str]) -> dict[str, int]:
+    """Drop all but the most frequent paths, faults and callers."""
+    limits = {PATH_PREFIX: MAX_PATHS_PER_ROW, **dict.fromkeys(FAULT_PREFIXES, MAX_FAULTS_PER_ROW)}
+    for prefix, limit in limits.items():
+        found = [field for field in counts if field.startswith(prefix)]
+        if len(found) > limit:
+            for field in sorted(found, key=counts.__getitem__, reverse=True)[limit:]:
+                del counts[field]
     return dict(counts)

@@ -7,6 +7,7 @@ A field is `name|label|...` and its count an integer, so that sums are exact and
     transition|CLOSED|OPEN             bytes         retries         path|HIT|/api/v1/crm/contacts
     target|ejected                     lost|get      fallback|crm-replica    webhook|slack|queued
     credential|refreshed               outcome|limited                       hold_off|begun
+    fault|error|502 from /contacts     affected|error|key:abcdefgh
 """
 
 import re

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from metrics.counting.counts import MINUTE
+from metrics.counting.faults import affected, describe, fault_kind, has_failed
 from metrics.counting.histogram import bucket
 from resilience.cache.objects import SERVICE
 from resilience.statuses import FAILURE_STATUSES
@@ -22,6 +23,8 @@ BUFFERED_REQUESTS: Final = 64
 MAX_PATHS_PER_SERVICE: Final = 50
 """Paths counted per service between two flushes."""
 MAX_PATH_LENGTH: Final = 200
+MAX_FAULTS_PER_SERVICE: Final = 100
+"""Texts of faults and callers that they hit, counted per service between two flushes."""
 TARGET_EVENTS: Final = frozenset(
     {BackendEventKind.EJECTED, BackendEventKind.RETURNED, BackendEventKind.DOWN, BackendEventKind.UP}
 )
@@ -83,13 +86,22 @@ class _RequestGroup:
 
 
 class MetricsObserver(Observer):
-    """Counts finished requests, circuit transitions and target events until `take` collects them."""
+    """Counts finished requests, circuit transitions and target events until `take` collects them.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    `on_failure` is told of failed requests of services, with the cause.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        on_failure: Callable[[RequestFinished, str], None] = lambda _event, _cause: None,
+    ) -> None:
         self._clock = clock
+        self._on_failure = on_failure
         self._buffer: list[RequestFinished] = []
         self._groups: dict[_GroupKey, tuple[_RequestGroup, RequestFinished]] = {}
         self._paths: defaultdict[str, Counter[tuple[int, str, str]]] = defaultdict(Counter)
+        self._faults: defaultdict[str, Counter[tuple[int, str]]] = defaultdict(Counter)
         self._other: Counter[tuple[int, str, str]] = Counter()
         self._transitions: list[CircuitTransition] = []
 
@@ -127,6 +139,8 @@ class MetricsObserver(Observer):
             self._increment(event.service, f"fallback|{event.fallback}")
         if cache in TRACKED_CACHE_RESULTS and status < 400:
             self._count_path(minute, event)
+        if event.service and has_failed(event):
+            self._count_fault(minute, event)
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
         self._transitions.append(CircuitTransition(self._clock(), service, before, after, reason))
@@ -158,6 +172,7 @@ class MetricsObserver(Observer):
         self._count_buffer()
         groups, self._groups = self._groups, {}
         paths, self._paths = self._paths, defaultdict(Counter)
+        faults, self._faults = self._faults, defaultdict(Counter)
         other, self._other = self._other, Counter()
         transitions, self._transitions = self._transitions, []
         counts: Counter[str] = Counter()
@@ -167,6 +182,9 @@ class MetricsObserver(Observer):
         for service, lookups in paths.items():
             for (minute, result, path), number in lookups.items():
                 counts[f"{minute * MINUTE}|{service}|path|{result}|{path}"] += number
+        for service, found in faults.items():
+            for (minute, field), number in found.items():
+                counts[f"{minute * MINUTE}|{service}|{field}"] += number
         for (minute, service, field), number in other.items():
             counts[f"{minute * MINUTE}|{service}|{field}"] += number
         return dict(counts), transitions
@@ -176,6 +194,19 @@ class MetricsObserver(Observer):
         key = (minute, event.cache, event.path)
         if key in paths or (len(paths) < MAX_PATHS_PER_SERVICE and len(event.path) <= MAX_PATH_LENGTH):
             paths[key] += 1
+
+    def _count_fault(self, minute: int, event: RequestFinished) -> None:
+        cause, kind, faults = describe(event), fault_kind(event), self._faults[event.service]
+        if cause:
+            _add_bounded(faults, (minute, f"fault|{kind}|{cause}"))
+        if event.status >= 400:
+            _add_bounded(faults, (minute, f"affected|{kind}|{affected(event)}"))
+        self._on_failure(event, cause)
+
+
+def _add_bounded(faults: Counter[tuple[int, str]], key: tuple[int, str]) -> None:
+    if key in faults or len(faults) < MAX_FAULTS_PER_SERVICE:
+        faults[key] += 1
 
 
 def call_outcome(event: RequestFinished) -> str:

@@ -1,1 +1,1 @@
-"""The last failed requests of each consumer, for its people: recorded off the request path, and bounded."""
+"""The last failed requests of each consumer and each service: recorded off the request path, and bounded."""

@@ -1,4 +1,4 @@
-"""An Observer that notes failed requests of consumers in memory, and stores them once a second."""
+"""An Observer that notes failed requests of consumers and services in memory, and stores them once a second."""
 
 import asyncio
 import contextlib
@@ -6,13 +6,15 @@ from collections import deque
 from typing import Final
 
 from metrics.failures.failure import KEPT, Failure, latest
-from metrics.failures.store import MAX_CONSUMERS, Store
+from metrics.failures.store import MAX_LISTS, Store
 from resilience.outage import StoreUnavailable
 from resilience.task_set import cancel_and_wait
 from routing.consumers.subscription import Subscription
 from routing.observability.events import Observer, RequestFinished
 
 STORE_SECONDS: Final = 1.0
+SERVICE: Final = "service:"
+"""What the name of a service's list begins with; that of a consumer is its row's id."""
 
 
 class FailureRecorder(Observer):
@@ -20,23 +22,25 @@ class FailureRecorder(Observer):
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._pending: dict[int, deque[Failure]] = {}
+        self._pending: dict[str, deque[Failure]] = {}
         self._storing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def failed(self, subscription: Subscription, event: RequestFinished) -> None:
-        consumer = subscription.consumer_id
-        pending = self._pending.get(consumer)
-        if pending is None:
-            if not consumer or len(self._pending) >= MAX_CONSUMERS:
-                return
-            pending = self._pending[consumer] = deque(maxlen=KEPT)
-        pending.append(Failure.of(event))
+        if subscription.consumer_id:
+            self._note(str(subscription.consumer_id), event, "")
+
+    def service_failed(self, event: RequestFinished, cause: str) -> None:
+        """A request of a service has failed. `cause` is for operators."""
+        self._note(f"{SERVICE}{event.service}", event, cause)
 
     async def read(self, consumer: int) -> list[Failure]:
-        """The latest first. Raises StoreUnavailable."""
-        await self.flush()
-        return latest(await self._store.read(consumer))
+        """A consumer's, the latest first. Raises StoreUnavailable."""
+        return await self._read(str(consumer))
+
+    async def read_service(self, service: str) -> list[Failure]:
+        """A service's, the latest first. Raises StoreUnavailable."""
+        return await self._read(f"{SERVICE}{service}")
 
     async def flush(self) -> None:
         """Store what is pending. Raises StoreUnavailable, and keeps it then."""
@@ -67,7 +71,19 @@ class FailureRecorder(Observer):
                 with contextlib.suppress(StoreUnavailable):
                     await self.flush()
 
-    def _put_back(self, earlier: dict[int, deque[Failure]]) -> None:
+    def _note(self, owner: str, event: RequestFinished, cause: str) -> None:
+        pending = self._pending.get(owner)
+        if pending is None:
+            if len(self._pending) >= MAX_LISTS:
+                return
+            pending = self._pending[owner] = deque(maxlen=KEPT)
+        pending.append(Failure.of(event, cause))
+
+    async def _read(self, owner: str) -> list[Failure]:
+        await self.flush()
+        return latest(await self._store.read(owner))
+
+    def _put_back(self, earlier: dict[str, deque[Failure]]) -> None:
         """Some may have been stored: a failure is then listed twice rather than lost."""
-        for consumer, failures in earlier.items():
-            self._pending[consumer] = deque([*failures, *self._pending.get(consumer, ())], maxlen=KEPT)
+        for owner, failures in earlier.items():
+            self._pending[owner] = deque([*failures, *self._pending.get(owner, ())], maxlen=KEPT)

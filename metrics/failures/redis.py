@@ -1,4 +1,4 @@
-"""All workers' failures in Redis: one bounded list for each consumer."""
+"""All workers' failures in Redis: one bounded list for each consumer and each service."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -28,18 +28,18 @@ class RedisStore:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
 
-    async def add(self, failures: Mapping[int, Sequence[Failure]]) -> None:
-        for consumer, added in failures.items():
+    async def add(self, failures: Mapping[str, Sequence[Failure]]) -> None:
+        for owner, added in failures.items():
             encoded = [msgspec.json.encode(failure) for failure in added]
-            await self._link.run(_ADD, [self._key(consumer)], [KEPT_SECONDS, *encoded])
+            await self._link.run(_ADD, [self._key(owner)], [KEPT_SECONDS, *encoded])
 
-    async def read(self, consumer: int) -> list[Failure]:
+    async def read(self, owner: str) -> list[Failure]:
         with reading_shared_data():
-            rows = await self._link.run(_READ, [self._key(consumer)], [])
+            rows = await self._link.run(_READ, [self._key(owner)], [])
         return [failure for row in rows if (failure := _decoded(row)) is not None]
 
-    def _key(self, consumer: int) -> str:
-        return self._link.key(f"{KEY}{consumer}")
+    def _key(self, owner: str) -> str:
+        return self._link.key(f"{KEY}{owner}")
 
 
 def _decoded(row: object) -> Failure | None:

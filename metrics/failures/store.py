@@ -6,29 +6,31 @@ from typing import Final, Protocol
 
 from metrics.failures.failure import KEPT, Failure
 
-MAX_CONSUMERS: Final = 2_000
-"""Whose failures one process remembers: those who failed last. With 20 each, at most some 30 MB."""
+MAX_LISTS: Final = 2_000
+"""Consumers and services whose failures one process remembers: those that failed last. With 20 each, at most some 30
+MB.
+"""
 
 
 class Store(Protocol):
-    """Consumers are told apart by their row's id. Raises StoreUnavailable if a shared store cannot be reached."""
+    """Lists of failures by their owners' names. Raises StoreUnavailable if a shared store cannot be reached."""
 
-    async def add(self, failures: Mapping[int, Sequence[Failure]]) -> None:
-        """Add failures of several consumers, the latest last."""
+    async def add(self, failures: Mapping[str, Sequence[Failure]]) -> None:
+        """Add to several lists, the latest last."""
 
-    async def read(self, consumer: int) -> list[Failure]:
+    async def read(self, owner: str) -> list[Failure]:
         """At most KEPT of the latest."""
 
 
 class MemoryStore:
     def __init__(self) -> None:
-        self._kept: OrderedDict[int, list[Failure]] = OrderedDict()
+        self._kept: OrderedDict[str, list[Failure]] = OrderedDict()
 
-    async def add(self, failures: Mapping[int, Sequence[Failure]]) -> None:
-        for consumer, added in failures.items():
-            self._kept[consumer] = [*self._kept.pop(consumer, ()), *added][-KEPT:]
-        while len(self._kept) > MAX_CONSUMERS:
+    async def add(self, failures: Mapping[str, Sequence[Failure]]) -> None:
+        for owner, added in failures.items():
+            self._kept[owner] = [*self._kept.pop(owner, ()), *added][-KEPT:]
+        while len(self._kept) > MAX_LISTS:
             self._kept.popitem(last=False)
 
-    async def read(self, consumer: int) -> list[Failure]:
-        return list(self._kept.get(consumer, ()))
+    async def read(self, owner: str) -> list[Failure]:
+        return list(self._kept.get(owner, ()))

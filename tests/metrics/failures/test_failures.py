@@ -8,7 +8,7 @@ import pytest
 from metrics.failures.failure import KEPT, Failure
 from metrics.failures.recorder import FailureRecorder
 from metrics.failures.redis import RedisStore
-from metrics.failures.store import MAX_CONSUMERS, MemoryStore, Store
+from metrics.failures.store import MAX_LISTS, MemoryStore, Store
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing.consumers.policy import NO_LIMITS
@@ -60,7 +60,7 @@ async def test_what_could_not_be_stored_is_kept_and_bounded() -> None:
     class Away(MemoryStore):
         is_away = True
 
-        async def add(self, failures: Mapping[int, Sequence[Failure]]) -> None:
+        async def add(self, failures: Mapping[str, Sequence[Failure]]) -> None:
             if self.is_away:
                 raise StoreUnavailable("away")
             await super().add(failures)
@@ -82,23 +82,23 @@ async def test_failures_are_stored_soon_and_at_the_end() -> None:
     recorder.start()
     fail(recorder, 1, 1)
     for _ in range(500):
-        if await store.read(1):
+        if await store.read("1"):
             break
         await asyncio.sleep(0.02)
-    assert await store.read(1)
+    assert await store.read("1")
     fail(recorder, 1, 2)
     await recorder.close()
-    assert len(await store.read(1)) == 2
+    assert len(await store.read("1")) == 2
 
 
-async def test_memory_is_bounded_by_consumers() -> None:
+async def test_memory_is_bounded() -> None:
     store = MemoryStore()
     recorder = FailureRecorder(store)
-    for consumer in range(1, MAX_CONSUMERS + 100):
+    for consumer in range(1, MAX_LISTS + 100):
         fail(recorder, consumer, 1)
     await recorder.flush()
-    await store.add({MAX_CONSUMERS + 1000: [Failure.of(finished())]})
-    assert len(store._kept) == MAX_CONSUMERS
+    await store.add({str(MAX_LISTS + 1000): [Failure.of(finished())]})
+    assert len(store._kept) == MAX_LISTS
 
 
 def test_texts_of_clients_are_cut() -> None:
