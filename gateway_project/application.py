@@ -20,6 +20,8 @@ from resilience.usage.driver import Quotas
 from routing import signals
 from routing.authentication.key_upkeep import KeyUpkeep
 from routing.authentication.key_usage import KeyUsage
+from routing.backend.client import Backend
+from routing.balancing.balancer import Balancers
 from routing.configuration.reload import Reloader
 from routing.credentials.connections import Connections
 from routing.credentials.driver import Credentials
@@ -64,6 +66,14 @@ class Application:
     @property
     def breakers(self) -> Breakers:
         return self._resilience.breakers
+
+    @property
+    def balancers(self) -> Balancers:
+        return self._resilience.targets
+
+    @property
+    def backend(self) -> Backend:
+        return self._infrastructure.backend
 
     @property
     def hold_offs(self) -> HoldOffs:

@@ -14,6 +14,8 @@ from resilience.quotas.driver import QuotaBook
 from resilience.usage.driver import Quotas
 from routing import runtime
 from routing.authentication.key_usage import KeyUsage
+from routing.backend.client import Backend
+from routing.balancing.balancer import Balancers
 from routing.configuration.reload import Reloader
 from routing.credentials.driver import Credentials
 from routing.steps.backend_limits import BackendLimits
@@ -41,6 +43,8 @@ class UsageReader(Protocol):
 class OperableGateway(runtime.Components, Protocol):
     cache: Cache
     breakers: Breakers
+    balancers: Balancers
+    backend: Backend
     hold_offs: HoldOffs
     quotas: QuotaBook
     reloader: Reloader

@@ -1,15 +1,15 @@
 """Reads, for Django's threads: they block. Counts cover the whole cluster and are current to the last request."""
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from metrics import cluster_counts
+from metrics.cache_figures import read_cache_usage
 from metrics.cluster_counts import CountsByService
 from metrics.counting import aggregates
-from metrics.counting.counts import Fields, merge_counts, with_prefix
+from metrics.counting.counts import CountBatch, Fields, merge_counts, with_prefix
 from metrics.models import CircuitChange, Operation, TimeResolution
 from metrics.read_models import (
     CacheUsage,
@@ -18,16 +18,13 @@ from metrics.read_models import (
     Overview,
     PathStats,
     Point,
-    ServiceCache,
     ServiceStatus,
     Summary,
     TrafficStats,
 )
 from metrics.runtime_access import run_on_loop, running
-from metrics.stats import hit_rate, hits_and_misses, traffic_stats
+from metrics.stats import traffic_stats
 from resilience.breaker.machine import Snapshot, State
-from resilience.cache.objects import SERVICE
-from resilience.cache.store import Usage
 from resilience.outage import StoreUnavailable
 from routing.router.table import Service
 
@@ -40,33 +37,56 @@ MAX_HOLD_OFFS: Final = 20
 OPEN_STATES: Final = frozenset({State.OPEN, State.FORCED_OPEN})
 
 
+MinuteCounts = Mapping[tuple[int, str], Fields]
+"""Counts by minute (Unix seconds) and service."""
+
+
 class ServiceNotConfigured(LookupError):
     """No service of this name is configured."""
 
 
-def summary() -> Summary:
+class Recent(NamedTuple):
+    """What was counted in the last SPARKLINE_MINUTES up to `at` (Unix seconds), and is not in the database yet."""
+
+    at: float
+    pending: tuple[CountBatch, ...]
+    minutes: MinuteCounts
+
+
+def read_recent() -> Recent:
+    """One read for everything that is shown of one moment."""
+    at, pending = now(), cluster_counts.pending_batches()
+    return Recent(at, pending, cluster_counts.last_minutes(pending, at, SPARKLINE_MINUTES * 60))
+
+
+def summary(recent: Recent | None = None) -> Summary:
     """Key figures over all services, including requests that matched none."""
-    at, pending, costs = now(), cluster_counts.pending_batches(), _costs()
-    minutes = cluster_counts.last_minutes(pending, at, RECENT_SECONDS)
-    last = int(at // 60 - 1) * 60
-    requests = sum(_request_count(fields) for (start, _), fields in minutes.items() if start == last)
+    at, pending, minutes = recent or read_recent()
+    costs, end = _costs(), int(at // 60 + 1) * 60
+    last = {key: fields for key, fields in minutes.items() if key[0] >= end - RECENT_SECONDS}
+    requests = sum(_request_count(fields) for (start, _), fields in last.items() if start == end - 120)
     return Summary(
         at=at,
         connected=running().flusher.connected,
         per_second=round(requests / 60, 2),
-        open_circuits=tuple(circuit.service for circuit in circuits() if circuit.state in OPEN_STATES),
+        open_circuits=tuple(name for name, snapshot in circuit_snapshots().items() if snapshot.state in OPEN_STATES),
         total=traffic_stats(cluster_counts.totals_since_reset(pending), costs),
-        recent=traffic_stats(cluster_counts.merge_by_service(minutes), costs),
+        recent=traffic_stats(cluster_counts.merge_by_service(last), costs),
     )
 
 
-def service_statuses() -> list[ServiceStatus]:
+def service_statuses(recent: Recent | None = None) -> list[ServiceStatus]:
     """Every configured service, by name."""
-    at, pending = now(), cluster_counts.pending_batches()
+    at, pending, minutes = recent or read_recent()
     totals = cluster_counts.totals_since_reset(pending)
-    minutes = cluster_counts.last_minutes(pending, at, SPARKLINE_MINUTES * 60)
     circuits = {circuit.service: circuit for circuit in _circuits(cluster_counts.totals(pending))}
-    return [_status(service, circuits[name], totals, minutes, at) for name, service in sorted(_services().items())]
+    by_service: defaultdict[str, dict[int, Fields]] = defaultdict(dict)
+    for (start, name), fields in minutes.items():
+        by_service[name][start] = fields
+    return [
+        _status(service, circuits[name], totals, by_service[name], at)
+        for name, service in sorted(configured_services().items())
+    ]
 
 
 def history(service: str | None, start: float, end: float, step: int) -> list[Point]:
@@ -95,10 +115,10 @@ def history(service: str | None, start: float, end: float, step: int) -> list[Po
 
 def overview() -> Overview:
     at, totals, costs = now(), cluster_counts.totals_since_reset(cluster_counts.pending_batches()), _costs()
-    names = sorted({*totals, *_services()})
+    names = sorted({*totals, *configured_services()})
     return Overview(
         at=at,
-        cache=_cache_usage(totals),
+        cache=read_cache_usage(configured_services(), totals),
         circuits={circuit.service: circuit for circuit in _circuits(totals)},
         services={name: _service_stats(name, totals, costs) for name in names},
     )
@@ -117,7 +137,8 @@ def circuit_transitions(service: str | None = None, since: float = 0, limit: int
 
 def cache_usage() -> CacheUsage:
     """The cache's contents, and its hits and misses since the statistics were reset."""
-    return _cache_usage(cluster_counts.totals_since_reset(cluster_counts.pending_batches()))
+    totals = cluster_counts.totals_since_reset(cluster_counts.pending_batches())
+    return read_cache_usage(configured_services(), totals)
 
 
 def top_paths(service: str | None = None, *, limit: int = 20, hits: bool = True) -> list[PathStats]:
@@ -149,7 +170,7 @@ def now() -> float:
 
 
 def service_names() -> list[str]:
-    return sorted(_services())
+    return sorted(configured_services())
 
 
 def webhook_queue() -> int | None:
@@ -162,18 +183,18 @@ def webhook_queue() -> int | None:
 
 def get_service(name: str) -> Service:
     """The service from the table in use. Raises ServiceNotConfigured."""
-    service = _services().get(name)
+    service = configured_services().get(name)
     if service is None:
         raise ServiceNotConfigured(name)
     return service
 
 
-def _services() -> Mapping[str, Service]:
+def configured_services() -> Mapping[str, Service]:
     return running().gateway.live.table.services
 
 
 def _costs() -> dict[str, float]:
-    return {name: service.policy.cost_per_call for name, service in _services().items()}
+    return {name: service.policy.cost_per_call for name, service in configured_services().items()}
 
 
 def _request_count(fields: Fields) -> int:
@@ -197,12 +218,11 @@ def _status(
     service: Service,
     circuit: CircuitStatus,
     totals: CountsByService,
-    minutes: Mapping[tuple[int, str], Fields],
+    minutes: Mapping[int, Fields],
     at: float,
 ) -> ServiceStatus:
-    own_minutes = {start: fields for (start, name), fields in minutes.items() if name == service.name}
     end, costs = int(at // 60 + 1) * 60, {service.name: service.policy.cost_per_call}
-    recent = merge_counts(fields for start, fields in own_minutes.items() if start >= end - RECENT_SECONDS)
+    recent = merge_counts(fields for start, fields in minutes.items() if start >= end - RECENT_SECONDS)
     starts = range(end - SPARKLINE_MINUTES * 60, end, 60)
     return ServiceStatus(
         name=service.name,
@@ -211,25 +231,30 @@ def _status(
         circuit=circuit,
         total=_service_stats(service.name, totals, costs),
         recent=traffic_stats({service.name: recent}, costs),
-        sparkline=tuple(_request_count(own_minutes.get(start, {})) for start in starts),
+        sparkline=tuple(_request_count(minutes.get(start, {})) for start in starts),
         faults=service.faults,
         is_out=service.is_out,
     )
 
 
 def _circuits(totals: Mapping[str, Fields]) -> list[CircuitStatus]:
-    snapshots = {breaker.name: breaker.snapshot for breaker in running().breakers}
     held, quotas = _hold_offs(), run_on_loop(running().quotas.load())
     return [
         _circuit(
             name,
-            snapshots.get(name, Snapshot()),
+            snapshot,
             totals.get(name, {}),
             held.get(name, []),
             {quota: number for (service, quota), number in quotas.items() if service == name},
         )
-        for name in sorted(_services())
+        for name, snapshot in circuit_snapshots().items()
     ]
+
+
+def circuit_snapshots() -> dict[str, Snapshot]:
+    """The state of every service's circuit as this worker knows it, by name."""
+    known = {breaker.name: breaker.snapshot for breaker in running().breakers}
+    return {name: known.get(name, Snapshot()) for name in sorted(configured_services())}
 
 
 def _hold_offs() -> dict[str, list[HoldOffStatus]]:
@@ -256,39 +281,4 @@ def _circuit(
         reason=snapshot.reason,
         hold_offs=tuple(held[:MAX_HOLD_OFFS]),
         quotas=quotas,
-    )
-
-
-def _cache_usage(totals: Mapping[str, Fields]) -> CacheUsage:
-    # Django code has cache entries under a service name of its own.
-    names = sorted({*_services(), *({SERVICE} & totals.keys())})
-    usage = run_on_loop(_usage(names))
-    by_service = {name: _service_cache(totals.get(name, {}), (usage or {}).get(name)) for name in names}
-    hits, misses = hits_and_misses(with_prefix(merge_counts(totals.values()), "cache"))
-    return CacheUsage(
-        connected=usage is not None,
-        hits=hits,
-        misses=misses,
-        hit_rate=hit_rate(hits, misses),
-        entries=sum(cache.entries for cache in by_service.values()),
-        bytes=sum(cache.bytes for cache in by_service.values()),
-        by_service=by_service,
-    )
-
-
-async def _usage(names: Sequence[str]) -> dict[str, Usage] | None:
-    """None if the store is unavailable."""
-    cache = running().cache
-    try:
-        usages = await asyncio.gather(*(cache.usage(name) for name in names))
-    except StoreUnavailable:
-        return None
-    return dict(zip(names, usages, strict=True))
-
-
-def _service_cache(fields: Fields, usage: Usage | None) -> ServiceCache:
-    hits, misses = hits_and_misses(with_prefix(fields, "cache"))
-    used = usage or Usage(0, 0)
-    return ServiceCache(
-        hits=hits, misses=misses, hit_rate=hit_rate(hits, misses), entries=used.entries, bytes=used.bytes
     )

@@ -30,6 +30,12 @@ class Balancer:
         self._expire_ejections()
         return sum(not state.healthy for state in self._states if state.target.weight)
 
+    def unhealthy(self) -> dict[str, str]:
+        """Why each enabled target that receives no calls does not, by its address: `down` or `ejected`."""
+        self._expire_ejections()
+        faulty = (state for state in self._states if state.target.weight and not state.healthy)
+        return {state.target.url: "down" if state.down else "ejected" for state in faulty}
+
     def configure(self, targets: tuple[Target, ...]) -> None:
         """Apply the configuration. A target whose settings changed starts with a new state."""
         if targets is self._targets:

@@ -41,6 +41,7 @@ from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator
 from routing.authentication.key_usage import KeyUsage
 from routing.backend.client import Backend
+from routing.balancing.balancer import Balancers
 from routing.gateway_rules import GatewayRules
 from routing.observability.events import Observers
 from routing.pipeline import Gateway
@@ -100,6 +101,7 @@ class Harness:
     keys: dict[str, str]
     loop: asyncio.AbstractEventLoop
     consumer_quotas: Quotas = field(default_factory=lambda: Quotas(UsageMemory(), FakeLedger(), clock=FakeClock(NOW)))
+    balancers: Balancers = field(default_factory=Balancers)
     usage: Any = None
     health: Any = None
     reloader: Any = None
@@ -149,14 +151,15 @@ class Harness:
 async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
     clock, live, backend = FakeClock(NOW), LiveConfiguration(), Backend()
     keys = _install_keys(live)
-    observer = MetricsObserver(clock)
     failures = FailureRecorder(FailureMemory())
     request_log = RequestRecorder(RequestLogMemory(clock), live, clock=clock)
+    observer = MetricsObserver(clock, failures.service_failed)
     observers = Observers([observer, failures])
     breakers = Breakers(BreakerMemory(), clock=clock, on_change=observers.circuit_changed)
     hold_offs = HoldOffs(HoldOffMemory(), clock=clock, on_change=observers.hold_off_changed)
     quotas = QuotaBook(QuotaMemory())
     limits = BackendLimits(hold_offs, OutboundLimiter(Limiter(RateMemory(), clock=clock)), quotas)
+    balancers = Balancers(emit=observers.backend_event)
     cache = Cache(CacheMemory(clock))
     hit_counter = HitCounter()
     timezone = ZoneInfo("UTC")
@@ -168,7 +171,9 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         authenticator=Authenticator(lambda: live.keys),
         cache=cache,
         hit_counter=hit_counter,
-        calls=Calls(backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000, limits=limits),
+        calls=Calls(
+            backend, breakers, own_cookies=frozenset(), max_body_bytes=1_000, balancers=balancers, limits=limits
+        ),
         observers=observers,
         clock=clock,
         meter=meter,
@@ -196,6 +201,7 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         limits=limits,
         failures=failures,
         request_log=request_log,
+        balancers=balancers,
         usage=UsageRecorder(meter, NoBackup(), UsageLedger(400, has_events=False), timezone=timezone, clock=clock),
     )
 

@@ -1,0 +1,77 @@
+"""What counts say about an incident: its causes, whom it has hit, and what callers received meanwhile. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from metrics.counting.counts import Fields, with_prefix
+from metrics.counting.faults import FaultKind
+from metrics.incidents.incident import Incident, Kind
+from routing.errors import CircuitOpen
+
+MAX_CAUSES: Final = 4
+MAX_CALLERS: Final = 5
+_KINDS: Final = {
+    Kind.CLIENT_ERRORS: FaultKind.CLIENT_ERROR,
+    Kind.REFUSALS: FaultKind.REFUSAL,
+}
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A number of requests under a name, and which part of all of its kind that is, from 0 to 1."""
+
+    name: str
+    count: int
+    share: float
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """`failed` of `requests` have failed in the way that the incident is about. `callers` is how many callers were hit,
+    as far as they are counted; `top_callers` are those hit most often. `answers` is what was sent instead of a plain
+    response.
+    """
+
+    requests: int
+    failed: int
+    causes: tuple[Share, ...]
+    callers: int
+    top_callers: tuple[Share, ...]
+    answers: tuple[Share, ...]
+
+
+def fault_kind(incident: Incident) -> FaultKind:
+    return _KINDS.get(incident.signals[0].kind, FaultKind.ERROR)
+
+
+def evidence(fields: Fields, kind: FaultKind) -> Evidence:
+    """`fields` are the sums since the incident began."""
+    requests = sum(with_prefix(fields, "requests").values())
+    causes, callers = with_prefix(fields, f"fault|{kind}"), with_prefix(fields, f"affected|{kind}")
+    failed = sum(callers.values())
+    return Evidence(
+        requests=requests,
+        failed=failed,
+        causes=_top(causes, sum(causes.values()), MAX_CAUSES),
+        callers=len(callers),
+        top_callers=_top(callers, failed, MAX_CALLERS),
+        answers=_top(_answers(fields), requests, MAX_CAUSES),
+    )
+
+
+def _answers(fields: Fields) -> dict[str, int]:
+    """Static fallbacks are what is left of the calls that the circuit has refused."""
+    stale = with_prefix(fields, "cache").get("STALE", 0)
+    fallbacks = with_prefix(fields, "fallback")
+    codes = with_prefix(fields, "code")
+    fixed = with_prefix(fields, "circuit").get("refused", 0) - stale - sum(fallbacks.values())
+    fixed -= codes.get(CircuitOpen.code, 0)
+    found = {"stale responses from the cache": stale, "the configured fallback": fixed}
+    found |= {f"responses of {name}": number for name, number in fallbacks.items()}
+    found |= {f"error {code}": number for code, number in codes.items()}
+    return {name: number for name, number in found.items() if number > 0}
+
+
+def _top(counts: Mapping[str, int], total: int, limit: int) -> tuple[Share, ...]:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+    return tuple(Share(name, count, round(count / total, 3) if total else 0.0) for name, count in ordered)

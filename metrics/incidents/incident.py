@@ -1,0 +1,93 @@
+"""An incident, made of the signals of one service. Pure."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+AFTER_SECONDS: Final = 300.0
+"""How long an incident is shown after it has ended. What begins again within this time continues it."""
+
+
+class Kind(StrEnum):
+    """What a signal is about, the most severe first."""
+
+    CIRCUIT = "circuit"
+    OUT_OF_SERVICE = "out_of_service"
+    ERRORS = "errors"
+    TARGETS = "targets"
+    REFUSALS = "refusals"
+    CLIENT_ERRORS = "client_errors"
+    LATENCY = "latency"
+    HIT_RATE = "hit_rate"
+    QUOTA = "quota"
+
+
+SEVERITY: Final = {kind: index for index, kind in enumerate(Kind)}
+BAD: Final = frozenset({Kind.CIRCUIT, Kind.OUT_OF_SERVICE, Kind.ERRORS})
+"""What is shown as a failure; the others are warnings."""
+
+
+class Phase(StrEnum):
+    """RECOVERING: calls are tried again. RECOVERED: all is well, for less than AFTER_SECONDS."""
+
+    ACTIVE = "active"
+    RECOVERING = "recovering"
+    RECOVERED = "recovered"
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong, in words. `since` and `ended` are Unix seconds; None: unknown, and not ended.
+
+    `tentative`: it seems to be over, and is being tried.
+    """
+
+    kind: Kind
+    text: str
+    since: float | None = None
+    ended: float | None = None
+    tentative: bool = False
+
+
+class Incident(msgspec.Struct, frozen=True, kw_only=True):
+    """`service` is empty for what concerns consumers. `since` is when the first of its signals began."""
+
+    service: str
+    phase: Phase
+    is_bad: bool
+    since: float | None
+    ended: float | None
+    signals: tuple[Signal, ...]
+
+
+def incident_of(service: str, signals: Iterable[Signal], now: float) -> Incident | None:
+    """The incident that these signals are, the most severe first and those that last before those that have ended.
+
+    None if all have ended more than AFTER_SECONDS ago.
+    """
+    shown = [signal for signal in signals if signal.ended is None or now - signal.ended <= AFTER_SECONDS]
+    if not shown:
+        return None
+    shown.sort(key=lambda signal: (signal.ended is not None, SEVERITY[signal.kind]))
+    lasting = [signal for signal in shown if signal.ended is None]
+    starts = [signal.since for signal in shown if signal.since is not None]
+    return Incident(
+        service=service,
+        phase=_phase(lasting),
+        is_bad=any(signal.kind in BAD for signal in lasting),
+        since=min(starts, default=None),
+        ended=None if lasting else max(signal.ended or 0.0 for signal in shown),
+        signals=tuple(shown),
+    )
+
+
+def _phase(lasting: list[Signal]) -> Phase:
+    if not lasting:
+        return Phase.RECOVERED
+    return Phase.RECOVERING if lasting[0].tentative else Phase.ACTIVE
+
+
+def urgency(incident: Incident) -> tuple[bool, bool, float]:
+    """The order of incidents: those that last, failures before warnings, the latest first."""
+    return (incident.phase is Phase.RECOVERED, not incident.is_bad, -(incident.since or 0.0))
