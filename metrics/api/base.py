@@ -29,6 +29,7 @@ def documented(
     code: int = 200,
     body: type[Serializer[Any]] | dict[str, Any] | None = None,
     examples: Sequence[OpenApiExample] = (),
+    tag: str = "metrics",
 ) -> Callable[[T], T]:
     """Describe an operation in the OpenAPI schema: its response with an example, and its request body.
 
@@ -39,7 +40,7 @@ def documented(
         request=body,
         responses={code: output},
         examples=[response_example(example, code), *examples],
-        tags=["metrics"],
+        tags=[tag],
     )
     return document
 

@@ -16,6 +16,7 @@ from metrics.api.configuration import ConfigurationView, ServiceConfigurationVie
 from metrics.api.configuration_history import ConfigurationHistoryView, ConfigurationRevisionView
 from metrics.api.credentials import CredentialForgetView, CredentialsView
 from metrics.api.explain import ExplainView
+from metrics.api.incidents import ConfigurationRestoreView, DeploymentsView, ProbeView
 from metrics.api.keys import KeyRotateView, KeyVerifyView
 from metrics.api.overview import HistoryView, OverviewView
 from metrics.api.quotas import ConsumerQuotasView, QuotaRaiseView, QuotaRefundView, QuotaResetView
@@ -45,6 +46,8 @@ urlpatterns = [
         re_path(rf"^metrics/circuit-breakers/{_SERVICE}/{verb}/?$", view.as_view(), name=f"metrics-circuit-{verb}")
         for verb, view in OVERRIDE_VIEWS.items()
     ),
+    re_path(rf"^metrics/circuit-breakers/{_SERVICE}/probe/?$", ProbeView.as_view(), name="metrics-probe"),
+    re_path(r"^metrics/deployments/?$", DeploymentsView.as_view(), name="metrics-deployments"),
     re_path(rf"^metrics/consumers/{_CONSUMER}/quotas/?$", ConsumerQuotasView.as_view(), name="metrics-quotas"),
     *(
         re_path(rf"^metrics/consumers/{_CONSUMER}/quotas/{verb}/?$", view.as_view(), name=f"metrics-quota-{verb}")
@@ -67,6 +70,11 @@ urlpatterns = [
         r"^api/config/history/(?P<number>[0-9]{1,18})/?$",
         ConfigurationRevisionView.as_view(),
         name="api-config-revision",
+    ),
+    re_path(
+        r"^api/config/history/(?P<number>[0-9]{1,18})/restore/?$",
+        ConfigurationRestoreView.as_view(),
+        name="api-config-restore",
     ),
     re_path(rf"^api/config/services/{_SERVICE}/?$", ServiceConfigurationView.as_view(), name="api-config-service"),
     re_path(

@@ -14,6 +14,7 @@ WRITES = [
     ("post", "/metrics/circuit-breakers/crm/open"),
     ("post", "/metrics/circuit-breakers/crm/disable"),
     ("post", "/metrics/cache/warm"),
+    ("post", "/metrics/circuit-breakers/crm/probe"),
 ]
 ENDPOINTS = [*(("get", path) for path in READS), *WRITES]
 
