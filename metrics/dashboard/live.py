@@ -1,11 +1,10 @@
-"""Live data of the dashboard: one snapshot per second for all connected staff."""
+"""Live data of the dashboard: one update per second for all connected staff."""
 
 import asyncio
 import logging
 import time
 from typing import Any, Final
 
-import msgspec
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -13,7 +12,10 @@ from channels.layers import get_channel_layer
 from django.core.cache import cache
 
 from metrics import selectors
+from metrics.dashboard import feed
 from metrics.dashboard.staff import CLOSE_FORBIDDEN, CLOSE_SESSION_ENDED, RECHECK_SECONDS, session_exists
+from metrics.incidents.overview import incidents
+from metrics.runtime_access import running
 from routing.realtime.handshake import same_origin
 from routing.rights import Right, may_async
 
@@ -21,18 +23,38 @@ log = logging.getLogger(__name__)
 
 CHANNEL_GROUP: Final = "dashboard"
 BROADCAST_SECONDS: Final = 1.0
+CURSOR: Final = "dashboard:cursor"
+"""The key of the cache under which the name of the service is whose row was sent last."""
 
 
 def snapshot() -> bytes:
-    """The data that the pages show, as JSON: the summary and every service. Blocks."""
-    return msgspec.json.encode({"summary": selectors.summary(), "services": selectors.service_statuses()})
+    """The data that the pages show, as JSON: the summary, incidents and every service. Blocks."""
+    recent = selectors.read_recent()
+    return feed.complete(selectors.summary(recent), selectors.service_statuses(recent), incidents(recent), _version())
+
+
+def update() -> bytes:
+    """The same with as many services as there is room for, which take turns. Blocks."""
+    recent = selectors.read_recent()
+    after = str(cache.get(CURSOR) or "")
+    message = feed.update(
+        selectors.summary(recent), selectors.service_statuses(recent), incidents(recent), _version(), after
+    )
+    if message.last != after:
+        cache.set(CURSOR, message.last, timeout=60)
+    return message.text
+
+
+def _version() -> int:
+    """That of the configuration. A page that sees another one reads everything again."""
+    return running().reloader.status.version or 0
 
 
 class SnapshotBroadcaster:
-    """Sends a snapshot to the channel group each second while this process has subscribers.
+    """Sends an update to the channel group each second while this process has subscribers.
 
-    The first worker to claim a second sends its snapshot, so that one snapshot serves the cluster, and another worker
-    takes over when one stops.
+    The first worker to claim a second sends it, so that one update serves the cluster, and another worker takes over
+    when one stops.
     """
 
     def __init__(self) -> None:
@@ -56,7 +78,7 @@ class SnapshotBroadcaster:
             try:
                 await self._broadcast(int(time.time() / BROADCAST_SECONDS))
             except Exception:
-                log.exception("failed to send a dashboard snapshot; will retry in a second")
+                log.exception("failed to send an update of the dashboard; will retry in a second")
 
     async def _broadcast(self, second: int) -> None:
         text = await _in_a_thread(_claim)(second)
@@ -66,8 +88,8 @@ class SnapshotBroadcaster:
 
 
 def _claim(second: int) -> str | None:
-    """A snapshot if this worker is the first to claim `second`, else None."""
-    return snapshot().decode() if cache.add(f"dashboard:{second}", True, timeout=10) else None
+    """An update if this worker is the first to claim `second`, else None."""
+    return update().decode() if cache.add(f"dashboard:{second}", True, timeout=10) else None
 
 
 _in_a_thread: Final = database_sync_to_async

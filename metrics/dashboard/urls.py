@@ -20,4 +20,5 @@ urlpatterns = [
     path("requests/<str:identifier>/", request_page, name="request"),
     path("services/<str:name>/", views.service_page, name="service"),
     path("services/<str:name>/detail.json", views.detail_json, name="detail"),
+    path("services/<str:name>/incident.json", views.incident_json, name="incident"),
 ]

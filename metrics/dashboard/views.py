@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 
 from metrics import selectors, services
 from metrics.dashboard import live
+from metrics.incidents.detail import detail
 from resilience.outage import StoreUnavailable
 from routing.configuration.document import inline
 from routing.realtime.limits import MAX_TOPICS_PER_MESSAGE
@@ -80,6 +81,13 @@ def service_page(request: HttpRequest, name: str) -> HttpResponse:
 def snapshot_json(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """The live data for a page whose WebSocket is disconnected."""
     return HttpResponse(live.snapshot(), content_type="application/json")
+
+
+@staff_page
+def incident_json(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """All about a service's incident; null if it has none."""
+    _get_service_or_404(name)
+    return _json_response(detail(name))
 
 
 @staff_page

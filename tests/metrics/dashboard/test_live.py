@@ -28,6 +28,7 @@ async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
         return b'{"number": %d}' % numbers[-1]
 
     monkeypatch.setattr(live, "snapshot", snapshot)
+    monkeypatch.setattr(live, "update", snapshot)
     monkeypatch.setattr(live, "BROADCAST_SECONDS", 0.02)
     cache.clear()
     yield numbers
@@ -94,15 +95,15 @@ async def test_a_failed_snapshot_skips_only_its_second(monkeypatch: pytest.Monke
     one = socket()
     assert await one.connect() is None
     await one.receive_json()
-    working, failed = live.snapshot, asyncio.Event()
+    working, failed = live.update, asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def failing() -> bytes:
-        monkeypatch.setattr(live, "snapshot", working)
+        monkeypatch.setattr(live, "update", working)
         loop.call_soon_threadsafe(failed.set)
         raise RuntimeError("the database is unavailable")
 
-    monkeypatch.setattr(live, "snapshot", failing)
+    monkeypatch.setattr(live, "update", failing)
     await failed.wait()
     assert "number" in await one.receive_json()
     await one.disconnect()

@@ -15,7 +15,12 @@ from tests.metrics.harness import Harness, ok
 pytestmark = pytest.mark.django_db
 
 PAGES = ["/dashboard/", "/dashboard/events/", "/dashboard/usage/", "/dashboard/services/crm/"]
-DATA = ["/dashboard/snapshot.json", "/dashboard/history.json?range=24h", "/dashboard/services/crm/detail.json"]
+DATA = [
+    "/dashboard/snapshot.json",
+    "/dashboard/history.json?range=24h",
+    "/dashboard/services/crm/detail.json",
+    "/dashboard/services/crm/incident.json",
+]
 
 
 @pytest.mark.parametrize("path", [*PAGES, *DATA])
