@@ -19,6 +19,7 @@ from metrics.services import MAX_REASON_LENGTH
 from routing.configuration.faults import ConfigurationError
 from routing.configuration_errors import PreconditionFailed, UnknownDocument
 from routing.database import revisions
+from routing.database.actor import acting_as
 from routing.database.locks import lock_configuration
 from routing.errors import Forbidden
 from routing.models import ConfigurationRevision
@@ -97,7 +98,8 @@ class ConfigurationRestoreView(MetricsView):
         if visible_services(request) is not None:
             raise Forbidden("the key is for some services, and a revision is of all")
         data, actor = validate(RestoreInput, request.data), access.request_actor(request)
-        with transaction.atomic():
+        note = f"rolled back to revision {int(number)}: {data['reason']}"
+        with acting_as(actor, note), transaction.atomic():  # the revision is recorded after the transaction
             lock_configuration()
             revision = ConfigurationRevision.objects.filter(pk=int(number)).first()
             if revision is None:

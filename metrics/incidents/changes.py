@@ -8,21 +8,23 @@ import msgspec
 from django.db.models import Q
 
 from metrics.models import Operation
-from routing.configuration.document import inline
 from routing.database import revisions
 from routing.models import ConfigurationRevision
 
 BEFORE_SECONDS: Final = 3_600.0
 """How long before an incident a change may have been its cause."""
-MAX_CHANGES: Final = 5
+MAX_CHANGES: Final = 4
 MAX_LINES: Final = 20
 """Lines of a revision's differences."""
 MAX_LINE: Final = 160
-MAX_RESULT: Final = 120
+MAX_TEXT: Final = 120
+"""Characters of an operation."""
 DEPLOYMENT: Final = "deployment"
 """The action of a deployment in the audit log."""
-_ACTIONS: Final = (DEPLOYMENT, "cache.flush", "cache.invalidate", "circuit.", "key.", "target.probe")
+_ACTIONS: Final = (DEPLOYMENT, "cache.flush", "cache.invalidate", "circuit.", "key.")
 """Beginnings of the actions that are listed. Changes of the configuration are listed by revision."""
+_NAMES: Final = ("name", "tag", "state", "reason")
+"""What is shown of an operation's result."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,9 @@ def _operations(service: str, start: datetime) -> Iterator[Change]:
 
 
 def _described(action: str, after: Any) -> str:
+    """The action, and of its result what names its object or its reason."""
+    found = after if isinstance(after, dict) else {}
     if action == DEPLOYMENT:
-        return f"deployed {after.get('version', '')}" if isinstance(after, dict) else DEPLOYMENT
-    return action if after is None else f"{action} {inline(after)[:MAX_RESULT]}"
+        return f"deployed {found.get('version', '')}"
+    details = [str(found[name]) for name in _NAMES if found.get(name)]
+    return ": ".join([action, *details])[:MAX_TEXT]

@@ -8,7 +8,7 @@ import msgspec
 from metrics.counting.counts import Fields, with_prefix
 from metrics.counting.faults import FaultKind
 from metrics.incidents.incident import Incident, Kind
-from routing.errors import CircuitOpen
+from routing.errors import CircuitOpen, GatewayError
 
 MAX_CAUSES: Final = 4
 MAX_CALLERS: Final = 5
@@ -16,6 +16,17 @@ _KINDS: Final = {
     Kind.CLIENT_ERRORS: FaultKind.CLIENT_ERROR,
     Kind.REFUSALS: FaultKind.REFUSAL,
 }
+
+
+def _statuses(error: type[GatewayError]) -> dict[str, int]:
+    """The status of each error code of a class and those below it."""
+    own = {error.code: int(error.status)} if hasattr(error, "code") else {}
+    for subclass in error.__subclasses__():
+        own = {**_statuses(subclass), **own}
+    return own
+
+
+_STATUSES: Final = _statuses(GatewayError)
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -68,7 +79,7 @@ def _answers(fields: Fields) -> dict[str, int]:
     fixed -= codes.get(CircuitOpen.code, 0)
     found = {"stale responses from the cache": stale, "the configured fallback": fixed}
     found |= {f"responses of {name}": number for name, number in fallbacks.items()}
-    found |= {f"error {code}": number for code, number in codes.items()}
+    found |= {f"{_STATUSES.get(code, '')} {code}".strip(): number for code, number in codes.items()}
     return {name: number for name, number in found.items() if number > 0}
 
 

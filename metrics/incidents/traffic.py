@@ -100,7 +100,7 @@ def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[_Ru
         thresholds.latency,
         lambda found: quantiles(found.calls, _P95)[0],
         lambda found: sum(found.calls.values()),
-        lambda seconds: f"5 % of the backend's responses take more than {seconds:.2g} s",
+        lambda seconds: f"5% of the backend's responses take more than {seconds:.2g} s",
     )
     if usual_hit_rate:
         usual = usual_hit_rate
@@ -109,7 +109,7 @@ def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[_Ru
             thresholds.hit_rate_drop,
             lambda found: 1 - found.hits / found.lookups / usual if found.lookups else None,
             lambda found: found.lookups,
-            lambda drop: f"the hit rate fell from {usual:.0%} to {usual * (1 - drop):.0%}".replace("%", " %"),
+            lambda drop: f"the hit rate fell from {usual:.0%} to {usual * (1 - drop):.0%}",
         )
 
 
@@ -118,7 +118,7 @@ def _share_of_requests(count: Callable[[Tally], int]) -> Callable[[Tally], float
 
 
 def _percent(text: str) -> Callable[[float], str]:
-    return lambda share: f"{100 * share:.0f} % {text}"
+    return lambda share: f"{share:.0%} {text}"
 
 
 class _Series:

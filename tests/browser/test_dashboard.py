@@ -88,13 +88,13 @@ def test_an_opening_circuit_is_shown_within_two_seconds_and_can_be_reset(
         fail_five_times(gateway)
         failed_at = time.time()
         waits.append(page.evaluate("window.opened") - failed_at)
-        expect(page.locator("#verdict")).to_contain_text("The circuit of crm is open.")
+        expect(page.locator("#incidents")).to_contain_text("crm: the circuit is open")
         screenshot(page, f"open-{width}")
         page.get_by_role("button", name="Reset crm").click()
         expect(state_of(page, "crm")).to_have_text("Closed", timeout=15_000)
     assert min(waits) <= 2
     expect_toast(page, "The circuit of crm is closed.")
-    expect(page.locator("#verdict")).to_be_hidden()
+    expect(page.locator("#incidents")).to_contain_text("Recovered")
     expect(page.locator("#announcer")).to_contain_text("The circuit of crm is now closed.")
 
 
@@ -135,7 +135,7 @@ def test_a_circuit_is_forced_open_for_a_time_with_a_reason(visit: Open, gateway:
     dialog.get_by_label("Reason").fill("<b>database maintenance</b>")
     dialog.get_by_role("button", name="Force open").click()
     expect(page.locator("#state")).to_have_text("Forced open", timeout=15_000)
-    expect(page.locator("#verdict")).to_contain_text("<b>database maintenance</b>")  # as text, not as markup
+    expect(page.locator("#incidents")).to_contain_text("<b>database maintenance</b>")  # as text, not as markup
     assert gateway.get("/api/v1/aiRouting/models").status_code == 503
     expect(page.locator("#transitions")).to_contain_text("<b>database maintenance</b>", timeout=15_000)
     page.get_by_role("button", name="Reset circuit").click()

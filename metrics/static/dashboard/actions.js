@@ -6,6 +6,8 @@ const CACHE = "/metrics/cache";
 const CIRCUITS = "/metrics/circuit-breakers";
 const encode = encodeURIComponent;
 
+const DURATIONS = [[60, "1 minute"], [300, "5 minutes"], [900, "15 minutes"], [3600, "1 hour"], [86400, "1 day"]];
+
 async function call(method, address, body) {
   const response = await fetch(address, {
     method,
@@ -27,6 +29,9 @@ export const api = {
   reset: (service) => call("POST", `${CIRCUITS}/${encode(service)}/reset`, {}),
   resetAll: () => call("POST", `${CIRCUITS}/reset`, {}),
   open: (service, ttl, reason) => call("POST", `${CIRCUITS}/${encode(service)}/open`, { ttl, reason }),
+  disable: (service, ttl, reason) => call("POST", `${CIRCUITS}/${encode(service)}/disable`, { ttl, reason }),
+  probe: (service) => call("POST", `${CIRCUITS}/${encode(service)}/probe`, {}),
+  restore: (revision, latest, reason) => call("POST", `/api/config/history/${revision}/restore`, { latest, reason }),
   invalidate: (service, tag, dryRun = false) => {
     const query = new URLSearchParams({ ...(tag ? { tag } : {}), ...(dryRun ? { dry_run: 1 } : {}) });
     return call("DELETE", `${CACHE}/${encode(service)}?${query}`);
@@ -61,7 +66,7 @@ export async function perform(button, operation, message) {
 }
 
 /** Open a modal dialog. `fields` are elements; the dialog closes when `submit(form)` resolves to true. */
-function openDialog({ title, text, fields, verb, danger, submit, extra }) {
+export function openDialog({ title, text, fields, verb, danger, submit, extra }) {
   const id = `q${Date.now()}`;
   const outcome = el("p", { class: "outcome", role: "status" });
   const go = el("button", { type: "submit", class: `primary${danger ? " danger" : ""}` }, verb);
@@ -89,22 +94,41 @@ function openDialog({ title, text, fields, verb, danger, submit, extra }) {
   return { outcome, go };
 }
 
+/** The fields of an override of a circuit: for how long, and why. */
+const overrideFields = (placeholder) => [
+  el("label", {}, "Duration",
+    el("select", { name: "ttl" }, DURATIONS.map(([seconds, label]) => el("option", { value: seconds, selected: seconds === 300 }, label)))),
+  reasonField(placeholder),
+];
+
+export const reasonField = (placeholder) => el("label", {}, "Reason",
+  el("input", { name: "reason", required: true, maxlength: 200, autocomplete: "off", placeholder }));
+
 export function confirmForceOpen(service) {
   openDialog({
     title: `Force open the circuit of ${service}`,
     text: "No call reaches the backend until the duration has passed or the circuit is reset. Clients receive stale responses, the fallback or 503.",
-    fields: [
-      el("label", {}, "Duration",
-        el("select", { name: "ttl" },
-          [[60, "1 minute"], [300, "5 minutes"], [900, "15 minutes"], [3600, "1 hour"], [86400, "1 day"]].map(([seconds, label]) =>
-            el("option", { value: seconds, selected: seconds === 300 }, label)))),
-      el("label", {}, "Reason", el("input", { name: "reason", required: true, maxlength: 200, autocomplete: "off", placeholder: "database maintenance" })),
-    ],
+    fields: overrideFields("database maintenance"),
     verb: "Force open",
     danger: true,
     submit: async (form) => {
       await api.open(service, Number(form.ttl.value), form.reason.value.trim());
       toast(`The circuit of ${service} is forced open.`);
+      return true;
+    },
+  });
+}
+
+export function confirmDisable(service) {
+  openDialog({
+    title: `Disable the circuit of ${service}`,
+    text: "Every call reaches the backend, whatever fails, until the duration has passed or the circuit is reset.",
+    fields: overrideFields("the failures are expected"),
+    verb: "Disable",
+    danger: true,
+    submit: async (form) => {
+      await api.disable(service, Number(form.ttl.value), form.reason.value.trim());
+      toast(`The circuit of ${service} is disabled.`);
       return true;
     },
   });

@@ -3,11 +3,13 @@ import { api, confirmFlush, perform, warm, warmed } from "./actions.js";
 import { sparkline } from "./charts.js";
 import { el, find, setText, setTone, svg } from "./dom.js";
 import { count, latency, money, percent, plural, time } from "./format.js";
+import { headline, Incidents } from "./incident.js";
 import { announce, faultText, pageOf, RateMeter, showFigures, showHistory, showOpen, showState, stateDetail, stateName, subscribe } from "./page.js";
 
 const rows = new Map();
 const rate = new RateMeter();
 const states = new Map();
+const incidentCards = new Incidents(find("#incidents"));
 
 function cell(label, name, extra = "") {
   return el("td", { role: "cell", class: extra, "data-label": label, "data-cell": name });
@@ -23,7 +25,7 @@ function makeRow(name) {
   const row = el("tr", { role: "row", "data-service": name },
     el("th", { role: "rowheader", scope: "row" }, el("a", { href: pageOf(name) }, name), el("span", { class: "sub", "data-cell": "total" })),
     state, traffic,
-    cell("Errors", "errors", "num"), hits,
+    el("td", { role: "cell", class: "num", "data-label": "Errors" }, el("span", { "data-cell": "errors" }), el("span", { class: "sub", "data-cell": "client-errors" })), hits,
     cell("Median", "p50", "num"), cell("p95", "p95", "num"), cell("p99", "p99", "num extra"),
     el("td", { role: "cell", class: "num extra", "data-label": "Saved" }, el("span", { "data-cell": "saved" }), el("span", { class: "sub", "data-cell": "money" })),
     el("td", { role: "cell", class: "targets wide", "data-label": "Targets", "data-cell": "targets" }));
@@ -31,15 +33,18 @@ function makeRow(name) {
   return row;
 }
 
-function showRow(row, service) {
+function showRow(row, service, incident) {
   const { recent, total, circuit } = service;
   const set = (name, text) => setText(find(`[data-cell="${name}"]`, row), text);
   const lookups = recent.hits + recent.misses;
   showState(find(".pill", row), circuit.state, service.enabled, service.is_out);
-  set("detail", faultText(service) || stateDetail(circuit));
+  const what = incident && incident.phase !== "recovered" ? headline(incident) : "";
+  set("detail", faultText(service) || (circuit.state === "CLOSED" && what) || stateDetail(circuit));
+  setTone(row, what ? (incident.is_bad ? "bad" : "warn") : "");
   set("total", `${plural(total.requests, "request")} in total`);
   set("recent", count(recent.requests));
   set("errors", recent.requests ? percent((recent.errors / recent.requests) * 100) : "–");
+  set("client-errors", recent.client_errors ? `${percent((recent.client_errors / recent.requests) * 100)} 4xx` : "");
   set("hits", percent(lookups ? recent.hit_rate : null));
   row.bar.setAttribute("width", lookups ? (64 * recent.hit_rate) / 100 : 0);
   for (const name of ["p50", "p95", "p99"]) set(name, latency(recent[name]));
@@ -59,32 +64,33 @@ function announceTransition(service) {
   }
 }
 
-/** Show the open circuits, with a reset button for the first three, and whether the shared store is unavailable. */
+/** Say that the shared store is unavailable, and whether there is any circuit to reset. */
 function showNotice(summary, services) {
   const box = find("#verdict");
-  const open = services.filter((service) => ["OPEN", "FORCED_OPEN"].includes(service.circuit.state));
-  const key = open.map((service) => service.name).join() + summary.connected;
   find('[data-do="reset-all"]').disabled = services.every((service) => service.circuit.state === "CLOSED" && !service.circuit.hold_offs.length);
-  if (box.dataset.key === key) return;
-  box.dataset.key = key;
-  box.hidden = open.length === 0 && summary.connected;
-  setTone(box, open.length ? "bad" : "warn");
-  box.replaceChildren(...open.map((service) => el("span", {}, "The circuit of ",
-    el("a", { href: pageOf(service.name) }, service.name), ` is ${stateName(service.circuit.state).toLowerCase()}. `)),
-    ...open.slice(0, 3).map((service) => {
-      const button = el("button", { type: "button", class: "small", onclick: () => perform(button, () => api.reset(service.name), () => `The circuit of ${service.name} is closed.`) }, `Reset ${service.name}`);
-      return button;
-    }),
-    ...(summary.connected ? [] : [el("span", {}, "The shared store is unavailable: each worker uses its local state.")]));
+  box.hidden = summary.connected;
+  setTone(box, "warn");
+  setText(box, summary.connected ? "" : "The shared store is unavailable: each worker uses its local state.");
 }
 
-function show({ summary, services }) {
+const known = new Set();
+
+/** Announce incidents that are new, apart from circuits, whose transitions are announced. */
+function announceIncidents(incidents) {
+  for (const incident of incidents) {
+    if (!known.has(incident.service) && incident.phase === "active" && incident.signals[0].kind !== "circuit") announce(`${incident.service || "Quotas"}: ${headline(incident)}`);
+  }
+  known.clear();
+  incidents.forEach(({ service }) => known.add(service));
+}
+
+function show({ summary, services, incidents, more_incidents: more }) {
   const body = find("#services");
   services.forEach((service, index) => {
     if (!rows.has(service.name)) rows.set(service.name, makeRow(service.name));
     const row = rows.get(service.name);
     if (body.children[index] !== row) body.insertBefore(row, body.children[index] ?? null);
-    showRow(row, service);
+    showRow(row, service, incidents.find((incident) => incident.service === service.name));
     announceTransition(service);
   });
   while (body.children.length > services.length) {
@@ -96,6 +102,8 @@ function show({ summary, services }) {
   showOpen(summary.open_circuits);
   showFigures({ ...summary, perSecond: rate.add(summary.at, summary.total.requests, summary.per_second) });
   showNotice(summary, services);
+  announceIncidents(incidents);
+  incidentCards.show(incidents, services, summary.at, more);
   setText(find("#since"), `All workers, as of ${time(summary.at)}`);
 }
 

@@ -2,6 +2,7 @@
 import { Chart } from "./charts.js";
 import { Feed } from "./feed.js";
 import { find, setText, setTone } from "./dom.js";
+import { Rows } from "./rows.js";
 import { count, latency, money, percent, plural, rate, span } from "./format.js";
 
 const STATES = {
@@ -12,6 +13,7 @@ const STATES = {
   DISABLED: ["Disabled", "warn"],
 };
 const ROOT = "/dashboard/";
+const MANY_CLIENT_ERRORS = 50; // percent
 export const pageOf = (service) => `${ROOT}services/${encodeURIComponent(service)}/`;
 
 export const stateName = (state) => STATES[state]?.[0] ?? state;
@@ -59,6 +61,9 @@ export async function getJson(address, signal) {
 
 /** Pass every snapshot of the live feed to `onSnapshot`, and show the feed's state. */
 export function subscribe(onSnapshot) {
+  const poll = (signal) => getJson(`${ROOT}snapshot.json`, signal);
+  const rows = new Rows(() => poll(AbortSignal.timeout(10000)).then(show, () => {}));
+  const show = (message) => onSnapshot(rows.merge(message));
   const pill = find("#feed");
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const onState = (state, age) => {
@@ -72,8 +77,8 @@ export function subscribe(onSnapshot) {
   };
   new Feed({
     address: `${scheme}://${location.host}/ws${ROOT}`,
-    poll: (signal) => getJson(`${ROOT}snapshot.json`, signal),
-    onSnapshot,
+    poll,
+    onSnapshot: show,
     onState,
   }).start();
 }
@@ -107,7 +112,10 @@ function showFigure(name, value, under, tone = "") {
 /** `recent`: counters of the last five minutes; `total`: since counting started; `perSecond`: the current request rate. */
 export function showFigures({ recent, total, perSecond }) {
   const errors = recent.requests ? (recent.errors / recent.requests) * 100 : null;
-  showFigure("errors", percent(errors), recent.requests ? `${count(recent.errors)} of ${count(recent.requests)} in 5 minutes` : "no recent requests", errors > 1 ? "bad" : "");
+  const clientErrors = recent.requests ? (recent.client_errors / recent.requests) * 100 : 0;
+  const failed = clientErrors >= MANY_CLIENT_ERRORS ? `${percent(clientErrors)} 4xx` : `${count(recent.errors)} of ${count(recent.requests)}`;
+  const tone = errors > 1 ? "bad" : clientErrors >= MANY_CLIENT_ERRORS ? "warn" : "";
+  showFigure("errors", percent(errors), recent.requests ? `${failed} in 5 minutes` : "no recent requests", tone);
   showFigure("rate", rate(perSecond), `${count(total.requests)} in total`);
   const lookups = recent.hits + recent.misses;
   showFigure("hits", percent(lookups ? recent.hit_rate : null), lookups ? `${count(recent.hits)} of ${count(lookups)} in 5 minutes` : "no recent lookups");

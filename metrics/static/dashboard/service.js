@@ -3,17 +3,19 @@ import { api, confirmFlush, confirmForceOpen, confirmInvalidate, perform, warm, 
 import { band } from "./charts.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { count, time } from "./format.js";
+import { Incidents } from "./incident.js";
 import { announce, faultText, getJson, limitText, RateMeter, showFailures, showFigures, showHistory, showState, stateDetail, stateName, subscribe } from "./page.js";
 
 const HOUR = 3600;
 const head = find("#service");
 const name = head.dataset.name;
 const rate = new RateMeter();
+const card = new Incidents(find("#incidents"), { isOwnPage: true });
 let state = null;
 let tags = [];
 let paths = [];
 
-function show({ summary, services }) {
+function show({ summary, services, incidents }) {
   const service = services.find((each) => each.name === name);
   if (!service) return;
   const { circuit } = service;
@@ -28,7 +30,9 @@ function show({ summary, services }) {
   const quotas = Object.entries(circuit.quotas);
   find("#quotas").hidden = quotas.length === 0;
   setText(find("#quotas"), `Left of the backend's limits: ${quotas.map(([quota, left]) => `${quota} ${count(left)}`).join(", ")}`);
-  box.hidden = !open && !limited;
+  const own = incidents.filter((incident) => incident.service === name);
+  card.show(own, services, summary.at);
+  box.hidden = own.length > 0 || (!open && !limited);
   setTone(box, open && circuit.state !== "DISABLED" ? "bad" : "warn");
   setText(box, open ? `${stateName(circuit.state)}: ${stateDetail(circuit)}` : limited);
   find('[data-do="reset"]').disabled = circuit.state === "CLOSED" && !limited;

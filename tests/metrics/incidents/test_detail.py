@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.test import Client, TestCase
+from django.test import Client
 
 from metrics.incidents import overview
 from metrics.incidents.incident import Kind, Phase
 from metrics.models import CircuitChange, Operation
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy
+from routing.database import revisions
 from routing.database.actor import acting_as
 from routing.database.apply import apply_document
 from routing.models import ConfigurationRevision, QuotaUsage, Service
@@ -62,7 +63,7 @@ def test_an_open_circuit_says_why_since_when_for_whom_and_what_callers_get(
     (caller,) = found["evidence"]["top_callers"]
     assert (caller["name"], caller["count"], caller["share"]) == (f"key:{harness.keys['every'].split('_')[1]}", 8, 1.0)
     assert (found["evidence"]["failed"], found["traffic_share"]) == (8, 1.0)
-    assert found["evidence"]["answers"][0] == {"name": "error circuit_open", "count": 3, "share": 0.375}
+    assert found["evidence"]["answers"][0] == {"name": "503 circuit_open", "count": 3, "share": 0.375}
     assert found["meanwhile"] == "stale responses up to 300 s old, or else 503"
     assert len(found["failures"]) == 8
     assert {failure["cause"] for failure in found["failures"]} == {"503 from /contacts/{id}", ""}
@@ -112,9 +113,9 @@ def document(port: int) -> dict[str, Any]:
 
 
 def change(actor: str, port: int) -> ConfigurationRevision:
-    with acting_as(actor), TestCase.captureOnCommitCallbacks(execute=True):
+    with acting_as(actor):
         apply_document(document(port))
-    revision = ConfigurationRevision.objects.first()
+        revision = revisions.record_revision()
     assert revision is not None
     return revision
 

@@ -104,7 +104,7 @@ def test_evidence_names_causes_callers_and_answers() -> None:
     assert found.causes == (Share("502 from /x", 30, 0.75), Share("read timeout at b", 10, 0.25))
     assert found.top_callers == (Share("key:a", 60, 0.75), Share("anonymous", 20, 0.25))
     assert {answer.name: answer.count for answer in found.answers} == {
-        "error circuit_open": 25,
+        "503 circuit_open": 25,
         "the configured fallback": 7,
         "stale responses from the cache": 5,
         "responses of replica": 3,

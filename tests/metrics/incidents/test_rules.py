@@ -33,7 +33,7 @@ def answers(good: int = 0, bad: int = 0, client_errors: int = 0, **fields: int) 
 
 def test_a_service_that_answers_404_to_everything_does_not_look_healthy() -> None:
     found = traffic(answers(client_errors=30))
-    assert found[Kind.CLIENT_ERRORS].text == "100 % of responses are 4xx"
+    assert found[Kind.CLIENT_ERRORS].text == "100% of responses are 4xx"
     assert found.keys() == {Kind.CLIENT_ERRORS}
 
 
@@ -41,7 +41,7 @@ def test_errors_are_followed_to_the_minute_in_which_they_began() -> None:
     found = traffic(*[answers(good=100)] * 5, *[answers(good=50, bad=50)] * 8)
     assert found[Kind.ERRORS].since == NOW - 30 - 7 * MINUTE
     assert found[Kind.ERRORS].ended is None
-    assert found[Kind.ERRORS].text == "50 % of responses are errors"
+    assert found[Kind.ERRORS].text == "50% of responses are errors"
 
 
 def test_a_signal_ends_when_the_last_minutes_are_well_and_is_shown_for_five_more() -> None:
@@ -70,7 +70,7 @@ def test_few_requests_show_nothing() -> None:
 def test_refusals_are_neither_client_errors_nor_errors() -> None:
     found = traffic(answers(good=40, client_errors=60, code__rate_limited=60))
     assert found.keys() == {Kind.REFUSALS}
-    assert found[Kind.REFUSALS].text == "60 % of requests are refused by a limit"
+    assert found[Kind.REFUSALS].text == "60% of requests are refused by a limit"
 
 
 def test_slow_calls_are_an_incident_from_the_configured_latency_on() -> None:
@@ -82,7 +82,7 @@ def test_slow_calls_are_an_incident_from_the_configured_latency_on() -> None:
 def test_a_hit_rate_is_compared_with_the_time_before() -> None:
     usual, fallen = answers(good=100, cache__HIT=80, cache__MISS=20), answers(good=100, cache__HIT=20, cache__MISS=80)
     found = traffic(*[usual] * 20, *[fallen] * 5)
-    assert found[Kind.HIT_RATE].text == "the hit rate fell from 80 % to 20 %"
+    assert found[Kind.HIT_RATE].text == "the hit rate fell from 80% to 20%"
     assert Kind.HIT_RATE not in traffic(*[fallen] * 25)
     assert Kind.HIT_RATE not in traffic(*[usual] * 20, *[fallen] * 5, thresholds=Thresholds(hit_rate_drop=inf))
 

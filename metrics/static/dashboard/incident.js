@@ -1,0 +1,243 @@
+// An incident: what is wrong, since when, why, for whom, what changed before, what callers receive, and what to do.
+import { api, confirmDisable, confirmForceOpen, openDialog, perform, reasonField, toast } from "./actions.js";
+import { el, find, setText, setTone } from "./dom.js";
+import { diff, failureTable, list, share } from "./evidence.js";
+import { count, latency, percent, plural, span, time } from "./format.js";
+import { getJson, pageOf, stateDetail } from "./page.js";
+
+const RELOAD = 5000; // milliseconds
+const TIMEOUT = 10000;
+const MINUTE = 60; // seconds
+const PHASES = { active: "Ongoing", recovering: "Recovering", recovered: "Recovered" };
+const may = (right) => document.body.hasAttribute(`data-${right}`);
+
+const tone = ({ phase, is_bad }) => (phase === "recovered" ? "good" : is_bad && phase === "active" ? "bad" : "warn");
+
+export const headline = ({ signals }) => signals[0].text;
+
+/** Since when it lasts, or how long it did and when it ended. `now` in Unix seconds. */
+function duration({ since, ended }, now) {
+  if (since === null) return ended === null ? "" : `ended ${span(Math.round(now - ended))} ago`;
+  const length = span(Math.max(0, Math.round((ended ?? now) - since)));
+  return ended === null ? `since ${time(since)}, for ${length}` : `from ${time(since)} to ${time(ended)}, ${length}`;
+}
+
+export class IncidentCard {
+  /** `isOwnPage`: the page of the service, which has other controls of its circuit and says its name. */
+  constructor(service, { isOpen, isOwnPage = false }) {
+    Object.assign(this, { service, isOwnPage, isOpen: isOpen && service !== "" });
+    this.rendered = "";
+    this.detail = null;
+    this.build();
+    if (this.isOpen) this.load();
+    this.timer = setInterval(() => this.isOpen && !document.hidden && this.load(), RELOAD);
+  }
+
+  build() {
+    const id = `incident-${this.service || "quotas"}`;
+    const name = this.service === "" ? "Quotas" : this.isOwnPage ? "Incident" : el("a", { href: pageOf(this.service) }, this.service);
+    this.body = el("div", { class: "incident-body", id: `${id}-body`, hidden: !this.isOpen });
+    this.toggle = el("button", { type: "button", class: "small bare", "aria-expanded": this.isOpen, "aria-controls": this.body.id, onclick: () => this.flip() }, "Details");
+    this.others = el("ul", { class: "signals" });
+    this.node = el("article", { class: "card incident", "aria-labelledby": id },
+      el("header", { class: "incident-head" },
+        el("span", { class: "pill" }),
+        el("h2", { id }, name, el("span", { class: "what" })),
+        el("span", { class: "when quiet" }),
+        this.service === "" ? null : this.toggle),
+      this.others, this.body);
+  }
+
+  flip() {
+    this.isOpen = !this.isOpen;
+    this.body.hidden = !this.isOpen;
+    this.toggle.setAttribute("aria-expanded", this.isOpen);
+    if (this.isOpen) this.load();
+  }
+
+  /** `row` is the service's, if it has one. */
+  update(incident, row, now) {
+    const isNew = this.phase !== incident.phase || this.what !== headline(incident);
+    Object.assign(this, { phase: incident.phase, what: headline(incident), row });
+    const pill = find(".pill", this.node);
+    setText(pill, PHASES[incident.phase]);
+    setTone(pill, tone(incident));
+    setTone(this.node, tone(incident));
+    setText(find(".what", this.node), `: ${this.what}`);
+    setText(find(".when", this.node), duration(incident, now));
+    const others = incident.signals.slice(1).map(({ text, ended }) => (ended === null ? text : `${text} (over)`));
+    if (JSON.stringify(others) !== this.shownOthers) this.others.replaceChildren(...others.map((text) => el("li", {}, text)));
+    this.shownOthers = JSON.stringify(others);
+    this.others.hidden = others.length === 0;
+    setText(find(".state-now", this.body), row && row.circuit.state !== "CLOSED" ? stateDetail(row.circuit) : "");
+    if (isNew && this.isOpen) this.load();
+  }
+
+  async load() {
+    const detail = await getJson(`${pageOf(this.service)}incident.json`, AbortSignal.timeout(TIMEOUT)).catch(() => null);
+    if (!detail) return;
+    const { now, ...rest } = detail;
+    const state = this.row?.circuit.state;
+    const text = JSON.stringify([rest, state]);
+    if (text === this.rendered) return;
+    this.rendered = text;
+    this.detail = detail;
+    this.keepingFocus(() => this.render(detail, state));
+  }
+
+  /** Render anew, with the keyboard's focus and the list of failures as they were. */
+  keepingFocus(render) {
+    const focused = this.body.contains(document.activeElement) ? document.activeElement.textContent : null;
+    const isListOpen = find(".failures", this.body)?.open ?? false;
+    render();
+    const failures = find(".failures", this.body);
+    if (failures) failures.open = isListOpen;
+    if (focused === null) return;
+    [...this.body.querySelectorAll("button, summary")].find((node) => node.textContent === focused)?.focus();
+  }
+
+  render(detail, state) {
+    const { evidence } = detail;
+    this.suspect = suspected(detail);
+    const result = find(".outcome", this.body)?.textContent ?? "";
+    this.body.replaceChildren(
+      el("dl", { class: "incident-facts" },
+        fact("Why", ...why(evidence)),
+        fact("Who is hit", ...who(detail)),
+        fact("Callers receive", ...receive(detail), el("p", { class: "quiet state-now" })),
+        fact("Changed before", ...changed(detail, this.suspect))),
+      this.actions(state),
+      el("p", { class: "outcome", role: "status" }, result),
+      failureTable(detail.failures));
+  }
+
+  actions(state) {
+    const button = (label, onclick, kind = "") => el("button", { type: "button", class: kind, "data-do": "act", onclick }, label);
+    const buttons = [
+      may("configure") && this.suspect && this.phase !== "recovered" ? button("Roll back…", () => this.confirmRollback(), "primary") : null,
+      button("Probe targets", (event) => this.probe(event.target)),
+      this.isOwnPage ? null : button("Force open…", () => confirmForceOpen(this.service)),
+      button("Disable circuit…", () => confirmDisable(this.service)),
+      this.isOwnPage || state === "CLOSED" ? null : button(`Reset ${this.service}`, (event) => perform(event.target, () => api.reset(this.service), () => `The circuit of ${this.service} is closed.`)),
+    ];
+    return el("div", { class: "actions" }, buttons);
+  }
+
+  async probe(button) {
+    const outcome = find(".outcome", this.body);
+    button.disabled = true;
+    setText(outcome, "Calling…");
+    try {
+      const { targets } = await api.probe(this.service);
+      setTone(outcome, targets.every(({ status }) => status !== null && status < 500) ? "good" : "bad");
+      setText(outcome, targets.map(probed).join("; ") || "Every target is disabled.");
+    } catch (error) {
+      setTone(outcome, "bad");
+      setText(outcome, error.message);
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  confirmRollback() {
+    const { undo, later, actor, at, text, lines } = this.suspect;
+    const { revision } = this.detail;
+    openDialog({
+      title: "Roll the configuration back",
+      text: `Undoes “${text}” by ${actor} at ${time(at)}${later ? `, and ${plural(later, "later change")}` : ""}. It takes effect in every worker within a second.`,
+      fields: [...(lines.length ? [diff(lines, "What is undone")] : []), reasonField("the new target is down")],
+      verb: "Roll back",
+      danger: true,
+      submit: async (form) => {
+        const { services } = await api.restore(undo, revision, form.reason.value.trim());
+        toast(`Rolled back. Changed: ${services.join(", ") || "nothing"}.`);
+        this.load();
+        return true;
+      },
+    });
+  }
+
+  remove() {
+    clearInterval(this.timer);
+    this.node.remove();
+  }
+}
+
+/** The last change of the service's configuration before the incident that can be undone. */
+function suspected({ changes, incident: { since, signals } }) {
+  const precision = signals[0].kind === "circuit" ? 2 : MINUTE; // traffic is counted by minute
+  return changes.find(({ at, undo, names_service }) => undo && names_service && (since === null || at <= since + precision)) ?? null;
+}
+
+const fact = (name, ...content) => el("div", {}, el("dt", {}, name), el("dd", {}, content));
+
+const quiet = (text) => el("p", { class: "quiet" }, text);
+
+function why({ causes }) {
+  if (!causes.length) return [quiet("No failed call was counted.")];
+  const [first, ...rest] = causes;
+  return [el("p", { class: "cause" }, first.name), quiet(`${percent(first.share * 100, 0)} of the failures`), list(rest.map(share))];
+}
+
+function who({ evidence, names, traffic_share: part }) {
+  const { failed, requests, callers, top_callers: top } = evidence;
+  if (!requests) return [quiet("No requests since.")];
+  const rows = top.map((caller) => share({ ...caller, name: names[caller.name] ? `${names[caller.name]} (${caller.name})` : caller.name }));
+  return [
+    el("p", {}, el("strong", {}, percent((failed / requests) * 100, 0)), ` of ${plural(requests, "request")}, ${percent(part * 100, 0)} of all traffic`),
+    list(rows),
+    callers > top.length ? quiet(`and ${plural(callers - top.length, "other caller")}`) : null,
+  ];
+}
+
+function receive({ evidence, meanwhile }) {
+  const { answers } = evidence;
+  return [answers.length ? list(answers.map(share)) : el("p", {}, "What the service responds."), quiet(`When calls fail: ${meanwhile}.`)];
+}
+
+function changed({ changes, incident }, suspect) {
+  if (!changes.length) return [quiet("Nothing in the hour before.")];
+  return [el("ol", { class: "changes" }, changes.map((each) => el("li", each === suspect ? { class: "suspect" } : {},
+    el("p", {}, el("strong", {}, each.text), ` by ${each.actor}`),
+    quiet(relative(each.at, incident.since)),
+    each.lines.length && each === suspect ? diff(each.lines, each.text) : null)))];
+}
+
+function relative(at, since) {
+  if (since === null) return time(at);
+  const distance = Math.round(Math.abs(since - at));
+  return `${time(at)}, ${span(distance)} ${at <= since ? "before" : "after"} it began`;
+}
+
+const probed = ({ target, path, status, milliseconds, reason }) =>
+  `${target.replace(/^https?:\/\//, "")}${path}: ${status === null ? reason : `${status} after ${latency(milliseconds / 1000)}`}`;
+
+/** The cards of several incidents, in their order. Cards that are shown already are kept. */
+export class Incidents {
+  constructor(container, options = {}) {
+    Object.assign(this, { container, options });
+    this.cards = new Map();
+  }
+
+  show(incidents, rows, now, more = 0) {
+    incidents.forEach((incident, index) => {
+      if (!this.cards.has(incident.service)) {
+        const isOpen = this.options.isOwnPage || (index === 0 && ![...this.cards.values()].some((card) => card.isOpen));
+        this.cards.set(incident.service, new IncidentCard(incident.service, { ...this.options, isOpen }));
+      }
+      const card = this.cards.get(incident.service);
+      if (this.container.children[index] !== card.node) this.container.insertBefore(card.node, this.container.children[index] ?? null);
+      card.update(incident, rows.find(({ name }) => name === incident.service), now);
+    });
+    const services = new Set(incidents.map(({ service }) => service));
+    for (const [service, card] of this.cards) {
+      if (services.has(service)) continue;
+      card.remove();
+      this.cards.delete(service);
+    }
+    this.more ??= el("p", { class: "quiet" });
+    setText(this.more, more ? `and ${count(more)} more` : "");
+    if (this.container.lastChild !== this.more) this.container.append(this.more);
+    this.container.hidden = incidents.length === 0;
+  }
+}

@@ -1,0 +1,150 @@
+"""An incident in Chromium: a change, then the backend stops; somebody on call finds out why, and rolls back."""
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Gateway, Open
+from tests.browser.pages import reply, running_gateway, web_server
+from tests.browser.test_dashboard import AXE, PHONE, WIDE, Screenshot, expect_live, overflows
+
+CONFIGURATION = """
+version: 1
+services:
+  crm:
+    targets: [{url: "http://127.0.0.1:%d"}]
+    auth: optional
+    cache: off
+    retries: {attempts: 1}
+    breaker: {failure_threshold: 5, open_for: 2s, success_threshold: 1}
+  mail:
+    targets: [{url: "http://127.0.0.1:%d/missing"}]
+    auth: none
+    cache: off
+"""
+CHANGE = """async (port) => {
+  const response = await fetch("/api/config/services/crm", {
+    method: "PATCH",
+    headers: {
+      "X-CSRFToken": document.querySelector('meta[name="csrf"]').content,
+      "Content-Type": "application/merge-patch+json",
+    },
+    body: JSON.stringify({targets: [{url: `http://127.0.0.1:${port}`}]}),
+  });
+  return response.status;
+}"""
+
+
+def respond(handler: BaseHTTPRequestHandler) -> None:
+    is_missing = handler.path.startswith("/missing")
+    reply(handler, 404 if is_missing else 200, b"{}", Content_Type="application/json")
+
+
+def respond_once(handler: BaseHTTPRequestHandler) -> None:
+    """Without connections that outlast the server."""
+    reply(handler, 200, b"{}", Content_Type="application/json", Connection="close", X_New="1")
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Of a backend that works."""
+    with web_server(respond) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Gateway]:
+    with running_gateway(tmp_path_factory.mktemp("incident"), CONFIGURATION % (port, port)) as (own, key):
+        yield Gateway(f"http://127.0.0.1:{own}", key)
+
+
+def violations(page: Page) -> list[str]:
+    """Of any weight."""
+    page.evaluate(AXE)
+    found = page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
+    return [
+        f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:300]}" for each in found for node in each["nodes"]
+    ]
+
+
+def wait_for_change(page: Page, gateway: Gateway) -> None:
+    """Until the new backend is called."""
+    for _ in range(60):
+        if "X-New" in gateway.get("/api/v1/crm/contacts").headers:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("the change has no effect")
+
+
+def card(page: Page) -> Any:
+    return page.get_by_role("article").filter(has=page.get_by_role("link", name="crm", exact=True))
+
+
+def test_somebody_on_call_finds_the_cause_and_rolls_the_change_back_with_two_clicks(
+    visit: Open, screenshot: Screenshot, gateway: Gateway, port: int
+) -> None:
+    page = visit()
+    expect_live(page)
+    with web_server(respond_once) as other:
+        assert page.evaluate(CHANGE, other) == 200
+        wait_for_change(page, gateway)
+    for _ in range(12):
+        assert gateway.get("/api/v1/crm/contacts").status_code in (502, 503)
+    shown = card(page)
+    expect(shown).to_contain_text("the circuit is open", timeout=15_000)
+    expect(shown).to_contain_text(f"connection refused by 127.0.0.1:{other}", timeout=15_000)
+    expect(shown).to_contain_text("browser (key:")
+    expect(shown).to_contain_text("changed crm by staff:ada")
+    expect(shown).to_contain_text(f"http://127.0.0.1:{port}")
+    expect(shown).to_contain_text("503 circuit_open")
+    expect(shown).to_contain_text("since ")
+    for width in (PHONE, WIDE):
+        for scheme in ("light", "dark"):
+            other_page = visit(width=width, scheme=scheme)
+            expect(card(other_page)).to_contain_text("connection refused by", timeout=15_000)
+            assert violations(other_page) == []
+            assert not overflows(other_page)
+            screenshot(other_page, f"incident-{width}-{scheme}")
+            other_page.close()
+    page.get_by_role("button", name="Roll back…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("the new backend is down")
+    screenshot(page, "incident-roll-back")
+    assert violations(page) == []
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(page.locator("#toasts")).to_contain_text("Rolled back. Changed: crm.", timeout=15_000)
+    wait_for_recovery(page, gateway)
+    expect(shown.locator(".pill")).to_have_text("Recovered", timeout=15_000)
+    screenshot(page, "incident-recovered")
+
+
+def wait_for_recovery(page: Page, gateway: Gateway) -> None:
+    """Calls are tried again when the circuit's open time is over."""
+    for _ in range(60):
+        if gateway.get("/api/v1/crm/contacts").status_code == 200:
+            return
+        page.wait_for_timeout(500)
+    raise AssertionError("crm did not recover")
+
+
+def test_a_service_that_answers_404_to_everything_is_an_incident_and_can_be_probed(
+    visit: Open, screenshot: Screenshot, gateway: Gateway
+) -> None:
+    for _ in range(25):
+        assert gateway.get("/api/v1/mail/inbox").status_code == 404
+    page = visit("/dashboard/services/mail/")
+    expect_live(page)
+    shown = page.get_by_role("article")
+    expect(shown).to_contain_text("100% of responses are 4xx", timeout=15_000)
+    expect(shown).to_contain_text("404 from /inbox", timeout=15_000)
+    shown.get_by_role("button", name="Probe targets").click()
+    expect(shown.locator(".outcome")).to_contain_text("404 after", timeout=15_000)
+    shown.get_by_text("Last failures").click()
+    expect(shown.get_by_role("cell", name="GET /api/v1/mail/inbox").first).to_be_visible()
+    assert violations(page) == []
+    screenshot(page, "incident-404")
+    page.goto(f"{gateway.url}/dashboard/")
+    expect(page.locator('[data-service="mail"] [data-cell="client-errors"]')).to_have_text("100% 4xx", timeout=15_000)
