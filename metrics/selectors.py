@@ -1,7 +1,7 @@
 """Reads, for Django's threads: they block. Counts cover the whole cluster and are current to the last request."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -77,16 +77,19 @@ def summary(recent: Recent | None = None) -> Summary:
 
 def service_statuses(recent: Recent | None = None) -> list[ServiceStatus]:
     """Every configured service, by name."""
-    at, pending, minutes = recent or read_recent()
-    totals = cluster_counts.totals_since_reset(pending)
+    status_of = status_reader(recent or read_recent())
+    return [status_of(name) for name in service_names()]
+
+
+def status_reader(recent: Recent) -> Callable[[str], ServiceStatus]:
+    """A function that returns the status of a configured service."""
+    at, pending, minutes = recent
+    totals, services = cluster_counts.totals_since_reset(pending), configured_services()
     circuits = {circuit.service: circuit for circuit in _circuits(cluster_counts.totals(pending))}
     by_service: defaultdict[str, dict[int, Fields]] = defaultdict(dict)
     for (start, name), fields in minutes.items():
         by_service[name][start] = fields
-    return [
-        _status(service, circuits[name], totals, by_service[name], at)
-        for name, service in sorted(configured_services().items())
-    ]
+    return lambda name: _status(services[name], circuits[name], totals, by_service[name], at)
 
 
 def history(service: str | None, start: float, end: float, step: int) -> list[Point]:

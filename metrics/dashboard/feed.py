@@ -1,6 +1,6 @@
 """What the dashboard's pages receive each second: a small row for each service, and in turn if they are many."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -17,6 +17,13 @@ _RECENT: Final = ("requests", "errors", "hits", "misses", "hit_rate", "p50", "p9
 _TOTAL: Final = ("requests", "hits", "misses", "hit_rate", "saved_calls", "saved_seconds", "saved_usd")
 
 
+class Services(NamedTuple):
+    """The names of all services, in order, and a function that reads the status of one."""
+
+    names: Sequence[str]
+    status_of: Callable[[str], ServiceStatus]
+
+
 class Message(NamedTuple):
     """`last` is the name of the service whose row is the last one, if not all rows had room."""
 
@@ -31,29 +38,26 @@ def complete(summary: Summary, services: Iterable[ServiceStatus], incidents: Seq
 
 def update(
     summary: Summary,
-    services: Sequence[ServiceStatus],
+    services: Services,
     incidents: Sequence[Incident],
     version: int,
     after: str,
 ) -> Message:
-    """As many rows as there is room for: those of services with incidents, then those that follow the service `after`.
-
-    `services` are ordered by name.
-    """
+    """As many rows as there is room for: those of services with incidents, then those that follow the service `after`."""
     urgent = {incident.service for incident in incidents[:MAX_INCIDENTS]}
-    first = [service for service in services if service.name in urgent]
-    others = [service for service in services if service.name not in urgent]
-    start = next((index for index, service in enumerate(others) if service.name > after), 0)
+    first = [name for name in services.names if name in urgent]
+    others = [name for name in services.names if name not in urgent]
+    start = next((index for index, name in enumerate(others) if name > after), 0)
     rows: list[bytes] = []
     size, last = 0, after
-    for service in [*first, *others[start:], *others[:start]]:
-        row = encode_row(service)
+    for name in [*first, *others[start:], *others[:start]]:
+        row = encode_row(services.status_of(name))
         if rows and size + len(row) > MAX_BYTES:
             break
         rows.append(row)
         size += len(row)
-        last = last if service.name in urgent else service.name
-    is_complete = len(rows) == len(services)
+        last = last if name in urgent else name
+    is_complete = len(rows) == len(services.names)
     return Message(_message(summary, rows, incidents, version, is_complete=is_complete), "" if is_complete else last)
 
 

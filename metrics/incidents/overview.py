@@ -9,6 +9,7 @@ from metrics import selectors
 from metrics.counting.counts import MINUTE, Fields
 from metrics.incidents import circuits, traffic
 from metrics.incidents.incident import AFTER_SECONDS, Incident, Kind, Signal, incident_of, urgency
+from metrics.incidents.traffic import Tally
 from metrics.models import CircuitChange
 from metrics.runtime_access import run_on_loop, running
 from metrics.selectors import Recent
@@ -44,13 +45,39 @@ class _Reading(NamedTuple):
     minutes: Mapping[str, ByMinute]
     transitions: Mapping[str, list[circuits.Transition]]
     unhealthy: Mapping[str, Mapping[str, str]]
+    tallies: Mapping[str, Mapping[int, Tally]]
 
 
 def _read(recent: Recent) -> _Reading:
     minutes, snapshots = _by_service(recent), selectors.circuit_snapshots()
     transitions = _transitions(_restless(snapshots, minutes, recent.at), recent.at)
     services = list(selectors.configured_services().values())
-    return _Reading(recent.at, snapshots, minutes, transitions, run_on_loop(_unhealthy(services)))
+    unhealthy = run_on_loop(_unhealthy(services))
+    return _Reading(recent.at, snapshots, minutes, transitions, unhealthy, _tallies.read(minutes))
+
+
+class _Tallies:
+    """The tallies of all minutes. Those read last are kept, since few of them have changed a second later."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[tuple[int, int], Tally]] = {}
+
+    def read(self, minutes: Mapping[str, ByMinute]) -> dict[str, dict[int, Tally]]:
+        known, self._known = self._known, {}
+        found: dict[str, dict[int, Tally]] = {}
+        for name, fields_by_start in minutes.items():
+            own = found[name] = {}
+            for start, fields in fields_by_start.items():
+                counted = len(fields), fields.get("duration_us", 0)  # which every request changes
+                earlier = known.get((name, start))
+                same = earlier is not None and earlier[0] == counted
+                tally = earlier[1] if earlier is not None and same else traffic.tally(fields)
+                self._known[name, start] = counted, tally
+                own[start] = tally
+        return found
+
+
+_tallies: Final = _Tallies()
 
 
 def _by_service(recent: Recent) -> dict[str, ByMinute]:
@@ -100,8 +127,7 @@ def _signals(service: Service, reading: _Reading) -> Iterator[Signal]:
         circuits.target_signal(reading.unhealthy.get(name, {}), len(service.targets), own),
     )
     yield from (signal for signal in found if signal is not None)
-    tallies = {start: traffic.tally(fields) for start, fields in own.items()}
-    yield from traffic.signals(tallies, service.thresholds, now)
+    yield from traffic.signals(reading.tallies.get(name, {}), service.thresholds, now)
 
 
 def _quota_signals(now: float) -> Iterator[Signal]:

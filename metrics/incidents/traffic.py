@@ -129,6 +129,7 @@ class _Series:
         self._minimum = thresholds.minimum_requests
         self._window = int(thresholds.window // MINUTE)
         self._last = last
+        self._sums: dict[tuple[int, int], Tally] = {}
 
     def usual_hit_rate(self) -> float | None:
         """That of the time before the window; None if there were too few lookups."""
@@ -160,8 +161,11 @@ class _Series:
         return rule.enough(recent) == 0 or _exceeds(rule, recent)
 
     def _sum(self, end: int, length: int) -> Tally:
-        """The last `length` minutes up to `end`, which is included."""
-        total = Tally()
+        """The last `length` minutes up to `end`, which is included. All rules look at the same ones."""
+        known = self._sums.get((end, length))
+        if known is not None:
+            return known
+        total = self._sums[end, length] = Tally()
         for at in range(end - length + 1, end + 1):
             found = self._minutes.get(at * MINUTE)
             if found is not None:

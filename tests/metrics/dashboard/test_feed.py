@@ -32,6 +32,11 @@ def service(number: int) -> ServiceStatus:
     )
 
 
+def listed(services: list[ServiceStatus]) -> feed.Services:
+    by_name = {each.name: each for each in services}
+    return feed.Services(list(by_name), by_name.__getitem__)
+
+
 def incident(name: str) -> Incident:
     found = incident_of(name, [Signal(kind=Kind.CIRCUIT, text="the circuit is open: 5 failures", since=1.7e9)], 1.7e9)
     assert found is not None
@@ -39,7 +44,7 @@ def incident(name: str) -> Incident:
 
 
 def test_few_services_are_sent_each_time() -> None:
-    message = feed.update(SUMMARY, [service(1), service(2)], [], 7, "a-service-001")
+    message = feed.update(SUMMARY, listed([service(1), service(2)]), [], 7, "a-service-001")
     document = json.loads(message.text)
     assert (document["is_complete"], document["version"], message.last) == (True, 7, "")
     assert {row["name"] for row in document["services"]} == {"a-service-001", "a-service-002"}
@@ -53,7 +58,7 @@ def test_200_busy_services_take_turns_in_less_than_20_kb_a_second() -> None:
     seen: list[str] = []
     messages = 0
     while len(set(seen)) < 200:
-        message = feed.update(SUMMARY, services, incidents, 1, after)
+        message = feed.update(SUMMARY, listed(services), incidents, 1, after)
         document = json.loads(message.text)
         assert len(message.text) < 20_000
         names = [row["name"] for row in document["services"]]
@@ -68,7 +73,7 @@ def test_a_row_that_is_larger_than_a_message_is_sent_alone() -> None:
     large = service(1)
     fields = {name: getattr(large, name) for name in large.__struct_fields__}
     large = ServiceStatus(**{**fields, "targets": tuple(f"http://target-{number}" for number in range(2_000))})
-    first = feed.update(SUMMARY, [service(0), large, service(2)], [], 1, "a-service-000")
+    first = feed.update(SUMMARY, listed([service(0), large, service(2)]), [], 1, "a-service-000")
     assert [row["name"] for row in json.loads(first.text)["services"]] == ["a-service-001"]
-    second = feed.update(SUMMARY, [service(0), large, service(2)], [], 1, first.last)
+    second = feed.update(SUMMARY, listed([service(0), large, service(2)]), [], 1, first.last)
     assert [row["name"] for row in json.loads(second.text)["services"]] == ["a-service-002", "a-service-000"]
