@@ -1,4 +1,4 @@
-// An incident: what is wrong, since when, why, for whom, what changed before, what callers receive, and what to do.
+// An incident: what is wrong, since when, why, for whom, recent changes, what callers receive, and what to do.
 import { api, confirmDisable, confirmForceOpen, openDialog, perform, reasonField, toast } from "./actions.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { diff, failureTable, list, share } from "./evidence.js";
@@ -105,7 +105,7 @@ export class IncidentCard {
         fact("Why", ...why(evidence)),
         fact("Who is hit", ...who(detail)),
         fact("Callers receive", ...receive(detail), el("p", { class: "quiet state-now" })),
-        fact("Changed before", ...changed(detail, this.suspect))),
+        fact("Recent changes", ...changed(detail, this.suspect))),
       this.actions(state),
       el("p", { class: "outcome", role: "status" }, result),
       failureTable(detail.failures));
@@ -129,7 +129,8 @@ export class IncidentCard {
     setText(outcome, "Calling…");
     try {
       const { targets } = await api.probe(this.service);
-      setTone(outcome, targets.every(({ status }) => status !== null && status < 500) ? "good" : "bad");
+      const worst = Math.max(0, ...targets.map(({ status }) => status ?? 599));
+      setTone(outcome, worst >= 500 ? "bad" : worst >= 400 ? "" : "good");
       setText(outcome, targets.map(probed).join("; ") || "Every target is disabled.");
     } catch (error) {
       setTone(outcome, "bad");
