@@ -43,7 +43,7 @@ def update(
     version: int,
     after: str,
 ) -> Message:
-    """As many rows as there is room for: those of services with incidents, then those that follow the service `after`."""
+    """As many rows as there is room for: of services with incidents, then of those that follow the service `after`."""
     urgent = {incident.service for incident in incidents[:MAX_INCIDENTS]}
     first = [name for name in services.names if name in urgent]
     others = [name for name in services.names if name not in urgent]

@@ -118,7 +118,7 @@ def test_a_closed_circuit_is_shown_for_five_minutes() -> None:
     def phase(age: float) -> Phase | None:
         found = circuit(State.CLOSED, (900.0, "OPEN"), (age, "CLOSED"))
         incident = incident_of("crm", [found] if found else [], NOW)
-        return incident and incident.phase
+        return None if incident is None else incident.phase
 
     assert (phase(1), phase(299), phase(301)) == (Phase.RECOVERED, Phase.RECOVERED, None)
 
