@@ -25,6 +25,8 @@ class Kind(StrEnum):
 
 
 SEVERITY: Final = {kind: index for index, kind in enumerate(Kind)}
+TRAFFIC: Final = frozenset({Kind.ERRORS, Kind.LATENCY})
+"""What counts of minutes still show for a while after a circuit has closed again."""
 BAD: Final = frozenset({Kind.CIRCUIT, Kind.OUT_OF_SERVICE, Kind.ERRORS})
 """What is shown as a failure; the others are warnings."""
 
@@ -74,7 +76,7 @@ def incident_of(service: str, signals: Iterable[Signal], now: float) -> Incident
     starts = [signal.since for signal in shown if signal.since is not None]
     return Incident(
         service=service,
-        phase=_phase(lasting),
+        phase=_phase(lasting, shown),
         is_bad=any(signal.kind in BAD for signal in lasting),
         since=min(starts, default=None),
         ended=None if lasting else max(signal.ended or 0.0 for signal in shown),
@@ -82,10 +84,13 @@ def incident_of(service: str, signals: Iterable[Signal], now: float) -> Incident
     )
 
 
-def _phase(lasting: list[Signal]) -> Phase:
+def _phase(lasting: list[Signal], shown: list[Signal]) -> Phase:
+    """A circuit that has closed knows more of the last calls than counts of minutes do."""
     if not lasting:
         return Phase.RECOVERED
-    return Phase.RECOVERING if lasting[0].tentative else Phase.ACTIVE
+    has_closed = any(signal.kind is Kind.CIRCUIT and signal.ended is not None for signal in shown)
+    is_tried = lasting[0].tentative or (has_closed and all(signal.kind in TRAFFIC for signal in lasting))
+    return Phase.RECOVERING if is_tried else Phase.ACTIVE
 
 
 def urgency(incident: Incident) -> tuple[bool, bool, float]:

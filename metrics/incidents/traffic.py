@@ -16,7 +16,9 @@ from routing.router.thresholds import Thresholds
 HORIZON_MINUTES: Final = 30
 """How far back a signal is followed, and what its hit rate is compared with."""
 RECENT_MINUTES: Final = 2
-"""A signal lasts while the last minutes are above the threshold too, or have no requests."""
+"""A signal lasts while the last minute is above the threshold too; with few requests these minutes, or while there are
+none.
+"""
 _AFTER: Final = int(AFTER_SECONDS // MINUTE)
 _P95: Final = (0.95,)
 
@@ -157,7 +159,9 @@ class _Series:
         window = self._sum(at, self._window)
         if rule.enough(window) < self._minimum or not _exceeds(rule, window):
             return False
-        recent = self._sum(at, RECENT_MINUTES)
+        recent = self._sum(at, 1)
+        if rule.enough(recent) < self._minimum:
+            recent = self._sum(at, RECENT_MINUTES)
         return rule.enough(recent) == 0 or _exceeds(rule, recent)
 
     def _sum(self, end: int, length: int) -> Tally:

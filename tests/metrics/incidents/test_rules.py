@@ -44,18 +44,23 @@ def test_errors_are_followed_to_the_minute_in_which_they_began() -> None:
     assert found[Kind.ERRORS].text == "50% of responses are errors"
 
 
-def test_a_signal_ends_when_the_last_minutes_are_well_and_is_shown_for_five_more() -> None:
+def test_a_signal_ends_when_the_last_minute_is_well_and_is_shown_for_five_more() -> None:
     bad, good = answers(bad=100), answers(good=100)
-    assert traffic(bad, good)[Kind.ERRORS].ended is None
-    ended = traffic(bad, good, good)[Kind.ERRORS]
-    assert ended.ended == NOW - 30
-    assert traffic(bad, *[good] * 6)[Kind.ERRORS].ended == NOW - 30 - 4 * MINUTE
-    assert traffic(bad, *[good] * 7) == {}
+    assert traffic(bad)[Kind.ERRORS].ended is None
+    assert traffic(bad, good)[Kind.ERRORS].ended == NOW - 30
+    assert traffic(bad, *[good] * 5)[Kind.ERRORS].ended == NOW - 30 - 4 * MINUTE
+    assert traffic(bad, *[good] * 6) == {}
+
+
+def test_of_few_requests_the_last_two_minutes_count() -> None:
+    bad, few = answers(bad=100), answers(good=5)
+    assert traffic(bad, few)[Kind.ERRORS].ended is None
+    assert traffic(bad, few, few)[Kind.ERRORS].ended == NOW - 30
 
 
 def test_a_signal_that_returns_within_five_minutes_is_the_same() -> None:
-    found = traffic(answers(bad=100), *[answers(good=100)] * 5, answers(bad=400))
-    assert found[Kind.ERRORS].since == NOW - 30 - 6 * MINUTE
+    found = traffic(answers(bad=100), *[answers(good=100)] * 4, answers(bad=400))
+    assert found[Kind.ERRORS].since == NOW - 30 - 5 * MINUTE
 
 
 def test_silence_is_no_recovery() -> None:
@@ -168,7 +173,21 @@ def test_the_most_severe_signal_that_lasts_comes_first() -> None:
     )
     assert found is not None
     assert [signal.text for signal in found.signals] == ["errors", "slow", "was open"]
-    assert (found.phase, found.is_bad, found.since, found.ended) == (Phase.ACTIVE, True, NOW - 400, None)
+    assert (found.phase, found.is_bad, found.since, found.ended) == (Phase.RECOVERING, True, NOW - 400, None)
+
+
+def test_a_closed_circuit_is_recovering_while_minutes_still_show_errors() -> None:
+    closed = Signal(kind=Kind.CIRCUIT, text="was open", since=NOW - 400, ended=NOW - 20)
+
+    def phase(*signals: Signal) -> Phase:
+        found = incident_of("crm", signals, NOW)
+        assert found is not None
+        return found.phase
+
+    errors, refusals = (Signal(kind=kind, text="", since=NOW - 300) for kind in (Kind.ERRORS, Kind.REFUSALS))
+    assert phase(closed, errors) is Phase.RECOVERING
+    assert phase(closed, errors, refusals) is Phase.ACTIVE
+    assert phase(errors) is Phase.ACTIVE
 
 
 def test_incidents_that_last_come_before_those_that_are_over() -> None:
