@@ -29,7 +29,9 @@ from routing.router.resolution import host
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 django.setup(set_prefix=False)
 
-from gateway_project import sockets  # noqa: E402 - the consumers import models, which need Django set up
+# These import models, which need Django set up.
+from gateway_project import sockets  # noqa: E402
+from metrics import error_pages  # noqa: E402
 
 _traffic = ServiceTraffic(time.monotonic)
 _django: asgi.ASGIApplication = StreamingHandler(
@@ -104,8 +106,24 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         await _django(scope, _limited(scope, receive), send)
     except (BodyTooLarge, Overloaded) as error:
-        fields = dict(scope["headers"])
-        await asgi.send_response(problem(error, request_id(fields.get(b"x-request-id"), time.time())), send)
+        await asgi.send_response(_refusal(scope, error), send)
+
+
+def _refusal(scope: Scope, error: BodyTooLarge | Overloaded) -> Response:
+    """A page for a browser that there is no thread for, otherwise a problem document."""
+    fields = dict(scope["headers"])
+    identifier = request_id(fields.get(b"x-request-id"), time.time())
+    response = problem(error, identifier)
+    if isinstance(error, Overloaded) and error_pages.wants_page(fields.get(b"accept", b"").decode("latin-1")):
+        response.body = error_pages.render(int(error.status), scope["path"], identifier).encode()
+        kept = [field for field in response.headers if field[0] not in (b"content-type", b"content-length")]
+        length = b"%d" % len(response.body)
+        response.headers = [*kept, (b"content-type", b"text/html; charset=utf-8"), (b"content-length", length)]
+        response.headers += [
+            (b"content-security-policy", error_pages.POLICY.encode()),
+            (b"x-request-id", identifier.encode()),
+        ]
+    return response
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:

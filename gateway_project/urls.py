@@ -10,6 +10,8 @@ from metrics.sign_in.urls import admin_urls
 from metrics.sign_in.urls import urlpatterns as sign_in_urls
 
 handler400 = "metrics.api.fallback.bad_request"
+handler403 = "metrics.api.fallback.permission_denied"
+handler404 = "metrics.api.fallback.page_not_found"
 handler500 = "metrics.api.fallback.server_error"
 
 urlpatterns = [

@@ -14,6 +14,7 @@ from django.http import HttpRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
+from metrics.error_pages import error_page, wants_page
 from metrics.request_rates import Key, exceeds
 from metrics.runtime_access import running
 from routing.authentication.authenticator import CREDENTIAL_HEADERS, read_credential
@@ -112,6 +113,9 @@ def _has_valid_key(request: HttpRequest) -> bool:
 
 
 def _too_many(request: HttpRequest) -> HttpResponseBase:
+    if wants_page(request.headers.get("Accept", "")):
+        text = "There were too many attempts from this address or for this account. Wait a minute, then try again."
+        return error_page(request, 429, text, retry_after=int(WINDOW_SECONDS))
     detail = "too many requests from this address or for this account"
     return _problem(request, RateLimited(detail, retry_after=WINDOW_SECONDS))
 

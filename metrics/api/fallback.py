@@ -1,16 +1,22 @@
-"""Problem documents where no endpoint of the API responds: unknown paths, foreign hosts and unexpected errors."""
+"""Errors where no view responds: unknown paths, foreign hosts, missing rights and unexpected errors.
+
+Problem documents for the API, pages for browsers.
+"""
 
 import re
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
-from django.views import defaults
+from django.views import csrf, defaults
 from rest_framework.request import Request
 
 from metrics.api.access import problem_response
 from metrics.api.base import MetricsView
+from metrics.error_pages import error_page, failure_page, wants_page
 from routing.errors import BadRequest, GatewayError, InternalError, UnknownService
 
+MAX_TEXT: Final = 300
+"""Characters of the reason why something is not allowed."""
 _API: Final = re.compile(r"/(?:metrics|api)(?:/|$)")
 
 
@@ -28,14 +34,40 @@ class UnknownPathView(MetricsView):
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400, such as for a host that is not in ALLOWED_HOSTS."""
-    response = _problem(request, BadRequest("the request is not acceptable here"))
-    return response or defaults.bad_request(request, exception)
+    if _API.match(request.path):
+        return _problem(BadRequest("the request is not acceptable here"))
+    return error_page(request, 400) if _is_browser(request) else defaults.bad_request(request, exception)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler403. The page for every client: it says which right is missing."""
+    return error_page(request, 403, str(exception)[:MAX_TEXT])
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's CSRF_FAILURE_VIEW: a form that another site has sent, or that is older than the session."""
+    if not _is_browser(request):
+        return csrf.csrf_failure(request, reason)
+    return error_page(request, 403, "The form is no longer valid. Go back, reload the page, and send it again.")
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler404."""
+    return error_page(request, 404) if _is_browser(request) else defaults.page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500."""
-    return _problem(request, InternalError("the request could not be handled")) or defaults.server_error(request)
+    if _API.match(request.path):
+        return _problem(InternalError("the request could not be handled"))
+    return failure_page(request) if _is_browser(request) else defaults.server_error(request)
 
 
-def _problem(request: HttpRequest, error: GatewayError) -> HttpResponse | None:
-    return problem_response(error) if _API.match(request.path) else None
+def _is_browser(request: HttpRequest) -> bool:
+    return wants_page(request.headers.get("Accept", ""))
+
+
+def _problem(error: GatewayError) -> HttpResponse:
+    response = problem_response(error)
+    assert response is not None  # noqa: S101 - it is one of the gateway's own errors
+    return response

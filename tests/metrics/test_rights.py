@@ -86,7 +86,8 @@ def test_controls_are_shown_to_those_who_may_use_them(crm: Service, group: str) 
     for path in ("/dashboard/", "/dashboard/services/crm/"):
         page = client.get(path).content.decode()
         assert ('<div class="actions" hidden>' in page) is (group == "Viewer")
-        assert ("<body data-operate>" in page) is (group != "Viewer")
+        assert ("<body data-operate" in page) is (group != "Viewer")
+        assert ("data-configure" in page) is (group == "Owner")
 
 
 def test_staff_without_a_right_are_told_whom_to_ask(crm: Service) -> None:

@@ -1,0 +1,110 @@
+"""Error pages for browsers."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import OperationalError
+from django.http import HttpRequest
+from django.test import Client, override_settings
+
+from gateway_project import asgi
+from metrics.dashboard import views
+from metrics.throttling import LOGIN_RATE
+from routing.errors import Overloaded
+from tests.metrics.harness import Harness, ok
+
+pytestmark = pytest.mark.django_db
+
+HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
+ID = "req-7"
+
+
+def browser(**options: Any) -> Client:
+    return Client(headers={"Accept": HTML, "X-Request-ID": ID}, raise_request_exception=False, **options)
+
+
+def staff(group: str = "Viewer", **options: Any) -> Client:
+    client, user = browser(**options), User.objects.create_user("ada", is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+    client.force_login(user)
+    return client
+
+
+def assert_page(response: Any, status: int, title: str, way: str) -> str:
+    text: str = response.content.decode()
+    assert (response.status_code, response["Content-Type"]) == (status, "text/html; charset=utf-8")
+    assert f"<h1>{title}</h1>" in text
+    assert f"Status {status}. Request: <code>{ID}</code>" in text
+    assert f'href="{way}"' in text
+    assert response["X-Request-ID"] == ID
+    assert "script-src 'self'" in response["Content-Security-Policy"]
+    assert "<script>" not in text
+    return text
+
+
+def test_an_unknown_page_leads_back(harness: Harness) -> None:
+    assert_page(browser().get("/nothing"), 404, "There is no such page", "/")
+    assert_page(staff().get("/dashboard/services/nothing/"), 404, "There is no such page", "/dashboard/")
+
+
+def test_a_missing_right_is_explained(harness: Harness) -> None:
+    client = browser()
+    client.force_login(User.objects.create_user("eve", is_staff=True))
+    text = assert_page(client.get("/dashboard/"), 403, "Not allowed", "/dashboard/")
+    assert "A superuser can add you to the group Viewer." in text
+
+
+def test_a_foreign_host_and_an_old_form(harness: Harness) -> None:
+    with override_settings(ALLOWED_HOSTS=["gateway.test"]):
+        assert_page(
+            browser().get("/admin/login/", headers={"Host": "evil.test"}), 400, "The request cannot be read", "/admin/"
+        )
+    response = browser(enforce_csrf_checks=True).post("/admin/login/", {"username": "ada"})
+    assert "reload the page" in assert_page(response, 403, "Not allowed", "/admin/")
+
+
+def test_too_many_logins_say_when_to_try_again(harness: Harness) -> None:
+    client = browser()
+    responses = [client.post("/admin/login/", {"username": "ada"}) for _ in range(int(LOGIN_RATE.split("/")[0]) + 2)]
+    assert_page(responses[-1], 429, "Too many requests", "/admin/")
+    assert responses[-1]["Retry-After"] == "60"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "title"),
+    [(RuntimeError("<secret>"), 500, "Something went wrong"), (OperationalError("no"), 503, "Not available now")],
+)
+def test_a_fault_shows_the_id_and_nothing_else(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, title: str
+) -> None:
+    def fail(request: HttpRequest) -> None:
+        raise error
+
+    harness.serve(ok())
+    monkeypatch.setattr(views.live, "snapshot", lambda: fail(HttpRequest()))
+    response = staff().get("/dashboard/snapshot.json")
+    assert "secret" not in assert_page(response, status, title, "/dashboard/")
+
+
+def test_an_overloaded_worker_has_a_page_for_browsers_and_a_problem_for_others() -> None:
+    def refusal(accept: bytes) -> Any:
+        headers = [(b"accept", accept), (b"x-request-id", ID.encode())]
+        error = Overloaded("too many requests for pages are in progress", retry_after=5)
+        return asgi._refusal({"path": "/portal/", "headers": headers}, error)
+
+    page = refusal(HTML.encode())
+    fields = dict(page.headers)
+    assert (page.status, fields[b"content-type"], fields[b"retry-after"]) == (503, b"text/html; charset=utf-8", b"5")
+    assert fields[b"content-length"] == b"%d" % len(page.body)
+    assert b'href="/portal/"' in page.body
+    assert ID.encode() in page.body
+    assert dict(refusal(b"*/*").headers)[b"content-type"] == b"application/problem+json"
+
+
+def test_a_malformed_id_is_replaced_and_programs_get_no_page(harness: Harness) -> None:
+    response = browser().get("/nothing", headers={"X-Request-ID": "<b>x</b>"})
+    assert "<b>" not in response.content.decode()
+    assert response["X-Request-ID"] in response.content.decode()
+    assert "There is no such page" not in Client().get("/nothing").content.decode()
+    assert browser().get("/metrics/nothing")["Content-Type"] == "application/problem+json"
