@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.test import Client, override_settings
 
 from gateway_project import asgi
-from metrics.dashboard import views
+from metrics.dashboard import live
 from metrics.throttling import LOGIN_RATE
 from routing.errors import Overloaded
 from tests.metrics.harness import Harness, ok
@@ -82,7 +82,7 @@ def test_a_fault_shows_the_id_and_nothing_else(
         raise error
 
     harness.serve(ok())
-    monkeypatch.setattr(views.live, "snapshot", lambda: fail(HttpRequest()))
+    monkeypatch.setattr(live, "snapshot", lambda: fail(HttpRequest()))
     response = staff().get("/dashboard/snapshot.json")
     assert "secret" not in assert_page(response, status, title, "/dashboard/")
 
