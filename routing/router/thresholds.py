@@ -23,7 +23,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     error_rate: float = 0.05
     client_error_rate: float = 0.5
     refusal_rate: float = 0.2
-    latency: float = inf
+    latency: float = 5.0
     hit_rate_drop: float = 0.5
     minimum_requests: int = 20
     window: float = 5.0 * MINUTE

@@ -8,8 +8,8 @@ from django.db import OperationalError, connection
 from django.test import Client, override_settings
 
 from gateway_project import asgi
+from metrics import throttling
 from metrics.dashboard import live
-from metrics.throttling import LOGIN_RATE
 from routing.errors import Overloaded
 from tests.metrics.harness import Harness
 
@@ -63,11 +63,11 @@ def test_a_foreign_host_and_an_old_form(harness: Harness) -> None:
     assert "reload the page" in assert_page(response, 403, "Not allowed", "/admin/")
 
 
-def test_too_many_logins_say_when_to_try_again(harness: Harness) -> None:
-    client = browser()
-    responses = [client.post("/admin/login/", {"username": "ada"}) for _ in range(int(LOGIN_RATE.split("/")[0]) + 2)]
-    assert_page(responses[-1], 429, "Too many requests", "/admin/")
-    assert responses[-1]["Retry-After"] == "60"
+def test_too_many_logins_say_when_to_try_again(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttling, "exceeds", lambda *_, **__: True)
+    response = browser().post("/admin/login/", {"username": "ada"})
+    assert_page(response, 429, "Too many requests", "/admin/")
+    assert response["Retry-After"] == "60"
 
 
 def test_a_fault_shows_the_id_and_nothing_else(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

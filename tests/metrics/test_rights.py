@@ -14,6 +14,8 @@ from routing.models import Service, Target
 from routing.rights import Right, may
 from tests.metrics.harness import Harness, ok
 
+pytestmark = pytest.mark.django_db
+
 GROUPS = (None, "Viewer", "Operator", "Owner")
 VIEWED = (
     "/dashboard/",
@@ -22,6 +24,7 @@ VIEWED = (
     "/dashboard/history.json",
     "/dashboard/services/crm/",
     "/dashboard/services/crm/detail.json",
+    "/dashboard/services/crm/incident.json",
     "/metrics",
     "/metrics/cache",
     "/metrics/circuit-breakers",
@@ -44,6 +47,7 @@ OPERATED = (
     ("post", "/metrics/cache/warm"),
     ("post", "/metrics/circuit-breakers/reset"),
     ("post", "/metrics/circuit-breakers/crm/reset"),
+    ("post", "/metrics/circuit-breakers/crm/probe"),
 )
 MAX_PAGES = 80
 CONFIGURED = ("/admin/routing/service/add/", "/admin/routing/apikey/add/")

@@ -19,7 +19,7 @@ def thresholds(settings: Any, **service: Any) -> Thresholds:
 
 
 def test_latency_follows_from_the_time_that_the_backend_has() -> None:
-    assert thresholds(...) == Thresholds(latency=5)
+    assert thresholds(...) == Thresholds()
     assert thresholds({"error_rate": 0.1}, timeout={"read": "4m"}) == Thresholds(error_rate=0.1, latency=120)
     assert thresholds({"latency": "2s"}, timeout={"read": "4m"}).latency == 2
 
