@@ -20,6 +20,7 @@ from routing.configuration.sections import setting_parsers
 from routing.configuration.values import ValueParser
 from routing.configuration.webhooks import webhook_parsers
 from routing.router.policy import PathPolicy, Target
+from routing.router.thresholds import Thresholds
 from routing.webhooks.policy import Webhook
 
 _INTRODUCTION: Final = """\
@@ -51,6 +52,7 @@ _ELSEWHERE: Final = {
     "retries": "resilience.md#retries",
     "signature": "signatures.md#what-must-be-signed",
     "targets": "resilience.md#targets",
+    "thresholds": "incidents.md#thresholds",
     "timeout": "resilience.md#time-limits",
 }
 """The pages that describe a setting at length."""
@@ -61,7 +63,7 @@ def configuration_page(example: str) -> str:
     shared, policy = setting_parsers(_any_secret), defaults.of_policy()
     services = {name: parser for name, parser in service_parsers(_any_secret).items() if name not in shared}
     routes = {name: parser for name, parser in route_parsers(_any_secret).items() if name not in shared}
-    own = {"targets": _TARGET, "paths": PathPolicy(), "hosts": (), "enabled": True}
+    own = {"targets": _TARGET, "paths": PathPolicy(), "thresholds": Thresholds(), "hosts": (), "enabled": True}
     return page(
         "Configuration keys",
         _INTRODUCTION,

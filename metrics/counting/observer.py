@@ -139,7 +139,8 @@ class MetricsObserver(Observer):
             self._increment(event.service, f"fallback|{event.fallback}")
         if cache in TRACKED_CACHE_RESULTS and status < 400:
             self._count_path(minute, event)
-        if event.service and has_failed(event):
+        # The first three alone for all requests that are well: a call takes twice as long as they do.
+        if (status >= 400 or call or outcome) and event.service and has_failed(event):
             self._count_fault(minute, event)
 
     def circuit_changed(self, service: str, before: str, after: str, reason: str) -> None:
