@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("routing", "0034_signing_keys_and_certificates"),
+        ("routing", "0035_request_log"),
     ]
 
     operations = [
