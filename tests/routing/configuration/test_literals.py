@@ -94,7 +94,9 @@ def test_an_unknown_mask_is_a_fault_where_it_is_and_a_mask_is_never_sent() -> No
         document.services(lambda _: "")
 
 
-SECRETS = st.text(string.ascii_letters + string.digits, min_size=12, max_size=40)
+SECRETS = st.text(string.ascii_letters + string.digits, min_size=12, max_size=40).filter(
+    lambda text: text not in "Authorization"  # which is a field's name
+)
 NAMES = st.sampled_from(["Authorization", "Cookie", "X-Api-Key", "Private-Token"])
 SHAPES = st.sampled_from(["Bearer {}", "sk-{}", "xoxb-{}", "ghp_{}", "AIza{}", "eyJ{}", "https://u:{}@host/", "{}"])
 
