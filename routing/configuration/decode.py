@@ -202,9 +202,10 @@ def _decode_routes(
 ) -> tuple[Route, ...]:
     routes: list[Route] = []
     seen: set[tuple[str, frozenset[str]]] = set()
+    parsers = route_parsers(secret)
     for index, item in enumerate(items):
         with faults.at("routes", index):
-            route = decode_route(item, inherited, secret)
+            route = _decode_route(item, inherited, parsers)
             # Patterns that differ only in parameter names match the same paths: the second would never be reached.
             shape = "/".join("{}" if part.startswith("{") else part for part in route.path.split("/"))
             shape = shape if spelled.case_sensitive else folded([shape])[0]
@@ -217,8 +218,13 @@ def _decode_routes(
 
 def decode_route(value: object, inherited: dict[str, Any], secret: SecretLookup) -> Route:
     """One route, inheriting its service's settings. Raises ConfigurationError, with paths relative to the route."""
+    return _decode_route(value, inherited, route_parsers(secret))
+
+
+def _decode_route(value: object, inherited: dict[str, Any], parsers: dict[str, ValueParser]) -> Route:
+    """The same with the parsers of its settings, which routes of one service share."""
     faults = Faults()
-    settings = parse_mapping(value, route_parsers(secret), faults, null_is_default=True)
+    settings = parse_mapping(value, parsers, faults, null_is_default=True)
     if "path" not in mapping(value):
         faults.add((), "a route needs a path")
     path, methods = settings.pop("path", None), settings.pop("methods", ())

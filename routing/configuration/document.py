@@ -1,9 +1,7 @@
 """Reads and writes the configuration file as YAML or JSON. Each fault is reported with its line."""
 
 import json
-import re
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -11,72 +9,18 @@ import yaml
 
 from routing.configuration.consumers import CONSUMER_SECTIONS, canonical_item
 from routing.configuration.decode import TARGET, decode, route_parsers, service_parsers
-from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
+from routing.configuration.faults import ConfigurationError, Fault, Path
 from routing.configuration.issuers import issuer_parsers
 from routing.configuration.section_parsers import SECTIONS
-from routing.configuration.values import SecretLookup, display
+from routing.configuration.values import SecretLookup
 from routing.configuration.warnings import warnings, webhook_warnings
 from routing.configuration.webhooks import webhook_parsers
+from routing.configuration.yaml_events import build
+from routing.configuration.yaml_writing import Dumper, write_block
 from routing.router.table import Service
 
 LIMIT: Final = 5_000_000
 """Largest file in bytes: bounds the time to parse it."""
-DEPTH: Final = 40
-"""Deepest nesting of structures."""
-
-_TAG: Final = "tag:yaml.org,2002:"
-_PLAIN: Final = frozenset(f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str"))
-_UNSUPPORTED: Final = frozenset(f"{_TAG}{name}" for name in ("timestamp", "merge", "value"))
-"""Types that YAML 1.1 gives to dates, `<<` and `=`; here they are strings, as in JSON."""
-_BREAKS: Final = frozenset("\n\x85\u2028\u2029")
-_RESOLVERS: Final = {
-    first: [(tag, form) for tag, form in pairs if tag not in _UNSUPPORTED]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as a tree: without anchors and aliases, which can expand without bound, and with limited nesting."""
-
-    yaml_implicit_resolvers = _RESOLVERS
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if getattr(event, "anchor", None) is not None:
-            raise yaml.composer.ComposerError(None, None, "anchors and aliases are not accepted", event.start_mark)
-        if self.depth > DEPTH:
-            raise yaml.composer.ComposerError(None, None, f"nested deeper than {DEPTH}", event.start_mark)
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-
-class _Dumper(yaml.SafeDumper):
-    yaml_implicit_resolvers = _RESOLVERS
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class's signature
-        return True
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Escape line breaks: YAML would normalise three of the four kinds."""
-        style = '"' if _BREAKS.intersection(data) else None
-        return self.represent_scalar(f"{_TAG}str", data, style)
-
-
-_Dumper.add_representer(str, _Dumper.represent_str)
-_Dumper.add_multi_representer(StrEnum, lambda dumper, word: dumper.represent_str(word.value))
-
-
-def _resolve_exponents() -> None:
-    """Make `1e5` a number as in JSON, in both the loader and the dumper."""
-    form = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?[eE][-+]?\d+")
-    for first in "-0123456789":
-        _RESOLVERS.setdefault(first, []).insert(0, (f"{_TAG}float", form))
-
-
-_resolve_exponents()
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -110,19 +54,14 @@ class Document(msgspec.Struct, frozen=True):
 def parse(text: str | bytes) -> Document:
     """Parse YAML or JSON. Raises ConfigurationError if it is neither, or uses YAML features that JSON lacks."""
     content = _decode_text(text)
-    loader = _Loader(_without_tabs(content))
     try:
-        node = loader.get_single_node()
-        constructor = _Constructor(loader)
-        structure = None if node is None else constructor.value(node, ())
+        built = build(_without_tabs(content))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         raise ConfigurationError([Fault((), f"not valid YAML or JSON: {problem}", line=line)]) from None
-    finally:
-        loader.dispose()
-    constructor.faults.raise_if_any()
-    return Document(structure, constructor.lines)
+    built.faults.raise_if_any()
+    return Document(built.structure, built.lines)
 
 
 def _decode_text(text: str | bytes) -> str:
@@ -151,58 +90,6 @@ def _without_tabs(content: str) -> str:
     return content.replace("\t", " ")
 
 
-class _Constructor:
-    """Builds plain structures from YAML nodes and records their lines."""
-
-    def __init__(self, loader: _Loader) -> None:
-        self._loader = loader
-        self.lines: dict[Path, int] = {}
-        self.faults = Faults()
-
-    def value(self, node: yaml.Node, path: Path) -> Any:
-        self.lines.setdefault(path, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
-            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN:
-            return self._scalar(node, path)
-        return self._fault(node, path, f"the tag {display(node.tag.replace(_TAG, '!!'))} is not accepted")
-
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._fault(key_node, path, "a key must be a string")
-                continue
-            # Keys are strings as written: `on` and `123` are names here, not a boolean and a number.
-            key = self._text(key_node, path)
-            if key in result:
-                self._fault(key_node, path, f"duplicate key {display(key)}")
-            self.lines[*path, key] = key_node.start_mark.line + 1
-            result[key] = self.value(value_node, (*path, key))
-        return result
-
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
-        if node.tag == f"{_TAG}str" or ":" in node.value:  # 1:30 is a string in JSON, and 90 in YAML 1.1
-            return self._text(node, path)
-        try:
-            return self._loader.construct_object(node)
-        except (ValueError, KeyError, IndexError, OverflowError):
-            return self._fault(node, path, f"{display(node.value)} does not match its tag")
-
-    def _text(self, node: yaml.ScalarNode, path: Path) -> str:
-        """Join surrogate pairs: JSON writes a character beyond U+FFFF as two escapes, which YAML does not combine."""
-        try:
-            return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeDecodeError:
-            self._fault(node, path, "an unpaired surrogate")
-            return ""
-
-    def _fault(self, node: yaml.Node, path: Path, message: str) -> None:
-        self.faults.found.append(Fault(path, message, line=node.start_mark.line + 1))
-
-
 def dump(structure: Any) -> str:
     """A document's canonical text: equal documents give equal texts, whatever their order of keys."""
     return dump_value(canonical(structure))
@@ -210,13 +97,13 @@ def dump(structure: Any) -> str:
 
 def dump_value(value: Any) -> str:
     """Any value as YAML in blocks."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    return write_block(value)
 
 
 def inline(value: Any) -> str:
     """One value as YAML on one line."""
     text = yaml.dump(
-        plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**9
+        plain(value), Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**9
     )
     return text.removesuffix("...\n").strip()
 

@@ -4,9 +4,9 @@ import json
 import math
 from typing import Any, Final
 
-from routing.configuration.document import DEPTH
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.values import display
+from routing.configuration.yaml_events import DEPTH
 
 MAX_DIGITS: Final = 400
 """Of an integer; a double has no more."""

@@ -3,7 +3,7 @@
 import json
 import os
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any, Final
@@ -39,11 +39,11 @@ def run(document: Document, file: str, options: dict[str, Any], out: OutputWrapp
     """Write the differences, and return the exit status. Raises CommandError and OSError."""
     if options["url"]:
         found = _remote(document, options["url"], _key(options))
-        lines = [f"{line}\n" for line in text_lines(found)]
+        lines: Iterable[str] = (f"{line}\n" for line in text_lines(found))
     else:
         stored, wanted = _masked(document.structure)
         found = document_diff(stored, wanted).to_document()
-        lines = list(_unified(stored, wanted, file))
+        lines = _unified(stored, wanted, file)
     is_different = any(found[verb] for verb in ("created", "changed", "deleted"))
     if options["json"]:
         verbs = {verb: found[verb] for verb in ("created", "changed", "deleted")}
