@@ -15,6 +15,7 @@ from routing.configuration.credentials import MAPS, SECRETS
 from routing.configuration.headers import reference
 from routing.configuration.literals import CLIENT_SECRET, SECRET
 from routing.database.actor import current_actor
+from routing.database.deferred import defer
 from routing.models import (
     ApiKey,
     Consumer,
@@ -53,7 +54,13 @@ def record_operation(
     actor: str, action: str, service: str = "", *, before: object = None, after: object = None
 ) -> Operation:
     """Add an entry to the audit log. `before` and `after` are JSON-serializable and hold no secrets."""
-    return Operation.objects.create(
+    operation = _operation(actor, action, service, before, after)
+    operation.save()
+    return operation
+
+
+def _operation(actor: str, action: str, service: str, before: object, after: object) -> Operation:
+    return Operation(
         actor=actor[:200],
         action=action,
         service=service,
@@ -61,6 +68,10 @@ def record_operation(
         after=after,
         request_id=current_request_id(),
     )
+
+
+def _save_all(operations: list[Operation]) -> None:
+    Operation.objects.bulk_create(operations)
 
 
 def staff_actor(user: Any) -> str:
@@ -195,7 +206,7 @@ def _after_delete(instance: models.Model, **_: object) -> None:
 
 def _record_change(row: models.Model, verb: str, before: Any, after: Any) -> None:
     action = f"{AUDITED_MODELS[type(row)]}.{verb}"
-    record_operation(current_actor().name, action, _service_name(row), before=before, after=after)
+    defer(_save_all, _operation(current_actor().name, action, _service_name(row), before, after))
 
 
 def _service_name(row: models.Model) -> str:

@@ -1,7 +1,7 @@
 """Applies a configuration document to the database in one transaction, writing only what differs."""
 
 from collections.abc import Collection, Iterable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from django.db import transaction
@@ -14,14 +14,13 @@ from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.issuers import check_services as check_issuers
 from routing.configuration.webhooks import check_services
 from routing.database.apply_consumers import absent_labels, apply_consumers
+from routing.database.apply_services import write_services
+from routing.database.deferred import deferred_writes
 from routing.database.issuers import absent_issuers, apply_issuers
 from routing.database.locks import lock_configuration
 from routing.database.masking import unmask
 from routing.database.rows import write
-from routing.models import ANY_SECRET, SETTINGS, Route, Service, Target, Webhook
-
-_TARGET: Final[dict[str, Any]] = {"weight": 1, "canary": None, "enabled": True, "always_up": False}
-"""A target's columns and their defaults."""
+from routing.models import ANY_SECRET, Service, Webhook
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -48,7 +47,7 @@ def apply_document(structure: Any, *, delete: Collection[str] | None = None, ori
     faults or uses a host of a service that is kept, or if a service that is kept has one that is deleted as its
     fallback.
     """
-    with transaction.atomic():
+    with transaction.atomic(), deferred_writes():
         lock_configuration()
         structure = unmask(structure)
         decode(structure, ANY_SECRET, is_part=True)
@@ -65,7 +64,7 @@ def apply_document(structure: Any, *, delete: Collection[str] | None = None, ori
         for name in deleted:
             rows[name].delete()
         created = tuple(name for name in wanted if name not in rows)
-        changed = {name for name, item in wanted.items() if _write_service(rows.get(name), name, item, origin)}
+        changed = write_services(rows, wanted, origin)
         other = _apply_webhooks(webhooks, delete, origin)
         issuers = apply_issuers(document.get("issuers", ()), delete, origin)
         updated = sorted(changed.difference(created))
@@ -139,57 +138,3 @@ def _check_fallbacks(wanted: dict[str, Any], kept: Iterable[Service], deleted: C
     faults = [fault for fault in fallbacks.check({**before, **wanted}) if fault not in earlier]
     if faults:
         raise ConfigurationError(faults)
-
-
-def _write_service(row: Service | None, name: str, wanted: dict[str, Any], origin: str) -> bool:
-    service = row or Service(name=name, origin=origin)
-    targets = {} if row is None else {target.url: target for target in row.targets.all()}
-    routes = [] if row is None else list(row.routes.all())
-    changed = write(service, {**_own_settings(wanted), **_settings(wanted)})
-    return any(
-        [
-            changed,
-            _write_targets(service, targets, wanted.get("targets", [])),
-            _write_routes(service, routes, wanted.get("routes", [])),
-        ]
-    )
-
-
-def _write_targets(service: Service, rows: dict[str, Target], wanted: list[dict[str, Any]]) -> bool:
-    deleted = rows.keys() - {target["url"] for target in wanted}
-    for url in deleted:
-        rows[url].delete()
-    written = [
-        write(
-            rows.get(target["url"]) or Target(service=service, url=target["url"]),
-            {name: target.get(name, default) for name, default in _TARGET.items()},
-        )
-        for target in wanted
-    ]
-    return bool(deleted) or any(written)
-
-
-def _write_routes(service: Service, rows: list[Route], wanted: list[dict[str, Any]]) -> bool:
-    for row in rows[len(wanted) :]:
-        row.delete()
-    written = [
-        write(rows[index] if index < len(rows) else Route(service=service), {"position": index, **_route(route)})
-        for index, route in enumerate(wanted)
-    ]
-    return len(rows) > len(wanted) or any(written)
-
-
-def _route(route: dict[str, Any]) -> dict[str, Any]:
-    lists = {"methods": route.get("methods", []), "invalidates": route.get("invalidates", [])}
-    return {"path": route["path"], **lists, "idempotency": route.get("idempotency", False), **_settings(route)}
-
-
-def _own_settings(item: dict[str, Any]) -> dict[str, Any]:
-    """What only services have."""
-    sections = {name: item.get(name) for name in ("paths", "thresholds")}
-    return {"preset": item.get("preset") or "", "hosts": item.get("hosts", []), **sections}
-
-
-def _settings(item: dict[str, Any]) -> dict[str, Any]:
-    empty = {"auth": "", "rate_limit": ""}
-    return {"enabled": item.get("enabled", True)} | {name: item.get(name, empty.get(name)) for name in SETTINGS}

@@ -11,6 +11,7 @@ from typing import Final
 from django.db import models, transaction
 from django.db.models import F
 
+from routing.database.deferred import defer
 from routing.models import ApiKey, ConfigurationChange, ConfigurationVersion, Consumer, ConsumerIdentity, Plan, Team
 
 MAX_CHANGES: Final = 2_000
@@ -62,10 +63,22 @@ def record_change(instance: models.Model, using: str) -> None:
     version comes between.
     """
     kind = _KINDS.get(type(instance), Kind.CONFIGURATION)
+    if kind is Kind.CONFIGURATION:  # which is read as a whole, whatever has changed: one version is enough for many
+        defer(_record_configuration, using)
+    else:
+        _record(kind, 0 if instance.pk is None else instance.pk, using)
+
+
+def _record_configuration(databases: list[str]) -> None:
+    for using in dict.fromkeys(databases):
+        _record(Kind.CONFIGURATION, 0, using)
+
+
+def _record(kind: Kind, row: int, using: str) -> None:
     with transaction.atomic(using=using, savepoint=False):
         version = increment_version(using)
         changes = ConfigurationChange.objects.using(using)
-        changes.create(version=version, kind=kind, row=0 if instance.pk is None else instance.pk)
+        changes.create(version=version, kind=kind, row=row)
         if version % _PRUNE_EVERY == 0:
             changes.filter(version__lte=version - KEPT).delete()
 

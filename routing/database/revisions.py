@@ -5,7 +5,7 @@ from difflib import unified_diff
 from typing import Any, Final, NamedTuple
 
 from routing.configuration import literals
-from routing.configuration.document import dump, parse
+from routing.configuration.document import canonical, dump, dump_value, parse
 from routing.database import masking
 from routing.database.actor import acting_as, current_actor
 from routing.database.apply import Changes, apply_document, webhook_label
@@ -21,11 +21,12 @@ EMPTY: Final = dump({"version": 1})
 def record_revision() -> ConfigurationRevision | None:
     """Record the current configuration as a revision, if it differs from the latest one. Its document is masked."""
     masked = masking.masked_document()
-    text, before = dump(masked.structure), latest_document()
+    document = canonical(masked.structure)
+    text, before = dump_value(document), latest_document()
     if text == before:
         return None
     actor = current_actor()
-    summary = actor.note or _summary(before, text)
+    summary = actor.note or _summary(parse(before).structure, document)
     revision = ConfigurationRevision.objects.create(
         actor=actor.name[:200], summary=summary[:200], document=text, secrets=masked.secrets or None
     )
@@ -79,9 +80,9 @@ def diff_lines(before: str, after: str) -> Iterator[str]:
             yield line
 
 
-def _summary(before: str, after: str) -> str:
+def _summary(before: dict[str, Any], after: dict[str, Any]) -> str:
     """`added crm; changed billing, mail`."""
-    old, new = _parse_services(before), _parse_services(after)
+    old, new = _parts(before), _parts(after)
     groups = {
         "added": new.keys() - old.keys(),
         "changed": {name for name in new.keys() & old.keys() if new[name] != old[name]},
@@ -90,9 +91,8 @@ def _summary(before: str, after: str) -> str:
     return "; ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in groups.items() if names)
 
 
-def _parse_services(text: str) -> dict[str, Any]:
+def _parts(structure: dict[str, Any]) -> dict[str, Any]:
     """Services by name, and webhooks, issuers and plans as `apply` names them."""
-    structure = parse(text).structure
     webhooks: dict[str, Any] = structure.get("webhooks") or {}
     issuers: list[dict[str, Any]] = structure.get("issuers") or []
     plans: dict[str, Any] = structure.get("plans") or {}
