@@ -98,13 +98,13 @@ class _Builder:
         event = self._next()
         if not isinstance(event, StreamEndEvent):
             raise yaml.composer.ComposerError(
-                "expected a single document in the stream", None, "but found another document", event.start_mark
+                "expected a single document in the stream", None, "but found another document", _mark(event)
             )
         return structure
 
     def _value(self, event: Event, path: Path, depth: int) -> Any:
         self._check(event, depth)
-        self.lines.setdefault(path, event.start_mark.line + 1)
+        self.lines.setdefault(path, _line(event))
         if isinstance(event, ScalarEvent):
             return self._scalar(event, path)
         if isinstance(event, MappingStartEvent) and event.tag in _MAPPINGS:
@@ -128,7 +128,7 @@ class _Builder:
             if key in result:
                 self._fault(event, path, f"duplicate key {display(key)}")
             place = (*path, key)
-            self.lines[place] = event.start_mark.line + 1
+            self.lines[place] = _line(event)
             result[key] = self._value(self._next(), place, depth)
         return result
 
@@ -153,7 +153,7 @@ class _Builder:
             message = f"nested deeper than {DEPTH}"
         else:
             return
-        raise yaml.composer.ComposerError(None, None, message, event.start_mark)
+        raise yaml.composer.ComposerError(None, None, message, _mark(event))
 
     def _scalar(self, event: ScalarEvent, path: Path) -> Any:
         tag = _tag(event)
@@ -183,14 +183,23 @@ class _Builder:
         self._fault(event, path, f"the tag {display(tag.replace(TAG, '!!'))} is not accepted")
 
     def _fault(self, event: Event, path: Path, message: str) -> None:
-        self.faults.found.append(Fault(path, message, line=event.start_mark.line + 1))
+        self.faults.found.append(Fault(path, message, line=_line(event)))
+
+
+def _mark(event: Event) -> Any:
+    """Where it begins. Each parser has marks of its own."""
+    return event.start_mark
+
+
+def _line(event: Event) -> int:
+    return int(_mark(event).line) + 1
 
 
 def plain_tag(text: str) -> str:
     """The type of a scalar that is written without quotes."""
     for tag, form in RESOLVERS.get(text[:1], ()):
         if form.match(text):
-            return tag
+            return str(tag)
     return _STRING
 
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 from yaml.events import (
@@ -91,7 +91,7 @@ class _Events:
         key = type(value), value
         event = self._scalars.get(key)
         if event is None or isinstance(value, float):  # 0.0 equals -0.0
-            node = self._dumper.represent_data(value)
+            node = cast(yaml.ScalarNode, self._dumper.represent_data(value))
             implicit = node.tag == plain_tag(node.value), node.tag == f"{TAG}str"
             event = self._scalars[key] = ScalarEvent(None, node.tag, implicit, node.value, style=node.style)
             text = node.value
