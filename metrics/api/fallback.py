@@ -6,7 +6,8 @@ Problem documents for the API, pages for browsers.
 import re
 from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.views import csrf, defaults
 from rest_framework.request import Request
 
@@ -14,6 +15,7 @@ from metrics.api.access import problem_response
 from metrics.api.base import MetricsView
 from metrics.error_pages import error_page, failure_page, wants_page
 from routing.errors import BadRequest, GatewayError, InternalError, UnknownService
+from routing.router.hosts import explain_refusal
 
 MAX_TEXT: Final = 300
 """Characters of the reason why something is not allowed."""
@@ -33,10 +35,15 @@ class UnknownPathView(MetricsView):
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler400, such as for a host that is not in ALLOWED_HOSTS."""
+    """Django's handler400, such as for a host that is not in ALLOWED_HOSTS: that says what to do."""
+    detail = explain_refusal(request.META.get("HTTP_HOST", "")) if isinstance(exception, DisallowedHost) else ""
     if _API.match(request.path):
-        return _problem(BadRequest("the request is not acceptable here"))
-    return error_page(request, 400) if _is_browser(request) else defaults.bad_request(request, exception)
+        return _problem(BadRequest(detail or "the request is not acceptable here"))
+    if _is_browser(request):
+        return error_page(request, 400, detail)
+    if detail:
+        return HttpResponseBadRequest(f"Bad Request: {detail}\n", content_type="text/plain")
+    return defaults.bad_request(request, exception)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

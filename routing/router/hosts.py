@@ -1,10 +1,14 @@
 """The hosts that the gateway answers for under its own paths: `ALLOWED_HOSTS`, by Django's rules."""
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
 ANY: Final = "*"
+MAX_SHOWN: Final = 100
+"""Longest host that an error repeats. Errors are memoised, and a client chooses what is repeated."""
+_SHOWN: Final = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 @lru_cache(maxsize=1_024)
@@ -22,6 +26,17 @@ def domain_of(host: str) -> str:
 def first_name(patterns: Iterable[str], default: str) -> str:
     """The first of these hosts that is no pattern."""
     return next((host for host in patterns if not host.startswith((".", ANY))), default)
+
+
+def explain_refusal(host: str) -> str:
+    """What a client is told whose Host field names no allowed host, and what its operator can do.
+
+    It names nothing of this installation, and repeats the host only if it has the form of one.
+    """
+    domain = domain_of(host)
+    if len(domain) > MAX_SHOWN or _SHOWN.fullmatch(domain) is None:
+        return "the Host field names a host that is not served here; ALLOWED_HOSTS lists those that are"
+    return f"{domain} is not served here; if it is this gateway's own host, its operator adds it to ALLOWED_HOSTS"
 
 
 class AllowedHosts:

@@ -21,7 +21,7 @@ from routing.messages import validation
 from routing.messages.cors import Cors
 from routing.router import paths
 from routing.router.access import authorize, configuration_unavailable
-from routing.router.hosts import AllowedHosts
+from routing.router.hosts import AllowedHosts, explain_refusal
 from routing.router.memoised_headers import ForwardedHeaders, HitHeaders
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Match, RouteTable, Service
@@ -213,7 +213,7 @@ class Resolution:
         name = resolution.host = host(request)
         service = table.by_host(name) if table.has_hosts else None
         if service is None and not allowed_hosts.allows(name):
-            raise MisdirectedRequest("the Host field names a host that is not served here")
+            raise MisdirectedRequest(explain_refusal(name))
         resolution._match_route(request, table, service)
         return resolution
 

@@ -30,6 +30,7 @@ def test_is_misdirected(single: Gateway, path: bytes, fields: tuple[bytes, ...])
         response = send(single.server, head(path, *fields, host=host))
         assert response.status == 421
         assert json.loads(response.body)["code"] == "misdirected_request"
+        assert "ALLOWED_HOSTS" in json.loads(response.body)["detail"]
     assert send(single.server, head(path, *fields, host=b"LocalHost.:1")).status != 421
 
 
@@ -42,3 +43,19 @@ def test_a_websocket_is_misdirected_too(single: Gateway, path: bytes) -> None:
 @pytest.mark.parametrize("path", [b"/health", b"/health/ready", b"/health/deep"])
 def test_health_is_answered_by_address(single: Gateway, path: bytes) -> None:
     assert send(single.server, head(path, host=b"10.1.2.3:8000")).status == 200
+
+
+@pytest.mark.parametrize("path", [b"/admin/", b"/metrics", b"/portal/"])
+def test_pages_name_the_host_and_what_to_set(single: Gateway, path: bytes) -> None:
+    response = send(single.server, head(path, host=EVIL))
+    assert response.status == 400
+    assert b"evil.example is not served here" in response.body
+    assert b"ALLOWED_HOSTS" in response.body
+    assert b"localhost" not in response.body  # nothing of what is allowed
+    assert b"script" not in send(single.server, head(path, host=b"<script>alert(1)</script>")).body
+
+
+def test_health_needs_no_host_field(single: Gateway) -> None:
+    with single.server.connect() as client:
+        client.sendall(b"GET /health/ready HTTP/1.0\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
