@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
 from gateway_project.environment import certificates, firebase, metering, portal, server, telemetry
 from gateway_project.environment.extras import missing_extra
 from gateway_project.environment.firebase import Firebase
-from gateway_project.environment.generated_secrets import demonstration_secret, generated_secret
+from gateway_project.environment.generated_secrets import demonstration_secret, generated_secret, stored_secret
 from gateway_project.environment.metering import Metering
 from gateway_project.environment.portal import PortalSettings
 from gateway_project.environment.server import ServerSettings
@@ -25,6 +25,7 @@ from gateway_project.environment.values import (
     boolean,
     cookie_prefix,
     database_url,
+    directory,
     file,
     integer,
     issuers,
@@ -47,7 +48,7 @@ from routing.messages.staff_origin import StaffOrigin
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 VAR: Final = BASE_DIR / "var"
-"""The default state directory: the SQLite database, and the files the gateway creates beside it."""
+"""The default DATA_DIR: the SQLite database, and the files the gateway creates beside it."""
 EMBEDDED: Final = "embedded"
 MIN_SECRET_KEY: Final = 32
 """Characters. Sessions are signed with the key: a short one can be found by trying."""
@@ -94,7 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     metering: Metering
     server: ServerSettings
     var: Path
-    """The state directory: that of the database file, so that two gateways do not share one."""
+    """DATA_DIR; by default that of the database file, so that two gateways do not share one."""
     environment: dict[str, str]
     """The whole environment, for the `env:NAME` headers of services. Never logged."""
 
@@ -152,6 +153,25 @@ class Variables:
             self._faults.append(f"{name}: {fault}")
             return default
 
+    def from_file(self, name: str, state: Path, *, is_made: bool) -> str:
+        """The secret key in the state directory, made if there is none and `is_made`; "" if there is none."""
+        try:
+            return generated_secret(state) if is_made else stored_secret(state)
+        except OSError as error:
+            self._faults.append(f"{name}: {error.filename}: {error.strerror}; set DATA_DIR to a directory of your own")
+            return ""
+
+
+def state_directory(environment: Mapping[str, str]) -> Path:
+    """Where the gateway's files are, before the whole environment is read. Raises ConfigurationFault."""
+    faults: list[str] = []
+    get = _Variables(environment, faults).get
+    data_dir = get("DATA_DIR", None, directory)
+    database = get("DATABASE_URL", _default_database(VAR), database_url)
+    if faults:
+        raise ConfigurationFault(faults)
+    return data_dir or _state_directory(database)
+
 
 def read(environment: Mapping[str, str] = os.environ) -> Config:
     """Read the configuration. Raises ConfigurationFault with all faults."""
@@ -168,11 +188,12 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
     """The configuration, with the default of each variable that is invalid."""
     get = variables.get
     debug = get("DEBUG", False, boolean)
-    database = get("DATABASE_URL", f"sqlite:///{VAR / 'gateway.sqlite3'}", database_url)
-    var = _state_directory(database)
+    data_dir = get("DATA_DIR", None, directory)
+    database = get("DATABASE_URL", _default_database(data_dir or VAR), database_url)
+    var = data_dir or _state_directory(database)
     redis_url = get("REDIS_URL", None, _redis)
     secrets_from, secret_directories = get("SECRETS_FROM", NO_SOURCES, parse_sources)
-    secret_key = environment.get("SECRET_KEY", "") or (generated_secret(var) if debug else "")
+    secret_key = environment.get("SECRET_KEY", "") or variables.from_file("SECRET_KEY", var, is_made=debug)
     staff = StaffOrigin(get("STAFF_HOST", None, staff_host), get("STAFF_PORT", None, integer(1, 65_535)))
     return Config(
         debug=debug,
@@ -229,6 +250,10 @@ def _contradictions(config: Config) -> list[str]:
     if config.server.workers > 1 and config.redis_url is None:
         faults.append("WORKERS: more than one requires REDIS_URL: without it, workers share no state")
     return faults
+
+
+def _default_database(data_dir: Path) -> str:
+    return f"sqlite:///{quote(str(data_dir / 'gateway.sqlite3'))}"
 
 
 def _state_directory(database: str) -> Path:

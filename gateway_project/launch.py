@@ -1,17 +1,27 @@
-"""Runs before Django reads its settings: starts the private Valkey for `REDIS_URL=embedded`."""
+"""Runs before Django reads its settings: starts the private Valkey for `REDIS_URL=embedded`, and completes the
+environment of `serve`.
+"""
 
 import contextlib
 import sys
 from collections.abc import Iterator, MutableMapping
+from typing import Final
 
-from gateway_project.config import EMBEDDED, ConfigurationFault
+from gateway_project.config import EMBEDDED, ConfigurationFault, state_directory
+from gateway_project.environment.generated_secrets import generated_secret
 from gateway_project.server.embedded import EmbeddedUnavailable, EmbeddedValkey, supported
+
+SERVE: Final = "serve"
+SERVERS: Final = ("rungateway", SERVE)
+"""The commands that run the gateway."""
 
 
 @contextlib.contextmanager
 def embedded_valkey(arguments: list[str], environment: MutableMapping[str, str]) -> Iterator[None]:
-    """For `rungateway` only: run a Valkey as long as the command, with its address in the environment's REDIS_URL."""
-    if arguments[1:2] != ["rungateway"] or environment.get("REDIS_URL", "").strip() != EMBEDDED:
+    """For servers only: run a Valkey as long as the command, with its address in the environment's REDIS_URL."""
+    if arguments[1:2] == [SERVE]:
+        _complete(environment)
+    if arguments[1:2] not in [[name] for name in SERVERS] or environment.get("REDIS_URL", "").strip() != EMBEDDED:
         yield
         return
     valkey = EmbeddedValkey()
@@ -23,6 +33,21 @@ def embedded_valkey(arguments: list[str], environment: MutableMapping[str, str])
         yield
     finally:
         valkey.stop()
+
+
+def _complete(environment: MutableMapping[str, str]) -> None:
+    """A secret key that is kept in DATA_DIR, where other commands find it too; Valkey if there is no other server."""
+    if not environment.get("SECRET_KEY"):
+        try:
+            generated_secret(state_directory(environment))
+        except OSError as error:
+            raise ConfigurationFault(
+                [f"DATA_DIR: {error.filename}: {error.strerror}; set it to a directory that you can write"]
+            ) from None
+    if "REDIS_URL" not in environment and supported():
+        environment["REDIS_URL"] = EMBEDDED
+    if sys.stderr is not None and sys.stderr.isatty():
+        environment.setdefault("LOG_FORMAT", "console")
 
 
 if __name__ == "__main__":  # for `make run`: the best REDIS_URL that needs no other server

@@ -71,7 +71,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = databases(CONFIG.database_url, CONFIG.var)
+DATABASES = databases(CONFIG.database_url)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = caches(REDIS_URL, REDIS_PREFIX)

@@ -51,8 +51,8 @@ def demonstration(config: Config) -> Iterator[str]:
     try:
         ports = backends.start()
         state = _read(file)
-        _configure(ports, state.ports or preferred_ports(), _address(config))
-        _connect_webhooks(ports, _address(config), config.environment[DEMONSTRATION_SECRET])
+        _configure(ports, state.ports or preferred_ports(), config.server.address)
+        _connect_webhooks(ports, config.server.address, config.environment[DEMONSTRATION_SECRET])
         state.ports = ports
         _create_access(state)
         _write(file, state)
@@ -93,11 +93,6 @@ def _connect_webhooks(ports: Mapping[str, int], address: str, secret: str) -> No
         requests.post(f"{_url(ports[backend])}/demo/settings", json={"webhook": webhook}, timeout=5).raise_for_status()
 
 
-def _address(config: Config) -> str:
-    host = "127.0.0.1" if config.server.host in ("0.0.0.0", "::") else config.server.host  # noqa: S104 - compared, not listened on
-    return f"http://{host}:{config.server.port}"
-
-
 def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
@@ -124,7 +119,7 @@ def _write(file: Path, state: DemoState) -> None:
 
 
 def _greeting(config: Config, state: DemoState) -> str:
-    address = _address(config)
+    address = config.server.address
     key = state.key or "<your key>"
     login = f"{LOGIN} / {state.password}" if state.password else "one of your staff users"
     member = f"{MEMBER} / {state.member_password}" if state.member_password else "a member of one of your consumers"

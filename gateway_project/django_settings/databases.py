@@ -1,11 +1,14 @@
 """Django's DATABASES setting, derived from DATABASE_URL."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Final
 
 import dj_database_url
 from django.db import OperationalError, connections
+
+from gateway_project.config import ConfigurationFault
 
 MAX_CONNECTIONS: Final = 10
 """Of each worker, to PostgreSQL."""
@@ -24,19 +27,37 @@ _POSTGRESQL: Final = re.compile(r'(relation|column) "?([\w.]+)"?')
 _SQLITE: Final = re.compile(r"no such (table|column): ([\w.]+)")
 
 
-def databases(url: str, state_directory: Path) -> dict[str, Any]:
-    """The setting. Creates the directory of a SQLite file; no other database needs one.
+def databases(url: str) -> dict[str, Any]:
+    """The setting. Creates the directory of a SQLite file; no other database needs one. Raises ConfigurationFault for
+    a file that cannot be written.
 
     Connections do not persist in threads: under ASGI each request has a thread of its own, whose connection would stay
     open after it. PostgreSQL's are pooled instead.
     """
     database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=0, conn_health_checks=True))
     if database["ENGINE"].endswith("sqlite3"):
-        state_directory.mkdir(parents=True, exist_ok=True)
+        if ":memory:" not in database["NAME"]:
+            _check_writable(Path(database["NAME"]))
         database["OPTIONS"] = SQLITE
     else:
         database["OPTIONS"] = {**database.get("OPTIONS", {}), "pool": POOL}
     return {"default": database}
+
+
+def _check_writable(file: Path) -> None:
+    """SQLite writes files beside the database's own, and its own error does not name what it cannot write."""
+    directory, reason = file.absolute().parent, ""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}"
+    else:
+        for path in (directory, file):
+            if path.exists() and not os.access(path, os.W_OK):
+                reason = reason or f"{path} cannot be written by the user {os.geteuid()}"
+    if reason:
+        advice = "set DATA_DIR to a directory that it can write, or DATABASE_URL to a PostgreSQL server"
+        raise ConfigurationFault([f"DATABASE_URL: {reason}; {advice}"])
 
 
 def close_connections() -> None:

@@ -6,7 +6,7 @@ from gateway_project.environment.values import Get, boolean, integer, limit
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
-    """`drain` and `grace` are seconds. `max_connections_per_client` is of one address, for each worker; 0: no limit."""
+    """Times are in seconds. `max_connections_per_client` is of one address, for each worker; 0: no limit."""
 
     host: str
     port: int
@@ -16,6 +16,14 @@ class ServerSettings(msgspec.Struct, frozen=True):
     proxy_protocol: bool
     max_connections_per_client: int
     access_log: bool
+    start_timeout: int = 60
+    """How long a start waits for the database."""
+
+    @property
+    def address(self) -> str:
+        """The URL of this machine's own listener, for commands to paste."""
+        host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - compared, not listened on
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 def read(get: Get, *, debug: bool) -> ServerSettings:
@@ -28,4 +36,5 @@ def read(get: Get, *, debug: bool) -> ServerSettings:
         proxy_protocol=get("PROXY_PROTOCOL", False, boolean),
         max_connections_per_client=get("MAX_CONNECTIONS_PER_CLIENT", 1_000, limit),
         access_log=get("ACCESS_LOG", True, boolean),
+        start_timeout=get("START_TIMEOUT", 60, integer(0, 3_600)),
     )

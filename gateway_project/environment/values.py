@@ -110,6 +110,14 @@ def database_url(text: str) -> str:
     return text
 
 
+def directory(text: str) -> Path:
+    """A directory that may not exist yet, independent of the working directory."""
+    path = Path(text).absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{text!r} is not a directory")
+    return path
+
+
 def file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():

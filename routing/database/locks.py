@@ -1,17 +1,21 @@
 """Locks that processes on different machines share through the database."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fcntl import LOCK_EX, flock
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Final
 
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+log = logging.getLogger(__name__)
+
 MIGRATION: Final = 0x67_61_74_65_01
 CONFIGURATION: Final = 0x67_61_74_65_02
 """Keys of PostgreSQL's advisory locks, which are numbers."""
+_WAITING: Final = "waiting for another process, which migrates the database"
 
 
 def lock_configuration() -> None:
@@ -40,7 +44,10 @@ def migration_lock(database: BaseDatabaseWrapper) -> Iterator[None]:
 @contextmanager
 def _advisory_lock(database: BaseDatabaseWrapper, key: int) -> Iterator[None]:
     with database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [key])
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+        if not cursor.fetchone()[0]:
+            log.info(_WAITING)
+            cursor.execute("SELECT pg_advisory_lock(%s)", [key])
     try:
         yield
     finally:
@@ -52,5 +59,9 @@ def _advisory_lock(database: BaseDatabaseWrapper, key: int) -> Iterator[None]:
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
     with path.open("a") as file:
-        flock(file, LOCK_EX)
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            log.info(_WAITING)
+            flock(file, LOCK_EX)
         yield

@@ -4,11 +4,19 @@ import pytest
 
 from gateway_project import config
 from gateway_project.config import ConfigurationFault
+from gateway_project.django_settings.databases import databases
 from gateway_project.environment import extras
 from gateway_project.environment.telemetry import Traces
 from tests import certificates
 
 GIVEN = {"SECRET_KEY": "x" * 32}
+
+
+@pytest.fixture(autouse=True)
+def data_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Instead of the checkout's, which may have a secret key."""
+    monkeypatch.setattr(config, "VAR", tmp_path / "var")
+    return tmp_path / "var"
 
 
 def faults(**environment: str) -> list[str]:
@@ -146,12 +154,41 @@ def test_users_of_firebase_are_looked_up_with_a_service_account_only(tmp_path: P
     assert config.read({**given, "FIREBASE_CREDENTIALS": str(account)}).firebase.check_revoked
 
 
-def test_debug_generates_a_secret_key_and_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config, "VAR", tmp_path / "var")
+def test_debug_generates_a_secret_key_and_keeps_it(data_dir: Path) -> None:
     first = config.read({"DEBUG": "1"}).secret_key
     assert len(first) > 40
     assert config.read({"DEBUG": "1"}).secret_key == first
-    assert (tmp_path / "var" / "secret_key").stat().st_mode & 0o777 == 0o600
+    assert (data_dir / "secret_key").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in data_dir.iterdir()] == ["secret_key"]
+
+
+def test_a_secret_key_in_data_dir_is_used_and_none_is_made_unless_debug_is_on(tmp_path: Path) -> None:
+    given = {"DATA_DIR": str(tmp_path / "own")}
+    assert faults(**given)[0].startswith("SECRET_KEY: must be set unless DEBUG is on")
+    assert not (tmp_path / "own").exists()
+    made = config.read({**given, "DEBUG": "1"}).secret_key
+    assert config.read(given).secret_key == made
+    assert config.read({**given, "SECRET_KEY": "y" * 32}).secret_key == "y" * 32
+
+
+def test_data_dir_has_the_database_unless_that_has_an_address(tmp_path: Path) -> None:
+    awkward = tmp_path / "a b%20?#"
+    read = config.read({**GIVEN, "DATA_DIR": str(awkward)})
+    name = databases(read.database_url)["default"]["NAME"]
+    assert (read.var, Path(name)) == (awkward, awkward / "gateway.sqlite3")
+    elsewhere = config.read({**GIVEN, "DATA_DIR": str(awkward), "DATABASE_URL": f"sqlite:///{tmp_path}/x/db"})
+    assert (elsewhere.var, elsewhere.database_url) == (awkward, f"sqlite:///{tmp_path}/x/db")
+    assert config.read({**GIVEN, "DATABASE_URL": f"sqlite:///{tmp_path}/x/db"}).var == tmp_path / "x"
+    file = tmp_path / "file"
+    file.touch()
+    assert faults(**GIVEN, DATA_DIR=str(file)) == [f"DATA_DIR: '{file}' is not a directory"]
+
+
+def test_a_database_file_that_cannot_be_made_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationFault, match="set DATA_DIR to a directory") as caught:
+        databases(f"sqlite:///{tmp_path}/file/under/gateway.sqlite3")
+    assert str(tmp_path / "file") in caught.value.faults[0]
 
 
 def test_a_services_secret_is_looked_up_by_name() -> None:

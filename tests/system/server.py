@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -29,7 +29,13 @@ MAX_CONNECTIONS: Final = 400
 class Server:
     """`directory` has its database, log and temporary files."""
 
-    def __init__(self, *arguments: str, seed: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        seed: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = (*PYTHON, "rungateway"),
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="gw-"))  # short: a socket's path has a limit
         self.temporary = self.directory / "tmp"
         self.temporary.mkdir()
@@ -37,6 +43,7 @@ class Server:
             shutil.copy(seed, self.database)
         self.port = free_port()
         self.environment = _environment(self.directory, self.temporary) | dict(environment or {})
+        self._command = command
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._family: set[int] = set()
@@ -75,7 +82,7 @@ class Server:
         """Start it and wait until it prints `ready`."""
         with (self.directory / "log").open("wb") as output:
             self._process = subprocess.Popen(
-                [*PYTHON, "rungateway", "--port", str(self.port), *self._arguments],
+                [*self._command, "--port", str(self.port), *self._arguments],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -119,7 +119,7 @@ def gateway(database: str, backend: Backend) -> Iterator[Gateway]:
         with pytest.raises(AssertionError, match="unapplied migrations"):
             server.start()
         for command in ("config export", "apikey list", "createsuperuser --no-input --username ann"):
-            with pytest.raises(AssertionError, match=r"run `python manage\.py migrate` first") as refused:
+            with pytest.raises(AssertionError, match=r"run `manage\.py migrate` first") as refused:
                 server.manage(*command.split())
             assert "Traceback" not in str(refused.value)
         server.manage("migrate", "--verbosity", "0")

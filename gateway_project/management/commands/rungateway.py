@@ -4,14 +4,14 @@ import contextlib
 import logging
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.core.management.base import BaseCommand, OutputWrapper
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 
 from gateway_project import config as environment
 from gateway_project import garbage_collection, logs
@@ -19,6 +19,7 @@ from gateway_project.config import Config, ConfigurationFault
 from gateway_project.demo import quickstart
 from gateway_project.django_settings.databases import close_connections
 from gateway_project.server import serving
+from gateway_project.starting.database import DatabaseUnavailable, prepare_database
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.literals import literal_secrets
 from routing.database.loader import readable_document
@@ -47,18 +48,43 @@ class Command(BaseCommand):
         super().run_from_argv(argv)
 
     def handle(self, **options: Any) -> None:
-        config = settings.CONFIG = _with_options(settings.CONFIG, options)
-        _prepare_database()
-        with quickstart.demonstration(config) if options["demo"] else contextlib.nullcontext("") as greeting:
+        config = settings.CONFIG = _with_options(settings.CONFIG, self.overrides(options))
+        self.prepare_database(config.server.start_timeout)
+        with self.demonstration(config, options):
             if config.gateway_config:
                 _apply_file(config.gateway_config)
             apply_environment_issuers(list(config.issuers))
             _warn_of_literal_secrets()
+            greeting = self.greeting(config)
             close_connections()
             garbage_collection.before_fork()
             status = serving.serve(config, greeting)
         if status:
             raise SystemExit(status)
+
+    def overrides(self, options: dict[str, Any]) -> dict[str, str]:
+        """What the options say instead of the environment."""
+        return {name.upper(): str(options[name]) for name in ("host", "port", "workers") if options[name] is not None}
+
+    def prepare_database(self, timeout: float) -> None:
+        """`timeout` is in seconds. Raises CommandError."""
+        try:
+            prepare_database(connection, timeout)
+        except DatabaseUnavailable as error:
+            raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"cannot read the database: {error}") from None
+
+    @contextlib.contextmanager
+    def demonstration(self, config: Config, options: dict[str, Any]) -> Iterator[None]:
+        """What runs beside the gateway."""
+        with quickstart.demonstration(config) if options["demo"] else contextlib.nullcontext("") as greeting:
+            self._greeting = greeting
+            yield
+
+    def greeting(self, config: Config) -> str:  # noqa: ARG002 - a subclass's needs it
+        """What is printed before `ready`, once the configuration has been applied."""
+        return self._greeting
 
 
 class _LoggedErrors(OutputWrapper):
@@ -68,9 +94,8 @@ class _LoggedErrors(OutputWrapper):
         log.error("%s", msg.rstrip("\n"))
 
 
-def _with_options(config: Config, options: dict[str, Any]) -> Config:
+def _with_options(config: Config, overrides: dict[str, str]) -> Config:
     """The options override the environment, and are validated in the same way."""
-    overrides = {name.upper(): str(options[name]) for name in ("host", "port", "workers") if options[name] is not None}
     try:
         return environment.read({**config.environment, **overrides})
     except ConfigurationFault as faults:
@@ -90,16 +115,3 @@ def _warn_of_literal_secrets() -> None:
     """They are refused when a configuration is applied, but those that are stored already go on working."""
     for fault in literal_secrets(readable_document()):
         log.warning("%s", fault)
-
-
-def _prepare_database() -> None:
-    """Migrate a SQLite file. A database server may be shared, so there pending migrations are an error."""
-    try:
-        executor = MigrationExecutor(connection)
-        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except DatabaseError as error:
-        raise CommandError(f"cannot connect to the database: {error}") from None
-    if pending and connection.vendor == "sqlite":
-        call_command("migrate", verbosity=0)
-    elif pending:
-        raise CommandError("the database has unapplied migrations: run `python manage.py migrate` first")

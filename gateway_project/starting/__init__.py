@@ -1,0 +1,1 @@
+"""What a start waits for, and what it prints."""
