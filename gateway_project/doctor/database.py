@@ -1,0 +1,103 @@
+"""The database: whether it can be used, and how well."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from gateway_project.config import Config
+from gateway_project.django_settings.databases import MAX_CONNECTIONS
+from gateway_project.doctor.finding import Finding, error, ok, warning
+from gateway_project.starting.database import DatabaseUnavailable, has_unapplied_migrations, wait_for_database
+
+SLOW_MS: Final = 20.0
+OLDEST_POSTGRESQL: Final = 14
+SKEW_SECONDS: Final = 1.0
+ROUNDS: Final = 5
+MIGRATIONS: Final = "migrations"
+
+
+def check_database(config: Config, database: BaseDatabaseWrapper) -> Iterator[Finding]:
+    """Nothing but the first finding if it cannot be used."""
+    file = Path(database.settings_dict["NAME"]) if database.vendor == "sqlite" else None
+    if file is not None and not file.exists():
+        yield warning("database", f"there is no {file} yet", "`manage.py migrate` makes it, as the first start does")
+        return
+    try:
+        wait_for_database(database, 0)
+        yield _latency(database)
+        if database.vendor == "postgresql":
+            yield from _postgresql(config, database)
+        else:
+            yield _journal(database)
+        yield _migrations(database)
+    except DatabaseUnavailable as fault:
+        yield error("database", str(fault), "check DATABASE_URL, and that the server runs and accepts this machine")
+    except DatabaseError as fault:
+        yield error("database", " ".join(str(fault).split()), "check that DATABASE_URL names the gateway's database")
+
+
+def _latency(database: BaseDatabaseWrapper) -> Finding:
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        _value(database, "SELECT 1")
+        seconds.append(time.perf_counter() - began)
+    took = median(seconds) * 1_000
+    message = f"{database.display_name} {'.'.join(map(str, database.get_database_version()))}, {took:.1f} ms a query"
+    if took > SLOW_MS:
+        return warning("database", message, "put it nearer: the admin, the dashboard and logins wait for it")
+    return ok("database", message)
+
+
+def _postgresql(config: Config, database: BaseDatabaseWrapper) -> Iterator[Finding]:
+    version = int(_value(database, "SHOW server_version_num")) // 10_000
+    if version < OLDEST_POSTGRESQL:
+        yield error("database version", f"PostgreSQL {version}", f"upgrade to {OLDEST_POSTGRESQL} or later")
+    if _value(database, "SELECT pg_is_in_recovery()"):
+        yield error("database role", "a standby, which is read only", "name the primary in DATABASE_URL")
+    yield _clock(database)
+    needed = config.server.workers * MAX_CONNECTIONS
+    allowed = int(_value(database, "SHOW max_connections")) - int(
+        _value(database, "SHOW superuser_reserved_connections")
+    )
+    message = f"{allowed} connections; this gateway opens at most {needed}"
+    if allowed < needed:
+        advice = f"raise max_connections, lower WORKERS, or put PgBouncer between: {MAX_CONNECTIONS} for each worker"
+        yield warning("database connections", message, advice)
+    else:
+        yield ok("database connections", message)
+
+
+def _clock(database: BaseDatabaseWrapper) -> Finding:
+    before = time.time()
+    theirs = float(_value(database, "SELECT extract(epoch FROM clock_timestamp())"))
+    skew = theirs - (before + time.time()) / 2
+    if abs(skew) > SKEW_SECONDS:
+        return warning("database clock", f"differs by {skew:.1f} s from this machine's", "run an NTP client on both")
+    return ok("database clock", "agrees with this machine's")
+
+
+def _journal(database: BaseDatabaseWrapper) -> Finding:
+    mode = _value(database, "PRAGMA journal_mode")
+    if mode != "wal":
+        advice = "use a local disk: a network file system cannot share the write-ahead log between workers"
+        return warning("database journal", f"{mode} instead of wal: reads wait for writes", advice)
+    return ok("database journal", "wal; for more than one machine, use PostgreSQL")
+
+
+def _migrations(database: BaseDatabaseWrapper) -> Finding:
+    if has_unapplied_migrations(database):
+        return error(MIGRATIONS, "some are not applied", "run `manage.py migrate`")
+    return ok(MIGRATIONS, "all are applied")
+
+
+def _value(database: BaseDatabaseWrapper, query: str) -> Any:
+    with database.cursor() as cursor:
+        cursor.execute(query)
+        row = cursor.fetchone()
+    return row[0] if row else None

@@ -1,0 +1,114 @@
+"""The environment: Python, installed versions, the secret key, hosts and proxies."""
+
+import re
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from gateway_project.config import BASE_DIR, Config
+from gateway_project.doctor.finding import Finding, error, off, ok, warning
+from gateway_project.environment.generated_secrets import FILE
+
+_PIN: Final = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^\s;]+)")
+_WIDEST: Final = {4: 8, 6: 16}
+"""Shortest prefix of a network that may be one company's proxies, by the version of the protocol."""
+
+
+def check_environment(config: Config) -> Iterator[Finding]:
+    yield ok("python", f"{sys.version.split()[0]}, {sys.executable}")
+    yield from check_dependencies(BASE_DIR / "requirements.txt")
+    yield from _secret_key(config)
+    yield from _debug(config)
+    yield from _allowed_hosts(config)
+    yield from check_proxies(config)
+    yield from _staff(config)
+
+
+def check_dependencies(requirements: Path) -> Iterator[Finding]:
+    """Whether what is installed is what the gateway was tested with. Nothing if there is no such file."""
+    if not requirements.is_file():
+        return
+    pins = [found.groups() for line in requirements.read_text().splitlines() if (found := _PIN.match(line))]
+    differing = []
+    for name, version in pins:
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed = "missing"
+        if installed != version:
+            differing.append(f"{name} {installed} instead of {version}")
+    if differing:
+        advice = f"{sys.executable} -m pip install -r {requirements}"
+        yield warning("dependencies", ", ".join(differing), advice)
+    else:
+        yield ok("dependencies", f"the {len(pins)} pinned packages are installed")
+
+
+def _secret_key(config: Config) -> Iterator[Finding]:
+    file = config.var / FILE
+    if config.environment.get("SECRET_KEY"):
+        yield ok("secret key", "set by SECRET_KEY")
+    elif file.stat().st_mode & 0o077:
+        yield warning("secret key", f"others can read {file}", f"chmod 600 {file}")
+    else:
+        yield ok("secret key", f"in {file}; every other machine needs the same one")
+
+
+def _debug(config: Config) -> Iterator[Finding]:
+    if config.debug and not _is_local(config):
+        yield error("debug", "DEBUG is on, and others can connect: errors show the code", "unset DEBUG")
+    elif config.debug:
+        yield warning("debug", "DEBUG is on", "unset DEBUG in production")
+
+
+def _allowed_hosts(config: Config) -> Iterator[Finding]:
+    named = ", ".join(config.allowed_hosts)
+    if "*" in config.allowed_hosts:
+        yield warning(
+            "allowed hosts",
+            "any host is allowed: links and redirects can be forged",
+            "list your names in ALLOWED_HOSTS",
+        )
+    elif not _is_local(config) and "ALLOWED_HOSTS" not in config.environment:
+        advice = "set ALLOWED_HOSTS to the names that clients use, such as gateway.example.com"
+        yield warning("allowed hosts", f"only {named}: requests for any other name get 421", advice)
+    else:
+        yield ok("allowed hosts", named)
+
+
+def check_proxies(config: Config) -> Iterator[Finding]:
+    """Networks that are too wide let clients choose their own address, which rate limits and lists of addresses use."""
+    wide = [str(network) for network in config.trusted_proxies if network.prefixlen < _WIDEST[network.version]]
+    if any(not network.prefixlen for network in config.trusted_proxies):
+        advice = "list the addresses of your proxies only"
+        yield error("trusted proxies", "every client is trusted to name its own address", advice)
+    elif wide:
+        advice = "list the addresses of your proxies only: whoever is trusted names the client's address"
+        yield warning("trusted proxies", f"{', '.join(wide)} is very wide", advice)
+    elif config.trusted_proxies:
+        yield ok("trusted proxies", ", ".join(map(str, config.trusted_proxies)))
+    elif _is_local(config):
+        yield off("trusted proxies", "none; list a proxy on this machine as 127.0.0.1 in TRUSTED_PROXIES")
+    else:
+        advice = "list the proxy in front in TRUSTED_PROXIES, or terminate TLS in one: the gateway speaks http"
+        yield warning("trusted proxies", "none: behind a proxy, all clients would share its address and rate", advice)
+
+
+def _staff(config: Config) -> Iterator[Finding]:
+    if config.staff.host or config.staff.port:
+        place = config.staff.host or f"port {config.staff.port}"
+        yield ok("staff origin", f"the admin and the dashboard are at {place} alone")
+    elif not _is_local(config):
+        advice = "set STAFF_HOST or STAFF_PORT: an origin of their own (docs/browsers.md)"
+        yield warning("staff origin", "the admin and the dashboard share an origin with services", advice)
+
+
+def _is_local(config: Config) -> bool:
+    """Whether only this machine can connect."""
+    try:
+        return ip_address(config.server.host).is_loopback
+    except ValueError:
+        return config.server.host == "localhost"

@@ -1,0 +1,46 @@
+"""This machine: open files, and directories that are written."""
+
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from gateway_project.config import Config
+from gateway_project.doctor.finding import Finding, error, ok, warning
+
+FEW_FILES: Final = 4_096
+"""A request takes two: the client's connection, and one to the backend."""
+TOO_FEW_FILES: Final = 256
+LITTLE_SPACE: Final = 200 * 1024 * 1024
+"""Bytes."""
+
+
+def check_machine(config: Config) -> Iterator[Finding]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield check_open_files(soft, hard)
+    yield check_directory("data directory", config.var, "set DATA_DIR to a directory that this user can write")
+    temporary = Path(config.environment.get("TMPDIR") or "/tmp")  # noqa: S108 - where Python's own choice begins
+    yield check_directory("temporary files", temporary, "set TMPDIR, or mount a tmpfs there")
+
+
+def check_open_files(soft: int, hard: int) -> Finding:
+    if soft == resource.RLIM_INFINITY or soft >= FEW_FILES:
+        return ok("open files", f"{'no limit' if soft == resource.RLIM_INFINITY else soft} for each process")
+    advice = f"raise it: LimitNOFILE=65536 in systemd, --ulimit nofile=65536 in Docker, or ulimit -n {hard} in a shell"
+    message = f"{soft} for each process: a worker has at most {soft // 2} requests at a time"
+    return (error if soft < TOO_FEW_FILES else warning)("open files", message, advice)
+
+
+def check_directory(check: str, directory: Path, advice: str) -> Finding:
+    """Whether files can be made there: by making one, since permissions do not tell of read-only file systems."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            free = shutil.disk_usage(existing).free
+    except OSError as fault:
+        return error(check, f"{directory}: {fault.strerror}", advice)
+    if free < LITTLE_SPACE:
+        return warning(check, f"{directory} has {free // 1024**2} MB left", "free some space")
+    return ok(check, str(directory))

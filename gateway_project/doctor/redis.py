@@ -1,0 +1,172 @@
+"""Redis: whether this user may do what the gateway does there, and whether the server keeps what it must."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from statistics import median
+from typing import Any, Final
+
+from gateway_project.config import EMBEDDED, Config
+from gateway_project.doctor.finding import Finding, error, off, ok, warning
+from resilience.redis import CLOCK_TOLERANCE
+from resilience.redis_address import parse
+from resilience.redis_client import FAILURES, connect_blocking, failure_reason
+
+TIMEOUT_SECONDS: Final = 3.0
+OLDEST: Final = (6, 2)
+ROUNDS: Final = 20
+SLOW_MS: Final = 5.0
+"""A cached response that a worker does not have in its own memory takes a round trip."""
+PROBE_SECONDS: Final = 10
+"""Lifetime of the keys that the check writes."""
+ACL: Final = (
+    "ACL SETUSER NAME on >PASSWORD resetkeys ~{0}:* resetchannels &{0}:* "
+    "-@all +@connection +@read +@write +@pubsub +@scripting +@transaction +info +time +cluster"
+)
+
+
+def check_redis(config: Config, url: str | None) -> Iterator[Finding]:
+    """`url` is that of a running server."""
+    if config.redis_url == EMBEDDED:
+        yield ok("redis", "embedded: a private Valkey starts and ends with the gateway")
+        return
+    if url is None:
+        yield off("redis", "none: one worker, whose cache, circuits and limits end with it; set REDIS_URL for more")
+        return
+    address = parse(url)
+    try:
+        client: Any  # of one server, or of a cluster
+        with closing(connect_blocking(address, TIMEOUT_SECONDS)) as client:
+            if address.kind != "cluster":
+                yield from check_server("redis", client, config.redis_prefix)
+                return
+            for node in client.get_primaries():
+                server = client.get_redis_connection(node)
+                yield from check_server(f"redis {node.name}", server, config.redis_prefix, is_cluster=True)
+    except FAILURES as fault:
+        advice = (
+            "check REDIS_URL and that the server runs; until then each worker decides alone, and caches nothing shared"
+        )
+        yield error("redis", f"cannot connect: {failure_reason(fault)}", advice)
+
+
+def check_server(name: str, client: Any, prefix: str, *, is_cluster: bool = False) -> Iterator[Finding]:
+    """Raises FAILURES if it cannot be reached. In a cluster, keys of other nodes are not probed."""
+    yield _latency(name, client)
+    yield from _permissions(name, client, prefix, is_cluster=is_cluster)
+    try:
+        about = client.info()
+    except FAILURES as fault:
+        yield error(f"{name} info", f"INFO is refused: {_text(fault)}", "allow +info: scripts use it")
+        return
+    yield _version(name, about)
+    yield _role(name, about)
+    yield check_eviction(name, about)
+    yield _persistence(name, about)
+    yield _clock(name, client)
+
+
+def _latency(name: str, client: Any) -> Finding:
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        client.ping()
+        seconds.append(time.perf_counter() - began)
+    took = median(seconds) * 1_000
+    message = f"{took:.2f} ms a round trip, at most {max(seconds) * 1_000:.1f} ms of {ROUNDS}"
+    if took > SLOW_MS:
+        return warning(name, message, "put it nearer, and check for slow commands of other programs (SLOWLOG GET)")
+    return ok(name, message)
+
+
+def _version(name: str, about: dict[str, Any]) -> Finding:
+    version = str(about.get("redis_version", "0"))
+    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    shown = f"Valkey {about['valkey_version']}" if "valkey_version" in about else f"Redis {version}"
+    if parts < OLDEST:
+        return error(f"{name} version", shown, f"upgrade to Redis {OLDEST[0]}.{OLDEST[1]} or later, or Valkey")
+    return ok(f"{name} version", shown)
+
+
+def _role(name: str, about: dict[str, Any]) -> Finding:
+    if about.get("role") == "slave":
+        return error(f"{name} role", "a replica, which refuses writes", "name the master in REDIS_URL, or use Sentinel")
+    return ok(f"{name} role", f"master with {about.get('connected_slaves', 0)} replicas")
+
+
+def check_eviction(name: str, about: dict[str, Any]) -> Finding:
+    """Circuits and counters have no expiry: only a volatile policy leaves them."""
+    check, policy, limit = f"{name} eviction", str(about.get("maxmemory_policy", "")), int(about.get("maxmemory", 0))
+    size = f"{limit // 1024**2} MB" if limit else "no limit"
+    advice = "CONFIG SET maxmemory-policy volatile-lru, and in the server's configuration file"
+    if policy.startswith("allkeys"):
+        return warning(check, f"{policy} may evict circuits and counters", advice)
+    if not limit:
+        return warning(
+            check,
+            f"{policy} with no maxmemory: the cache may take all memory of the machine",
+            f"set maxmemory; {advice}",
+        )
+    if policy == "noeviction":
+        return warning(check, f"noeviction with {size}: a full server stores no further responses", advice)
+    return ok(check, f"{policy} with {size}")
+
+
+def _persistence(name: str, about: dict[str, Any]) -> Finding:
+    check = f"{name} persistence"
+    if about.get("loading"):
+        return warning(check, "the server is loading its data", "wait")
+    for field, what in (("rdb_last_bgsave_status", "snapshot"), ("aof_last_write_status", "write of the log")):
+        if about.get(field, "ok") != "ok":
+            advice = "free space on the server's disk: it may refuse all writes meanwhile (stop-writes-on-bgsave-error)"
+            return error(check, f"the last {what} has failed", advice)
+    if about.get("aof_enabled"):
+        return ok(check, "append only file")
+    return ok(check, "no append only file: a restart loses what no snapshot has; the cache needs neither")
+
+
+def _clock(name: str, client: Any) -> Finding:
+    before = time.time()
+    seconds, microseconds = client.time()
+    skew = seconds + microseconds / 1e6 - (before + time.time()) / 2
+    if abs(skew) > CLOCK_TOLERANCE:
+        message = f"differs by {skew:.1f} s from this machine's; the gateway corrects its own by it"
+        return warning(f"{name} clock", message, "run an NTP client on both")
+    return ok(f"{name} clock", "agrees with this machine's")
+
+
+def _permissions(name: str, client: Any, prefix: str, *, is_cluster: bool) -> Iterator[Finding]:
+    """Do what the gateway does, with a key and a channel of its own."""
+    key, check = f"{prefix}:doctor:{secrets.token_hex(8)}", f"{name} permissions"
+    probes: dict[str, Callable[[], object]] = {"time": client.time}
+    if not is_cluster:
+        probes |= {
+            "write": lambda: client.set(key, "1", ex=PROBE_SECONDS),
+            "read": lambda: client.get(key),
+            "script": lambda: client.eval("redis.call('TIME') return redis.call('GET', KEYS[1])", 1, key),
+            "publish": lambda: client.publish(f"{key}:channel", "1"),
+            "subscribe": lambda: _subscribe(client, f"{key}:channel"),
+            "delete": lambda: client.unlink(key),
+        }
+    refused = []
+    for probe, run in probes.items():
+        try:
+            run()
+        except FAILURES as fault:
+            refused.append(f"{probe}: {_text(fault)}")
+    if refused:
+        yield error(check, "; ".join(refused), f"if a user lacks rights: {ACL.format(prefix)}")
+    else:
+        yield ok(check, f"{', '.join(probes)} under {prefix}:")
+
+
+def _subscribe(client: Any, channel: str) -> None:
+    with closing(client.pubsub()) as subscription:
+        subscription.subscribe(channel)
+        subscription.get_message(timeout=TIMEOUT_SECONDS)
+
+
+def _text(fault: BaseException) -> str:
+    """The server's own words, which name commands and users, and no passwords."""
+    return " ".join(str(fault).split())[:200] or type(fault).__name__

@@ -1,0 +1,243 @@
+"""What `manage.py doctor` finds, and what it says to do."""
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from gateway_project import config
+from gateway_project.config import Config
+from gateway_project.doctor import backends, environment, redis
+from gateway_project.doctor.backends import Origin, Probed, check_targets, probe
+from gateway_project.doctor.finding import Finding, Level, exit_status, to_json, to_text
+from gateway_project.doctor.machine import check_directory, check_open_files
+from resilience.redis_address import parse
+from resilience.redis_client import connect_blocking
+from routing.router.policy import Target
+from routing.router.table import Service
+from tests import certificates
+from tests.redis_server import RedisServer
+
+ROOT = Path(__file__).parents[2]
+NEEDED = {"SECRET_KEY": "x" * 40}
+OPEN = {**NEEDED, "HOST": "0.0.0.0"}
+
+
+def levels(findings: Iterator[Finding]) -> dict[str, str]:
+    return {finding.check: str(finding.level) for finding in findings}
+
+
+def read(**variables: str) -> Config:
+    return config.read({**NEEDED, "DATABASE_URL": "sqlite://:memory:", **variables})
+
+
+def test_the_exit_status_is_that_of_the_worst_finding() -> None:
+    made = {level: Finding("a check", level, "message", "advice") for level in Level}
+    assert exit_status([]) == exit_status([made[Level.OK], made[Level.OFF]]) == 0
+    assert exit_status([made[Level.OK], made[Level.WARNING]]) == 1
+    assert exit_status([made[Level.ERROR], made[Level.WARNING]]) == 2
+    found = list(made.values())
+    assert json.loads(to_json(found))["status"] == "error"
+    assert json.loads(to_json(found))["findings"][2] == {
+        "check": "a check",
+        "level": "warning",
+        "message": "message",
+        "advice": "advice",
+    }
+    assert to_text(found).endswith("1 error, 1 warning")
+    assert to_text(found[:2]).endswith("no problems")
+
+
+def test_a_local_gateway_needs_nothing() -> None:
+    assert set(levels(environment.check_environment(read())).values()) == {"ok", "off"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "check", "level"),
+    [
+        ({}, "allowed hosts", "warning"),
+        ({"ALLOWED_HOSTS": "*"}, "allowed hosts", "warning"),
+        ({"ALLOWED_HOSTS": "gw.example"}, "allowed hosts", "ok"),
+        ({}, "trusted proxies", "warning"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8 ::/0"}, "trusted proxies", "error"),
+        ({"TRUSTED_PROXIES": "0.0.0.0/1"}, "trusted proxies", "warning"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8 fd00::/16"}, "trusted proxies", "ok"),
+        ({}, "staff origin", "warning"),
+        ({"STAFF_PORT": "9000"}, "staff origin", "ok"),
+        ({"DEBUG": "on"}, "debug", "error"),
+        ({}, "secret key", "ok"),
+    ],
+)
+def test_a_gateway_that_others_can_reach(variables: dict[str, str], check: str, level: str) -> None:
+    assert levels(environment.check_environment(read(HOST="0.0.0.0", **variables)))[check] == level
+
+
+def test_a_secret_key_that_others_can_read(tmp_path: Path) -> None:
+    file = tmp_path / "secret_key"
+    file.write_text("y" * 40)
+    file.chmod(0o644)
+    found = read(SECRET_KEY="", DATA_DIR=str(tmp_path))
+    assert levels(environment.check_environment(found))["secret key"] == "warning"
+    file.chmod(0o600)
+    assert levels(environment.check_environment(found))["secret key"] == "ok"
+
+
+def test_packages_that_are_missing_or_of_another_version(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("# pinned\nDjango==1.0\nnot-a-package-at-all==2\npsycopg[binary]==3\n")
+    (found,) = environment.check_dependencies(file)
+    assert found.level is Level.WARNING
+    assert "Django " in found.message
+    assert "not-a-package-at-all missing instead of 2" in found.message
+    assert str(file) in found.advice
+
+
+@pytest.mark.parametrize(("soft", "level"), [(128, "error"), (1_024, "warning"), (65_536, "ok"), (-1, "ok")])
+def test_open_files(soft: int, level: str) -> None:
+    assert check_open_files(soft, 1 << 20).level == level
+
+
+def test_a_directory_is_written_to(tmp_path: Path) -> None:
+    assert check_directory("data", tmp_path / "not" / "yet", "").level is Level.OK
+    assert check_directory("data", Path("/proc/self"), "set DATA_DIR").level is Level.ERROR
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "limit", "level"),
+    [
+        ("volatile-lru", 1 << 29, "ok"),
+        ("volatile-lru", 0, "warning"),
+        ("noeviction", 1 << 29, "warning"),
+        ("allkeys-lru", 1 << 29, "warning"),
+    ],
+)
+def test_the_eviction_policy(policy: str, limit: int, level: str) -> None:
+    assert redis.check_eviction("redis", {"maxmemory_policy": policy, "maxmemory": limit}).level == level
+
+
+def test_a_real_redis() -> None:
+    with closing(RedisServer("--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")) as server:
+        server.start()
+        found = levels(redis.check_redis(read(REDIS_URL=server.url), server.url))
+        assert set(found.values()) == {"ok"}, found
+        assert len(found) == 7
+        client: Any = connect_blocking(parse(server.url), 2.0)
+        assert client.dbsize() == 0  # nothing is left
+        client.execute_command("ACL", "SETUSER", "few", "on", ">pw", "~gw:*", "-@all", "+ping", "+info", "+get", "+set")
+        client.close()
+        limited = server.url.replace("unix://", "unix://few:pw@")
+        findings = {finding.check: finding for finding in redis.check_redis(read(REDIS_URL=limited), limited)}
+        refused = findings["redis permissions"]
+        assert refused.level is Level.ERROR
+        assert "publish: " in refused.message
+        assert "write: " not in refused.message
+        assert "~gw:*" in refused.advice
+        server.stop()
+        (away,) = redis.check_redis(read(REDIS_URL=limited), limited)
+        assert (away.level, away.check) == (Level.ERROR, "redis")
+        assert "pw@" not in to_json([away])
+
+
+def test_no_redis_is_off_and_an_embedded_one_is_well() -> None:
+    assert levels(redis.check_redis(read(), None)) == {"redis": "off"}
+    assert levels(redis.check_redis(read(REDIS_URL="embedded"), None)) == {"redis": "ok"}
+
+
+def test_a_service_is_out_if_none_of_its_targets_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = {
+        Origin("http", "b.example", 8000): Probed("Connection refused"),
+        Origin("http", "c.example", 80): Probed("x"),
+    }
+    soon = {Origin("https", "d.example", 443): Probed("", 3.0)}
+    monkeypatch.setattr(backends, "probe", lambda origin, timeout: (away | soon).get(origin, Probed("", 300.0)))
+    up, down, other = Target("https://a.example/base"), Target("http://b.example:8000"), Target("http://c.example")
+    unused = Target("http://c.example", weight=0)
+    services = [
+        Service("half", (up, down)),
+        Service("out", (down, other)),
+        Service("well", (up, unused, Target("https://d.example"))),
+    ]
+    found = {finding.check: finding for finding in check_targets(services, 1.0)}
+    assert {check: str(finding.level) for check, finding in found.items()} == {
+        "service half": "warning",
+        "service out": "error",
+        "targets": "ok",
+        "certificate d.example": "warning",
+    }
+    assert found["service half"].message == "http://b.example:8000: Connection refused"
+    assert found["targets"].message == "2 of 4 accept connections"
+
+
+@contextmanager
+def listener(context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Accepts one connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):  # the other side may refuse the certificate
+                if context is None:
+                    connection.recv(1)
+                else:
+                    with context.wrap_socket(connection, server_side=True) as secured:
+                        secured.recv(1)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+def test_a_target_is_connected_to_and_no_more() -> None:
+    with listener() as port:
+        assert probe(Origin("http", "127.0.0.1", port), 5.0) == Probed("")
+    assert "refused" in probe(Origin("http", "127.0.0.1", port), 5.0).fault
+    assert probe(Origin("http", "nobody.invalid", 80), 5.0).fault == "its name cannot be resolved"
+
+
+def test_a_certificate_is_verified_and_its_end_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    life: dict[str, Any] = {"begins": now - timedelta(days=1), "ends": now + timedelta(days=5)}
+    authority = certificates.authority(**life)
+    issued = certificates.client(authority, dns=["localhost"], purposes=(ExtendedKeyUsageOID.SERVER_AUTH,), **life)
+    key = issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    (tmp_path / "server.pem").write_text(issued.pem + key)
+    (tmp_path / "authority.pem").write_text(authority.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    with listener(context) as port:
+        assert "certificate is refused" in probe(Origin("https", "localhost", port), 5.0).fault
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with listener(context) as port:
+        found = probe(Origin("https", "localhost", port), 5.0)
+    assert found.fault == ""
+    assert found.days == pytest.approx(5, abs=0.1)
+
+
+def test_the_whole_command_reports_an_invalid_environment_as_findings(tmp_path: Path) -> None:
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", "doctor", *arguments]
+        given = {"DATA_DIR": str(tmp_path), **variables}
+        return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=False)
+
+    invalid = run("--json", PORT="x", **NEEDED)
+    assert invalid.returncode == 2
+    (finding,) = json.loads(invalid.stdout)["findings"]
+    assert (finding["check"], finding["level"]) == ("PORT", "error")
+    early = run("--json", **NEEDED)
+    assert early.returncode == 1, early.stdout + early.stderr
+    found = {finding["check"]: finding for finding in json.loads(early.stdout)["findings"]}
+    assert "manage.py migrate" in found["database"]["advice"]
+    assert list(tmp_path.iterdir()) == []  # it makes nothing
