@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks rolling lock manifests image image-base sbom audit clean
+.PHONY: help install install-dev run serve docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks rolling lock manifests image image-base sbom audit clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
@@ -18,7 +18,8 @@ RUNTIME := requirements.txt requirements-core.txt requirements-firebase.txt requ
 
 $(VENV)/.installed: $(RUNTIME)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 >= 3.11 is needed; try make PYTHON=python3.12")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'the venv module is missing: sudo apt-get install python3-venv'; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
@@ -28,6 +29,9 @@ $(VENV)/.installed-dev: requirements-dev.txt requirements-otel.txt requirements-
 
 run: install ## start the gateway with demonstration services (PORT, HOST, WORKERS)
 	@DEBUG=$${DEBUG:-1} REDIS_URL="$${REDIS_URL-$$($(BIN)/python -m gateway_project.launch)}" exec $(BIN)/python manage.py rungateway --demo
+
+serve: install ## start the gateway with your own services (CONFIG=my.yaml; PORT, HOST, WORKERS)
+	@exec $(BIN)/python manage.py serve $(if $(CONFIG),'$(CONFIG)')
 
 PROCESSES ?= 2
 # Compiled modules are kept, whatever the environment says: to compile the tests takes longer than to collect them.
