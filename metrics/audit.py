@@ -16,6 +16,7 @@ from routing.configuration.headers import reference
 from routing.configuration.literals import CLIENT_SECRET, SECRET
 from routing.database.actor import current_actor
 from routing.database.deferred import defer
+from routing.database.rows import take_stored
 from routing.models import (
     ApiKey,
     Consumer,
@@ -180,7 +181,9 @@ def _after_command(actor: str, action: str, service: str, before: object, after:
 
 
 def _before_save(sender: type[models.Model], instance: models.Model, using: str, raw: bool, **_: object) -> None:
-    stored = None if raw or instance.pk is None else sender._default_manager.using(using).filter(pk=instance.pk).first()
+    stored = take_stored(instance)
+    if stored is None and not raw and instance.pk is not None:
+        stored = sender._default_manager.using(using).filter(pk=instance.pk).first()
     # For _after_save. A redacted secret may differ where its text does not.
     instance._before = serialize(stored), _secrets(stored)  # type: ignore[attr-defined] # kept on the instance
 

@@ -94,7 +94,7 @@ def write_document(
         if names is not None or delete is not None:
             _check_unused(absent)
         warnings = [*_owned_by_file(before, structure, absent), *_missing(checked, before, options)]
-        apply_document(structure, delete=absent)
+        apply_document(structure, delete=absent, is_decoded=True)
         after = stored_document(names)
         if options.dry_run:
             transaction.set_rollback(True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, Final, TypeVar
 
 from django.db import models
@@ -15,21 +16,27 @@ _SCALARS: Final = (str, int, bool, type(None))
 
 def write(row: models.Model, fields: dict[str, Any]) -> bool:
     """Save the row if it is new or differs, and return whether it was saved."""
-    if assign(row, fields) or row._state.adding:
-        row.save()
-        return True
-    return False
-
-
-def assign(row: models.Model, fields: dict[str, Any]) -> bool:
-    """Give the row these values, and return whether any differs."""
     if row._state.adding:
-        differing = fields
+        assign(row, fields)
     else:
         differing = {name: value for name, value in fields.items() if not _is_equal(getattr(row, name), value)}
-    for name, value in differing.items():
+        if not differing:
+            return False
+        row._stored = copy(row)  # type: ignore[attr-defined] # for `take_stored`
+        assign(row, differing)
+    row.save()
+    return True
+
+
+def assign(row: models.Model, fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
         setattr(row, name, value)
-    return bool(differing)
+
+
+def take_stored(row: models.Model) -> models.Model | None:
+    """The row as the database has it, if `write` is saving it: receivers of `pre_save` need not read it again."""
+    stored: models.Model | None = row.__dict__.pop("_stored", None)
+    return stored
 
 
 def create(model: type[Row], rows: Sequence[Row]) -> None:

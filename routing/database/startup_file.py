@@ -37,7 +37,7 @@ def apply_startup_file(path: Path) -> Changes:
     unmasked(document).services(ANY_SECRET, is_part=True)  # faults with their lines
     structure = document.structure
     with acting_as(ACTOR):
-        changes = apply_document(structure, delete=_owned(), origin=ORIGIN)
+        changes = apply_document(structure, delete=_owned(), origin=ORIGIN, is_decoded=True)
     names = (structure.get("services") or {}).keys()
     others = Service.objects.exclude(name__in=list(names)).order_by("name").values_list("name", flat=True)
     log.info("%s sets the services %s: edits of these end at the next start", path, _join(names))

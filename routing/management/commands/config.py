@@ -145,7 +145,8 @@ class Command(BaseCommand):
         delete = absent_names(structure) if only is None else ()
         if delete and not prune:
             self._confirm(file, delete)
-        self._report(apply_document(structure, delete=delete), f"applied {file}: {_count(structure)}")
+        changes = apply_document(structure, delete=delete, is_decoded=True)
+        self._report(changes, f"applied {file}: {_count(structure)}")
         for fault in missing:
             self.stderr.write(str(fault), self.style.ERROR)
         if missing:
