@@ -32,7 +32,7 @@ def check_redis(config: Config, url: str | None) -> Iterator[Finding]:
         yield ok("redis", "embedded: a private Valkey starts and ends with the gateway")
         return
     if url is None:
-        yield off("redis", "none: one worker, whose cache, circuits and limits end with it; set REDIS_URL for more")
+        yield off("redis", "REDIS_URL is not set: `serve` starts a private Valkey, and one worker of others needs none")
         return
     address = parse(url)
     try:
