@@ -18,7 +18,7 @@ from tests.processes import eventually
 from tests.redis_server import RedisServer
 from tests.system.backend import Backend
 from tests.system.conftest import services
-from tests.system.server import ROOT, Server, document, free_port
+from tests.system.server import PYTHON, ROOT, Server, document, free_port
 from tests.system.test_postgres import database
 
 __all__ = ["database"]  # the fixture
@@ -120,6 +120,9 @@ def test_a_database_server_may_start_later(database: str, backend: Backend) -> N
             assert "refused" in messages[0]
             assert "the database accepts connections" in messages
             assert server.get("/health/deep").json()["checks"]["database"]["status"] == "ok"
+            assert doctor(server, "database", "migrations") == dict.fromkeys(
+                ["database", "database clock", "database connections", "migrations"], "ok"
+            )
 
 
 @pytest.mark.parametrize("command", ["rungateway", "migrate"])
@@ -145,6 +148,16 @@ def test_replicas_that_start_at_once_on_a_new_file_all_serve(backend: Backend) -
         for start in starts:
             start.join()
         assert [server.get("/health/ready").status_code for server in (first, second)] == [200, 200]
+
+
+def doctor(server: Server, *checks: str) -> dict[str, str]:
+    """The levels of its findings whose names begin so."""
+    done = subprocess.run(
+        [*PYTHON, "doctor", "--json"], cwd=ROOT, env=server.environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout, done.stderr
+    found = {item["check"]: item["level"] for item in json.loads(done.stdout)["findings"]}
+    return {check: level for check, level in found.items() if check.startswith(checks)}
 
 
 def status(server: Server, check: str) -> str:
