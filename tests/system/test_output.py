@@ -15,7 +15,7 @@ from tests.processes import eventually
 from tests.system.conftest import Seed
 from tests.system.server import PYTHON, ROOT, STOP_SECONDS, Server, document
 
-MIGRATE = "run `python manage.py migrate` first\n"
+MIGRATE = "run `manage.py migrate` first\n"
 
 
 def manage(
