@@ -165,7 +165,7 @@ class Variables:
 def state_directory(environment: Mapping[str, str]) -> Path:
     """Where the gateway's files are, before the whole environment is read. Raises ConfigurationFault."""
     faults: list[str] = []
-    get = _Variables(environment, faults).get
+    get = Variables(environment, faults).get
     data_dir = get("DATA_DIR", None, directory)
     database = get("DATABASE_URL", _default_database(VAR), database_url)
     if faults:

@@ -49,9 +49,8 @@ def test_changed_rows_are_recorded_with_what_they_were() -> None:
     before = current_version()
     assert apply_document(large(timeout={"read": "3s"})).updated == tuple(sorted(large()["services"]))
     assert current_version() == before + 1
-    operation = Operation.objects.filter(action="route.changed").first()
-    assert operation is not None
-    assert (operation.before["timeout"], operation.after["timeout"]) == ({"read": "2s"}, {"read": "3s"})
+    ((old, new),) = set(Operation.objects.values_list("before__timeout__read", "after__timeout__read"))
+    assert (old, new) == ("2s", "3s")
     assert Operation.objects.count() == SERVICES * ROUTES
     assert apply_document(large(timeout={"read": "3s"})) == Changes()
     assert current_version() == before + 1
@@ -66,7 +65,8 @@ def test_a_row_that_is_saved_again_is_compared_with_the_database() -> None:
     route.save()
     route.timeout = {"read": "5s"}
     route.save()
-    assert [entry.before["timeout"] for entry in Operation.objects.order_by("pk")] == [{"read": "3s"}, {"read": "4s"}]
+    entries = Operation.objects.order_by("pk").values_list("before__timeout__read", flat=True)
+    assert list(entries) == ["3s", "4s"]
 
 
 def test_a_document_with_faults_records_nothing() -> None:
