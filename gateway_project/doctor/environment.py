@@ -13,13 +13,15 @@ from gateway_project.doctor.finding import Finding, error, off, ok, warning
 from gateway_project.environment.generated_secrets import FILE
 
 _PIN: Final = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^\s;]+)")
+EXTRAS: Final = ("postgres", "firebase", "otel")
+MISSING: Final = "is missing"
 _WIDEST: Final = {4: 8, 6: 16}
 """Shortest prefix of a network that may be one company's proxies, by the version of the protocol."""
 
 
 def check_environment(config: Config) -> Iterator[Finding]:
     yield ok("python", f"{sys.version.split()[0]}, {sys.executable}")
-    yield from check_dependencies(BASE_DIR / "requirements.txt")
+    yield from check_dependencies(BASE_DIR)
     yield from _secret_key(config)
     yield from _debug(config)
     yield from _allowed_hosts(config)
@@ -27,24 +29,38 @@ def check_environment(config: Config) -> Iterator[Finding]:
     yield from _staff(config)
 
 
-def check_dependencies(requirements: Path) -> Iterator[Finding]:
-    """Whether what is installed is what the gateway was tested with. Nothing if there is no such file."""
-    if not requirements.is_file():
+def check_dependencies(directory: Path) -> Iterator[Finding]:
+    """Whether what is installed is what the gateway was tested with. Nothing if there are no files of requirements.
+
+    Packages that only extras need may be missing: a variable that needs one is then a fault.
+    """
+    core = directory / "requirements-core.txt"
+    if not core.is_file():
         return
-    pins = [found.groups() for line in requirements.read_text().splitlines() if (found := _PIN.match(line))]
-    differing = []
-    for name, version in pins:
-        try:
-            installed = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed = "missing"
-        if installed != version:
-            differing.append(f"{name} {installed} instead of {version}")
+    extras = [directory / f"requirements-{extra}.txt" for extra in EXTRAS]
+    differing = _differing(core)
+    for file in filter(Path.is_file, extras):
+        differing += [found for found in _differing(file) if not found.endswith(MISSING)]
     if differing:
-        advice = f"{sys.executable} -m pip install -r {requirements}"
+        advice = f"{sys.executable} -m pip install -r {directory / 'requirements.txt'}"
         yield warning("dependencies", ", ".join(differing), advice)
     else:
-        yield ok("dependencies", f"the {len(pins)} pinned packages are installed")
+        yield ok("dependencies", "those of requirements-core.txt are installed")
+
+
+def _differing(requirements: Path) -> list[str]:
+    differing = []
+    for line in requirements.read_text().splitlines():
+        if found := _PIN.match(line):
+            name, version = found.groups()
+            try:
+                installed = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                differing.append(f"{name} {version} {MISSING}")
+                continue
+            if installed != version:
+                differing.append(f"{name} {installed} instead of {version}")
+    return differing
 
 
 def _secret_key(config: Config) -> Iterator[Finding]:

@@ -94,13 +94,16 @@ def test_a_secret_key_that_others_can_read(tmp_path: Path) -> None:
 
 
 def test_packages_that_are_missing_or_of_another_version(tmp_path: Path) -> None:
-    file = tmp_path / "requirements.txt"
-    file.write_text("# pinned\nDjango==1.0\nnot-a-package-at-all==2\npsycopg[binary]==3\n")
-    (found,) = environment.check_dependencies(file)
+    assert list(environment.check_dependencies(tmp_path)) == []
+    (tmp_path / "requirements-core.txt").write_text("# pinned\nDjango==1.0\nnot-a-package-at-all==2\n")
+    (tmp_path / "requirements-postgres.txt").write_text("psycopg[binary]==3\nnot-an-extra==2\n")
+    (found,) = environment.check_dependencies(tmp_path)
     assert found.level is Level.WARNING
     assert "Django " in found.message
-    assert "not-a-package-at-all missing instead of 2" in found.message
-    assert str(file) in found.advice
+    assert "not-a-package-at-all 2 is missing" in found.message
+    assert "instead of 3" in found.message
+    assert "not-an-extra" not in found.message
+    assert str(tmp_path / "requirements.txt") in found.advice
 
 
 @pytest.mark.parametrize(("soft", "level"), [(128, "error"), (1_024, "warning"), (65_536, "ok"), (-1, "ok")])
