@@ -41,7 +41,7 @@ class ProbeOutput(serializers.Serializer[Any]):
 
 
 class DeploymentInput(serializers.Serializer[Any]):
-    version = Text(max_length=MAX_VERSION_LENGTH)
+    version = Text(min_length=1, max_length=MAX_VERSION_LENGTH)
     service = Text(required=False, default="", allow_blank=True, max_length=63, help_text="empty: not of one service")
 
 
@@ -52,7 +52,7 @@ class DeploymentOutput(serializers.Serializer[Any]):
 
 class RestoreInput(serializers.Serializer[Any]):
     latest = serializers.IntegerField(min_value=1, help_text="the id of the latest revision that is known")
-    reason = Text(max_length=MAX_REASON_LENGTH)
+    reason = Text(min_length=1, max_length=MAX_REASON_LENGTH)
 
 
 class RestoreOutput(serializers.Serializer[Any]):

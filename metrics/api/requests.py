@@ -19,8 +19,8 @@ from routing.errors import BadRequest, Unavailable
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
 FILTERS: Final = ("id", "caller", "key", "consumer", "team", "service", "route", "method", "code")
-_STATUS: Final = r"^([1-5]xx|[1-5][0-9]{2})$"
-_POSITION: Final = r"^[0-9]{1,16}-[0-9]{1,16}$"
+_STATUS: Final = r"^([1-5]xx|[1-5][0-9]{2})?$"
+_POSITION: Final = r"^([0-9]{1,16}-[0-9]{1,16})?$"
 _TIME: Final = {
     "anyOf": [
         {"type": "string", "format": "date-time"},

@@ -20,7 +20,7 @@ services:
     auth: optional
     cache: off
     retries: {attempts: 1}
-    breaker: {failure_threshold: 5, open_for: 2s, success_threshold: 1}
+    breaker: {failure_threshold: 5, open_for: 12s, success_threshold: 1}
   mail:
     targets: [{url: "http://127.0.0.1:%d/missing"}]
     auth: none
