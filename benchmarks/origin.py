@@ -57,10 +57,10 @@ class Origin(asyncio.Protocol):
 
 
 @contextmanager
-def run() -> Iterator[str]:
-    """Run the origin and yield its address."""
+def run(protocol: type[asyncio.Protocol] = Origin) -> Iterator[str]:
+    """Run the origin, or another server, and yield its address."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    origin = multiprocessing.get_context("spawn").Process(target=_serve, args=(sender,), daemon=True)
+    origin = multiprocessing.get_context("spawn").Process(target=_serve, args=(sender, protocol), daemon=True)
     origin.start()
     try:
         yield f"http://127.0.0.1:{receiver.recv()}"
@@ -69,9 +69,9 @@ def run() -> Iterator[str]:
         origin.join()
 
 
-def _serve(port: Connection) -> None:
+def _serve(port: Connection, protocol: type[asyncio.Protocol]) -> None:
     async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(Origin, "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
         port.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 

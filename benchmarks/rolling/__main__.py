@@ -28,6 +28,7 @@ import uvloop
 
 from benchmarks import machine, origin, servers
 from benchmarks.processes import NotStarted
+from benchmarks.rolling.backend import PatientBackend
 from benchmarks.rolling.http_clients import HttpClients
 from benchmarks.rolling.machines import Machine, load_balancer
 from benchmarks.rolling.subscribers import Publisher, StreamSubscriber, Subscriber, WebSocketSubscriber
@@ -81,7 +82,7 @@ class Load:
 def machines(count: int) -> Iterator[tuple[list[Machine], str]]:
     """That many running gateways with a Redis and a database, and a key that may publish events."""
     with ExitStack() as stack:
-        backend, port = stack.enter_context(origin.run()), stack.enter_context(servers.redis())
+        backend, port = stack.enter_context(origin.run(PatientBackend)), stack.enter_context(servers.redis())
         directory = stack.enter_context(servers.temporary_directory())
         file = directory / "gateway.yaml"
         file.write_text(Template(CONFIGURATION).substitute(origin=backend))

@@ -65,9 +65,9 @@ class HttpClients:
         sent_at, reason = time.perf_counter(), ""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                connection, status = await self._exchange(connection, self._request(kind))
+                connection, status, body = await self._exchange(connection, self._request(kind))
             if status != b"200":
-                reason = f"status {status.decode(errors='replace')}"
+                reason = f"status {status.decode()}: {body[:200].decode(errors='replace')}"
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             connection, reason = None, type(error).__name__
         self._idle.put_nowait(connection)
@@ -76,8 +76,8 @@ class HttpClients:
 
     async def _exchange(
         self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None, request: bytes
-    ) -> tuple[tuple[asyncio.StreamReader, asyncio.StreamWriter] | None, bytes]:
-        """The connection, if it persists, and the status."""
+    ) -> tuple[tuple[asyncio.StreamReader, asyncio.StreamWriter] | None, bytes, bytes]:
+        """The connection, if it persists, the status and the body."""
         if connection is not None and connection[0].at_eof():  # closed by the server while it was idle
             connection[1].close()
             connection = None
@@ -87,12 +87,12 @@ class HttpClients:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            await reader.readexactly(int(length or 0))
+            body = await reader.readexactly(int(length or 0))
             persists = bool(length) and b"\r\nconnection: close\r\n" not in head
         finally:
             if not persists:
                 writer.close()
-        return (reader, writer) if persists else None, head[9:12]
+        return (reader, writer) if persists else None, head[9:12], body
 
     def _request(self, kind: str) -> bytes:
         method, body = ("POST", UPLOAD) if kind == "upload" else ("GET", b"")

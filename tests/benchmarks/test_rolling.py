@@ -49,7 +49,7 @@ async def test_what_is_answered_by_200_has_not_failed() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
-    [(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "status 503"), (b"", "IncompleteReadError")],
+    [(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "status 503: "), (b"", "IncompleteReadError")],
 )
 async def test_what_is_refused_or_cut_has_failed(answer: bytes, reason: str) -> None:
     clients = await clients_of([answer])
