@@ -29,9 +29,8 @@ from routing.router.resolution import host
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 django.setup(set_prefix=False)
 
-# These import models, which need Django set up.
-from gateway_project import sockets  # noqa: E402
-from metrics import error_pages  # noqa: E402
+from gateway_project import sockets  # noqa: E402 - imports models, which need Django set up
+from metrics import error_pages  # noqa: E402 - as above
 
 _traffic = ServiceTraffic(time.monotonic)
 _django: asgi.ASGIApplication = StreamingHandler(

@@ -21,7 +21,7 @@ def check_machine(config: Config) -> Iterator[Finding]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield check_open_files(soft, hard)
     yield check_directory("data directory", config.var, "set DATA_DIR to a directory that this user can write")
-    temporary = Path(config.environment.get("TMPDIR") or "/tmp")  # noqa: S108 - where Python's own choice begins
+    temporary = Path(config.environment.get("TMPDIR") or "/tmp")  # noqa: S108 - only tried; tempfile would fall back silently
     yield check_directory("temporary files", temporary, "set TMPDIR, or mount a tmpfs there")
 
 

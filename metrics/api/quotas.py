@@ -27,7 +27,7 @@ class QuotaOutput(serializers.Serializer[Any]):
     limit = serializers.IntegerField()
     used = serializers.IntegerField()
     remaining = serializers.IntegerField()
-    resetsAt = Timestamp(source="resets_at")  # noqa: N815
+    resetsAt = Timestamp(source="resets_at")  # noqa: N815 - a key of JSON
 
 
 class QuotasOutput(serializers.Serializer[Any]):

@@ -116,7 +116,7 @@ class ServiceCacheOutput(HitStats):
 class CacheOutput(CacheSummary):
     entries = serializers.IntegerField()
     bytes = serializers.IntegerField()
-    byService = serializers.DictField(child=ServiceCacheOutput(), source="by_service")  # noqa: N815
+    byService = serializers.DictField(child=ServiceCacheOutput(), source="by_service")  # noqa: N815 - a key of JSON
 
 
 class HoldOffOutput(serializers.Serializer[HoldOffStatus]):
@@ -128,9 +128,9 @@ class CircuitOutput(serializers.Serializer[CircuitStatus]):
     state = serializers.ChoiceField(choices=[state.value for state in State])
     failures = serializers.IntegerField()
     successes = serializers.IntegerField()
-    totalRequests = serializers.IntegerField(source="total_requests")  # noqa: N815
-    nextAttemptTime = Timestamp(source="until", required=False, help_text="only of an OPEN circuit")  # noqa: N815
-    holdOffs = HoldOffOutput(many=True, source="hold_offs", required=False, help_text="only while there are any")  # noqa: N815
+    totalRequests = serializers.IntegerField(source="total_requests")  # noqa: N815 - a key of JSON
+    nextAttemptTime = Timestamp(source="until", required=False, help_text="only of an OPEN circuit")  # noqa: N815 - a key of JSON
+    holdOffs = HoldOffOutput(many=True, source="hold_offs", required=False, help_text="only while there are any")  # noqa: N815 - a key of JSON
     quotas = serializers.DictField(
         child=serializers.IntegerField(),
         required=False,
@@ -154,10 +154,10 @@ class CredentialOutput(serializers.Serializer[Any]):
     service = serializers.CharField()
     credential = serializers.CharField(source="subject", help_text="`service`, `tenant:ID` or `caller:ID`")
     state = serializers.ChoiceField(choices=["fresh", "expired", "failed"])
-    freshUntil = serializers.DateTimeField(source="fresh_until", allow_null=True)  # noqa: N815
+    freshUntil = serializers.DateTimeField(source="fresh_until", allow_null=True)  # noqa: N815 - a key of JSON
     failure = serializers.CharField(help_text="code of the last failure, empty after a success")
     account = serializers.CharField(help_text="of a connected account, if it is known")
-    updatedAt = serializers.DateTimeField(source="updated_at", allow_null=True)  # noqa: N815
+    updatedAt = serializers.DateTimeField(source="updated_at", allow_null=True)  # noqa: N815 - a key of JSON
 
 
 class CredentialsOutput(serializers.Serializer[Any]):
@@ -175,7 +175,7 @@ class ForgetOutput(serializers.Serializer[Any]):
 
 class CircuitsOutput(serializers.Serializer[Any]):
     stats = serializers.DictField(child=CircuitOutput())
-    openCount = serializers.IntegerField()  # noqa: N815
+    openCount = serializers.IntegerField()  # noqa: N815 - a key of JSON
 
 
 class Latency(serializers.Serializer[TrafficStats]):
@@ -195,12 +195,12 @@ class TrafficStatsOutput(HitStats):
 
     requests = serializers.IntegerField()
     errors = serializers.IntegerField()  # type: ignore[assignment] # a field: REST framework removes it from the class
-    rateLimited = serializers.IntegerField(source="rate_limited")  # noqa: N815
+    rateLimited = serializers.IntegerField(source="rate_limited")  # noqa: N815 - a key of JSON
     latency = Latency(source="*")
 
 
 class ServiceOutput(TrafficStatsOutput):
-    statusClasses = serializers.DictField(child=serializers.IntegerField(), source="status_classes")  # noqa: N815
+    statusClasses = serializers.DictField(child=serializers.IntegerField(), source="status_classes")  # noqa: N815 - a key of JSON
     refused = serializers.IntegerField(help_text="calls refused by the circuit breaker")
     aborted = serializers.IntegerField(help_text="responses aborted by the client or the backend")
     bytes = serializers.IntegerField()
@@ -210,7 +210,7 @@ class ServiceOutput(TrafficStatsOutput):
 class OverviewOutput(serializers.Serializer[Any]):
     timestamp = Timestamp()
     cache = CacheSummary()
-    circuitBreakers = CircuitsOutput()  # noqa: N815
+    circuitBreakers = CircuitsOutput()  # noqa: N815 - a key of JSON
     services = serializers.DictField(
         child=ServiceOutput(), help_text="by name; the empty name has the requests that matched no service"
     )
@@ -240,7 +240,7 @@ class MessageOutput(serializers.Serializer[Any]):
 
 
 class KeysDeletedOutput(serializers.Serializer[Any]):
-    keysDeleted = serializers.IntegerField()  # noqa: N815
+    keysDeleted = serializers.IntegerField()  # noqa: N815 - a key of JSON
 
 
 class ServiceKeysDeletedOutput(KeysDeletedOutput):
@@ -281,7 +281,7 @@ class WarmInput(serializers.Serializer[Any]):
 class WarmOutput(serializers.Serializer[WarmResult]):
     warmed = serializers.IntegerField()
     failed = serializers.IntegerField(help_text="in a dry run: paths whose responses are not shared by all callers")
-    wouldWarm = serializers.IntegerField(source="would_warm", required=False, help_text="only in a dry run")  # noqa: N815
+    wouldWarm = serializers.IntegerField(source="would_warm", required=False, help_text="only in a dry run")  # noqa: N815 - a key of JSON
 
     def to_representation(self, instance: WarmResult) -> dict[str, Any]:
         document: dict[str, Any] = super().to_representation(instance)

@@ -1,14 +1,12 @@
 """An Observer that notes failed requests of consumers and services in memory, and stores them once a second."""
 
 import asyncio
-import contextlib
 from collections import deque
 from typing import Final
 
 from metrics.failures.failure import KEPT, Failure, latest
 from metrics.failures.store import MAX_LISTS, Store
-from resilience.outage import StoreUnavailable
-from resilience.task_set import cancel_and_wait
+from resilience.periodic_flush import PeriodicFlush
 from routing.consumers.subscription import Subscription
 from routing.observability.events import Observer, RequestFinished
 
@@ -17,14 +15,14 @@ SERVICE: Final = "service:"
 """What the name of a service's list begins with; that of a consumer is its row's id."""
 
 
-class FailureRecorder(Observer):
-    """`start` and `close` from the event loop. While the store is unavailable, the latest wait in memory."""
+class FailureRecorder(PeriodicFlush, Observer):
+    """While the store is unavailable, the latest failures wait in memory."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__(STORE_SECONDS)
         self._store = store
         self._pending: dict[str, deque[Failure]] = {}
         self._storing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
 
     def failed(self, subscription: Subscription, event: RequestFinished) -> None:
         if subscription.consumer_id:
@@ -43,7 +41,6 @@ class FailureRecorder(Observer):
         return await self._read(f"{SERVICE}{service}")
 
     async def flush(self) -> None:
-        """Store what is pending. Raises StoreUnavailable, and keeps it then."""
         async with self._storing:
             pending, self._pending = self._pending, {}
             if not pending:
@@ -53,23 +50,6 @@ class FailureRecorder(Observer):
             except BaseException:
                 self._put_back(pending)
                 raise
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        if self._task is not None:
-            await cancel_and_wait(self._task)
-            self._task = None
-        with contextlib.suppress(StoreUnavailable):
-            await self.flush()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(STORE_SECONDS)
-            if self._pending:
-                with contextlib.suppress(StoreUnavailable):
-                    await self.flush()
 
     def _note(self, owner: str, event: RequestFinished, cause: str) -> None:
         pending = self._pending.get(owner)

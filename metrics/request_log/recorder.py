@@ -1,7 +1,6 @@
 """Notes requests in memory as they end, and stores them in batches."""
 
 import asyncio
-import contextlib
 import math
 import random
 import time
@@ -14,7 +13,7 @@ from metrics.request_log.record import Kind
 from metrics.request_log.search import Found, RequestQuery, decoded, encode, search
 from metrics.request_log.store import MemoryStore, NewRecord, Position, Store
 from resilience.outage import StoreUnavailable
-from resilience.task_set import cancel_and_wait
+from resilience.periodic_flush import PeriodicFlush
 from routing.exchange import Exchange
 from routing.observability.events import RequestFinished
 from routing.router.live import LiveConfiguration
@@ -34,8 +33,8 @@ _UNMATCHED: Final = RequestLogPolicy()
 """For requests that no service has."""
 
 
-class RequestRecorder:
-    """A RequestLog. `start` and `close` from the event loop. `clock` is Unix time, `timer` monotonic seconds."""
+class RequestRecorder(PeriodicFlush):
+    """A RequestLog. `clock` is Unix time, `timer` monotonic seconds."""
 
     def __init__(
         self,
@@ -46,6 +45,7 @@ class RequestRecorder:
         timer: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__(STORE_SECONDS)
         self._store = store
         self._live = live
         self._clock, self._timer, self._chance = clock, timer, chance
@@ -56,7 +56,6 @@ class RequestRecorder:
         self._omitted = 0
         self._pending: deque[NewRecord] = deque()
         self._storing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
 
     def next_sample(self, exchange: Exchange | None = None) -> int:
         """A random number, so that a client that sends requests in a regular order cannot avoid being sampled.
@@ -121,7 +120,6 @@ class RequestRecorder:
             return self._omitted
 
     async def flush(self) -> None:
-        """Store what is pending. Raises StoreUnavailable, and keeps it then."""
         async with self._storing:
             records, self._pending = self._pending, deque()
             omitted, self._omitted = self._omitted, 0
@@ -132,22 +130,6 @@ class RequestRecorder:
             except BaseException:
                 self._put_back(records, omitted)
                 raise
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        if self._task is not None:
-            await cancel_and_wait(self._task)
-            self._task = None
-        with contextlib.suppress(StoreUnavailable):
-            await self.flush()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(STORE_SECONDS)
-            with contextlib.suppress(StoreUnavailable):
-                await self.flush()
 
     def _is_admitted(self, kind: Kind) -> bool:
         self._begin_second()

@@ -103,7 +103,7 @@ class RedisStore:
     def unavailable(self) -> bool:
         return self._link.unavailable
 
-    async def take(self, key: str, quota: Allowance, wanted: int, spare: int, now: float) -> Take:  # noqa: ARG002
+    async def take(self, key: str, quota: Allowance, wanted: int, spare: int, now: float) -> Take:  # noqa: ARG002 - Redis has a clock
         found = await self._run(_TAKE, key, quota, wanted, spare)
         return Take(int(found[0]), _counter(found), float(found[7]), int(found[8]), float(found[9]))
 
@@ -113,7 +113,7 @@ class RedisStore:
         quota: Allowance,
         used: int | None,
         extra: int,
-        now: float,  # noqa: ARG002
+        now: float,  # noqa: ARG002 - as above
     ) -> Take:
         found = await self._run(_ADJUST, key, quota, "all" if used is None else used, extra)
         return Take(int(found[0]), _counter(found), float(found[7]))

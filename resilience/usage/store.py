@@ -62,7 +62,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._counters: dict[str, Counter] = {}
 
-    async def take(self, key: str, quota: Allowance, wanted: int, spare: int, now: float) -> Take:  # noqa: ARG002
+    async def take(self, key: str, quota: Allowance, wanted: int, spare: int, now: float) -> Take:  # noqa: ARG002 - one worker needs none to spare
         return take(self._counter(key), quota, wanted, 0, now)
 
     async def adjust(self, key: str, quota: Allowance, used: int | None, extra: int, now: float) -> Take:

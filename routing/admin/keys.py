@@ -25,10 +25,10 @@ class ExpiryFilter(admin.SimpleListFilter):
     title = "expiry"
     parameter_name = "expiry"
 
-    def lookups(self, request: HttpRequest, _model: Any) -> tuple[tuple[str, str], ...]:  # noqa: ARG002
+    def lookups(self, request: HttpRequest, _model: Any) -> tuple[tuple[str, str], ...]:  # noqa: ARG002 - Django's signature
         return tuple((str(days), f"within {days} days") for days in (1, 7, 14))
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002 - as above
         if self.value() not in ("1", "7", "14"):
             return queryset
         now = timezone.now()

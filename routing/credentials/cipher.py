@@ -62,9 +62,9 @@ class Cipher:
     @cached_property
     def _fernet(self) -> "MultiFernet":
         # Imported on first use: few gateways have credentials, and it takes as long as a tenth of the start.
-        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - as said above
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - as said above
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - as said above
 
         derived = HKDF(SHA256(), KEY_BYTES, None, _CONTEXT).derive(self._secret.encode())
         keys = [urlsafe_b64encode(urlsafe_b64decode(key + "=" * (-len(key) % 4))) for key in self._keys]

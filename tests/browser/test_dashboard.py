@@ -50,13 +50,14 @@ def expect_toast(page: Page, text: str) -> None:
     expect(page.locator("#toasts")).to_contain_text(text, timeout=15_000)
 
 
-def violations(page: Page) -> list[str]:
+def violations(page: Page, *, of_any_weight: bool = False) -> list[str]:
+    """What axe finds: what is serious or critical, or all of it."""
     page.evaluate(AXE)
     found = page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
     return [
         f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:300]}"
         for each in found
-        if each["impact"] in ("serious", "critical")
+        if of_any_weight or each["impact"] in ("serious", "critical")
         for node in each["nodes"]
     ]
 

@@ -152,7 +152,13 @@ def _add_create_arguments(create: ArgumentParser) -> None:
 class _NetworkAction(Action):
     """Appends to the list of its own name in `ip`."""
 
-    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, _option: Any = None) -> None:  # noqa: ARG002
+    def __call__(
+        self,
+        parser: ArgumentParser,  # noqa: ARG002 - argparse's signature
+        namespace: Namespace,
+        values: Any,
+        _option: Any = None,
+    ) -> None:
         namespace.ip = {**namespace.ip, self.dest: [*namespace.ip.get(self.dest, ()), values]}
 
 

@@ -122,7 +122,10 @@ def test_a_bulk_of_uses_and_a_key_that_was_deleted() -> None:
 def test_each_threshold_is_warned_of_once() -> None:
     key, _ = made(expires_at=timezone.now() + timedelta(days=10))
     recorded: list[int] = []
-    record = lambda _key, days: recorded.append(days)  # noqa: E731
+
+    def record(_key: object, days: int) -> None:
+        recorded.append(days)
+
     assert [item.days for item in warn_of_expiry(record)] == [14]
     assert warn_of_expiry(record) == []
     key.expires_at = timezone.now() + timedelta(hours=5)
