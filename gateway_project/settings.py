@@ -9,6 +9,7 @@ from gateway_project.config import BASE_DIR, EMBEDDED
 from gateway_project.django_settings import admin_theme, allauth, static
 from gateway_project.django_settings.databases import databases
 from gateway_project.django_settings.redis import caches, channel_layers, session_engine
+from gateway_project.version import VERSION
 
 CONFIG = environment.read()
 
@@ -125,7 +126,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Intelligence Gateway",
     "DESCRIPTION": "An API gateway with rate limits, authentication, caching and circuit breakers.",
-    "VERSION": "0.1.0",
+    "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "metrics.api.openapi.add_gateway"],
     "ENUM_NAME_OVERRIDES": {"CircuitState": "resilience.breaker.machine.State"},

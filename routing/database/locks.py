@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 MIGRATION: Final = 0x67_61_74_65_01
 CONFIGURATION: Final = 0x67_61_74_65_02
 """Keys of PostgreSQL's advisory locks, which are numbers."""
+_TIMEOUTS: Final = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+"""Of PostgreSQL, which would end the wait for a lock, or the lock."""
 _WAITING: Final = "waiting for another process, which migrates the database"
 
 
@@ -43,17 +45,24 @@ def migration_lock(database: BaseDatabaseWrapper) -> Iterator[None]:
 
 @contextmanager
 def _advisory_lock(database: BaseDatabaseWrapper, key: int) -> Iterator[None]:
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
-        if not cursor.fetchone()[0]:
-            log.info(_WAITING)
-            cursor.execute("SELECT pg_advisory_lock(%s)", [key])
+    """Held by a transaction of a connection of its own. A session's lock would stay at the server's connection of a
+    pooler that gives each transaction another one, and nobody could release it.
+    """
+    import psycopg  # noqa: PLC0415 - not every database needs it
+
+    with database.wrap_database_errors:
+        holder = psycopg.connect(**database.get_connection_params())
     try:
+        with database.wrap_database_errors:
+            for setting in _TIMEOUTS:
+                holder.execute(f"SET LOCAL {setting} = 0")
+            locked = holder.execute("SELECT pg_try_advisory_xact_lock(%s)", [key]).fetchone()
+            if locked is None or not locked[0]:
+                log.info(_WAITING)
+                holder.execute("SELECT pg_advisory_xact_lock(%s)", [key])
         yield
     finally:
-        if database.connection is not None:  # a lost connection has given the lock up
-            with database.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+        holder.close()
 
 
 @contextmanager

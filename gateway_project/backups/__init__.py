@@ -1,0 +1,1 @@
+"""Backups of the database: one consistent file that every kind of database can be restored from (ADR 51)."""

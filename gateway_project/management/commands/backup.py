@@ -1,0 +1,68 @@
+"""`manage.py backup FILE`: the whole database as one file, of one moment."""
+
+import os
+import sys
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+
+from gateway_project.backups.snapshot import write_backup
+from gateway_project.starting.database import DatabaseUnavailable, has_unapplied_migrations, wait_for_database
+from routing.credentials.cipher import Cipher
+
+
+class Command(BaseCommand):
+    help = (
+        "Write the whole database to one file, as it is at one moment. The gateway goes on serving meanwhile. The file "
+        "has no secret in clear: SECRET_KEY and CREDENTIAL_KEYS are needed to restore it, and are kept apart from it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", help="the file to write, which must not exist; - for standard output")
+
+    def handle(self, *, file: str, **_: Any) -> None:
+        _check_database()
+        if file == "-":
+            rows = _write(sys.stdout.buffer)
+            self.stderr.write(f"{rows} rows written")
+            return
+        path = Path(file)
+        if path.exists():
+            raise CommandError(f"{path} exists already")
+        try:
+            rows = _write_whole(path)
+        except OSError as error:
+            raise CommandError(f"{error.filename or path}: {error.strerror}") from None
+        self.stdout.write(f"{path}: {rows} rows, {path.stat().st_size} bytes")
+
+
+def _check_database() -> None:
+    try:
+        wait_for_database(connection, settings.CONFIG.server.start_timeout)
+    except DatabaseUnavailable as error:
+        raise CommandError(str(error)) from None
+    if has_unapplied_migrations(connection):
+        raise CommandError("the database has unapplied migrations: run `manage.py migrate` first")
+
+
+def _write_whole(path: Path) -> int:
+    """The file has its name once it is complete and on disk. Only its owner may read it."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            rows = _write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)  # unlike a renaming, it replaces no file that was made meanwhile
+    finally:
+        Path(name).unlink()
+    return rows
+
+
+def _write(file: IO[bytes]) -> int:
+    return write_backup(file, connection, Cipher(settings.CONFIG.credential_keys, settings.CONFIG.secret_key))

@@ -1,0 +1,47 @@
+"""`manage.py restore FILE`: what `manage.py backup` has written."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+
+from gateway_project.backups.format import UnreadableBackup
+from gateway_project.backups.restore import NotEmpty, Restore
+from gateway_project.starting.database import DatabaseUnavailable, wait_for_database
+from routing.credentials.cipher import Cipher
+from routing.database.actor import command_user
+
+
+class Command(BaseCommand):
+    help = (
+        "Restore a backup into an empty database, SQLite or PostgreSQL, which is migrated. The file is checked as a "
+        "whole first, and everything is restored in one transaction, or nothing is."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, help="a file that `backup` has written")
+        parser.add_argument("--replace", action="store_true", help="delete what the database has")
+        parser.add_argument("--check", action="store_true", help="check the file, and change nothing")
+
+    def handle(self, *, file: Path, replace: bool, check: bool, **_: Any) -> None:
+        config = settings.CONFIG
+        try:
+            wait_for_database(connection, config.server.start_timeout)
+            restore = Restore(file, connection, Cipher(config.credential_keys, config.secret_key))
+            described = f"{restore.rows} rows of version {restore.header.gateway} at {restore.header.created_at}"
+            if check:
+                self.stdout.write(f"{file}: {described}; it can be restored")
+                return
+            restore.run(command_user(), replace=replace)
+        except DatabaseUnavailable as error:
+            raise CommandError(str(error)) from None
+        except UnreadableBackup as error:
+            raise CommandError(f"{file}: {error}") from None
+        except DatabaseError as error:
+            raise CommandError(f"nothing was restored: {' '.join(str(error).split())}") from None
+        except NotEmpty:
+            raise CommandError("the database is not empty; --replace deletes what it has") from None
+        self.stdout.write(f"restored {described}")
