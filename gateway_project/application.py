@@ -10,6 +10,7 @@ from gateway_project.parts.usage import Usage
 from metrics.counting.flusher import Flusher
 from metrics.failures.recorder import FailureRecorder
 from metrics.request_log.recorder import RequestRecorder
+from metrics.retention.keeper import RetentionKeeper
 from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.cache.objects import ObjectCaches
@@ -58,6 +59,7 @@ class Application:
     failures: FailureRecorder
     request_log: RequestRecorder
     _key_upkeep: KeyUpkeep
+    _retention: RetentionKeeper
     _control: Control
     _infrastructure: Infrastructure
     _resilience: Resilience
@@ -118,6 +120,7 @@ class Application:
         await self.realtime.close()
         signals.configuration_changed.disconnect(dispatch_uid=background.RELOADER)
         await self._tasks.cancel_and_wait()
+        self._retention.close()
         await self._key_upkeep.close()
         await self.gateway.close()
         await self._infrastructure.tokens.close()

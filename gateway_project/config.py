@@ -35,6 +35,8 @@ from gateway_project.environment.values import (
     staff_host,
     words,
 )
+from metrics.retention import policy as retention
+from metrics.retention.policy import Retention
 from metrics.sign_in.policy import SignIn
 from resilience import redis_address
 from resilience.ratelimit.policy import RatePolicy
@@ -93,6 +95,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str
     traces: Traces | None
     metering: Metering
+    retention: Retention
+    """How long rows of growing tables are kept."""
     server: ServerSettings
     var: Path
     """DATA_DIR; by default that of the database file, so that two gateways do not share one."""
@@ -223,6 +227,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         traces=traces,
         trace_url=get("TRACE_URL", "", telemetry.trace_url),
         metering=metering.read(get),
+        retention=get("RETENTION", Retention(), retention.parse),
         server=server.read(get, debug=debug),
         var=var,
         environment={DEMONSTRATION_SECRET: demonstration_secret(secret_key), **environment},

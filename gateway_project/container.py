@@ -13,6 +13,7 @@ from gateway_project.config import Config
 from gateway_project.parts.components import Infrastructure, Resilience
 from gateway_project.parts.deliveries import Deliveries
 from gateway_project.parts.key_upkeep import open_key_upkeep
+from gateway_project.parts.retention import open_retention
 from gateway_project.parts.tokens import load_identity_keys
 from gateway_project.parts.usage import open_usage
 from gateway_project.parts.watches import build_watcher
@@ -51,6 +52,8 @@ async def open_application() -> Application:
     tasks = await _background(infra, resilience, reloader)
     upkeep = open_key_upkeep(infra)
     tasks.create(upkeep.run())
+    retention = open_retention(config)
+    tasks.create(retention.run())
     flusher.start()
     infra.realtime.start()
     infra.failures.start()
@@ -76,6 +79,7 @@ async def open_application() -> Application:
         failures=infra.failures,
         request_log=infra.request_log,
         _key_upkeep=upkeep,
+        _retention=retention,
         _control=_control(infra.realtime),
         _infrastructure=infra,
         _resilience=resilience,

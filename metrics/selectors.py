@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from django.conf import settings
+
 from metrics import cluster_counts
 from metrics.cache_figures import read_cache_usage
 from metrics.cluster_counts import CountsByService
@@ -208,7 +210,7 @@ def _stored_resolution(start: float, step: int) -> TimeResolution:
     """The coarsest resolution not above `step` that is still stored from `start` on, or else the next coarser one."""
     age = now() - start
     for resolution, coarser in ((TimeResolution.MINUTE, 3_600), (TimeResolution.HOUR, 86_400)):
-        if step < coarser and age <= aggregates.RETENTION[resolution].total_seconds():
+        if step < coarser and age <= settings.CONFIG.retention[f"{resolution.value}s"].seconds:
             return resolution
     return TimeResolution.DAY
 

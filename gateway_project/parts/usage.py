@@ -47,7 +47,7 @@ def open_usage(config: Config, infra: Infrastructure) -> Usage:
     settings = config.metering
     recorder, sender = None, None
     if infra.meter is not None:
-        ledger = UsageLedger(settings.retention, has_events=bool(settings.url))
+        ledger = UsageLedger()
         backup = infra.stores.metering
         recorder = UsageRecorder(infra.meter, backup, ledger, timezone=settings.timezone, clock=infra.clock)
     if settings.url:

@@ -6,7 +6,7 @@ Adding to all resolutions at once makes later roll-ups unnecessary, and a late c
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from django.db import DatabaseError, connection, transaction
@@ -19,14 +19,6 @@ from routing.database.connection import thread_connection
 log = logging.getLogger(__name__)
 
 RESOLUTION_SECONDS: Final = {TimeResolution.MINUTE: 60, TimeResolution.HOUR: 3_600, TimeResolution.DAY: 86_400}
-RETENTION: Final = {
-    TimeResolution.MINUTE: timedelta(hours=48),
-    TimeResolution.HOUR: timedelta(days=60),
-    TimeResolution.DAY: timedelta(days=731),
-}
-BATCH_RETENTION: Final = timedelta(days=1)
-"""How long the ids of applied batches are kept: longer than any store may offer one again."""
-TRANSITION_RETENTION: Final = timedelta(days=60)
 MAX_PATHS_PER_ROW: Final = 200
 """Only the most frequent paths of a row are kept."""
 MAX_READS: Final = 10
@@ -66,14 +58,6 @@ class AggregateWriter:
             )
             for transition in transitions
         )
-
-    @thread_connection()
-    def delete_expired(self, now: float) -> None:
-        moment = datetime.fromtimestamp(now, UTC)
-        for resolution, age in RETENTION.items():
-            Aggregate.objects.filter(resolution=resolution, start__lt=(moment - age).timestamp()).delete()
-        Batch.objects.filter(at__lt=moment - BATCH_RETENTION).delete()
-        CircuitChange.objects.filter(at__lt=moment - TRANSITION_RETENTION).delete()
 
     def disconnect(self) -> None:
         connection.close()

@@ -23,8 +23,6 @@ from resilience.outage import StoreUnavailable
 log = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_SECONDS: Final = 1.0
-CLEANUP_SECONDS: Final = 600.0
-"""Interval at which expired rows are deleted."""
 
 Readers = Mapping[str, Callable[[], int]]
 """Functions that return a current value, by name."""
@@ -38,9 +36,6 @@ class Database(Protocol):
         """Add a batch to the totals. A batch that was applied before changes nothing."""
 
     def record_transitions(self, transitions: list[CircuitTransition]) -> None: ...
-
-    def delete_expired(self, now: float) -> None:
-        """Delete what is past its retention. `now` is Unix seconds."""
 
     def disconnect(self) -> None:
         """Close this thread's connection."""
@@ -75,7 +70,6 @@ class Flusher:
         self._unsent: Flush | None = None
         self._bypass: Flush | None = None  # never offered to the store: goes to the database directly
         self._unsaved_transitions: list[CircuitTransition] = []
-        self._cleaned_at = 0.0
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "metrics")
         self._stopping = asyncio.Event()
@@ -126,7 +120,6 @@ class Flusher:
             await self._store.acknowledge(batch.id)
             if worker is not None:
                 break
-        await self._clean_up()
 
     async def _save_transitions(self, transitions: list[CircuitTransition]) -> None:
         try:
@@ -134,12 +127,6 @@ class Flusher:
         except Exception:
             self._unsaved_transitions = [*transitions, *self._unsaved_transitions]
             raise
-
-    async def _clean_up(self) -> None:
-        now = self._clock()
-        if not 0 <= now - self._cleaned_at < CLEANUP_SECONDS:
-            self._cleaned_at = now
-            await self._run_in_thread(self._database.delete_expired, now)
 
     async def pending(self) -> PendingCounts:
         """What the database does not have yet: this worker's counts, and the other workers' through the store."""

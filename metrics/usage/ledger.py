@@ -1,7 +1,6 @@
 """Usage in the database: each batch is added once, by its id, in one transaction. Blocks; called in a thread."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, timedelta
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -30,11 +29,9 @@ _ADD: Final = (
 
 
 class UsageLedger:
-    """`retention` is how many days are kept. Raises DatabaseError."""
+    """Raises DatabaseError."""
 
-    def __init__(self, retention: int, *, has_events: bool, max_caller_rows: int = MAX_CALLER_ROWS) -> None:
-        self._retention = retention
-        self._has_events = has_events
+    def __init__(self, *, max_caller_rows: int = MAX_CALLER_ROWS) -> None:
         self._max_caller_rows = max_caller_rows
 
     @thread_connection()
@@ -49,12 +46,6 @@ class UsageLedger:
             rows = sorted((key.digest, key, counts) for key, counts in self._bounded(merge(new)).items())
             with connection.cursor() as cursor:
                 cursor.executemany(_ADD, [(digest, *key, *astuple(counts)) for digest, key, counts in rows])
-
-    @thread_connection()
-    def delete_expired(self, today: date) -> None:
-        """Delete days past their retention, except what is still to become events."""
-        rows = DailyUsage.objects.filter(day__lt=today - timedelta(days=self._retention))
-        (rows.filter(is_emitted=True) if self._has_events else rows).delete()
 
     def _bounded(self, usage: Usage) -> Usage:
         """Callers that would be too many for their day become OTHERS."""

@@ -11,13 +11,11 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from django.db import DatabaseError, InterfaceError
 
-from metrics.usage.days import local_date
 from metrics.usage.meter import UsageMeter
 from metrics.usage.record import UsageBatch
 from metrics.usage.store import Backup
@@ -31,7 +29,6 @@ SAVE_SECONDS: Final = 5.0
 """How often batches that Redis has are written to the database; without Redis each second."""
 ABANDONED_SECONDS: Final = 15.0
 """A batch that has been in Redis for so long is saved by whichever worker finds it: its own may have been killed."""
-CLEANUP_SECONDS: Final = 3_600.0
 MANY_BATCHES: Final = 60
 """Unsaved batches from which on one is sealed each SLOW_SEAL_SECONDS only, since the database is unavailable."""
 SLOW_SEAL_SECONDS: Final = 60.0
@@ -43,8 +40,6 @@ class Ledger(Protocol):
     """metrics.usage.ledger.UsageLedger. Its methods block; all are called in the same thread."""
 
     def save(self, batches: Sequence[UsageBatch]) -> None: ...
-
-    def delete_expired(self, today: date) -> None: ...
 
 
 class UsageRecorder:
@@ -68,7 +63,7 @@ class UsageRecorder:
         self._number = 0
         self._unsaved: list[UsageBatch] = []
         self._unsent: list[UsageBatch] = []
-        self._sealed_at = self._saved_at = self._cleaned_at = 0.0
+        self._sealed_at = self._saved_at = 0.0
         self._sending = asyncio.Lock()
         self._saving = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "usage")
@@ -162,7 +157,6 @@ class UsageRecorder:
         try:
             await self._save()
             await self._save_others(ABANDONED_SECONDS)
-            await self._clean_up()
         except (DatabaseError, InterfaceError) as error:
             self._warn("usage cannot be written to the database at the moment", type(error).__name__)
         except Exception:
@@ -188,12 +182,6 @@ class UsageRecorder:
             if batches:
                 await self._in_thread(self._ledger.save, batches)
                 await self._backup.remove([batch.id for batch in batches])
-
-    async def _clean_up(self) -> None:
-        now = self._clock()
-        if not 0 <= now - self._cleaned_at < CLEANUP_SECONDS:
-            self._cleaned_at = now
-            await self._in_thread(self._ledger.delete_expired, local_date(now, self.timezone))
 
     async def _in_thread(self, function: Callable[..., None], *arguments: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

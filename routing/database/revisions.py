@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from difflib import unified_diff
 from typing import Any, Final, NamedTuple
 
+from django.conf import settings
+
 from routing.configuration import literals
 from routing.configuration.document import canonical, dump, dump_value, parse
 from routing.database import masking
@@ -13,8 +15,10 @@ from routing.database.apply_consumers import label
 from routing.database.issuers import issuer_label
 from routing.models import ConfigurationRevision
 
-MAX_REVISIONS: Final = 500
-"""Older revisions are deleted."""
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""About how much the documents of all revisions may take: those of many services are long."""
+FEW_REVISIONS: Final = 20
+"""Kept however long they are."""
 EMPTY: Final = dump({"version": 1})
 
 
@@ -30,7 +34,7 @@ def record_revision() -> ConfigurationRevision | None:
     revision = ConfigurationRevision.objects.create(
         actor=actor.name[:200], summary=summary[:200], document=text, secrets=masked.secrets or None
     )
-    _delete_oldest()
+    _delete_oldest(len(text))
     return revision
 
 
@@ -104,7 +108,11 @@ def _parts(structure: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _delete_oldest() -> None:
-    last = ConfigurationRevision.objects.values_list("pk", flat=True)[MAX_REVISIONS : MAX_REVISIONS + 1].first()
+def _delete_oldest(size: int) -> None:
+    """`size` is about the length of each document."""
+    kept = max(MAX_BYTES // size, FEW_REVISIONS)
+    if (most := settings.CONFIG.retention["history"].rows) is not None:
+        kept = min(kept, most)
+    last = ConfigurationRevision.objects.values_list("pk", flat=True)[kept : kept + 1].first()
     if last is not None:
         ConfigurationRevision.objects.filter(pk__lte=last).delete()

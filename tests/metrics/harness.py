@@ -202,7 +202,7 @@ async def make_harness(loop: asyncio.AbstractEventLoop) -> Harness:
         failures=failures,
         request_log=request_log,
         balancers=balancers,
-        usage=UsageRecorder(meter, NoBackup(), UsageLedger(400, has_events=False), timezone=timezone, clock=clock),
+        usage=UsageRecorder(meter, NoBackup(), UsageLedger(), timezone=timezone, clock=clock),
     )
 
 

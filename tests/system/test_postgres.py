@@ -32,7 +32,7 @@ barrier = Barrier(4)
 rows = [(UsageKey("2020-01-01", f"consumer-{number}"), UsageCounts(1)) for number in range(20)]
 
 def save(place):
-    ledger = UsageLedger(400, has_events=True)
+    ledger = UsageLedger()
     for number in range(10):
         barrier.wait()
         own = UsageBatch(f"own-{place % 2}-{number}", 0.0, rows[::-1] if place % 2 else rows)

@@ -22,7 +22,7 @@ TODAY = "2023-11-14"
 
 
 def store(*rows: tuple[UsageKey, UsageCounts]) -> None:
-    UsageLedger(400, has_events=False).save([UsageBatch("b", NOW, list(rows))])
+    UsageLedger().save([UsageBatch("b", NOW, list(rows))])
 
 
 def usage(client: Client, query: str = "") -> dict[str, Any]:

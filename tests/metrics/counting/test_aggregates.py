@@ -1,15 +1,12 @@
 """Counts in the database: batches are applied once, at every resolution, and deleted after their retention."""
 
-from datetime import timedelta
-
 import pytest
 from django.db import OperationalError, connection
 
-from metrics import models
 from metrics.counting.aggregates import MAX_PATHS_PER_ROW, AggregateWriter, read_counts, set_baseline
 from metrics.counting.counts import CountBatch
 from metrics.counting.observer import CircuitTransition
-from metrics.models import Aggregate, CircuitChange, TimeResolution
+from metrics.models import CircuitChange, TimeResolution
 from tests.metrics.events import NOW
 
 pytestmark = pytest.mark.django_db
@@ -71,31 +68,6 @@ def test_a_late_count_is_added_to_its_own_hour() -> None:
     AggregateWriter().apply(batch("2", {f"{MINUTE - 7_200}|crm|bytes": 1}))
     hours = read_counts((), TimeResolution.HOUR, HOUR - 7_200, HOUR + 3_600)
     assert sorted(start for start, _ in hours) == [HOUR - 7_200, HOUR]
-
-
-def test_expired_rows_are_deleted_and_others_are_kept() -> None:
-    AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
-
-    def resolutions() -> set[str]:
-        return set(Aggregate.objects.values_list("resolution", flat=True))
-
-    AggregateWriter().delete_expired(MINUTE + timedelta(hours=47).total_seconds())
-    assert resolutions() == {"minute", "hour", "day", "total"}
-    AggregateWriter().delete_expired(MINUTE + timedelta(hours=50).total_seconds())
-    assert resolutions() == {"hour", "day", "total"}
-    AggregateWriter().delete_expired(MINUTE + timedelta(days=70).total_seconds())
-    assert resolutions() == {"day", "total"}
-    AggregateWriter().delete_expired(MINUTE + timedelta(days=800).total_seconds())
-    assert resolutions() == {"total"}
-
-
-def test_batch_ids_are_deleted_after_a_day() -> None:
-    AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|bytes": 1}))
-    made = models.Batch.objects.get().at
-    AggregateWriter().delete_expired((made + timedelta(hours=23)).timestamp())
-    assert models.Batch.objects.exists()
-    AggregateWriter().delete_expired((made + timedelta(hours=25)).timestamp())
-    assert not models.Batch.objects.exists()
 
 
 def test_the_most_frequent_paths_are_kept_per_hour() -> None:

@@ -47,9 +47,6 @@ class MemoryDatabase:
             raise OSError("the disk is full")
         self.changes += changes
 
-    def delete_expired(self, now: float) -> None:
-        pass
-
     def disconnect(self) -> None:
         pass
 

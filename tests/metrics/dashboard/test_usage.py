@@ -31,7 +31,7 @@ def stored(db: None) -> None:
         (UsageKey(TODAY, caller="key:abcdefgh", service="crm"), UsageCounts(requests=5)),
         (UsageKey(TODAY), UsageCounts(requests=1, errors=1)),
     ]
-    UsageLedger(400, has_events=False).save([UsageBatch("b", NOW, rows)])
+    UsageLedger().save([UsageBatch("b", NOW, rows)])
 
 
 def text(client: Client, query: str = "") -> str:

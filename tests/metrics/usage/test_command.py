@@ -27,7 +27,7 @@ def stored(db: None) -> None:
         (UsageKey("2026-01-31", "acme", service="crm", currency="EUR"), UsageCounts(5, 1, 2, amount=10_000_000)),
         (UsageKey("2026-01-30", caller="jwt+x:\x1b[31m", service="mail"), UsageCounts(7)),
     ]
-    UsageLedger(400, has_events=False).save([UsageBatch("b", 0.0, rows)])
+    UsageLedger().save([UsageBatch("b", 0.0, rows)])
 
 
 def test_a_table_with_a_total() -> None:

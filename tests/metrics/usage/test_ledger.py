@@ -22,7 +22,7 @@ def batch(identifier: str, *keys: UsageKey, counts: UsageCounts | None = None) -
 
 
 def test_a_batch_is_added_once() -> None:
-    ledger = UsageLedger(400, has_events=False)
+    ledger = UsageLedger()
     ledger.save([batch("1", KEY), batch("2", KEY)])
     ledger.save([batch("2", KEY), batch("3", KEY)])
     row = DailyUsage.objects.get()
@@ -47,7 +47,7 @@ def test_workers_that_add_the_same_batches_at_once_add_them_once() -> None:
         for number in range(5):
             for _ in range(1_000):
                 with contextlib.suppress(OperationalError):  # the tables of a database in memory are locked as a whole
-                    UsageLedger(400, has_events=False).save([batch(f"shared-{number}", *keys)])
+                    UsageLedger().save([batch(f"shared-{number}", *keys)])
                     break
                 time.sleep(0.005)
 
@@ -60,7 +60,7 @@ def test_workers_that_add_the_same_batches_at_once_add_them_once() -> None:
 
 
 def test_callers_that_are_too_many_for_their_day_are_added_to_the_others() -> None:
-    ledger = UsageLedger(400, has_events=False, max_caller_rows=3)
+    ledger = UsageLedger(max_caller_rows=3)
     callers = [UsageKey("2026-01-01", caller=f"jwt+x:{number}", service="crm") for number in range(6)]
     ledger.save([batch("1", *callers[:3])])
     ledger.save([batch("2", *callers, KEY, UsageKey("2026-01-02", caller="jwt+x:9", service="crm"))])
@@ -73,15 +73,3 @@ def test_callers_that_are_too_many_for_their_day_are_added_to_the_others() -> No
         ("2026-01-01", "acme"): 1,
         ("2026-01-02", "jwt+x:9"): 1,
     }
-
-
-def test_days_past_their_retention_are_deleted_except_what_is_to_be_sent() -> None:
-    days = ["2026-01-01", "2026-01-02", "2026-01-03"]
-    UsageLedger(2, has_events=False).save([batch("1", *(KEY._replace(day=day) for day in days))])
-    UsageLedger(1, has_events=True).delete_expired(date(2026, 1, 3))
-    assert DailyUsage.objects.count() == 3
-    UsageLedger(1, has_events=False).delete_expired(date(2026, 1, 3))
-    assert sorted(str(day) for day in DailyUsage.objects.values_list("day", flat=True)) == days[1:]
-    DailyUsage.objects.update(is_emitted=True)
-    UsageLedger(1, has_events=True).delete_expired(date(2026, 1, 4))
-    assert [str(day) for day in DailyUsage.objects.values_list("day", flat=True)] == days[2:]

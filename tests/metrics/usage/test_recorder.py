@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import date
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -33,7 +32,6 @@ class FakeLedger:
     def __init__(self) -> None:
         self.batches: dict[str, UsageBatch] = {}
         self.away = self.confirms_nothing = False
-        self.expired: list[date] = []
 
     def save(self, batches: Sequence[UsageBatch]) -> None:
         if self.away:
@@ -42,9 +40,6 @@ class FakeLedger:
             self.batches.setdefault(batch.id, batch)
         if self.confirms_nothing:
             raise OperationalError("the connection was lost after the commit")
-
-    def delete_expired(self, today: date) -> None:
-        self.expired.append(today)
 
     @property
     def requests(self) -> int:
@@ -111,7 +106,6 @@ async def test_batches_are_in_redis_within_a_second_and_in_the_database_soon_aft
     clock.advance(SAVE_SECONDS)
     await worker.recorder.run_once()
     assert (backup.batches, ledger.requests) == ({}, 3)
-    assert ledger.expired == [date(2023, 11, 14)]
 
 
 async def test_without_redis_or_while_it_is_away_the_database_has_them_within_a_second(clock: FakeClock) -> None:
@@ -278,7 +272,7 @@ def test_two_workers_over_redis_and_the_database_with_one_killed(own_redis: Redi
 
 async def serve(redis: RedisServer, *, number: int = 40, kill: bool = False) -> None:
     """Two workers count and save at different times; Redis restarts empty before the second one is killed."""
-    links, ledger = [RedisLink(redis.url) for _ in range(2)], UsageLedger(400, has_events=False)
+    links, ledger = [RedisLink(redis.url) for _ in range(2)], UsageLedger()
     first, second = workers = [Worker(RedisBackup(link), ledger, link.now) for link in links]
     for link in links:
         await link.start()

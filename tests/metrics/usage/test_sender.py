@@ -74,7 +74,7 @@ class Receiver:
 def store(number: int, *keys: UsageKey, counts: UsageCounts | None = None) -> None:
     """Count at each key; `number` makes it another batch than others."""
     rows = [(key, counts or UsageCounts(1, 0, 1, 2, 3, 500_000, 2_000_000)) for key in keys]
-    UsageLedger(400, has_events=True).save([UsageBatch(f"batch-{number}", 0.0, rows)])
+    UsageLedger().save([UsageBatch(f"batch-{number}", 0.0, rows)])
 
 
 async def stored(number: int, *keys: UsageKey) -> None:

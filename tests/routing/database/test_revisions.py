@@ -1,7 +1,11 @@
 """The configuration's history: each change is recorded with its actor and can be rolled back."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
+from metrics.retention.policy import DEFAULTS, Limit, Retention
 from routing.database import revisions
 from routing.database.actor import acting_as
 from routing.database.apply import apply_document
@@ -63,8 +67,17 @@ def test_the_diff_of_a_revision_shows_only_what_changed() -> None:
     assert [line for line in lines if line[0] in "+-"] == ["-    cache: {ttl: 1}", "+    cache: {ttl: 2}"]
 
 
-def test_only_the_latest_revisions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revisions, "MAX_REVISIONS", 2)
+def test_only_the_latest_revisions_are_kept(settings: Any) -> None:
+    limits = Retention({**DEFAULTS, "history": Limit(rows=2)})
+    settings.CONFIG = msgspec.structs.replace(settings.CONFIG, retention=limits)
     for ttl in range(4):
         apply_document(services(crm=ttl))
     assert ConfigurationRevision.objects.count() == 2
+
+
+def test_fewer_revisions_are_kept_of_a_long_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revisions, "MAX_BYTES", 100)
+    monkeypatch.setattr(revisions, "FEW_REVISIONS", 3)
+    for ttl in range(6):
+        apply_document(services(crm=ttl, mail=ttl))
+    assert ConfigurationRevision.objects.count() == 3

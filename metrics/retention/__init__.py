@@ -1,0 +1,1 @@
+"""How long rows are kept, and their deletion in the background."""

@@ -1,0 +1,78 @@
+"""How long the rows of each growing table are kept, and how many of them: RETENTION. Pure."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+HOUR: Final = 3_600.0
+DAY: Final = 86_400.0
+FOREVER: Final = "off"
+_UNITS: Final = {"h": HOUR, "d": DAY, "y": 365 * DAY}
+_AGE: Final = re.compile(r"([1-9][0-9]{0,4})([hdy])")
+_ROWS: Final = re.compile(r"[1-9][0-9]{0,9}")
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """Rows that are older than `seconds`, or beyond the latest `rows`, are deleted."""
+
+    seconds: float = math.inf
+    rows: int | None = None
+
+    def __str__(self) -> str:
+        """As RETENTION writes it."""
+        unit = HOUR if self.seconds < 7 * DAY else DAY
+        age = "" if math.isinf(self.seconds) else f"{self.seconds / unit:.0f}{'h' if unit == HOUR else 'd'}"
+        return "/".join(filter(None, (age, str(self.rows or "")))) or FOREVER
+
+
+DEFAULTS: Final[Mapping[str, Limit]] = {
+    "minutes": Limit(48 * HOUR),
+    "hours": Limit(60 * DAY),
+    "days": Limit(731 * DAY),
+    "circuit_changes": Limit(60 * DAY, 100_000),
+    "audit_log": Limit(731 * DAY, 1_000_000),
+    "admin_log": Limit(731 * DAY, 100_000),
+    "history": Limit(rows=500),
+    "plan_requests": Limit(731 * DAY, 10_000),
+    "keys": Limit(731 * DAY),
+}
+"""By the table's name in RETENTION."""
+BY_AGE_ALONE: Final = frozenset({"minutes", "hours", "days", "keys"})
+
+
+class Retention(msgspec.Struct, frozen=True):
+    limits: Mapping[str, Limit] = msgspec.field(default_factory=lambda: DEFAULTS)
+
+    def __getitem__(self, name: str) -> Limit:
+        return self.limits[name]
+
+
+def parse(text: str) -> Retention:
+    """Of `audit_log=2y/500000, history=100, days=off`. Raises ValueError."""
+    limits = dict(DEFAULTS)
+    for item in re.split(r"[,\s]+", text.strip(", \t\n")):
+        name, _, value = item.partition("=")
+        if name not in DEFAULTS:
+            raise ValueError(f"{name!r} is not one of {', '.join(DEFAULTS)}")
+        limits[name] = _limit(name, value)
+    return Retention(limits)
+
+
+def _limit(name: str, text: str) -> Limit:
+    if text == FOREVER:
+        return Limit()
+    age, slash, rows = text.rpartition("/") if "/" in text else (text, "", "")
+    if not slash and _ROWS.fullmatch(text):
+        age, rows = "", text
+    found = _AGE.fullmatch(age)
+    if (age and not found) or ((rows or slash) and not _ROWS.fullmatch(rows)) or not (age or rows):
+        raise ValueError(
+            f"{name}: {text!r} is not an age such as 90d, a number of rows, both as 90d/10000, or {FOREVER}"
+        )
+    if rows and name in BY_AGE_ALONE:
+        raise ValueError(f"{name}: is kept by age alone, such as 90d")
+    seconds = int(found[1]) * _UNITS[found[2]] if found else math.inf
+    return Limit(seconds, int(rows) if rows else None)

@@ -1,0 +1,39 @@
+"""RETENTION names tables and how long, or how many of, their rows are kept."""
+
+import math
+
+import pytest
+
+from metrics.retention.policy import DAY, DEFAULTS, HOUR, Limit, parse
+
+
+def test_what_is_not_named_has_its_default() -> None:
+    found = parse("audit_log=2y/500000, history=100 days=off,minutes=72h")
+    assert found["audit_log"] == Limit(730 * DAY, 500_000)
+    assert found["history"] == Limit(rows=100)
+    assert found["days"] == Limit(math.inf)
+    assert found["minutes"] == Limit(72 * HOUR)
+    assert found["hours"] == DEFAULTS["hours"]
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_limit_is_shown_as_it_is_written(name: str) -> None:
+    assert parse(f"{name}={DEFAULTS[name]}")[name] == DEFAULTS[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("audit=1d", "'audit' is not one of minutes, hours"),
+        ("audit_log", "'' is not an age such as 90d"),
+        ("audit_log=0d", "'0d' is not an age"),
+        ("audit_log=1d/", "'1d/' is not an age"),
+        ("audit_log=1d/off", "'1d/off' is not an age"),
+        ("audit_log=1w", "'1w' is not an age"),
+        ("audit_log=-1", "'-1' is not an age"),
+        ("minutes=500", "minutes: is kept by age alone"),
+    ],
+)
+def test_what_is_no_limit_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse(text)
