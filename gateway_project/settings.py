@@ -96,8 +96,8 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = (
     f"{CONFIG.cookie_prefix}{name}" for name in ("sessionid", "csrftoken", "django_language")
 )
-# The form of a service has 27 fields for each route. The size of its body is limited as any other's.
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 30_000
+# A list of 2,000 routes has a checkbox for each. The size of a body is limited as any other's.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
 # While the cache is unavailable, nothing is throttled.
 RATELIMIT_FAIL_OPEN = True
 # In a cookie, messages would be sent to backends: one contains a new API key.

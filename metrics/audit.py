@@ -185,13 +185,23 @@ def _before_save(sender: type[models.Model], instance: models.Model, using: str,
     if stored is None and not raw and instance.pk is not None:
         stored = sender._default_manager.using(using).filter(pk=instance.pk).first()
     # For _after_save. A redacted secret may differ where its text does not.
-    instance._before = serialize(stored), _secrets(stored)  # type: ignore[attr-defined] # kept on the instance
+    instance._before = serialize(stored), _secrets(stored), _place(stored)  # type: ignore[attr-defined] # kept on the instance
 
 
 def _after_save(instance: models.Model, created: bool, raw: bool, **_: object) -> None:
-    (before, secrets), after = getattr(instance, "_before", (None, [None, None])), serialize(instance)
-    if not raw and (before != after or secrets != _secrets(instance)):
+    before, secrets, place = getattr(instance, "_before", (None, [None, None], None))
+    after = serialize(instance)
+    if raw:
+        return
+    if before != after or secrets != _secrets(instance):
         _record_change(instance, "created" if created else "changed", before, after)
+    elif place != _place(instance):
+        _record_change(instance, "moved", place, _place(instance))
+
+
+def _place(row: models.Model | None) -> dict[str, Any] | None:
+    """A route's position among those of its service, from 1, which its document does not have."""
+    return {"route": str(row), "position": row.position + 1} if isinstance(row, Route) else None
 
 
 def _secrets(row: models.Model | None) -> Any:

@@ -2,7 +2,12 @@
 
 from typing import Any, Final
 
+from django.templatetags.static import static
 from django.urls import reverse_lazy
+from django.utils.functional import lazy
+
+_static: Final = lazy(static, str)
+"""The address of a static file, with the hash in its name: settings are read before files are."""
 
 INDIGO: Final = {
     "50": "#eef1fe",
@@ -48,11 +53,15 @@ def with_sign_in(theme: dict[str, Any]) -> dict[str, Any]:
 UNFOLD: Final[dict[str, Any]] = {
     "SITE_TITLE": "Intelligence Gateway",
     "SITE_HEADER": "Intelligence Gateway",
-    "SITE_ICON": "/static/dashboard/mark.svg",
+    "SITE_ICON": _static("dashboard/mark.svg"),
     "COLORS": {"primary": INDIGO},
-    "STYLES": ["/static/dashboard/admin.css"],
-    "SCRIPTS": ["/static/dashboard/rowmenu.js", "/static/dashboard/selectnames.js"],
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/dashboard/mark.svg"}],
+    "STYLES": [_static("dashboard/admin.css")],
+    "SCRIPTS": [
+        _static("dashboard/landmarks.js"),
+        _static("dashboard/rowmenu.js"),
+        _static("dashboard/selectnames.js"),
+    ],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("dashboard/mark.svg")}],
     "SIDEBAR": {
         "navigation": [
             {
@@ -72,6 +81,7 @@ UNFOLD: Final[dict[str, Any]] = {
                 "separator": True,
                 "items": [
                     _item("Services", "route", _list("routing_service")),
+                    _item("Routes", "alt_route", _list("routing_route")),
                     _item("Targets", "dns", _list("routing_target")),
                     _item("Webhooks", "webhook", _list("routing_webhook")),
                     _item("Issuers", "badge", _list("routing_issuer")),

@@ -1,5 +1,5 @@
-"""Admin pages for services, targets, API keys and signing keys."""
+"""Admin pages for services, targets, routes, API keys and signing keys."""
 
-from routing.admin import keys, services, signing_keys
+from routing.admin import keys, routes, services, signing_keys, targets
 
-__all__ = ["keys", "services", "signing_keys"]
+__all__ = ["keys", "routes", "services", "signing_keys", "targets"]

@@ -20,9 +20,6 @@ SECRET_FIELDS: Final = ("headers", "credential")
 class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
     """Masks stand for the stored secrets, which stay as they are unless their masks are replaced."""
 
-    shows_instance = False
-    """Whether the page shows the instance, not the fields, since its reader may not change it."""
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._owner = ""
@@ -37,7 +34,7 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
         self._shown = {str(field.value) for field in literals.fields(masked.structure)}
         for name in stored:
             self.initial[name] = shown[name]
-            if self.shows_instance or name not in self.fields:
+            if name not in self.fields:  # a page that may only be viewed shows the instance
                 setattr(self.instance, name, shown[name])
 
     def clean_headers(self) -> Any:
@@ -63,12 +60,6 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
 
     def _document(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {"services": {self._owner: settings}}
-
-
-class ReadOnlySettingsForm(SettingsForm):
-    """For rows within the page of a service."""
-
-    shows_instance = True
 
 
 def _names(document: dict[str, Any]) -> str:

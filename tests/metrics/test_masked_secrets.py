@@ -32,9 +32,10 @@ from tests.routing.test_admin import errors
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HEADERS = {"Authorization": "Bearer hunter2service", "X-Plain": "plain", "X-Custom": "sk-hunter2shape"}
-ROUTE = {"path": "/a", "headers": {"X-Api-Key": "hunter2route"}}
+ROUTE: dict[str, Any] = {"path": "/a", "headers": {"X-Api-Key": "hunter2route"}}
 TARGETS = [{"url": "http://a"}]
 PAGE = "/admin/routing/service/{}/change/"
+ROUTE_PAGE = "/admin/routing/route/{}/change/"
 
 
 def services(**more: Any) -> dict[str, Any]:
@@ -64,21 +65,26 @@ def client_of(group: str) -> Client:
     return client
 
 
-def form(service: Service, headers: str, **more: str) -> dict[str, Any]:
-    target, route = service.targets.get(), service.routes.get()
+def pages(service: Service) -> dict[str, str]:
+    return {"service": PAGE.format(service.pk), "route": ROUTE_PAGE.format(service.routes.get().pk)}
+
+
+def form(service: Service, page: str, headers: str) -> dict[str, Any]:
+    """The data of a form that is posted back with these headers."""
+    if page == "route":
+        return {"path": "/a", "enabled": "on", "headers": headers}
+    target = service.targets.get()
     targets = {"TOTAL_FORMS": 1, "INITIAL_FORMS": 1, "0-id": target.pk, "0-service": service.pk, "0-url": target.url}
-    routes = {"TOTAL_FORMS": 1, "INITIAL_FORMS": 1, "0-id": route.pk, "0-service": service.pk, "0-path": "/a"}
     posted = {"name": "crm", "enabled": "on", "headers": headers, "hosts": "[]"}
-    posted |= {f"targets-{name}": str(value) for name, value in (targets | {"0-weight": 1, "0-enabled": "on"}).items()}
-    posted |= {f"routes-{name}": str(value) for name, value in (routes | {"0-position": 0, "0-enabled": "on"}).items()}
-    return posted | more
+    return posted | {
+        f"targets-{name}": str(value) for name, value in (targets | {"0-weight": 1, "0-enabled": "on"}).items()
+    }
 
 
-def shown(client: Client, url: str) -> dict[str, Any]:
-    """The headers in a service's form: its own and its route's."""
-    context = client.get(url).context
-    form, (_, routes) = context["adminform"].form, context["inline_admin_formsets"]
-    return {"headers": form.initial["headers"], "route": routes.formset.forms[0].initial["headers"]}
+def shown(client: Client, url: str) -> dict[str, str]:
+    """The headers in a form."""
+    headers: dict[str, str] = client.get(url).context["adminform"].form.initial["headers"]
+    return headers
 
 
 @pytest.mark.parametrize("group", ["Viewer", "Operator", "Owner"])
@@ -88,14 +94,15 @@ def test_no_page_of_staff_shows_a_secret(crm: Service, group: str) -> None:
         f"/admin/routing/configurationrevision/{each.pk}/change/" for each in ConfigurationRevision.objects.all()
     ]
     audit = [f"/admin/metrics/operation/{each.pk}/change/" for each in Operation.objects.all()]
-    for path in (*VIEWED, PAGE.format(crm.pk), *history, *audit):
+    for path in (*VIEWED, *pages(crm).values(), *history, *audit):
         response = client.get(path, follow=True)
         page = unescape(b"".join(response).decode())
         assert "hunter2" not in page, path
         assert response.status_code == 200, path
-    page = unescape(client.get(PAGE.format(crm.pk)).content.decode())
-    assert len(set(re.findall("masked:[0-9a-f]{16}", page))) == 3
-    assert "plain" in page
+    for page, masks in zip(pages(crm).values(), (2, 1), strict=True):
+        text = unescape(client.get(page).content.decode())
+        assert len(set(re.findall("masked:[0-9a-f]{16}", text))) == masks
+        assert ("X-Plain" in text) is (masks == 2)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +112,8 @@ def test_no_page_of_staff_shows_a_secret(crm: Service, group: str) -> None:
         "service/?headers__icontains=hunter2",
         "configurationrevision/?secrets__icontains=hunter2",
         "target/?service__headers__icontains=hunter2",
+        "route/?headers__icontains=hunter2",
+        "route/?service__headers__icontains=hunter2",
     ],
 )
 def test_a_lookup_in_the_address_confirms_no_guess(crm: Service, lookup: str) -> None:
@@ -215,17 +224,16 @@ def test_earlier_revisions_are_masked_by_the_migration_and_can_still_be_restored
     assert "hunter2service" in revision.document
 
 
-def test_the_form_keeps_a_secret_whose_mask_is_posted_back(crm: Service) -> None:
-    client = client_of("Owner")
-    masked = shown(client, PAGE.format(crm.pk))
-    before = raw_document()
-    headers = {**masked["headers"], "X-New": "env:GATEWAY_SECRET_NEW"}
-    posted = form(crm, json.dumps(headers), **{"routes-0-headers": json.dumps(masked["route"])})
-    response = client.post(PAGE.format(crm.pk), posted)
+@pytest.mark.parametrize("page", ["service", "route"])
+def test_the_form_keeps_a_secret_whose_mask_is_posted_back(crm: Service, page: str) -> None:
+    client, url = client_of("Owner"), pages(crm)[page]
+    headers = {**shown(client, url), "X-New": "env:GATEWAY_SECRET_NEW"}
+    response = client.post(url, form(crm, page, json.dumps(headers)))
     assert response.status_code == 302, errors(response.content.decode())
     after = raw_document()["services"]["crm"]
-    assert after["headers"] == {**HEADERS, "X-New": "env:GATEWAY_SECRET_NEW"}
-    assert after["routes"] == before["services"]["crm"]["routes"]
+    added = {"X-New": "env:GATEWAY_SECRET_NEW"}
+    assert after["headers"] == HEADERS | (added if page == "service" else {})
+    assert after["routes"][0]["headers"] == ROUTE["headers"] | (added if page == "route" else {})
     assert "hunter2" not in json.dumps(list(LogEntry.objects.values_list("change_message", "object_repr")))
 
 
@@ -240,13 +248,10 @@ def test_the_form_keeps_a_secret_whose_mask_is_posted_back(crm: Service) -> None
         ({"Authorization": "env:SECRET_KEY"}, "env:SECRET_KEY is not allowed"),
     ],
 )
-@pytest.mark.parametrize("place", ["headers", "routes-0-headers"])
-def test_the_form_refuses_a_new_literal_secret(crm: Service, place: str, headers: dict[str, str], error: str) -> None:
+@pytest.mark.parametrize("page", ["service", "route"])
+def test_the_form_refuses_a_new_literal_secret(crm: Service, page: str, headers: dict[str, str], error: str) -> None:
     before = raw_document()
-    masked = shown(client := client_of("Owner"), PAGE.format(crm.pk))
-    fields = {"headers": json.dumps(masked["headers"]), "routes-0-headers": json.dumps(masked["route"])}
-    posted = form(crm, **{**fields, place: json.dumps(headers)})
-    response = client.post(PAGE.format(crm.pk), posted)
+    response = client_of("Owner").post(pages(crm)[page], form(crm, page, json.dumps(headers)))
     assert error in unescape(response.content.decode())
     assert raw_document() == before
 

@@ -32,6 +32,7 @@ VIEWED = (
     "/metrics/history",
     "/admin/explain/",
     "/admin/routing/service/",
+    "/admin/routing/route/",
     "/admin/routing/target/",
     "/admin/routing/apikey/",
     "/admin/routing/configurationrevision/",
@@ -50,7 +51,7 @@ OPERATED = (
     ("post", "/metrics/circuit-breakers/crm/probe"),
 )
 MAX_PAGES = 80
-CONFIGURED = ("/admin/routing/service/add/", "/admin/routing/apikey/add/")
+CONFIGURED = ("/admin/routing/service/add/", "/admin/routing/route/add/", "/admin/routing/apikey/add/")
 
 
 @pytest.fixture

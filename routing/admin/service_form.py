@@ -1,0 +1,20 @@
+"""The form of a service, whose routes inherit what it sets."""
+
+from django.core.exceptions import ValidationError
+
+from routing.admin.route_form import route_faults
+from routing.admin.settings_form import SettingsForm
+
+
+class ServiceForm(SettingsForm):
+    """Adds the faults that the service's routes would have with its new settings."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # Django's, which has no types
+        if self.errors or self.instance.pk is None:
+            return
+        routes = list(self.instance.routes.all())
+        faults = route_faults(self.instance, [route.to_document() for route in routes])
+        messages = [f"route {routes[int(fault.path[1])]}: {fault.without_prefix(2)}" for fault in faults]
+        if messages:
+            self.add_error(None, ValidationError(messages))
