@@ -122,7 +122,8 @@ class DailyUsage(models.Model):
     """What was used of a service's route on one day: see metrics/usage/record.py, whose names the fields have.
 
     `key` is the digest of the other key fields, whose texts are too long for an index. `emitted` are the counts that
-    are in events already; `is_emitted` if all are.
+    are in events already; `is_emitted` if all are. `last_at` is when it was used last, in Unix seconds; 0 in rows of
+    versions that did not record it, nor refusals and API keys of consumers.
     """
 
     key = models.CharField(max_length=32, unique=True)
@@ -133,6 +134,7 @@ class DailyUsage(models.Model):
     service = models.CharField(max_length=63, blank=True, default="")
     route = models.TextField(blank=True, default="")
     currency = models.CharField(max_length=3, blank=True, default="")
+    api_key = models.CharField(max_length=16, blank=True, default="", db_default="")
     requests = models.BigIntegerField(default=0)
     errors = models.BigIntegerField(default=0)
     cached = models.BigIntegerField(default=0)
@@ -140,6 +142,9 @@ class DailyUsage(models.Model):
     bytes_out = models.BigIntegerField(default=0)
     backend_us = models.BigIntegerField(default=0)
     amount = models.BigIntegerField(default=0)
+    refused = models.BigIntegerField(default=0, db_default=0)
+    limited = models.BigIntegerField(default=0, db_default=0)
+    last_at = models.BigIntegerField(default=0, db_default=0)
     emitted = models.JSONField(default=list)
     is_emitted = models.BooleanField(default=False, db_index=True)
 
@@ -148,6 +153,7 @@ class DailyUsage(models.Model):
         indexes = (
             models.Index(fields=("day",), name="usage_day"),
             models.Index(fields=("consumer", "day"), name="usage_consumer_day"),
+            models.Index(fields=("api_key", "day"), name="usage_key_day", condition=~models.Q(api_key="")),
         )
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from metrics.api import problems
 from metrics.api.problems import SERVICE_NAME
+from metrics.callers.kinds import Kind
 from routing.observability.health import Health
 from routing.realtime.messages import RESERVED_TYPES
 
@@ -24,6 +25,7 @@ HEALTH_ENDPOINTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     ),
 }
 PATH_PARAMETERS: Final = {
+    "kind": ({"type": "string", "pattern": f"^({'|'.join(Kind)})$"}, "consumer"),
     "prefix": ({"type": "string", "pattern": "^[a-z2-7]{8}$"}, "k3m5pq7a"),
     "number": ({"type": "string", "pattern": "^[0-9]{1,18}$"}, "7"),
     "identifier": (

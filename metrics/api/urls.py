@@ -5,6 +5,7 @@ from typing import Any, Final
 from django.urls import re_path
 
 from metrics.api.cache import CacheResetView, CacheServiceView, CacheView, CacheWarmView
+from metrics.api.callers import CallersView, CallerView
 from metrics.api.circuits import (
     CircuitDisableView,
     CircuitOpenView,
@@ -28,6 +29,7 @@ from metrics.api.usage import UsageView
 
 _SERVICE = r"(?P<service>[A-Za-z][A-Za-z0-9_-]{0,62})"
 _CONSUMER = r"(?P<consumer>key:[a-z2-7]{8}|[A-Za-z0-9][A-Za-z0-9._@+-]{0,99})"
+_KIND: Final = r"(?P<kind>consumer|caller|key|team)"
 _REQUEST: Final = r"(?P<identifier>[A-Za-z0-9._-]{1,128})"
 _PUBLIC: Final[dict[str, Any]] = {"authentication_classes": (), "permission_classes": ()}
 """The schema is public: it names no configured service."""
@@ -40,6 +42,8 @@ urlpatterns = [
     re_path(r"^metrics/cache/reset/?$", CacheResetView.as_view(), name="metrics-cache-reset"),
     re_path(r"^metrics/cache/warm/?$", CacheWarmView.as_view(), name="metrics-cache-warm"),
     re_path(rf"^metrics/cache/{_SERVICE}/?$", CacheServiceView.as_view(), name="metrics-cache-service"),
+    re_path(r"^metrics/callers/?$", CallersView.as_view(), name="metrics-callers"),
+    re_path(rf"^metrics/callers/{_KIND}/?$", CallerView.as_view(), name="metrics-caller"),
     re_path(r"^metrics/circuit-breakers/?$", CircuitsView.as_view(), name="metrics-circuits"),
     re_path(r"^metrics/circuit-breakers/reset/?$", CircuitsResetView.as_view(), name="metrics-circuits-reset"),
     *(

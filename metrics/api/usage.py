@@ -33,6 +33,8 @@ _TOTAL: Final = {
     "bytesIn": 0,
     "bytesOut": 481_600,
     "backendSeconds": 22.081734,
+    "refused": 2,
+    "limited": 1,
     "money": [{"amount": "2.408", "currency": "EUR"}],
 }
 _EXAMPLE: Final = {
@@ -51,14 +53,14 @@ _GROUP_SCHEMA: Final = {
     "pattern": f"^({'|'.join(GROUPS)})(,({'|'.join(GROUPS)})){{0,9}}$",
     "default": DEFAULT_GROUPS,
 }
-_DATE_SCHEMA: Final = {
+DATE_SCHEMA: Final = {
     "anyOf": [
         {"type": "string", "format": "date"},
         {"type": "string", "format": "date-time"},
         {"type": "number", "minimum": 0, "maximum": MAX_TIMESTAMP},
     ]
 }
-_NAME_SCHEMA: Final = {"type": "string", "maxLength": 300, "pattern": r"^[^\u0000]*$"}
+NAME_SCHEMA: Final = {"type": "string", "maxLength": 300, "pattern": r"^[^\u0000]*$"}
 
 
 class Day(serializers.DateField):
@@ -113,6 +115,8 @@ class CountsOutput(serializers.Serializer[UsageRow]):
     bytesIn = serializers.IntegerField(source="bytes_in", help_text="of bodies and WebSockets' messages")  # noqa: N815 - a key of the API
     bytesOut = serializers.IntegerField(source="bytes_out")  # noqa: N815 - a key of the API
     backendSeconds = serializers.FloatField(source="backend_seconds")  # noqa: N815 - a key of the API
+    refused = serializers.IntegerField(help_text="4xx responses of the gateway's own")
+    limited = serializers.IntegerField(help_text="those of them with status 429")
     money = MoneyOutput(many=True, help_text="of requests that have a price, by currency")
 
 
@@ -122,6 +126,7 @@ class UsageRowOutput(CountsOutput):
     day = serializers.DateField(required=False)
     consumer = serializers.CharField(required=False, help_text="empty for callers without one")
     caller = serializers.CharField(required=False, help_text="a key or identity without a consumer")
+    key = serializers.CharField(required=False, help_text="prefix of the API key; empty for other credentials")
     team = serializers.CharField(required=False)
     service = serializers.CharField(required=False, help_text="empty for requests that matched none")
     route = serializers.CharField(required=False)
@@ -142,10 +147,10 @@ class UsageOutput(serializers.Serializer[Any]):
 class UsageView(MetricsView):
     @extend_schema(
         parameters=[
-            OpenApiParameter("from", _DATE_SCHEMA, description="first day; default: 29 days before `to`"),
-            OpenApiParameter("to", _DATE_SCHEMA, description="last day, included; default: today"),
+            OpenApiParameter("from", DATE_SCHEMA, description="first day; default: 29 days before `to`"),
+            OpenApiParameter("to", DATE_SCHEMA, description="last day, included; default: today"),
             OpenApiParameter("group_by", _GROUP_SCHEMA, description="`consumer` includes `caller`"),
-            *(OpenApiParameter(name, _NAME_SCHEMA, description="only of this one; empty: of all") for name in FILTERS),
+            *(OpenApiParameter(name, NAME_SCHEMA, description="only of this one; empty: of all") for name in FILTERS),
             OpenApiParameter("format", {"type": "string", "enum": ["json", "csv"], "default": "json"}),
             OpenApiParameter(
                 "limit",

@@ -6,6 +6,7 @@ Services have their own prefix, so that no service name conflicts with another p
 from django.urls import path
 
 from metrics.dashboard import views
+from metrics.dashboard.callers import caller_page, callers_page
 from metrics.dashboard.requests import request_page, requests_page
 from metrics.dashboard.usage import usage_page
 
@@ -16,6 +17,8 @@ urlpatterns = [
     path("history.json", views.history_json, name="history"),
     path("events/", views.events_page, name="events"),
     path("usage/", usage_page, name="usage"),
+    path("callers/", callers_page, name="callers"),
+    path("callers/<str:kind>/", caller_page, name="caller"),
     path("requests/", requests_page, name="requests"),
     path("requests/<str:identifier>/", request_page, name="request"),
     path("services/<str:name>/", views.service_page, name="service"),

@@ -9,6 +9,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from metrics.dashboard.usage_figures import figures
 from metrics.dashboard.views import staff_page
 from metrics.runtime_access import running
 from metrics.usage import outbox, selectors
@@ -22,14 +23,15 @@ MAX_GROUPS: Final = 20_000
 GROUPS: Final = (
     ("consumer,service", "Consumer and service"),
     ("consumer", "Consumer"),
+    ("key", "API key"),
     ("team", "Team"),
     ("service", "Service"),
     ("service,route", "Service and route"),
     ("consumer,day", "Consumer and day"),
     ("day", "Day"),
 )
-TITLES: Final = {"day": "Day", "team": "Team", "service": "Service", "route": "Route"}
-NONE: Final = {"team": "no team", "service": "no service", "route": "other paths"}
+TITLES: Final = {"day": "Day", "key": "API key", "team": "Team", "service": "Service", "route": "Route"}
+NONE: Final = {"key": "no API key", "team": "no team", "service": "no service", "route": "other paths"}
 """What is shown for an empty value."""
 
 
@@ -75,7 +77,7 @@ def usage_page(request: HttpRequest) -> HttpResponse:
         "columns": ["Consumer" if name == "consumer" else TITLES[name] for name in columns],
         "rows": [_row(query.group_by, row) for row in rows[:MAX_ROWS]],
         "number": len(rows),
-        "total": _figures(total),
+        "total": figures(total),
         "download": _download(query),
         "has_money": bool(total.money),
         "delivery": _delivery() if is_available else "",
@@ -115,27 +117,7 @@ def _row(group_by: tuple[str, ...], row: UsageRow) -> dict[str, Any]:
             labels.append({"title": "Consumer", "text": value or caller or "anonymous", "below": below})
         elif name != "caller":
             labels.append({"title": TITLES[name], "text": value or NONE.get(name, "\u2013"), "below": ""})
-    return {"labels": labels, **_figures(row)}
-
-
-def _figures(row: UsageRow) -> dict[str, Any]:
-    return {
-        "requests": row.requests,
-        "errors": row.errors,
-        "cached": row.cached,
-        "bytes_in": row.bytes_in,
-        "bytes_out": row.bytes_out,
-        "backend": _duration(row.backend_seconds),
-        "money": [f"{each.amount} {each.currency}" for each in row.money],
-    }
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1_000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3_600 else f"{seconds / 3_600:,.1f} h"
+    return {"labels": labels, **figures(row)}
 
 
 def _download(query: ReportQuery) -> str:

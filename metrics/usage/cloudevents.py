@@ -65,6 +65,7 @@ def usage_event(origin: Origin, key: UsageKey, before: UsageCounts, after: Usage
 
 def _data(key: UsageKey, before: UsageCounts, after: UsageCounts) -> Event:
     data: Event = {name: getattr(key, name) for name in ("day", "consumer", "caller", "team", "service", "route")}
+    data["key"] = key.api_key
     data |= {
         name: getattr(after, name) - getattr(before, name)
         for name in ("requests", "errors", "cached", "bytes_in", "bytes_out")

@@ -1,6 +1,6 @@
 """Usage in the database: each batch is added once, by its id, in one transaction. Blocks; called in a thread."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from msgspec.structs import astuple
 
 from metrics.models import Batch, DailyUsage
-from metrics.usage.record import COUNT_FIELDS, OTHERS, Usage, UsageBatch, UsageKey, add, merge
+from metrics.usage.record import COUNT_FIELDS, OTHERS, UsageBatch, UsageKey, merge
 from routing.database.connection import thread_connection
 
 T = TypeVar("T")
@@ -22,8 +22,10 @@ MAX_CALLER_ROWS: Final = 200_000
 _TABLE: Final = DailyUsage._meta.db_table
 _COLUMNS: Final = ("key", *UsageKey._fields, *COUNT_FIELDS)
 _ADD: Final = (
-    f"INSERT INTO {_TABLE} ({', '.join(_COLUMNS)}, emitted, is_emitted) "  # noqa: S608 - names of the model
-    f"VALUES ({', '.join(['%s'] * len(_COLUMNS))}, '[]', FALSE) ON CONFLICT (key) DO UPDATE SET is_emitted = FALSE, "
+    f"INSERT INTO {_TABLE} ({', '.join(_COLUMNS)}, last_at, emitted, is_emitted) "  # noqa: S608 - names of the model
+    f"VALUES ({', '.join(['%s'] * len(_COLUMNS))}, %s, '[]', FALSE) "
+    "ON CONFLICT (key) DO UPDATE SET is_emitted = FALSE, "
+    f"last_at = CASE WHEN EXCLUDED.last_at > {_TABLE}.last_at THEN EXCLUDED.last_at ELSE {_TABLE}.last_at END, "
     + ", ".join(f"{name} = {_TABLE}.{name} + EXCLUDED.{name}" for name in COUNT_FIELDS)
 )
 
@@ -42,26 +44,29 @@ class UsageLedger:
         """
         with transaction.atomic():
             new = [batch for batch in sorted(batches, key=_id) if Batch.objects.get_or_create(pk=batch.id)[1]]
-            # In the order of digests, so that no two transactions wait for each other.
-            rows = sorted((key.digest, key, counts) for key, counts in self._bounded(merge(new)).items())
-            with connection.cursor() as cursor:
-                cursor.executemany(_ADD, [(digest, *key, *astuple(counts)) for digest, key, counts in rows])
+            surplus = self._surplus({key for batch in new for key, _ in batch.rows})
 
-    def _bounded(self, usage: Usage) -> Usage:
-        """Callers that would be too many for their day become OTHERS."""
-        callers = [key for key in usage if key.caller and key.caller != OTHERS]
+            def stored_as(key: UsageKey) -> UsageKey:
+                return key._replace(caller=OTHERS, api_key="") if key in surplus else key
+
+            usage = merge(new, stored_as)
+            last = {stored_as(key): int(batch.at) for batch in sorted(new, key=_time) for key, _ in batch.rows}
+            # In the order of digests, so that no two transactions wait for each other.
+            rows = sorted((key.digest, key) for key in usage)
+            with connection.cursor() as cursor:
+                cursor.executemany(_ADD, [(digest, *key, *astuple(usage[key]), last[key]) for digest, key in rows])
+
+    def _surplus(self, keys: Collection[UsageKey]) -> set[UsageKey]:
+        """Those of callers that would be too many for their day: they become OTHERS."""
+        callers = [key for key in keys if key.caller and key.caller != OTHERS]
         if not callers:
-            return usage
+            return set()
         stored: set[str] = set()
         for digests in _chunks((key.digest for key in callers), CHUNK):
             stored.update(DailyUsage.objects.filter(key__in=digests).values_list("key", flat=True))
         new = [key for key in callers if key.digest not in stored]
         full = {day for day in {key.day for key in new} if self._is_full(day)}
-        folded: Usage = {}
-        others = {key for key in new if key.day in full}
-        for key, counts in usage.items():
-            add(folded, key._replace(caller=OTHERS) if key in others else key, counts)
-        return folded
+        return {key for key in new if key.day in full}
 
     def _is_full(self, day: str) -> bool:
         return DailyUsage.objects.filter(day=day).exclude(caller="").count() >= self._max_caller_rows
@@ -69,6 +74,10 @@ class UsageLedger:
 
 def _id(batch: UsageBatch) -> str:
     return batch.id
+
+
+def _time(batch: UsageBatch) -> float:
+    return batch.at
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

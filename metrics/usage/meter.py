@@ -24,7 +24,11 @@ SERVICES: Final = PREFIX.decode()
 MAX_CALLERS: Final = 10_000
 """Callers without a consumer that a worker tells apart in one day."""
 MAX_ROWS: Final = 20_000
-"""Rows between two calls of `take`, beyond which callers without a consumer are not told apart."""
+"""Rows between two calls of `take`, beyond which callers without a consumer, and consumers' keys, are not told apart.
+"""
+TOO_MANY_REQUESTS: Final = 429
+API_KEY: Final = "key:"
+"""What the ids of callers with API keys begin with; the key's prefix follows."""
 LONG_SECONDS: Final = 5.0
 """What is transferred for longer is counted before it ends."""
 
@@ -32,19 +36,41 @@ LONG_SECONDS: Final = 5.0
 class _Row:
     """What is counted under one key in one epoch: between two calls of `take`. `nanos` is the price of a request."""
 
-    __slots__ = ("amount", "backend", "bytes_in", "bytes_out", "cached", "epoch", "errors", "key", "nanos", "requests")
+    __slots__ = (
+        "amount",
+        "backend",
+        "bytes_in",
+        "bytes_out",
+        "cached",
+        "epoch",
+        "errors",
+        "key",
+        "limited",
+        "nanos",
+        "refused",
+        "requests",
+    )
 
     def __init__(self, key: UsageKey, nanos: int, epoch: object) -> None:
         self.key = key
         self.nanos = nanos
         self.epoch = epoch
         self.requests = self.errors = self.cached = self.bytes_in = self.bytes_out = self.amount = 0
+        self.refused = self.limited = 0
         self.backend = 0.0
 
     def counts(self) -> UsageCounts:
         backend_us = round(self.backend * 1e6)
         return UsageCounts(
-            self.requests, self.errors, self.cached, self.bytes_in, self.bytes_out, backend_us, self.amount
+            self.requests,
+            self.errors,
+            self.cached,
+            self.bytes_in,
+            self.bytes_out,
+            backend_us,
+            self.amount,
+            self.refused,
+            self.limited,
         )
 
 
@@ -97,6 +123,8 @@ class UsageMeter:
             _add_call(row, exchange)
         if event.status >= 400 or (event.aborted and event.aborted != CLIENT_GONE):
             row.errors += 1
+            if event.code:
+                _add_refusal(row, event.status)
         if row.nanos:
             row.amount += _charge(row.nanos, event.status, event.code)
 
@@ -151,22 +179,25 @@ class UsageMeter:
             if subscription.consumer:
                 owner = subscription
             price = subscription.price or price
-        key = (owner, service, route, price)
-        return self._rows.get(key) or self._new_row(owner, service, route, price)
+        api_key = caller_id[len(API_KEY) :] if caller_id.startswith(API_KEY) else ""
+        found = self._rows.get((owner, api_key, service, route, price))
+        return found or self._new_row(owner, api_key, service, route, price)
 
-    def _new_row(self, owner: Hashable, service: str, route: str, price: Price | None) -> _Row:
+    def _new_row(self, owner: Hashable, api_key: str, service: str, route: str, price: Price | None) -> _Row:
         """Rows whose keys are equal, since only their owners or prices differ, are added up by `take`."""
         if isinstance(owner, Subscription):
             consumer, caller, team = text(owner.consumer), "", text(owner.team)
+            if len(self._rows) >= MAX_ROWS:
+                api_key = ""
         else:
             consumer, caller, team = "", self._bounded(str(owner)), ""
             if caller == OTHERS:
-                owner = caller
-        found = self._rows.get((owner, service, route, price))
+                owner, api_key = caller, ""
+        found = self._rows.get((owner, api_key, service, route, price))
         if found is None:
             currency, nanos = ("", 0) if price is None else (price.currency, price.nanos)
-            key = UsageKey(self._day, consumer, caller, team, service, text(route), currency)
-            found = self._rows[owner, service, route, price] = _Row(key, nanos, self._epoch)
+            key = UsageKey(self._day, consumer, caller, team, service, text(route), currency, api_key)
+            found = self._rows[owner, api_key, service, route, price] = _Row(key, nanos, self._epoch)
         return found
 
     def _bounded(self, caller: str) -> str:
@@ -215,9 +246,18 @@ def _add_head(row: _Row, exchange: Exchange, status: int, code: str) -> None:
     """Count a request whose response is being transferred: all but its bytes."""
     row.requests += 1
     row.errors += status >= 400
+    if code:
+        _add_refusal(row, status)
     row.cached += exchange.cache.x_cache in FROM_CACHE
     row.backend += exchange.call.seconds or 0.0
     row.amount += _charge(row.nanos, status, code)
+
+
+def _add_refusal(row: _Row, status: int) -> None:
+    """Count an error response of the gateway's own, if it is one of the caller's making."""
+    if 400 <= status < 500:
+        row.refused += 1
+        row.limited += status == TOO_MANY_REQUESTS
 
 
 def _charge(nanos: int, status: int, code: str) -> int:

@@ -3,7 +3,7 @@
 All counts are integers, so that sums are exact and merge in any order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -20,7 +20,8 @@ class UsageKey(NamedTuple):
     """Whose usage of what on which day (`2026-01-31`, in the configured time zone).
 
     `caller` is the id of a key or identity that has no consumer; both are empty for anonymous requests. `service` and
-    `route` are empty for requests that matched none. `currency` is empty for what has no price.
+    `route` are empty for requests that matched none. `currency` is empty for what has no price. `api_key` is the prefix
+    of the API key, with and without a consumer; empty for other credentials.
     """
 
     day: str
@@ -30,16 +31,19 @@ class UsageKey(NamedTuple):
     service: str = ""
     route: str = ""
     currency: str = ""
+    api_key: str = ""
 
     @property
     def digest(self) -> str:
-        """An id of the key: the same in every worker."""
-        return blake2b("\0".join(self).encode(), digest_size=16).hexdigest()
+        """An id of the key: the same in every worker, and in versions that did not tell API keys apart."""
+        parts = self if self.api_key else self[:-1]
+        return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
 class UsageCounts(msgspec.Struct, array_like=True):
-    """Bytes are those of bodies and of WebSockets' messages. `amount` is in billionths of the
-    key's currency."""
+    """Bytes are those of bodies and of WebSockets' messages. `amount` is in billionths of the key's currency. `refused`
+    are 4xx responses of the gateway's own, `limited` those of them with status 429.
+    """
 
     requests: int = 0
     errors: int = 0
@@ -48,6 +52,8 @@ class UsageCounts(msgspec.Struct, array_like=True):
     bytes_out: int = 0
     backend_us: int = 0
     amount: int = 0
+    refused: int = 0
+    limited: int = 0
 
     def add(self, other: "UsageCounts") -> None:
         self.requests += other.requests
@@ -57,6 +63,8 @@ class UsageCounts(msgspec.Struct, array_like=True):
         self.bytes_out += other.bytes_out
         self.backend_us += other.backend_us
         self.amount += other.amount
+        self.refused += other.refused
+        self.limited += other.limited
 
 
 COUNT_FIELDS: Final = UsageCounts.__struct_fields__
@@ -72,12 +80,12 @@ class UsageBatch(msgspec.Struct, frozen=True, array_like=True):
     rows: list[tuple[UsageKey, UsageCounts]]
 
 
-def merge(batches: Iterable[UsageBatch]) -> Usage:
-    """The sums of several batches."""
+def merge(batches: Iterable[UsageBatch], stored_as: Callable[[UsageKey], UsageKey] = lambda key: key) -> Usage:
+    """The sums of several batches, under the keys that `stored_as` returns."""
     total: Usage = {}
     for batch in batches:
         for key, counts in batch.rows:
-            add(total, key, counts)
+            add(total, stored_as(key), counts)
     return total
 
 

@@ -1,6 +1,6 @@
 """What was used, from the database: for a consumer by day and service, and in reports."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import groupby, islice
 from typing import Any, Final
@@ -13,9 +13,10 @@ from metrics.runtime_access import run_on_loop, running
 from metrics.usage.days import local_date
 from metrics.usage.record import COUNT_FIELDS, decimal_amount, seconds
 
-GROUPS: Final = ("day", "consumer", "caller", "team", "service", "route")
+GROUPS: Final = ("day", "consumer", "caller", "key", "team", "service", "route")
 """What a report can be grouped by."""
-FILTERS: Final = ("consumer", "caller", "team", "service", "route")
+UsageRows = QuerySet[DailyUsage]
+FILTERS: Final = ("consumer", "caller", "key", "team", "service", "route")
 
 
 class DayUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +54,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     bytes_out: int
     backend_seconds: float
     money: tuple[Money, ...]
+    refused: int = 0
+    limited: int = 0
 
 
 EMPTY: Final = UsageRow(
@@ -81,6 +84,11 @@ def expand_groups(names: Iterable[str]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(expanded))
 
 
+def column(group: str) -> str:
+    """The model's field for what a report is grouped or filtered by: its field `key` is the digest of a row."""
+    return "api_key" if group == "key" else group
+
+
 def today() -> date:
     """The present day in the configured time zone."""
     gateway = running()
@@ -91,7 +99,7 @@ def daily_usage(consumer: str, days: int) -> list[DayUsage]:
     """A consumer's usage of the last `days` days including today, by day and service. Raises DatabaseError."""
     collect()
     since = today() - timedelta(days=days - 1)
-    rows = _sums(DailyUsage.objects.filter(consumer=consumer, day__gte=since), ("day", "service"))
+    rows = sums(DailyUsage.objects.filter(consumer=consumer, day__gte=since), ("day", "service"))
     return [
         DayUsage(
             day=row["day"],
@@ -114,8 +122,10 @@ def collect() -> None:
 
 def report(query: ReportQuery) -> list[UsageRow]:
     """Usage by group, ordered by group. Raises DatabaseError."""
-    rows = DailyUsage.objects.filter(day__gte=query.start, day__lte=query.end, **query.filters)
-    groups = _groups(_sums(rows, (*query.group_by, "currency")), query.group_by)
+    filters = {column(name): value for name, value in query.filters.items()}
+    rows = DailyUsage.objects.filter(day__gte=query.start, day__lte=query.end, **filters)
+    columns = [column(name) for name in query.group_by]
+    groups = usage_rows(sums(rows, (*columns, "currency")).iterator(), columns)
     stop = None if query.limit is None else query.offset + query.limit
     return list(islice(groups, query.offset, stop))
 
@@ -126,24 +136,30 @@ def total(query: ReportQuery) -> UsageRow:
     return next(iter(report(ungrouped)), EMPTY)
 
 
-def _sums(rows: "QuerySet[DailyUsage]", fields: Sequence[str]) -> Any:
+def sums(rows: UsageRows, fields: Sequence[str]) -> Any:
+    """The counts of rows with equal fields, ordered by these."""
     return rows.values(*fields).annotate(*(Sum(name) for name in COUNT_FIELDS)).order_by(*fields)
 
 
-def _groups(rows: Any, group_by: Sequence[str]) -> Iterator[UsageRow]:
-    """One row for each group: the database returns one for each of its currencies."""
-    for group, parts in groupby(rows.iterator(), lambda row: tuple(str(row[name]) for name in group_by)):
+def usage_rows(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Iterator[UsageRow]:
+    """One row for each group of rows, which are ordered by group: there is one for each currency of a group."""
+    for group, parts in groupby(rows, lambda row: tuple(str(row[name]) for name in columns)):
         several = list(parts)
         total = {name: sum(row[f"{name}__sum"] for row in several) for name in COUNT_FIELDS}
-        yield UsageRow(
-            group=group,
-            requests=total["requests"],
-            errors=total["errors"],
-            cached=total["cached"],
-            bytes_in=total["bytes_in"],
-            bytes_out=total["bytes_out"],
-            backend_seconds=seconds(total["backend_us"]),
-            money=tuple(
-                Money(decimal_amount(row["amount__sum"]), row["currency"]) for row in several if row["currency"]
-            ),
-        )
+        yield usage_row(group, total, [(row["currency"], row["amount__sum"]) for row in several])
+
+
+def usage_row(group: tuple[str, ...], total: Mapping[str, int], amounts: Iterable[tuple[str, int]]) -> UsageRow:
+    """The sums of a group by field, and its amounts by currency. What has no price has an empty currency."""
+    return UsageRow(
+        group=group,
+        requests=total["requests"],
+        errors=total["errors"],
+        cached=total["cached"],
+        bytes_in=total["bytes_in"],
+        bytes_out=total["bytes_out"],
+        backend_seconds=seconds(total["backend_us"]),
+        refused=total["refused"],
+        limited=total["limited"],
+        money=tuple(Money(decimal_amount(amount), currency) for currency, amount in amounts if currency),
+    )

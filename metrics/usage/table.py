@@ -7,7 +7,7 @@ from typing import Final
 
 from metrics.usage.selectors import UsageRow
 
-COLUMNS: Final = ("requests", "errors", "cached", "bytes_in", "bytes_out", "backend_seconds")
+COLUMNS: Final = ("requests", "errors", "cached", "bytes_in", "bytes_out", "backend_seconds", "refused", "limited")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What begins a formula in some spreadsheet, in both widths."""
 

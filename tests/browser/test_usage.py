@@ -50,3 +50,26 @@ def test_a_wrong_range_is_explained(visit: Open) -> None:
     page = visit("/dashboard/usage/?start=2026-02-01&end=2026-01-01")
     expect(page.get_by_role("alert")).to_have_text("The first day must not be after the last one.")
     assert violations(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_callers_on_any_screen(visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int) -> None:
+    for path in ("crm/contacts", "crm/status/404", "slackIntelligence/channels", "nothing"):
+        gateway.get(f"/api/v1/{path}")
+    page = visit("/dashboard/usage/", width=width, scheme=scheme)
+    page.get_by_role("navigation", name="Usage").get_by_role("link", name="Callers").click()
+    row = page.get_by_role("row", name="key:")
+    expect(row).to_contain_text("no consumer")
+    assert violations(page) == []
+    assert not overflows(page)
+    screenshot(page, f"callers-{width}-{scheme}")
+    row.get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("browser")
+    expect(page.get_by_role("row", name="crm").first).to_contain_text("failed")
+    page.get_by_text("As a table").click()
+    assert violations(page) == []
+    assert not overflows(page)
+    screenshot(page, f"caller-{width}-{scheme}")
+    page.get_by_role("link", name="4xx").first.click()
+    expect(page.get_by_role("row", name="/api/v1/crm/status/404").first).to_be_visible()

@@ -34,7 +34,7 @@ def test_a_table_with_a_total() -> None:
     lines = run("--from", "2026-01-01", "--to", "2026-01-31").splitlines()
     assert lines[0].split()[:4] == ["consumer", "caller", "service", "requests"]
     assert "jwt+x:\\x1b[31m" in lines[1]
-    assert lines[2].split() == ["acme", "-", "crm", "5", "1", "2", "0", "0", "0", "0.01", "EUR"]
+    assert lines[2].split() == ["acme", "-", "crm", "5", "1", "2", "0", "0", "0", "0", "0", "0.01", "EUR"]
     assert lines[3].split()[:1] == ["total"]
     assert "12" in lines[3]
     assert len(run("show", "--from", "2026-01-31", "--to", "2026-01-31", "--consumer", "acme").splitlines()) == 3

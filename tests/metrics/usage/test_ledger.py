@@ -1,12 +1,17 @@
 """Usage in the database: each batch once, few rows for many callers, and no more days than wanted."""
 
 import contextlib
+import importlib
 import time
 from datetime import date
+from hashlib import blake2b
 from threading import Barrier, Thread
+from types import SimpleNamespace
 
+import msgspec
 import pytest
-from django.db import OperationalError
+from django.apps import apps
+from django.db import OperationalError, connection
 
 from metrics.models import DailyUsage
 from metrics.usage.ledger import UsageLedger
@@ -36,6 +41,32 @@ def test_a_batch_is_added_once() -> None:
     )
     counts = (row.requests, row.errors, row.cached, row.bytes_in, row.bytes_out, row.backend_us, row.amount)
     assert counts == (3, 6, 9, 12, 15, 18, 21)
+
+
+def test_a_row_has_its_refusals_its_key_and_its_last_use() -> None:
+    ledger, key = UsageLedger(), KEY._replace(api_key="abcdefgh")
+    at = {"1": 1_767_225_700.9, "2": 1_767_225_600.0, "3": 1_767_225_650.0}
+    batches = [UsageBatch(name, at[name], [(key, UsageCounts(1, refused=2, limited=1))]) for name in at]
+    ledger.save(batches[:2])
+    ledger.save(batches[2:])
+    row = DailyUsage.objects.get()
+    assert (row.api_key, row.refused, row.limited, row.last_at) == ("abcdefgh", 6, 3, 1_767_225_700)
+
+
+def test_batches_and_rows_of_an_earlier_version_are_still_added_up() -> None:
+    text = "2026-01-01", "acme", "", "sales", "crm", "/a", "EUR"
+    old = msgspec.msgpack.encode(["old", 1_767_225_600.0, [[text, [1, 0, 0, 0, 0, 0, 0]]]])
+    UsageLedger().save([msgspec.msgpack.decode(old, type=UsageBatch), batch("new", KEY)])
+    row = DailyUsage.objects.get()
+    assert (row.requests, row.key) == (2, blake2b("\0".join(text).encode(), digest_size=16).hexdigest())
+
+
+def test_the_migration_names_the_keys_of_rows_without_a_consumer() -> None:
+    DailyUsage.objects.create(key="1", day="2026-01-01", caller="key:abcdefgh")
+    DailyUsage.objects.create(key="2", day="2026-01-01", caller="jwt+x:key:abcdefgh")
+    name_keys = importlib.import_module("metrics.migrations.0007_usage_of_keys").name_keys
+    name_keys(apps, SimpleNamespace(connection=connection))
+    assert list(DailyUsage.objects.order_by("key").values_list("api_key", flat=True)) == ["abcdefgh", ""]
 
 
 def test_workers_that_add_the_same_batches_at_once_add_them_once() -> None:

@@ -43,10 +43,35 @@ def test_a_request_counts_for_its_consumer_and_team(meter: UsageMeter) -> None:
     count(meter, exchange(acme), bytes=10, cache="HIT")
     count(meter, exchange(caller("jwt+x:y", consumer="acme", team="sales")), status=404, cache="STALE")
     count(meter, exchange(acme), status=502, backend=0.5, cache="REVALIDATED")
-    key, counts = only(meter.take())
-    assert key == UsageKey(TODAY, "acme", "", "sales", "crm", "/x")
-    assert counts == UsageCounts(requests=4, errors=2, cached=2, bytes_out=20, backend_us=750_000)
+    by_key = meter.take()
+    assert by_key == {
+        UsageKey(TODAY, "acme", "", "sales", "crm", "/x", api_key="abcdefgh"): UsageCounts(
+            requests=3, errors=1, cached=1, bytes_out=20, backend_us=750_000
+        ),
+        UsageKey(TODAY, "acme", "", "sales", "crm", "/x"): UsageCounts(requests=1, errors=1, cached=1),
+    }
     assert meter.take() == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "refused", "limited"),
+    [
+        ({"status": 401, "code": "unauthenticated"}, 1, 0),
+        ({"status": 404, "code": "unknown_service"}, 1, 0),
+        ({"status": 429, "code": "rate_limited"}, 1, 1),
+        ({"status": 429}, 0, 0),  # the service's own
+        ({"status": 403}, 0, 0),
+        ({"status": 503, "code": "circuit_open"}, 0, 0),
+        ({"status": 499, "aborted": "client_gone"}, 0, 0),
+        ({"status": 200, "aborted": "upstream_timeout", "code": "upstream_timeout"}, 0, 0),
+    ],
+)
+def test_what_the_gateway_refused_is_counted(
+    meter: UsageMeter, fields: dict[str, Any], refused: int, limited: int
+) -> None:
+    count(meter, exchange(), **fields)
+    counts = only(meter.take())[1]
+    assert (counts.refused, counts.limited) == (refused, limited)
 
 
 def test_without_a_consumer_the_key_or_identity_is_who(meter: UsageMeter) -> None:
@@ -55,10 +80,11 @@ def test_without_a_consumer_the_key_or_identity_is_who(meter: UsageMeter) -> Non
     count(meter, exchange(service=""), status=404, path="/api/v1/random")
     count(meter, exchange(service=""), status=404, path="/api/v1/other")
     count(meter, exchange(service=""), status=202, path="/events")
-    assert {(key.caller, key.service, key.route): counts.requests for key, counts in meter.take().items()} == {
-        ("key:aaaaaaaa", "crm", "/x"): 1,
-        ("", "crm", "/x"): 1,
-        ("", "", ""): 2,
+    taken = meter.take()
+    assert {(key.caller, key.api_key, key.service, key.route): counts.requests for key, counts in taken.items()} == {
+        ("key:aaaaaaaa", "aaaaaaaa", "crm", "/x"): 1,
+        ("", "", "crm", "/x"): 1,
+        ("", "", "", ""): 2,
     }
 
 
@@ -136,6 +162,14 @@ def test_a_flood_of_callers_makes_few_rows(meter: UsageMeter, monkeypatch: pytes
     assert only(meter.take())[0].caller == "jwt+x:3"
 
 
+def test_consumers_keys_are_told_apart_within_a_bound(meter: UsageMeter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meter_module, "MAX_ROWS", 3)
+    for number in range(6):
+        count(meter, exchange(caller(f"key:aaaaaaa{'abcdef'[number]}", consumer="acme")))
+    taken = {key.api_key: counts.requests for key, counts in meter.take().items()}
+    assert taken == {"aaaaaaaa": 1, "aaaaaaab": 1, "aaaaaaac": 1, "": 3}
+
+
 def test_a_flood_between_two_seals_is_bounded_too(meter: UsageMeter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meter_module, "MAX_ROWS", 10)
     for number in range(200):
@@ -164,7 +198,8 @@ def test_a_long_response_is_counted_while_it_goes_on(meter: UsageMeter, clock: F
     assert meter.take() == {}
     stream.sent = 250
     clock.now = datetime(2023, 11, 15, tzinfo=UTC).timestamp() + 1
-    assert only(meter.take()) == (UsageKey("2023-11-15", "acme", service="crm", route="/x"), UsageCounts(bytes_out=150))
+    key = UsageKey("2023-11-15", "acme", service="crm", route="/x", api_key="abcdefgh")
+    assert only(meter.take()) == (key, UsageCounts(bytes_out=150))
     stream.sent = 260
     count(meter, made, at=clock.now, bytes=260, aborted="upstream_timeout")
     assert only(meter.take())[1] == UsageCounts(errors=1, bytes_out=10)
@@ -208,7 +243,7 @@ def test_batches_merge_to_what_was_counted_in_any_order_and_split(seed: int) -> 
     for number in range(rng.randrange(1, 40)):
         rows = []
         for key in rng.sample(keys, rng.randrange(1, len(keys))):
-            counts = UsageCounts(*(rng.randrange(10**15) for _ in range(7)))
+            counts = UsageCounts(*(rng.randrange(10**15) for _ in range(9)))
             rows.append((key, counts))
             expected.setdefault(key, UsageCounts()).add(counts)
         batches.append(UsageBatch(str(number), 0.0, rows))

@@ -133,6 +133,7 @@ async def test_usage_is_sent_as_cloudevents_in_batches() -> None:
             "day": "2026-01-31",
             "consumer": "acme",
             "caller": "",
+            "key": "",
             "team": "sales",
             "service": "crm",
             "route": "/a",

@@ -1,0 +1,1 @@
+"""Who calls: consumers, callers without one, API keys and teams, by what the metering has counted of them."""

@@ -1,0 +1,52 @@
+"""What kinds of callers there are, and which rows of usage are theirs."""
+
+from enum import StrEnum
+from http import HTTPStatus
+
+import msgspec
+
+from metrics.models import DailyUsage
+from metrics.usage.meter import API_KEY
+from metrics.usage.selectors import UsageRows
+from routing.errors import GatewayError
+
+
+class Kind(StrEnum):
+    """CALLER: the id of a key or identity without a consumer, empty for requests without a credential. KEY: the prefix
+    of an API key, with or without a consumer.
+    """
+
+    CONSUMER = "consumer"
+    CALLER = "caller"
+    KEY = "key"
+    TEAM = "team"
+
+
+class CallerName(msgspec.Struct, frozen=True):
+    kind: Kind
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The prefix of the API key that this is; empty for others."""
+        if self.kind is Kind.CALLER and self.name.startswith(API_KEY):
+            return self.name[len(API_KEY) :]
+        return self.name if self.kind is Kind.KEY else ""
+
+    def usage(self) -> UsageRows:
+        """All rows of this caller."""
+        rows = DailyUsage.objects.all()
+        match self.kind:
+            case Kind.CONSUMER:
+                return rows.filter(consumer=self.name)
+            case Kind.CALLER:
+                return rows.filter(consumer="", caller=self.name)
+            case Kind.KEY:
+                return rows.filter(api_key=self.name)
+        return rows.filter(team=self.name)
+
+
+class UnknownCaller(GatewayError):
+    status = HTTPStatus.NOT_FOUND
+    code = "unknown_caller"
+    title = "No such caller is configured, and none was counted"

@@ -1,0 +1,284 @@
+"""The pages of callers: who uses most, and one caller."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django import forms
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from metrics import selectors as services
+from metrics.callers import detail, ranking
+from metrics.callers.detail import CallerDetail
+from metrics.callers.kinds import CallerName, Kind
+from metrics.callers.profile import Profile, profile
+from metrics.callers.ranking import By, CallersQuery, Ranked, RankedCaller, Ranking, Sort
+from metrics.dashboard.usage_figures import figures
+from metrics.dashboard.views import staff_page
+from metrics.quotas import QuotaStatus
+from metrics.runtime_access import running
+from metrics.usage import selectors
+from metrics.usage.selectors import EMPTY, UsageRow
+
+DEFAULT_DAYS: Final = 30
+MAX_DAYS: Final = 400
+ROWS: Final = 100
+BYS: Final = ((By.CALLER, "Callers"), (By.KEY, "API keys"), (By.TEAM, "Teams"))
+SORTS: Final = (
+    (Sort.REQUESTS, "Requests"),
+    (Sort.ERRORS, "Errors"),
+    (Sort.REFUSED, "Refused"),
+    (Sort.BYTES, "Bytes"),
+    (Sort.BACKEND, "Backend time"),
+    (Sort.MONEY, "Money"),
+    (Sort.LAST_USED, "Last used"),
+)
+KINDS: Final = {Kind.CONSUMER: "Consumer", Kind.CALLER: "Caller", Kind.KEY: "API key", Kind.TEAM: "Team"}
+ADMIN: Final = {Kind.CONSUMER: "consumer", Kind.CALLER: "apikey", Kind.KEY: "apikey", Kind.TEAM: "team"}
+LOG: Final = {Kind.CONSUMER: "consumer", Kind.CALLER: "caller", Kind.KEY: "key", Kind.TEAM: "team"}
+"""The field of the request log in which a caller of this kind is found."""
+
+
+class RangeForm(forms.Form):
+    start = forms.DateField(required=False)
+    end = forms.DateField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        if data.get("start") and data.get("end") and data["start"] > data["end"]:
+            self.add_error("start", "The first day must not be after the last one.")
+        return data
+
+    def days(self) -> tuple[date, date]:
+        """The first and the last day: by default 30 until today, and never more than MAX_DAYS."""
+        start, end, today = self.cleaned_data.get("start"), self.cleaned_data.get("end"), selectors.today()
+        end = end or max(today, start or today)
+        reach = MAX_DAYS if start else DEFAULT_DAYS
+        earliest = end - timedelta(days=min(reach - 1, (end - date.min).days))
+        return max(start or earliest, earliest), end
+
+
+class CallersForm(RangeForm):
+    by = forms.ChoiceField(choices=BYS, required=False)
+    sort = forms.ChoiceField(choices=SORTS, required=False)
+    service = forms.CharField(required=False, max_length=63)
+
+    def query(self) -> CallersQuery:
+        data, (start, end) = self.cleaned_data, self.days()
+        return CallersQuery(
+            start=start,
+            end=end,
+            by=By(data.get("by") or By.CALLER),
+            sort=Sort(data.get("sort") or Sort.REQUESTS),
+            service=data.get("service") or "",
+            limit=ROWS,
+        )
+
+
+@staff_page
+def callers_page(request: HttpRequest) -> HttpResponse:
+    """`?by=&sort=&start=&end=&service=`. What is wrong is shown beside what is read without it."""
+    form = CallersForm(request.GET)
+    form.is_valid()
+    query = form.query()
+    found = Ranking(callers=[], total=EMPTY, currency="", more=False)
+    is_available = True
+    try:
+        selectors.collect()
+        found = ranking.ranking(query)
+    except (DatabaseError, InterfaceError):
+        is_available = False
+    context = {
+        "page": "callers",
+        "form": form,
+        "query": query,
+        "bys": BYS,
+        "zone": str(running().usage.timezone),
+        "services": services.service_names(),
+        "is_available": is_available,
+        "is_metered": settings.CONFIG.metering.enabled,
+        "rows": [_row(each, found.total) for each in found.callers],
+        "more": found.more,
+        "columns": _columns(query),
+        "sort_title": dict(SORTS)[query.sort].lower(),
+        "currency": found.currency if query.sort is Sort.MONEY else "",
+        "has_money": bool(found.currency),
+        "download": _download(query),
+    }
+    return render(request, "dashboard/callers.html", context)
+
+
+@staff_page
+def caller_page(request: HttpRequest, kind: str) -> HttpResponse:
+    """`?name=&start=&end=`. An empty name is that of callers without a credential."""
+    caller = _caller_or_404(kind, request.GET.get("name", ""))
+    form = RangeForm(request.GET)
+    form.is_valid()
+    known, found = None, None
+    try:
+        selectors.collect()
+        found, known = detail.caller_detail(caller, *form.days()), profile(caller)
+    except (DatabaseError, InterfaceError):
+        away = {"page": "callers", "name": caller.name, "kind": KINDS[caller.kind]}
+        return render(request, "dashboard/caller_unavailable.html", away, status=503)
+    if not found.is_counted and known is None:
+        raise Http404("no such caller is configured, and none was counted")
+    context = {
+        "page": "callers",
+        "form": form,
+        "caller": caller,
+        "kind": KINDS[caller.kind],
+        "title": caller_text(caller, known.key.name if known and known.key else ""),
+        "found": found,
+        "profile": known,
+        "total": figures(found.total),
+        "last": last_text(found),
+        "services": [_service_row(caller, each, found.total) for each in found.services],
+        "routes": [_service_row(caller, each, found.total) for each in found.routes],
+        "chart": _chart(found.days),
+        "members": [_row(each, found.total) for each in found.members],
+        "members_title": "API keys" if caller.kind is Kind.CONSUMER else "Consumers",
+        "quotas": None if known is None or known.quotas is None else [_quota(each) for each in known.quotas],
+        "links": _links(caller, known),
+        "zone": str(running().usage.timezone),
+        "configured": set(services.service_names()),
+    }
+    return render(request, "dashboard/caller.html", context)
+
+
+def caller_url(caller: CallerName) -> str:
+    return f"{reverse('dashboard:caller', args=(caller.kind,))}?{urlencode({'name': caller.name})}"
+
+
+def caller_text(caller: CallerName, title: str = "") -> str:
+    return title or caller.name or "anonymous"
+
+
+def last_text(found: Ranked | CallerDetail) -> str:
+    """When a caller was used last: to the minute in UTC, or the day where no more is known."""
+    if found.last_at is not None:
+        return f"{found.last_at:%-d %b %Y, %H:%M} UTC"
+    return f"{found.last_day:%-d %b %Y}" if found.last_day else "never"
+
+
+def log_url(caller: CallerName, **fields: str) -> str:
+    """The request log with this caller's requests; empty for callers without a credential."""
+    if not caller.name:
+        return ""
+    return f"{reverse('dashboard:requests')}?{urlencode({LOG[caller.kind]: caller.name, **fields})}"
+
+
+def _caller_or_404(kind: str, name: str) -> CallerName:
+    if kind not in KINDS or "\0" in name or (not name and kind != Kind.CALLER):
+        raise Http404("there is no such caller")
+    return CallerName(Kind(kind), name)
+
+
+def _row(each: RankedCaller, total: UsageRow) -> dict[str, Any]:
+    caller = each.caller
+    below = {
+        Kind.CONSUMER: "",
+        Kind.CALLER: "no consumer" if caller.name else "no credential",
+        Kind.KEY: each.consumer or "no consumer",
+        Kind.TEAM: "",
+    }[caller.kind]
+    if each.title:
+        below = f"{caller.name}, {below}"
+    return {
+        "text": caller_text(caller, each.title),
+        "below": below,
+        "url": caller_url(caller),
+        "last": last_text(each.found),
+        **_shares(each.found.usage, total),
+    }
+
+
+def _service_row(caller: CallerName, each: Ranked, total: UsageRow) -> dict[str, Any]:
+    service, route = (*each.usage.group, "")[:2]
+    fields = {name: value for name, value in (("service", service), ("route", route)) if value}
+    return {
+        "service": service,
+        "route": route,
+        "last": last_text(each),
+        "failed": log_url(caller, **fields, kind="failed"),
+        "client_errors": log_url(caller, **fields, kind="client_error"),
+        **_shares(each.usage, total),
+    }
+
+
+def _shares(row: UsageRow, total: UsageRow) -> dict[str, Any]:
+    return {
+        **figures(row),
+        "share": f"{100 * row.requests / total.requests:.1f}" if total.requests else "0",
+        "error_rate": f"{100 * row.errors / row.requests:.1f}" if row.requests else "0",
+    }
+
+
+def _columns(query: CallersQuery) -> list[dict[str, Any]]:
+    """The columns by which the table can be sorted."""
+    fixed = {"by": query.by.value, "start": query.start.isoformat(), "end": query.end.isoformat()}
+    if query.service:
+        fixed["service"] = query.service
+    return [
+        {
+            "title": title,
+            "name": sort.value,
+            "is_sorted": sort is query.sort,
+            "query": urlencode({**fixed, "sort": sort}),
+        }
+        for sort, title in SORTS
+    ]
+
+
+def _download(query: CallersQuery) -> str:
+    """The query of the same sums at /metrics/usage, which has all groups."""
+    group = {By.CALLER: "consumer", By.KEY: "key", By.TEAM: "team"}[query.by]
+    fixed = {"from": query.start.isoformat(), "to": query.end.isoformat(), "group_by": group}
+    return urlencode({**fixed, **({"service": query.service} if query.service else {})})
+
+
+def _chart(days: list[UsageRow]) -> dict[str, Any]:
+    """Bars of 8 units in steps of 10, at most 100 high."""
+    most = max((day.requests for day in days), default=0)
+    bars = []
+    for place, day in enumerate(days):
+        height = 100 * day.requests / most if most else 0.0
+        failed = 100 * day.errors / most if most else 0.0
+        bars.append(
+            {
+                "day": date.fromisoformat(day.group[0]),
+                "x": place * 10 + 1,
+                "y": f"{100 - height:.2f}",
+                "height": f"{height:.2f}",
+                "failed_y": f"{100 - failed:.2f}",
+                "failed_height": f"{failed:.2f}",
+                **figures(day),
+            }
+        )
+    return {"bars": bars, "width": len(days) * 10, "most": most}
+
+
+def _quota(quota: QuotaStatus) -> dict[str, Any]:
+    percent = 100.0 if not quota.limit else min(100.0, 100 * quota.used / quota.limit)
+    return {
+        "name": quota.name,
+        "limit": quota.limit,
+        "used": quota.used,
+        "percent": f"{percent:.0f}",
+        "tone": "bad" if percent >= 100 else "warn" if percent >= 80 else "",
+        "resets": f"{datetime.fromtimestamp(quota.resets_at, UTC):%-d %b %Y, %H:%M} UTC",
+    }
+
+
+def _links(caller: CallerName, known: Profile | None) -> list[tuple[str, str]]:
+    links = [
+        ("Failed requests", log_url(caller, kind="failed")),
+        ("Client errors", log_url(caller, kind="client_error")),
+    ]
+    if known is not None:
+        links.append(("Edit", reverse(f"admin:routing_{ADMIN[caller.kind]}_change", args=(known.row,))))
+    return [(text, url) for text, url in links if url]
