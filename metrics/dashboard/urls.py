@@ -7,6 +7,7 @@ from django.urls import path
 
 from metrics.dashboard import views
 from metrics.dashboard.callers import caller_page, callers_page
+from metrics.dashboard.palette.views import palette_json
 from metrics.dashboard.requests import request_page, requests_page
 from metrics.dashboard.usage import usage_page
 
@@ -15,6 +16,7 @@ urlpatterns = [
     path("", views.overview_page, name="overview"),
     path("snapshot.json", views.snapshot_json, name="snapshot"),
     path("history.json", views.history_json, name="history"),
+    path("palette.json", palette_json, name="palette"),
     path("events/", views.events_page, name="events"),
     path("usage/", usage_page, name="usage"),
     path("callers/", callers_page, name="callers"),
