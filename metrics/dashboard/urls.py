@@ -9,6 +9,7 @@ from metrics.dashboard import views
 from metrics.dashboard.callers import caller_page, callers_page
 from metrics.dashboard.palette.views import palette_json
 from metrics.dashboard.requests import request_page, requests_page
+from metrics.dashboard.savings import savings_page
 from metrics.dashboard.usage import usage_page
 
 app_name = "dashboard"
@@ -19,6 +20,7 @@ urlpatterns = [
     path("palette.json", palette_json, name="palette"),
     path("events/", views.events_page, name="events"),
     path("usage/", usage_page, name="usage"),
+    path("savings/", savings_page, name="savings"),
     path("callers/", callers_page, name="callers"),
     path("callers/<str:kind>/", caller_page, name="caller"),
     path("requests/", requests_page, name="requests"),
