@@ -18,7 +18,8 @@ from gateway_project.parts.tokens import load_identity_keys
 from gateway_project.parts.usage import open_usage
 from gateway_project.parts.watches import build_watcher
 from metrics.counting.aggregates import AggregateWriter
-from metrics.counting.flusher import Flusher
+from metrics.counting.flusher import WORKERS, Flusher
+from metrics.targets.gauges import target_gauges
 from resilience.cache.objects import ObjectCaches
 from resilience.task_set import TaskSet
 from routing.balancing.health_checks import HealthChecker
@@ -33,7 +34,6 @@ from routing.realtime.proxy import SocketProxy
 from routing.realtime.service import Realtime
 from routing.router.live import LiveConfiguration
 from routing.router.table import Service
-from routing.steps.calls import Calls
 from routing.steps.plan import PlanLimits
 from routing.tracing import TracedGateway
 from routing.warming import Warmer
@@ -47,7 +47,7 @@ async def open_application() -> Application:
     resilience = Resilience(config, infra)
     gateway = _gateway(config, infra, resilience)
     proxy = _socket_proxy(config, infra, resilience, gateway)
-    flusher = _flusher(infra, resilience.calls)
+    flusher = _flusher(infra, resilience)
     reloader = _reloader(config, infra, resilience)
     tasks = await _background(infra, resilience, reloader)
     upkeep = open_key_upkeep(infra)
@@ -193,13 +193,19 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
     )
 
 
-def _flusher(infra: Infrastructure, calls: Calls) -> Flusher:
+def _flusher(infra: Infrastructure, resilience: Resilience) -> Flusher:
+    calls = resilience.calls
     return Flusher(
         infra.counting,
         infra.stores.counts,
         AggregateWriter(),
         counters=infra.stores.totals,
-        gauges={"websocket_connections": lambda: len(infra.realtime.hub), "calls_in_flight": lambda: calls.in_flight},
+        gauges={
+            "websocket_connections": lambda: len(infra.realtime.hub),
+            "calls_in_flight": lambda: calls.in_flight,
+            WORKERS: lambda: 1,
+        },
+        more_gauges=lambda: target_gauges(resilience.targets.conditions()),
     )
 
 

@@ -7,20 +7,25 @@ from routing.models import Service
 
 
 class TimeResolution(models.TextChoices):
-    """The period that one row of counts covers. TOTAL is all time; RESET is a copy of TOTAL from the last reset."""
+    """The period that one row of counts covers. TOTAL is all time; RESET is a copy of TOTAL from the last reset.
+
+    The last two have what is counted by route, in rows of their own: others are read much more often.
+    """
 
     MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
     TOTAL = "total"
     RESET = "reset"
+    ROUTES_TEN_MINUTES = "r10min"
+    ROUTES_DAY = "rday"
 
 
 class Aggregate(models.Model):
     """One service's counts in one period. Rows of the same service merge by adding field to field.
 
-    `start` is Unix seconds, and 0 for TOTAL and RESET. `service` is empty for requests that matched none. `counts` is
-    `{field: number}`, with the fields of metrics/counting/counts.py.
+    `start` is Unix seconds, and 0 for TOTAL and RESET. `service` is empty for requests that matched none, and `*` in
+    the sums over all services. `counts` is `{field: number}`, with the fields of metrics/counting/counts.py.
     """
 
     resolution = models.CharField(max_length=6, choices=TimeResolution.choices)
@@ -30,6 +35,7 @@ class Aggregate(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("resolution", "start", "service"), name="aggregate_once"),)
+        indexes = (models.Index(fields=("service", "resolution", "start"), name="aggregate_of_service"),)
 
     def __str__(self) -> str:
         return f"{self.resolution} {self.start} {self.service or '-'}"

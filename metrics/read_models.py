@@ -77,22 +77,37 @@ class ServiceCache(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
 
+class TargetStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A target as it is configured, and its condition: `up`, `slow_start`, `ejected`, `down` or `disabled`.
+
+    `workers` says how many see it so (`1 of 4`), if not all do: each worker ejects for itself.
+    """
+
+    url: str
+    condition: str
+    workers: str = ""
+    weight: int = 1
+    canary: float = 0.0
+    always_up: bool = False
+
+
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A service: its configuration, its circuit, and its traffic in total and over the last five minutes.
 
-    `targets` are addresses. `sparkline` is the requests in each of the last thirty minutes, oldest first. `faults` say
+    `sparkline` is the requests in each of the last thirty minutes, oldest first. `faults` say
     why its configuration cannot be loaded; if it `is_out`, its requests are answered 503.
     """
 
     name: str
     enabled: bool
-    targets: tuple[str, ...]
+    targets: tuple[TargetStatus, ...]
     circuit: CircuitStatus
     total: TrafficStats
     recent: TrafficStats
     sparkline: tuple[int, ...]
     faults: tuple[str, ...] = ()
     is_out: bool = False
+    labels: dict[str, str] = {}
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from django.conf import settings
-
 from metrics import cluster_counts
 from metrics.cache_figures import read_cache_usage
 from metrics.cluster_counts import CountsByService
@@ -19,21 +17,21 @@ from metrics.read_models import (
     HoldOffStatus,
     Overview,
     PathStats,
-    Point,
     ServiceStatus,
     Summary,
+    TargetStatus,
     TrafficStats,
 )
 from metrics.runtime_access import run_on_loop, running
 from metrics.stats import traffic_stats
+from metrics.targets.gauges import Conditions
+from metrics.targets.status import TargetConditions
 from resilience.breaker.machine import Snapshot, State
 from resilience.outage import StoreUnavailable
 from routing.router.table import Service
 
 RECENT_SECONDS: Final = 300
 SPARKLINE_MINUTES: Final = 30
-MAX_POINTS: Final = 2_000
-"""Steps of one history."""
 MAX_HOLD_OFFS: Final = 20
 """Hold-offs of a service that are listed."""
 OPEN_STATES: Final = frozenset({State.OPEN, State.FORCED_OPEN})
@@ -48,23 +46,37 @@ class ServiceNotConfigured(LookupError):
 
 
 class Recent(NamedTuple):
-    """What was counted in the last SPARKLINE_MINUTES up to `at` (Unix seconds), and is not in the database yet."""
+    """What was counted in the last SPARKLINE_MINUTES up to `at` (Unix seconds), what is not in the database yet, and
+    the condition of all targets.
+    """
 
     at: float
     pending: tuple[CountBatch, ...]
     minutes: MinuteCounts
+    targets: TargetConditions
 
 
 def read_recent() -> Recent:
     """One read for everything that is shown of one moment."""
-    at, pending = now(), cluster_counts.pending_batches()
-    return Recent(at, pending, cluster_counts.last_minutes(pending, at, SPARKLINE_MINUTES * 60))
+    at, pending = now(), cluster_counts.pending()
+    minutes = cluster_counts.last_minutes(pending.batches, at, SPARKLINE_MINUTES * 60)
+    return Recent(at, pending.batches, minutes, target_conditions(pending.gauges))
+
+
+def target_conditions(gauges: Mapping[str, int] | None = None) -> TargetConditions:
+    """The condition of all targets. `gauges` are the sums of all workers'."""
+    return TargetConditions(cluster_counts.pending().gauges if gauges is None else gauges, run_on_loop(_conditions()))
+
+
+async def _conditions() -> Conditions:
+    """On the event loop, which the balancers belong to."""
+    return running().balancers.conditions()
 
 
 def summary(recent: Recent | None = None) -> Summary:
     """Key figures over all services, including requests that matched none."""
-    at, pending, minutes = recent or read_recent()
-    costs, end = _costs(), int(at // 60 + 1) * 60
+    at, pending, minutes, _ = recent or read_recent()
+    costs, end = costs_per_call(), int(at // 60 + 1) * 60
     last = {key: fields for key, fields in minutes.items() if key[0] >= end - RECENT_SECONDS}
     requests = sum(_request_count(fields) for (start, _), fields in last.items() if start == end - 120)
     return Summary(
@@ -85,41 +97,24 @@ def service_statuses(recent: Recent | None = None) -> list[ServiceStatus]:
 
 def status_reader(recent: Recent) -> Callable[[str], ServiceStatus]:
     """A function that returns the status of a configured service."""
-    at, pending, minutes = recent
+    at, pending, minutes, targets = recent
     totals, services = cluster_counts.totals_since_reset(pending), configured_services()
     circuits = {circuit.service: circuit for circuit in _circuits(cluster_counts.totals(pending))}
     by_service: defaultdict[str, dict[int, Fields]] = defaultdict(dict)
     for (start, name), fields in minutes.items():
         by_service[name][start] = fields
-    return lambda name: _status(services[name], circuits[name], totals, by_service[name], at)
-
-
-def history(service: str | None, start: float, end: float, step: int) -> list[Point]:
-    """Statistics from `start` to `end` (Unix seconds) in steps of `step` seconds; of all services if `service` is None.
-
-    Steps without requests are included. A step is extended to the resolution that is still stored for that time, and
-    starts at a multiple of its length. Raises ServiceNotConfigured, and ValueError for an invalid range.
-    """
-    if service:
-        get_service(service)
-    resolution = _stored_resolution(start, step)
-    unit = aggregates.RESOLUTION_SECONDS[resolution]
-    step = max(unit, step // unit * unit)
-    begin = int(start // step) * step
-    starts = range(begin, max(begin, int(end)), step)
-    if start >= end or not 0 < len(starts) <= MAX_POINTS:
-        raise ValueError(f"from must be before to, with at most {MAX_POINTS} steps between")
-    rows = aggregates.read_counts(cluster_counts.pending_batches(), resolution, begin, starts[-1] + step, service)
-    steps: defaultdict[int, CountsByService] = defaultdict(dict)
-    for (at, name), fields in rows.items():
-        by_service = steps[at // step * step]
-        by_service[name] = merge_counts([by_service.get(name, {}), fields])
-    costs = _costs()
-    return [Point(start=at, stats=traffic_stats(steps.get(at, {}), costs)) for at in starts]
+    return lambda name: _status(
+        services[name],
+        circuits[name],
+        targets.of(services[name]),
+        totals=totals,
+        minutes=by_service[name],
+        at=at,
+    )
 
 
 def overview() -> Overview:
-    at, totals, costs = now(), cluster_counts.totals_since_reset(cluster_counts.pending_batches()), _costs()
+    at, totals, costs = now(), cluster_counts.totals_since_reset(cluster_counts.pending_batches()), costs_per_call()
     names = sorted({*totals, *configured_services()})
     return Overview(
         at=at,
@@ -198,21 +193,13 @@ def configured_services() -> Mapping[str, Service]:
     return running().gateway.live.table.services
 
 
-def _costs() -> dict[str, float]:
+def costs_per_call() -> dict[str, float]:
+    """US dollars, by service."""
     return {name: service.policy.cost_per_call for name, service in configured_services().items()}
 
 
 def _request_count(fields: Fields) -> int:
     return sum(with_prefix(fields, "requests").values())
-
-
-def _stored_resolution(start: float, step: int) -> TimeResolution:
-    """The coarsest resolution not above `step` that is still stored from `start` on, or else the next coarser one."""
-    age = now() - start
-    for resolution, coarser in ((TimeResolution.MINUTE, 3_600), (TimeResolution.HOUR, 86_400)):
-        if step < coarser and age <= settings.CONFIG.retention[f"{resolution.value}s"].seconds:
-            return resolution
-    return TimeResolution.DAY
 
 
 def _service_stats(name: str, totals: CountsByService, costs: Mapping[str, float]) -> TrafficStats:
@@ -222,6 +209,8 @@ def _service_stats(name: str, totals: CountsByService, costs: Mapping[str, float
 def _status(
     service: Service,
     circuit: CircuitStatus,
+    targets: tuple[TargetStatus, ...],
+    *,
     totals: CountsByService,
     minutes: Mapping[int, Fields],
     at: float,
@@ -232,13 +221,14 @@ def _status(
     return ServiceStatus(
         name=service.name,
         enabled=service.policy.enabled,
-        targets=tuple(target.url for target in service.targets),
+        targets=targets,
         circuit=circuit,
         total=_service_stats(service.name, totals, costs),
         recent=traffic_stats({service.name: recent}, costs),
         sparkline=tuple(_request_count(minutes.get(start, {})) for start in starts),
         faults=service.faults,
         is_out=service.is_out,
+        labels=dict(service.labels),
     )
 
 

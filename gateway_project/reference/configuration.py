@@ -44,6 +44,7 @@ _ELSEWHERE: Final = {
     "hold_off": "resilience.md#limits-of-the-backend",
     "identity": "identities.md#what-a-backend-receives",
     "ip": "keys.md#networks",
+    "labels": "configuration.md#labels",
     "outbound": "resilience.md#limits-of-the-backend",
     "outcome": "resilience.md#what-a-response-means",
     "preset": "configuration.md#presets",
@@ -51,7 +52,6 @@ _ELSEWHERE: Final = {
     "request_log": "requests.md#what-is-recorded",
     "retries": "resilience.md#retries",
     "signature": "signatures.md#what-must-be-signed",
-    "status_page": "status-page.md#which-services-are-listed",
     "targets": "resilience.md#targets",
     "thresholds": "incidents.md#thresholds",
     "timeout": "resilience.md#time-limits",
@@ -64,8 +64,7 @@ def configuration_page(example: str) -> str:
     shared, policy = setting_parsers(_any_secret), defaults.of_policy()
     services = {name: parser for name, parser in service_parsers(_any_secret).items() if name not in shared}
     routes = {name: parser for name, parser in route_parsers(_any_secret).items() if name not in shared}
-    own = {"targets": _TARGET, "paths": PathPolicy(), "thresholds": Thresholds(), "hosts": ()}
-    own |= {"enabled": True, "status_page": False}
+    own = {"targets": _TARGET, "paths": PathPolicy(), "thresholds": Thresholds(), "hosts": (), "enabled": True}
     return page(
         "Configuration keys",
         _INTRODUCTION,

@@ -12,6 +12,7 @@ from metrics.api import examples, serializers
 from metrics.api.base import MetricsView, documented, validate
 from metrics.api.circuits import circuits_document
 from metrics.api.problems import SERVICE_NAME
+from metrics.charts.points import history
 
 HISTORY_SECONDS: Final = 3_600
 _TIME: Final = {
@@ -86,7 +87,7 @@ class HistoryView(MetricsView):
         data = validate(serializers.HistoryInput, request.query_params.dict())
         end = data["to"].timestamp() if data["to"] else selectors.now() + 60
         start = data["from"].timestamp() if data["from"] else end - HISTORY_SECONDS
-        points = selectors.history(data["service"], start, end, data["step"])
+        points = history(data["service"], start, end, data["step"])
         step = points[1].start - points[0].start if len(points) > 1 else data["step"]
         return Response(
             {

@@ -11,7 +11,7 @@ from typing import Final
 
 from django.db import DatabaseError, connection, transaction
 
-from metrics.counting.counts import CountBatch, Fields, merge_counts, split_by_minute
+from metrics.counting.counts import GATEWAY, CountBatch, Fields, merge_counts, split_by_minute
 from metrics.counting.observer import CircuitTransition
 from metrics.models import Aggregate, Batch, CircuitChange, TimeResolution
 from routing.database.connection import thread_connection
@@ -19,6 +19,8 @@ from routing.database.connection import thread_connection
 log = logging.getLogger(__name__)
 
 RESOLUTION_SECONDS: Final = {TimeResolution.MINUTE: 60, TimeResolution.HOUR: 3_600, TimeResolution.DAY: 86_400}
+ROUTE_SECONDS: Final = {TimeResolution.ROUTES_TEN_MINUTES: 600, TimeResolution.ROUTES_DAY: 86_400}
+_SECONDS: Final = {**RESOLUTION_SECONDS, **ROUTE_SECONDS}
 MAX_PATHS_PER_ROW: Final = 200
 """Only the most frequent paths of a row are kept."""
 MAX_READS: Final = 10
@@ -28,6 +30,23 @@ PATH_PREFIX: Final = "path|"
 FAULT_PREFIXES: Final = ("fault|", "affected|")
 MAX_FAULTS_PER_ROW: Final = 50
 """Only the most frequent faults of a row, and the callers hit most often, are kept."""
+ROUTE_PREFIXES: Final = ("route_duration|", "route_cache|")
+MAX_ROUTE_FIELDS: Final = 12_000
+"""Per row and prefix: about 1,000 routes with their methods and durations."""
+
+_OMITTED: Final = {
+    TimeResolution.MINUTE: (PATH_PREFIX, *ROUTE_PREFIXES),
+    TimeResolution.HOUR: (*FAULT_PREFIXES, *ROUTE_PREFIXES),
+    TimeResolution.DAY: (PATH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
+    TimeResolution.TOTAL: (PATH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
+}
+"""Beginnings of the fields that rows of a resolution do not have: paths are kept per hour, faults per minute."""
+_BY_ROUTE: Final = ("requests|", *ROUTE_PREFIXES)
+SUMMED: Final = frozenset({"requests", "duration", "duration_us", "backend", "backend_us", "cache", "code"})
+"""The fields that are also summed over all services."""
+
+_RESOLUTIONS: Final = (*_SECONDS, TimeResolution.TOTAL)
+"""All that a batch is added to."""
 
 AggregateKey = tuple[str, int, str]
 """Resolution, start in Unix seconds, service."""
@@ -44,7 +63,7 @@ class AggregateWriter:
         with transaction.atomic():
             _, is_new = Batch.objects.get_or_create(pk=batch.id)
             if is_new:
-                _add(_by_resolution(batch.counts))
+                _add(_spread(batch.counts, _RESOLUTIONS, with_sums=True))
 
     @thread_connection()
     def record_transitions(self, transitions: list[CircuitTransition]) -> None:
@@ -82,16 +101,18 @@ def read_counts(
 ) -> dict[tuple[int, str], Counter[str]]:
     """Counts by start and service, from the database and the `pending` batches that are not in it yet.
 
+    `service` None is all services one by one, and GATEWAY the sums over all of them.
     `start` (inclusive) and `end` (exclusive) are Unix seconds, and do not apply to TOTAL and RESET. While the database
     is unavailable, those two are as this process last read them.
     """
     batches = {batch.id: batch for batch in pending}
     rows, applied = _read_or_recall(batches.keys(), resolution, start, end, service)
     counts = {(row.start, row.service): Counter(row.counts) for row in rows}
-    for identifier in batches.keys() - applied:
-        for (of, at, owner), fields in _by_resolution(batches[identifier].counts).items():
-            inside = of is TimeResolution.TOTAL or start <= at < end
-            if of is resolution and inside and service in (None, owner):
+    for identifier in batches.keys() - applied if resolution in _RESOLUTIONS else ():
+        spread = _spread(batches[identifier].counts, (resolution,), with_sums=service == GATEWAY)
+        for (_, at, owner), fields in spread.items():
+            is_inside = resolution is TimeResolution.TOTAL or start <= at < end
+            if is_inside and service in (None, owner):
                 counts[at, owner] = merge_counts([counts.get((at, owner), {}), fields])
     return counts
 
@@ -100,7 +121,7 @@ def _read_or_recall(
     batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
 ) -> tuple[list[Aggregate], set[str]]:
     """Raises DatabaseError for the other resolutions, and for the counts of one service."""
-    is_remembered = resolution not in RESOLUTION_SECONDS and service is None
+    is_remembered = resolution not in _SECONDS and service is None
     try:
         read = _read_consistently(batches, resolution, start, end, service)
     except DatabaseError:
@@ -118,10 +139,9 @@ def _read_consistently(
 ) -> tuple[list[Aggregate], set[str]]:
     """The rows, and which of `batches` they include. Reads again if one was applied meanwhile."""
     query = Aggregate.objects.filter(resolution=resolution)
-    if resolution in RESOLUTION_SECONDS:
+    if resolution in _SECONDS:
         query = query.filter(start__gte=start, start__lt=end)
-    if service is not None:
-        query = query.filter(service=service)
+    query = query.exclude(service=GATEWAY) if service is None else query.filter(service=service)
     applied = _applied_batches(batches)
     for _ in range(MAX_READS):
         rows, before = list(query), applied
@@ -135,23 +155,39 @@ def _applied_batches(batches: Collection[str]) -> set[str]:
     return set(Batch.objects.filter(pk__in=list(batches)).values_list("pk", flat=True))
 
 
-def _by_resolution(counts: Fields) -> dict[AggregateKey, Counter[str]]:
-    """Spread a batch's counts over all resolutions. Paths are kept per hour only, faults per minute only."""
-    spread: defaultdict[AggregateKey, Counter[str]] = defaultdict(Counter)
-    for (minute, service), fields in split_by_minute(counts).items():
-        lasting = _without(fields, PATH_PREFIX, *FAULT_PREFIXES)
-        by_resolution = {
-            TimeResolution.MINUTE: _without(fields, PATH_PREFIX),
-            TimeResolution.HOUR: _without(fields, *FAULT_PREFIXES),
-        }
-        for resolution, seconds in RESOLUTION_SECONDS.items():
-            spread[resolution, minute // seconds * seconds, service].update(by_resolution.get(resolution, lasting))
-        spread[TimeResolution.TOTAL, 0, service].update(lasting)
-    return dict(spread)
+def _spread(
+    counts: Fields, resolutions: Iterable[TimeResolution], *, with_sums: bool
+) -> dict[AggregateKey, Counter[str]]:
+    """A batch's counts in the rows of these resolutions; `with_sums` also in those of GATEWAY."""
+    minutes = split_by_minute(counts)
+    sums = _sums(minutes) if with_sums else {}
+    found: defaultdict[AggregateKey, Counter[str]] = defaultdict(Counter)
+    for resolution in resolutions:
+        seconds = _SECONDS.get(resolution)
+        summed = sums.items() if resolution in RESOLUTION_SECONDS else ()
+        for (minute, service), fields in (*minutes.items(), *summed):
+            start = 0 if seconds is None else minute // seconds * seconds
+            found[resolution, start, service].update(_fields_of(resolution, fields))
+    return {key: fields for key, fields in found.items() if fields}
 
 
-def _without(fields: Fields, *prefixes: str) -> Fields:
-    return {field: number for field, number in fields.items() if not field.startswith(prefixes)}
+def _sums(minutes: Mapping[tuple[int, str], Fields]) -> dict[tuple[int, str], Counter[str]]:
+    """The counts of all services together, without the routes that requests are counted by."""
+    found: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+    for (minute, _), fields in minutes.items():
+        summed = found[minute, GATEWAY]
+        for field, number in fields.items():
+            name = field.partition("|")[0]
+            if name in SUMMED:
+                summed[f"{'|'.join(field.split('|', 3)[:3])}|" if name == "requests" else field] += number
+    return dict(found)
+
+
+def _fields_of(resolution: TimeResolution, fields: Fields) -> Fields:
+    if resolution in ROUTE_SECONDS:
+        return {field: number for field, number in fields.items() if field.startswith(_BY_ROUTE)}
+    omitted = _OMITTED.get(resolution, ())
+    return {field: number for field, number in fields.items() if not field.startswith(omitted)}
 
 
 def _add(spread: dict[AggregateKey, Counter[str]]) -> None:
@@ -176,8 +212,12 @@ def _add(spread: dict[AggregateKey, Counter[str]]) -> None:
 
 
 def _limit(counts: Counter[str]) -> dict[str, int]:
-    """Drop all but the most frequent paths, faults and callers."""
-    limits = {PATH_PREFIX: MAX_PATHS_PER_ROW, **dict.fromkeys(FAULT_PREFIXES, MAX_FAULTS_PER_ROW)}
+    """Drop all but the most frequent paths, faults, callers and routes."""
+    limits = {
+        PATH_PREFIX: MAX_PATHS_PER_ROW,
+        **dict.fromkeys(FAULT_PREFIXES, MAX_FAULTS_PER_ROW),
+        **dict.fromkeys(ROUTE_PREFIXES, MAX_ROUTE_FIELDS),
+    }
     for prefix, limit in limits.items():
         found = [field for field in counts if field.startswith(prefix)]
         if len(found) > limit:

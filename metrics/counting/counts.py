@@ -8,6 +8,7 @@ A field is `name|label|...` and its count an integer, so that sums are exact and
     target|ejected                     lost|get      fallback|crm-replica    webhook|slack|queued
     credential|refreshed               outcome|limited                       hold_off|begun
     fault|error|502 from /contacts     affected|error|key:abcdefgh
+    route_duration|40|GET|/channels/{id}                route_cache|HIT|GET|/channels/{id}
 """
 
 import re
@@ -19,6 +20,9 @@ import msgspec
 
 MINUTE: Final = 60
 """Seconds."""
+
+GATEWAY: Final = "*"
+"""Stands for a service in the counts of all services together, which charts of the whole gateway read."""
 
 Fields = Mapping[str, int]
 

@@ -27,6 +27,8 @@ FLUSH_INTERVAL_SECONDS: Final = 1.0
 Readers = Mapping[str, Callable[[], int]]
 """Functions that return a current value, by name."""
 NO_READERS: Final[Readers] = {}
+WORKERS: Final = "workers"
+"""The gauge whose sum is the number of live workers."""
 
 
 class Database(Protocol):
@@ -44,8 +46,8 @@ class Database(Protocol):
 class Flusher:
     """`counters` are monotonic counts kept elsewhere, by field; their increase is counted at each flush.
 
-    `gauges` are this worker's current values, by name. `clock` returns Unix seconds. `connected` is false while the
-    store is unavailable.
+    `gauges` are this worker's current values, by name, and `more_gauges` those whose names vary. `clock` returns Unix
+    seconds. `connected` is false while the store is unavailable.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class Flusher:
         *,
         counters: Readers = NO_READERS,
         gauges: Readers = NO_READERS,
+        more_gauges: Callable[[], Mapping[str, int]] = dict,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.observer = observer
         self.connected = True
         self._counters = counters
         self._gauges = gauges
+        self._more_gauges = more_gauges
         self._reported: Counter[str] = Counter()
         self._store = store
         self._database = database
@@ -166,7 +170,7 @@ class Flusher:
         counts, transitions = self.observer.take()
         self._unsaved_transitions += transitions
         counts |= self._counter_increases()
-        gauges = {name: read() for name, read in self._gauges.items()}
+        gauges = {name: read() for name, read in self._gauges.items()} | dict(self._more_gauges())
         if not counts and not gauges:
             return None
         return Flush(id=secrets.token_hex(16), worker=self._worker, at=self._clock(), counts=counts, gauges=gauges)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from metrics.counting.counts import MINUTE
 from metrics.counting.faults import affected, describe, fault_kind, has_failed
-from metrics.counting.histogram import bucket
+from metrics.counting.histogram import bucket, coarse
 from resilience.cache.objects import SERVICE
 from resilience.statuses import FAILURE_STATUSES
 from routing.errors import BadGateway, CircuitOpen, RequestTimeout, UpstreamTimeout
@@ -19,6 +19,8 @@ OTHER_METHOD: Final = "OTHER"
 """The label of every other method: clients may send arbitrary ones, and labels must be bounded."""
 TRACKED_CACHE_RESULTS: Final = frozenset({"HIT", "MISS"})
 """The values of X-Cache that are also counted by path."""
+LOOKUP_RESULTS: Final = frozenset({"HIT", "STALE", "REVALIDATED", "MISS"})
+"""Those that are counted by route: a hit rate follows from them."""
 BUFFERED_REQUESTS: Final = 64
 MAX_PATHS_PER_SERVICE: Final = 50
 """Paths counted per service between two flushes."""
@@ -82,7 +84,15 @@ class _RequestGroup:
             "outcome": sample.outcome,
         }
         yield from ((f"{name}|{label}", self.number) for name, label in labels.items() if label)
+        if sample.service:
+            yield from self._route_fields(f"{method}|{sample.route}", sample.cache)
         yield from ((name, total) for name, total in (("bytes", self.bytes), ("retries", self.retries)) if total)
+
+    def _route_fields(self, route: str, cache: str) -> Iterator[tuple[str, int]]:
+        """What is shown by route, besides `requests`. `route` is a method and a pattern."""
+        yield from ((f"route_duration|{wide}|{route}", count) for wide, count in coarse(self.durations).items())
+        if cache in LOOKUP_RESULTS:
+            yield f"route_cache|{cache}|{route}", self.number
 
 
 class MetricsObserver(Observer):

@@ -1,20 +1,27 @@
 """What the dashboard's pages receive each second: a small row for each service, and in turn if they are many."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from metrics.incidents.incident import Incident
+from metrics.incidents.incident import Incident, Phase
 from metrics.read_models import ServiceStatus, Summary, TrafficStats
+from routing.balancing.rules import Condition
 
 MAX_BYTES: Final = 16_000
 """Of the rows of one message."""
 MAX_INCIDENTS: Final = 5
 """Incidents in one message; the rest are a number."""
+LAST_MINUTES: Final = 2
+"""Values of a sparkline that may have changed since a row was sent last."""
 _DIGITS: Final = 4
-_RECENT: Final = ("requests", "errors", "hits", "misses", "hit_rate", "p50", "p95", "p99")
-_TOTAL: Final = ("requests", "hits", "misses", "hit_rate", "saved_calls", "saved_seconds", "saved_usd")
+_CIRCUIT: Final = ("state", "failures", "successes", "until", "reason", "hold_offs", "quotas")
+_TARGET: Final = {"weight": 1, "canary": 0.0, "always_up": False}
+"""Defaults, which are not sent."""
+_RECENT: Final = ("requests", "errors", "hits", "misses", "p50", "p95", "p99")
+_TOTAL: Final = ("requests", "hits", "misses", "saved_calls", "saved_seconds", "saved_usd")
 
 
 class Services(NamedTuple):
@@ -33,7 +40,9 @@ class Message(NamedTuple):
 
 def complete(summary: Summary, services: Iterable[ServiceStatus], incidents: Sequence[Incident], version: int) -> bytes:
     """Everything, for a page that has just connected."""
-    return _message(summary, [encode_row(service) for service in services], incidents, version, is_complete=True)
+    tones = _tones(incidents)
+    rows = [encode_row(service, tones.get(service.name)) for service in services]
+    return _message(summary, rows, incidents, version, is_complete=True)
 
 
 def update(
@@ -43,38 +52,78 @@ def update(
     version: int,
     after: str,
 ) -> Message:
-    """As many rows as there is room for: of services with incidents, then of those that follow the service `after`."""
+    """As many rows as there is room for: of services with incidents, then of those that follow the service `after`.
+
+    Unless all have room, rows are without what only a change of the configuration changes.
+    """
+    tones, services = _tones(incidents), Services(services.names, cache(services.status_of))
+    whole = _rows(services.names, services, tones, is_whole=True)
+    if len(whole) == len(services.names):
+        return Message(_message(summary, whole, incidents, version, is_complete=True), "")
     urgent = {incident.service for incident in incidents[:MAX_INCIDENTS]}
     first = [name for name in services.names if name in urgent]
     others = [name for name in services.names if name not in urgent]
     start = next((index for index, name in enumerate(others) if name > after), 0)
+    turn = [*others[start:], *others[:start]]
+    rows = _rows([*first, *turn], services, tones, is_whole=False)
+    last = turn[len(rows) - len(first) - 1] if len(rows) > len(first) else after
+    return Message(_message(summary, rows, incidents, version, is_complete=False), last)
+
+
+def _rows(names: Sequence[str], services: Services, tones: Mapping[str, str], *, is_whole: bool) -> list[bytes]:
+    """The rows that have room, and at least one."""
     rows: list[bytes] = []
-    size, last = 0, after
-    for name in [*first, *others[start:], *others[:start]]:
-        row = encode_row(services.status_of(name))
-        if rows and size + len(row) > MAX_BYTES:
+    size = 0
+    for name in names:
+        row = encode_row(services.status_of(name), tones.get(name), is_whole=is_whole)
+        size += len(row)
+        if rows and size > MAX_BYTES:
             break
         rows.append(row)
-        size += len(row)
-        last = last if name in urgent else name
-    is_complete = len(rows) == len(services.names)
-    return Message(_message(summary, rows, incidents, version, is_complete=is_complete), "" if is_complete else last)
+    return rows
 
 
-def encode_row(service: ServiceStatus) -> bytes:
-    """What the overview and a service's page show: without zeros and empty values."""
-    circuit = msgspec.structs.asdict(service.circuit)
+def encode_row(service: ServiceStatus, tone: str | None = None, *, is_whole: bool = True) -> bytes:
+    """What the overview and a service's page show: without zeros and empty values.
+
+    `unwell` are the targets that do not receive their share of calls, by their index. `tone` is that of an incident.
+    """
+    circuit = {name: getattr(service.circuit, name) for name in _CIRCUIT}
+    unwell = {
+        str(index): [target.condition, target.workers]
+        for index, target in enumerate(service.targets)
+        if target.condition != Condition.UP
+    }
     row = {
         "name": service.name,
-        "enabled": service.enabled,
-        "targets": service.targets,
-        "circuit": {name: value for name, value in circuit.items() if value and name != "service"},
+        "circuit": {name: value for name, value in circuit.items() if value},
         "recent": {**_figures(service.recent, _RECENT), **_client_errors(service.recent)},
         "total": _figures(service.total, _TOTAL),
-        "sparkline": service.sparkline,
+        "sparkline": service.sparkline if is_whole else service.sparkline[-LAST_MINUTES:],
+        **({"unwell": unwell} if unwell else {}),
+        **({"tone": tone} if tone else {}),
         **({"faults": service.faults, "is_out": service.is_out} if service.faults else {}),
+        **(_configured(service) if is_whole else {}),
     }
     return msgspec.json.encode(row)
+
+
+def _configured(service: ServiceStatus) -> dict[str, Any]:
+    targets = [
+        {"url": target.url, "weight": target.weight, "canary": target.canary, "always_up": target.always_up}
+        for target in service.targets
+    ]
+    kept = [{name: value for name, value in target.items() if value != _TARGET.get(name)} for target in targets]
+    return {"enabled": service.enabled, "targets": kept, **({"labels": service.labels} if service.labels else {})}
+
+
+def _tones(incidents: Iterable[Incident]) -> dict[str, str]:
+    """How bad the incident of a service is, if it has one that is not over."""
+    return {
+        incident.service: "bad" if incident.is_bad and incident.phase is Phase.ACTIVE else "warn"
+        for incident in incidents
+        if incident.phase is not Phase.RECOVERED
+    }
 
 
 def brief(incident: Incident) -> dict[str, Any]:

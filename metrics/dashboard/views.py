@@ -11,7 +11,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from metrics import selectors, services
+from metrics import route_figures, selectors, services
+from metrics.charts.points import history
 from metrics.dashboard import live
 from metrics.incidents.detail import detail
 from resilience.outage import StoreUnavailable
@@ -91,6 +92,15 @@ def incident_json(request: HttpRequest, name: str) -> HttpResponse:  # noqa: ARG
 
 
 @staff_page
+def routes_json(request: HttpRequest, name: str) -> HttpResponse:
+    """The figures of a service's routes: `?period=1h`, of route_figures.PERIODS."""
+    _get_service_or_404(name)
+    period = request.GET.get("period", route_figures.DEFAULT_PERIOD)
+    found = route_figures.read_routes(name, period if period in route_figures.PERIODS else route_figures.DEFAULT_PERIOD)
+    return _json_response({"since": found.since, "routes": found.routes})
+
+
+@staff_page
 def history_json(request: HttpRequest) -> HttpResponse:
     """The history of a service or of all services, by column: `?service=&range=1h|24h|30d`."""
     length, step = RANGES.get(request.GET.get("range", DEFAULT_RANGE), RANGES[DEFAULT_RANGE])
@@ -98,7 +108,7 @@ def history_json(request: HttpRequest) -> HttpResponse:
     if name is not None:
         _get_service_or_404(name)
     end = selectors.now() // step * step + step
-    points = selectors.history(name, end - length, end, step)
+    points = history(name, end - length, end, step)
     stats = [point.stats for point in points]
     columns = {
         column: [getattr(each, column) for each in stats] for column in ("requests", "errors", "p50", "p95", "p99")

@@ -1,7 +1,7 @@
 """The incidents of all services and quotas now. For Django's threads: it blocks."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -11,8 +11,9 @@ from metrics.incidents import circuits, traffic
 from metrics.incidents.incident import AFTER_SECONDS, Incident, Kind, Signal, incident_of, urgency
 from metrics.incidents.traffic import Tally
 from metrics.models import CircuitChange
-from metrics.runtime_access import run_on_loop, running
+from metrics.runtime_access import running
 from metrics.selectors import Recent
+from metrics.targets.status import without_calls
 from resilience.breaker.machine import Snapshot
 from routing.authentication.quota_owner import owner_of
 from routing.models import QuotaUsage
@@ -51,8 +52,8 @@ class _Reading(NamedTuple):
 def _read(recent: Recent) -> _Reading:
     minutes, snapshots = _by_service(recent), selectors.circuit_snapshots()
     transitions = _transitions(_restless(snapshots, minutes, recent.at), recent.at)
-    services = list(selectors.configured_services().values())
-    unhealthy = run_on_loop(_unhealthy(services))
+    services = selectors.configured_services().values()
+    unhealthy = {each.name: without_calls(recent.targets.of(each)) for each in services if each.policy.enabled}
     return _Reading(recent.at, snapshots, minutes, transitions, unhealthy, _tallies.read(minutes))
 
 
@@ -108,13 +109,6 @@ def _transitions(names: list[str], now: float) -> dict[str, list[circuits.Transi
     for row in reversed(rows):
         found[row.service].append(circuits.Transition(row.at.timestamp(), row.after, row.reason))
     return found
-
-
-async def _unhealthy(services: Iterable[Service]) -> dict[str, dict[str, str]]:
-    """On the event loop, which the balancers belong to."""
-    balancers = running().balancers
-    found = {service.name: balancers.of(service).unhealthy() for service in services if service.policy.enabled}
-    return {name: targets for name, targets in found.items() if targets}
 
 
 def _signals(service: Service, reading: _Reading) -> Iterator[Signal]:

@@ -32,6 +32,8 @@ DEFAULTS: Final[Mapping[str, Limit]] = {
     "minutes": Limit(48 * HOUR),
     "hours": Limit(60 * DAY),
     "days": Limit(731 * DAY),
+    "route_minutes": Limit(26 * HOUR),
+    "route_days": Limit(92 * DAY),
     "circuit_changes": Limit(60 * DAY, 100_000),
     "audit_log": Limit(731 * DAY, 1_000_000),
     "admin_log": Limit(731 * DAY, 100_000),
@@ -40,7 +42,7 @@ DEFAULTS: Final[Mapping[str, Limit]] = {
     "keys": Limit(731 * DAY),
 }
 """By the table's name in RETENTION."""
-BY_AGE_ALONE: Final = frozenset({"minutes", "hours", "days", "keys"})
+BY_AGE_ALONE: Final = frozenset({"minutes", "hours", "days", "route_minutes", "route_days", "keys"})
 
 
 class Retention(msgspec.Struct, frozen=True):

@@ -69,6 +69,8 @@ def _counted(retention: Retention) -> Iterator[GrowingTable]:
         ("minutes", TimeResolution.MINUTE),
         ("hours", TimeResolution.HOUR),
         ("days", TimeResolution.DAY),
+        ("route_minutes", TimeResolution.ROUTES_TEN_MINUTES),
+        ("route_days", TimeResolution.ROUTES_DAY),
     ):
         rows: Rows = Aggregate.objects.filter(resolution=resolution)
         yield _aged(name, rows, "start", retention, lambda moment: int(moment.timestamp()))

@@ -34,7 +34,7 @@ class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     actions = ("enable", "disable")
     actions_detail = ("open_routes", "try_route", "open_document")
     fieldsets = (
-        (None, {"fields": (("name", "enabled"), "preset", "hosts", "paths")}),
+        (None, {"fields": (("name", "enabled"), "preset", "hosts", "paths", "labels")}),
         (
             "Access and limits",
             {"fields": ("auth", "scopes", "ip", "rate_limit", "max_concurrency", "cors", "signature")},
@@ -45,7 +45,6 @@ class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         ),
         ("The backend's limits", {"fields": ("outcome", "hold_off", "outbound")}),
         ("Incidents", {"fields": ("thresholds",)}),
-        ("Status page", {"fields": ("status_page",)}),
         ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call", "price")}),
         ("Request log", {"fields": ("request_log",)}),
     )

@@ -27,7 +27,7 @@ class TargetInline(RightsMixin, FileSyntaxMixin, TabularInline):
 class TargetAdmin(RightsMixin, ModelAdmin):
     """All services' targets, and the operator's override, which takes precedence over failures and health checks."""
 
-    list_display = ("url", "service", "weight", "canary", "override")
+    list_display: tuple[str, ...] = ("url", "service", "weight", "canary", "override")
     list_display_links = None
     list_select_related = ("service",)
     search_fields = ("url", "service__name")

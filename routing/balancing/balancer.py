@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
-from routing.balancing.rules import HealthVerdict, TargetState, candidates, choose, prefer_canaries
+from routing.balancing.rules import Condition, HealthVerdict, TargetState, candidates, choose, prefer_canaries
 from routing.errors import ServiceDisabled
 from routing.observability.events import BackendEvent, BackendEventKind, EventSink
 from routing.router.policy import Target
@@ -30,11 +30,11 @@ class Balancer:
         self._expire_ejections()
         return sum(not state.healthy for state in self._states if state.target.weight)
 
-    def unhealthy(self) -> dict[str, str]:
-        """Why each enabled target that receives no calls does not, by its address: `down` or `ejected`."""
+    def conditions(self) -> dict[str, Condition]:
+        """The condition of each target, by its address."""
         self._expire_ejections()
-        faulty = (state for state in self._states if state.target.weight and not state.healthy)
-        return {state.target.url: "down" if state.down else "ejected" for state in faulty}
+        now = self._clock()
+        return {state.target.url: state.condition(now) for state in self._states}
 
     def configure(self, targets: tuple[Target, ...]) -> None:
         """Apply the configuration. A target whose settings changed starts with a new state."""
@@ -125,6 +125,10 @@ class Balancers:
             self._balancers[service.name] = balancer
         balancer.configure(service.targets)
         return balancer
+
+    def conditions(self) -> dict[str, dict[str, Condition]]:
+        """The condition of each target of the services that have been called or checked, by service and address."""
+        return {name: balancer.conditions() for name, balancer in self._balancers.items()}
 
     def apply(self, verdicts: Mapping[str, HealthVerdict]) -> None:
         """Apply the verdicts of the health checks to all services."""

@@ -1,6 +1,7 @@
 """The state of a target as one worker sees it, and the choice among targets. Pure: `now` is an argument."""
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from random import Random
 from typing import Final
 
@@ -20,6 +21,16 @@ SLOW_START_SHARE: Final = 0.1
 """A target that returns starts with this share of its weight, which grows to the whole in this time."""
 PANIC_SHARE: Final = 0.5
 """Panic threshold: if a smaller share of the targets is healthy, all are used, so as not to overload the few."""
+
+
+class Condition(StrEnum):
+    """Whether a target receives its share of calls, and what keeps it from them otherwise."""
+
+    UP = "up"
+    SLOW_START = "slow_start"
+    EJECTED = "ejected"
+    DOWN = "down"
+    DISABLED = "disabled"
 
 
 class TargetState:
@@ -70,6 +81,16 @@ class TargetState:
         if self.down and not down:
             self._returned_at, self._ejected_until, self.failures = now, None, 0
         self.down = down
+
+    def condition(self, now: float) -> Condition:
+        """Call `expire_ejection` first. A target that an operator keeps up is not in slow start either."""
+        if not self.target.weight:
+            return Condition.DISABLED
+        if not self.healthy:
+            return Condition.DOWN if self.down else Condition.EJECTED
+        if not self.target.always_up and now - self._returned_at < SLOW_START_SECONDS:
+            return Condition.SLOW_START
+        return Condition.UP
 
     def effective_weight(self, now: float) -> float:
         """The weight, reduced during slow start."""

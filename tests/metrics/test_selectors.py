@@ -6,8 +6,9 @@ import pytest
 
 from metrics import selectors
 from metrics.audit import record_operation
+from metrics.charts.points import history
 from metrics.counting.aggregates import AggregateWriter
-from metrics.read_models import TrafficStats
+from metrics.read_models import TargetStatus, TrafficStats
 from metrics.selectors import ServiceNotConfigured
 from resilience.breaker.machine import State
 from tests.metrics.events import finished
@@ -41,7 +42,11 @@ def test_a_services_status_has_targets_circuit_and_sparkline(harness: Harness) -
         harness.observer.finished(finished(at=start + 60 * minute))
     harness.clock.advance(180)
     (seen,) = selectors.service_statuses()
-    assert (seen.name, seen.targets, seen.enabled) == ("crm", (origin.target.url,), True)
+    assert (seen.name, seen.targets, seen.enabled) == (
+        "crm",
+        (TargetStatus(url=origin.target.url, condition="up"),),
+        True,
+    )
     assert (seen.circuit.state, seen.circuit.reason) == ("FORCED_OPEN", "x")
     assert seen.sparkline[-4:] == (2, 0, 0, 1)
     assert len(seen.sparkline) == selectors.SPARKLINE_MINUTES
@@ -49,7 +54,7 @@ def test_a_services_status_has_targets_circuit_and_sparkline(harness: Harness) -
     assert selectors.summary().open_circuits == ("crm",)
 
 
-@pytest.mark.parametrize("select", [lambda name: selectors.history(name, 0, 60, 60), selectors.get_service])
+@pytest.mark.parametrize("select", [lambda name: history(name, 0, 60, 60), selectors.get_service])
 def test_a_service_that_is_not_configured_raises(harness: Harness, select: Callable[[str], object]) -> None:
     with pytest.raises(ServiceNotConfigured):
         select("nope")
@@ -101,10 +106,10 @@ def test_an_old_history_has_steps_of_an_hour_or_a_day(harness: Harness) -> None:
     start = int(harness.clock())
     harness.observer.finished(finished(at=start))
     harness.clock.advance(3 * 86_400)
-    hours = selectors.history("crm", start, start + 7_200, 60)
+    hours = history("crm", start, start + 7_200, 60)
     assert hours[1].start - hours[0].start == 3_600
     assert sum(point.stats.requests for point in hours) == 1
     harness.clock.advance(90 * 86_400)
-    days = selectors.history("crm", start, start + 2 * 86_400, 60)
+    days = history("crm", start, start + 2 * 86_400, 60)
     assert days[1].start - days[0].start == 86_400
     assert sum(point.stats.requests for point in days) == 1

@@ -37,7 +37,7 @@ export class IncidentCard {
     const id = `incident-${this.service || "quotas"}`;
     const name = this.service === "" ? "Quotas" : this.isOwnPage ? "Incident" : el("a", { href: pageOf(this.service) }, this.service);
     this.body = el("div", { class: "incident-body", id: `${id}-body`, hidden: !this.isOpen });
-    this.toggle = el("button", { type: "button", class: "small bare", "aria-expanded": this.isOpen, "aria-controls": this.body.id, onclick: () => this.flip() }, "Details");
+    this.toggle = el("button", { type: "button", class: "small bare", "aria-expanded": String(this.isOpen), "aria-controls": this.body.id, onclick: () => this.flip() }, "Details");
     this.others = el("ul", { class: "signals" });
     this.node = el("article", { class: "card incident", "aria-labelledby": id },
       el("header", { class: "incident-head" },
@@ -108,7 +108,7 @@ export class IncidentCard {
         fact("Recent changes", ...changed(detail, this.suspect))),
       this.actions(state),
       el("p", { class: "outcome", role: "status" }, result),
-      failureTable(detail.failures));
+      ...[failureTable(detail.failures)].filter(Boolean));
   }
 
   actions(state) {

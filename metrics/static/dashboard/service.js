@@ -5,6 +5,8 @@ import { el, find, setText, setTone } from "./dom.js";
 import { count, time } from "./format.js";
 import { Incidents } from "./incident.js";
 import { announce, faultText, getJson, limitText, RateMeter, showFailures, showFigures, showHistory, showState, stateDetail, stateName, subscribe } from "./page.js";
+import { showRoutes } from "./routes.js";
+import { conditionPills } from "./targets.js";
 
 const HOUR = 3600;
 const head = find("#service");
@@ -15,11 +17,24 @@ let state = null;
 let tags = [];
 let paths = [];
 
+function showTargets(targets) {
+  const nodes = [...find("#targets").children];
+  for (const target of targets) {
+    const node = nodes.find(({ dataset }) => dataset.url === target.url);
+    const text = JSON.stringify(target);
+    if (node && node.dataset.shown !== text) {
+      find(".pills", node).replaceChildren(...conditionPills(target).filter(Boolean));
+      node.dataset.shown = text;
+    }
+  }
+}
+
 function show({ summary, services, incidents }) {
   const service = services.find((each) => each.name === name);
   if (!service) return;
   const { circuit } = service;
   showState(find("#state"), circuit.state, service.enabled, service.is_out);
+  showTargets(service.targets);
   find("#faults").hidden = service.faults.length === 0;
   setText(find("#faults"), faultText(service));
   showFigures({ ...service, perSecond: rate.add(summary.at, service.total.requests, service.sparkline.at(-2) / 60) });
@@ -105,6 +120,7 @@ on("open", () => confirmForceOpen(name));
 on("tag", () => confirmInvalidate(name, tags, "", load));
 on("warm", (event) => perform(event.target, () => (paths.length ? warm(paths) : { warmed: 0, failed: 0 }), warmed).then(load));
 on("flush", () => confirmFlush(name, load));
+showRoutes();
 showHistory(name);
 load();
 setInterval(() => document.hidden || load(), 5000);

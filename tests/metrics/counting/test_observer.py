@@ -1,9 +1,11 @@
 """What requests and events add to the counts."""
 
+from bisect import bisect_left
+
 import pytest
 
 from metrics.counting.counts import merge_counts, split_by_minute
-from metrics.counting.histogram import bucket
+from metrics.counting.histogram import COARSE_BOUNDS, bucket
 from metrics.counting.observer import MAX_PATHS_PER_SERVICE, MetricsObserver, call_outcome
 from routing.observability.events import BackendEvent, BackendEventKind, RequestFinished
 from tests.clock import FakeClock
@@ -25,6 +27,8 @@ def test_a_request_is_counted_under_its_service_minute_and_labels() -> None:
             "retries": 2,
             "circuit|success": 1,
             "path|MISS|/api/v1/crm/x": 1,
+            f"route_duration|{bisect_left(COARSE_BOUNDS, 0.5)}|GET|/x": 1,
+            "route_cache|MISS|GET|/x": 1,
         }
     }
 

@@ -4,7 +4,7 @@ import json
 
 from metrics.dashboard import feed
 from metrics.incidents.incident import Incident, Kind, Signal, incident_of
-from metrics.read_models import CircuitStatus, ServiceStatus, Summary, TrafficStats
+from metrics.read_models import CircuitStatus, ServiceStatus, Summary, TargetStatus, TrafficStats
 
 BUSY = TrafficStats(
     requests=123_456,
@@ -26,10 +26,20 @@ SUMMARY = Summary(at=1.7e9, connected=True, per_second=1_234.5, open_circuits=("
 def service(number: int) -> ServiceStatus:
     name = f"a-service-{number:03}"
     circuit = CircuitStatus(service=name, state="CLOSED", failures=1_234, successes=123_456, total_requests=124_690)
-    targets = (f"http://backend-{number}.internal:8080",)
     return ServiceStatus(
-        name=name, enabled=True, targets=targets, circuit=circuit, total=BUSY, recent=BUSY, sparkline=(4_321,) * 30
+        name=name,
+        enabled=True,
+        targets=(target(number), target(number, "ejected")),
+        circuit=circuit,
+        total=BUSY,
+        recent=BUSY,
+        sparkline=(4_321,) * 28 + (5, 6),
+        labels={"team": f"team-{number % 7}"},
     )
+
+
+def target(number: int, condition: str = "up") -> TargetStatus:
+    return TargetStatus(url=f"http://backend-{number}.internal:8080/{condition}", condition=condition)
 
 
 def listed(services: list[ServiceStatus]) -> feed.Services:
@@ -49,6 +59,7 @@ def test_few_services_are_sent_each_time() -> None:
     assert (document["is_complete"], document["version"], message.last) == (True, 7, "")
     assert {row["name"] for row in document["services"]} == {"a-service-001", "a-service-002"}
     row = document["services"][0]
+    assert (row["labels"], row["unwell"], len(row["sparkline"])) == ({"team": "team-1"}, {"1": ["ejected", ""]}, 30)
     assert (row["recent"]["client_errors"], row["recent"]["p50"], row["circuit"]["state"]) == (2_222, 0.01235, "CLOSED")
 
 
@@ -64,15 +75,18 @@ def test_200_busy_services_take_turns_in_less_than_20_kb_a_second() -> None:
         names = [row["name"] for row in document["services"]]
         assert {"a-service-007", "a-service-150"} <= set(names)
         assert (len(document["incidents"]), document["more_incidents"]) == (feed.MAX_INCIDENTS, 2)
+        row = document["services"][0]
+        assert "targets" not in row
+        assert (row["tone"], row["unwell"], row["sparkline"]) == ("bad", {"1": ["ejected", ""]}, [5, 6])
         seen, after, messages = [*seen, *names], message.last, messages + 1
-        assert messages < 20
+        assert messages <= 7
     assert not document["is_complete"]
 
 
 def test_a_row_that_is_larger_than_a_message_is_sent_alone() -> None:
     large = service(1)
     fields = {name: getattr(large, name) for name in large.__struct_fields__}
-    large = ServiceStatus(**{**fields, "targets": tuple(f"http://target-{number}" for number in range(2_000))})
+    large = ServiceStatus(**{**fields, "faults": tuple(f"fault {number} of many" for number in range(1_000))})
     first = feed.update(SUMMARY, listed([service(0), large, service(2)]), [], 1, "a-service-000")
     assert [row["name"] for row in json.loads(first.text)["services"]] == ["a-service-001"]
     second = feed.update(SUMMARY, listed([service(0), large, service(2)]), [], 1, first.last)

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.balancing.rules import (
+    SLOW_START_SECONDS,
+    Condition,
     HealthVerdict,
     TargetState,
     candidates,
@@ -215,3 +217,18 @@ def test_three_consecutive_failed_checks_mark_it_down_and_two_passed_ones_up() -
         verdict = next_verdict(verdict, passed, POLICY, 1.0)
         history.append(verdict.down)
     assert history == [False] * 5 + [True] * 4 + [False]
+
+
+def test_the_condition_says_what_keeps_a_target_from_its_share_of_calls() -> None:
+    up, disabled = states(1, 0)
+    kept = TargetState(Target("http://kept", always_up=True))
+    assert [each.condition(0.0) for each in (up, disabled, kept)] == [Condition.UP, Condition.DISABLED, Condition.UP]
+    eject(up)
+    assert up.condition(1.0) is Condition.EJECTED
+    up.apply_verdict(True, 2.0)
+    kept.apply_verdict(True, 2.0)
+    assert [up.condition(2.0), kept.condition(2.0)] == [Condition.DOWN, Condition.UP]
+    for state in (up, kept):
+        state.apply_verdict(False, 3.0)
+    assert [up.condition(3.0), kept.condition(3.0)] == [Condition.SLOW_START, Condition.UP]
+    assert up.condition(3.0 + SLOW_START_SECONDS) is Condition.UP

@@ -1,0 +1,1 @@
+"""Traffic over time: what charts, their downloads and the API show."""

@@ -1,1 +1,0 @@
-"""What caching has saved, by month and service."""

@@ -1,0 +1,48 @@
+// A service's targets: their addresses, and what keeps them from their share of calls.
+import { el } from "./dom.js";
+import { plural } from "./format.js";
+
+const CONDITIONS = {
+  up: ["Up", "good"],
+  slow_start: ["Slow start", "warn"],
+  ejected: ["Ejected", "bad"],
+  down: ["Down", "bad"],
+  disabled: ["Disabled", ""],
+};
+const WITHOUT_CALLS = new Set(["ejected", "down"]);
+const SHOWN = 3;
+
+const address = ({ url }) => url.replace(/^https?:\/\//, "");
+
+const pill = (text, tone) => el("span", { class: "pill slim", "data-tone": tone || null }, text);
+
+/** How a target is: its condition, and what of its configuration matters for it. */
+export function conditionPills(target) {
+  const [text, tone] = CONDITIONS[target.condition];
+  return [
+    pill(target.workers ? `${text} in ${target.workers} workers` : text, tone),
+    target.canary ? pill(`Canary ${target.canary}%`, "info") : null,
+    target.always_up ? pill("Kept up", "info") : null,
+  ];
+}
+
+export const isUnwell = (target) => WITHOUT_CALLS.has(target.condition);
+
+/** How many targets of a service receive no calls although they are enabled. */
+export const unwellCount = ({ targets }) => targets.filter(isUnwell).length;
+
+/** The first targets, those without calls before the others; only what is not ordinary is said of each. */
+export function targetList(targets) {
+  const ordered = [...targets].sort((one, other) => isUnwell(other) - isUnwell(one));
+  const rest = ordered.length - SHOWN;
+  return [
+    ...ordered.slice(0, SHOWN).map((target) => {
+      const pills = conditionPills(target);
+      return el("span", { class: "target" }, el("span", { class: "address", title: target.url }, address(target)), ...(target.condition === "up" ? pills.slice(1) : pills).filter(Boolean));
+    }),
+    rest > 0 ? el("span", { class: "sub" }, `and ${plural(rest, "other")}`) : null,
+  ].filter(Boolean);
+}
+
+/** A text that changes whenever what is shown of the targets does. */
+export const signature = (targets) => JSON.stringify(targets);

@@ -1,1 +1,0 @@
-"""The public page with the state of services: `/status/`."""

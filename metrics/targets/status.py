@@ -1,0 +1,51 @@
+"""The status of targets: their configuration, and their condition in all workers. Pure."""
+
+from collections.abc import Mapping
+
+from metrics.counting.flusher import WORKERS
+from metrics.read_models import TargetStatus
+from metrics.targets.gauges import REPORTED, Conditions, Seen, read_gauges, target_gauges
+from routing.balancing.rules import Condition
+from routing.router.policy import Target
+from routing.router.table import Service
+
+
+class TargetConditions:
+    """What all workers report; `own`, what this worker sees, if they cannot report: their store is unavailable."""
+
+    def __init__(self, gauges: Mapping[str, int], own: Conditions) -> None:
+        self._workers = gauges.get(WORKERS, 0)
+        self._seen = read_gauges(gauges if self._workers else target_gauges(own))
+
+    def of(self, service: Service) -> tuple[TargetStatus, ...]:
+        seen = self._seen.get(service.name, {})
+        return tuple(self._status(target, seen) for target in service.targets)
+
+    def _status(self, target: Target, seen: Seen) -> TargetStatus:
+        condition, number = _worst(target, seen)
+        is_split = condition is not Condition.DOWN and 0 < number < self._workers
+        return TargetStatus(
+            url=target.url,
+            condition=condition.value,
+            workers=f"{number} of {self._workers}" if is_split else "",
+            weight=target.weight,
+            canary=target.canary,
+            always_up=target.always_up,
+        )
+
+
+def _worst(target: Target, seen: Seen) -> tuple[Condition, int]:
+    """The worst condition that any worker sees, and how many see it."""
+    if not target.weight:
+        return Condition.DISABLED, 0
+    found = seen.get(target.url, {})
+    return next(((each, found[each]) for each in REPORTED if each in found), (Condition.UP, 0))
+
+
+def without_calls(targets: tuple[TargetStatus, ...]) -> dict[str, str]:
+    """Why enabled targets receive no calls, by address: `down`, `ejected`, or `ejected in 1 of 4 workers`."""
+    return {
+        target.url: f"{target.condition} in {target.workers} workers" if target.workers else target.condition
+        for target in targets
+        if target.condition in (Condition.DOWN, Condition.EJECTED)
+    }
