@@ -65,7 +65,7 @@ class StepSpan(msgspec.Struct, frozen=True, kw_only=True):
 
 def step_spans(exchange: Exchange, duration: float) -> list[StepSpan]:
     """The steps that the request reached. Each starts when the previous one ends; unlogged steps took no time."""
-    log = exchange.step_log or ()
+    log = exchange.step_log.entries() if exchange.step_log is not None else ()
     marks = {name: (verdict, at) for name, verdict, at in log}
     attempts = tuple((f"{name}: {verdict}", at) for name, verdict, at in log if name.startswith(ATTEMPT))
     if attempts:

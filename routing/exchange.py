@@ -21,10 +21,11 @@ from routing.credentials.holder import Holder
 from routing.errors import GatewayError
 from routing.http import IDEMPOTENT, Header, Headers, Request
 from routing.messages.bodies import resumed
-from routing.messages.identifiers import Trace, new_id, request_id
+from routing.messages.identifiers import new_id, request_id
 from routing.messages.outcome import OutcomeClass
 from routing.messages.references import PublicAddress
 from routing.messages.request_body import Upload
+from routing.messages.step_log import StepLog, Verdict
 from routing.router.policy import Target
 from routing.router.resolution import UNRESOLVED, CallerSlot, Grant, Quota, Resolution
 from routing.router.table import Match
@@ -148,16 +149,6 @@ class UsedCredential(NamedTuple):
     def id(self) -> str:
         """Opaque and stable over refreshes: `service`, `tenant:ID` or `caller:ID`."""
         return self.holder.subject.id
-
-
-class StepLog(list[tuple[str, str, float]]):
-    """Each step's name, verdict and end in seconds since the start: for `X-Gateway-Debug`, a trace or the request log,
-    where one that is `sampled` is recorded whatever becomes of it.
-    """
-
-    shown = False
-    trace: Trace | None = None
-    sampled = False
 
 
 class Exchange:
@@ -290,7 +281,7 @@ class Exchange:
             self.step_log = StepLog()
         return self.step_log
 
-    def mark(self, step: str, verdict: str, now: float) -> None:
+    def mark(self, step: str, verdict: Verdict, now: float) -> None:
         """Log a step's verdict, if a step log is kept. `now` is monotonic seconds."""
         if self.step_log is not None:
             self.step_log.append((step, verdict, now - self.started))

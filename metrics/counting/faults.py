@@ -56,7 +56,7 @@ def describe(event: RequestFinished) -> str:
     elif CircuitOpen.code in (event.code, event.call):
         return ""
     elif event.code or event.call:
-        text = f"{event.status} {event.code or event.call}"
+        return f"{event.status} {event.code or event.call}"
     elif event.outcome == OutcomeClass.FAILED and event.status < 500:
         text = f"{event.status} that means a failure from {_place(event)}"
     else:
@@ -66,7 +66,7 @@ def describe(event: RequestFinished) -> str:
 
 def affected(event: RequestFinished) -> str:
     """The caller's id."""
-    return _printable(event.caller) or ANONYMOUS
+    return (_printable(event.caller) if event.caller else "") or ANONYMOUS
 
 
 def _address(url: str) -> str:

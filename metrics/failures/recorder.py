@@ -15,13 +15,17 @@ SERVICE: Final = "service:"
 """What the name of a service's list begins with; that of a consumer is its row's id."""
 
 
+_Noted = tuple[RequestFinished, str]
+"""A failed request and its cause: a Failure is made of those few that are stored."""
+
+
 class FailureRecorder(PeriodicFlush, Observer):
     """While the store is unavailable, the latest failures wait in memory."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(STORE_SECONDS)
         self._store = store
-        self._pending: dict[str, deque[Failure]] = {}
+        self._pending: dict[str, deque[_Noted]] = {}
         self._storing = asyncio.Lock()
 
     def failed(self, subscription: Subscription, event: RequestFinished) -> None:
@@ -46,7 +50,9 @@ class FailureRecorder(PeriodicFlush, Observer):
             if not pending:
                 return
             try:
-                await self._store.add(pending)
+                await self._store.add(
+                    {owner: [Failure.of(*noted) for noted in kept] for owner, kept in pending.items()}
+                )
             except BaseException:
                 self._put_back(pending)
                 raise
@@ -57,13 +63,13 @@ class FailureRecorder(PeriodicFlush, Observer):
             if len(self._pending) >= MAX_LISTS:
                 return
             pending = self._pending[owner] = deque(maxlen=KEPT)
-        pending.append(Failure.of(event, cause))
+        pending.append((event, cause))
 
     async def _read(self, owner: str) -> list[Failure]:
         await self.flush()
         return latest(await self._store.read(owner))
 
-    def _put_back(self, earlier: dict[str, deque[Failure]]) -> None:
+    def _put_back(self, earlier: dict[str, deque[_Noted]]) -> None:
         """Some may have been stored: a failure is then listed twice rather than lost."""
         for owner, failures in earlier.items():
             self._pending[owner] = deque([*failures, *self._pending.get(owner, ())], maxlen=KEPT)

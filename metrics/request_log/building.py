@@ -139,7 +139,8 @@ def _trace(exchange: Exchange) -> str:
 
 def _steps(exchange: Exchange, event: RequestFinished) -> list[StepRecord]:
     """The steps that the request has taken, in their order. One that has failed has the error."""
-    log = [(_step_name(name), cut(verdict), at) for name, verdict, at in exchange.step_log or ()]
+    entries = exchange.step_log.entries() if exchange.step_log is not None else ()
+    log = [(_step_name(name), cut(verdict), at) for name, verdict, at in entries]
     error = event.code or event.call
     failed = STEP_OF_ERROR.get(error, "")
     steps = [StepRecord(REQUEST_ID, event.request_id, 0.0)]

@@ -126,7 +126,7 @@ class Cache:
         entry = _entry(response, storable, body, target.tags)
         if response.status == parts.PARTIAL:
             return await self._store_part(target, request, response, entry, result)
-        if not storing.is_complete(response.headers, len(body)):
+        if not storing.is_complete(response, len(body)):
             return _INCOMPLETE
         return await self._put(target, request, entry, result)
 

@@ -34,6 +34,7 @@ MAX_PREFERENCE_BYTES: Final = 1_024
 _CASE_INSENSITIVE: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
 """Fields with case-insensitive values (RFC 9110 sections 12.5.2 to 12.5.4)."""
 
+_TAG_FIELDS: Final = frozenset({b"surrogate-key", b"cache-tag", b"cache-groups"})
 MAX_TAGS: Final = 128
 MAX_TAG_LENGTH: Final = 256
 """Limits on a response's tags; others are ignored. Each tag costs an entry of the index."""
@@ -123,6 +124,8 @@ def _preference(member: bytes) -> bytes:
 
 def tags(headers: Sequence[Header]) -> set[str]:
     """The tags in a response's Surrogate-Key, Cache-Tag and Cache-Groups (RFC 9875)."""
+    if _TAG_FIELDS.isdisjoint([name for name, _ in headers]):
+        return set()
     found = {tag for value in values(headers, b"surrogate-key") for tag in value.split()}
     found.update(tag.strip() for value in values(headers, b"cache-tag") for tag in value.split(b","))
     found.update(tag for value in values(headers, b"cache-groups") for tag in _QUOTED.findall(value))
@@ -146,6 +149,8 @@ def _within_limits(found: Iterable[bytes]) -> set[str]:
 
 def storable(headers: Sequence[Header], withheld: Collection[bytes] = ()) -> tuple[Header, ...]:
     """The fields to store: all but NOT_STORED, those named in Connection, and `withheld` (RFC 9111 section 3.1)."""
-    connection = values(headers, b"connection")
-    dropped = NOT_STORED.union(names(connection), withheld) if connection or withheld else NOT_STORED
-    return tuple([pair for pair in headers if pair[0] not in dropped])
+    kept = [pair for pair in headers if pair[0] not in NOT_STORED]
+    if withheld or len(kept) != len(headers):  # Connection is among those that were dropped
+        dropped = names(values(headers, b"connection")).union(withheld)
+        kept = [pair for pair in kept if pair[0] not in dropped]
+    return tuple(kept)

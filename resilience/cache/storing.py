@@ -9,7 +9,6 @@ from typing import Final
 
 from resilience.cache import fields, ignoring
 from resilience.cache.directives import Directives, seconds
-from resilience.cache.fields import Header
 from resilience.cache.ignoring import Ignorable
 from resilience.cache.messages import (
     ORIGIN_CONDITIONS,
@@ -78,10 +77,12 @@ def may_store(request: CacheRequest, response: CacheResponse, policy: CachePolic
     names = {name for name, _ in headers}
     has_validator = request.can_validate and not _VALIDATORS.isdisjoint(names)
     has_expires = not targeted and bool(response.values(b"expires"))
+    is_explicit = has_expires or not _EXPLICIT.isdisjoint(control)
+    varied = fields.names(response.values(b"vary"))
     skip = (
         _check_request(request)
-        or _check_response(response, control, names, has_validator=has_validator)
-        or _check_scope(request, response, policy, scope, has_expires=has_expires)
+        or _check_response(response, control, names, varied, has_validator=has_validator)
+        or _check_scope(request, response, policy, scope, is_explicit=is_explicit)
     )
     if skip:
         return skip
@@ -93,7 +94,7 @@ def may_store(request: CacheRequest, response: CacheResponse, policy: CachePolic
         return Skip("the response is already stale", "RFC 9111 section 4.2.4")
     if b"date" not in names:  # RFC 9110 section 6.6.1
         headers = (*headers, (b"date", formatdate(response.received_at, usegmt=True).encode()))
-    vary = _vary(response, policy)
+    vary = _vary(varied, policy)
     variant = fields.variant(request.headers, vary) if vary else b""
     return Storable(freshness, vary, variant, headers, _ignored(response, policy))
 
@@ -113,9 +114,10 @@ def is_endless(response: CacheResponse) -> bool:
     return bool(types) and types[0].strip().lower().startswith(ENDLESS_TYPES)
 
 
-def is_complete(headers: Sequence[Header], length: int) -> bool:
+def is_complete(response: CacheResponse, length: int) -> bool:
     """Whether a body of `length` bytes is complete by its Content-Length (RFC 9111 section 3.3)."""
-    return all(value.strip() == b"%d" % length for value in fields.values(headers, b"content-length"))
+    expected = b"%d" % length
+    return all(value.strip() == expected for value in response.values(b"content-length"))
 
 
 def _freshness(
@@ -168,17 +170,17 @@ def _check_request(request: CacheRequest) -> Skip | None:
 
 
 def _check_response(
-    response: CacheResponse, control: Directives, names: Set[bytes], *, has_validator: bool
+    response: CacheResponse, control: Directives, names: Set[bytes], varied: Set[bytes], *, has_validator: bool
 ) -> Skip | None:
     """What in a response forbids to store it (RFC 9111 sections 3, 5.2.2 and 7.3). `names` are those of the fields that
-    would be stored.
+    would be stored, `varied` the members of Vary.
     """
     forbidden = _check_kind(response) or _check_directives(response.status, control)
     if forbidden:
         return forbidden
     if _COOKIE in names:
         return Skip("the response sets a cookie", "RFC 9111 section 7.3")
-    if b"*" in fields.names(response.values(b"vary")):  # never matches a request
+    if b"*" in varied:  # never matches a request
         return Skip("the response has Vary: *", "RFC 9111 section 4.1")
     if _is_unqualified(control, b"no-cache") and not has_validator:  # it could not be validated
         return Skip("the response says no-cache and has no validator", "RFC 9111 section 5.2.2.4")
@@ -207,16 +209,16 @@ def _check_directives(status: int, control: Directives) -> Skip | None:
 
 
 def _check_scope(
-    request: CacheRequest, response: CacheResponse, policy: CachePolicy, scope: Scope, *, has_expires: bool
+    request: CacheRequest, response: CacheResponse, policy: CachePolicy, scope: Scope, *, is_explicit: bool
 ) -> Skip | None:
     """The response to an authenticated request is stored for a scope wider than its route's only if it allows that
     itself (RFC 9111 section 3.5).
 
     One to an anonymous request, which may have a credential that only the backend knows, is stored only if the route is
-    shared or the response says how long it is fresh, or that it is public.
+    shared or the response says how long it is fresh, or that it is public: `is_explicit`.
     """
     is_anonymous = not request.authenticated and policy.scope is not Scope.SHARED
-    if is_anonymous and not has_expires and _EXPLICIT.isdisjoint(response_directives(response)[0]):
+    if is_anonymous and not is_explicit:
         return Skip("the request is anonymous and the response has no explicit lifetime")
     is_wider = _SCOPE_WIDTH[scope] > _SCOPE_WIDTH[policy.scope]
     if is_wider and request.authenticated and not is_shareable(response):
@@ -284,9 +286,10 @@ def _extension(by_policy: float, control: Directives, name: bytes, must_revalida
     return by_policy if by_response is None else by_response
 
 
-def _vary(response: CacheResponse, policy: CachePolicy) -> tuple[bytes, ...]:
+def _vary(varied: Set[bytes], policy: CachePolicy) -> tuple[bytes, ...]:
     """The request fields that the response varies by: those of Vary and the policy's."""
-    names = fields.names(response.values(b"vary"))
-    names.difference_update([name.encode() for name in policy.ignore_vary])
-    names.update(name.lower().encode() for name in policy.vary)
+    if not varied and not policy.vary:
+        return ()
+    names = set(varied).difference([name.encode() for name in policy.ignore_vary])
+    names.update([name.lower().encode() for name in policy.vary])
     return tuple(sorted(names))

@@ -201,7 +201,7 @@ def timing_field(exchange: Exchange, now: float) -> Header:
 
 def debug_field(exchange: Exchange) -> Header:
     """Each step's verdict, and when it was reached in milliseconds, in the form of Server-Timing."""
-    steps = exchange.step_log or ()
+    steps = exchange.step_log.entries() if exchange.step_log is not None else ()
     text = ", ".join(
         f'{step.replace(" ", "-")};dur={at * 1000:.3f};desc="{_quoted(verdict)}"' for step, verdict, at in steps
     )

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -184,9 +185,13 @@ class Attempts:
 
     def _mark(self, retry: RetryState, verdict: str) -> None:
         """Log the attempt for `X-Gateway-Debug`: without the target's address, which stays inside."""
-        total = retry.policy.timeout.total
-        text = verdict if total == inf else f"{verdict} with {retry.left * 1000:.0f} of {total * 1000:.0f} ms left"
+        text = partial(_attempt_verdict, verdict, retry.left, retry.policy.timeout.total)
         retry.exchange.mark(f"attempt {len(retry.tried)}", text, self._timer())
+
+
+def _attempt_verdict(verdict: str, left: float, total: float) -> str:
+    """`left` and `total` are seconds."""
+    return verdict if total == inf else f"{verdict} with {left * 1000:.0f} of {total * 1000:.0f} ms left"
 
 
 def is_clients_fault(response: BackendResponse, upload: Upload | None) -> bool:

@@ -30,6 +30,8 @@ from routing.router.table import Match, Service
 from routing.router.tags import ANONYMOUS, NO_CONTENT, filled
 
 _NOT_RECORDED: Final = frozenset({b"cookie", b"range", b"if-range"})
+_COOKIES: Final = frozenset({b"cookie"})
+_CREDENTIALS: Final = frozenset({b"cookie", b"authorization"})
 _NEGOTIATION: Final = frozenset({b"accept", b"accept-encoding", b"accept-language"})
 """Fields that responses are commonly selected by, and that contain nothing personal."""
 LONGEST_RECORDED: Final = 1_024
@@ -41,7 +43,8 @@ MAX_BACKENDS: Final = 4_096
 
 class _Backend(NamedTuple):
     """Of one service and policy, the fields that the policy names as part of the key, and how queries are compared:
-    None for byte by byte. `cookies` None: all, unless callers share responses.
+    None for byte by byte. `cookies` None: all, unless callers share responses. `read`: the fields that the key may
+    depend on.
     """
 
     service: Service
@@ -50,6 +53,7 @@ class _Backend(NamedTuple):
     credentials: frozenset[bytes]
     query: QueryPolicy | None
     cookies: frozenset[bytes] | None
+    read: frozenset[bytes]
 
 
 class CacheKeys:
@@ -90,6 +94,9 @@ class CacheKeys:
         """A digest of the credentials that the backend gets, since its response may depend on them: cookies and
         Authorization, unless all callers share it, and the fields and cookies that the configuration names.
         """
+        sent = request.fields
+        if backend.read.isdisjoint(sent) and b"_" not in b"".join(sent):
+            return b""
         is_shared = policy.cache is not None and policy.cache.scope is Scope.SHARED
         named, digest = backend.credentials, None
         if backend.cookies:
@@ -130,13 +137,15 @@ class CacheKeys:
         if backend is None or backend.policy is not policy or backend.service is not service:
             if len(self._backends) >= MAX_BACKENDS:
                 self._backends.clear()
+            named = _named_fields(policy.cache)
             backend = self._backends[id(policy)] = _Backend(
                 service,
                 policy,
                 backend_identity(service, policy, self._secret),
-                _named_fields(policy.cache),
+                named,
                 _query_policy(policy.cache),
                 _cookie_names(policy.cache),
+                named | (_CREDENTIALS if policy.forward_authorization else _COOKIES),
             )
         return backend
 

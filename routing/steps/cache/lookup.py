@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from resilience.cache import parts, rationale, serving
@@ -159,8 +160,11 @@ class CacheLookup:
             self._hit_counter.start_counting(exchange.service, key, replayable(exchange))
 
     def _mark(self, exchange: Exchange, result: LookupResult, key: str, request: CacheRequest) -> None:
-        verdict = f"{type(result).__name__.lower()} {key} {rationale.lookup_rule(result, request)}"
-        exchange.mark("cache check", verdict, self._timer())
+        exchange.mark("cache check", partial(_verdict, result, key, request), self._timer())
+
+
+def _verdict(result: LookupResult, key: str, request: CacheRequest) -> str:
+    return f"{type(result).__name__.lower()} {key} {rationale.lookup_rule(result, request)}"
 
 
 def presented(exchange: Exchange) -> CacheRequest:

@@ -202,7 +202,8 @@ class CacheStore:
         unverified = passes_unverified(exchange)
         verdict = storable(slot, judged, length, body, unverified=unverified, outcome=outcome)
         if exchange.step_log is not None:
-            exchange.mark("store", rationale.storage_rule(verdict, response, slot.target.policy), self._timer())
+            rule = partial(rationale.storage_rule, verdict, response, slot.target.policy)
+            exchange.mark("store", rule, self._timer())
         if isinstance(verdict, Skip) or isinstance(result, Fresh) or result.seq == UNFENCED:
             reason = verdict.reason if isinstance(verdict, Skip) else "the store is unavailable"
             exchange.cache = cache_status.not_stored(exchange.cache, reason)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resilience.cache.messages import CacheRequest, Skip, Stale, Storable
+from resilience.cache.messages import CacheRequest, CacheResponse, Skip, Stale, Storable
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.serving import lookup
 from resilience.cache.storing import is_complete
@@ -79,10 +79,13 @@ class TestStorability:
         assert lifetime(pairs(cache_control="max-age=60"), policy=CachePolicy(ttl=0, override=True)) == 60
 
     def test_a_body_is_complete_by_its_content_length(self) -> None:  # section 3.3
-        assert is_complete(pairs(content_length="5"), 5)
-        assert is_complete([], 5)
-        assert not is_complete(pairs(content_length="6"), 5)
-        assert not is_complete(pairs(content_length="x"), 5)
+        def complete(**headers: str) -> bool:
+            return is_complete(CacheResponse(200, pairs(**headers), NOW), 5)
+
+        assert complete(content_length="5")
+        assert complete()
+        assert not complete(content_length="6")
+        assert not complete(content_length="x")
 
 
 class TestAuthenticatedRequests:
