@@ -87,6 +87,8 @@ class RequestRecorder(PeriodicFlush):
         if policy is None:
             return
         log = exchange.step_log
+        if log is not None and not log.sampled and _is_unremarkable(event, policy.slow):
+            return
         sampled = log is not None and log.sampled and self._chance() * self._share < policy.sample
         kind = kind_of(policy, exchange, event, sampled=sampled)
         if kind is not None and self._is_admitted(kind):
@@ -167,6 +169,12 @@ class RequestRecorder(PeriodicFlush):
         table, match = self._live.table, exchange.resolution.match
         is_same = match is None or table.services.get(match.service.name) is match.service
         return table.version if is_same else 0
+
+
+def _is_unremarkable(event: RequestFinished, slow: float | None) -> bool:
+    """Whether a request that was not sampled need not be judged in detail: most of those that had to wait."""
+    is_fast = slow is None or event.duration <= slow
+    return is_fast and event.status < 400 and not (event.aborted or event.call or event.outcome)
 
 
 def _largest_share(table: RouteTable) -> float:
