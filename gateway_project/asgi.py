@@ -31,6 +31,8 @@ django.setup(set_prefix=False)
 
 from gateway_project import sockets  # noqa: E402 - imports models, which need Django set up
 from metrics import error_pages  # noqa: E402 - as above
+from metrics.status_page import page as status  # noqa: E402 - as above
+from metrics.status_page.rendering import StatusRenderer  # noqa: E402 - as above
 
 _traffic = ServiceTraffic(time.monotonic)
 _django: asgi.ASGIApplication = StreamingHandler(
@@ -39,8 +41,10 @@ _django: asgi.ASGIApplication = StreamingHandler(
     PageBudget(time.monotonic, is_contended=_traffic.is_present),
 )
 _lifespan = Lifespan(runtime.current())
+_status = status.StatusPage(StatusRenderer(), time.monotonic) if settings.CONFIG.status_page else None
 EVENTS: Final = PATH.encode()
 HEALTH_PATHS: Final = frozenset({b"/health", b"/health/ready", b"/health/deep"})
+READ_ONLY: Final = HEALTH_PATHS if _status is None else HEALTH_PATHS | {b"/status"}
 SAFE_PAGES: Final = ("GET", "HEAD")
 """Methods of pages that only show something."""
 
@@ -72,7 +76,10 @@ def handle_request(request: Request) -> Response | Awaitable[Response] | None:
         return runtime.current().webhooks.answer(request)
     if not gateway.live.table.is_loaded and path.rstrip(b"/") not in HEALTH_PATHS:
         return gateway.answer(request)  # 503: the host may be a service's own, and Django's pages need the database
-    return _refuse(request)
+    refusal = _refuse(request)
+    if refusal is None and _status is not None and path in status.PATHS and gateway.allowed_hosts.allows(host(request)):
+        return _status.answer(request)
+    return refusal
 
 
 def handle_staff_request(request: Request) -> Response | Awaitable[Response] | None:
@@ -150,8 +157,8 @@ def _refuse(request: Request) -> Response | None:
     try:
         validation.validate_fields(request)
         validation.validate_method(request.method)
-        if request.path.rstrip(b"/") in HEALTH_PATHS and request.method not in SAFE_PAGES:
-            raise MethodNotAllowed("health pages are read only", allow=SAFE_PAGES)
+        if request.path.rstrip(b"/") in READ_ONLY and request.method not in SAFE_PAGES:
+            raise MethodNotAllowed("this page is read only", allow=SAFE_PAGES)
         if request.path.startswith(b"/"):
             return None
         validation.validate_target(request)

@@ -92,6 +92,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int
     hooks: bool
     """Whether deliveries of webhooks are accepted."""
+    status_page: bool
+    """Whether strangers see the state of services."""
     log_format: str
     traces: Traces | None
     metering: Metering
@@ -223,6 +225,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         secret_directories=secret_directories or (DEFAULT_DIRECTORY,),
         max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, integer(0, 1 << 40)),
         hooks=get("HOOKS", True, boolean),
+        status_page=get("STATUS_PAGE", False, boolean),
         log_format=get("LOG_FORMAT", "console" if debug else "json", one_of("json", "console")),
         traces=traces,
         trace_url=get("TRACE_URL", "", telemetry.trace_url),

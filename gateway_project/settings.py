@@ -80,6 +80,8 @@ SESSION_ENGINE = session_engine(REDIS_URL)
 CHANNEL_LAYERS = channel_layers(REDIS_URL, REDIS_PREFIX)
 
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "gateway_project.formats"
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"

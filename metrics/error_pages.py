@@ -4,16 +4,23 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Final
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import escape
 
-from metrics.middleware import current_request_id
+from metrics.middleware import current_request_began, current_request_id
+from metrics.request_log.page_record import PageFailure, page_record
+from metrics.runtime_access import run_on_loop, running
 from resilience.outage import StoreUnavailable
+from routing import errors, runtime
 from routing.messages.identifiers import request_id
+from routing.rights import Right, may
 
 OUTAGES: Final = (OperationalError, InterfaceError, StoreUnavailable)
 """Exceptions that will not be raised again when the database or Redis is back."""
@@ -39,6 +46,12 @@ _HOMES: Final = {
 }
 """The way back from paths that begin so; from others it is the start page."""
 _START: Final = ("/", "To the start page")
+_CODES: Final = {
+    400: errors.BadRequest.code,
+    403: errors.Forbidden.code,
+    429: errors.RateLimited.code,
+    503: errors.Unavailable.code,
+}
 _ID: Final = "request-id-goes-here"
 
 
@@ -47,17 +60,21 @@ def wants_page(accept: str) -> bool:
     return "text/html" in accept
 
 
-def render(status: int, path: str, identifier: str, text: str = "") -> str:
-    """The page for an error at `path`. `text` takes the place of the usual one. Uses neither database nor session."""
+def render(status: int, path: str, identifier: str, text: str = "", *, is_recorded: bool = False) -> str:
+    """The page for an error at `path`. `text` takes the place of the usual one. Uses neither database nor session.
+
+    `is_recorded`: whether it leads to the request's page, which only staff may open.
+    """
     home = next((way for prefix, way in _HOMES.items() if path.startswith(prefix)), _START)
-    return _template(status, home, text).replace(_ID, escape(identifier))
+    return _template(status, home, text, is_recorded).replace(_ID, escape(identifier))
 
 
 @lru_cache(64)
-def _template(status: int, home: tuple[str, str], text: str) -> str:
+def _template(status: int, home: tuple[str, str], text: str, is_recorded: bool) -> str:
     title, usual = _TEXTS[status]
     address, label = home
     context = {"status": status, "title": title, "text": text or usual, "address": address, "label": label, "id": _ID}
+    context["record"] = reverse("dashboard:request", args=[_ID]) if is_recorded else ""
     return render_to_string("error.html", context)
 
 
@@ -67,7 +84,37 @@ def error_page(request: HttpRequest, status: int, text: str = "", *, retry_after
     headers = {"X-Request-ID": identifier, "Cache-Control": "private, no-store", "Content-Security-Policy": POLICY}
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
-    return HttpResponse(render(status, request.path_info, identifier, text), status=status, headers=headers)
+    is_recorded = _record(request, status, identifier)
+    page = render(status, request.path_info, identifier, text, is_recorded=is_recorded)
+    return HttpResponse(page, status=status, headers=headers)
+
+
+def _record(request: HttpRequest, status: int, identifier: str) -> bool:
+    """Record staff's errors, and everybody's failures, in the request log. Returns whether to show staff where."""
+    caller = _staff(request)
+    if not (caller or status >= HTTPStatus.INTERNAL_SERVER_ERROR) or not runtime.current().started:
+        return False
+    now = time.time()
+    began = current_request_began() or now
+    raised = sys.exc_info()[1]
+    is_unexpected = status == HTTPStatus.INTERNAL_SERVER_ERROR and raised is not None
+    code = type(raised).__name__ if is_unexpected else _CODES.get(status, "")
+    record = page_record(request, identifier, PageFailure(status, code, began, now - began, caller))
+    return run_on_loop(running().request_log.note(record)) and bool(caller)
+
+
+def _staff(request: HttpRequest) -> str:
+    """The member of staff who may view the gateway; "" for others, and while that cannot be found out.
+
+    Without a session, it takes no query.
+    """
+    user = getattr(request, "user", None)
+    if user is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return ""
+    try:
+        return f"staff:{user.get_username()}" if may(user, Right.VIEW) else ""
+    except OUTAGES:
+        return ""
 
 
 def failure_page(request: HttpRequest) -> HttpResponse:

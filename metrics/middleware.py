@@ -18,11 +18,17 @@ from routing.messages.identifiers import request_id
 
 _API_PATHS: Final = ("/metrics", "/api/")
 _current_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
+_began: Final[ContextVar[float]] = ContextVar("request_began", default=0.0)
 
 
 def current_request_id() -> str:
     """The id of the request being handled; "" outside of one."""
     return _current_id.get()
+
+
+def current_request_began() -> float:
+    """When the request being handled began, in Unix time; 0 outside of one."""
+    return _began.get()
 
 
 class RequestIdMiddleware:
@@ -32,14 +38,16 @@ class RequestIdMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        header = request.headers.get("X-Request-ID")
-        token = _current_id.set(request_id(header.encode("latin-1", "replace") if header else None, time.time()))
+        header, now = request.headers.get("X-Request-ID"), time.time()
+        token = _current_id.set(request_id(header.encode("latin-1", "replace") if header else None, now))
+        began = _began.set(now)
         try:
             response = self._get_response(request)
             if not response.has_header("X-Request-ID"):
                 response["X-Request-ID"] = _current_id.get()
             return response
         finally:
+            _began.reset(began)
             _current_id.reset(token)
 
 

@@ -1,16 +1,19 @@
 """The gateway as a Django REST framework view: for other servers, Django's test client, and browsable pages."""
 
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django.template.loader import render_to_string
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import View
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import IsAdminUser
-from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request as RestRequest
 from rest_framework.response import Response as RestResponse
 from rest_framework.views import APIView
@@ -22,6 +25,7 @@ from routing.http import Headers, Request, Response
 from routing.messages.bodies import read_up_to
 from routing.rights import Right, may
 from routing.router.hosts import domain_of
+from routing.router.paths import PREFIX as PREFIX_BYTES
 from routing.steps.respond import DEBUG
 
 _SHOWN: Final = frozenset(
@@ -46,6 +50,43 @@ _SHOWN: Final = frozenset(
     }
 )
 """Fields of the response on the page that shows it. They are the page's own too, so that a backend must not choose."""
+PREFIX: Final = PREFIX_BYTES.decode().rstrip("/")
+_BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
+class ServicePageRenderer(BaseRenderer):
+    """A service's response as a page for staff, or the list of services."""
+
+    media_type = "text/html"
+    format = "api"
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,  # noqa: ARG002 - REST framework's signature
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> str:
+        context = renderer_context or {}
+        request, response = context["request"]._request, context["response"]
+        name, _, rest = request.path.removeprefix(PREFIX).strip("/").partition("/")
+        status, reason = response.status_code, response.reason_phrase
+        if status in _BODILESS:
+            response.status_code = HTTPStatus.OK  # the page has a body
+        services = data.get("services") if not name and isinstance(data, dict) else None
+        page = {
+            "service": name,
+            "path": f"/{rest}",
+            "services": services,
+            "status": status,
+            "reason": reason,
+            "tone": "bad" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "warn" if status >= 400 else "good",
+            "fields": sorted(
+                (k, v) for k, v in response.headers.items() if k.lower().encode() in _SHOWN and k != "Allow"
+            ),
+            "body": data if isinstance(data, str) else _pretty(data),
+            "id": response.headers.get("X-Request-ID", ""),
+        }
+        return render_to_string("dashboard/response.html", page, request=request)
 
 
 class ServiceProxyView(APIView):
@@ -53,7 +94,7 @@ class ServiceProxyView(APIView):
 
     authentication_classes = (SessionAuthentication,)
     permission_classes = (IsAdminUser,)
-    renderer_classes = (BrowsableAPIRenderer, JSONRenderer)
+    renderer_classes = (ServicePageRenderer, JSONRenderer)
     schema = None  # the responses are those of the services
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -64,6 +105,8 @@ class ServiceProxyView(APIView):
 
     def get(self, request: RestRequest) -> RestResponse:
         """The page with the service's response to this member of staff."""
+        for right in (Right.OPERATE, Right.CONFIGURE):  # read by the template
+            setattr(request._request, f"may_{right.name.lower()}", may(request.user, right))
         forwarded = to_gateway_request(request._request)
         forwarded.headers = [
             (b"accept", b"application/json, */*;q=0.5") if k == b"accept" else (k, v) for k, v in forwarded.headers
@@ -126,6 +169,10 @@ async def _handle_buffered(request: Request) -> tuple[int, Headers, bytes]:
         return response.status, response.headers, response.body
     chunks, _ = await read_up_to(response.body)
     return response.status, response.headers, b"".join(chunks)
+
+
+def _pretty(data: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
 
 
 def _readable(body: bytes) -> object:

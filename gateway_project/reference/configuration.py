@@ -52,6 +52,7 @@ _ELSEWHERE: Final = {
     "request_log": "requests.md#what-is-recorded",
     "retries": "resilience.md#retries",
     "signature": "signatures.md#what-must-be-signed",
+    "status_page": "status-page.md#which-services-are-listed",
     "targets": "resilience.md#targets",
     "thresholds": "incidents.md#thresholds",
     "timeout": "resilience.md#time-limits",
@@ -64,7 +65,8 @@ def configuration_page(example: str) -> str:
     shared, policy = setting_parsers(_any_secret), defaults.of_policy()
     services = {name: parser for name, parser in service_parsers(_any_secret).items() if name not in shared}
     routes = {name: parser for name, parser in route_parsers(_any_secret).items() if name not in shared}
-    own = {"targets": _TARGET, "paths": PathPolicy(), "thresholds": Thresholds(), "hosts": (), "enabled": True}
+    own = {"targets": _TARGET, "paths": PathPolicy(), "thresholds": Thresholds(), "hosts": ()}
+    own |= {"enabled": True, "status_page": False}
     return page(
         "Configuration keys",
         _INTRODUCTION,

@@ -57,7 +57,8 @@ def add_gateway(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for operation in (operation for operations in paths.values() for operation in operations.values()):
         _complete(operation)
     paths["/metrics"]["get"]["responses"]["200"]["content"] |= dict.fromkeys(_TEXTS, _TEXT)
-    paths["/metrics/usage"]["get"]["responses"]["200"]["content"]["text/csv"] = _TEXT
+    for report in ("/metrics/usage", "/metrics/savings"):
+        paths[report]["get"]["responses"]["200"]["content"]["text/csv"] = _TEXT
     paths["/api/v1/{service}/{path}"] = {method: _service_operation(method) for method in SERVICE_METHODS}
     paths["/api/v1/"] = {"get": _list_services()}
     paths["/events"] = {"get": _stream_events(), "post": _publish_event()}

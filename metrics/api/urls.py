@@ -23,6 +23,7 @@ from metrics.api.overview import HistoryView, OverviewView
 from metrics.api.quotas import ConsumerQuotasView, QuotaRaiseView, QuotaRefundView, QuotaResetView
 from metrics.api.requests import RequestsView, RequestView
 from metrics.api.revocations import RevocationsView, RevocationView
+from metrics.api.savings import SavingsView
 from metrics.api.schema import DocumentationView, SchemaView
 from metrics.api.service_document import ServiceDocumentView
 from metrics.api.usage import UsageView
@@ -64,6 +65,7 @@ urlpatterns = [
     re_path(r"^metrics/history/?$", HistoryView.as_view(), name="metrics-history"),
     re_path(r"^metrics/requests/?$", RequestsView.as_view(), name="metrics-requests"),
     re_path(rf"^metrics/requests/{_REQUEST}/?$", RequestView.as_view(), name="metrics-request"),
+    re_path(r"^metrics/savings/?$", SavingsView.as_view(), name="metrics-savings"),
     re_path(r"^metrics/usage/?$", UsageView.as_view(), name="metrics-usage"),
     re_path(r"^api/revocations/?$", RevocationsView.as_view(), name="api-revocations"),
     re_path(r"^api/revocations/(?P<number>[0-9]{1,18})/?$", RevocationView.as_view(), name="api-revocation"),

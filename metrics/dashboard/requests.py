@@ -12,6 +12,7 @@ from metrics import requests, selectors
 from metrics.dashboard.request_rows import TONES, WHY, clock_text, duration_text, iso, request_url, row, status_text
 from metrics.dashboard.request_search import read_form
 from metrics.dashboard.views import staff_page
+from metrics.request_log.page_record import PAGE
 from metrics.request_log.record import Kind, RequestRecord, StepRecord
 from metrics.request_log.search import FoundRecord
 from metrics.request_log.store import KEPT_SECONDS, Position
@@ -64,6 +65,7 @@ def request_page(request: HttpRequest, identifier: str) -> HttpResponse:
 
 def _context(shown: FoundRecord, found: list[FoundRecord]) -> dict[str, Any]:
     record = shown.record
+    is_page = [step.name for step in record.steps] == [PAGE]
     return {
         "record": record,
         "status": status_text(record),
@@ -75,7 +77,8 @@ def _context(shown: FoundRecord, found: list[FoundRecord]) -> dict[str, Any]:
         "durations": _durations(record),
         "others": [row(each) for each in found if each is not shown],
         "curl": requests.as_curl(record),
-        "explain": f"{reverse('explain')}?{requests.explain_query(record)}",
+        "explain": "" if is_page else f"{reverse('explain')}?{requests.explain_query(record)}",
+        "is_page": is_page,
         "trace": requests.trace_url(settings.CONFIG.trace_url, record),
         "revision": _revision(record),
         "has_service": bool(record.service) and record.service in selectors.service_names(),

@@ -7,7 +7,9 @@ from django.urls import path
 
 from metrics.dashboard import views
 from metrics.dashboard.callers import caller_page, callers_page
+from metrics.dashboard.palette.views import palette_json
 from metrics.dashboard.requests import request_page, requests_page
+from metrics.dashboard.savings import savings_page
 from metrics.dashboard.usage import usage_page
 
 app_name = "dashboard"
@@ -15,8 +17,10 @@ urlpatterns = [
     path("", views.overview_page, name="overview"),
     path("snapshot.json", views.snapshot_json, name="snapshot"),
     path("history.json", views.history_json, name="history"),
+    path("palette.json", palette_json, name="palette"),
     path("events/", views.events_page, name="events"),
     path("usage/", usage_page, name="usage"),
+    path("savings/", savings_page, name="savings"),
     path("callers/", callers_page, name="callers"),
     path("callers/<str:kind>/", caller_page, name="caller"),
     path("requests/", requests_page, name="requests"),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from metrics.request_log.building import build_record, kind_of
-from metrics.request_log.record import Kind
+from metrics.request_log.record import Kind, RequestRecord
 from metrics.request_log.search import Found, RequestQuery, decoded, encode, search
 from metrics.request_log.store import MemoryStore, NewRecord, Position, Store
 from resilience.outage import StoreUnavailable
@@ -94,6 +94,13 @@ class RequestRecorder(PeriodicFlush):
         if kind is not None and self._is_admitted(kind):
             record = build_record(exchange, event, kind, self._version(exchange))
             self._put(NewRecord(kind, record.id, encode(record)))
+
+    async def note(self, record: RequestRecord) -> bool:
+        """Record a request that no service received. False if there were too many of its kind in this second."""
+        is_admitted = self._is_admitted(record.kind)
+        if is_admitted:
+            self._put(NewRecord(record.kind, record.id, encode(record)))
+        return is_admitted
 
     async def search(
         self, query: RequestQuery, *, before: Position | None = None, after: Position | None = None, limit: int

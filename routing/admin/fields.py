@@ -20,6 +20,8 @@ HELP_TEXTS: Final = {
     "how the service reads paths",
     "thresholds": "{error_rate: 0.05, client_error_rate: 0.5, refusal_rate: 0.2, latency: 5s, hit_rate_drop: 0.5, "
     "minimum_requests: 20, window: 5m}, or off: when the dashboard reports an incident; null for one that is off",
+    "status_page": "on, or a public name such as Customer data: lists the service on /status/ (STATUS_PAGE); "
+    "empty: not listed",
     "labels": "{team: payments, stage: production}: by which the dashboard groups and finds services",
     "ip": "{allow: [10.0.0.0/8, 2001:db8::/32], deny: [10.1.2.3]}: the client addresses that may call; deny wins",
     "owner": "the person or team that answers for the key",

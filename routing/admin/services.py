@@ -45,6 +45,7 @@ class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         ),
         ("The backend's limits", {"fields": ("outcome", "hold_off", "outbound")}),
         ("Incidents", {"fields": ("thresholds",)}),
+        ("Status page", {"fields": ("status_page",)}),
         ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call", "price")}),
         ("Request log", {"fields": ("request_log",)}),
     )

@@ -10,7 +10,7 @@ from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.issuers import check_services as issuers_check
 from routing.configuration.issuers import decode_issuers
 from routing.configuration.labels import labels
-from routing.configuration.section_parsers import PATHS, THRESHOLDS, switchable
+from routing.configuration.section_parsers import PATHS, THRESHOLDS, status_page, switchable
 from routing.configuration.sections import build, build_policy, merge_settings, setting_parsers, with_probe_lease
 from routing.configuration.values import (
     SecretLookup,
@@ -71,6 +71,7 @@ def service_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
         "hosts": list_of(host_name),
         "paths": _paths,
         "thresholds": switchable(THRESHOLDS),
+        "status_page": status_page,
         "labels": labels,
         "enabled": boolean,
     }
@@ -158,6 +159,7 @@ def decode_service(name: str, value: object, secret: SecretLookup) -> Service:
         _check_placeholders(settings, (), faults)
     targets, hosts, routes = (settings.pop(key, ()) for key in ("targets", "hosts", "routes"))
     spelled, thresholds = settings.pop("paths", PathPolicy()), settings.pop("thresholds", {})
+    listed = settings.pop("status_page", False)
     named = settings.pop("labels", ())
     with faults.at():
         policy = build_policy(settings)
@@ -167,7 +169,10 @@ def decode_service(name: str, value: object, secret: SecretLookup) -> Service:
     decoded = _decode_routes(routes, {} if faults.found else settings, spelled, secret, faults)
     faults.raise_if_any()
     policy = with_probe_lease(policy, decoded)
-    return Service(name, targets, hosts, policy, decoded, paths=spelled, thresholds=thresholds, labels=named)
+    label = name if listed is True else listed or ""
+    return Service(
+        name, targets, hosts, policy, decoded, paths=spelled, thresholds=thresholds, public_label=label, labels=named
+    )
 
 
 def _thresholds(settings: dict[str, Any] | None, policy: RoutePolicy) -> Thresholds:

@@ -118,6 +118,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "hosts": [],
     "paths": {},
     "thresholds": {},
+    "status_page": False,
     "labels": {},
     "routes": [],
     "methods": [],

@@ -14,6 +14,7 @@ from routing.configuration.values import (
     ValueParser,
     boolean,
     decimal,
+    display,
     duration,
     field_name,
     integer,
@@ -54,6 +55,19 @@ def _plain_text(value: object) -> str:
     if not 0 < len(text) <= 500 or not text.isprintable():
         raise ValueError("must be a text of 1 to 500 printable characters")
     return text
+
+
+MAX_LABEL: Final = 80
+"""Characters of a service's name on the status page."""
+
+
+def status_page(value: object) -> bool | str:
+    """Whether a service is on the status page, or its label there."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL or not value.isprintable() or value.isspace():
+        raise ValueError(f"must be a text of 1 to {MAX_LABEL} printable characters, not {display(value)}")
+    return value
 
 
 def _open_for(value: object) -> dict[str, float]:

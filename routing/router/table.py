@@ -33,7 +33,8 @@ class Service(msgspec.Struct, frozen=True):
 
     `incarnation` tells it from an earlier service of the same name that was removed. `faults` are those of its current
     configuration, if that cannot be loaded. It then either continues with its last valid configuration, or is out of
-    service and has no targets. `labels` are names and values for staff.
+    service and has no targets. `public_label` is its name on the status page, empty if it is not listed there.
+    `labels` are names and values for staff.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Service(msgspec.Struct, frozen=True):
     paths: PathPolicy = PathPolicy()
     faults: tuple[str, ...] = ()
     thresholds: Thresholds = Thresholds()
+    public_label: str = ""
     labels: tuple[tuple[str, str], ...] = ()
 
     @property

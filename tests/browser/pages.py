@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from playwright.sync_api import Page
+
 ROOT = Path(__file__).parents[2]
 OPEN_SERVICE = """
 version: 1
@@ -44,6 +46,14 @@ def reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **fields: s
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
     handler.wfile.write(body)
+
+
+def open_from_menu(page: Page, name: str) -> None:
+    """Follow a link of the main navigation, which is behind a button on a narrow screen."""
+    menu = page.get_by_role("button", name="Menu")
+    if menu.is_visible():
+        menu.click()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()
 
 
 @contextmanager

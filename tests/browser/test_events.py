@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from tests.browser.conftest import Gateway, Open
+from tests.browser.pages import open_from_menu
 from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
 
 Screenshot = Callable[[Page, str], None]
@@ -42,9 +43,9 @@ def events_page(visit: Open) -> Page:
 
 def test_it_is_in_the_navigation_and_subscribes_to_every_service(visit: Open) -> None:
     page = visit()
-    page.get_by_role("navigation").get_by_role("link", name="Events").click()
+    open_from_menu(page, "Events")
     expect_live(page)
-    expect(page.get_by_role("link", name="Events")).to_have_attribute("aria-current", "page")
+    expect(page.locator(".nav a", has_text="Events")).to_have_attribute("aria-current", "page")
     expect(topics(page)).to_have_count(5, timeout=15_000)
     expect(topics(page).first).to_have_text("service:aiRouting")
 

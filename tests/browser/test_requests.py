@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Gateway, Open
+from tests.browser.pages import open_from_menu
 from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
 from tests.processes import eventually
 
@@ -27,7 +28,7 @@ def test_the_id_of_a_problem_document_leads_to_the_steps_of_its_request(
     unknown = f"/api/v1/nothing/{width}-{scheme}"
     problem = gateway.get(unknown).json()
     page = visit("/dashboard/", width=width, scheme=scheme)
-    page.get_by_role("navigation").get_by_role("link", name="Requests").click()
+    open_from_menu(page, "Requests")
     assert eventually(lambda: lists(page, "/api/v1/crm/status/503?email=***", unknown))
     assert violations(page, of_any_weight=True) == []
     assert not overflows(page)

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Gateway, Open
+from tests.browser.pages import open_from_menu
 from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
 
 Screenshot = Callable[[Page, str], None]
@@ -19,8 +20,8 @@ def test_it_shows_what_was_used_on_any_screen(
     gateway.get("/api/v1/crm/contacts")
     gateway.get("/api/v1/crm/status/404")
     page = visit("/dashboard/", width=width, scheme=scheme)
-    page.get_by_role("navigation").get_by_role("link", name="Usage").click()
-    expect(page.get_by_role("link", name="Usage")).to_have_attribute("aria-current", "page")
+    open_from_menu(page, "Usage")
+    expect(page.locator(".nav a", has_text="Usage")).to_have_attribute("aria-current", "page")
     row = page.get_by_role("row", name="crm").first
     expect(row).to_contain_text("key:")
     expect(page.locator(".usage-total")).to_contain_text("Requests")
@@ -73,3 +74,22 @@ def test_callers_on_any_screen(visit: Open, screenshot: Screenshot, gateway: Gat
     screenshot(page, f"caller-{width}-{scheme}")
     page.get_by_role("link", name="4xx").first.click()
     expect(page.get_by_role("row", name="/api/v1/crm/status/404").first).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "dark"), (WIDE, "light")])
+def test_savings_on_any_screen_and_on_paper(
+    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+) -> None:
+    for _ in range(3):
+        gateway.get("/api/v1/crm/contacts")
+    page = visit("/dashboard/savings/", width=width, scheme=scheme)
+    expect(page.get_by_role("row", name="crm").first).to_contain_text("%")
+    assert violations(page) == []
+    assert not overflows(page)
+    screenshot(page, f"savings-{width}-{scheme}")
+    page.emulate_media(media="print")
+    expect(page.get_by_role("button", name="Print")).to_be_hidden()
+    expect(page.get_by_role("navigation", name="Main")).to_be_hidden()
+    expect(page.get_by_role("row", name="crm").first).to_be_visible()
+    assert not overflows(page)
+    screenshot(page, f"savings-print-{width}")

@@ -10,6 +10,7 @@ from django.test import Client, override_settings
 from gateway_project import asgi
 from metrics import throttling
 from metrics.dashboard import live
+from metrics.portal import access as portal_access
 from routing.errors import Overloaded
 from tests.metrics.harness import Harness
 
@@ -77,6 +78,37 @@ def test_a_fault_shows_the_id_and_nothing_else(harness: Harness, monkeypatch: py
     monkeypatch.setattr(live, "snapshot", fail)
     response = staff().get("/dashboard/snapshot.json")
     assert "secret" not in assert_page(response, 500, "Something went wrong", "/dashboard/")
+
+
+def test_staff_are_led_to_the_page_of_the_failed_request(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> bytes:
+        raise RuntimeError("<secret>")
+
+    monkeypatch.setattr(live, "snapshot", fail)
+    client = staff()
+    address = f"/dashboard/requests/{ID}/"
+    assert f'href="{address}"' in client.get("/dashboard/snapshot.json?token=letmein").content.decode()
+    page = client.get(address).content.decode()
+    assert "/dashboard/snapshot.json?token=***" in page
+    assert "RuntimeError" in page
+    assert "staff:ada" in page
+    assert "secret" not in page
+    assert "explain" not in page.lower().replace("explained", "")
+    assert f'href="{address}"' in client.get("/dashboard/services/nothing/").content.decode()
+
+
+def test_strangers_errors_are_not_recorded_and_their_failures_are(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = staff()
+    text = browser().get("/nothing").content.decode()
+    assert "/dashboard/requests/" not in text
+    assert client.get(f"/dashboard/requests/{ID}/").status_code == 404
+    monkeypatch.setattr(portal_access, "is_served", lambda _request: 1 / 0)
+    assert "/dashboard/requests/" not in assert_page(
+        browser().get("/portal/login/"), 500, "Something went wrong", "/portal/"
+    )
+    assert "ZeroDivisionError" in client.get(f"/dashboard/requests/{ID}/").content.decode()
 
 
 def test_without_the_database_the_page_is_503_and_needs_none(harness: Harness) -> None:

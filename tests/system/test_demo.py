@@ -179,7 +179,7 @@ def test_staff_see_a_response_as_a_browsable_page(demo: Server) -> None:
         page = session.get(path, headers=browser, timeout=30)
         plain = session.get(path, headers={"Accept": "application/json"}, timeout=30)
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert "Django REST framework" in page.text
+    assert "<title>slackIntelligence/channels" in page.text
     assert "incidents" in page.text
     assert plain.status_code == 401, "a session is for pages, and no credential for programs"
     assert requests.get(path, headers=browser, timeout=30).json()["code"] == "unauthenticated"

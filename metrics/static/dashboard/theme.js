@@ -10,7 +10,6 @@
     else root.dataset.theme = theme;
     for (const button of document.querySelectorAll("[data-theme-toggle]")) {
       button.textContent = `Theme: ${theme}`;
-      button.dataset.short = theme;
     }
   };
   let theme = order.includes(stored()) ? stored() : "system";

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("routing", "0036_service_thresholds"),
+        ("routing", "0037_status_page"),
     ]
 
     operations = [

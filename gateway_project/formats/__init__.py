@@ -1,0 +1,1 @@
+"""How dates are written, in each language: one form, with its time zone."""

@@ -1,0 +1,126 @@
+"""Where the palette's items come from, as far as a member of staff may see them. For Django's threads: it blocks."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.db.models import Q
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from metrics import requests, selectors
+from metrics.dashboard.palette.items import Item
+from metrics.dashboard.request_rows import clock_text, request_url, status_text
+from routing.models import ApiKey, Consumer
+
+MAX_ROWS: Final = 5
+"""Of keys and of consumers."""
+MIN_WORD: Final = 2
+"""Characters of a word that keys and consumers are searched for."""
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,128}")
+"""What may be the id of a request: a shorter one would be looked up with each key that is pressed."""
+PAGES: Final = (
+    (gettext_lazy("Dashboard"), "dashboard:overview"),
+    (gettext_lazy("Events"), "dashboard:events"),
+    (gettext_lazy("Requests"), "dashboard:requests"),
+    (gettext_lazy("Usage"), "dashboard:usage"),
+    (gettext_lazy("Callers"), "dashboard:callers"),
+    (gettext_lazy("Admin"), "admin:index"),
+)
+SERVICE_ACTIONS: Final = (
+    ("reset", gettext_lazy("Reset the circuit of %(service)s")),
+    ("open", gettext_lazy("Force open the circuit of %(service)s")),
+    ("disable", gettext_lazy("Disable the circuit of %(service)s")),
+    ("tag", gettext_lazy("Invalidate a tag of %(service)s")),
+    ("warm", gettext_lazy("Warm the cache of %(service)s")),
+    ("flush", gettext_lazy("Flush the cache of %(service)s")),
+)
+"""The names of actions are those of commands.js."""
+ACTIONS: Final = (
+    ("reset-all", gettext_lazy("Reset all circuits")),
+    ("warm-all", gettext_lazy("Warm the whole cache")),
+    ("flush-all", gettext_lazy("Flush the whole cache")),
+)
+
+
+def services() -> Iterator[Item]:
+    for name, service in sorted(selectors.configured_services().items()):
+        hosts = " ".join(service.hosts)
+        yield Item(name, reverse("dashboard:service", args=[name]), hosts)
+
+
+def routes() -> Iterator[Item]:
+    """Each leads to the requests that it has matched."""
+    address = reverse("dashboard:requests")
+    for name, service in sorted(selectors.configured_services().items()):
+        for route in service.routes:
+            query = urlencode({"service": name, "route": route.path})
+            yield Item(f"{name} {route.path}", f"{address}?{query}", " ".join(route.methods))
+
+
+def requests_with(identifier: str) -> list[Item]:
+    """The requests with this id, the latest first."""
+    if REQUEST_ID.fullmatch(identifier) is None:
+        return []
+    return [
+        Item(
+            f"{each.record.method} {each.record.target_path}",
+            request_url(each),
+            f"{status_text(each.record)}, {clock_text(each.record.at)}",
+        )
+        for each in requests.find(identifier).records[:MAX_ROWS]
+    ]
+
+
+def keys(wanted: Sequence[str]) -> list[Item]:
+    """API keys by name, prefix or owner. What is shown is never the key."""
+    if not wanted or max(map(len, wanted)) < MIN_WORD:
+        return []
+    condition = Q()
+    for word in wanted:
+        condition &= Q(name__icontains=word) | Q(prefix__istartswith=word) | Q(owner__icontains=word)
+    return [
+        Item(str(key), reverse("admin:routing_apikey_change", args=[key.pk]), key.owner)
+        for key in ApiKey.objects.filter(condition)[:MAX_ROWS]
+    ]
+
+
+def consumers(wanted: Sequence[str]) -> list[Item]:
+    if not wanted or max(map(len, wanted)) < MIN_WORD:
+        return []
+    condition = Q()
+    for word in wanted:
+        condition &= Q(name__icontains=word)
+    return [
+        Item(consumer.name, reverse("admin:routing_consumer_change", args=[consumer.pk]))
+        for consumer in Consumer.objects.filter(condition)[:MAX_ROWS]
+    ]
+
+
+def pages(request: HttpRequest) -> Iterator[Item]:
+    """The dashboard's, and those of the admin's sidebar that this user may open."""
+    known = set()
+    for title, name in PAGES:
+        known.add(address := reverse(name))
+        yield Item(str(title), address)
+    for section in settings.UNFOLD["SIDEBAR"]["navigation"]:
+        for item in section["items"]:
+            if str(item["link"]) not in known and import_string(item["permission"])(request):
+                yield Item(str(item["title"]), str(item["link"]), _("Admin"))
+    yield Item(_("API documentation"), "/api/docs")
+
+
+def actions() -> Iterator[Item]:
+    """Each leads to a page that asks first."""
+    overview = reverse("dashboard:overview")
+    for action, title in ACTIONS:
+        yield Item(str(title), f"{overview}#action={action}")
+    for name in sorted(selectors.configured_services()):
+        address: Any = reverse("dashboard:service", args=[name])
+        for action, title in SERVICE_ACTIONS:
+            yield Item(title % {"service": name}, f"{address}#action={action}")

@@ -1,0 +1,1 @@
+"""What caching has saved, by month and service."""

@@ -1,0 +1,43 @@
+// Operations that the command palette leads to, by the address's fragment: `#action=flush`. Each asks first.
+import { api, confirmDisable, confirmFlush, confirmForceOpen, confirmInvalidate, openDialog, toast, warm, warmed } from "./actions.js";
+import { find } from "./dom.js";
+import { plural } from "./format.js";
+
+const FORM = /^#action=([a-z-]+)$/;
+
+function confirm(title, text, verb, operate, done) {
+  openDialog({
+    title, text, verb, fields: [],
+    submit: async () => {
+      toast(done(await operate()));
+      return true;
+    },
+  });
+}
+
+const ofService = {
+  reset: (name) => confirm(`Reset the circuit of ${name}`, "The circuit is closed: calls reach the backend again.", "Reset", () => api.reset(name), () => `The circuit of ${name} is closed.`),
+  open: confirmForceOpen,
+  disable: confirmDisable,
+  tag: (name) => confirmInvalidate(name, []),
+  warm: () => find('[data-do="warm"]').click(),
+  flush: (name) => confirmFlush(name),
+};
+
+const ofAll = {
+  "reset-all": () => confirm("Reset all circuits", "Every circuit is closed: calls reach all backends again.", "Reset", () => api.resetAll(), ({ reset }) => `${plural(reset.length, "circuit")} reset.`),
+  "warm-all": () => confirm("Warm the whole cache", "The cache entries with the most hits are fetched again.", "Warm", () => warm(), warmed),
+  "flush-all": () => confirmFlush(null),
+};
+
+function act() {
+  const action = FORM.exec(location.hash)?.[1];
+  if (!action || !document.body.hasAttribute("data-operate")) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  const service = find("#service")?.dataset.name;
+  if (service) ofService[action]?.(service);
+  else ofAll[action]?.();
+}
+
+window.addEventListener("hashchange", act);
+act();

@@ -1,0 +1,72 @@
+"""The command palette in Chromium: by keyboard alone, on a page of the dashboard."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.accessibility import PHONE, WIDE, Screenshot, faults
+from tests.browser.conftest import Gateway, Open
+
+
+def open_palette(page: Page) -> None:
+    expect(page.locator("[data-palette]")).to_be_visible()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox")).to_be_focused()
+
+
+def test_a_pasted_request_id_opens_its_page(visit: Open, gateway: Gateway) -> None:
+    problem = gateway.get("/api/v1/nothing/of-the-palette").json()
+    page = visit()
+    open_palette(page)
+    page.keyboard.insert_text(problem["request_id"])
+    page.keyboard.press("Enter")  # before the list has come
+    page.wait_for_url(lambda url: "/dashboard/requests/" in url)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("/api/v1/nothing/of-the-palette")
+
+
+def test_it_is_a_combobox_for_screen_readers(visit: Open, screenshot: Screenshot) -> None:
+    page = visit()
+    open_palette(page)
+    page.keyboard.type("crm")
+    first, second = page.get_by_role("option").nth(0), page.get_by_role("option").nth(1)
+    expect(first).to_have_text("crm")
+    box = page.get_by_role("combobox")
+    assert box.get_attribute("aria-expanded") == "true"
+    expect(first).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("ArrowDown")
+    expect(second).to_have_attribute("aria-selected", "true")
+    assert box.get_attribute("aria-activedescendant") == second.get_attribute("id")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("option").last).to_have_attribute("aria-selected", "true")
+    assert list(faults(page, "palette", screenshot)) == []
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    open_palette(page)
+    page.keyboard.type("no such thing anywhere")
+    expect(page.get_by_role("status").filter(has_text="Nothing found.")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_an_operation_asks_first_and_says_what_it_did(visit: Open, gateway: Gateway, width: int) -> None:
+    page = visit("/dashboard/events/", width=width)
+    page.get_by_role("button", name="Search").click()
+    page.keyboard.type("reset circuit crm")
+    page.get_by_role("option", name="Reset the circuit of crm").click()
+    page.wait_for_url("**/dashboard/services/crm/")
+    dialog = page.get_by_role("dialog", name="Reset the circuit of crm")
+    dialog.get_by_role("button", name="Reset").click()
+    expect(page.locator("#toasts")).to_contain_text("The circuit of crm is closed.")
+    assert "#" not in page.url
+
+
+def test_the_menu_of_a_phone_opens_by_keyboard(visit: Open) -> None:
+    page = visit(width=PHONE)
+    header = page.locator("header.bar").bounding_box()
+    assert header is not None
+    assert header["height"] < 64  # one row
+    page.get_by_role("button", name="Menu").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Dashboard")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("navigation", name="Main")).to_be_hidden()
