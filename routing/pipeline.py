@@ -94,7 +94,7 @@ class Gateway:
         self._coalescing = Coalescing(cache, flights or Flights(clock=clock), self._fetch, clock=clock, timer=timer)
         keys, hits = cache_keys or CacheKeys(own_cookies), hit_counter or HitCounter()
         self._cache_check = CacheCheck(CacheLookup(cache, self._coalescing, keys=keys, hit_counter=hits, timer=timer))
-        self._store = CacheStore(cache, self._fetch, own_cookies=own_cookies, clock=clock, timer=timer)
+        self._store = CacheStore(cache, self._fetch, observers, own_cookies=own_cookies, clock=clock, timer=timer)
         self.credentials = CredentialSteps(credentials, calls, emit=observers.backend_event, timer=timer)
         self._fallbacks = Fallbacks(live, self._gatekeeper, self._store, self.credentials, timer=timer)
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)

@@ -27,6 +27,7 @@ MAX_READS: Final = 10
 """How often a read that overlaps the application of a batch is repeated."""
 
 PATH_PREFIX: Final = "path|"
+REFETCH_PREFIX: Final = "refetch|"
 FAULT_PREFIXES: Final = ("fault|", "affected|")
 MAX_FAULTS_PER_ROW: Final = 50
 """Only the most frequent faults of a row, and the callers hit most often, are kept."""
@@ -35,13 +36,18 @@ MAX_ROUTE_FIELDS: Final = 12_000
 """Per row and prefix: about 1,000 routes with their methods and durations."""
 
 _OMITTED: Final = {
-    TimeResolution.MINUTE: (PATH_PREFIX, *ROUTE_PREFIXES),
-    TimeResolution.HOUR: (*FAULT_PREFIXES, *ROUTE_PREFIXES),
-    TimeResolution.DAY: (PATH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
-    TimeResolution.TOTAL: (PATH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
+    TimeResolution.MINUTE: (PATH_PREFIX, REFETCH_PREFIX, *ROUTE_PREFIXES),
+    TimeResolution.HOUR: (REFETCH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
+    TimeResolution.DAY: (PATH_PREFIX, REFETCH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
+    TimeResolution.TOTAL: (PATH_PREFIX, REFETCH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
 }
-"""Beginnings of the fields that rows of a resolution do not have: paths are kept per hour, faults per minute."""
-_BY_ROUTE: Final = ("requests|", *ROUTE_PREFIXES)
+"""Beginnings of the fields that rows of a resolution do not have: paths are kept per hour, faults per minute, repeated
+fetches per day by route.
+"""
+_BY_ROUTE: Final = {
+    TimeResolution.ROUTES_TEN_MINUTES: ("requests|", *ROUTE_PREFIXES),
+    TimeResolution.ROUTES_DAY: ("requests|", *ROUTE_PREFIXES, REFETCH_PREFIX),
+}
 SUMMED: Final = frozenset({"requests", "duration", "duration_us", "backend", "backend_us", "cache", "code"})
 """The fields that are also summed over all services."""
 
@@ -184,8 +190,8 @@ def _sums(minutes: Mapping[tuple[int, str], Fields]) -> dict[tuple[int, str], Co
 
 
 def _fields_of(resolution: TimeResolution, fields: Fields) -> Fields:
-    if resolution in ROUTE_SECONDS:
-        return {field: number for field, number in fields.items() if field.startswith(_BY_ROUTE)}
+    if resolution in _BY_ROUTE:
+        return {field: number for field, number in fields.items() if field.startswith(_BY_ROUTE[resolution])}
     omitted = _OMITTED.get(resolution, ())
     return {field: number for field, number in fields.items() if not field.startswith(omitted)}
 
@@ -216,7 +222,7 @@ def _limit(counts: Counter[str]) -> dict[str, int]:
     limits = {
         PATH_PREFIX: MAX_PATHS_PER_ROW,
         **dict.fromkeys(FAULT_PREFIXES, MAX_FAULTS_PER_ROW),
-        **dict.fromkeys(ROUTE_PREFIXES, MAX_ROUTE_FIELDS),
+        **dict.fromkeys((*ROUTE_PREFIXES, REFETCH_PREFIX), MAX_ROUTE_FIELDS),
     }
     for prefix, limit in limits.items():
         found = [field for field in counts if field.startswith(prefix)]

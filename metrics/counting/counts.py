@@ -9,6 +9,7 @@ A field is `name|label|...` and its count an integer, so that sums are exact and
     credential|refreshed               outcome|limited                       hold_off|begun
     fault|error|502 from /contacts     affected|error|key:abcdefgh
     route_duration|40|GET|/channels/{id}                route_cache|HIT|GET|/channels/{id}
+    refetch|changed|17|/channels
 """
 
 import re

@@ -8,11 +8,12 @@ from typing import Final, NamedTuple
 from metrics.counting.counts import MINUTE
 from metrics.counting.faults import affected, describe, fault_kind, has_failed
 from metrics.counting.histogram import bucket, coarse
+from metrics.counting.refetches import interval_bucket
 from resilience.cache.objects import SERVICE
 from resilience.statuses import FAILURE_STATUSES
 from routing.errors import BadGateway, CircuitOpen, RequestTimeout, UpstreamTimeout
 from routing.messages.outcome import OutcomeClass
-from routing.observability.events import BackendEvent, BackendEventKind, Observer, RequestFinished
+from routing.observability.events import BackendEvent, BackendEventKind, Observer, Refetched, RequestFinished
 
 KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 OTHER_METHOD: Final = "OTHER"
@@ -166,6 +167,11 @@ class MetricsObserver(Observer):
             self._increment(event.service, f"target|{event.kind}")
         elif event.kind in CREDENTIAL_EVENTS:
             self._increment(event.service, f"credential|{event.kind.removeprefix('credential_')}")
+
+    def refetched(self, event: Refetched) -> None:
+        """Count a response that was fetched again, by route and time since the one before."""
+        result = ("changed" if event.changed else "same") if event.by_policy else "theirs"
+        self._increment(event.service, f"refetch|{result}|{interval_bucket(event.interval)}|{event.route}")
 
     def looked_up(self, hit: bool) -> None:
         """Count a lookup in the cache by Django code, which no request includes."""

@@ -6,6 +6,7 @@ Services have their own prefix, so that no service name conflicts with another p
 from django.urls import path
 
 from metrics.dashboard import views
+from metrics.dashboard.advice import advice_page, draft_page
 from metrics.dashboard.callers import caller_page, callers_page
 from metrics.dashboard.palette.views import palette_json
 from metrics.dashboard.requests import request_page, requests_page
@@ -20,6 +21,8 @@ urlpatterns = [
     path("palette.json", palette_json, name="palette"),
     path("events/", views.events_page, name="events"),
     path("usage/", usage_page, name="usage"),
+    path("advice/", advice_page, name="advice"),
+    path("advice/draft/", draft_page, name="draft"),
     path("savings/", savings_page, name="savings"),
     path("callers/", callers_page, name="callers"),
     path("callers/<str:kind>/", caller_page, name="caller"),

@@ -39,6 +39,11 @@ CONTENT_SECURITY_POLICY: Final = (
 
 
 def staff_page(view: View) -> View:
+    """A page that only reads: see `staff_form`."""
+    return require_GET(staff_form(view))
+
+
+def staff_form(view: View) -> View:
     """Require a session of staff who may view the gateway, forbid caching, and set CONTENT_SECURITY_POLICY.
 
     Templates show the controls of operations if `may_operate` of their request is true, and links to forms if
@@ -57,7 +62,7 @@ def staff_page(view: View) -> View:
         response["Referrer-Policy"] = "same-origin"
         return response
 
-    return require_GET(staff_member_required(wrapper))
+    return staff_member_required(wrapper)
 
 
 @staff_page

@@ -10,7 +10,7 @@ import msgspec
 
 from metrics import cluster_counts, selectors
 from metrics.counting import aggregates
-from metrics.counting.counts import Fields, with_prefix
+from metrics.counting.counts import GATEWAY, Fields, with_prefix
 from metrics.models import Aggregate, TimeResolution
 from metrics.stats import saved_calls, status_classes
 
@@ -112,7 +112,7 @@ def summarise(
     """`counts` are those of days, by Unix seconds and service. Requests that matched no service are left out."""
     found: defaultdict[tuple[Month, str], _Sums] = defaultdict(_Sums)
     for start, service, fields in counts:
-        if service:
+        if service not in ("", GATEWAY):
             found[Month.at(start), service].add(fields)
     rows = [
         _savings(str(month), service, sums, costs.get(service, 0.0))

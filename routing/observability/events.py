@@ -87,6 +87,18 @@ EventSink = Callable[[BackendEvent], None]
 """Takes events as they happen: `Observers.backend_event`."""
 
 
+class Refetched(msgspec.Struct, frozen=True):
+    """A response was fetched again once an earlier one had expired, `interval` seconds after that one. `changed`: its
+    body differs. `by_policy`: it is fresh for as long as the cache policy's `ttl` says, not the backend.
+    """
+
+    service: str
+    route: str
+    interval: float
+    changed: bool
+    by_policy: bool
+
+
 class QuotaEvent(msgspec.Struct, frozen=True):
     """A quota has reached `percent` of `limit`: 80 or 100. `quota` is whose it is, and which, such as
     `consumer:12|plan|month`. `ends` is Unix time.
@@ -124,6 +136,9 @@ class Observer:
     def quota_reached(self, event: QuotaEvent) -> None:
         """A consumer's quota has reached a threshold; called once in the cluster for each period."""
 
+    def refetched(self, event: Refetched) -> None:
+        """A stored response was fetched again. Which earlier one it is compared with is this worker's knowledge."""
+
 
 class Observers:
     """Notifies several observers; an exception in one affects neither the others nor the request."""
@@ -133,6 +148,7 @@ class Observers:
         # Only overridden methods are called, so that an observer costs nothing for events it does not handle.
         self._finished = [each.finished for each in observers if type(each).finished is not Observer.finished]
         self._failed = [each.failed for each in observers if type(each).failed is not Observer.failed]
+        self._refetched = [each.refetched for each in observers if type(each).refetched is not Observer.refetched]
         self._backend_event = [
             each.backend_event for each in observers if type(each).backend_event is not Observer.backend_event
         ]
@@ -177,5 +193,16 @@ class Observers:
         for observer in self._observers:
             try:
                 observer.quota_reached(event)
+            except Exception:
+                log.exception("an observer failed on an event")
+
+    @property
+    def observes_refetches(self) -> bool:
+        return bool(self._refetched)
+
+    def refetched(self, event: Refetched) -> None:
+        for refetched in self._refetched:
+            try:
+                refetched(event)
             except Exception:
                 log.exception("an observer failed on an event")

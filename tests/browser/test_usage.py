@@ -93,3 +93,24 @@ def test_savings_on_any_screen_and_on_paper(
     expect(page.get_by_role("row", name="crm").first).to_be_visible()
     assert not overflows(page)
     screenshot(page, f"savings-print-{width}")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "light"), (WIDE, "dark")])
+def test_advice_and_a_draft_on_any_screen(
+    visit: Open, screenshot: Screenshot, gateway: Gateway, scheme: str, width: int
+) -> None:
+    page = visit("/dashboard/advice/", width=width, scheme=scheme)
+    expect(page.get_by_role("heading", name="Cache lifetimes")).to_be_visible()
+    assert violations(page) == []
+    assert not overflows(page)
+    screenshot(page, f"advice-{width}-{scheme}")
+    page.goto(f"{gateway.url}/dashboard/advice/draft/?change=ttl&service=crm&value={width}s")
+    expect(page.get_by_text(f"ttl: {width}s")).to_be_visible()
+    assert violations(page) == []
+    assert not overflows(page)
+    screenshot(page, f"draft-{width}-{scheme}")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_role("status").filter(has_text="The change is stored")).to_be_visible()
+    page.go_back()
+    page.reload()
+    expect(page.get_by_text("Nothing changes")).to_be_visible()

@@ -37,7 +37,7 @@ from routing.credentials.refresher import Refresher
 from routing.credentials.token_endpoint import TokenEndpoint
 from routing.credentials.vault import MemoryVault
 from routing.gateway_rules import GatewayRules
-from routing.observability.events import BackendEvent, Observer, Observers, RequestFinished
+from routing.observability.events import BackendEvent, Observer, Observers, Refetched, RequestFinished
 from routing.pipeline import Gateway
 from routing.router.live import LiveConfiguration
 from routing.router.policy import RoutePolicy, Timeout
@@ -70,6 +70,7 @@ class RecordingObserver(Observer):
         self.events: list[BackendEvent] = []
         self.quotas: list[tuple[str, int]] = []
         self.failures: list[tuple[int, RequestFinished]] = []
+        self.refetches: list[Refetched] = []
 
     def finished(self, event: RequestFinished) -> None:
         self.requests.append(event)
@@ -82,6 +83,9 @@ class RecordingObserver(Observer):
 
     def backend_event(self, event: BackendEvent) -> None:
         self.events.append(event)
+
+    def refetched(self, event: Refetched) -> None:
+        self.refetches.append(event)
 
     def note_quota(self, meter: Meter, percent: int, _counter: Counter) -> None:
         self.quotas.append((meter.key, percent))

@@ -44,6 +44,7 @@ def test_sums_are_by_month_and_service_at_the_present_cost() -> None:
         (day("2026-02-01"), "crm", fields(7, 1)),
         (day("2026-01-15"), "mail", fields(2, 1)),
         (day("2026-01-15"), "", fields(2, 1)),
+        (day("2026-01-15"), "*", fields(200, 100)),
         (day("2026-01-15"), "objects", {"cache|HIT": 9}),
     ]
     found = summarise(counts, {"crm": 0.5}, Month(2026, 1), Month(2026, 2))

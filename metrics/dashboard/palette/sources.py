@@ -30,6 +30,8 @@ PAGES: Final = (
     (gettext_lazy("Requests"), "dashboard:requests"),
     (gettext_lazy("Usage"), "dashboard:usage"),
     (gettext_lazy("Callers"), "dashboard:callers"),
+    (gettext_lazy("Savings"), "dashboard:savings"),
+    (gettext_lazy("Advice"), "dashboard:advice"),
     (gettext_lazy("Admin"), "admin:index"),
 )
 SERVICE_ACTIONS: Final = (

@@ -25,11 +25,13 @@ from routing.http import Headers, Response
 from routing.messages import forwarding
 from routing.messages.response_body import OnComplete, Relay
 from routing.messages.staff_origin import confine
+from routing.observability.events import Observers
 from routing.router import spelling
 from routing.router.tags import filled
 from routing.steps.cache import cache_status
 from routing.steps.cache.bypass import reads
 from routing.steps.cache.cache_key import query_spellings
+from routing.steps.cache.changes import ChangeLog
 from routing.steps.cache.coalescing import Fetch
 from routing.steps.cache.only_if import judged_body
 from routing.steps.cache.responses import render, with_cookies
@@ -48,6 +50,7 @@ class CacheStore:
         self,
         cache: Cache,
         fetch: Fetch,
+        observers: Observers,
         *,
         own_cookies: frozenset[bytes],
         clock: Callable[[], float] = time.time,
@@ -57,6 +60,7 @@ class CacheStore:
         self._fetch = fetch
         self._own_cookies = own_cookies
         self._revalidation = Revalidation(cache)
+        self._changes = ChangeLog(observers) if observers.observes_refetches else None
         self._clock = clock
         self._timer = timer
 
@@ -140,6 +144,8 @@ class CacheStore:
                 if confirmed is None:
                     return await self._fetch(exchange)
                 self._finish_flight(slot, confirmed.entry.fresh_until)
+                if self._changes and isinstance(slot.result, Stale):
+                    self._changes.confirmed(exchange, slot, slot.result.entry, confirmed.entry)
                 return with_cookies(render(slot.request, confirmed), response)
             await self._revalidation.compare_head(slot, response)
         except BaseException:
@@ -221,6 +227,8 @@ class CacheStore:
             )
             if skipped:
                 _land(slot, FlightEnd.ABANDONED)
+            elif self._changes and body is not None and not is_part:
+                self._changes.stored(exchange, slot, verdict, body, response.received_at)
             self._finish_flight(slot, verdict.fresh_until)
 
         return recorder, complete

@@ -6,7 +6,7 @@ from django.db import OperationalError, connection
 from metrics.counting.aggregates import MAX_PATHS_PER_ROW, AggregateWriter, read_counts, set_baseline
 from metrics.counting.counts import CountBatch
 from metrics.counting.observer import CircuitTransition
-from metrics.models import CircuitChange, TimeResolution
+from metrics.models import Aggregate, CircuitChange, TimeResolution
 from tests.metrics.events import NOW
 
 pytestmark = pytest.mark.django_db
@@ -33,6 +33,16 @@ def test_a_batch_is_added_to_its_minute_hour_day_and_the_total() -> None:
         (MINUTE, ""): {"bytes": 5},
     }
     assert read_counts((), TimeResolution.HOUR, HOUR, HOUR + 3_600, "crm") == {(HOUR, "crm"): {"bytes": 5}}
+
+
+def test_repeated_fetches_are_kept_by_day_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    field, day = "refetch|changed|17|/channels", MINUTE // 86_400 * 86_400
+    AggregateWriter().apply(batch("1", {f"{MINUTE}|crm|{field}": 2, f"{MINUTE}|crm|bytes": 1}))
+    assert [row.resolution for row in Aggregate.objects.all() if field in row.counts] == [TimeResolution.ROUTES_DAY]
+    monkeypatch.setattr("metrics.counting.aggregates.MAX_ROUTE_FIELDS", 20)
+    AggregateWriter().apply(batch("2", {f"{MINUTE}|crm|refetch|same|17|/{number}": 1 for number in range(30)}))
+    counts = read_counts((), TimeResolution.ROUTES_DAY, day, day + 1)[day, "crm"]
+    assert (len(counts), counts[field]) == (20, 2)
 
 
 def test_totals_are_recalled_while_the_database_is_unavailable() -> None:

@@ -1,0 +1,149 @@
+"""The pages of advice: what was found, and a draft of a change that is applied once it has been looked at."""
+
+from typing import Any, Final
+
+from django import forms
+from django.db import DatabaseError, InterfaceError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from metrics.advice import drafts, overview
+from metrics.advice.drafts import UnknownDraft
+from metrics.advice.records import Advice, Change, Draft, Topic
+from metrics.audit import staff_actor
+from metrics.dashboard.views import staff_form, staff_page
+from routing.configuration.faults import ConfigurationError
+from routing.configuration_errors import PreconditionFailed
+from routing.errors import GatewayError
+from routing.rights import Right, require
+
+TOPICS: Final = (
+    (Topic.TTL, "Cache lifetimes", "no lifetime is found to be too short or too long"),
+    (Topic.ROUTE, "Routes that nobody calls", "every route was called, or is too new to tell"),
+    (Topic.KEY, "API keys that nobody uses", "every active key was used in the last 30 days, or is newer"),
+    (Topic.LIMIT, "Limits that nobody reaches", "no limit is found to be far above what is used"),
+)
+TITLES: Final = {
+    Change.TTL: "Change how long responses are kept",
+    Change.DISABLE: "Disable a route",
+    Change.RATE: "Change a rate limit",
+    Change.QUOTA: "Change a quota",
+    Change.BREAKER: "Change a circuit breaker",
+    Change.REVOKE: "Revoke an API key",
+}
+
+
+class DraftForm(forms.Form):
+    """A draft in a query. Values are those of the configuration file, which its own parsers check."""
+
+    change = forms.ChoiceField(choices=[(change.value, change.value) for change in Change])
+    service = forms.CharField(required=False, max_length=63)
+    route = forms.CharField(required=False, max_length=500)
+    plan = forms.CharField(required=False, max_length=63)
+    per = forms.CharField(required=False, max_length=10)
+    key = forms.CharField(required=False, max_length=20)
+    value = forms.CharField(required=False, max_length=40)
+    failure_threshold = forms.IntegerField(required=False, min_value=0, max_value=10_000)
+    window = forms.CharField(required=False, max_length=20)
+    open_for = forms.CharField(required=False, max_length=20)
+
+    def draft(self) -> Draft:
+        """Raises Http404 for what no page links to."""
+        if not self.is_valid():
+            raise Http404("there is no such draft")
+        data = {name: value for name, value in self.cleaned_data.items() if value}
+        return Draft(**data | {"change": Change(data["change"])})
+
+
+@staff_page
+def advice_page(request: HttpRequest) -> HttpResponse:
+    """`?done=` after a change."""
+    found: list[Advice] | None = None
+    try:
+        found = overview.all_advice()
+    except (DatabaseError, InterfaceError):
+        found = None
+    context = {
+        "page": "advice",
+        "is_available": found is not None,
+        "is_done": "done" in request.GET,
+        "groups": [
+            {"id": topic.value, "title": title, "none": none, "rows": _rows(found or [], topic)}
+            for topic, title, none in TOPICS
+        ],
+    }
+    return render(request, "dashboard/advice.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@staff_form
+def draft_page(request: HttpRequest) -> HttpResponse:
+    """Show what a draft would change; with POST, change it. The configuration may have changed in between."""
+    draft = DraftForm(request.GET).draft()
+    error, status = "", 200
+    if request.method == "POST":
+        require(request.user, Right.CONFIGURE)
+        try:
+            drafts.apply(draft, request.POST.get("tag", ""), staff_actor(request.user))
+        except PreconditionFailed as fault:
+            error, status = str(fault), fault.status
+        except (GatewayError, ConfigurationError):
+            pass  # the preview says what is wrong
+        else:
+            return HttpResponseRedirect(f"{reverse('dashboard:advice')}?done=1")
+    return _draft(request, draft, error, status)
+
+
+def _draft(request: HttpRequest, draft: Draft, error: str, status: int) -> HttpResponse:
+    shown, faults = None, list[str]()
+    try:
+        shown = drafts.preview(draft)
+    except UnknownDraft as fault:
+        raise Http404(str(fault)) from None
+    except ConfigurationError as invalid:
+        faults, status = [str(fault) for fault in invalid.faults], 400
+    except GatewayError as fault:
+        faults, status = [str(fault)], fault.status
+    context = {
+        "page": "advice",
+        "title": TITLES[draft.change],
+        "draft": draft,
+        "subject": _subject(draft),
+        "error": error,
+        "faults": faults,
+        "lines": [(_tone(line), line) for line in shown.lines] if shown else [],
+        "warnings": shown.warnings if shown else (),
+        "tag": shown.tag if shown else "",
+    }
+    return render(request, "dashboard/draft.html", context, status=status)
+
+
+def _rows(found: list[Advice], topic: Topic) -> list[dict[str, Any]]:
+    return [
+        {
+            "service": advice.service,
+            "subject": advice.subject,
+            "text": advice.text,
+            "label": advice.label,
+            "url": draft_url(advice.draft) if advice.draft else "",
+        }
+        for advice in found
+        if advice.topic is topic
+    ]
+
+
+def draft_url(draft: Draft) -> str:
+    return f"{reverse('dashboard:draft')}?{draft.query}"
+
+
+def _subject(draft: Draft) -> str:
+    """What the draft is about."""
+    return " ".join(
+        part for part in (draft.service, draft.route, draft.plan and f"plan {draft.plan}", draft.key) if part
+    )
+
+
+def _tone(line: str) -> str:
+    return {"+": "added", "-": "removed", "@": "place"}.get(line[:1], "")
