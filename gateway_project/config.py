@@ -77,6 +77,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: str
     allowed_hosts: tuple[str, ...]
     database_url: str
+    database_connections: int
+    """At most, of each worker to PostgreSQL."""
     redis_url: str | None
     redis_prefix: str
     """Of all keys and channels: by default one for each database."""
@@ -206,6 +208,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         secret_key=secret_key,
         allowed_hosts=get("ALLOWED_HOSTS", (".localhost" if debug else "localhost", "127.0.0.1", "[::1]"), words),
         database_url=database,
+        database_connections=get("DATABASE_CONNECTIONS", 10, integer(2, 1_000)),
         redis_url=redis_url,
         redis_prefix=get("REDIS_PREFIX", _default_prefix(redis_url), redis_address.parse_prefix),
         firebase=firebase.read(get),
@@ -240,7 +243,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
 def _contradictions(config: Config) -> list[str]:
     faults = firebase.faults(config.firebase, debug=config.debug)
     if not config.database_url.lower().startswith("sqlite:"):
-        faults += missing_extra("DATABASE_URL", "PostgreSQL", "postgres", "psycopg", "psycopg_pool")
+        faults += missing_extra("DATABASE_URL", "PostgreSQL", "postgres", "psycopg")
     faults += metering.faults(config.metering, config.secret, debug=config.debug)
     if not config.debug and any(str(item["issuer"]).startswith("http://") for item in config.issuers):
         faults.append("ISSUERS: http is not allowed unless DEBUG is on")

@@ -72,7 +72,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = databases(CONFIG.database_url)
+DATABASES = databases(CONFIG.database_url, CONFIG.database_connections)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = caches(REDIS_URL, REDIS_PREFIX)

@@ -15,6 +15,7 @@ from resilience.cache.service import Objects
 from resilience.turn import Turn
 from routing.asgi import Receive, Scope, Send
 from routing.credentials.connections import Connections
+from routing.database.connection import release_connection
 from routing.http import Request, Response
 from routing.observability.health import HealthPages
 from routing.pipeline import Gateway
@@ -188,7 +189,10 @@ class Runtime:
         return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run `coroutine` on the gateway's loop and wait for it. Deadlocks if called from the loop itself."""
+        """Run `coroutine` on the gateway's loop and wait for it, without a connection of Django's pool, which it may
+        need. Deadlocks if called from the loop itself.
+        """
+        release_connection()
         future = self.submit(coroutine)
         with self.turn.released():
             return future.result()

@@ -9,11 +9,21 @@ import dj_database_url
 from django.db import OperationalError, connections
 
 from gateway_project.config import ConfigurationFault
+from gateway_project.environment.database_address import split_hosts
 
-MAX_CONNECTIONS: Final = 10
-"""Of each worker, to PostgreSQL."""
-POOL: Final = {"min_size": 0, "max_size": MAX_CONNECTIONS, "timeout": 10.0, "max_idle": 60.0}
+POOL: Final = {"timeout": 10.0, "idle": 60.0}
 """Times in seconds. A request that finds no free connection waits for `timeout`."""
+CLIENT: Final = {
+    "application_name": "intelligence-gateway",
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""Of libpq, unless DATABASE_URL has others: a host that vanishes is noticed within half a minute, instead of a quarter
+of an hour. Times in seconds, the last one in milliseconds.
+"""
 SQLITE: Final = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     "timeout": 10,
@@ -27,20 +37,32 @@ _POSTGRESQL: Final = re.compile(r'(relation|column) "?([\w.]+)"?')
 _SQLITE: Final = re.compile(r"no such (table|column): ([\w.]+)")
 
 
-def databases(url: str) -> dict[str, Any]:
+def databases(url: str, connections: int = 10) -> dict[str, Any]:
     """The setting. Creates the directory of a SQLite file; no other database needs one. Raises ConfigurationFault for
     a file that cannot be written.
 
     Connections do not persist in threads: under ASGI each request has a thread of its own, whose connection would stay
-    open after it. PostgreSQL's are pooled instead.
+    open after it. PostgreSQL's are pooled instead, at most `connections` of each process. Nothing is kept in a session
+    of the server, so that a pooler may give each transaction another one.
     """
-    database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=0, conn_health_checks=True))
+    single, hosts = split_hosts(url)
+    database: dict[str, Any] = dict(dj_database_url.parse(single, conn_max_age=0, conn_health_checks=True))
     if database["ENGINE"].endswith("sqlite3"):
         if ":memory:" not in database["NAME"]:
             _check_writable(Path(database["NAME"]))
         database["OPTIONS"] = SQLITE
     else:
-        database["OPTIONS"] = {**database.get("OPTIONS", {}), "pool": POOL}
+        if len(hosts) > 1:
+            database |= {
+                "HOST": ",".join(name for name, _ in hosts),
+                "PORT": ",".join(port or "5432" for _, port in hosts),
+            }
+        pool = {**POOL, "size": connections}
+        database |= {
+            "ENGINE": "gateway_project.postgresql",
+            "OPTIONS": {**CLIENT, **database.get("OPTIONS", {}), "pool": pool},
+            "DISABLE_SERVER_SIDE_CURSORS": True,
+        }
     return {"default": database}
 
 

@@ -10,7 +10,6 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from gateway_project.config import Config
-from gateway_project.django_settings.databases import MAX_CONNECTIONS
 from gateway_project.doctor.finding import Finding, error, ok, warning
 from gateway_project.starting.database import DatabaseUnavailable, has_unapplied_migrations, wait_for_database
 
@@ -61,13 +60,13 @@ def _postgresql(config: Config, database: BaseDatabaseWrapper) -> Iterator[Findi
     if _value(database, "SELECT pg_is_in_recovery()"):
         yield error("database role", "a standby, which is read only", "name the primary in DATABASE_URL")
     yield _clock(database)
-    needed = config.server.workers * MAX_CONNECTIONS
+    needed = config.server.workers * config.database_connections
     allowed = int(_value(database, "SHOW max_connections")) - int(
         _value(database, "SHOW superuser_reserved_connections")
     )
     message = f"{allowed} connections; this gateway opens at most {needed}"
     if allowed < needed:
-        advice = f"raise max_connections, lower WORKERS, or put PgBouncer between: {MAX_CONNECTIONS} for each worker"
+        advice = "raise max_connections, lower WORKERS or DATABASE_CONNECTIONS, or put PgBouncer between"
         yield warning("database connections", message, advice)
     else:
         yield ok("database connections", message)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from gateway_project.environment.database_address import split_hosts
 from routing.messages.origins import origin_pattern
 
 T = TypeVar("T")
@@ -99,7 +100,8 @@ def database_url(text: str) -> str:
         raise ValueError("must be a sqlite:// or postgresql:// URL")
     if scheme != "sqlite":
         try:
-            parts = urlsplit(text)
+            single, _ = split_hosts(text)
+            parts = urlsplit(single)
             valid = parts.port != 0 and parts.netloc.count("@") < 2 and "@" not in parts.path and not parts.fragment
         except ValueError:
             valid = False

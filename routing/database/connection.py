@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 T = TypeVar("T")
 
@@ -22,6 +22,16 @@ def thread_connection() -> Iterator[None]:
         yield
     finally:
         close_old_connections()
+
+
+def release_connection() -> None:
+    """Give this thread's pooled connection back before a wait for something else; the next query takes one again.
+
+    Threads that keep theirs while they wait for work that needs one too would wait for each other.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.settings_dict["OPTIONS"].get("pool") and not connection.in_atomic_block:
+            connection.close()
 
 
 async def in_thread(work: Callable[[], T], unavailable: type[Exception], executor: Executor | None = None) -> T:

@@ -1,26 +1,34 @@
 """The gateway over PostgreSQL: migrations in a private cluster, requests, and the connections they take."""
 
 import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 import pytest
 import requests
 
-from gateway_project.django_settings.databases import MAX_CONNECTIONS
-from tests.needs import skip_or_fail
+from tests.postgres_server import PostgresServer
 from tests.processes import eventually
 from tests.system.backend import Backend
 from tests.system.conftest import services
-from tests.system.server import Server, document, free_port
+from tests.system.server import Server, document
 
+MAX_CONNECTIONS = 5
+"""Fewer than the default, so that they run out."""
+WAIT = """
+import asyncio
+from django.db import connection, transaction
+from routing import runtime
+
+connection.ensure_connection()
+runtime.current().wait_for(asyncio.sleep(0))
+print(connection.connection is None)
+with transaction.atomic():
+    runtime.current().wait_for(asyncio.sleep(0))
+    print(connection.connection is None)
+"""
 SAVE_AT_ONCE = """
 from threading import Barrier, Thread
 from django.db.models import Sum
@@ -80,40 +88,15 @@ def staff_session(server: Server) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     """The URL of an empty database on a server that is stopped after the test."""
-    initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
-    directory, port = Path(tempfile.mkdtemp(prefix="pg-")), free_port()
-    cluster, user = str(directory / "cluster"), _unprivileged()
-    if user:
-        shutil.chown(directory, user)
-
-    def run(*command: str) -> None:
-        subprocess.run(command, user=user, cwd=directory, check=True, stdout=subprocess.DEVNULL)
-
-    run(initdb, "--pgdata", cluster, "--username", "gateway", "--auth", "trust", "--no-sync", "--encoding", "UTF8")
-    settings = f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off"
-    run(pg_ctl, "--pgdata", cluster, "--wait", "--log", str(directory / "log"), "-o", settings, "start")
-    try:
-        yield f"postgresql://gateway@127.0.0.1:{port}/postgres"
-    finally:
-        run(pg_ctl, "--pgdata", cluster, "--wait", "--mode", "immediate", "stop")
-        shutil.rmtree(directory)
-
-
-def _program(name: str) -> str:
-    """On Debian the server's programs are not in PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return str(found[-1]) if found else shutil.which(name) or skip_or_fail(f"there is no {name}: PostgreSQL is missing")
-
-
-def _unprivileged() -> str | None:
-    """PostgreSQL does not run as root."""
-    return "nobody" if os.getuid() == 0 else None
+    with contextlib.closing(PostgresServer()) as server:
+        yield server.start().url
 
 
 @pytest.fixture(scope="module")
 def gateway(database: str, backend: Backend) -> Iterator[Gateway]:
     """One worker over the database, with a member of staff and a key."""
     events = {"METERING_URL": f"{backend.targets[0]['url']}/usage-events", "METERING_INTERVAL": "1"}
+    events |= {"DATABASE_CONNECTIONS": str(MAX_CONNECTIONS)}
     server = Server(environment={"DATABASE_URL": database, "DJANGO_SUPERUSER_PASSWORD": "a long password", **events})
     try:
         with pytest.raises(AssertionError, match="unapplied migrations"):
@@ -152,6 +135,11 @@ def test_a_burst_waits_for_a_connection_rather_than_failing(gateway: Gateway) ->
         most = max(gateway.connections() for _ in range(20))
         assert {response.result().status_code for response in burst} == {200}
     assert most <= MAX_CONNECTIONS
+
+
+def test_a_thread_that_waits_for_the_gateway_gives_its_connection_back(gateway: Gateway) -> None:
+    """What it waits for may need one."""
+    assert gateway.server.manage("shell", "--no-imports", "-c", WAIT).split() == ["True", "False"]
 
 
 def test_a_client_that_leaves_gives_its_connection_back(gateway: Gateway) -> None:

@@ -1,0 +1,125 @@
+"""A pool of connections that are made by the threads that need them.
+
+A thread that cannot connect gets the server's own error at once, and the first one after the server's return gets a
+connection. A pool that connects in the background makes each wait for its timeout, and itself longer and longer.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+LIFETIME_SECONDS: Final = 3_600.0
+"""After which a connection is not used again, so that connections spread over servers that were added."""
+
+
+class ConnectionPool:
+    """At most `size` connections that `connect` makes, those that were used last first. One that was idle for `idle`
+    seconds is closed when another one returns; a request that finds none waits for at most `timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        *,
+        size: int,
+        timeout: float,
+        idle: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect = connect
+        self._size = size
+        self._timeout = timeout
+        self._idle_seconds = idle
+        self._clock = clock
+        self._free = threading.BoundedSemaphore(size)
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Any, float]] = []
+        self._made: dict[int, float] = {}
+        """When each connection was made, by its id."""
+        self._is_closed = False
+
+    def open(self) -> None:
+        """Django calls it before `getconn`; a closed pool is used again."""
+        self._is_closed = False
+
+    def getconn(self) -> Any:
+        """Raises psycopg.OperationalError: the server's, or that all connections are in use."""
+        if not self._free.acquire(timeout=self._timeout):
+            raise psycopg.OperationalError(f"all {self._size} connections are in use (DATABASE_CONNECTIONS)")
+        try:
+            connection = self._take()
+        except BaseException:
+            self._free.release()
+            raise
+        connection._pool = self  # where Django returns it
+        return connection
+
+    def putconn(self, connection: Any) -> None:
+        try:
+            is_usable = self._reset(connection)
+            with self._lock:
+                is_kept = is_usable and not self._is_closed and not self._is_old(connection)
+                if is_kept:
+                    self._idle.append((connection, self._clock()))
+            if not is_kept:
+                self._discard(connection)
+        finally:
+            self._free.release()
+        self._close_unused()
+
+    def close(self) -> None:
+        """Close idle connections now, and the others when they return."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            self._discard(connection)
+
+    def _take(self) -> Any:
+        """An idle connection that the server still knows, or a new one."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    break
+                connection, _ = self._idle.pop()
+            try:
+                connection.execute("")
+            except psycopg.Error:
+                self._discard(connection)
+            else:
+                return connection
+        made = self._connect()
+        self._made[id(made)] = self._clock()
+        return made
+
+    def _reset(self, connection: Any) -> bool:
+        """Whether it can be used by another thread."""
+        if connection.closed or connection.info.transaction_status is TransactionStatus.ACTIVE:
+            return False
+        try:
+            if connection.info.transaction_status is not TransactionStatus.IDLE:
+                connection.rollback()
+            if not connection.autocommit:
+                connection.autocommit = True
+        except psycopg.Error:
+            return False
+        return True
+
+    def _is_old(self, connection: Any) -> bool:
+        return self._clock() - self._made[id(connection)] > LIFETIME_SECONDS
+
+    def _close_unused(self) -> None:
+        since = self._clock() - self._idle_seconds
+        with self._lock:
+            unused = [connection for connection, at in self._idle if at < since]
+            self._idle = [(connection, at) for connection, at in self._idle if at >= since]
+        for connection in unused:
+            self._discard(connection)
+
+    def _discard(self, connection: Any) -> None:
+        self._made.pop(id(connection), None)
+        connection.close()
