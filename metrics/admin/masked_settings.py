@@ -7,7 +7,7 @@ from django.db import models
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from routing.admin.settings_form import check_reference
+from routing.admin.stored_secrets import check_reference
 from routing.configuration import literals
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.literals import LITERAL

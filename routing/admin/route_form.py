@@ -2,18 +2,21 @@
 
 from typing import Any
 
-from routing.admin.settings_form import SettingsForm
+from routing.admin.setting_fields import plain
+from routing.admin.setting_fields.sections import SHARED_SECTIONS
+from routing.admin.settings_form import SettingsForm, with_settings
 from routing.configuration.decode import decode_service
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.models import ANY_SECRET, Service
 from routing.models.faults import to_validation_error
 
 
+@with_settings({**plain.SHARED, **plain.ROUTE}, SHARED_SECTIONS)
 class RouteForm(SettingsForm):
     """Adds the faults that a route has beside the others of its service, such as a duplicate."""
 
     def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]  # Django's, which has no types
+        super()._post_clean()
         if self.errors or self.instance.service_id is None:
             return
         route, service = self.instance, self.instance.service
@@ -21,7 +24,7 @@ class RouteForm(SettingsForm):
         faults = route_faults(service, [*others, route.to_document()])
         found = [fault.without_prefix(2) for fault in faults if fault.path[:2] == ("routes", len(others))]
         if found:
-            self._update_errors(to_validation_error(found, self.fields))  # type: ignore[attr-defined]  # Django's
+            self._update_errors(to_validation_error(found, self.fields))
 
 
 def route_faults(service: Service, routes: list[dict[str, Any]]) -> list[Fault]:

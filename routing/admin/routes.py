@@ -19,8 +19,8 @@ from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from routing.admin.fields import FileSyntaxMixin
-from routing.admin.rights import RightsMixin
 from routing.admin.route_form import RouteForm
+from routing.admin.settings_admin import SettingsAdmin
 from routing.configuration.document import inline
 from routing.database import route_order
 from routing.database.deferred import deferred_writes
@@ -45,8 +45,7 @@ class PositionForm(ActionForm):
 
 
 @admin.register(Route)
-class RouteAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
-    empty_label = "inherited from the service"
+class RouteAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
     form = RouteForm
     action_form = PositionForm
     list_display = ("number", "path", "method_names", "enabled", "own_settings")
@@ -60,28 +59,19 @@ class RouteAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     list_select_related = ("service",)
     autocomplete_fields = ("service",)
     actions: ClassVar[Any] = ("enable", "disable", "move")
-    fieldsets = (
-        (None, {"fields": ("service", ("path", "enabled"), "methods", ("cache", "invalidates"), "idempotency")}),
-        (
-            "Access and limits",
-            {"fields": ("auth", "scopes", "ip", "rate_limit", "max_concurrency", "cors", "signature")},
-        ),
+    sections = RouteForm.sections
+    identity_fields = ("service", "path", "enabled")
+    plain_fieldsets = (
+        (None, {"fields": ("service", ("path", "enabled"), "methods", "invalidates", "idempotency")}),
+        ("Access and limits", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
         (
             "Backend calls",
-            {
-                "fields": (
-                    *("timeout", "retries", "headers", "credential", "identity"),
-                    *("forward_authorization", "preserve_host", "websocket"),
-                )
-            },
+            {"fields": ("headers", ("forward_authorization", "preserve_host"), ("websocket", "cost_per_call"))},
         ),
-        ("The backend's limits", {"fields": ("outcome", "hold_off", "outbound")}),
-        ("Circuit breaker and fallback", {"fields": ("breaker", "health", "fallback", "cost_per_call", "price")}),
-        ("Request log", {"fields": ("request_log",)}),
     )
 
     class Media:
-        js = (Script("forms/route_order.js", type="module"),)
+        js = (*SettingsAdmin.Media.js, Script("forms/route_order.js", type="module"))
 
     def get_urls(self) -> list[Any]:
         move = path("<int:pk>/move/", self.admin_site.admin_view(self.move_one), name="routing_route_move")

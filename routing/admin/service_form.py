@@ -3,14 +3,17 @@
 from django.core.exceptions import ValidationError
 
 from routing.admin.route_form import route_faults
-from routing.admin.settings_form import SettingsForm
+from routing.admin.setting_fields import plain
+from routing.admin.setting_fields.sections import SERVICE_SECTIONS, SHARED_SECTIONS
+from routing.admin.settings_form import SettingsForm, with_settings
 
 
+@with_settings({**plain.SERVICE, **plain.SHARED}, {**SERVICE_SECTIONS, **SHARED_SECTIONS})
 class ServiceForm(SettingsForm):
     """Adds the faults that the service's routes would have with its new settings."""
 
     def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]  # Django's, which has no types
+        super()._post_clean()
         if self.errors or self.instance.pk is None:
             return
         routes = list(self.instance.routes.all())

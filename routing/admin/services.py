@@ -1,6 +1,6 @@
 """The admin page for services. A saved change takes effect in every worker within a second."""
 
-from typing import Any, Final
+from typing import Any
 
 from django.contrib import admin
 from django.db import models
@@ -14,18 +14,16 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
 from routing.admin.fields import FileSyntaxMixin
-from routing.admin.rights import RightsMixin
 from routing.admin.routes import list_address
 from routing.admin.service_form import ServiceForm
+from routing.admin.settings_admin import SettingsAdmin
 from routing.admin.targets import TargetInline
 from routing.database.references import references
 from routing.models import Service
 
-BACKEND: Final = ("timeout", "retries", "headers", "credential", "identity", "forward_authorization")
-
 
 @admin.register(Service)
-class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
+class ServiceAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
     form = ServiceForm
     list_display = ("name", "enabled", "addresses", "route_count", "auth", "rate_limit")
     list_filter = ("enabled",)
@@ -33,21 +31,15 @@ class ServiceAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     inlines = (TargetInline,)
     actions = ("enable", "disable")
     actions_detail = ("open_routes", "try_route", "open_document")
-    fieldsets = (
-        (None, {"fields": (("name", "enabled"), "preset", "hosts", "paths", "labels")}),
-        (
-            "Access and limits",
-            {"fields": ("auth", "scopes", "ip", "rate_limit", "max_concurrency", "cors", "signature")},
-        ),
+    sections = ServiceForm.sections
+    identity_fields = ("name", "enabled", "preset")
+    plain_fieldsets = (
+        (None, {"fields": (("name", "enabled"), "preset", "hosts", "labels", "status_page")}),
+        ("Access and limits", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
         (
             "Backend calls",
-            {"fields": (*BACKEND, "preserve_host", "websocket")},
+            {"fields": ("headers", ("forward_authorization", "preserve_host"), ("websocket", "cost_per_call"))},
         ),
-        ("The backend's limits", {"fields": ("outcome", "hold_off", "outbound")}),
-        ("Incidents", {"fields": ("thresholds",)}),
-        ("Status page", {"fields": ("status_page",)}),
-        ("Cache and circuit breaker", {"fields": ("cache", "breaker", "health", "fallback", "cost_per_call", "price")}),
-        ("Request log", {"fields": ("request_log",)}),
     )
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:

@@ -1,80 +1,182 @@
-"""The admin's form of a service or a route: shows no secret, and accepts none as it is."""
+"""The admin's form of a service or a route: a field for each setting, or all of them as YAML.
 
-from typing import Any, Final
+It shows no secret, and accepts none as it is: masks stand for those that are stored.
+"""
 
-from django.conf import settings
+from collections.abc import Callable, Mapping
+from copy import copy
+from typing import Any, ClassVar, Final, TypeVar
+
+from django import forms
 from django.core.exceptions import ValidationError
 from django.forms import ModelForm
 
-from routing.configuration import literals
-from routing.configuration.faults import ConfigurationError, UnresolvedSecret
-from routing.configuration.headers import reference
-from routing.configuration.literals import LITERAL
-from routing.database import masking
-from routing.models import Route
+from routing.admin.setting_fields import assembly
+from routing.admin.setting_fields.base import UNSET, SettingField, select
+from routing.admin.setting_fields.plain import EMPTY_VALUES
+from routing.admin.setting_fields.sections import Section
+from routing.admin.stored_secrets import StoredSecrets
+from routing.admin.yaml_text import YamlField, YamlText, text_of
+from routing.configuration.faults import Fault, Path, format_path
+from routing.models.faults import FaultError
 
-SECRET_FIELDS: Final = ("headers", "credential")
-"""Fields of the form that may contain secrets."""
+SWITCH: Final = "switch"
+_SWITCHES: Final = {"on": "on, with the defaults", "off": "off"}
+_YAML: Final = "yaml"
+F = TypeVar("F", bound="type[SettingsForm]")
+
+
+def field_name(section: str, path: Path) -> str:
+    """The name of the form's field of a section's key."""
+    return "__".join((section, *map(str, path)))
+
+
+def switch_name(section: str) -> str:
+    return field_name(section, (SWITCH,))
+
+
+def with_settings(plain: Mapping[str, Callable[[], SettingField]], sections: Mapping[str, Section]) -> Callable[[F], F]:
+    """Give a form the fields of these settings."""
+    fields: dict[str, forms.Field] = {name: make() for name, make in plain.items()}
+    for name, section in sections.items():
+        if section.switch:
+            choices = [("", "as set below"), *((word, _SWITCHES[word]) for word in section.switch)]
+            fields[switch_name(name)] = forms.ChoiceField(
+                label=section.title, required=False, choices=choices, widget=select(choices, width="setting-unit")
+            )
+        fields |= {field_name(name, key.path): key.field() for key in section.keys}
+
+    def decorate(form: F) -> F:
+        form.plain, form.sections = tuple(plain), sections
+        form.declared_fields = {**form.declared_fields, **fields}
+        return form
+
+    return decorate
 
 
 class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
-    """Masks stand for the stored secrets, which stay as they are unless their masks are replaced."""
+    """A setting that is posted as it was shown keeps its stored value, and with it its form in the configuration.
+
+    `syntax` is what was edited: the fields, or `yaml`, which then holds for all settings.
+    """
+
+    plain: ClassVar[tuple[str, ...]] = ()
+    sections: ClassVar[Mapping[str, Section]] = {}
+    syntax = forms.CharField(required=False, widget=forms.HiddenInput)
+    yaml_text = YamlField()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._owner = ""
-        self._known: dict[str, str] = {}
-        self._shown: set[str] = set()
-        stored = {name: getattr(self.instance, name) for name in SECRET_FIELDS if getattr(self.instance, name)}
-        if self.instance.pk is None or not stored:
+        self.yaml_faults: list[Fault] = []
+        self._secrets = StoredSecrets(self.instance)
+        self._yaml = YamlText(self.instance, self._secrets)
+        self._is_yaml = self.data.get(self.add_prefix("syntax")) == _YAML
+        self.initial["yaml_text"] = self._yaml.shown()
+        for name in self.plain:
+            stored = self._secrets.masked(name)
+            is_unset = stored is None or (name in EMPTY_VALUES and stored == EMPTY_VALUES[name])
+            self._show(name, UNSET if is_unset else stored)
+        for name, section in self.sections.items():
+            stored = self._secrets.masked(name)
+            if section.switch:
+                self.initial[switch_name(name)] = assembly.switch_of(stored)
+            for key in section.keys:
+                self._show(field_name(name, key.path), assembly.value_at(stored, key.path))
+
+    def fields_as_yaml(self) -> str:
+        """The settings as they were read from the fields, with masks in place of secrets. Of a valid form."""
+        return text_of(self.instance, self._secrets.remasked(self.instance.to_document()))
+
+    def _show(self, name: str, value: Any) -> None:
+        field = self.fields.get(name)
+        if isinstance(field, SettingField):
+            self.initial[name] = field.show(value)
+
+    def _clean_fields(self) -> None:
+        """With YAML, the fields of settings are not read."""
+        fields = self.fields
+        if self._is_yaml:
+            self.fields = {name: fields[name] for name in ("name", "service", "yaml_text") if name in fields}
+        super()._clean_fields()  # type: ignore[misc]  # Django's, which has no types
+        self.fields = fields
+
+    def _post_clean(self) -> None:
+        if self._is_yaml:
+            self._read_yaml()
+        else:
+            self._read_fields()
+        super()._post_clean()  # type: ignore[misc]  # as above
+
+    def _read_yaml(self) -> None:
+        if "yaml_text" not in self.cleaned_data:
             return
-        self._owner = (self.instance.service if isinstance(self.instance, Route) else self.instance).name
-        masked = masking.mask(self._document(stored))
-        self._known, shown = masked.secrets, masked.structure["services"][self._owner]
-        self._shown = {str(field.value) for field in literals.fields(masked.structure)}
-        for name in stored:
-            self.initial[name] = shown[name]
-            if name not in self.fields:  # a page that may only be viewed shows the instance
-                setattr(self.instance, name, shown[name])
+        for name in ("name", "service"):
+            if name in self.cleaned_data:
+                setattr(self.instance, name, self.cleaned_data[name])
+        self._report(self._yaml.read(self.cleaned_data["yaml_text"]))
 
-    def clean_headers(self) -> Any:
-        return self._clean("headers")
+    def _read_fields(self) -> None:
+        changed = set(self.changed_data)
+        for name in self.plain:
+            if name not in self.cleaned_data:
+                continue
+            value = self.cleaned_data[name]
+            if name not in changed:
+                self.cleaned_data[name] = getattr(self.instance, name)
+            elif value is UNSET:
+                self.cleaned_data[name] = copy(EMPTY_VALUES.get(name))
+            else:
+                self.cleaned_data[name] = self._without_masks(name, value)
+        for name, section in self.sections.items():
+            self._read_section(name, section, changed)
 
-    def clean_credential(self) -> Any:
-        return self._clean("credential")
+    def _read_section(self, name: str, section: Section, changed: set[str]) -> None:
+        names = {field_name(name, key.path): key.path for key in section.keys}
+        switch = switch_name(name)
+        if (
+            not changed.intersection((*names, switch))
+            or not self.cleaned_data.keys() >= names.keys() & self.fields.keys()
+        ):
+            return
+        values = {path: self.cleaned_data[field] for field, path in names.items() if field in changed}
+        value = assembly.with_values(self._secrets.masked(name), self.cleaned_data.get(switch, ""), values)
+        setattr(self.instance, name, self._without_masks(name, value))
 
-    def _clean(self, name: str) -> Any:
-        value = self.cleaned_data[name]
-        if not isinstance(value, dict):
-            return value  # a fault that the model reports
-        document = self._document({name: value})
-        if literals.literal_secrets(document):
-            raise ValidationError(f"{_names(document)}: {LITERAL}.")
-        for field in literals.fields(document):
-            if str(field.value) not in self._shown:
-                check_reference(field.name, field.value)
-        try:
-            return literals.unmask(document, self._known)["services"][self._owner][name]
-        except ConfigurationError as error:
-            raise ValidationError([fault.message for fault in error.faults]) from None
+    def _without_masks(self, name: str, value: Any) -> Any:
+        """With the secrets that its masks stand for. Faults are reported."""
+        found, faults = self._secrets.unmask(name, value)
+        self._report(faults)
+        return found
 
-    def _document(self, settings: dict[str, Any]) -> dict[str, Any]:
-        return {"services": {self._owner: settings}}
+    def _report(self, faults: list[Fault]) -> None:
+        for fault in faults:
+            field, message = self._place(fault)
+            self.add_error(field, message)
 
+    def _update_errors(self, errors: ValidationError) -> None:
+        """Faults of the model, each at the field of its key. The name is Django's."""
+        found: dict[str, list[ValidationError]] = {}
+        for name, items in errors.error_dict.items():
+            for item in items:
+                if isinstance(item, FaultError):
+                    field, message = self._place(item.fault)
+                    found.setdefault(field or "__all__", []).append(ValidationError(message))
+                else:
+                    found.setdefault(name if name in self.fields else "__all__", []).append(item)
+        super()._update_errors(ValidationError(found))  # type: ignore[misc]  # as above
 
-def _names(document: dict[str, Any]) -> str:
-    secret = [field.name for field in literals.fields(document) if literals.is_secret(field.name, field.value)]
-    return ", ".join(secret)
-
-
-def check_reference(name: str, value: object) -> None:
-    """Raise ValidationError for a variable or a file that no service may use. One that is missing may come later."""
-    found = reference(value)
-    if found is None:
-        return
-    try:
-        settings.CONFIG.secret(found.name)
-    except UnresolvedSecret:
-        pass
-    except ValueError as fault:
-        raise ValidationError(f"{name}: {fault}") from None
+    def _place(self, fault: Fault) -> tuple[str | None, str]:
+        """The field of the fault's key, or of what the key is within, and the message there."""
+        if self._is_yaml:
+            located = self._yaml.located(fault)
+            self.yaml_faults.append(located)
+            return "yaml_text", str(located)
+        path: Path = (*fault.path, *([fault.key] if fault.key else []))
+        for length in range(len(path), 0, -1):
+            name = "__".join(map(str, path[:length]))
+            candidates = [name, f"{name}__{SWITCH}", *(each for each in self.fields if each.startswith(f"{name}__"))]
+            field = next((each for each in candidates if each in self.fields), None)
+            if field is not None:
+                rest = format_path(fault.path[length:])
+                return field, f"{rest}: {fault.message}" if rest else fault.message
+        return None, str(fault)

@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from routing.admin.fields import FileSyntaxMixin
 from routing.admin.rights import RightsMixin
-from routing.admin.settings_form import check_reference
+from routing.admin.stored_secrets import check_reference
 from routing.authentication.signatures.algorithms import SignatureAlgorithm
 from routing.configuration.headers import reference
 from routing.credentials.cipher import Cipher

@@ -8,10 +8,13 @@ from typing import Final, NamedTuple
 
 
 class Actor(NamedTuple):
-    """`name` is `staff:ada` or `command:ada`. `note`, if given, replaces the generated summary of the change."""
+    """`name` is `staff:ada` or `command:ada`. `note`, if given, replaces the generated summary of the change; `comment`
+    is what the person wrote about it.
+    """
 
     name: str
     note: str = ""
+    comment: str = ""
 
 
 DEFAULT_ACTOR: Final = Actor("the gateway")
@@ -24,13 +27,21 @@ def current_actor() -> Actor:
 
 
 @contextmanager
-def acting_as(name: str, note: str = "") -> Iterator[None]:
+def acting_as(name: str, note: str = "", comment: str = "") -> Iterator[None]:
     """Attribute changes made in the block to this actor."""
-    token = _current.set(Actor(name, note))
+    token = _current.set(Actor(name, note, comment))
     try:
         yield
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def commenting(comment: str) -> Iterator[None]:
+    """Let the present actor's changes in the block have a comment."""
+    actor = _current.get()
+    with acting_as(actor.name, actor.note, comment or actor.comment):
+        yield
 
 
 def command_user() -> str:

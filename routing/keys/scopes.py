@@ -17,7 +17,7 @@ GATEWAY_SCOPES: Final = (
 
 def require_known(scopes: Iterable[str]) -> None:
     """Raise ValueError if a scope is none of the gateway's, no service's name and required by no service or route."""
-    unknown = set(scopes) - {EVERY_SERVICE, *GATEWAY_SCOPES, *_configured()}
+    unknown = set(scopes) - {EVERY_SERVICE, *GATEWAY_SCOPES, *configured()}
     if unknown:
         names = ", ".join(map(repr, sorted(unknown)))
         raise ValueError(
@@ -26,7 +26,8 @@ def require_known(scopes: Iterable[str]) -> None:
         )
 
 
-def _configured() -> Iterable[str]:
+def configured() -> Iterable[str]:
+    """The names of services, and the scopes that services and routes require. Some may be there twice."""
     yield from Service.objects.values_list("name", flat=True)
     for model in (Service, Route):
         for required in model.objects.exclude(scopes=None).values_list("scopes", flat=True):

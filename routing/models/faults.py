@@ -7,12 +7,21 @@ from django.core.exceptions import ValidationError
 from routing.configuration.faults import Fault, format_path
 
 
+class FaultError(ValidationError):
+    """One fault, with its whole path for forms that have a field for each key."""
+
+    def __init__(self, message: str, fault: Fault) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
 def to_validation_error(faults: Iterable[Fault], fields: Iterable[str]) -> ValidationError:
     """Faults as a ValidationError: each at the field with which its path begins, or as a non-field error."""
-    known, messages = set(fields), dict[str, list[str]]()
+    known, messages = set(fields), dict[str, list[ValidationError]]()
     for fault in faults:
         start = fault.path[0] if fault.path else fault.key
         field = str(start) if start in known else "__all__"
         rest = format_path(fault.path[1:] if field == start else fault.path)
-        messages.setdefault(field, []).append(f"{rest}: {fault.message}" if rest else fault.message)
+        message = f"{rest}: {fault.message}" if rest else fault.message
+        messages.setdefault(field, []).append(FaultError(message, fault))
     return ValidationError(messages)

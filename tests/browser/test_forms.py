@@ -1,5 +1,7 @@
 """The admin's forms of the configuration in Chromium, on a phone and on a wide screen."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -48,3 +50,54 @@ def test_routes_are_moved_by_keyboard_and_by_dragging(visit: Open) -> None:
     expect(page.locator("#route-order-status")).to_have_text("Moved to position 1.")
     page.reload()
     assert shown_paths(page) == [first, second, *rest]
+
+
+def service_form(page: Page) -> Page:
+    page.get_by_role("link", name="crm", exact=True).first.click()
+    expect(page.get_by_role("tab", name="YAML")).to_be_visible()
+    return page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_the_forms_of_a_service_and_a_route_are_accessible(
+    visit: Open, screenshot: Screenshot, scheme: str, width: int
+) -> None:
+    page = service_form(visit("/admin/routing/service/", width=width, scheme=scheme))
+    page.locator("form details").evaluate_all("all => all.forEach((each) => { each.open = true; })")
+    screenshot(page, f"admin-service-{width}-{scheme}")
+    assert_accessible(page)
+    page.get_by_role("tab", name="YAML").click()
+    area = page.get_by_label("Settings as YAML")
+    expect(area).to_have_value(re.compile("preset: hubspot"))
+    area.fill("preset: hubspot\nretries:\n  attempts: 99\n")
+    expect(page.get_by_role("list", name="Faults")).to_contain_text("must be from 1 to 10")
+    screenshot(page, f"admin-service-yaml-{width}-{scheme}")
+    assert_accessible(page)
+    page = visit(ROUTES, width=width, scheme=scheme)
+    page.locator("#result_list .field-path a").first.click()
+    expect(page.get_by_role("tab", name="YAML")).to_be_visible()
+    screenshot(page, f"admin-route-{width}-{scheme}")
+    assert_accessible(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_changed_field_is_shown_before_it_is_saved(visit: Open, screenshot: Screenshot, scheme: str) -> None:
+    page = service_form(visit("/admin/routing/service/", scheme=scheme))
+    hosts = page.get_by_role("textbox", name="Hosts: add an entry")
+    hosts.fill(f"{scheme}.example.com")
+    hosts.press("Enter")
+    expect(page.get_by_role("list", name="Hosts")).to_contain_text(f"{scheme}.example.com")
+    page.get_by_role("button", name="Save and continue editing").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("crm: hosts")
+    expect(dialog).to_contain_text(f"{scheme}.example.com")
+    screenshot(page, f"admin-preview-{scheme}")
+    assert_accessible(page)
+    dialog.get_by_label("Comment for the history").fill("for the tests")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    page.get_by_role("button", name=f"Remove {scheme}.example.com").click()
+    page.get_by_role("button", name="Save and continue editing").click()
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name=f"Remove {scheme}.example.com")).to_have_count(0)

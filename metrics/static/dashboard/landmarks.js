@@ -1,8 +1,34 @@
-// Names for what Unfold's scroll bars make of the sidebar and the list: two regions "scrollable content".
-window.addEventListener("load", () => {
-  const names = { "#nav-sidebar": "Navigation", "#changelist": "Results" };
-  for (const region of document.querySelectorAll(".simplebar-content-wrapper[role=region]")) {
-    const place = Object.keys(names).find((selector) => region.closest(selector));
-    if (place) region.setAttribute("aria-label", names[place]);
+// Names for what Unfold leaves without: the regions of its scroll bars, the sidebar, and the fields of a table of rows.
+(() => {
+  const REGIONS = { "#nav-sidebar": "Navigation", "#changelist": "Results" };
+
+  function nameRegions() {
+    for (const region of document.querySelectorAll(".simplebar-content-wrapper[role=region]")) {
+      const place = Object.keys(REGIONS).find((selector) => region.closest(selector));
+      if (place) region.setAttribute("aria-label", REGIONS[place]);
+    }
+    document.getElementById("nav-sidebar-inner")?.setAttribute("aria-label", "Pages");
   }
-});
+
+  function nameFields() {
+    for (const cell of document.querySelectorAll(".tabular td[data-label]")) {
+      for (const field of cell.querySelectorAll("input:not([type=hidden]), select, textarea")) {
+        if (!field.labels?.length) field.setAttribute("aria-label", cell.dataset.label);
+      }
+    }
+    for (const head of document.querySelectorAll(".tabular th")) {
+      if (!head.textContent.trim()) {
+        const text = document.createElement("span");
+        text.className = "sr-only";
+        text.textContent = "Remove";
+        head.append(text);
+      }
+    }
+  }
+
+  window.addEventListener("load", () => {
+    nameRegions();
+    nameFields();
+  });
+  document.addEventListener("formset:added", () => setTimeout(nameFields));
+})();

@@ -1,0 +1,92 @@
+"""The settings that are no sections: each is one value, with one field."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from routing.admin.setting_fields.base import (
+    UNSET,
+    Choice,
+    Flag,
+    Number,
+    SettingField,
+    Together,
+    Whole,
+    select,
+    text_input,
+)
+from routing.admin.setting_fields.lists import Choices, Named, Words
+from routing.admin.setting_fields.measures import Rate
+from routing.admin.setting_fields.sections import NONE
+from routing.admin.setting_fields.suggestions import scope_names, tag_names
+from routing.configuration.values import SUPPORTED_METHODS
+from routing.router.policy import Auth
+
+SHARED: Final[Mapping[str, Callable[[], SettingField]]] = {
+    "auth": lambda: Choice(label="Authentication", choices=Auth, help_text="of callers"),
+    "scopes": lambda: Words(
+        label="Scopes",
+        help_text="that a caller needs in addition to the service's name",
+        suggestions=scope_names,
+        empty=NONE,
+    ),
+    "rate_limit": lambda: Rate(label="Rate limit", help_text="of each caller; default: RATE_LIMIT"),
+    "max_concurrency": lambda: Whole(
+        label="Calls at once", unit="calls", help_text="in flight, of each worker; default: 256"
+    ),
+    "headers": lambda: Named(
+        label="Header fields",
+        help_text="sent to the backend, one Name: value in a line; secrets are env:GATEWAY_SECRET_NAME or "
+        "file:/run/secrets/name, not values",
+    ),
+    "forward_authorization": lambda: Flag(
+        label="Forward Authorization", help_text="send the client's Authorization to the backend"
+    ),
+    "preserve_host": lambda: Flag(
+        label="Preserve Host", help_text="send the client's Host to the backend instead of the target's"
+    ),
+    "websocket": lambda: Flag(label="WebSocket", help_text="pass WebSocket upgrades to the service"),
+    "cost_per_call": lambda: Number(label="Cost per call", unit="USD", help_text="saved by each avoided call"),
+}
+_PUBLIC: Final = {"on": True, "off": False}
+
+
+class PublicName(SettingField):
+    """A name under which something is shown, or that it is shown under its own name, or not."""
+
+    def __init__(self, *, label: str, help_text: str = "") -> None:
+        choices = [("", "under this name"), ("on", "under its own name"), ("off", "not")]
+        mode = select(choices, width="setting-unit", **{"aria-label": f"{label}: how"})
+        super().__init__(label=label, help_text=help_text, widget=Together([text_input("grow"), mode]))
+
+    def show(self, value: Any) -> Any:
+        word = {True: "on", False: "off"}.get(value, "") if isinstance(value, bool) else ""
+        return ["" if word else super().show(value), word]
+
+    def read(self, shown: Any) -> Any:
+        text, mode = shown or ("", "")
+        return _PUBLIC.get(mode, text or UNSET)
+
+
+SERVICE: Final[Mapping[str, Callable[[], SettingField]]] = {
+    "hosts": lambda: Words(
+        label="Hosts",
+        help_text="crm.example.com: names that reach the service without the /api/v1/NAME prefix",
+    ),
+    "labels": lambda: Named(
+        label="Labels",
+        help_text="one name: value in a line, such as team: payments; the dashboard groups and finds services by them",
+    ),
+    "status_page": lambda: PublicName(
+        label="Status page", help_text="lists the service on /status/ (STATUS_PAGE); default: not listed"
+    ),
+}
+ROUTE: Final[Mapping[str, Callable[[], SettingField]]] = {
+    "methods": lambda: Choices(label="Methods", choices=SUPPORTED_METHODS, help_text="none: any"),
+    "invalidates": lambda: Words(
+        label="Invalidates",
+        help_text="cache tags that a successful call invalidates; {name} is a parameter of the path",
+        suggestions=tag_names,
+    ),
+}
+EMPTY_VALUES: Final[Mapping[str, Any]] = {"auth": "", "rate_limit": "", "hosts": [], "methods": [], "invalidates": []}
+"""What is stored where nothing is set; None for all others."""
