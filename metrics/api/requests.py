@@ -66,6 +66,7 @@ _EXAMPLE: Final = {
     "cacheKey": "0f3a",
     "cacheRule": "300 s, per user",
     "configuration": 41,
+    "share": 1.0,
     "trace": "",
     "steps": [_STEP],
 }
@@ -104,6 +105,7 @@ class RequestOutput(serializers.Serializer[Any]):
     backend = serializers.FloatField(allow_null=True, help_text="of the last call")
     bytes = serializers.IntegerField()
     configuration = serializers.IntegerField(help_text="version that decided; 0: one that has been replaced since")
+    share = serializers.FloatField(help_text="share of such requests that are recorded: 0.01 stands for 100 of them")
     also = serializers.ListField(child=serializers.CharField(), help_text="other routes whose restrictions applied")
     steps = StepOutput(many=True)
 

@@ -72,8 +72,10 @@ def head_seconds(exchange: Exchange, event: RequestFinished) -> float:
     return log[-1][2] if log and log[-1][0] == RETURN else event.duration
 
 
-def build_record(exchange: Exchange, event: RequestFinished, kind: Kind, configuration: int) -> RequestRecord:
-    """`configuration` is the version of the route table that decided."""
+def build_record(
+    exchange: Exchange, event: RequestFinished, kind: Kind, configuration: int, share: float = 1.0
+) -> RequestRecord:
+    """`configuration` is the version of the route table that decided, `share` as in RequestRecord."""
     request, caller, match = exchange.request, exchange.caller, exchange.resolution.match
     subscription = caller.subscription if caller is not None else None
     policy = match.policy if match is not None else None
@@ -110,21 +112,24 @@ def build_record(exchange: Exchange, event: RequestFinished, kind: Kind, configu
         bytes=event.bytes,
         cache=event.cache,
         cache_status=cut(exchange.cache.cache_status),
-        cache_key=_cache_key(exchange),
-        cache_rule=_cache_rule(policy.cache) if policy is not None else "",
+        cache_key=cache_key_of(exchange),
+        cache_rule=cache_rule_of(policy.cache) if policy is not None else "",
         configuration=configuration,
         trace=_trace(exchange),
+        share=share,
         steps=tuple(_steps(exchange, event)),
     )
 
 
-def _cache_key(exchange: Exchange) -> str:
+def cache_key_of(exchange: Exchange) -> str:
+    """Under which key the response is or would be stored; empty if it was not looked up."""
     if exchange.cache_slot is not None:
         return exchange.cache_slot.target.key
     return exchange.caller_slot.cache_key if exchange.cache.x_cache == "HIT" else ""
 
 
-def _cache_rule(policy: CachePolicy | None) -> str:
+def cache_rule_of(policy: CachePolicy | None) -> str:
+    """How responses are stored, as staff read it."""
     return "off" if policy is None else f"{policy.ttl:g} s, per {policy.scope}{', override' if policy.override else ''}"
 
 

@@ -47,7 +47,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `also` are others whose restrictions applied. `code` is that of the gateway's own error response, `call` that of a
     backend call that failed, `reason` why it did. `cache_rule` says how responses of the route are stored.
     `configuration` is the version of the route table that decided, 0 if another has replaced it since. `trace` is the
-    id of the request's trace, in hex.
+    id of the request's trace, in hex. `share` is the share of such requests that are recorded: each stands for
+    1 / `share` of them.
     """
 
     at: float
@@ -86,6 +87,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     cache_rule: str = ""
     configuration: int = 0
     trace: str = ""
+    share: float = 1.0
     steps: tuple[StepRecord, ...] = ()
 
     @property

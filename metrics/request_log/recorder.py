@@ -92,7 +92,8 @@ class RequestRecorder(PeriodicFlush):
         sampled = log is not None and log.sampled and self._chance() * self._share < policy.sample
         kind = kind_of(policy, exchange, event, sampled=sampled)
         if kind is not None and self._is_admitted(kind):
-            record = build_record(exchange, event, kind, self._version(exchange))
+            share = policy.sample if kind is Kind.SAMPLED else 1.0
+            record = build_record(exchange, event, kind, self._version(exchange), share)
             self._put(NewRecord(kind, record.id, encode(record)))
 
     async def note(self, record: RequestRecord) -> bool:
