@@ -12,9 +12,11 @@ from routing.authentication.issuer_token import likely_caller
 from routing.authentication.revocations import Revocations
 from routing.authentication.token_consumers import TokenConsumers
 from routing.caller import Caller, firebase_id
+from routing.consumers.table import ConsumerTable
 from routing.database.key_records import key_record
 from routing.errors import Forbidden, GatewayError, Unauthenticated
 from routing.networks import Addresses
+from routing.router.table import RouteTable
 
 
 class HypotheticalCaller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,13 +46,26 @@ def find_caller(caller: str | HypotheticalCaller | None, method: str, address: s
     kind, _, name = caller.partition(":")
     if kind == "key":
         return _of_key(caller, name, method, address)
+    live = running().gateway.live
+    found = token_caller(caller, live.table, live.keys.consumers, time.time())
+    if found is None:
+        raise ValueError(f"{caller!r} is not an active API key; {_USE}")
+    return found
+
+
+def token_caller(caller: str, table: RouteTable, consumers: ConsumerTable, now: float) -> Found | None:
+    """The caller of a token, by its id; None for an id of another kind. `now` is Unix time.
+
+    Raises ValueError for one of no issuer in the configuration.
+    """
+    kind, _, name = caller.partition(":")
     if kind == "firebase" and name:
-        return _subscribed(Caller(caller))
+        return _subscribed(Caller(caller), table, consumers, now)
     if kind.startswith("firebase+") and name:
-        return _subscribed(Caller(caller, unquote(kind.removeprefix("firebase+"))))
+        return _subscribed(Caller(caller, unquote(kind.removeprefix("firebase+"))), table, consumers, now)
     if kind.startswith("jwt+") and name:
-        return _subscribed(_of_issuer(kind, name))
-    raise ValueError(f"{caller!r} is not an active API key; {_USE}")
+        return _subscribed(_of_issuer(kind, name, table), table, consumers, now)
+    return None
 
 
 def _of_key(caller: str, name: str, method: str, address: str | None) -> Found:
@@ -73,9 +88,8 @@ def _heeded(addresses: Addresses, address: str | None) -> Addresses:
     return () if address is None else addresses
 
 
-def _of_issuer(kind: str, subject: str) -> Caller:
+def _of_issuer(kind: str, subject: str, table: RouteTable) -> Caller:
     """A token of a configured issuer, without scopes. Raises ValueError."""
-    table = running().gateway.live.table
     for issuer in table.issuers:
         own = f"jwt+{issuer.name}"
         if _is_usable(issuer) and (kind == own or kind.startswith(f"{own}+")):
@@ -88,12 +102,11 @@ def _is_usable(issuer: Issuer) -> bool:
     return issuer.enabled and not issuer.faults
 
 
-def _subscribed(caller: Caller) -> Found:
+def _subscribed(caller: Caller, table: RouteTable, consumers: ConsumerTable, now: float) -> Found:
     """With its consumer's plan, and the error of a revoked token or a disabled consumer."""
-    live = running().gateway.live
-    if Revocations(live.table.revocations).revoke(caller, time.time()):
+    if Revocations(table.revocations).revoke(caller, now):
         return caller, Unauthenticated("the token was revoked")
     try:
-        return TokenConsumers().subscribed(caller, live.keys.consumers), None
+        return TokenConsumers().subscribed(caller, consumers), None
     except Unauthenticated as error:
         return caller, error

@@ -1,6 +1,7 @@
 """Access to this process's gateway from Django's threads: to read its state and to operate it."""
 
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -78,3 +79,8 @@ def running() -> OperableGateway:
 def run_on_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run `coroutine` on the gateway's event loop and wait for it. Deadlocks if called from the loop itself."""
     return runtime.current().wait_for(coroutine)
+
+
+def without_turn() -> AbstractContextManager[None]:
+    """Compute for long without keeping Django's other threads waiting (ADR 19)."""
+    return runtime.current().turn.released()

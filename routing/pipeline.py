@@ -86,7 +86,7 @@ class Gateway:
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.live, self._calls, self._plan_limits, self._clock, self._timer = live, calls, plan_limits, clock, timer
-        self.allowed_hosts = AllowedHosts(rules.allowed_hosts)
+        self.rules, self.allowed_hosts = rules, AllowedHosts(rules.allowed_hosts)
         self.proxies = TrustedProxies(rules.trusted_proxies) if rules.trusted_proxies else None
         self._cross_origin = CrossOrigin(rules.cors_origins, live, rules.staff, rules.portal)
         self._gatekeeper = Gatekeeper(rules, live, limiter, authenticator, timer, clock=clock, key_usage=key_usage)

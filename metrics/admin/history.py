@@ -15,7 +15,7 @@ from metrics.audit import record_operation, staff_actor
 from routing.configuration.faults import ConfigurationError
 from routing.database import revisions
 from routing.models import ConfigurationRevision
-from routing.rights import Right, require
+from routing.rights import Right, may, require
 
 
 @admin.register(ConfigurationRevision)
@@ -66,4 +66,5 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, revision: ConfigurationRevision, title: str, lines: list[str], **more: Any
     ) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "opts": self.opts, "title": title, "lines": lines}
+        context["may_configure"] = may(request.user, Right.CONFIGURE)
         return render(request, "admin/gateway/revision.html", {**context, "revision": revision, **more})

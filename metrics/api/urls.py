@@ -21,6 +21,7 @@ from metrics.api.incidents import ConfigurationRestoreView, DeploymentsView, Pro
 from metrics.api.keys import KeyRotateView, KeyVerifyView
 from metrics.api.overview import HistoryView, OverviewView
 from metrics.api.quotas import ConsumerQuotasView, QuotaRaiseView, QuotaRefundView, QuotaResetView
+from metrics.api.replay import ReplayView
 from metrics.api.requests import RequestsView, RequestView
 from metrics.api.revocations import RevocationsView, RevocationView
 from metrics.api.savings import SavingsView
@@ -63,6 +64,7 @@ urlpatterns = [
         rf"^metrics/credentials/{_SERVICE}/forget/?$", CredentialForgetView.as_view(), name="metrics-credential-forget"
     ),
     re_path(r"^metrics/history/?$", HistoryView.as_view(), name="metrics-history"),
+    re_path(r"^metrics/replay/?$", ReplayView.as_view(), name="metrics-replay"),
     re_path(r"^metrics/requests/?$", RequestsView.as_view(), name="metrics-requests"),
     re_path(rf"^metrics/requests/{_REQUEST}/?$", RequestView.as_view(), name="metrics-request"),
     re_path(r"^metrics/savings/?$", SavingsView.as_view(), name="metrics-savings"),

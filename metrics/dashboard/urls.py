@@ -9,6 +9,7 @@ from metrics.dashboard import views
 from metrics.dashboard.advice import advice_page, draft_page
 from metrics.dashboard.callers import caller_page, callers_page
 from metrics.dashboard.palette.views import palette_json
+from metrics.dashboard.replay import replay_page
 from metrics.dashboard.requests import request_page, requests_page
 from metrics.dashboard.savings import savings_page
 from metrics.dashboard.usage import usage_page
@@ -28,6 +29,7 @@ urlpatterns = [
     path("callers/<str:kind>/", caller_page, name="caller"),
     path("requests/", requests_page, name="requests"),
     path("requests/<str:identifier>/", request_page, name="request"),
+    path("replay/", replay_page, name="replay"),
     path("services/<str:name>/", views.service_page, name="service"),
     path("services/<str:name>/detail.json", views.detail_json, name="detail"),
     path("services/<str:name>/routes.json", views.routes_json, name="routes"),

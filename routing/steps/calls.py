@@ -10,7 +10,7 @@ from resilience.breaker.driver import Breakers
 from resilience.breaker.machine import Outcome, Permit, Refusal, State
 from resilience.holdoff.driver import Probe
 from routing.authentication.identity_signer import IdentitySigner
-from routing.backend.client import Backend, Call, Sender
+from routing.backend.client import Call, Sender
 from routing.balancing.balancer import Balancers
 from routing.errors import (
     BackendLimited,
@@ -43,7 +43,7 @@ class Calls:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Sender,
         breakers: Breakers,
         *,
         own_cookies: frozenset[bytes],

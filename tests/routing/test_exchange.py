@@ -13,7 +13,12 @@ WRITERS = {
     "resolution": {"routing/pipeline.py"},
     "quota": {"routing/steps/gatekeeper.py"},
     "decision": {"routing/steps/gatekeeper.py"},
-    "caller": {"routing/steps/gatekeeper.py", "routing/steps/presented.py", "metrics/dashboard/events.py"},
+    "caller": {
+        "routing/steps/gatekeeper.py",
+        "routing/steps/presented.py",
+        "metrics/dashboard/events.py",
+        "metrics/replay/simulated_gateway.py",
+    },
     "presented": {"routing/steps/presented.py"},
     "caller_slot": {"routing/steps/gatekeeper.py", "routing/pipeline.py"},
     "match": {"routing/steps/gatekeeper.py", "routing/steps/credential.py"},
