@@ -61,14 +61,16 @@ def unused_keys() -> Iterator[Advice]:
             topic=Topic.KEY,
             service="",
             subject=str(key),
-            text=f"{_last_use(key.last_used_at)}, made {_day(key.created_at)}. It is {key.holder or 'nobody'}'s.",
+            text=_text(key),
             draft=Draft(change=Change.REVOKE, key=key.prefix),
             label="Revoke",
         )
 
 
-def _last_use(at: datetime | None) -> str:
-    return "Never used" if at is None else f"Last used {_day(at)}"
+def _text(key: ApiKey) -> str:
+    used = "Never used" if key.last_used_at is None else f"Last used {_day(key.last_used_at)}"
+    holder = key.holder if key.holder.startswith("created by ") else key.holder and f"of {key.holder}"
+    return "; ".join(part for part in (f"{used}, made {_day(key.created_at)}", holder) if part) + "."
 
 
 def _day(at: datetime) -> str:

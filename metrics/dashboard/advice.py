@@ -1,5 +1,6 @@
 """The pages of advice: what was found, and a draft of a change that is applied once it has been looked at."""
 
+import contextlib
 from typing import Any, Final
 
 from django import forms
@@ -9,7 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from metrics.advice import drafts, overview
+from metrics.advice import circuits, drafts, overview
 from metrics.advice.drafts import UnknownDraft
 from metrics.advice.records import Advice, Change, Draft, Topic
 from metrics.audit import staff_actor
@@ -61,14 +62,15 @@ class DraftForm(forms.Form):
 def advice_page(request: HttpRequest) -> HttpResponse:
     """`?done=` after a change."""
     found: list[Advice] | None = None
-    try:
+    opened: list[tuple[str, int]] = []
+    with contextlib.suppress(DatabaseError, InterfaceError):
+        opened = circuits.opened_circuits()
         found = overview.all_advice()
-    except (DatabaseError, InterfaceError):
-        found = None
     context = {
         "page": "advice",
         "is_available": found is not None,
         "is_done": "done" in request.GET,
+        "opened": opened,
         "groups": [
             {"id": topic.value, "title": title, "none": none, "rows": _rows(found or [], topic)}
             for topic, title, none in TOPICS

@@ -7,6 +7,7 @@ from django.urls import path
 
 from metrics.dashboard import views
 from metrics.dashboard.advice import advice_page, draft_page
+from metrics.dashboard.breaker import breaker_page
 from metrics.dashboard.callers import caller_page, callers_page
 from metrics.dashboard.palette.views import palette_json
 from metrics.dashboard.replay import replay_page
@@ -23,6 +24,7 @@ urlpatterns = [
     path("events/", views.events_page, name="events"),
     path("usage/", usage_page, name="usage"),
     path("advice/", advice_page, name="advice"),
+    path("advice/breaker/", breaker_page, name="what_if"),
     path("advice/draft/", draft_page, name="draft"),
     path("savings/", savings_page, name="savings"),
     path("callers/", callers_page, name="callers"),

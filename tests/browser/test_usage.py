@@ -104,6 +104,13 @@ def test_advice_and_a_draft_on_any_screen(
     assert violations(page) == []
     assert not overflows(page)
     screenshot(page, f"advice-{width}-{scheme}")
+    page.get_by_role("link", name="What would other settings have done?").click()
+    page.get_by_label("Failures that open it").fill("2")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("row", name="Other settings, played").or_(page.get_by_text("No calls"))).to_be_visible()
+    assert violations(page) == []
+    assert not overflows(page)
+    screenshot(page, f"what-if-{width}-{scheme}")
     page.goto(f"{gateway.url}/dashboard/advice/draft/?change=ttl&service=crm&value={width}s")
     expect(page.get_by_text(f"ttl: {width}s")).to_be_visible()
     assert violations(page) == []
