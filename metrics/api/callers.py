@@ -75,7 +75,7 @@ class CallerOutput(LastUseOutput):
     kind = serializers.ChoiceField(choices=[kind.value for kind in Kind])
     name = serializers.CharField(help_text="empty for requests without a credential")
     title = serializers.CharField(help_text="of an API key: what it is called")
-    consumer = serializers.CharField(help_text="of an API key: whose it is now")
+    consumer = serializers.CharField(help_text="of an API key: whose it is, or was")
 
 
 class RangeOutput(serializers.Serializer[Any]):
@@ -127,7 +127,7 @@ class CallerDetailOutput(RangeOutput):
     services = CallerServiceOutput(many=True)
     routes = CallerRouteOutput(many=True, help_text="those with the most requests")
     days = CallerDayOutput(many=True)
-    members = CallerOutput(many=True, help_text="keys of a consumer, consumers of a team")
+    members = CallerOutput(many=True, help_text="keys of a consumer, consumers of a team or of a key")
 
 
 _DAYS: Final = (

@@ -15,14 +15,14 @@ MAX_SERVICES: Final = 200
 MAX_ROUTES: Final = 20
 MAX_MEMBERS: Final = 100
 """Keys of a consumer, or consumers of a team."""
-MEMBERS: Final = {Kind.CONSUMER: By.KEY, Kind.TEAM: By.CALLER}
-"""What a caller consists of."""
+MEMBERS: Final = {Kind.CONSUMER: By.KEY, Kind.TEAM: By.CALLER, Kind.KEY: By.CALLER}
+"""What a caller consists of, or whose it was."""
 
 
 class CallerDetail(msgspec.Struct, frozen=True, kw_only=True):
     """Days from `start` to `end`, both included. `days` has each of them; its groups are ISO dates. `members` are those
-    keys or consumers that were used in the range. `last_at` and `last_day` are of all days that are kept: both None if
-    nothing was counted.
+    keys or consumers that were used in the range; of an API key, the consumers to whom it was counted. `last_at` and
+    `last_day` are of all days that are kept: both None if nothing was counted.
     """
 
     caller: CallerName
@@ -67,6 +67,8 @@ def _members(caller: CallerName, start: date, end: date, by: By) -> list[RankedC
     rows = caller.usage().filter(day__gte=start, day__lte=end)
     if by is By.KEY:
         return named(ranked(rows.exclude(api_key=""), ("api_key",), Sort.REQUESTS, MAX_MEMBERS), by)
+    if caller.kind is Kind.KEY:
+        rows = rows.exclude(consumer="")
     return named(ranked(rows, ("consumer", "caller"), Sort.REQUESTS, MAX_MEMBERS), by)
 
 

@@ -60,15 +60,20 @@ class CallersQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ranked(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of usage. `last_at` is when it was used last in the range; None if only the day is known, `last_day`."""
+    """A group of usage. `last_at` is when it was used last in the range; None if only the day is known, `last_day`.
+    `consumer` is one to whom it was counted, empty if there was none.
+    """
 
     usage: UsageRow
+    consumer: str
     last_at: datetime | None
     last_day: date
 
 
 class RankedCaller(msgspec.Struct, frozen=True, kw_only=True):
-    """`title` and `consumer` are those of an API key, empty where they are unknown or there are none."""
+    """`title` and `consumer` are those of an API key, empty where they are unknown or there are none. The consumer of a
+    key that was deleted is the one to whom its requests were counted.
+    """
 
     caller: CallerName
     found: Ranked
@@ -112,7 +117,7 @@ def ranked(
     elif sort is Sort.LAST_USED:
         rank = Max("last_at")
     sums = (Sum(name) for name in COUNT_FIELDS)
-    query = rows.values(*columns).annotate(*sums, Max("last_at"), Max("day"), rank=rank)
+    query = rows.values(*columns).annotate(*sums, Max("last_at"), Max("day"), rank=rank, owner=Max("consumer"))
     groups = list(query.order_by("-rank", "-day__max", *columns)[offset : offset + limit])
     amounts = _amounts(rows, columns, groups)
     return [_ranked(columns, group, amounts[_key(columns, group)]) for group in groups]
@@ -134,7 +139,7 @@ def named(found: Sequence[Ranked], by: By) -> list[RankedCaller]:
     }
     rows = []
     for name, each in zip(names, found, strict=True):
-        title, consumer = known.get(name.key, ("", ""))
+        title, consumer = known.get(name.key, ("", each.consumer if name.key else ""))
         rows.append(RankedCaller(caller=name, found=each, title=title, consumer=consumer or ""))
     return rows
 
@@ -154,7 +159,8 @@ def _caller(by: By, group: tuple[str, ...]) -> CallerName:
 def _ranked(columns: Sequence[str], group: dict[str, Any], amounts: list[tuple[str, int]]) -> Ranked:
     total = {name: group[f"{name}__sum"] for name in COUNT_FIELDS}
     last_at, day = last_use(group["last_at__max"], group["day__max"])
-    return Ranked(usage=selectors.usage_row(_key(columns, group), total, amounts), last_at=last_at, last_day=day)
+    usage = selectors.usage_row(_key(columns, group), total, amounts)
+    return Ranked(usage=usage, consumer=group["owner"], last_at=last_at, last_day=day)
 
 
 def _amounts(

@@ -23,7 +23,7 @@ from routing.rights import Right, require
 TOPICS: Final = (
     (Topic.TTL, "Cache lifetimes", "no lifetime is found to be too short or too long"),
     (Topic.ROUTE, "Routes that nobody calls", "every route was called, or is too new to tell"),
-    (Topic.KEY, "API keys that nobody uses", "every active key was used in the last 30 days, or is newer"),
+    (Topic.KEY, "API keys that nobody uses", "every active key was used in the last 100 days, or is newer"),
     (Topic.LIMIT, "Limits that nobody reaches", "no limit is found to be far above what is used"),
 )
 TITLES: Final = {

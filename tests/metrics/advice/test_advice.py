@@ -77,7 +77,7 @@ def test_a_week_of_counts_is_too_little_to_call_a_route_unused(harness: Harness)
 
 def test_keys_that_nobody_uses(harness: Harness) -> None:
     now = datetime.now(UTC)
-    old, recent = now - timedelta(days=90), now - timedelta(days=2)
+    old, recent = now - timedelta(days=120), now - timedelta(days=95)
     cases: dict[str, dict[str, Any]] = {
         "unused": {},
         "usedlong": {"last_used_at": old},

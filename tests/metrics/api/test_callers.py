@@ -99,6 +99,9 @@ def test_one_consumer(harness: Harness, api_client: Client) -> None:
         {"owner": "plan pro", "name": "rate", "value": "100/m"},
         {"owner": "team sales", "name": "concurrency", "value": "5"},
     ]
+    [owner] = get(api_client, "/key?name=bbbbbbbb")["members"]
+    assert (owner["kind"], owner["name"], owner["requests"]) == ("consumer", "acme", 30)
+    assert get(api_client, "/key?name=cccccccc")["members"] == []
     assert found["quotas"] == []  # this worker has not loaded the consumer
     assert [(each["service"], each["requests"]) for each in found["services"]] == [("crm", 130), ("mail", 7)]
     assert [(each["service"], each["route"]) for each in found["routes"]] == [("crm", "/a"), ("mail", "")]

@@ -112,6 +112,8 @@ def test_what_is_no_longer_configured_is_still_shown(harness: Harness, staff_cli
     store_usage()
     assert "The configuration has no consumer of this name, or no longer." in text(staff_client, "consumer/?name=acme")
     assert "anonymous" in text(staff_client, "caller/?name=")
+    assert 'bbbbbbbb</a><span class="sub">acme<' in text(staff_client, "?by=key")
+    assert "/dashboard/callers/consumer/?name=acme" in text(staff_client, "key/?name=bbbbbbbb")
 
 
 @pytest.mark.parametrize("path", ["planet/?name=acme", "consumer/?name=nobody", "consumer/", "key/?name=a%00"])
