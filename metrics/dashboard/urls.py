@@ -9,6 +9,7 @@ from metrics.dashboard import views
 from metrics.dashboard.advice import advice_page, draft_page
 from metrics.dashboard.breaker import breaker_page
 from metrics.dashboard.callers import caller_page, callers_page
+from metrics.dashboard.history import history_csv, history_json
 from metrics.dashboard.palette.views import palette_json
 from metrics.dashboard.replay import replay_page
 from metrics.dashboard.requests import request_page, requests_page
@@ -19,7 +20,8 @@ app_name = "dashboard"
 urlpatterns = [
     path("", views.overview_page, name="overview"),
     path("snapshot.json", views.snapshot_json, name="snapshot"),
-    path("history.json", views.history_json, name="history"),
+    path("history.json", history_json, name="history"),
+    path("history/<str:chart>.csv", history_csv, name="history_csv"),
     path("palette.json", palette_json, name="palette"),
     path("events/", views.events_page, name="events"),
     path("usage/", usage_page, name="usage"),

@@ -12,7 +12,6 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from metrics import route_figures, selectors, services
-from metrics.charts.points import history
 from metrics.dashboard import live
 from metrics.incidents.detail import detail
 from resilience.outage import StoreUnavailable
@@ -23,9 +22,6 @@ from routing.router.table import Service
 
 View = Callable[..., HttpResponse]
 
-RANGES: Final = {"1h": (3_600, 60), "24h": (86_400, 900), "30d": (30 * 86_400, 6 * 3_600)}
-"""Length and step of a history, in seconds."""
-DEFAULT_RANGE: Final = "1h"
 MAX_TRANSITIONS: Final = 100
 MAX_OPERATIONS: Final = 10
 MAX_TOP_PATHS: Final = 8
@@ -103,24 +99,6 @@ def routes_json(request: HttpRequest, name: str) -> HttpResponse:
     period = request.GET.get("period", route_figures.DEFAULT_PERIOD)
     found = route_figures.read_routes(name, period if period in route_figures.PERIODS else route_figures.DEFAULT_PERIOD)
     return _json_response({"since": found.since, "routes": found.routes})
-
-
-@staff_page
-def history_json(request: HttpRequest) -> HttpResponse:
-    """The history of a service or of all services, by column: `?service=&range=1h|24h|30d`."""
-    length, step = RANGES.get(request.GET.get("range", DEFAULT_RANGE), RANGES[DEFAULT_RANGE])
-    name = request.GET.get("service") or None
-    if name is not None:
-        _get_service_or_404(name)
-    end = selectors.now() // step * step + step
-    points = history(name, end - length, end, step)
-    stats = [point.stats for point in points]
-    columns = {
-        column: [getattr(each, column) for each in stats] for column in ("requests", "errors", "p50", "p95", "p99")
-    }
-    # Without cache lookups there is no hit rate: a line at zero would be wrong.
-    columns["hit_rate"] = [each.hit_rate if each.hits + each.misses else None for each in stats]
-    return _json_response({"step": step, "times": [point.start for point in points], **columns})
 
 
 @staff_page

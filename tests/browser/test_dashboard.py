@@ -243,12 +243,49 @@ def test_a_chart_can_be_read_by_keyboard_and_as_a_table(visit: Open, gateway: Ga
     gateway.get("/api/v1/crm/contacts")
     page = visit("/dashboard/services/crm/")
     expect_live(page)
-    chart = page.locator("figure.chart").first
-    chart.locator(".plot").focus()
+    requests, latency = (page.locator("figure.chart").nth(number) for number in (0, 1))
+    requests.locator(".plot").focus()
     page.keyboard.press("End")
-    expect(chart.locator(".readout")).to_contain_text("all ")
-    chart.get_by_text("As a table").click()
-    expect(chart.get_by_role("columnheader", name="errors")).to_be_visible()
+    expect(requests.locator(".readout")).to_contain_text("/min · so far")
+    expect(latency.locator(".readout")).to_contain_text("p95 ")  # one crosshair for all charts
+    requests.get_by_text("As a table").click()
+    expect(requests.get_by_role("columnheader", name="2xx")).to_be_visible()
+    with page.expect_download() as download:
+        requests.get_by_role("link", name="Requests as CSV").click()
+    assert download.value.suggested_filename == "crm-requests.csv"
+
+
+def test_a_range_is_zoomed_compared_and_chosen(visit: Open, screenshot: Screenshot, gateway: Gateway) -> None:
+    gateway.get("/api/v1/crm/contacts")
+    page = visit("/dashboard/services/crm/")
+    expect_live(page)
+    plot = page.locator("figure.chart .plot").first
+    expect(plot.locator("path").first).to_be_attached()
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 90)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 90, steps=4)
+    page.mouse.up()
+    expect(page.get_by_role("button", name="Zoom out")).to_be_visible()
+    assert "from=" in page.url
+    page.get_by_role("button", name="Zoom out").click()
+    page.get_by_role("button", name="24 h").click()
+    page.get_by_label("Compare with the week before").check()
+    expect(page.locator("figure.chart").first).to_contain_text("week before")
+    page.reload()
+    expect(page.get_by_role("button", name="24 h")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_label("Compare with the week before")).to_be_checked()
+    page.get_by_text("Own range").click()
+    page.get_by_label("From", exact=True).fill("2026-01-02T00:00")
+    page.get_by_label("To", exact=True).fill("2026-01-01T00:00")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.get_by_text("The beginning must be before the end.")).to_be_visible()
+    page.get_by_label("To", exact=True).fill("2026-01-04T00:00")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator("figure.chart").first).to_contain_text("No data in this period")
+    screenshot(page, "history-own-range")
 
 
 def test_an_ended_session_leads_to_the_login(visit: Open) -> None:

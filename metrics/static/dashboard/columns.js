@@ -10,8 +10,8 @@ export class ColumnChoice {
     this.width = this.currentWidth();
     this.read();
     for (const [, query] of WIDTHS) matchMedia(query).addEventListener("change", () => this.resized());
-    this.list = el("div", { class: "menu-list" });
-    this.node = el("details", { class: "menu" }, el("summary", {}, "Columns"), this.list);
+    this.list = el("div", { class: "dropdown-list" });
+    this.node = el("details", { class: "dropdown" }, el("summary", {}, "Columns"), this.list);
     this.node.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
     document.addEventListener("pointerdown", ({ target }) => this.node.contains(target) || (this.node.open = false));
     this.draw();

@@ -2,8 +2,9 @@
 import { api, confirmFlush, perform, warm, warmed } from "./actions.js";
 import { find, setText, setTone } from "./dom.js";
 import { plural, time } from "./format.js";
+import { showHistory } from "./history.js";
 import { headline, Incidents } from "./incident.js";
-import { announce, RateMeter, showFigures, showHistory, showOpen, stateName, subscribe } from "./page.js";
+import { announce, RateMeter, showFigures, showOpen, stateName, subscribe } from "./page.js";
 import { servicesTable } from "./services.js";
 
 const rate = new RateMeter();

@@ -1,5 +1,4 @@
 // Shared by the overview and the service page: the live feed, the key figures and the history charts.
-import { Chart } from "./charts.js";
 import { Feed } from "./feed.js";
 import { find, setText, setTone } from "./dom.js";
 import { Rows } from "./rows.js";
@@ -132,36 +131,3 @@ export function showOpen(names) {
 export function showFailures(circuit) {
   showFigure("failures", count(circuit.failures), `of ${plural(circuit.failures + circuit.successes, "call")}`);
 }
-
-/** Show the three history charts, of one service or of all (null), and their time range buttons. Returns a function that reloads them. */
-export function showHistory(service) {
-  const charts = {
-    requests: new Chart("Requests", count),
-    latency: new Chart("Latency", latency),
-    hits: new Chart("Hit rate", (value) => percent(value, 0)),
-  };
-  const container = find("#charts");
-  container.append(...Object.values(charts).map((chart) => chart.node));
-  let range = "1h";
-  const load = async () => {
-    const query = new URLSearchParams(service ? { range, service } : { range });
-    const requested = range;
-    const data = await getJson(`${container.dataset.address}?${query}`, AbortSignal.timeout(10000)).catch(() => null);
-    if (!data || requested !== range) return;
-    const { times } = data;
-    charts.requests.show({ times, series: [{ name: "all", values: data.requests, area: true }, { name: "errors", values: data.errors, kind: "bad", area: true }] });
-    charts.latency.show({ times, series: [{ name: "median", values: data.p50 }, { name: "p95", values: data.p95 }, { name: "p99", values: data.p99 }] });
-    charts.hits.show({ times, max: 100, series: [{ name: "hit rate", values: data.hit_rate, area: true }] });
-  };
-  for (const button of document.querySelectorAll("[data-range]")) {
-    button.addEventListener("click", () => {
-      range = button.dataset.range;
-      document.querySelectorAll("[data-range]").forEach((other) => other.setAttribute("aria-pressed", other === button));
-      load();
-    });
-  }
-  load();
-  setInterval(() => document.hidden || load(), 10000);
-  return load;
-}
-

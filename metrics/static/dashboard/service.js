@@ -3,8 +3,9 @@ import { api, confirmFlush, confirmForceOpen, confirmInvalidate, perform, warm, 
 import { band } from "./charts.js";
 import { el, find, setText, setTone } from "./dom.js";
 import { count, time } from "./format.js";
+import { showHistory } from "./history.js";
 import { Incidents } from "./incident.js";
-import { announce, faultText, getJson, limitText, RateMeter, showFailures, showFigures, showHistory, showState, stateDetail, stateName, subscribe } from "./page.js";
+import { announce, faultText, getJson, limitText, RateMeter, showFailures, showFigures, showState, stateDetail, stateName, subscribe } from "./page.js";
 import { showRoutes } from "./routes.js";
 import { conditionPills } from "./targets.js";
 

@@ -76,16 +76,6 @@ def test_the_snapshot_has_the_live_data(harness: Harness, staff_client: Client) 
     assert (crm["name"], crm["circuit"]["state"], crm["total"]["hits"]) == ("crm", "CLOSED", 1)
 
 
-def test_a_history_has_columns_with_null_where_there_is_no_data(harness: Harness, staff_client: Client) -> None:
-    harness.serve(ok())
-    harness.request("/api/v1/crm/contacts/7")
-    document = staff_client.get("/dashboard/history.json?service=crm&range=1h").json()
-    assert len(document["times"]) == len(document["requests"]) == len(document["p99"]) == 60
-    assert document["requests"][-1] == 1
-    assert (document["hit_rate"][0], document["hit_rate"][-1]) == (None, 0.0)
-    assert staff_client.get("/dashboard/history.json?service=nothing").status_code == 404
-
-
 def test_a_services_detail_has_tags_operations_and_transitions(harness: Harness, staff_client: Client) -> None:
     harness.serve(ok())
     harness.request("/api/v1/crm/contacts/7")

@@ -1,0 +1,62 @@
+"""What happened within a range: changes of the configuration, deployments, and moves of circuits."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from metrics.models import CircuitChange, Operation
+from resilience.breaker.machine import State
+from routing.models import ConfigurationRevision
+
+MAX_OF_A_KIND: Final = 40
+MAX_TEXT: Final = 160
+DEPLOYMENT: Final = "deployment"
+"""The action of a deployment in the audit log."""
+_OPENED: Final = (State.OPEN, State.FORCED_OPEN)
+
+
+class Marker(msgspec.Struct, frozen=True, kw_only=True):
+    """`at` is Unix seconds, `kind` is `configuration`, `deployment` or `circuit`, `state` what a circuit moved to."""
+
+    at: float
+    kind: str
+    text: str
+    state: str = ""
+
+
+def read_markers(service: str | None, start: float, end: float) -> list[Marker]:
+    """The latest MAX_OF_A_KIND of each kind, in their order. Of all services together, circuits only as they open."""
+    begin, finish = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
+    found = [
+        *_revisions(begin, finish),
+        *_deployments(service, begin, finish),
+        *_circuits(service, begin, finish),
+    ]
+    return sorted(found, key=lambda marker: marker.at)
+
+
+def _revisions(begin: datetime, finish: datetime) -> Iterator[Marker]:
+    rows = ConfigurationRevision.objects.filter(created_at__gte=begin, created_at__lt=finish).order_by("-pk")
+    for at, actor, summary in rows.values_list("created_at", "actor", "summary")[:MAX_OF_A_KIND]:
+        yield Marker(at=at.timestamp(), kind="configuration", text=f"{summary} by {actor}"[:MAX_TEXT])
+
+
+def _deployments(service: str | None, begin: datetime, finish: datetime) -> Iterator[Marker]:
+    rows = Operation.objects.filter(action=DEPLOYMENT, at__gte=begin, at__lt=finish)
+    if service is not None:
+        rows = rows.filter(service__in=("", service))
+    for row in rows[:MAX_OF_A_KIND]:
+        version = row.after.get("version", "") if isinstance(row.after, dict) else ""
+        name = f" of {row.service}" if row.service else ""
+        yield Marker(at=row.at.timestamp(), kind=DEPLOYMENT, text=f"{version}{name} by {row.actor}"[:MAX_TEXT])
+
+
+def _circuits(service: str | None, begin: datetime, finish: datetime) -> Iterator[Marker]:
+    rows = CircuitChange.objects.filter(at__gte=begin, at__lt=finish)
+    rows = rows.filter(after__in=_OPENED) if service is None else rows.filter(service=service)
+    for row in rows[:MAX_OF_A_KIND]:
+        name = f"{row.service}: " if service is None else ""
+        text = f"{name}{row.reason}" if row.reason else row.service
+        yield Marker(at=row.at.timestamp(), kind="circuit", text=text[:MAX_TEXT], state=row.after)
