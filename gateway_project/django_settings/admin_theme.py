@@ -55,11 +55,11 @@ UNFOLD: Final[dict[str, Any]] = {
     "SITE_HEADER": "Intelligence Gateway",
     "SITE_ICON": _static("dashboard/mark.svg"),
     "COLORS": {"primary": INDIGO},
-    "STYLES": [_static("dashboard/admin.css")],
+    "STYLES": [_static("dashboard/admin.css"), _static("dashboard/palette.css")],
     "SCRIPTS": [
         _static("dashboard/landmarks.js"),
         _static("dashboard/rowmenu.js"),
-        _static("dashboard/selectnames.js"),
+        _static("dashboard/fieldnames.js"),
     ],
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("dashboard/mark.svg")}],
     "SIDEBAR": {

@@ -23,6 +23,8 @@ class PublicView(ProblemsView):
 class DocumentationView(PublicView, SpectacularSwaggerSplitView):
     """The page that shows the schema."""
 
+    template_name = "api_docs.html"
+
 
 class SchemaView(PublicView, SpectacularAPIView):
     """Keeps each rendering in memory."""

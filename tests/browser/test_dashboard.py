@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
+from tests.browser.accessibility import PHONE, WIDE, overflows, violations
 from tests.browser.conftest import Gateway, Open
 
-AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 SERVICES = ["aiRouting", "calendarIntelligence", "crm", "gmailIntelligence", "slackIntelligence"]
-PHONE, WIDE = 390, 1440
 WAIT_FOR_OPEN = """() => { window.opened = new Promise((resolve, reject) => {
   const pill = document.querySelector('[data-service="crm"] .pill');
   const look = () => pill.textContent === "Open" && resolve(Date.now() / 1000);
@@ -48,22 +46,6 @@ def fail_five_times(gateway: Gateway) -> None:
 
 def expect_toast(page: Page, text: str) -> None:
     expect(page.locator("#toasts")).to_contain_text(text, timeout=15_000)
-
-
-def violations(page: Page, *, of_any_weight: bool = False) -> list[str]:
-    """What axe finds: what is serious or critical, or all of it."""
-    page.evaluate(AXE)
-    found = page.evaluate("async () => (await axe.run({resultTypes: ['violations']})).violations")
-    return [
-        f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:300]}"
-        for each in found
-        if of_any_weight or each["impact"] in ("serious", "critical")
-        for node in each["nodes"]
-    ]
-
-
-def overflows(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
 
 @pytest.mark.parametrize("width", [PHONE, WIDE])

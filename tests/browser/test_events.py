@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
+from tests.browser.accessibility import PHONE, WIDE, overflows, violations
 from tests.browser.conftest import Gateway, Open
 from tests.browser.pages import open_from_menu
-from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
 
 Screenshot = Callable[[Page, str], None]
 PAGE = "/dashboard/events/"

@@ -5,15 +5,16 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import PHONE, WIDE, overflows, violations
 from tests.browser.conftest import Open
-from tests.browser.test_dashboard import PHONE, WIDE, Screenshot, overflows, violations
+from tests.browser.test_dashboard import Screenshot
 
 ROUTES = "/admin/routing/route/?service__name=slackIntelligence"
 
 
 def assert_accessible(page: Page) -> None:
     """Nothing found by axe, of any weight, and no horizontal overflow."""
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     assert not overflows(page)
 
 

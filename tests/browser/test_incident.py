@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import PHONE, WIDE, overflows, violations
 from tests.browser.conftest import Gateway, Open
 from tests.browser.pages import reply, running_gateway, web_server
-from tests.browser.test_dashboard import PHONE, WIDE, Screenshot, expect_live, overflows, violations
+from tests.browser.test_dashboard import Screenshot, expect_live
 
 CONFIGURATION = """
 version: 1
@@ -97,7 +98,7 @@ def test_somebody_on_call_finds_the_cause_and_rolls_the_change_back_with_two_cli
         for scheme in ("light", "dark"):
             other_page = visit(width=width, scheme=scheme)
             expect(card(other_page)).to_contain_text("connection refused by", timeout=15_000)
-            assert violations(other_page, of_any_weight=True) == []
+            assert violations(other_page) == []
             assert not overflows(other_page)
             screenshot(other_page, f"incident-{width}-{scheme}")
             other_page.close()
@@ -105,7 +106,7 @@ def test_somebody_on_call_finds_the_cause_and_rolls_the_change_back_with_two_cli
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("the new backend is down")
     screenshot(page, "incident-roll-back")
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     dialog.get_by_role("button", name="Roll back").click()
     expect(page.locator("#toasts")).to_contain_text("Rolled back. Changed: crm.", timeout=15_000)
     wait_for_recovery(page, gateway)
@@ -139,7 +140,7 @@ def test_a_service_that_answers_404_to_everything_is_an_incident_and_can_be_prob
     expect(shown.locator(".outcome")).to_contain_text("404 after", timeout=15_000)
     shown.get_by_text("Last failures").click()
     expect(shown.get_by_role("cell", name="GET /api/v1/mail/inbox").first).to_be_visible()
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     screenshot(page, "incident-404")
     page.goto(f"{gateway.url}/dashboard/")
     expect(page.locator('[data-service="mail"] [data-cell="client-errors"]')).to_have_text("100% 4xx", timeout=15_000)
@@ -156,7 +157,7 @@ def test_an_error_page_is_readable_and_leads_back(
     assert response is not None
     expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
     expect(page.get_by_text(response.headers["x-request-id"])).to_be_visible()
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     assert not overflows(page)
     screenshot(page, f"error-{width}-{scheme}")
     page.get_by_role("link", name="To the dashboard").click()

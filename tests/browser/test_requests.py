@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import PHONE, WIDE, overflows, violations
 from tests.browser.conftest import Gateway, Open
 from tests.browser.pages import open_from_menu
-from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
 from tests.processes import eventually
 
 Screenshot = Callable[[Page, str], None]
@@ -30,19 +30,19 @@ def test_the_id_of_a_problem_document_leads_to_the_steps_of_its_request(
     page = visit("/dashboard/", width=width, scheme=scheme)
     open_from_menu(page, "Requests")
     assert eventually(lambda: lists(page, "/api/v1/crm/status/503?email=***", unknown))
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     assert not overflows(page)
     screenshot(page, f"requests-{width}-{scheme}")
     page.get_by_label("Request id").fill(problem["request_id"])
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"GET {unknown}")
     expect(page.locator(".steps li[data-tone=bad]")).to_contain_text("unknown_service")
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     page.go_back()
     page.locator("#rows a").filter(has_text="/status/503").first.click()
     expect(page.locator(".steps")).to_contain_text("backend call, attempt 1")
     expect(page.locator("#curl")).to_contain_text("email=***")
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     assert not overflows(page)
     screenshot(page, f"request-{width}-{scheme}")
 
@@ -65,4 +65,4 @@ def test_requests_are_followed_live_and_explained(visit: Open, gateway: Gateway)
 def test_a_wrong_search_is_explained(visit: Open) -> None:
     page = visit("/dashboard/requests/?status=abc")
     expect(page.get_by_role("alert")).to_have_text("A status is 404, or a class such as 5xx.")
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []

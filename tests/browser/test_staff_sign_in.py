@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
+from tests.browser.accessibility import overflows, violations
 from tests.browser.pages import OPEN_SERVICE, PASSWORD, free_port, running_gateway
-from tests.browser.test_dashboard import overflows, violations
 from tests.nginx import nginx
 from tests.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIDProvider, serving_openid
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import PHONE, WIDE, overflows, violations
 from tests.browser.conftest import Gateway, Open
 from tests.browser.pages import open_from_menu
-from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
 
 Screenshot = Callable[[Page, str], None]
 
