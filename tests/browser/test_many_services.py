@@ -73,7 +73,7 @@ def test_200_services_take_one_screen_and_the_worst_is_the_first(
         assert head is not None
         assert abs(head["y"] - size["y"]) < 2
     assert not overflows(page)
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     screenshot(page, f"services-200-{width}")
 
 
@@ -99,7 +99,7 @@ def test_services_are_searched_filtered_sorted_and_grouped_by_label(visit: Open,
     expect(group).to_have_attribute("aria-expanded", "false")
     expect(group).to_be_focused()
     assert all(int(name[-3:]) % 2 == 0 for name in names(page))
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     screenshot(page, "services-grouped")
 
 
@@ -109,7 +109,7 @@ def test_columns_are_chosen_and_remembered(visit: Open) -> None:
     page.get_by_text("Columns").first.click()
     page.get_by_role("checkbox", name="Labels").check()
     page.get_by_role("checkbox", name="Median").uncheck()
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     page.keyboard.press("Escape")
     page.reload()
     expect(page.get_by_role("columnheader", name="Labels")).to_be_visible()
@@ -136,5 +136,5 @@ def test_a_services_page_has_the_figures_of_1000_routes(
     expect(page.get_by_text("2 of 1000 routes")).to_be_visible()
     expect(page.locator("#targets")).to_contain_text("Up")
     assert not overflows(page)
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     screenshot(page, f"routes-1000-{width}")
