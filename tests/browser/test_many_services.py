@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import PHONE, WIDE, overflows, violations
 from tests.browser.conftest import Gateway, Open
 from tests.browser.pages import reply, running_gateway, web_server
-from tests.browser.test_dashboard import PHONE, WIDE, Screenshot, expect_live, overflows, violations
+from tests.browser.test_dashboard import Screenshot, expect_live
 
 SERVICES, ROUTES = 200, 1_000
 FAILING = "service-150"

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import PHONE, WIDE, overflows, violations
 from tests.browser.conftest import Gateway, Open
-from tests.browser.test_dashboard import PHONE, WIDE, overflows, violations
 from tests.processes import eventually
 
 Screenshot = Callable[[Page, str], None]
@@ -28,14 +28,14 @@ def test_a_draft_is_replayed_before_it_is_applied(
     assert eventually(lambda: is_listed(page, "/api/v1/crm/status/404"))
     page.locator("#rows a").first.click()
     page.get_by_role("link", name="Replay").click()
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     draft = page.get_by_label("Draft of the configuration file")
     draft.fill(draft.input_value().replace("  crm:\n", "  crm:\n    enabled: false\n"))
     page.get_by_role("button", name="Replay").click()
     expect(page.get_by_role("heading", level=2).first).to_contain_text("requests would end otherwise")
     row = page.locator("tr").filter(has_text="/api/v1/crm/status/404").first
     expect(row).to_contain_text("503 refused")
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
     assert not overflows(page)
     screenshot(page, f"replay-{width}-{scheme}")
     row.get_by_role("link").click()
@@ -50,4 +50,4 @@ def test_a_faulty_draft_is_explained_and_kept(visit: Open) -> None:
     expect(page.get_by_label("Draft of the configuration file")).to_have_value(
         "version: 1\nservices: {crm: {targets: 7}}"
     )
-    assert violations(page, of_any_weight=True) == []
+    assert violations(page) == []
