@@ -35,7 +35,9 @@ class Server:
         seed: Path | None = None,
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (*PYTHON, "rungateway"),
+        root: Path = ROOT,
     ) -> None:
+        """`root` is the directory of the code."""
         self.directory = Path(tempfile.mkdtemp(prefix="gw-"))  # short: a socket's path has a limit
         self.temporary = self.directory / "tmp"
         self.temporary.mkdir()
@@ -43,6 +45,7 @@ class Server:
             shutil.copy(seed, self.database)
         self.port = free_port()
         self.environment = _environment(self.directory, self.temporary) | dict(environment or {})
+        self.root = root
         self._command = command
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,7 +86,7 @@ class Server:
         with (self.directory / "log").open("wb") as output:
             self._process = subprocess.Popen(
                 [*self._command, "--port", str(self.port), *self._arguments],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -137,7 +140,7 @@ class Server:
         """Run a management command with the same environment. Returns its output."""
         done = subprocess.run(
             [*PYTHON, *arguments],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment,
             input=stdin,
             capture_output=True,

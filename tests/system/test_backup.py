@@ -37,7 +37,7 @@ from routing.models import ApiKey, ConfigurationVersion, Consumer, FailedDeliver
 long_ago = datetime(2020, 2, 29, 12, 30, 1, 123456, UTC)
 ann = User.objects.create_user("ann", password="a long password")
 ann.groups.add(Group.objects.get(name="Operator"))
-plan = Plan.objects.create(name="gold", quota=[{"requests": 10, "per": "month"}])
+plan = Plan.objects.create(name="gold", quota=[{"amount": 10, "per": "month"}])
 consumer = Consumer.objects.create(name="acme", plan=plan)
 key = ApiKey.objects.create(name="theirs", prefix="p" * 8, digest="d" * 64, consumer=consumer, scopes=["crm"])
 ApiKey.objects.filter(pk=key.pk).update(created_at=long_ago)

@@ -3,16 +3,25 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management import CommandError
+from django.core.management import CommandError, CommandParser
 from django.core.management.commands import migrate
 from django.db import connections
 
 from gateway_project.starting.database import DatabaseUnavailable, wait_for_database
+from gateway_project.version import RELEASES
 from routing.database.locks import migration_lock
 
 
 class Command(migrate.Command):
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--release",
+            choices=tuple(RELEASES),
+            help="go back to the tables of this release, before its code is started again",
+        )
+
+    def handle(self, *args: Any, release: str | None = None, **options: Any) -> None:
         """The plan is made under the lock, so that a replica that waited finds nothing left to do."""
         database = connections[options["database"]]
         try:
@@ -20,4 +29,8 @@ class Command(migrate.Command):
         except DatabaseUnavailable as error:
             raise CommandError(str(error)) from None
         with migration_lock(database):
-            super().handle(*args, **options)
+            if release is None:
+                super().handle(*args, **options)
+                return
+            for app, name in RELEASES[release].items():
+                super().handle(*args, **options | {"app_label": app, "migration_name": name})
