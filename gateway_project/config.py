@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
-from gateway_project.environment import certificates, firebase, metering, portal, server, telemetry
+from gateway_project.environment import certificates, firebase, installation, metering, portal, server, telemetry
 from gateway_project.environment.extras import missing_extra
 from gateway_project.environment.firebase import Firebase
 from gateway_project.environment.generated_secrets import demonstration_secret, generated_secret, stored_secret
@@ -48,8 +48,7 @@ from routing.configuration.secret_files import DEFAULT_DIRECTORY, NO_SOURCES, Se
 from routing.credentials.cipher import parse_keys
 from routing.messages.staff_origin import StaffOrigin
 
-BASE_DIR: Final = Path(__file__).resolve().parent.parent
-VAR: Final = BASE_DIR / "var"
+VAR: Final = installation.default_state()
 """The default DATA_DIR: the SQLite database, and the files the gateway creates beside it."""
 EMBEDDED: Final = "embedded"
 MIN_SECRET_KEY: Final = 32
@@ -126,6 +125,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without any value: error pages under DEBUG show the settings."""
         return "Config(...)"
+
+    @property
+    def redis_server(self) -> str | None:
+        """The URL of a running server. rungateway sets that of the embedded one before it serves."""
+        return None if self.redis_url == EMBEDDED else self.redis_url
+
+    @property
+    def connect_cookie(self) -> str:
+        """The cookie of a browser that connects an account: the authorization returns to the one that has begun it."""
+        return f"{self.cookie_prefix}connect"
 
     def secret(self, name: str) -> str | None:
         """The value of `env:NAME` or `file:PATH` in a service's headers, or None if the variable is not set.

@@ -10,6 +10,7 @@ from gateway_project import background
 from gateway_project.application import Application
 from gateway_project.checks import health_checks
 from gateway_project.config import Config
+from gateway_project.parts.allowed_hosts import allowed_hosts
 from gateway_project.parts.components import Infrastructure, Resilience
 from gateway_project.parts.deliveries import Deliveries
 from gateway_project.parts.key_upkeep import open_key_upkeep
@@ -165,7 +166,7 @@ def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> G
             cors_origins=config.cors_origins,
             staff=config.staff,
             portal=config.portal.origin,
-            allowed_hosts=tuple(settings.ALLOWED_HOSTS),
+            allowed_hosts=allowed_hosts(),
         ),
         live=infra.live,
         limiter=resilience.limiter,

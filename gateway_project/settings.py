@@ -1,14 +1,14 @@
 """Django's settings, derived from `config.py`."""
 
-from django.contrib.messages.storage.cookie import CookieStorage
 from django.urls import reverse_lazy
 
 from gateway_project import config as environment
 from gateway_project import logs
-from gateway_project.config import BASE_DIR, EMBEDDED
 from gateway_project.django_settings import admin_theme, allauth, static
 from gateway_project.django_settings.databases import databases
 from gateway_project.django_settings.redis import caches, channel_layers, session_engine
+from gateway_project.environment.installation import BASE_DIR, IS_CHECKOUT
+from gateway_project.environment.installation import TEMPLATES as PAGES
 from gateway_project.version import VERSION
 
 CONFIG = environment.read()
@@ -16,9 +16,6 @@ CONFIG = environment.read()
 SECRET_KEY = CONFIG.secret_key
 DEBUG = CONFIG.debug
 ALLOWED_HOSTS = [*CONFIG.allowed_hosts, *filter(None, (CONFIG.staff.host, CONFIG.portal.origin.host))]
-REDIS_URL = None if CONFIG.redis_url == EMBEDDED else CONFIG.redis_url
-"""The URL of a running server. rungateway sets that of the embedded one before it serves."""
-REDIS_PREFIX = CONFIG.redis_prefix
 
 INSTALLED_APPS = [
     "unfold",
@@ -60,7 +57,7 @@ ASGI_APPLICATION = "gateway_project.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [PAGES],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -75,9 +72,9 @@ TEMPLATES = [
 DATABASES = databases(CONFIG.database_url, CONFIG.database_connections)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-CACHES = caches(REDIS_URL, REDIS_PREFIX)
-SESSION_ENGINE = session_engine(REDIS_URL)
-CHANNEL_LAYERS = channel_layers(REDIS_URL, REDIS_PREFIX)
+CACHES = caches(CONFIG.redis_server, CONFIG.redis_prefix)
+SESSION_ENGINE = session_engine(CONFIG.redis_server)
+CHANNEL_LAYERS = channel_layers(CONFIG.redis_server, CONFIG.redis_prefix)
 
 LANGUAGE_CODE = "en"
 FORMAT_MODULE_PATH = "gateway_project.formats"
@@ -85,8 +82,9 @@ LANGUAGES = [("en", "English"), ("de", "Deutsch")]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
-STORAGES = static.storages(BASE_DIR / "staticfiles")
-STATIC_ROOT = static.collected(BASE_DIR / "staticfiles")
+COLLECTED = (BASE_DIR if IS_CHECKOUT else CONFIG.var) / "staticfiles"
+STORAGES = static.storages(COLLECTED)
+STATIC_ROOT = static.collected(COLLECTED)
 WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -104,16 +102,6 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
 RATELIMIT_FAIL_OPEN = True
 # In a cookie, messages would be sent to backends: one contains a new API key.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
-CONNECT_COOKIE = f"{CONFIG.cookie_prefix}connect"
-"""Of a browser that connects an account: the authorization returns to the one that has begun it."""
-OWN_COOKIES = (
-    SESSION_COOKIE_NAME,
-    CSRF_COOKIE_NAME,
-    LANGUAGE_COOKIE_NAME,
-    CookieStorage.cookie_name,
-    CONNECT_COOKIE,
-)
-"""Cookies that backends neither receive nor set. Browsers may still have one of the messages' cookie."""
 SECURE_CONTENT_TYPE_NOSNIFF = True
 # TLS is terminated by the proxy in front, which redirects to https and sets HSTS.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]

@@ -16,7 +16,7 @@ handler500 = "metrics.api.fallback.server_error"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="dashboard:overview"), name="home"),
-    path("admin/explain/", admin.site.admin_view(explain.explain_page), name="explain"),
+    path("admin/explain/", admin.site.admin_view(explain.explain_page), name="explain-request"),
     path(
         "admin/routing/service/<int:pk>/openapi/",
         admin.site.admin_view(service_document.document_page),

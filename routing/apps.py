@@ -4,6 +4,7 @@ from django.apps import AppConfig
 
 
 class RoutingConfig(AppConfig):
+    default_auto_field = "django.db.models.BigAutoField"
     name = "routing"
     verbose_name = "Configuration"
 

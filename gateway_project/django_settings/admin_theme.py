@@ -25,8 +25,23 @@ INDIGO: Final = {
 """The accent colour of the dashboard."""
 
 
-def _list(model: str) -> Any:
-    return reverse_lazy(f"admin:{model}_changelist")
+APPEARANCE: Final[dict[str, Any]] = {
+    "SITE_TITLE": "Intelligence Gateway",
+    "SITE_HEADER": "Intelligence Gateway",
+    "SITE_ICON": _static("dashboard/mark.svg"),
+    "COLORS": {"primary": INDIGO},
+    "STYLES": [_static("dashboard/admin.css"), _static("dashboard/palette.css")],
+    "SCRIPTS": [
+        _static("dashboard/landmarks.js"),
+        _static("dashboard/rowmenu.js"),
+        _static("dashboard/fieldnames.js"),
+    ],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("dashboard/mark.svg")}],
+}
+
+
+def _list(model: str, site: str = "admin") -> Any:
+    return reverse_lazy(f"admin:{model}_changelist", current_app=site)
 
 
 def _item(title: str, icon: str, link: Any, what: str = "gateway") -> dict[str, Any]:
@@ -36,6 +51,53 @@ def _item(title: str, icon: str, link: Any, what: str = "gateway") -> dict[str, 
         "icon": icon,
         "link": link,
         "permission": f"gateway_project.django_settings.sidebar.may_view_{what}",
+    }
+
+
+def _gateway(site: str) -> list[dict[str, Any]]:
+    """The sections of the sidebar about the gateway itself."""
+    return [
+        {
+            "title": "Now",
+            "items": [
+                _item("Dashboard", "monitoring", reverse_lazy("dashboard:overview")),
+                _item("Circuits", "electric_bolt", _list("metrics_circuit", site)),
+                _item("Cache", "bolt", _list("metrics_cachedservice", site)),
+                _item("Credentials", "vpn_key", _list("routing_backendcredential", site)),
+                _item("Failed deliveries", "webhook", _list("routing_faileddelivery", site), "deliveries"),
+                _item("Watches", "notifications_active", _list("routing_watch", site)),
+                _item("Explain a request", "help", reverse_lazy("explain-request")),
+            ],
+        },
+        {
+            "title": "Configuration",
+            "separator": True,
+            "items": [
+                _item("Services", "route", _list("routing_service", site)),
+                _item("Routes", "alt_route", _list("routing_route", site)),
+                _item("Targets", "dns", _list("routing_target", site)),
+                _item("Webhooks", "webhook", _list("routing_webhook", site)),
+                _item("Issuers", "badge", _list("routing_issuer", site)),
+                _item("Revoked tokens", "block", _list("routing_revocation", site)),
+                _item("API keys", "key", _list("routing_apikey", site)),
+                _item("Signing keys", "draw", _list("routing_signingkey", site)),
+                _item("Consumers", "group", _list("routing_consumer", site)),
+                _item("Teams", "groups", _list("routing_team", site)),
+                _item("Plans", "speed", _list("routing_plan", site)),
+                _item("History", "history", _list("routing_configurationrevision", site)),
+            ],
+        },
+    ]
+
+
+def included(site: str) -> dict[str, Any]:
+    """For a site of this name beside that of another team's project, which has the users."""
+    audit_log = _item("Audit log", "checklist", _list("metrics_operation", site))
+    records = {"title": "Records", "separator": True, "items": [audit_log]}
+    return {
+        **APPEARANCE,
+        "SITE_URL": reverse_lazy("dashboard:overview"),
+        "SIDEBAR": {"navigation": [*_gateway(site), records]},
     }
 
 
@@ -51,49 +113,10 @@ def with_sign_in(theme: dict[str, Any]) -> dict[str, Any]:
 
 
 UNFOLD: Final[dict[str, Any]] = {
-    "SITE_TITLE": "Intelligence Gateway",
-    "SITE_HEADER": "Intelligence Gateway",
-    "SITE_ICON": _static("dashboard/mark.svg"),
-    "COLORS": {"primary": INDIGO},
-    "STYLES": [_static("dashboard/admin.css"), _static("dashboard/palette.css")],
-    "SCRIPTS": [
-        _static("dashboard/landmarks.js"),
-        _static("dashboard/rowmenu.js"),
-        _static("dashboard/fieldnames.js"),
-    ],
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("dashboard/mark.svg")}],
+    **APPEARANCE,
     "SIDEBAR": {
         "navigation": [
-            {
-                "title": "Now",
-                "items": [
-                    _item("Dashboard", "monitoring", reverse_lazy("dashboard:overview")),
-                    _item("Circuits", "electric_bolt", _list("metrics_circuit")),
-                    _item("Cache", "bolt", _list("metrics_cachedservice")),
-                    _item("Credentials", "vpn_key", _list("routing_backendcredential")),
-                    _item("Failed deliveries", "webhook", _list("routing_faileddelivery"), "deliveries"),
-                    _item("Watches", "notifications_active", _list("routing_watch")),
-                    _item("Explain a request", "help", reverse_lazy("explain")),
-                ],
-            },
-            {
-                "title": "Configuration",
-                "separator": True,
-                "items": [
-                    _item("Services", "route", _list("routing_service")),
-                    _item("Routes", "alt_route", _list("routing_route")),
-                    _item("Targets", "dns", _list("routing_target")),
-                    _item("Webhooks", "webhook", _list("routing_webhook")),
-                    _item("Issuers", "badge", _list("routing_issuer")),
-                    _item("Revoked tokens", "block", _list("routing_revocation")),
-                    _item("API keys", "key", _list("routing_apikey")),
-                    _item("Signing keys", "draw", _list("routing_signingkey")),
-                    _item("Consumers", "group", _list("routing_consumer")),
-                    _item("Teams", "groups", _list("routing_team")),
-                    _item("Plans", "speed", _list("routing_plan")),
-                    _item("History", "history", _list("routing_configurationrevision")),
-                ],
-            },
+            *_gateway("admin"),
             {
                 "title": "People",
                 "separator": True,

@@ -8,9 +8,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from gateway_project.config import BASE_DIR, Config
+from gateway_project.config import Config
 from gateway_project.doctor.finding import Finding, error, off, ok, warning
 from gateway_project.environment.generated_secrets import FILE
+from gateway_project.environment.installation import BASE_DIR
 
 _PIN: Final = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^\s;]+)")
 EXTRAS: Final = ("postgres", "firebase", "otel")

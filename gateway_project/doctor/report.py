@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from django.conf import settings
 from django.db import connection
 
 from gateway_project.config import Config
@@ -20,6 +19,6 @@ def report(config: Config, timeout: float) -> Iterator[Finding]:
     yield from check_machine(config)
     database = list(check_database(config, connection))
     yield from database
-    yield from check_redis(config, settings.REDIS_URL)
+    yield from check_redis(config, config.redis_server)
     if any(finding.check == MIGRATIONS and finding.level is Level.OK for finding in database):
         yield from check_services(config, timeout)

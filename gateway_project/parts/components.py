@@ -36,6 +36,7 @@ from routing.idempotency.driver import Idempotency
 from routing.observability.access_log import AccessLog
 from routing.observability.event_log import EventLog
 from routing.observability.events import Observer, Observers
+from routing.pages.cookies import own_cookies
 from routing.realtime.service import Realtime
 from routing.router.live import LiveConfiguration
 from routing.router.table import NOT_LOADED
@@ -48,9 +49,9 @@ class Infrastructure:
     """What the rest is built on: stores, the client to backends, authentication, observers and tracing."""
 
     def __init__(self, config: Config) -> None:
-        self.link = (
-            RedisLink(settings.REDIS_URL, settings.REDIS_PREFIX, clock=time.time) if settings.REDIS_URL else None
-        )
+        self.link = None
+        if config.redis_server:
+            self.link = RedisLink(config.redis_server, config.redis_prefix, clock=time.time)
         self.stores = Stores.over(self.link)
         self.clock = self.link.now if self.link else time.time
         """The clock of what workers share: all have the same, however their machines' clocks differ."""
@@ -66,7 +67,7 @@ class Infrastructure:
         self.failures = FailureRecorder(self.stores.failures)
         self.request_log = RequestRecorder(self.stores.request_log, self.live)
         self.counting = MetricsObserver(on_failure=self.failures.service_failed)
-        self.own_cookies = frozenset(name.encode() for name in settings.OWN_COOKIES)
+        self.own_cookies = own_cookies()
         self.cache_keys = CacheKeys(self.own_cookies, _cache_secret())
         self.realtime = Realtime(
             self.stores.events,

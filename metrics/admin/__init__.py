@@ -8,13 +8,12 @@ from metrics.admin import (
     credentials,
     history,
     issuers,
-    portal,
     revocations,
     targets,
-    users,
     watches,
     webhooks,
 )
+from routing.pages.site import is_included
 
 __all__ = [
     "audit_log",
@@ -24,10 +23,13 @@ __all__ = [
     "credentials",
     "history",
     "issuers",
-    "portal",
     "revocations",
     "targets",
-    "users",
     "watches",
     "webhooks",
 ]
+
+if not is_included():  # another team's project has its own pages of users, and no portal
+    from metrics.admin import portal, users
+
+    __all__ += ["portal", "users"]

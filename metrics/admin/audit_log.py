@@ -9,12 +9,13 @@ from django.utils.safestring import SafeString
 from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.models import Operation
 from routing.configuration.document import inline
+from routing.pages.site import admin_site
 
 MAX_RESULT_LENGTH: Final = 100
 """Characters of an operation's result in the list."""
 
 
-@admin.register(Operation)
+@admin.register(Operation, site=admin_site())
 class OperationAdmin(ReadOnlyAdmin):
     list_display = ("time", "actor", "action", "service", "result", "request_id")
     list_filter = ("action", "service")

@@ -18,6 +18,7 @@ from metrics.audit import staff_actor
 from metrics.models import CachedService
 from metrics.read_models import ServiceCache
 from resilience.outage import StoreUnavailable
+from routing.pages.site import admin_site
 from routing.rights import Right, may
 
 
@@ -30,7 +31,7 @@ class TagForm(ActionForm):
     )
 
 
-@admin.register(CachedService)
+@admin.register(CachedService, site=admin_site())
 class CachedServiceAdmin(ReadOnlyAdmin):
     list_display = ("name", "entries", "size", "hits", "misses", "hit_rate")
     list_display_links = ("name",)

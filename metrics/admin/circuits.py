@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.forms import ActionForm, BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -20,6 +19,7 @@ from metrics.audit import staff_actor
 from metrics.models import Circuit
 from metrics.read_models import CircuitStatus
 from resilience.breaker.machine import State
+from routing.pages.site import admin_site, admin_url
 from routing.rights import Right, may
 
 DURATIONS: Final = [
@@ -66,7 +66,7 @@ def _statuses(circuits: Sequence[Circuit]) -> list[CircuitStatus]:
     return [statuses.get(row.name, CircuitStatus(service=row.name, state=State.CLOSED)) for row in circuits]
 
 
-@admin.register(Circuit)
+@admin.register(Circuit, site=admin_site())
 class CircuitAdmin(ReadOnlyAdmin):
     list_display = ("name", "state", "calls", "failures", "until", "reason")
     list_display_links = ("name",)
@@ -127,7 +127,7 @@ class CircuitAdmin(ReadOnlyAdmin):
         circuit = get_object_or_404(Circuit, pk=object_id)
         if self._override(request, circuit.name, State.CLOSED, None, ""):
             self.message_user(request, f"{circuit.name} is now {State.CLOSED}.")
-        url = reverse("admin:metrics_circuit_changelist")
+        url = admin_url("metrics_circuit_changelist")
         # The dialog posts with htmx, which would follow a redirect without changing the page.
         return HttpResponse(headers={"HX-Redirect": url}) if "HX-Request" in request.headers else redirect(url)
 

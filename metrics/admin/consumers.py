@@ -15,6 +15,7 @@ from routing.admin.keys import ApiKeyAdmin
 from routing.admin.rights import RightsMixin
 from routing.errors import UnknownConsumer
 from routing.models import ApiKey, Consumer, ConsumerIdentity, Plan, Team
+from routing.pages.site import admin_site
 
 LIMITS: Final = ("Limits", {"fields": (("rate", "burst"), "quota", "concurrency")})
 
@@ -25,7 +26,7 @@ class LimitAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     search_fields: tuple[str, ...] = ("name",)
 
 
-@admin.register(Plan)
+@admin.register(Plan, site=admin_site())
 class PlanAdmin(LimitAdmin):
     list_display = ("name", "rate", "burst", "quota", "concurrency", "consumers", "offered")
     fieldsets = ((None, {"fields": ("name", "services", "ip", ("price", "offered"))}), LIMITS)
@@ -39,7 +40,7 @@ class PlanAdmin(LimitAdmin):
         return getattr(plan, "consumer_count", 0)
 
 
-@admin.register(Team)
+@admin.register(Team, site=admin_site())
 class TeamAdmin(LimitAdmin):
     list_display = ("name", "plan", "rate", "quota")
     list_select_related = ("plan",)
@@ -51,7 +52,7 @@ class IdentityInline(RightsMixin, TabularInline):
     extra = 0
 
 
-@admin.register(Consumer)
+@admin.register(Consumer, site=admin_site())
 class ConsumerAdmin(LimitAdmin):
     list_display = ("name", "enabled", "team", "plan", "created_at")
     list_filter = ("enabled", "plan")

@@ -13,10 +13,11 @@ from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
 from routing.models import BackendCredential
+from routing.pages.site import admin_site
 from routing.rights import Right, may
 
 
-@admin.register(BackendCredential)
+@admin.register(BackendCredential, site=admin_site())
 class BackendCredentialAdmin(ReadOnlyAdmin):
     list_display = ("service", "subject", "state", "account", "fresh_until", "failure", "updated_at")
     list_filter = ("service",)

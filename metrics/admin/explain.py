@@ -2,14 +2,14 @@
 
 import msgspec
 from django import forms
-from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from metrics.explain import ExplainRequest, explain
 from routing.configuration.document import inline
 from routing.explain.explanation import Explanation
+from routing.pages.rendering import render
+from routing.pages.site import admin_site
 from routing.rights import Right, require
 
 METHOD_CHOICES = [(method, method) for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")]
@@ -65,7 +65,7 @@ def explain_page(request: HttpRequest) -> HttpResponse:
     form = ExplainForm(request.GET if "path" in request.GET else None, initial={"path": "/api/v1/"})
     explanation = form.explanation() if form.is_bound and form.is_valid() else None
     context = {
-        **admin.site.each_context(request),
+        **admin_site().each_context(request),
         "title": "Explain a request",
         "form": form,
         "explanation": explanation,

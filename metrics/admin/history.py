@@ -5,8 +5,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import path, reverse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -15,10 +15,12 @@ from metrics.audit import record_operation, staff_actor
 from routing.configuration.faults import ConfigurationError
 from routing.database import revisions
 from routing.models import ConfigurationRevision
+from routing.pages.rendering import render
+from routing.pages.site import admin_site, admin_url
 from routing.rights import Right, may, require
 
 
-@admin.register(ConfigurationRevision)
+@admin.register(ConfigurationRevision, site=admin_site())
 class ConfigurationRevisionAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "actor", "summary", "rollback_link")
     list_display_links = ("created_at", "summary")
@@ -36,7 +38,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="")
     def rollback_link(self, revision: ConfigurationRevision) -> SafeString:
-        url = reverse("admin:roll_back", args=(revision.pk,))
+        url = admin_url("roll_back", revision.pk)
         return format_html('<a class="underline" href="{}">Roll back…</a>', url)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
@@ -60,7 +62,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         else:
             record_operation(staff_actor(request.user), "configuration.rollback", before=done.before, after=done.after)
             self.message_user(request, f"Rolled back to revision {revision.pk}.")
-        return redirect("admin:routing_configurationrevision_changelist")
+        return redirect(admin_url("routing_configurationrevision_changelist"))
 
     def _page(
         self, request: HttpRequest, revision: ConfigurationRevision, title: str, lines: list[str], **more: Any

@@ -9,6 +9,7 @@ from metrics.admin.masked_settings import MaskedSettingsForm, MaskedSettingsMixi
 from routing.admin.fields import FileSyntaxMixin
 from routing.admin.rights import RightsMixin
 from routing.models import Issuer
+from routing.pages.site import admin_site
 
 SETTINGS_HELP: Final = (
     "{audience: my-api, algorithms: [RS256], leeway: 60s, claims: {tenant: org_id}, require: {email_verified: true}, "
@@ -31,7 +32,7 @@ class IssuerForm(MaskedSettingsForm):
         return super().clean_settings() if isinstance(value, dict) else value  # a fault that the model reports
 
 
-@admin.register(Issuer)
+@admin.register(Issuer, site=admin_site())
 class IssuerAdmin(RightsMixin, MaskedSettingsMixin, FileSyntaxMixin, ModelAdmin):
     form = IssuerForm
     settings_help = SETTINGS_HELP

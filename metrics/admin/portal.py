@@ -20,11 +20,12 @@ from routing.database import plan_requests
 from routing.database.members import NotPossible, invite, new_link
 from routing.database.startup_file import ORIGIN
 from routing.models import Member, PlanRequest
+from routing.pages.site import admin_site
 
 State = PlanRequest.State
 
 
-@admin.register(Member)
+@admin.register(Member, site=admin_site())
 class MemberAdmin(RightsMixin, ModelAdmin):
     list_display = ("email", "consumer", "role", "state", "invited_by", "joined_at")
     list_filter = ("role",)
@@ -81,7 +82,7 @@ class DecisionForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at
         return data
 
 
-@admin.register(PlanRequest)
+@admin.register(PlanRequest, site=admin_site())
 class PlanRequestAdmin(RightsMixin, ModelAdmin):
     form = DecisionForm
     list_display = ("consumer", "current_plan", "plan", "state", "requested_by", "requested_at", "decided_by")

@@ -14,6 +14,7 @@ from metrics.audit import staff_actor
 from metrics.revocations import DEFAULT, LONGEST, MAX_REVOCATIONS
 from routing.admin.rights import RightsMixin
 from routing.models import Revocation
+from routing.pages.site import admin_site
 from routing.rights import Right, may
 
 
@@ -33,7 +34,7 @@ class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic 
         return until
 
 
-@admin.register(Revocation)
+@admin.register(Revocation, site=admin_site())
 class RevocationAdmin(RightsMixin, ModelAdmin):
     form = RevocationForm
     list_display = ("revoked", "issuer_name", "until", "reason", "actor", "created_at")

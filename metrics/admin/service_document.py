@@ -3,9 +3,9 @@
 from typing import Final
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldBooleanWidget
 
@@ -14,6 +14,8 @@ from routing.database.openapi import ImportOptions, import_document
 from routing.database.openapi_report import lines
 from routing.models import Service, ServiceDocument
 from routing.openapi.document import MAX_BYTES, read
+from routing.pages.rendering import render
+from routing.pages.site import admin_site, admin_url
 from routing.rights import Right, require
 
 MAX_YAML_BYTES: Final = 1_000_000
@@ -68,9 +70,9 @@ def document_page(request: HttpRequest, pk: int) -> HttpResponse:
         if report is not None and "import" in request.POST:
             for line in report:
                 messages.info(request, line)
-            return redirect("admin:routing_service_change", service.pk)
+            return redirect(admin_url("routing_service_change", service.pk))
     context = {
-        **admin.site.each_context(request),
+        **admin_site().each_context(request),
         "title": f"OpenAPI document of {service.name}",
         "form": form,
         "report": report,

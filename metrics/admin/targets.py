@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from django.contrib import admin
 from django.http import HttpRequest
 from unfold.decorators import display
 
@@ -10,6 +9,7 @@ from metrics import selectors
 from routing.admin.targets import TargetAdmin
 from routing.balancing.rules import Condition
 from routing.models import Target
+from routing.pages.site import admin_site
 
 LABELS: Final = {
     Condition.UP: "success",
@@ -42,5 +42,5 @@ class ObservedTargetAdmin(TargetAdmin):
         return target.status.condition, f"{text} in {target.status.workers}" if target.status.workers else text
 
 
-admin.site.unregister(Target)
-admin.site.register(Target, ObservedTargetAdmin)
+admin_site().unregister(Target)
+admin_site().register(Target, ObservedTargetAdmin)

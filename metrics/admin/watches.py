@@ -11,11 +11,12 @@ from metrics import services
 from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.audit import staff_actor
 from routing.models import Watch
+from routing.pages.site import admin_site
 from routing.rights import Right, may
 from routing.watches.database import record_of
 
 
-@admin.register(Watch)
+@admin.register(Watch, site=admin_site())
 class WatchAdmin(ReadOnlyAdmin):
     list_display = ("webhook", "subject", "resource", "state", "left", "expires_at", "due_at", "failure")
     list_filter = ("webhook", "service")

@@ -7,7 +7,6 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
@@ -20,6 +19,7 @@ from resilience.outage import StoreUnavailable
 from routing.admin.fields import FileSyntaxMixin
 from routing.admin.rights import RightsMixin
 from routing.models import FailedDelivery, Webhook
+from routing.pages.site import admin_site, admin_url
 from routing.presets.expand import expand_webhook
 from routing.rights import Right, may
 from routing.webhooks.delivery import decode
@@ -43,7 +43,7 @@ class WebhookForm(MaskedSettingsForm):
         return document["webhooks"][self.instance.name or ""]
 
 
-@admin.register(Webhook)
+@admin.register(Webhook, site=admin_site())
 class WebhookAdmin(RightsMixin, MaskedSettingsMixin, FileSyntaxMixin, ModelAdmin):
     form = WebhookForm
     settings_help = SETTINGS_HELP
@@ -65,7 +65,7 @@ class WebhookAdmin(RightsMixin, MaskedSettingsMixin, FileSyntaxMixin, ModelAdmin
         return f"/hooks/{webhook.name}"
 
 
-@admin.register(FailedDelivery)
+@admin.register(FailedDelivery, site=admin_site())
 class FailedDeliveryAdmin(ReadOnlyAdmin):
     """For those who may operate the gateway: deliveries contain the provider's data."""
 
@@ -126,7 +126,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         """Called for the POST of the dialog's form only; Unfold handles the GET."""
         if self._replay(request, get_object_or_404(FailedDelivery, pk=object_id)):
             self.message_user(request, "The delivery was queued again.")
-        url = reverse("admin:routing_faileddelivery_changelist")
+        url = admin_url("routing_faileddelivery_changelist")
         # The dialog posts with htmx, which would follow a redirect without changing the page.
         return HttpResponse(headers={"HX-Redirect": url}) if "HX-Request" in request.headers else redirect(url)
 

@@ -39,7 +39,7 @@ OVERRIDE_VIEWS: Final = {"reset": CircuitResetView, "open": CircuitOpenView, "di
 QUOTA_VIEWS: Final = {"reset": QuotaResetView, "raise": QuotaRaiseView, "refund": QuotaRefundView}
 
 urlpatterns = [
-    re_path(r"^metrics/?$", OverviewView.as_view(), name="metrics"),
+    re_path(r"^metrics/?$", OverviewView.as_view(), name="metrics-overview"),
     re_path(r"^metrics/cache/?$", CacheView.as_view(), name="metrics-cache"),
     re_path(r"^metrics/cache/reset/?$", CacheResetView.as_view(), name="metrics-cache-reset"),
     re_path(r"^metrics/cache/warm/?$", CacheWarmView.as_view(), name="metrics-cache-warm"),

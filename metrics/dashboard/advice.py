@@ -6,7 +6,6 @@ from typing import Any, Final
 from django import forms
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
@@ -18,6 +17,7 @@ from metrics.dashboard.views import staff_form, staff_page
 from routing.configuration.faults import ConfigurationError
 from routing.configuration_errors import PreconditionFailed
 from routing.errors import GatewayError
+from routing.pages.rendering import render
 from routing.rights import Right, require
 
 TOPICS: Final = (

@@ -8,7 +8,6 @@ import msgspec
 from django import forms
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from metrics import selectors
 from metrics.advice import circuits
@@ -21,6 +20,7 @@ from metrics.dashboard.usage_figures import long_duration
 from metrics.dashboard.views import staff_page
 from resilience.breaker.policy import BreakerPolicy
 from routing.configuration.values import duration
+from routing.pages.rendering import render
 
 
 class Duration(forms.CharField):

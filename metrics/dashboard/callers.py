@@ -8,7 +8,6 @@ from django import forms
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 
 from metrics import selectors as services
@@ -23,6 +22,7 @@ from metrics.quotas import QuotaStatus
 from metrics.runtime_access import running
 from metrics.usage import selectors
 from metrics.usage.selectors import EMPTY, UsageRow
+from routing.pages.rendering import render
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400

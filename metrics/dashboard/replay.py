@@ -5,7 +5,6 @@ from typing import Any, Final
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from metrics import selectors
@@ -23,6 +22,7 @@ from routing.database.document_diff import text_lines
 from routing.database.draft import Change, apply_file, restore_revision
 from routing.errors import GatewayError
 from routing.models import ConfigurationRevision
+from routing.pages.rendering import render
 from routing.rights import Right, may, needed
 
 REVISIONS: Final = 20

@@ -5,7 +5,6 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
 from django.urls import reverse
 
 from metrics import requests, selectors
@@ -16,6 +15,7 @@ from metrics.request_log.page_record import PAGE
 from metrics.request_log.record import Kind, RequestRecord, StepRecord
 from metrics.request_log.search import FoundRecord
 from metrics.request_log.store import KEPT_SECONDS, Position
+from routing.pages.rendering import render
 
 ROWS: Final = 100
 KEPT_DAYS: Final = KEPT_SECONDS // 86_400
@@ -77,7 +77,7 @@ def _context(shown: FoundRecord, found: list[FoundRecord]) -> dict[str, Any]:
         "durations": _durations(record),
         "others": [row(each) for each in found if each is not shown],
         "curl": requests.as_curl(record),
-        "explain": "" if is_page else f"{reverse('explain')}?{requests.explain_query(record)}",
+        "explain": "" if is_page else f"{reverse('explain-request')}?{requests.explain_query(record)}",
         "is_page": is_page,
         "trace": requests.trace_url(settings.CONFIG.trace_url, record),
         "revision": _revision(record),

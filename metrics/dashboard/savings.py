@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 from django import forms
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from metrics import selectors
 from metrics.dashboard.usage_figures import long_duration
 from metrics.dashboard.views import staff_page
 from metrics.savings import report
 from metrics.savings.report import MAX_MONTHS, Month, Report, Savings
+from routing.pages.rendering import render
 
 DEFAULT_MONTHS: Final = 12
 

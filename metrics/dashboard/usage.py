@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 from django import forms
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from metrics.dashboard.usage_figures import figures
 from metrics.dashboard.views import staff_page
 from metrics.runtime_access import running
 from metrics.usage import outbox, selectors
 from metrics.usage.selectors import ReportQuery, UsageRow
+from routing.pages.rendering import render
 
 DEFAULT_DAYS: Final = 30
 MAX_ROWS: Final = 200

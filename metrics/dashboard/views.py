@@ -8,7 +8,6 @@ import msgspec
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from metrics import route_figures, selectors, services
@@ -16,6 +15,7 @@ from metrics.dashboard import live
 from metrics.incidents.detail import detail
 from resilience.outage import StoreUnavailable
 from routing.configuration.document import inline
+from routing.pages.rendering import render
 from routing.realtime.limits import MAX_TOPICS_PER_MESSAGE
 from routing.rights import Right, may, require
 from routing.router.table import Service

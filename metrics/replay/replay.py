@@ -20,6 +20,7 @@ from metrics.runtime_access import run_on_loop, running, without_turn
 from routing.credentials.cipher import Cipher
 from routing.database.draft import Change, Draft, load_draft
 from routing.errors import Unavailable
+from routing.pages.cookies import own_cookies
 
 DEFAULT_LIMIT: Final = 10_000
 MAX_LIMIT: Final = 20_000
@@ -120,7 +121,7 @@ def _environment() -> Environment:
     """The keys of cache entries are compared with each other only: their secret is another one each time."""
     return Environment(
         rules=running().gateway.rules,
-        own_cookies=frozenset(name.encode() for name in settings.OWN_COOKIES),
+        own_cookies=own_cookies(),
         secret=secrets.token_bytes(32),
         name=settings.CONFIG.environment_name,
     )

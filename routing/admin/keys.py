@@ -16,6 +16,7 @@ from routing.admin.rights import RightsMixin
 from routing.authentication.key_form import parse_prefix
 from routing.database.api_keys import issue, revoke, rotate
 from routing.models import ApiKey, RetiredSecret
+from routing.pages.site import admin_site
 
 GRACE: Final = timedelta(hours=24)
 """How long the present secret stays valid when a key is rotated here."""
@@ -36,7 +37,7 @@ class ExpiryFilter(admin.SimpleListFilter):
         return queryset.filter(revoked_at=None, expires_at__gt=now, expires_at__lte=until)
 
 
-@admin.register(ApiKey)
+@admin.register(ApiKey, site=admin_site())
 class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     form = KeyForm
     list_display = ("name", "prefix", "state", "holder", "tenant", "last_used", "created_at", "expires_at")

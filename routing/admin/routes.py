@@ -10,7 +10,7 @@ from django.db import models, transaction
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404
-from django.urls import path, reverse
+from django.urls import path
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -26,6 +26,7 @@ from routing.database import route_order
 from routing.database.deferred import deferred_writes
 from routing.database.rows import write
 from routing.models import SETTINGS, Route, Service
+from routing.pages.site import admin_site, admin_url
 
 SERVICE: Final = "service__name"
 """The list's parameter: the service whose routes are shown."""
@@ -44,7 +45,7 @@ class PositionForm(ActionForm):
     )
 
 
-@admin.register(Route)
+@admin.register(Route, site=admin_site())
 class RouteAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
     form = RouteForm
     action_form = PositionForm
@@ -112,7 +113,7 @@ class RouteAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
             '<button type="button" class="route-handle" data-move="{}" data-route="{}" title="Drag, or use the arrow '
             'keys"><span class="material-symbols-outlined" aria-hidden="true">drag_indicator</span>'
             '<span data-position>{}</span><span class="sr-only">: move {}</span></button>',
-            reverse("admin:routing_route_move", args=(route.pk,)),
+            admin_url("routing_route_move", route.pk),
             route.pk,
             route.position + 1,
             str(route),
@@ -190,4 +191,4 @@ class RouteAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
 
 def list_address(service: Service) -> str:
     """The list of a service's routes."""
-    return f"{reverse('admin:routing_route_changelist')}?{urlencode({SERVICE: service.name})}"
+    return f"{admin_url('routing_route_changelist')}?{urlencode({SERVICE: service.name})}"

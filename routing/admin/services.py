@@ -20,9 +20,10 @@ from routing.admin.settings_admin import SettingsAdmin
 from routing.admin.targets import TargetInline
 from routing.database.references import references
 from routing.models import Service
+from routing.pages.site import admin_site
 
 
-@admin.register(Service)
+@admin.register(Service, site=admin_site())
 class ServiceAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
     form = ServiceForm
     list_display = ("name", "enabled", "addresses", "route_count", "auth", "rate_limit")
@@ -76,7 +77,7 @@ class ServiceAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
         query = (
             {"method": (route.methods or ["GET"])[0], "path": f"/api/v1/{service.name}{route.path}"} if route else {}
         )
-        return redirect(f"{reverse('explain')}?{urlencode(query or {'path': f'/api/v1/{service.name}/'})}")
+        return redirect(f"{reverse('explain-request')}?{urlencode(query or {'path': f'/api/v1/{service.name}/'})}")
 
     @action(description="OpenAPI document", url_path="document", permissions=("change",))
     def open_document(self, request: HttpRequest, object_id: int) -> HttpResponse:  # noqa: ARG002 - unfold's signature

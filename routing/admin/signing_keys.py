@@ -21,6 +21,7 @@ from routing.configuration.headers import reference
 from routing.credentials.cipher import Cipher
 from routing.credentials.signing_keys import issue, revoke, rotate
 from routing.models import SigningKey
+from routing.pages.site import admin_site
 
 GRACE: Final = timedelta(hours=24)
 """How long the present secret stays valid when a key is rotated here."""
@@ -53,7 +54,7 @@ class SigningKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic 
         return values
 
 
-@admin.register(SigningKey)
+@admin.register(SigningKey, site=admin_site())
 class SigningKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     form = SigningKeyForm
     list_display = ("keyid", "state", "algorithm", "consumer", "created_at", "until")

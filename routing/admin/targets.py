@@ -10,6 +10,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from routing.admin.fields import FileSyntaxMixin
 from routing.admin.rights import RightsMixin
 from routing.models import Target
+from routing.pages.site import admin_site
 
 
 class TargetInline(RightsMixin, FileSyntaxMixin, TabularInline):
@@ -23,7 +24,7 @@ class TargetInline(RightsMixin, FileSyntaxMixin, TabularInline):
         return super().get_formset(request, obj, **options)
 
 
-@admin.register(Target)
+@admin.register(Target, site=admin_site())
 class TargetAdmin(RightsMixin, ModelAdmin):
     """All services' targets, and the operator's override, which takes precedence over failures and health checks."""
 

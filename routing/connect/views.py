@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -30,6 +30,7 @@ from routing.credentials.subjects import subject_of
 from routing.credentials.token_response import TokenRequestFailed
 from routing.credentials.vault import VaultUnavailable
 from routing.errors import Forbidden
+from routing.pages.rendering import render
 from routing.rights import Right, may
 from routing.router.credential_policy import CredentialPolicy, Per
 from routing.router.table import Service
@@ -85,7 +86,8 @@ class CallbackView(View):
     """Where the authorization server sends the browser, with a code or an error (RFC 6749 section 4.1.2)."""
 
     def get(self, request: HttpRequest, service: str) -> HttpResponse:
-        begun = pending.finish(service, request.GET.get("state", ""), request.COOKIES.get(settings.CONNECT_COOKIE, ""))
+        browser = request.COOKIES.get(settings.CONFIG.connect_cookie, "")
+        begun = pending.finish(service, request.GET.get("state", ""), browser)
         if begun is None or not _is_same_person(request, begun.owner):
             text = "This authorization was not begun in this browser, or too long ago. Nothing was connected."
             return _message(request, service, text, 400)
@@ -102,14 +104,14 @@ class CallbackView(View):
 @sensitive_variables()
 def _begin(request: HttpRequest, owner: Owner, policy: CredentialPolicy) -> HttpResponse:
     """Send the browser to the authorization server."""
-    proof, browser = new_proof(), request.COOKIES.get(settings.CONNECT_COOKIE) or secrets.token_urlsafe(32)
+    proof, browser = new_proof(), request.COOKIES.get(settings.CONFIG.connect_cookie) or secrets.token_urlsafe(32)
     verifier = runtime.current().connections.cipher.encrypt(_verifier_name(owner), proof.verifier.encode()).decode()
     state = pending.begin(owner, browser, verifier)
     url = authorization_url(policy, state, proof.challenge, _redirect_uri(request, owner.service))
     response = redirect(url)
     response.status_code = 303
     response.set_cookie(
-        settings.CONNECT_COOKIE,
+        settings.CONFIG.connect_cookie,
         browser,
         max_age=pending.STATE_SECONDS,
         path=reverse("connect-index"),
@@ -137,7 +139,7 @@ def _exchange(
         return _message(request, name, "The account was not connected: the gateway cannot store it now.", 503)
     text = f"The account {account} is connected." if account else "The account is connected."
     response = _message(request, name, text, 200)
-    response.delete_cookie(settings.CONNECT_COOKIE, path=reverse("connect-index"), samesite="Lax")
+    response.delete_cookie(settings.CONFIG.connect_cookie, path=reverse("connect-index"), samesite="Lax")
     return response
 
 

@@ -24,8 +24,10 @@ def create_groups(apps: Any, schema_editor: Any) -> None:  # noqa: ARG001 - Djan
         permission, _ = permissions.get_or_create(content_type=content_type, codename=codename, defaults={"name": text})
         groups[group], _ = apps.get_model("auth", "Group").objects.get_or_create(name=group)
         groups[group].permissions.add(permission)
-    users = apps.get_model(settings.AUTH_USER_MODEL).objects.filter(is_staff=True, is_superuser=False)
-    for user in users:
+    users = apps.get_model(settings.AUTH_USER_MODEL)
+    if not {"is_staff", "is_superuser", "groups"} <= {field.name for field in users._meta.get_fields()}:
+        return  # a project's own model, whose rights are its own
+    for user in users._default_manager.filter(is_staff=True, is_superuser=False):
         own = permissions.filter(user=user) | permissions.filter(group__user=user)
         held = set(own.values_list("codename", flat=True))
         group = "Owner" if held >= CONFIGURED else "Operator" if held & OPERATED else "Viewer"

@@ -10,6 +10,7 @@ from django.test import Client, override_settings
 
 from gateway_project import config
 from routing.messages.staff_origin import StaffOrigin
+from routing.pages.cookies import own_cookies
 from tests.metrics.harness import Harness
 
 pytestmark = pytest.mark.django_db
@@ -76,7 +77,8 @@ def test_a_new_keys_secret_is_in_no_cookie(ada: Client) -> None:
 
 
 def test_every_cookie_of_django_is_kept_from_backends() -> None:
-    assert set(settings.OWN_COOKIES) >= {settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, "messages"}
+    expected = {settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, "messages", "connect"}
+    assert own_cookies() >= {name.encode() for name in expected}
 
 
 @pytest.mark.parametrize("environment", [{"STAFF_HOST": "https://staff.test"}, {"STAFF_PORT": "8000", "PORT": "8000"}])

@@ -36,7 +36,7 @@ class Command(BaseCommand):
     def handle(self, *, action: str, consumer: str, **options: Any) -> None:
         process = runtime.current()
         standalone = not process.started
-        if standalone and settings.REDIS_URL is None:
+        if standalone and settings.CONFIG.redis_server is None:
             raise CommandError("without REDIS_URL each process has its own counters: use the admin or the REST API")
         process.opened()
         try:

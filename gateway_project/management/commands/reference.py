@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from gateway_project.config import BASE_DIR
+from gateway_project.environment.installation import BASE_DIR
 from gateway_project.reference.commands import commands_page
 from gateway_project.reference.configuration import configuration_page
 from gateway_project.reference.environment import environment_page

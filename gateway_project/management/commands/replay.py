@@ -45,7 +45,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         process = runtime.current()
         standalone = not process.started
-        if standalone and settings.REDIS_URL is None:
+        if standalone and settings.CONFIG.redis_server is None:
             raise CommandError(
                 "without REDIS_URL the requests are in the gateway's own memory: use its page or its API"
             )

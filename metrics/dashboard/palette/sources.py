@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,6 +16,7 @@ from metrics import requests, selectors
 from metrics.dashboard.palette.items import Item
 from metrics.dashboard.request_rows import clock_text, request_url, status_text
 from routing.models import ApiKey, Consumer
+from routing.pages.site import admin_site, admin_url, is_included, theme
 
 MAX_ROWS: Final = 5
 """Of keys and of consumers."""
@@ -87,7 +87,7 @@ def keys(wanted: Sequence[str]) -> list[Item]:
     for word in wanted:
         condition &= Q(name__icontains=word) | Q(prefix__istartswith=word) | Q(owner__icontains=word)
     return [
-        Item(str(key), reverse("admin:routing_apikey_change", args=[key.pk]), key.owner)
+        Item(str(key), admin_url("routing_apikey_change", key.pk), key.owner)
         for key in ApiKey.objects.filter(condition)[:MAX_ROWS]
     ]
 
@@ -99,7 +99,7 @@ def consumers(wanted: Sequence[str]) -> list[Item]:
     for word in wanted:
         condition &= Q(name__icontains=word)
     return [
-        Item(consumer.name, reverse("admin:routing_consumer_change", args=[consumer.pk]))
+        Item(consumer.name, admin_url("routing_consumer_change", consumer.pk))
         for consumer in Consumer.objects.filter(condition)[:MAX_ROWS]
     ]
 
@@ -108,13 +108,14 @@ def pages(request: HttpRequest) -> Iterator[Item]:
     """The dashboard's, and those of the admin's sidebar that this user may open."""
     known = set()
     for title, name in PAGES:
-        known.add(address := reverse(name))
+        known.add(address := reverse(name, current_app=admin_site().name))
         yield Item(str(title), address)
-    for section in settings.UNFOLD["SIDEBAR"]["navigation"]:
+    for section in theme()["SIDEBAR"]["navigation"]:
         for item in section["items"]:
             if str(item["link"]) not in known and import_string(item["permission"])(request):
                 yield Item(str(item["title"]), str(item["link"]), _("Admin"))
-    yield Item(_("API documentation"), "/api/docs")
+    if not is_included():
+        yield Item(_("API documentation"), reverse("docs"))
 
 
 def actions() -> Iterator[Item]:

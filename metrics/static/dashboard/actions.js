@@ -2,8 +2,7 @@
 import { el, find, setText, setTone } from "./dom.js";
 import { plural } from "./format.js";
 
-const CACHE = "/metrics/cache";
-const CIRCUITS = "/metrics/circuit-breakers";
+const { cache: CACHE, circuits: CIRCUITS, revisions: REVISIONS } = document.body.dataset;
 const encode = encodeURIComponent;
 
 const DURATIONS = [[60, "1 minute"], [300, "5 minutes"], [900, "15 minutes"], [3600, "1 hour"], [86400, "1 day"]];
@@ -31,7 +30,7 @@ export const api = {
   open: (service, ttl, reason) => call("POST", `${CIRCUITS}/${encode(service)}/open`, { ttl, reason }),
   disable: (service, ttl, reason) => call("POST", `${CIRCUITS}/${encode(service)}/disable`, { ttl, reason }),
   probe: (service) => call("POST", `${CIRCUITS}/${encode(service)}/probe`, {}),
-  restore: (revision, latest, reason) => call("POST", `/api/config/history/${revision}/restore`, { latest, reason }),
+  restore: (revision, latest, reason) => call("POST", `${REVISIONS}/${revision}/restore`, { latest, reason }),
   invalidate: (service, tag, dryRun = false) => {
     const query = new URLSearchParams({ ...(tag ? { tag } : {}), ...(dryRun ? { dry_run: 1 } : {}) });
     return call("DELETE", `${CACHE}/${encode(service)}?${query}`);

@@ -34,5 +34,5 @@ export function failureTable(failures) {
         el("td", {}, String(failure.status)),
         el("td", {}, failure.cause || failure.code || failure.aborted),
         el("td", {}, failure.caller || "anonymous"),
-        el("td", {}, el("a", { href: `/dashboard/requests/${encodeURIComponent(failure.request_id)}/` }, el("code", {}, failure.request_id)))))))));
+        el("td", {}, el("a", { href: `${document.body.dataset.dashboard}requests/${encodeURIComponent(failure.request_id)}/` }, el("code", {}, failure.request_id)))))))));
 }

@@ -11,7 +11,7 @@ const STATES = {
   FORCED_OPEN: ["Forced open", "bad"],
   DISABLED: ["Disabled", "warn"],
 };
-const ROOT = "/dashboard/";
+const ROOT = document.body.dataset.dashboard;
 const MANY_CLIENT_ERRORS = 50; // percent
 export const pageOf = (service) => `${ROOT}services/${encodeURIComponent(service)}/`;
 
@@ -75,7 +75,7 @@ export function subscribe(onSnapshot) {
     document.body.toggleAttribute("data-stale", state === "disconnected");
   };
   new Feed({
-    address: `${scheme}://${location.host}/ws${ROOT}`,
+    address: `${scheme}://${location.host}/ws/dashboard/`,
     poll,
     onSnapshot: show,
     onState,

@@ -1,0 +1,58 @@
+"""The command line, of `manage.py` and of `intelligence-gateway`: Django's, with the gateway's own commands."""
+
+import os
+import sys
+from pathlib import Path
+
+from django.core.management import execute_from_command_line
+from django.db import Error as DatabaseError
+
+from gateway_project import garbage_collection, launch, logs
+from gateway_project.config import ConfigurationFault
+from gateway_project.django_settings.databases import missing_table
+from gateway_project.doctor import faults as doctor
+from routing.observability import broken_pipe
+
+BROKEN_PIPE: int = 141
+"""The exit status that a shell gives for SIGPIPE."""
+
+
+def main() -> int | str | None:
+    """Run a command. Returns what `sys.exit` takes."""
+    garbage_collection.begin_loading()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+    is_server = sys.argv[1:2] in [[name] for name in launch.SERVERS]
+    try:
+        with launch.embedded_valkey(sys.argv, os.environ):
+            execute_from_command_line(sys.argv)
+    except ConfigurationFault as faults:
+        if sys.argv[1:2] == [doctor.NAME]:
+            sys.stdout.write(f"{doctor.describe(faults.faults, sys.argv)}\n")
+            return doctor.FAILED
+        message = "\n".join(["Invalid environment:", *(f"  {fault}" for fault in faults.faults)])
+        logs.write_error(message, os.environ, is_json=is_server)
+        return 1
+    except DatabaseError as error:
+        table = missing_table(error)
+        if table is None:
+            raise
+        message = f"the database lacks {table}: run `manage.py migrate` first"
+        logs.write_error(message, os.environ, is_json=is_server)
+        return 1
+    return None
+
+
+def run() -> int | str | None:
+    """`main`, silent if nobody reads its output any more, or it was closed before the start."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    try:
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        broken_pipe.discard(sys.stdout)
+        if sys.stderr is not None:
+            broken_pipe.discard(sys.stderr)
+        return BROKEN_PIPE

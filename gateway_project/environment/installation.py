@@ -1,0 +1,28 @@
+"""Where this installation's files are: in a checkout of the repository, or among packages that pip has installed."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+BASE_DIR: Final = _PACKAGE.parent
+IS_CHECKOUT: Final = (BASE_DIR / "manage.py").is_file() and (BASE_DIR / "templates").is_dir()
+TEMPLATES: Final = BASE_DIR / "templates" if IS_CHECKOUT else _PACKAGE / "templates"
+_SYSTEM: Final = Path("/var/lib")
+"""Where the state of a user without a home is."""
+
+
+def default_state(environment: Mapping[str, str] = os.environ, *, is_checkout: bool = IS_CHECKOUT) -> Path:
+    """The default DATA_DIR: `var` of a checkout, else a directory of the user's (XDG Base Directory Specification).
+
+    An upgrade replaces what pip has installed.
+    """
+    if is_checkout:
+        return BASE_DIR / "var"
+    named, home = environment.get("XDG_STATE_HOME", ""), environment.get("HOME", "")
+    if named.startswith("/"):
+        parent = Path(named)
+    else:
+        parent = Path(home) / ".local" / "state" if home.startswith("/") else _SYSTEM
+    return parent / "intelligence-gateway"

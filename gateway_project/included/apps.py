@@ -1,0 +1,39 @@
+"""The app that a project installs to include the gateway, beside `metrics` and `routing`."""
+
+from django.apps import AppConfig
+from django.core import checks
+from django.urls import NoReverseMatch, resolve, reverse
+
+from routing import runtime
+
+
+class IncludedConfig(AppConfig):
+    name = "gateway_project.included"
+    label = "gateway"
+    verbose_name = "Intelligence Gateway"
+
+    def ready(self) -> None:
+        from gateway_project.included.settings import configure  # noqa: PLC0415 - imports models of other apps
+
+        configure()
+        runtime.install(runtime.Runtime(_open))
+        checks.register(check_urls, "urls")
+
+
+async def _open() -> runtime.Components:
+    from gateway_project.container import open_application  # noqa: PLC0415 - most management commands need no gateway
+
+    return await open_application()
+
+
+def check_urls(**_: object) -> list[checks.CheckMessage]:
+    """The pages link to each other by the names of their URLs."""
+    try:
+        view = resolve(reverse("dashboard:overview")).func
+    except NoReverseMatch:
+        hint = 'urlpatterns = [..., path("gateway/", include("gateway_project.included.urls"))]'
+        return [checks.Warning("the gateway's pages are not included", hint=hint, id="gateway.W001")]
+    if view.__module__ == "metrics.dashboard.views":
+        return []
+    hint = "give the project's own another namespace"
+    return [checks.Error("the URL namespace 'dashboard' is not the gateway's", hint=hint, id="gateway.E001")]

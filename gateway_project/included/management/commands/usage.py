@@ -1,0 +1,5 @@
+"""`usage`, as in the gateway's own project."""
+
+from gateway_project.management.commands.usage import Command
+
+__all__ = ["Command"]

@@ -1,0 +1,16 @@
+"""The cookies of Django's pages, which backends neither receive nor set."""
+
+from django.conf import settings
+from django.contrib.messages.storage.cookie import CookieStorage
+
+
+def own_cookies() -> frozenset[bytes]:
+    """The names. Browsers may have a cookie of messages although they are in the session."""
+    names = (
+        settings.SESSION_COOKIE_NAME,
+        settings.CSRF_COOKIE_NAME,
+        settings.LANGUAGE_COOKIE_NAME,
+        CookieStorage.cookie_name,
+        settings.CONFIG.connect_cookie,
+    )
+    return frozenset(name.encode() for name in names)
