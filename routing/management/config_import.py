@@ -1,16 +1,20 @@
-"""`config import`: makes routes of an OpenAPI document's operations."""
+"""`config import`: makes routes of an OpenAPI document's operations, or a file of another gateway's."""
 
 import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any, Final
 
-from django.core.management.base import OutputWrapper
+from django.core.management.base import CommandError, OutputWrapper
 
 from routing.database.openapi import ImportOptions, import_document
 from routing.database.openapi_report import describe, lines
+from routing.imports import products
+from routing.imports.products import PRODUCTS
+from routing.management import config_convert
 from routing.openapi.document import MAX_BYTES, read
 
+OPENAPI: Final = "openapi"
 CHANGES: Final = 1
 """Exit status of a dry run: the import would change something."""
 FAILED: Final = 2
@@ -18,8 +22,15 @@ FAILED: Final = 2
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("file", help="an OpenAPI 3.0 or 3.1 document, JSON or YAML; - is standard input")
-    parser.add_argument("--service", required=True, help="the service that the document describes")
+    parser.add_argument(
+        "file",
+        help="an OpenAPI 3 document, or a file of decK (Kong), KrakenD, LiteLLM or Traefik; - is standard input",
+    )
+    parser.add_argument("--service", help="the service that the OpenAPI document describes")
+    parser.add_argument("--from", dest="product", choices=(*PRODUCTS, OPENAPI), help="what the file is of")
+    parser.add_argument(
+        "--output", metavar="FILE", help="write the configuration to a new file, not to standard output"
+    )
     parser.add_argument("--targets", action="store_true", help="make the document's first server the service's target")
     parser.add_argument("--no-routes", action="store_true", help="store the document only, without routes")
     parser.add_argument(
@@ -30,8 +41,25 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write the report as JSON")
 
 
-def run(content: bytes, options: dict[str, Any], out: OutputWrapper) -> int:
-    """Import, write the report and return the exit status. Raises ConfigurationError, without a change."""
+def run(content: bytes, options: dict[str, Any], out: OutputWrapper, errors: OutputWrapper) -> int:
+    """Import, write the report and return the exit status. After an exception, nothing has changed.
+
+    Raises ConfigurationError, CommandError and OSError.
+    """
+    if options["product"] != OPENAPI and not options["service"]:
+        structure = products.read(content)
+        product = options["product"] or products.product_of(structure)
+        if product is not None:
+            return config_convert.run(structure, product, options, out, errors)
+    return _import_openapi(content, options, out)
+
+
+def _import_openapi(content: bytes, options: dict[str, Any], out: OutputWrapper) -> int:
+    if not options["service"]:
+        message = "--service names the service of an OpenAPI document; --from says what other file this is"
+        raise CommandError(message, returncode=FAILED)
+    if options["product"] not in (None, OPENAPI) or options["output"]:
+        raise CommandError("--service is for OpenAPI documents, whose routes are stored", returncode=FAILED)
     choices = ImportOptions(
         routes=not options["no_routes"],
         targets=options["targets"],

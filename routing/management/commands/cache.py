@@ -43,7 +43,7 @@ class Command(BaseCommand):
     def handle(self, *, action: str, service: str | None, **options: Any) -> None:
         self._runtime = runtime.current()
         standalone = not self._runtime.started
-        if standalone and settings.REDIS_URL is None:
+        if standalone and settings.CONFIG.redis_server is None:
             raise CommandError("without REDIS_URL each process has its own cache: use POST /metrics/cache/warm")
         if standalone:
             loader.current_version()  # raises DatabaseError at once; a gateway would go on trying

@@ -65,7 +65,7 @@ class Command(BaseCommand):
         actions.add_parser("presets", help="list the presets", description="List the presets.")
         preset = actions.add_parser("preset", help="show a preset's file", description="Show a preset's file.")
         preset.add_argument("name", help="its name, from `presets`")
-        importing = "make routes of an OpenAPI document's operations, and keep what was set by hand"
+        importing = "make routes of an OpenAPI document's operations, or a file of that of another gateway"
         config_import.add_arguments(actions.add_parser("import", help=importing, description=importing))
         history = actions.add_parser(
             "history", help="show who changed what, and when", description="Show who changed what, and when."
@@ -206,7 +206,7 @@ class Command(BaseCommand):
 
     def _import(self, **options: Any) -> None:
         content = config_import.content_of(options["file"], sys.stdin.buffer)
-        status = config_import.run(content, options, self.stdout)
+        status = config_import.run(content, options, self.stdout, self.stderr)
         if status:
             sys.exit(status)
 

@@ -1,0 +1,216 @@
+"""KrakenD's configuration, version 3: https://www.krakend.io/docs/configuration/structure/."""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from routing.configuration.faults import Path
+from routing.imports.building import Services, compact, duration, rate, route_pattern, seconds_of, target
+from routing.imports.report import Imported, Item, Report
+
+PRODUCT: Final = "KrakenD"
+TIMEOUT: Final = "2s"
+_ABOUT: Final = ("$schema", "name", "@comment", "comment")
+_RATE: Final = "qos/ratelimit/router"
+_PROXY_RATE: Final = "qos/ratelimit/proxy"
+_AUTH: Final = "auth/validator"
+
+
+def is_krakend(structure: dict[str, Any]) -> bool:
+    return "endpoints" in structure and structure.get("version") in (2, 3)
+
+
+def convert(structure: dict[str, Any]) -> Imported:
+    report = Report()
+    top = Item(structure, (), report)
+    top.without_effect(*_ABOUT, "version", "debug_endpoint", "echo_endpoint", "sequential_start")
+    common = _Common(top, report)
+    for key in ("port", "listen_ip", "tls", "read_timeout", "write_timeout", "idle_timeout", "read_header_timeout"):
+        top.explain(key, "a setting of the server: HOST and PORT, TLS in a proxy ahead")
+    top.explain("cache_ttl", "a field for clients alone: backends' Cache-Control is passed on")
+    top.explain("async_agent", "see webhooks")
+    top.default("output_encoding", "json", "no-op")
+    for endpoint in top.items("endpoints"):
+        _endpoint(endpoint, common)
+    top.finish()
+    common.services.found = {name: made for name, made in common.services.found.items() if made["routes"]}
+    return Imported(PRODUCT, {**common.services.document(), **common.sections()}, tuple(report.notes))
+
+
+class _Common:
+    """What endpoints share: the services, of which each set of hosts is one, and the issuers of tokens."""
+
+    def __init__(self, top: Item, report: Report) -> None:
+        self.report = report
+        self.services = Services(report)
+        self.hosts, self.timeout = top.texts("host"), top.text("timeout", TIMEOUT)
+        self.cors = _cors(top)
+        self._names: dict[tuple[str, ...], str] = {}
+        self._issuers: dict[str, dict[str, Any]] = {}
+
+    def service(self, hosts: list[str], path: Path) -> tuple[str, dict[str, Any]] | None:
+        """The name and the service of these hosts; None, with notes, if they are no targets."""
+        key = tuple(hosts)
+        if key not in self._names:
+            targets = [found for each in hosts if (found := target(_with_scheme(each), (*path, "host"), self.report))]
+            if not targets:
+                self.report.left_out((*path, "host"), "the backend has no host")
+                return None
+            service = {"targets": targets, "auth": "none", "cache": False, **self.cors, "routes": []}
+            self._names[key] = self.services.add(_name(targets[0]["url"]), (*path, "host"), service)
+        name = self._names[key]
+        return name, self.services.found[name]
+
+    def add_issuer(self, issuer: str, audience: list[str], keys: str) -> None:
+        found = self._issuers.setdefault(issuer, {"issuer": issuer, "audience": [], "jwks_uri": keys})
+        found["audience"] += [each for each in audience if each not in found["audience"]]
+
+    def sections(self) -> dict[str, Any]:
+        return {"issuers": [compact(each) for each in self._issuers.values()]} if self._issuers else {}
+
+
+def _with_scheme(text: str) -> str:
+    return text if "://" in text else f"http://{text}"
+
+
+def _name(url: str) -> str:
+    """A service's name, of its first host: `users` of `users.internal`, but `127-0-0-1` of an address."""
+    name = urlsplit(url).hostname or "service"
+    return name if name.replace(".", "").isdigit() else name.split(".")[0]
+
+
+def _endpoint(item: Item, common: _Common) -> None:
+    report, public = item.report, item.text("endpoint")
+    method, backends = item.text("method", "GET").upper(), item.items("backend")
+    item.without_effect(*_ABOUT)
+    item.default("output_encoding", "no-op")
+    item.default("concurrent_calls", 1)
+    item.explain("output_encoding", "bodies are passed on as they are")
+    item.explain("cache_ttl", "a field for clients alone: backends' Cache-Control is passed on")
+    for key in ("input_headers", "input_query_strings", "headers_to_pass", "querystring_params"):
+        if item.take(key):
+            report.changed(
+                (*item.path, key), "all fields and parameters are passed on, but those of the gateway itself"
+            )
+    timeout = seconds_of(item.text("timeout", common.timeout))
+    settings = _router_settings(item.item("extra_config"), common)
+    item.finish()
+    if len(backends) != 1:
+        report.left_out(item.path, f"{method} {public} merges the responses of {len(backends)} backends")
+        return
+    route = _route(backends[0], method, common)
+    if route is None:
+        return
+    name, made, call = route
+    if timeout:
+        made["timeout"] = {"read": duration(timeout), "total": duration(timeout)}
+    made.update(settings)
+    report.changed(item.path, f"{method} {public} is now {method} /api/v1/{name}{call}")
+
+
+def _route(item: Item, method: str, common: _Common) -> tuple[str, dict[str, Any], str] | None:
+    """The service's name, the new route, and the path that clients call."""
+    report = item.report
+    call, question, _ = item.text("url_pattern", "/").partition("?")
+    found = common.service(item.texts("host") or common.hosts, item.path)
+    sent = item.text("method", method).upper()
+    item.without_effect(*_ABOUT, "disable_host_sanitize")
+    item.default("encoding", "json", "no-op", "safejson", "fast-json")
+    item.default("sd", "static")
+    extra, service = item.item("extra_config"), found[1] if found else {}
+    _backend_settings(extra, service)
+    item.finish()
+    if question:
+        report.left_out((*item.path, "url_pattern"), "parameters that the pattern adds")
+    pattern = route_pattern(call, (*item.path, "url_pattern"), report)
+    if found is None or pattern is None:
+        return None
+    made: dict[str, Any] = {"path": pattern, "methods": [sent]}
+    service["routes"].append(made)
+    return found[0], made, pattern
+
+
+def _backend_settings(extra: Item, service: dict[str, Any]) -> None:
+    """Those that KrakenD has for each backend of an endpoint, and this gateway for a service."""
+    limit = extra.item(_PROXY_RATE)
+    if "max_rate" in limit:
+        window = seconds_of(limit.take("every", "1s")) or 1
+        found = rate(limit.number("max_rate", 0), window, limit.path, extra.report)
+        if found is not None:
+            service.setdefault("outbound", {"rate": found})
+        limit.without_effect("capacity")
+    limit.finish()
+    breaker = extra.item("qos/circuit-breaker")
+    if "max_errors" in breaker:
+        settings = {
+            "failure_threshold": max(breaker.whole("max_errors", 1), 1),
+            "window": duration(breaker.number("interval", 60)),
+            "open_for": duration(breaker.number("timeout", 10)),
+        }
+        service.setdefault("breaker", settings)
+    breaker.without_effect("name", "log_status_change")
+    breaker.finish()
+    if "qos/http-cache" in extra:
+        cache = extra.item("qos/http-cache")
+        service["cache"] = {"scope": "shared"} if cache.take("shared") is True else True
+        cache.without_effect("max_items", "max_size")
+        cache.finish()
+    extra.finish()
+
+
+def _router_settings(extra: Item, common: _Common) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    limit = extra.item(_RATE)
+    if "client_max_rate" in limit:
+        window = seconds_of(limit.take("every", "1s")) or 1
+        found = rate(limit.number("client_max_rate", 0), window, (*limit.path, "client_max_rate"), extra.report)
+        if found is not None:
+            settings["rate_limit"] = found
+    limit.explain("max_rate", "a rate of all callers together: see outbound, or max_concurrency")
+    limit.default("strategy", "ip")
+    limit.without_effect("client_capacity", "capacity", "cleanup_period", "cleanup_threads", "num_shards", "every")
+    limit.finish()
+    if _AUTH in extra:
+        settings["auth"] = "required"
+        _validator(extra.item(_AUTH), common)
+    for key in [key for key in _PROTECTING if key in extra]:
+        settings["auth"] = "required"
+        extra.explain(key, "callers need a key or a token instead")
+    extra.finish()
+    return settings
+
+
+_PROTECTING: Final = ("auth/api-keys", "auth/basic", "auth/gcp")
+
+
+def _validator(item: Item, common: _Common) -> None:
+    issuer, audience, keys = item.text("issuer"), item.texts("audience"), item.text("jwk_url")
+    if issuer.startswith("https://") and audience:
+        common.add_issuer(issuer, audience, keys)
+    else:
+        common.report.left_out(item.path, "an issuer with https and an audience are needed: see `issuers`")
+    item.default("alg", "RS256")
+    item.without_effect("cache", "cache_duration", "disable_jwk_security", "jwk_fingerprints", "operation_debug")
+    for key in ("roles", "scopes"):
+        item.explain(key, "list scopes of the route")
+    item.finish()
+
+
+def _cors(top: Item) -> dict[str, Any]:
+    extra = top.item("extra_config")
+    item = extra.item("security/cors")
+    extra.finish()
+    if "allow_origins" not in item and "allow_methods" not in item:
+        item.finish()
+        return {}
+    origins = item.texts("allow_origins") or ["*"]
+    cors: dict[str, Any] = {"origins": origins}
+    for key, name in (("allow_methods", "methods"), ("allow_headers", "headers"), ("expose_headers", "expose")):
+        if found := item.texts(key):
+            cors[name] = found
+    if item.take("allow_credentials") is True and "*" not in origins:
+        cors["credentials"] = True
+    if (age := seconds_of(item.take("max_age"))) is not None:
+        cors["max_age"] = duration(min(age, 86_400))
+    item.without_effect("debug")
+    item.finish()
+    return {"cors": cors}

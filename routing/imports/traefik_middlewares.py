@@ -1,0 +1,174 @@
+"""Traefik's middlewares as settings of a service or route."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from routing.configuration.faults import Path
+from routing.imports.building import duration, rate, seconds_of
+from routing.imports.report import Item
+
+Settings = dict[str, Any]
+PROTECTING: Final = ("basicAuth", "digestAuth", "forwardAuth")
+"""What refuses callers is never imported as open."""
+ELSEWHERE: Final = {
+    "buffering": "set MAX_BODY_BYTES",
+    "compress": "backends compress, or a proxy ahead",
+    "errors": "see fallback",
+    "passTLSClientCert": "set CLIENT_CERTIFICATES",
+    "redirectRegex": "a proxy ahead redirects",
+    "redirectScheme": "a proxy ahead redirects to https",
+}
+MAX_DEPTH: Final = 8
+_RATIO: Final = re.compile(
+    r"\s*(?:NetworkErrorRatio\(\)|ResponseCodeRatio\(\s*500\s*,\s*600\s*,\s*0\s*,\s*600\s*\))\s*>=?\s*(0?\.[0-9]+)\s*"
+)
+
+
+class Middlewares:
+    """By name. They are read for each router anew: several may use one."""
+
+    def __init__(self, http: Item) -> None:
+        self._report = http.report
+        found = http.take("middlewares", {})
+        self._values: dict[str, Any] = found if isinstance(found, dict) else {}
+        self._unused = set(self._values)
+
+    def settings(self, names: list[str], path: Path, depth: int = 0) -> Settings:
+        settings: Settings = {}
+        for name in names:
+            if name not in self._values:
+                self._report.left_out((*path, "middlewares"), f"the middleware {name} is not in this file")
+                settings["auth"] = "required"
+                continue
+            self._unused.discard(name)
+            place = ("http", "middlewares", name)
+            item = Item(self._values[name], place, self._report)
+            chain = item.item("chain")
+            names_within = [each.removesuffix("@file") for each in chain.texts("middlewares")]
+            chain.finish()
+            if names_within and depth < MAX_DEPTH:
+                settings |= self.settings(names_within, place, depth + 1)
+            _read(item, settings)
+        return settings
+
+    def finish(self) -> None:
+        for name in sorted(self._unused):
+            self._report.left_out(("http", "middlewares", name), "no router has this middleware")
+
+
+def _read(item: Item, settings: Settings) -> None:
+    for kind, convert in _CONVERTED.items():
+        if kind in item:
+            inner = item.item(kind)
+            convert(inner, settings)
+            inner.finish()
+    for kind in PROTECTING:
+        if kind in item:
+            settings["auth"] = "required"
+            item.explain(kind, "callers need a key or a token instead")
+    for kind, text in ELSEWHERE.items():
+        item.explain(kind, text)
+    item.finish()
+
+
+def _strip(item: Item, settings: Settings) -> None:
+    settings["strip"] = item.texts("prefixes")
+    item.default("forceSlash", True, False)
+
+
+def _add_prefix(item: Item, settings: Settings) -> None:
+    settings["prefix"] = "/" + item.text("prefix").strip("/")
+
+
+def _rate(item: Item, settings: Settings) -> None:
+    period = seconds_of(item.take("period", "1s")) or 1
+    found = rate(item.number("average", 0), period, (*item.path, "average"), item.report)
+    if found is not None:
+        settings["rate_limit"] = found
+    if "burst" in item:
+        item.take("burst")
+        item.report.changed((*item.path, "burst"), "a sliding window has no burst beside its rate")
+    if "sourceCriterion" in item:
+        item.take("sourceCriterion")
+        item.report.changed(
+            (*item.path, "sourceCriterion"), "a rate is for each caller, or address; set TRUSTED_PROXIES"
+        )
+
+
+def _addresses(item: Item, settings: Settings) -> None:
+    settings["ip"] = {"allow": item.texts("sourceRange")}
+    if "ipStrategy" in item:
+        item.take("ipStrategy")
+        item.report.changed((*item.path, "ipStrategy"), "set TRUSTED_PROXIES")
+
+
+def _in_flight(item: Item, settings: Settings) -> None:
+    settings["max_concurrency"] = max(item.whole("amount", 1), 1)
+    item.report.changed((*item.path, "amount"), "counted for each worker, after the cache")
+
+
+def _retry(item: Item, settings: Settings) -> None:
+    settings["retries"] = {"attempts": min(max(item.whole("attempts", 1), 1), 10)}
+    item.without_effect("initialInterval")
+
+
+def _breaker(item: Item, settings: Settings) -> None:
+    form = _RATIO.fullmatch(item.text("expression"))
+    if form is None:
+        item.report.left_out((*item.path, "expression"), "circuits open by failures and slow calls: see breaker")
+        item.without_effect("checkPeriod", "fallbackDuration", "recoveryDuration", "responseCode")
+        return
+    breaker: Settings = {"failure_rate": float(form[1])}
+    if (seconds := seconds_of(item.take("fallbackDuration"))) is not None:
+        breaker["open_for"] = duration(seconds)
+    item.without_effect("checkPeriod", "recoveryDuration", "responseCode")
+    settings["breaker"] = breaker
+
+
+def _headers(item: Item, settings: Settings) -> None:
+    headers = {}
+    sent = item.item("customRequestHeaders")
+    for name in sent.names:
+        value = sent.take(name)
+        if value in (None, ""):
+            item.report.left_out((*sent.path, name), "fields of clients are not removed")
+        elif isinstance(value, dict | list):
+            item.report.left_out((*sent.path, name), "is not a text")
+        else:
+            headers[name] = item.report.header((*sent.path, name), name, value)
+    if headers:
+        settings["headers"] = headers
+    item.without_effect("addVaryHeader")
+    if origins := item.texts("accessControlAllowOriginList"):
+        settings["cors"] = _cors(item, origins)
+
+
+def _cors(item: Item, origins: list[str]) -> Settings:
+    cors: Settings = {"origins": origins}
+    for key, name in _CORS.items():
+        if found := item.texts(key):
+            cors[name] = found
+    if item.take("accessControlAllowCredentials") is True and "*" not in origins:
+        cors["credentials"] = True
+    if "accessControlMaxAge" in item:
+        cors["max_age"] = min(item.whole("accessControlMaxAge", 0), 86_400)
+    return cors
+
+
+_CORS: Final = {
+    "accessControlAllowMethods": "methods",
+    "accessControlAllowHeaders": "headers",
+    "accessControlExposeHeaders": "expose",
+}
+_CONVERTED: Final[dict[str, Callable[[Item, Settings], None]]] = {
+    "stripPrefix": _strip,
+    "addPrefix": _add_prefix,
+    "rateLimit": _rate,
+    "ipAllowList": _addresses,
+    "ipWhiteList": _addresses,
+    "inFlightReq": _in_flight,
+    "retry": _retry,
+    "circuitBreaker": _breaker,
+    "headers": _headers,
+}
