@@ -159,7 +159,7 @@ class DailyUsage(models.Model):
         indexes = (
             models.Index(fields=("day",), name="usage_day"),
             models.Index(fields=("consumer", "day"), name="usage_consumer_day"),
-            models.Index(fields=("api_key", "day"), name="usage_key_day", condition=~models.Q(api_key="")),
+            models.Index(fields=("api_key", "day"), name="usage_key_day"),
         )
 
     def __str__(self) -> str:

@@ -1,21 +1,21 @@
 """Routes that nobody calls, and API keys that nobody uses."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from django.conf import settings
-from django.db.models import Min, Q
+from django.db.models import Q
 from django.utils import timezone
 
-from metrics import selectors
+from metrics import cluster_counts, selectors
 from metrics.advice.drafts import is_possible
 from metrics.advice.records import Advice, Change, Configuration, Draft, Topic
-from metrics.models import DailyUsage
-from metrics.usage.days import local_date
-from metrics.usage.selectors import today
+from metrics.counting import aggregates
+from metrics.counting.counts import with_prefix
+from metrics.models import TimeResolution
 from routing.models import ApiKey, ConfigurationRevision
 
+DAY: Final = 86_400
 DAYS: Final = 30
 MIN_DAYS: Final = 14
 """Days that must have been counted before a route is called unused."""
@@ -27,17 +27,12 @@ MAX_KEYS: Final = 100
 
 def unused_routes(document: Configuration) -> Iterator[Advice]:
     """Routes without a request in DAYS, if they are as old. Raises DatabaseError."""
-    if not settings.CONFIG.metering.enabled:
-        return
-    last = today()
-    since = last - timedelta(days=DAYS - 1)
-    counted = DailyUsage.objects.filter(day__gte=since).aggregate(first=Min("day"))["first"]
-    known, paths = _earlier_paths(since)
-    begin = max(since, counted or last, known or last)
-    days = (last - begin).days
+    now = selectors.now()
+    configured_at, paths = _earlier_paths(now - DAYS * DAY)
+    counted_at, used = _used(max(now - DAYS * DAY, configured_at))
+    days = int((now - counted_at) // DAY)
     if days < MIN_DAYS:
         return
-    used = set(DailyUsage.objects.filter(day__gte=begin).values_list("service", "route").distinct())
     for name, service in selectors.configured_services().items():
         for path in dict.fromkeys(route.path for route in service.routes if route.policy.enabled):
             if (name, path) not in used and path in paths:
@@ -79,16 +74,27 @@ def _day(at: datetime) -> str:
     return f"{at:%-d %b %Y}"
 
 
-def _earlier_paths(since: date) -> tuple[date | None, frozenset[str]]:
-    """The paths of routes that were configured on a day, or later if the history begins later, and that day.
+def _used(since: float) -> tuple[float, set[tuple[str, str]]]:
+    """Services and routes that were called since the beginning of that day, and since when they are counted."""
+    now, start = selectors.now(), int(since // DAY) * DAY
+    rows = aggregates.read_counts(cluster_counts.pending_batches(), TimeResolution.DAY, start, now + 1)
+    used = {
+        (service, labels.split("|", 2)[2])
+        for (_, service), fields in rows.items()
+        for labels in with_prefix(fields, "requests")
+    }
+    return max(since, min((at for at, _ in rows), default=now)), used
+
+
+def _earlier_paths(since: float) -> tuple[float, frozenset[str]]:
+    """The paths of routes that were configured at that time, or later if the history begins later, and when that was.
 
     They are read from the lines of the revision's text: to parse it would take a second for a large one.
     """
-    before = ConfigurationRevision.objects.filter(created_at__date__lte=since).order_by("-pk").first()
+    before = ConfigurationRevision.objects.filter(created_at__lte=datetime.fromtimestamp(since, UTC)).first()
     revision = before or ConfigurationRevision.objects.order_by("pk").first()
     if revision is None:
-        return None, frozenset()
+        return selectors.now(), frozenset()
     lines = (line.strip().removeprefix("- ") for line in revision.document.splitlines())
     paths = frozenset(line[len("path: ") :].strip("'\"") for line in lines if line.startswith("path: "))
-    zone = settings.CONFIG.metering.timezone
-    return max(since, local_date(revision.created_at.timestamp(), zone)), paths
+    return max(since, revision.created_at.timestamp()), paths

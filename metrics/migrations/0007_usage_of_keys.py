@@ -40,6 +40,6 @@ class Migration(migrations.Migration):
         migrations.RunPython(name_keys, migrations.RunPython.noop, elidable=True),
         migrations.AddIndex(
             model_name='dailyusage',
-            index=models.Index(condition=models.Q(('api_key', ''), _negated=True), fields=['api_key', 'day'], name='usage_key_day'),
+            index=models.Index(fields=['api_key', 'day'], name='usage_key_day'),
         ),
     ]

@@ -7,18 +7,22 @@ from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
 import msgspec
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from metrics import cluster_counts, selectors
 from metrics.counting import aggregates
-from metrics.counting.counts import GATEWAY, Fields, with_prefix
+from metrics.counting.counts import GATEWAY, Fields
 from metrics.models import Aggregate, TimeResolution
-from metrics.stats import saved_calls, status_classes
+from metrics.stats import SAVED_RESULTS
 
 DAY: Final = 86_400
 RECENT_DAYS: Final = 2
 """Days that are read with what is not in the database yet."""
 MAX_MONTHS: Final = 24
 """As long as days are kept."""
+_SAVED: Final = tuple(f"cache|{result}" for result in SAVED_RESULTS)
+_decode: Final = msgspec.json.Decoder(dict[str, int]).decode
 _MONTH: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
 
 
@@ -94,9 +98,16 @@ class _Sums:
         self.requests = self.saved = self.calls = self.backend_us = 0
 
     def add(self, fields: Fields) -> None:
-        self.requests += sum(status_classes(fields).values())
-        self.saved += saved_calls(fields)
-        self.calls += sum(with_prefix(fields, "backend").values())
+        """In one pass: of a year there are millions of fields."""
+        requests = calls = 0
+        for field, number in fields.items():
+            if field.startswith("requests|"):
+                requests += number
+            elif field.startswith("backend|"):
+                calls += number
+        self.requests += requests
+        self.calls += calls
+        self.saved += sum(fields.get(name, 0) for name in _SAVED)
         self.backend_us += fields.get("backend_us", 0)
 
 
@@ -136,7 +147,9 @@ def _counts(first: Month, last: Month) -> Iterator[tuple[int, str, Fields]]:
     start, end = first.starts, last.earlier(-1).starts
     recent = int(selectors.now() // DAY - RECENT_DAYS + 1) * DAY
     rows = Aggregate.objects.filter(resolution=TimeResolution.DAY, start__gte=start, start__lt=min(end, recent))
-    yield from rows.values_list("start", "service", "counts").iterator(500)
+    texts = rows.annotate(text=Cast("counts", TextField())).values_list("start", "service", "text")
+    for at, service, text in texts.iterator(chunk_size=500):
+        yield at, service, _decode(text)
     begin = max(start, recent)
     if begin < end:
         pending = cluster_counts.pending_batches()

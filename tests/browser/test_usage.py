@@ -88,6 +88,7 @@ def test_savings_on_any_screen_and_on_paper(
     assert not overflows(page)
     screenshot(page, f"savings-{width}-{scheme}")
     page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 990})  # A4 without its margins
     expect(page.get_by_role("button", name="Print")).to_be_hidden()
     expect(page.get_by_role("navigation", name="Main")).to_be_hidden()
     expect(page.get_by_role("row", name="crm").first).to_be_visible()

@@ -10,9 +10,9 @@ from django.test import Client
 
 from metrics.advice import overview
 from metrics.advice.records import Advice, Change, Draft, Topic
-from metrics.models import Operation
+from metrics.models import Aggregate, Operation, TimeResolution
 from routing.database.config_file import stored_document
-from routing.models import ApiKey, Route, Service
+from routing.models import ApiKey, ConfigurationRevision, Route, Service
 from tests.metrics.advice.world import configure, count_days, use
 from tests.metrics.events import NOW
 from tests.metrics.harness import Harness
@@ -61,17 +61,26 @@ def test_fetches_that_always_differ_are_told_without_a_draft(harness: Harness) -
 def test_routes_that_nobody_calls(harness: Harness) -> None:
     configure(harness)
     assert advice(Topic.ROUTE) == []  # nothing is counted yet
-    use(20, 3)
+    count_days({"requests|GET|2xx|/channels": 1}, days=20)
     [found] = advice(Topic.ROUTE)  # /feed is not as old
     assert (found.subject, found.draft) == ("/old", Draft(change=Change.DISABLE, service="crm", route="/old"))
-    assert "No request in 20 days" in found.text
-    use(3, route="/old")
+    assert "No request in 19 days" in found.text
+    Aggregate.objects.filter(resolution=TimeResolution.DAY).update(
+        counts={"requests|POST|4xx|/old": 1, "requests|GET|2xx|/channels": 1}
+    )
     assert advice(Topic.ROUTE) == []
 
 
 def test_a_week_of_counts_is_too_little_to_call_a_route_unused(harness: Harness) -> None:
     configure(harness)
-    use(7, 3)
+    count_days({"requests|GET|2xx|/channels": 1}, days=7)
+    assert advice(Topic.ROUTE) == []
+
+
+def test_a_route_is_not_called_unused_before_the_configuration_is_old(harness: Harness) -> None:
+    configure(harness)
+    count_days({"requests|GET|2xx|/channels": 1}, days=20)
+    ConfigurationRevision.objects.update(created_at=datetime.fromtimestamp(NOW, UTC) - timedelta(days=5))
     assert advice(Topic.ROUTE) == []
 
 

@@ -52,13 +52,8 @@ def count_days(fields: dict[str, int], days: int = 14, service: str = "crm") -> 
             Aggregate.objects.create(resolution=resolution, start=start, service=service, counts=fields)
 
 
-def use(*days_ago: int, requests: int = 10, route: str = "/channels", cached: int = 0, consumer: str = "acme") -> None:
+def use(*days_ago: int, requests: int) -> None:
+    """Requests of the consumer acme, metered on each of these days."""
     today = datetime.fromtimestamp(NOW, UTC).date()
-    rows = [
-        (
-            UsageKey((today - timedelta(days=number)).isoformat(), consumer, service="crm", route=route),
-            UsageCounts(requests=requests, cached=cached),
-        )
-        for number in days_ago
-    ]
-    UsageLedger().save([UsageBatch(f"{days_ago}-{route}-{consumer}", NOW, rows)])
+    keys = [UsageKey((today - timedelta(days=number)).isoformat(), "acme", service="crm") for number in days_ago]
+    UsageLedger().save([UsageBatch("acme", NOW, [(key, UsageCounts(requests=requests)) for key in keys])])
