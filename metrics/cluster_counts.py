@@ -37,9 +37,16 @@ def totals(batches: Iterable[CountBatch]) -> CountsByService:
 
 def totals_since_reset(batches: Iterable[CountBatch]) -> CountsByService:
     """Totals, with the cache counts from before the last reset subtracted."""
-    counts = totals(batches)
+    return since_reset(totals(batches))
+
+
+def since_reset(ever: CountsByService) -> CountsByService:
+    """All counts ever made, without the cache counts from before the last reset."""
+    counts = dict(ever)
     for (_, name), baseline in aggregates.read_counts((), TimeResolution.RESET).items():
-        counts.get(name, Counter()).subtract(baseline)
+        if name in counts:
+            counts[name] = Counter(counts[name])
+            counts[name].subtract(baseline)
     return counts
 
 

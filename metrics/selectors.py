@@ -9,7 +9,7 @@ from metrics import cluster_counts
 from metrics.cache_figures import read_cache_usage
 from metrics.cluster_counts import CountsByService
 from metrics.counting import aggregates
-from metrics.counting.counts import CountBatch, Fields, merge_counts, with_prefix
+from metrics.counting.counts import Fields, merge_counts, with_prefix
 from metrics.models import CircuitChange, Operation, TimeResolution
 from metrics.read_models import (
     CacheUsage,
@@ -46,13 +46,14 @@ class ServiceNotConfigured(LookupError):
 
 
 class Recent(NamedTuple):
-    """What was counted in the last SPARKLINE_MINUTES up to `at` (Unix seconds), what is not in the database yet, and
-    the condition of all targets.
+    """What was counted in the last SPARKLINE_MINUTES up to `at` (Unix seconds), and in total, since the cache's
+    statistics were reset and since ever; and the condition of all targets.
     """
 
     at: float
-    pending: tuple[CountBatch, ...]
     minutes: MinuteCounts
+    totals: CountsByService
+    ever: CountsByService
     targets: TargetConditions
 
 
@@ -60,7 +61,8 @@ def read_recent() -> Recent:
     """One read for everything that is shown of one moment."""
     at, pending = now(), cluster_counts.pending()
     minutes = cluster_counts.last_minutes(pending.batches, at, SPARKLINE_MINUTES * 60)
-    return Recent(at, pending.batches, minutes, target_conditions(pending.gauges))
+    ever = cluster_counts.totals(pending.batches)
+    return Recent(at, minutes, cluster_counts.since_reset(ever), ever, target_conditions(pending.gauges))
 
 
 def target_conditions(gauges: Mapping[str, int] | None = None) -> TargetConditions:
@@ -75,7 +77,7 @@ async def _conditions() -> Conditions:
 
 def summary(recent: Recent | None = None) -> Summary:
     """Key figures over all services, including requests that matched none."""
-    at, pending, minutes, _ = recent or read_recent()
+    at, minutes, totals, _, _ = recent or read_recent()
     costs, end = costs_per_call(), int(at // 60 + 1) * 60
     last = {key: fields for key, fields in minutes.items() if key[0] >= end - RECENT_SECONDS}
     requests = sum(_request_count(fields) for (start, _), fields in last.items() if start == end - 120)
@@ -84,7 +86,7 @@ def summary(recent: Recent | None = None) -> Summary:
         connected=running().flusher.connected,
         per_second=round(requests / 60, 2),
         open_circuits=tuple(name for name, snapshot in circuit_snapshots().items() if snapshot.state in OPEN_STATES),
-        total=traffic_stats(cluster_counts.totals_since_reset(pending), costs),
+        total=traffic_stats(totals, costs),
         recent=traffic_stats(cluster_counts.merge_by_service(last), costs),
     )
 
@@ -97,9 +99,9 @@ def service_statuses(recent: Recent | None = None) -> list[ServiceStatus]:
 
 def status_reader(recent: Recent) -> Callable[[str], ServiceStatus]:
     """A function that returns the status of a configured service."""
-    at, pending, minutes, targets = recent
-    totals, services = cluster_counts.totals_since_reset(pending), configured_services()
-    circuits = {circuit.service: circuit for circuit in _circuits(cluster_counts.totals(pending))}
+    at, minutes, totals, ever, targets = recent
+    services = configured_services()
+    circuits = {circuit.service: circuit for circuit in _circuits(ever)}
     by_service: defaultdict[str, dict[int, Fields]] = defaultdict(dict)
     for (start, name), fields in minutes.items():
         by_service[name][start] = fields

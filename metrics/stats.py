@@ -1,9 +1,10 @@
 """Traffic statistics from counts."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from metrics.counting.counts import Fields, buckets, merge_counts, with_prefix
+from metrics.counting.counts import Fields, merge_counts, with_prefix
 from metrics.counting.histogram import quantiles
 from metrics.read_models import TrafficStats
 
@@ -17,10 +18,11 @@ SHARES: Final = (0.5, 0.95, 0.99)
 def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) -> TrafficStats:
     """The counts of several services as one set of statistics. `costs` are US dollars per call, by service."""
     fields = merge_counts(by_service.values())
-    classes, cache, codes = status_classes(fields), with_prefix(fields, "cache"), with_prefix(fields, "code")
-    hits, misses = hits_and_misses(cache)
-    p50, p95, p99 = quantiles(buckets(fields, "duration"), SHARES)
-    backend_p50, backend_p95, backend_p99 = quantiles(buckets(fields, "backend"), SHARES)
+    named = _by_name(fields)
+    classes = _classes(named["requests"])
+    hits, misses = hits_and_misses(named["cache"])
+    p50, p95, p99 = quantiles(_buckets(named["duration"]), SHARES)
+    backend_p50, backend_p95, backend_p99 = quantiles(_buckets(named["backend"]), SHARES)
     saved = {name: saved_calls(of) for name, of in by_service.items()}
     return TrafficStats(
         requests=sum(classes.values()),
@@ -29,9 +31,9 @@ def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) 
         hits=hits,
         misses=misses,
         hit_rate=hit_rate(hits, misses),
-        rate_limited=codes.get("rate_limited", 0),
-        refused=with_prefix(fields, "circuit").get("refused", 0),
-        aborted=sum(with_prefix(fields, "aborted").values()),
+        rate_limited=named["code"].get("rate_limited", 0),
+        refused=named["circuit"].get("refused", 0),
+        aborted=sum(named["aborted"].values()),
         bytes=fields["bytes"],
         p50=p50,
         p95=p95,
@@ -45,10 +47,28 @@ def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) 
     )
 
 
+def _by_name(fields: Fields) -> defaultdict[str, dict[str, int]]:
+    """The counts by label of each name: in one pass, since all of them are needed."""
+    named: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for field, number in fields.items():
+        name, separator, label = field.partition("|")
+        if separator:
+            named[name][label] = number
+    return named
+
+
+def _buckets(labels: Fields) -> dict[int, int]:
+    return {int(number): count for number, count in labels.items() if number.isdecimal()}
+
+
 def status_classes(fields: Fields) -> dict[str, int]:
     """Requests by status class (`2xx`)."""
+    return _classes(with_prefix(fields, "requests"))
+
+
+def _classes(requests: Fields) -> dict[str, int]:
     classes: dict[str, int] = {}
-    for labels, number in with_prefix(fields, "requests").items():
+    for labels, number in requests.items():
         _, status_class, _ = labels.split("|", 2)
         classes[status_class] = classes.get(status_class, 0) + number
     return dict(sorted(classes.items()))

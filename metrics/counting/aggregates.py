@@ -9,7 +9,10 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
 from django.db import DatabaseError, connection, transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from metrics.counting.counts import GATEWAY, CountBatch, Fields, merge_counts, split_by_minute
 from metrics.counting.observer import CircuitTransition
@@ -57,7 +60,11 @@ _RESOLUTIONS: Final = (*_SECONDS, TimeResolution.TOTAL)
 AggregateKey = tuple[str, int, str]
 """Resolution, start in Unix seconds, service."""
 
-_last_read: Final[dict[TimeResolution, tuple[list[Aggregate], set[str]]]] = {}
+_Rows = list[tuple[int, str, str]]
+"""Start, service, and the counts as JSON: read as text, which is decoded in a third of the time."""
+_counts: Final = msgspec.json.Decoder(dict[str, int])
+
+_last_read: Final[dict[TimeResolution, tuple[_Rows, set[str]]]] = {}
 """The latest TOTAL and RESET rows, and which batches they include."""
 
 
@@ -113,7 +120,7 @@ def read_counts(
     """
     batches = {batch.id: batch for batch in pending}
     rows, applied = _read_or_recall(batches.keys(), resolution, start, end, service)
-    counts = {(row.start, row.service): Counter(row.counts) for row in rows}
+    counts = {(at, owner): Counter(_counts.decode(text)) for at, owner, text in rows}
     for identifier in batches.keys() - applied if resolution in _RESOLUTIONS else ():
         spread = _spread(batches[identifier].counts, (resolution,), with_sums=service == GATEWAY)
         for (_, at, owner), fields in spread.items():
@@ -125,7 +132,7 @@ def read_counts(
 
 def _read_or_recall(
     batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
-) -> tuple[list[Aggregate], set[str]]:
+) -> tuple[_Rows, set[str]]:
     """Raises DatabaseError for the other resolutions, and for the counts of one service."""
     is_remembered = resolution not in _SECONDS and service is None
     try:
@@ -142,15 +149,16 @@ def _read_or_recall(
 
 def _read_consistently(
     batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
-) -> tuple[list[Aggregate], set[str]]:
+) -> tuple[_Rows, set[str]]:
     """The rows, and which of `batches` they include. Reads again if one was applied meanwhile."""
     query = Aggregate.objects.filter(resolution=resolution)
     if resolution in _SECONDS:
         query = query.filter(start__gte=start, start__lt=end)
     query = query.exclude(service=GATEWAY) if service is None else query.filter(service=service)
+    texts = query.annotate(text=Cast("counts", TextField())).values_list("start", "service", "text")
     applied = _applied_batches(batches)
     for _ in range(MAX_READS):
-        rows, before = list(query), applied
+        rows, before = list(texts), applied
         applied = _applied_batches(batches)
         if applied == before:
             break

@@ -1,8 +1,11 @@
 """The dashboard's pages and the JSON they show."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -50,6 +53,23 @@ def test_a_page_has_nothing_inline_and_loads_nothing_from_other_hosts(
     assert "<script>" not in page
     assert 'src="http' not in page
     assert response["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.parametrize(("path", "script"), [("/dashboard/", "overview"), ("/dashboard/services/crm/", "service")])
+def test_all_modules_that_a_page_imports_are_fetched_at_once(
+    harness: Harness, staff_client: Client, path: str, script: str
+) -> None:
+    harness.serve(ok())
+    scripts = Path(settings.BASE_DIR) / "metrics" / "static" / "dashboard"
+    imported: set[str] = set()
+    unread = [script]
+    while unread:
+        text = (scripts / f"{unread.pop()}.js").read_text(encoding="utf-8")
+        found = set(re.findall(r'^import .* from "\./(\w+)\.js";$', text, re.MULTILINE)) - imported
+        imported |= found
+        unread += found
+    page = staff_client.get(path).content.decode()
+    assert set(re.findall(r'<link rel="modulepreload" href="/static/dashboard/(\w+)\.js">', page)) == imported
 
 
 @pytest.mark.parametrize("path", ["/dashboard/services/nothing/", "/dashboard/services/nothing/detail.json"])
