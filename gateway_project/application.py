@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from gateway_project import background
+from gateway_project.parts.alerts import Alerts
 from gateway_project.parts.components import Infrastructure, Resilience
 from gateway_project.parts.deliveries import Deliveries
 from gateway_project.parts.usage import Usage
@@ -54,6 +55,7 @@ class Application:
     events: EventsEndpoint
     deliveries: Deliveries
     watcher: Watcher
+    alerts: Alerts
     proxy: SocketProxy
     key_usage: KeyUsage
     failures: FailureRecorder
@@ -117,6 +119,7 @@ class Application:
         await self._control.close()
         await self.deliveries.close()
         await self.watcher.close()
+        await self.alerts.close()
         await self.realtime.close()
         signals.configuration_changed.disconnect(dispatch_uid=background.RELOADER)
         await self._tasks.cancel_and_wait()

@@ -11,7 +11,16 @@ from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
-from gateway_project.environment import certificates, firebase, installation, metering, portal, server, telemetry
+from gateway_project.environment import (
+    alerts,
+    certificates,
+    firebase,
+    installation,
+    metering,
+    portal,
+    server,
+    telemetry,
+)
 from gateway_project.environment.extras import missing_extra
 from gateway_project.environment.firebase import Firebase
 from gateway_project.environment.generated_secrets import demonstration_secret, generated_secret, stored_secret
@@ -35,6 +44,7 @@ from gateway_project.environment.values import (
     staff_host,
     words,
 )
+from metrics.alerts.settings import AlertSettings
 from metrics.retention import policy as retention
 from metrics.retention.policy import Retention
 from metrics.sign_in.policy import SignIn
@@ -119,6 +129,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Names of variables that services may refer to, beside those that begin with GATEWAY_SECRET_."""
     secret_directories: tuple[Path, ...] = (DEFAULT_DIRECTORY,)
     """Directories of files that services may refer to."""
+    alerts: AlertSettings = AlertSettings()
     trace_url: str = ""
     """Where staff find a trace: the address has the placeholder `{trace_id}`."""
 
@@ -243,6 +254,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         trace_url=get("TRACE_URL", "", telemetry.trace_url),
         metering=metering.read(get),
         retention=get("RETENTION", Retention(), retention.parse),
+        alerts=alerts.read(get),
         server=server.read(get, debug=debug),
         var=var,
         environment={DEMONSTRATION_SECRET: demonstration_secret(secret_key), **environment},
@@ -267,6 +279,7 @@ def _contradictions(config: Config) -> list[str]:
     if config.staff.port == config.server.port:
         faults.append("STAFF_PORT: must not be PORT")
     faults += portal.contradictions(config.portal)
+    faults += alerts.faults(config.alerts)
     if config.server.workers > 1 and config.redis_url is None:
         faults.append("WORKERS: more than one requires REDIS_URL: without it, workers share no state")
     return faults

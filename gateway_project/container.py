@@ -10,6 +10,7 @@ from gateway_project import background
 from gateway_project.application import Application
 from gateway_project.checks import health_checks
 from gateway_project.config import Config
+from gateway_project.parts.alerts import Alerts
 from gateway_project.parts.allowed_hosts import allowed_hosts
 from gateway_project.parts.components import Infrastructure, Resilience
 from gateway_project.parts.deliveries import Deliveries
@@ -75,6 +76,7 @@ async def open_application() -> Application:
         events=EventsEndpoint(gateway, infra.realtime),
         deliveries=_deliveries(config, infra, resilience, gateway),
         watcher=_watcher(config, infra, resilience, gateway),
+        alerts=_alerts(config, infra, resilience, flusher),
         proxy=proxy,
         key_usage=infra.key_usage,
         failures=infra.failures,
@@ -154,6 +156,13 @@ def _watcher(config: Config, infra: Infrastructure, resilience: Resilience, gate
     if config.hooks:
         watcher.start()
     return watcher
+
+
+def _alerts(config: Config, infra: Infrastructure, resilience: Resilience, flusher: Flusher) -> Alerts:
+    """Started."""
+    alerts = Alerts(config, infra, resilience, flusher)
+    alerts.start()
+    return alerts
 
 
 def _gateway(config: Config, infra: Infrastructure, resilience: Resilience) -> Gateway:

@@ -18,6 +18,7 @@ from routing.database.actor import current_actor
 from routing.database.deferred import defer
 from routing.database.rows import take_stored
 from routing.models import (
+    AlertRule,
     ApiKey,
     Consumer,
     Issuer,
@@ -41,6 +42,7 @@ AUDITED_MODELS: Final = {
     ServiceDocument: "openapi",
     Webhook: "webhook",
     Issuer: "issuer",
+    AlertRule: "alert",
     ApiKey: "key",
     Plan: "plan",
     Team: "team",
@@ -110,6 +112,8 @@ def _configuration_document(row: models.Model) -> dict[str, Any]:
         case Webhook():
             document = row.to_document()
             return {"name": row.name, **document, SECRET: _redact_secret(document.get(SECRET))}
+        case AlertRule():
+            return row.to_document()  # whose secrets are references
         case Issuer() | ServiceDocument():
             return _redact_introspection(row.to_document())
     raise TypeError(f"{type(row).__name__} is not audited")

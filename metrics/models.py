@@ -201,3 +201,87 @@ class UsageDelivery(models.Model):
 
     def __str__(self) -> str:
         return self.failure or "delivering"
+
+
+class AlertState(models.Model):
+    """A condition of an alert that holds, or has just ceased to: see metrics/alerts/change.py, whose names it has.
+
+    `key` is the digest of alert, condition and subject. Times are Unix time, 0 for never.
+    """
+
+    key = models.CharField(max_length=32, unique=True)
+    alert = models.CharField(max_length=100)
+    condition = models.CharField(max_length=100)
+    kind = models.CharField(max_length=32)
+    subject = models.CharField(max_length=500)
+    service = models.CharField(max_length=63, blank=True, default="")
+    summary = models.CharField(max_length=500)
+    since = models.FloatField()
+    notified_at = models.FloatField(default=0)
+    clear_since = models.FloatField(default=0)
+
+    class Meta:
+        ordering = ("since", "key")
+
+    def __str__(self) -> str:
+        return f"{self.alert}: {self.summary}"
+
+
+class AlertMessage(models.Model):
+    """A message to one recipient of alerts, sent or still to be sent. `id` is the same whenever it is tried again.
+
+    `recipient` is its name in the configuration, and has no secret. `changes` are Change records. `owner` is the worker
+    that sends it now, and may until `claimed_until`. Times are Unix time, 0 for never.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        SENT = "sent"
+        FAILED = "failed"
+
+    id = models.CharField(max_length=32, primary_key=True)
+    recipient = models.CharField(max_length=700)
+    state = models.CharField(max_length=7, choices=State.choices, default=State.WAITING)
+    changes = models.JSONField(default=list)
+    created_at = models.FloatField(db_index=True)
+    due_at = models.FloatField()
+    sent_at = models.FloatField(default=0)
+    tries = models.PositiveIntegerField(default=0)
+    failure = models.CharField(max_length=300, blank=True, default="")
+    owner = models.CharField(max_length=32, blank=True, default="")
+    claimed_until = models.FloatField(default=0)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        indexes = (models.Index(fields=("state", "created_at"), name="alert_message_state"),)
+        verbose_name = "alert message"
+
+    def __str__(self) -> str:
+        return f"{self.recipient}: {self.state}"
+
+
+class AlertSilence(models.Model):
+    """No messages about what begins or goes on to hold, until `ends_at` (Unix time). Empty: of every alert, service."""
+
+    alert = models.CharField(max_length=100, blank=True, default="")
+    service = models.CharField(max_length=63, blank=True, default="")
+    reason = models.CharField(max_length=500)
+    actor = models.CharField(max_length=200)
+    created_at = models.FloatField()
+    ends_at = models.FloatField(db_index=True)
+
+    class Meta:
+        ordering = ("ends_at", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.alert or 'every alert'}, {self.service or 'every service'}: {self.reason}"
+
+
+class AlertWatch(models.Model):
+    """The one row that says which worker watches the conditions of alerts, and until when (Unix time)."""
+
+    owner = models.CharField(max_length=32, blank=True, default="")
+    claimed_until = models.FloatField(default=0)
+
+    def __str__(self) -> str:
+        return self.owner or "nobody"

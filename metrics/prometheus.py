@@ -1,8 +1,8 @@
 """Metrics in Prometheus and OpenMetrics format: totals of the whole cluster, identical from every worker."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from django.db import DatabaseError
@@ -14,17 +14,17 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from metrics import cluster_counts, selectors
 from metrics.counting.counts import Fields, buckets, merge_counts, with_prefix
 from metrics.counting.histogram import PROMETHEUS_BOUNDS, count_at_most
+from metrics.objectives import current
+from metrics.objectives import families as objective_families
 from metrics.read_models import CircuitStatus, ServiceCache
 from metrics.runtime_access import running
 from metrics.watch_status import WatchStatus, watch_statuses
 from resilience.breaker.machine import State
 
+T = TypeVar("T")
 STATES: Final = (State.CLOSED, State.HALF_OPEN, State.OPEN, State.FORCED_OPEN, State.DISABLED)
 """The value of gateway_breaker_state is a state's index in this list."""
-
-
-MAX_MEDIA_RANGES: Final = 64
-"""Members of `Accept` that are read."""
+MAX_MEDIA_RANGES: Final = 64  # members of `Accept` that are read
 
 
 class Format(Enum):
@@ -72,6 +72,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     watches: list[WatchStatus] | None = []
     caches: Mapping[str, ServiceCache] = {}
     circuits: Iterable[CircuitStatus] = ()
+    objectives: objective_families.Objectives = {}
     version: int = 0
     validity: Mapping[str, bool] = {}
     """Whether the configuration of each service can be loaded."""
@@ -94,17 +95,19 @@ def _take_snapshot() -> Snapshot:
         totals=totals,
         gauges=gauges,
         webhook_queue=selectors.webhook_queue(),
-        watches=_watch_statuses(),
+        watches=_read(watch_statuses),
         caches=selectors.cache_usage().by_service,
         circuits=selectors.circuits(),
+        objectives=_read(current.objectives) or {},
         version=gateway.reloader.status.version or 0,
         validity={name: not service.faults for name, service in gateway.gateway.live.table.services.items()},
     )
 
 
-def _watch_statuses() -> list[WatchStatus] | None:
+def _read(read: Callable[[], T]) -> T | None:
+    """None while the database is unavailable."""
     try:
-        return watch_statuses()
+        return read()
     except DatabaseError:
         return None
 
@@ -124,6 +127,7 @@ def render(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _watches(snapshot.watches)
     yield from _caches(snapshot.caches)
     yield from _circuits(snapshot.circuits)
+    yield from objective_families.render(snapshot.objectives)
     yield from _own_gauges(snapshot)
 
 

@@ -1,6 +1,6 @@
 """Access to this process's gateway from Django's threads: to read its state and to operate it."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar, cast
 from zoneinfo import ZoneInfo
@@ -41,6 +41,22 @@ class UsageReader(Protocol):
     async def collect(self) -> None: ...
 
 
+class RecipientResult(Protocol):
+    """metrics.alerts.notifier.RecipientResult."""
+
+    @property
+    def recipient(self) -> str: ...
+
+    @property
+    def failure(self) -> str: ...
+
+
+class Alerts(Protocol):
+    """gateway_project.parts.alerts.Alerts."""
+
+    async def test(self, name: str | None = None) -> Sequence[RecipientResult]: ...
+
+
 class OperableGateway(runtime.Components, Protocol):
     cache: Cache
     breakers: Breakers
@@ -54,6 +70,9 @@ class OperableGateway(runtime.Components, Protocol):
     key_usage: KeyUsage
     failures: FailureRecorder
     request_log: RequestRecorder
+
+    @property
+    def alerts(self) -> Alerts: ...
 
     @property
     def usage(self) -> UsageReader: ...

@@ -13,6 +13,7 @@ from django.dispatch import Signal
 from routing.database import changes, revisions
 from routing.database.members import delete_account
 from routing.models import (
+    AlertRule,
     ApiKey,
     Consumer,
     ConsumerIdentity,
@@ -37,7 +38,7 @@ operation_performed: Final = Signal()
 
 def connect() -> None:
     for model in (
-        *(Service, Target, Route, Webhook, Issuer, Revocation, ApiKey, SigningKey),
+        *(Service, Target, Route, Webhook, Issuer, AlertRule, Revocation, ApiKey, SigningKey),
         *(Plan, Team, Consumer, ConsumerIdentity, Member),
     ):
         for signal in (post_save, post_delete):

@@ -12,7 +12,9 @@ from gateway_project.reference import defaults
 from gateway_project.reference.defaults import Defaults
 from gateway_project.reference.markdown import block, code, page, table, text
 from gateway_project.reference.probing import Accepted, probe
+from routing.alerts.policy import Alert
 from routing.authentication.issuer_policy import Issuer
+from routing.configuration.alerts import alert_parsers
 from routing.configuration.consumers import PARSERS
 from routing.configuration.decode import route_parsers, service_parsers
 from routing.configuration.issuers import issuer_parsers
@@ -53,6 +55,7 @@ _ELSEWHERE: Final = {
     "retries": "resilience.md#retries",
     "signature": "signatures.md#what-must-be-signed",
     "status_page": "status-page.md#which-services-are-listed",
+    "slo": "alerts.md#service-level-objectives",
     "targets": "resilience.md#targets",
     "thresholds": "incidents.md#thresholds",
     "timeout": "resilience.md#time-limits",
@@ -90,6 +93,7 @@ def _sections(example: str) -> Iterator[str]:
         "teams": (PARSERS["teams"], None),
         "consumers": (PARSERS["consumers"], None),
         "issuers": (issuer_parsers(_any_secret), Issuer),
+        "alerts": (alert_parsers(_any_secret), Alert),
     }
     for name, (parsers, record) in sections.items():
         yield f"## {name.capitalize()}"

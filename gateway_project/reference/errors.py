@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
+import metrics.api.urls  # noqa: F401 - where all modules with errors are imported
 from gateway_project.reference.markdown import block, code, page, table, text
-from metrics import requests
-from routing import configuration_errors, errors
 from routing.errors import GatewayError
 
 _INTRODUCTION: Final = """\
@@ -32,12 +31,12 @@ def errors_page() -> str:
     return page("Errors", _INTRODUCTION, block("json", _EXAMPLE), table(("status", "code", "title", ""), rows))
 
 
-def _kinds() -> Iterator[type[GatewayError]]:
+def _kinds(base: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
     """All errors with a code of their own."""
-    for module in (errors, configuration_errors, requests):
-        for kind in vars(module).values():
-            if isinstance(kind, type) and issubclass(kind, GatewayError) and isinstance(vars(kind).get("code"), str):
-                yield kind
+    for kind in base.__subclasses__():
+        if isinstance(vars(kind).get("code"), str):
+            yield kind
+        yield from _kinds(kind)
 
 
 def _about(kind: type[GatewayError]) -> str:

@@ -1,6 +1,7 @@
 """Admin pages for operations: circuits, cache, credentials, history, audit log, explain, watches and users."""
 
 from metrics.admin import (
+    alerts,
     audit_log,
     cache,
     circuits,
@@ -16,6 +17,7 @@ from metrics.admin import (
 from routing.pages.site import is_included
 
 __all__ = [
+    "alerts",
     "audit_log",
     "cache",
     "circuits",

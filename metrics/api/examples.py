@@ -18,4 +18,14 @@ CIRCUITS: Final[dict[str, Any]] = {
     "openCount": 1,
 }
 PATHS: Final = ["/api/v1/crmIntelligence/contacts", "/api/v1/slackIntelligence/channels"]
+OBJECTIVE: Final[dict[str, Any]] = {
+    "name": "availability",
+    "text": "99.9% availability",
+    "target": 0.999,
+    "days": 30,
+    "total": 1_200_000,
+    "bad": 310,
+    "budgetUsed": 0.2583,
+    "burnRates": {"5m": 0.0, "30m": 0.4, "1h": 0.3, "6h": 0.2, "3d": 0.3},
+}
 LATENCY: Final = {"p50": 1.048, "p95": 41.446, "p99": 104.762}

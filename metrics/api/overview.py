@@ -1,11 +1,12 @@
 """`/metrics` and `/metrics/history`: the traffic of all services, now and over time."""
 
-from typing import Final
+from typing import Any, Final
 
 from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import CharField, ChoiceField, DictField, FloatField, IntegerField, Serializer
 
 from metrics import prometheus, selectors
 from metrics.api import examples, serializers
@@ -13,6 +14,7 @@ from metrics.api.base import MetricsView, documented, validate
 from metrics.api.circuits import circuits_document
 from metrics.api.problems import SERVICE_NAME
 from metrics.charts.points import history
+from metrics.objectives import current
 
 HISTORY_SECONDS: Final = 3_600
 _TIME: Final = {
@@ -24,15 +26,37 @@ _TIME: Final = {
 _STEP: Final = {"type": "integer", "minimum": 60, "maximum": serializers.MAX_STEP_SECONDS, "default": 60}
 
 
+class ObjectiveOutput(Serializer[Any]):
+    name = ChoiceField(choices=["availability", "latency"])
+    text = CharField(help_text="what is to hold, in words")
+    target = FloatField(help_text="share of requests")
+    days = IntegerField(help_text="over which it is to hold")
+    total = IntegerField(help_text="requests in these days")
+    bad = IntegerField(help_text="those that did not meet it")
+    budgetUsed = FloatField(source="budget_used", help_text="share of the error budget")  # noqa: N815 - a key of JSON
+    burnRates = DictField(child=FloatField(), source="burn_rates", help_text="by window")  # noqa: N815
+
+
+class OverviewOutput(Serializer[Any]):
+    timestamp = serializers.Timestamp()
+    cache = serializers.CacheSummary()
+    circuitBreakers = serializers.CircuitsOutput()  # noqa: N815 - a key of JSON
+    services = DictField(
+        child=serializers.ServiceOutput(), help_text="by name; the empty name has the requests that matched no service"
+    )
+    objectives = DictField(child=ObjectiveOutput(many=True), help_text="service level objectives, by service")
+
+
 class OverviewView(MetricsView):
     @documented(
         "metrics",
-        serializers.OverviewOutput,
+        OverviewOutput,
         {
             "timestamp": "2026-01-31T12:00:00.000Z",
             "cache": {"connected": True, "stats": examples.HITS},
             "circuitBreakers": examples.CIRCUITS,
             "services": {},
+            "objectives": {"crmIntelligence": [examples.OBJECTIVE]},
         },
     )
     def get(self, request: Request) -> HttpResponseBase:
@@ -47,8 +71,9 @@ class OverviewView(MetricsView):
             "cache": overview.cache,
             "circuitBreakers": circuits_document(list(overview.circuits.values())),
             "services": overview.services,
+            "objectives": current.objectives(),
         }
-        return Response(serializers.OverviewOutput(document).data)
+        return Response(OverviewOutput(document).data)
 
 
 class HistoryView(MetricsView):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, Final
 
+from metrics.alerts.operations import UnknownAlert
 from metrics.requests import UnknownRequest
 from routing import configuration_errors, errors
 from routing.errors import GatewayError
@@ -57,6 +58,7 @@ METRICS: Final = (
     errors.UnknownService,
     errors.UnknownConsumer,
     UnknownRequest,
+    UnknownAlert,
     errors.MethodNotAllowed,
     errors.UnsupportedMediaType,
 )

@@ -207,15 +207,6 @@ class ServiceOutput(TrafficStatsOutput):
     saved = Saved(source="*")
 
 
-class OverviewOutput(serializers.Serializer[Any]):
-    timestamp = Timestamp()
-    cache = CacheSummary()
-    circuitBreakers = CircuitsOutput()  # noqa: N815 - a key of JSON
-    services = serializers.DictField(
-        child=ServiceOutput(), help_text="by name; the empty name has the requests that matched no service"
-    )
-
-
 class PointOutput(TrafficStatsOutput):
     time = Timestamp()
 

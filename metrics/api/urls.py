@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from django.urls import re_path
 
+from metrics.api.alerts import AlertsView, AlertTestView, SilencesView, SilenceView
 from metrics.api.cache import CacheResetView, CacheServiceView, CacheView, CacheWarmView
 from metrics.api.callers import CallersView, CallerView
 from metrics.api.circuits import (
@@ -40,6 +41,10 @@ QUOTA_VIEWS: Final = {"reset": QuotaResetView, "raise": QuotaRaiseView, "refund"
 
 urlpatterns = [
     re_path(r"^metrics/?$", OverviewView.as_view(), name="metrics-overview"),
+    re_path(r"^metrics/alerts/?$", AlertsView.as_view(), name="metrics-alerts"),
+    re_path(r"^metrics/alerts/test/?$", AlertTestView.as_view(), name="metrics-alert-test"),
+    re_path(r"^metrics/alerts/silences/?$", SilencesView.as_view(), name="metrics-silences"),
+    re_path(r"^metrics/alerts/silences/(?P<number>[0-9]{1,18})/?$", SilenceView.as_view(), name="metrics-silence"),
     re_path(r"^metrics/cache/?$", CacheView.as_view(), name="metrics-cache"),
     re_path(r"^metrics/cache/reset/?$", CacheResetView.as_view(), name="metrics-cache-reset"),
     re_path(r"^metrics/cache/warm/?$", CacheWarmView.as_view(), name="metrics-cache-warm"),

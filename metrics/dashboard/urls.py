@@ -7,6 +7,7 @@ from django.urls import path
 
 from metrics.dashboard import views
 from metrics.dashboard.advice import advice_page, draft_page
+from metrics.dashboard.alerts import alerts_page
 from metrics.dashboard.breaker import breaker_page
 from metrics.dashboard.callers import caller_page, callers_page
 from metrics.dashboard.history import history_csv, history_json
@@ -31,6 +32,7 @@ urlpatterns = [
     path("savings/", savings_page, name="savings"),
     path("callers/", callers_page, name="callers"),
     path("callers/<str:kind>/", caller_page, name="caller"),
+    path("alerts/", alerts_page, name="alerts"),
     path("requests/", requests_page, name="requests"),
     path("requests/<str:identifier>/", request_page, name="request"),
     path("replay/", replay_page, name="replay"),

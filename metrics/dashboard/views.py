@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 
 from metrics import route_figures, selectors, services
 from metrics.dashboard import live
+from metrics.dashboard.objectives import objectives_context
 from metrics.incidents.detail import detail
 from resilience.outage import StoreUnavailable
 from routing.configuration.document import inline
@@ -76,7 +77,8 @@ def events_page(request: HttpRequest) -> HttpResponse:
 
 @staff_page
 def service_page(request: HttpRequest, name: str) -> HttpResponse:
-    return render(request, "dashboard/service.html", {"page": "service", "service": _get_service_or_404(name)})
+    context = {"page": "service", "service": _get_service_or_404(name), **objectives_context(name)}
+    return render(request, "dashboard/service.html", context)
 
 
 @staff_page

@@ -69,7 +69,7 @@ def tally(fields: Fields) -> Tally:
     return found
 
 
-class _Rule(NamedTuple):
+class Rule(NamedTuple):
     """`value` of a tally, None if it has none; `enough` is how many of what it is a share of there are."""
 
     kind: Kind
@@ -81,14 +81,14 @@ class _Rule(NamedTuple):
 
 def signals(minutes: Mapping[int, Tally], thresholds: Thresholds, now: float) -> Iterator[Signal]:
     """What is above a threshold, or was within AFTER_SECONDS. `minutes` are by their start in Unix seconds."""
-    series = _Series(minutes, thresholds, int(now // MINUTE))
+    series = Series(minutes, thresholds, int(now // MINUTE))
     for rule in _rules(thresholds, series.usual_hit_rate()):
         signal = series.signal(rule, now)
         if signal is not None:
             yield signal
 
 
-def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[_Rule]:
+def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[Rule]:
     requests: Callable[[Tally], int] = lambda found: found.requests  # noqa: E731 - an attribute
     shares = (
         (Kind.ERRORS, thresholds.error_rate, lambda found: found.errors, "of responses are errors"),
@@ -96,8 +96,8 @@ def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[_Ru
         (Kind.REFUSALS, thresholds.refusal_rate, lambda found: found.refusals, "of requests are refused by a limit"),
     )
     for kind, threshold, count, text in shares:
-        yield _Rule(kind, threshold, _share_of_requests(count), requests, _percent(text))
-    yield _Rule(
+        yield Rule(kind, threshold, _share_of_requests(count), requests, _percent(text))
+    yield Rule(
         Kind.LATENCY,
         thresholds.latency,
         lambda found: quantiles(found.calls, _P95)[0],
@@ -106,7 +106,7 @@ def _rules(thresholds: Thresholds, usual_hit_rate: float | None) -> Iterator[_Ru
     )
     if usual_hit_rate:
         usual = usual_hit_rate
-        yield _Rule(
+        yield Rule(
             Kind.HIT_RATE,
             thresholds.hit_rate_drop,
             lambda found: 1 - found.hits / found.lookups / usual if found.lookups else None,
@@ -123,7 +123,7 @@ def _percent(text: str) -> Callable[[float], str]:
     return lambda share: f"{share:.0%} {text}"
 
 
-class _Series:
+class Series:
     """The minutes of one service. `last` is the current one, counted from the epoch."""
 
     def __init__(self, minutes: Mapping[int, Tally], thresholds: Thresholds, last: int) -> None:
@@ -138,24 +138,29 @@ class _Series:
         usual = self._sum(self._last - self._window, HORIZON_MINUTES - self._window)
         return usual.hits / usual.lookups if usual.lookups >= self._minimum else None
 
-    def signal(self, rule: _Rule, now: float) -> Signal | None:
+    def signal(self, rule: Rule, now: float) -> Signal | None:
         """The signal, if it lasts or ended within the last minutes. It begins with the first minute that breached."""
         if rule.threshold == inf:
             return None
-        end = next((at for at in range(self._last, self._last - _AFTER - 1, -1) if self._breaches(rule, at)), None)
+        end = next((at for at in range(self._last, self._last - _AFTER - 1, -1) if self.breaches(rule, at)), None)
         if end is None:
             return None
         start = end
         for at in range(end - 1, self._last - HORIZON_MINUTES, -1):
             if start - at > _AFTER:
                 break
-            if self._breaches(rule, at):
+            if self.breaches(rule, at):
                 start = at
         value = rule.value(self._sum(end, self._window)) or 0.0
         ended = None if end == self._last else min(now, float((end + 1) * MINUTE))
         return Signal(kind=rule.kind, text=rule.text(value), since=float(start * MINUTE), ended=ended)
 
-    def _breaches(self, rule: _Rule, at: int) -> bool:
+    def breach(self, rule: Rule) -> float | None:
+        """The value over the window up to now, if it is above the threshold, and that of the last minutes too."""
+        return rule.value(self._sum(self._last, self._window)) if self.breaches(rule, self._last) else None
+
+    def breaches(self, rule: Rule, at: int) -> bool:
+        """Whether that was so in the minute `at`, counted from the epoch."""
         window = self._sum(at, self._window)
         if rule.enough(window) < self._minimum or not _exceeds(rule, window):
             return False
@@ -177,6 +182,6 @@ class _Series:
         return total
 
 
-def _exceeds(rule: _Rule, found: Tally) -> bool:
+def _exceeds(rule: Rule, found: Tally) -> bool:
     value = rule.value(found)
     return value is not None and value > rule.threshold

@@ -35,6 +35,7 @@ DEFAULTS: Final[Mapping[str, Limit]] = {
     "route_minutes": Limit(26 * HOUR),
     "route_days": Limit(92 * DAY),
     "circuit_changes": Limit(60 * DAY, 100_000),
+    "alerts": Limit(90 * DAY),
     "audit_log": Limit(731 * DAY, 1_000_000),
     "admin_log": Limit(731 * DAY, 100_000),
     "history": Limit(rows=500),
@@ -42,7 +43,7 @@ DEFAULTS: Final[Mapping[str, Limit]] = {
     "keys": Limit(731 * DAY),
 }
 """By the table's name in RETENTION."""
-BY_AGE_ALONE: Final = frozenset({"minutes", "hours", "days", "route_minutes", "route_days", "keys"})
+BY_AGE_ALONE: Final = frozenset({"minutes", "hours", "days", "route_minutes", "route_days", "keys", "alerts"})
 
 
 class Retention(msgspec.Struct, frozen=True):

@@ -12,7 +12,16 @@ from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Least
 
-from metrics.models import Aggregate, Batch, CircuitChange, DailyUsage, Operation, TimeResolution
+from metrics.models import (
+    Aggregate,
+    AlertMessage,
+    AlertSilence,
+    Batch,
+    CircuitChange,
+    DailyUsage,
+    Operation,
+    TimeResolution,
+)
 from metrics.retention.policy import Limit, Retention
 from metrics.usage.days import local_date
 from routing.database.api_keys import KEPT as RETIRED_KEPT
@@ -78,6 +87,8 @@ def _counted(retention: Retention) -> Iterator[GrowingTable]:
 
 def _recorded(retention: Retention) -> Iterator[GrowingTable]:
     yield _aged("circuit_changes", CircuitChange.objects.all(), "at", retention)
+    sent: Rows = AlertMessage.objects.exclude(state=AlertMessage.State.WAITING)
+    yield _aged("alerts", sent, "created_at", retention, lambda moment: moment.timestamp())
     yield _aged("audit_log", Operation.objects.all(), "at", retention)
     yield _aged("admin_log", LogEntry.objects.all(), "action_time", retention)
     yield _aged("history", ConfigurationRevision.objects.exclude(pk=_latest_revision()), "created_at", retention)
@@ -104,6 +115,12 @@ def _usage(usage: UsageRetention) -> GrowingTable:
 
 
 def _ending() -> Iterator[GrowingTable]:
+    yield GrowingTable(
+        "silences",
+        AlertSilence.objects.all(),
+        lambda now: AlertSilence.objects.filter(ends_at__lt=now.timestamp()),
+        "until they end",
+    )
     yield _ended("failed_deliveries", FailedDelivery, "failed_at", FAILED_KEPT, "7d")
     yield _ended("batches", Batch, "at", BATCH_KEPT, "1d")
     yield _ended("sessions", Session, "expire_date", timedelta(0), "until they end")

@@ -23,6 +23,8 @@ HELP_TEXTS: Final = {
     "status_page": "on, or a public name such as Customer data: lists the service on /status/ (STATUS_PAGE); "
     "empty: not listed",
     "labels": "{team: payments, stage: production}: by which the dashboard groups and finds services",
+    "slo": "{availability: 99.9, latency: 300ms@95, window: 30d}: the share of requests that are to succeed, and to be "
+    "fast; their error budgets are on the dashboard",
     "ip": "{allow: [10.0.0.0/8, 2001:db8::/32], deny: [10.1.2.3]}: the client addresses that may call; deny wins",
     "owner": "the person or team that answers for the key",
     "environment": "part of the key's text; a gateway with another GATEWAY_ENVIRONMENT refuses the key",

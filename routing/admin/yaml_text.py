@@ -17,7 +17,15 @@ MAX_TEXT: Final = 60_000
 """Characters: YAML takes a second of processor time for some 50 kB."""
 ELSEWHERE: Final = {"targets": "targets have a table of their own below", "routes": "routes have a list of their own"}
 _OWN: Final[dict[type[Any], dict[str, Any]]] = {
-    Service: {"preset": "", "hosts": [], "paths": None, "thresholds": None, "status_page": None, "labels": None},
+    Service: {
+        "preset": "",
+        "hosts": [],
+        "paths": None,
+        "thresholds": None,
+        "slo": None,
+        "status_page": None,
+        "labels": None,
+    },
     Route: {"path": "", "methods": [], "invalidates": [], "idempotency": False},
 }
 """The columns that only services or routes have, and their defaults."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from routing.configuration import fallbacks
+from routing.configuration.alerts import check_alert_services, decode_alerts
 from routing.configuration.consumers import CONSUMER_SECTIONS, check_consumers
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
 from routing.configuration.issuers import check_services as issuers_check
@@ -12,6 +13,7 @@ from routing.configuration.issuers import decode_issuers
 from routing.configuration.labels import labels
 from routing.configuration.section_parsers import PATHS, THRESHOLDS, status_page, switchable
 from routing.configuration.sections import build, build_policy, merge_settings, setting_parsers, with_probe_lease
+from routing.configuration.slo_section import SLO
 from routing.configuration.values import (
     SecretLookup,
     ValueParser,
@@ -35,6 +37,7 @@ from routing.configuration.values import (
 from routing.configuration.webhooks import check_services, decode_webhooks
 from routing.presets import shipped
 from routing.presets.expand import PRESET, expand
+from routing.router.objectives import Objectives
 from routing.router.policy import NAME, PathPolicy, RoutePolicy, Target
 from routing.router.spelling import folded
 from routing.router.table import Route, Service
@@ -44,7 +47,7 @@ VERSION: Final = 1
 _POST: Final = ("POST",)
 RESERVED: Final = frozenset({"debug", "gateway", "reset", "warm"})
 """Names that services may not have: used as a scope, for the gateway itself, or as part of operators' paths."""
-_SECTIONS: Final = ("version", "services", "webhooks", "issuers", *CONSUMER_SECTIONS)
+_SECTIONS: Final = ("version", "services", "webhooks", "issuers", "alerts", *CONSUMER_SECTIONS)
 TARGET: Final[dict[str, ValueParser]] = {
     "url": string,
     "weight": integer(0, 1_000),
@@ -52,6 +55,10 @@ TARGET: Final[dict[str, ValueParser]] = {
     "enabled": boolean,
     "always_up": boolean,
 }
+
+
+_OWN_SECTIONS: Final[tuple[tuple[str, Any], ...]] = (("paths", PathPolicy()), ("thresholds", {}), ("slo", None))
+"""Those that only services have, and what stands for a missing one."""
 
 
 def _unparsed(value: Any) -> Any:
@@ -73,6 +80,7 @@ def service_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
         "thresholds": switchable(THRESHOLDS),
         "status_page": status_page,
         "labels": labels,
+        "slo": mapping_of(SLO),
         "enabled": boolean,
     }
     return {**own, **setting_parsers(secret), "routes": list_of(_unparsed)}
@@ -85,8 +93,8 @@ def route_parsers(secret: SecretLookup) -> dict[str, ValueParser]:
 
 
 def decode(document: object, secret: SecretLookup, *, is_part: bool = False) -> tuple[Service, ...]:
-    """The services of a document `{"version": 1, "services": {...}, ...}`, in its order. Its webhooks, issuers, plans,
-    teams and consumers are checked too.
+    """The services of a document `{"version": 1, "services": {...}, ...}`, in its order. Its webhooks, issuers, alerts,
+    plans, teams and consumers are checked too.
 
     `secret` looks up the value of `env:NAME`. `is_part`: there are services beside these, which may be their fallbacks.
     Raises ConfigurationError with all faults.
@@ -107,6 +115,7 @@ def decode(document: object, secret: SecretLookup, *, is_part: bool = False) -> 
     _check_hosts(services, faults)
     decode_webhooks(webhooks, secret, faults)
     decode_issuers(top.get("issuers"), secret, faults)
+    decode_alerts(top.get("alerts"), secret, faults)
     check_consumers(top, faults, None if is_part else items)
     if not is_part:
         faults.found += [*fallbacks.check(items), *check_services(webhooks, items), *_unknown_services(top, items)]
@@ -115,8 +124,8 @@ def decode(document: object, secret: SecretLookup, *, is_part: bool = False) -> 
 
 
 def _unknown_services(top: dict[str, Any], services: Iterable[str]) -> list[Fault]:
-    issuers = top.get("issuers")
-    return issuers_check(issuers if isinstance(issuers, list) else (), services)
+    issuers, alerts = (top[name] if isinstance(top.get(name), list) else () for name in ("issuers", "alerts"))
+    return [*issuers_check(issuers, services), *check_alert_services(alerts, services)]
 
 
 def _check_version(top: dict[str, Any], faults: Faults) -> None:
@@ -158,21 +167,22 @@ def decode_service(name: str, value: object, secret: SecretLookup) -> Service:
         _check_targets(settings, faults)
         _check_placeholders(settings, (), faults)
     targets, hosts, routes = (settings.pop(key, ()) for key in ("targets", "hosts", "routes"))
-    spelled, thresholds = settings.pop("paths", PathPolicy()), settings.pop("thresholds", {})
+    spelled, thresholds, slo = (settings.pop(key, default) for key, default in _OWN_SECTIONS)
     listed = settings.pop("status_page", False)
     named = settings.pop("labels", ())
     with faults.at():
         policy = build_policy(settings)
     with faults.at("thresholds"):
         thresholds = _thresholds(thresholds, policy)
+    with faults.at("slo"):
+        slo = build(Objectives, slo)
     # If the service's settings have faults, routes inherit the defaults, so that only their own faults are added.
     decoded = _decode_routes(routes, {} if faults.found else settings, spelled, secret, faults)
     faults.raise_if_any()
     policy = with_probe_lease(policy, decoded)
     label = name if listed is True else listed or ""
-    return Service(
-        name, targets, hosts, policy, decoded, paths=spelled, thresholds=thresholds, public_label=label, labels=named
-    )
+    own = {"paths": spelled, "thresholds": thresholds, "slo": slo, "public_label": label, "labels": named}
+    return Service(name, targets, hosts, policy, decoded, **own)
 
 
 def _thresholds(settings: dict[str, Any] | None, policy: RoutePolicy) -> Thresholds:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from routing.configuration.alerts import alert_name, alert_parsers, canonical_alert
 from routing.configuration.consumers import CONSUMER_SECTIONS, canonical_item
 from routing.configuration.decode import TARGET, decode, route_parsers, service_parsers
 from routing.configuration.faults import ConfigurationError, Fault, Path
@@ -130,6 +131,7 @@ _SERVICE: Final = tuple(service_parsers(lambda _: None))
 _ROUTE: Final = tuple(route_parsers(lambda _: None))
 _WEBHOOK: Final = tuple(webhook_parsers(lambda _: None))
 _ISSUER: Final = tuple(issuer_parsers(lambda _: None))
+_ALERT: Final = tuple(alert_parsers(lambda _: None))
 
 
 def canonical(structure: Any) -> dict[str, Any]:
@@ -148,6 +150,8 @@ def canonical(structure: Any) -> dict[str, Any]:
     if issuers := structure.get("issuers"):
         ordered = (_ordered(item, _ISSUER) for item in issuers)
         result["issuers"] = sorted(ordered, key=lambda item: str(item["issuer"]))
+    if alerts := structure.get("alerts"):
+        result["alerts"] = sorted((canonical_alert(item, _ALERT) for item in alerts), key=alert_name)
     return result
 
 

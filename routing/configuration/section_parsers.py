@@ -10,6 +10,7 @@ from routing.configuration.cache_section import CACHE
 from routing.configuration.conditions import conditions
 from routing.configuration.credentials import CREDENTIAL
 from routing.configuration.networks import NETWORKS
+from routing.configuration.slo_section import SLO
 from routing.configuration.values import (
     ValueParser,
     boolean,
@@ -223,6 +224,7 @@ REQUEST_LOG: Final[dict[str, ValueParser]] = {
 SECTIONS: Final[dict[str, Iterable[str]]] = {
     "paths": PATHS,
     "thresholds": THRESHOLDS,
+    "slo": SLO,
     "ip": NETWORKS,
     "timeout": TIMEOUT,
     "retries": RETRIES,

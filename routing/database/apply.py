@@ -7,12 +7,14 @@ import msgspec
 from django.db import transaction
 
 from routing.configuration import fallbacks
+from routing.configuration.alerts import check_alert_services
 from routing.configuration.consumers import CONSUMER_SECTIONS, unknown_services
 from routing.configuration.decode import decode
 from routing.configuration.document import canonical
 from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.issuers import check_services as check_issuers
 from routing.configuration.webhooks import check_services
+from routing.database.alerts import absent_alerts, apply_alerts
 from routing.database.apply_consumers import absent_labels, apply_consumers
 from routing.database.apply_services import write_services
 from routing.database.deferred import deferred_writes
@@ -25,7 +27,7 @@ from routing.models import ANY_SECRET, Service, Webhook
 
 class Changes(msgspec.Struct, frozen=True):
     """The names of the services that were created, updated and deleted, and of webhooks, as `webhook NAME`; of issuers,
-    plans, teams and consumers in the same way.
+    alerts, plans, teams and consumers in the same way.
     """
 
     created: tuple[str, ...] = ()
@@ -71,13 +73,14 @@ def apply_document(
         changed = write_services(rows, wanted, origin)
         other = _apply_webhooks(webhooks, delete, origin)
         issuers = apply_issuers(document.get("issuers", ()), delete, origin)
+        alerts = apply_alerts(document.get("alerts", ()), delete, origin)
         updated = sorted(changed.difference(created))
         present = [section for section in CONSUMER_SECTIONS if structure.get(section) is not None]
         added, edited, removed = apply_consumers(document, present, delete, origin)
         return Changes(
-            (*created, *other.created, *issuers.created, *added),
-            (*updated, *other.updated, *issuers.updated, *edited),
-            (*deleted, *other.deleted, *issuers.deleted, *removed),
+            (*created, *other.created, *issuers.created, *alerts.created, *added),
+            (*updated, *other.updated, *issuers.updated, *alerts.updated, *edited),
+            (*deleted, *other.deleted, *issuers.deleted, *alerts.deleted, *removed),
         )
 
 
@@ -92,6 +95,7 @@ def absent_names(structure: Any) -> tuple[str, ...]:
         *(webhook_label(name) for name in webhooks.values_list("name", flat=True)),
         *absent_labels(structure),
         *absent_issuers(structure.get("issuers") or ()),
+        *absent_alerts(structure.get("alerts") or ()),
     )
 
 
@@ -118,6 +122,7 @@ def _apply_webhooks(wanted: dict[str, Any], delete: Collection[str] | None, orig
 def _check_references(document: dict[str, Any], services: Collection[str]) -> None:
     faults = check_services(document.get("webhooks", {}), dict.fromkeys(services))
     faults += check_issuers(document.get("issuers", ()), services)
+    faults += check_alert_services(document.get("alerts", ()), services)
     faults += unknown_services(document.get("plans", {}), services)
     if faults:
         raise ConfigurationError(faults)

@@ -78,7 +78,7 @@ def _route(route: dict[str, Any]) -> dict[str, Any]:
 
 def _own_settings(item: dict[str, Any]) -> dict[str, Any]:
     """What only services have."""
-    sections = {name: item.get(name) for name in ("paths", "thresholds", "status_page", "labels")}
+    sections = {name: item.get(name) for name in ("paths", "thresholds", "slo", "status_page", "labels")}
     return {"preset": item.get("preset") or "", "hosts": item.get("hosts", []), **sections}
 
 

@@ -104,9 +104,8 @@ def write_document(
 
 def _doubts(document: Document, services: Iterable[ServicePolicy], diff: DocumentDiff) -> list[str]:
     """What of the parts that change may not be what their author meant."""
-    items = document.structure.get("issuers") or ()
     changed = {*diff.created, *diff.changed}
-    found = [fault for fault in document.warnings(services) if owner(fault, items) in changed]
+    found = [fault for fault in document.warnings(services) if owner(fault, document.structure) in changed]
     return [str(fault if document.lines else msgspec.structs.replace(fault, line=None)) for fault in found]
 
 
@@ -181,12 +180,8 @@ def _missing(document: Document, before: dict[str, Any], options: WriteOptions) 
     else:
         return []
     changed = document_diff(before, canonical(masking.mask(document.structure).structure))
-    items = document.structure.get("issuers") or ()
-    concerned = [
-        fault
-        for fault in faults
-        if not fault.unresolved or owner(fault, items) in changed.created or owner(fault, items) in changed.changed
-    ]
+    touched = {*changed.created, *changed.changed}
+    concerned = [fault for fault in faults if not fault.unresolved or owner(fault, document.structure) in touched]
     if concerned and (not options.allow_missing_secrets or any(not fault.unresolved for fault in concerned)):
         raise ConfigurationError(concerned)
     return [f"out of service until the secret is there: {fault}" for fault in concerned]

@@ -4,10 +4,12 @@ from typing import Any
 
 import msgspec
 
+from routing.configuration.alerts import alert_name
 from routing.configuration.consumers import CONSUMER_SECTIONS
 from routing.configuration.differences import Change, differences
 from routing.configuration.document import inline
 from routing.configuration.faults import Path
+from routing.database.alerts import alert_label
 from routing.database.apply import webhook_label
 from routing.database.apply_consumers import label
 from routing.database.issuers import issuer_label
@@ -62,6 +64,8 @@ def parts(document: dict[str, Any]) -> dict[str, tuple[Path, Any]]:
         found[webhook_label(name)] = ("webhooks", name), item
     for index, item in enumerate(document.get("issuers") or ()):
         found[issuer_label(str(item["issuer"]))] = ("issuers", index), item
+    for index, item in enumerate(document.get("alerts") or ()):
+        found[alert_label(alert_name(item))] = ("alerts", index), item
     for section in CONSUMER_SECTIONS:
         for name, item in (document.get(section) or {}).items():
             found[label(section, name)] = (section, name), item

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from django.db.models import QuerySet
 
+from routing.configuration.alerts import decode_each_alert
 from routing.configuration.consumers import CONSUMER_SECTIONS
 from routing.configuration.decode import VERSION
 from routing.configuration.faults import ConfigurationError
@@ -15,6 +16,7 @@ from routing.configuration.issuers import decode_each_issuer
 from routing.configuration.values import SecretLookup
 from routing.configuration.webhooks import decode_each_webhook
 from routing.database import changes
+from routing.database.alerts import raw_alerts
 from routing.database.apply_consumers import consumer_documents
 from routing.database.connection import thread_connection
 from routing.database.issuers import raw_issuers
@@ -55,7 +57,7 @@ def load_services(
 ) -> Services:
     """What every route needs. Raises Django's DatabaseError."""
     rows, webhooks = _raw_services(), raw_webhooks()
-    issuers = decode_each_issuer(raw_issuers(), secret)
+    issuers, alerts = decode_each_issuer(raw_issuers(), secret), decode_each_alert(raw_alerts(), secret)
     signing_keys, signing_faults = load_signing_keys(secret, unseal)
     decoded = decode_each({name: item for name, (_, item) in rows.items()}, secret, outdated)
     # A service that was removed and made again has another primary key.
@@ -68,13 +70,16 @@ def load_services(
         revocations=revoked(),
         has_members=Member.objects.exists(),
         signing_keys=signing_keys,
+        alerts=alerts,
     )
     issuer_faults = [f"issuer {issuer.issuer}: {fault}" for issuer in issuers for fault in issuer.faults]
-    return Services(table, decoded.invalid, tuple(decoded.unnamed), (*issuer_faults, *signing_faults))
+    alert_faults = [f"alert {alert.name}: {fault}" for alert in alerts for fault in alert.faults]
+    other_faults = (*issuer_faults, *alert_faults, *signing_faults)
+    return Services(table, decoded.invalid, tuple(decoded.unnamed), other_faults)
 
 
 def raw_document() -> dict[str, Any]:
-    """The rows as a configuration document, in six queries. `env:NAME` is not resolved.
+    """The rows as a configuration document, in seven queries. `env:NAME` is not resolved.
 
     Without teams and consumers, of which there may be very many.
     """
@@ -117,8 +122,8 @@ def _readable_webhook(name: str) -> Any:
 def _document(services: dict[str, Any], sections: Collection[str] = ("plans",)) -> dict[str, Any]:
     webhooks = {name: item for name, item in raw_webhooks().items() if item is not None}
     document = {"version": VERSION, "services": services} | ({"webhooks": webhooks} if webhooks else {})
-    issuers = raw_issuers()
-    return document | ({"issuers": issuers} if issuers else {}) | consumer_documents(sections)
+    lists = {"issuers": raw_issuers(), "alerts": raw_alerts()}
+    return document | {name: items for name, items in lists.items() if items} | consumer_documents(sections)
 
 
 def _rows() -> QuerySet[Service]:

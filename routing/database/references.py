@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 
 from routing.configuration import fallbacks
+from routing.configuration.alerts import alert_services
 from routing.configuration.issuers import named_services as services_of
 from routing.configuration.webhooks import named_services
-from routing.models import Issuer, Plan, Service, Webhook
+from routing.models import AlertRule, Issuer, Plan, Service, Webhook
 
 
 def references(services: Iterable[Service]) -> list[str]:
-    """What names one of these services: other services, as their fallback, plans and webhooks."""
+    """What names one of these services: other services, as their fallback, plans, webhooks and alerts."""
     names = {service.name for service in services}
     found = []
     for other in Service.objects.exclude(name__in=names).prefetch_related("routes"):
@@ -26,4 +27,7 @@ def references(services: Iterable[Service]) -> list[str]:
             f"issuer {issuer.issuer}: is for {name}"
             for name in sorted(names.intersection(services_of(issuer.settings)))
         ]
+    for alert in AlertRule.objects.all():
+        common = names.intersection(alert_services(alert.settings))
+        found += [f"alert {alert.name}: is about {name}" for name in sorted(common)]
     return found

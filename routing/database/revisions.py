@@ -7,9 +7,11 @@ from typing import Any, Final, NamedTuple
 from django.conf import settings
 
 from routing.configuration import literals
+from routing.configuration.alerts import alert_name
 from routing.configuration.document import canonical, dump, dump_value, parse
 from routing.database import masking
 from routing.database.actor import acting_as, current_actor
+from routing.database.alerts import alert_label
 from routing.database.apply import Changes, apply_document, webhook_label
 from routing.database.apply_consumers import label
 from routing.database.issuers import issuer_label
@@ -96,14 +98,16 @@ def _summary(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 def _parts(structure: dict[str, Any]) -> dict[str, Any]:
-    """Services by name, and webhooks, issuers and plans as `apply` names them."""
+    """Services by name, and webhooks, issuers, alerts and plans as `apply` names them."""
     webhooks: dict[str, Any] = structure.get("webhooks") or {}
     issuers: list[dict[str, Any]] = structure.get("issuers") or []
+    alerts: list[dict[str, Any]] = structure.get("alerts") or []
     plans: dict[str, Any] = structure.get("plans") or {}
     return {
         **(structure.get("services") or {}),
         **{webhook_label(name): item for name, item in webhooks.items()},
         **{issuer_label(str(item["issuer"])): item for item in issuers},
+        **{alert_label(alert_name(item)): item for item in alerts},
         **{label("plans", name): item for name, item in plans.items()},
     }
 

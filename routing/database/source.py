@@ -22,7 +22,7 @@ class Services(NamedTuple):
     table: RouteTable
     invalid: frozenset[str] = frozenset()
     unnamed_faults: tuple[str, ...] = ()
-    issuer_faults: tuple[str, ...] = ()
+    other_faults: tuple[str, ...] = ()
 
 
 class ConfigurationSource:
@@ -76,7 +76,7 @@ class ConfigurationSource:
             changes = NO_CHANGES
         self._seen, self._rows, self._services_outdated, self._are_applied = seen, rows, False, not changes
         services = self._services
-        faults = (*services.unnamed_faults, *rows.key_faults, *services.issuer_faults, *rows.consumer_faults)
+        faults = (*services.unnamed_faults, *rows.key_faults, *services.other_faults, *rows.consumer_faults)
         return LoadedConfiguration(services.table, rows.keys, services.invalid, faults, rows.data, changes, seen)
 
     def _catch_up(

@@ -14,13 +14,14 @@ from django.db import transaction
 from routing.configuration.decode import VERSION
 from routing.configuration.document import canonical, parse
 from routing.database.actor import acting_as
+from routing.database.alerts import alert_label
 from routing.database.apply import Changes, apply_document, webhook_label
 from routing.database.apply_consumers import owned_labels
 from routing.database.issuers import ORIGIN as ENVIRONMENT
 from routing.database.issuers import apply_issuers, issuer_label
 from routing.database.locks import lock_configuration
 from routing.database.masking import unmasked
-from routing.models import ANY_SECRET, Issuer, Service, Webhook
+from routing.models import ANY_SECRET, AlertRule, Issuer, Service, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ def _owned() -> list[str]:
         *services.values_list("name", flat=True),
         *(webhook_label(row.name) for row in webhooks),
         *(issuer_label(row.issuer) for row in issuers),
+        *(alert_label(row.name) for row in AlertRule.objects.filter(origin=ORIGIN)),
         *owned_labels(ORIGIN),
     ]
 

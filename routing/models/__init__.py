@@ -1,5 +1,6 @@
 """The configuration as operators edit it, credentials of callers and of the gateway, and what outlives a restart."""
 
+from routing.models.alerts import AlertRule
 from routing.models.consumers import Consumer, ConsumerIdentity, Plan, QuotaUsage, Team
 from routing.models.credentials import BackendCredential, PendingConnection
 from routing.models.identities import IdentityKey
@@ -17,6 +18,7 @@ from routing.models.webhooks import FailedDelivery, Webhook
 __all__ = [
     "ANY_SECRET",
     "SETTINGS",
+    "AlertRule",
     "ApiKey",
     "BackendCredential",
     "ConfigurationChange",

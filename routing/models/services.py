@@ -74,6 +74,7 @@ class Service(Settings):
     thresholds = models.JSONField(null=True, blank=True)
     status_page = models.JSONField(null=True, blank=True)
     labels = models.JSONField(null=True, blank=True)
+    slo = models.JSONField(null=True, blank=True)
     origin = models.CharField(max_length=16, blank=True, default="", db_default="", editable=False)
     """`file` if GATEWAY_CONFIG created it, which may then delete it."""
 
@@ -92,7 +93,7 @@ class Service(Settings):
     def to_document(self) -> dict[str, Any]:
         own: dict[str, Any] = {"preset": self.preset or None, "hosts": self.hosts or []}
         own |= {"paths": self.paths, "thresholds": self.thresholds, "status_page": self.status_page}
-        own |= {"labels": self.labels}
+        own |= {"labels": self.labels, "slo": self.slo}
         return {name: value for name, value in own.items() if value is not None} | super().to_document()
 
     def with_routes(self) -> dict[str, Any]:

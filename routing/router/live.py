@@ -86,4 +86,5 @@ def with_last_valid(loaded: LoadedConfiguration, current: RouteTable) -> RouteTa
         revocations=table.revocations,
         has_members=table.has_members,
         signing_keys=table.signing_keys.keys,
+        alerts=table.alerts,
     )

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from routing.alerts.policy import Alert
 from routing.authentication.issuer_policy import Issuer
 from routing.authentication.revocations import Revocation
 from routing.authentication.signatures.keys import SigningKey, SigningKeys
@@ -12,6 +13,7 @@ from routing.errors import BadRequest, MethodNotAllowed, UnknownService
 from routing.messages.validation import ASTERISK, METHODS
 from routing.router import spelling
 from routing.router.hosts import domain_of
+from routing.router.objectives import Objectives
 from routing.router.policy import PathPolicy, RoutePolicy, Target
 from routing.router.route_tree import Route, RouteTree, allowed_methods, parameters
 from routing.router.spelling import Segments
@@ -48,6 +50,7 @@ class Service(msgspec.Struct, frozen=True):
     thresholds: Thresholds = Thresholds()
     public_label: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    slo: Objectives | None = None
 
     @property
     def is_out(self) -> bool:
@@ -88,6 +91,7 @@ class RouteTable:
         revocations: Iterable[Revocation] = (),
         has_members: bool = False,
         signing_keys: Iterable[SigningKey] = (),
+        alerts: Iterable[Alert] = (),
         is_loaded: bool = True,
     ) -> None:
         self.version = version
@@ -97,6 +101,7 @@ class RouteTable:
         self.revocations = tuple(revocations)
         self.has_members = has_members
         self.signing_keys = SigningKeys(signing_keys)
+        self.alerts = tuple(alerts)
         self.services = {service.name: service for service in services}
         self._hosts = {host.lower(): service for service in self.services.values() for host in service.hosts}
         self._trees = {
@@ -112,7 +117,7 @@ class RouteTable:
     @property
     def _parts(self) -> tuple[object, ...]:
         own = (self.services, self.webhooks, self.issuers, self.revocations, self.has_members)
-        return (*own, self.signing_keys.keys)
+        return (*own, self.signing_keys.keys, self.alerts)
 
     __hash__ = None  # type: ignore[assignment] # compared by value, never a key
 

@@ -174,8 +174,9 @@ _RULES: Final[dict[Verify, Callable[[Webhook, SignedRequest, float], BodyCheck |
 
 def standard_secret(text: str) -> bytes:
     """The key of a Standard Webhooks secret, `whsec_` and base64. Raises ValueError, without any of the text."""
+    digits = text.removeprefix("whsec_").rstrip("=")
     try:
-        key = b64decode(text.removeprefix("whsec_").rstrip("=") + "==", validate=True)
+        key = b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not key:

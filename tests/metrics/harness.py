@@ -84,6 +84,13 @@ def ok(body: bytes = b'{"a":1}') -> bytes:
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+class NoAlerts:
+    """No alert has a recipient."""
+
+    async def test(self, name: str | None = None) -> list[Any]:
+        return []
+
+
 @dataclass
 class Harness:
     """The gateway's components, and API keys by the scopes they have."""
@@ -110,6 +117,7 @@ class Harness:
     credentials: Any = None
     failures: FailureRecorder = field(default_factory=lambda: FailureRecorder(FailureMemory()))
     request_log: Any = None
+    alerts: Any = field(default_factory=NoAlerts)
     deliveries: Any = field(default_factory=lambda: SimpleNamespace(queue=MemoryQueue(FakeClock(NOW))))
     counters: dict[str, Callable[[], int]] = field(default_factory=dict)
     gauges: dict[str, Callable[[], int]] = field(default_factory=dict)

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 GROUPS = (None, "Viewer", "Operator", "Owner")
 VIEWED = (
     "/dashboard/",
+    "/dashboard/alerts/",
     "/dashboard/events/",
     "/dashboard/snapshot.json",
     "/dashboard/history.json",
@@ -26,6 +27,7 @@ VIEWED = (
     "/dashboard/services/crm/detail.json",
     "/dashboard/services/crm/incident.json",
     "/metrics",
+    "/metrics/alerts",
     "/metrics/cache",
     "/metrics/circuit-breakers",
     "/metrics/credentials",
@@ -34,6 +36,8 @@ VIEWED = (
     "/admin/routing/service/",
     "/admin/routing/route/",
     "/admin/routing/target/",
+    "/admin/routing/alertrule/",
+    "/admin/metrics/alertmessage/",
     "/admin/routing/apikey/",
     "/admin/routing/configurationrevision/",
     "/admin/metrics/operation/",
@@ -46,12 +50,16 @@ OPERATED = (
     ("delete", "/metrics/cache/crm"),
     ("post", "/metrics/cache/reset"),
     ("post", "/metrics/cache/warm"),
+    ("post", "/metrics/alerts/test"),
     ("post", "/metrics/circuit-breakers/reset"),
     ("post", "/metrics/circuit-breakers/crm/reset"),
     ("post", "/metrics/circuit-breakers/crm/probe"),
 )
 MAX_PAGES = 80
-CONFIGURED = ("/admin/routing/service/add/", "/admin/routing/route/add/", "/admin/routing/apikey/add/")
+CONFIGURED = (
+    *("/admin/routing/alertrule/add/", "/admin/routing/service/add/", "/admin/routing/route/add/"),
+    "/admin/routing/apikey/add/",
+)
 
 
 @pytest.fixture
@@ -91,7 +99,7 @@ def test_controls_are_shown_to_those_who_may_use_them(crm: Service, group: str) 
     for path in ("/dashboard/", "/dashboard/services/crm/"):
         page = client.get(path).content.decode()
         assert ('<div class="actions" hidden>' in page) is (group == "Viewer")
-        assert ("<body data-operate" in page) is (group != "Viewer")
+        assert bool(re.search("<body[^>]* data-operate", page)) is (group != "Viewer")
         assert ("data-configure" in page) is (group == "Owner")
 
 

@@ -28,6 +28,7 @@ PAGES: Final = (
     (gettext_lazy("Dashboard"), "dashboard:overview"),
     (gettext_lazy("Events"), "dashboard:events"),
     (gettext_lazy("Requests"), "dashboard:requests"),
+    (gettext_lazy("Alerts"), "dashboard:alerts"),
     (gettext_lazy("Usage"), "dashboard:usage"),
     (gettext_lazy("Callers"), "dashboard:callers"),
     (gettext_lazy("Savings"), "dashboard:savings"),

@@ -2,7 +2,7 @@
 import { el, find, setText, setTone } from "./dom.js";
 import { plural } from "./format.js";
 
-const { cache: CACHE, circuits: CIRCUITS, revisions: REVISIONS } = document.body.dataset;
+const { alerts: ALERTS, cache: CACHE, circuits: CIRCUITS, revisions: REVISIONS } = document.body.dataset;
 const encode = encodeURIComponent;
 
 const DURATIONS = [[60, "1 minute"], [300, "5 minutes"], [900, "15 minutes"], [3600, "1 hour"], [86400, "1 day"]];
@@ -36,6 +36,9 @@ export const api = {
     return call("DELETE", `${CACHE}/${encode(service)}?${query}`);
   },
   flush: () => call("DELETE", CACHE),
+  testAlerts: (alert) => call("POST", `${ALERTS}/test`, { alert }),
+  silence: (silence) => call("POST", `${ALERTS}/silences`, silence),
+  endSilence: (id) => call("DELETE", `${ALERTS}/silences/${encode(id)}`),
   warm: (paths, dryRun = false) => call("POST", `${CACHE}/warm`, { ...(paths ? { paths } : {}), ...(dryRun ? { dry_run: true } : {}) }),
 };
 

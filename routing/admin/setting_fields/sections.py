@@ -80,6 +80,16 @@ THRESHOLDS: Final = Section(
         _key("window", Duration),
     ),
 )
+_SLO: Final = Section(
+    "Objectives",
+    "Service level objectives. Their error budgets are on the dashboard.",
+    (),
+    (
+        _key("availability", Number, "of the requests are answered with a status below 500, such as 99.9", unit="%"),
+        _key("latency", Text, "such as 300ms@95: 95 % of the requests take at most 300 ms"),
+        _key("window", Duration, "whole days; default: 30"),
+    ),
+)
 _IP: Final = Section(
     "Client addresses",
     "Which may call. Deny wins.",
@@ -292,7 +302,7 @@ _REQUEST_LOG: Final = Section(
         _key("sample", Share, "of the others"),
     ),
 )
-SERVICE_SECTIONS: Final = {"paths": PATHS, "thresholds": THRESHOLDS}
+SERVICE_SECTIONS: Final = {"paths": PATHS, "thresholds": THRESHOLDS, "slo": _SLO}
 SHARED_SECTIONS: Final = {
     "ip": _IP,
     "cors": _CORS,

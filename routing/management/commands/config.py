@@ -150,7 +150,7 @@ class Command(BaseCommand):
         for fault in missing:
             self.stderr.write(str(fault), self.style.ERROR)
         if missing:
-            names = ", ".join(sorted({owner(fault, structure.get("issuers") or ()) for fault in missing}))
+            names = ", ".join(sorted({owner(fault, structure) for fault in missing}))
             raise CommandError(f"out of service: {names}", returncode=OUT_OF_SERVICE)
 
     def _confirm(self, file: str, names: Iterable[str]) -> None:
@@ -261,8 +261,7 @@ def _missing_secrets(document: Document, only: Set[str] | None) -> list[Fault]:
     except ConfigurationError as error:
         if any(not fault.unresolved for fault in error.faults):
             raise
-        items = document.structure.get("issuers") or ()
-        return [fault for fault in error.faults if only is None or owner(fault, items) in only]
+        return [fault for fault in error.faults if only is None or owner(fault, document.structure) in only]
     return []
 
 

@@ -4,8 +4,12 @@ from typing import Any
 
 from django.test import Client
 
-READS = ["/metrics", "/metrics/cache", "/metrics/circuit-breakers", "/metrics/credentials", "/metrics/history"]
+READS = [
+    *("/metrics", "/metrics/alerts", "/metrics/cache", "/metrics/circuit-breakers", "/metrics/credentials"),
+    "/metrics/history",
+]
 WRITES = [
+    ("post", "/metrics/alerts/test"),
     ("post", "/metrics/cache/reset"),
     ("delete", "/metrics/cache"),
     ("delete", "/metrics/cache/crm"),

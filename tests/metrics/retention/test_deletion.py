@@ -27,13 +27,14 @@ BOUNDED: Final = {
     "admin.LogEntry, sessions.Session, metrics.Aggregate, metrics.Batch, metrics.CircuitChange, metrics.Operation, "
     "metrics.DailyUsage, routing.ApiKey, routing.ConfigurationRevision, routing.FailedDelivery, "
     "routing.PendingConnection, routing.PlanRequest, routing.QuotaUsage, routing.RetiredSecret, "
-    "routing.Revocation": "rows expire",
+    "routing.Revocation, metrics.AlertMessage, metrics.AlertSilence": "rows expire",
+    "metrics.AlertState": "no more are made while 5,000 hold",
     "metrics.UsageEvent": "no more are made while 10,000 wait",
-    "metrics.UsageDelivery, routing.ConfigurationVersion": "one row",
+    "metrics.UsageDelivery, metrics.AlertWatch, routing.ConfigurationVersion": "one row",
     "routing.ConfigurationChange": "those of 10,000 versions",
     "routing.Service, routing.Target, routing.Route, routing.Webhook, routing.Issuer, routing.ServiceDocument, "
     "routing.Plan, routing.Team, routing.Consumer, routing.ConsumerIdentity, routing.SigningKey, "
-    "routing.IdentityKey": "the configuration",
+    "routing.IdentityKey, routing.AlertRule": "the configuration",
     "routing.Member, metrics.Identity, auth.User, auth.Group, auth.Permission, contenttypes.ContentType": "people",
     "routing.BackendCredential, routing.Watch": "accounts that are connected",
 }

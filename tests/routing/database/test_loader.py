@@ -56,7 +56,7 @@ def test_the_number_of_queries_is_independent_of_the_number_of_services(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     apply_document(DOCUMENT)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         raw_document()
 
 

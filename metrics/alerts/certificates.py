@@ -1,0 +1,97 @@
+"""When the certificates end that targets present. Nothing is sent to them but a TLS handshake."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from metrics.alerts.conditions import Certificate
+from resilience.task_set import TaskSet
+from routing.router.table import Service
+
+REFRESH_SECONDS: Final = 3_600.0
+LIMIT_SECONDS: Final = 10.0
+"""Of one handshake."""
+AT_ONCE: Final = 8
+MAX_HOSTS: Final = 500
+
+Address = tuple[str, int]
+
+
+class TargetCertificates:
+    """Looks at most once in REFRESH_SECONDS, in the background; what cannot be reached then is as it was before.
+
+    `own` are certificates that this gateway is configured with. `clock` is Unix time.
+    """
+
+    def __init__(self, own: Iterable[Certificate], clock: Callable[[], float]) -> None:
+        self._own = tuple(own)
+        self._clock = clock
+        self._ends: dict[Address, float] = {}
+        self._addresses: dict[Address, str] = {}
+        self._looked_at = 0.0
+        self._tasks = TaskSet()
+
+    async def close(self) -> None:
+        await self._tasks.cancel_and_wait()
+
+    def current(self, services: Iterable[Service]) -> tuple[Certificate, ...]:
+        """What is known of the certificates of these services' targets; those of new targets come later."""
+        addresses = dict(_addresses(services))
+        now = self._clock()
+        is_due = addresses.keys() != self._addresses.keys() or not 0 <= now - self._looked_at < REFRESH_SECONDS
+        self._addresses = addresses
+        if is_due and not len(self._tasks):
+            self._looked_at = now
+            self._tasks.create(self._look(list(addresses)[:MAX_HOSTS]))
+        found = ((address, self._ends[address]) for address in addresses if address in self._ends)
+        seen = (Certificate(f"{host}:{port}", addresses[host, port], ends) for (host, port), ends in found)
+        return (*self._own, *seen)
+
+    async def _look(self, addresses: list[Address]) -> None:
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def look(address: Address) -> None:
+            async with limit:
+                with contextlib.suppress(OSError, ValueError, TimeoutError):
+                    self._ends[address] = await _end(*address)
+
+        await asyncio.gather(*map(look, addresses))
+
+
+def client_authorities(roots: bytes) -> Iterator[Certificate]:
+    """The certificates of CLIENT_CA."""
+    for found in x509.load_pem_x509_certificates(roots) if roots else ():
+        name = found.subject.rfc4514_string()[:200]
+        yield Certificate(f"CLIENT_CA {name}", "", found.not_valid_after_utc.timestamp())
+
+
+def _addresses(services: Iterable[Service]) -> Iterator[tuple[Address, str]]:
+    for service in services:
+        for target in service.targets if service.policy.enabled else ():
+            parts = urlsplit(target.url)
+            if parts.scheme == "https" and parts.hostname and target.weight:
+                yield (parts.hostname, parts.port or 443), service.name
+
+
+async def _end(host: str, port: int) -> float:
+    """When the certificate ends, in Unix seconds. It is looked at whether it is valid or not, and trusted for nothing.
+
+    Raises OSError, ValueError and TimeoutError.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    async with asyncio.timeout(LIMIT_SECONDS):
+        _, writer = await asyncio.open_connection(host, port, ssl=context)
+        try:
+            shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        finally:
+            writer.transport.abort()
+    if not shown:
+        raise ValueError("the target has no certificate")
+    return x509.load_der_x509_certificate(shown).not_valid_after_utc.timestamp()

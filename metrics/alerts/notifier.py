@@ -1,0 +1,218 @@
+"""Watches the conditions of alerts and sends their messages: one worker of the cluster at a time.
+
+A message is tried until its receiver has accepted it. If a worker is killed after that and before it has noted it,
+another one sends the message again, with the same id.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
+
+from metrics.alerts import ledger, messages
+from metrics.alerts.change import Change, ChangeKind, Firing, Key, State
+from metrics.alerts.conditions import Snapshot, firing
+from metrics.alerts.messages import Message
+from metrics.alerts.rules import Step, advance
+from metrics.alerts.sending import Sender, SendFailed
+from resilience.outage import StoreUnavailable
+from resilience.task_set import TaskSet
+from routing.alerts.policy import Alert, Recipient
+from routing.database.connection import in_thread
+from routing.router.live import LiveConfiguration
+from routing.router.table import RouteTable
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 2.0
+"""How often conditions are compared, and a worker looks whether it is its turn."""
+FIRST_BACKOFF_SECONDS: Final = 5.0
+MAX_BACKOFF_SECONDS: Final = 600.0
+AT_ONCE: Final = 8
+"""Messages that are sent at the same time."""
+CLOSE_SECONDS: Final = 5.0
+"""How long sending may take at the end."""
+TEST_SUMMARY: Final = "This is a test of the gateway's alerts. Nothing has happened."
+
+ReadSnapshot = Callable[[tuple[Alert, ...]], Awaitable[Snapshot]]
+"""What is known now, as far as these alerts need it."""
+
+
+class RecipientResult(NamedTuple):
+    """`failure` is empty if the recipient has accepted the test."""
+
+    recipient: str
+    failure: str
+
+
+class Notifier:
+    """`clock` is the Unix time that workers share."""
+
+    def __init__(
+        self, live: LiveConfiguration, read: ReadSnapshot, sender: Sender, *, clock: Callable[[], float]
+    ) -> None:
+        self._live = live
+        self._read = read
+        self._sender = sender
+        self._clock = clock
+        self._owner = secrets.token_hex(8)
+        self._thread = ThreadPoolExecutor(1, "alerts")
+        self._limit = asyncio.Semaphore(AT_ONCE)
+        self._seen: RouteTable | None = None
+        self._is_idle = False
+        self._loop = TaskSet()
+        self._sending = TaskSet()
+
+    def start(self) -> None:
+        """Start on the running event loop."""
+        self._loop.create(self._run())
+
+    async def close(self) -> None:
+        """Let what is being sent end, and another worker go on at once."""
+        await self._loop.cancel_and_wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._sending.wait()
+        await self._sending.cancel_and_wait()
+        if self._seen is not None and not self._is_idle:
+            with contextlib.suppress(StoreUnavailable):
+                await self._in_thread(partial(ledger.release, self._owner))
+        self._thread.shutdown(wait=False)
+
+    async def run_once(self) -> None:
+        """Compare all conditions if it is this worker's turn, and start to send what is due.
+
+        Raises StoreUnavailable.
+        """
+        table = self._live.table
+        alerts = {alert.name: alert for alert in table.alerts if alert.enabled}
+        if not table.is_loaded or (not alerts and await self._rests(table)):
+            return
+        self._seen, self._is_idle = table, not alerts
+        if not await self._in_thread(partial(ledger.claim, self._owner, self._clock())):
+            return
+        snapshot = await self._read(tuple(alerts.values()))
+        step = partial(_step, alerts, snapshot)
+        if await self._in_thread(partial(ledger.apply, self._owner, alerts, step, snapshot.at)):
+            await self._send_due()
+
+    async def test(self, name: str | None = None) -> list[RecipientResult]:
+        """Send a message to the recipients of an alert, or of all; each is recorded. Raises LookupError for an unknown
+        alert, and StoreUnavailable.
+        """
+        chosen = [alert for alert in self._live.table.alerts if name in (None, alert.name)]
+        if name is not None and not chosen:
+            raise LookupError(f"there is no alert {name}")
+        recipients = {recipient.label: (alert, recipient) for alert in chosen for recipient in alert.recipients}
+        tests = (self._test(alert, recipient) for alert, recipient in recipients.values())
+        faults = [RecipientResult(alert.name, fault) for alert in chosen for fault in alert.faults]
+        return [*await asyncio.gather(*tests), *faults]
+
+    async def _test(self, alert: Alert, recipient: Recipient) -> RecipientResult:
+        async with self._limit:
+            now = self._clock()
+            change = _test_change(alert, now)
+            create = partial(messages.create, recipient.label, [change], now, now, self._owner)
+            message = await self._in_thread(create)
+            failure = await self._try(recipient, message)
+            await self._in_thread(partial(self._note, message, failure, is_test=True))
+            return RecipientResult(recipient.label, "" if failure is None else str(failure))
+
+    async def _rests(self, table: RouteTable) -> bool:
+        """Whether there is nothing to do without alerts. What held of those that were removed is forgotten once."""
+        if table is self._seen:
+            return True
+        has_states = await self._in_thread(ledger.has_states)
+        if not has_states:
+            self._seen, self._is_idle = table, True
+        return not has_states
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.run_once()
+            except StoreUnavailable as error:
+                log.warning("alerts are compared later: the database is unavailable: %s", error)
+            except Exception:
+                log.exception("alerts could not be compared; will retry")
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _send_due(self) -> None:
+        for identifier in await self._in_thread(partial(messages.due, self._clock())):
+            message = await self._in_thread(partial(messages.claim, identifier, self._owner, self._clock()))
+            if message is not None:
+                self._sending.create(self._deliver(message))
+
+    async def _deliver(self, message: Message) -> None:
+        """Send a message, and what its recipient has waiting for it."""
+        try:
+            async with self._limit:
+                recipient = self._recipients().get(message.recipient)
+                if recipient is None:
+                    failure: SendFailed | None = SendFailed("the recipient is configured no more", is_final=True)
+                else:
+                    failure = await self._try(recipient, message)
+                await self._in_thread(partial(self._note, message, failure))
+        except StoreUnavailable as error:
+            log.warning("it could not be noted whether an alert was sent: %s", error)
+        except Exception:
+            log.exception("an alert could not be sent")
+
+    async def _try(self, recipient: Recipient, message: Message) -> SendFailed | None:
+        try:
+            await self._sender.send(recipient, message, self._clock())
+        except SendFailed as failure:
+            log.warning("an alert could not be sent to %s: %s", recipient.label, failure)
+            return failure
+        return None
+
+    def _note(self, message: Message, failure: SendFailed | None, *, is_test: bool = False) -> None:
+        now = self._clock()
+        if failure is None:
+            messages.sent(message, self._owner, now)
+            return
+        wait = max(failure.retry_after, _backoff(message.tries))
+        is_over = is_test or failure.is_final or now + wait - message.created_at > messages.GIVE_UP_SECONDS
+        messages.failed(message, self._owner, str(failure), None if is_over else now + wait)
+
+    def _recipients(self) -> dict[str, Recipient]:
+        return {each.label: each for alert in self._live.table.alerts for each in alert.recipients}
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Raises StoreUnavailable while the database is."""
+        return await in_thread(work, StoreUnavailable, self._thread)
+
+
+def _step(
+    alerts: Mapping[str, Alert],
+    snapshot: Snapshot,
+    known: Mapping[Key, State],
+    is_silenced: Callable[[Firing], bool],
+) -> Step:
+    found = firing(alerts.values(), snapshot)
+    return advance(known, found, alerts, unknown=snapshot.unknown, is_silenced=is_silenced, now=snapshot.at)
+
+
+def _test_change(alert: Alert, now: float) -> Change:
+    fields: dict[str, Any] = {"alert": alert.name, "condition": "test", "subject": alert.name, "service": ""}
+    return Change(
+        kind=ChangeKind.TEST,
+        key=f"test-{secrets.token_hex(8)}",
+        summary=TEST_SUMMARY,
+        is_critical=False,
+        since=now,
+        at=now,
+        **fields,
+    )
+
+
+def _backoff(tries: int) -> float:
+    """Seconds until the next try, after so many before the last one."""
+    seconds = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(tries, 20))
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret

@@ -1,0 +1,144 @@
+"""Messages as their receivers read them: text, Slack's, PagerDuty's and Standard Webhooks' JSON. Pure."""
+
+import hmac
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from metrics.alerts.change import Change, ChangeKind
+from metrics.alerts.messages import Message
+from routing.http import Headers
+
+JSON: Final = b"application/json"
+SOURCE: Final = "Intelligence Gateway"
+MAX_SERVICES: Final = 3
+"""Services that a title names."""
+_WORDS: Final = {
+    ChangeKind.FIRING: "FIRING",
+    ChangeKind.REPEATED: "STILL FIRING",
+    ChangeKind.RESOLVED: "RESOLVED",
+    ChangeKind.TEST: "TEST",
+}
+_SLACK: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+"""Slack's control characters, with which a text could mention everybody. No others are escaped."""
+_LINE: Final = str.maketrans({"\n": " ", "\r": " "})
+
+
+def title(changes: Sequence[Change]) -> str:
+    """`2 firing, 1 resolved: billing, crm`."""
+    numbers = Counter(_WORDS[change.kind].lower() for change in changes)
+    counted = ", ".join(f"{numbers[word]} {word}" for word in map(str.lower, _WORDS.values()) if numbers[word])
+    names = sorted({change.service or change.subject for change in changes})
+    shown = ", ".join(names[:MAX_SERVICES]) + (f" and {len(names) - MAX_SERVICES} more" if names[MAX_SERVICES:] else "")
+    return f"{counted}: {shown}".translate(_LINE)[:200]
+
+
+def lines(changes: Sequence[Change]) -> list[str]:
+    return [_line(change) for change in changes]
+
+
+def _line(change: Change) -> str:
+    prefix = f"{change.subject}: " if change.subject not in change.summary else ""
+    text = f"{_WORDS[change.kind]}: {prefix}{change.summary} ({change.condition}, since {_clock(change.since)})"
+    return text.translate(_LINE)
+
+
+def text(message: Message, link: str) -> str:
+    """For people: a line for each change. `link` is the address of staff's pages, or empty."""
+    address = [f"{link}/dashboard/alerts/"] if link else []
+    return "\n".join([*lines(message.changes), *address])
+
+
+def slack(message: Message, link: str) -> bytes:
+    """Of incoming webhooks. `mrkdwn` is off: names may contain asterisks and underscores."""
+    shown = f"{title(message.changes)}\n{text(message, link)}"
+    return msgspec.json.encode({"text": shown.translate(_SLACK), "mrkdwn": False})
+
+
+def pagerduty(message: Message, routing_key: bytes, link: str) -> list[bytes]:
+    """Events of the Events API v2, for requests of their own. A test is resolved at once."""
+    events = []
+    for change in message.changes:
+        is_over = change.kind is ChangeKind.RESOLVED
+        events.append(_event(change, "resolve" if is_over else "trigger", routing_key, link))
+        if change.kind is ChangeKind.TEST:
+            events.append(_event(change, "resolve", routing_key, link))
+    return events
+
+
+def _event(change: Change, action: str, routing_key: bytes, link: str) -> bytes:
+    event: dict[str, Any] = {
+        "routing_key": routing_key.decode("utf-8", "replace"),
+        "event_action": action,
+        "dedup_key": change.key,
+        "client": SOURCE,
+        "payload": {
+            "summary": _line(change)[:1_024],
+            "source": change.service or SOURCE,
+            "severity": _severity(change),
+            "timestamp": iso(change.at),
+            "component": change.subject,
+            "group": change.alert,
+            "class": change.condition,
+        },
+    }
+    return msgspec.json.encode(event | ({"client_url": f"{link}/dashboard/alerts/"} if link else {}))
+
+
+def _severity(change: Change) -> str:
+    if change.kind is ChangeKind.TEST:
+        return "info"
+    return "critical" if change.is_critical else "warning"
+
+
+def webhook(message: Message, link: str) -> bytes:
+    """The payload of a Standard Webhook: its type, its time, and the changes."""
+    return msgspec.json.encode(
+        {
+            "type": "gateway.alerts",
+            "timestamp": iso(message.created_at),
+            "data": {
+                "title": title(message.changes),
+                "url": f"{link}/dashboard/alerts/" if link else None,
+                "changes": [_change(change) for change in message.changes],
+            },
+        }
+    )
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "status": change.kind.value,
+        "key": change.key,
+        "alert": change.alert,
+        "condition": change.condition,
+        "subject": change.subject,
+        "service": change.service or None,
+        "summary": change.summary,
+        "severity": _severity(change),
+        "since": iso(change.since),
+        "at": iso(change.at),
+    }
+
+
+def signed(message: Message, content: bytes, key: bytes, now: float) -> Headers:
+    """The fields of Standard Webhooks. The id is the same whenever the message is tried again."""
+    identifier, timestamp = f"msg_{message.id}".encode(), str(int(now)).encode()
+    digest = hmac.digest(key, b".".join((identifier, timestamp, content)), "sha256")
+    return [
+        (b"webhook-id", identifier),
+        (b"webhook-timestamp", timestamp),
+        (b"webhook-signature", b"v1," + b64encode(digest)),
+    ]
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _clock(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%-d %b %H:%M} UTC"

@@ -1,0 +1,68 @@
+"""Conditions on a service's traffic, by the rules of incidents. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from metrics.counting.counts import Fields, buckets
+from metrics.counting.histogram import quantiles
+from metrics.incidents.incident import Kind
+from metrics.incidents.traffic import Rule, Series, Tally, tally
+from routing.alerts.policy import Condition, ConditionKind
+from routing.router.thresholds import MINUTE, Thresholds
+
+_COUNTS: Final[Mapping[ConditionKind, tuple[Kind, Callable[[Tally], int], str]]] = {
+    ConditionKind.ERROR_RATE: (Kind.ERRORS, lambda found: found.errors, "of responses are errors"),
+    ConditionKind.CLIENT_ERROR_RATE: (Kind.CLIENT_ERRORS, lambda found: found.client_errors, "of responses are 4xx"),
+    ConditionKind.REFUSAL_RATE: (Kind.REFUSALS, lambda found: found.refusals, "of requests are refused by a limit"),
+}
+_SHARES: Final = {ConditionKind.P50: 0.5, ConditionKind.P95: 0.95, ConditionKind.P99: 0.99}
+
+
+def tally_of_requests(fields: Fields) -> Tally:
+    """As for incidents, but with the durations of requests, as callers see them, in place of those of calls."""
+    return replace(tally(fields), calls=buckets(fields, "duration"))
+
+
+def traffic_summary(
+    condition: Condition, minutes: Mapping[int, Tally], thresholds: Thresholds, now: float
+) -> str | None:
+    """What exceeds the condition's threshold, in words; None if nothing does.
+
+    `minutes` are by their start in Unix seconds. Fewer requests than the thresholds' minimum show nothing.
+    """
+    window = condition.window or thresholds.window
+    series = Series(minutes, replace(thresholds, window=window), int(now // MINUTE))
+    rule = _rule(condition)
+    value = series.breach(rule)
+    return None if value is None else f"{rule.text(value)} (over {int(window // MINUTE)} min)"
+
+
+def _rule(condition: Condition) -> Rule:
+    kind, threshold = condition.kind, condition.threshold
+    if kind in _COUNTS:
+        incident, count, text = _COUNTS[kind]
+        return Rule(
+            incident,
+            threshold,
+            lambda found: count(found) / found.requests if found.requests else None,
+            lambda found: found.requests,
+            lambda share: f"{share:.1%} {text}",
+        )
+    if kind is ConditionKind.HIT_RATE:  # below its threshold: both with the opposite sign
+        return Rule(
+            Kind.HIT_RATE,
+            -threshold,
+            lambda found: -found.hits / found.lookups if found.lookups else None,
+            lambda found: found.lookups,
+            lambda value: f"the hit rate is {-value:.0%}",
+        )
+    share = _SHARES[kind]
+    return Rule(
+        Kind.LATENCY,
+        threshold,
+        lambda found: quantiles(found.calls, (share,))[0],
+        lambda found: sum(found.calls.values()),
+        lambda seconds: f"{1 - share:.0%} of requests take more than {seconds:.3g} s",
+    )

@@ -1,0 +1,105 @@
+"""The page of alerts: what holds, who is told of what, silences, and what was sent."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from metrics import selectors
+from metrics.alerts import operations
+from metrics.dashboard.views import staff_page
+from metrics.models import AlertMessage, AlertSilence, AlertState
+from routing.alerts.policy import CRITICAL, Alert
+
+MESSAGES: Final = 50
+TONES: Final = {"sent": "good", "waiting": "", "failed": "bad"}
+STATUSES: Final = {"firing": "Firing", "repeated": "Still firing", "resolved": "Resolved", "test": "Test"}
+DURATIONS: Final = (
+    (3_600, "1 hour"),
+    (14_400, "4 hours"),
+    (86_400, "1 day"),
+    (604_800, "7 days"),
+    (2_592_000, "30 days"),
+)
+
+
+@staff_page
+def alerts_page(request: HttpRequest) -> HttpResponse:
+    found = operations.alerts_now(MESSAGES)
+    services = set(selectors.service_names())
+    silences = [_silence(silence) for silence in found.silences]
+    context = {
+        "page": "alerts",
+        "alerts": [_alert(alert) for alert in found.alerts],
+        "firing": [_firing(state, services, found.silences) for state in found.firing],
+        "silences": silences,
+        "messages": [_message(message) for message in found.messages],
+        "services": sorted(services),
+        "durations": DURATIONS,
+    }
+    return render(request, "dashboard/alerts.html", context)
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "name": alert.name,
+        "enabled": alert.enabled,
+        "conditions": [condition.text for condition in alert.conditions],
+        "services": alert.services,
+        "recipients": [recipient.label for recipient in alert.recipients],
+        "faults": alert.faults,
+    }
+
+
+def _firing(state: AlertState, services: set[str], silences: Iterable[AlertSilence]) -> dict[str, Any]:
+    is_silenced = any(
+        silence.alert in ("", state.alert) and silence.service in ("", state.service) for silence in silences
+    )
+    return {
+        "alert": state.alert,
+        "condition": state.condition,
+        "subject": state.subject,
+        "service": state.service if state.service in services else "",
+        "summary": state.summary,
+        "since": _clock(state.since),
+        "iso": _iso(state.since),
+        "tone": "bad" if state.kind in CRITICAL else "warn",
+        "state": "Silenced" if is_silenced else "Firing",
+    }
+
+
+def _silence(silence: AlertSilence) -> dict[str, Any]:
+    return {
+        "id": silence.pk,
+        "alert": silence.alert or "Every alert",
+        "service": silence.service or "every service",
+        "reason": silence.reason,
+        "actor": silence.actor,
+        "until": _clock(silence.ends_at),
+        "iso": _iso(silence.ends_at),
+    }
+
+
+def _message(message: AlertMessage) -> dict[str, Any]:
+    changes = [f"{STATUSES.get(each['kind'], each['kind'])}: {each['summary']}" for each in message.changes]
+    return {
+        "recipient": message.recipient,
+        "state": message.state.capitalize(),
+        "tone": TONES.get(message.state, ""),
+        "time": _clock(message.sent_at or message.created_at),
+        "iso": _iso(message.sent_at or message.created_at),
+        "tries": message.tries,
+        "failure": message.failure,
+        "first": changes[0] if changes else "",
+        "more": len(changes) - 1,
+    }
+
+
+def _clock(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%-d %b %H:%M:%S} UTC"
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
