@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode as BlockingClusterNode
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
+from redis.retry import Retry as BlockingRetry
 from redis.sentinel import Sentinel as BlockingSentinel
 
 from resilience.redis_address import RedisAddress
@@ -81,8 +82,12 @@ async def drop_idle_connections(client: Client) -> None:
 
 
 def connect_blocking(address: RedisAddress, timeout: float) -> BlockingRedis | BlockingCluster:
-    """A client for threads, as `connect` makes one for a loop."""
-    limits: dict[str, Any] = {"socket_connect_timeout": timeout, "socket_timeout": timeout}
+    """A client for threads, as `connect` makes one for a loop.
+
+    Its calls are made twice at most and without a pause: redis-py's own retries would last for seconds.
+    """
+    retry = BlockingRetry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+    limits: dict[str, Any] = {"socket_connect_timeout": timeout, "socket_timeout": timeout, "retry": retry}
     login: dict[str, Any] = {**address.login, **address.tls, **limits}
     if address.kind == "cluster":
         nodes = [BlockingClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call]

@@ -1,6 +1,8 @@
 """Django's cache over a server of its own kind, and beside keys that are not its own."""
 
 import ssl
+from concurrent.futures import ThreadPoolExecutor
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -26,6 +28,23 @@ def exercise(url: str) -> None:
         assert cache.get("a") is None
         cache.clear()
         assert cache.get("c") is None
+
+
+def test_a_server_that_closes_connections_is_asked_twice_at_once() -> None:
+    """A load balancer in front of a Redis that is away accepts connections."""
+    asked = 0
+
+    class Closing(BaseRequestHandler):
+        def handle(self) -> None:
+            nonlocal asked
+            asked += 1
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Closing) as server, ThreadPoolExecutor(1) as thread:
+        thread.submit(server.serve_forever, 0.01)
+        with override_settings(CACHES=cache_settings(f"redis://127.0.0.1:{server.server_address[1]}/0", "gw")):
+            assert caches["default"].get("a") is None
+        server.shutdown()
+    assert asked == 2
 
 
 def test_clearing_the_cache_leaves_other_keys(shared_redis: RedisServer, redis_url: str) -> None:
