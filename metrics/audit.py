@@ -4,9 +4,11 @@ Records every change of a service, target, route or API key, whether made in the
 operations of management commands. Metrics services record their own operations with `record_operation`.
 """
 
+import json
+import logging
 from typing import Any, Final
 
-from django.db import models
+from django.db import DatabaseError, InterfaceError, models, transaction
 from django.db.models.signals import post_delete, post_save, pre_save
 
 from metrics.middleware import current_request_id
@@ -34,6 +36,7 @@ from routing.models import (
 )
 from routing.signals import operation_performed
 
+log = logging.getLogger(__name__)
 REDACTED: Final = "***"
 AUDITED_MODELS: Final = {
     Service: "service",
@@ -60,6 +63,22 @@ def record_operation(
     operation = _operation(actor, action, service, before, after)
     operation.save()
     return operation
+
+
+def record_performed(
+    actor: str, action: str, service: str = "", *, before: object = None, after: object = None
+) -> None:
+    """The same for an operation that has had its effect outside the database. If the database is away or full, the
+    entry is in the log instead: staff must be able to act on circuits and the cache during an outage.
+    """
+    operation = _operation(actor, action, service, before, after)
+    try:
+        with transaction.atomic():
+            operation.save()
+    except (DatabaseError, InterfaceError) as error:
+        fields = ("actor", "action", "service", "before", "after", "request_id")
+        entry = json.dumps({name: getattr(operation, name) for name in fields}, default=str)
+        log.error("an operation could not be added to the audit log (%s): %s", str(error).strip(), entry)
 
 
 def _operation(actor: str, action: str, service: str, before: object, after: object) -> Operation:

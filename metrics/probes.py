@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from metrics import selectors
-from metrics.audit import record_operation
+from metrics.audit import record_performed
 from metrics.runtime_access import run_on_loop, running
 from routing.backend.client import Call
 from routing.errors import CallFailed, GatewayError
@@ -40,7 +40,7 @@ def probe(actor: str, service: str) -> list[ProbeResult]:
         {"target": result.target, "status": result.status, **({"reason": result.reason} if result.reason else {})}
         for result in results
     ]
-    record_operation(actor, ACTION, service, after={"targets": after})
+    record_performed(actor, ACTION, service, after={"targets": after})
     return results
 
 

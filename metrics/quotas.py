@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from metrics.audit import record_operation
+from metrics.audit import record_performed
 from metrics.runtime_access import run_on_loop, running
 from resilience.usage.counter import Counter
 from routing.authentication.api_keys import ApiKeys
@@ -66,7 +66,7 @@ def _adjust(actor: str, action: str, consumer: str, quota: str, *, used: int | N
     quotas = running().consumer_quotas
     before = _status(limit, run_on_loop(quotas.read(limit.meter)))
     after = _status(limit, run_on_loop(quotas.adjust(limit.meter, used=used, extra=extra)))
-    record_operation(
+    record_performed(
         actor,
         action,
         before={"consumer": consumer, "quota": quota, "limit": before.limit, "used": before.used},

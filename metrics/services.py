@@ -1,4 +1,7 @@
-"""Writes, for Django's threads: they block. Each adds an entry to the audit log before it returns."""
+"""Writes, for Django's threads: they block. Each adds an entry to the audit log before it returns.
+
+What acts on circuits and the cache does so while the database is away, too.
+"""
 
 from collections.abc import Sequence
 from http.client import OK
@@ -8,7 +11,7 @@ from typing import Final
 import msgspec
 
 from metrics import cluster_counts, selectors
-from metrics.audit import record_operation
+from metrics.audit import record_operation, record_performed
 from metrics.read_models import WarmResult
 from metrics.runtime_access import run_on_loop, running
 from resilience.breaker.driver import Breaker
@@ -52,7 +55,7 @@ def flush(actor: str) -> int:
     names = sorted({*running().gateway.live.table.services, SERVICE})
     before = _usage(names)
     deleted = run_on_loop(running().cache.invalidate_all(names))
-    record_operation(actor, "cache.flush", before=before, after={"keysDeleted": deleted})
+    record_performed(actor, "cache.flush", before=before, after={"keysDeleted": deleted})
     return deleted
 
 
@@ -68,7 +71,7 @@ def invalidate(actor: str, service: str, tag: str | None = None, *, dry_run: boo
     before = _usage([service], tag)
     deleted = run_on_loop(cache.invalidate(service, None if tag is None else [tag]))
     after = {"keysDeleted": deleted} if tag is None else {"tag": tag[:MAX_REASON_LENGTH], "keysDeleted": deleted}
-    record_operation(actor, "cache.invalidate", service, before=before, after=after)
+    record_performed(actor, "cache.invalidate", service, before=before, after=after)
     return deleted
 
 
@@ -119,7 +122,7 @@ def reset_circuits(actor: str) -> list[str]:
     for name in names:
         override_circuit(actor, name, State.CLOSED)
     if not names:
-        record_operation(actor, OVERRIDE_ACTIONS[State.CLOSED], after={"reset": []})
+        record_performed(actor, OVERRIDE_ACTIONS[State.CLOSED], after={"reset": []})
     return names
 
 
@@ -137,7 +140,7 @@ def override_circuit(actor: str, service: str, state: State, ttl: float | None =
     after = _describe(breaker)
     if state is State.CLOSED and (lifted := run_on_loop(running().hold_offs.lift_all(service))):
         after["holdOffsLifted"] = lifted
-    record_operation(actor, OVERRIDE_ACTIONS[state], service, before=before, after=after)
+    record_performed(actor, OVERRIDE_ACTIONS[state], service, before=before, after=after)
     return breaker.state()
 
 
@@ -159,7 +162,7 @@ def warm(actor: str, paths: Sequence[str] = (), *, address: str = LOCAL_ADDRESS,
     if dry_run:
         return _count_warmable(paths, address)
     result = _warm_paths(paths, address) if paths else _warm_most_requested()
-    record_operation(actor, "cache.warm", after={"warmed": result.warmed, "failed": result.failed})
+    record_performed(actor, "cache.warm", after={"warmed": result.warmed, "failed": result.failed})
     return result
 
 

@@ -1,8 +1,10 @@
 """Authentication, permissions and write limit of the metrics API, and its errors as problem documents."""
 
+import logging
 import time
 from typing import Any, Final
 
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpResponse, UnreadablePostError
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
@@ -36,6 +38,7 @@ from routing.problems import problem
 from routing.rights import Right, may
 from routing.router.access import require_configuration
 
+log = logging.getLogger(__name__)
 READ_SCOPE: Final = "metrics:read"
 WRITE_SCOPE: Final = "metrics:write"
 API_PART: Final = "metrics"
@@ -43,6 +46,7 @@ API_PART: Final = "metrics"
 WRITE_RATE: Final = "60/m"
 """Limit of writes for each member of staff and each API key."""
 WRITE_WINDOW_SECONDS: Final = 60.0
+DATABASE_RETRY_SECONDS: Final = 5
 
 
 class KeyUser:
@@ -169,13 +173,21 @@ def _translate(error: Exception) -> GatewayError | None:
             return _translate_api_exception(error)
         case ServiceNotConfigured():
             return UnknownService(f"there is no service {error.args[0]!r}")
-        case StoreUnavailable():
-            return Unavailable("the shared store is unavailable", retry_after=1)
+        case StoreUnavailable() | OperationalError() | InterfaceError() | InternalError():
+            return _translate_outage(error)
         case RecursionError():
             return BadRequest("the JSON is nested too deeply")
         case ValueError():
             return BadRequest(str(error))
     return None
+
+
+def _translate_outage(error: Exception) -> GatewayError:
+    """An InternalError is that of a standby, which is read-only."""
+    if isinstance(error, StoreUnavailable):
+        return Unavailable("the shared store is unavailable", retry_after=1)
+    log.warning("the database is unavailable: %s", str(error).strip())
+    return Unavailable("the database is unavailable", retry_after=DATABASE_RETRY_SECONDS)
 
 
 def _translate_api_exception(error: exceptions.APIException) -> GatewayError:

@@ -15,7 +15,7 @@ from routing.database.actor import command_user
 from routing.database.apply import apply_document
 from routing.models import ApiKey, ConfigurationRevision, Service
 from tests.metrics.harness import Harness, ok
-from tests.routing.test_admin import TARGET, form
+from tests.routing.test_admin import TARGET, both, form
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +39,7 @@ class Operators:
 
     def save(self) -> None:
         target = {"id": self.crm.targets.get().pk, "service": self.crm.pk, **TARGET}
-        posted = form(targets=[target], rate_limit="5/m")
+        posted = form(targets=[target], **both("rate_limit", "5", "", "m"))
         assert self.root.post(f"/admin/routing/service/{self.crm.pk}/change/", posted).status_code == 302
 
     def delete(self) -> None:

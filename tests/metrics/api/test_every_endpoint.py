@@ -24,6 +24,7 @@ CONNECT = {"connect-index", "connect", "connect-callback", "connect-links"}
 """Pages for people who are no staff, by session or link: see tests/system/test_connected_accounts.py."""
 PARAMETERS = {
     "service": "crm",
+    "kind": "consumer",
     "consumer": "crm",
     "prefix": "abcdefgh",
     "secret": "of-a-link",
