@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run serve docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks rolling lock manifests image image-base sbom audit clean
+.PHONY: help install install-dev run serve docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks rolling outages lock manifests image image-base sbom audit clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
@@ -94,6 +94,9 @@ webhooks: install-dev ## send 500 deliveries of webhooks a second for ten second
 
 rolling: install-dev ## restart two gateways behind HAProxy and nginx under load, and kill workers (ARGS="haproxy --rounds 1")
 	$(BIN)/python -m benchmarks.rolling $(ARGS)
+
+outages: install-dev ## take away, slow down and fill Redis and PostgreSQL, and see what clients and staff get (ARGS="--seconds 20")
+	$(BIN)/python -m benchmarks.outages $(ARGS)
 
 # Tools of releases have an environment of their own. UV_DEFAULT_INDEX, or pip's settings, name another package index.
 RELEASE := .venv-release/bin

@@ -36,8 +36,9 @@ def server_process(
     *,
     environment: Mapping[str, str] | None = None,
     directory: Path = ROOT,
+    user: str | None = None,
 ) -> Iterator[int]:
-    """Run a server until the block ends; yields its process id once `ready`.
+    """Run a server until the block ends, as `user` if given; yields its process id once `ready`.
 
     Raises NotStarted if it is not ready in time, after printing the end of its output.
     """
@@ -48,7 +49,13 @@ def server_process(
     }
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            command, cwd=directory, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=directory,
+            env=variables,
+            user=user,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         try:
             deadline = time.monotonic() + START_TIMEOUT

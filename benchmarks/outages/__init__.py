@@ -1,0 +1,1 @@
+"""What clients and staff see while Redis or PostgreSQL is away, slow or full."""
