@@ -20,11 +20,12 @@ READ_ONLY_POSTS = {"api-explain"}
 """A POST that changes nothing and requires permission to read."""
 LOGIN_PAGES = {"admin:login", "admin:logout", "admin:jsi18n", "account_login", "account_logout"}
 """Pages for logging in and out."""
-CONNECT = {"connect-index", "connect", "connect-callback", "connect-links"}
+CONNECT = {"connect-index", "connect-service", "connect-callback", "connect-links"}
 """Pages for people who are no staff, by session or link: see tests/system/test_connected_accounts.py."""
 PARAMETERS = {
     "service": "crm",
     "kind": "consumer",
+    "chart": "requests",
     "consumer": "crm",
     "prefix": "abcdefgh",
     "secret": "of-a-link",
@@ -95,7 +96,7 @@ def call(client: Client, address: Address, method: str, **headers: str) -> Any:
 def test_the_url_configuration_has_all_endpoints() -> None:
     assert len(API) >= 12
     assert len(CALLS) >= 13
-    assert {"dashboard:overview", "admin:index", "explain", "admin:routing_service_changelist"} <= {
+    assert {"dashboard:overview", "admin:index", "explain-request", "admin:routing_service_changelist"} <= {
         page.name for page in PAGES
     }
 
