@@ -18,6 +18,7 @@ from resilience.outage import StoreUnavailable
 from routing.admin.fields import FileSyntaxMixin
 from routing.admin.rights import RightsMixin
 from routing.models import AlertRule
+from routing.pages.site import admin_site
 
 SETTINGS_HELP: Final = (
     '{on: [circuit.open, "error_rate > 5% for 5m", budget.80], services: [crm], '
@@ -26,7 +27,7 @@ SETTINGS_HELP: Final = (
 )
 
 
-@admin.register(AlertRule)
+@admin.register(AlertRule, site=admin_site())
 class AlertRuleAdmin(RightsMixin, MaskedSettingsMixin, FileSyntaxMixin, ModelAdmin):
     """Its secrets are references, of which nothing has to be masked."""
 
@@ -58,7 +59,7 @@ class AlertRuleAdmin(RightsMixin, MaskedSettingsMixin, FileSyntaxMixin, ModelAdm
                 self.message_user(request, f"{result.recipient}: {result.failure or 'sent'}.", level)
 
 
-@admin.register(AlertMessage)
+@admin.register(AlertMessage, site=admin_site())
 class AlertMessageAdmin(ReadOnlyAdmin):
     list_display = ("created", "recipient", "state_label", "tries", "text", "failure")
     list_filter = ("state",)

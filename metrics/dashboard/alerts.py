@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from metrics import selectors
 from metrics.alerts import operations
 from metrics.dashboard.views import staff_page
 from metrics.models import AlertMessage, AlertSilence, AlertState
 from routing.alerts.policy import CRITICAL, Alert
+from routing.pages.rendering import render
 
 MESSAGES: Final = 50
 TONES: Final = {"sent": "good", "waiting": "", "failed": "bad"}
