@@ -26,10 +26,10 @@ RouteName = tuple[str, str]
 
 def cache_advice(document: Configuration) -> Iterator[Advice]:
     """`document` is the configuration, for drafts. Raises DatabaseError."""
-    found, services = _evidence(), selectors.configured_services()
-    for (service, route), evidence in found.items():
+    services = selectors.configured_services()
+    for (service, route), seen in evidence().items():
         ttl = _ttl(services.get(service), route)
-        if ttl is not None and (advice := advise(evidence, ttl)) is not None:
+        if ttl is not None and (advice := advise(seen, ttl)) is not None:
             draft = None
             if advice.ttl is not None:
                 draft = Draft(change=Change.TTL, service=service, route=route, value=setting(advice.ttl))
@@ -37,14 +37,14 @@ def cache_advice(document: Configuration) -> Iterator[Advice]:
                 topic=Topic.TTL,
                 service=service,
                 subject=route or "paths without a route",
-                text=_text(ttl, evidence, advice),
+                text=_text(ttl, seen, advice),
                 calls=advice.calls,
                 draft=draft if draft is not None and is_possible(draft, document) else None,
                 label=f"Keep for {span(advice.ttl)}" if advice.ttl is not None else "",
             )
 
 
-def _evidence() -> dict[RouteName, Evidence]:
+def evidence() -> dict[RouteName, Evidence]:
     """Of the routes whose responses are fresh for as long as `ttl` says."""
     now = selectors.now()
     start = int(now // DAY - DAYS + 1) * DAY
@@ -82,8 +82,8 @@ def _ttl(service: Service | None, route: str) -> float | None:
     return lifetimes.pop() if len(lifetimes) == 1 else None
 
 
-def _text(ttl: float, evidence: Evidence, advice: TtlAdvice) -> str:
-    seen = f"Kept for {span(ttl)}. Of {evidence.pairs:,} repeated fetches"
+def _text(ttl: float, found: Evidence, advice: TtlAdvice) -> str:
+    seen = f"Kept for {span(ttl)}. Of {found.pairs:,} repeated fetches"
     if advice.ttl is None:
         return (
             f"{seen} each returned something else: responses are outdated most of the time, or contain what always "
@@ -93,6 +93,6 @@ def _text(ttl: float, evidence: Evidence, advice: TtlAdvice) -> str:
     effect = f"saves {calls} calls a day" if advice.calls > 0 else f"takes {calls} calls a day more"
     outdated = f"{span(advice.ttl)} {effect}; a response is then outdated {percent(advice.outdated)} of the time"
     if advice.every is None:
-        return f"{seen} none returned anything else, in {span(evidence.seconds)} together. {outdated} at most."
-    found = f"{evidence.changes:,} returned something else: a response changes about every {span(advice.every)}"
-    return f"{seen} {found}. {outdated}, and now {percent(advice.outdated_now)}."
+        return f"{seen} none returned anything else, in {span(found.seconds)} together. {outdated} at most."
+    changed = f"{found.changes:,} returned something else: a response changes about every {span(advice.every)}"
+    return f"{seen} {changed}. {outdated}, and now {percent(advice.outdated_now)}."

@@ -9,13 +9,16 @@ from django.db import DatabaseError
 from django.test import Client
 
 from metrics.advice import overview
+from metrics.advice.cache import evidence
 from metrics.advice.records import Advice, Change, Draft, Topic
 from metrics.models import Aggregate, Operation, TimeResolution
+from resilience.cache.policy import CachePolicy, Scope
 from routing.database.config_file import stored_document
 from routing.models import ApiKey, ConfigurationRevision, Route, Service
+from routing.router.policy import RoutePolicy
 from tests.metrics.advice.world import configure, count_days, use
 from tests.metrics.events import NOW
-from tests.metrics.harness import Harness
+from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -257,3 +260,17 @@ def test_there_is_no_advice_without_the_database(
 
     monkeypatch.setattr(overview, "all_advice", fail)
     assert "There is no advice while the database is unavailable" in staff_client.get(PAGE).content.decode()
+
+
+def test_what_the_gateway_fetches_again_is_evidence(harness: Harness) -> None:
+    policy = RoutePolicy(cache=CachePolicy(ttl=60, scope=Scope.SHARED, stale_if_error=0))
+    bodies = [b"a", b"a", b"a", b"b", b"b"]
+    harness.serve(*map(ok, bodies), policy=policy)
+    for _ in bodies:
+        assert harness.request("/api/v1/crm/contacts/1") == 200
+        assert harness.request("/api/v1/crm/contacts/1") == 200
+        harness.clock.advance(100)
+    [(name, found)] = evidence().items()
+    assert name == ("crm", "/contacts/{id}")
+    assert (sum(found.same.values()), sum(found.changed.values())) == (2, 1)
+    assert (found.requests, found.cached) == (10, 5)
