@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -19,17 +18,14 @@ from routing.database.actor import acting_as
 from routing.database.api_keys import by_prefix, revoke
 from routing.database.config_file import Names, WriteOptions, Written, digest, stored_document, write_document
 from routing.database.locks import lock_configuration
-from routing.errors import GatewayError
 from routing.models import ApiKey
 
 ACTION: Final = "configuration.write"
 NOTE: Final = "applied advice"
 
 
-class UnknownDraft(GatewayError):
-    status = HTTPStatus.NOT_FOUND
-    code = "unknown_draft"
-    title = "There is nothing that this draft could change"
+class UnknownDraft(LookupError):
+    """There is nothing that this draft could change."""
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +48,7 @@ def is_possible(draft: Draft, document: Configuration) -> bool:
 
 
 def preview(draft: Draft) -> Preview:
-    """Raises UnknownDraft, ConfigurationError and other GatewayErrors of a change that is not valid."""
+    """Raises UnknownDraft, and ConfigurationError and GatewayErrors of a change that is not valid."""
     if draft.change is Change.REVOKE:
         key = _key(draft)
         before, after = ({"key": key.prefix, "name": key.name, "state": state} for state in ("active", "revoked"))

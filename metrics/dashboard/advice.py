@@ -91,7 +91,7 @@ def draft_page(request: HttpRequest) -> HttpResponse:
             drafts.apply(draft, request.POST.get("tag", ""), staff_actor(request.user))
         except PreconditionFailed as fault:
             error, status = str(fault), fault.status
-        except (GatewayError, ConfigurationError):
+        except (UnknownDraft, GatewayError, ConfigurationError):
             pass  # the preview says what is wrong
         else:
             return HttpResponseRedirect(f"{reverse('dashboard:advice')}?done=1")
