@@ -121,8 +121,7 @@ def _edited(draft: Draft, document: Configuration) -> Configuration:
 def _with_quota(draft: Draft, document: Configuration) -> Configuration:
     edited = copy.deepcopy(document)
     plan = (edited.get("plans") or {}).get(draft.plan) or {}
-    quota = plan.get("quota") or ()
-    found = [each for each in ([quota] if isinstance(quota, dict) else quota) if str(each.get("per")) == draft.per]
+    found = [each for each in plan.get("quota") or () if str(each.get("per")) == draft.per]
     if not found or not draft.value.isdecimal():
         raise UnknownDraft(f"the plan {draft.plan!r} has no such quota")
     found[0]["amount"] = int(draft.value)

@@ -22,6 +22,7 @@ HOUR: Final = 3_600
 RATE_DAYS: Final = 7
 QUOTA_DAYS: Final = 31
 MIN_QUOTA_DAYS: Final = 14
+PERIODS: Final = ("day", "week", "month")
 FAR: Final = 4
 """A limit is not reached if it is at least so many times what was used."""
 ALL: Final = "*"
@@ -38,7 +39,7 @@ def unreached_rates(document: Configuration) -> Iterator[Advice]:
         own = {"": item.get("rate_limit")} | {
             route["path"]: route.get("rate_limit") for route in item.get("routes") or ()
         }
-        limits = {path: RatePolicy.parse(text) for path, text in own.items() if isinstance(text, str)}
+        limits = {path: limit for path, text in own.items() if text and (limit := _rate(text)) is not None}
         if not limits or (peaks := _busiest_hours(name)) is None:
             continue
         for path, limit in limits.items():
@@ -54,11 +55,21 @@ def unreached_quotas(document: Configuration) -> Iterator[Advice]:
     if first is None or (today() - max(first, since)).days < MIN_QUOTA_DAYS:
         return
     for plan in Plan.objects.all():
-        for quota in plan.quota or ():
-            per, amount = str(quota.get("per", "")), int(quota.get("amount", 0))
+        quotas = (document.get("plans") or {}).get(plan.name, {}).get("quota") or ()
+        for per, amount in ((str(quota.get("per")), quota.get("amount")) for quota in quotas):
+            if per not in PERIODS or not isinstance(amount, int):
+                continue
             most = _most_used(plan, "day" if per == "day" else "", since)
-            if most is not None and per in ("day", "week", "month") and amount >= FAR * most[1]:
+            if most is not None and amount >= FAR * most[1]:
                 yield _quota_advice(plan.name, per, amount, most, document)
+
+
+def _rate(text: Any) -> RatePolicy | None:
+    """None for what cannot be loaded: a service that is out of service harms no other, here neither."""
+    try:
+        return RatePolicy.parse(str(text))
+    except ValueError:
+        return None
 
 
 def _busiest_hours(service: str) -> Mapping[str, int] | None:

@@ -121,6 +121,13 @@ def test_limits_that_nobody_reaches(harness: Harness) -> None:
     )
 
 
+def test_a_setting_that_cannot_be_loaded_hinders_no_other_advice(harness: Harness) -> None:
+    configure(harness)
+    count_days({"requests|GET|2xx|/channels": 100})
+    Route.objects.filter(path="/feed").update(rate_limit="often")
+    assert [each.subject for each in advice(Topic.LIMIT)] == ["rate_limit 5000/m"]
+
+
 def test_limits_that_are_nearly_reached_or_new_are_left_alone(harness: Harness) -> None:
     configure(harness)
     count_days({"requests|GET|2xx|/channels": 900}, days=3)
