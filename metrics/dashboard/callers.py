@@ -23,6 +23,7 @@ from metrics.runtime_access import running
 from metrics.usage import selectors
 from metrics.usage.selectors import EMPTY, UsageRow
 from routing.pages.rendering import render
+from routing.pages.site import admin_url
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
@@ -280,5 +281,5 @@ def _links(caller: CallerName, known: Profile | None) -> list[tuple[str, str]]:
         ("Client errors", log_url(caller, kind="client_error")),
     ]
     if known is not None:
-        links.append(("Edit", reverse(f"admin:routing_{ADMIN[caller.kind]}_change", args=(known.row,))))
+        links.append(("Edit", admin_url(f"routing_{ADMIN[caller.kind]}_change", known.row)))
     return [(text, url) for text, url in links if url]
