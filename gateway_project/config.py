@@ -130,6 +130,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     secret_directories: tuple[Path, ...] = (DEFAULT_DIRECTORY,)
     """Directories of files that services may refer to."""
     alerts: AlertSettings = AlertSettings()
+    approval: bool = False
+    """Whether changes of the configuration wait for another person."""
     trace_url: str = ""
     """Where staff find a trace: the address has the placeholder `{trace_id}`."""
 
@@ -249,6 +251,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         max_body_bytes=get("MAX_BODY_BYTES", 10 * 1024 * 1024, integer(0, 1 << 40)),
         hooks=get("HOOKS", True, boolean),
         status_page=get("STATUS_PAGE", False, boolean),
+        approval=get("CONFIG_APPROVAL", False, boolean),
         log_format=get("LOG_FORMAT", "console" if debug else "json", one_of("json", "console")),
         traces=traces,
         trace_url=get("TRACE_URL", "", telemetry.trace_url),

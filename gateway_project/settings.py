@@ -49,6 +49,7 @@ MIDDLEWARE = [
     "metrics.middleware.RequestIdMiddleware",
     "routing.middleware.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "metrics.approvals.ApprovalMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 CSRF_FAILURE_VIEW = "metrics.api.fallback.csrf_failure"

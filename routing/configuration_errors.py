@@ -63,3 +63,9 @@ class UnknownDocument(GatewayError):
     status = HTTPStatus.NOT_FOUND
     code = "unknown_document"
     title = "There is no such document"
+
+
+class TooManyProposals(GatewayError):
+    status = HTTPStatus.CONFLICT
+    code = "too_many_proposals"
+    title = "Too many changes wait for approval"

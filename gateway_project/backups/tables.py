@@ -20,6 +20,7 @@ SEALED: Final = {
     "routing.Route": ("headers", "credential"),
     "routing.Webhook": ("settings",),
     "routing.Issuer": ("settings",),
+    "routing.ConfigurationProposal": ("secrets",),
     "routing.ConfigurationRevision": ("secrets",),
 }
 """Columns in which secrets may be as they are. Others have digests, or ciphertexts of the same keys."""

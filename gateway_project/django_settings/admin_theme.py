@@ -32,6 +32,7 @@ APPEARANCE: Final[dict[str, Any]] = {
     "COLORS": {"primary": INDIGO},
     "STYLES": [_static("dashboard/admin.css"), _static("dashboard/palette.css")],
     "SCRIPTS": [
+        _static("dashboard/copy.js"),
         _static("dashboard/landmarks.js"),
         _static("dashboard/rowmenu.js"),
         _static("dashboard/fieldnames.js"),
@@ -86,6 +87,7 @@ def _gateway(site: str) -> list[dict[str, Any]]:
                 _item("Consumers", "group", _list("routing_consumer", site)),
                 _item("Teams", "groups", _list("routing_team", site)),
                 _item("Plans", "speed", _list("routing_plan", site)),
+                _item("Proposals", "rule", _list("routing_configurationproposal", site)),
                 _item("History", "history", _list("routing_configurationrevision", site)),
             ],
         },

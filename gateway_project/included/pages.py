@@ -10,6 +10,7 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern, URLResolver
 
 from gateway_project.pages.middleware import POLICY
+from metrics import approvals
 from metrics.middleware import RequestIdMiddleware
 from routing.middleware import ActorMiddleware, BodyLimitMiddleware
 from routing.pages.rendering import ENGINE
@@ -43,6 +44,8 @@ def _view(view: View, policy: str) -> View:
         request.current_app = NAME
 
         def respond(request: HttpRequest) -> HttpResponseBase:
+            if approvals.may_propose(request, view):
+                return approvals.reviewed(request, view, args, kwargs)
             return view(request, *args, **kwargs)
 
         handle: Callable[[HttpRequest], HttpResponseBase] = respond

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from django.db import transaction
 from django.http import HttpResponse
+from django.urls import reverse
 from rest_framework.request import Request
 
 from metrics.api import access, preconditions, representations
@@ -17,6 +18,7 @@ from metrics.api.configuration_access import (
     visible_services,
 )
 from metrics.api.configuration_schema import configuration_operation
+from metrics.approvals import ChangeProposed, submitted
 from metrics.audit import record_operation
 from routing.configuration.decode import VERSION
 from routing.configuration.document import Document
@@ -33,6 +35,15 @@ ACTION: Final = "configuration.write"
 
 class ConfigurationBase(MetricsView):
     permission_classes = (ConfigurationPermission,)
+
+    def handle_exception(self, exc: Exception) -> Any:
+        """202 for a change that waits for approval: nothing has changed yet."""
+        if not isinstance(exc, ChangeProposed):
+            return super().handle_exception(exc)
+        number = exc.proposal.pk
+        report = {"proposal": number, "state": exc.proposal.state, "summary": exc.proposal.summary}
+        address = reverse("api-config-proposal", kwargs={"number": str(number)})
+        return self.report(report, representations.JSON, 202, {"Location": address})
 
     def represent(self, request: Request, value: Any, status: int = 200) -> HttpResponse:
         """The value as JSON or YAML with its entity tag, or 304."""
@@ -145,16 +156,21 @@ def _write(
     Pointers of faults at `within` begin there: it is what the request's content is about.
     """
     actor, chosen = access.request_actor(request), options(request)
-    with acting_as(actor), transaction.atomic():
-        lock_configuration()
-        document = make()
-        try:
-            written = write_document(document, precondition, chosen, names, delete, is_bound=is_bound)
-        except ConfigurationError as error:
-            raise representations.invalid(error, with_lines=bool(document.lines), within=within) from None
-        if written.diff and not chosen.dry_run:
-            record_operation(actor, ACTION, after=_names(written))
-    return written
+
+    def change() -> Written:
+        with transaction.atomic():
+            lock_configuration()
+            document = make()
+            try:
+                written = write_document(document, precondition, chosen, names, delete, is_bound=is_bound)
+            except ConfigurationError as error:
+                raise representations.invalid(error, with_lines=bool(document.lines), within=within) from None
+            if written.diff and not chosen.dry_run:
+                record_operation(actor, ACTION, after=_names(written))
+        return written
+
+    with acting_as(actor):
+        return submitted(change, request.user)
 
 
 def _names(written: Written) -> dict[str, list[str]]:

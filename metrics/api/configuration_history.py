@@ -44,4 +44,7 @@ class ConfigurationRevisionView(HistoryBase):
 
 def _described(row: ConfigurationRevision) -> dict[str, Any]:
     at = row.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"id": row.pk, "created_at": at, "actor": row.actor, "summary": row.summary}
+    return {"id": row.pk, "created_at": at, "actor": row.actor, "summary": row.summary} | {
+        "label": row.label,
+        "comment": row.comment,
+    }

@@ -44,8 +44,23 @@ _REVISION: Final = {
     "created_at": "2026-01-31T12:00:00.000Z",
     "actor": "key:k3m5pq7a",
     "summary": "changed crmIntelligence",
+    "label": "",
+    "comment": "a slower backend",
+}
+_PROPOSAL: Final = {
+    "id": 12,
+    "created_at": "2026-01-31T12:00:00.000Z",
+    "author": "key:k3m5pq7a",
+    "summary": "changed crmIntelligence",
+    "comment": "",
+    "state": "waiting",
+    "decided_at": None,
+    "decided_by": "",
+    "reason": "",
 }
 _EXAMPLES: Final[dict[str, Any]] = {
+    "configurationProposals": {"proposals": [_PROPOSAL]},
+    "configurationProposal": {**_PROPOSAL, "created": {}, "changed": _REPORT["changed"], "deleted": {}},
     "configurationHistory": {"revisions": [_REVISION]},
     "configurationRevision": {**_REVISION, "changes": ["@@ -1 +1 @@"], "document": "version: 1\nservices: {}\n"},
     "configuration": _FILE,

@@ -10,8 +10,10 @@ from rest_framework.response import Response
 from metrics import probes
 from metrics.api import access, representations
 from metrics.api.base import MetricsView, documented, validate
-from metrics.api.configuration_access import ConfigurationPermission, visible_services
+from metrics.api.configuration import ConfigurationBase
+from metrics.api.configuration_access import visible_services
 from metrics.api.serializers import Milliseconds, Text
+from metrics.approvals import submitted
 from metrics.audit import record_operation
 from metrics.incidents.changes import DEPLOYMENT, latest_revision
 from metrics.selectors import get_service
@@ -83,9 +85,7 @@ class DeploymentsView(MetricsView):
         return Response({"version": data["version"], "service": data["service"]})
 
 
-class ConfigurationRestoreView(MetricsView):
-    permission_classes = (ConfigurationPermission,)
-
+class ConfigurationRestoreView(ConfigurationBase):
     @documented(
         "restoreConfiguration",
         RestoreOutput,
@@ -99,16 +99,22 @@ class ConfigurationRestoreView(MetricsView):
             raise Forbidden("the key is for some services, and a revision is of all")
         data, actor = validate(RestoreInput, request.data), access.request_actor(request)
         note = f"rolled back to revision {int(number)}: {data['reason']}"
-        with acting_as(actor, note), transaction.atomic():  # the revision is recorded after the transaction
-            lock_configuration()
-            revision = ConfigurationRevision.objects.filter(pk=int(number)).first()
-            if revision is None:
-                raise UnknownDocument(f"there is no revision {int(number)}")
-            if latest_revision() != data["latest"]:
-                raise PreconditionFailed("the configuration was changed since: look at it again")
-            try:
-                done = revisions.rollback(revision, actor)
-            except ConfigurationError as error:
-                raise representations.invalid(error, with_lines=False) from None
-            record_operation(actor, ROLLBACK, before=done.before, after={**done.after, "reason": data["reason"]})
+
+        def change() -> tuple[ConfigurationRevision, revisions.Rollback]:
+            with transaction.atomic():
+                lock_configuration()
+                revision = ConfigurationRevision.objects.filter(pk=int(number)).first()
+                if revision is None:
+                    raise UnknownDocument(f"there is no revision {int(number)}")
+                if latest_revision() != data["latest"]:
+                    raise PreconditionFailed("the configuration was changed since: look at it again")
+                try:
+                    done = revisions.rollback(revision, actor)
+                except ConfigurationError as error:
+                    raise representations.invalid(error, with_lines=False) from None
+                record_operation(actor, ROLLBACK, before=done.before, after={**done.after, "reason": data["reason"]})
+            return revision, done
+
+        with acting_as(actor, note):  # the revision is recorded after the transaction
+            revision, done = submitted(change, request.user)
         return Response({"restored": revision.pk, "services": done.after["services"]})

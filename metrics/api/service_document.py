@@ -12,6 +12,7 @@ from metrics.api.configuration import ConfigurationBase
 from metrics.api.configuration_access import require_service
 from metrics.api.configuration_schema import configuration_operation
 from metrics.api.serializers import QueryFlag
+from metrics.approvals import submitted
 from routing.configuration.faults import ConfigurationError
 from routing.configuration_errors import UnknownDocument
 from routing.database.actor import acting_as
@@ -52,7 +53,7 @@ class ServiceDocumentView(ConfigurationBase):
         preconditions.check(request, openapi_of(service), required=False)
         try:
             with acting_as(access.request_actor(request)):
-                report = import_document(service, read(content), options)
+                report = submitted(lambda: import_document(service, read(content), options), request.user)
         except ConfigurationError as error:
             raise representations.invalid(error, with_lines=True) from None
         return self.report(describe(report, options), media)

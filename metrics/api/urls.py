@@ -16,6 +16,7 @@ from metrics.api.circuits import (
 )
 from metrics.api.configuration import ConfigurationView, ServiceConfigurationView
 from metrics.api.configuration_history import ConfigurationHistoryView, ConfigurationRevisionView
+from metrics.api.configuration_proposals import ConfigurationProposalsView, ConfigurationProposalView
 from metrics.api.credentials import CredentialForgetView, CredentialsView
 from metrics.api.explain import ExplainView
 from metrics.api.incidents import ConfigurationRestoreView, DeploymentsView, ProbeView
@@ -83,6 +84,12 @@ urlpatterns = [
         r"^api/config/history/(?P<number>[0-9]{1,18})/?$",
         ConfigurationRevisionView.as_view(),
         name="api-config-revision",
+    ),
+    re_path(r"^api/config/proposals/?$", ConfigurationProposalsView.as_view(), name="api-config-proposals"),
+    re_path(
+        r"^api/config/proposals/(?P<number>[0-9]{1,18})/?$",
+        ConfigurationProposalView.as_view(),
+        name="api-config-proposal",
     ),
     re_path(
         r"^api/config/history/(?P<number>[0-9]{1,18})/restore/?$",

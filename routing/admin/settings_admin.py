@@ -19,12 +19,14 @@ from routing.admin.settings_form import field_name, switch_name
 from routing.admin.stored_secrets import StoredSecrets
 from routing.admin.yaml_text import MAX_TEXT, YamlText, located_line
 from routing.configuration.faults import Fault
+from routing.database import proposals
 from routing.database.actor import commenting
 from routing.database.trial import try_change
 
 MAX_BODY: Final = 4 * MAX_TEXT
 """Bytes of a request that checks a text."""
 MAX_COMMENT: Final = 200
+WAITS: Final = "It waits until somebody else who may configure the gateway approves it."
 Fieldset = tuple[str | None, dict[str, Any]]
 
 
@@ -112,7 +114,8 @@ def _preview(request: HttpRequest, save: Callable[[], HttpResponse]) -> HttpResp
     request._messages = default_storage(request)  # type: ignore[attr-defined]  # Django's middleware reads it
     if trial.result.status_code != HTTPStatus.FOUND:
         return JsonResponse({"invalid": True})
-    return JsonResponse({**trial.diff.to_document(), "save": "Save"})
+    wording = {"save": "Ask for approval", "note": WAITS} if proposals.is_required() else {"save": "Save"}
+    return JsonResponse({**trial.diff.to_document(), **wording})
 
 
 def _fieldset(name: str, section: Section, is_set: bool) -> Fieldset:

@@ -11,7 +11,8 @@ from routing.configuration.faults import Path
 
 MAX_ALIGNED: Final = 2_000
 """Longest list of which added and removed items are found: that takes time in the square of its length."""
-_ABSENT: Final = object()
+ABSENT: Final = object()
+"""Stands for a value that is not there."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ def differences(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:
     """The innermost values that differ, in the order of the structures."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
-            yield from differences(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
+            yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), (*path, key))
     elif isinstance(old, list) and isinstance(new, list):
         yield from _of_lists(old, new, path)
     elif _text(old) != _text(new):
@@ -68,10 +69,15 @@ def _of_block(old: list[Any], new: list[Any], path: Path, start: int, begin: int
         yield Change(pointer((*path, index)), None, item)
 
 
+def is_equal(left: Any, right: Any) -> bool:
+    """Whether two configurations, or ABSENT, are the same."""
+    return (left is ABSENT) == (right is ABSENT) and _text(left) == _text(right)
+
+
 def _shown(value: Any) -> Any:
-    return None if value is _ABSENT else value
+    return None if value is ABSENT else value
 
 
 def _text(value: Any) -> str:
     """For comparison: in Python `1 == True`, in a configuration they differ."""
-    return "" if value is _ABSENT else json.dumps(value, sort_keys=True)
+    return "" if value is ABSENT else json.dumps(value, sort_keys=True)

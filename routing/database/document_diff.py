@@ -40,6 +40,12 @@ class DocumentDiff(msgspec.Struct, frozen=True):
         return {"created": self.created, "changed": changed, "deleted": self.deleted}
 
 
+def diff_of(found: dict[str, Any]) -> DocumentDiff:
+    """The differences that `to_document` has written, with values."""
+    changed = {name: tuple(msgspec.convert(changes, list[Change])) for name, changes in found["changed"].items()}
+    return DocumentDiff(found["created"], changed, found["deleted"])
+
+
 def document_diff(before: dict[str, Any], after: dict[str, Any]) -> DocumentDiff:
     """`before` and `after` are in canonical form."""
     old, new = parts(before), parts(after)

@@ -32,9 +32,13 @@ def record_revision() -> ConfigurationRevision | None:
     if text == before:
         return None
     actor = current_actor()
-    summary = actor.note or _summary(parse(before).structure, document)
+    summary = actor.note or summary_of(parse(before).structure, document)
     revision = ConfigurationRevision.objects.create(
-        actor=actor.name[:200], summary=summary[:200], document=text, secrets=masked.secrets or None
+        actor=actor.name[:200],
+        summary=summary[:200],
+        comment=actor.comment[:500],
+        document=text,
+        secrets=masked.secrets or None,
     )
     _delete_oldest(len(text))
     return revision
@@ -72,10 +76,14 @@ def current_document() -> str:
     return dump(masking.masked_document().structure)
 
 
+def previous_revision(revision: ConfigurationRevision) -> ConfigurationRevision | None:
+    return ConfigurationRevision.objects.filter(pk__lt=revision.pk).first()
+
+
 def previous_document(revision: ConfigurationRevision) -> str:
     """The configuration before this revision."""
-    earlier = ConfigurationRevision.objects.filter(pk__lt=revision.pk)
-    return earlier.values_list("document", flat=True).first() or EMPTY
+    earlier = previous_revision(revision)
+    return earlier.document if earlier else EMPTY
 
 
 def diff_lines(before: str, after: str) -> Iterator[str]:
@@ -86,7 +94,7 @@ def diff_lines(before: str, after: str) -> Iterator[str]:
             yield line
 
 
-def _summary(before: dict[str, Any], after: dict[str, Any]) -> str:
+def summary_of(before: dict[str, Any], after: dict[str, Any]) -> str:
     """`added crm; changed billing, mail`."""
     old, new = _parts(before), _parts(after)
     groups = {

@@ -8,6 +8,7 @@ from routing.models.issuers import Issuer
 from routing.models.keys import ApiKey, RetiredSecret
 from routing.models.members import Member, PlanRequest
 from routing.models.openapi import ServiceDocument
+from routing.models.proposals import ConfigurationProposal
 from routing.models.revisions import ConfigurationChange, ConfigurationRevision, ConfigurationVersion
 from routing.models.revocations import Revocation
 from routing.models.services import ANY_SECRET, SETTINGS, Route, Service, Target
@@ -22,6 +23,7 @@ __all__ = [
     "ApiKey",
     "BackendCredential",
     "ConfigurationChange",
+    "ConfigurationProposal",
     "ConfigurationRevision",
     "ConfigurationVersion",
     "Consumer",

@@ -26,11 +26,16 @@ class ConfigurationChange(models.Model):
 
 
 class ConfigurationRevision(models.Model):
-    """The configuration file after a change, with who made the change, when, and what it changed."""
+    """The configuration file after a change, with who made the change, when, and what it changed. Its number is its id.
+
+    `comment` is what its author wrote about it, and `label` a name that staff give it, such as `before the sale`.
+    """
 
     created_at = models.DateTimeField(auto_now_add=True)
     actor = models.CharField(max_length=200)
     summary = models.CharField(max_length=200)
+    label = models.CharField(max_length=64, blank=True, default="", db_default="")
+    comment = models.CharField(max_length=500, blank=True, default="", db_default="")
     document = models.TextField()
     secrets = models.JSONField(null=True, editable=False)
     """The secrets that the document's masks stand for, for a rollback. Never shown."""

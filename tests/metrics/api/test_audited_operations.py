@@ -93,7 +93,9 @@ def act_on_circuit(action: str) -> Callable[[Operators], object]:
 
 
 def act_on_cache(action: str) -> Callable[[Operators], object]:
-    return lambda operators: operators.act("metrics/cachedservice", action, operators.crm, tag="contacts")
+    return lambda operators: operators.act(
+        "metrics/cachedservice", action, operators.crm, tag="contacts", confirmed="yes"
+    )
 
 
 def call_api(method: str, path: str) -> Callable[[Operators], object]:

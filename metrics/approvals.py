@@ -1,0 +1,102 @@
+"""Approval of changes at the doors: the admin's pages and the configuration API."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from django.contrib import messages
+from django.contrib.messages.storage import default_storage
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+
+from metrics.audit import record_operation
+from routing.admin.settings_admin import MAX_COMMENT
+from routing.configuration_errors import TooManyProposals
+from routing.database import proposals
+from routing.database.actor import commenting
+from routing.database.proposals import Proposed
+from routing.models import ConfigurationProposal
+from routing.pages.site import admin_url
+
+T = TypeVar("T")
+View = Callable[..., HttpResponseBase]
+_DECIDES: Final = "decides_proposals"
+_API: Final = "cls"
+"""What views of REST framework have."""
+
+
+def decides_proposals(view: T) -> T:
+    """Mark a view of the admin that makes changes which were approved."""
+    setattr(view, _DECIDES, True)
+    return view
+
+
+class ChangeProposed(Exception):
+    """The change of a request to the API waits for approval."""
+
+    def __init__(self, proposal: ConfigurationProposal) -> None:
+        super().__init__(str(proposal))
+        self.proposal = proposal
+
+
+def submitted(change: Callable[[], T], user: Any) -> T:
+    """What `change` returns, with teams and consumers compared too. Raises ChangeProposed and TooManyProposals."""
+    result = proposals.submit(change, user, whole=True)
+    if isinstance(result, Proposed):
+        _record(result.proposal)
+        raise ChangeProposed(result.proposal)
+    return result
+
+
+class ApprovalMiddleware:
+    """`reviewed` for all pages. Must come after ActorMiddleware and MessageMiddleware."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self._get_response(request)
+
+    def process_view(self, request: HttpRequest, view: View, arguments: Any, keywords: Any) -> HttpResponseBase | None:
+        return reviewed(request, view, arguments, keywords) if may_propose(request, view) else None
+
+
+def may_propose(request: HttpRequest, view: View) -> bool:
+    """Whether it is a page of staff that may change the configuration, and approval is required. The API's views submit
+    their changes themselves.
+    """
+    return (
+        request.method == "POST"
+        and proposals.is_required()
+        and request.user.is_authenticated
+        and not hasattr(view, _API)
+        and not hasattr(view, _DECIDES)
+    )
+
+
+def reviewed(request: HttpRequest, view: View, arguments: Any, keywords: Any) -> HttpResponseBase:
+    """The view's response or, if what it has changed in the configuration waits for approval, one that says so."""
+    try:
+        with commenting(request.POST.get("_comment", "")[:MAX_COMMENT].strip()):
+            result = proposals.submit(lambda: view(request, *arguments, **keywords), request.user)
+    except TooManyProposals as error:
+        messages.error(request, f"Not changed: {error}.")
+        return redirect(request.get_full_path())
+    return _held_back(request, result) if isinstance(result, Proposed) else result
+
+
+def _held_back(request: HttpRequest, result: Proposed[HttpResponseBase]) -> HttpResponseBase:
+    """Lead to the proposal, without the view's message that the change was made."""
+    _record(result.proposal)
+    request._messages = default_storage(request)  # type: ignore[attr-defined]  # Django's middleware reads it
+    messages.info(request, "Nothing has changed yet: somebody else who may configure the gateway has to approve it.")
+    page = admin_url("routing_configurationproposal_change", result.proposal.pk)
+    if result.result.headers.get("Content-Type", "").startswith("application/json"):
+        return JsonResponse({"location": page})
+    return redirect(page)
+
+
+def _record(proposal: ConfigurationProposal) -> None:
+    record_operation(
+        proposal.author, "configuration.propose", after={"proposal": proposal.pk, "parts": list(proposal.parts)}
+    )
