@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404, redirect, render
 from django.template.defaultfilters import filesizeformat
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -85,10 +85,21 @@ class CachedServiceAdmin(ReadOnlyAdmin):
         )
 
     @admin.action(description="Flush all entries", permissions=("invalidate",))
-    def flush(self, request: HttpRequest, queryset: "models.QuerySet[CachedService]") -> None:
+    def flush(self, request: HttpRequest, queryset: "models.QuerySet[CachedService]") -> HttpResponse | None:
+        """Asks first, as the dashboard does."""
+        if "confirmed" not in request.POST:
+            usage = selectors.cache_usage().by_service
+            context = {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": "Flush the cache?",
+                "services": [(row, usage.get(row.name, ServiceCache())) for row in queryset],
+            }
+            return render(request, "admin/gateway/flush.html", context)
         self._invalidate(
             request, lambda: sum(services.invalidate(staff_actor(request.user), service.name) for service in queryset)
         )
+        return None
 
     def has_invalidate_permission(self, request: HttpRequest) -> bool:
         return may(request.user, Right.OPERATE)

@@ -1,5 +1,6 @@
 """`/api/config/proposals`: changes that wait for approval, and those that were decided."""
 
+from datetime import datetime
 from typing import Any, Final
 
 from django.http import HttpResponse
@@ -44,5 +45,5 @@ def described(row: ConfigurationProposal) -> dict[str, Any]:
     }
 
 
-def _time(at: Any) -> str | None:
-    return at and at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

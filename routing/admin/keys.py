@@ -5,8 +5,11 @@ from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.db import models
+from django.forms.widgets import Script
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
@@ -14,12 +17,16 @@ from routing.admin.fields import FileSyntaxMixin
 from routing.admin.key_form import KeyForm
 from routing.admin.rights import RightsMixin
 from routing.authentication.key_form import parse_prefix
+from routing.configuration.document import inline
 from routing.database.api_keys import issue, revoke, rotate
 from routing.models import ApiKey, RetiredSecret
 from routing.pages.site import admin_site
 
 GRACE: Final = timedelta(hours=24)
 """How long the present secret stays valid when a key is rotated here."""
+
+
+LIMITS: Final = ("limit_rate", ("limit_burst", "limit_concurrency"), "limit_quota")
 
 
 class ExpiryFilter(admin.SimpleListFilter):
@@ -47,7 +54,7 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     autocomplete_fields = ("consumer",)
     fieldsets = (
         (None, {"fields": ("name", "prefix", "owner", "created_by", "consumer", "scopes", "tenant", "expires_at")}),
-        ("Limits", {"fields": ("limits", "environment", "methods", "ip")}),
+        ("Limits", {"fields": ("environment", "methods", ("ip_allow", "ip_deny"), *LIMITS)}),
         (
             "Use",
             {
@@ -71,8 +78,25 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         "last_used_at",
         "last_used_from",
         "last_used_service",
+        "shown_limits",
     )
     actions: tuple[Any, ...] = ("rotate_keys", "revoke_keys")
+
+    class Media:
+        js = (Script("forms/settings.js", type="module"),)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Those who may only view see limits as the file writes them."""
+        found = super().get_fieldsets(request, obj)
+        if self.has_change_permission(request, obj):
+            return found
+        identity, _, use = found
+        return (identity, ("Limits", {"fields": ("environment", "shown_limits")}), use)
+
+    @admin.display(description="limits")
+    def shown_limits(self, key: ApiKey) -> str:
+        values = {"limits": key.limits, "methods": key.methods, "ip": key.ip}
+        return inline({name: value for name, value in values.items() if value}) if any(values.values()) else "none"
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """A prefix as it is shown, and a whole key, find the key."""
@@ -111,7 +135,7 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         if change:
             super().save_model(request, obj, form, change)
         else:
-            messages.warning(request, f"The key of {obj.name}, shown only this once: {issue(obj)}")
+            messages.warning(request, _shown_once(f"The key of {obj.name}", issue(obj)))
 
     @admin.action(description="Rotate: a new secret, the present one is valid for 24 hours", permissions=("change",))
     def rotate_keys(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:
@@ -122,7 +146,7 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
                 self.message_user(request, f"{key}: {fault}.", messages.ERROR)
                 continue
             self.log_change(request, key, "Rotated.")
-            messages.warning(request, f"The new key of {key.name}, shown only this once: {new_key}")
+            messages.warning(request, _shown_once(f"The new key of {key.name}", new_key))
 
     @admin.action(description="Revoke", permissions=("change",))
     def revoke_keys(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:
@@ -131,6 +155,17 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         for key in active:
             self.log_change(request, key, "Revoked.")
         self.message_user(request, f"{len(active)} revoked.")
+
+
+def _shown_once(what: str, key: str) -> SafeString:
+    """With a button that copies the key."""
+    return format_html(
+        '{}, shown only this once: <code class="break-all">{}</code> '
+        '<button type="button" class="setting-button" data-copy="{}">Copy</button>',
+        what,
+        key,
+        key,
+    )
 
 
 def _use(secret: RetiredSecret) -> str:

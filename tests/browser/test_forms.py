@@ -102,3 +102,38 @@ def test_a_changed_field_is_shown_before_it_is_saved(visit: Open, screenshot: Sc
     page.get_by_role("button", name="Save and continue editing").click()
     page.get_by_role("dialog").get_by_role("button", name="Save").click()
     expect(page.get_by_role("button", name=f"Remove {scheme}.example.com")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "dark"), (WIDE, "light"), (PHONE, "light"), (WIDE, "dark")])
+def test_keys_history_and_the_question_before_a_flush_are_accessible(
+    visit: Open, screenshot: Screenshot, scheme: str, width: int
+) -> None:
+    for name, path in (("key", "/admin/routing/apikey/add/"), ("proposals", "/admin/routing/configurationproposal/")):
+        page = visit(path, width=width, scheme=scheme)
+        screenshot(page, f"admin-{name}-{width}-{scheme}")
+        assert_accessible(page)
+    page = visit("/admin/metrics/cachedservice/", width=width, scheme=scheme)
+    page.locator("input.action-select").first.check()
+    page.locator("select[name=action]").select_option("flush")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("button", name="Flush")).to_be_visible()
+    assert_accessible(page)
+    page = visit("/admin/routing/configurationrevision/", width=width, scheme=scheme)
+    assert_accessible(page)
+    page.get_by_role("link", name="Undo…").first.click()
+    expect(page.get_by_role("button", name="Undo revision")).to_be_visible()
+    screenshot(page, f"admin-undo-{width}-{scheme}")
+    assert_accessible(page)
+
+
+def test_a_new_key_is_copied(visit: Open) -> None:
+    page = visit("/admin/routing/apikey/add/")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_label("Name").fill("copied")
+    scopes = page.get_by_role("combobox", name="Scopes: add an entry")
+    scopes.fill("crm")
+    scopes.press("Enter")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("gw_")

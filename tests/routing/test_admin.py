@@ -205,6 +205,26 @@ def test_a_new_key_is_shown_once_and_its_digest_never(staff: Client) -> None:
         assert digest(shown[0]) not in page
 
 
+def test_a_keys_settings_have_fields(staff: Client, crm: Service) -> None:
+    settings = {"scopes": "crm\nmetrics:read", "methods": ["GET"], "ip_allow": "10.0.0.0/8\n192.0.2.1"}
+    limits = {**both("limit_rate", "60", "", "m"), "limit_burst": "10", "limit_quota": "[{amount: 5, per: day}]"}
+    page = staff.post(f"{KEYS}add/", {"name": "ci", **settings, **limits}, follow=True).content.decode()
+    assert re.search(r'data-copy="gw_[a-z2-7]{8}_[A-Za-z0-9]{49}"', page)
+    key = ApiKey.objects.get()
+    assert (key.scopes, key.methods) == (["crm", "metrics:read"], ["GET"])
+    assert key.ip == {"allow": ["10.0.0.0/8", "192.0.2.1"]}
+    assert key.limits == {"rate": "60/m", "burst": 10, "quota": [{"amount": 5, "per": "day"}]}
+    change = f"{KEYS}{key.pk}/change/"
+    posted = browser_form(staff.get(change))
+    staff.post(change, posted | {"limit_burst": "", "name": "renamed"})
+    after = ApiKey.objects.get()
+    assert (after.name, after.limits) == ("renamed", {"rate": "60/m", "quota": [{"amount": 5, "per": "day"}]})
+    assert (after.scopes, after.methods, after.ip) == (key.scopes, key.methods, key.ip)
+    for wrong, message in (({"ip_deny": "10.0.0.0/99"}, "10.0.0.0/99"), ({"limit_burst": "0"}, "must be from 1")):
+        assert message in errors(staff.post(change, posted | wrong).content.decode())
+    assert ApiKey.objects.get().ip == key.ip
+
+
 def test_the_digest_of_a_key_cannot_be_posted(staff: Client) -> None:
     staff.post(f"{KEYS}add/", {"name": "ci", "scopes": "['*']", "expires_at_0": "", "expires_at_1": ""})
     key = ApiKey.objects.get()

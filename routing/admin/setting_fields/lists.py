@@ -24,10 +24,11 @@ EMPTY: Final = "empty"
 
 
 class Words(SettingField):
-    """A list of texts, one in each line. In a browser, they are picked, typed and removed one by one.
+    """A list of texts, one in each line, or as the file writes it. In a browser, they are picked, typed and removed one
+    by one.
 
     `suggestions` are offered; any other text may be entered too. `empty`: what a list without entries means, if it is
-    another than none. `null`: what null means, if it may be one. `is_single`: one entry may stand without a list.
+    another than none. `null`: what null means, if it may be one.
     """
 
     def __init__(
@@ -54,10 +55,20 @@ class Words(SettingField):
 
     def read(self, shown: Any) -> Any:
         text, mode = (shown or ("", "")) if self._has_modes else (shown, "")
+        if text.startswith("["):
+            return _listed(text)
         entries = [line.strip() for line in text.split("\n") if line.strip()]
         if entries:
             return entries
         return None if mode == NULL else [] if mode == EMPTY else UNSET
+
+
+def _listed(text: str) -> list[Any]:
+    """A list as the file writes it on one line. Raises ValidationError."""
+    entries = read_yaml(text)
+    if not isinstance(entries, list):
+        raise ValidationError("Enter one entry in each line.")
+    return entries
 
 
 class Picker(forms.Textarea):

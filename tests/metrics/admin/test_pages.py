@@ -161,7 +161,11 @@ def test_the_cache_is_listed_and_a_tag_is_invalidated(harness: Harness, root: Cl
     assert "1 entry invalidated." in act(root, CACHE, "invalidate", crm, tag="contacts")
     assert Operation.objects.get(action="cache.invalidate").after == {"tag": "contacts", "keysDeleted": 1}
     harness.request("/api/v1/crm/contacts/7")
-    assert "1 entry invalidated." in act(root, CACHE, "flush", crm)
+    question = act(root, CACHE, "flush", crm)
+    assert "All cached responses of this service will be deleted." in question
+    assert "1 entry" in question
+    assert Operation.objects.filter(action="cache.invalidate").count() == 1
+    assert "1 entry invalidated." in act(root, CACHE, "flush", crm, confirmed="yes")
 
 
 def test_staff_without_permission_may_view_but_not_act(harness: Harness, crm: Service) -> None:
@@ -171,7 +175,7 @@ def test_staff_without_permission_may_view_but_not_act(harness: Harness, crm: Se
     client.force_login(eve)
     assert client.get(CIRCUITS).status_code == 200
     act(client, CIRCUITS, "force_open", crm, reason="a test")
-    act(client, CACHE, "flush", crm)
+    act(client, CACHE, "flush", crm, confirmed="yes")
     assert state(harness) is State.CLOSED
     assert recorded_operations() == []
 
