@@ -64,6 +64,9 @@ _Rows = list[tuple[int, str, str]]
 """Start, service, and the counts as JSON: read as text, which is decoded in a third of the time."""
 _counts: Final = msgspec.json.Decoder(dict[str, int])
 
+_UPDATE: Final = f"UPDATE {Aggregate._meta.db_table} SET counts = %s WHERE id = %s"  # noqa: S608 - no value is part of it
+"""Django's own update of many rows takes four times as long as the rest of adding a batch."""
+
 _last_read: Final[dict[TimeResolution, tuple[_Rows, set[str]]]] = {}
 """The latest TOTAL and RESET rows, and which batches they include."""
 
@@ -209,20 +212,28 @@ def _add(spread: dict[AggregateKey, Counter[str]]) -> None:
         (Aggregate(resolution=resolution, start=start, service=service) for resolution, start, service in spread),
         ignore_conflicts=True,
     )
-    rows = [
-        row
-        for row in Aggregate.objects.select_for_update()
+    rows = (
+        Aggregate.objects.select_for_update()
         .filter(
             resolution__in={resolution for resolution, _, _ in spread},
             start__in={start for _, start, _ in spread},
             service__in={service for _, _, service in spread},
         )
         .order_by("pk")
-        if (row.resolution, row.start, row.service) in spread
+        .annotate(text=Cast("counts", TextField()))
+        .values_list("pk", "resolution", "start", "service", "text")
+    )
+    updated = [
+        (_encoded(_limit(merge_counts([_counts.decode(text), spread[resolution, start, service]]))), pk)
+        for pk, resolution, start, service, text in rows
+        if (resolution, start, service) in spread
     ]
-    for row in rows:
-        row.counts = _limit(merge_counts([row.counts, spread[row.resolution, row.start, row.service]]))
-    Aggregate.objects.bulk_update(rows, ["counts"], batch_size=100)
+    with connection.cursor() as cursor:
+        cursor.executemany(_UPDATE, updated)
+
+
+def _encoded(counts: dict[str, int]) -> str:
+    return msgspec.json.encode(counts).decode()
 
 
 def _limit(counts: Counter[str]) -> dict[str, int]:

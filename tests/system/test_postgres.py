@@ -57,6 +57,20 @@ print(found.count(), found.aggregate(Sum("requests"))["requests__sum"])
 """Four threads save batches at the same time, each batch in two of them. Prints the rows and the sum."""
 
 
+COUNT = """
+from metrics.counting.aggregates import AggregateWriter, read_counts
+from metrics.counting.counts import CountBatch
+from metrics.models import TimeResolution
+
+for number in (1, 2, 2):
+    fields = {"60|counted|bytes": number, '60|counted|requests|GET|2xx|/%s/{"}': number}
+    AggregateWriter().apply(CountBatch(f"counted-{number}", fields))
+found = read_counts((), TimeResolution.MINUTE, 60, 120, "counted")[60, "counted"]
+print(found["bytes"], found['requests|GET|2xx|/%s/{"}'])
+"""
+"""Adds two batches, one of them twice. Prints the sums."""
+
+
 @dataclass(frozen=True)
 class Gateway:
     server: Server
@@ -164,6 +178,10 @@ def test_usage_is_counted_and_sent(gateway: Gateway, backend: Backend) -> None:
 
 def test_batches_that_are_saved_at_once_are_added_once(gateway: Gateway) -> None:
     assert gateway.server.manage("shell", "--no-imports", "-c", SAVE_AT_ONCE).split() == ["20", "400"]
+
+
+def test_counts_are_added_and_read(gateway: Gateway) -> None:
+    assert gateway.server.manage("shell", "--no-imports", "-c", COUNT).split() == ["3", "3"]
 
 
 def test_the_gateway_stops(gateway: Gateway) -> None:
