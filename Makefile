@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run serve docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks rolling outages lock manifests image image-base sbom audit clean
+.PHONY: help install install-dev run serve docs test quick check format compare latency story memory dashboard-cost micro load abuse webhooks rolling outages lock messages manifests image image-base sbom audit clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
@@ -115,6 +115,12 @@ lock: $(RELEASE)/.installed ## write requirements*.lock: all versions with their
 	$(RELEASE)/$(COMPILE) requirements-core.txt -o requirements-core.lock $(ARGS)
 	for extra in $(EXTRAS); do $(RELEASE)/$(COMPILE) requirements-$$extra.txt -c requirements-core.lock \
 		-o requirements-$$extra.lock $(ARGS) || exit 1; done
+
+messages: install-dev ## extract the texts of pages, and compile their translations (needs Debian's gettext)
+	for domain in django djangojs; do $(CHECK_ENV) $(BIN)/python manage.py makemessages --locale de --domain $$domain \
+		--no-location --no-wrap --no-obsolete --ignore '.venv*' --ignore tests --ignore benchmarks --ignore docs --ignore var \
+		|| exit 1; done
+	$(CHECK_ENV) $(BIN)/python manage.py compilemessages --locale de --ignore '.venv*'
 
 manifests: install-dev ## render the Helm chart to deploy/kubernetes/
 	$(BIN)/python -m deploy.render

@@ -36,6 +36,7 @@ MIDDLEWARE = [
     "routing.middleware.TrustedProxyMiddleware",
     "routing.middleware.ServiceHostMiddleware",
     "routing.middleware.BodyLimitMiddleware",
+    "gateway_project.pages.middleware.LanguageMiddleware",
     "metrics.throttling.ThrottleMiddleware",
     "metrics.middleware.CorsMiddleware",
     "gateway_project.pages.middleware.ContentSecurityPolicyMiddleware",
@@ -80,6 +81,7 @@ CHANNEL_LAYERS = channel_layers(CONFIG.redis_server, CONFIG.redis_prefix)
 LANGUAGE_CODE = "en"
 FORMAT_MODULE_PATH = "gateway_project.formats"
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+LOCALE_PATHS = [BASE_DIR / "gateway_project" / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
@@ -93,7 +95,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
-SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SECURE = not DEBUG
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_AGE = 365 * 86_400
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = (
     f"{CONFIG.cookie_prefix}{name}" for name in ("sessionid", "csrftoken", "django_language")
 )

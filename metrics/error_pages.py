@@ -12,7 +12,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.html import escape
+from django.utils.translation import get_language, gettext, gettext_lazy
 
 from metrics.middleware import current_request_began, current_request_id
 from metrics.request_log.page_record import PageFailure, page_record
@@ -30,22 +32,28 @@ POLICY: Final = (
     "frame-ancestors 'none'; base-uri 'none'"
 )
 """The Content-Security-Policy of the pages."""
-_TEXTS: Final[Mapping[int, tuple[str, str]]] = {
-    400: ("The request cannot be read", "Its address, its form or its host is not valid."),
-    403: ("Not allowed", "You may not open this page."),
-    404: ("There is no such page", "The address may be mistyped, or what was here was removed."),
-    429: ("Too many requests", "Wait a minute, then try again."),
-    500: ("Something went wrong", "The fault is the gateway's, and was logged under the id below."),
-    503: ("Not available now", "Try again in a few seconds."),
+_TEXTS: Final[Mapping[int, tuple[str | Promise, str | Promise]]] = {
+    400: (gettext_lazy("The request cannot be read"), gettext_lazy("Its address, its form or its host is not valid.")),
+    403: (gettext_lazy("Not allowed"), gettext_lazy("You may not open this page.")),
+    404: (
+        gettext_lazy("There is no such page"),
+        gettext_lazy("The address may be mistyped, or what was here was removed."),
+    ),
+    429: (gettext_lazy("Too many requests"), gettext_lazy("Wait a minute, then try again.")),
+    500: (
+        gettext_lazy("Something went wrong"),
+        gettext_lazy("The fault is the gateway's, and was logged under the id below."),
+    ),
+    503: (gettext_lazy("Not available now"), gettext_lazy("Try again in a few seconds.")),
 }
 """Title and text by status."""
 _HOMES: Final = {
-    "/portal": ("/portal/", "To the portal"),
-    "/dashboard": ("/dashboard/", "To the dashboard"),
-    "/admin": ("/admin/", "To the admin"),
+    "/portal": ("/portal/", gettext_lazy("To the portal")),
+    "/dashboard": ("/dashboard/", gettext_lazy("To the dashboard")),
+    "/admin": ("/admin/", gettext_lazy("To the admin")),
 }
 """The way back from paths that begin so; from others it is the start page."""
-_START: Final = ("/", "To the start page")
+_START: Final = ("/", gettext_lazy("To the start page"))
 _CODES: Final = {
     400: errors.BadRequest.code,
     403: errors.Forbidden.code,
@@ -66,13 +74,13 @@ def render(status: int, path: str, identifier: str, text: str = "", *, is_record
     `is_recorded`: whether it leads to the request's page, which only staff may open.
     """
     home = next((way for prefix, way in _HOMES.items() if path.startswith(prefix)), _START)
-    return _template(status, home, text, is_recorded).replace(_ID, escape(identifier))
+    return _template(status, home[0], text, is_recorded, get_language() or "").replace(_ID, escape(identifier))
 
 
 @lru_cache(64)
-def _template(status: int, home: tuple[str, str], text: str, is_recorded: bool) -> str:
+def _template(status: int, address: str, text: str, is_recorded: bool, language: str) -> str:  # noqa: ARG001 - a key
     title, usual = _TEXTS[status]
-    address, label = home
+    label = next((label for way, label in (*_HOMES.values(), _START) if way == address), "")
     context = {"status": status, "title": title, "text": text or usual, "address": address, "label": label, "id": _ID}
     context["record"] = reverse("dashboard:request", args=[_ID]) if is_recorded else ""
     return render_to_string("error.html", context)
@@ -120,6 +128,8 @@ def _staff(request: HttpRequest) -> str:
 def failure_page(request: HttpRequest) -> HttpResponse:
     """For the exception that is being handled: 503 while the database or Redis is unavailable, otherwise 500."""
     if isinstance(sys.exc_info()[1], OUTAGES):
-        text = "The database or Redis cannot be reached. Requests for services continue; try again in a few seconds."
+        text = gettext(
+            "The database or Redis cannot be reached. Requests for services continue; try again in a few seconds."
+        )
         return error_page(request, 503, text, retry_after=RETRY_SECONDS)
     return error_page(request, 500)

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from metrics.error_pages import error_page, wants_page
 from metrics.request_rates import Key, exceeds
@@ -114,7 +115,7 @@ def _has_valid_key(request: HttpRequest) -> bool:
 
 def _too_many(request: HttpRequest) -> HttpResponseBase:
     if wants_page(request.headers.get("Accept", "")):
-        text = "There were too many attempts from this address or for this account. Wait a minute, then try again."
+        text = _("There were too many attempts from this address or for this account. Wait a minute, then try again.")
         return error_page(request, 429, text, retry_after=int(WINDOW_SECONDS))
     detail = "too many requests from this address or for this account"
     return _problem(request, RateLimited(detail, retry_after=WINDOW_SECONDS))

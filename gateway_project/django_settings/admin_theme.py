@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from django.templatetags.static import static
 from django.urls import reverse_lazy
-from django.utils.functional import lazy
+from django.utils.functional import Promise, lazy
+from django.utils.translation import gettext_lazy as _
 
 _static: Final = lazy(static, str)
 """The address of a static file, with the hash in its name: settings are read before files are."""
@@ -45,7 +46,7 @@ def _list(model: str, site: str = "admin") -> Any:
     return reverse_lazy(f"admin:{model}_changelist", current_app=site)
 
 
-def _item(title: str, icon: str, link: Any, what: str = "gateway") -> dict[str, Any]:
+def _item(title: str | Promise, icon: str, link: Any, what: str = "gateway") -> dict[str, Any]:
     """Shown to those who may open it. The check is named, since settings cannot import what needs them."""
     return {
         "title": title,
@@ -59,36 +60,36 @@ def _gateway(site: str) -> list[dict[str, Any]]:
     """The sections of the sidebar about the gateway itself."""
     return [
         {
-            "title": "Now",
+            "title": _("Now"),
             "items": [
-                _item("Dashboard", "monitoring", reverse_lazy("dashboard:overview")),
-                _item("Circuits", "electric_bolt", _list("metrics_circuit", site)),
-                _item("Cache", "bolt", _list("metrics_cachedservice", site)),
-                _item("Credentials", "vpn_key", _list("routing_backendcredential", site)),
-                _item("Failed deliveries", "webhook", _list("routing_faileddelivery", site), "deliveries"),
-                _item("Watches", "notifications_active", _list("routing_watch", site)),
-                _item("Alert messages", "outgoing_mail", _list("metrics_alertmessage", site)),
-                _item("Explain a request", "help", reverse_lazy("explain-request")),
+                _item(_("Dashboard"), "monitoring", reverse_lazy("dashboard:overview")),
+                _item(_("Circuits"), "electric_bolt", _list("metrics_circuit", site)),
+                _item(_("Cache"), "bolt", _list("metrics_cachedservice", site)),
+                _item(_("Credentials"), "vpn_key", _list("routing_backendcredential", site)),
+                _item(_("Failed deliveries"), "webhook", _list("routing_faileddelivery", site), "deliveries"),
+                _item(_("Watches"), "notifications_active", _list("routing_watch", site)),
+                _item(_("Alert messages"), "outgoing_mail", _list("metrics_alertmessage", site)),
+                _item(_("Explain a request"), "help", reverse_lazy("explain-request")),
             ],
         },
         {
-            "title": "Configuration",
+            "title": _("Configuration"),
             "separator": True,
             "items": [
-                _item("Services", "route", _list("routing_service", site)),
-                _item("Routes", "alt_route", _list("routing_route", site)),
-                _item("Targets", "dns", _list("routing_target", site)),
-                _item("Webhooks", "webhook", _list("routing_webhook", site)),
-                _item("Issuers", "badge", _list("routing_issuer", site)),
-                _item("Alerts", "notifications", _list("routing_alertrule", site)),
-                _item("Revoked tokens", "block", _list("routing_revocation", site)),
-                _item("API keys", "key", _list("routing_apikey", site)),
-                _item("Signing keys", "draw", _list("routing_signingkey", site)),
-                _item("Consumers", "group", _list("routing_consumer", site)),
-                _item("Teams", "groups", _list("routing_team", site)),
-                _item("Plans", "speed", _list("routing_plan", site)),
-                _item("Proposals", "rule", _list("routing_configurationproposal", site)),
-                _item("History", "history", _list("routing_configurationrevision", site)),
+                _item(_("Services"), "route", _list("routing_service", site)),
+                _item(_("Routes"), "alt_route", _list("routing_route", site)),
+                _item(_("Targets"), "dns", _list("routing_target", site)),
+                _item(_("Webhooks"), "webhook", _list("routing_webhook", site)),
+                _item(_("Issuers"), "badge", _list("routing_issuer", site)),
+                _item(_("Alerts"), "notifications", _list("routing_alertrule", site)),
+                _item(_("Revoked tokens"), "block", _list("routing_revocation", site)),
+                _item(_("API keys"), "key", _list("routing_apikey", site)),
+                _item(_("Signing keys"), "draw", _list("routing_signingkey", site)),
+                _item(_("Consumers"), "group", _list("routing_consumer", site)),
+                _item(_("Teams"), "groups", _list("routing_team", site)),
+                _item(_("Plans"), "speed", _list("routing_plan", site)),
+                _item(_("Proposals"), "rule", _list("routing_configurationproposal", site)),
+                _item(_("History"), "history", _list("routing_configurationrevision", site)),
             ],
         },
     ]
@@ -96,8 +97,8 @@ def _gateway(site: str) -> list[dict[str, Any]]:
 
 def included(site: str) -> dict[str, Any]:
     """For a site of this name beside that of another team's project, which has the users."""
-    audit_log = _item("Audit log", "checklist", _list("metrics_operation", site))
-    records = {"title": "Records", "separator": True, "items": [audit_log]}
+    audit_log = _item(_("Audit log"), "checklist", _list("metrics_operation", site))
+    records = {"title": _("Records"), "separator": True, "items": [audit_log]}
     return {
         **APPEARANCE,
         "SITE_URL": reverse_lazy("dashboard:overview"),
@@ -109,9 +110,9 @@ def with_sign_in(theme: dict[str, Any]) -> dict[str, Any]:
     """The theme, whose sidebar also leads to the pages of sign-in."""
     *sections, people = theme["SIDEBAR"]["navigation"]
     items = [
-        _item("Sessions", "devices", _list("usersessions_usersession"), "sessions"),
-        _item("Identities", "badge", _list("metrics_identity"), "sessions"),
-        _item("Second factors", "password", _list("mfa_authenticator"), "second_factors"),
+        _item(_("Sessions"), "devices", _list("usersessions_usersession"), "sessions"),
+        _item(_("Identities"), "badge", _list("metrics_identity"), "sessions"),
+        _item(_("Second factors"), "password", _list("mfa_authenticator"), "second_factors"),
     ]
     return theme | {"SIDEBAR": {"navigation": [*sections, {**people, "items": [*people["items"], *items]}]}}
 
@@ -122,14 +123,14 @@ UNFOLD: Final[dict[str, Any]] = {
         "navigation": [
             *_gateway("admin"),
             {
-                "title": "People",
+                "title": _("People"),
                 "separator": True,
                 "items": [
-                    _item("Portal members", "contacts", _list("routing_member")),
-                    _item("Plan requests", "inbox", _list("routing_planrequest")),
-                    _item("Audit log", "checklist", _list("metrics_operation")),
-                    _item("Staff", "person", _list("auth_user"), "users"),
-                    _item("Groups", "group", _list("auth_group"), "groups"),
+                    _item(_("Portal members"), "contacts", _list("routing_member")),
+                    _item(_("Plan requests"), "inbox", _list("routing_planrequest")),
+                    _item(_("Audit log"), "checklist", _list("metrics_operation")),
+                    _item(_("Staff"), "person", _list("auth_user"), "users"),
+                    _item(_("Groups"), "group", _list("auth_group"), "groups"),
                 ],
             },
         ]

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseNotFound
 from django.http.response import HttpResponseBase
+from django.middleware.locale import LocaleMiddleware
+from django.utils import translation
 
 from metrics.portal.access import is_served
 from routing.views import is_staff_origin
@@ -13,6 +16,7 @@ STAFF_PATHS: Final = ("/admin", "/dashboard", "/api/docs")
 """The pages that use a session of staff. `/` leads to them."""
 SIGN_IN_PATH: Final = "/accounts"
 """For staff, and for people of the portal."""
+TRANSLATED_PATHS: Final = ("/admin", "/dashboard", "/accounts", "/portal", "/connect")
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'{eval}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "font-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -21,6 +25,25 @@ _POLICY: Final = (
 POLICY: Final = _POLICY.format(eval="")
 ADMIN_POLICY: Final = _POLICY.format(eval=" 'unsafe-eval'")
 """The admin's theme evaluates expressions of its own templates (Alpine)."""
+
+
+class LanguageMiddleware(LocaleMiddleware):
+    """Pages are in the language that the browser prefers, or that was chosen. All else is in English: the API, problem
+    documents and log messages are for programs and for searches.
+    """
+
+    def process_request(self, request: HttpRequest) -> None:
+        if _is_translated(request):
+            super().process_request(request)
+        else:
+            translation.activate(settings.LANGUAGE_CODE)
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        return super().process_response(request, response) if _is_translated(request) else response
+
+
+def _is_translated(request: HttpRequest) -> bool:
+    return request.path.startswith(TRANSLATED_PATHS)
 
 
 class StaffOriginMiddleware:

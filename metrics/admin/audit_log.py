@@ -3,6 +3,7 @@
 from typing import Final
 
 from django.contrib import admin
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -26,7 +27,7 @@ class OperationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="time", ordering="at")
     def time(self, operation: Operation) -> str:
-        return f"{operation.at:%Y-%m-%d %H:%M:%S}"
+        return date_format(operation.at, "DATETIME_FORMAT")
 
     @admin.display(description="result")
     def result(self, operation: Operation) -> str:

@@ -9,6 +9,9 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.decorators import action, display
 from unfold.forms import ActionForm, BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -29,6 +32,14 @@ DURATIONS: Final = [
     ("3600", "1 hour"),
     ("86400", "1 day"),
 ]
+STATE_NAMES: Final = {
+    State.CLOSED: gettext_lazy("Closed"),
+    State.OPEN: gettext_lazy("Open"),
+    State.HALF_OPEN: gettext_lazy("Half open"),
+    State.FORCED_OPEN: gettext_lazy("Forced open"),
+    State.DISABLED: gettext_lazy("Disabled"),
+}
+"""As on the dashboard."""
 STATE_LABELS: Final = {
     "CLOSED": "success",
     "OPEN": "danger",
@@ -58,7 +69,8 @@ class ResetForm(BaseDialogForm):
     form_before_template = "admin/gateway/reset.html"
 
     def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:  # noqa: ARG002 - Unfold's signature
-        return {"circuit": _statuses([get_object_or_404(Circuit, pk=object_id)])[0]}
+        (status,) = _statuses([get_object_or_404(Circuit, pk=object_id)])
+        return {"circuit": status, "state": STATE_NAMES[State(status.state)]}
 
 
 def _statuses(circuits: Sequence[Circuit]) -> list[CircuitStatus]:
@@ -86,8 +98,9 @@ class CircuitAdmin(ReadOnlyAdmin):
         return redirect("dashboard:service", get_object_or_404(Circuit, pk=object_id).name)
 
     @display(description="state", label=STATE_LABELS)
-    def state(self, circuit: Any) -> str:
-        return str(circuit.status.state)
+    def state(self, circuit: Any) -> tuple[str, str]:
+        """The key of STATE_LABELS, and what is shown."""
+        return circuit.status.state, str(STATE_NAMES[State(circuit.status.state)])
 
     @admin.display(description="calls")
     def calls(self, circuit: Any) -> int:
@@ -100,7 +113,7 @@ class CircuitAdmin(ReadOnlyAdmin):
     @admin.display(description="until")
     def until(self, circuit: Any) -> str:
         until = circuit.status.until
-        return "" if until is None else f"{datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return "\u2013" if until is None else date_format(datetime.fromtimestamp(until, UTC), "DATETIME_FORMAT")
 
     @admin.display(description="reason")
     def reason(self, circuit: Any) -> str:
@@ -126,7 +139,7 @@ class CircuitAdmin(ReadOnlyAdmin):
         """Called for the POST of the dialog's form only; Unfold handles the GET."""
         circuit = get_object_or_404(Circuit, pk=object_id)
         if self._override(request, circuit.name, State.CLOSED, None, ""):
-            self.message_user(request, f"{circuit.name} is now {State.CLOSED}.")
+            self.message_user(request, _("The circuit of %(service)s is closed.") % {"service": circuit.name})
         url = admin_url("metrics_circuit_changelist")
         # The dialog posts with htmx, which would follow a redirect without changing the page.
         return HttpResponse(headers={"HX-Redirect": url}) if "HX-Request" in request.headers else redirect(url)
@@ -145,11 +158,12 @@ class CircuitAdmin(ReadOnlyAdmin):
     def _override_all(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]", state: State) -> None:
         duration, reason = request.POST.get("ttl", ""), request.POST.get("reason", "").strip()
         if state is not State.CLOSED and not reason:
-            self.message_user(request, "An override needs a reason.", messages.ERROR)
+            self.message_user(request, _("An override needs a reason."), messages.ERROR)
             return
         ttl = float(duration) if duration in dict(DURATIONS) and duration and state is not State.CLOSED else None
         done = [self._override(request, circuit.name, state, ttl, reason) for circuit in queryset]
-        self.message_user(request, f"Circuits changed to {state}: {sum(done)}.")
+        named = {"state": STATE_NAMES[state], "number": sum(done)}
+        self.message_user(request, _("Circuits changed to %(state)s: %(number)d.") % named)
 
     def _override(self, request: HttpRequest, name: str, state: State, ttl: float | None, reason: str) -> bool:
         try:

@@ -11,6 +11,7 @@ from django.db import models
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
@@ -44,7 +45,7 @@ class MemberAdmin(RightsMixin, ModelAdmin):
 
     @display(description="state", label={"joined": "success", "invited": "info", "expired": "warning"})
     def state(self, member: Member) -> str:
-        return member.state(timezone.now()) if member.pk else "-"
+        return member.state(timezone.now()) if member.pk else "\u2013"
 
     def save_model(self, request: HttpRequest, obj: Member, form: Any, change: bool) -> None:
         if change:
@@ -126,7 +127,7 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
     @admin.display(description="present plan")
     def current_plan(self, request: PlanRequest) -> str:
         consumer = request.consumer
-        return str(consumer.plan or (consumer.team.plan if consumer.team else None) or "-")
+        return str(consumer.plan or (consumer.team.plan if consumer.team else None) or "\u2013")
 
     def save_model(self, request: HttpRequest, obj: PlanRequest, form: Any, change: bool) -> None:  # noqa: ARG002 - as above
         decision, note, user = form.cleaned_data.get("decision"), obj.note, staff_actor(request.user)
@@ -175,7 +176,7 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
 
 def _show_link(request: HttpRequest, member: Member, secret: str) -> None:
     path = reverse("portal:invitation", args=[secret])
-    ends = f"{member.link_ends:%Y-%m-%d}" if member.link_ends else ""
+    ends = date_format(member.link_ends, "DATETIME_FORMAT") if member.link_ends else ""
     text = f"The link for {member.email}, shown only this once, and valid once until {ends}: {_address(request)}{path}"
     messages.warning(request, text)
 

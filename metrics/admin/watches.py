@@ -39,7 +39,7 @@ class WatchAdmin(ReadOnlyAdmin):
     @admin.display(description="left", ordering="expires_at")
     def left(self, watch: Watch) -> str:
         if watch.expires_at is None:
-            return "-"
+            return "\u2013"
         return timeuntil(watch.expires_at) if watch.expires_at > timezone.now() else "ended"
 
     @admin.action(description="Renew now", permissions=("operate",))

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.utils.translation import gettext as _
 from django.views import csrf, defaults
 from rest_framework.request import Request
 
@@ -55,7 +56,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Django's CSRF_FAILURE_VIEW: a form that another site has sent, or that is older than the session."""
     if not _is_browser(request):
         return csrf.csrf_failure(request, reason)
-    return error_page(request, 403, "The form is no longer valid. Go back, reload the page, and send it again.")
+    return error_page(request, 403, _("The form is no longer valid. Go back, reload the page, and send it again."))
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -9,6 +9,9 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from metrics import selectors as services
 from metrics.callers import detail, ranking
@@ -28,17 +31,26 @@ from routing.pages.site import admin_url
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
 ROWS: Final = 100
-BYS: Final = ((By.CALLER, "Callers"), (By.KEY, "API keys"), (By.TEAM, "Teams"))
-SORTS: Final = (
-    (Sort.REQUESTS, "Requests"),
-    (Sort.ERRORS, "Errors"),
-    (Sort.REFUSED, "Refused"),
-    (Sort.BYTES, "Bytes"),
-    (Sort.BACKEND, "Backend time"),
-    (Sort.MONEY, "Money"),
-    (Sort.LAST_USED, "Last used"),
+BYS: Final = (
+    (By.CALLER, gettext_lazy("Callers")),
+    (By.KEY, gettext_lazy("API keys")),
+    (By.TEAM, gettext_lazy("Teams")),
 )
-KINDS: Final = {Kind.CONSUMER: "Consumer", Kind.CALLER: "Caller", Kind.KEY: "API key", Kind.TEAM: "Team"}
+SORTS: Final = (
+    (Sort.REQUESTS, gettext_lazy("Requests")),
+    (Sort.ERRORS, gettext_lazy("Errors")),
+    (Sort.REFUSED, gettext_lazy("Refused")),
+    (Sort.BYTES, gettext_lazy("Bytes")),
+    (Sort.BACKEND, gettext_lazy("Backend time")),
+    (Sort.MONEY, gettext_lazy("Money")),
+    (Sort.LAST_USED, gettext_lazy("Last used")),
+)
+KINDS: Final = {
+    Kind.CONSUMER: gettext_lazy("Consumer"),
+    Kind.CALLER: gettext_lazy("Caller"),
+    Kind.KEY: gettext_lazy("API key"),
+    Kind.TEAM: gettext_lazy("Team"),
+}
 ADMIN: Final = {Kind.CONSUMER: "consumer", Kind.CALLER: "apikey", Kind.KEY: "apikey", Kind.TEAM: "team"}
 LOG: Final = {Kind.CONSUMER: "consumer", Kind.CALLER: "caller", Kind.KEY: "key", Kind.TEAM: "team"}
 """The field of the request log in which a caller of this kind is found."""
@@ -51,7 +63,7 @@ class RangeForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         if data.get("start") and data.get("end") and data["start"] > data["end"]:
-            self.add_error("start", "The first day must not be after the last one.")
+            self.add_error("start", _("The first day must not be after the last one."))
         return data
 
     def days(self) -> tuple[date, date]:
@@ -142,7 +154,7 @@ def caller_page(request: HttpRequest, kind: str) -> HttpResponse:
         "routes": [_service_row(caller, each, found.total) for each in found.routes],
         "chart": _chart(found.days),
         "members": [_row(each, found.total) for each in found.members],
-        "members_title": "API keys" if caller.kind is Kind.CONSUMER else "Consumers",
+        "members_title": _("API keys") if caller.kind is Kind.CONSUMER else _("Consumers"),
         "quotas": None if known is None or known.quotas is None else [_quota(each) for each in known.quotas],
         "links": _links(caller, known),
         "zone": str(running().usage.timezone),
@@ -162,8 +174,8 @@ def caller_text(caller: CallerName, title: str = "") -> str:
 def last_text(found: Ranked | CallerDetail) -> str:
     """When a caller was used last: to the minute in UTC, or the day where no more is known."""
     if found.last_at is not None:
-        return f"{found.last_at:%-d %b %Y, %H:%M} UTC"
-    return f"{found.last_day:%-d %b %Y}" if found.last_day else "never"
+        return date_format(found.last_at, "DATETIME_FORMAT")
+    return date_format(found.last_day, "DATE_FORMAT") if found.last_day else _("never")
 
 
 def log_url(caller: CallerName, **fields: str) -> str:
@@ -271,15 +283,15 @@ def _quota(quota: QuotaStatus) -> dict[str, Any]:
         "used": quota.used,
         "percent": f"{percent:.0f}",
         "tone": "bad" if percent >= 100 else "warn" if percent >= 80 else "",
-        "resets": f"{datetime.fromtimestamp(quota.resets_at, UTC):%-d %b %Y, %H:%M} UTC",
+        "resets": date_format(datetime.fromtimestamp(quota.resets_at, UTC), "DATETIME_FORMAT"),
     }
 
 
 def _links(caller: CallerName, known: Profile | None) -> list[tuple[str, str]]:
     links = [
-        ("Failed requests", log_url(caller, kind="failed")),
-        ("Client errors", log_url(caller, kind="client_error")),
+        (_("Failed requests"), log_url(caller, kind="failed")),
+        (_("Client errors"), log_url(caller, kind="client_error")),
     ]
     if known is not None:
-        links.append(("Edit", admin_url(f"routing_{ADMIN[caller.kind]}_change", known.row)))
+        links.append((_("Edit"), admin_url(f"routing_{ADMIN[caller.kind]}_change", known.row)))
     return [(text, url) for text, url in links if url]

@@ -4,15 +4,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 
 from metrics.request_log.record import Kind, RequestRecord
 from metrics.request_log.search import FoundRecord
 
 WHY: Final = {
-    Kind.FAILED: "Failed",
-    Kind.CLIENT_ERROR: "Client error",
-    Kind.SLOW: "Slow",
-    Kind.SAMPLED: "Sample",
+    Kind.FAILED: gettext_lazy("Failed"),
+    Kind.CLIENT_ERROR: gettext_lazy("Client error"),
+    Kind.SLOW: gettext_lazy("Slow"),
+    Kind.SAMPLED: gettext_lazy("Sample"),
 }
 TONES: Final = {Kind.FAILED: "bad", Kind.CLIENT_ERROR: "warn", Kind.SLOW: "warn", Kind.SAMPLED: ""}
 NO_STATUS: Final = 499
@@ -28,7 +29,7 @@ def row(found: FoundRecord) -> dict[str, Any]:
         "iso": iso(record.at),
         "status": record.status,
         "tone": TONES[record.kind],
-        "why": WHY[record.kind],
+        "why": str(WHY[record.kind]),
         "code": record.code or record.call or record.aborted,
         "method": record.method,
         "target": record.target_path,

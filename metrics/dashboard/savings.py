@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 from django import forms
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
 
 from metrics import selectors
 from metrics.dashboard.usage_figures import long_duration
@@ -25,7 +27,7 @@ class MonthField(forms.CharField):
         try:
             return Month.parse(text) if text else None
         except ValueError:
-            raise forms.ValidationError("Enter a month such as 2026-01.") from None
+            raise forms.ValidationError(_("Enter a month such as 2026-01.")) from None
 
 
 class SavingsForm(forms.Form):
@@ -35,7 +37,7 @@ class SavingsForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         if data.get("start") and data.get("end") and data["start"] > data["end"]:
-            self.add_error("start", "The first month must not be after the last one.")
+            self.add_error("start", _("The first month must not be after the last one."))
         return data
 
     def months(self) -> tuple[Month, Month]:
@@ -65,7 +67,7 @@ def savings_page(request: HttpRequest) -> HttpResponse:
         "months": _months(found) if found else [],
         "services": _services(found) if found else [],
         "download": urlencode({"from": str(first), "to": str(last)}),
-        "made_at": f"{datetime.fromtimestamp(selectors.now(), UTC):%-d %b %Y, %H:%M} UTC",
+        "made_at": date_format(datetime.fromtimestamp(selectors.now(), UTC), "DATETIME_FORMAT"),
     }
     return render(request, "dashboard/savings.html", context)
 

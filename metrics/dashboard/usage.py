@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 from django import forms
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from metrics.dashboard.usage_figures import figures
 from metrics.dashboard.views import staff_page
@@ -21,17 +23,28 @@ MAX_ROWS: Final = 200
 MAX_GROUPS: Final = 20_000
 """Groups of which those with the most requests are shown."""
 GROUPS: Final = (
-    ("consumer,service", "Consumer and service"),
-    ("consumer", "Consumer"),
-    ("key", "API key"),
-    ("team", "Team"),
-    ("service", "Service"),
-    ("service,route", "Service and route"),
-    ("consumer,day", "Consumer and day"),
-    ("day", "Day"),
+    ("consumer,service", gettext_lazy("Consumer and service")),
+    ("consumer", gettext_lazy("Consumer")),
+    ("key", gettext_lazy("API key")),
+    ("team", gettext_lazy("Team")),
+    ("service", gettext_lazy("Service")),
+    ("service,route", gettext_lazy("Service and route")),
+    ("consumer,day", gettext_lazy("Consumer and day")),
+    ("day", gettext_lazy("Day")),
 )
-TITLES: Final = {"day": "Day", "key": "API key", "team": "Team", "service": "Service", "route": "Route"}
-NONE: Final = {"key": "no API key", "team": "no team", "service": "no service", "route": "other paths"}
+TITLES: Final = {
+    "day": gettext_lazy("Day"),
+    "key": gettext_lazy("API key"),
+    "team": gettext_lazy("Team"),
+    "service": gettext_lazy("Service"),
+    "route": gettext_lazy("Route"),
+}
+NONE: Final = {
+    "key": gettext_lazy("no API key"),
+    "team": gettext_lazy("no team"),
+    "service": gettext_lazy("no service"),
+    "route": gettext_lazy("other paths"),
+}
 """What is shown for an empty value."""
 
 
@@ -47,7 +60,7 @@ class UsageForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         if data.get("start") and data.get("end") and data["start"] > data["end"]:
-            self.add_error("start", "The first day must not be after the last one.")
+            self.add_error("start", _("The first day must not be after the last one."))
         return data
 
 
@@ -74,7 +87,7 @@ def usage_page(request: HttpRequest) -> HttpResponse:
         "by": form.cleaned_data.get("by") or GROUPS[0][0],
         "zone": str(running().usage.timezone),
         "is_available": is_available,
-        "columns": ["Consumer" if name == "consumer" else TITLES[name] for name in columns],
+        "columns": [_("Consumer") if name == "consumer" else TITLES[name] for name in columns],
         "rows": [_row(query.group_by, row) for row in rows[:MAX_ROWS]],
         "number": len(rows),
         "total": figures(total),
@@ -114,9 +127,9 @@ def _row(group_by: tuple[str, ...], row: UsageRow) -> dict[str, Any]:
         if name == "consumer":
             caller = group["caller"]
             below = "" if value else "no consumer" if caller else "no credential"
-            labels.append({"title": "Consumer", "text": value or caller or "anonymous", "below": below})
+            labels.append({"title": _("Consumer"), "text": value or caller or _("anonymous"), "below": below})
         elif name != "caller":
-            labels.append({"title": TITLES[name], "text": value or NONE.get(name, "\u2013"), "below": ""})
+            labels.append({"title": str(TITLES[name]), "text": value or str(NONE.get(name, "\u2013")), "below": ""})
     return {"labels": labels, **figures(row)}
 
 

@@ -130,7 +130,7 @@ def _quota_signals(now: float) -> Iterator[Signal]:
     for row in rows:
         owner = owner_of(row.counter, keys)
         used = "is used up" if row.warned >= 100 else f"is used by {NEAR_END}% and more"
-        ends = f"{datetime.fromtimestamp(row.ends, UTC):%-d %b %H:%M} UTC"
+        ends = f"{datetime.fromtimestamp(row.ends, UTC):%-d %b %Y, %H:%M:%S} UTC"
         yield Signal(
             kind=Kind.QUOTA, text=f"the quota {owner.quota} of {owner.owner} {owner.name} {used}, until {ends}"
         )

@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotFound
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_protect
 
 from metrics.runtime_access import running
@@ -53,8 +54,8 @@ def public_page(view: View) -> View:
         try:
             response = view(request, *args, **kwargs)
         except Http404:
-            text = "There is no such page, or it is not one of your team's."
-            response = render(request, "portal/message.html", {"title": "Not found", "text": text}, status=404)
+            text = _("There is no such page, or it is not one of your team's.")
+            response = render(request, "portal/message.html", {"title": _("Not found"), "text": text}, status=404)
         response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         response["Cache-Control"] = "private, no-store"
         response["Referrer-Policy"] = "same-origin"
@@ -87,8 +88,8 @@ def manager_page(view: View) -> View:
     @wraps(view)
     def wrapper(request: MemberRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.member.is_manager:
-            text = "Only a manager of your team can do this."
-            return render(request, "portal/message.html", {"title": "Not allowed", "text": text}, status=403)
+            text = _("Only a manager of your team can do this.")
+            return render(request, "portal/message.html", {"title": _("Not allowed"), "text": text}, status=403)
         return view(request, *args, **kwargs)
 
     return member_page(wrapper)

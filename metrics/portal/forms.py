@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from routing.authentication.key_form import ENVIRONMENTS
 from routing.models import Member, Plan
@@ -22,9 +24,9 @@ class ServicesForm(forms.Form):
     """`names` are the services that may be chosen."""
 
     services = forms.MultipleChoiceField(
-        label="Services",
+        label=gettext_lazy("Services"),
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one service."},
+        error_messages={"required": gettext_lazy("Choose at least one service.")},
     )
 
     def __init__(self, names: Iterable[str], *arguments: Any, **options: Any) -> None:
@@ -34,13 +36,13 @@ class ServicesForm(forms.Form):
 
 
 class KeyForm(ServicesForm):
-    name = forms.CharField(max_length=100, help_text="where it will be used, such as “web shop, staging”")
+    name = forms.CharField(max_length=100, help_text=gettext_lazy("where it will be used, such as “web shop, staging”"))
     environment = forms.ChoiceField(
         required=False,
         choices=[("", "any"), *((name, name) for name in ENVIRONMENTS)],
-        help_text="part of the key's text, to tell keys apart",
+        help_text=gettext_lazy("part of the key's text, to tell keys apart"),
     )
-    expires = forms.ChoiceField(label="Expires", required=False, choices=list(EXPIRIES.items()))
+    expires = forms.ChoiceField(label=gettext_lazy("Expires"), required=False, choices=list(EXPIRIES.items()))
     field_order = ("name", "services", "environment", "expires")
 
     @property
@@ -50,7 +52,7 @@ class KeyForm(ServicesForm):
 
 
 class RotateForm(forms.Form):
-    grace = forms.ChoiceField(label="The present secret is accepted", choices=list(GRACES.items()))
+    grace = forms.ChoiceField(label=gettext_lazy("The present secret is accepted"), choices=list(GRACES.items()))
 
     @property
     def duration(self) -> timedelta:
@@ -59,17 +61,19 @@ class RotateForm(forms.Form):
 
 class RevokeForm(forms.Form):
     confirm = forms.BooleanField(
-        label="Requests with this key shall be refused from now on",
-        error_messages={"required": "Confirm that the key shall be revoked."},
+        label=gettext_lazy("Requests with this key shall be refused from now on"),
+        error_messages={"required": gettext_lazy("Confirm that the key shall be revoked.")},
     )
 
 
 class PlanForm(forms.Form):
     """`plans` are those that are offered; without one, the text says what is needed."""
 
-    plan = forms.ModelChoiceField(Plan.objects.none(), required=False, empty_label="another one, as described")
+    plan = forms.ModelChoiceField(
+        Plan.objects.none(), required=False, empty_label=gettext_lazy("another one, as described")
+    )
     reason = forms.CharField(
-        label="What you need it for",
+        label=gettext_lazy("What you need it for"),
         max_length=2_000,
         required=False,
         widget=forms.Textarea(attrs={"rows": 4}),
@@ -85,12 +89,12 @@ class PlanForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if not data.get("plan") and not data.get("reason", "").strip():
-            self.add_error("reason", "Say what you need.")
+            self.add_error("reason", _("Say what you need."))
         return data
 
 
 class InvitationForm(forms.Form):
-    email = forms.EmailField(label="Email address", max_length=150)
+    email = forms.EmailField(label=gettext_lazy("Email address"), max_length=150)
     role = forms.ChoiceField(
         choices=[(Member.Role.MEMBER, "member"), (Member.Role.MANAGER, "manager, who may invite others")]
     )

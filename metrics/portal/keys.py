@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from metrics.portal.access import MEMBER_PREFIX, MemberRequest, member_page
@@ -72,7 +73,7 @@ def rotate_key(request: MemberRequest, prefix: str) -> HttpResponse:
     try:
         secret = rotate(key, form.duration)
     except ValueError as fault:
-        messages.error(request, f"The key was not rotated: {fault}.")
+        messages.error(request, _("The key was not rotated: %(reason)s.") % {"reason": fault})
         return redirect("portal:key", prefix)
     ends = timezone.now() + form.duration if form.duration else None
     return _secret_page(request, key, secret, {"old_ends": ends, "is_rotated": True})
@@ -88,7 +89,7 @@ def change_services(request: MemberRequest, prefix: str) -> HttpResponse:
         return _key_page(request, key, services_form=form)
     key.scopes = allowed.key_scopes(form.cleaned_data["services"], running().gateway.live.table.services)
     key.save(update_fields=["scopes"])
-    messages.success(request, f"The key {key.name} has been changed.")
+    messages.success(request, _("The key %(name)s has been changed.") % {"name": key.name})
     return redirect("portal:key", prefix)
 
 
@@ -99,7 +100,7 @@ def revoke_key(request: MemberRequest, prefix: str) -> HttpResponse:
     if not may_rotate(key) or not form.is_valid():
         return _key_page(request, key, revoke_form=form)
     revoke([key])
-    messages.success(request, f"The key {key.name} has been revoked.")
+    messages.success(request, _("The key %(name)s has been revoked.") % {"name": key.name})
     return redirect("portal:keys")
 
 
@@ -131,7 +132,7 @@ def _create(request: MemberRequest, allowed: Allowed, form: KeyForm) -> HttpResp
         form.add_error(None, error.messages)
         return None
     if secret is None:
-        form.add_error(None, "Your keys have reached their number. Revoke one that is not used any more.")
+        form.add_error(None, _("Your keys have reached their number. Revoke one that is not used any more."))
         return None
     return _secret_page(request, key, secret, {})
 
@@ -194,7 +195,7 @@ def _is_repeated(request: HttpRequest) -> bool:
     """Whether this form has created a secret before. Tells so, since the secret is not shown again."""
     form_id, used = request.POST.get("form_id", "")[:40], request.session.get(FORM_IDS, [])
     if form_id and form_id in used:
-        messages.info(request, "This form was sent before. The secret that it created is not shown again.")
+        messages.info(request, _("This form was sent before. The secret that it created is not shown again."))
         return True
     request.session[FORM_IDS] = [*used, form_id][-MAX_FORM_IDS:]
     return False
@@ -205,5 +206,5 @@ def _too_many(request: MemberRequest) -> bool:
     consumer = str(request.member.consumer_id)
     if not exceeds(request, "portal.keys", lambda *_: consumer, CREATION_RATE, count=True):
         return False
-    messages.error(request, "Too many keys were created within an hour. Try again later.")
+    messages.error(request, _("Too many keys were created within an hour. Try again later."))
     return True

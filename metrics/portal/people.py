@@ -8,6 +8,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from metrics.portal.access import MemberRequest, manager_page, member_page
@@ -58,10 +59,11 @@ def renew_invitation(request: MemberRequest, number: int) -> HttpResponse:
 def remove_member(request: MemberRequest, number: int) -> HttpResponse:
     member = _member(request, number)
     if member.pk == request.member.pk:
-        messages.error(request, "You cannot remove yourself: another manager can.")
+        messages.error(request, _("You cannot remove yourself: another manager can."))
     else:
         member.delete()
-        messages.success(request, f"{member.email} has been removed. Keys that they created stay valid.")
+        text = _("%(person)s has been removed. Keys that they created stay valid.") % {"person": member.email}
+        messages.success(request, text)
     return redirect("portal:members")
 
 

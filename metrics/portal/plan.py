@@ -5,6 +5,7 @@ from typing import Any, Final
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from metrics.portal.access import MemberRequest, member_page
@@ -48,7 +49,7 @@ def plan_page(request: MemberRequest) -> HttpResponse:
 @require_POST
 def withdraw_request(request: MemberRequest) -> HttpResponse:
     if withdraw(request.member.consumer):
-        messages.success(request, "The request has been withdrawn.")
+        messages.success(request, _("The request has been withdrawn."))
     return redirect("portal:plan")
 
 
@@ -91,12 +92,12 @@ def _items(value: Any) -> list[dict[str, Any]]:
 def _request(request: MemberRequest, form: PlanForm) -> bool:
     consumer = request.member.consumer
     if exceeds(request, "portal.plans", lambda *_: str(consumer.pk), REQUEST_RATE, count=True):
-        form.add_error(None, "Too many requests within a day. Try again tomorrow.")
+        form.add_error(None, _("Too many requests within a day. Try again tomorrow."))
         return False
     try:
         request_plan(consumer, form.cleaned_data.get("plan"), form.cleaned_data["reason"], request.member.email)
     except NotPossible as reason:
         form.add_error(None, str(reason))
         return False
-    messages.success(request, "Your request has been sent. You see the answer here.")
+    messages.success(request, _("Your request has been sent. You see the answer here."))
     return True

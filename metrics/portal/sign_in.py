@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -35,7 +36,7 @@ class SignInForm(AuthenticationForm):
 
     def __init__(self, request: HttpRequest, data: Any = None) -> None:
         super().__init__(request, data)
-        self.fields["username"].label = "Email address"
+        self.fields["username"].label = _("Email address")
 
     def clean_username(self) -> str:
         name = str(self.cleaned_data["username"]).strip()
@@ -44,7 +45,7 @@ class SignInForm(AuthenticationForm):
     def confirm_login_allowed(self, user: Any) -> None:
         super().confirm_login_allowed(user)
         if user.is_staff:
-            raise ValidationError("This is an account of staff, who sign in to the dashboard.", code="staff")
+            raise ValidationError(_("This is an account of staff, who sign in to the dashboard."), code="staff")
 
 
 @public_page
@@ -77,8 +78,10 @@ def invitation_page(request: HttpRequest, secret: str) -> HttpResponse:
     """A link is shown, and used up by what is done with it: programs that preview links only read."""
     member = by_link(secret)
     if member is None:
-        text = "It has been used, was replaced, or has expired. Ask whoever invited you for a new one."
-        return render(request, "portal/message.html", {"title": "This link cannot be used", "text": text}, status=404)
+        text = _("It has been used, was replaced, or has expired. Ask whoever invited you for a new one.")
+        return render(
+            request, "portal/message.html", {"title": _("This link cannot be used"), "text": text}, status=404
+        )
     configured = settings.CONFIG.sign_in
     may_choose = configured is None or configured.has_password_login
     account: Any = member.user or get_user_model()(username=member.email, email=member.email)
@@ -106,7 +109,8 @@ def _use(
         except NotPossible as reason:
             form.add_error(None, str(reason))
             return None
-    messages.success(request, "Your password has been set." if member.user else f"Welcome to {member.consumer}.")
+    welcome = _("Welcome to %(consumer)s.") % {"consumer": member.consumer}
+    messages.success(request, _("Your password has been set.") if member.user else welcome)
     if joins or settings.CONFIG.sign_in is not None:
         return redirect("portal:overview")  # by the login page, which may ask for more than a password
     login(request, user, BACKEND)
@@ -123,7 +127,7 @@ def password_page(request: MemberRequest) -> HttpResponse:
     form = PasswordChangeForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         update_session_auth_hash(request, form.save())
-        messages.success(request, "Your password has been changed. Your other sessions have ended.")
+        messages.success(request, _("Your password has been changed. Your other sessions have ended."))
         return redirect("portal:overview")
     return render(request, "portal/password.html", {"form": form})
 

@@ -8,6 +8,7 @@ from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
 
 from metrics.admin.readonly import ReadOnlyAdmin
@@ -44,7 +45,8 @@ class UserSessionAdmin(OwnersAdmin):
         sessions = list(queryset.select_related("user"))
         for session in sessions:
             end_session(request.user, session)
-        self.message_user(request, f"{len(sessions)} sessions have ended.")
+        text = ngettext("%(number)d session has ended.", "%(number)d sessions have ended.", len(sessions))
+        self.message_user(request, text % {"number": len(sessions)})
 
 
 @admin.register(Identity)

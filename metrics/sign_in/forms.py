@@ -12,6 +12,7 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from allauth.mfa.utils import decrypt
 from django import forms
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from metrics.request_rates import exceeds
 
@@ -37,14 +38,14 @@ class _CodeForm(forms.Form):
     def clean_code(self) -> str:
         code = str(self.cleaned_data["code"])[:64]
         if exceeds(context.request, "pages.failed.codes", self._account, FAILED_CODES_RATE):
-            raise forms.ValidationError("Too many wrong codes. Try again in a minute.")
+            raise forms.ValidationError(_("Too many wrong codes. Try again in a minute."))
         for authenticator in Authenticator.objects.filter(user=self.user):
             if _accepts(authenticator, code):
                 self.authenticator = authenticator
                 authenticator.user = self.user
                 return code
         exceeds(context.request, "pages.failed.codes", self._account, FAILED_CODES_RATE, count=True)
-        raise forms.ValidationError("This is not the present code.")
+        raise forms.ValidationError(_("This is not the present code."))
 
     def _account(self, _group: str, _request: object) -> str:
         return str(self.user.pk)
@@ -68,7 +69,7 @@ class SetUpForm(ActivateTOTPForm):
     def clean_code(self) -> str:
         code = str(self.cleaned_data["code"])[:64]
         if matching_counter(self.secret, code, time.time()) is None:
-            raise forms.ValidationError("This is not the present code of this key.")
+            raise forms.ValidationError(_("This is not the present code of this key."))
         return code
 
 

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 
 from metrics.middleware import current_request_id
 from metrics.portal.access import is_served
@@ -52,7 +53,7 @@ def arrive(request: HttpRequest, user: Any, wanted: str) -> HttpResponse:
     target = landing(request, user, safe_next(request, wanted))
     if target is not None:
         return redirect(target)
-    text = "Your account has no page of the gateway that it may open. Ask an owner of the gateway for a role."
+    text = _("Your account has no page of the gateway that it may open. Ask an owner of the gateway for a role.")
     return message(request, "You may not open this page", text, 403, account=user.get_username())
 
 

@@ -26,6 +26,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
 from django.views import View
 from django.views.generic import FormView, TemplateView
 
@@ -56,7 +57,7 @@ class LoginView(plain.LoginView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method == "POST" and not provider.sign_in().has_password_login:
-            text = "Passwords are switched off here. Sign in with the identity provider."
+            text = _("Passwords are switched off here. Sign in with the identity provider.")
             return message(request, "You may not sign in", text, 403)
         return super().dispatch(request, *args, **kwargs)
 

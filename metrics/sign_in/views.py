@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
 from django.views import View
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
@@ -70,7 +71,7 @@ class CallbackView(View):
             return message(request, _NOT_SIGNED_IN, "The provider refused the sign-in.", 502, code=str(error))
         except InvalidToken as error:
             log.warning("an ID token of the identity provider is not valid: %s", error.detail)
-            text = "The provider's confirmation of who you are is not valid."
+            text = _("The provider's confirmation of who you are is not valid.")
             return message(request, _NOT_SIGNED_IN, text, 403, code=error.detail)
 
 
@@ -146,13 +147,13 @@ def _not_begun(request: HttpRequest) -> HttpResponse:
     target = landing(request, request.user, "") if request.user.is_authenticated else None
     if target is not None:
         return redirect(target)
-    text = "This sign-in was not begun in this browser, or too long ago."
+    text = _("This sign-in was not begun in this browser, or too long ago.")
     return message(request, _NOT_SIGNED_IN, text, 400)
 
 
 def _unavailable(request: HttpRequest, error: ProviderUnavailable) -> HttpResponse:
     log.warning("a sign-in failed: %s", error)
-    text = "The identity provider does not respond. Try again in a minute."
+    text = _("The identity provider does not respond. Try again in a minute.")
     response = message(request, "The provider is not available", text, 503)
     response["Retry-After"] = "60"
     return response

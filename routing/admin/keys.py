@@ -8,6 +8,7 @@ from django.db import models
 from django.forms.widgets import Script
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -124,12 +125,12 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         if key.last_used_at is None:
             return "never"
         where = " ".join(part for part in (key.last_used_service, key.last_used_from) if part)
-        return f"{timezone.localtime(key.last_used_at):%Y-%m-%d %H:%M} {where}".rstrip()
+        return f"{date_format(key.last_used_at, 'DATETIME_FORMAT')} {where}".rstrip()
 
     @admin.display(description="replaced secrets")
     def old_secrets(self, key: ApiKey) -> str:
         """Until when each is accepted, and its use since."""
-        return "; ".join(map(_use, key.retired.all())) or "-"
+        return "; ".join(map(_use, key.retired.all())) or "\u2013"
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:
@@ -170,8 +171,9 @@ def _shown_once(what: str, key: str) -> SafeString:
 
 def _use(secret: RetiredSecret) -> str:
     end = timezone.localtime(secret.valid_until)
-    text = f"valid until {end:%Y-%m-%d %H:%M:%S}, {secret.uses} uses"
+    text = f"valid until {date_format(end, 'DATETIME_FORMAT')}, {secret.uses} uses"
     if secret.last_used_at is None:
         return text
     last = timezone.localtime(secret.last_used_at)
-    return f"{text}, last {last:%Y-%m-%d %H:%M} from {secret.last_used_from} for {secret.last_used_service or '-'}"
+    used_for = secret.last_used_service or "\u2013"
+    return f"{text}, last {date_format(last, 'DATETIME_FORMAT')} from {secret.last_used_from} for {used_for}"

@@ -47,15 +47,17 @@ def test_a_circuits_row_action_resets_it_after_confirmation(
     fail_five_times(gateway)
     page = visit(CIRCUITS, width=width)
     row = page.locator("#result_list tr").filter(has_text=re.compile(r"\bcrm\b"))
-    expect(row).to_contain_text("OPEN")
+    expect(row).to_contain_text("Open")
     row.locator(".field-actions_holder span").first.click()
     page.get_by_role("link", name="Reset circuit").locator("visible=true").click()
     expect(page.get_by_role("heading", name="Reset the circuit")).to_be_visible()
-    expect(page.locator("#dialog")).to_contain_text("crm is OPEN")
+    expect(page.locator("#dialog")).to_contain_text("crm · Open")
     screenshot(page, f"admin-reset-{width}")
     page.get_by_role("button", name="Reset", exact=True).click()
-    expect(page.get_by_text("crm is now CLOSED.")).to_be_visible(timeout=15_000)  # once the page's scripts have run
-    expect(row).to_contain_text("CLOSED")
+    expect(page.get_by_text("The circuit of crm is closed.")).to_be_visible(
+        timeout=15_000
+    )  # once the page's scripts have run
+    expect(row).to_contain_text("Closed")
     expect(page).to_have_url(re.compile(f"{CIRCUITS}$"))
 
 

@@ -1,11 +1,12 @@
 // Operations on circuits and caches through the metrics API, with the session cookie and its CSRF token.
 import { el, find, setText, setTone } from "./dom.js";
 import { plural } from "./format.js";
+import { gettext } from "./i18n.js";
 
 const { alerts: ALERTS, cache: CACHE, circuits: CIRCUITS, revisions: REVISIONS } = document.body.dataset;
 const encode = encodeURIComponent;
 
-const DURATIONS = [[60, "1 minute"], [300, "5 minutes"], [900, "15 minutes"], [3600, "1 hour"], [86400, "1 day"]];
+const DURATIONS = [[60, gettext("1 minute")], [300, gettext("5 minutes")], [900, gettext("15 minutes")], [3600, gettext("1 hour")], [86400, gettext("1 day")]];
 
 async function call(method, address, body) {
   const response = await fetch(address, {
@@ -20,7 +21,7 @@ async function call(method, address, body) {
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const payload = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(payload.detail ?? payload.title ?? `the gateway responded with ${response.status}`);
+  if (!response.ok) throw new Error(payload.detail ?? payload.title ?? gettext("the gateway responded with %s", response.status));
   return payload;
 }
 
@@ -46,7 +47,7 @@ const entries = (number) => plural(number, "entry", "entries");
 
 /** Show a notification, which screen readers announce. Errors stay longer. */
 export function toast(text, kind = "") {
-  const close = el("button", { type: "button", class: "unseen", onclick: () => box.remove() }, "Dismiss");
+  const close = el("button", { type: "button", class: "unseen", onclick: () => box.remove() }, gettext("Dismiss"));
   const box = el("div", { class: "toast" }, el("span", {}, text), close);
   setTone(box, kind);
   find("#toasts").append(box);
@@ -76,7 +77,7 @@ export function openDialog({ title, text, fields, verb, danger, submit, extra })
     el("form", { method: "dialog" },
       el("h2", { id }, title), el("p", { class: "quiet" }, text), ...fields, outcome,
       el("div", { class: "actions" },
-        el("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), extra ?? null, go)));
+        el("button", { type: "button", onclick: () => dialog.close() }, gettext("Cancel")), extra ?? null, go)));
   const form = find("form", dialog);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -98,24 +99,24 @@ export function openDialog({ title, text, fields, verb, danger, submit, extra })
 
 /** The fields of an override of a circuit: for how long, and why. */
 const overrideFields = (placeholder) => [
-  el("label", {}, "Duration",
+  el("label", {}, gettext("Duration"),
     el("select", { name: "ttl" }, DURATIONS.map(([seconds, label]) => el("option", { value: seconds, selected: seconds === 300 }, label)))),
   reasonField(placeholder),
 ];
 
-export const reasonField = (placeholder) => el("label", {}, "Reason",
+export const reasonField = (placeholder) => el("label", {}, gettext("Reason"),
   el("input", { name: "reason", required: true, maxlength: 200, autocomplete: "off", placeholder }));
 
 export function confirmForceOpen(service) {
   openDialog({
-    title: `Force open the circuit of ${service}`,
-    text: "No call reaches the backend until the duration has passed or the circuit is reset. Clients receive stale responses, the fallback or 503.",
-    fields: overrideFields("database maintenance"),
-    verb: "Force open",
+    title: gettext("Force open the circuit of %s", service),
+    text: gettext("No call reaches the backend until the duration has passed or the circuit is reset. Clients receive stale responses, the fallback or 503."),
+    fields: overrideFields(gettext("database maintenance")),
+    verb: gettext("Force open"),
     danger: true,
     submit: async (form) => {
       await api.open(service, Number(form.ttl.value), form.reason.value.trim());
-      toast(`The circuit of ${service} is forced open.`);
+      toast(gettext("The circuit of %s is forced open.", service));
       return true;
     },
   });
@@ -123,14 +124,14 @@ export function confirmForceOpen(service) {
 
 export function confirmDisable(service) {
   openDialog({
-    title: `Disable the circuit of ${service}`,
-    text: "Every call reaches the backend, whatever fails, until the duration has passed or the circuit is reset.",
-    fields: overrideFields("the failures are expected"),
-    verb: "Disable",
+    title: gettext("Disable the circuit of %s", service),
+    text: gettext("Every call reaches the backend, whatever fails, until the duration has passed or the circuit is reset."),
+    fields: overrideFields(gettext("the failures are expected")),
+    verb: gettext("Disable"),
     danger: true,
     submit: async (form) => {
       await api.disable(service, Number(form.ttl.value), form.reason.value.trim());
-      toast(`The circuit of ${service} is disabled.`);
+      toast(gettext("The circuit of %s is disabled.", service));
       return true;
     },
   });
@@ -139,17 +140,17 @@ export function confirmDisable(service) {
 export function confirmInvalidate(service, known, preset = "", done = () => {}) {
   const list = el("datalist", { id: "known-tags" }, known.map((tag) => el("option", { value: tag })));
   const input = el("input", { name: "tag", required: true, list: "known-tags", autocomplete: "off", value: preset, placeholder: `${service}:…` });
-  const count = el("button", { type: "button" }, "Count entries");
+  const count = el("button", { type: "button" }, gettext("Count entries"));
   const { outcome } = openDialog({
-    title: "Invalidate a tag",
-    text: `Invalidates the cache entries of ${service} with this tag, on every worker.`,
-    fields: [el("label", {}, "Tag", input), list],
-    verb: "Invalidate",
+    title: gettext("Invalidate a tag"),
+    text: gettext("Invalidates the cache entries of %s with this tag, on every worker.", service),
+    fields: [el("label", {}, gettext("Tag"), input), list],
+    verb: gettext("Invalidate"),
     danger: true,
     extra: count,
     submit: async () => {
       const { keysDeleted } = await api.invalidate(service, input.value.trim());
-      toast(`${entries(keysDeleted)} with tag ${input.value.trim()} invalidated.`);
+      toast(gettext("%s with tag %s invalidated.", entries(keysDeleted), input.value.trim()));
       done();
       return true;
     },
@@ -159,7 +160,7 @@ export function confirmInvalidate(service, known, preset = "", done = () => {}) 
     try {
       const { keysDeleted } = await api.invalidate(service, input.value.trim(), true);
       setTone(outcome, "");
-      setText(outcome, `${entries(keysDeleted)} would be invalidated.`);
+      setText(outcome, gettext("%s would be invalidated.", entries(keysDeleted)));
     } catch (error) {
       setTone(outcome, "bad");
       setText(outcome, error.message);
@@ -172,14 +173,14 @@ export function confirmFlush(service, done = () => {}) {
   const confirmation = service ?? "everything";
   const input = el("input", { name: "confirmation", required: true, autocomplete: "off", spellcheck: "false" });
   const { go } = openDialog({
-    title: service ? `Flush the cache of ${service}` : "Flush the whole cache",
-    text: service ? "Removes all cache entries of this service; its next requests go to the backend." : "Removes all cache entries of all services; the next requests go to the backends.",
-    fields: [el("label", {}, el("span", {}, "Type ", el("code", {}, confirmation), " to confirm"), input)],
-    verb: "Flush",
+    title: service ? gettext("Flush the cache of %s", service) : gettext("Flush the whole cache"),
+    text: service ? gettext("Removes all cache entries of this service; its next requests go to the backend.") : gettext("Removes all cache entries of all services; the next requests go to the backends."),
+    fields: [el("label", {}, el("span", {}, gettext("Type "), el("code", {}, confirmation), gettext(" to confirm")), input)],
+    verb: gettext("Flush"),
     danger: true,
     submit: async () => {
       const { keysDeleted } = service ? await api.invalidate(service) : await api.flush();
-      toast(`${entries(keysDeleted)} flushed.`);
+      toast(gettext("%s flushed.", entries(keysDeleted)));
       done();
       return true;
     },
@@ -191,8 +192,8 @@ export function confirmFlush(service, done = () => {}) {
 /** Warm the cache. It may take a while, so a dry run first tells how many entries will be fetched. */
 export async function warm(paths) {
   const { wouldWarm } = await api.warm(paths, true);
-  if (wouldWarm) toast(`Warming ${entries(wouldWarm)}…`);
+  if (wouldWarm) toast(gettext("Warming %s…", entries(wouldWarm)));
   return api.warm(paths);
 }
 
-export const warmed = ({ warmed, failed }) => failed ? `${entries(warmed)} warmed, ${failed} failed.` : warmed ? `${entries(warmed)} warmed.` : "Nothing to warm.";
+export const warmed = ({ warmed, failed }) => failed ? gettext("%s warmed, %s failed.", entries(warmed), failed) : warmed ? gettext("%s warmed.", entries(warmed)) : gettext("Nothing to warm.");

@@ -10,7 +10,7 @@ const reload = () => setTimeout(() => location.reload(), RELOAD_AFTER);
 function told({ results }) {
   const failed = results.filter(({ failure }) => failure);
   if (failed.length) throw new Error(failed.map(({ recipient, failure }) => `${recipient}: ${failure}`).join("; "));
-  return results.length ? `The test was sent to ${plural(results.length, "recipient")}.` : "No alert has a recipient.";
+  return results.length ? `The test was sent to ${plural(results.length, "recipient", "recipients")}.` : "No alert has a recipient.";
 }
 
 for (const button of document.querySelectorAll("[data-test]")) {

@@ -2,6 +2,7 @@
 // keyboard, and the same as a table.
 import { el, setText, svg } from "./dom.js";
 import { stepText, timeTicks } from "./scale.js";
+import { gettext } from "./i18n.js";
 
 const HEIGHT = 200, LEFT = 52, RIGHT = 8, TOP = 14, BOTTOM = 22;
 const DRAG = 6; // pixels
@@ -19,9 +20,9 @@ export class Chart {
     this.plot = svg("svg", { class: "plot", role: "img", tabindex: "0" });
     this.readout = el("p", { class: "readout", "aria-live": "polite" });
     this.legend = el("ul", { class: "legend" });
-    this.table = el("div", { class: "as-table", tabindex: "0", role: "region", "aria-label": `${this.title}, as a table` });
+    this.table = el("div", { class: "as-table", tabindex: "0", role: "region", "aria-label": gettext("%s, as a table", this.title) });
     this.file = el("a", { class: "file", download: "" }, "CSV");
-    this.details = el("details", { ontoggle: () => this.details.open && this.fillTable() }, el("summary", {}, "As a table"), this.table);
+    this.details = el("details", { ontoggle: () => this.details.open && this.fillTable() }, el("summary", {}, gettext("As a table")), this.table);
     this.node = el("figure", { class: "card chart" },
       el("figcaption", {}, el("h3", {}, this.title, el("span", { class: "unit" }, this.unit)), this.legend),
       this.plot, this.readout, el("div", { class: "chart-foot" }, this.details, this.file));
@@ -45,7 +46,7 @@ export class Chart {
   show(data, href) {
     this.data = data;
     this.file.setAttribute("href", href);
-    this.file.setAttribute("aria-label", `${this.title} as CSV`);
+    this.file.setAttribute("aria-label", gettext("%s as CSV", this.title));
     const legend = this.series(data).map(({ name, kind, mark = "line" }) => el("li", {},
       svg("svg", { viewBox: "0 0 14 8", "aria-hidden": "true" }, mark === "column" ? svg("rect", { class: `column-${kind}`, width: 14, height: 8, rx: 2 }) : svg("path", { class: `stroke-${kind}`, d: "M1 4H13" })), name));
     this.legend.replaceChildren(...legend);
@@ -57,9 +58,9 @@ export class Chart {
   summary() {
     const parts = this.series(this.data).map(({ name, values, format = this.format }) => {
       const known = values.filter((value) => value !== null);
-      return known.length ? `${name} up to ${format(Math.max(...known))}` : `${name}: no data`;
+      return known.length ? gettext("%s up to %s", name, format(Math.max(...known))) : gettext("%s: no data", name);
     });
-    return `${this.title}, ${this.unit}: ${parts.join("; ")}. Use the arrow keys to read values, with Shift to select a range, and Enter to zoom.`;
+    return gettext("%s, %s: %s. Use the arrow keys to read values, with Shift to select a range, and Enter to zoom.", this.title, this.unit, parts.join("; "));
   }
 
   draw() {
@@ -84,7 +85,7 @@ export class Chart {
     const drawn = this.layers(this.view);
     const hasValues = this.series(this.data).some(({ values }) => values.some((value) => value !== null && value !== 0));
     if (hasValues) return drawn;
-    return [...drawn, svg("text", { x: (LEFT + this.view.right) / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "No data in this period")];
+    return [...drawn, svg("text", { x: (LEFT + this.view.right) / 2, y: HEIGHT / 2, "text-anchor": "middle" }, gettext("No data in this period"))];
   }
 
   axes(ticks) {
@@ -103,7 +104,7 @@ export class Chart {
     const { x, right, bottom, times, isPartial } = this.view;
     if (!isPartial) return [];
     const left = x(times.at(-1));
-    return [svg("rect", { class: "so-far", x: left, y: TOP, width: Math.max(0, right - left), height: bottom - TOP }, svg("title", {}, "This step is not over yet"))];
+    return [svg("rect", { class: "so-far", x: left, y: TOP, width: Math.max(0, right - left), height: bottom - TOP }, svg("title", {}, gettext("This step is not over yet")))];
   }
 
   markers() {
@@ -148,7 +149,7 @@ export class Chart {
   textOf(index) {
     const { times, step, now } = this.data;
     const values = this.read ? [this.read(this.data, index)] : this.series(this.data).map(({ name, values: each, format = this.format }) => `${name} ${format(each[index])}`);
-    const end = times[index] + step > now ? "so far" : null;
+    const end = times[index] + step > now ? gettext("so far") : null;
     return [stepText(times[index], step), ...values, end].filter(Boolean).join(" · ");
   }
 
@@ -215,7 +216,7 @@ export class Chart {
     const series = this.series(this.data);
     const rows = times.map((at, index) => ({ at, index })).filter(({ index }) => series.some(({ values }) => values[index]));
     this.table.replaceChildren(el("table", {},
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Time"), series.map(({ name }) => el("th", { scope: "col", class: "num" }, name)))),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, gettext("Time")), series.map(({ name }) => el("th", { scope: "col", class: "num" }, name)))),
       el("tbody", {}, rows.reverse().map(({ at, index }) => el("tr", {},
         el("th", { scope: "row" }, stepText(at, step)),
         series.map(({ values, format = this.format }) => el("td", { class: "num" }, format(values[index]))))))));

@@ -1,5 +1,6 @@
 // The choice of a table's columns, kept in this browser for each of three widths.
 import { el } from "./dom.js";
+import { gettext } from "./i18n.js";
 
 const WIDTHS = [["narrow", "(max-width: 860px)"], ["medium", "(max-width: 1180px)"], ["wide", "all"]];
 
@@ -11,7 +12,7 @@ export class ColumnChoice {
     this.read();
     for (const [, query] of WIDTHS) matchMedia(query).addEventListener("change", () => this.resized());
     this.list = el("div", { class: "dropdown-list" });
-    this.node = el("details", { class: "dropdown" }, el("summary", {}, "Columns"), this.list);
+    this.node = el("details", { class: "dropdown" }, el("summary", {}, gettext("Columns")), this.list);
     this.node.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
     document.addEventListener("pointerdown", ({ target }) => this.node.contains(target) || (this.node.open = false));
     this.draw();
@@ -54,7 +55,7 @@ export class ColumnChoice {
     this.list.replaceChildren(
       ...this.optional.map(({ name, label }) => el("label", {},
         el("input", { type: "checkbox", checked: this.has(name), onchange: ({ target }) => this.set(name, target.checked) }), label)),
-      el("button", { type: "button", class: "small", onclick: () => this.reset() }, "Default columns"));
+      el("button", { type: "button", class: "small", onclick: () => this.reset() }, gettext("Default columns")));
   }
 
   set(name, isChosen) {

@@ -2,6 +2,7 @@
 import { api, confirmDisable, confirmFlush, confirmForceOpen, confirmInvalidate, openDialog, toast, warm, warmed } from "./actions.js";
 import { find } from "./dom.js";
 import { plural } from "./format.js";
+import { gettext } from "./i18n.js";
 
 const FORM = /^#action=([a-z-]+)$/;
 
@@ -16,7 +17,7 @@ function confirm(title, text, verb, operate, done) {
 }
 
 const ofService = {
-  reset: (name) => confirm(`Reset the circuit of ${name}`, "The circuit is closed: calls reach the backend again.", "Reset", () => api.reset(name), () => `The circuit of ${name} is closed.`),
+  reset: (name) => confirm(gettext("Reset the circuit of %s", name), gettext("The circuit is closed: calls reach the backend again."), gettext("Reset"), () => api.reset(name), () => gettext("The circuit of %s is closed.", name)),
   open: confirmForceOpen,
   disable: confirmDisable,
   tag: (name) => confirmInvalidate(name, []),
@@ -25,8 +26,8 @@ const ofService = {
 };
 
 const ofAll = {
-  "reset-all": () => confirm("Reset all circuits", "Every circuit is closed: calls reach all backends again.", "Reset", () => api.resetAll(), ({ reset }) => `${plural(reset.length, "circuit")} reset.`),
-  "warm-all": () => confirm("Warm the whole cache", "The cache entries with the most hits are fetched again.", "Warm", () => warm(), warmed),
+  "reset-all": () => confirm(gettext("Reset all circuits"), gettext("Every circuit is closed: calls reach all backends again."), gettext("Reset"), () => api.resetAll(), ({ reset }) => gettext("%s reset.", plural(reset.length, "circuit", "circuits"))),
+  "warm-all": () => confirm(gettext("Warm the whole cache"), gettext("The cache entries with the most hits are fetched again."), gettext("Warm"), () => warm(), warmed),
   "flush-all": () => confirmFlush(null),
 };
 

@@ -3,11 +3,12 @@ import { el, find, setText, setTone } from "./dom.js";
 import { plural, time } from "./format.js";
 import { announce } from "./page.js";
 import { EventStream } from "./stream.js";
+import { gettext } from "./i18n.js";
 
 const MAX_ITEMS = 200;
 const MAX_CHARACTERS = 2000;
 const TONES = { invalidated: "warn" };
-const LABELS = { live: ["Live", "good"], connecting: ["Connecting", ""], disconnected: ["Disconnected, retrying", "bad"] };
+const LABELS = { live: [gettext("Live"), "good"], connecting: [gettext("Connecting"), ""], disconnected: [gettext("Disconnected, retrying"), "bad"] };
 
 const list = find("#events");
 const field = find("#topic");
@@ -52,15 +53,15 @@ function show(event) {
 }
 
 function showCount() {
-  const paused = queued ? `, paused, ${queued.length} queued` : "";
-  setText(find("#count"), received ? `${plural(received, "event")}${paused}` : `No events yet${paused}`);
+  const paused = queued ? gettext(", paused, %s queued", queued.length) : "";
+  setText(find("#count"), received ? `${plural(received, "event", "events")}${paused}` : gettext("No events yet%s", paused));
 }
 
 function showTopics(topics, refused) {
   find("#topics").replaceChildren(...topics.sort().map((topic) => el("li", {},
     el("code", {}, topic),
-    el("button", { type: "button", "aria-label": `Unsubscribe from ${topic}`, onclick: () => unsubscribe(topic) }, "×"))));
-  setText(find("#topics-note"), plural(topics.length, "topic"));
+    el("button", { type: "button", "aria-label": gettext("Unsubscribe from %s", topic), onclick: () => unsubscribe(topic) }, "×"))));
+  setText(find("#topics-note"), plural(topics.length, "topic", "topics"));
   const refusal = find("#refusal");
   setText(refusal, refused.map(({ topic, detail }) => `${topic}: ${detail}`).join("; "));
   refusal.hidden = refused.length === 0;
@@ -68,7 +69,7 @@ function showTopics(topics, refused) {
 
 function unsubscribe(topic) {
   stream.unsubscribe(topic);
-  announce(`Unsubscribed from ${topic}.`);
+  announce(gettext("Unsubscribed from %s.", topic));
   field.focus();
 }
 
@@ -79,8 +80,8 @@ function showState(state, previous) {
   pill.dataset.state = state;
   setTone(pill, tone);
   document.body.toggleAttribute("data-stale", state === "disconnected");
-  if (state === "disconnected" && previous === "live") addNote("Disconnected.", "bad");
-  if (state === "live" && previous === "disconnected") addNote("Reconnected. Missed events follow.", "good");
+  if (state === "disconnected" && previous === "live") addNote(gettext("Disconnected."), "bad");
+  if (state === "live" && previous === "disconnected") addNote(gettext("Reconnected. Missed events follow."), "good");
 }
 
 const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -88,7 +89,7 @@ const stream = new EventStream(`${scheme}://${location.host}${find("#events-page
   onEvent: show,
   onTopics: showTopics,
   onState: showState,
-  onGap: () => addNote("Gap: some events were missed and are no longer available.", "warn"),
+  onGap: () => addNote(gettext("Gap: some events were missed and are no longer available."), "warn"),
   onSessionEnded: () => location.reload(),
 });
 
@@ -108,7 +109,7 @@ find('[data-do="pause"]').addEventListener("click", ({ target }) => {
   queued = resumed ? null : [];
   resumed?.forEach(add);
   target.setAttribute("aria-pressed", String(!resumed));
-  setText(target, resumed ? "Pause" : "Resume");
+  setText(target, resumed ? gettext("Pause") : gettext("Resume"));
   showCount();
 });
 stream.start([...document.querySelectorAll("#known option")].map((option) => option.value));

@@ -1,6 +1,7 @@
 // Parts of an incident: shares with bars, differences of the configuration, and the last failed requests.
 import { el, svg } from "./dom.js";
 import { count, percent, time } from "./format.js";
+import { gettext } from "./i18n.js";
 
 const WIDTH = 100;
 
@@ -23,10 +24,10 @@ export const diff = (lines, label) => el("pre", { class: "diff", tabindex: "0", 
 
 export function failureTable(failures) {
   if (!failures.length) return null;
-  const names = ["Time", "Request", "Status", "Cause", "Caller", "Request id"];
+  const names = [gettext("Time"), gettext("Request"), gettext("Status"), gettext("Cause"), gettext("Caller"), gettext("Request id")];
   return el("details", { class: "failures" },
-    el("summary", {}, `Last failures (${failures.length})`),
-    el("div", { class: "scroll failure-list", tabindex: "0", role: "region", "aria-label": "Last failures" }, el("table", {},
+    el("summary", {}, gettext("Last failures (%s)", failures.length)),
+    el("div", { class: "scroll failure-list", tabindex: "0", role: "region", "aria-label": gettext("Last failures") }, el("table", {},
       el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, failures.map((failure) => el("tr", {},
         el("td", { class: "quiet" }, time(failure.at)),

@@ -1,10 +1,11 @@
 // Number formatting. An unknown value is shown as a dash, not as zero.
+import { LANGUAGE, LOCALE, ngettext } from "./i18n.js";
 const NONE = "–";
-const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const minute = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const whole = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
+const compact = new Intl.NumberFormat(LANGUAGE, { notation: "compact", maximumFractionDigits: 1 });
+const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+const minute = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
 
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
@@ -32,7 +33,7 @@ export function span(seconds) {
   if (seconds < 60) return `${seconds < 10 && !Number.isInteger(seconds) ? seconds.toFixed(1) : seconds.toFixed(0)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
   if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
-  return `${whole.format(seconds / 86400)} days`;
+  return gettext("%s days", whole.format(seconds / 86400));
 }
 
 export function money(value) {
@@ -45,4 +46,4 @@ export const time = (at) => clock.format(new Date(at * 1000));
 /** An axis label for a time, on an axis of length `seconds`. */
 export const tick = (at, seconds) => (seconds > 172800 ? day : minute).format(new Date(at * 1000));
 
-export const plural = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;
+export const plural = (number, one, many = `${one}s`) => `${whole.format(number)} ${ngettext(one, many, number)}`;

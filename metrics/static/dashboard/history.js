@@ -2,17 +2,18 @@
 import { Chart } from "./chart.js";
 import { Crosshair } from "./crosshair.js";
 import { el, find, setText } from "./dom.js";
-import { count, latency, percent, rate } from "./format.js";
+import { count, latency, percent, plural, rate } from "./format.js";
 import { columns, heat, line } from "./layers.js";
 import { getJson } from "./page.js";
 import { RangeChoice } from "./ranges.js";
 import { timeText, valueTicks, zone } from "./scale.js";
+import { gettext } from "./i18n.js";
 
 const TIMEOUT = 15000; // milliseconds
 const WEEK = 7 * 86400; // seconds
 const CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const MANTISSAS = [1, 1.2, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8];
-const KINDS = { configuration: "Configuration", deployment: "Deployment", circuit: "Circuit" };
+const KINDS = { configuration: gettext("Configuration"), deployment: gettext("Deployment"), circuit: gettext("Circuit") };
 
 /** The upper bound of a bucket of the distribution, in seconds: ten per decade, the first is 10 microseconds. */
 const bound = (bucket) => 10 ** (Math.floor(bucket / 10) - 5) * MANTISSAS[bucket % 10];
@@ -33,7 +34,7 @@ function earlier(data, values) {
 
 const withBefore = (data, series, values) => {
   const before = earlier(data, values);
-  return before ? [...series, { name: "week before", kind: "before", values: before, isWhole: true }] : series;
+  return before ? [...series, { name: gettext("week before"), kind: "before", values: before, isWhole: true }] : series;
 };
 
 /** Requests per minute: the last step is divided by the time that has passed of it. */
@@ -45,13 +46,13 @@ function rates(data, numbers) {
 const classSeries = (data) => CLASSES.filter((name) => data.classes[name]).map((name) => ({ name, kind: name, mark: "column", values: rates(data, data.classes[name]) }));
 const requestSeries = (data) => withBefore(data, classSeries(data), (before) => before.requests.map((number) => number / (before.step / 60)));
 const latencySeries = (data) => withBefore(data, [["median", "p50", "a"], ["p95", "p95", "b"], ["p99", "p99", "c"]].map(([name, key, kind]) => ({ name, kind, values: data[key] })), (before) => before.p95)
-  .map((series) => (series.kind === "before" ? { ...series, name: "p95 the week before" } : series));
-const hitSeries = (data) => withBefore(data, [{ name: "hit rate", kind: "a", values: data.hit_rate }], (before) => before.hit_rate);
+  .map((series) => (series.kind === "before" ? { ...series, name: gettext("p95 the week before") } : series));
+const hitSeries = (data) => withBefore(data, [{ name: gettext("hit rate"), kind: "a", values: data.hit_rate }], (before) => before.hit_rate);
 const lines = (series) => (view) => series(view.data).flatMap((each) => line(view, each));
 
 function requestsChart(shared) {
   return new Chart({
-    ...shared, name: "requests", title: "Requests", unit: "per minute", format: perMinute, labelOf: count, series: requestSeries,
+    ...shared, name: "requests", title: gettext("Requests"), unit: gettext("per minute"), format: perMinute, labelOf: count, series: requestSeries,
     ticks: (data) => valueTicks(Math.max(highest([{ values: rates(data, data.requests) }]), highest(requestSeries(data)))),
     layers: (view) => [...columns(view, classSeries(view.data)), ...requestSeries(view.data).filter(({ kind }) => kind === "before").flatMap((each) => line(view, each))],
   });
@@ -59,7 +60,7 @@ function requestsChart(shared) {
 
 function latencyChart(shared) {
   return new Chart({
-    ...shared, name: "latency", title: "Latency", unit: "to the last byte", format: latency, series: latencySeries,
+    ...shared, name: "latency", title: gettext("Latency"), unit: gettext("to the last byte"), format: latency, series: latencySeries,
     ticks: (data) => valueTicks(highest(latencySeries(data))), layers: lines(latencySeries),
   });
 }
@@ -74,7 +75,7 @@ function distributionTicks({ heat: cells }) {
 
 function mostFrequent(data, index) {
   const cells = data.heat.filter(([step]) => step === index);
-  if (!cells.length) return "no requests";
+  if (!cells.length) return gettext("no requests");
   const [, bucket, number] = cells.reduce((one, other) => (other[2] > one[2] ? other : one));
   const total = cells.reduce((sum, [, , each]) => sum + each, 0);
   return `${count(total)} requests · most take ${latency(bound(Math.max(0, bucket - 1)))} to ${latency(bound(bucket))} (${percent((number / total) * 100, 0)})`;
@@ -82,7 +83,7 @@ function mostFrequent(data, index) {
 
 function distributionChart(shared) {
   return new Chart({
-    ...shared, name: "distribution", title: "Distribution of latency", unit: "requests by time to the last byte", format: count,
+    ...shared, name: "distribution", title: gettext("Distribution of latency"), unit: gettext("requests by time to the last byte"), format: count,
     labelOf: (value) => latency(bound(value - 1)), ticks: distributionTicks, read: mostFrequent,
     series: (data) => [{ name: "requests", kind: "a", mark: "column", values: data.requests }],
     layers: (view) => heat(view, view.data.heat),
@@ -91,7 +92,7 @@ function distributionChart(shared) {
 
 function hitChart(shared) {
   return new Chart({
-    ...shared, name: "hit-rate", title: "Hit rate", unit: "of cache lookups", format: percent, labelOf: wholePercent, series: hitSeries,
+    ...shared, name: "hit-rate", title: gettext("Hit rate"), unit: gettext("of cache lookups"), format: percent, labelOf: wholePercent, series: hitSeries,
     ticks: () => [0, 25, 50, 75, 100], layers: lines(hitSeries),
   });
 }
@@ -100,7 +101,7 @@ function hitChart(shared) {
 function showMarkers(markers, crosshair) {
   const box = find("#markers");
   box.hidden = markers.length === 0;
-  setText(find("summary", box), `${markers.length} ${markers.length === 1 ? "change" : "changes"} in this range`);
+  setText(find("summary", box), gettext("%s in this range", plural(markers.length, "change", "changes")));
   find("ul", box).replaceChildren(...[...markers].reverse().map(({ at, kind, text, state }) => el("li", {},
     el("button", { type: "button", class: "bare small", onclick: () => crosshair.set(at), onfocus: () => crosshair.set(at), onblur: () => crosshair.set(null) }, timeText(at)),
     el("span", { class: `kind ${kind} ${state}` }, KINDS[kind]), el("span", {}, [state.toLowerCase().replace("_", " "), text].filter(Boolean).join(": ")))));
@@ -114,7 +115,7 @@ export function showHistory(service) {
   const shared = { crosshair, onZoom: (from, to) => choice.zoom(from, to) };
   const charts = [requestsChart(shared), latencyChart(shared), distributionChart(shared), hitChart(shared)];
   container.append(...charts.map(({ node }) => node));
-  setText(find("#zone"), `Times in ${zone()}`);
+  setText(find("#zone"), gettext("Times in %s", zone()));
   const address = (path, query) => `${path}?${new URLSearchParams(service ? { ...query, service } : query)}`;
   let asked = 0;
   async function load() {

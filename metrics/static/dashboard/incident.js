@@ -4,11 +4,12 @@ import { el, find, setText, setTone } from "./dom.js";
 import { diff, failureTable, list, share } from "./evidence.js";
 import { count, latency, percent, plural, span, time } from "./format.js";
 import { getJson, pageOf, stateDetail } from "./page.js";
+import { gettext } from "./i18n.js";
 
 const RELOAD = 5000; // milliseconds
 const TIMEOUT = 10000;
 const MINUTE = 60; // seconds
-const PHASES = { active: "Ongoing", recovering: "Recovering", recovered: "Recovered" };
+const PHASES = { active: gettext("Ongoing"), recovering: gettext("Recovering"), recovered: gettext("Recovered") };
 const may = (right) => document.body.hasAttribute(`data-${right}`);
 
 const tone = ({ phase, is_bad }) => (phase === "recovered" ? "good" : is_bad && phase === "active" ? "bad" : "warn");
@@ -17,9 +18,9 @@ export const headline = ({ signals }) => signals[0].text;
 
 /** Since when it lasts, or how long it did and when it ended. `now` in Unix seconds. */
 function duration({ since, ended }, now) {
-  if (since === null) return ended === null ? "" : `ended ${span(Math.round(now - ended))} ago`;
+  if (since === null) return ended === null ? "" : gettext("ended %s ago", span(Math.round(now - ended)));
   const length = span(Math.max(0, Math.round((ended ?? now) - since)));
-  return ended === null ? `since ${time(since)}, for ${length}` : `from ${time(since)} to ${time(ended)}, ${length}`;
+  return ended === null ? gettext("since %s, for %s", time(since), length) : gettext("from %s to %s, %s", time(since), time(ended), length);
 }
 
 export class IncidentCard {
@@ -35,9 +36,9 @@ export class IncidentCard {
 
   build() {
     const id = `incident-${this.service || "quotas"}`;
-    const name = this.service === "" ? "Quotas" : this.isOwnPage ? "Incident" : el("a", { href: pageOf(this.service) }, this.service);
+    const name = this.service === "" ? gettext("Quotas") : this.isOwnPage ? gettext("Incident") : el("a", { href: pageOf(this.service) }, this.service);
     this.body = el("div", { class: "incident-body", id: `${id}-body`, hidden: !this.isOpen });
-    this.toggle = el("button", { type: "button", class: "small bare", "aria-expanded": String(this.isOpen), "aria-controls": this.body.id, onclick: () => this.flip() }, "Details");
+    this.toggle = el("button", { type: "button", class: "small bare", "aria-expanded": String(this.isOpen), "aria-controls": this.body.id, onclick: () => this.flip() }, gettext("Details"));
     this.others = el("ul", { class: "signals" });
     this.node = el("article", { class: "card incident", "aria-labelledby": id },
       el("header", { class: "incident-head" },
@@ -102,10 +103,10 @@ export class IncidentCard {
     const result = find(".outcome", this.body)?.textContent ?? "";
     this.body.replaceChildren(
       el("dl", { class: "incident-facts" },
-        fact("Why", ...why(evidence)),
-        fact("Who is hit", ...who(detail)),
-        fact("Callers receive", ...receive(detail), el("p", { class: "quiet state-now" })),
-        fact("Recent changes", ...changed(detail, this.suspect))),
+        fact(gettext("Why"), ...why(evidence)),
+        fact(gettext("Who is hit"), ...who(detail)),
+        fact(gettext("Callers receive"), ...receive(detail), el("p", { class: "quiet state-now" })),
+        fact(gettext("Recent changes"), ...changed(detail, this.suspect))),
       this.actions(state),
       el("p", { class: "outcome", role: "status" }, result),
       ...[failureTable(detail.failures)].filter(Boolean));
@@ -114,11 +115,11 @@ export class IncidentCard {
   actions(state) {
     const button = (label, onclick, kind = "") => el("button", { type: "button", class: kind, "data-do": "act", onclick }, label);
     const buttons = [
-      may("configure") && this.suspect && this.phase !== "recovered" ? button("Roll back…", () => this.confirmRollback(), "primary") : null,
-      button("Probe targets", (event) => this.probe(event.target)),
-      this.isOwnPage ? null : button("Force open…", () => confirmForceOpen(this.service)),
-      button("Disable circuit…", () => confirmDisable(this.service)),
-      this.isOwnPage || state === "CLOSED" ? null : button(`Reset ${this.service}`, (event) => perform(event.target, () => api.reset(this.service), () => `The circuit of ${this.service} is closed.`)),
+      may("configure") && this.suspect && this.phase !== "recovered" ? button(gettext("Roll back…"), () => this.confirmRollback(), "primary") : null,
+      button(gettext("Probe targets"), (event) => this.probe(event.target)),
+      this.isOwnPage ? null : button(gettext("Force open…"), () => confirmForceOpen(this.service)),
+      button(gettext("Disable circuit…"), () => confirmDisable(this.service)),
+      this.isOwnPage || state === "CLOSED" ? null : button(gettext("Reset %s", this.service), (event) => perform(event.target, () => api.reset(this.service), () => gettext("The circuit of %s is closed.", this.service))),
     ];
     return el("div", { class: "actions" }, buttons);
   }
@@ -126,12 +127,12 @@ export class IncidentCard {
   async probe(button) {
     const outcome = find(".outcome", this.body);
     button.disabled = true;
-    setText(outcome, "Calling…");
+    setText(outcome, gettext("Calling…"));
     try {
       const { targets } = await api.probe(this.service);
       const worst = Math.max(0, ...targets.map(({ status }) => status ?? 599));
       setTone(outcome, worst >= 500 ? "bad" : worst >= 400 ? "" : "good");
-      setText(outcome, targets.map(probed).join("; ") || "Every target is disabled.");
+      setText(outcome, targets.map(probed).join("; ") || gettext("Every target is disabled."));
     } catch (error) {
       setTone(outcome, "bad");
       setText(outcome, error.message);
@@ -144,14 +145,16 @@ export class IncidentCard {
     const { undo, later, actor, at, text, lines } = this.suspect;
     const { revision } = this.detail;
     openDialog({
-      title: "Roll the configuration back",
-      text: `Undoes “${text}” by ${actor} at ${time(at)}${later ? `, and ${plural(later, "later change")}` : ""}. It takes effect in every worker within a second.`,
-      fields: [...(lines.length ? [diff(lines, "What is undone")] : []), reasonField("the new target is down")],
-      verb: "Roll back",
+      title: gettext("Roll the configuration back"),
+      text: later
+        ? gettext("Undoes “%s” by %s at %s, and %s. It takes effect in every worker within a second.", text, actor, time(at), plural(later, "later change", "later changes"))
+        : gettext("Undoes “%s” by %s at %s. It takes effect in every worker within a second.", text, actor, time(at)),
+      fields: [...(lines.length ? [diff(lines, gettext("What is undone"))] : []), reasonField(gettext("the new target is down"))],
+      verb: gettext("Roll back"),
       danger: true,
       submit: async (form) => {
         const { services } = await api.restore(undo, revision, form.reason.value.trim());
-        toast(`Rolled back. Changed: ${services.join(", ") || "nothing"}.`);
+        toast(gettext("Rolled back. Changed: %s.", services.join(", ") || gettext("nothing")));
         this.load();
         return true;
       },
@@ -175,31 +178,31 @@ const fact = (name, ...content) => el("div", {}, el("dt", {}, name), el("dd", {}
 const quiet = (text) => el("p", { class: "quiet" }, text);
 
 function why({ causes }) {
-  if (!causes.length) return [quiet("No failed call was counted.")];
+  if (!causes.length) return [quiet(gettext("No failed call was counted."))];
   const [first, ...rest] = causes;
-  return [el("p", { class: "cause" }, first.name), quiet(`${percent(first.share * 100, 0)} of the failures`), list(rest.map(share))];
+  return [el("p", { class: "cause" }, first.name), quiet(gettext("%s of the failures", percent(first.share * 100, 0))), list(rest.map(share))];
 }
 
 function who({ evidence, names, traffic_share: part }) {
   const { failed, requests, callers, top_callers: top } = evidence;
-  if (!requests) return [quiet("No requests since.")];
+  if (!requests) return [quiet(gettext("No requests since."))];
   const rows = top.map((caller) => share({ ...caller, name: names[caller.name] ? `${names[caller.name]} (${caller.name})` : caller.name }));
   return [
-    el("p", {}, el("strong", {}, percent((failed / requests) * 100, 0)), ` of ${plural(requests, "request")}, ${percent(part * 100, 0)} of all traffic`),
+    el("p", {}, el("strong", {}, percent((failed / requests) * 100, 0)), gettext(" of %s, %s of all traffic", plural(requests, "request", "requests"), percent(part * 100, 0))),
     list(rows),
-    callers > top.length ? quiet(`and ${plural(callers - top.length, "other caller")}`) : null,
+    callers > top.length ? quiet(gettext("and %s", plural(callers - top.length, "other caller", "other callers"))) : null,
   ];
 }
 
 function receive({ evidence, meanwhile }) {
   const { answers } = evidence;
-  return [answers.length ? list(answers.map(share)) : el("p", {}, "What the service responds."), quiet(`When calls fail: ${meanwhile}.`)];
+  return [answers.length ? list(answers.map(share)) : el("p", {}, gettext("What the service responds.")), quiet(gettext("When calls fail: %s.", meanwhile))];
 }
 
 function changed({ changes, incident }, suspect) {
-  if (!changes.length) return [quiet("Nothing in the hour before.")];
+  if (!changes.length) return [quiet(gettext("Nothing in the hour before."))];
   return [el("ol", { class: "changes" }, changes.map((each) => el("li", each === suspect ? { class: "suspect" } : {},
-    el("p", {}, el("strong", {}, each.text), ` by ${each.actor}`),
+    el("p", {}, el("strong", {}, each.text), gettext(" by %s", each.actor)),
     quiet(relative(each.at, incident.since)),
     each.lines.length && each === suspect ? diff(each.lines, each.text) : null)))];
 }
@@ -207,7 +210,7 @@ function changed({ changes, incident }, suspect) {
 function relative(at, since) {
   if (since === null) return time(at);
   const distance = Math.round(Math.abs(since - at));
-  return `${time(at)}, ${span(distance)} ${at <= since ? "before" : "after"} it began`;
+  return gettext("%s, %s %s it began", time(at), span(distance), at <= since ? gettext("before") : gettext("after"));
 }
 
 const probed = ({ target, path, status, milliseconds, reason }) =>
@@ -237,7 +240,7 @@ export class Incidents {
       this.cards.delete(service);
     }
     this.more ??= el("p", { class: "quiet" });
-    setText(this.more, more ? `and ${count(more)} more` : "");
+    setText(this.more, more ? gettext("and %s more", count(more)) : "");
     if (this.container.lastChild !== this.more) this.container.append(this.more);
     this.container.hidden = incidents.length === 0;
   }

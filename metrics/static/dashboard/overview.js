@@ -6,6 +6,7 @@ import { showHistory } from "./history.js";
 import { headline, Incidents } from "./incident.js";
 import { announce, RateMeter, showFigures, showOpen, stateName, subscribe } from "./page.js";
 import { servicesTable } from "./services.js";
+import { gettext } from "./i18n.js";
 
 const rate = new RateMeter();
 const states = new Map();
@@ -17,7 +18,7 @@ function announceTransition(service) {
   const before = states.get(service.name);
   states.set(service.name, service.circuit.state);
   if (before && before !== service.circuit.state) {
-    announce(`The circuit of ${service.name} is now ${stateName(service.circuit.state).toLowerCase()}. ${service.circuit.reason}`);
+    announce(gettext("The circuit of %s is now %s. %s", service.name, stateName(service.circuit.state).toLowerCase(), service.circuit.reason));
   }
 }
 
@@ -27,7 +28,7 @@ function showNotice(summary, services) {
   find('[data-do="reset-all"]').disabled = services.every((service) => service.circuit.state === "CLOSED" && !service.circuit.hold_offs.length);
   box.hidden = summary.connected;
   setTone(box, "warn");
-  setText(box, summary.connected ? "" : "The shared store is unavailable: each worker uses its local state.");
+  setText(box, summary.connected ? "" : gettext("The shared store is unavailable: each worker uses its local state."));
 }
 
 const known = new Set();
@@ -53,12 +54,12 @@ function show({ summary, services, incidents, more_incidents: more }) {
   showNotice(summary, services);
   announceIncidents(incidents);
   incidentCards.show(incidents, services, summary.at, more);
-  setText(find("#since"), `All workers, as of ${time(summary.at)}`);
+  setText(find("#since"), gettext("All workers, as of %s", time(summary.at)));
 }
 
 const button = (name) => find(`[data-do="${name}"]`);
 const refresh = showHistory(null);
-button("reset-all").addEventListener("click", (event) => perform(event.target, api.resetAll, ({ reset }) => `${plural(reset.length, "circuit")} reset.`));
+button("reset-all").addEventListener("click", (event) => perform(event.target, api.resetAll, ({ reset }) => gettext("%s reset.", plural(reset.length, "circuit", "circuits"))));
 button("warm").addEventListener("click", (event) => perform(event.target, () => warm(), warmed));
 button("flush-all").addEventListener("click", () => confirmFlush(null, refresh));
 subscribe(show);

@@ -3,13 +3,14 @@ import { Feed } from "./feed.js";
 import { find, setText, setTone } from "./dom.js";
 import { Rows } from "./rows.js";
 import { count, latency, money, percent, plural, rate, span } from "./format.js";
+import { gettext } from "./i18n.js";
 
 const STATES = {
-  CLOSED: ["Closed", "good"],
-  OPEN: ["Open", "bad"],
-  HALF_OPEN: ["Half open", "warn"],
-  FORCED_OPEN: ["Forced open", "bad"],
-  DISABLED: ["Disabled", "warn"],
+  CLOSED: [gettext("Closed"), "good"],
+  OPEN: [gettext("Open"), "bad"],
+  HALF_OPEN: [gettext("Half open"), "warn"],
+  FORCED_OPEN: [gettext("Forced open"), "bad"],
+  DISABLED: [gettext("Disabled"), "warn"],
 };
 const ROOT = document.body.dataset.dashboard;
 const MANY_CLIENT_ERRORS = 50; // percent
@@ -20,29 +21,29 @@ export const stateName = (state) => STATES[state]?.[0] ?? state;
 /** Show a circuit's state in a pill, as text, colour and shape. */
 export function showState(pill, state, enabled = true, isOut = false) {
   const out = enabled && isOut;
-  setText(pill, out ? "Out of service" : enabled ? stateName(state) : "Service disabled");
+  setText(pill, out ? gettext("Out of service") : enabled ? stateName(state) : gettext("Service disabled"));
   setTone(pill, out ? "bad" : enabled ? STATES[state]?.[1] : "");
 }
 
 /** Why a service's configuration cannot be loaded, and what its callers receive meanwhile. */
 export function faultText({ faults, is_out }) {
   if (!faults.length) return "";
-  const effect = is_out ? "Out of service: every request receives 503." : "The last valid configuration is still in use.";
-  return `${effect} The configuration cannot be loaded: ${faults.join("; ")}`;
+  const effect = is_out ? gettext("Out of service: every request receives 503.") : gettext("The last valid configuration is still in use.");
+  return gettext("%s The configuration cannot be loaded: %s", effect, faults.join("; "));
 }
 
 /** Which calls the backend has limited, and for how long. Empty if it has not. */
 export function limitText({ hold_offs: held }) {
   if (!held.length) return "";
   const left = Math.max(1, Math.ceil(held[0].until - Date.now() / 1000));
-  const more = held.length > 1 ? ` and ${plural(held.length - 1, "other")}` : "";
-  return `Limited by the backend for ${span(left)}: ${held[0].calls}${more}`;
+  const more = held.length > 1 ? gettext(" and %s", plural(held.length - 1, "other", "others")) : "";
+  return gettext("Limited by the backend for %s: %s%s", span(left), held[0].calls, more);
 }
 
 export function stateDetail(circuit) {
   const left = circuit.until ? Math.max(0, circuit.until - Date.now() / 1000) : null;
   if (circuit.state === "CLOSED" || circuit.state === "HALF_OPEN") return limitText(circuit);
-  const until = left === null ? "until reset" : circuit.state === "OPEN" ? `next attempt in ${span(Math.ceil(left))}` : `for another ${span(Math.ceil(left))}`;
+  const until = left === null ? gettext("until reset") : circuit.state === "OPEN" ? gettext("next attempt in %s", span(Math.ceil(left))) : gettext("for another %s", span(Math.ceil(left)));
   return circuit.reason ? `${circuit.reason}; ${until}` : until;
 }
 
@@ -66,8 +67,8 @@ export function subscribe(onSnapshot) {
   const pill = find("#feed");
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const onState = (state, age) => {
-    const lastUpdate = age === null ? "" : `, last update ${Math.round(age / 1000)} s ago`;
-    const labels = { live: "Live", connecting: "Connecting", polling: "Disconnected, polling", disconnected: "Disconnected, retrying" };
+    const lastUpdate = age === null ? "" : gettext(", last update %s s ago", Math.round(age / 1000));
+    const labels = { live: gettext("Live"), connecting: gettext("Connecting"), polling: gettext("Disconnected, polling"), disconnected: gettext("Disconnected, retrying") };
     if (pill.dataset.state !== state) setText(pill, labels[state]);
     pill.title = state === "disconnected" ? `Disconnected${lastUpdate}` : "";
     pill.dataset.state = state;
@@ -112,22 +113,22 @@ function showFigure(name, value, under, tone = "") {
 export function showFigures({ recent, total, perSecond }) {
   const errors = recent.requests ? (recent.errors / recent.requests) * 100 : null;
   const clientErrors = recent.requests ? (recent.client_errors / recent.requests) * 100 : 0;
-  const failed = clientErrors >= MANY_CLIENT_ERRORS ? `${percent(clientErrors)} 4xx` : `${count(recent.errors)} of ${count(recent.requests)}`;
+  const failed = clientErrors >= MANY_CLIENT_ERRORS ? `${percent(clientErrors)} 4xx` : gettext("%s of %s", count(recent.errors), count(recent.requests));
   const tone = errors > 1 ? "bad" : clientErrors >= MANY_CLIENT_ERRORS ? "warn" : "";
-  showFigure("errors", percent(errors), recent.requests ? `${failed} in 5 minutes` : "no recent requests", tone);
-  showFigure("rate", rate(perSecond), `${count(total.requests)} in total`);
+  showFigure("errors", percent(errors), recent.requests ? gettext("%s in 5 minutes", failed) : gettext("no recent requests"), tone);
+  showFigure("rate", rate(perSecond), gettext("%s in total", count(total.requests)));
   const lookups = recent.hits + recent.misses;
-  showFigure("hits", percent(lookups ? recent.hit_rate : null), lookups ? `${count(recent.hits)} of ${count(lookups)} in 5 minutes` : "no recent lookups");
+  showFigure("hits", percent(lookups ? recent.hit_rate : null), lookups ? gettext("%s of %s in 5 minutes", count(recent.hits), count(lookups)) : gettext("no recent lookups"));
   for (const name of ["p50", "p95", "p99"]) setText(find(`[data-q="${name}"]`), latency(recent[name]));
-  showFigure("calls", count(total.saved_calls), total.hits + total.misses ? `${percent(total.hit_rate)} of all cache lookups` : "since counting started");
-  showFigure("time", span(total.saved_seconds), total.saved_calls ? `${latency(total.saved_seconds / total.saved_calls)} per call` : "since counting started");
-  showFigure("money", money(total.saved_usd), "at each service’s cost per call");
+  showFigure("calls", count(total.saved_calls), total.hits + total.misses ? gettext("%s of all cache lookups", percent(total.hit_rate)) : gettext("since counting started"));
+  showFigure("time", span(total.saved_seconds), total.saved_calls ? gettext("%s per call", latency(total.saved_seconds / total.saved_calls)) : gettext("since counting started"));
+  showFigure("money", money(total.saved_usd), gettext("at each service’s cost per call"));
 }
 
 export function showOpen(names) {
-  showFigure("open", String(names.length), names.length ? names.join(", ") : "all closed", names.length ? "bad" : "");
+  showFigure("open", String(names.length), names.length ? names.join(", ") : gettext("all closed"), names.length ? "bad" : "");
 }
 
 export function showFailures(circuit) {
-  showFigure("failures", count(circuit.failures), `of ${plural(circuit.failures + circuit.successes, "call")}`);
+  showFigure("failures", count(circuit.failures), gettext("of %s", plural(circuit.failures + circuit.successes, "call", "calls")));
 }

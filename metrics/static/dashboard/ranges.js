@@ -1,8 +1,9 @@
 // The choice of a range of time: presets, one's own, a zoom, and the comparison with the week before. It is part of the
 // page's address.
 import { el } from "./dom.js";
+import { gettext } from "./i18n.js";
 
-const PRESETS = [["15m", "15 min"], ["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"]];
+const PRESETS = [["15m", gettext("15 min")], ["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"], ["7d", gettext("7 days")], ["30d", gettext("30 days")], ["90d", gettext("90 days")]];
 const DEFAULT = "1h";
 const QUICK = new Set(["15m", "1h", "6h", "24h"]); // that change within seconds
 
@@ -22,15 +23,15 @@ export class RangeChoice {
     this.from = el("input", { type: "datetime-local", required: true });
     this.to = el("input", { type: "datetime-local", required: true });
     this.fault = el("p", { class: "outcome", role: "alert", "data-tone": "bad" });
-    this.own = el("details", { class: "dropdown" }, el("summary", {}, "Own range"),
+    this.own = el("details", { class: "dropdown" }, el("summary", {}, gettext("Own range")),
       el("form", { class: "dropdown-list", onsubmit: (event) => this.submit(event) },
-        el("label", {}, "From", this.from), el("label", {}, "To", this.to), this.fault,
-        el("button", { type: "submit", class: "small primary" }, "Show")));
+        el("label", {}, gettext("From"), this.from), el("label", {}, gettext("To"), this.to), this.fault,
+        el("button", { type: "submit", class: "small primary" }, gettext("Show"))));
     this.own.addEventListener("keydown", ({ key }) => key === "Escape" && this.close());
-    this.back = el("button", { type: "button", class: "small", onclick: () => this.choose({ range: this.preset }) }, "Zoom out");
+    this.back = el("button", { type: "button", class: "small", onclick: () => this.choose({ range: this.preset }) }, gettext("Zoom out"));
     this.compare = el("input", { type: "checkbox", onchange: () => this.choose({ compare: this.compare.checked ? "week" : "" }) });
-    box.append(el("div", { class: "segments", role: "group", "aria-label": "Time range" }, this.buttons), this.own, this.back,
-      el("label", { class: "check" }, this.compare, "Compare with the week before"));
+    box.append(el("div", { class: "segments", role: "group", "aria-label": gettext("Time range") }, this.buttons), this.own, this.back,
+      el("label", { class: "check" }, this.compare, gettext("Compare with the week before")));
     this.draw();
   }
 
@@ -68,7 +69,7 @@ export class RangeChoice {
   submit(event) {
     event.preventDefault();
     const span = { from: seconds(this.from.value), to: seconds(this.to.value) };
-    this.fault.textContent = span.from < span.to ? "" : "The beginning must be before the end.";
+    this.fault.textContent = span.from < span.to ? "" : gettext("The beginning must be before the end.");
     if (!(span.from < span.to)) return;
     this.close();
     this.choose({ span });

@@ -3,6 +3,7 @@ import { el, find, setText, setTone } from "./dom.js";
 import { plural } from "./format.js";
 import { announce } from "./page.js";
 import { ReconnectingSocket } from "./socket.js";
+import { gettext } from "./i18n.js";
 
 const MAX_ROWS = 200;
 const TIMEOUT = 6000; // milliseconds
@@ -27,10 +28,10 @@ function makeRow(request) {
       el("a", { href: request.url }, `${request.method} `, el("code", {}, request.target)),
       el("time", { class: "sub", datetime: request.iso }, request.time)),
     el("td", { role: "cell", class: "state" }, status, under(request.code)),
-    cell("Service", request.service, request.route),
-    cell("Caller", request.caller, request.key),
-    cell("Cache", request.cache, "", ""),
-    cell("Duration", request.duration, "", "num"));
+    cell(gettext("Service"), request.service, request.route),
+    cell(gettext("Caller"), request.caller, request.key),
+    cell(gettext("Cache"), request.cache, "", ""),
+    cell(gettext("Duration"), request.duration, "", "num"));
 }
 
 function address() {
@@ -49,12 +50,12 @@ function show({ requests, isShared, more }) {
   if (requests.length) find("#empty").hidden = true;
   received += requests.length;
   socket.address = address();
-  const note = isShared ? (more ? "; more came at once than are shown" : "") : "; Redis is unavailable";
-  setText(find("#count"), `${plural(received, "new request")}${note}`);
+  const note = isShared ? (more ? gettext("; more came at once than are shown") : "") : gettext("; Redis is unavailable");
+  setText(find("#count"), `${plural(received, "new request", "new requests")}${note}`);
 }
 
 function showState(state) {
-  const labels = { live: ["Live", "good"], connecting: ["Connecting", ""], disconnected: ["Disconnected, retrying", "bad"] };
+  const labels = { live: [gettext("Live"), "good"], connecting: [gettext("Connecting"), ""], disconnected: [gettext("Disconnected, retrying"), "bad"] };
   const [label, tone] = labels[state];
   if (pill.dataset.state !== state) setText(pill, label);
   pill.dataset.state = state;
@@ -67,7 +68,7 @@ function disconnected(code) {
 }
 
 function start() {
-  if (!find("#list-title").textContent.startsWith("Newest")) {
+  if (!("latest" in find("#list-title").dataset)) {
     location.search = page.dataset.query;
     return;
   }
@@ -75,7 +76,7 @@ function start() {
   socket.start();
   pill.hidden = false;
   showState("connecting");
-  announce("New requests are shown as they come.");
+  announce(gettext("New requests are shown as they come."));
 }
 
 function stop() {
@@ -83,7 +84,7 @@ function stop() {
   socket = null;
   stopped.stop();
   pill.hidden = true;
-  announce("Stopped.");
+  announce(gettext("Stopped."));
 }
 
 button.hidden = false;

@@ -8,6 +8,7 @@ import { Incidents } from "./incident.js";
 import { announce, faultText, getJson, limitText, RateMeter, showFailures, showFigures, showState, stateDetail, stateName, subscribe } from "./page.js";
 import { showRoutes } from "./routes.js";
 import { conditionPills } from "./targets.js";
+import { gettext, LOCALE } from "./i18n.js";
 
 const HOUR = 3600;
 const head = find("#service");
@@ -53,7 +54,7 @@ function show({ summary, services, incidents }) {
   setText(box, open ? `${stateName(circuit.state)}: ${stateDetail(circuit)}` : limited);
   find('[data-do="reset"]').disabled = circuit.state === "CLOSED" && !limited;
   if (state !== null && state !== circuit.state) {
-    announce(`The circuit is now ${stateName(circuit.state).toLowerCase()}. ${circuit.reason}`);
+    announce(gettext("The circuit is now %s. %s", stateName(circuit.state).toLowerCase(), circuit.reason));
     setTimeout(load, 1200);
   }
   state = circuit.state;
@@ -62,7 +63,7 @@ function show({ summary, services, incidents }) {
 function showTransitions(transitions, now) {
   band(find("#band"), transitions, state ?? transitions.at(-1)?.after ?? "CLOSED", now - HOUR, now);
   const recent = transitions.slice(-8).reverse();
-  const none = el("li", {}, el("span", { class: "quiet" }, "–"), el("span", {}, ""), el("span", { class: "quiet" }, "No transitions recorded."));
+  const none = el("li", {}, el("span", { class: "quiet" }, "–"), el("span", {}, ""), el("span", { class: "quiet" }, gettext("No transitions recorded.")));
   find("#transitions").replaceChildren(...(recent.length ? recent.map(({ at, after, reason }) => {
     const pill = el("span", { class: "pill" });
     showState(pill, after);
@@ -70,29 +71,29 @@ function showTransitions(transitions, now) {
   }) : [none]));
 }
 
-const when = (at, now) => (now - at < 86400 ? time(at) : new Date(at * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" }));
+const when = (at, now) => (now - at < 86400 ? time(at) : new Date(at * 1000).toLocaleDateString(LOCALE, { day: "numeric", month: "short" }));
 
 function showTags(listed) {
   tags = listed.map(({ tag }) => tag).filter((tag) => tag && !tag.includes("{"));
   find("#tags").replaceChildren(...listed.map(({ tag, entries }) => {
     const open = tag === null ? () => confirmFlush(name, load) : () => confirmInvalidate(name, tags, tag, load);
     return el("tr", {},
-      el("td", {}, tag === null ? "All entries" : el("code", {}, tag)),
-      el("td", { class: "num" }, entries === null ? el("span", { class: "quiet" }, tag?.includes("{") ? "per value" : "unknown") : count(entries)),
-      el("td", { class: "num" }, el("button", { type: "button", class: "small", onclick: open, "aria-label": tag === null ? "Flush all entries" : `Invalidate ${tag}` }, tag === null ? "Flush…" : "Invalidate…")));
+      el("td", {}, tag === null ? gettext("All entries") : el("code", {}, tag)),
+      el("td", { class: "num" }, entries === null ? el("span", { class: "quiet" }, tag?.includes("{") ? gettext("per value") : "unknown") : count(entries)),
+      el("td", { class: "num" }, el("button", { type: "button", class: "small", onclick: open, "aria-label": tag === null ? gettext("Flush all entries") : gettext("Invalidate %s", tag) }, tag === null ? gettext("Flush…") : gettext("Invalidate…"))));
   }));
 }
 
 function showPaths(selector, listed, counter) {
   find(selector).replaceChildren(...(listed.length ? listed.map((each) => el("tr", {},
     el("td", {}, el("code", {}, each.path)), el("td", { class: "num" }, count(each[counter]))))
-    : [el("tr", {}, el("td", { colspan: 2, class: "quiet" }, "None yet."))]));
+    : [el("tr", {}, el("td", { colspan: 2, class: "quiet" }, gettext("None yet.")))]));
 }
 
 function showOperations(operations, now) {
   find("#operations").replaceChildren(...(operations.length ? operations.map((operation) => el("tr", {},
     el("td", { class: "quiet" }, when(operation.at, now)), el("td", {}, operation.actor), el("td", {}, operation.action), el("td", { class: "extra" }, el("code", {}, operation.after))))
-    : [el("tr", {}, el("td", { colspan: 4, class: "quiet" }, "No operations recorded."))]));
+    : [el("tr", {}, el("td", { colspan: 4, class: "quiet" }, gettext("No operations recorded.")))]));
 }
 
 const rendered = {};
@@ -116,7 +117,7 @@ async function load() {
 }
 
 const on = (action, handler) => find(`[data-do="${action}"]`).addEventListener("click", handler);
-on("reset", (event) => perform(event.target, () => api.reset(name), () => `The circuit of ${name} is closed.`).then(load));
+on("reset", (event) => perform(event.target, () => api.reset(name), () => gettext("The circuit of %s is closed.", name)).then(load));
 on("open", () => confirmForceOpen(name));
 on("tag", () => confirmInvalidate(name, tags, "", load));
 on("warm", (event) => perform(event.target, () => (paths.length ? warm(paths) : { warmed: 0, failed: 0 }), warmed).then(load));

@@ -3,6 +3,7 @@
 import { el, setText, setTone } from "./dom.js";
 import { plural } from "./format.js";
 import { ColumnChoice } from "./columns.js";
+import { gettext, ngettext } from "./i18n.js";
 
 const CHUNK = 60; // rows
 const REORDER = 5000; // milliseconds
@@ -29,20 +30,25 @@ export class Table {
 
   build() {
     const { noun } = this;
-    this.search = el("input", { type: "search", "aria-label": `Search ${noun}s`, placeholder: "Search", value: this.state.q, oninput: () => this.change({ q: this.search.value }) });
-    this.filter = el("select", { "aria-label": "State", onchange: () => this.change({ state: this.filter.value }) },
-      el("option", { value: "" }, "All states"), this.states.map(({ name, label }) => el("option", { value: name }, label)));
-    this.group = el("select", { "aria-label": "Group by label", onchange: () => this.change({ group: this.group.value }) });
-    this.sorting = el("select", { class: "sort-select", "aria-label": "Order", onchange: () => this.change({ sort: this.sorting.value }) });
+    this.search = el("input", { type: "search", "aria-label": noun === "route" ? gettext("Search routes") : gettext("Search services"), placeholder: gettext("Search"), value: this.state.q, oninput: () => this.change({ q: this.search.value }) });
+    this.filter = el("select", { "aria-label": gettext("State"), onchange: () => this.change({ state: this.filter.value }) },
+      el("option", { value: "" }, gettext("All states")), this.states.map(({ name, label }) => el("option", { value: name }, label)));
+    this.group = el("select", { "aria-label": gettext("Group by label"), onchange: () => this.change({ group: this.group.value }) });
+    this.sorting = el("select", { class: "sort-select", "aria-label": gettext("Order"), onchange: () => this.change({ sort: this.sorting.value }) });
     this.note = el("p", { class: "quiet table-note", role: "status" });
     this.head = el("tr", { role: "row" });
     this.body = el("tbody", { role: "rowgroup", id: this.bodyId });
     this.more = el("div", { class: "more", "aria-hidden": "true" });
-    this.scroller = el("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": `Table of ${noun}s` },
+    this.scroller = el("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": noun === "route" ? gettext("Table of routes") : gettext("Table of services") },
       el("table", { class: `services ${this.kind ?? ""}`, role: "table", "aria-label": this.label }, el("thead", { role: "rowgroup" }, this.head), this.body), this.more);
     this.box.replaceChildren(el("div", { class: "table-tools" }, this.search, this.filter, this.sorting, this.group, this.choice.node, this.note), this.scroller);
     new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.extend(), { root: this.scroller, rootMargin: "600px" }).observe(this.more);
     this.filter.value = this.state.state;
+  }
+
+  /** What the rows are, for a number of them. */
+  nameOf(number) {
+    return this.noun === "route" ? ngettext("route", "routes", number) : ngettext("service", "services", number);
   }
 
   /** What the address says: `?q=&state=&group=&sort=-errors`, with the table's name before each but the first table's. */
@@ -73,8 +79,8 @@ export class Table {
   rebuild() {
     this.shown = this.columns.filter((column, index) => index === 0 || this.choice.has(column.name));
     this.nodes.clear();
-    this.sorting.replaceChildren(el("option", { value: "" }, "Worst first"), ...this.shown.filter(({ sort }) => sort).map((column) =>
-      el("option", { value: column.first === "high" ? `-${column.name}` : column.name }, `By ${column.label}`)));
+    this.sorting.replaceChildren(el("option", { value: "" }, gettext("Worst first")), ...this.shown.filter(({ sort }) => sort).map((column) =>
+      el("option", { value: column.first === "high" ? `-${column.name}` : column.name }, gettext("By %s", column.label))));
     this.head.replaceChildren(...this.shown.map((column) => this.headOf(column)));
     this.body.replaceChildren();
     this.arrange(true);
@@ -100,7 +106,7 @@ export class Table {
     const names = this.groups(rows);
     if (names.join() !== this.groupNames) {
       this.groupNames = names.join();
-      this.group.replaceChildren(el("option", { value: "" }, "No groups"), ...names.map((name) => el("option", { value: name }, `By ${name}`)));
+      this.group.replaceChildren(el("option", { value: "" }, gettext("No groups")), ...names.map((name) => el("option", { value: name }, gettext("By %s", name))));
       this.group.value = names.includes(this.state.group) ? this.state.group : "";
     }
     this.group.hidden = names.length === 0;
@@ -127,8 +133,8 @@ export class Table {
       else cell.removeAttribute("aria-sort");
     });
     this.sorting.value = this.state.sort;
-    const of = passing.length === this.rows.length ? "" : ` of ${this.rows.length}`;
-    setText(this.note, `${passing.length}${of} ${this.rows.length === 1 ? this.noun : `${this.noun}s`}${this.state.sort ? "" : ", worst first"}`);
+    const of = passing.length === this.rows.length ? "" : gettext(" of %s", this.rows.length);
+    setText(this.note, `${passing.length}${of} ${this.nameOf(this.rows.length)}${this.state.sort ? "" : gettext(", worst first")}`);
   }
 
   isInUse() {
@@ -187,7 +193,7 @@ export class Table {
       [...this.body.querySelectorAll(".group button")].find((button) => button.dataset.title === title)?.focus();
     };
     const worst = members.map(this.toneOf).includes("bad") ? "bad" : members.map(this.toneOf).includes("warn") ? "warn" : "";
-    const text = `${title || "none"} · ${plural(members.length, this.noun)}`;
+    const text = `${title || gettext("none")} · ${members.length} ${this.nameOf(members.length)}`;
     const key = JSON.stringify([text, isOpen, worst, this.shown.length]);
     const known = [...this.body.querySelectorAll(".group")].find((node) => node.dataset.key === key);
     return known ?? el("tr", { role: "row", class: "group", "data-key": key, "data-tone": worst || null },

@@ -1,13 +1,14 @@
 // A service's targets: their addresses, and what keeps them from their share of calls.
 import { el } from "./dom.js";
 import { plural } from "./format.js";
+import { gettext } from "./i18n.js";
 
 const CONDITIONS = {
-  up: ["Up", "good"],
-  slow_start: ["Slow start", "warn"],
-  ejected: ["Ejected", "bad"],
-  down: ["Down", "bad"],
-  disabled: ["Disabled", ""],
+  up: [gettext("Up"), "good"],
+  slow_start: [gettext("Slow start"), "warn"],
+  ejected: [gettext("Ejected"), "bad"],
+  down: [gettext("Down"), "bad"],
+  disabled: [gettext("Disabled"), ""],
 };
 const WITHOUT_CALLS = new Set(["ejected", "down"]);
 const SHOWN = 3;
@@ -20,9 +21,9 @@ const pill = (text, tone) => el("span", { class: "pill slim", "data-tone": tone 
 export function conditionPills(target) {
   const [text, tone] = CONDITIONS[target.condition];
   return [
-    pill(target.workers ? `${text} in ${target.workers} workers` : text, tone),
-    target.canary ? pill(`Canary ${target.canary}%`, "info") : null,
-    target.always_up ? pill("Kept up", "info") : null,
+    pill(target.workers ? gettext("%s in %s workers", text, target.workers) : text, tone),
+    target.canary ? pill(gettext("Canary %s%%", target.canary), "info") : null,
+    target.always_up ? pill(gettext("Kept up"), "info") : null,
   ];
 }
 
@@ -40,7 +41,7 @@ export function targetList(targets) {
       const pills = conditionPills(target);
       return el("span", { class: "target" }, el("span", { class: "address", title: target.url }, address(target)), ...(target.condition === "up" ? pills.slice(1) : pills).filter(Boolean));
     }),
-    rest > 0 ? el("span", { class: "sub" }, `and ${plural(rest, "other")}`) : null,
+    rest > 0 ? el("span", { class: "sub" }, gettext("and %s", plural(rest, "other", "others"))) : null,
   ].filter(Boolean);
 }
 

@@ -1,5 +1,7 @@
 // The colour theme: system, light or dark. Applied before the first paint and stored in this browser only.
 (() => {
+  const gettext = globalThis.gettext ?? ((text) => text);
+  const names = { system: gettext("Theme: system"), light: gettext("Theme: light"), dark: gettext("Theme: dark") };
   const root = document.documentElement;
   const order = ["system", "light", "dark"];
   const stored = () => {
@@ -9,7 +11,7 @@
     if (theme === "system") delete root.dataset.theme;
     else root.dataset.theme = theme;
     for (const button of document.querySelectorAll("[data-theme-toggle]")) {
-      button.textContent = `Theme: ${theme}`;
+      button.textContent = names[theme];
     }
   };
   let theme = order.includes(stored()) ? stored() : "system";

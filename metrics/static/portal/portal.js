@@ -1,5 +1,6 @@
 // What every page of the portal has: copying, and forms that are sent once.
 import { find } from "../dashboard/dom.js";
+import { gettext } from "../dashboard/i18n.js";
 
 /** Copy a text. On plain http there is no clipboard for pages: select it then, and use the browser's command. */
 async function copy(node) {
@@ -15,10 +16,10 @@ async function copy(node) {
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", async () => {
     const done = await copy(document.getElementById(button.dataset.copy)).catch(() => false);
-    button.textContent = done ? "Copied" : "Press Ctrl+C";
+    button.textContent = done ? gettext("Copied") : gettext("Press Ctrl+C");
     if (!done) getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
     const status = find("[data-copied]");
-    if (status) status.textContent = done ? "Copied." : "Selected: copy it with your keyboard.";
+    if (status) status.textContent = done ? gettext("Copied.") : gettext("Selected: copy it with your keyboard.");
   });
 }
 

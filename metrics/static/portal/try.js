@@ -1,5 +1,6 @@
 // Calls a service with the person's own key, from this browser. The answer is shown as text, whatever it is.
 import { el, find, setText, setTone } from "../dashboard/dom.js";
+import { gettext } from "../dashboard/i18n.js";
 
 const MAX_SHOWN = 200_000;
 const TIMEOUT_MS = 60_000;
@@ -17,7 +18,7 @@ let running = null;
 function target(path) {
   const prefix = form.dataset.prefix;
   const url = new URL(prefix + (path.startsWith("/") ? path : `/${path}`), location.origin);
-  if (url.origin !== location.origin || !url.pathname.startsWith(`${prefix}/`)) throw new Error("The path leaves the service.");
+  if (url.origin !== location.origin || !url.pathname.startsWith(`${prefix}/`)) throw new Error(gettext("The path leaves the service."));
   url.hash = "";
   return url;
 }
@@ -26,11 +27,11 @@ function requestHeaders() {
   const headers = new Headers();
   for (const line of field("headers").value.split("\n").filter((text) => text.trim())) {
     const colon = line.indexOf(":");
-    if (colon < 1) throw new Error(`“${line}” is not a header field: write Name: value.`);
+    if (colon < 1) throw new Error(gettext("“%s” is not a header field: write Name: value.", line));
     try {
       headers.append(line.slice(0, colon).trim(), line.slice(colon + 1).trim());
     } catch {
-      throw new Error(`“${line}” is not a valid header field.`);
+      throw new Error(gettext("“%s” is not a valid header field.", line));
     }
   }
   // The browser's own cache stays out of it, without telling the gateway's to.
@@ -88,9 +89,9 @@ async function read(response, show) {
     if (done) break;
     size += value.length;
     if (TEXT.test(type) || !type) show(text += decoder.decode(value, { stream: true }));
-    else show(`${size} bytes of ${type}, which is not text.`);
+    else show(gettext("%s bytes of %s, which is not text.", size, type));
     if (text.length > MAX_SHOWN) {
-      show(`${text.slice(0, MAX_SHOWN)}\n… the rest is not shown.`);
+      show(`${text.slice(0, MAX_SHOWN)}\n${gettext("… the rest is not shown.")}`);
       await reader.cancel();
       return;
     }
@@ -102,8 +103,8 @@ function showHead(response, milliseconds) {
   const headers = response.headers;
   const facts = [`${Math.round(milliseconds)} ms`];
   if (headers.get("X-Cache")) facts.push(`x-cache: ${headers.get("X-Cache")}`);
-  if (headers.get("X-Request-ID")) facts.push(`request id: ${headers.get("X-Request-ID")}`);
-  if (response.redirected) facts.push(`after a redirect to ${new URL(response.url).pathname}`);
+  if (headers.get("X-Request-ID")) facts.push(gettext("request id: %s", headers.get("X-Request-ID")));
+  if (response.redirected) facts.push(gettext("after a redirect to %s", new URL(response.url).pathname));
   const status = find("[data-status]", answer);
   setText(status, `${response.status} ${response.statusText}`.trim());
   setTone(status, response.ok ? "good" : response.status < 500 ? "warn" : "bad");
@@ -134,8 +135,8 @@ async function send() {
     await read(response, (text) => setText(body, text));
   } catch (error) {
     const isNetwork = error instanceof TypeError;
-    if (running.signal.aborted) { if (answer.hidden) showFault("Stopped."); }
-    else showFault(isNetwork ? "No answer: the connection failed, or the service redirects to another site." : error.message);
+    if (running.signal.aborted) { if (answer.hidden) showFault(gettext("Stopped.")); }
+    else showFault(isNetwork ? gettext("No answer: the connection failed, or the service redirects to another site.") : error.message);
     answer.hidden = false;
   } finally {
     clearTimeout(timer);
@@ -152,7 +153,7 @@ find("[data-stop]", form).addEventListener("click", () => running?.abort());
 find("[data-show]", form).addEventListener("click", (event) => {
   const shows = field("key").type === "password";
   field("key").type = shows ? "text" : "password";
-  event.currentTarget.textContent = shows ? "Hide" : "Show";
+  event.currentTarget.textContent = shows ? gettext("Hide") : gettext("Show");
   event.currentTarget.setAttribute("aria-pressed", shows);
 });
 for (const button of document.querySelectorAll("[data-fill]")) {

@@ -59,7 +59,7 @@ def state(harness: Harness) -> State:
 def test_circuits_are_listed_with_their_current_state(root: Client, crm: Service) -> None:
     services.override_circuit("staff:ada", "crm", State.FORCED_OPEN, 60, "maintenance")
     page = root.get(CIRCUITS).content.decode()
-    assert "FORCED_OPEN" in page
+    assert "Forced open" in page
     assert "maintenance" in page
 
 
@@ -92,7 +92,7 @@ def test_a_circuits_row_action_resets_it_after_confirmation(harness: Harness, ro
     assert reset_page(crm) in root.get(CIRCUITS).content.decode()
     dialog = root.get(reset_page(crm)).content.decode()
     assert "Reset the circuit" in dialog
-    assert "<strong>crm</strong> is FORCED_OPEN: &lt;b&gt;maintenance" in dialog
+    assert "<strong>crm</strong> · Forced open: &lt;b&gt;maintenance" in dialog
     assert "csrfmiddlewaretoken" in dialog
     assert state(harness) is State.FORCED_OPEN
     response = root.post(reset_page(crm), {"_form_submitted": "on"})
@@ -102,7 +102,7 @@ def test_a_circuits_row_action_resets_it_after_confirmation(harness: Harness, ro
     assert (row.actor, row.action, row.service) == ("staff:root", "circuit.reset", "crm")
     assert row.before == {"state": "FORCED_OPEN", "reason": "<b>maintenance"}
     assert row.after == {"state": "CLOSED"}
-    assert "crm is now CLOSED." in root.get(CIRCUITS).content.decode()
+    assert "The circuit of crm is closed." in root.get(CIRCUITS).content.decode()
 
 
 def test_the_confirmation_dialog_redirects_to_the_list(root: Client, crm: Service) -> None:

@@ -35,7 +35,7 @@ def test_it_shows_who_uses_most(harness: Harness, staff_client: Client) -> None:
         "key:cccccccc",
         "no consumer",
         "anonymous",
-        "14 Nov 2023, 22:14 UTC",
+        "14 Nov 2023, 22:14:00 UTC",
     )
     for each in shown:
         assert each in page
@@ -83,7 +83,7 @@ def test_the_page_of_a_consumer(harness: Harness, staff_client: Client, monkeypa
     for shown in (
         "plan-day",
         "9,000 of 10,000",
-        "90 %, until 14 Nov 2023, 23:14 UTC",
+        "90 %, until 14 Nov 2023, 23:14:00 UTC",
         "rate 100/m",
         "of the plan pro",
         f"/admin/routing/consumer/{acme.pk}/change/",
@@ -103,14 +103,14 @@ def test_the_page_of_a_key_says_when_and_where_it_was_used(harness: Harness, sta
         last_used_at="2023-11-14T21:00:00Z", last_used_from="192.0.2.7", last_used_service="crm"
     )
     page = text(staff_client, "key/?name=aaaaaaaa")
-    assert "14 Nov 2023, 21:00 UTC from 192.0.2.7 for crm" in page
+    assert "14 Nov 2023, 21:00:00 UTC from 192.0.2.7 for crm" in page
     assert "/dashboard/callers/consumer/?name=acme" in page
     assert "never" in text(staff_client, "key/?name=bbbbbbbb")
 
 
 def test_what_is_no_longer_configured_is_still_shown(harness: Harness, staff_client: Client) -> None:
     store_usage()
-    assert "The configuration has no consumer of this name, or no longer." in text(staff_client, "consumer/?name=acme")
+    assert "The configuration has nothing of this name, or no longer." in text(staff_client, "consumer/?name=acme")
     assert "anonymous" in text(staff_client, "caller/?name=")
     assert 'bbbbbbbb</a><span class="sub">acme<' in text(staff_client, "?by=key")
     assert "/dashboard/callers/consumer/?name=acme" in text(staff_client, "key/?name=bbbbbbbb")

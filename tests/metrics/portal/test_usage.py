@@ -61,7 +61,7 @@ def test_quotas_are_shown_with_what_is_left(acme: Team) -> None:
     for path in ("", "usage/"):
         page = acme.text(path)
         assert "85 of 100" in page
-        assert "15 left until 2023-12-01 00:00 UTC" in page
+        assert "15 left until 1 Dec 2023, 00:00:00 UTC" in page
         assert 'data-tone="warn"' in page
 
 
