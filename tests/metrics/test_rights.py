@@ -39,6 +39,7 @@ VIEWED = (
     "/admin/routing/alertrule/",
     "/admin/metrics/alertmessage/",
     "/admin/routing/apikey/",
+    "/admin/routing/configurationproposal/",
     "/admin/routing/configurationrevision/",
     "/admin/metrics/operation/",
     "/admin/metrics/circuit/",
