@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.template.defaultfilters import filesizeformat
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -18,6 +18,7 @@ from metrics.audit import staff_actor
 from metrics.models import CachedService
 from metrics.read_models import ServiceCache
 from resilience.outage import StoreUnavailable
+from routing.pages.rendering import render
 from routing.pages.site import admin_site
 from routing.rights import Right, may
 

@@ -130,7 +130,12 @@ def _ip_restriction(config: Item, settings: Settings) -> None:
         key: config.texts(key) or config.texts(older) for key, older in (("allow", "whitelist"), ("deny", "blacklist"))
     }
     config.without_effect("status", "message")
-    settings["ip"] = {key: found for key, found in lists.items() if found}
+    given = {key: found for key, found in lists.items() if found}
+    if given:
+        settings["ip"] = given
+    else:
+        settings["enabled"] = False
+        config.report.left_out(config.path, "names no address here: what it protects is disabled")
 
 
 def _proxy_cache(config: Item, settings: Settings) -> None:

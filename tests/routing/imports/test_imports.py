@@ -121,6 +121,19 @@ def test_what_a_plugin_protects_is_never_imported_as_open() -> None:
     assert all("auth" not in service for service in imported("litellm.yaml").structure["services"].values())
 
 
+def test_a_restriction_whose_addresses_are_elsewhere_in_the_file_is_not_imported_as_open() -> None:
+    plugin = {"name": "ip-restriction", "_config": "offices"}
+    service = {"name": "a", "url": "http://a", "plugins": [plugin], "routes": [{"paths": ["/a"]}]}
+    structure = {
+        "_format_version": "3.0",
+        "_plugin_configs": {"offices": {"allow": ["10.0.0.0/8"]}},
+        "services": [service],
+    }
+    found = convert(structure, "deck")
+    assert found.structure["services"]["a"]["enabled"] is False
+    assert "services[0].plugins[0]._config" in notes(found, Kind.LEFT_OUT)
+
+
 def test_krakend() -> None:
     found = imported("krakend.json")
     services = found.structure["services"]
