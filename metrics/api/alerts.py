@@ -122,7 +122,7 @@ class ChangeOutput(serializers.Serializer[Any]):
     summary = serializers.CharField()
 
 
-class MessageOutput(serializers.Serializer[Any]):
+class AlertMessageOutput(serializers.Serializer[Any]):
     id = serializers.CharField()
     recipient = serializers.CharField()
     state = serializers.ChoiceField(choices=AlertMessage.State.values)
@@ -141,7 +141,7 @@ class AlertsOutput(serializers.Serializer[Any]):
     alerts = AlertOutput(many=True)
     firing = FiringOutput(many=True)
     silences = SilenceOutput(many=True)
-    messages = MessageOutput(many=True, help_text="the latest first")
+    messages = AlertMessageOutput(many=True, help_text="the latest first")
 
 
 class SilenceInput(serializers.Serializer[Any]):
