@@ -114,22 +114,26 @@ def read_counts(
     start: float = 0,
     end: float = 0,
     service: str | None = None,
+    *,
+    with_paths: bool = False,
 ) -> dict[tuple[int, str], Counter[str]]:
     """Counts by start and service, from the database and the `pending` batches that are not in it yet.
 
-    `service` None is all services one by one, and GATEWAY the sums over all of them.
+    `service` None is all services one by one, and GATEWAY the sums over all of them. The paths of hours, which are more
+    than all their other fields, are left out unless `with_paths`.
     `start` (inclusive) and `end` (exclusive) are Unix seconds, and do not apply to TOTAL and RESET. While the database
     is unavailable, those two are as this process last read them.
     """
     batches = {batch.id: batch for batch in pending}
     rows, applied = _read_or_recall(batches.keys(), resolution, start, end, service)
-    counts = {(at, owner): Counter(_counts.decode(text)) for at, owner, text in rows}
+    omitted = () if with_paths or resolution is not TimeResolution.HOUR else (PATH_PREFIX,)
+    counts = {(at, owner): Counter(_without(_counts.decode(text), omitted)) for at, owner, text in rows}
     for identifier in batches.keys() - applied if resolution in _RESOLUTIONS else ():
         spread = _spread(batches[identifier].counts, (resolution,), with_sums=service == GATEWAY)
         for (_, at, owner), fields in spread.items():
             is_inside = resolution is TimeResolution.TOTAL or start <= at < end
             if is_inside and service in (None, owner):
-                counts[at, owner] = merge_counts([counts.get((at, owner), {}), fields])
+                counts[at, owner] = merge_counts([counts.get((at, owner), {}), _without(fields, omitted)])
     return counts
 
 
@@ -198,6 +202,10 @@ def _sums(minutes: Mapping[tuple[int, str], Fields]) -> dict[tuple[int, str], Co
             if name in SUMMED:
                 summed[f"{'|'.join(field.split('|', 3)[:3])}|" if name == "requests" else field] += number
     return dict(found)
+
+
+def _without(fields: Fields, prefixes: tuple[str, ...]) -> Fields:
+    return {field: fields[field] for field in fields if not field.startswith(prefixes)} if prefixes else fields
 
 
 def _fields_of(resolution: TimeResolution, fields: Fields) -> Fields:

@@ -84,7 +84,8 @@ def test_the_most_frequent_paths_are_kept_per_hour() -> None:
     counts = {f"{MINUTE}|crm|path|HIT|/{number}": number + 1 for number in range(MAX_PATHS_PER_ROW + 10)}
     AggregateWriter().apply(batch("1", counts))
     assert read_counts((), TimeResolution.TOTAL) == {}
-    hour = read_counts((), TimeResolution.HOUR, HOUR, HOUR + 3_600)[HOUR, "crm"]
+    hour = read_counts((), TimeResolution.HOUR, HOUR, HOUR + 3_600, with_paths=True)[HOUR, "crm"]
+    assert read_counts((), TimeResolution.HOUR, HOUR, HOUR + 3_600) == {(HOUR, "crm"): {}}
     assert len(hour) == MAX_PATHS_PER_ROW
     assert min(hour.values()) == 11
 
