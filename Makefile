@@ -86,6 +86,10 @@ history: install-dev ## generate a year at 50 services and measure each page (AR
 micro: install-dev ## run the microbenchmarks of single functions
 	$(BIN)/python -m benchmarks.micro $(ARGS)
 
+.PHONY: scale
+scale: install-dev ## measure what one Redis carries for 1 to 256 virtual workers, in four minutes (ARGS="--workers 16 --dry-run")
+	$(BIN)/python -m benchmarks.scale $(ARGS)
+
 load: install ## run five load tests with ApacheBench against a temporary gateway
 	$(BIN)/python -m benchmarks.load
 

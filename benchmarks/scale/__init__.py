@@ -1,0 +1,1 @@
+"""What one Redis carries: virtual workers, each with a gateway's own drivers, on one server."""
