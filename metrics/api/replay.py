@@ -103,11 +103,11 @@ class CountOutput(serializers.Serializer[Any]):
 
 
 class TransitionOutput(CountOutput):
-    now = serializers.ChoiceField(choices=[verdict.value for verdict in Verdict])
-    draft = serializers.ChoiceField(choices=[verdict.value for verdict in Verdict])
+    now = serializers.CharField(help_text=f"the verdict: {', '.join(Verdict)}")
+    draft = serializers.CharField()
 
 
-class ServiceOutput(CountOutput):
+class ReplayedServiceOutput(CountOutput):
     service = serializers.CharField(allow_blank=True, help_text="empty: of no service")
     changed = CountOutput()
 
@@ -122,7 +122,7 @@ class ReplayOutput(serializers.Serializer[Any]):
     draft = serializers.DictField(child=CountOutput(), help_text="by verdict, under the draft")
     transitions = TransitionOutput(many=True)
     differences = serializers.DictField(child=CountOutput(), help_text="by what differs")
-    services = ServiceOutput(many=True)
+    services = ReplayedServiceOutput(many=True)
     examples = serializers.ListField(child=serializers.DictField())
     omitted = serializers.DictField(child=serializers.IntegerField(), help_text="requests that were not replayed")
     configuration = serializers.DictField(help_text="what the draft changes")
