@@ -20,10 +20,10 @@ from metrics.replay.report import to_document
 from routing.caller import Caller
 from routing.configuration.faults import ConfigurationError
 from routing.configuration_errors import UnknownDocument
-from routing.database.draft import Change, apply_file, restore_revision
+from routing.database.draft import Change, apply_file, approve_proposal, restore_revision
 from routing.errors import BadRequest, Forbidden
 from routing.keys.scopes import CONFIG_WRITE
-from routing.models import ConfigurationRevision
+from routing.models import ConfigurationProposal, ConfigurationRevision
 from routing.rights import Right, may
 
 _TIME: Final = {
@@ -92,6 +92,7 @@ class ReplayQuery(serializers.Serializer[Any]):
     limit = QueryInteger(required=False, default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
     prune = QueryFlag(required=False, default=False)
     revision = QueryInteger(required=False, default=None, min_value=1, max_value=10**18)
+    proposal = QueryInteger(required=False, default=None, min_value=1, max_value=10**18)
 
     def get_fields(self) -> dict[str, Any]:
         return {**super().get_fields(), "from": Timestamp(required=False, default=None)}
@@ -148,6 +149,11 @@ class ReplayView(MetricsView):
                 {"type": "integer", "minimum": 1, "maximum": 10**18},
                 description="replay a rollback to this revision; the body is then not read",
             ),
+            OpenApiParameter(
+                "proposal",
+                {"type": "integer", "minimum": 1, "maximum": 10**18},
+                description="replay the approval of this proposal; the body is then not read",
+            ),
         ]
     )
     @documented(
@@ -184,11 +190,15 @@ def _query(request: Request) -> dict[str, Any]:
 
 def _change(request: Request, query: dict[str, Any]) -> tuple[bool, Change]:
     """Whether faults have lines, and the change. Raises UnknownDocument, and as `representations.read`."""
-    number = query["revision"]
-    if number is None:
-        document = representations.read(request)
-        return bool(document.lines), apply_file(document, prune=query["prune"])
-    revision = ConfigurationRevision.objects.filter(pk=number).first()
-    if revision is None:
-        raise UnknownDocument(f"there is no revision {number}")
-    return False, restore_revision(revision)
+    if query["proposal"] is not None:
+        proposal = ConfigurationProposal.objects.filter(pk=query["proposal"]).first()
+        if proposal is None:
+            raise UnknownDocument(f"there is no proposal {query['proposal']}")
+        return False, approve_proposal(proposal)
+    if query["revision"] is not None:
+        revision = ConfigurationRevision.objects.filter(pk=query["revision"]).first()
+        if revision is None:
+            raise UnknownDocument(f"there is no revision {query['revision']}")
+        return False, restore_revision(revision)
+    document = representations.read(request)
+    return bool(document.lines), apply_file(document, prune=query["prune"])

@@ -19,9 +19,9 @@ from routing.configuration.document import dump, parse
 from routing.configuration.faults import ConfigurationError
 from routing.database.config_file import stored_document
 from routing.database.document_diff import text_lines
-from routing.database.draft import Change, apply_file, restore_revision
+from routing.database.draft import Change, apply_file, approve_proposal, restore_revision
 from routing.errors import GatewayError
-from routing.models import ConfigurationRevision
+from routing.models import ConfigurationProposal, ConfigurationRevision
 from routing.pages.rendering import render
 from routing.rights import Right, may, needed
 
@@ -39,10 +39,11 @@ DIFFERENCES: Final = {"cache_rule": "cache rule", "cache_key": "cache key"}
 
 
 class ReplayForm(forms.Form):
-    """A draft, or a revision to return to."""
+    """A draft, a revision to return to, or a proposal that waits for approval."""
 
     draft = forms.CharField(required=False, max_length=MAX_DRAFT, strip=False)
     revision = forms.ModelChoiceField(ConfigurationRevision.objects.all(), required=False)
+    proposal = forms.ModelChoiceField(ConfigurationProposal.objects.all(), required=False)
     prune = forms.BooleanField(required=False)
     service = forms.CharField(required=False, max_length=63)
     start = forms.DateTimeField(required=False)
@@ -51,13 +52,16 @@ class ReplayForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
-        if not self.errors and data.get("revision") is None and not (data.get("draft") or "").strip():
-            self.add_error("draft", "Paste a draft of the configuration file, or choose a revision.")
+        chosen = (data.get("revision"), data.get("proposal"), (data.get("draft") or "").strip())
+        if not self.errors and not any(chosen):
+            self.add_error("draft", "Paste a draft of the configuration file, or choose a revision or a proposal.")
         return data
 
     def change(self) -> Change:
         """Raises ConfigurationError."""
         data = self.cleaned_data
+        if data["proposal"] is not None:
+            return approve_proposal(data["proposal"])
         if data["revision"] is not None:
             return restore_revision(data["revision"])
         return apply_file(parse(data["draft"]), prune=data["prune"])
@@ -71,12 +75,13 @@ class ReplayForm(forms.Form):
 @require_http_methods(["GET", "POST"])
 @staff_form
 def replay_page(request: HttpRequest) -> HttpResponse:
-    """GET shows the form: with the settings of `?service=`, or a `?revision=` chosen. POST replays."""
+    """GET shows the form: with the settings of `?service=`, or a `?revision=` or `?proposal=` chosen. POST replays."""
     if not may(request.user, Right.CONFIGURE):
         raise PermissionDenied(needed(Right.CONFIGURE))
     context: dict[str, Any] = {
         "page": "requests",
         "revisions": ConfigurationRevision.objects.defer("document", "secrets")[:REVISIONS],
+        "proposals": ConfigurationProposal.objects.filter(state=ConfigurationProposal.State.WAITING)[:REVISIONS],
         "services": selectors.service_names(),
         "limit": DEFAULT_LIMIT,
         "max_limit": MAX_LIMIT,
@@ -102,7 +107,7 @@ def _initial(request: HttpRequest) -> dict[str, str]:
     draft = ""
     if service in selectors.service_names():
         draft = dump(stored_document(frozenset({service})))
-    return {"draft": draft, "service": service, "revision": revision}
+    return {"draft": draft, "service": service, "revision": revision, "proposal": request.GET.get("proposal", "")}
 
 
 def _result(result: Replay) -> dict[str, Any]:

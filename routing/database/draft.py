@@ -7,6 +7,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from routing.configuration.document import Document, canonical
+from routing.configuration.faults import ConfigurationError, Fault
 from routing.configuration.values import SecretLookup
 from routing.database import masking, revisions
 from routing.database.actor import current_actor
@@ -14,9 +15,10 @@ from routing.database.config_file import WriteOptions, write_document
 from routing.database.document_diff import DocumentDiff, document_diff
 from routing.database.loader import load_services
 from routing.database.locks import lock_configuration
+from routing.database.proposals import NotDecided, make
 from routing.database.signing_keys import Unseal
 from routing.database.source import ConfigurationSource
-from routing.models import ConfigurationRevision
+from routing.models import ConfigurationProposal, ConfigurationRevision
 from routing.router.live import LoadedConfiguration
 
 Change = Callable[[], Sequence[str]]
@@ -62,6 +64,19 @@ def restore_revision(revision: ConfigurationRevision) -> Change:
 
     def change() -> tuple[str, ...]:
         revisions.rollback(revision, current_actor().name)
+        return ()
+
+    return change
+
+
+def approve_proposal(proposal: ConfigurationProposal) -> Change:
+    """The change that approving a proposal would make. Raises ConfigurationError, also if it is outdated."""
+
+    def change() -> tuple[str, ...]:
+        try:
+            make(proposal)
+        except NotDecided as error:
+            raise ConfigurationError([Fault((), str(error))]) from None
         return ()
 
     return change

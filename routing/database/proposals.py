@@ -83,12 +83,15 @@ def approve(number: int, user: Any, actor: str) -> Changes:
         proposal = _waiting(number)
         if is_own(proposal, user, actor):
             raise NotDecided("Nobody approves their own change: ask somebody else who may configure the gateway.")
-        changes = _make(proposal)
+        changes = make(proposal)
         _decide(proposal, _State.APPROVED, actor)
     return changes
 
 
-def _make(proposal: ConfigurationProposal) -> Changes:
+def make(proposal: ConfigurationProposal) -> Changes:
+    """Write what a proposal would, in a transaction that has locked the configuration. Raises NotDecided, and
+    ConfigurationError.
+    """
     masked = _masked(whole=True)
     present = {name: digest(value) for name, (_, value) in parts(masked.structure).items()}
     moved = [name for name, part in proposal.parts.items() if part["base"] != present.get(name)]

@@ -19,9 +19,9 @@ from routing.configuration.document import LIMIT, parse
 from routing.configuration.faults import ConfigurationError
 from routing.database.actor import acting_as, command_user
 from routing.database.document_diff import text_lines
-from routing.database.draft import Change, apply_file, restore_revision
+from routing.database.draft import Change, apply_file, approve_proposal, restore_revision
 from routing.errors import GatewayError
-from routing.models import ConfigurationRevision
+from routing.models import ConfigurationProposal, ConfigurationRevision
 
 SHOWN_EXAMPLES: Final = 10
 
@@ -33,6 +33,7 @@ class Command(BaseCommand):
         draft = parser.add_mutually_exclusive_group(required=True)
         draft.add_argument("file", nargs="?", help="a draft of the configuration file; - is standard input")
         draft.add_argument("--revision", type=int, help="replay a rollback to this revision")
+        draft.add_argument("--proposal", type=int, help="replay the approval of this proposal")
         parser.add_argument("--prune", action="store_true", help="the draft deletes what it does not contain")
         parser.add_argument("--service", default="", help="only requests to this service")
         parser.add_argument("--from", dest="start", type=_time, help="earliest start, as 2026-01-31T12:00:00Z")
@@ -54,7 +55,7 @@ class Command(BaseCommand):
             with acting_as(command_user()):
                 self._run(options)
         except ConfigurationError as error:
-            raise CommandError(f"{options['file'] or 'the revision'}: {error}") from None
+            raise CommandError(f"{options['file'] or 'the change'}: {error}") from None
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}") from None
         except GatewayError as error:
@@ -81,6 +82,11 @@ def _change(options: dict[str, Any]) -> Change:
         if revision is None:
             raise CommandError(f"there is no revision {options['revision']}")
         return restore_revision(revision)
+    if options["proposal"] is not None:
+        proposal = ConfigurationProposal.objects.filter(pk=options["proposal"]).first()
+        if proposal is None:
+            raise CommandError(f"there is no proposal {options['proposal']}")
+        return approve_proposal(proposal)
     with sys.stdin.buffer if options["file"] == "-" else Path(options["file"]).open("rb") as source:
         return apply_file(parse(source.read(LIMIT + 1)), prune=options["prune"])
 

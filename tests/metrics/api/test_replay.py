@@ -12,8 +12,9 @@ from django.test import Client
 
 from metrics.replay import replay as replays
 from metrics.replay.simulation import ReplayTooLong
+from routing.database.config_file import digest, stored_document
 from routing.database.loader import load
-from routing.models import ConfigurationRevision
+from routing.models import ConfigurationProposal, ConfigurationRevision
 from tests.metrics.harness import Harness
 from tests.metrics.replay.recorded import RecordedGateway
 
@@ -99,6 +100,23 @@ def test_a_rollback_is_replayed(recorded: RecordedGateway, owner: Client) -> Non
     assert requests(result["draft"]["routed"]) == 2
     assert result["transitions"] == [{"now": "refused", "draft": "routed", "records": 2, "requests": 2}]
     post(owner, "", "revision=999999", status=404)
+
+
+def test_a_change_that_waits_for_approval_is_replayed(recorded: RecordedGateway, owner: Client) -> None:
+    recorded.send(2)
+    settings = recorded.service | {"enabled": False}
+    base = digest(stored_document()["services"]["crm"])
+    parts = {"crm": {"path": ["services", "crm"], "base": base, "value": settings}}
+    proposal = ConfigurationProposal.objects.create(author="a", summary="s", parts=parts, differences={})
+    result = post(owner, "", f"proposal={proposal.pk}")
+    assert result["transitions"] == [{"now": "routed", "draft": "refused", "records": 2, "requests": 2}]
+    page = owner.get(f"/dashboard/replay/?proposal={proposal.pk}").content.decode()
+    assert f'<option value="{proposal.pk}" selected>' in page
+    parts["crm"]["base"] = "another"
+    ConfigurationProposal.objects.filter(pk=proposal.pk).update(parts=parts)
+    assert "changed since" in str(post(owner, "", f"proposal={proposal.pk}", status=400))
+    assert owner.post("/dashboard/replay/", {"proposal": proposal.pk}).status_code == 200
+    post(owner, "", "proposal=999999", status=404)
 
 
 def test_faults_of_the_draft_have_their_lines(recorded: RecordedGateway, owner: Client) -> None:
