@@ -125,7 +125,11 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "metrics.api.openapi.add_gateway"],
-    "ENUM_NAME_OVERRIDES": {"CircuitState": "resilience.breaker.machine.State"},
+    "ENUM_NAME_OVERRIDES": {
+        "CircuitState": "resilience.breaker.machine.State",
+        "CallerKind": "metrics.api.callers.KINDS",
+        "RequestKind": "metrics.api.requests.KINDS",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},

@@ -23,6 +23,7 @@ from metrics.runtime_access import running
 from metrics.usage import selectors
 from routing.errors import BadRequest, Unavailable
 
+KINDS: Final = [kind.value for kind in Kind]
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
 DEFAULT_LIMIT: Final = 100
@@ -72,7 +73,7 @@ class LastUseOutput(CountsOutput):
 
 
 class CallerOutput(LastUseOutput):
-    kind = serializers.ChoiceField(choices=[kind.value for kind in Kind])
+    kind = serializers.ChoiceField(choices=KINDS)
     name = serializers.CharField(help_text="empty for requests without a credential")
     title = serializers.CharField(help_text="of an API key: what it is called")
     consumer = serializers.CharField(help_text="of an API key: whose it is, or was")
@@ -112,7 +113,7 @@ class LimitOutput(serializers.Serializer[Any]):
 
 
 class CallerDetailOutput(RangeOutput):
-    kind = serializers.ChoiceField(choices=[kind.value for kind in Kind])
+    kind = serializers.ChoiceField(choices=KINDS)
     name = serializers.CharField()
     configured = serializers.BooleanField(help_text="whether the configuration has it now")
     enabled = serializers.BooleanField()

@@ -16,6 +16,7 @@ from metrics.request_log.store import Position
 from metrics.requests import UnknownRequest
 from routing.errors import BadRequest, Unavailable
 
+KINDS: Final = [kind.value for kind in Kind]
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
 FILTERS: Final = ("id", "caller", "key", "consumer", "team", "service", "route", "method", "code")
@@ -74,7 +75,7 @@ _EXAMPLE: Final = {
 
 class RequestsInput(serializers.Serializer[Any]):
     status = Text(required=False, default="", allow_blank=True, max_length=3)
-    kind = serializers.ChoiceField(choices=[kind.value for kind in Kind], required=False, default=None)
+    kind = serializers.ChoiceField(choices=KINDS, required=False, default=None)
     to = Timestamp(required=False, default=None)
     before = Text(required=False, default="", allow_blank=True, max_length=40)
     limit = QueryInteger(required=False, default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
@@ -97,7 +98,7 @@ class RequestOutput(serializers.Serializer[Any]):
     position = serializers.CharField(help_text="`before` of a search that continues from here")
     time = serializers.DateTimeField()
     id = serializers.CharField()
-    kind = serializers.ChoiceField(choices=[kind.value for kind in Kind])
+    kind = serializers.ChoiceField(choices=KINDS)
     status = serializers.IntegerField()
     retries = serializers.IntegerField()
     duration = serializers.FloatField(help_text="until the end of the response")
