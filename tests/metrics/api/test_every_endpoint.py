@@ -14,8 +14,8 @@ from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
 
-PUBLIC = {"schema", "docs", "home", "jwks"}
-"""Public by design: the schema, and the redirect to the dashboard."""
+PUBLIC = {"schema", "docs", "home", "jwks", "javascript_catalog", "set_language"}
+"""Public by design: the schema, the redirect to the dashboard, and the language of pages."""
 READ_ONLY_POSTS = {"api-explain"}
 """A POST that changes nothing and requires permission to read."""
 LOGIN_PAGES = {"admin:login", "admin:logout", "admin:jsi18n", "account_login", "account_logout"}
