@@ -18,6 +18,7 @@ from gateway_project.environment import (
     installation,
     metering,
     portal,
+    redis_server,
     server,
     telemetry,
 )
@@ -26,6 +27,7 @@ from gateway_project.environment.firebase import Firebase
 from gateway_project.environment.generated_secrets import demonstration_secret, generated_secret, stored_secret
 from gateway_project.environment.metering import Metering
 from gateway_project.environment.portal import PortalSettings
+from gateway_project.environment.redis_server import EMBEDDED
 from gateway_project.environment.server import ServerSettings
 from gateway_project.environment.sign_in import read_sign_in, sign_in_faults
 from gateway_project.environment.telemetry import Traces
@@ -50,7 +52,6 @@ from metrics.retention.policy import Retention
 from metrics.sign_in.policy import SignIn
 from resilience import redis_address
 from resilience.ratelimit.policy import RatePolicy
-from resilience.redis_address import DEFAULT_PREFIX, SCHEMES
 from routing.authentication.certificates.source import CertificateSource
 from routing.authentication.key_form import ENVIRONMENTS
 from routing.configuration.headers import FILE
@@ -60,7 +61,6 @@ from routing.messages.staff_origin import StaffOrigin
 
 VAR: Final = installation.default_state()
 """The default DATA_DIR: the SQLite database, and the files the gateway creates beside it."""
-EMBEDDED: Final = "embedded"
 MIN_SECRET_KEY: Final = 32
 """Characters. Sessions are signed with the key: a short one can be found by trying."""
 SERVICE_VARIABLES: Final = "GATEWAY_SECRET_"
@@ -221,7 +221,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
     data_dir = get("DATA_DIR", None, directory)
     database = get("DATABASE_URL", _default_database(data_dir or VAR), database_url)
     var = data_dir or _state_directory(database)
-    redis_url = get("REDIS_URL", None, _redis)
+    redis_url = get("REDIS_URL", None, redis_server.parse)
     secrets_from, secret_directories = get("SECRETS_FROM", NO_SOURCES, parse_sources)
     secret_key = environment.get("SECRET_KEY", "") or variables.from_file("SECRET_KEY", var, is_made=debug)
     staff = StaffOrigin(get("STAFF_HOST", None, staff_host), get("STAFF_PORT", None, integer(1, 65_535)))
@@ -232,7 +232,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         database_url=database,
         database_connections=get("DATABASE_CONNECTIONS", 10, integer(2, 1_000)),
         redis_url=redis_url,
-        redis_prefix=get("REDIS_PREFIX", _default_prefix(redis_url), redis_address.parse_prefix),
+        redis_prefix=get("REDIS_PREFIX", redis_server.default_prefix(redis_url), redis_address.parse_prefix),
         firebase=firebase.read(get),
         trusted_proxies=get("TRUSTED_PROXIES", (), networks),
         certificates=certificates.read(get),
@@ -297,15 +297,3 @@ def _state_directory(database: str) -> Path:
     parts = urlsplit(database)
     is_file = parts.scheme == "sqlite" and ":memory:" not in database and len(parts.path) > 1
     return Path(unquote(parts.path[1:])).parent if is_file else VAR
-
-
-def _redis(text: str) -> str:
-    if text != EMBEDDED:
-        if "://" not in text:
-            raise ValueError(f"must be `{EMBEDDED}` or a URL with one of the schemes {', '.join(SCHEMES)}")
-        redis_address.parse(text)
-    return text
-
-
-def _default_prefix(url: str | None) -> str:
-    return DEFAULT_PREFIX if url is None or url == EMBEDDED else redis_address.parse(url).default_prefix

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator, MutableMapping
 from typing import Final
 
-from gateway_project.config import EMBEDDED, ConfigurationFault, state_directory
+from gateway_project.config import ConfigurationFault, state_directory
 from gateway_project.environment.generated_secrets import generated_secret
+from gateway_project.environment.redis_server import EMBEDDED
 from gateway_project.server.embedded import EmbeddedUnavailable, EmbeddedValkey, supported
 
 SERVE: Final = "serve"

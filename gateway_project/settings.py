@@ -127,7 +127,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "metrics.api.openapi.add_gateway"],
     "ENUM_NAME_OVERRIDES": {
         "CircuitState": "resilience.breaker.machine.State",
-        "CallerKind": "metrics.api.callers.KINDS",
+        "CallerKind": "metrics.callers.kinds.KINDS",
         "RequestKind": "metrics.api.requests.KINDS",
     },
     "SWAGGER_UI_DIST": "SIDECAR",

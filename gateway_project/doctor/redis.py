@@ -7,8 +7,9 @@ from contextlib import closing
 from statistics import median
 from typing import Any, Final
 
-from gateway_project.config import EMBEDDED, Config
+from gateway_project.config import Config
 from gateway_project.doctor.finding import Finding, error, off, ok, warning
+from gateway_project.environment.redis_server import EMBEDDED
 from resilience.redis import CLOCK_TOLERANCE
 from resilience.redis_address import parse
 from resilience.redis_client import FAILURES, connect_blocking, failure_reason

@@ -6,7 +6,8 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from gateway_project.config import EMBEDDED, SERVICE_VARIABLES, Config, ConfigurationFault, read
+from gateway_project.config import SERVICE_VARIABLES, Config, ConfigurationFault, read
+from gateway_project.environment.redis_server import EMBEDDED
 from routing.configuration.secret_files import parse_sources
 
 NAME: Final = "GATEWAY"

@@ -16,14 +16,13 @@ from metrics.api.serializers import QueryInteger, Text
 from metrics.api.usage import DATE_SCHEMA, NAME_SCHEMA, RETRY_SECONDS, CountsOutput, Day
 from metrics.callers import detail, ranking
 from metrics.callers.detail import CallerDetail
-from metrics.callers.kinds import CallerName, Kind, UnknownCaller
+from metrics.callers.kinds import KINDS, CallerName, Kind, UnknownCaller
 from metrics.callers.profile import Profile, profile
 from metrics.callers.ranking import By, CallersQuery, Ranked, RankedCaller, Sort
 from metrics.runtime_access import running
 from metrics.usage import selectors
 from routing.errors import BadRequest, Unavailable
 
-KINDS: Final = [kind.value for kind in Kind]
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
 DEFAULT_LIMIT: Final = 100

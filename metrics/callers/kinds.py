@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,9 @@ class Kind(StrEnum):
     CALLER = "caller"
     KEY = "key"
     TEAM = "team"
+
+
+KINDS: Final = tuple(kind.value for kind in Kind)
 
 
 class CallerName(msgspec.Struct, frozen=True):

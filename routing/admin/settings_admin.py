@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from routing.admin.rights import RightsMixin
-from routing.admin.setting_fields.sections import Section
+from routing.admin.setting_fields.section import Section
 from routing.admin.settings_form import field_name, switch_name
 from routing.admin.stored_secrets import StoredSecrets
 from routing.admin.yaml_text import MAX_TEXT, YamlText, located_line

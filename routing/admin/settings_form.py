@@ -14,7 +14,7 @@ from django.forms import ModelForm
 from routing.admin.setting_fields import assembly
 from routing.admin.setting_fields.base import UNSET, SettingField, select
 from routing.admin.setting_fields.plain import EMPTY_VALUES
-from routing.admin.setting_fields.sections import Section
+from routing.admin.setting_fields.section import Section
 from routing.admin.stored_secrets import StoredSecrets
 from routing.admin.yaml_text import YamlField, YamlText, text_of
 from routing.configuration.faults import Fault, Path, format_path

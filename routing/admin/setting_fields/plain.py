@@ -16,7 +16,7 @@ from routing.admin.setting_fields.base import (
 )
 from routing.admin.setting_fields.lists import Choices, Named, Words
 from routing.admin.setting_fields.measures import Rate
-from routing.admin.setting_fields.sections import NONE
+from routing.admin.setting_fields.section import NONE
 from routing.admin.setting_fields.suggestions import scope_names, tag_names
 from routing.configuration.values import SUPPORTED_METHODS
 from routing.router.policy import Auth

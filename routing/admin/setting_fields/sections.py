@@ -1,54 +1,21 @@
 """The sections of a service's and a route's settings, with a field for each of their keys."""
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from resilience.cache.ignoring import Ignorable
 from resilience.cache.policy import CACHEABLE_METHODS, Scope
 from resilience.partition import Part
-from routing.admin.setting_fields.base import Choice, Flag, Json, Number, SettingField, Text, Whole
+from routing.admin.setting_fields.base import Choice, Flag, Json, Number, Text, Whole
 from routing.admin.setting_fields.conditions import ConditionsField
 from routing.admin.setting_fields.lists import Choices, Named, Words
 from routing.admin.setting_fields.measures import Duration, Rate, Share
+from routing.admin.setting_fields.section import NO_LIMIT, NONE, Section, key
 from routing.admin.setting_fields.suggestions import service_names, tag_names
 from routing.authentication.signatures.policy import DERIVED, NonceRule
-from routing.configuration.faults import Path
 from routing.configuration.values import SUPPORTED_METHODS
 from routing.router.credential_policy import ClientAuth, GrantType, Per
 from routing.router.identity_policy import IdentityField
 from routing.router.policy import Spelling, TrailingSlash
-
-Make = Callable[..., SettingField]
-NO_LIMIT: Final = "no limit"
-NONE: Final = "none"
-
-
-class Key(NamedTuple):
-    """One value of a section, at `path` within it. `kind` is called with a label, a help text and `options`."""
-
-    path: Path
-    kind: Make
-    help_text: str = ""
-    options: tuple[tuple[str, Any], ...] = ()
-
-    def field(self) -> SettingField:
-        label = " ".join(str(step) for step in self.path).replace("_", " ").capitalize()
-        return self.kind(label=label, help_text=self.help_text, **dict(self.options))
-
-
-class Section(NamedTuple):
-    """A section's keys. `switch`: the words that may stand in place of its keys, of `on` and `off`."""
-
-    title: str
-    help_text: str
-    switch: tuple[str, ...]
-    keys: tuple[Key, ...]
-
-
-def _key(name: str, kind: Make, help_text: str = "", **options: Any) -> Key:
-    """`name` has dots between its steps."""
-    return Key(tuple(name.split(".")), kind, help_text, tuple(options.items()))
-
 
 _OFF: Final = ("off",)
 _ON_OFF: Final = ("on", "off")
@@ -60,10 +27,10 @@ PATHS: Final = Section(
     "How the service reads paths.",
     (),
     (
-        _key("encoded_slash", Choice, "%2F within a segment", choices=Spelling),
-        _key("empty_segments", Choice, "//", choices=Spelling),
-        _key("case_sensitive", Flag),
-        _key("trailing_slash", Choice, "/a and /a/", choices=TrailingSlash),
+        key("encoded_slash", Choice, "%2F within a segment", choices=Spelling),
+        key("empty_segments", Choice, "//", choices=Spelling),
+        key("case_sensitive", Flag),
+        key("trailing_slash", Choice, "/a and /a/", choices=TrailingSlash),
     ),
 )
 THRESHOLDS: Final = Section(
@@ -71,13 +38,13 @@ THRESHOLDS: Final = Section(
     "When the dashboard reports an incident.",
     _ON_OFF,
     (
-        _key("error_rate", Share, "of the requests", null="off"),
-        _key("client_error_rate", Share, "of the requests, 4xx of the backend", null="off"),
-        _key("refusal_rate", Share, "of the requests, refused by the gateway", null="off"),
-        _key("latency", Duration, "95 % of the requests are faster; default: half of the time limit", null="off"),
-        _key("hit_rate_drop", Share, "against the hour before", null="off"),
-        _key("minimum_requests", Whole, "fewer in the window are not judged", unit="requests"),
-        _key("window", Duration),
+        key("error_rate", Share, "of the requests", null="off"),
+        key("client_error_rate", Share, "of the requests, 4xx of the backend", null="off"),
+        key("refusal_rate", Share, "of the requests, refused by the gateway", null="off"),
+        key("latency", Duration, "95 % of the requests are faster; default: half of the time limit", null="off"),
+        key("hit_rate_drop", Share, "against the hour before", null="off"),
+        key("minimum_requests", Whole, "fewer in the window are not judged", unit="requests"),
+        key("window", Duration),
     ),
 )
 _SLO: Final = Section(
@@ -85,9 +52,9 @@ _SLO: Final = Section(
     "Service level objectives. Their error budgets are on the dashboard.",
     (),
     (
-        _key("availability", Number, "of the requests are answered with a status below 500, such as 99.9", unit="%"),
-        _key("latency", Text, "such as 300ms@95: 95 % of the requests take at most 300 ms"),
-        _key("window", Duration, "whole days; default: 30"),
+        key("availability", Number, "of the requests are answered with a status below 500, such as 99.9", unit="%"),
+        key("latency", Text, "such as 300ms@95: 95 % of the requests take at most 300 ms"),
+        key("window", Duration, "whole days; default: 30"),
     ),
 )
 _IP: Final = Section(
@@ -95,8 +62,8 @@ _IP: Final = Section(
     "Which may call. Deny wins.",
     _OFF,
     (
-        _key("allow", Words, "10.0.0.0/8 or 2001:db8::/32; default: all", null=NO_LIMIT),
-        _key("deny", Words, null=NONE),
+        key("allow", Words, "10.0.0.0/8 or 2001:db8::/32; default: all", null=NO_LIMIT),
+        key("deny", Words, null=NONE),
     ),
 )
 _TIMEOUT: Final = Section(
@@ -104,11 +71,11 @@ _TIMEOUT: Final = Section(
     "",
     (),
     (
-        _key("connect", Duration, "to open a connection"),
-        _key("read", Duration, "to the head of the response"),
-        _key("total", Duration, "to the head over all attempts, and for an upload", null=NO_LIMIT),
-        _key("idle", Duration, "between two pieces of a body", null=NO_LIMIT),
-        _key("stream", Duration, "for a whole response", null=NO_LIMIT),
+        key("connect", Duration, "to open a connection"),
+        key("read", Duration, "to the head of the response"),
+        key("total", Duration, "to the head over all attempts, and for an upload", null=NO_LIMIT),
+        key("idle", Duration, "between two pieces of a body", null=NO_LIMIT),
+        key("stream", Duration, "for a whole response", null=NO_LIMIT),
     ),
 )
 _RETRIES: Final = Section(
@@ -116,8 +83,8 @@ _RETRIES: Final = Section(
     "Of idempotent methods only.",
     (),
     (
-        _key("attempts", Whole, "the first call included", unit="calls"),
-        _key("budget", Share, "of the calls may be repeated"),
+        key("attempts", Whole, "the first call included", unit="calls"),
+        key("budget", Share, "of the calls may be repeated"),
     ),
 )
 _CACHE: Final = Section(
@@ -125,24 +92,24 @@ _CACHE: Final = Section(
     "",
     _ON_OFF,
     (
-        _key("ttl", Duration, "how long a response is fresh, unless it says so itself"),
-        _key("scope", Choice, "who may receive a stored response", choices=Scope),
-        _key("stale_while_revalidate", Duration, "how long a stale response is sent while a new one is fetched"),
-        _key("stale_if_error", Duration, "how long a stale response is sent if the backend fails"),
-        _key("tags", Words, "{name} is a parameter of the path", suggestions=tag_names, empty=NONE),
-        _key("vary", Words, "fields of requests by which responses differ", empty=NONE),
-        _key("override", Flag, "the TTL holds whatever responses say"),
-        _key("credentials", Words, "fields by which the backend knows its users", empty=NONE, null="null"),
-        _key("ignore", Choices, "not read of responses", choices=Ignorable, empty=NONE),
-        _key("ignore_vary", Words, "fields not read of Vary", empty=NONE),
-        _key("share_ignored", Flag, "share responses that say private"),
-        _key("methods", Choices, "POST on routes where it only reads", choices=CACHEABLE_METHODS),
-        _key("key.body", Words, "fields of a POST's body; default: all of it", null="all of it"),
-        _key("key.query.ignore", Words, "parameters that do not matter", empty=NONE),
-        _key("key.query.sort", Flag, "the order of parameters does not matter"),
-        _key("key.headers", Words, empty=NONE),
-        _key("only_if", ConditionsField, "default: all responses that the rules allow"),
-        _key("cookies", Words, "the only cookies that are part of the key", empty=NONE, null="null"),
+        key("ttl", Duration, "how long a response is fresh, unless it says so itself"),
+        key("scope", Choice, "who may receive a stored response", choices=Scope),
+        key("stale_while_revalidate", Duration, "how long a stale response is sent while a new one is fetched"),
+        key("stale_if_error", Duration, "how long a stale response is sent if the backend fails"),
+        key("tags", Words, "{name} is a parameter of the path", suggestions=tag_names, empty=NONE),
+        key("vary", Words, "fields of requests by which responses differ", empty=NONE),
+        key("override", Flag, "the TTL holds whatever responses say"),
+        key("credentials", Words, "fields by which the backend knows its users", empty=NONE, null="null"),
+        key("ignore", Choices, "not read of responses", choices=Ignorable, empty=NONE),
+        key("ignore_vary", Words, "fields not read of Vary", empty=NONE),
+        key("share_ignored", Flag, "share responses that say private"),
+        key("methods", Choices, "POST on routes where it only reads", choices=CACHEABLE_METHODS),
+        key("key.body", Words, "fields of a POST's body; default: all of it", null="all of it"),
+        key("key.query.ignore", Words, "parameters that do not matter", empty=NONE),
+        key("key.query.sort", Flag, "the order of parameters does not matter"),
+        key("key.headers", Words, empty=NONE),
+        key("only_if", ConditionsField, "default: all responses that the rules allow"),
+        key("cookies", Words, "the only cookies that are part of the key", empty=NONE, null="null"),
     ),
 )
 _BREAKER: Final = Section(
@@ -150,16 +117,16 @@ _BREAKER: Final = Section(
     "",
     (),
     (
-        _key("failure_threshold", Whole, "in the window", unit="failures"),
-        _key("window", Duration),
-        _key("open_for.base", Duration, "how long the circuit stays open"),
-        _key("open_for.factor", Number, "the next time, so many times as long", unit="times"),
-        _key("open_for.max", Duration, "and never longer"),
-        _key("success_threshold", Whole, "that close the circuit", unit="successes"),
-        _key("failure_rate", Share, "of the calls, instead of a number", null="off"),
-        _key("minimum_calls", Whole, "for a rate", unit="calls"),
-        _key("slow_call", Duration, "is a failure", null="off"),
-        _key("half_open_permits", Whole, "at once, while it is tried whether the backend works", unit="calls"),
+        key("failure_threshold", Whole, "in the window", unit="failures"),
+        key("window", Duration),
+        key("open_for.base", Duration, "how long the circuit stays open"),
+        key("open_for.factor", Number, "the next time, so many times as long", unit="times"),
+        key("open_for.max", Duration, "and never longer"),
+        key("success_threshold", Whole, "that close the circuit", unit="successes"),
+        key("failure_rate", Share, "of the calls, instead of a number", null="off"),
+        key("minimum_calls", Whole, "for a rate", unit="calls"),
+        key("slow_call", Duration, "is a failure", null="off"),
+        key("half_open_permits", Whole, "at once, while it is tried whether the backend works", unit="calls"),
     ),
 )
 _HEALTH: Final = Section(
@@ -167,11 +134,11 @@ _HEALTH: Final = Section(
     "One worker checks for all.",
     _ON_OFF,
     (
-        _key("path", Text),
-        _key("interval", Duration),
-        _key("timeout", Duration),
-        _key("down_after", Whole, unit="failures"),
-        _key("up_after", Whole, unit="successes"),
+        key("path", Text),
+        key("interval", Duration),
+        key("timeout", Duration),
+        key("down_after", Whole, unit="failures"),
+        key("up_after", Whole, unit="successes"),
     ),
 )
 _FALLBACK: Final = Section(
@@ -179,9 +146,9 @@ _FALLBACK: Final = Section(
     "Returned when the circuit is open and there is no stale response; a service is sent the same request.",
     _ON_OFF,
     (
-        _key("service", Choice, choose_from=service_names),
-        _key("status", Whole),
-        _key("body", Json, "any JSON: {items: []}"),
+        key("service", Choice, choose_from=service_names),
+        key("status", Whole),
+        key("body", Json, "any JSON: {items: []}"),
     ),
 )
 _OUTCOME: Final = Section(
@@ -189,10 +156,10 @@ _OUTCOME: Final = Section(
     "Conditions are tried in this order.",
     _ON_OFF,
     (
-        _key("limited", ConditionsField, "the backend limits calls"),
-        _key("ours", ConditionsField, "the gateway's own credential is not accepted"),
-        _key("failed", ConditionsField, "as a 503"),
-        _key("callers", ConditionsField, "passed on, never stored"),
+        key("limited", ConditionsField, "the backend limits calls"),
+        key("ours", ConditionsField, "the gateway's own credential is not accepted"),
+        key("failed", ConditionsField, "as a 503"),
+        key("callers", ConditionsField, "passed on, never stored"),
     ),
 )
 _HOLD_OFF: Final = Section(
@@ -200,9 +167,9 @@ _HOLD_OFF: Final = Section(
     "No calls after the backend has limited them.",
     _ON_OFF,
     (
-        _key("per", Choices, _PARTS, choices=Part),
-        _key("base", Duration, "if the backend names no time; doubled each time"),
-        _key("max", Duration),
+        key("per", Choices, _PARTS, choices=Part),
+        key("base", Duration, "if the backend names no time; doubled each time"),
+        key("max", Duration),
     ),
 )
 _OUTBOUND: Final = Section(
@@ -210,9 +177,9 @@ _OUTBOUND: Final = Section(
     "Of all workers together.",
     _OFF,
     (
-        _key("rate", Rate),
-        _key("per", Choices, _PARTS, choices=Part),
-        _key("queue", Duration, "how long a call may wait"),
+        key("rate", Rate),
+        key("per", Choices, _PARTS, choices=Part),
+        key("queue", Duration, "how long a call may wait"),
     ),
 )
 _CORS: Final = Section(
@@ -220,12 +187,12 @@ _CORS: Final = Section(
     "Default: CORS_ORIGINS, without cookies.",
     _ON_OFF,
     (
-        _key("origins", Words, "https://*.example.com", empty=NONE),
-        _key("methods", Choices, choices=_METHODS_OR_ANY, empty=NONE),
-        _key("headers", Words, "* is any", empty=NONE),
-        _key("expose", Words, empty=NONE),
-        _key("credentials", Flag, "cookies are sent"),
-        _key("max_age", Duration),
+        key("origins", Words, "https://*.example.com", empty=NONE),
+        key("methods", Choices, choices=_METHODS_OR_ANY, empty=NONE),
+        key("headers", Words, "* is any", empty=NONE),
+        key("expose", Words, empty=NONE),
+        key("credentials", Flag, "cookies are sent"),
+        key("max_age", Duration),
     ),
 )
 _SECRET: Final = "env:GATEWAY_SECRET_NAME or file:/run/secrets/name"  # noqa: S105 - the form of a reference
@@ -234,29 +201,29 @@ _CREDENTIAL: Final = Section(
     "An OAuth 2.0 access token that the gateway obtains.",
     _OFF,
     (
-        _key("oauth2.grant", Choice, choices=GrantType),
-        _key("oauth2.token_url", Text),
-        _key("oauth2.client_id", Text),
-        _key("oauth2.client_secret", Text, _SECRET),
-        _key("oauth2.scopes", Words, empty=NONE),
-        _key("oauth2.audience", Text),
-        _key("oauth2.refresh_token", Text, _SECRET),
-        _key("oauth2.service_account", Text, _SECRET),
-        _key("oauth2.private_key", Text, _SECRET),
-        _key("oauth2.key_id", Text),
-        _key("oauth2.issuer", Text),
-        _key("oauth2.subject", Text),
-        _key("oauth2.auth", Choice, "how the gateway authenticates", choices=ClientAuth),
-        _key("oauth2.header", Text, "of the calls; default: Authorization"),
-        _key("oauth2.prefix", Text, "before the token; default: Bearer", can_be_empty=True),
-        _key("oauth2.authorize_url", Text),
-        _key("oauth2.revoke_url", Text),
-        _key("oauth2.authorize_params", Named),
-        _key("oauth2.token_params", Named),
-        _key("oauth2.token_object", Text),
-        _key("oauth2.allow_http", Flag),
-        _key("per", Choice, "whose account it is", choices=Per),
-        _key("shared_cache", Flag),
+        key("oauth2.grant", Choice, choices=GrantType),
+        key("oauth2.token_url", Text),
+        key("oauth2.client_id", Text),
+        key("oauth2.client_secret", Text, _SECRET),
+        key("oauth2.scopes", Words, empty=NONE),
+        key("oauth2.audience", Text),
+        key("oauth2.refresh_token", Text, _SECRET),
+        key("oauth2.service_account", Text, _SECRET),
+        key("oauth2.private_key", Text, _SECRET),
+        key("oauth2.key_id", Text),
+        key("oauth2.issuer", Text),
+        key("oauth2.subject", Text),
+        key("oauth2.auth", Choice, "how the gateway authenticates", choices=ClientAuth),
+        key("oauth2.header", Text, "of the calls; default: Authorization"),
+        key("oauth2.prefix", Text, "before the token; default: Bearer", can_be_empty=True),
+        key("oauth2.authorize_url", Text),
+        key("oauth2.revoke_url", Text),
+        key("oauth2.authorize_params", Named),
+        key("oauth2.token_params", Named),
+        key("oauth2.token_object", Text),
+        key("oauth2.allow_http", Flag),
+        key("per", Choice, "whose account it is", choices=Per),
+        key("shared_cache", Flag),
     ),
 )
 _IDENTITY: Final = Section(
@@ -264,11 +231,11 @@ _IDENTITY: Final = Section(
     "",
     _ON_OFF,
     (
-        _key("fields", Choices, choices=IdentityField, empty=NONE),
-        _key("header", Text, "of a signed token"),
-        _key("audience", Text),
-        _key("issuer", Text),
-        _key("ttl", Duration),
+        key("fields", Choices, choices=IdentityField, empty=NONE),
+        key("header", Text, "of a signed token"),
+        key("audience", Text),
+        key("issuer", Text),
+        key("ttl", Duration),
     ),
 )
 _PRICE: Final = Section(
@@ -276,8 +243,8 @@ _PRICE: Final = Section(
     "What a request costs its consumer. A plan's price replaces it.",
     _OFF,
     (
-        _key("per_request", Number, as_text=True),
-        _key("currency", Text, "EUR"),
+        key("per_request", Number, as_text=True),
+        key("currency", Text, "EUR"),
     ),
 )
 _SIGNATURE: Final = Section(
@@ -285,11 +252,11 @@ _SIGNATURE: Final = Section(
     "",
     (),
     (
-        _key("components", Words, "what must be covered", suggestions=lambda: sorted(DERIVED), empty=NONE),
-        _key("max_age", Duration),
-        _key("leeway", Duration),
-        _key("nonce", Choice, choices=NonceRule),
-        _key("tag", Text),
+        key("components", Words, "what must be covered", suggestions=lambda: sorted(DERIVED), empty=NONE),
+        key("max_age", Duration),
+        key("leeway", Duration),
+        key("nonce", Choice, choices=NonceRule),
+        key("tag", Text),
     ),
 )
 _REQUEST_LOG: Final = Section(
@@ -297,9 +264,9 @@ _REQUEST_LOG: Final = Section(
     "The requests that staff can look up.",
     _ON_OFF,
     (
-        _key("failures", Flag),
-        _key("slow", Duration, "slower requests are recorded", null="off"),
-        _key("sample", Share, "of the others"),
+        key("failures", Flag),
+        key("slow", Duration, "slower requests are recorded", null="off"),
+        key("sample", Share, "of the others"),
     ),
 )
 SERVICE_SECTIONS: Final = {"paths": PATHS, "thresholds": THRESHOLDS, "slo": _SLO}
