@@ -1,6 +1,7 @@
 """The environment of every test, independent of the developer's, and a real Redis."""
 
 import gc
+import importlib
 import os
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -97,3 +98,17 @@ def own_redis() -> Iterator[RedisServer]:
     server.start()
     yield server
     server.close()
+
+
+@pytest.fixture(autouse=True)
+def groups(request: pytest.FixtureRequest) -> None:
+    """The groups that a migration makes: other tests' transactions truncate all tables."""
+    if request.node.get_closest_marker("django_db") is None:
+        return
+    request.getfixturevalue("db")
+    from django.apps import apps
+    from django.contrib.auth.models import Group
+    from django.db import connection
+
+    if not Group.objects.exists():
+        importlib.import_module("routing.migrations.0010_rights").create_groups(apps, connection.schema_editor())

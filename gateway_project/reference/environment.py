@@ -80,6 +80,7 @@ def _sentence(description: str) -> str:
 
 def _documented_default(default: str, rows: list[tuple[str, str, str]]) -> str:
     """The table of the code's defaults; README's words for them too, where these say more than a value."""
+    default = relink(default, page="overview.md")
     words = "" if re.fullmatch(r"(`[^`]*`|none|any)?(, (`[^`]*`|none|any))*|off|", default) else f"Default: {default}."
     return "\n\n".join(filter(None, [words, table(("variable", "accepts", "default"), rows)]))
 

@@ -153,7 +153,7 @@ def _disconnect(request: HttpRequest, service: Service, subject: Subject, *, by_
         return _message(request, service.name, text, 200)
     if by_link:
         return _message(request, service.name, "The account is disconnected.", 200)
-    return redirect("connect", service.name)
+    return redirect("connect-service", service.name)
 
 
 def _page(request: HttpRequest, owner: Owner, token: str) -> HttpResponse:

@@ -82,6 +82,6 @@ def test_alerts_are_configured_seen_silenced_and_tested(visit: Open, screenshot:
     assert violations(page) == []
     page.keyboard.press("Enter")
     expect(page.get_by_role("row", name="Every alert, crm")).to_contain_text("known")
-    expect(page.get_by_role("row", name="forced open")).to_contain_text("Silenced")
+    expect(page.get_by_role("row", name="crm the circuit was forced open")).to_contain_text("Silenced")
     page.get_by_role("button", name="End the silence of Every alert, crm").click()
     expect(page.get_by_role("heading", name="Silences")).to_have_count(0)

@@ -77,7 +77,9 @@ def test_staff_log_in_work_and_log_out(site: Site, page: Page) -> None:
     page.wait_for_selector("text=open")
     page.goto(f"{site.url}/admin/routing/apikey/add/")
     page.fill("[name=name]", "made in the browser")
-    page.fill("[name=scopes]", "['*']")
+    scopes = page.get_by_role("combobox", name="Scopes: add an entry")
+    scopes.fill("*")
+    scopes.press("Enter")
     page.click("[name=_save]")
     page.wait_for_url("**/admin/routing/apikey/")
     assert page.locator("text=shown only this once").count() == 1

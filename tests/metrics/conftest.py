@@ -1,7 +1,6 @@
 """A gateway with metrics that Django's views use, and clients of them."""
 
 import asyncio
-import importlib
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -37,20 +36,6 @@ def harness() -> Iterator["Harness"]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
-
-
-@pytest.fixture(autouse=True)
-def groups(request: pytest.FixtureRequest) -> None:
-    """The groups that a migration makes: other tests' transactions truncate all tables."""
-    if request.node.get_closest_marker("django_db") is None:
-        return
-    request.getfixturevalue("db")
-    from django.apps import apps
-    from django.contrib.auth.models import Group
-    from django.db import connection
-
-    if not Group.objects.exists():
-        importlib.import_module("routing.migrations.0010_rights").create_groups(apps, connection.schema_editor())
 
 
 @pytest.fixture

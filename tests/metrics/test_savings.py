@@ -123,7 +123,7 @@ def test_the_page_can_be_printed_and_explains_wrong_months(harness: Harness, sta
         "750.00",
         "2.5 min",
         "All months",
-        "14 Nov 2023, 22:14 UTC",
+        "14 Nov 2023, 22:14:00 UTC",
     ):
         assert shown in page
     assert "/metrics/savings?from=2022-12&amp;to=2023-11&amp;format=csv" in page

@@ -17,7 +17,7 @@ export class Chart {
     Object.assign(this, { labelOf: options.format, read: null, ...options });
     this.data = null;
     this.selection = null;
-    this.plot = svg("svg", { class: "plot", role: "img", tabindex: "0" });
+    this.plot = svg("svg", { class: "plot", role: "img", tabindex: "0", "aria-label": this.title });
     this.readout = el("p", { class: "readout", "aria-live": "polite" });
     this.legend = el("ul", { class: "legend" });
     this.table = el("div", { class: "as-table", tabindex: "0", role: "region", "aria-label": gettext("%s, as a table", this.title) });

@@ -31,6 +31,7 @@ BOUNDED: Final = {
     "metrics.AlertState": "no more are made while 5,000 hold",
     "metrics.UsageEvent": "no more are made while 10,000 wait",
     "metrics.UsageDelivery, metrics.AlertWatch, routing.ConfigurationVersion": "one row",
+    "routing.ConfigurationProposal": "no more are made while 200 wait, and 500 that were decided are kept",
     "routing.ConfigurationChange": "those of 10,000 versions",
     "routing.Service, routing.Target, routing.Route, routing.Webhook, routing.Issuer, routing.ServiceDocument, "
     "routing.Plan, routing.Team, routing.Consumer, routing.ConsumerIdentity, routing.SigningKey, "
