@@ -103,7 +103,7 @@ def own_redis() -> Iterator[RedisServer]:
 @pytest.fixture(autouse=True)
 def groups(request: pytest.FixtureRequest) -> None:
     """The groups that a migration makes: other tests' transactions truncate all tables."""
-    if request.node.get_closest_marker("django_db") is None:
+    if request.node.get_closest_marker("django_db") is None and "db" not in request.fixturenames:
         return
     request.getfixturevalue("db")
     from django.apps import apps
