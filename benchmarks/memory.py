@@ -1,8 +1,7 @@
 """The memory of one worker, idle and after a million requests: `python -m benchmarks.memory [--requests 1000000]`.
 
 The requests are the eight kinds of the `mixed` case of benchmarks.compare, which together use cache, circuits, rate
-limits and counters. Measured is the worker's resident memory, including pages shared with its parent. The warm-up fills
-the logs that one process keeps without Redis: the last failures of the request log, and the events of five minutes.
+limits and counters. Measured is the worker's resident memory, including pages shared with its parent.
 """
 
 import argparse
@@ -78,9 +77,7 @@ def section(idle: float, warm: tuple[int, float], after: tuple[int, float]) -> s
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
-    parser.add_argument(
-        "--warm-up", type=int, default=2_000_000, help="requests before the first measurement under load"
-    )
+    parser.add_argument("--warm-up", type=int, default=50_000, help="requests before the first measurement under load")
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--dry", action="store_true", help="print the report without writing results.md")
     return parser.parse_args(arguments)
