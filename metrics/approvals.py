@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from django.contrib import messages
-from django.contrib.messages.storage import default_storage
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -16,6 +15,7 @@ from routing.database import proposals
 from routing.database.actor import commenting
 from routing.database.proposals import Proposed
 from routing.models import ConfigurationProposal
+from routing.pages.messages import discard_messages
 from routing.pages.site import admin_url
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def reviewed(request: HttpRequest, view: View, arguments: Any, keywords: Any) ->
 def _held_back(request: HttpRequest, result: Proposed[HttpResponseBase]) -> HttpResponseBase:
     """Lead to the proposal, without the view's message that the change was made."""
     _record(result.proposal)
-    request._messages = default_storage(request)  # type: ignore[attr-defined]  # Django's middleware reads it
+    discard_messages(request)
     messages.info(request, "Nothing has changed yet: somebody else who may configure the gateway has to approve it.")
     page = admin_url("routing_configurationproposal_change", result.proposal.pk)
     if result.result.headers.get("Content-Type", "").startswith("application/json"):

@@ -1,6 +1,7 @@
 """Background tasks, each referenced until it ends: the event loop itself keeps only weak references."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -36,6 +37,12 @@ class TaskSet:
         """Wait until every task has ended, including those created meanwhile. Cancels none."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def wait_at_most(self, seconds: float) -> None:
+        """The same, but no longer than so many seconds. Cancels none."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wait()
 
     async def cancel_and_wait(self) -> None:
         """Cancel every task, and wait until all have ended."""

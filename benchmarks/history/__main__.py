@@ -2,9 +2,10 @@
 
 import argparse
 import os
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
+
+import django
 
 from benchmarks import results
 from benchmarks.servers import temporary_directory
@@ -31,7 +32,12 @@ def main() -> None:
             "DATABASE_URL": options.database or f"sqlite:///{directory / 'history.sqlite3'}",
             "RETENTION": "minutes=off",
         }
-        kind, rows, found = _measure(options)
+        django.setup()
+        from benchmarks.history import run  # noqa: PLC0415 - imports models, which need Django set up
+
+        kind, rows, found = run.measure_year(
+            services=options.services, days=options.days, consumers=options.consumers, slow_ms=QUERY_MS.bound
+        )
     body = f"{', '.join(f'{name} {number:,}' for name, number in rows.items())} rows in {kind}.\n\n{_table(found)}"
     command = f"make history{f' ARGS={chr(34)}{options.given}{chr(34)}' if options.given else ''}"
     results.publish(f"A year of history in {kind}", body, command=command)
@@ -53,45 +59,6 @@ def _options() -> argparse.Namespace:
     ]
     options.given = " ".join((["--database URL"] if options.database else []) + changed)
     return options
-
-
-def _measure(options: argparse.Namespace) -> "tuple[str, dict[str, int], list[Measured]]":
-    """The database's kind, its rows, and each page. Django can be imported only now."""
-    import django  # noqa: PLC0415 - as said above
-
-    django.setup()
-    from datetime import UTC, datetime  # noqa: PLC0415 - beside the others
-
-    from django.contrib.auth.models import User  # noqa: PLC0415 - as said above
-    from django.core.management import call_command  # noqa: PLC0415 - as said above
-    from django.db import connection  # noqa: PLC0415 - as said above
-    from django.test import Client  # noqa: PLC0415 - as said above
-
-    from benchmarks.history.generate import generate  # noqa: PLC0415 - as said above
-    from benchmarks.history.pages import measure, pages  # noqa: PLC0415 - as said above
-    from metrics.runtime_access import run_on_loop  # noqa: PLC0415 - as said above
-    from routing import runtime  # noqa: PLC0415 - as said above
-
-    call_command("migrate", verbosity=0)
-    started = time.perf_counter()
-    rows = generate(datetime.now(UTC), services=options.services, days=options.days, consumers=options.consumers)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
-    print(f"generated in {time.perf_counter() - started:.0f} s")
-    process = runtime.current()
-    process.opened()
-    client = Client()
-    client.force_login(User.objects.get(username="ada"))
-    found = []
-    for page in pages():
-        measured = measure(client, page)
-        slow = measured.statement[:300] if measured.slowest > QUERY_MS.bound else ""
-        times = f"{measured.total:8.0f} ms, of the processor {measured.processor:6.0f}, {measured.status}"
-        queries = f"{measured.queries:4} queries, slowest {measured.slowest:6.0f} ms"
-        print(f"{times} {queries}  {page.name}  {slow}".rstrip(), flush=True)
-        found.append(measured)
-    run_on_loop(process.stop())
-    return connection.display_name, rows, found
 
 
 def _table(found: "list[Measured]") -> str:

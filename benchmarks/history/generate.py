@@ -142,7 +142,7 @@ def _usage(now: datetime, days: int, owners: list[Consumer], names: list[str], c
         for back in range(days):
             day = (now - timedelta(days=back)).date()
             for place, owner in enumerate(owners):
-                for service in chance.sample(names, SERVICES_PER_CONSUMER):
+                for service in chance.sample(names, min(SERVICES_PER_CONSUMER, len(names))):
                     team = owner.team.name if owner.team else ""
                     api_key = f"k{place:07}"
                     key = UsageKey(day.isoformat(), owner.name, "", team, service, "/resource-1/{id}", "USD", api_key)

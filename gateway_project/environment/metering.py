@@ -11,6 +11,7 @@ from metrics.usage.cloudevents import Format
 from resilience.usage.policy import zone
 from routing.configuration.faults import ConfigurationError
 from routing.configuration.headers import headers
+from routing.configuration.http_urls import split_http_url
 from routing.configuration.values import SecretLookup
 
 DEFAULT_TYPE: Final = "gateway.usage"
@@ -65,12 +66,8 @@ def faults(config: Metering, secret: SecretLookup, *, debug: bool) -> list[str]:
 
 def _url(text: str) -> str:
     """Error messages contain nothing of it, since a path or a query may be secret."""
-    try:
-        parts = urlsplit(text)
-        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_valid = False
-    if not is_valid or not text.isascii() or not text.isprintable() or " " in text:
+    parts = split_http_url(text)
+    if parts is None:
         raise ValueError("must be an http:// or https:// URL")
     if "@" in parts.netloc or parts.fragment:
         raise ValueError("must have neither a user nor a fragment; write credentials in METERING_HEADERS")

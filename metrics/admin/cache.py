@@ -51,7 +51,7 @@ class CachedServiceAdmin(ReadOnlyAdmin):
             row.usage = usage.by_service.get(row.name, ServiceCache())
         return changelist
 
-    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
         return redirect("dashboard:service", get_object_or_404(CachedService, pk=object_id).name)
 
     @admin.display(description="entries")

@@ -76,9 +76,7 @@ class Notifier:
     async def close(self) -> None:
         """Let what is being sent end, and another worker go on at once."""
         await self._loop.cancel_and_wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._sending.wait()
+        await self._sending.wait_at_most(CLOSE_SECONDS)
         await self._sending.cancel_and_wait()
         if self._seen is not None and not self._is_idle:
             with contextlib.suppress(StoreUnavailable):

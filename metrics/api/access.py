@@ -97,7 +97,7 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
     target_class = KeyAuthentication
     name = ["apiKey", "bearer"]  # noqa: RUF012 - drf-spectacular declares it as an instance attribute
 
-    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:  # noqa: ARG002
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:  # noqa: ARG002 - the library's signature
         return [
             {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             {
@@ -128,7 +128,7 @@ class JsonNegotiation(BaseContentNegotiation):
     def select_parser(self, request: Any, parsers: Any) -> Any:
         return parsers[0] if may_be_json(request.headers.get("Content-Type", "")) else None
 
-    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:  # noqa: ARG002
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:  # noqa: ARG002 - the library's signature
         return renderers[0], renderers[0].media_type
 
 

@@ -34,7 +34,7 @@ class ObjectiveOutput(Serializer[Any]):
     total = IntegerField(help_text="requests in these days")
     bad = IntegerField(help_text="those that did not meet it")
     budgetUsed = FloatField(source="budget_used", help_text="share of the error budget")  # noqa: N815 - a key of JSON
-    burnRates = DictField(child=FloatField(), source="burn_rates", help_text="by window")  # noqa: N815
+    burnRates = DictField(child=FloatField(), source="burn_rates", help_text="by window")  # noqa: N815 - a key of JSON
 
 
 class OverviewOutput(Serializer[Any]):

@@ -16,7 +16,7 @@ MAX_FORMS: Final = 16
 class PublicView(ProblemsView):
     """A representation is sent also to a client that accepts none of them (RFC 9110 section 12.5.1)."""
 
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: ARG002
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: ARG002 - REST framework's signature
         return super().perform_content_negotiation(request, force=True)
 
 

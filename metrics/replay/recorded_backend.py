@@ -92,7 +92,7 @@ class RecordedBody:
 class UnusedSigner(IdentitySigner):
     """Nobody receives what it signs."""
 
-    def token(self, caller: Caller, *, audience: str, issuer: str, now: float, seconds: float) -> bytes:  # noqa: ARG002
+    def token(self, caller: Caller, *, audience: str, issuer: str, now: float, seconds: float) -> bytes:  # noqa: ARG002 - the base class's
         return b""
 
 
@@ -104,8 +104,8 @@ class GrantedCredentials(Credentials):
         refresher = Refresher(TokenEndpoint(Backend(), clock), MemoryVault(), cipher, secret=b"", clock=clock)
         super().__init__(MemoryStore(clock), refresher, cipher, secret=b"", clock=clock)
 
-    def try_use(self, holder: Holder) -> bool:  # noqa: ARG002
+    def try_use(self, holder: Holder) -> bool:  # noqa: ARG002 - the base class's
         return True
 
-    async def replace(self, holder: Holder, refused: bytes) -> bool:  # noqa: ARG002
+    async def replace(self, holder: Holder, refused: bytes) -> bool:  # noqa: ARG002 - the base class's
         return False

@@ -85,11 +85,11 @@ class RecordedCallers(Authenticator):
         known = self._of(credential)
         return known is not None and known.rules is not None
 
-    def retired_digest(self, credential: Credential) -> str | None:  # noqa: ARG002
+    def retired_digest(self, credential: Credential) -> str | None:  # noqa: ARG002 - the base class's
         """Which of a key's secrets was used is not recorded."""
         return None
 
-    def invalid(self, credential: Credential) -> Unauthenticated:  # noqa: ARG002
+    def invalid(self, credential: Credential) -> Unauthenticated:  # noqa: ARG002 - the base class's
         return Unauthenticated("the credential is not valid any more")
 
     def _key_records(self) -> dict[str, KeyRecord]:

@@ -142,10 +142,10 @@ def _identified(exchange: Exchange) -> None:
 class NoLedger:
     """Quotas begin unused, and nothing is saved."""
 
-    async def read(self, key: str) -> Counter:  # noqa: ARG002
+    async def read(self, key: str) -> Counter:  # noqa: ARG002 - the protocol's
         return Counter()
 
-    async def begin(self, key: str, generation: str) -> Counter:  # noqa: ARG002
+    async def begin(self, key: str, generation: str) -> Counter:  # noqa: ARG002 - the protocol's
         return Counter(generation=generation)
 
     async def save(self, deltas: Sequence[Delta]) -> list[str]:

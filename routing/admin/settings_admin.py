@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from django.contrib.messages.storage import default_storage
 from django.core.exceptions import PermissionDenied
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -22,6 +21,7 @@ from routing.configuration.faults import Fault
 from routing.database import proposals
 from routing.database.actor import commenting
 from routing.database.trial import try_change
+from routing.pages.messages import discard_messages
 
 MAX_BODY: Final = 4 * MAX_TEXT
 """Bytes of a request that checks a text."""
@@ -111,7 +111,7 @@ class SettingsAdmin(RightsMixin):
 def _preview(request: HttpRequest, save: Callable[[], HttpResponse]) -> HttpResponse:
     trial = try_change(save)
     # Without the message that it was saved.
-    request._messages = default_storage(request)  # type: ignore[attr-defined]  # Django's middleware reads it
+    discard_messages(request)
     if trial.result.status_code != HTTPStatus.FOUND:
         return JsonResponse({"invalid": True})
     wording = {"save": "Ask for approval", "note": WAITS} if proposals.is_required() else {"save": "Save"}

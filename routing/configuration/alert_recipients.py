@@ -5,11 +5,11 @@ Whoever may write this section decides which hosts are called: keys for some ser
 
 import re
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from routing.alerts.policy import Recipient, RecipientKind
 from routing.configuration.faults import Faults
 from routing.configuration.headers import Reference, reference, resolve
+from routing.configuration.http_urls import split_http_url
 from routing.configuration.values import SecretLookup, ValueParser, display, parse_mapping, string
 from routing.webhooks.verification import standard_secret
 
@@ -136,12 +136,8 @@ def _secret_url(text: str, found: Reference) -> str:
 
 
 def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_valid = False
-    if not is_valid or not text.isascii() or not text.isprintable() or " " in text:
+    parts = split_http_url(text)
+    if parts is None:
         raise ValueError("must be an https URL")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ValueError("must be an https URL: http is for this machine alone")

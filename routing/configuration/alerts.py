@@ -6,7 +6,7 @@ from typing import Any, Final
 from routing.alerts.policy import HOUR, Alert, Recipient
 from routing.configuration.alert_conditions import condition
 from routing.configuration.alert_recipients import canonical_recipient, recipient
-from routing.configuration.faults import ConfigurationError, Fault, Faults
+from routing.configuration.faults import ConfigurationError, Faults
 from routing.configuration.values import (
     SecretLookup,
     ValueParser,
@@ -145,24 +145,6 @@ def canonical_alert(item: dict[str, Any], order: Iterable[str]) -> dict[str, Any
     return {
         key: merged[key] for key in order if merged.get(key) is not None and (key, merged[key]) != ("enabled", True)
     }
-
-
-def check_alert_services(items: Iterable[Any], services: Iterable[str]) -> list[Fault]:
-    """A fault for each service that an alert names and that is not among `services`."""
-    known = set(services)
-    return [
-        Fault(("alerts", index, "services"), f"there is no service {name!r}")
-        for index, item in enumerate(items)
-        for name in alert_services(item)
-        if name not in known
-    ]
-
-
-def alert_services(settings: Any) -> tuple[str, ...]:
-    """The services that an alert names."""
-    named = settings.get("services") if isinstance(settings, Mapping) else None
-    items = named if isinstance(named, list | tuple) else [named]
-    return tuple(name for name in items if isinstance(name, str))
 
 
 def _listed(value: object) -> list[Any]:

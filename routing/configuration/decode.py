@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from resilience.cache.policy import CALLER_FIELDS
 from routing.configuration import fallbacks
-from routing.configuration.alerts import check_alert_services, decode_alerts
+from routing.configuration.alerts import decode_alerts
 from routing.configuration.consumers import CONSUMER_SECTIONS, check_consumers
 from routing.configuration.faults import ConfigurationError, Fault, Faults, Path
-from routing.configuration.issuers import check_services as issuers_check
-from routing.configuration.issuers import decode_issuers
+from routing.configuration.issuers import EVERY_SERVICE, decode_issuers
 from routing.configuration.labels import labels
+from routing.configuration.named_services import unknown_services
 from routing.configuration.section_parsers import PATHS, THRESHOLDS, status_page, switchable
 from routing.configuration.sections import build, build_policy, merge_settings, setting_parsers, with_probe_lease
 from routing.configuration.slo_section import SLO
@@ -125,7 +125,11 @@ def decode(document: object, secret: SecretLookup, *, is_part: bool = False) -> 
 
 def _unknown_services(top: dict[str, Any], services: Iterable[str]) -> list[Fault]:
     issuers, alerts = (top[name] if isinstance(top.get(name), list) else () for name in ("issuers", "alerts"))
-    return [*issuers_check(issuers, services), *check_alert_services(alerts, services)]
+    names = set(services)
+    return [
+        *unknown_services("issuers", issuers, {*names, EVERY_SERVICE}),
+        *unknown_services("alerts", alerts, names),
+    ]
 
 
 def _check_version(top: dict[str, Any], faults: Faults) -> None:

@@ -110,24 +110,6 @@ def decode_each_issuer(items: Iterable[Mapping[str, Any]], secret: SecretLookup)
     return tuple(issuers)
 
 
-def check_services(items: Iterable[Any], services: Iterable[str]) -> list[Fault]:
-    """A fault for each service that an issuer names and that is not among `services`."""
-    known = {*services, EVERY_SERVICE}
-    return [
-        Fault(("issuers", index, "services"), f"there is no service {name!r}")
-        for index, item in enumerate(items)
-        for name in named_services(item)
-        if name not in known
-    ]
-
-
-def named_services(settings: Any) -> tuple[str, ...]:
-    """The services that an issuer names."""
-    named = settings.get("services") if isinstance(settings, dict) else None
-    items = named if isinstance(named, list | tuple) else [named]
-    return tuple(name for name in items if isinstance(name, str))
-
-
 def _introspection(**settings: Any) -> Introspection:
     for name in ("url", "client_id"):
         if name not in settings:

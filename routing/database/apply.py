@@ -7,12 +7,13 @@ import msgspec
 from django.db import transaction
 
 from routing.configuration import fallbacks
-from routing.configuration.alerts import check_alert_services
-from routing.configuration.consumers import CONSUMER_SECTIONS, unknown_services
+from routing.configuration.consumers import CONSUMER_SECTIONS
+from routing.configuration.consumers import unknown_services as unknown_services_of_plans
 from routing.configuration.decode import decode
 from routing.configuration.document import canonical
 from routing.configuration.faults import ConfigurationError, Fault
-from routing.configuration.issuers import check_services as check_issuers
+from routing.configuration.issuers import EVERY_SERVICE
+from routing.configuration.named_services import unknown_services
 from routing.configuration.webhooks import check_services
 from routing.database.alerts import absent_alerts, apply_alerts
 from routing.database.apply_consumers import absent_labels, apply_consumers
@@ -121,9 +122,9 @@ def _apply_webhooks(wanted: dict[str, Any], delete: Collection[str] | None, orig
 
 def _check_references(document: dict[str, Any], services: Collection[str]) -> None:
     faults = check_services(document.get("webhooks", {}), dict.fromkeys(services))
-    faults += check_issuers(document.get("issuers", ()), services)
-    faults += check_alert_services(document.get("alerts", ()), services)
-    faults += unknown_services(document.get("plans", {}), services)
+    faults += unknown_services("issuers", document.get("issuers", ()), {*services, EVERY_SERVICE})
+    faults += unknown_services("alerts", document.get("alerts", ()), services)
+    faults += unknown_services_of_plans(document.get("plans", {}), services)
     if faults:
         raise ConfigurationError(faults)
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable
 
-from routing.configuration import fallbacks
-from routing.configuration.alerts import alert_services
-from routing.configuration.issuers import named_services as services_of
-from routing.configuration.webhooks import named_services
+from routing.configuration import fallbacks, webhooks
+from routing.configuration.named_services import named_services
 from routing.models import AlertRule, Issuer, Plan, Service, Webhook
 
 
@@ -20,14 +18,14 @@ def references(services: Iterable[Service]) -> list[str]:
         common = names & {access if isinstance(access, str) else next(iter(access)) for access in plan.services or ()}
         found += [f"plan {plan.name}: includes {name}" for name in sorted(common)]
     for webhook in Webhook.objects.all():
-        common = names & named_services(webhook.settings)
+        common = names & webhooks.named_services(webhook.settings)
         found += [f"webhook {webhook.name}: is for {name}" for name in sorted(common)]
     for issuer in Issuer.objects.all():
         found += [
             f"issuer {issuer.issuer}: is for {name}"
-            for name in sorted(names.intersection(services_of(issuer.settings)))
+            for name in sorted(names.intersection(named_services(issuer.settings)))
         ]
     for alert in AlertRule.objects.all():
-        common = names.intersection(alert_services(alert.settings))
+        common = names.intersection(named_services(alert.settings))
         found += [f"alert {alert.name}: is about {name}" for name in sorted(common)]
     return found

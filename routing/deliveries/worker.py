@@ -62,9 +62,7 @@ class DeliveryWorker:
     async def close(self) -> None:
         """Take no more, let work in progress end, and keep what would be lost with this process."""
         await self._loops.cancel_and_wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._processing.wait()
+        await self._processing.wait_at_most(CLOSE_SECONDS)
         await self._processing.cancel_and_wait()
         for data in await self._queue.close():
             delivery = decode(data)

@@ -102,9 +102,7 @@ class Idempotency:
 
     async def close(self) -> None:
         """Wait for calls in flight whose clients have disconnected, up to a time limit."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._tasks.wait()
+        await self._tasks.wait_at_most(CLOSE_SECONDS)
 
     async def _identify(self, exchange: Exchange) -> tuple[str, IdempotencyRecord]:
         """The name of the key's record and a new record. Reads the whole request body."""

@@ -5,8 +5,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from routing.configuration.alerts import MAX_NAME, alert_services, decode_alert
+from routing.configuration.alerts import MAX_NAME, decode_alert
 from routing.configuration.faults import ConfigurationError, Fault
+from routing.configuration.named_services import named_services
 from routing.models.faults import to_validation_error
 from routing.models.services import ANY_SECRET, Service
 
@@ -41,7 +42,7 @@ class AlertRule(models.Model):
                 fault if fault.path[:1] == ("name",) else fault.with_prefix(("settings",)) for fault in error.faults
             ]
         known = set(Service.objects.values_list("name", flat=True))
-        missing = [name for name in alert_services(self.settings) if name not in known]
+        missing = [name for name in named_services(self.settings) if name not in known]
         faults += [Fault(("settings", "services"), f"there is no service {name!r}") for name in missing]
         if faults:
             raise to_validation_error(faults, ("name", "settings"))

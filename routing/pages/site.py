@@ -29,12 +29,12 @@ class GatewayAdminSite(UnfoldAdminSite):  # type: ignore[misc] # unfold is untyp
 
     settings_name = THEME
 
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # noqa: ARG002
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Redirect to the login of the project's admin or, if it has none, to LOGIN_URL."""
         wanted = request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index", current_app=self.name)
         return redirect_to_login(wanted, self._project_page("login") or str(settings.LOGIN_URL))
 
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # noqa: ARG002
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Redirect to the page of the project's admin. Raises Http404 if it has none."""
         found = self._project_page("password_change")
         if found is None:

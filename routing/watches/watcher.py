@@ -77,9 +77,7 @@ class Watcher:
     async def close(self) -> None:
         """Start nothing more, and let renewals in progress end. What is cut is repeated by another worker."""
         await self._loop.cancel_and_wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._renewing.wait()
+        await self._renewing.wait_at_most(CLOSE_SECONDS)
         await self._renewing.cancel_and_wait()
 
     def wake(self) -> None:

@@ -12,7 +12,9 @@ from django.test import Client
 from routing import runtime
 
 if TYPE_CHECKING:
-    from tests.metrics.harness import Harness  # models, which are not loaded when this file is imported
+    # Models, which are not loaded when this file is imported.
+    from tests.metrics.harness import Harness
+    from tests.metrics.replay.recorded import RecordedGateway
 
 
 @pytest.fixture
@@ -53,3 +55,22 @@ def staff_client(db: None) -> Client:
 def api_client(harness: "Harness") -> Client:
     """A client with an API key that may read and write."""
     return Client(headers={"X-API-Key": harness.keys["both"], "X-Request-ID": "req-1"})
+
+
+@pytest.fixture
+def recorded(harness: "Harness") -> "RecordedGateway":
+    """A gateway that records requests, which are then replayed."""
+    from tests.metrics.replay.recorded import RecordedGateway
+
+    return RecordedGateway(harness)
+
+
+@pytest.fixture
+def owner(db: None) -> Client:
+    """A logged-in member of staff who may configure the gateway."""
+    from django.contrib.auth.models import Group, User
+
+    client, user = Client(), User.objects.create_user("olga", is_staff=True)
+    user.groups.add(Group.objects.get(name="Owner"))
+    client.force_login(user)
+    return client

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
@@ -15,25 +14,11 @@ from metrics.replay.simulation import ReplayTooLong
 from routing.database.config_file import digest, stored_document
 from routing.database.loader import load
 from routing.models import ConfigurationProposal, ConfigurationRevision
-from tests.metrics.harness import Harness
 from tests.metrics.replay.recorded import RecordedGateway
 
 pytestmark = pytest.mark.django_db
 
 ADDRESS = "/metrics/replay"
-
-
-@pytest.fixture
-def recorded(harness: Harness) -> RecordedGateway:
-    return RecordedGateway(harness)
-
-
-@pytest.fixture
-def owner(harness: Harness) -> Client:
-    client, user = Client(), User.objects.create_user("olga", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client.force_login(user)
-    return client
 
 
 def post(client: Client, draft: Any, query: str = "", status: int = 200, **headers: str) -> Any:

@@ -5,29 +5,15 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.test import Client
 
 from routing.models import ConfigurationRevision
-from tests.metrics.harness import Harness
 from tests.metrics.replay.recorded import RecordedGateway
 
 pytestmark = pytest.mark.django_db
 
 ADDRESS = "/dashboard/replay/"
-
-
-@pytest.fixture
-def recorded(harness: Harness) -> RecordedGateway:
-    return RecordedGateway(harness)
-
-
-@pytest.fixture
-def owner(harness: Harness) -> Client:
-    client, user = Client(), User.objects.create_user("olga", is_staff=True)
-    user.groups.add(Group.objects.get(name="Owner"))
-    client.force_login(user)
-    return client
 
 
 def post(client: Client, **values: Any) -> str:
