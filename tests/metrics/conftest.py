@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,3 +75,10 @@ def owner(db: None) -> Client:
     user.groups.add(Group.objects.get(name="Owner"))
     client.force_login(user)
     return client
+
+
+@pytest.fixture
+def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """django-ratelimit counts in windows of the wall clock: without it, one may end in the middle of a test."""
+    clock = SimpleNamespace(time=lambda: 1_700_000_000.0)
+    monkeypatch.setattr("django_ratelimit.core.time", clock)

@@ -93,6 +93,7 @@ def test_a_session_is_valid_for_allowed_hosts_only(harness: Harness, settings: S
     assert Client().get("/metrics", headers={"Host": "10.1.2.3:8000"}).status_code == 400
 
 
+@pytest.mark.usefixtures("one_window")
 def test_writes_are_limited_and_reads_are_not(harness: Harness, api_client: Client) -> None:
     limit = int(WRITE_RATE.partition("/")[0])
     assert {send(api_client, "post", "/metrics/cache/reset").status_code for _ in range(limit)} == {200}
