@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 
 from gateway_project.config import DEMONSTRATION_SECRET, Config
 from gateway_project.demo.consumer import KEY, MEMBER, create_member
+from routing.authentication.api_keys import digest
 from routing.database.api_keys import issue
 from routing.database.apply import apply_document
 from routing.demo.document import (
@@ -54,6 +55,7 @@ def demonstration(config: Config) -> Iterator[str]:
         _configure(ports, state.ports or preferred_ports(), config.server.address)
         _connect_webhooks(ports, config.server.address, config.environment[DEMONSTRATION_SECRET])
         state.ports = ports
+        _forget_invalid(state)
         _create_access(state)
         _write(file, state)
         yield _greeting(config, state)
@@ -95,6 +97,21 @@ def _connect_webhooks(ports: Mapping[str, int], address: str, secret: str) -> No
 
 def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
+
+
+def _forget_invalid(state: DemoState) -> None:
+    """Forget what this database does not accept: it was changed or revoked, or is of another database."""
+    if state.key and not ApiKey.objects.filter(digest=digest(state.key), revoked_at=None).exists():
+        state.key = None
+    if not _is_password(LOGIN, state.password):
+        state.password = None
+    if not _is_password(MEMBER, state.member_password):
+        state.member_password = None
+
+
+def _is_password(username: str, password: str | None) -> bool:
+    user = get_user_model()._default_manager.filter(username=username).first()
+    return user is not None and password is not None and user.check_password(password)
 
 
 def _create_access(state: DemoState) -> None:

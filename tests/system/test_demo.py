@@ -205,6 +205,20 @@ def test_a_second_start_keeps_the_state_and_an_operators_changes() -> None:
         assert server.get("/api/v1/crm/contacts", greeting(server, "API key")).status_code == 200
 
 
+def test_what_the_database_does_not_accept_is_not_shown() -> None:
+    with Server("--demo", environment=ENVIRONMENT) as server:
+        file = server.database.parent / "demo.json"
+        state = json.loads(file.read_text())
+        server.interrupt()
+        assert server.wait() == 0
+        file.write_text(json.dumps({**state, "key": "gw_of_another", "password": "old", "member_password": "old"}))
+        server.start()
+        shown = [greeting(server, what) for what in ("API key", "admin", "portal")]
+        assert shown[0] == "<your key>"
+        assert shown[1].endswith("one of your staff users")
+        assert shown[2].endswith("a member of one of your consumers")
+
+
 @pytest.mark.parametrize(("how", "status"), [(Server.interrupt, 0), (Server.terminate, 0), (Server.kill, -9)])
 def test_nothing_is_left_behind_however_it_exits(how: Callable[[Server], None], status: int) -> None:
     """The workers, the demonstration, Valkey's supervisor, Valkey itself, and the directory of its socket."""
