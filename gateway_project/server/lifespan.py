@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import signal
 from typing import Final
@@ -33,7 +34,7 @@ class Lifespan:
 
     async def __call__(self, receive: Receive, send: Send) -> None:
         """If the gateway cannot start, the error is logged and the server stops."""
-        orphan_watch = asyncio.create_task(_exit_without_parent(os.getppid()))
+        orphan_watch = asyncio.create_task(exit_without_parent())
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
@@ -51,8 +52,26 @@ class Lifespan:
                 return
 
 
-async def _exit_without_parent(parent: int) -> None:
-    while os.getppid() == parent:  # noqa: ASYNC110 - the death of a parent is no event of this loop
+async def exit_without_parent() -> None:
+    """End this process when the one that has started it dies. That may have happened already: then this one has
+    another parent from the beginning.
+    """
+    parent, main = os.getppid(), multiprocessing.parent_process()
+    process = main.pid if main is not None else None
+    while os.getppid() == parent and _exists(process):  # noqa: ASYNC110 - a death is no event of this loop
         await asyncio.sleep(ORPHAN_SECONDS)
     log.error("the main process has died; this worker stops")
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _exists(process: int | None) -> bool:
+    """Whether a process with this id exists; True where it is not known."""
+    if process is None:
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
