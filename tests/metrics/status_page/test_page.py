@@ -27,6 +27,9 @@ from routing.router.table import RouteTable, Service
 from tests.clock import FakeClock
 from tests.metrics.harness import Harness
 
+# Every test may use the database: the thread in which the page is made looks at its connection, if one is left there.
+pytestmark = pytest.mark.django_db
+
 SECRETS = ("crm-internal", "payroll", "10.0.0.7", "5 failures", "db.internal")
 
 
@@ -39,7 +42,6 @@ def request(**fields: str) -> Request:
     return Request("GET", b"/status/", b"", headers, "192.0.2.1")
 
 
-@pytest.mark.django_db
 class TestReport:
     def test_only_listed_services_are_shown_by_their_labels(self, harness: Harness) -> None:
         harness.add(service("crm-internal", "Customer <data>"))
