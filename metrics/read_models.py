@@ -3,27 +3,34 @@
 import msgspec
 
 
-class TrafficStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The requests of one or several services over a period.
+class RequestStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests of one service, or of all, over a period.
 
     `errors` are responses with status 500 and above. `hits` were served from the cache, `misses` could have been but
     were not; `hit_rate` is a percentage with two decimals. Latencies are seconds, within 5 %, None without requests.
-    `saved_*` is what the cache saved: backend calls, their average duration in seconds, and US dollars.
     """
 
     requests: int = 0
     errors: int = 0
-    status_classes: dict[str, int] = {}
     hits: int = 0
     misses: int = 0
     hit_rate: float = 0.0
     rate_limited: int = 0
-    refused: int = 0
-    aborted: int = 0
-    bytes: int = 0
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
+
+
+class TrafficStats(RequestStats, frozen=True, kw_only=True):
+    """The requests of one or several services, and the calls to their backends.
+
+    `saved_*` is what the cache saved: backend calls, their average duration in seconds, and US dollars.
+    """
+
+    status_classes: dict[str, int] = {}
+    refused: int = 0
+    aborted: int = 0
+    bytes: int = 0
     backend_p50: float | None = None
     backend_p95: float | None = None
     backend_p99: float | None = None
@@ -137,7 +144,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a history, which begins at `start` (Unix seconds)."""
 
     start: int
-    stats: TrafficStats
+    stats: RequestStats
 
 
 class PathStats(msgspec.Struct, frozen=True, kw_only=True):

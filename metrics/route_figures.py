@@ -10,6 +10,7 @@ from metrics import cluster_counts, selectors
 from metrics.counting import aggregates
 from metrics.counting.counts import Fields, buckets, merge_counts, with_prefix
 from metrics.counting.histogram import COARSE_BOUNDS, quantiles
+from metrics.counting.spreading import ROUTE_SECONDS
 from metrics.models import TimeResolution
 from metrics.stats import SHARES, hits_and_misses
 from routing.router.table import Route, Service
@@ -62,7 +63,7 @@ def read_routes(name: str, period: str) -> Routes:
     """Every configured route, in its order, and then what else was counted. Raises ServiceNotConfigured."""
     service = selectors.get_service(name)
     resolution, number = PERIODS[period]
-    seconds = aggregates.ROUTE_SECONDS[resolution]
+    seconds = ROUTE_SECONDS[resolution]
     end = int(selectors.now() // seconds + 1) * seconds
     since = end - number * seconds
     rows = aggregates.read_counts(cluster_counts.pending_batches(), resolution, since, end, name)

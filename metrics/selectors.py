@@ -150,10 +150,10 @@ def top_paths(service: str | None = None, *, limit: int = 20, hits: bool = True)
     """
     end = int(now() // 3_600 + 1) * 3_600
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    rows = aggregates.read_counts(
+    rows = aggregates.iterate_counts(
         cluster_counts.pending_batches(), TimeResolution.HOUR, end - 86_400, end, service, with_paths=True
     )
-    for fields in rows.values():
+    for _, _, fields in rows:
         for labels, number in with_prefix(fields, "path").items():
             result, _, path = labels.partition("|")
             counts[path][result] += number

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from metrics.counting.counts import Fields, merge_counts, with_prefix
 from metrics.counting.histogram import quantiles
-from metrics.read_models import TrafficStats
+from metrics.read_models import RequestStats, TrafficStats
 
 HIT_RESULTS: Final = frozenset({"HIT", "STALE", "REVALIDATED"})
 """Values of X-Cache for responses whose body came from the cache."""
@@ -15,29 +15,23 @@ SAVED_RESULTS: Final = frozenset({"HIT", "STALE"})
 SHARES: Final = (0.5, 0.95, 0.99)
 
 
+def request_stats(fields: Fields) -> RequestStats:
+    """Of one service, or of the sums over all."""
+    return RequestStats(**_request_figures(_by_name(fields)))
+
+
 def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) -> TrafficStats:
     """The counts of several services as one set of statistics. `costs` are US dollars per call, by service."""
     fields = merge_counts(by_service.values())
     named = _by_name(fields)
-    classes = _classes(named["requests"])
-    hits, misses = hits_and_misses(named["cache"])
-    p50, p95, p99 = quantiles(_buckets(named["duration"]), SHARES)
     backend_p50, backend_p95, backend_p99 = quantiles(_buckets(named["backend"]), SHARES)
     saved = {name: saved_calls(of) for name, of in by_service.items()}
     return TrafficStats(
-        requests=sum(classes.values()),
-        errors=classes.get("5xx", 0),
-        status_classes=classes,
-        hits=hits,
-        misses=misses,
-        hit_rate=hit_rate(hits, misses),
-        rate_limited=named["code"].get("rate_limited", 0),
+        **_request_figures(named),
+        status_classes=_classes(named["requests"]),
         refused=named["circuit"].get("refused", 0),
         aborted=sum(named["aborted"].values()),
         bytes=fields["bytes"],
-        p50=p50,
-        p95=p95,
-        p99=p99,
         backend_p50=backend_p50,
         backend_p95=backend_p95,
         backend_p99=backend_p99,
@@ -45,6 +39,24 @@ def traffic_stats(by_service: Mapping[str, Fields], costs: Mapping[str, float]) 
         saved_seconds=round(sum(calls * mean_call(by_service[name]) for name, calls in saved.items()), 3),
         saved_usd=round(sum(calls * costs.get(name, 0.0) for name, calls in saved.items()), 6),
     )
+
+
+def _request_figures(named: defaultdict[str, dict[str, int]]) -> dict[str, Any]:
+    """The fields of RequestStats."""
+    classes = _classes(named["requests"])
+    hits, misses = hits_and_misses(named["cache"])
+    p50, p95, p99 = quantiles(_buckets(named["duration"]), SHARES)
+    return {
+        "requests": sum(classes.values()),
+        "errors": classes.get("5xx", 0),
+        "hits": hits,
+        "misses": misses,
+        "hit_rate": hit_rate(hits, misses),
+        "rate_limited": named["code"].get("rate_limited", 0),
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+    }
 
 
 def _by_name(fields: Fields) -> defaultdict[str, dict[str, int]]:

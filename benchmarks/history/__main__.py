@@ -72,6 +72,7 @@ def _table(found: "list[Measured]") -> str:
             str(each.queries),
             f"{each.slowest:.0f}",
             verdict(each.slowest, QUERY_MS),
+            f"{each.kept:.0f}",
         )
         for each in listed
     ]
@@ -83,6 +84,7 @@ def _table(found: "list[Measured]") -> str:
         "queries",
         "slowest, ms",
         f"at most {QUERY_MS.bound:.0f}",
+        "MB kept",
     )
     return f"{table(head, lines)}\nOf {len(found)} pages.\n"
 

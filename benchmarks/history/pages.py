@@ -1,5 +1,6 @@
 """Every page of the dashboard and the admin, and the queries that each makes."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from benchmarks.processes import resident_bytes
 from metrics.charts.ranges import PRESETS
 
 ROUNDS: Final = 3
@@ -27,7 +29,9 @@ class Page(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Milliseconds: of the page, of that the processor's, and of the slowest query; the median of the rounds."""
+    """Milliseconds: of the page, of that the processor's, and of the slowest query; the median of the rounds. `kept` is
+    by how many megabytes the process is larger afterwards.
+    """
 
     page: Page
     status: int
@@ -36,6 +40,7 @@ class Measured(NamedTuple):
     queries: int
     slowest: float
     statement: str
+    kept: float = 0.0
 
 
 def pages() -> Iterator[Page]:
@@ -74,7 +79,7 @@ def _admin_pages(model: Any) -> Iterator[Page]:
 
 
 def measure(client: Client, page: Page) -> Measured:
-    found = []
+    found, before = [], resident_bytes(os.getpid())
     for _ in range(ROUNDS):
         with _queries() as queries:
             started, used = time.perf_counter(), time.process_time()
@@ -83,7 +88,9 @@ def measure(client: Client, page: Page) -> Measured:
         slowest = max(queries, default=(0.0, ""))
         found.append(Measured(page, response.status_code, total, processor, len(queries), *slowest))
     middle = sorted(found, key=lambda each: each.total)[len(found) // 2]
-    return middle._replace(slowest=median(each.slowest for each in found))
+    return middle._replace(
+        slowest=median(each.slowest for each in found), kept=(resident_bytes(os.getpid()) - before) / 1e6
+    )
 
 
 @contextmanager

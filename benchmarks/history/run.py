@@ -34,7 +34,7 @@ def measure_year(
         slow = measured.statement[:300] if measured.slowest > slow_ms else ""
         times = f"{measured.total:8.0f} ms, of the processor {measured.processor:6.0f}, {measured.status}"
         queries = f"{measured.queries:4} queries, slowest {measured.slowest:6.0f} ms"
-        print(f"{times} {queries}  {page.name}  {slow}".rstrip(), flush=True)
+        print(f"{times} {queries} {measured.kept:+6.1f} MB  {page.name}  {slow}".rstrip(), flush=True)
         found.append(measured)
     run_on_loop(process.stop())
     return connection.display_name, rows, found

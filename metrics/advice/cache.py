@@ -48,11 +48,11 @@ def evidence() -> dict[RouteName, Evidence]:
     """Of the routes whose responses are fresh for as long as `ttl` says."""
     now = selectors.now()
     start = int(now // DAY - DAYS + 1) * DAY
-    rows = aggregates.read_counts(cluster_counts.pending_batches(), TimeResolution.ROUTES_DAY, start, now + 1)
+    rows = aggregates.iterate_counts(cluster_counts.pending_batches(), TimeResolution.ROUTES_DAY, start, now + 1)
     pairs: defaultdict[RouteName, defaultdict[str, Counter[float]]] = defaultdict(lambda: defaultdict(Counter))
     first: dict[RouteName, int] = {}
     used: defaultdict[RouteName, Counter[str]] = defaultdict(Counter)
-    for (at, service), fields in rows.items():
+    for at, service, fields in rows:
         for labels, number in with_prefix(fields, "refetch").items():
             result, bucket, route = labels.split("|", 2)
             if result != THEIRS and bucket.isdecimal():

@@ -77,13 +77,13 @@ def _day(at: datetime) -> str:
 def _used(since: float) -> tuple[float, set[tuple[str, str]]]:
     """Services and routes that were called since the beginning of that day, and since when they are counted."""
     now, start = selectors.now(), int(since // DAY) * DAY
-    rows = aggregates.read_counts(cluster_counts.pending_batches(), TimeResolution.DAY, start, now + 1)
-    used = {
-        (service, labels.split("|", 2)[2])
-        for (_, service), fields in rows.items()
-        for labels in with_prefix(fields, "requests")
-    }
-    return max(since, min((at for at, _ in rows), default=now)), used
+    rows = aggregates.iterate_counts(cluster_counts.pending_batches(), TimeResolution.DAY, start, now + 1)
+    used: set[tuple[str, str]] = set()
+    first = now
+    for at, service, fields in rows:
+        first = min(first, at)
+        used.update((service, labels.split("|", 2)[2]) for labels in with_prefix(fields, "requests"))
+    return max(since, first), used
 
 
 def _earlier_paths(since: float) -> tuple[float, frozenset[str]]:

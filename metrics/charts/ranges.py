@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from metrics.counting.aggregates import RESOLUTION_SECONDS
+from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
 
 HOUR: Final = 3_600

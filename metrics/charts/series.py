@@ -15,6 +15,7 @@ from metrics.charts.ranges import WEEK, Range, steps_of
 from metrics.counting import aggregates
 from metrics.counting.counts import GATEWAY, Fields, buckets, with_prefix
 from metrics.counting.histogram import COARSE_BOUNDS, coarse, quantiles
+from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
 from metrics.stats import SHARES, hit_rate, hits_and_misses, status_classes
 
@@ -101,4 +102,4 @@ def _hit_rate(fields: Fields) -> float | None:
 
 def _kept() -> dict[TimeResolution, float]:
     retention = settings.CONFIG.retention
-    return {resolution: retention[f"{resolution.value}s"].seconds for resolution in aggregates.RESOLUTION_SECONDS}
+    return {resolution: retention[f"{resolution.value}s"].seconds for resolution in RESOLUTION_SECONDS}

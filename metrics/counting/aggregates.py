@@ -4,61 +4,46 @@ Adding to all resolutions at once makes later roll-ups unnecessary, and a late c
 """
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from django.db import DatabaseError, connection, transaction
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-from metrics.counting.counts import GATEWAY, CountBatch, Fields, merge_counts, split_by_minute
+from metrics.counting.counts import GATEWAY, CountBatch, Fields, merge_counts
 from metrics.counting.observer import CircuitTransition
+from metrics.counting.spreading import (
+    FAULT_PREFIXES,
+    PATH_PREFIX,
+    REFETCH_PREFIX,
+    RESOLUTIONS,
+    ROUTE_PREFIXES,
+    SECONDS,
+    AggregateKey,
+    spread,
+    without,
+)
 from metrics.models import Aggregate, Batch, CircuitChange, TimeResolution
 from routing.database.connection import thread_connection
 
 log = logging.getLogger(__name__)
 
-RESOLUTION_SECONDS: Final = {TimeResolution.MINUTE: 60, TimeResolution.HOUR: 3_600, TimeResolution.DAY: 86_400}
-ROUTE_SECONDS: Final = {TimeResolution.ROUTES_TEN_MINUTES: 600, TimeResolution.ROUTES_DAY: 86_400}
-_SECONDS: Final = {**RESOLUTION_SECONDS, **ROUTE_SECONDS}
 MAX_PATHS_PER_ROW: Final = 200
 """Only the most frequent paths of a row are kept."""
 MAX_READS: Final = 10
 """How often a read that overlaps the application of a batch is repeated."""
-
-PATH_PREFIX: Final = "path|"
-REFETCH_PREFIX: Final = "refetch|"
-FAULT_PREFIXES: Final = ("fault|", "affected|")
+ROWS_PER_READ: Final = 250
+"""Rows of periods that are read at a time: those of a year and all services would take hundreds of megabytes, and the
+process would keep them.
+"""
 MAX_FAULTS_PER_ROW: Final = 50
 """Only the most frequent faults of a row, and the callers hit most often, are kept."""
-ROUTE_PREFIXES: Final = ("route_duration|", "route_cache|")
 MAX_ROUTE_FIELDS: Final = 12_000
 """Per row and prefix: about 1,000 routes with their methods and durations."""
-
-_OMITTED: Final = {
-    TimeResolution.MINUTE: (PATH_PREFIX, REFETCH_PREFIX, *ROUTE_PREFIXES),
-    TimeResolution.HOUR: (REFETCH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
-    TimeResolution.DAY: (PATH_PREFIX, REFETCH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
-    TimeResolution.TOTAL: (PATH_PREFIX, REFETCH_PREFIX, *FAULT_PREFIXES, *ROUTE_PREFIXES),
-}
-"""Beginnings of the fields that rows of a resolution do not have: paths are kept per hour, faults per minute, repeated
-fetches per day by route.
-"""
-_BY_ROUTE: Final = {
-    TimeResolution.ROUTES_TEN_MINUTES: ("requests|", *ROUTE_PREFIXES),
-    TimeResolution.ROUTES_DAY: ("requests|", *ROUTE_PREFIXES, REFETCH_PREFIX),
-}
-SUMMED: Final = frozenset({"requests", "duration", "duration_us", "backend", "backend_us", "cache", "code"})
-"""The fields that are also summed over all services."""
-
-_RESOLUTIONS: Final = (*_SECONDS, TimeResolution.TOTAL)
-"""All that a batch is added to."""
-
-AggregateKey = tuple[str, int, str]
-"""Resolution, start in Unix seconds, service."""
 
 _Rows = list[tuple[int, str, str]]
 """Start, service, and the counts as JSON: read as text, which is decoded in a third of the time."""
@@ -79,7 +64,7 @@ class AggregateWriter:
         with transaction.atomic():
             _, is_new = Batch.objects.get_or_create(pk=batch.id)
             if is_new:
-                _add(_spread(batch.counts, _RESOLUTIONS, with_sums=True))
+                _add(spread(batch.counts, RESOLUTIONS, with_sums=True))
 
     @thread_connection()
     def record_transitions(self, transitions: list[CircuitTransition]) -> None:
@@ -117,55 +102,113 @@ def read_counts(
     *,
     with_paths: bool = False,
 ) -> dict[tuple[int, str], Counter[str]]:
-    """Counts by start and service, from the database and the `pending` batches that are not in it yet.
+    """What `iterate_counts` finds, by start and service: for few rows."""
+    found = iterate_counts(pending, resolution, start, end, service, with_paths=with_paths)
+    return {(at, owner): fields for at, owner, fields in found}
+
+
+def iterate_counts(
+    pending: Iterable[CountBatch],
+    resolution: TimeResolution,
+    start: float = 0,
+    end: float = 0,
+    service: str | None = None,
+    *,
+    with_paths: bool = False,
+) -> Iterator[tuple[int, str, Counter[str]]]:
+    """Start, service and counts, from the database and the `pending` batches that are not in it yet; earliest first.
 
     `service` None is all services one by one, and GATEWAY the sums over all of them. The paths of hours, which are more
     than all their other fields, are left out unless `with_paths`.
     `start` (inclusive) and `end` (exclusive) are Unix seconds, and do not apply to TOTAL and RESET. While the database
-    is unavailable, those two are as this process last read them.
+    is unavailable, those two are as this process last read them. At most ROWS_PER_READ rows are in memory at a time, or
+    those of one period. Every batch is counted once, also one that is applied meanwhile.
     """
-    batches = {batch.id: batch for batch in pending}
-    rows, applied = _read_or_recall(batches.keys(), resolution, start, end, service)
+    batches = {batch.id: batch for batch in pending} if resolution in RESOLUTIONS else {}
     omitted = () if with_paths or resolution is not TimeResolution.HOUR else (PATH_PREFIX,)
-    counts = {(at, owner): Counter(_without(_counts.decode(text), omitted)) for at, owner, text in rows}
-    for identifier in batches.keys() - applied if resolution in _RESOLUTIONS else ():
-        spread = _spread(batches[identifier].counts, (resolution,), with_sums=service == GATEWAY)
-        for (_, at, owner), fields in spread.items():
-            is_inside = resolution is TimeResolution.TOTAL or start <= at < end
-            if is_inside and service in (None, owner):
-                counts[at, owner] = merge_counts([counts.get((at, owner), {}), _without(fields, omitted)])
-    return counts
+    spreads = {
+        identifier: spread(batch.counts, (resolution,), with_sums=service == GATEWAY)
+        for identifier, batch in batches.items()
+    }
+    for piece in _pieces(batches.keys(), resolution, start, end, service):
+        counts = {(at, owner): Counter(without(_counts.decode(text), omitted)) for at, owner, text in piece.rows}
+        for identifier in batches.keys() - piece.applied:
+            for (_, at, owner), fields in spreads[identifier].items():
+                if piece.start <= at < piece.end and service in (None, owner):
+                    counts[at, owner] = merge_counts([counts.get((at, owner), {}), without(fields, omitted)])
+        yield from ((at, owner, counts[at, owner]) for at, owner in sorted(counts))
+
+
+def iterate_texts(resolution: TimeResolution, start: float, end: float) -> Iterator[tuple[int, str, str]]:
+    """Start, service and counts as JSON, of all services: the rows in the database, for callers that decode a part."""
+    for piece in _pieces((), resolution, start, end, None):
+        yield from piece.rows
+
+
+class _Piece(NamedTuple):
+    """The rows that start between `start` (inclusive) and `end`, and which batches they include."""
+
+    start: float
+    end: float
+    rows: _Rows
+    applied: set[str]
+
+
+def _pieces(
+    batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
+) -> Iterator[_Piece]:
+    """All rows from `start` to `end`, in pieces. Server-side cursors outlive no transaction of a pooler."""
+    if resolution not in SECONDS:
+        yield _Piece(0, 1, *_read_or_recall(batches, resolution, service))
+        return
+    while start < end:
+        rows, applied = _read_consistently(batches, resolution, service, (start, end), ROWS_PER_READ + 1)
+        until = end
+        if len(rows) > ROWS_PER_READ:  # the rows of the last period may be incomplete
+            first, until = rows[0][0], rows[-1][0]
+            rows = [row for row in rows if row[0] < until]
+            if first == until:
+                until = first + 1
+                rows, applied = _read_consistently(batches, resolution, service, (first, until), None)
+        yield _Piece(start, until, rows, applied)
+        start = until
 
 
 def _read_or_recall(
-    batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
+    batches: Collection[str], resolution: TimeResolution, service: str | None
 ) -> tuple[_Rows, set[str]]:
-    """Raises DatabaseError for the other resolutions, and for the counts of one service."""
-    is_remembered = resolution not in _SECONDS and service is None
+    """The rows of TOTAL or RESET. Raises DatabaseError for those of one service."""
     try:
-        read = _read_consistently(batches, resolution, start, end, service)
+        read = _read_consistently(batches, resolution, service)
     except DatabaseError:
-        if not is_remembered:
+        if service is not None:
             raise
         log.warning("the database is unavailable; the metrics are those last read, and what was counted since")
         return _last_read.get(resolution, ([], set()))
-    if is_remembered:
+    if service is None:
         _last_read[resolution] = read
     return read
 
 
 def _read_consistently(
-    batches: Collection[str], resolution: TimeResolution, start: float, end: float, service: str | None
+    batches: Collection[str],
+    resolution: TimeResolution,
+    service: str | None,
+    span: tuple[float, float] | None = None,
+    limit: int | None = None,
 ) -> tuple[_Rows, set[str]]:
-    """The rows, and which of `batches` they include. Reads again if one was applied meanwhile."""
+    """The rows, and which of `batches` they include. Reads again if one was applied meanwhile.
+
+    Of those that start in `span`, the first `limit`.
+    """
     query = Aggregate.objects.filter(resolution=resolution)
-    if resolution in _SECONDS:
-        query = query.filter(start__gte=start, start__lt=end)
+    if span is not None:
+        query = query.filter(start__gte=span[0], start__lt=span[1]).order_by("start")
     query = query.exclude(service=GATEWAY) if service is None else query.filter(service=service)
-    texts = query.annotate(text=Cast("counts", TextField())).values_list("start", "service", "text")
+    texts = query.annotate(text=Cast("counts", TextField())).values_list("start", "service", "text")[:limit]
     applied = _applied_batches(batches)
     for _ in range(MAX_READS):
-        rows, before = list(texts), applied
+        rows, before = list(texts.all()), applied
         applied = _applied_batches(batches)
         if applied == before:
             break
@@ -173,68 +216,31 @@ def _read_consistently(
 
 
 def _applied_batches(batches: Collection[str]) -> set[str]:
+    if not batches:
+        return set()
     return set(Batch.objects.filter(pk__in=list(batches)).values_list("pk", flat=True))
 
 
-def _spread(
-    counts: Fields, resolutions: Iterable[TimeResolution], *, with_sums: bool
-) -> dict[AggregateKey, Counter[str]]:
-    """A batch's counts in the rows of these resolutions; `with_sums` also in those of GATEWAY."""
-    minutes = split_by_minute(counts)
-    sums = _sums(minutes) if with_sums else {}
-    found: defaultdict[AggregateKey, Counter[str]] = defaultdict(Counter)
-    for resolution in resolutions:
-        seconds = _SECONDS.get(resolution)
-        summed = sums.items() if resolution in RESOLUTION_SECONDS else ()
-        for (minute, service), fields in (*minutes.items(), *summed):
-            start = 0 if seconds is None else minute // seconds * seconds
-            found[resolution, start, service].update(_fields_of(resolution, fields))
-    return {key: fields for key, fields in found.items() if fields}
-
-
-def _sums(minutes: Mapping[tuple[int, str], Fields]) -> dict[tuple[int, str], Counter[str]]:
-    """The counts of all services together, without the routes that requests are counted by."""
-    found: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
-    for (minute, _), fields in minutes.items():
-        summed = found[minute, GATEWAY]
-        for field, number in fields.items():
-            name = field.partition("|")[0]
-            if name in SUMMED:
-                summed[f"{'|'.join(field.split('|', 3)[:3])}|" if name == "requests" else field] += number
-    return dict(found)
-
-
-def _without(fields: Fields, prefixes: tuple[str, ...]) -> Fields:
-    return {field: fields[field] for field in fields if not field.startswith(prefixes)} if prefixes else fields
-
-
-def _fields_of(resolution: TimeResolution, fields: Fields) -> Fields:
-    if resolution in _BY_ROUTE:
-        return {field: number for field, number in fields.items() if field.startswith(_BY_ROUTE[resolution])}
-    omitted = _OMITTED.get(resolution, ())
-    return {field: number for field, number in fields.items() if not field.startswith(omitted)}
-
-
-def _add(spread: dict[AggregateKey, Counter[str]]) -> None:
+def _add(counts: dict[AggregateKey, Counter[str]]) -> None:
     Aggregate.objects.bulk_create(
-        (Aggregate(resolution=resolution, start=start, service=service) for resolution, start, service in spread),
+        (Aggregate(resolution=resolution, start=start, service=service) for resolution, start, service in counts),
         ignore_conflicts=True,
     )
     rows = (
         Aggregate.objects.select_for_update()
         .filter(
-            resolution__in={resolution for resolution, _, _ in spread},
-            start__in={start for _, start, _ in spread},
-            service__in={service for _, _, service in spread},
+            resolution__in={resolution for resolution, _, _ in counts},
+            start__in={start for _, start, _ in counts},
+            service__in={service for _, _, service in counts},
         )
         .order_by("pk")
         .annotate(text=Cast("counts", TextField()))
         .values_list("pk", "resolution", "start", "service", "text")
     )
     updated = [
-        (_encoded(_limit(merge_counts([_counts.decode(text), spread[resolution, start, service]]))), pk)
+        (_encoded(_limit(merge_counts([_counts.decode(text), counts[resolution, start, service]]))), pk)
         for pk, resolution, start, service, text in rows
-        if (resolution, start, service) in spread
+        if (resolution, start, service) in counts
     ]
     with connection.cursor() as cursor:
         cursor.executemany(_UPDATE, updated)

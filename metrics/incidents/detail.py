@@ -1,12 +1,13 @@
 """Everything that there is to know about a service's incident. For Django's threads: it blocks."""
 
+from collections import Counter
 from typing import Any, Final
 
 import msgspec
 
 from metrics import cluster_counts, selectors
 from metrics.counting import aggregates
-from metrics.counting.counts import MINUTE, merge_counts, with_prefix
+from metrics.counting.counts import MINUTE, with_prefix
 from metrics.failures.failure import Failure
 from metrics.incidents.changes import Change, changes, latest_revision
 from metrics.incidents.evidence import Evidence, evidence, fault_kind
@@ -64,9 +65,13 @@ def _evidence(incident: Incident, since: float, now: float) -> tuple[Evidence, f
     """The evidence, and the service's share of all requests. The failures that opened a circuit came before it did."""
     start = int(max(since - MINUTE, now - MAX_SECONDS) // MINUTE) * MINUTE
     end = int((incident.ended or now) // MINUTE + 1) * MINUTE
-    rows = aggregates.read_counts(cluster_counts.pending_batches(), TimeResolution.MINUTE, start, end)
-    own = merge_counts(fields for (_, name), fields in rows.items() if name == incident.service)
-    all_requests = sum(sum(with_prefix(fields, "requests").values()) for fields in rows.values())
+    rows = aggregates.iterate_counts(cluster_counts.pending_batches(), TimeResolution.MINUTE, start, end)
+    own: Counter[str] = Counter()
+    all_requests = 0
+    for _, name, fields in rows:
+        all_requests += sum(with_prefix(fields, "requests").values())
+        if name == incident.service:
+            own.update(fields)
     found = evidence(own, fault_kind(incident))
     return found, round(found.requests / all_requests, 3) if all_requests else 0.0
 

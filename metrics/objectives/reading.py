@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Final
 
-from metrics.counting.aggregates import RESOLUTION_SECONDS, read_counts
+from metrics.counting.aggregates import read_counts
 from metrics.counting.counts import CountBatch
+from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
 from metrics.objectives.budgets import WINDOWS, ObjectiveCounts, ObjectiveStatus, count_requests, statuses
 from routing.router.objectives import Objectives

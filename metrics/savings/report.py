@@ -1,19 +1,17 @@
 """Calls, seconds and US dollars that caching has saved, by month and service, from the counts of days."""
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
 import msgspec
-from django.db.models import TextField
-from django.db.models.functions import Cast
 
 from metrics import cluster_counts, selectors
 from metrics.counting import aggregates
 from metrics.counting.counts import GATEWAY, Fields
-from metrics.models import Aggregate, TimeResolution
+from metrics.models import TimeResolution
 from metrics.stats import SAVED_RESULTS
 
 DAY: Final = 86_400
@@ -146,15 +144,12 @@ def _counts(first: Month, last: Month) -> Iterator[tuple[int, str, Fields]]:
     """Read row by row: a year of 200 services is 73,000 rows."""
     start, end = first.starts, last.earlier(-1).starts
     recent = int(selectors.now() // DAY - RECENT_DAYS + 1) * DAY
-    rows = Aggregate.objects.filter(resolution=TimeResolution.DAY, start__gte=start, start__lt=min(end, recent))
-    texts = rows.annotate(text=Cast("counts", TextField())).values_list("start", "service", "text")
-    for at, service, text in texts.iterator(chunk_size=500):
+    for at, service, text in aggregates.iterate_texts(TimeResolution.DAY, start, min(end, recent)):
         yield at, service, _decode(text)
     begin = max(start, recent)
     if begin < end:
         pending = cluster_counts.pending_batches()
-        for (at, service), fields in aggregates.read_counts(pending, TimeResolution.DAY, begin, end).items():
-            yield at, service, Counter(fields)
+        yield from aggregates.iterate_counts(pending, TimeResolution.DAY, begin, end)
 
 
 def _savings(month: str, service: str, sums: _Sums, cost: float) -> Savings:

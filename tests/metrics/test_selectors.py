@@ -113,3 +113,13 @@ def test_an_old_history_has_steps_of_an_hour_or_a_day(harness: Harness) -> None:
     days = history("crm", start, start + 2 * 86_400, 60)
     assert days[1].start - days[0].start == 86_400
     assert sum(point.stats.requests for point in days) == 1
+
+
+def test_the_history_of_all_services_is_that_of_their_sums(harness: Harness) -> None:
+    harness.serve(ok())
+    start = int(harness.clock())
+    for service, status in (("crm", 200), ("mail", 503), ("", 404)):
+        harness.observer.finished(finished(at=start, service=service, status=status, cache="HIT", duration=0.01))
+    (point,) = [each.stats for each in history(None, start, start + 3_600, 60) if each.stats.requests]
+    assert (point.requests, point.errors, point.hits) == (3, 1, 3)
+    assert sum(each.stats.requests for each in history("crm", start, start + 3_600, 60)) == 1

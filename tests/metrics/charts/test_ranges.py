@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics.charts.ranges import DAY, HOUR, LONGEST, MAX_SECONDS, MAX_STEPS, PRESETS, WEEK, steps_of
-from metrics.counting.aggregates import RESOLUTION_SECONDS
+from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
 
 NOW = 1_700_000_123.5

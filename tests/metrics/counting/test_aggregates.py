@@ -3,7 +3,14 @@
 import pytest
 from django.db import OperationalError, connection
 
-from metrics.counting.aggregates import MAX_PATHS_PER_ROW, AggregateWriter, read_counts, set_baseline
+from metrics.counting.aggregates import (
+    MAX_PATHS_PER_ROW,
+    AggregateWriter,
+    iterate_counts,
+    iterate_texts,
+    read_counts,
+    set_baseline,
+)
 from metrics.counting.counts import CountBatch
 from metrics.counting.observer import CircuitTransition
 from metrics.models import Aggregate, CircuitChange, TimeResolution
@@ -71,6 +78,41 @@ def test_reading_adds_pending_batches_that_are_not_applied_yet() -> None:
     assert read_counts((first, second), TimeResolution.TOTAL) == {(0, "crm"): {"bytes": 42}}
     assert read_counts((first, second), TimeResolution.MINUTE, MINUTE + 60, MINUTE + 120) == {}
     assert read_counts((second,), TimeResolution.MINUTE, MINUTE, MINUTE + 60, "mail") == {}
+
+
+SERVICES = ("a", "b", "c")
+
+
+@pytest.fixture
+def hours(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The starts of five hours, each with counts of three services, of which two rows are read at a time."""
+    monkeypatch.setattr("metrics.counting.aggregates.ROWS_PER_READ", 2)
+    starts = [HOUR + 3_600 * number for number in range(5)]
+    AggregateWriter().apply(batch("1", {f"{start}|{name}|bytes": 1 for start in starts for name in SERVICES}))
+    return starts
+
+
+def test_many_rows_are_read_in_pieces_of_whole_periods(hours: list[int]) -> None:
+    found = list(iterate_counts((), TimeResolution.HOUR, hours[0], hours[-1] + 1))
+    assert [(at, name) for at, name, _ in found] == [(at, name) for at in hours for name in SERVICES]
+    assert {fields["bytes"] for _, _, fields in found} == {1}
+    assert len(list(iterate_counts((), TimeResolution.HOUR, hours[1], hours[3], "b"))) == 2
+    texts = [(at, name) for at, name, _ in iterate_texts(TimeResolution.HOUR, hours[0], hours[1] + 1)]
+    assert sorted(texts) == [(at, name) for at in hours[:2] for name in SERVICES]
+
+
+def test_a_batch_that_is_applied_between_two_pieces_is_counted_once(hours: list[int]) -> None:
+    late = {f"{start}|{name}|bytes": 10 for start in (hours[0], hours[4], hours[4] + 3_600) for name in ("a", "new")}
+    rows = iterate_counts([batch("2", late)], TimeResolution.HOUR, hours[0], hours[4] + 7_200)
+    found = [next(rows)]
+    AggregateWriter().apply(batch("2", late))
+    found += rows
+    assert {(at, name): fields["bytes"] for at, name, fields in found if fields["bytes"] > 1} == {
+        (at, name): 10 + (name == "a" and at != hours[4] + 3_600)
+        for at in (hours[0], hours[4], hours[4] + 3_600)
+        for name in ("a", "new")
+    }
+    assert len(found) == len({(at, name) for at, name, _ in found}) == 15 + 4
 
 
 def test_a_late_count_is_added_to_its_own_hour() -> None:

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from metrics.counting import aggregates
 from metrics.counting.counts import CountBatch
 from metrics.counting.histogram import bucket
+from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import Aggregate, TimeResolution
 from metrics.objectives.budgets import WINDOWS, ObjectiveCounts, count_requests, statuses
 from metrics.objectives.reading import ObjectiveReader
@@ -76,7 +76,7 @@ def test_requests_are_counted_from_fields() -> None:
 
 
 def add(resolution: TimeResolution, start: float, ok: int, bad: int, service: str = "crm") -> None:
-    unit = aggregates.RESOLUTION_SECONDS[resolution]
+    unit = RESOLUTION_SECONDS[resolution]
     counts = {"requests|GET|2xx|/": ok, "requests|GET|5xx|/": bad}
     row, _ = Aggregate.objects.get_or_create(resolution=resolution, start=int(start // unit) * unit, service=service)
     row.counts = dict(Counter(row.counts) + Counter(counts))
