@@ -19,20 +19,28 @@ SAMPLER_ARG: Final = "OTEL_TRACES_SAMPLER_ARG"
 ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 NAME: Final = "OTEL_SERVICE_NAME"
 DISABLED: Final = "OTEL_SDK_DISABLED"
+MAX_QUEUE: Final = "OTEL_BSP_MAX_QUEUE_SIZE"
+MAX_BATCH: Final = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
 TRACE_ID: Final = "{trace_id}"
 
 SUPPORTED_PROTOCOL: Final = "http/protobuf"
 DEFAULT_SERVICE_NAME: Final = "intelligence-gateway"
+DEFAULT_QUEUE: Final = 2_048
+DEFAULT_BATCH: Final = 512
+"""Of the SDK."""
 PARENTBASED: Final = "parentbased_"
 SAMPLERS: Final = ("always_on", "always_off", "traceidratio")
 
 
 class Traces(msgspec.Struct, frozen=True, kw_only=True):
-    """`endpoint` is the full URL of the collector; `resource` has the resource attributes."""
+    """`endpoint` is the full URL of the collector; `resource` has the resource attributes. At most `max_waiting` spans
+    are in memory.
+    """
 
     endpoint: str
     sampling: Sampling
     resource: dict[str, str]
+    max_waiting: int
 
 
 def read(environment: Mapping[str, str], faults: list[str]) -> Traces | None:
@@ -54,7 +62,12 @@ def read(environment: Mapping[str, str], faults: list[str]) -> Traces | None:
         if value != SUPPORTED_PROTOCOL
     ]
     faults += missing_extra(source, "tracing", "otel", "opentelemetry.sdk.trace", "opentelemetry.exporter.otlp")
-    return Traces(endpoint=endpoint, sampling=_sampling(variables, faults), resource=_resource(variables, faults))
+    return Traces(
+        endpoint=endpoint,
+        sampling=_sampling(variables, faults),
+        resource=_resource(variables, faults),
+        max_waiting=_max_waiting(variables, faults),
+    )
 
 
 def trace_url(text: str) -> str:
@@ -91,6 +104,23 @@ def _ratio(text: str, faults: list[str]) -> float:
         faults.append(f"{SAMPLER_ARG}: {text!r} is not a number from 0 to 1")
         return 1.0
     return ratio
+
+
+def _max_waiting(variables: Mapping[str, str], faults: list[str]) -> int:
+    """The SDK refuses a batch that is larger than the queue, with an exception."""
+    queue = _positive(MAX_QUEUE, DEFAULT_QUEUE, variables, faults)
+    batch = _positive(MAX_BATCH, DEFAULT_BATCH, variables, faults)
+    if batch > queue:
+        faults.append(f"{MAX_QUEUE}: {queue} is less than {MAX_BATCH}, which is {batch}")
+    return queue
+
+
+def _positive(name: str, default: int, variables: Mapping[str, str], faults: list[str]) -> int:
+    text = variables.get(name, str(default))
+    if not text.isdecimal() or not int(text):
+        faults.append(f"{name}: {text!r} is not a positive integer")
+        return default
+    return int(text)
 
 
 def _resource(variables: Mapping[str, str], faults: list[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ def open_tracer(config: Config) -> "SpanSender | None":
         return None
     from metrics.tracing import over_http  # noqa: PLC0415 - an optional dependency, checked by config.py
 
-    return over_http(config.traces.endpoint, config.traces.resource)
+    return over_http(config.traces.endpoint, config.traces.resource, config.traces.max_waiting)
 
 
 def open_firebase(config: Config, cache: CallerCache) -> "FirebaseVerifier | None":

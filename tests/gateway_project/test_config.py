@@ -253,6 +253,9 @@ def test_the_sampler_is_read_as_opentelemetry_specifies(
         ("OTEL_TRACES_EXPORTER", "zipkin"),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
         ("OTEL_RESOURCE_ATTRIBUTES", "name"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "511"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
     ],
 )
 def test_an_invalid_tracing_variable_is_a_fault(name: str, text: str) -> None:

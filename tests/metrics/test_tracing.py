@@ -1,7 +1,8 @@
 """Traces of a gateway with a scripted backend: one span per step, in the client's trace."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,9 +12,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from metrics.tracing import SpanSender
+from metrics import spans
+from metrics.spans import StepSpan
+from metrics.tracing import SPANS_PER_REQUEST, ReportingExporter, SpanSender
 from resilience.breaker.policy import BreakerPolicy
 from resilience.cache.policy import CachePolicy, Scope
+from routing.exchange import Exchange
 from routing.messages.identifiers import Sampling
 from routing.router.policy import Retries, RoutePolicy
 from routing.router.table import Route
@@ -226,18 +230,59 @@ async def test_the_debug_header_is_sent_on_request_only(traced: TracedWorld) -> 
     assert "circuit-breaker;dur=" in (shown.get("x-gateway-debug") or "")
 
 
-class UnavailableExporter(SpanExporter):
-    """An unreachable collector."""
+class Collector(SpanExporter):
+    """Answers as it is told to, and not before `answers` is set."""
 
-    def export(self, spans: Any) -> SpanExportResult:
-        raise ConnectionError("unreachable")
+    def __init__(self, *results: SpanExportResult) -> None:
+        self.results = list(results)
+        self.answers = threading.Event()
+        self.spans: list[ReadableSpan] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.answers.wait(30)
+        if not self.results:
+            raise ConnectionError("unreachable: https://key:secret@collector/")
+        self.spans += spans
+        return self.results.pop(0)
 
 
-async def test_an_unavailable_collector_fails_no_request() -> None:
-    sender = SpanSender(UnavailableExporter(), {})
+async def test_a_collector_that_never_answers_costs_neither_memory_nor_the_time_to_make_spans(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector, made = Collector(), 0
+    step_spans = spans.step_spans
+
+    def counted(exchange: Exchange, duration: float) -> list[StepSpan]:
+        nonlocal made
+        made += 1
+        return step_spans(exchange, duration)
+
+    monkeypatch.setattr(spans, "step_spans", counted)
+    sender = SpanSender(collector, {}, max_waiting=600, collector="collector:4318")
     world = make_world("asgi", kind=partial(TracedGateway, tracer=sender, sampling=Sampling()))
     await world.serve(*[ok()] * 500, policy=CACHED)
-    statuses = {(await world.request("GET", "/api/v1/crm/x")).status for _ in range(500)}
-    assert statuses == {200}
+    for _ in range(500):
+        assert (await world.request("GET", "/api/v1/crm/x")).status == 200
+        await asyncio.sleep(0)  # spans are created after the response has been sent
+    assert 600 // SPANS_PER_REQUEST <= made <= 600 // 6  # a hit has six spans or more
+    collector.answers.set()
     sender.close()
     await world.close()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("traces cannot be sent to collector:4318: ConnectionError; lost so far: ")
+    assert line.endswith(f"and those of {500 - made} more requests")
+
+
+def test_a_failure_is_logged_once_a_minute_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "metrics.tracing")
+    failure, success = SpanExportResult.FAILURE, SpanExportResult.SUCCESS
+    collector = Collector(failure, failure, failure, success, success)
+    collector.answers.set()
+    exporter = ReportingExporter(collector, "collector:4318", lambda: "status 503")
+    found = [exporter.export([ReadableSpan("a"), ReadableSpan("b")]) for _ in range(6)]
+    assert found == [failure, failure, failure, success, success, failure]
+    assert exporter.taken == 12
+    assert [record.getMessage() for record in caplog.records] == [
+        "traces cannot be sent to collector:4318: status 503; lost so far: 2 spans, and those of 0 more requests",
+        "traces are sent to collector:4318 again; lost were 6 spans, and those of 0 more requests",
+    ]
