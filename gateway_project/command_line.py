@@ -1,17 +1,13 @@
-"""The command line, of `manage.py` and of `intelligence-gateway`: Django's, with the gateway's own commands."""
+"""The command line, of `manage.py` and of `intelligence-gateway`: Django's, with the gateway's own commands.
+
+Nothing else is imported before errors and warnings are logged as LOG_FORMAT says.
+"""
 
 import os
 import sys
 from pathlib import Path
 
-from django.core.management import execute_from_command_line
-from django.db import Error as DatabaseError
-
-from gateway_project import garbage_collection, launch, logs
-from gateway_project.config import ConfigurationFault
-from gateway_project.django_settings.databases import missing_table
-from gateway_project.doctor import faults as doctor
-from routing.observability import broken_pipe
+from gateway_project.logs import capture
 
 BROKEN_PIPE: int = 141
 """The exit status that a shell gives for SIGPIPE."""
@@ -19,9 +15,17 @@ BROKEN_PIPE: int = 141
 
 def main() -> int | str | None:
     """Run a command. Returns what `sys.exit` takes."""
+    from django.core.management import execute_from_command_line  # noqa: PLC0415 - an import that fails is logged
+    from django.db import Error as DatabaseError  # noqa: PLC0415 - as above
+
+    from gateway_project import garbage_collection, launch  # noqa: PLC0415 - as above
+    from gateway_project.config import ConfigurationFault  # noqa: PLC0415 - as above
+    from gateway_project.django_settings.databases import missing_table  # noqa: PLC0415 - as above
+    from gateway_project.doctor import faults as doctor  # noqa: PLC0415 - as above
+
     garbage_collection.begin_loading()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
-    is_server = sys.argv[1:2] in [[name] for name in launch.SERVERS]
+    is_server = sys.argv[1:2] in [[name] for name in capture.SERVERS]
     try:
         with launch.embedded_valkey(sys.argv, os.environ):
             execute_from_command_line(sys.argv)
@@ -30,20 +34,23 @@ def main() -> int | str | None:
             sys.stdout.write(f"{doctor.describe(faults.faults, sys.argv)}\n")
             return doctor.FAILED
         message = "\n".join(["Invalid environment:", *(f"  {fault}" for fault in faults.faults)])
-        logs.write_error(message, os.environ, is_json=is_server)
+        capture.write_error(message, os.environ, is_json=is_server)
         return 1
     except DatabaseError as error:
         table = missing_table(error)
         if table is None:
             raise
         message = f"the database lacks {table}: run `manage.py migrate` first"
-        logs.write_error(message, os.environ, is_json=is_server)
+        capture.write_error(message, os.environ, is_json=is_server)
         return 1
     return None
 
 
 def run() -> int | str | None:
     """`main`, silent if nobody reads its output any more, or it was closed before the start."""
+    capture.begin(sys.argv, os.environ)
+    from routing.observability import broken_pipe  # noqa: PLC0415 - as in main
+
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     try:

@@ -5,16 +5,12 @@ environment of `serve`.
 import contextlib
 import sys
 from collections.abc import Iterator, MutableMapping
-from typing import Final
 
 from gateway_project.config import ConfigurationFault, state_directory
 from gateway_project.environment.generated_secrets import generated_secret
 from gateway_project.environment.redis_server import EMBEDDED
+from gateway_project.logs.capture import SERVE, SERVERS
 from gateway_project.server.embedded import EmbeddedUnavailable, EmbeddedValkey, supported
-
-SERVE: Final = "serve"
-SERVERS: Final = ("rungateway", SERVE)
-"""The commands that run the gateway."""
 
 
 @contextlib.contextmanager
@@ -47,8 +43,6 @@ def _complete(environment: MutableMapping[str, str]) -> None:
             ) from None
     if "REDIS_URL" not in environment and supported():
         environment["REDIS_URL"] = EMBEDDED
-    if sys.stderr is not None and sys.stderr.isatty():
-        environment.setdefault("LOG_FORMAT", "console")
 
 
 if __name__ == "__main__":  # for `make run`: the best REDIS_URL that needs no other server

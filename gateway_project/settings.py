@@ -3,12 +3,12 @@
 from django.urls import reverse_lazy
 
 from gateway_project import config as environment
-from gateway_project import logs
 from gateway_project.django_settings import admin_theme, allauth, static
 from gateway_project.django_settings.databases import databases
 from gateway_project.django_settings.redis import caches, channel_layers, session_engine
 from gateway_project.environment.installation import BASE_DIR, IS_CHECKOUT
 from gateway_project.environment.installation import TEMPLATES as PAGES
+from gateway_project.logs.configuration import configuration
 from gateway_project.version import VERSION
 
 CONFIG = environment.read()
@@ -141,4 +141,4 @@ if CONFIG.sign_in is not None:
     globals().update(allauth.values())
     UNFOLD = admin_theme.with_sign_in(UNFOLD)
 
-LOGGING = logs.configuration(CONFIG.log_format)
+LOGGING = configuration(CONFIG.log_format)

@@ -8,7 +8,7 @@ from tests.system.conftest import Gateway
 FIELDS = {
     *("at", "request_id", "method", "path", "status", "duration", "backend", "service", "route", "caller", "client"),
     *("cache", "code", "circuit", "bytes", "aborted", "call", "retries", "target", "reason", "fallback"),
-    "outcome",
+    *("outcome", "level", "logger", "process"),
 }
 SECRET = "5ecret"
 

@@ -1,5 +1,6 @@
 """Traces received by a collector, and a gateway whose collector is unavailable."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.logschema import lines
 from tests.processes import eventually
 from tests.system.backend import Backend
 from tests.system.conftest import Seed, gateway
@@ -77,10 +79,33 @@ def test_a_collector_receives_every_step_of_a_request_and_the_rest_at_shutdown(
     assert seed.ours not in str(collector.taken)
 
 
-def test_an_unavailable_collector_affects_no_request_and_delays_no_shutdown(seed: Seed, backend: Backend) -> None:
-    otel = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_BSP_SCHEDULE_DELAY": "50"}
-    with gateway(seed, backend, **otel, OTEL_BSP_MAX_QUEUE_SIZE="20", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="10") as server:
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a collector that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", ["closed", "silent"])
+def test_an_unavailable_collector_affects_no_request_is_logged_once_and_delays_no_shutdown(
+    seed: Seed, backend: Backend, silent: int, kind: str
+) -> None:
+    port = silent if kind == "silent" else free_port()
+    otel = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}/?key=hunter2",
+        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hunter2",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10",
+    }
+    with gateway(seed, backend, **otel) as server:
         assert {server.get("/api/v1/plain/x", seed.ours).status_code for _ in range(100)} == {200}
-        assert server.log.count("Queue full") <= 5  # logged, but not for each span
+        assert eventually(lambda: "traces cannot be sent" in server.log)
+        assert {server.get("/api/v1/plain/x", seed.ours).status_code for _ in range(100)} == {200}
         server.terminate()
         assert server.wait() == 0
+        messages = [line["message"] for line in lines(server.log) if line["logger"] != "access"]
+        assert len([message for message in messages if "traces" in message]) == 1
+        assert not [message for message in messages if "export" in message]
+        assert "hunter2" not in server.log

@@ -14,10 +14,11 @@ from django.core.management.base import BaseCommand, OutputWrapper
 from django.db import DatabaseError, connection
 
 from gateway_project import config as environment
-from gateway_project import garbage_collection, logs
+from gateway_project import garbage_collection
 from gateway_project.config import Config, ConfigurationFault
 from gateway_project.demo import quickstart
 from gateway_project.django_settings.databases import close_connections
+from gateway_project.logs.capture import log_uncaught_errors
 from gateway_project.server import serving
 from gateway_project.starting.database import DatabaseUnavailable, prepare_database
 from routing.configuration.faults import ConfigurationError
@@ -42,7 +43,7 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Write errors and warnings, of this process and of the workers, as LOG_FORMAT says."""
-        logs.log_uncaught_errors()
+        log_uncaught_errors()
         if settings.CONFIG.log_format == "json":
             self.stderr = _LoggedErrors(sys.stderr)
         super().run_from_argv(argv)

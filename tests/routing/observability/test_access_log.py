@@ -1,9 +1,15 @@
 import io
+import json
+import os
+import subprocess
+import sys
+import time
 
 import msgspec
+import pytest
 
 from routing.observability import access_log
-from routing.observability.access_log import AccessLog
+from routing.observability.access_log import AccessLog, joined
 from routing.observability.events import RequestFinished
 
 EVENT = RequestFinished(
@@ -33,10 +39,54 @@ async def test_a_path_cannot_forge_a_console_line() -> None:
     assert "\x9b" not in stream.getvalue()
 
 
-async def test_lines_over_the_limit_are_dropped_and_counted(monkeypatch: object) -> None:
+async def test_lines_over_the_limit_are_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     stream = io.StringIO()
     log = AccessLog("json", stream)
     for _ in range(access_log.MAX_BUFFERED_LINES + 3):
         log.finished(EVENT)
     log.flush()
-    assert stream.getvalue().splitlines()[-1] == '{"dropped_lines":3}'
+    assert stream.getvalue().count("\n") == access_log.MAX_BUFFERED_LINES
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "3 lines of the access log were dropped"
+    ]
+
+
+async def test_bytes_that_are_no_utf_8_are_written_as_escapes() -> None:
+    stream = io.StringIO()
+    log = AccessLog("json", stream)
+    log.finished(msgspec.structs.replace(EVENT, reason="\udcff refused", path="/é"))
+    log.flush()
+    line = json.loads(stream.getvalue())
+    assert (line["reason"], line["path"]) == ("\\udcff refused", "/é")
+
+
+def test_as_many_whole_lines_are_written_at_a_time_as_a_pipe_takes() -> None:
+    lines = ["a" * 39 + "\n", "é" * 20 + "\n", "b" * 9 + "\n", "c" * 199 + "\n", "d\n"]
+    found = list(joined(lines, 100))
+    assert "".join(found) == "".join(lines)
+    assert [len(text.encode()) for text in found] == [91, 200, 2]
+    assert list(joined(lines, sys.maxsize)) == ["".join(lines)]
+
+
+def test_lines_of_several_processes_stay_whole_in_a_pipe_that_is_full() -> None:
+    reader, writer = os.pipe()
+    script = (
+        "import asyncio, sys\n"
+        "from routing.observability.access_log import AccessLog\n"
+        "from routing.observability.events import RequestFinished\n"
+        "async def main():\n"
+        "    log = AccessLog('json', sys.stdout)\n"
+        "    for _ in range(3000):\n"
+        "        log.finished(RequestFinished(at=1.0, request_id='r', method='GET', path='/' + 'x' * 90, status=200,"
+        " duration=1.0))\n"
+        "    log.flush()\n"
+        "asyncio.run(main())\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script], stdout=writer) for _ in range(2)]
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        time.sleep(0.3)  # both wait for space in the pipe
+        lines = pipe.read().splitlines()
+    assert [process.wait() for process in writers] == [0, 0]
+    assert {json.loads(line)["logger"] for line in lines} == {"access"}
+    assert len(lines) == 6000
