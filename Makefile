@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run serve docs test quick check format compare latency story memory dashboard-cost history micro load abuse webhooks rolling outages lock messages manifests image image-base sbom audit clean
+.PHONY: help install install-dev run serve docs test quick check format compare latency story memory dashboard-cost watched history micro load abuse webhooks rolling outages lock messages manifests image image-base sbom audit clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1	/' | expand -t 24
@@ -79,6 +79,9 @@ memory: install-dev ## measure one worker's memory, idle and after a million req
 
 dashboard-cost: install-dev ## benchmark throughput with dashboards and scrapes (ARGS="5 10": seconds, rounds)
 	$(BIN)/python -m benchmarks.dashboard $(ARGS)
+
+watched: install-dev ## benchmark what dashboards, scrapes and the request log cost hits and misses, in three minutes
+	$(BIN)/python -m benchmarks.watched $(ARGS)
 
 history: install-dev ## generate a year at 50 services and measure each page (ARGS="--database postgresql://...")
 	$(BIN)/python -m benchmarks.history $(ARGS)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from http.client import FOUND
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import requests
 from websockets.exceptions import ConnectionClosed
@@ -57,10 +57,11 @@ class Target(NamedTuple):
 
 
 @contextmanager
-def gateway(origin: str) -> Iterator[Target]:
+def gateway(origin: str, configuration: str = CONFIGURATION, redis_port: int | None = None) -> Iterator[Target]:
     with servers.temporary_directory() as directory:
         variables = {"SECRET_KEY": PASSWORD, "DATABASE_URL": f"sqlite:///{directory}/gateway.sqlite3"}
-        with servers.gateway(origin, configuration=CONFIGURATION, environment=variables) as running:
+        options: Any = {"configuration": configuration, "redis_port": redis_port, "environment": variables}
+        with servers.gateway(origin, **options) as running:
             done = subprocess.run(
                 [sys.executable, "manage.py", "shell", "--no-imports", "-c", PREPARE],
                 cwd=ROOT,
@@ -80,10 +81,14 @@ class Round(NamedTuple):
 
 
 class Observers:
-    """The dashboards and the scraper, each in a thread that is idle most of the time."""
+    """The dashboards and the scraper, each in a thread that is idle most of the time. A scrape comes in the middle of
+    each `scrape_seconds`.
+    """
 
-    def __init__(self, gateway: Target) -> None:
+    def __init__(self, gateway: Target, dashboards: int = DASHBOARDS, scrape_seconds: float = SCRAPE_SECONDS) -> None:
         self._gateway = gateway
+        self._dashboards = dashboards
+        self._scrape_seconds = scrape_seconds
         self._cookie = _log_in(gateway)
         self._stop = threading.Event()
         self._sockets: list[ClientConnection] = []
@@ -93,7 +98,7 @@ class Observers:
 
     def start(self) -> None:
         self._stop.clear()
-        self._sockets = [self._connect() for _ in range(DASHBOARDS)]
+        self._sockets = [self._connect() for _ in range(self._dashboards)]
         self._threads = [threading.Thread(target=self._follow, args=(socket,)) for socket in self._sockets]
         self._threads.append(threading.Thread(target=self._scrape))
         for thread in self._threads:
@@ -120,10 +125,12 @@ class Observers:
 
     def _scrape(self) -> None:
         headers = {"X-API-Key": self._gateway.metrics_key, "Accept": "text/plain"}
+        wait = self._scrape_seconds / 2
         with requests.Session() as session:
-            while not self._stop.wait(SCRAPE_SECONDS):
+            while not self._stop.wait(wait):
                 session.get(f"{self._gateway.address}/metrics", headers=headers, timeout=30).raise_for_status()
                 self.scrapes += 1
+                wait = self._scrape_seconds
 
 
 def _log_in(gateway: Target) -> str:
@@ -151,8 +158,8 @@ def cpu_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def run_round(gateway: Target, seconds: int) -> Round:
-    load = Load(f"{gateway.address}/api/v1/s0/hit", headers=(("X-API-Key", gateway.key),))
+def run_round(gateway: Target, seconds: float, path: str = "/api/v1/s0/hit") -> Round:
+    load = Load(f"{gateway.address}{path}", headers=(("X-API-Key", gateway.key),))
     before = cpu_seconds(gateway.pid)
     result = wrk.run(load, seconds)
     if result.fault(load):
