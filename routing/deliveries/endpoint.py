@@ -1,6 +1,5 @@
 """`POST /hooks/<name>`: verifies a delivery, queues it and responds, before any of its work is done."""
 
-import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from routing.errors import (
     BodyTooLarge,
     MethodNotAllowed,
     RateLimited,
-    RequestTimeout,
     ServiceDisabled,
     ServiceMisconfigured,
     Unauthenticated,
@@ -26,7 +24,7 @@ from routing.errors import (
 )
 from routing.exchange import Exchange
 from routing.http import Request, Response
-from routing.messages.bodies import read_up_to
+from routing.messages.request_body import read_in_time
 from routing.messages.validation import client_prefix
 from routing.pipeline import Gateway
 from routing.webhooks.content import Content, handshake, identity
@@ -37,8 +35,6 @@ from routing.webhooks.queue import Added, Queue
 from routing.webhooks.verification import Refused, SignedRequest, prepare
 
 PREFIX: Final = b"/hooks/"
-READ_SECONDS: Final = 30.0
-"""For a body to arrive."""
 MAX_BLOCKED: Final = 10_000
 """Addresses whose refusals are remembered."""
 RETRY_SECONDS: Final = 5.0
@@ -170,16 +166,10 @@ class WebhookEndpoint:
 
 async def _read(request: Request, length: int) -> bytes:
     """The whole body. Raises BodyTooLarge or RequestTimeout."""
-    chunks, is_complete = list[bytes](), length <= MAX_BODY_BYTES
-    if is_complete and request.body is not None:
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                chunks, is_complete = await read_up_to(request.body, MAX_BODY_BYTES)
-        except TimeoutError:
-            raise RequestTimeout("the body did not arrive in time") from None
-    if not is_complete:
+    body = await read_in_time(request.body, MAX_BODY_BYTES) if length <= MAX_BODY_BYTES else None
+    if body is None:
         raise BodyTooLarge(f"a delivery may have at most {MAX_BODY_BYTES} bytes")
-    return b"".join(chunks)
+    return body
 
 
 def _respond(body: bytes) -> Response:

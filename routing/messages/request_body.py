@@ -8,9 +8,12 @@ from typing import Final
 
 from routing.errors import BodyTooLarge, RequestTimeout
 from routing.http import Body
+from routing.messages.bodies import read_up_to
 
 REPLAY_BUFFER_BYTES: Final = 64 * 1024
 """A larger body is sent once only, which bounds the memory of each call."""
+ENDPOINT_BODY_SECONDS: Final = 30.0
+"""For the whole body of a request that the gateway answers itself, however it drips."""
 SLOW_UPLOAD_SECONDS: Final = 1.0
 """A client that was waited for longer, in all, may lose its slot to one that waits for it."""
 
@@ -121,3 +124,14 @@ async def timed(body: Body, *, idle: float, total: float) -> AsyncIterator[bytes
         if chunk is None:
             return
         yield chunk
+
+
+async def read_in_time(body: Body | None, limit: int) -> bytes | None:
+    """The whole body of a request that the gateway answers itself; None if it has more than `limit` bytes.
+
+    Raises RequestTimeout if it does not arrive within ENDPOINT_BODY_SECONDS.
+    """
+    if body is None:
+        return b""
+    chunks, is_complete = await read_up_to(timed(body, idle=ENDPOINT_BODY_SECONDS, total=ENDPOINT_BODY_SECONDS), limit)
+    return b"".join(chunks) if is_complete else None

@@ -21,8 +21,8 @@ from routing.errors import (
 )
 from routing.exchange import Exchange, InternalEndpoint
 from routing.http import Request, Response, first
-from routing.messages.bodies import read_up_to
 from routing.messages.media_type import may_be_json
+from routing.messages.request_body import read_in_time
 from routing.pipeline import Gateway
 from routing.realtime.event import Frame
 from routing.realtime.hub import ConnectionLimitExceeded
@@ -177,15 +177,14 @@ def _gateway_event(text: str) -> bytes:
 
 
 async def _read_body(request: Request) -> bytes:
+    """Raises BodyTooLarge and RequestTimeout."""
     length = first(request.headers, b"content-length") or b"0"
     if not length.isdigit():
         raise BadRequest("Content-Length is not a number")
-    chunks, is_complete = list[bytes](), int(length) <= MAX_EVENT_BYTES
-    if is_complete and request.body is not None:
-        chunks, is_complete = await read_up_to(request.body, MAX_EVENT_BYTES)
-    if not is_complete:
+    body = await read_in_time(request.body, MAX_EVENT_BYTES) if int(length) <= MAX_EVENT_BYTES else None
+    if body is None:
         raise BodyTooLarge(f"an event may have at most {MAX_EVENT_BYTES} bytes")
-    return b"".join(chunks)
+    return body
 
 
 def _parse_publication(body: bytes) -> Publication:
