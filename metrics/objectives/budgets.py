@@ -35,6 +35,9 @@ class ObjectiveCounts(msgspec.Struct):
         self.errors += other.errors
         self.slow += other.slow
 
+    def share(self, part: float) -> "ObjectiveCounts":
+        return ObjectiveCounts(round(self.total * part), round(self.errors * part), round(self.slow * part))
+
 
 class Burn(NamedTuple):
     rate: float
@@ -76,10 +79,10 @@ def statuses(
     """`windows` are the counts of WINDOWS, `period` those of the objectives' window. A long window with fewer than
     `minimum` requests shows nothing.
     """
-    return tuple(_status(name, objectives, windows, period, minimum) for name in _names(objectives))
+    return tuple(_status(name, objectives, windows, period, minimum) for name in objective_names(objectives))
 
 
-def _names(objectives: Objectives) -> Iterator[str]:
+def objective_names(objectives: Objectives) -> Iterator[str]:
     if objectives.availability is not None:
         yield "availability"
     if objectives.latency is not None:

@@ -13,6 +13,7 @@ from metrics.counting.counts import CountBatch
 from metrics.counting.spreading import RESOLUTION_SECONDS
 from metrics.models import TimeResolution
 from metrics.objectives.budgets import WINDOWS, ObjectiveCounts, ObjectiveStatus, count_requests, statuses
+from metrics.objectives.windows import HOUR, MINUTE, hours_by_minute, sum_days, sum_window
 from routing.router.objectives import Objectives
 from routing.router.table import Service
 
@@ -20,10 +21,8 @@ LATE_SECONDS: Final = 900
 """After this time a period's counts are taken to be complete."""
 FEW_SERVICES: Final = 5
 """Up to this number, the counts of each are read by themselves, without those of all other services."""
-_RESOLUTIONS: Final = {
-    **dict.fromkeys(("5m", "30m", "1h"), TimeResolution.MINUTE),
-    **dict.fromkeys(("6h", "3d"), TimeResolution.HOUR),
-}
+_HOURS: Final = max(WINDOWS.values()) + HOUR
+"""How far hours are read back, in seconds: the one is included in which the longest window begins."""
 
 _Counts = dict[TimeResolution, dict[int, ObjectiveCounts]]
 
@@ -35,12 +34,13 @@ class ObjectiveReader:
         self._lock = Lock()
         self._objectives: dict[str, Objectives] = {}
         self._counts: dict[str, _Counts] = {}
-        self._complete_until: dict[TimeResolution, int] = {}
+        self._complete_until: dict[tuple[TimeResolution, int], int] = {}
+        """By resolution and the first start of a range."""
 
     def read(
         self, services: Iterable[Service], pending: Iterable[CountBatch], now: float
     ) -> dict[str, tuple[ObjectiveStatus, ...]]:
-        """By the names of those services that have objectives. Hours and days are whole ones, the current included.
+        """By the names of those services that have objectives. The current minute and day are included.
 
         Raises DatabaseError.
         """
@@ -49,10 +49,14 @@ class ObjectiveReader:
             return {}
         with self._lock:
             self._forget_unless({name: service.slo for name, service in found.items() if service.slo is not None})
-            longest = max(objectives.window for objectives in self._objectives.values())
             batches = list(pending)
-            for resolution, length in (("minute", 3_600.0), ("hour", 259_200.0), ("day", longest)):
-                self._update(TimeResolution(resolution), length, batches, now)
+            self._update_minutes(batches, now)
+            longest = max(objectives.window for objectives in self._objectives.values())
+            for resolution, length in ((TimeResolution.HOUR, _HOURS), (TimeResolution.DAY, int(longest))):
+                unit = RESOLUTION_SECONDS[resolution]
+                end = int(now // unit + 1) * unit
+                self._keep(resolution, set(range(end - length, end, unit)))
+                self._update(resolution, 0, range(end - length, end, unit), batches, now)
             return {name: self._statuses(service, now) for name, service in found.items()}
 
     def _forget_unless(self, objectives: dict[str, Objectives]) -> None:
@@ -60,20 +64,40 @@ class ObjectiveReader:
             self._objectives, self._complete_until = objectives, {}
             self._counts = {name: defaultdict(dict) for name in objectives}
 
-    def _update(self, resolution: TimeResolution, length: float, pending: list[CountBatch], now: float) -> None:
-        unit = RESOLUTION_SECONDS[resolution]
-        end = int(now // unit + 1) * unit
-        begin = end - int(length)
-        start = min(max(begin, self._complete_until.get(resolution, begin)), end - unit)
-        found = self._read(resolution, start, end, pending)
+    def _update_minutes(self, pending: list[CountBatch], now: float) -> None:
+        """Minutes of the hours that are needed by minute. What is over of them is read once."""
+        hours = hours_by_minute(now)
+        self._keep(TimeResolution.MINUTE, {minute for hour in hours for minute in range(hour, hour + HOUR, MINUTE)})
+        self._complete_until = {
+            (resolution, begin): until
+            for (resolution, begin), until in self._complete_until.items()
+            if resolution != TimeResolution.MINUTE or begin in hours
+        }
+        end = int(now // MINUTE + 1) * MINUTE
+        for hour in hours:
+            self._update(TimeResolution.MINUTE, hour, range(hour, min(hour + HOUR, end), MINUTE), pending, now)
+
+    def _keep(self, resolution: TimeResolution, starts: set[int]) -> None:
         for counts in self._counts.values():
-            kept = counts[resolution]
-            for at in [at for at in kept if not begin <= at < start]:
-                del kept[at]
+            for at in counts[resolution].keys() - starts:
+                del counts[resolution][at]
+
+    def _update(
+        self, resolution: TimeResolution, key: int, starts: range, pending: list[CountBatch], now: float
+    ) -> None:
+        """Read on where counts were not complete yet. `key` tells the ranges of a resolution apart."""
+        known = self._complete_until.get((resolution, key), starts.start)
+        start = starts.start if known > now else max(starts.start, known)  # the clock was wrong
+        self._complete_until[resolution, key] = min(starts.stop, int((now - LATE_SECONDS) // starts.step) * starts.step)
+        if start >= starts.stop:
+            return
+        found = self._read(resolution, start, starts.stop, pending)
+        for counts in self._counts.values():
+            for at in [at for at in counts[resolution] if start <= at < starts.stop]:
+                del counts[resolution][at]
         for (at, name), fields in found:
             if name in self._objectives:
                 self._counts[name][resolution][at] = count_requests(fields, self._objectives[name])
-        self._complete_until[resolution] = int((now - LATE_SECONDS) // unit) * unit
 
     def _read(
         self, resolution: TimeResolution, start: int, end: int, pending: list[CountBatch]
@@ -88,23 +112,10 @@ class ObjectiveReader:
 
     def _statuses(self, service: Service, now: float) -> tuple[ObjectiveStatus, ...]:
         objectives, counts = self._objectives[service.name], self._counts[service.name]
-        windows = {
-            name: _sum(counts[resolution], RESOLUTION_SECONDS[resolution], WINDOWS[name], now)
-            for name, resolution in _RESOLUTIONS.items()
-        }
-        day = RESOLUTION_SECONDS[TimeResolution.DAY]
-        period = _sum(counts[TimeResolution.DAY], day, int(objectives.window), now)
+        minutes, hours = counts[TimeResolution.MINUTE], counts[TimeResolution.HOUR]
+        windows = {name: sum_window(minutes, hours, length, now) for name, length in WINDOWS.items()}
+        period = sum_days(counts[TimeResolution.DAY], int(objectives.window), now)
         return statuses(objectives, windows, period, service.thresholds.minimum_requests)
-
-
-def _sum(counts: Mapping[int, ObjectiveCounts], unit: int, length: int, now: float) -> ObjectiveCounts:
-    """The sum of so many seconds, up to the end of the current period."""
-    begin = int(now // unit + 1) * unit - length
-    total = ObjectiveCounts()
-    for at, found in counts.items():
-        if at >= begin:
-            total.add(found)
-    return total
 
 
 objective_reader: Final = ObjectiveReader()
