@@ -1,7 +1,7 @@
 """The composition root: builds the gateway from its parts (gateway_project/parts/)."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from django.conf import settings
@@ -62,7 +62,8 @@ async def open_application() -> Application:
     infra.request_log.start()
     if infra.link:
         await infra.link.settle()
-    checks = partial(health_checks, infra.link, infra.live, resilience.breakers, resilience.targets, infra.tokens)
+    links = infra.link, infra.live, resilience.breakers, resilience.targets, infra.tokens
+    checks = partial(health_checks, *links, gauges=partial(_gauges, flusher))
     return Application(
         gateway=gateway,
         health=HealthPages(checks, lambda: reloader.status.version is not None),
@@ -88,6 +89,10 @@ async def open_application() -> Application:
         _resilience=resilience,
         _tasks=tasks,
     )
+
+
+async def _gauges(flusher: Flusher) -> Mapping[str, int]:
+    return (await flusher.pending()).gauges
 
 
 def _control(realtime: Realtime) -> Control:

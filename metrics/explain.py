@@ -1,17 +1,20 @@
 """Explains what the gateway would do with a request, using this process's routes and circuits. Nothing is sent."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from django.conf import settings
 
+from metrics import selectors
 from metrics.explained_caller import HypotheticalCaller, find_caller
 from metrics.runtime_access import running
+from metrics.targets.status import describe
 from resilience.breaker.machine import Snapshot
 from routing.explain.explainer import Explainer
 from routing.explain.explanation import Explanation
 from routing.http import Request
 from routing.networks import parse_address
+from routing.router.table import Service
 
 CLIENT_ADDRESS: Final = "192.0.2.1"
 """The client address of an explained request: reserved for documentation (RFC 5737)."""
@@ -42,6 +45,7 @@ def explain(question: ExplainRequest) -> Explanation:
         now=running().flusher.now(),
         held=_held,
         wait=running().limits.expected_wait,
+        conditions=_conditions,
     )
     request = _request(question)
     caller, refusal = find_caller(question.caller, request.method, question.ip or None)
@@ -51,6 +55,11 @@ def explain(question: ExplainRequest) -> Explanation:
 def _held(service: str) -> list[tuple[str, float]]:
     found = running().hold_offs.all()
     return [(str(partition), item.until) for partition, item in found.items() if partition.service == service]
+
+
+def _conditions(service: Service) -> dict[str, dict[str, Any]]:
+    """As all workers see them."""
+    return {target.url: describe(target) for target in selectors.target_conditions().of(service)}
 
 
 def _request(question: ExplainRequest) -> Request:

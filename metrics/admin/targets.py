@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 
 from metrics import selectors
+from metrics.targets.status import words
 from routing.admin.targets import TargetAdmin
 from routing.balancing.rules import Condition
 from routing.models import Target
@@ -38,8 +39,7 @@ class ObservedTargetAdmin(TargetAdmin):
     def condition(self, target: Any) -> tuple[str, str]:
         if target.status is None:
             return UNKNOWN, UNKNOWN
-        text = target.status.condition.replace("_", " ")
-        return target.status.condition, f"{text} in {target.status.workers}" if target.status.workers else text
+        return target.status.condition, words(target.status)[0]
 
 
 admin_site().unregister(Target)

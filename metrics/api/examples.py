@@ -28,4 +28,13 @@ OBJECTIVE: Final[dict[str, Any]] = {
     "budgetUsed": 0.2583,
     "burnRates": {"5m": 0.0, "30m": 0.4, "1h": 0.3, "6h": 0.2, "3d": 0.3},
 }
+TARGET: Final[dict[str, Any]] = {
+    "url": "https://crm.example.com",
+    "condition": "ejected",
+    "workers": "1 of 4",
+    "weight": 1,
+    "canary": 0.0,
+    "alwaysUp": False,
+    "text": "Ejected in 1 of 4 workers",
+}
 LATENCY: Final = {"p50": 1.048, "p95": 41.446, "p99": 104.762}

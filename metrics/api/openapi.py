@@ -21,7 +21,13 @@ HEALTH_ENDPOINTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "/health/ready": ("Readiness: the configuration is loaded and requests are accepted", {"status": "ok"}),
     "/health/deep": (
         "Checks of the database, Redis, the channel layer and all services, cached for 5 seconds",
-        {"status": "ok", "checks": {"database": {"status": "ok", "ms": 0.41}}},
+        {
+            "status": "ok",
+            "checks": {
+                "database": {"status": "ok", "ms": 0.41},
+                "crm": {"status": "ok", "ms": 0.02, "targets": {"up": 3, "canary": 1}},
+            },
+        },
     ),
 }
 PATH_PARAMETERS: Final = {

@@ -6,7 +6,16 @@ from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import CharField, ChoiceField, DictField, FloatField, IntegerField, Serializer
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    ChoiceField,
+    DictField,
+    FloatField,
+    IntegerField,
+    Serializer,
+    SerializerMethodField,
+)
 
 from metrics import prometheus, selectors
 from metrics.api import examples, serializers
@@ -15,6 +24,9 @@ from metrics.api.circuits import circuits_document
 from metrics.api.problems import SERVICE_NAME
 from metrics.charts.points import history
 from metrics.objectives import current
+from metrics.read_models import TargetStatus
+from metrics.targets.status import words
+from routing.balancing.rules import Condition
 
 HISTORY_SECONDS: Final = 3_600
 _TIME: Final = {
@@ -37,6 +49,19 @@ class ObjectiveOutput(Serializer[Any]):
     burnRates = DictField(child=FloatField(), source="burn_rates", help_text="by window")  # noqa: N815 - a key of JSON
 
 
+class TargetOutput(Serializer[Any]):
+    url = CharField()
+    condition = ChoiceField(choices=[condition.value for condition in Condition])
+    workers = CharField(help_text="how many see it so (`1 of 4`), if not all do: each worker ejects for itself")
+    weight = IntegerField(help_text="its share among the weights of all; 0: disabled")
+    canary = FloatField(help_text="percent of callers that it gets; 0: no canary")
+    alwaysUp = BooleanField(source="always_up", help_text="kept up by an operator")  # noqa: N815 - a key of JSON
+    text = SerializerMethodField(help_text="all of it as the dashboard says it")
+
+    def get_text(self, target: TargetStatus) -> str:
+        return ", ".join(words(target))
+
+
 class OverviewOutput(Serializer[Any]):
     timestamp = serializers.Timestamp()
     cache = serializers.CacheSummary()
@@ -45,6 +70,9 @@ class OverviewOutput(Serializer[Any]):
         child=serializers.ServiceOutput(), help_text="by name; the empty name has the requests that matched no service"
     )
     objectives = DictField(child=ObjectiveOutput(many=True), help_text="service level objectives, by service")
+    targets = DictField(
+        child=TargetOutput(many=True), help_text="targets and their condition in all workers, by service"
+    )
 
 
 class OverviewView(MetricsView):
@@ -57,6 +85,7 @@ class OverviewView(MetricsView):
             "circuitBreakers": examples.CIRCUITS,
             "services": {},
             "objectives": {"crmIntelligence": [examples.OBJECTIVE]},
+            "targets": {"crmIntelligence": [examples.TARGET]},
         },
     )
     def get(self, request: Request) -> HttpResponseBase:
@@ -65,13 +94,16 @@ class OverviewView(MetricsView):
         if output is not None:
             text, content_type = prometheus.exposition(output)
             return HttpResponse(text, content_type=content_type)
-        overview = selectors.overview()
+        overview, conditions = selectors.overview(), selectors.target_conditions()
         document = {
             "timestamp": overview.at,
             "cache": overview.cache,
             "circuitBreakers": circuits_document(list(overview.circuits.values())),
             "services": overview.services,
             "objectives": current.objectives(),
+            "targets": {
+                name: conditions.of(service) for name, service in sorted(selectors.configured_services().items())
+            },
         }
         return Response(OverviewOutput(document).data)
 

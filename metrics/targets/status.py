@@ -1,6 +1,8 @@
 """The status of targets: their configuration, and their condition in all workers. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from metrics.counting.flusher import WORKERS
 from metrics.read_models import TargetStatus
@@ -49,3 +51,41 @@ def without_calls(targets: tuple[TargetStatus, ...]) -> dict[str, str]:
         for target in targets
         if target.condition in (Condition.DOWN, Condition.EJECTED)
     }
+
+
+def words(target: TargetStatus) -> tuple[str, ...]:
+    """How a target is, as the dashboard says it: `Ejected in 1 of 4 workers`, `Canary 5%`, `Kept up`."""
+    condition = target.condition.replace("_", " ").capitalize()
+    return (
+        f"{condition} in {target.workers} workers" if target.workers else condition,
+        *([f"Canary {target.canary:g}%"] if target.canary else ()),
+        *(["Kept up"] if target.always_up else ()),
+    )
+
+
+def describe(target: TargetStatus) -> dict[str, Any]:
+    """For JSON, without the address. `text` are its words."""
+    return {
+        "condition": target.condition,
+        "workers": target.workers,
+        "weight": target.weight,
+        "canary": target.canary,
+        "always_up": target.always_up,
+        "text": ", ".join(words(target)),
+    }
+
+
+def count_conditions(targets: tuple[TargetStatus, ...]) -> dict[str, int]:
+    """How many are in each condition, and how many of all are canaries or kept up. No addresses."""
+    counts = Counter(target.condition for target in targets)
+    counts["canary"] = sum(bool(target.canary) for target in targets)
+    counts["kept_up"] = sum(target.always_up for target in targets)
+    return {name: number for name, number in counts.items() if number}
+
+
+def without_calls_text(targets: tuple[TargetStatus, ...]) -> str:
+    """`2 of 3 targets without calls: down, ejected in 1 of 4 workers`; empty if each enabled one receives its share."""
+    found = without_calls(targets)
+    if not found:
+        return ""
+    return f"{len(found)} of {len(targets)} targets without calls: {', '.join(sorted(set(found.values())))}"

@@ -24,12 +24,6 @@ class Balancer:
         self._states: list[TargetState] = []
         self._has_canaries = False
 
-    @property
-    def unhealthy_count(self) -> int:
-        """The number of enabled targets that are ejected or down."""
-        self._expire_ejections()
-        return sum(not state.healthy for state in self._states if state.target.weight)
-
     def conditions(self) -> dict[str, Condition]:
         """The condition of each target, by its address."""
         self._expire_ejections()

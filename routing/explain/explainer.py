@@ -1,6 +1,6 @@
 """Explain what the gateway would do with a request, step by step, without calling a backend."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -45,6 +45,8 @@ Wait = Callable[[Request, Match, Caller | None], float | None]
 """Seconds until a backend that has limited such calls accepts them again; None if it does."""
 Circuits = Callable[[str], Snapshot]
 """A service's circuit, by the service's name."""
+Conditions = Callable[[Service], Mapping[str, Mapping[str, Any]]]
+"""How each target of a service is, by its address."""
 
 STAFF: Final = "staff"
 """The kind of callers that a session identifies, whatever a route requires."""
@@ -54,7 +56,7 @@ NO_ROUTE: Final = "<no route: the service's settings apply>"
 
 class Explainer:
     """`rate` is the gateway's own limit, `held` a service's calls that its backend has limited, and `wait` how
-    long that lasts for this request; `now` is Unix time.
+    long that lasts for this request; `conditions` say how a service's targets are, by address; `now` is Unix time.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class Explainer:
         now: float,
         held: Callable[[str], HeldCalls] = lambda _service: (),
         wait: Wait = lambda _request, _match, _caller: None,
+        conditions: Conditions = lambda _service: {},
     ) -> None:
+        self._conditions = conditions
         self._held = held
         self._wait = wait
         self._table = table
@@ -111,7 +115,7 @@ class Explainer:
             rate_limit=rate_limit,
             cache=cache_section(request, match, identified) if match else None,
             circuit=circuit_section(service, self._circuits(service.name), self._held(service.name), self._now),
-            call=call_section(match) if match else None,
+            call=call_section(match, self._conditions(service)) if match else None,
         )
 
     def _by_host(self, request: Request) -> Service | None:

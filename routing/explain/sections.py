@@ -1,6 +1,6 @@
 """The sections of an explanation that describe one step each, as JSON objects."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -141,14 +141,21 @@ def circuit_section(service: Service, snapshot: Snapshot, held: HeldCalls, now: 
     }
 
 
-def call_section(match: Match) -> dict[str, Any]:
-    """Where the call would go. Shows only the names of configured header fields: their values may be secrets."""
+def call_section(match: Match, conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Where the call would go. Shows only the names of configured header fields: their values may be secrets.
+
+    `conditions` say how each target is, by its address.
+    """
     policy = match.policy
     total = sum(target.weight for target in match.service.targets)
     other = policy.fallback and policy.fallback.service
     return {
         "targets": [
-            {"url": target.url, "share": round(target.weight / total, 4) if total else 0.0}
+            {
+                "url": target.url,
+                "share": round(target.weight / total, 4) if total else 0.0,
+                **conditions.get(target.url, {}),
+            }
             for target in match.service.targets
         ],
         "path": match.path.decode("latin-1"),

@@ -36,15 +36,24 @@ class Unhealthy(Exception):
         self.reason = reason
 
 
-Check = Callable[[], Awaitable[Health]]
+class TargetsHealth(msgspec.Struct, frozen=True):
+    """The health of a service's targets: how many are in each condition, and why it is not OK. No addresses."""
+
+    status: Health
+    targets: dict[str, int]
+    reason: str | None = None
+
+
+Check = Callable[[], Awaitable[Health | TargetsHealth]]
 
 
 class CheckResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The status a check returned, its duration in milliseconds, and its reason if it has one."""
+    """The status a check returned, its duration in milliseconds, and its reason and targets if it has them."""
 
     status: Health
     ms: float
     reason: str | None = None
+    targets: dict[str, int] | None = None
 
 
 class HealthPages:
@@ -95,15 +104,19 @@ class HealthPages:
         return _page(status, {"status": status, "checks": dict(zip(checks, results, strict=True))})
 
     async def _run_check(self, check: Check) -> CheckResult:
-        started, reason = self._timer(), None
+        started, reason, targets = self._timer(), None, None
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                status = await check()
+                found = await check()
+            if isinstance(found, TargetsHealth):
+                status, reason, targets = found.status, found.reason, found.targets
+            else:
+                status = found
         except Unhealthy as error:
             status, reason = error.status, error.reason
         except Exception:  # noqa: BLE001 - any other failure means DOWN; its reason is not shown to clients
             status = Health.DOWN
-        return CheckResult(status, round((self._timer() - started) * 1000, 2), reason)
+        return CheckResult(status, round((self._timer() - started) * 1000, 2), reason, targets)
 
 
 def worst(statuses: Iterable[Health]) -> Health:

@@ -1,18 +1,22 @@
 """The checks of `/health/deep`."""
 
 import asyncio
+from functools import partial
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from gateway_project.checks import health_checks
+from metrics.counting.flusher import WORKERS
 from resilience.breaker.driver import Breakers
 from resilience.breaker.redis import RedisStore
+from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
 from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed
 from routing.authentication.signing_keys import SigningKeys
 from routing.balancing.balancer import Balancers
-from routing.observability.health import Health, Unhealthy
+from routing.observability.health import Health, HealthPages, TargetsHealth, Unhealthy
 from routing.router.live import LiveConfiguration
 from routing.router.policy import Target
 from routing.router.table import RouteTable, Service
@@ -22,6 +26,10 @@ from tests.resilience.waiting import until
 CRM = Service("crm", (Target("http://a"), Target("http://b")))
 
 
+def status_of(found: Health | TargetsHealth) -> Health:
+    return found.status if isinstance(found, TargetsHealth) else found
+
+
 async def test_redis_and_circuits_are_degraded_during_an_outage_of_redis_and_recover(own_redis: RedisServer) -> None:
     link = RedisLink(own_redis.url)
     breakers = Breakers(RedisStore(link))
@@ -29,7 +37,7 @@ async def test_redis_and_circuits_are_degraded_during_an_outage_of_redis_and_rec
     checks = health_checks(link, LiveConfiguration(RouteTable([CRM])), breakers, Balancers())
 
     async def healths() -> list[Health]:
-        return [await checks[name]() for name in ("redis", "circuits", "crm")]
+        return [status_of(await checks[name]()) for name in ("redis", "circuits", "crm")]
 
     await link.start()
     await until(lambda: link.feed.alive)
@@ -81,12 +89,52 @@ async def test_stale_signing_keys_degrade_and_missing_ones_are_down() -> None:
 async def test_a_service_with_an_ejected_target_is_degraded_and_its_name_replaces_no_other_check() -> None:
     service = Service("redis", CRM.targets)
     targets, breakers = Balancers(), Breakers(RedisStore(RedisLink("unix:///nowhere")))
-    checks = health_checks(None, LiveConfiguration(RouteTable([service])), breakers, targets)
-    assert [await checks["redis"](), await checks["service redis"]()] == [Health.OFF, Health.OK]
+    make = partial(health_checks, None, LiveConfiguration(RouteTable([service])), breakers, targets)
+    checks = make()
+    assert await checks["redis"]() is Health.OFF
+    assert await checks["service redis"]() == TargetsHealth(Health.OK, {"up": 2})
     balancer = targets.of(service)
     for _ in range(3):
         picked = balancer.pick([])
         while picked.target != CRM.targets[0]:
             picked = balancer.pick([])
         balancer.failed(picked, "bad_gateway", no_response=True)
-    assert await checks["service redis"]() is Health.DEGRADED
+    reason = "1 of 2 targets without calls: ejected"
+    assert await make()["service redis"]() == TargetsHealth(Health.DEGRADED, {"ejected": 1, "up": 1}, reason)
+
+
+async def test_what_other_workers_see_of_targets_is_read_once_and_shown_without_addresses() -> None:
+    services = [
+        Service(name, (Target("http://secret-host", canary=5.0), Target("http://b"))) for name in ("crm", "mail")
+    ]
+    breakers, asked = Breakers(RedisStore(RedisLink("unix:///nowhere"))), []
+
+    async def gauges() -> dict[str, int]:
+        asked.append(1)
+        return {WORKERS: 4, "target|crm|ejected|http://secret-host": 1, "target|crm|slow_start|http://b": 4}
+
+    live = LiveConfiguration(RouteTable(services))
+    pages = HealthPages(partial(health_checks, None, live, breakers, Balancers(), gauges=gauges), lambda: True)
+    response = await pages.response("/health/deep")
+    assert response is not None
+    assert isinstance(response.body, bytes)
+    checks = msgspec.json.decode(response.body)["checks"]
+    assert checks["crm"].pop("ms") >= 0
+    assert checks["crm"] == {
+        "status": "degraded",
+        "targets": {"ejected": 1, "slow_start": 1, "canary": 1},
+        "reason": "1 of 2 targets without calls: ejected in 1 of 4 workers",
+    }
+    assert checks["mail"]["targets"] == {"up": 2, "canary": 1}
+    assert b"secret-host" not in response.body
+    assert len(asked) == 1
+
+
+async def test_without_the_other_workers_reports_a_worker_shows_its_own() -> None:
+    async def unavailable() -> dict[str, int]:
+        raise StoreUnavailable("no Redis")
+
+    breakers = Breakers(RedisStore(RedisLink("unix:///nowhere")))
+    live = LiveConfiguration(RouteTable([CRM]))
+    check = health_checks(None, live, breakers, Balancers(), gauges=unavailable)["crm"]
+    assert await check() == TargetsHealth(Health.OK, {"up": 2})

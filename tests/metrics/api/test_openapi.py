@@ -79,7 +79,7 @@ def test_every_metrics_operation_accepts_an_api_key_or_a_session(schema: dict[st
 
 def test_the_examples_have_the_keys_of_the_responses(schema: dict[str, Any]) -> None:
     example = next(iter(at(schema, "/metrics", "get").values()))["value"]
-    assert set(example) == {"timestamp", "cache", "circuitBreakers", "services", "objectives"}
+    assert set(example) == {"timestamp", "cache", "circuitBreakers", "services", "objectives", "targets"}
     assert "nextAttemptTime" in str(example)
     circuits = next(iter(at(schema, "/metrics/circuit-breakers", "get").values()))["value"]
     assert set(circuits) == {"stats", "openCount"}

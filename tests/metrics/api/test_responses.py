@@ -18,7 +18,7 @@ CIRCUIT = {"state", "failures", "successes", "totalRequests"}
 @pytest.mark.parametrize(
     ("method", "path", "keys"),
     [
-        ("get", "/metrics", {"timestamp", "cache", "circuitBreakers", "services", "objectives"}),
+        ("get", "/metrics", {"timestamp", "cache", "circuitBreakers", "services", "objectives", "targets"}),
         ("get", "/metrics/cache", {"connected", "stats", "entries", "bytes", "byService"}),
         ("post", "/metrics/cache/reset", {"message"}),
         ("delete", "/metrics/cache", {"keysDeleted"}),

@@ -5,10 +5,11 @@ from django.test import Client
 
 from metrics import selectors
 from metrics.counting.flusher import WORKERS
+from metrics.explain import ExplainRequest, explain
 from metrics.incidents.overview import incidents
 from metrics.read_models import TargetStatus
 from metrics.targets.gauges import MAX_GAUGES, read_gauges, target_gauges
-from metrics.targets.status import TargetConditions, without_calls
+from metrics.targets.status import TargetConditions, count_conditions, without_calls, without_calls_text, words
 from routing.balancing.rules import Condition
 from routing.models import Service as ServiceRow
 from routing.router.policy import Target
@@ -35,6 +36,9 @@ def test_all_workers_conditions_are_told_apart() -> None:
         TargetStatus(url=TWO.url, condition="down"),
         TargetStatus(url=OFF.url, condition="disabled", weight=0),
     )
+    assert [words(each) for each in found] == [("Ejected in 1 of 2 workers", "Canary 5%"), ("Down",), ("Disabled",)]
+    assert count_conditions(found) == {"ejected": 1, "down": 1, "disabled": 1, "canary": 1}
+    assert without_calls_text(found) == "2 of 3 targets without calls: down, ejected in 1 of 2 workers"
     assert without_calls(found) == {ONE.url: "ejected in 1 of 2 workers", TWO.url: "down"}
 
 
@@ -75,5 +79,13 @@ def test_an_ejected_target_is_shown_wherever_it_stands(harness: Harness, staff_c
     (found,) = staff_client.get("/dashboard/snapshot.json").json()["services"]
     assert (found["targets"], found["unwell"]) == ([{"url": each.url} for each in targets], {"1": ["ejected", ""]})
     page = staff_client.get("/admin/routing/target/").content.decode()
-    assert page.count("ejected") == 1
+    assert page.count("Ejected") == 1
+    found = staff_client.get("/metrics", headers={"accept": "application/json"}).json()["targets"]["crm"]
+    assert [(each["condition"], each["text"]) for each in found] == [("up", "Up"), ("ejected", "Ejected")]
+    explained = explain(ExplainRequest("/api/v1/crm/x")).call
+    assert explained is not None
+    assert [(each["url"], each["share"], each["text"]) for each in explained["targets"]] == [
+        (targets[0].url, 0.5, "Up"),
+        (targets[1].url, 0.5, "Ejected"),
+    ]
     assert 'data-url="http://two.test"' in staff_client.get("/dashboard/services/crm/").content.decode()

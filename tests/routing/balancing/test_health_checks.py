@@ -11,7 +11,7 @@ from routing.backend.client import Backend
 from routing.balancing.balancer import Balancers
 from routing.balancing.health_checks import HealthChecker
 from routing.balancing.memory import MemoryStore
-from routing.balancing.rules import HealthVerdict
+from routing.balancing.rules import Condition, HealthVerdict
 from routing.balancing.store import Store
 from routing.observability.events import BackendEvent, BackendEventKind
 from routing.router.policy import HealthCheckPolicy, RoutePolicy, Target
@@ -154,7 +154,7 @@ async def test_an_unreachable_target_and_a_redirect_fail_the_check(stack: AsyncE
     for _ in range(2):
         await scene.round()
     balancer = scene.targets[0].of(scene.services[0])
-    assert balancer.unhealthy_count == 2
+    assert [*balancer.conditions().values()].count(Condition.DOWN) == 2
     assert len(scene.called(0)) == 3, "fewer than half are healthy: all are used"
     assert len(healthy.requests) == 2
 
