@@ -206,7 +206,8 @@ class UsageDelivery(models.Model):
 class AlertState(models.Model):
     """A condition of an alert that holds, or has just ceased to: see metrics/alerts/change.py, whose names it has.
 
-    `key` is the digest of alert, condition and subject. Times are Unix time, 0 for never.
+    `key` is the digest of alert, condition and subject. `told` are the labels of the recipients that were sent that it
+    holds; null if an earlier version has not recorded them. Times are Unix time, 0 for never.
     """
 
     key = models.CharField(max_length=32, unique=True)
@@ -219,6 +220,7 @@ class AlertState(models.Model):
     since = models.FloatField()
     notified_at = models.FloatField(default=0)
     clear_since = models.FloatField(default=0)
+    told = models.JSONField(null=True, default=None)
 
     class Meta:
         ordering = ("since", "key")

@@ -1,6 +1,7 @@
 """Builds what watches the conditions of alerts, and sends their messages."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from gateway_project.config import Config
 from gateway_project.parts.components import Infrastructure, Resilience
@@ -9,6 +10,7 @@ from metrics.alerts.notifier import Notifier, RecipientResult
 from metrics.alerts.reading import SnapshotReader
 from metrics.alerts.sending import Sender
 from metrics.counting.flusher import Flusher
+from routing.configuration.alert_recipients import recipient_of_label
 
 
 class Alerts:
@@ -28,7 +30,8 @@ class Alerts:
             clock=infra.clock,
         )
         sender = Sender(infra.backend, config.alerts, self._blocking)
-        self._notifier = Notifier(infra.live, self._reader.read, sender, clock=infra.clock)
+        recipient_of = partial(recipient_of_label, secret=config.secret)
+        self._notifier = Notifier(infra.live, self._reader.read, sender, recipient_of=recipient_of, clock=infra.clock)
 
     def start(self) -> None:
         self._notifier.start()

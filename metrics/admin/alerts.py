@@ -12,6 +12,7 @@ from unfold.decorators import display
 from metrics.admin.masked_settings import MaskedSettingsMixin
 from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.alerts import operations
+from metrics.alerts.change import reason_text
 from metrics.audit import staff_actor
 from metrics.models import AlertMessage
 from resilience.outage import StoreUnavailable
@@ -81,7 +82,12 @@ class AlertMessageAdmin(ReadOnlyAdmin):
 
     @admin.display(description="changes")
     def text(self, message: AlertMessage) -> str:
-        return "; ".join(f"{change['kind']} {change['subject']}: {change['summary']}" for change in message.changes)
+        return "; ".join(map(_change, message.changes))
+
+
+def _change(change: dict[str, Any]) -> str:
+    reason = reason_text(change.get("reason", ""))
+    return f"{change['kind']} {change['subject']}: {change['summary']}" + (f" ({reason})" if reason else "")
 
 
 def _joined(value: Any) -> str:

@@ -1,8 +1,9 @@
 """What alerts are made of: a condition that holds, what is remembered of it, and the changes that are sent."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -40,13 +41,15 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of a condition that holds or has just ceased to. Times are Unix seconds, 0 for never.
 
-    `notified_at` is when its recipients were last sent something, and `clear_since` when it ceased to hold.
+    `notified_at` is when its recipients were last sent something, and `clear_since` when it ceased to hold. `told` are
+    the labels of the recipients that were sent that it holds; None if an earlier version has not recorded them.
     """
 
     firing: Firing
     since: float
     notified_at: float = 0.0
     clear_since: float = 0.0
+    told: tuple[str, ...] | None = None
 
 
 class ChangeKind(StrEnum):
@@ -58,8 +61,46 @@ class ChangeKind(StrEnum):
     TEST = "test"
 
 
+class Reason(StrEnum):
+    """Why a condition is resolved: it no longer holds, or the configuration has changed while it held."""
+
+    ENDED = "ended"
+    ALERT_REMOVED = "alert_removed"
+    ALERT_DISABLED = "alert_disabled"
+    CONDITION_REMOVED = "condition_removed"
+    SERVICE_REMOVED = "service_removed"
+    SERVICE_DISABLED = "service_disabled"
+    SERVICE_EXCLUDED = "service_excluded"
+    OBJECTIVE_REMOVED = "objective_removed"
+    RECIPIENT_REMOVED = "recipient_removed"
+
+    @property
+    def text(self) -> str:
+        return _TEXTS[self]
+
+
+_TEXTS: Final = {
+    Reason.ENDED: "it no longer holds",
+    Reason.ALERT_REMOVED: "the alert was removed from the configuration",
+    Reason.ALERT_DISABLED: "the alert was disabled",
+    Reason.CONDITION_REMOVED: "the alert no longer has this condition",
+    Reason.SERVICE_REMOVED: "the service was removed from the configuration",
+    Reason.SERVICE_DISABLED: "the service was disabled",
+    Reason.SERVICE_EXCLUDED: "the alert is no longer about this service",
+    Reason.OBJECTIVE_REMOVED: "the service no longer has this objective",
+    Reason.RECIPIENT_REMOVED: "the alert no longer has this recipient",
+}
+
+
+def reason_text(reason: str) -> str:
+    """In words; empty for none, and for one of a later version."""
+    return next((known.text for known in Reason if known == reason), "")
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One item of a message. `key` is the same for all changes of one condition. Times are Unix seconds."""
+    """One item of a message. `key` is the same for all changes of one condition. `reason` is a Reason if it is
+    resolved, else empty. Times are Unix seconds.
+    """
 
     kind: ChangeKind
     key: str
@@ -71,3 +112,18 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     is_critical: bool
     since: float
     at: float
+    reason: str = ""
+
+
+class Notification(NamedTuple):
+    """A change, and the labels of the recipients that it is sent to."""
+
+    change: Change
+    recipients: tuple[str, ...]
+
+
+def endings(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """Those that are resolved, without those that begin in the same changes: nobody has been told of these."""
+    found = tuple(changes)
+    begun = {change.key for change in found if change.kind is ChangeKind.FIRING}
+    return tuple(change for change in found if change.kind is ChangeKind.RESOLVED and change.key not in begun)

@@ -85,7 +85,7 @@ _Found = tuple[str, str, str]
 def _found(alert: Alert, condition: Condition, snapshot: Snapshot) -> Iterator[_Found]:
     match condition.kind:
         case ConditionKind.QUOTA:
-            yield from _quotas(condition, snapshot)
+            yield from _quotas(condition, snapshot) if alert.covers("") else ()
         case ConditionKind.CERTIFICATE:
             yield from _certificates(alert, condition, snapshot)
         case ConditionKind.WEBHOOK:

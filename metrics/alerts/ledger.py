@@ -15,7 +15,7 @@ from metrics.alerts import messages
 from metrics.alerts.change import Firing, Key, State
 from metrics.alerts.rules import Step
 from metrics.models import AlertSilence, AlertState, AlertWatch
-from routing.alerts.policy import Alert, ConditionKind
+from routing.alerts.policy import ConditionKind
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def release(owner: str) -> None:
     AlertWatch.objects.filter(pk=_ROW, owner=owner).update(claimed_until=0)
 
 
-def apply(owner: str, alerts: Mapping[str, Alert], advance: Advance, now: float) -> bool:
+def apply(owner: str, advance: Advance, now: float) -> bool:
     """Remember what holds now, and add the messages about what has changed. False if another worker watches."""
     with transaction.atomic():
         # Locks the row until the end: a second worker that takes over then waits, and sees these states.
@@ -53,12 +53,13 @@ def apply(owner: str, alerts: Mapping[str, Alert], advance: Advance, now: float)
         known = {state.firing.key: state for row in rows.values() if (state := _state(row)) is not None}
         step = advance(known, silenced(now))
         _save(rows, known, step.states)
-        messages.add(step.changes, alerts, now)
+        messages.add(step.notifications, now)
     return True
 
 
-def has_states() -> bool:
-    return AlertState.objects.exists()
+def has_work() -> bool:
+    """Whether something held, or messages wait: without alerts, this is what is left to do."""
+    return AlertState.objects.exists() or messages.are_waiting()
 
 
 def silenced(now: float) -> Callable[[Firing], bool]:
@@ -81,7 +82,13 @@ def _state(row: AlertState) -> State | None:
         service=row.service,
         summary=row.summary,
     )
-    return State(firing=firing, since=row.since, notified_at=row.notified_at, clear_since=row.clear_since)
+    return State(
+        firing=firing,
+        since=row.since,
+        notified_at=row.notified_at,
+        clear_since=row.clear_since,
+        told=None if row.told is None else tuple(row.told),
+    )
 
 
 def _save(rows: Mapping[str, AlertState], known: Mapping[Key, State], states: Mapping[Key, State]) -> None:
@@ -110,4 +117,5 @@ def _fields(state: State) -> dict[str, Any]:
         "since": state.since,
         "notified_at": state.notified_at,
         "clear_since": state.clear_since,
+        "told": None if state.told is None else list(state.told),
     }

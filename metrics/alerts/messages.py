@@ -1,15 +1,15 @@
 """Messages to recipients of alerts, in the database until they are sent, and on record after that. Blocks."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from django.db.models import Q
 
-from metrics.alerts.change import Change
+from metrics.alerts.change import Change, Notification
 from metrics.models import AlertMessage
-from routing.alerts.policy import Alert, Recipient, RecipientKind
+from routing.alerts.policy import RecipientKind
 
 GROUP_SECONDS: Final = 5.0
 """How long a message waits for other changes that belong into it."""
@@ -22,6 +22,7 @@ MAX_WAITING: Final = 500
 SEND_LEASE_SECONDS: Final = 60.0
 """How long another worker waits for one that sends a message and does not go on."""
 _WAITING: Final = AlertMessage.State.WAITING
+_ALONE: Final = f"{RecipientKind.PAGERDUTY}:"
 
 
 class Message(NamedTuple):
@@ -34,20 +35,20 @@ class Message(NamedTuple):
     tries: int
 
 
-def add(changes: Iterable[Change], alerts: Mapping[str, Alert], now: float) -> None:
+def add(notifications: Iterable[Notification], now: float) -> None:
     """Add messages about changes, or add these to messages that nobody has tried to send yet.
 
     An event for PagerDuty is about one condition. Within a transaction.
     """
-    by_recipient: dict[str, tuple[Recipient, list[Change]]] = {}
-    for change in changes:
-        for recipient in alerts[change.alert].recipients:
-            by_recipient.setdefault(recipient.label, (recipient, []))[1].append(change)
-    for recipient, found in by_recipient.values():
-        size = 1 if recipient.kind is RecipientKind.PAGERDUTY else MAX_CHANGES
-        rest = _complete(recipient.label, found, size) if size > 1 else found
+    by_recipient: dict[str, list[Change]] = {}
+    for change, recipients in notifications:
+        for label in recipients:
+            by_recipient.setdefault(label, []).append(change)
+    for label, found in by_recipient.items():
+        size = 1 if label.startswith(_ALONE) else MAX_CHANGES
+        rest = _complete(label, found, size) if size > 1 else found
         for start in range(0, len(rest), size):
-            create(recipient.label, rest[start : start + size], now, now + (GROUP_SECONDS if size > 1 else 0.0))
+            create(label, rest[start : start + size], now, now + (GROUP_SECONDS if size > 1 else 0.0))
 
 
 def create(recipient: str, changes: Sequence[Change], now: float, due_at: float, owner: str = "") -> Message:
@@ -74,6 +75,10 @@ def _complete(recipient: str, changes: Sequence[Change], size: int) -> Sequence[
     row.changes += msgspec.to_builtins(list(changes[:room]))
     row.save(update_fields=["changes"])
     return changes[room:]
+
+
+def are_waiting() -> bool:
+    return AlertMessage.objects.filter(state=_WAITING).exists()
 
 
 def due(now: float) -> list[str]:

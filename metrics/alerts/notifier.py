@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from metrics.alerts import ledger, messages
-from metrics.alerts.change import Change, ChangeKind, Firing, Key, State
+from metrics.alerts.change import Change, ChangeKind, Firing, Key, State, endings
 from metrics.alerts.conditions import Snapshot, firing
 from metrics.alerts.messages import Message
 from metrics.alerts.rules import Step, advance
@@ -52,14 +52,23 @@ class RecipientResult(NamedTuple):
 
 
 class Notifier:
-    """`clock` is the Unix time that workers share."""
+    """`recipient_of` parses the label of a recipient that was removed; None if it cannot be read any more. `clock` is
+    the Unix time that workers share.
+    """
 
     def __init__(
-        self, live: LiveConfiguration, read: ReadSnapshot, sender: Sender, *, clock: Callable[[], float]
+        self,
+        live: LiveConfiguration,
+        read: ReadSnapshot,
+        sender: Sender,
+        *,
+        recipient_of: Callable[[str], Recipient | None],
+        clock: Callable[[], float],
     ) -> None:
         self._live = live
         self._read = read
         self._sender = sender
+        self._recipient_of = recipient_of
         self._clock = clock
         self._owner = secrets.token_hex(8)
         self._thread = ThreadPoolExecutor(1, "alerts")
@@ -89,15 +98,16 @@ class Notifier:
         Raises StoreUnavailable.
         """
         table = self._live.table
-        alerts = {alert.name: alert for alert in table.alerts if alert.enabled}
-        if not table.is_loaded or (not alerts and await self._rests(table)):
+        alerts = {alert.name: alert for alert in table.alerts}
+        enabled = tuple(alert for alert in alerts.values() if alert.enabled)
+        if not table.is_loaded or (not enabled and await self._rests(table)):
             return
-        self._seen, self._is_idle = table, not alerts
+        self._seen, self._is_idle = table, False
         if not await self._in_thread(partial(ledger.claim, self._owner, self._clock())):
             return
-        snapshot = await self._read(tuple(alerts.values()))
+        snapshot = await self._read(enabled)
         step = partial(_step, alerts, snapshot)
-        if await self._in_thread(partial(ledger.apply, self._owner, alerts, step, snapshot.at)):
+        if await self._in_thread(partial(ledger.apply, self._owner, step, snapshot.at)):
             await self._send_due()
 
     async def test(self, name: str | None = None) -> list[RecipientResult]:
@@ -123,13 +133,13 @@ class Notifier:
             return RecipientResult(recipient.label, "" if failure is None else str(failure))
 
     async def _rests(self, table: RouteTable) -> bool:
-        """Whether there is nothing to do without alerts. What held of those that were removed is forgotten once."""
-        if table is self._seen:
+        """Whether there is nothing to do without alerts: all that was left of those that were removed is sent."""
+        if table is self._seen and self._is_idle:
             return True
-        has_states = await self._in_thread(ledger.has_states)
-        if not has_states:
-            self._seen, self._is_idle = table, True
-        return not has_states
+        if await self._in_thread(ledger.has_work):
+            return False
+        self._seen, self._is_idle = table, True
+        return True
 
     async def _run(self) -> None:
         while True:
@@ -153,7 +163,7 @@ class Notifier:
             async with self._limit:
                 recipient = self._recipients().get(message.recipient)
                 if recipient is None:
-                    failure: SendFailed | None = SendFailed("the recipient is configured no more", is_final=True)
+                    failure = await self._send_last(message)
                 else:
                     failure = await self._try(recipient, message)
                 await self._in_thread(partial(self._note, message, failure))
@@ -161,6 +171,13 @@ class Notifier:
             log.warning("it could not be noted whether an alert was sent: %s", error)
         except Exception:
             log.exception("an alert could not be sent")
+
+    async def _send_last(self, message: Message) -> SendFailed | None:
+        """Send to a recipient that was removed only that something has ended of which it was told before."""
+        recipient, last = self._recipient_of(message.recipient), endings(message.changes)
+        if recipient is None or not last:
+            return SendFailed("the recipient is configured no more", is_final=True)
+        return await self._try(recipient, message._replace(changes=last))
 
     async def _try(self, recipient: Recipient, message: Message) -> SendFailed | None:
         try:
@@ -193,8 +210,9 @@ def _step(
     known: Mapping[Key, State],
     is_silenced: Callable[[Firing], bool],
 ) -> Step:
-    found = firing(alerts.values(), snapshot)
-    return advance(known, found, alerts, unknown=snapshot.unknown, is_silenced=is_silenced, now=snapshot.at)
+    found = firing((alert for alert in alerts.values() if alert.enabled), snapshot)
+    silenced, unknown, now = is_silenced, snapshot.unknown, snapshot.at
+    return advance(known, found, alerts, snapshot.services, unknown=unknown, is_silenced=silenced, now=now)
 
 
 def _test_change(alert: Alert, now: float) -> Change:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from metrics.alerts.change import Change, ChangeKind
+from metrics.alerts.change import Change, ChangeKind, reason_text
 from metrics.alerts.messages import Message
 from routing.http import Headers
 
@@ -44,7 +44,8 @@ def lines(changes: Sequence[Change]) -> list[str]:
 def _line(change: Change) -> str:
     prefix = f"{change.subject}: " if change.subject not in change.summary else ""
     text = f"{_WORDS[change.kind]}: {prefix}{change.summary} ({change.condition}, since {_clock(change.since)})"
-    return text.translate(_LINE)
+    reason = reason_text(change.reason)
+    return (f"{text}: {reason}" if reason else text).translate(_LINE)
 
 
 def text(message: Message, link: str) -> str:
@@ -119,6 +120,7 @@ def _change(change: Change) -> dict[str, Any]:
         "subject": change.subject,
         "service": change.service or None,
         "summary": change.summary,
+        "reason": change.reason or None,
         "severity": _severity(change),
         "since": iso(change.since),
         "at": iso(change.at),

@@ -33,6 +33,7 @@ _CHANGE: Final = {
     "condition": "circuit.open",
     "subject": "crmIntelligence",
     "summary": "the circuit is open: refused",
+    "reason": "",
 }
 _EXAMPLE: Final[dict[str, Any]] = {
     "alerts": [
@@ -120,6 +121,7 @@ class ChangeOutput(serializers.Serializer[Any]):
     condition = serializers.CharField()
     subject = serializers.CharField()
     summary = serializers.CharField()
+    reason = serializers.CharField(default="", help_text="why it is resolved; empty if it is not")
 
 
 class AlertMessageOutput(serializers.Serializer[Any]):

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from metrics import selectors
 from metrics.alerts import operations
+from metrics.alerts.change import reason_text
 from metrics.dashboard.views import staff_page
 from metrics.models import AlertMessage, AlertSilence, AlertState
 from routing.alerts.policy import CRITICAL, Alert
@@ -83,7 +84,7 @@ def _silence(silence: AlertSilence) -> dict[str, Any]:
 
 
 def _message(message: AlertMessage) -> dict[str, Any]:
-    changes = [f"{STATUSES.get(each['kind'], each['kind'])}: {each['summary']}" for each in message.changes]
+    changes = [_change(each) for each in message.changes]
     return {
         "recipient": message.recipient,
         "state": message.state.capitalize(),
@@ -95,6 +96,12 @@ def _message(message: AlertMessage) -> dict[str, Any]:
         "first": changes[0] if changes else "",
         "more": len(changes) - 1,
     }
+
+
+def _change(change: dict[str, Any]) -> str:
+    reason = reason_text(change.get("reason", ""))
+    text = f"{STATUSES.get(change['kind'], change['kind'])}: {change['summary']}"
+    return f"{text} ({reason})" if reason else text
 
 
 def _clock(seconds: float) -> str:

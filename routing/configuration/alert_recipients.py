@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 from routing.alerts.policy import Recipient, RecipientKind
-from routing.configuration.faults import Faults
+from routing.configuration.faults import ConfigurationError, Faults
 from routing.configuration.headers import Reference, reference, resolve
 from routing.configuration.http_urls import split_http_url
 from routing.configuration.values import SecretLookup, ValueParser, display, parse_mapping, string
@@ -48,6 +48,20 @@ def recipient(secret: SecretLookup) -> ValueParser:
                 return Recipient(kind, f"{kind}:{address}", url)
 
     return parse
+
+
+def recipient_of_label(label: str, secret: SecretLookup) -> Recipient | None:
+    """The recipient whose `label` this is; None if it cannot be parsed, or its secret is missing."""
+    kind, _, address = label.partition(":")
+    value: Any = label
+    if kind in _OPTIONS and address.endswith(")"):
+        address, _, option = address[:-1].rpartition(" (")
+        value = {kind: address, _OPTIONS[RecipientKind(kind)]: option}
+    try:
+        found = recipient(secret)(value)
+    except (ValueError, ConfigurationError):
+        return None
+    return found if isinstance(found, Recipient) and found.label == label else None
 
 
 def canonical_recipient(value: Any) -> Any:

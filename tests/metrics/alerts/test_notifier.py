@@ -54,7 +54,13 @@ class World:
         self.live.table = RouteTable(services, alerts=alerts)
 
     def worker(self) -> Notifier:
-        made = Notifier(self.live, self._read, self, clock=self.clock)  # type: ignore[arg-type] # a Sender
+        made = Notifier(
+            self.live,
+            self._read,
+            self,  # type: ignore[arg-type] # a Sender
+            recipient_of={each.label: each for each in (SLACK, MAIL, PAGER)}.get,
+            clock=self.clock,
+        )
         self.notifiers.append(made)
         return made
 
@@ -118,8 +124,7 @@ async def test_a_worker_that_lost_its_turn_changes_nothing(world: World) -> None
     await world.look(first)
     await world.look(second, 2 * ledger.LEASE_SECONDS)
     world.open = set()
-    alerts = {alert.name: alert for alert in world.live.table.alerts}
-    assert not await first._in_thread(lambda: ledger.apply(first._owner, alerts, _must_not_run, world.clock()))
+    assert not await first._in_thread(lambda: ledger.apply(first._owner, _must_not_run, world.clock()))
 
 
 def _must_not_run(*_: Any) -> Any:
@@ -195,15 +200,29 @@ async def test_what_is_refused_for_good_or_too_old_is_given_up(world: World) -> 
     assert (first.state, first.failure) == (state.FAILED, "the mail server cannot be used")
 
 
-async def test_a_recipient_that_was_removed_gets_nothing(world: World) -> None:
+async def test_a_recipient_that_was_removed_before_it_was_told_gets_nothing(world: World) -> None:
     worker = world.worker()
     world.open = {"crm"}
     await world.look(worker)
     world.configure(Alert(name="down", conditions=(OPEN,), recipients=(MAIL,)))
     await world.look(worker, GROUP_SECONDS)
     assert list(world.got) == [MAIL.label]
-    row = await worker._in_thread(lambda: AlertMessage.objects.get(recipient=SLACK.label))
+    row = await worker._in_thread(lambda: AlertMessage.objects.filter(recipient=SLACK.label).earliest("created_at"))
     assert (row.state, row.failure) == ("failed", "the recipient is configured no more")
+
+
+async def test_a_recipient_that_was_removed_gets_what_has_ended_and_nothing_else(world: World) -> None:
+    worker = world.worker()
+    world.open = {"crm"}
+    await world.look(worker)
+    await world.look(worker, GROUP_SECONDS)
+    world.open = {"crm", "billing"}
+    await world.look(worker)
+    world.configure(Alert(name="down", conditions=(OPEN,), recipients=(MAIL,)))
+    await world.look(worker, 1)
+    await world.look(worker, GROUP_SECONDS)
+    assert world.got[SLACK.label] == [[("firing", "crm")], [("resolved", "crm")]]
+    assert world.got[MAIL.label] == [[("firing", "crm")], [("firing", "billing")]]
 
 
 async def test_silences(world: World) -> None:
@@ -219,7 +238,25 @@ async def test_silences(world: World) -> None:
     assert world.got[SLACK.label] == [[("firing", "billing")], [("firing", "crm")]]
 
 
-async def test_without_alerts_nothing_is_read_and_what_held_is_forgotten(world: World) -> None:
+async def test_what_is_removed_while_it_holds_is_resolved_once_over_two_workers(world: World) -> None:
+    first, second = world.worker(), world.worker()
+    world.open = {"crm"}
+    await world.look(first)
+    await world.look(first, GROUP_SECONDS)
+    world.configure()
+    await world.look(first)
+    await world.look(second, 1)  # the first has the lease, and is killed before anything was sent
+    for _ in range(4):
+        await world.look(second, ledger.LEASE_SECONDS)
+    expected = [[("firing", "crm")], [("resolved", "crm")]]
+    assert world.got == {SLACK.label: expected, MAIL.label: expected}
+    [reason] = await second._in_thread(
+        lambda: {row.changes[-1]["reason"] for row in AlertMessage.objects.all() if row.changes[-1]["reason"]}
+    )
+    assert reason == "alert_removed"
+
+
+async def test_without_alerts_nothing_is_read_once_all_is_sent(world: World) -> None:
     worker = world.worker()
     world.open = {"crm"}
     await world.look(worker)
@@ -227,6 +264,7 @@ async def test_without_alerts_nothing_is_read_and_what_held_is_forgotten(world: 
     world.configure()
     await world.look(worker)
     assert await worker._in_thread(AlertState.objects.count) == 0
+    await world.look(worker, GROUP_SECONDS)
     await world.look(worker)
 
     def fail(*_: object) -> None:

@@ -34,6 +34,7 @@ LINK = "https://gateway.example.com"
 
 def change(kind: ChangeKind = ChangeKind.FIRING, service: str = "crm", summary: str = "the circuit is open") -> Change:
     return Change(
+        reason="alert_removed" if kind is ChangeKind.RESOLVED else "",
         kind=kind,
         key=f"key-{service}",
         alert="down",
@@ -87,6 +88,7 @@ async def test_slack_gets_one_text_whose_control_characters_are_escaped(backend:
         await sender(backend).send(recipient, message(hostile, change(ChangeKind.RESOLVED, "billing")), NOW)
     [document] = receiver.documents
     assert document["text"].splitlines()[0] == "1 firing, 1 resolved: billing, crm"
+    assert document["text"].splitlines()[2].endswith("): the alert was removed from the configuration")
     assert "&lt;!channel&gt; &amp; &lt;https" in document["text"]
     assert len(document["text"].splitlines()) == 4
     assert document["text"].endswith("/dashboard/alerts/")
@@ -97,14 +99,16 @@ async def test_a_webhook_verifies_with_the_library_of_the_standard(backend: Back
     receiver = Receiver()
     async with ScriptedOrigin(receiver, receiver) as origin:
         recipient = Recipient(RecipientKind.WEBHOOK, "webhook:x", origin.url, KEY)
-        await sender(backend).send(recipient, message(), time.time())
-        await sender(backend).send(recipient, message(), time.time())
+        found = message(change(), change(ChangeKind.RESOLVED))
+        await sender(backend).send(recipient, found, time.time())
+        await sender(backend).send(recipient, found, time.time())
     (fields, body), (again, _) = receiver.requests
     headers = {name.decode().lower(): value.decode() for name, value in fields.items()}
-    found: Any = Webhook(b64encode(KEY).decode()).verify(body, headers)
-    assert found["type"] == "gateway.alerts"
-    [told] = found["data"]["changes"]
+    document: Any = Webhook(b64encode(KEY).decode()).verify(body, headers)
+    assert document["type"] == "gateway.alerts"
+    told, over = document["data"]["changes"]
     assert (told["status"], told["service"], told["severity"]) == ("firing", "crm", "critical")
+    assert [told["reason"], over["reason"]] == [None, "alert_removed"]
     assert headers["webhook-id"] == {name.lower(): value for name, value in again.items()}[b"webhook-id"].decode()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from routing.alerts.policy import ConditionKind, RecipientKind
 from routing.configuration.alert_conditions import condition
+from routing.configuration.alert_recipients import recipient_of_label
 from routing.configuration.alerts import decode_alert, decode_each_alert
 from routing.configuration.decode import decode_service
 from routing.configuration.document import canonical, dump, parse
@@ -234,3 +235,14 @@ def test_a_key_of_any_length_is_read_with_or_without_its_padding(size: int, padd
     secrets = {"GATEWAY_SECRET_ALERTS": f"whsec_{text}"}
     alert = decode_alert({"on": "circuit.open", "to": "webhook:https://example.com"}, secrets.get)
     assert len(alert.recipients[0].key) == size
+
+
+def test_a_recipient_that_was_removed_is_read_from_its_label() -> None:
+    to = ["slack:env:GATEWAY_SECRET_SLACK", "email:oncall@example.com", "webhook:https://example.com/alerts"]
+    own_key = {"webhook": "https://example.com/alerts", "secret": "env:GATEWAY_SECRET_OTHER"}
+    europe = {"pagerduty": "env:GATEWAY_SECRET_PAGERDUTY", "url": "https://events.eu.pagerduty.com/v2/enqueue"}
+    secrets = {**SECRETS, "GATEWAY_SECRET_OTHER": SECRETS["GATEWAY_SECRET_ALERTS"]}
+    alert = decode_alert({"on": "circuit.open", "to": [*to, own_key, europe]}, secrets.get)
+    assert [recipient_of_label(each.label, secrets.get) for each in alert.recipients] == list(alert.recipients)
+    for label in ("slack:env:GATEWAY_SECRET_GONE", "webhook:http://10.0.0.1/", "carrier pigeon", "webhook:", ""):
+        assert recipient_of_label(label, secrets.get) is None
