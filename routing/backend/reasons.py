@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import socket
 import ssl
 from typing import Final
@@ -32,6 +33,9 @@ _CERTIFICATE: Final = {
 _NO_NAME: Final = frozenset(
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if hasattr(socket, name)
 )
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_BARE_LF: Final = re.compile(rb"[^\r]\n")
+_DETAIL: Final = re.compile("[:;]")
 _NETWORK: Final = {
     errno.ECONNREFUSED: REFUSED,
     errno.ECONNRESET: RESET,
@@ -56,6 +60,25 @@ def failure_reason(error: Exception) -> str:
     if number is None:
         return RESET if isinstance(error, ConnectionError) else "connection failed"
     return _NETWORK.get(number) or os.strerror(number).lower()
+
+
+def line_end_fault(text: str, data: bytes) -> str:
+    """What is wrong with the end of a line, by llhttp's error; empty if it is another error. `data` is what was being
+    parsed: llhttp does not say of the empty line after the fields that its CR is missing.
+    """
+    head = data[: data.find(_END_OF_HEAD)] if _END_OF_HEAD in data else data
+    if "expected CR" in text or (text == "Invalid header field char" and _BARE_LF.search(head)):
+        return "a line ends with LF without CR (RFC 9112 section 2.2)"
+    if text.lower().startswith(("expected lf", "missing expected lf")):
+        return "a line has CR without LF (RFC 9112 section 2.2)"
+    return ""
+
+
+def innermost(error: BaseException) -> str:
+    """The first words of the error that caused this one: what follows may be what the backend has sent."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return _DETAIL.split(str(error), maxsplit=1)[0]
 
 
 def _tls_reason(error: ssl.SSLError) -> str:

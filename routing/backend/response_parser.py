@@ -1,7 +1,8 @@
 """An incremental parser for one response. It does no I/O: it is fed bytes and holds what it has parsed so far.
 
 llhttp parses in its strict mode: bare line feeds, folded fields, a repeated Content-Length, or one beside
-Transfer-Encoding are errors (RFC 9112 section 6.3). Size limits and other checks that llhttp leaves out are made here.
+Transfer-Encoding are errors (RFC 9112 section 6.3; ADR 63). Size limits and other checks that llhttp leaves out are
+made here.
 """
 
 from math import inf
@@ -11,7 +12,7 @@ from httptools import HttpParserError, HttpResponseParser
 
 from routing.backend.head_cache import ResponseHead, ResponseHeadCache
 from routing.backend.keep_alive import idle_limit
-from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPONSE
+from routing.backend.reasons import CLOSED_BEFORE_RESPONSE, CLOSED_DURING_RESPONSE, line_end_fault
 from routing.errors import BadGateway
 from routing.http import Headers, InterimSink
 
@@ -114,7 +115,8 @@ class ResponseParser:
             self.reusable = False
             if not self.complete:
                 # A callback's own error is the context of llhttp's, whose text is about callbacks.
-                raise BadGateway(f"protocol error: {error.__context__ or error}") from error
+                text = str(error.__context__ or line_end_fault(str(error), data) or error)
+                raise BadGateway(f"protocol error: {text}") from error
         if self._overhead > MAX_OVERHEAD_BYTES and not self.complete:
             raise BadGateway(f"protocol error: {FIELDS_TOO_LARGE}")
 
@@ -188,7 +190,7 @@ class ResponseParser:
             self._end_interim(status)
             return
         if status > 599:
-            raise ValueError("invalid status code")
+            raise ValueError(f"the status {status} is not valid (RFC 9110 section 15)")
         if self._overhead > MAX_OVERHEAD_BYTES and _size(self.headers) > MAX_OVERHEAD_BYTES:
             raise ValueError(FIELDS_TOO_LARGE)
         if status == NO_CONTENT and self.length is not None:  # which it must not have (RFC 9110 section 8.6)
@@ -205,7 +207,7 @@ class ResponseParser:
         101 is an error, since this client sends no Upgrade.
         """
         if status < 100 or status == SWITCHING_PROTOCOLS:
-            raise ValueError("unexpected status code")
+            raise ValueError(f"the status {status} is not valid here (RFC 9110 section 15)")
         self._interim_count += 1
         self._interim_size += _size(self.headers)
         if self._interim_size > MAX_OVERHEAD_BYTES:

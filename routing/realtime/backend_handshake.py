@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 from routing.backend.client import BackendResponse, Call
 from routing.backend.dialer import Dialer, connecting
 from routing.backend.encoding import Origin, parse_origin
-from routing.backend.reasons import failure_reason
+from routing.backend.reasons import failure_reason, innermost
 from routing.errors import BadGateway, BadRequest, UpstreamTimeout
 from routing.http import HOP_BY_HOP, Headers
 from routing.realtime.tunnel import MAX_TUNNEL_MESSAGE_BYTES
@@ -71,7 +71,7 @@ class BackendHandshake:
         except OSError as error:
             raise BadGateway(failure_reason(error)) from error
         except InvalidHandshake as error:
-            raise BadGateway("invalid handshake") from error
+            raise BadGateway(f"invalid handshake: {innermost(error)}") from error
         except (InvalidURI, UnicodeError) as error:
             raise BadRequest("the path cannot be sent to the service") from error
         self.accepted = cast(BackendSocket, accepted)  # by `create_connection`

@@ -125,12 +125,24 @@ async def test_a_lost_connection(backend: Backend) -> None:
     ]
 
 
+BARE_LF = "a line ends with LF without CR (RFC 9112 section 2.2)"
+
+
 @pytest.mark.parametrize(
     ("response", "reason"),
     [
         (b"SSH-2.0-OpenSSH\r\n\r\n", "protocol error: "),
         (b"HTTP/1.1 200 OK\r\nX: a\r\n" + b"X: a\r\n" * 200 + b"\r\n", "protocol error: too many or too large header"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "protocol error: unsupported transfer coding"),
+        (b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", f"protocol error: {BARE_LF}"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\n\r\n", f"protocol error: {BARE_LF}"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\n", f"protocol error: {BARE_LF}"),
+        (b"HTTP/1.1 200 OK\r\nX: a\rContent-Length: 0\r\n\r\n", "protocol error: a line has CR without LF"),
+        (b"HTTP/1.1 200 OK\r\nX\x01: a\r\n\r\n\n", "protocol error: Invalid header token"),
+        (b"HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n", "protocol error: the status 999 is not valid"),
+        (b"HTTP/1.1 600 No\r\nContent-Length: 0\r\n\r\n", "protocol error: the status 600 is not valid"),
+        (b"HTTP/1.1 099 No\r\nContent-Length: 0\r\n\r\n", "protocol error: the status 99 is not valid here"),
+        (b"HTTP/1.1 1000 No\r\nContent-Length: 0\r\n\r\n", "protocol error: Invalid response status"),
     ],
 )
 async def test_a_response_that_is_not_http(backend: Backend, response: bytes, reason: str) -> None:

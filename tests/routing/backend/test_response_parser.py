@@ -18,12 +18,17 @@ RESPONSES = (
 )
 
 
-def parsed(parts: list[bytes], cache: ResponseHeadCache | None = None) -> tuple[int, Headers, bytes, bool]:
-    parser = ResponseParser("GET", cache or ResponseHeadCache())
+def feed(parser: ResponseParser, parts: list[bytes]) -> None:
+    """All of these bytes, and the end of the connection."""
     for part in parts:
         parser.feed(part)
     if not parser.complete:
         parser.end()
+
+
+def parsed(parts: list[bytes], cache: ResponseHeadCache | None = None) -> tuple[int, Headers, bytes, bool]:
+    parser = ResponseParser("GET", cache or ResponseHeadCache())
+    feed(parser, parts)
     return parser.status, parser.headers, parser.take(), parser.reusable
 
 
@@ -95,3 +100,35 @@ def test_data_after_a_response_is_not_a_second_response() -> None:
     parser.feed(RESPONSES[0])
     assert not parser.reusable
     assert parser.take() == b"hello"
+
+
+@given(st.sampled_from(RESPONSES), st.sets(st.integers(0, 12), min_size=1), st.sets(st.integers(1, 150)))
+def test_a_line_that_ends_without_cr_is_never_accepted(response: bytes, without_cr: set[int], cuts: set[int]) -> None:
+    """Whichever lines of a valid response these are, of its head, its interim responses, its chunks or its trailer."""
+    lines = response.split(b"\r\n")
+    ends = [b"\n" if number in without_cr else b"\r\n" for number in range(len(lines) - 1)]
+    sent = b"".join(line + end for line, end in zip(lines, [*ends, b""], strict=True))
+    if sent == response:
+        return
+    bounds = [0, *sorted(cut for cut in cuts if cut < len(sent)), len(sent)]
+    cache = ResponseHeadCache()
+    for _ in range(3):  # whatever heads are remembered
+        ResponseParser("GET", cache).feed(RESPONSES[0])
+        parser = ResponseParser("GET", cache)
+        with pytest.raises(BadGateway):
+            feed(parser, [sent[start:end] for start, end in pairwise(bounds)])
+        assert not parser.reusable
+
+
+def test_every_status_is_accepted_or_refused_by_its_number() -> None:
+    for status in range(1_000):
+        parser = ResponseParser("GET", ResponseHeadCache())
+        response = b"HTTP/1.1 %03d Status\r\nContent-Length: 0\r\n\r\n" % status
+        if status == 100 or 102 <= status <= 599:
+            parser.feed(response)
+            assert (parser.status, parser.complete) == ((status, True) if status >= 200 else (0, False))
+            continue
+        with pytest.raises(BadGateway) as error:
+            parser.feed(response)
+        assert not parser.reusable
+        assert f"the status {status} is not valid" in error.value.reason
