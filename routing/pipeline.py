@@ -96,7 +96,7 @@ class Gateway:
         self._cache_check = CacheCheck(CacheLookup(cache, self._coalescing, keys=keys, hit_counter=hits, timer=timer))
         self._store = CacheStore(cache, self._fetch, observers, own_cookies=own_cookies, clock=clock, timer=timer)
         self.credentials = CredentialSteps(credentials, calls, emit=observers.backend_event, timer=timer)
-        self._fallbacks = Fallbacks(live, self._gatekeeper, self._store, self.credentials, timer=timer)
+        self.fallbacks = Fallbacks(live, self._gatekeeper, self._store, self.credentials, timer=timer)
         self._idempotency = idempotency or Idempotency(MemoryStore(clock), emit=observers.backend_event)
         self._request_log, self._until_sample = request_log, request_log.next_sample()
         self._accounting = self._open_accounting(observers, meter, request_log)
@@ -125,7 +125,7 @@ class Gateway:
             ("circuit breaker", self._calls.admit),
             ("backend call", self._calls.call),
             ("credential renewal", self.credentials.renew if policy.credential else None),
-            ("fallback", self._fallbacks.replace if policy.fallback and policy.fallback.service else None),
+            ("fallback", self.fallbacks.replace if policy.fallback and policy.fallback.service else None),
             ("store", self._store.store),
         ]
         return [(name, step) for name, step in steps if step is not None]
@@ -142,7 +142,7 @@ class Gateway:
                 remaining = iter(exchange.resolution.steps)
                 result = advance(exchange, remaining)
         except Exception as error:  # noqa: BLE001 - becomes a problem document, and is logged where the fault is ours
-            result = self._fallbacks.try_response(exchange, error) or self._responder.error(exchange, error)
+            result = self.fallbacks.try_response(exchange, error) or self._responder.error(exchange, error)
         if isinstance(result, Response):
             return self._responder.respond(exchange, result)  # 9 return
         return self._complete(exchange, result, remaining)
@@ -256,7 +256,7 @@ class Gateway:
         except GatewayError as error:
             reading = self._store.stale(exchange, error)
             response = await reading if reading is not None else None
-            response = response or await self._fallbacks.response(exchange, error)
+            response = response or await self.fallbacks.response(exchange, error)
             if response is None:
                 raise
         except BaseException:
@@ -269,7 +269,7 @@ class Gateway:
         steps: tuple[Step, ...] = (self._calls.admit, self._calls.call)
         if exchange.match.policy.credential is not None:
             steps = (self.credentials.attach, *steps, self.credentials.renew)
-        return await self._rest(exchange, None, iter((*steps, self._fallbacks.replace, self._store.store)))
+        return await self._rest(exchange, None, iter((*steps, self.fallbacks.replace, self._store.store)))
 
     def _once(self, exchange: Exchange) -> Awaitable[Response] | None:
         """Before step 6, where the request has an Idempotency-Key: its first response, or steps 6 to 8."""

@@ -29,6 +29,9 @@ OPEN_TOPIC = (
 )
 
 
+NO_WEBSOCKETS = "WebSockets have no fallback: {} does not accept them (websocket: true)"
+
+
 def webhook_warnings(items: Mapping[str, Any]) -> Iterator[Fault]:
     """One for each webhook of a document that shows its deliveries to every caller."""
     for webhook in decode_each_webhook(items, lambda _: "").values():
@@ -42,7 +45,9 @@ def warnings(services: Iterable[Service]) -> Iterator[Fault]:
     """One warning of each kind for each service at most, at the service or at its first route that has what is warned
     of.
     """
-    for service in services:
+    found = {service.name: service for service in services}
+    for service in found.values():
+        yield from _fallback_warnings(service, found)
         path = _first_unclear(service)
         if path is not None:
             yield Fault(path, UNKNOWN_CREDENTIALS)
@@ -51,14 +56,28 @@ def warnings(services: Iterable[Service]) -> Iterator[Fault]:
         yield from _network_warnings(service)
 
 
+def _policies(service: Service) -> list[tuple[Path, RoutePolicy]]:
+    """The settings of a service and of its routes, and where they are."""
+    path: Path = ("services", service.name)
+    return [
+        (path, service.policy),
+        *(((*path, "routes", index), route.policy) for index, route in enumerate(service.routes)),
+    ]
+
+
+def _fallback_warnings(service: Service, services: Mapping[str, Service]) -> Iterator[Fault]:
+    """The first fallback that cannot stand in for the WebSockets of what names it."""
+    for path, policy in _policies(service):
+        other = services.get(policy.fallback.service or "") if policy.fallback and policy.websocket else None
+        if other is not None and not any(each.websocket for _, each in _policies(other)):
+            yield Fault((*path, "fallback"), NO_WEBSOCKETS.format(other.name))
+            return
+
+
 def _network_warnings(service: Service) -> Iterator[Fault]:
     """Lists of addresses that permit nobody, or everybody."""
-    policies: list[tuple[Path, RoutePolicy]] = [(("services", service.name), service.policy)]
-    policies += [
-        (("services", service.name, "routes", index), route.policy) for index, route in enumerate(service.routes)
-    ]
     inherited = service.policy.ip
-    for path, policy in policies:
+    for path, policy in _policies(service):
         if len(path) > 2 and policy.ip == inherited:
             continue
         for addresses in policy.ip:

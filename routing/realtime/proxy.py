@@ -26,10 +26,10 @@ from routing.messages.validation import client_prefix
 from routing.networks import permits
 from routing.pipeline import Gateway
 from routing.realtime import handshake
-from routing.realtime.backend_handshake import BackendHandshake
 from routing.realtime.close_codes import CloseCode
 from routing.realtime.handshake import Handshake
 from routing.realtime.limits import CallerConnections, Limits
+from routing.realtime.opening import Opening
 from routing.realtime.tunnel import CloseReason, Tunnel
 from routing.steps.calls import SWITCHING_PROTOCOLS, Calls
 from routing.steps.metering import Meter
@@ -55,11 +55,9 @@ class SocketProxy:
         meter: Meter | None = None,
     ) -> None:
         self._meter = meter
-        self._dialer = dialer or Dialer(NameTable())
         self._gateway = gateway
-        self._calls = calls
         self._authenticator = authenticator
-        self._origins = origins
+        self._opening = Opening(gateway, calls, dialer or Dialer(NameTable()), origins)
         self._clock = clock
         self._timer = timer
         self._idle_timeout = idle_timeout
@@ -96,31 +94,26 @@ class SocketProxy:
     async def _admit(self, exchange: Exchange) -> None:
         """Steps 2 to 4, the origin, and whether the route accepts WebSockets."""
         self._gateway.resolve(exchange)
-        handshake.check_origin(exchange.request.headers, self._allowed_origins(exchange))
+        match = exchange.resolution.match
+        handshake.check_origin(exchange.request.headers, self._opening.origins_of(match.policy if match else None))
         await self._gateway.admit(exchange)
         await self._gateway.route(exchange)
         if not exchange.match.policy.websocket:
             raise Forbidden("this service does not accept WebSockets", service=exchange.service)
 
-    def _allowed_origins(self, exchange: Exchange) -> tuple[str, ...]:
-        match = exchange.resolution.match
-        policy = match.policy.cors if match else None
-        return self._origins if policy is None or policy.origins is None else policy.origins
-
     async def _serve(self, shake: Handshake, receive: Receive, send: Send) -> None:
         """Steps 6 and 7, and the tunnel until it closes."""
         exchange = shake.exchange
-        backend = BackendHandshake(self._dialer, shake.subprotocols)
         async with AsyncExitStack() as stack:
-            await self._open(stack, exchange, backend)
-            socket = backend.accepted
+            opened = await self._opening.open(stack, shake)
+            socket, other = opened.socket, opened.exchange
             self._gateway.account(exchange, SWITCHING_PROTOCOLS)
-            timeout = exchange.match.policy.timeout
+            timeout = other.match.policy.timeout
             tunnel = Tunnel(
                 socket,
                 receive,
                 send,
-                check=lambda: self._reason_to_close(exchange),
+                check=lambda: self._reason_to_close(exchange, other),
                 timer=self._timer,
                 idle_timeout=max(self._idle_timeout, timeout.idle),
                 pings=lambda: shake.client_pings() + socket.pings,
@@ -129,29 +122,18 @@ class SocketProxy:
             if self._meter is not None:
                 self._meter.opened(exchange, tunnel, SWITCHING_PROTOCOLS)
                 stack.callback(self._meter.closed, exchange)
-            await tunnel.run(socket.subprotocol or shake.subprotocol)
+            await tunnel.run(socket.subprotocol or shake.subprotocol, opened.headers)
 
-    async def _open(self, stack: AsyncExitStack, exchange: Exchange, backend: BackendHandshake) -> None:
-        """The handshake, with the service's credential if it has one, and once more if the backend refuses that."""
-        credentials = self._gateway.credentials
-        waiting = credentials.attach(exchange)
-        if waiting is not None:
-            await waiting
-        try:
-            await stack.enter_async_context(self._calls.websocket(exchange, backend))
-        except BadGateway:
-            if not await credentials.renew_handshake(exchange):
-                raise
-            await stack.enter_async_context(self._calls.websocket(exchange, backend))
-
-    def _reason_to_close(self, exchange: Exchange) -> CloseReason | None:
+    def _reason_to_close(self, exchange: Exchange, other: Exchange) -> CloseReason | None:
+        """`other` is of the service that has accepted."""
         if self._is_closing:
             return CloseReason(CloseCode.SERVICE_RESTART, "the gateway is restarting")
         if not self._is_credential_valid(exchange):
             return CloseReason(CloseCode.UNAUTHENTICATED, "the credential is no longer valid")
-        service = self._gateway.live.table.services.get(exchange.service)
-        if service is not None and not permits(service.policy.ip, exchange.request.client):
-            return CloseReason(CloseCode.UNAUTHENTICATED, "the service may no longer be called from this address")
+        for name in {exchange.service, other.service}:
+            service = self._gateway.live.table.services.get(name)
+            if service is not None and not permits(service.policy.ip, exchange.request.client):
+                return CloseReason(CloseCode.UNAUTHENTICATED, "the service may no longer be called from this address")
         return None
 
     def _is_credential_valid(self, exchange: Exchange) -> bool:

@@ -10,6 +10,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from routing.asgi import Receive, Send
+from routing.http import Headers
 from routing.realtime.close_codes import NEVER_SENT, CloseCode
 
 MAX_TUNNEL_MESSAGE_BYTES: Final = 1_048_576
@@ -61,12 +62,14 @@ class Tunnel:
         self._opened_at = self._last_activity_at = timer()
         self.received = self.sent = 0
 
-    async def run(self, subprotocol: str | None) -> None:
-        """Accept the client's handshake, pass messages on until either side or the gateway ends it, and close both."""
+    async def run(self, subprotocol: str | None, headers: Headers) -> None:
+        """Accept the client's handshake with these header fields, pass messages on until either side or the gateway
+        ends it, and close both.
+        """
         tasks: list[asyncio.Task[CloseReason]] = []
         end = CloseReason(CloseCode.INTERNAL_ERROR, "the gateway failed")
         try:
-            await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+            await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
             work = (self._client_to_backend(), self._backend_to_client(), self._check_periodically())
             tasks += [asyncio.create_task(part) for part in work]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

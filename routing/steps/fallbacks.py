@@ -58,14 +58,14 @@ class Fallbacks:
         """
         if not isinstance(error, SHARED_FAILURES):
             return None
-        return _raised(error) if _names_service(exchange) else configured_response(exchange, error)
+        return _raised(error) if names_fallback(exchange) else configured_response(exchange, error)
 
     async def response(self, exchange: Exchange, error: GatewayError) -> Response | None:
         """The fallback service's response, or else the configured one, in place of an error."""
         if not isinstance(error, SHARED_FAILURES):
             return None
         response = None
-        if _names_service(exchange):
+        if names_fallback(exchange):
             response = await self._other_response(exchange, error.code, "")
         return response or configured_response(exchange, error)
 
@@ -74,7 +74,7 @@ class Fallbacks:
         no stale response may be served instead.
         """
         call = exchange.call.call
-        if call is None or not exchange.call.is_replaceable or not _names_service(exchange):
+        if call is None or not exchange.call.is_replaceable or not names_fallback(exchange):
             return None
         # A target that did not wait for a slow client's body has not failed.
         return None if exchange.call.error == RequestTimeout.code else self._replace(exchange, call)
@@ -98,7 +98,8 @@ class Fallbacks:
         """The fallback service's response; None if it cannot be called or fails. `code` and `reason` are why it is
         called. Raises what the client's body raises.
         """
-        other = await self._prepare(exchange)
+        match = self.find(exchange)
+        other = None if match is None else await self.reroute(exchange, match)
         if other is None:
             return None
         call = await self._call(other)
@@ -113,39 +114,44 @@ class Fallbacks:
         try:
             await self._credentials.call(other)
         except (*SHARED_FAILURES, Forbidden) as error:  # Forbidden: this caller has no credential for it
-            self._mark(other, f"{other.service}: {error.code}")
+            self.mark(other, f"{other.service}: {error.code}")
             return None
         call = other.call.call
         if call is None or not other.call.is_replaceable:
-            self._mark(other, other.service)
+            self.mark(other, other.service)
             return call
-        self._mark(other, f"{other.service}: {call.response.status}")
+        self.mark(other, f"{other.service}: {call.response.status}")
         await call.discard()
         return None
 
-    async def _prepare(self, exchange: Exchange) -> Exchange | None:
-        """The request to the fallback service, if it may and can be sent there."""
+    def find(self, exchange: Exchange) -> Match | None:
+        """The request's match at the fallback service, if there is one and the request may be sent there."""
         match = fallback_match(self._live.table, exchange.match, exchange.request.method, exchange.caller)
         if not isinstance(match, Match):
-            self._mark(exchange, match.code if match is not None else "no such service")
+            self.mark(exchange, match.code if match is not None else "no such service")
             return None
         if not permits(match.policy.ip, exchange.request.client):
-            self._mark(exchange, AddressNotAllowed.code)
+            self.mark(exchange, AddressNotAllowed.code)
             return None
         if not may_be_sent(exchange):
-            self._mark(exchange, "the request may not be sent again")
+            self.mark(exchange, "the request may not be sent again")
             return None
+        return match
+
+    async def reroute(self, exchange: Exchange, match: Match) -> Exchange | None:
+        """The request to the fallback service, counted towards its rate limit. None if no time is left, or over it."""
         left = seconds_left(exchange, self._timer())
         if left <= 0:
-            self._mark(exchange, "no time is left")
+            self.mark(exchange, "no time is left")
             return None
         other = exchange.rerouted(_same_request(exchange), within(match, left))
         if not await self._gatekeeper.charge(other):
-            self._mark(exchange, "rate_limited")
+            self.mark(exchange, "rate_limited")
             return None
         return other
 
-    def _mark(self, exchange: Exchange, verdict: str) -> None:
+    def mark(self, exchange: Exchange, verdict: str) -> None:
+        """Log why the fallback service is not called, or how it has responded."""
         if exchange.step_log is not None:
             exchange.mark(STEP, verdict, self._timer())
 
@@ -171,7 +177,8 @@ def may_be_sent(exchange: Exchange) -> bool:
     return exchange.is_repeatable and (upload is None or upload.replayable)
 
 
-def _names_service(exchange: Exchange) -> bool:
+def names_fallback(exchange: Exchange) -> bool:
+    """Whether another service may respond in place of this one."""
     fallback = exchange.match.policy.fallback
     return fallback is not None and fallback.service is not None and exchange.has_client
 
