@@ -7,6 +7,7 @@ from routing.http import HOP_BY_HOP, Header, Headers, Request, connection_option
 from routing.messages import references
 from routing.messages.cors import EXPOSE_HEADERS
 from routing.messages.identifiers import TRACEPARENT
+from routing.messages.proxies import port_of
 from routing.messages.references import PublicAddress
 
 _GATEWAY_FIELDS: Final = frozenset(
@@ -111,6 +112,11 @@ def origin_fields(request: Request) -> Headers:
         (b"x-forwarded-proto", request.scheme.encode()),
         (b"x-forwarded-host", request.fields.get(b"host", b"")),
     ]
+
+
+def port_field(request: Request) -> Header:
+    """The port that the client used. It follows from the fields above, for backends that do not read it there."""
+    return b"x-forwarded-port", b"%d" % port_of(request.fields.get(b"host", b""), request.scheme)
 
 
 def end_to_end(request: Request) -> Headers:

@@ -1,6 +1,7 @@
 """What trusted proxies say of a request: the client's address, the scheme and the host it used (ADR 20). Pure rules.
 
 Read from `X-Forwarded-For`, `-Proto` and `-Host`, or, where a request has none of these, from `Forwarded` (RFC 7239).
+`X-Forwarded-Port` completes a host without a port.
 Lists are read from the right, since only what trusted proxies appended can be relied on, and MAX_HOPS deep.
 """
 
@@ -19,6 +20,8 @@ MAX_HOPS: Final = 32
 _MAX_PAIRS: Final = 4 * MAX_HOPS
 """A longer `Forwarded` is malformed."""
 _MAX_NODE_LENGTH: Final = 64
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_LONGEST_PORT: Final = 5
 _SCHEMES: Final = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
 _PAIR: Final = re.compile(rb'[ \t]*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^\s",;]*)[ \t]*([;,]|\Z)')
 """A parameter of `Forwarded`, and what follows it. An address in brackets is accepted without quotes."""
@@ -29,7 +32,7 @@ Element = dict[bytes, bytes]
 
 
 class Origin(NamedTuple):
-    """`host` is None where no proxy names one: then the Host field holds."""
+    """`host` is None where no proxy says anything about it: then the Host field holds."""
 
     client: str
     scheme: str
@@ -66,16 +69,23 @@ class TrustedProxies:
     def origin(self, peer: str, scheme: str, headers: Headers) -> Origin:
         """For a connection from `peer`, which is trusted, that itself uses `scheme`."""
         nodes, schemes, hosts = (_last(joined(headers, name)) for name in _X_FORWARDED)
-        if nodes or schemes or hosts:
-            client, hop = self._walk(peer, nodes)
-            # As many schemes as addresses were appended by the same proxies. Otherwise the first is the client's.
-            proto = schemes[-1 - hop] if schemes and len(schemes) == len(nodes) else b"".join(schemes[:1])
-            host = (hosts[-1 - hop] if hop < len(hosts) else hosts[0]) if hosts else None
-        else:
-            elements = parse_forwarded(joined(headers, b"forwarded") or b"")[-MAX_HOPS:]
-            client, hop = self._walk(peer, [element.get(b"for", b"") for element in elements])
-            appended = elements[::-1][: hop + 1][::-1]
-            proto, host = _first(appended, b"proto") or b"", _first(appended, b"host")
+        forwarded = None if nodes or schemes or hosts else joined(headers, b"forwarded")
+        if forwarded is not None:
+            return self._forwarded_origin(peer, scheme, parse_forwarded(forwarded)[-MAX_HOPS:])
+        client, hop = self._walk(peer, nodes)
+        # As many schemes as addresses were appended by the same proxies. Otherwise the first is the client's.
+        proto = schemes[-1 - hop] if schemes and len(schemes) == len(nodes) else b"".join(schemes[:1])
+        host, scheme = _at(hosts, hop), _SCHEMES.get(proto.lower(), scheme)
+        port = _at(_last(joined(headers, b"x-forwarded-port")), hop)
+        if port is not None:
+            sent = hosts_of(headers)
+            host = _with_port(host or (sent[0] if len(sent) == 1 else b""), port)
+        return Origin(client, scheme, host or None)
+
+    def _forwarded_origin(self, peer: str, scheme: str, elements: list[Element]) -> Origin:
+        client, hop = self._walk(peer, [element.get(b"for", b"") for element in elements])
+        appended = elements[::-1][: hop + 1][::-1]
+        proto, host = _first(appended, b"proto") or b"", _first(appended, b"host")
         return Origin(client, _SCHEMES.get(proto.lower(), scheme), host or None)
 
     def _walk(self, peer: str, nodes: list[bytes]) -> tuple[str, int]:
@@ -100,6 +110,13 @@ def hosts_of(headers: Headers) -> list[bytes]:
 
 def with_host(headers: Headers, host: bytes) -> Headers:
     return [field if field[0] != b"host" else (b"host", host) for field in headers]
+
+
+def port_of(host: bytes, scheme: str) -> int:
+    """The port in a Host field, or the scheme's default."""
+    digits = host.rpartition(b":")[2] if _has_port(host) else b""
+    is_port = digits.isdigit() and len(digits) <= _LONGEST_PORT
+    return int(digits) if is_port else _DEFAULT_PORTS.get(scheme, 80)
 
 
 def parse_node(node: bytes) -> str | None:
@@ -155,6 +172,29 @@ def _last(value: bytes | None) -> list[bytes]:
     """The last MAX_HOPS members of a list that are not empty."""
     members = [] if value is None else value.rsplit(b",", MAX_HOPS)[-MAX_HOPS:]
     return [member for member in map(bytes.strip, members) if member]
+
+
+def _at(members: list[bytes], hop: int) -> bytes | None:
+    """The member at the client's place in the list. The first one, if the list is shorter."""
+    if not members:
+        return None
+    return members[-1 - hop] if hop < len(members) else members[0]
+
+
+def _with_port(host: bytes, port: bytes) -> bytes:
+    """A host with the port that the client used, unless it has one.
+
+    The ports 80 and 443 are not added: they are the default of one scheme, and beside the other they are those of a
+    proxy behind the one that ended TLS.
+    """
+    number = int(port) if port.isdigit() and len(port) <= _LONGEST_PORT else 0
+    if not host or _has_port(host) or not 0 < number < 65_536 or number in _DEFAULT_PORTS.values():
+        return host
+    return b"%b:%d" % (host, number)
+
+
+def _has_port(host: bytes) -> bool:
+    return b":" in host.rpartition(b"]")[2]
 
 
 def _first(elements: Sequence[Element], name: bytes) -> bytes | None:

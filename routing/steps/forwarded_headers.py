@@ -107,6 +107,7 @@ def _gateway_fields(exchange: Exchange) -> list[Header]:
     fields = [
         (b"x-forwarded-for", request.client.encode()),
         *forwarding.origin_fields(request),
+        forwarding.port_field(request),
         (b"via", b"1.1 gateway"),
     ]
     if exchange.prefix:

@@ -22,6 +22,11 @@ FIELDS = {
       proxy_set_header X-Forwarded-Host $http_host;
       proxy_set_header X-Forwarded-For $remote_addr:$remote_port;
       proxy_set_header X-Forwarded-Proto HTTPS;""",
+    "X-Forwarded with the port in a field": """
+      proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-Port $server_port;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;""",
     "Forwarded": """
       proxy_set_header Host gateway.internal;
       proxy_set_header Forwarded 'for="$remote_addr:$remote_port";proto=$scheme;host="$http_host"';""",
@@ -106,4 +111,5 @@ def test_a_backend_is_told_what_the_browser_used(site: Site) -> None:
     assert fields["x-forwarded-proto"] == "https"
     assert fields["x-forwarded-host"] == site.url.removeprefix("https://")
     assert fields["x-forwarded-for"] == "127.0.0.1"
+    assert fields["x-forwarded-port"] == site.url.rpartition(":")[2]
     assert "x-real-ip" not in fields

@@ -116,6 +116,7 @@ def test_backends_are_told_the_client_whatever_it_says_of_itself(site: Site, bac
     said = [
         "X-Forwarded-For: 192.0.2.1",
         "X-Forwarded-Host: evil.example",
+        "X-Forwarded-Port: 8000",
         "Forwarded: for=192.0.2.2;host=evil.example",
     ]
     options = [part for field in said for part in ("-H", field)]
@@ -125,6 +126,7 @@ def test_backends_are_told_the_client_whatever_it_says_of_itself(site: Site, bac
     assert fields[b"x-forwarded-for"] == OUTSIDE
     assert fields[b"x-forwarded-proto"] == "https"
     assert fields[b"x-forwarded-host"] == f"api.example.com:{site.https}"
+    assert fields[b"x-forwarded-port"] == str(site.https)
     assert b"forwarded" not in fields
 
 

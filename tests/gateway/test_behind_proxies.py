@@ -56,6 +56,22 @@ async def test_the_backend_is_told_the_clients_address_scheme_and_host(world: Wo
     assert world.observer.requests[-1].client == "203.0.113.8"
 
 
+async def test_a_port_in_a_field_is_the_hosts(world: World) -> None:
+    """In what backends are told, and in what is rewritten for the client."""
+    fields = (("X-Forwarded-Proto", "https"), ("X-Forwarded-Port", "8443"))
+    location = b"Location: https://gateway.test:8443/login"
+    script = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n" + location + b"\r\n\r\n"
+    await world.serve(script, policy=OPEN)
+    response = await world.request("GET", "/api/v1/crm/x", fields, client=PROXY)
+    assert told(world)[b"x-forwarded-host"] == b"gateway.test:8443"
+    assert told(world)[b"x-forwarded-port"] == b"8443"
+    assert response.get("location") == "/api/v1/crm/login"
+    response = await world.request("GET", "/api/v1/crm/x", fields, client="192.0.2.1")
+    assert told(world)[b"x-forwarded-host"] == b"gateway.test"
+    assert told(world)[b"x-forwarded-port"] == b"80"
+    assert response.get("location") == "https://gateway.test:8443/login"
+
+
 async def test_the_backend_is_told_the_prefix_except_under_its_own_host(world: World) -> None:
     await world.serve(ok(), policy=OPEN, hosts=("crm.test",))
     await world.request("GET", "/api/v1/crm/x", [("X-Forwarded-Prefix", "/evil")])
@@ -108,6 +124,14 @@ async def test_a_malformed_host_from_a_proxy_is_rejected(world: World) -> None:
     assert response.status == 400
 
 
+async def test_a_websocket_of_a_page_on_the_proxys_port_is_of_the_same_origin(world: World) -> None:
+    headers = [(b"host", b"a.test"), (b"origin", b"https://a.test:8443")]
+    told = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-port", b"8443")]
+    scope: asgi.Scope = {"scheme": "ws", "path": "/ws/events/", "query_string": b"", "headers": headers + told}
+    begun = handshake.begin(world.gateway, {**scope, "client": (PROXY, 1)})
+    handshake.check_origin(begun.exchange.request.headers, ())
+
+
 async def test_a_websocket_comes_from_the_page_that_the_browser_shows(world: World) -> None:
     headers = [(b"host", b"gateway.internal"), (b"origin", b"https://a.test"), (b"x-forwarded-host", b"a.test")]
     scope: asgi.Scope = {"scheme": "ws", "path": "/ws/events/", "query_string": b"", "headers": headers}
@@ -127,10 +151,17 @@ def staff_client() -> Iterator[Client]:
 
 
 @pytest.mark.django_db
-def test_djangos_pages_are_secure_behind_a_proxy_with_tls(staff_client: Client, django_user_model: type) -> None:
+@pytest.mark.parametrize(
+    "proxied",
+    [{"Origin": "https://a.test"}, {"Origin": "https://a.test:8443", "X-Forwarded-Port": "8443"}],
+    ids=["the default port", "another port"],
+)
+def test_djangos_pages_are_secure_behind_a_proxy_with_tls(
+    staff_client: Client, django_user_model: type, proxied: dict[str, str]
+) -> None:
     """Under WSGI, which Django's test client speaks."""
     django_user_model.objects.create_superuser("ada", password="for tests alone")  # type: ignore[attr-defined]
-    proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.test", "Origin": "https://a.test"}
+    proxied |= {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.test"}
     token = staff_client.get("/admin/login/", headers=proxied).cookies["csrftoken"].value
     form = {"username": "ada", "password": "for tests alone", "csrfmiddlewaretoken": token}
     response = staff_client.post("/admin/login/", form, headers=proxied)

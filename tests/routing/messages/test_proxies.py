@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.http import Headers, Request, SharedFields, SharedHead
-from routing.messages.proxies import MAX_HOPS, TrustedProxies, normal_address, parse_forwarded, parse_node
+from routing.messages.proxies import MAX_HOPS, TrustedProxies, normal_address, parse_forwarded, parse_node, port_of
 from tests.processor_time import milliseconds
 
 PROXIES = TrustedProxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
@@ -123,6 +123,59 @@ def test_lists_that_each_proxy_appended_to_are_read_at_the_same_place() -> None:
 def test_a_proxy_that_appends_a_host_to_the_clients_own_is_not_misled() -> None:
     fields = ((b"x-forwarded-for", b"192.0.2.9"), (b"x-forwarded-host", b"evil.test, a.test"))
     assert received(*fields)[2] == b"a.test"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        (b"a.test", b"8443", b"a.test:8443"),
+        (b"[2001:db8::1]", b"8443", b"[2001:db8::1]:8443"),
+        (b"192.0.2.7", b"1", b"192.0.2.7:1"),
+        (b"a.test:9000", b"8443", b"a.test:9000"),
+        (b"[2001:db8::1]:9000", b"8443", b"[2001:db8::1]:9000"),
+        (b"a.test:", b"8443", b"a.test:"),
+        (b"a.test", b"443", b"a.test"),
+        (b"a.test", b"80", b"a.test"),
+        *((b"a.test", port, b"a.test") for port in (b"", b"0", b"65536", b"http", b"-1", b"8443x", b"1" * 30, b"+84")),
+    ],
+)
+def test_a_port_of_a_trusted_proxy_completes_the_host(host: bytes, port: bytes, expected: bytes) -> None:
+    fields = ((b"x-forwarded-proto", b"https"), (b"x-forwarded-port", port))
+    assert received(*fields, (b"x-forwarded-host", host))[2] == expected
+    request = Request("GET", b"/", b"", [(b"host", host), *fields], PROXY)
+    PROXIES.apply(request)
+    assert request.fields[b"host"] == expected
+    assert received(*fields, (b"x-forwarded-host", host), peer="192.0.2.1")[2] == b"gateway.test"
+
+
+def test_a_port_is_read_at_the_clients_place_and_not_beside_forwarded() -> None:
+    lists = ((b"x-forwarded-for", b"192.0.2.9, 10.0.0.2"), (b"x-forwarded-port", b"8443, 9000"))
+    assert received(*lists)[2] == b"gateway.test:8443"
+    forged = ((b"x-forwarded-for", b"192.0.2.9"), (b"x-forwarded-port", b"6666, 8443"))
+    assert received(*forged)[2] == b"gateway.test:8443"
+    assert received((b"x-forwarded-port", b"8443"))[2] == b"gateway.test:8443"
+    assert received((b"forwarded", b"for=192.0.2.9;proto=https"), (b"x-forwarded-port", b"8443"))[2] == b"gateway.test"
+    two_hosts = Request("GET", b"/", b"", [HOST, HOST, (b"x-forwarded-port", b"8443")], PROXY)
+    PROXIES.apply(two_hosts)
+    assert [value for name, value in two_hosts.headers if name == b"host"] == [b"gateway.test"] * 2
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "port"),
+    [
+        (b"a.test", "http", 80),
+        (b"a.test", "https", 443),
+        (b"a.test:8443", "https", 8443),
+        (b"[::1]", "https", 443),
+        (b"[::1]:81", "http", 81),
+        (b"a.test:", "http", 80),
+        (b"a.test:x", "http", 80),
+        (b"a.test:123456789", "http", 80),
+        (b"", "http", 80),
+    ],
+)
+def test_the_port_of_a_host(host: bytes, scheme: str, port: int) -> None:
+    assert port_of(host, scheme) == port
 
 
 @pytest.mark.parametrize(
