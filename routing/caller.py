@@ -9,6 +9,11 @@ import msgspec
 from routing.consumers.subscription import Subscription
 
 EVERY_SERVICE: Final = "*"
+GATEWAY_SCOPES: Final = (
+    *("metrics:read", "metrics:write", "events:publish", "keys:verify", "keys:rotate", "debug"),
+    *("config:read", "config:write", "accounts:connect"),
+)
+"""Permissions on the gateway itself."""
 
 
 def firebase_id(uid: str, tenant: str | None) -> str:

@@ -9,10 +9,10 @@ from rest_framework.views import APIView
 
 from metrics.api.base import validate
 from metrics.api.serializers import QueryFlag
-from routing.caller import EVERY_SERVICE, Caller
+from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller
 from routing.database.config_file import Names, WriteOptions
 from routing.errors import Forbidden
-from routing.keys.scopes import CONFIG_READ, CONFIG_WRITE, GATEWAY_SCOPES
+from routing.keys.scopes import CONFIG_READ, CONFIG_WRITE
 from routing.rights import Right, may
 
 

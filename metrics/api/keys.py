@@ -13,13 +13,12 @@ from rest_framework.views import APIView
 from metrics.api import access
 from metrics.api.base import MetricsView, documented, validate
 from metrics.request_rates import exceeds
-from routing.caller import EVERY_SERVICE, Caller
+from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller
 from routing.configuration.values import duration
 from routing.database.actor import acting_as
 from routing.database.api_keys import FoundKey, by_prefix, find, rotate
 from routing.errors import Forbidden, RateLimited, UnknownKey
 from routing.keys.document import describe, time_text
-from routing.keys.scopes import GATEWAY_SCOPES
 from routing.models import ApiKey
 from routing.rights import Right, may
 

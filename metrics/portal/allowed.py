@@ -7,8 +7,7 @@ from django.utils import timezone
 
 from metrics.portal.access import MEMBER_PREFIX
 from metrics.runtime_access import running
-from routing.caller import EVERY_SERVICE
-from routing.keys.scopes import GATEWAY_SCOPES
+from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES
 from routing.models import ApiKey, Consumer
 from routing.router.table import Service
 

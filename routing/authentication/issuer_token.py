@@ -12,7 +12,7 @@ from urllib.parse import quote
 from routing.authentication.issuer_policy import Algorithm, Issuer
 from routing.authentication.jwks import ANY, MAX_KID_LENGTH
 from routing.authentication.token_parts import ParsedToken
-from routing.caller import EVERY_SERVICE, Caller, Identity
+from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES, Caller, Identity
 from routing.errors import InvalidToken
 
 MAX_NAME_LENGTH: Final = 255
@@ -23,7 +23,6 @@ MAX_TENANT_LENGTH: Final = 200
 MAX_SCOPES: Final = 500
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
 _ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 - a media type (RFC 9068)
-_GATEWAY_SCOPES: Final = frozenset({"metrics:read", "metrics:write", "events:publish", "debug"})
 
 
 def check_header(token: ParsedToken, issuer: Issuer) -> tuple[Algorithm, str]:
@@ -88,7 +87,7 @@ def caller_of(claims: Mapping[str, Any], issuer: Issuer, expires: float | None, 
     identity = Identity(issuer.issuer, subject, tenant, _email(claims, issuer.claims.email), _token_id(claims))
     allowed = _allowed(issuer, scopes, services)
     if issuer.services is not None:
-        scopes -= _GATEWAY_SCOPES
+        scopes = scopes.difference(GATEWAY_SCOPES)
     return Caller(caller_id, group, scopes, expires, allowed, identity, confirmation=_confirmation(claims))
 
 

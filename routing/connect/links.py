@@ -24,6 +24,8 @@ from routing.router.access import authorize
 from routing.router.credential_policy import Per
 
 ENDPOINT: Final = InternalEndpoint("connect", RatePolicy(20, 60.0))
+CONNECT_SCOPE: Final = "accounts:connect"
+"""Callers with it may connect, replace and disconnect the account that all callers of their tenant use."""
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -52,8 +54,10 @@ async def _create(name: str, exchange: Exchange) -> Response:
         raise denial
     if policy.per is Per.SERVICE:
         raise Forbidden("the account of this service is connected by its operators", service=name)
+    if policy.per is Per.TENANT and not caller.has_scope(CONNECT_SCOPE):
+        raise Forbidden(f"connecting the account of a tenant requires the scope {CONNECT_SCOPE}", service=name)
     subject_of(policy, caller, name)
-    token = await asyncio.to_thread(_store, Owner(name, caller.id, caller.tenant or ""))
+    token = await asyncio.to_thread(_store, Owner(name, caller.id, caller.tenant or "", policy.per.value))
     host = exchange.request.fields.get(b"host", b"").decode("latin-1")
     url = f"{exchange.request.scheme}://{host}/connect/{name}/?link={token}"
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"private, no-store")]

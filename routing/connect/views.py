@@ -189,7 +189,11 @@ def _found(request: HttpRequest, owner: Owner) -> tuple[Service, CredentialPolic
 
 
 def _subject(request: HttpRequest, policy: CredentialPolicy, owner: Owner) -> Subject | None:
-    """Whose credential the owner connects: the service's own is that of its operators."""
+    """Whose credential the owner connects: the service's own is that of its operators, a tenant's that of links made
+    for it.
+    """
+    if policy.per is Per.TENANT and owner.per != Per.TENANT:
+        return None
     if policy.per is Per.SERVICE and not (is_staff_origin(request) and may(request.user, Right.CONFIGURE)):
         return None
     try:

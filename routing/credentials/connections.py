@@ -53,7 +53,7 @@ class Connections:
         tokens = await self._endpoint.fetch(request, policy.token_object)
         holder = self._credentials.of_subject(service.name, policy, subject)
         async with self._credentials.lock(holder):
-            await self._refresher.connect(holder.grant, tokens)
+            await self._refresher.connect(holder.grant, tokens, subject.tenant)
             with contextlib.suppress(StoreUnavailable):  # nothing is served from it meanwhile
                 await self._forget(service, subject)
             await self._credentials.connected(holder, tokens)

@@ -29,11 +29,12 @@ class DatabaseVault:
                 fresh_until=_time(status.fresh_until),
                 failure=status.failure[:64],
                 updated_at=_time(status.at),
+                tenant=status.tenant[:200],
             )
         )
 
-    async def connect(self, name: GrantName, grant: bytes, account: str, now: float) -> None:
-        await _in_thread(partial(_connect, name, grant.decode(), account, _time(now)))
+    async def connect(self, name: GrantName, grant: bytes, account: str, now: float, tenant: str = "") -> None:
+        await _in_thread(partial(_connect, name, grant.decode(), account, _time(now), tenant[:200]))
 
     async def remove(self, name: GrantName) -> None:
         await _in_thread(partial(_remove, name))
@@ -52,8 +53,9 @@ def _update(name: GrantName, **fields: Any) -> None:
         )
 
 
-def _connect(name: GrantName, refresh_token: str, account: str, now: datetime | None) -> None:
-    _update(name, refresh_token=refresh_token, account=account[:100], connected_at=now, failure="", updated_at=now)
+def _connect(name: GrantName, refresh_token: str, account: str, now: datetime | None, tenant: str) -> None:
+    times = {"connected_at": now, "updated_at": now}
+    _update(name, refresh_token=refresh_token, account=account[:100], failure="", tenant=tenant, **times)
     # Of an earlier client: nothing can be done with it any more.
     others = BackendCredential.objects.filter(service=name.service, subject=name.subject)
     others.exclude(client=name.client).delete()

@@ -16,11 +16,14 @@ TOKEN_BYTES: Final = 32
 
 
 class Owner(NamedTuple):
-    """The caller for whom an account is connected to a service."""
+    """The caller for whom an account is connected to a service. `per` says whose account a link was made for, since not
+    everybody who may connect their own may connect their tenant's; it is empty for a session.
+    """
 
     service: str
     caller: str
     tenant: str = ""
+    per: str = ""
 
 
 class Begun(NamedTuple):
@@ -87,4 +90,4 @@ def _rows(service: str, token: str) -> models.QuerySet[PendingConnection]:
 
 
 def _owner(row: PendingConnection) -> Owner:
-    return Owner(row.service, row.caller, row.tenant)
+    return Owner(row.service, row.caller, row.tenant, row.per)

@@ -65,14 +65,15 @@ class Refresher:
         except msgspec.DecodeError:
             return None
 
-    async def connect(self, name: GrantName, tokens: Tokens) -> None:
-        """Store the grant of an account that has been connected. Raises VaultUnavailable."""
+    async def connect(self, name: GrantName, tokens: Tokens, tenant: str) -> None:
+        """Store the grant of an account that has been connected, for one of this tenant. Raises VaultUnavailable."""
         now = self._clock()
         grant = StoredGrant(tokens.refresh_token)
         if not tokens.refresh_token:
             grant = StoredGrant("", "", tokens.access_token, now + tokens.expires_in if tokens.expires else 0.0)
         self._unsaved.pop(name, None)
-        await self._vault.connect(name, self._cipher.encrypt(str(name), _encode(grant)), tokens.account, now)
+        encrypted = self._cipher.encrypt(str(name), _encode(grant))
+        await self._vault.connect(name, encrypted, tokens.account, now, tenant)
 
     async def remove(self, name: GrantName) -> None:
         """Remove a refresh token and its state. Raises VaultUnavailable."""
@@ -82,8 +83,9 @@ class Refresher:
     async def report(self, holder: Holder, now: float) -> None:
         """Record the credential's state for staff, as far as the database is there."""
         record = holder.record
+        status = GrantStatus(record.expires_at, record.failure, now, tenant=holder.subject.tenant)
         try:
-            await self._vault.report(holder.grant, GrantStatus(record.expires_at, record.failure, now))
+            await self._vault.report(holder.grant, status)
         except VaultUnavailable:
             log.info("the state of a credential of %s was not recorded: the database is unavailable", holder.service)
 

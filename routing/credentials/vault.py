@@ -34,12 +34,15 @@ class StoredGrant(msgspec.Struct, frozen=True, array_like=True):
 
 
 class GrantStatus(NamedTuple):
-    """A credential's state for staff: Unix times, and the code of the last failure, empty after a success."""
+    """A credential's state for staff: Unix times, and the code of the last failure, empty after a success. `tenant` is
+    that of the caller whose it is: what is done for this caller without a request needs it too.
+    """
 
     fresh_until: float
     failure: str
     at: float
     account: str = ""
+    tenant: str = ""
 
 
 class VaultUnavailable(Exception):
@@ -57,7 +60,7 @@ class Vault(Protocol):
 
     async def report(self, name: GrantName, status: GrantStatus) -> None: ...
 
-    async def connect(self, name: GrantName, grant: bytes, account: str, now: float) -> None:
+    async def connect(self, name: GrantName, grant: bytes, account: str, now: float, tenant: str = "") -> None:
         """Store the encrypted grant of an account that has been connected, in place of any other of this owner."""
 
     async def remove(self, name: GrantName) -> None: ...
@@ -79,9 +82,9 @@ class MemoryVault:
     async def report(self, name: GrantName, status: GrantStatus) -> None:
         self.statuses[name] = status
 
-    async def connect(self, name: GrantName, grant: bytes, account: str, now: float) -> None:
+    async def connect(self, name: GrantName, grant: bytes, account: str, now: float, tenant: str = "") -> None:
         self.tokens[name] = grant
-        self.statuses[name] = GrantStatus(0.0, "", now, account)
+        self.statuses[name] = GrantStatus(0.0, "", now, account, tenant)
 
     async def remove(self, name: GrantName) -> None:
         self.tokens.pop(name, None)

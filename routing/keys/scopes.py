@@ -3,16 +3,11 @@
 from collections.abc import Iterable
 from typing import Final
 
-from routing.caller import EVERY_SERVICE
+from routing.caller import EVERY_SERVICE, GATEWAY_SCOPES
 from routing.models import Route, Service
 
 CONFIG_READ: Final = "config:read"
 CONFIG_WRITE: Final = "config:write"
-GATEWAY_SCOPES: Final = (
-    *("metrics:read", "metrics:write", "events:publish", "keys:verify", "keys:rotate", "debug"),
-    *(CONFIG_READ, CONFIG_WRITE),
-)
-"""Permissions on the gateway itself."""
 
 
 def require_known(scopes: Iterable[str]) -> None:

@@ -6,12 +6,14 @@ from django.db import models
 class BackendCredential(models.Model):
     """A credential of a service, a tenant or a caller at a backend.
 
-    `subject` is `service`, `tenant:ID` or `caller:ID`; `client` is a digest of the OAuth client. `refresh_token` is
-    encrypted and never shown. `failure` is the code of the last failure, empty after a success.
+    `subject` is `service`, `tenant:ID` or `caller:ID`, and `tenant` that of the caller, if any; `client` is a digest of
+    the OAuth client. `refresh_token` is encrypted and never shown. `failure` is the code of the last failure, empty
+    after a success.
     """
 
     service = models.CharField(max_length=63)
     subject = models.CharField(max_length=400)
+    tenant = models.CharField(max_length=200, blank=True, default="", db_default="")
     client = models.CharField(max_length=32, editable=False)
     refresh_token = models.TextField(blank=True, editable=False)
     account = models.CharField(max_length=100, blank=True)
@@ -36,12 +38,14 @@ class PendingConnection(models.Model):
 
     `digest` is of the link's token or of the `state` that the authorization server returns; `browser` is a digest of
     what the browser that began has in a cookie; `verifier` is the encrypted PKCE verifier. Both are empty for a link.
+    `per` is whose account it is for, as the service was configured.
     """
 
     digest = models.CharField(max_length=64, unique=True)
     service = models.CharField(max_length=63)
     caller = models.CharField(max_length=400)
     tenant = models.CharField(max_length=200, blank=True)
+    per = models.CharField(max_length=16, blank=True, default="", db_default="")
     browser = models.CharField(max_length=64, blank=True)
     verifier = models.TextField(blank=True)
     expires_at = models.DateTimeField(db_index=True)

@@ -8,12 +8,14 @@ from django.db import models
 class Watch(models.Model):
     """One resource of one account that a webhook watches (routing/watches/record.py has the meaning of the fields).
 
-    `subject` is `service`, `tenant:ID` or `caller:ID`, `resource` a mailbox or a calendar. `digest` is of the settings,
-    `superseded` has channels to be stopped. The worker `claimed_by` alone may renew it until `claimed_until`.
+    `subject` is `service`, `tenant:ID` or `caller:ID`, `tenant` that of the caller, `resource` a mailbox or a calendar.
+    `digest` is of the settings, `superseded` has channels to be stopped. The worker `claimed_by` alone may renew it
+    until `claimed_until`.
     """
 
     webhook = models.CharField(max_length=63)
     subject = models.CharField(max_length=400)
+    tenant = models.CharField(max_length=200, blank=True, default="", db_default="")
     resource = models.CharField(max_length=300)
     service = models.CharField(max_length=63)
     base = models.CharField(max_length=200, blank=True, editable=False)

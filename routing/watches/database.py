@@ -17,7 +17,19 @@ T = TypeVar("T")
 MAX_ROWS: Final = 50_000
 _TIMES: Final = ("expires_at", "renewed_at", "renew_at", "due_at", "failed_at")
 _SAVED: Final = (
-    *("service", "base", "digest", "channel", "resource_id", "resource_uri", "failure", "detail", "failures", "stale"),
+    *(
+        "service",
+        "tenant",
+        "base",
+        "digest",
+        "channel",
+        "resource_id",
+        "resource_uri",
+        "failure",
+        "detail",
+        "failures",
+        "stale",
+    ),
     *_TIMES,
 )
 
@@ -83,8 +95,9 @@ def _accounts(services: Sequence[str]) -> list[Account]:
     """A credential whose grant is an account's has a refresh token; others have been used or have failed."""
     rows = BackendCredential.objects.filter(service__in=services).exclude(subject="service")
     used = ~Q(refresh_token="") | Q(fresh_until__isnull=False)
-    found = rows.filter(used).values_list("service", "subject", "connected_at").order_by("service", "subject")
-    return [Account(service, subject, _seconds(at)) for service, subject, at in found]
+    fields = ("service", "subject", "connected_at", "tenant")
+    found = rows.filter(used).values_list(*fields).order_by("service", "subject")
+    return [Account(service, subject, _seconds(at), tenant) for service, subject, at, tenant in found]
 
 
 def _add(wanted: Sequence[Wanted]) -> None:
@@ -95,6 +108,7 @@ def _add(wanted: Sequence[Wanted]) -> None:
             subject=each.subject,
             resource=each.resource,
             service=each.service,
+            tenant=each.tenant,
             digest=each.digest,
             due_at=now,
         )

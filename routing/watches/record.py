@@ -40,7 +40,9 @@ class State(StrEnum):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A watch that the configuration asks for: one resource of one account. `connected_at` is the account's."""
+    """A watch that the configuration asks for: one resource of one account. `connected_at` is the account's, `tenant`
+    that of the caller whose account it is.
+    """
 
     webhook: str
     subject: str
@@ -48,6 +50,7 @@ class Wanted(msgspec.Struct, frozen=True):
     service: str
     digest: str
     connected_at: float = 0.0
+    tenant: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -77,6 +80,7 @@ class WatchRecord(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     resource: str
     service: str
+    tenant: str = ""
     base: str = ""
     digest: str = ""
     channel: str = ""
@@ -116,7 +120,8 @@ class WatchRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.renew_at > 0 or now >= self.due_at
 
     def is_outdated(self, wanted: Wanted) -> bool:
-        return self.digest != wanted.digest or (bool(self.failure) and wanted.connected_at > self.failed_at)
+        is_changed = wanted.connected_at > self.failed_at or wanted.tenant != self.tenant
+        return self.digest != wanted.digest or (bool(self.failure) and is_changed)
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -138,12 +143,12 @@ class Failure(msgspec.Struct, frozen=True):
     retry_after: float = 0.0
 
 
-def caller_of(webhook: str, subject: str, scopes: frozenset[str]) -> Caller:
+def caller_of(record: WatchRecord, scopes: frozenset[str]) -> Caller:
     """On whose behalf a watch is made: the webhook's, or that of the caller or tenant whose account it is."""
-    kind, _, name = subject.partition(":")
+    kind, _, name = record.subject.partition(":")
     if kind == "caller":
-        return Caller(name, scopes=scopes)
-    return Caller(f"webhook:{webhook}", tenant=name if kind == "tenant" else None, scopes=scopes)
+        return Caller(name, tenant=record.tenant or None, scopes=scopes)
+    return Caller(f"webhook:{record.webhook}", tenant=name if kind == "tenant" else None, scopes=scopes)
 
 
 def renewal_time(webhook: Webhook, now: float, expires_at: float, jitter: float) -> float:

@@ -72,7 +72,9 @@ class Renewer:
         webhook = self._gateway.live.table.webhooks.get(wanted.webhook)
         if webhook is None or webhook.watch is None:
             return
-        if force or record.is_outdated(wanted) or self._clock() >= record.renew_at:
+        is_due = force or record.is_outdated(wanted) or self._clock() >= record.renew_at
+        record = msgspec.structs.replace(record, tenant=wanted.tenant)
+        if is_due:
             record = await self._renew(webhook, webhook.watch, record, wanted, owner)
         record = await self._stop_superseded(record, owner)
         record = await self._invalidate(webhook, record)
@@ -181,7 +183,7 @@ class Renewer:
             headers,
             _CLIENT,
             body=_body(request.body) if request.body else None,
-            caller=rules.caller_of(record.webhook, record.subject, scopes),
+            caller=rules.caller_of(record, scopes),
         )
 
     def _scopes(self, name: str) -> frozenset[str]:

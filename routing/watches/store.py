@@ -14,11 +14,14 @@ class StoreFailed(Exception):
 
 
 class Account(NamedTuple):
-    """Whose credential of a service there is: `caller:ID` or `tenant:ID`, and when it was connected (Unix seconds)."""
+    """Whose credential of a service there is: `caller:ID` or `tenant:ID`, and when it was connected (Unix seconds).
+    `tenant` is the caller's, if it has one.
+    """
 
     service: str
     subject: str
     connected_at: float
+    tenant: str = ""
 
 
 class WatchStore(Protocol):

@@ -48,7 +48,7 @@ def wanted_watches(table: RouteTable, accounts: Iterable[Account], key: bytes) -
     for account in accounts:
         by_service.setdefault(account.service, []).append(account)
     found = (
-        Wanted(hook.name, account.subject, resource, hook.service, digest, account.connected_at)
+        Wanted(hook.name, account.subject, resource, hook.service, digest, account.connected_at, account.tenant)
         for hook in watching(table)
         for digest in (settings_digest(hook, key),)
         for account in _accounts(table.services.get(hook.service), hook.service, by_service)

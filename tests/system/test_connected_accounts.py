@@ -98,6 +98,7 @@ def server(seed: Seed, shared_redis: RedisServer, backend: Backend) -> Iterator[
     services = {
         "mail": {**common, "credential": {"oauth2": oauth2, "per": "caller"}},
         "own": {**common, "credential": {"oauth2": oauth2, "per": "service"}},
+        "team": {**common, "credential": {"oauth2": oauth2, "per": "tenant"}},
         "plain": common,
     }
     with server:
@@ -207,6 +208,45 @@ def test_forms_are_protected_and_links_need_a_key(server: Server, seed: Seed) ->
     assert server.request("POST", "/connect/own/links", seed.ours).status_code == 403
     assert server.get("/connect/mail/", allow_redirects=False).status_code == 302
     assert server.get(f"/connect/own/?link={token}").status_code == 404
+
+
+def test_a_tenants_account_is_connected_by_callers_with_a_scope(server: Server) -> None:
+    plain, other = (tenant_key(server, name, "--tenant", name) for name in ("acme", "other"))
+    may_connect = tenant_key(server, "admin", "--tenant", "acme", "--scope", "accounts:connect")
+    refused = server.request("POST", "/connect/team/links", plain)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert "accounts:connect" in refused.json()["detail"]
+    with requests.Session() as session:
+        page = session.get(link(server, may_connect, "team"), timeout=30)
+        assert "acme" in page.text
+        assert grant(session, submit(session, page)).status_code == 200
+    assert eventually(lambda: server.get("/api/v1/team/me", plain).status_code == 200)
+    assert server.get("/api/v1/team/me", other).status_code == 403
+
+
+def test_a_link_for_ones_own_account_does_not_become_one_for_the_tenants(server: Server) -> None:
+    """The service's setting changes between the link and its use."""
+    plain = tenant_key(server, "eve", "--tenant", "acme")
+    own = link(server, plain)
+    change = (
+        "from routing.models import Service; s = Service.objects.get(name='mail'); s.credential['per'] = '{}'; s.save()"
+    )
+    server.manage("shell", "-c", change.format("tenant"))
+    try:
+        assert eventually(lambda: {requests.get(own, timeout=30).status_code for _ in range(8)} == {404})
+        assert "No account can be connected here." in requests.get(own, timeout=30).text
+        assert server.request("POST", "/connect/mail/links", plain).status_code == 403
+    finally:
+        server.manage("shell", "-c", change.format("caller"))
+        assert eventually(lambda: {requests.get(own, timeout=30).status_code for _ in range(8)} == {200})
+
+
+def tenant_key(server: Server, name: str, *options: str) -> str:
+    made = server.manage("apikey", "create", name, "--scope", "team", "--scope", "mail", *options).splitlines()[-1]
+    assert eventually(
+        lambda: all(server.get("/api/v1/", made).status_code == 200 for _ in range(12))
+    )  # in both workers
+    return made
 
 
 def test_staff_connect_and_disconnect_by_session(server: Server, provider: Provider) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from routing.keys.scopes import GATEWAY_SCOPES, configured
+from routing.caller import GATEWAY_SCOPES
+from routing.keys.scopes import configured
 from routing.models import Route, Service
 
 _MAX: Final = 500

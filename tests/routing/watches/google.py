@@ -21,6 +21,7 @@ class Google:
     mailboxes: dict[str, tuple[str, float]] = field(default_factory=dict)
     channels: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[tuple[str, Any, str]] = field(default_factory=list)
+    tenants: list[str | None] = field(default_factory=list)
     faults: list[Response | Exception] = field(default_factory=list)
     lost: list[Exception] = field(default_factory=list)
 
@@ -30,6 +31,7 @@ class Google:
         given = json.loads(body) if body else {}
         assert request.caller is not None
         self.requests.append((path, given, request.caller.id))
+        self.tenants.append(request.caller.tenant)
         if self.faults and (fault := self.faults.pop(0)) is not None:
             if isinstance(fault, Exception):
                 raise fault

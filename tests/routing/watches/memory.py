@@ -34,6 +34,7 @@ class MemoryWatches:
                 subject=each.subject,
                 resource=each.resource,
                 service=each.service,
+                tenant=each.tenant,
                 digest=each.digest,
             )
 

@@ -5,10 +5,12 @@ import asyncio
 import msgspec
 import pytest
 
+from routing.credentials.database import DatabaseVault
+from routing.credentials.vault import GrantName, GrantStatus
 from routing.models import BackendCredential, Watch
 from routing.watches.database import DatabaseWatches, expedite, record_of
 from routing.watches.record import Superseded, Wanted
-from routing.watches.store import LEASE_SECONDS
+from routing.watches.store import LEASE_SECONDS, Account
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = 1_770_000_000.0
@@ -61,3 +63,18 @@ async def test_accounts_are_those_that_are_connected_or_have_been_used() -> None
 
     await asyncio.to_thread(rows)
     assert [account.subject for account in await DatabaseWatches().accounts(["mail"])] == ["caller:a"]
+
+
+async def test_the_tenant_of_an_account_and_of_its_watch_is_kept() -> None:
+    vault, store = DatabaseVault(), DatabaseWatches()
+    await vault.connect(GrantName("mail", "caller:a", "c"), b"secret", "", NOW, "acme")
+    (account,) = await store.accounts(["mail"])
+    assert account == Account("mail", "caller:a", NOW, "acme")
+    await vault.report(GrantName("mail", "caller:a", "c"), GrantStatus(NOW, "", NOW, tenant="other"))
+    assert (await store.accounts(["mail"]))[0].tenant == "other"
+    await store.add([msgspec.structs.replace(WANTED, tenant="acme")])
+    (record,) = await store.load()
+    assert record.tenant == "acme"
+    await store.claim(record.pk, "a", NOW)
+    assert await store.save(msgspec.structs.replace(record, tenant="other"), "a")
+    assert (await store.load())[0].tenant == "other"

@@ -301,6 +301,31 @@ async def test_each_connected_account_is_watched_with_its_own_credential() -> No
     assert [record.subject for record in await world.watcher.load()] == ["caller:firebase:ann"]
 
 
+async def test_a_callers_account_is_watched_as_one_of_its_tenant() -> None:
+    """`{tenant}` in `token_url` is filled with it, also where the watch is only ended."""
+    world = World(CALENDAR, per=Per.CALLER)
+    world.store.connected = [Account("google", "caller:key:a", 1.0, "acme"), Account("google", "caller:key:b", 1.0)]
+    await world.watcher.renew()
+    world.store.connected = []
+    world.clock.advance(60)
+    await world.watcher.renew()
+    tenants = [
+        (path.rpartition("/")[2], tenant)
+        for path, tenant in zip(world.google.paths(), world.google.tenants, strict=True)
+    ]
+    assert sorted(tenants, key=str) == [("stop", "acme"), ("stop", None), ("watch", "acme"), ("watch", None)]
+
+
+async def test_a_watch_that_failed_is_tried_at_once_when_its_accounts_tenant_becomes_known() -> None:
+    world = World(GMAIL, per=Per.CALLER)
+    world.store.connected = [Account("google", "caller:a", 1.0)]
+    world.google.faults = [CredentialFailed("the token endpoint of no tenant")]
+    assert (await world.later(0)).failure == "credential_failed"
+    world.store.connected = [Account("google", "caller:a", 1.0, "acme")]
+    assert (await world.later(5)).failure == ""
+    assert world.google.tenants == [None, "acme"]
+
+
 async def test_an_account_that_is_connected_again_is_tried_at_once() -> None:
     world = World(GMAIL, per=Per.CALLER)
     world.store.connected = [Account("google", "caller:a", world.clock())]
