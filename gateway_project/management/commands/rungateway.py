@@ -57,6 +57,7 @@ class Command(BaseCommand):
             apply_environment_issuers(list(config.issuers))
             _warn_of_literal_secrets()
             greeting = self.greeting(config)
+            serving.load()
             close_connections()
             garbage_collection.before_fork()
             status = serving.serve(config, greeting)
