@@ -53,7 +53,6 @@ class Gateway:
 
 def _environment(directory: Path, port: int) -> dict[str, str]:
     return own_environment(directory, port) | {
-        "DJANGO_SETTINGS_MODULE": "gateway_project.settings",
         "DEBUG": "1",
         "ALLOWED_HOSTS": "127.0.0.1",
         "REDIS_URL": _redis_url(),

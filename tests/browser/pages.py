@@ -93,6 +93,7 @@ def own_environment(directory: Path, port: int) -> dict[str, str]:
     """The environment of a gateway with its database in `directory`, independent of the developer's."""
     named = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return named | {
+        "DJANGO_SETTINGS_MODULE": "tests.server_settings",
         "SECRET_KEY": SECRET_KEY,
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "DATABASE_URL": f"sqlite:///{directory / 'gateway.sqlite3'}",
@@ -141,9 +142,9 @@ def running_gateway(directory: Path, configuration: str, **environment: str) -> 
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(600):
+    for _ in range(3_000):
         if b"ready" in log.read_bytes():
             return
         assert process.poll() is None, log.read_text()
-        threading.Event().wait(0.1)
+        threading.Event().wait(0.02)
     raise AssertionError(log.read_text())

@@ -82,8 +82,7 @@ def gateway(backend: Backend, sockets: SocketServer) -> Iterator[Server]:
         "ALLOWED_HOSTS": "api.example.com",
         "STAFF_HOST": "staff.example.com",
     }
-    server = Server(environment=environment)
-    server.manage("migrate")
+    server = Server(migrated=True, environment=environment)
     server.manage("config", "apply", "-", stdin=document(services))
     with server:
         yield server

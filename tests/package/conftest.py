@@ -64,7 +64,7 @@ def installed() -> Iterator[Installed]:
         build = [*PIP, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(directory)]
         subprocess.run([*build, str(source)], check=True, capture_output=True, timeout=120)
         wheel = next(directory.glob("*.whl"))
-        install = [*PIP, "install", "--no-deps", "--no-index", "--no-compile", "--target", str(site), str(wheel)]
+        install = [*PIP, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
         subprocess.run(install, check=True, capture_output=True, timeout=120)
         yield Installed(wheel, site)
 

@@ -76,7 +76,7 @@ def running() -> Iterator[Gateway]:
     demonstration = Demonstration({})
     try:
         ports = demonstration.start()
-        server = Server(environment=VARIABLES)
+        server = Server(migrated=True, environment=VARIABLES)
         file = server.directory / "gateway.yaml"
         file.write_text(document(_services(ports)))
         server.environment["GATEWAY_CONFIG"] = str(file)

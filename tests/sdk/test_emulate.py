@@ -59,7 +59,7 @@ def gateway(emulated: int) -> Iterator[tuple[str, str]]:
         "slack": {"preset": "slack", "targets": [{"url": f"http://127.0.0.1:{emulated}/api"}], "headers": headers},
         "gmail": {"preset": "gmail", "targets": [{"url": f"http://127.0.0.1:{emulated + 1}"}], "headers": headers},
     }
-    server = Server(environment={"GATEWAY_SECRET_EMULATE": TOKEN})
+    server = Server(migrated=True, environment={"GATEWAY_SECRET_EMULATE": TOKEN})
     file = server.directory / "gateway.yaml"
     file.write_text(document(services))
     server.environment["GATEWAY_CONFIG"] = str(file)

@@ -1,5 +1,6 @@
 """Runs `manage.py rungateway` as users do, in its own process with its own database."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -22,6 +24,8 @@ PYTHON: Final = [sys.executable, "-W", "error::ResourceWarning", "manage.py"]
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 20.0
 """How long to wait for a server that does not stop; normally it takes a fraction of that."""
+QUICK_PASSWORDS: Final = {"DJANGO_SETTINGS_MODULE": "tests.server_settings"}
+"""The environment of a gateway that many people log in to."""
 MAX_CONNECTIONS: Final = 400
 """Enough for at least one to reach each of two workers, however unevenly they are spread."""
 
@@ -33,16 +37,19 @@ class Server:
         self,
         *arguments: str,
         seed: Path | None = None,
+        migrated: bool = False,
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (*PYTHON, "rungateway"),
         root: Path = ROOT,
     ) -> None:
-        """`root` is the directory of the code."""
+        """`root` is the directory of the code. Its database begins as a copy of `seed`, or `migrated` and empty."""
         self.directory = Path(tempfile.mkdtemp(prefix="gw-"))  # short: a socket's path has a limit
         self.temporary = self.directory / "tmp"
         self.temporary.mkdir()
         if seed:
             shutil.copy(seed, self.database)
+        elif migrated:
+            self.database.write_bytes(_migrated())
         self.port = free_port()
         self.environment = _environment(self.directory, self.temporary) | dict(environment or {})
         self.root = root
@@ -199,6 +206,14 @@ class Server:
                 if not has_exited(pid):
                     os.kill(pid, signal.SIGKILL)
             raise
+
+
+@cache
+def _migrated() -> bytes:
+    """An SQLite file with all tables, made once by each process of the tests: it takes a second of a processor."""
+    with contextlib.closing(Server()) as server:
+        server.manage("migrate", "--verbosity", "0")
+        return server.database.read_bytes()
 
 
 class WorkerConnection:

@@ -93,12 +93,11 @@ print(CircuitChange.objects.filter(service="meanwhile").count(), b"meanwhile" in
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Server]:
-    server = Server()
+    server = Server(migrated=True)
     file = server.directory / "gateway.json"
     file.write_text(document(SERVICES, WEBHOOKS))
     run(
         server,
-        ["migrate", "--verbosity", "0"],
         ["config", "apply", file, "--allow-literal-secrets"],
         ["shell", "--no-imports", "-c", FILL],
     )

@@ -31,7 +31,7 @@ def keys() -> dict[str, str]:
 def server(keys: dict[str, str]) -> Iterator[Server]:
     redis = RedisServer()
     redis.start()
-    server = Server("--workers", "2", environment={"REDIS_URL": redis.url})
+    server = Server("--workers", "2", migrated=True, environment={"REDIS_URL": redis.url})
     scopes = {"config": ("config:read", "config:write"), "reader": ("config:read",), "caller": ("*",)}
     keys |= create_keys(server.manage, scopes)
     try:

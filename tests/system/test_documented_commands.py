@@ -25,7 +25,7 @@ COMMAND = re.compile(r"(?:python )?manage\.py ((?:[a-z-]+)(?: [^`\n|;)\\\\]*)?)"
 @pytest.fixture(scope="module")
 def operator() -> Iterator[tuple[Server, str]]:
     """A gateway with a service `shop`, and a key to operate it."""
-    with Server() as server:
+    with Server(migrated=True) as server:
         server.manage("config", "apply", "-", stdin=document({"shop": {"targets": [{"url": "http://127.0.0.1:9"}]}}))
         keys = create_keys(server.manage, {"operator": ("metrics:read", "metrics:write")})
         assert eventually(lambda: server.get("/metrics/circuit-breakers", keys["operator"]).status_code == 200, 10)

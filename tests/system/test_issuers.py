@@ -61,7 +61,7 @@ def bench(shared_redis: RedisServer) -> Iterator[Bench]:
             "RATE_LIMIT": UNLIMITED,
             "ISSUERS": json.dumps([{"issuer": provider.issuer, "audience": AUDIENCE}]),
         }
-        with Server("--workers", "2", environment=environment) as server:
+        with Server("--workers", "2", migrated=True, environment=environment) as server:
             server.manage(
                 "config", "apply", "-", "--only", "plain", "--only", "cached", "--only", "signed", stdin=_text(backend)
             )

@@ -25,7 +25,7 @@ EXAMPLES: Final = 5
 def gateway() -> Iterator[Server]:
     """Its services have the names of the schema's examples. Client addresses are those of X-Forwarded-For."""
     with Backend({}) as backend:
-        server = Server(environment={"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT": "1000000/m"})
+        server = Server(migrated=True, environment={"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT": "1000000/m"})
         file = server.directory / "gateway.yaml"
         names = ("crmIntelligence", "slackIntelligence")
         file.write_text(document({name: {"targets": backend.targets} for name in names}))

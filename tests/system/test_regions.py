@@ -32,7 +32,7 @@ def regions() -> Iterator[Regions]:
     for server in servers:
         server.start()
     backend = Backend({})
-    east = Server(environment={"REDIS_URL": servers[0].url})
+    east = Server(migrated=True, environment={"REDIS_URL": servers[0].url})
     shared = {"DATABASE_URL": east.environment["DATABASE_URL"], "REDIS_URL": servers[1].url}
     west = Server(environment=shared | {"SECRET_KEY": east.environment["SECRET_KEY"]})
     try:

@@ -32,7 +32,7 @@ def server(issuer: FirebaseIssuer, tmp_path: Path) -> Iterator[Server]:
     )
     (tmp_path / "sitecustomize.py").write_text(patch)
     environment = {"FIREBASE_PROJECT_ID": PROJECT, "PYTHONPATH": str(tmp_path), "RATE_LIMIT": "100000/m"}
-    with Server(environment=environment) as server:
+    with Server(migrated=True, environment=environment) as server:
         yield server
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIDProvider, serving_openid
-from tests.system.server import Server
+from tests.system.server import QUICK_PASSWORDS, Server
 from tests.system.sign_in.visitor import Visitor
 
 PASSWORD = "for tests alone"
@@ -60,6 +60,7 @@ class Site:
 
 def environment(provider: OpenIDProvider, **more: str) -> dict[str, str]:
     return {
+        **QUICK_PASSWORDS,
         "DEBUG": "on",
         "ALLOWED_HOSTS": "127.0.0.1",
         "TRUSTED_PROXIES": "127.0.0.0/8",
@@ -80,7 +81,8 @@ def gateway(settings: dict[str, str], *arguments: str) -> Server:
 
 @cache
 def _database() -> bytes:
-    with contextlib.closing(Server(environment={"DEBUG": "on", "STAFF_SECOND_FACTOR": "optional"})) as server:
+    settings = {**QUICK_PASSWORDS, "DEBUG": "on", "STAFF_SECOND_FACTOR": "optional"}
+    with contextlib.closing(Server(environment=settings)) as server:
         server.manage("shell", "--no-imports", "-c", _PREPARE)
         return server.database.read_bytes()
 
