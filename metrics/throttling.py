@@ -35,6 +35,8 @@ SIGN_IN_STEPS: Final = (
     "account_reauthenticate",
 )
 """The pages of a login beside its form."""
+FAILED_LOGOUT_RATE: Final = "120/m"
+"""Requests with a bad logout token, from one address."""
 FAILED_KEY_RATE: Final = "60/m"
 """Requests to the API with a bad credential or none, from one address. Requests with a valid key are not counted."""
 SCHEMA_RATE: Final = "60/m"
@@ -52,7 +54,10 @@ class ThrottleMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
         self._logins = {reverse("admin:login"), reverse("account_login"), reverse("portal:login")}
-        self._steps = set() if settings.CONFIG.sign_in is None else {reverse(name) for name in SIGN_IN_STEPS}
+        sign_in = settings.CONFIG.sign_in
+        self._steps = set() if sign_in is None else {reverse(name) for name in SIGN_IN_STEPS}
+        has_provider = sign_in is not None and sign_in.provider is not None
+        self._back_channel = reverse("sign_in_back_channel_logout") if has_provider else None
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.META.get("REMOTE_ADDR"):  # the client is gone already
@@ -67,6 +72,8 @@ class ThrottleMiddleware:
             if response.status_code == 401:
                 exceeds(request, "pages.failed.keys", "ip", FAILED_KEY_RATE, count=True)
             return response
+        elif request.path == self._back_channel:
+            return self._try_logout(request)
         keys = self._keys(request)
         return self._try(request, keys) if keys else self._get_response(request)
 
@@ -89,6 +96,16 @@ class ThrottleMiddleware:
         if response.status_code not in (302, 303):
             for key in keys:
                 exceeds(request, "pages.failed.logins", key, LOGIN_RATE, count=True)
+        return response
+
+    def _try_logout(self, request: HttpRequest) -> HttpResponseBase:
+        """The response to a logout token. All that are good come from the provider, however many."""
+        group = "pages.failed.logouts"
+        if exceeds(request, group, "ip", FAILED_LOGOUT_RATE):
+            return _too_many(request)
+        response = self._get_response(request)
+        if response.status_code != 200:
+            exceeds(request, group, "ip", FAILED_LOGOUT_RATE, count=True)
         return response
 
 

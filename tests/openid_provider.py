@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 from tests.browser.pages import reply, web_server
 from tests.identity_provider import Provider
 
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 CLIENT_ID = "gateway"
 CLIENT_SECRET = "s3cret: with + and %"  # a form must encode it
 Claims = dict[str, Any]
@@ -41,6 +43,12 @@ class OpenIDProvider(Provider):
         self.secret_in_form = False
         self.codes: dict[str, dict[str, str]] = {}
         self.requests: list[tuple[str, dict[str, str]]] = []
+
+    def logout_token(self, kid: str = "k1", header: Claims | None = None, **claims: Any) -> str:
+        """A logout token for the client. `claims` replace its own; None removes one."""
+        own: Claims = {"aud": CLIENT_ID, "sub": None, "jti": secrets.token_urlsafe(12), "events": {LOGOUT_EVENT: {}}}
+        own["exp"] = int(time.time()) + 120
+        return self.signed(self.claims(**(own | claims)), kid, header={"typ": "logout+jwt", **(header or {})})
 
     def respond(self, handler: BaseHTTPRequestHandler) -> None:
         target = urlsplit(handler.path)

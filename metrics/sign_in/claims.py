@@ -27,6 +27,16 @@ class Refused(Exception):
     """This person may not sign in. The text is shown to them."""
 
 
+class ProviderSession(msgspec.Struct, frozen=True):
+    """Where somebody is signed in, as the ID token says. `sid` is that of their session at the provider, "" if it has
+    none.
+    """
+
+    issuer: str
+    subject: str
+    sid: str
+
+
 class Person(msgspec.Struct, frozen=True, kw_only=True):
     """Who has signed in. Issuer and subject identify them (OpenID Connect Core section 5.7), and no other claim.
 
@@ -42,8 +52,8 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     role: Role | None
 
 
-def verify(claims: Mapping[str, Any], provider: Provider, nonce: str, now: float) -> None:
-    """Raise InvalidToken unless the ID token is the provider's, for this client, for this sign-in, and holds now."""
+def verify(claims: dict[str, Any], provider: Provider, nonce: str, now: float) -> dict[str, Any]:
+    """The claims. Raises InvalidToken unless the ID token is the provider's, for this client and this sign-in, now."""
     trusted = provider.trusted
     if claims.get("iss") != provider.issuer:
         raise InvalidToken("the token is of another issuer")
@@ -60,6 +70,7 @@ def verify(claims: Mapping[str, Any], provider: Provider, nonce: str, now: float
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
         raise InvalidToken("the token has no subject")
+    return claims
 
 
 def is_complete(claims: Mapping[str, Any], provider: Provider) -> bool:
@@ -97,6 +108,11 @@ def person_of(claims: Mapping[str, Any], provider: Provider) -> Person:
         last_name=_text(claims, "family_name", 150),
         role=provider.role_of(groups),
     )
+
+
+def provider_session(claims: Mapping[str, Any], provider: Provider) -> ProviderSession:
+    """That of verified claims."""
+    return ProviderSession(provider.issuer, claims["sub"], _text(claims, "sid", MAX_NAME_LENGTH))
 
 
 def _groups(claims: Mapping[str, Any], provider: Provider, email: str) -> list[str]:

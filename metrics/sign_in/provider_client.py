@@ -10,16 +10,17 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from concurrent.futures import TimeoutError as WaitTimeout
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote_plus, urlencode, urlsplit
 
-import msgspec
-
 from metrics.sign_in import claims as id_token
+from metrics.sign_in import logout_token
+from metrics.sign_in.logout_token import LogoutRequest
 from metrics.sign_in.policy import Provider
+from metrics.sign_in.provider_metadata import Metadata, read_provider_metadata
 from routing.authentication import jwks
-from routing.authentication.discovery import MIN_FRESH_SECONDS, metadata_urls, read_metadata
-from routing.authentication.issuer_policy import check_url
+from routing.authentication.discovery import MIN_FRESH_SECONDS, metadata_urls
+from routing.authentication.issuer_policy import Issuer
 from routing.authentication.issuer_token import check_header
 from routing.authentication.issuers import check_signature
 from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed, freshness, get, send
@@ -38,6 +39,7 @@ MAX_CALLS: Final = 8
 """At a time, of one worker: a slow provider must not hold all of Django's threads."""
 MAX_BYTES: Final = 256 * 1024
 _ERROR: Final = re.compile(r"[a-z_]{1,40}")
+T = TypeVar("T")
 _OK: Final = 200
 
 
@@ -47,18 +49,6 @@ class ProviderUnavailable(Exception):
 
 class ProviderRefused(Exception):
     """The provider has refused a request, or has answered with rubbish. The text is for the log and the page."""
-
-
-class Metadata(msgspec.Struct, frozen=True):
-    """Of the provider (OpenID Connect Discovery section 3). `names_itself`: its responses have `iss` (RFC 9207)."""
-
-    authorization_endpoint: str
-    token_endpoint: str
-    jwks_uri: str
-    userinfo_endpoint: str | None = None
-    end_session_endpoint: str | None = None
-    takes_secret_in_form: bool = False
-    names_itself: bool = False
 
 
 class ProviderClient:
@@ -139,11 +129,18 @@ class ProviderClient:
         encoded = tokens.get("id_token")
         if not isinstance(encoded, str):
             raise ProviderRefused("no ID token was sent; the scopes must include openid")
-        found = self._verified(encoded, nonce)
+        found = self._verified(
+            encoded, self.provider.trusted, lambda claims, now: id_token.verify(claims, self.provider, nonce, now)
+        )
         endpoint, access = self.metadata().userinfo_endpoint, tokens.get("access_token")
         if endpoint is not None and isinstance(access, str) and not id_token.is_complete(found, self.provider):
             found = id_token.merge(found, self._userinfo(endpoint, access))
         return {**found, "id_token": encoded}
+
+    def logout_request(self, encoded: str) -> LogoutRequest:
+        """What a logout token asks for. Raises InvalidToken, and ProviderUnavailable."""
+        issuer = logout_token.issuer_of(self.provider)
+        return self._verified(encoded, issuer, lambda claims, now: logout_token.read(claims, self.provider, now))
 
     def end_session_url(self, hint: str | None, return_to: str) -> str | None:
         """Where the browser ends its session at the provider (OpenID Connect RP-Initiated Logout), if that is known."""
@@ -203,18 +200,21 @@ class ProviderClient:
             raise ProviderUnavailable(f"{urlsplit(url).netloc}: status {status}")
         return status, response.body
 
-    def _verified(self, encoded: str, nonce: str) -> dict[str, Any]:
-        """The claims of an ID token. Raises InvalidToken, or ProviderUnavailable without keys."""
+    def _verified(self, encoded: str, issuer: Issuer, read: Callable[[dict[str, Any], float], T]) -> T:
+        """What `read` makes of a token's claims and the time; it may raise InvalidToken.
+
+        Raises InvalidToken, also for a bad signature, and ProviderUnavailable without keys.
+        """
         try:
             token = parse(encoded)
         except ValueError:
             raise InvalidToken("the token is not a signed JWT") from None
         now = self._clock()
-        algorithm, kid = check_header(token, self.provider.trusted)
-        id_token.verify(token.claims, self.provider, nonce, now)
+        algorithm, kid = check_header(token, issuer)
+        found = read(token.claims, now)
         self._await_key(kid, now)
         check_signature(token, algorithm, kid, self._keys)
-        return token.claims
+        return found
 
     def _await_key(self, kid: str, now: float) -> None:
         wait = self._keys.prepare(kid, now)
@@ -243,37 +243,6 @@ class ProviderClient:
             raise KeyFetchFailed(str(error)) from None
         seconds = max(freshness(response.headers), MIN_FRESH_SECONDS)
         return FetchedKeys(dict(keys), dict.fromkeys(keys, now + KEEP_SECONDS), seconds)
-
-
-def read_provider_metadata(body: bytes, issuer: str) -> Metadata:
-    """Raises KeyFetchFailed, also for another issuer's document and for addresses that are no https URLs."""
-    key_set = read_metadata(body, issuer)
-    document = parse_object(body)
-    methods = document.get("token_endpoint_auth_methods_supported")
-    return Metadata(
-        authorization_endpoint=_address(document, "authorization_endpoint", issuer),
-        token_endpoint=_address(document, "token_endpoint", issuer),
-        jwks_uri=key_set,
-        userinfo_endpoint=_optional_address(document, "userinfo_endpoint", issuer),
-        end_session_endpoint=_optional_address(document, "end_session_endpoint", issuer),
-        takes_secret_in_form=isinstance(methods, list) and "client_secret_post" in methods,
-        names_itself=document.get("authorization_response_iss_parameter_supported") is True,
-    )
-
-
-def _address(document: Mapping[str, Any], name: str, issuer: str) -> str:
-    address = document.get(name)
-    try:
-        check_url(address if isinstance(address, str) else "", name)
-    except ValueError as error:
-        raise KeyFetchFailed(f"discovery: {error}") from None
-    if str(address).startswith("http://") and not issuer.startswith("http://"):
-        raise KeyFetchFailed(f"discovery: {name} is not https")
-    return str(address)
-
-
-def _optional_address(document: Mapping[str, Any], name: str, issuer: str) -> str | None:
-    return _address(document, name, issuer) if document.get(name) is not None else None
 
 
 def with_query(url: str, parameters: Mapping[str, str]) -> str:

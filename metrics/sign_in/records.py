@@ -10,6 +10,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.http import HttpRequest
 
 from metrics.audit import record_operation, staff_actor
+from metrics.sign_in.sessions import record_provider_session
 
 
 def connect_signals() -> None:
@@ -23,6 +24,7 @@ def connect_signals() -> None:
 
 
 def _signed_in(request: HttpRequest, user: User, **_: Any) -> None:
+    record_provider_session(request)  # that of a password after a sign-in with the provider, in the same browser
     methods = [record["method"] for record in get_authentication_records(request, user)]
     _record(user, "account.signed_in", {"methods": methods, "address": request.META.get("REMOTE_ADDR", "")})
 
@@ -41,7 +43,8 @@ def _refused(credentials: dict[str, Any], request: HttpRequest | None = None, **
         _record(user, "account.refused", {"reason": "wrong password", "address": address})
 
 
-def _password_changed(user: User, **_: Any) -> None:
+def _password_changed(request: HttpRequest, user: User, **_: Any) -> None:
+    record_provider_session(request)
     _record(user, "account.password_changed")
 
 

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.urls import URLPattern, path
 
 from metrics.sign_in import plain
+from metrics.sign_in.provider import configured
 
 
 def _plain() -> list[URLPattern]:
@@ -17,6 +18,7 @@ def _with_allauth() -> list[URLPattern]:
     from metrics.sign_in import passwords, views  # noqa: PLC0415 - they import apps that may not be installed
 
     return [
+        *_back_channel(),
         path("", passwords.AccountView.as_view(), name="mfa_index"),
         path("login/", passwords.LoginView.as_view(), name="account_login"),
         path("logout/", passwords.LogoutView.as_view(), name="account_logout"),
@@ -33,6 +35,14 @@ def _with_allauth() -> list[URLPattern]:
         path("recovery-codes/", passwords.CodesView.as_view(), name="mfa_view_recovery_codes"),
         path("recovery-codes/new/", passwords.NewCodesView.as_view(), name="mfa_generate_recovery_codes"),
     ]
+
+
+def _back_channel() -> list[URLPattern]:
+    if configured() is None:
+        return []
+    from metrics.sign_in import back_channel  # noqa: PLC0415 - as above
+
+    return [path("provider/logout/", back_channel.BackChannelLogoutView.as_view(), name="sign_in_back_channel_logout")]
 
 
 def admin_urls() -> list[URLPattern]:

@@ -15,7 +15,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from metrics.audit import record_operation
 from metrics.sign_in import accounts, pending, provider, sessions
-from metrics.sign_in.claims import Person, Refused, person_of
+from metrics.sign_in.claims import Person, ProviderSession, Refused, person_of, provider_session
 from metrics.sign_in.pages import landing, log, message, safe_next
 from metrics.sign_in.policy import Provider
 from metrics.sign_in.provider_client import ProviderRefused, ProviderUnavailable
@@ -88,13 +88,15 @@ def _finish(request: HttpRequest, configured: Provider, begun: pending.Begun) ->
         person = person_of(claims, configured)
         if begun.user is not None:
             return _connect(request, person, begun.user)
-        return _sign_in(request, person, begun.next, claims["id_token"])
+        return _sign_in(request, person, begun.next, claims["id_token"], provider_session(claims, configured))
     except Refused as error:
         record_operation(f"provider:{name}", "account.refused", after={"reason": str(error)})
         return message(request, "You may not sign in", str(error), 403)
 
 
-def _sign_in(request: HttpRequest, person: Person, wanted: str, id_token: str) -> HttpResponse:
+def _sign_in(
+    request: HttpRequest, person: Person, wanted: str, id_token: str, session: ProviderSession
+) -> HttpResponse:
     known = accounts.find_user(person)
     if person.role is None and not _may_open_something(request, known, wanted):
         if known is not None:
@@ -109,7 +111,7 @@ def _sign_in(request: HttpRequest, person: Person, wanted: str, id_token: str) -
         logout(request)
     user = User.objects.get(pk=user.pk)  # without cached permissions
     target = landing(request, user, wanted)
-    return sessions.begin_provider_session(request, user, target or "/", id_token)
+    return sessions.begin_provider_session(request, user, target or "/", id_token, session)
 
 
 def _may_open_something(request: HttpRequest, known: User | None, wanted: str) -> bool:

@@ -8,10 +8,13 @@ import pytest
 
 from metrics.sign_in import provider_client
 from metrics.sign_in.policy import Provider
-from metrics.sign_in.provider_client import ProviderClient, ProviderUnavailable, read_provider_metadata, with_query
+from metrics.sign_in.provider_client import ProviderClient, ProviderUnavailable, with_query
+from metrics.sign_in.provider_metadata import read_provider_metadata
 from routing.authentication import key_endpoint
 from routing.authentication.key_endpoint import KeyFetchFailed
+from routing.errors import InvalidToken
 from tests.clock import FakeClock
+from tests.identity_provider import jwk
 from tests.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIDProvider, serving_openid
 
 DOCUMENT = '{"issuer":"https://a.example","jwks_uri":"https://a.example/k","authorization_endpoint":"%s","token_endpoint":"%s"}'
@@ -108,3 +111,20 @@ def test_an_endpoints_own_query_is_kept() -> None:
         with_query("https://a.example/authorize?p=b2c", {"state": "a b"})
         == "https://a.example/authorize?p=b2c&state=a+b"
     )
+
+
+def test_logout_tokens_are_verified_with_the_keys_of_the_provider(provider: OpenIDProvider, clock: FakeClock) -> None:
+    """A rotated key is looked up at once. Without any keys, a token may be sent again."""
+    clock.now = time.time()
+    found = client(provider, clock)
+    provider.is_away = True
+    with pytest.raises(ProviderUnavailable):
+        found.logout_request(provider.logout_token(sid="s"))
+    provider.is_away = False
+    clock.advance(60)
+    assert found.logout_request(provider.logout_token(sid="s")).sid == "s"
+    provider.keys = [jwk("k2")]
+    clock.advance(31)
+    assert found.logout_request(provider.logout_token("k2", sid="t")).sid == "t"
+    with pytest.raises(InvalidToken, match="not a signed JWT"):
+        found.logout_request("not a token")
