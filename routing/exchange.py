@@ -16,6 +16,7 @@ from resilience.ratelimit.policy import RatePolicy
 from resilience.ratelimit.window import Decision
 from resilience.statuses import FAILURE_STATUSES
 from routing.authentication.authenticator import Credential
+from routing.authentication.proof import PresentedProof, Proof
 from routing.caller import Caller
 from routing.credentials.holder import Holder
 from routing.errors import GatewayError
@@ -77,6 +78,7 @@ class PresentedCredential(NamedTuple):
     is that of a signature's nonce, which must not be accepted again before `until`, in Unix time.
     """
 
+    proof: PresentedProof | None = None
     error: GatewayError | None = None
     replay_id: str = ""
     until: float = 0.0
@@ -248,6 +250,12 @@ class Exchange:
     @property
     def credential(self) -> Credential | None:
         return self.resolution.credential_state.credential
+
+    @property
+    def proof(self) -> Proof | None:
+        """What has identified the caller. A certificate or a signature may have been accepted beside a credential."""
+        presented = self.presented
+        return self.credential if presented is None or presented.proof is None else presented.proof
 
     @property
     def call_error(self) -> str:

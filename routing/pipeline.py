@@ -173,7 +173,7 @@ class Gateway:
         limit, identify = self._presented.steps(exchange.resolution.auth)
         if (limiting := limit(exchange)) is not None:
             await limiting
-        if anonymous and exchange.credential is None and exchange.resolution.credential_state.parse_error is None:
+        if anonymous and exchange.proof is None and exchange.resolution.credential_state.parse_error is None:
             return
         if (identifying := identify(exchange)) is not None:
             await identifying

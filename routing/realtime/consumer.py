@@ -96,7 +96,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
         self._task, exchange = task, shake.exchange
-        return self._realtime.open(self._abort, exchange.request, exchange.caller, exchange.credential)
+        return self._realtime.open(self._abort, exchange.request, exchange.caller, exchange.proof)
 
     async def _write(self, session: Session) -> None:
         """Send the queue as fast as the client reads.

@@ -127,7 +127,7 @@ class EventsEndpoint:
         if self._realtime.is_closing:
             raise Unavailable("the gateway is restarting", retry_after=1.0)
         try:
-            return self._realtime.open(lambda: _cancel(task), exchange.request, exchange.caller, exchange.credential)
+            return self._realtime.open(lambda: _cancel(task), exchange.request, exchange.caller, exchange.proof)
         except ConnectionLimitExceeded as error:
             raise RateLimited(str(error), retry_after=60.0) from None
 

@@ -9,6 +9,7 @@ from routing.asgi import Receive, Scope, Send
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.backend.dialer import Dialer
 from routing.backend.names import NameTable
+from routing.caller import Caller
 from routing.errors import (
     BackendLimited,
     BadGateway,
@@ -33,6 +34,7 @@ from routing.realtime.opening import Opening
 from routing.realtime.tunnel import CloseReason, Tunnel
 from routing.steps.calls import SWITCHING_PROTOCOLS, Calls
 from routing.steps.metering import Meter
+from routing.steps.rechecks import Rechecks
 
 IDLE_SECONDS: Final = 300.0
 
@@ -57,6 +59,7 @@ class SocketProxy:
         self._meter = meter
         self._gateway = gateway
         self._authenticator = authenticator
+        self._rechecks = Rechecks(gateway.live, authenticator)
         self._opening = Opening(gateway, calls, dialer or Dialer(NameTable()), origins)
         self._clock = clock
         self._timer = timer
@@ -128,31 +131,31 @@ class SocketProxy:
         """`other` is of the service that has accepted."""
         if self._is_closing:
             return CloseReason(CloseCode.SERVICE_RESTART, "the gateway is restarting")
-        if not self._is_credential_valid(exchange):
+        caller = exchange.caller
+        current = None if caller is None else self._current(exchange, caller)
+        if caller is not None and current is None:
             return CloseReason(CloseCode.UNAUTHENTICATED, "the credential is no longer valid")
         for name in {exchange.service, other.service}:
             service = self._gateway.live.table.services.get(name)
-            if service is not None and not permits(service.policy.ip, exchange.request.client):
+            if service is None:
+                continue
+            if not permits(service.policy.ip, exchange.request.client):
                 return CloseReason(CloseCode.UNAUTHENTICATED, "the service may no longer be called from this address")
+            if current is not None and not current.may_use(name, service.policy.scopes):
+                return CloseReason(CloseCode.UNAUTHENTICATED, "the credential may no longer be used for this service")
         return None
 
-    def _is_credential_valid(self, exchange: Exchange) -> bool:
-        caller, credential, now = exchange.caller, exchange.credential, self._clock()
-        if caller is None:
-            return True
-        if credential is None:  # a client certificate or a signature
-            return caller.expires is None or caller.expires > now
-        if credential.is_key:
-            return self._may_use_key(exchange, credential, now)
-        is_current = caller.expires is None or caller.expires > now
-        return is_current and not self._authenticator.is_revoked(caller, now)
-
-    def _may_use_key(self, exchange: Exchange, credential: Credential, now: float) -> bool:
+    def _current(self, exchange: Exchange, caller: Caller) -> Caller | None:
+        """The caller as it is now, None if it is refused."""
+        proof, now = exchange.proof, self._clock()
+        if caller.expires is not None and caller.expires <= now:
+            return None
         try:
-            self._authenticator.check(credential, exchange.request.client, exchange.request.method)
+            if isinstance(proof, Credential):
+                self._authenticator.check(proof, exchange.request.client, exchange.request.method)
         except Forbidden:
-            return False
-        return self._authenticator.try_identify(credential, now) is not None
+            return None
+        return self._rechecks.current(caller, proof, now)
 
 
 async def _refuse(error: GatewayError, shake: Handshake, send: Send) -> None:

@@ -12,7 +12,8 @@ import msgspec
 
 from resilience.outage import StoreUnavailable
 from resilience.task_set import TaskSet
-from routing.authentication.authenticator import Authenticator, Credential
+from routing.authentication.authenticator import Authenticator
+from routing.authentication.proof import Proof
 from routing.authentication.quota_owner import owner_of
 from routing.caller import Caller
 from routing.http import Request
@@ -100,15 +101,18 @@ class Realtime(Observer):
         await self._tasks.cancel_and_wait()
 
     def open(
-        self, abort: Callable[[], None], handshake: Request, caller: Caller | None, credential: Credential | None
+        self, abort: Callable[[], None], handshake: Request, caller: Caller | None, proof: Proof | None
     ) -> Session:
-        """Open a session for a connection that began with `handshake`. Raises ConnectionLimitExceeded."""
+        """Open a session for a connection that began with `handshake`. `proof` has identified the caller.
+
+        Raises ConnectionLimitExceeded.
+        """
         if self.is_closing:
             raise ConnectionLimitExceeded("the gateway is restarting")
         session = Session(
             self.hub.join(abort, client_prefix(handshake.client), caller),
             handshake,
-            credential,
+            proof,
             hub=self.hub,
             live=self.live,
             authenticator=self._authenticator,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from routing.authentication.authenticator import MAX_CREDENTIAL_BYTES, Authenticator, Credential, parse_credential
+from routing.authentication.proof import Proof
 from routing.caller import Caller
 from routing.errors import Forbidden, GatewayError, Unauthenticated
 from routing.http import Request
@@ -28,6 +29,7 @@ from routing.realtime.topic_addresses import permitted_keys
 from routing.realtime.topics import TopicRefused
 from routing.router.live import LiveConfiguration
 from routing.router.table import Match
+from routing.steps.rechecks import Rechecks
 
 MAX_AHEAD_SECONDS: Final = 60.0
 """An id further in the future than this was not issued by the gateway."""
@@ -45,7 +47,7 @@ class Session:
         self,
         subscriber: Subscriber,
         handshake: Request,
-        credential: Credential | None,
+        proof: Proof | None,
         *,
         hub: Hub,
         live: LiveConfiguration,
@@ -55,13 +57,14 @@ class Session:
         is_cached: IsCached,
     ) -> None:
         self.subscriber = subscriber
-        self.credential = credential
+        self._proof = proof
         self._handshake = handshake
         self.last_message_at = self.began_at = self.last_heartbeat_at = timer()
         self.closing_since: float | None = None
         self._hub = hub
         self._live = live
         self._authenticator = authenticator
+        self._rechecks = Rechecks(live, authenticator)
         self._clock = clock
         self._timer = timer
         self._is_cached = is_cached
@@ -98,10 +101,8 @@ class Session:
         now = self._clock()
         if caller.expires is not None and caller.expires <= now:
             self.subscriber.close(CloseCode.UNAUTHENTICATED, "the credential has expired")
-        elif self.credential is not None and self.credential.is_key:
-            self._recheck_key(self.credential, caller, now)
-        elif self._authenticator.is_revoked(caller, now):
-            self.subscriber.close(CloseCode.UNAUTHENTICATED, "the credential was revoked")
+        else:
+            self._recheck_credential(caller, now)
         self.recheck_topics()
 
     def recheck_topics(self) -> None:
@@ -178,7 +179,7 @@ class Session:
             self._send_error("forbidden", "this connection belongs to another caller")
             return
         self._hub.set_caller(self.subscriber, caller)
-        self.credential = credential
+        self._proof = credential
         self.subscriber.send(encode_message("authenticated", caller=caller.id, expires=caller.expires))
         self.recheck_topics()
 
@@ -223,13 +224,14 @@ class Session:
         keys = topics.subscription_keys(topic, caller, table, is_cached=topic in self._cached_topics)
         return permitted_keys(topic, keys, self._handshake.client, table)
 
-    def _recheck_key(self, credential: Credential, caller: Caller, now: float) -> None:
-        current = self._authenticator.try_identify(credential, now)
+    def _recheck_credential(self, caller: Caller, now: float) -> None:
+        proof, current = self._proof, self._rechecks.current(caller, self._proof, now)
         if current is None:
             self.subscriber.close(CloseCode.UNAUTHENTICATED, "the credential was revoked")
             return
         try:
-            self._authenticator.check(credential, self._handshake.client, self._handshake.method)
+            if isinstance(proof, Credential):
+                self._authenticator.check(proof, self._handshake.client, self._handshake.method)
         except Forbidden as error:
             self.subscriber.close(CloseCode.UNAUTHENTICATED, error.detail)
             return

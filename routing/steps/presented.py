@@ -139,7 +139,8 @@ class PresentedCredentials:
         )
         proof = self._verify(exchange, signed, policy)
         exchange.caller = self._signer(proof)
-        exchange.presented = PresentedCredential(replay_id=proof.replay_id, until=proof.until + GRACE_SECONDS)
+        until = proof.until + GRACE_SECONDS
+        exchange.presented = PresentedCredential(proof.key, replay_id=proof.replay_id, until=until)
         if proof.covers_content:
             _guard_content(request)
         request.headers = [field for field in request.headers if field[0] not in _SIGNATURE_FIELDS]
@@ -181,7 +182,7 @@ class PresentedCredentials:
             found = self._certificates.find(exchange.request)
             if found is not None:
                 exchange.caller = self._callers.caller(found, self._live.keys.consumers)
-                exchange.presented = PresentedCredential()
+                exchange.presented = PresentedCredential(found)
         except InvalidCertificate:
             if auth is not Auth.OPTIONAL:
                 raise

@@ -46,6 +46,7 @@ KEYS = {
     "unprivileged_key": ("metrics:read",),
     "limited_key": ("metrics:read",),
     "revocable_key": ("*",),
+    "operator_key": ("metrics:write",),
 }
 
 
@@ -61,6 +62,7 @@ class Served:
     """May not publish either; one test uses up its rate limit."""
     revocable_key: str
     """May not publish either; one test revokes it."""
+    operator_key: str
 
     @property
     def url(self) -> str:

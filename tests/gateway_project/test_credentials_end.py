@@ -1,13 +1,15 @@
-"""An open WebSocket when its token expires, and when a newer token was sent before."""
+"""An open WebSocket when its token expires or is revoked, and when a newer token was sent before."""
 
 import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
+import requests
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -94,6 +96,25 @@ async def a_busy_service_socket_is_closed_when_its_token_expires(firebase: Serve
         assert await close_code_while_sending(ws) == EXPIRED
 
 
+async def a_revocation_of_their_user_closes_them(firebase: Served) -> None:
+    eve, other = token(3_600, sub="eve"), token(3_600, sub="control")
+    async with (
+        connect_with(firebase, eve) as events,
+        connect_with(firebase, eve, "/api/v1/live/") as service,
+        connect_with(firebase, other) as control,
+    ):
+        await events.send(TOPIC)
+        assert (await read(events))["type"] == "subscribed"
+        headers = {"X-API-Key": firebase.operator_key}
+        revoke = partial(requests.post, f"{firebase.url}/api/revocations", json={"subject": "eve"}, headers=headers)
+        response = await asyncio.to_thread(revoke, timeout=20)
+        assert response.status_code == 201, response.text
+        assert await close_code(events) == EXPIRED
+        assert await close_code_while_sending(service) == EXPIRED
+        await control.send(TOPIC)
+        assert (await read(control))["type"] == "subscribed"
+
+
 async def test_sockets_and_the_expiry_of_their_tokens(firebase: Served) -> None:
     """Concurrently: each waits for a token to expire."""
     await asyncio.gather(
@@ -101,4 +122,5 @@ async def test_sockets_and_the_expiry_of_their_tokens(firebase: Served) -> None:
         a_newer_token_keeps_it_open(firebase),
         a_token_of_another_caller_is_refused(firebase),
         a_busy_service_socket_is_closed_when_its_token_expires(firebase),
+        a_revocation_of_their_user_closes_them(firebase),
     )

@@ -37,6 +37,15 @@ class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
         caller_id = f"{KIND}+{record.name}:{self.keyid}"
         return Caller(caller_id, None, self.scopes, self.until, subscription=consumers.subscribed(record))
 
+    def is_same(self, other: "SigningKey") -> bool:
+        """Whether it is the same key, whatever it may be used for and until when."""
+        return (self.keyid, self.algorithm, self.material, self.consumer) == (
+            other.keyid,
+            other.algorithm,
+            other.material,
+            other.consumer,
+        )
+
     def verifies(self, signature: bytes, base: bytes) -> bool:
         return _loaded(self.algorithm, self.material)(signature, base)
 

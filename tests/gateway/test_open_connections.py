@@ -1,0 +1,122 @@
+"""Open WebSockets of callers with certificates, signatures and keys when these are revoked."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from routing.authentication.api_keys import ApiKeys, KeyRecord, digest
+from routing.authentication.authenticator import Authenticator
+from routing.consumers.table import ConsumerData, ConsumerTable
+from routing.realtime import handshake, tunnel
+from routing.realtime.log import MemoryLog
+from routing.realtime.service import Realtime
+from routing.router.policy import RoutePolicy, Target
+from routing.router.table import RouteTable, Service
+from tests.clock import FakeClock
+from tests.gateway import test_client_certificates as certificates
+from tests.gateway import test_signatures as signatures
+from tests.gateway.conftest import World, make_world
+from tests.gateway.websocket_world import proxy_of
+from tests.system.echo import echo
+from tests.websocket import Socket
+
+PATH = "/api/v1/chat/"
+EVENTS = "/ws/events/"
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(tunnel, "CHECK_SECONDS", 0.01)
+    with echo() as port:
+        made = make_world("asgi", certificates.rules())
+        made.add(Service("chat", (Target(f"http://127.0.0.1:{port}"),), policy=RoutePolicy(websocket=True)))
+        certificates.know(made)
+        yield made
+        await made.close()
+
+
+def scope(fields: list[tuple[str, str]], path: str = PATH, client: str = certificates.PROXY) -> dict[str, Any]:
+    headers = [(b"host", b"gateway.test"), *((name.lower().encode(), value.encode()) for name, value in fields)]
+    more = {"client": (client, 5), "http_version": "1.1", "raw_path": path.encode(), "query_string": b""}
+    return {"type": "websocket", "path": path, "headers": headers, "scheme": "ws", "subprotocols": [], **more}
+
+
+async def connected(world: World, fields: list[tuple[str, str]]) -> Socket:
+    asked = scope(fields)
+    socket = Socket(proxy_of(world, FakeClock()).answer, asked.pop("path"), asked.pop("headers"), **asked)
+    assert await socket.connect() is None
+    await socket.send("hello")
+    assert (await socket.receive())["text"] == "hello"
+    return socket
+
+
+async def end_of(socket: Socket) -> tuple[int, str]:
+    end = await socket.receive()
+    assert end["type"] == "websocket.close"
+    await socket.disconnect()
+    return end["code"], end["reason"]
+
+
+async def test_a_certificate_that_is_no_consumers_any_more(world: World) -> None:
+    socket = await connected(world, certificates.shown())
+    other = await connected(world, [("X-API-Key", world.key)])
+    record = KeyRecord(prefix="ours", digest=digest(world.key), name="ours", scopes=frozenset({"*"}))
+    world.live.keys = ApiKeys([record], ConsumerTable(ConsumerData()))
+    assert await end_of(socket) == (4401, "the credential is no longer valid")
+    await other.send("still open")
+    assert (await other.receive())["text"] == "still open"
+    await other.disconnect()
+
+
+async def test_a_signing_key_that_is_revoked(world: World) -> None:
+    signatures.accept(world)
+    sent = signatures.fields(world, uri=f"http://gateway.test{PATH}")
+    socket = await connected(world, sent)
+    world.live.table = RouteTable(world.live.table.services.values(), signing_keys=[signatures.secret_key()])
+    assert await end_of(socket) == (4401, "the credential is no longer valid")
+
+
+async def test_a_key_that_loses_its_scope(world: World) -> None:
+    socket = await connected(world, [("X-API-Key", world.key)])
+    record = KeyRecord(prefix="ours", digest=digest(world.key), name="ours", scopes=frozenset({"crm"}))
+    world.live.keys = ApiKeys([record])
+    assert await end_of(socket) == (4401, "the credential may no longer be used for this service")
+
+
+async def test_a_connection_for_events_closes_with_its_certificate_or_key(world: World) -> None:
+    """And the nonce of its handshake's signature is used up."""
+    realtime = Realtime(MemoryLog(world.clock), world.live, Authenticator(lambda: world.live.keys), clock=world.clock)
+    signatures.accept(world)
+    consumers = world.live.keys.consumers.data
+    certificates.know(world)
+    both = msgspec.structs.replace(world.live.keys.consumers.data, consumers=consumers.consumers)
+    world.live.keys = ApiKeys((), ConsumerTable(both))
+    signed = signatures.fields(world, uri=f"http://gateway.test{EVENTS}")
+    sessions = []
+    for fields in (certificates.shown(), signed):
+        exchange = handshake.begin(world.gateway, scope(fields, EVENTS)).exchange
+        await world.gateway.admit(exchange, anonymous=True)
+        assert exchange.caller is not None
+        sessions.append(realtime.open(lambda: None, exchange.request, exchange.caller, exchange.proof))
+    realtime.tick()
+    assert [session.subscriber.closing for session in sessions] == [None, None]
+
+    repeated = handshake.begin(world.gateway, scope(signed, EVENTS)).exchange
+    with pytest.raises(Exception, match="nonce has been used before"):
+        await world.gateway.admit(repeated, anonymous=True)
+    forged = [*signatures.fields(world, uri="http://gateway.test/elsewhere")]
+    anonymous = handshake.begin(world.gateway, scope(forged, EVENTS)).exchange
+    await world.gateway.admit(anonymous, anonymous=True)  # it may authenticate in its first message
+    assert anonymous.caller is None
+
+    world.live.table = RouteTable(world.live.table.services.values())
+    realtime.tick()
+    assert [session.subscriber.closing is not None for session in sessions] == [False, True]
+    world.live.keys = ApiKeys(())
+    realtime.tick()
+    closing = sessions[0].subscriber.closing
+    assert closing is not None
+    assert (closing.code, closing.reason) == (4401, "the credential was revoked")
+    await realtime.close()
