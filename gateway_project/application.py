@@ -17,6 +17,7 @@ from resilience.cache.driver import Cache
 from resilience.cache.objects import ObjectCaches
 from resilience.holdoff.driver import HoldOffs
 from resilience.quotas.driver import QuotaBook
+from resilience.redis import RedisLink
 from resilience.task_set import TaskSet
 from resilience.usage.driver import Quotas
 from routing import signals
@@ -74,6 +75,10 @@ class Application:
     @property
     def balancers(self) -> Balancers:
         return self._resilience.targets
+
+    @property
+    def redis(self) -> RedisLink | None:
+        return self._infrastructure.link
 
     @property
     def backend(self) -> Backend:

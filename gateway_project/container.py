@@ -21,6 +21,7 @@ from gateway_project.parts.usage import open_usage
 from gateway_project.parts.watches import build_watcher
 from metrics.counting.aggregates import AggregateWriter
 from metrics.counting.flusher import WORKERS, Flusher
+from metrics.infrastructure.worker import MEMORY, PROCESSOR, WorkerLoad, memory_bytes
 from metrics.targets.gauges import target_gauges
 from resilience.cache.objects import ObjectCaches
 from resilience.task_set import TaskSet
@@ -218,6 +219,8 @@ def _flusher(infra: Infrastructure, resilience: Resilience) -> Flusher:
         gauges={
             "websocket_connections": lambda: len(infra.realtime.hub),
             "calls_in_flight": lambda: calls.in_flight,
+            MEMORY: memory_bytes,
+            PROCESSOR: WorkerLoad().cpu_millis,
             WORKERS: lambda: 1,
         },
         more_gauges=lambda: target_gauges(resilience.targets.conditions()),

@@ -14,10 +14,12 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from metrics import cluster_counts, selectors
 from metrics.counting.counts import Fields, buckets, merge_counts, with_prefix
 from metrics.counting.histogram import PROMETHEUS_BOUNDS, count_at_most
+from metrics.infrastructure import families as infrastructure_families
+from metrics.infrastructure.redis import RedisStatus, read_status
 from metrics.objectives import current
 from metrics.objectives import families as objective_families
 from metrics.read_models import CircuitStatus, ServiceCache
-from metrics.runtime_access import running
+from metrics.runtime_access import run_on_loop, running
 from metrics.watch_status import WatchStatus, watch_statuses
 from resilience.breaker.machine import State
 
@@ -64,10 +66,11 @@ class _Page(Collector):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What the metrics are made of. `webhook_queue` and `watches` are None while they cannot be read."""
+    """What the metrics are made of. `webhook_queue` and `watches` are None while unreadable, `redis` without one."""
 
     totals: Mapping[str, Fields] = {}
     gauges: Mapping[str, int] = {}
+    redis: RedisStatus | None = None
     webhook_queue: int | None = 0
     watches: list[WatchStatus] | None = []
     caches: Mapping[str, ServiceCache] = {}
@@ -94,6 +97,7 @@ def _take_snapshot() -> Snapshot:
     return Snapshot(
         totals=totals,
         gauges=gauges,
+        redis=run_on_loop(read_status(gateway.redis)) if gateway.redis else None,
         webhook_queue=selectors.webhook_queue(),
         watches=_read(watch_statuses),
         caches=selectors.cache_usage().by_service,
@@ -128,16 +132,11 @@ def render(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _caches(snapshot.caches)
     yield from _circuits(snapshot.circuits)
     yield from objective_families.render(snapshot.objectives)
-    yield from _own_gauges(snapshot)
+    yield from infrastructure_families.render(snapshot.gauges, snapshot.redis)
+    yield from _configuration(snapshot)
 
 
-def _own_gauges(snapshot: Snapshot) -> Iterator[Metric]:
-    sockets = GaugeMetricFamily("gateway_websocket_connections", "Open WebSocket connections.")
-    sockets.add_metric([], snapshot.gauges.get("websocket_connections", 0))
-    yield sockets
-    calls = GaugeMetricFamily("gateway_calls_in_flight", "Calls to backends that have a slot of a bulkhead.")
-    calls.add_metric([], snapshot.gauges.get("calls_in_flight", 0))
-    yield calls
+def _configuration(snapshot: Snapshot) -> Iterator[Metric]:
     version = GaugeMetricFamily("gateway_config_version", "Version of the configuration in use.")
     version.add_metric([], snapshot.version)
     yield version

@@ -12,6 +12,7 @@ from resilience.breaker.driver import Breakers
 from resilience.cache.driver import Cache
 from resilience.holdoff.driver import HoldOffs
 from resilience.quotas.driver import QuotaBook
+from resilience.redis import RedisLink
 from resilience.usage.driver import Quotas
 from routing import runtime
 from routing.authentication.key_usage import KeyUsage
@@ -70,6 +71,9 @@ class OperableGateway(runtime.Components, Protocol):
     key_usage: KeyUsage
     failures: FailureRecorder
     request_log: RequestRecorder
+
+    @property
+    def redis(self) -> RedisLink | None: ...
 
     @property
     def alerts(self) -> Alerts: ...

@@ -117,6 +117,7 @@ class Harness:
     credentials: Any = None
     failures: FailureRecorder = field(default_factory=lambda: FailureRecorder(FailureMemory()))
     request_log: Any = None
+    redis: Any = None
     alerts: Any = field(default_factory=NoAlerts)
     deliveries: Any = field(default_factory=lambda: SimpleNamespace(queue=MemoryQueue(FakeClock(NOW))))
     counters: dict[str, Callable[[], int]] = field(default_factory=dict)

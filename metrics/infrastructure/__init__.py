@@ -1,0 +1,1 @@
+"""What the gateway itself runs on, for Prometheus: its workers, and Redis as they see it."""
