@@ -9,7 +9,7 @@ FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv --without-pip /opt/venv
 COPY requirements*.lock /build/
-# The optional parts: also `otel` and `apprise`. docs/deployment.md has their sizes.
+# The optional parts: also `otel`, `apprise` and `geoip`. docs/deployment.md has their sizes.
 ARG EXTRAS="firebase postgres"
 RUN set -- -r /build/requirements-core.lock; for extra in $EXTRAS; do set -- "$@" -r "/build/requirements-$extra.lock"; done; \
     pip --python /opt/venv/bin/python install --no-compile --require-hashes --only-binary :all: "$@"

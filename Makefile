@@ -24,7 +24,7 @@ $(VENV)/.installed: $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements-otel.txt requirements-apprise.txt requirements-docs.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-otel.txt requirements-apprise.txt requirements-geoip.txt requirements-docs.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
@@ -110,7 +110,7 @@ outages: install-dev ## take away, slow down and fill Redis and PostgreSQL, and 
 
 # Tools of releases have an environment of their own. UV_DEFAULT_INDEX, or pip's settings, name another package index.
 RELEASE := .venv-release/bin
-EXTRAS := firebase postgres otel apprise
+EXTRAS := firebase postgres otel apprise geoip
 
 $(RELEASE)/.installed: requirements-release.txt
 	@test -x $(RELEASE)/python || $(PYTHON) -m venv .venv-release

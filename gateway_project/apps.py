@@ -1,7 +1,9 @@
 """Installs the gateway's runtime in each process that sets up Django."""
 
 from django.apps import AppConfig
+from django.conf import settings
 
+from gateway_project.parts.countries import configure_countries
 from routing import runtime
 
 
@@ -10,6 +12,7 @@ class GatewayProjectConfig(AppConfig):
     verbose_name = "Intelligence Gateway"
 
     def ready(self) -> None:
+        configure_countries(settings.CONFIG)
         runtime.install(runtime.Runtime(_open))
 
 

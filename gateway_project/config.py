@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
 from gateway_project.environment import (
     alerts,
     certificates,
+    countries,
     firebase,
     installation,
     metering,
@@ -25,6 +25,7 @@ from gateway_project.environment import (
 from gateway_project.environment.extras import missing_extra
 from gateway_project.environment.firebase import Firebase
 from gateway_project.environment.generated_secrets import demonstration_secret, generated_secret, stored_secret
+from gateway_project.environment.installation import default_database, directory_of
 from gateway_project.environment.metering import Metering
 from gateway_project.environment.portal import PortalSettings
 from gateway_project.environment.redis_server import EMBEDDED
@@ -123,6 +124,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     credential_keys: tuple[str, ...] = ()
     """Keys that encrypt tokens of backends at rest: the first encrypts, all decrypt."""
     certificates: CertificateSource | None = None
+    geoip_database: Path | None = None
+    """The file in which the countries of addresses are looked up."""
     environment_name: str = ""
     """Of GATEWAY_ENVIRONMENT: API keys bound to another environment are refused."""
     secrets_from: tuple[str, ...] = ()
@@ -197,10 +200,10 @@ def state_directory(environment: Mapping[str, str]) -> Path:
     faults: list[str] = []
     get = Variables(environment, faults).get
     data_dir = get("DATA_DIR", None, directory)
-    database = get("DATABASE_URL", _default_database(VAR), database_url)
+    database = get("DATABASE_URL", default_database(VAR), database_url)
     if faults:
         raise ConfigurationFault(faults)
-    return data_dir or _state_directory(database)
+    return data_dir or directory_of(database) or VAR
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Config:
@@ -219,8 +222,8 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
     get = variables.get
     debug = get("DEBUG", False, boolean)
     data_dir = get("DATA_DIR", None, directory)
-    database = get("DATABASE_URL", _default_database(data_dir or VAR), database_url)
-    var = data_dir or _state_directory(database)
+    database = get("DATABASE_URL", default_database(data_dir or VAR), database_url)
+    var = data_dir or directory_of(database) or VAR
     redis_url = get("REDIS_URL", None, redis_server.parse)
     secrets_from, secret_directories = get("SECRETS_FROM", NO_SOURCES, parse_sources)
     secret_key = environment.get("SECRET_KEY", "") or variables.from_file("SECRET_KEY", var, is_made=debug)
@@ -236,6 +239,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         firebase=firebase.read(get),
         trusted_proxies=get("TRUSTED_PROXIES", (), networks),
         certificates=certificates.read(get),
+        geoip_database=countries.read(get),
         staff=staff,
         portal=portal.read(get, staff),
         sign_in=read_sign_in(environment, get),
@@ -286,14 +290,3 @@ def _contradictions(config: Config) -> list[str]:
     if config.server.workers > 1 and config.redis_url is None:
         faults.append("WORKERS: more than one requires REDIS_URL: without it, workers share no state")
     return faults
-
-
-def _default_database(data_dir: Path) -> str:
-    return f"sqlite:///{quote(str(data_dir / 'gateway.sqlite3'))}"
-
-
-def _state_directory(database: str) -> Path:
-    """The directory of a database file; VAR for any other database."""
-    parts = urlsplit(database)
-    is_file = parts.scheme == "sqlite" and ":memory:" not in database and len(parts.path) > 1
-    return Path(unquote(parts.path[1:])).parent if is_file else VAR

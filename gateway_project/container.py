@@ -13,6 +13,7 @@ from gateway_project.config import Config
 from gateway_project.parts.alerts import Alerts
 from gateway_project.parts.allowed_hosts import allowed_hosts
 from gateway_project.parts.components import Infrastructure, Resilience
+from gateway_project.parts.countries import open_countries
 from gateway_project.parts.deliveries import Deliveries
 from gateway_project.parts.key_upkeep import open_key_upkeep
 from gateway_project.parts.retention import open_retention
@@ -52,7 +53,10 @@ async def open_application() -> Application:
     proxy = _socket_proxy(config, infra, resilience, gateway)
     flusher = _flusher(infra, resilience)
     reloader = _reloader(config, infra, resilience)
+    countries = open_countries(config)
     tasks = await _background(infra, resilience, reloader)
+    if countries is not None:
+        tasks.create(countries.run())
     upkeep = open_key_upkeep(infra)
     tasks.create(upkeep.run())
     retention = open_retention(config)

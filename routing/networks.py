@@ -14,6 +14,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from routing.countries.codes import is_country, parse_country
+from routing.countries.lookup import COUNTRIES
+
 MAX_ENTRIES: Final = 200_000
 INDEXED: Final = 512
 """Ranges from which on a list has an index, of 256 kB."""
@@ -33,19 +36,26 @@ class Network(NamedTuple):
 class NetworkSet:
     """The addresses of several networks, as sorted disjoint ranges: a lookup is a binary search.
 
-    In long lists it is one among those IPv4 ranges that begin with the same 16 bits.
+    In long lists it is one among those IPv4 ranges that begin with the same 16 bits. `countries` are the codes of those
+    whose addresses are in the set too, wherever the database has them at the time of a lookup.
     """
 
-    __slots__ = ("_offsets", "_ranges", "entries")
+    __slots__ = ("_offsets", "_ranges", "countries", "entries")
 
     def __init__(self, entries: Sequence[str]) -> None:
-        """Raises ValueError for an entry that is neither an address nor a network."""
+        """Raises ValueError for an entry that is neither an address nor a network nor a country."""
         self.entries: Final = tuple(entries)
-        networks = [parse_network(entry) for entry in entries]
+        self.countries: Final = frozenset(parse_country(entry) for entry in entries if is_country(entry))
+        networks = [parse_network(entry) for entry in entries if not is_country(entry)]
         self._ranges: Final = {version: _merged(networks, version) for version in _BITS}
         self._offsets: Final = _offsets(self._ranges[4][0])
 
     def __contains__(self, address: tuple[int, int]) -> bool:
+        return self._has_network_of(address) or (
+            bool(self.countries) and COUNTRIES.country_of(address) in self.countries
+        )
+
+    def _has_network_of(self, address: tuple[int, int]) -> bool:
         version, number = address
         starts, ends = self._ranges[version]
         offsets = self._offsets
@@ -57,7 +67,9 @@ class NetworkSet:
         return index >= 0 and number <= ends[index]
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, NetworkSet) and self._ranges == other._ranges)
+        return self is other or (
+            isinstance(other, NetworkSet) and self._ranges == other._ranges and self.countries == other.countries
+        )
 
     def __hash__(self) -> int:
         return hash(self.entries)
@@ -70,7 +82,9 @@ class NetworkSet:
         return self._ranges[version] == ([0], [(1 << _BITS[version]) - 1])
 
     def covers(self, other: "NetworkSet") -> bool:
-        """Whether every address of `other` is in this set too."""
+        """Whether every address of `other` is in this set too, as far as that can be known without a database."""
+        if not other.countries <= self.countries:
+            return False
         for version, (starts, ends) in other._ranges.items():
             own_starts, own_ends = self._ranges[version]
             for start, end in zip(starts, ends, strict=True):
@@ -93,6 +107,10 @@ class AddressPolicy(msgspec.Struct, frozen=True):
             return False
         return self.allow is None or address in self.allow
 
+    @property
+    def names_countries(self) -> bool:
+        return any(networks is not None and networks.countries for networks in (self.allow, self.deny))
+
 
 Addresses = tuple[AddressPolicy, ...]
 """Policies that all must permit an address; none permits every one."""
@@ -103,6 +121,22 @@ def permits(policies: Addresses, client: str) -> bool:
         if not policy.permits(client):
             return False
     return True
+
+
+def name_countries(policies: Addresses) -> bool:
+    return any(policy.names_countries for policy in policies)
+
+
+def described_country(client: str) -> str:
+    """For people: the country that a client's address is in, or that it is not known."""
+    code = country_of(client)
+    return f"country {code}" if code else "country not known"
+
+
+def country_of(client: str) -> str:
+    """The code of the country that a client's address is in; empty where that is not known."""
+    address = parse_address(client)
+    return "" if address is None else COUNTRIES.country_of(address)
 
 
 @lru_cache(maxsize=4_096)

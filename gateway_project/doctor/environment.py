@@ -14,7 +14,7 @@ from gateway_project.environment.generated_secrets import FILE
 from gateway_project.environment.installation import BASE_DIR
 
 _PIN: Final = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^\s;]+)")
-EXTRAS: Final = ("postgres", "firebase", "otel", "apprise")
+EXTRAS: Final = ("postgres", "firebase", "otel", "apprise", "geoip")
 MISSING: Final = "is missing"
 _WIDEST: Final = {4: 8, 6: 16}
 """Shortest prefix of a network that may be one company's proxies, by the version of the protocol."""

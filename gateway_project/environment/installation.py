@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, unquote, urlsplit
 
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 BASE_DIR: Final = _PACKAGE.parent
@@ -26,3 +27,15 @@ def default_state(environment: Mapping[str, str] = os.environ, *, is_checkout: b
     else:
         parent = Path(home) / ".local" / "state" if home.startswith("/") else _SYSTEM
     return parent / "intelligence-gateway"
+
+
+def default_database(state: Path) -> str:
+    """The URL of the SQLite database in a state directory."""
+    return f"sqlite:///{quote(str(state / 'gateway.sqlite3'))}"
+
+
+def directory_of(database: str) -> Path | None:
+    """The directory of a database file; None for any other database."""
+    parts = urlsplit(database)
+    is_file = parts.scheme == "sqlite" and ":memory:" not in database and len(parts.path) > 1
+    return Path(unquote(parts.path[1:])).parent if is_file else None

@@ -1,9 +1,11 @@
 """The app that a project installs to include the gateway, beside `metrics` and `routing`."""
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core import checks
 from django.urls import NoReverseMatch, resolve, reverse
 
+from gateway_project.parts.countries import configure_countries
 from routing import runtime
 
 
@@ -16,6 +18,7 @@ class IncludedConfig(AppConfig):
         from gateway_project.included.settings import configure  # noqa: PLC0415 - imports models of other apps
 
         configure()
+        configure_countries(settings.CONFIG)
         runtime.install(runtime.Runtime(_open))
         checks.register(check_urls, "urls")
 

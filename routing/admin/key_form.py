@@ -41,7 +41,7 @@ class KeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
         suggestions=lambda: [EVERY_SERVICE, *scope_names()],
     )
     methods = Choices(label="Methods", choices=SUPPORTED_METHODS, help_text="none: any")
-    ip_allow = Words(label="Allowed addresses", help_text="10.0.0.0/8 or 2001:db8::/32; none: all")
+    ip_allow = Words(label="Allowed addresses", help_text="10.0.0.0/8, 2001:db8::/32 or country:DE; none: all")
     ip_deny = Words(label="Denied addresses", help_text="deny wins")
     limit_rate = Rate(label="Rate", help_text="of this key alone")
     limit_burst = Whole(label="Burst", unit="requests", help_text="that may come at once")

@@ -3,19 +3,27 @@
 from typing import Any, Final
 
 from routing.configuration.values import ValueParser, display, list_of, mapping_of, string
+from routing.countries.codes import PREFIX, is_country, parse_country
+from routing.countries.lookup import COUNTRIES
 from routing.networks import Addresses, AddressPolicy, NetworkSet, compiled, parse_network
 
 NO_LIMIT: Final[dict[str, None]] = {"allow": None, "deny": None}
 
 
-def _network(value: object) -> str:
+def _entry(value: object) -> str:
     text = string(value)
-    parse_network(text)
+    if not is_country(text):
+        parse_network(text)
+    else:
+        parse_country(text)
     return text
 
 
 def _set(value: object) -> NetworkSet | None:
-    """Parsed entry by entry only where one is faulty: a list may be long, and is parsed at every reload."""
+    """Parsed entry by entry only where one is faulty: a list may be long, and is parsed at every reload.
+
+    Without a database of countries, a list that names one is a fault: nobody could tell whom it lets in.
+    """
     if value is None:
         return None
     if not isinstance(value, list | tuple):
@@ -24,11 +32,14 @@ def _set(value: object) -> NetworkSet | None:
         raise ValueError("must name at least one network; leave it out for no limit")
     if all(isinstance(item, str) for item in value):
         try:
-            return compiled(tuple(value))
+            found = compiled(tuple(value))
         except ValueError:
-            list_of(_network)(value)
+            list_of(_entry)(value)
             raise
-    list_of(_network)(value)
+        if found.countries and not COUNTRIES.is_configured:
+            raise ValueError(f"{PREFIX}{min(found.countries)} needs a database of countries: set GEOIP_DATABASE")
+        return found
+    list_of(_entry)(value)
     raise AssertionError("an entry that is no string is a fault")
 
 

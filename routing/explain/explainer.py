@@ -33,7 +33,7 @@ from routing.explain.sections import (
 )
 from routing.http import Request
 from routing.messages import validation
-from routing.networks import permits
+from routing.networks import Addresses, described_country, name_countries, permits
 from routing.router import paths
 from routing.router.access import authorize
 from routing.router.fallback import fallback_match
@@ -221,15 +221,20 @@ def _later_denial(
     if match is None:
         return None
     if address is not None and not permits(match.policy.ip, address):
-        return AddressNotAllowed("the service may not be called from this address")
+        return AddressNotAllowed(f"the service may not be called from this address{_place(match.policy.ip, address)}")
     subscription = caller.subscription if caller is not None else None
     if subscription is None:
         return None
     if not subscription.allows(match.service.name, request.method):
         return Forbidden("the plan does not include this method of the service")
     if address is not None and not permits(subscription.ip, address):
-        return AddressNotAllowed("the plan may not be used from this address")
+        return AddressNotAllowed(f"the plan may not be used from this address{_place(subscription.ip, address)}")
     return None
+
+
+def _place(policies: Addresses, address: str) -> str:
+    """The address's country, where a list names countries."""
+    return f" ({described_country(address)})" if name_countries(policies) else ""
 
 
 def _refused(error: GatewayError | None) -> ExplainedOutcome:

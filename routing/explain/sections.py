@@ -15,10 +15,12 @@ from resilience.cache.serving import bypass_reason
 from resilience.outbound.policy import OutboundPolicy
 from resilience.ratelimit.policy import RatePolicy
 from routing.caller import Caller
+from routing.countries.lookup import COUNTRIES
 from routing.errors import Forbidden, GatewayError, Unauthenticated
 from routing.http import Request
 from routing.messages import forwarding
 from routing.messages.outcome import OutcomePolicy
+from routing.networks import country_of
 from routing.router.credential_policy import CredentialPolicy
 from routing.router.policy import Auth, RoutePolicy
 from routing.router.table import Match, Service
@@ -31,8 +33,10 @@ HeldCalls = Sequence[tuple[str, float]]
 
 
 def request_section(request: Request, caller: Caller | None, address: str | None = None) -> dict[str, Any]:
-    """With the client's address if the explanation is for one."""
-    from_address = {} if address is None else {"ip": address}
+    """With the client's address if the explanation is for one, and its country where there is a database of them."""
+    from_address: dict[str, str | None] = {} if address is None else {"ip": address}
+    if address is not None and COUNTRIES.is_configured:
+        from_address["country"] = country_of(address) or None
     return {
         "method": request.method,
         "path": request.path.decode("latin-1"),

@@ -17,7 +17,6 @@ from routing.authentication.certificates.errors import InvalidCertificate
 from routing.authentication.key_usage import KeyUsage
 from routing.caller import Caller
 from routing.errors import (
-    AddressNotAllowed,
     BadRequest,
     BodyTooLarge,
     InvalidToken,
@@ -34,6 +33,7 @@ from routing.router.live import LiveConfiguration
 from routing.router.policy import Auth
 from routing.router.resolution import REVERIFY_SECONDS, CredentialState, Quota
 from routing.router.table import Match
+from routing.steps.network import check_address
 
 
 class Gatekeeper:
@@ -128,8 +128,8 @@ class Gatekeeper:
 
         After authentication, so that a response does not tell strangers which services there are.
         """
-        if exchange.has_client and not permits(exchange.match.policy.ip, exchange.request.client):
-            raise AddressNotAllowed("the service may not be called from this address", service=exchange.service)
+        refusal = "the service may not be called from this address"
+        check_address(exchange, exchange.match.policy.ip, refusal, self._timer)
 
     def index(self, exchange: Exchange) -> Response:
         """Step 4 of `GET /api/v1/`: the services this caller may use. Raises MethodNotAllowed."""

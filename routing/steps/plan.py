@@ -13,9 +13,9 @@ from resilience.usage.meter import Verdict
 from resilience.usage.periods import period_at
 from resilience.usage.slots import Slots
 from routing.consumers.subscription import ConcurrencyLimit, QuotaLimit, RateLimit, Subscription
-from routing.errors import AddressNotAllowed, Forbidden, QuotaExceeded, RateLimited
+from routing.errors import Forbidden, QuotaExceeded, RateLimited
 from routing.exchange import Exchange, LimitState
-from routing.networks import permits
+from routing.steps.network import check_address
 
 Limit = RateLimit | QuotaLimit
 Counted = list[tuple[Limit, Decision | Verdict]]
@@ -39,8 +39,8 @@ class PlanLimits:
             return None
         if not subscription.allows(exchange.service, exchange.request.method):
             raise Forbidden("the plan does not include this method of the service", service=exchange.service)
-        if subscription.ip and exchange.has_client and not permits(subscription.ip, exchange.request.client):
-            raise AddressNotAllowed("the plan may not be used from this address", service=exchange.service)
+        if subscription.ip:
+            check_address(exchange, subscription.ip, "the plan may not be used from this address", self._timer)
         counted: Counted = []
         limits = self._remaining(exchange, subscription)
         for index, limit in enumerate(limits):

@@ -8,6 +8,7 @@ from gateway_project.django_settings.databases import databases
 from gateway_project.environment import extras
 from gateway_project.environment.telemetry import Traces
 from tests import certificates
+from tests.mmdb import database
 
 GIVEN = {"SECRET_KEY": "x" * 32}
 
@@ -282,6 +283,20 @@ def test_a_setting_without_its_optional_dependency_is_a_fault(
 ) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda _name: None)
     assert faults(**GIVEN, **variables) == [fault.format("pip install -r requirements-")]
+
+
+def test_a_database_of_countries_is_told_from_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "countries.mmdb"
+    file.write_bytes(database({"192.0.2.0/24": "DE"}))
+    found = config.read({**GIVEN, "GEOIP_DATABASE": str(file)})
+    assert found.geoip_database == file
+    archive = tmp_path / "countries.tar.gz"
+    archive.write_bytes(b"\x1f\x8b" + bytes(100))
+    assert "is not a MaxMind DB file (.mmdb)" in faults(**GIVEN, GEOIP_DATABASE=str(archive))[0]
+    assert "is not a file" in faults(**GIVEN, GEOIP_DATABASE=str(tmp_path))[0]
+    monkeypatch.setattr(extras, "find_spec", lambda _name: None)
+    (fault,) = faults(**GIVEN, GEOIP_DATABASE=str(file))
+    assert fault == "GEOIP_DATABASE: it needs an optional dependency: pip install -r requirements-geoip.txt"
 
 
 def test_client_certificates_need_proxies_and_authorities_that_can_be_read(tmp_path: Path) -> None:

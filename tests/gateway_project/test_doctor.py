@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway_project import config
 from gateway_project.config import Config
-from gateway_project.doctor import backends, environment, redis
+from gateway_project.doctor import backends, countries, environment, redis
 from gateway_project.doctor.backends import Origin, Probed, check_targets, probe
 from gateway_project.doctor.finding import Finding, Level, exit_status, to_json, to_text
 from gateway_project.doctor.machine import check_directory, check_open_files
@@ -27,6 +28,7 @@ from resilience.redis_client import connect_blocking
 from routing.router.policy import Target
 from routing.router.table import Service
 from tests import certificates
+from tests.mmdb import database
 from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +83,24 @@ def test_a_local_gateway_needs_nothing() -> None:
 )
 def test_a_gateway_that_others_can_reach(variables: dict[str, str], check: str, level: str) -> None:
     assert levels(environment.check_environment(read(HOST="0.0.0.0", **variables)))[check] == level
+
+
+def test_the_database_of_countries(tmp_path: Path) -> None:
+    assert levels(countries.check_countries(read())) == {"countries": "off"}
+    file = tmp_path / "countries.mmdb"
+    file.write_bytes(database({"192.0.2.0/24": "DE"}, built=int(time.time())))
+    found = read(GEOIP_DATABASE=str(file))
+    (finding,) = countries.check_countries(found)
+    assert (finding.level, finding.message.partition(" of ")[0]) == (Level.OK, "Test-Country")
+    file.write_bytes(database({"192.0.2.0/24": "DE"}, built=int(time.time()) - 91 * 86_400))
+    (finding,) = countries.check_countries(found)
+    assert (finding.level, "older than 90 days" in finding.message) == (Level.WARNING, True)
+    file.write_bytes(b"nothing")
+    (finding,) = countries.check_countries(found)
+    assert (finding.level, finding.message) == (Level.ERROR, f"{file}: not a valid MaxMind DB file")
+    file.unlink()
+    (finding,) = countries.check_countries(found)
+    assert finding.message == f"{file}: No such file or directory"
 
 
 def test_a_secret_key_that_others_can_read(tmp_path: Path) -> None:

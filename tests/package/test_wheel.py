@@ -48,7 +48,7 @@ def test_the_command_runs_without_the_repository(installed: Installed, tmp_path:
     assert str(installed.site / "gateway_project" / "templates") in shown
 
 
-@pytest.mark.parametrize("name", ["core", "firebase", "otel", "postgres"])
+@pytest.mark.parametrize("name", ["core", "firebase", "geoip", "otel", "postgres"])
 def test_the_tested_versions_are_in_the_declared_ranges(name: str) -> None:
     listed = DECLARED["dependencies"] if name == "core" else DECLARED["optional-dependencies"][name]
     declared = {key(found.name): found for found in map(Requirement, listed)}

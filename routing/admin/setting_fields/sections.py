@@ -62,7 +62,7 @@ _IP: Final = Section(
     "Which may call. Deny wins.",
     _OFF,
     (
-        key("allow", Words, "10.0.0.0/8 or 2001:db8::/32; default: all", null=NO_LIMIT),
+        key("allow", Words, "10.0.0.0/8, 2001:db8::/32 or country:DE; default: all", null=NO_LIMIT),
         key("deny", Words, null=NONE),
     ),
 )

@@ -1,0 +1,52 @@
+"""The country of an address, in this process."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+Address = tuple[int, int]
+"""The version and number, as networks.parse_address returns it."""
+Find = Callable[[IPv4Address | IPv6Address], str]
+"""The country's code; empty for an address that the database does not have."""
+REMEMBERED: Final = 4_096
+
+
+class CountryLookup:
+    """`open_database` is called at the first lookup, unless `use` was called before. It may raise ValueError."""
+
+    def __init__(self) -> None:
+        self._open: Callable[[], Find] | None = None
+        self._find: Callable[[Address], str] | None = None
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether lists of addresses may name countries."""
+        return self._open is not None
+
+    def configure(self, open_database: Callable[[], Find] | None) -> None:
+        """None: there is no database."""
+        self._open, self._find = open_database, None
+
+    def use(self, find: Find) -> None:
+        """Look addresses up so from now on."""
+
+        @lru_cache(maxsize=REMEMBERED)
+        def found(address: Address) -> str:
+            version, number = address
+            return find(IPv4Address(number) if version == 4 else IPv6Address(number))
+
+        self._find = found
+
+    def country_of(self, address: Address) -> str:
+        """The code; empty for an address that is not in the database, and without one."""
+        if self._find is None:
+            if self._open is None:
+                return ""
+            self.use(self._open())
+        assert self._find is not None  # noqa: S101 - `use` has set it
+        return self._find(address)
+
+
+COUNTRIES: Final = CountryLookup()
+"""Of the whole process, as its environment is. Lists of addresses are parsed in many places, and ask it."""

@@ -1,0 +1,18 @@
+"""Whether a client's address may call, by the lists of a service or a plan."""
+
+from collections.abc import Callable
+
+from routing.errors import AddressNotAllowed
+from routing.exchange import Exchange
+from routing.networks import Addresses, described_country, name_countries, permits
+
+
+def check_address(exchange: Exchange, policies: Addresses, refusal: str, timer: Callable[[], float]) -> None:
+    """Raise AddressNotAllowed with this detail, unless every list permits the client. `timer` is monotonic seconds."""
+    if not exchange.has_client:
+        return
+    client = exchange.request.client
+    if exchange.step_log is not None and name_countries(policies):
+        exchange.mark("network", described_country(client), timer())
+    if not permits(policies, client):
+        raise AddressNotAllowed(refusal, service=exchange.service)
