@@ -21,8 +21,6 @@ log = logging.getLogger(__name__)
 class BackChannelLogoutView(View):
     """200 if the sessions have ended, also if there were none; 400 for anything else (section 2.8)."""
 
-    http_method_names = ("post",)
-
     def post(self, request: HttpRequest) -> HttpResponse:
         configured = provider.configured()
         assert configured is not None  # noqa: S101 - without a provider, there is no such URL

@@ -11,10 +11,9 @@ import msgspec
 from metrics.sign_in.claims import MAX_SUBJECT_LENGTH
 from metrics.sign_in.policy import Provider
 from routing.authentication.issuer_policy import Issuer
-from routing.authentication.issuer_token import MAX_NAME_LENGTH, check_audience, check_times
+from routing.authentication.issuer_token import MAX_NAME_LENGTH, check_audience, check_times, is_logout_token
 from routing.errors import InvalidToken
 
-EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 MAX_AGE_SECONDS: Final = 3_600.0
 """After its time of issue, whatever the token says: so long, repeated tokens must be told."""
 AGE_WITHOUT_EXPIRY_SECONDS: Final = 300.0
@@ -46,8 +45,7 @@ def read(claims: Mapping[str, Any], provider: Provider, now: float) -> LogoutReq
         raise InvalidToken("the token is of another issuer")
     check_audience(claims, trusted)
     _check_times(claims, trusted.leeway, now)
-    events = claims.get("events")
-    if not isinstance(events, dict) or not isinstance(events.get(EVENT), dict):
+    if not is_logout_token(claims):
         raise InvalidToken("the token is not a logout token")
     if "nonce" in claims:  # an ID token has one
         raise InvalidToken("a logout token has no nonce")

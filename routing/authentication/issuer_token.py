@@ -21,6 +21,8 @@ MAX_CALLER_LENGTH: Final = 380
 """Characters of a caller's id."""
 MAX_TENANT_LENGTH: Final = 200
 MAX_SCOPES: Final = 500
+LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+"""In the claim `events` of a logout token (OpenID Connect Back-Channel Logout 1.0), which is no credential."""
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
 _ACCESS_TOKEN: Final = "at+jwt"  # noqa: S105 - a media type (RFC 9068)
 
@@ -73,6 +75,8 @@ def caller_of(claims: Mapping[str, Any], issuer: Issuer, expires: float | None, 
 
     A token's scopes name services, or permissions of them. Where they name a service, the caller may use no other.
     """
+    if is_logout_token(claims):  # whose type need not say so
+        _reject("the token is a logout token")
     for path, accepted in issuer.require:
         if not _has(claim(claims, path), accepted):
             _reject(f"the token's claim {path} has not the required value")
@@ -102,6 +106,11 @@ def likely_caller(issuer: Issuer, subject: str, tenant: str | None, services: Co
     identity = Identity(issuer.issuer, subject, tenant)
     allowed = _allowed(issuer, frozenset(), services)
     return Caller(f"{caller_kind(issuer, tenant)}:{subject}", group, frozenset(), None, allowed, identity)
+
+
+def is_logout_token(claims: Mapping[str, Any]) -> bool:
+    events = claims.get("events")
+    return isinstance(events, dict) and isinstance(events.get(LOGOUT_EVENT), dict)
 
 
 def claim(claims: Mapping[str, Any], path: str) -> Any:

@@ -8,8 +8,9 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.sign_in.logout_token import EVENT, LogoutRequest, issuer_of, read
+from metrics.sign_in.logout_token import LogoutRequest, issuer_of, read
 from metrics.sign_in.policy import Provider
+from routing.authentication.issuer_token import LOGOUT_EVENT as EVENT
 from routing.authentication.issuer_token import check_header
 from routing.authentication.token_parts import ParsedToken
 from routing.errors import InvalidToken

@@ -18,6 +18,7 @@ from routing.authentication import jwks
 from routing.authentication.caller_cache import CallerCache
 from routing.authentication.introspection import IntrospectedTokens, Question
 from routing.authentication.issuer_policy import Algorithm, ClaimNames, Issuer
+from routing.authentication.issuer_token import LOGOUT_EVENT
 from routing.authentication.issuers import IssuerTokens
 from routing.authentication.key_endpoint import FetchedKeys, KeyFetchFailed
 from routing.authentication.signing_keys import SigningKeys
@@ -133,6 +134,7 @@ async def test_the_same_subject_of_two_issuers_is_two_callers() -> None:
         ({"scope": 5}, "the token's claim scope is not a list of scopes"),
         ({"permissions": ["a", 5]}, "the token's claim permissions is not a list of scopes"),
         ({"scope": " ".join(f"s{number}" for number in range(501))}, "the token has too many scopes"),
+        ({"events": {LOGOUT_EVENT: {}}}, "the token is a logout token"),
         ({"cnf": []}, "the token's confirmation is not valid"),
         ({"cnf": {"x5t#S256": "short"}}, "the token's confirmation is not valid"),
         ({"cnf": {"jkt": "a" * 43}}, "the token is bound to a key, of which there is no proof"),
