@@ -2,10 +2,15 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import requests
 
 from tests.identity_provider import jwk
 from tests.openid_provider import CLIENT_SECRET, OpenIDProvider
+from tests.system.server import free_port
 from tests.system.sign_in.conftest import PASSWORD, Open
+from tests.system.sign_in.visitor import Visitor
 
 
 def test_only_the_provider_and_only_for_one_domain_and_tenant(open_site: Open) -> None:
@@ -99,3 +104,23 @@ def test_keys_are_rotated_and_a_provider_may_be_away_at_the_start(open_site: Ope
     provider.sign = lambda claims: provider.signed(claims, "d1", "EdDSA")
     third = site.visitor()
     assert third.get(f"{third.callback()}&iss={provider.issuer}", follow=False).status_code == 302
+
+
+def test_staffs_pages_at_a_port_of_their_own(open_site: Open) -> None:
+    """The addresses that the provider is told are those of the port, and it alone is where staff sign in and out."""
+    port = free_port()
+    site = open_site(STAFF_PORT=str(port), PORTAL="off")
+    staff = Visitor(f"http://127.0.0.1:{port}")
+    asked = parse_qs(urlsplit(staff.begin("/dashboard/")).query)
+    assert asked["redirect_uri"] == [f"{staff.address}/accounts/provider/callback/"]
+    assert staff.sign_in("/dashboard/").headers["Location"] == "/dashboard/"
+    assert staff.get("/dashboard/").status_code == 200
+    assert site.visitor().get("/accounts/login/", follow=False).status_code == 404
+    token = {"logout_token": site.provider.logout_token(sub="ada-1")}
+    elsewhere = requests.post(f"{site.server.address}/accounts/provider/logout/", data=token, timeout=30)
+    assert elsewhere.status_code == 404
+    left = staff.post("/accounts/logout/", page="/accounts/")
+    assert f"post_logout_redirect_uri={quote(f'{staff.address}/accounts/login/', safe='')}" in left.text
+    staff.sign_in()
+    assert requests.post(f"{staff.address}/accounts/provider/logout/", data=token, timeout=30).status_code == 200
+    assert not staff.is_signed_in
