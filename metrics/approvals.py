@@ -10,12 +10,12 @@ from django.shortcuts import redirect
 
 from metrics.audit import record_operation
 from routing.admin.settings_admin import MAX_COMMENT
-from routing.configuration_errors import TooManyProposals
+from routing.configuration_errors import NotProposable, TooManyProposals
 from routing.database import proposals
 from routing.database.actor import commenting
 from routing.database.proposals import Proposed
 from routing.models import ConfigurationProposal
-from routing.pages.messages import discard_messages
+from routing.pages.messages import SHOWN_ONCE, discard_messages
 from routing.pages.site import admin_url
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ _API: Final = "cls"
 
 
 def decides_proposals(view: T) -> T:
-    """Mark a view of the admin that makes changes which were approved."""
+    """Mark a view that makes changes which were approved: of a proposal, or for a consumer whose members use it."""
     setattr(view, _DECIDES, True)
     return view
 
@@ -40,10 +40,12 @@ class ChangeProposed(Exception):
 
 
 def submitted(change: Callable[[], T], user: Any) -> T:
-    """What `change` returns, with teams and consumers compared too. Raises ChangeProposed and TooManyProposals."""
+    """What `change` returns, with all teams and consumers compared. Raises ChangeProposed, TooManyProposals and
+    NotProposable.
+    """
     result = proposals.submit(change, user, whole=True)
     if isinstance(result, Proposed):
-        _record(result.proposal)
+        record_proposal(result.proposal)
         raise ChangeProposed(result.proposal)
     return result
 
@@ -79,16 +81,18 @@ def reviewed(request: HttpRequest, view: View, arguments: Any, keywords: Any) ->
     try:
         with commenting(request.POST.get("_comment", "")[:MAX_COMMENT].strip()):
             result = proposals.submit(lambda: view(request, *arguments, **keywords), request.user)
-    except TooManyProposals as error:
+    except (TooManyProposals, NotProposable) as error:
         messages.error(request, f"Not changed: {error}.")
         return redirect(request.get_full_path())
     return _held_back(request, result) if isinstance(result, Proposed) else result
 
 
 def _held_back(request: HttpRequest, result: Proposed[HttpResponseBase]) -> HttpResponseBase:
-    """Lead to the proposal, without the view's message that the change was made."""
-    _record(result.proposal)
-    discard_messages(request)
+    """Lead to the proposal, without the view's message that the change was made. A new key's secret, which is shown
+    once, is valid as soon as the proposal is approved.
+    """
+    record_proposal(result.proposal)
+    discard_messages(request, but=SHOWN_ONCE)
     messages.info(request, "Nothing has changed yet: somebody else who may configure the gateway has to approve it.")
     page = admin_url("routing_configurationproposal_change", result.proposal.pk)
     if result.result.headers.get("Content-Type", "").startswith("application/json"):
@@ -96,7 +100,7 @@ def _held_back(request: HttpRequest, result: Proposed[HttpResponseBase]) -> Http
     return redirect(page)
 
 
-def _record(proposal: ConfigurationProposal) -> None:
+def record_proposal(proposal: ConfigurationProposal) -> None:
     record_operation(
         proposal.author, "configuration.propose", after={"proposal": proposal.pk, "parts": list(proposal.parts)}
     )

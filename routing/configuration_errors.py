@@ -65,6 +65,14 @@ class UnknownDocument(GatewayError):
     title = "There is no such document"
 
 
+class NotProposable(GatewayError):
+    """A change that needs approval, and cannot wait for it as it is."""
+
+    status = HTTPStatus.CONFLICT
+    code = "not_proposable"
+    title = "The change cannot wait for approval"
+
+
 class TooManyProposals(GatewayError):
     status = HTTPStatus.CONFLICT
     code = "too_many_proposals"

@@ -10,7 +10,7 @@ from django.db import models, transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import Signal
 
-from routing.database import changes, revisions
+from routing.database import changes, revisions, touched
 from routing.database.members import delete_account
 from routing.models import (
     AlertRule,
@@ -43,6 +43,7 @@ def connect() -> None:
     ):
         for signal in (post_save, post_delete):
             signal.connect(_changed, sender=model, dispatch_uid=f"routing.{model.__name__}")
+    touched.connect()
     post_delete.connect(_delete_account, sender=Member, dispatch_uid="routing.Member.account")
     for signal in (post_save, post_delete):
         signal.connect(_close_sockets, sender=ApiKey, dispatch_uid="routing.ApiKey.revoked")

@@ -15,6 +15,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_protect
 
+from metrics.approvals import decides_proposals
 from metrics.runtime_access import running
 from routing.database.actor import acting_as
 from routing.messages.staff_origin import PortalOrigin
@@ -61,7 +62,7 @@ def public_page(view: View) -> View:
         response["Referrer-Policy"] = "same-origin"
         return response
 
-    return csrf_protect(wrapper)
+    return decides_proposals(csrf_protect(wrapper))
 
 
 def member_page(view: View) -> View:

@@ -21,6 +21,7 @@ from routing.authentication.key_form import parse_prefix
 from routing.configuration.document import inline
 from routing.database.api_keys import issue, revoke, rotate
 from routing.models import ApiKey, RetiredSecret
+from routing.pages.messages import SHOWN_ONCE
 from routing.pages.site import admin_site
 
 GRACE: Final = timedelta(hours=24)
@@ -136,7 +137,7 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         if change:
             super().save_model(request, obj, form, change)
         else:
-            messages.warning(request, _shown_once(f"The key of {obj.name}", issue(obj)))
+            messages.warning(request, _shown_once(f"The key of {obj.name}", issue(obj)), SHOWN_ONCE)
 
     @admin.action(description="Rotate: a new secret, the present one is valid for 24 hours", permissions=("change",))
     def rotate_keys(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:
@@ -147,7 +148,7 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
                 self.message_user(request, f"{key}: {fault}.", messages.ERROR)
                 continue
             self.log_change(request, key, "Rotated.")
-            messages.warning(request, _shown_once(f"The new key of {key.name}", new_key))
+            messages.warning(request, _shown_once(f"The new key of {key.name}", new_key), SHOWN_ONCE)
 
     @admin.action(description="Revoke", permissions=("change",))
     def revoke_keys(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:

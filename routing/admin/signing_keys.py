@@ -21,6 +21,7 @@ from routing.configuration.headers import reference
 from routing.credentials.cipher import Cipher
 from routing.credentials.signing_keys import issue, revoke, rotate
 from routing.models import SigningKey
+from routing.pages.messages import SHOWN_ONCE
 from routing.pages.site import admin_site
 
 GRACE: Final = timedelta(hours=24)
@@ -87,7 +88,7 @@ class SigningKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
             return
         secret = issue(obj, cipher(), form.cleaned_data.get("secret_reference") or "")
         if secret:
-            messages.warning(request, f"The secret of {obj.keyid}, shown only this once: {secret}")
+            messages.warning(request, f"The secret of {obj.keyid}, shown only this once: {secret}", SHOWN_ONCE)
 
     @admin.action(description="Rotate: a new secret, the present one is valid for 24 hours", permissions=("change",))
     def rotate_secrets(self, request: HttpRequest, queryset: models.QuerySet[SigningKey]) -> None:
@@ -102,7 +103,7 @@ class SigningKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
                 self.message_user(request, f"{key}: {fault}.", messages.ERROR)
                 continue
             self.log_change(request, key, "Rotated.")
-            messages.warning(request, f"The new secret of {key}, shown only this once: {secret}")
+            messages.warning(request, f"The new secret of {key}, shown only this once: {secret}", SHOWN_ONCE)
 
     @admin.action(description="Revoke", permissions=("change",))
     def revoke_keys(self, request: HttpRequest, queryset: models.QuerySet[SigningKey]) -> None:

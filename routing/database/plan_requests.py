@@ -3,6 +3,7 @@
 from django.db import transaction
 from django.utils import timezone
 
+from routing.database import touched
 from routing.models import Consumer, Plan, PlanRequest
 
 State = PlanRequest.State
@@ -37,8 +38,11 @@ def withdraw(consumer: Consumer) -> bool:
 
 
 def approve(request: PlanRequest, plan: Plan, note: str, actor: str) -> None:
-    """Give the consumer this plan. Raises NotPossible if the request has been decided or withdrawn."""
-    with transaction.atomic():
+    """Give the consumer this plan. Raises NotPossible if the request has been decided or withdrawn.
+
+    A member has asked and staff agree: it needs no approval by a third person.
+    """
+    with transaction.atomic(), touched.agreed():
         row = _decide(request, State.APPROVED, note, actor)
         row.plan = plan
         row.save()

@@ -1,28 +1,31 @@
 """Approval of changes: what one person changes waits until another one agrees.
 
 A change is made and undone in one transaction. What it would have written is kept, and written when it is approved,
-unless what it replaces has changed since.
+unless what it replaces has changed since. What needs approval is said by approval_rule.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
 from routing.configuration import literals
-from routing.configuration.differences import ABSENT
+from routing.configuration.differences import ABSENT, differences
 from routing.configuration.document import canonical
+from routing.configuration.faults import Path
 from routing.configuration.literals import Masked
 from routing.configuration_errors import TooManyProposals
-from routing.database import masking
+from routing.database import credential_parts, masking, touched
 from routing.database.actor import Actor, acting_as, current_actor
 from routing.database.apply import Changes, apply_document
+from routing.database.approval_rule import needs_approval
 from routing.database.config_file import digest
 from routing.database.document_diff import DocumentDiff, document_diff, parts
 from routing.database.locks import lock_configuration
-from routing.database.revisions import summary_of
+from routing.database.touched import Place
 from routing.database.undo import document_of
 from routing.models import ApiKey, ConfigurationProposal
 
@@ -31,8 +34,6 @@ MAX_WAITING: Final = 200
 """Proposals that may wait at a time. Each may hold a whole configuration."""
 MAX_DECIDED: Final = 500
 """Proposals that were decided; older ones are deleted."""
-_FREE: Final = ("consumer ", "team ")
-"""Parts whose changes need no approval: those who may call, not how calls are handled."""
 _State = ConfigurationProposal.State
 
 
@@ -52,26 +53,28 @@ def is_required() -> bool:
 
 
 def submit(change: Callable[[], T], user: Any = None, *, whole: bool = False) -> T | Proposed[T]:
-    """Call `change`. If it changes the configuration and approval is required, what it has written to the database is
-    undone, and waits.
+    """Call `change`. If approval_rule says that what it changes needs approval, and approval is required, what it has
+    written to the database is undone, and waits.
 
-    `whole`: it may change teams and consumers too, which alone need no approval. Raises TooManyProposals, and what
-    `change` raises.
+    `whole`: it may write teams and consumers in bulk, and all are compared; else those whose signals were sent. Raises
+    TooManyProposals and NotProposable, and what `change` raises.
     """
     if not is_required():
         return change()
-    with transaction.atomic():
+    with transaction.atomic(), touched.recording() as found:
         lock_configuration()
         before = _masked(whole=whole).structure
         result = change()
         after = _masked(whole=whole)
-        diff = document_diff(before, after.structure)
-        names = [*diff.created, *diff.changed, *diff.deleted]
-        if all(name.startswith(_FREE) for name in names):
+        if not whole:
+            before = canonical({**before, **found.sections(is_after=False)})
+            after = after._replace(structure=canonical({**after.structure, **found.sections(is_after=True)}))
+        changed = _Changed(before, after, list(found.credentials()))
+        if not changed.needs_approval:
             return result
         author = _Author(current_actor(), user)
         transaction.set_rollback(True)
-    return Proposed(_propose(before, after, diff, author), result)
+    return Proposed(_propose(changed, author), result)
 
 
 def approve(number: int, user: Any, actor: str) -> Changes:
@@ -92,15 +95,40 @@ def make(proposal: ConfigurationProposal) -> Changes:
     """Write what a proposal would, in a transaction that has locked the configuration. Raises NotDecided, and
     ConfigurationError.
     """
+    keys = {name: part for name, part in proposal.parts.items() if part["path"][0] in credential_parts.SECTIONS}
+    others = {name: part for name, part in proposal.parts.items() if name not in keys}
     masked = _masked(whole=True)
     present = {name: digest(value) for name, (_, value) in parts(masked.structure).items()}
+    present |= {
+        name: digest(value)
+        for name, part in keys.items()
+        if (value := credential_parts.read(*part["path"])) is not None
+    }
     moved = [name for name, part in proposal.parts.items() if part["base"] != present.get(name)]
     if moved:
         raise NotDecided(f"Conflict: {', '.join(moved)} changed since this was proposed. Propose the change again.")
-    wanted = {name: (tuple(part["path"]), _value(part)) for name, part in proposal.parts.items()}
-    deleted = [name for name, (_, value) in wanted.items() if value is ABSENT]
-    known = {**masked.secrets, **(proposal.secrets or {})}
-    return apply_document(literals.unmask(document_of(wanted), known), delete=deleted)
+    changes = Changes()
+    if others:
+        wanted = {name: (tuple(part["path"]), _value(part)) for name, part in others.items()}
+        deleted = [name for name, (_, value) in wanted.items() if value is ABSENT]
+        known = {**masked.secrets, **(proposal.secrets or {})}
+        changes = apply_document(literals.unmask(document_of(wanted), known), delete=deleted)
+    return _with_keys(changes, keys)
+
+
+def _with_keys(changes: Changes, keys: Mapping[str, Any]) -> Changes:
+    for name, part in keys.items():
+        try:
+            section, key = part["path"]
+            credential_parts.write(section, key, part["value"], part.get("identity", {}))
+        except (ValidationError, LookupError) as error:
+            text = "; ".join(error.messages) if isinstance(error, ValidationError) else str(error.args[0])
+            raise NotDecided(f"Not possible any more: {name}: {text}") from None
+    return Changes(
+        (*changes.created, *(name for name, part in keys.items() if part["base"] is None)),
+        (*changes.updated, *(name for name, part in keys.items() if part["base"] and part["value"] is not None)),
+        (*changes.deleted, *(name for name, part in keys.items() if part["value"] is None)),
+    )
 
 
 def reject(number: int, actor: str, reason: str, *, is_author: bool) -> ConfigurationProposal:
@@ -119,7 +147,7 @@ def is_own(proposal: ConfigurationProposal, user: Any, actor: str) -> bool:
 
 def identities(actor: str, user: Any = None) -> list[str]:
     """Who may not approve what this actor proposes."""
-    found = {actor}
+    found = {actor, actor.removeprefix("command:")}
     if user is not None and getattr(user, "pk", None) is not None:
         found.add(f"user:{user.pk}")
     if actor.startswith("key:"):
@@ -138,17 +166,65 @@ class _Author(NamedTuple):
     user: Any
 
 
-def _propose(before: dict[str, Any], after: Masked, diff: DocumentDiff, author: _Author) -> ConfigurationProposal:
-    actor = author.actor
-    old, new = parts(before), parts(after.structure)
-    changed = {
-        name: {
-            "path": list((new.get(name) or old[name])[0]),
-            "base": digest(old[name][1]) if name in old else None,
-            "value": new[name][1] if name in new else None,
+class _Changed:
+    """What a change has written. `keys` are those of signatures too, with their documents before and after."""
+
+    def __init__(self, before: dict[str, Any], after: Masked, keys: list[tuple[Place, Any, Any]]) -> None:
+        self._old, self._new = parts(before), parts(after.structure)
+        diff = document_diff(before, after.structure)
+        self._keys = {credential_parts.credential_label(*place): (place, old, new) for place, old, new in keys}
+        new_keys = {name: place for name, (place, old, _) in self._keys.items() if old is None}
+        self._identities = {name: credential_parts.identity(*place) for name, place in new_keys.items()}
+        self.secrets = after.secrets
+        self.differences = DocumentDiff(
+            diff.created | {name: new for name, (_, old, new) in self._keys.items() if old is None},
+            diff.changed
+            | {
+                name: tuple(differences(old, new, place))
+                for name, (place, old, new) in self._keys.items()
+                if old is not None and new is not None
+            },
+            diff.deleted | {name: old for name, (_, old, new) in self._keys.items() if new is None},
+        )
+
+    @property
+    def needs_approval(self) -> bool:
+        return any(needs_approval(*found) for found in self._parts().values())
+
+    def _parts(self) -> dict[str, tuple[Path, Any, Any]]:
+        found = self.differences
+        names = [name for name in (*found.created, *found.changed, *found.deleted) if name not in self._keys]
+        return {
+            name: ((self._new.get(name) or self._old[name])[0], _at(self._old, name), _at(self._new, name))
+            for name in names
+        } | self._keys
+
+    def to_parts(self) -> dict[str, Any]:
+        """See ConfigurationProposal."""
+        return {
+            name: {
+                "path": list(path),
+                "base": None if old is None else digest(old),
+                "value": new,
+                **({"identity": self._identities[name]} if name in self._identities else {}),
+            }
+            for name, (path, old, new) in self._parts().items()
         }
-        for name in (*diff.created, *diff.changed, *diff.deleted)
-    }
+
+    @property
+    def summary(self) -> str:
+        """`added crm, key k3m5pq7a; changed billing`."""
+        found = self.differences
+        groups = {"added": found.created, "changed": found.changed, "removed": found.deleted}
+        return "; ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in groups.items() if names)
+
+
+def _at(parts: Mapping[str, tuple[Path, Any]], name: str) -> Any:
+    return parts[name][1] if name in parts else None
+
+
+def _propose(changed: _Changed, author: _Author) -> ConfigurationProposal:
+    actor = author.actor
     with transaction.atomic():
         lock_configuration()
         if ConfigurationProposal.objects.filter(state=_State.WAITING).count() >= MAX_WAITING:
@@ -156,11 +232,11 @@ def _propose(before: dict[str, Any], after: Masked, diff: DocumentDiff, author: 
         proposal = ConfigurationProposal.objects.create(
             author=actor.name[:200],
             identities=identities(actor.name, author.user),
-            summary=(actor.note or summary_of(before, after.structure))[:200],
+            summary=(actor.note or changed.summary)[:200],
             comment=actor.comment[:500],
-            parts=changed,
-            differences=diff.to_document(),
-            secrets=after.secrets or None,
+            parts=changed.to_parts(),
+            differences=changed.differences.to_document(),
+            secrets=changed.secrets or None,
         )
         _delete_oldest()
     return proposal

@@ -59,7 +59,7 @@ class Rollback(NamedTuple):
 def rollback(revision: ConfigurationRevision, actor: str) -> Rollback:
     """Restore the services of a revision. Raises ConfigurationError, without a change, if it is no longer valid."""
     before = {"revision": _current_revision()}
-    with acting_as(actor, f"rolled back to revision {revision.pk}"):
+    with acting_as(actor, f"rolled back to revision {revision.pk}", current_actor().comment):
         changes = apply_document(literals.unmask(parse(revision.document).structure, revision.secrets or {}))
     names = [*changes.created, *changes.updated, *changes.deleted]
     return Rollback(changes, before, {"revision": revision.pk, "services": names})

@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from routing.database.openapi_report import describe, lines
 from routing.imports import products
 from routing.imports.products import PRODUCTS
 from routing.management import config_convert
+from routing.management.approval import add_emergency, submitted
 from routing.openapi.document import MAX_BYTES, read
 
 OPENAPI: Final = "openapi"
@@ -39,6 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--restore", action="store_true", help="add routes again that were removed by hand")
     parser.add_argument("--dry-run", action="store_true", help=f"change nothing; exits with {CHANGES} if it would")
     parser.add_argument("--json", action="store_true", help="write the report as JSON")
+    add_emergency(parser)
 
 
 def run(content: bytes, options: dict[str, Any], out: OutputWrapper, errors: OutputWrapper) -> int:
@@ -67,7 +70,8 @@ def _import_openapi(content: bytes, options: dict[str, Any], out: OutputWrapper)
         restore=options["restore"],
         dry_run=options["dry_run"],
     )
-    report = import_document(options["service"], read(content), choices)
+    work = partial(import_document, options["service"], read(content), choices)
+    report = work() if choices.dry_run else submitted(work, f"config import {options['file']}", options["emergency"])
     if options["json"]:
         out.write(f"{json.dumps(describe(report, choices), indent=2)}\n")
     else:

@@ -1,19 +1,38 @@
 """Approval: with CONFIG_APPROVAL, a change of the configuration waits for another person at every door."""
 
+import re
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from metrics.models import Operation
+from routing.authentication.key_form import parse_prefix
 from routing.database import proposals
+from routing.database.actor import command_user
+from routing.database.api_keys import find, issue
 from routing.database.apply import apply_document
 from routing.database.changes import current_version
 from routing.database.loader import raw_document
-from routing.models import ApiKey, ConfigurationProposal, ConfigurationRevision, Route, Service
+from routing.management.approval import PROPOSED
+from routing.models import (
+    ApiKey,
+    ConfigurationProposal,
+    ConfigurationRevision,
+    Consumer,
+    Plan,
+    PlanRequest,
+    Route,
+    Service,
+    SigningKey,
+    Team,
+)
 from tests.metrics.harness import Harness, ok
 from tests.routing.pages import browser_form
 from tests.routing.test_admin import both, errors
@@ -170,7 +189,6 @@ def test_what_does_not_change_the_configuration_is_done(crm: Service) -> None:
     assert ada.post(url, browser_form(ada.get(url))).headers["Location"] == "/admin/routing/service/"
     preview = ada.post(url, browser_form(ada.get(url)) | both("cache__ttl", "10", "m") | {"_preview": "1"}).json()
     assert preview["save"] == "Ask for approval"
-    ada.post("/admin/routing/team/add/", {"name": "acme", "consumers-TOTAL_FORMS": 0, "consumers-INITIAL_FORMS": 0})
     assert not ConfigurationProposal.objects.exists()
 
 
@@ -214,3 +232,184 @@ def test_without_the_setting_a_change_is_made_at_once(crm: Service, monkeypatch:
     ada.post(url, browser_form(ada.get(url)) | both("cache__ttl", "10", "m"))
     assert raw_document()["services"]["crm"]["cache"] == {"ttl": "10m"}
     assert not ConfigurationProposal.objects.exists()
+
+
+CONSUMER = "/admin/routing/consumer/{}/change/"
+KEY = "/admin/routing/apikey/{}/change/"
+NO_IDENTITIES = {"identities-TOTAL_FORMS": 0, "identities-INITIAL_FORMS": 0}
+
+
+def latest() -> ConfigurationProposal:
+    return ConfigurationProposal.objects.latest("pk")
+
+
+def approve(name: str = "bob") -> str:
+    page = client_of(name).post(f"{PROPOSALS}{latest().pk}/approve/", follow=True)
+    return errors(page.content.decode())
+
+
+def secret_of(page: str) -> str:
+    found = re.search(r"gw_[a-z]*_?[a-z2-7]{8}_\w+", page)
+    assert found is not None
+    return found[0]
+
+
+def test_a_new_api_key_is_shown_once_and_valid_once_it_is_approved(crm: Service) -> None:
+    ada = client_of("ada")
+    fields = browser_form(ada.get("/admin/routing/apikey/add/")) | {
+        "name": "reports",
+        "scopes": ["crm"],
+        "owner": "data",
+    }
+    page = ada.post("/admin/routing/apikey/add/", fields, follow=True).content.decode()
+    secret, proposal = secret_of(page), latest()
+    assert find(secret) is None
+    assert proposal.summary == f"added key {parse_prefix(secret)}"
+    assert "Nothing has changed yet" in errors(page)
+    shown = text_of(client_of("bob"), proposal)
+    assert "reports" in shown
+    assert secret not in shown
+    assert ApiKey.objects.count() == ApiKey.objects.exclude(name="reports").count()
+    assert "is approved, and in force" in approve()
+    found = find(secret)
+    assert found is not None
+    assert (found.reason, found.row.scopes, found.row.owner, found.row.created_by) == ("", ["crm"], "data", "staff:ada")
+
+
+def test_what_a_key_may_do_waits_and_what_takes_away_does_not(crm: Service) -> None:
+    key = ApiKey(name="ci", scopes=["crm"])
+    secret = issue(key)
+    ada, url = client_of("ada"), KEY.format(key.pk)
+    ada.post(url, browser_form(ada.get(url)) | {"scopes": "mail"})
+    assert ApiKey.objects.get(pk=key.pk).scopes == ["crm"]
+    assert latest().differences["changed"].keys() == {f"key {key.prefix}"}
+    rotated = ada.post("/admin/routing/apikey/", {"action": "rotate_keys", "_selected_action": [key.pk]}, follow=True)
+    found = find(secret_of(rotated.content.decode()))  # a leaked secret must not wait
+    assert found is not None
+    assert not found.reason
+    assert "in force" in approve()
+    assert ApiKey.objects.get(pk=key.pk).scopes == ["mail"]
+    assert not find(secret_of(rotated.content.decode())).reason  # type: ignore[union-attr]
+    ada.post("/admin/routing/apikey/", {"action": "revoke_keys", "_selected_action": [key.pk]})
+    assert find(secret).reason == "revoked"  # type: ignore[union-attr]
+    assert ConfigurationProposal.objects.count() == 1
+
+
+def test_a_key_that_changed_meanwhile_is_a_conflict(crm: Service) -> None:
+    key = ApiKey(name="ci", scopes=["crm"])
+    issue(key)
+    ada, url = client_of("ada"), KEY.format(key.pk)
+    ada.post(url, browser_form(ada.get(url)) | {"scopes": ["mail"]})
+    ApiKey.objects.filter(pk=key.pk).update(scopes=["*"])
+    assert f"Conflict: key {key.prefix} changed since this was proposed" in approve()
+    assert ApiKey.objects.get(pk=key.pk).scopes == ["*"]
+
+
+def test_teams_and_consumers_wait_and_a_consumer_is_disabled_at_once(crm: Service) -> None:
+    apply_document({"version": 1, "services": {}, "consumers": {"acme": {}}}, delete=())
+    acme = Consumer.objects.get(name="acme")
+    ada, url = client_of("ada"), CONSUMER.format(acme.pk)
+    ada.post("/admin/routing/team/add/", {"name": "sales"} | NO_IDENTITIES)
+    assert not Team.objects.exists()
+    assert "in force" in approve()
+    ada.post(url, browser_form(ada.get(url)) | {"team": Team.objects.get().pk})
+    acme.refresh_from_db()
+    assert acme.team is None
+    assert latest().summary == "changed consumer acme"
+    assert "in force" in approve()
+    acme.refresh_from_db()
+    assert str(acme.team) == "sales"
+    number = ConfigurationProposal.objects.count()
+    form = browser_form(ada.get(url))
+    form.pop("enabled")
+    ada.post(url, form)
+    acme.refresh_from_db()
+    assert (acme.enabled, ConfigurationProposal.objects.count()) == (False, number)
+    page = ada.post(url, browser_form(ada.get(url)) | {"name": "renamed"}, follow=True).content.decode()
+    assert "cannot be renamed" in errors(page)
+    assert Consumer.objects.get().name == "acme"
+
+
+def test_a_signing_key_waits_and_is_revoked_at_once(crm: Service) -> None:
+    apply_document({"version": 1, "services": {}, "consumers": {"acme": {}}}, delete=())
+    ada = client_of("ada")
+    form = {"keyid": "acme-1", "consumer": Consumer.objects.get().pk, "algorithm": "hmac-sha256", "scopes": "[]"}
+    page = ada.post(
+        "/admin/routing/signingkey/add/", browser_form(ada.get("/admin/routing/signingkey/add/")) | form, follow=True
+    )
+    assert "shown only this once" in errors(page.content.decode())
+    assert not SigningKey.objects.exists()
+    assert "in force" in approve()
+    key = SigningKey.objects.get()
+    assert (key.keyid, key.consumer.name, bool(key.secret)) == ("acme-1", "acme", True)
+    ada.post("/admin/routing/signingkey/", {"action": "revoke_keys", "_selected_action": [key.pk]})
+    key.refresh_from_db()
+    assert key.valid_until is not None
+
+
+def test_a_plan_that_a_member_has_asked_for_needs_no_third_person(crm: Service) -> None:
+    document = {"version": 1, "services": {}, "plans": {"pro": {}}, "consumers": {"acme": {}}}
+    apply_document(document, delete=())
+    fields = {"consumer": Consumer.objects.get(), "plan": Plan.objects.get(), "requested_by": "member:m@x"}
+    row = PlanRequest.objects.create(**fields)
+    client_of("ada").post("/admin/routing/planrequest/", {"action": "approve_requests", "_selected_action": [row.pk]})
+    assert str(Consumer.objects.get().plan) == "pro"
+    assert not ConfigurationProposal.objects.exists()
+
+
+def test_commands_propose_and_have_a_way_out_that_is_on_record(crm: Service, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("version: 1\nservices:\n  new: {targets: [{url: 'http://127.0.0.1:9'}]}\n")
+    apply = ("config", "apply", str(file), "--only", "new")
+    commands: list[tuple[str, ...]] = [
+        apply,
+        ("apikey", "create", "ci", "--scope", "crm"),
+        ("connect", "github", "--no-input", "--skip-check", "--set", "secret=env:GATEWAY_SECRET_X"),
+        ("config", "rollback", str(ConfigurationRevision.objects.earliest("pk").pk)),
+    ]
+    crm.rate_limit = "5/m"
+    crm.save()
+    before, keys = raw_document(), ApiKey.objects.count()
+    for number, command in enumerate(commands, 1):
+        with pytest.raises(CommandError, match=r"nothing has changed yet: .* proposal") as caught:
+            call_command(*command, stdout=StringIO())
+        assert (caught.value.returncode, ConfigurationProposal.objects.count()) == (PROPOSED, number), command
+    assert (raw_document(), ApiKey.objects.count()) == (before, keys)
+    recorded = Operation.objects.filter(action="configuration.propose")
+    assert recorded.count() == len(commands)
+    with pytest.raises(CommandError, match="needs a reason"):
+        call_command(*apply, "--emergency", " ", stdout=StringIO())
+    call_command(*apply, "--emergency", "bob is away", stdout=StringIO())
+    assert "new" in raw_document()["services"]
+    assert ConfigurationRevision.objects.latest("pk").comment == "emergency: bob is away"
+    entry = Operation.objects.get(action="configuration.emergency")
+    assert entry.after == {"command": f"config apply {file}", "reason": "bob is away"}
+
+
+def test_a_key_made_by_a_command_is_printed_and_approved_by_somebody_else(crm: Service) -> None:
+    out = StringIO()
+    with pytest.raises(CommandError):
+        call_command("apikey", "create", "ci", "--scope", "crm", stdout=out)
+    user = command_user().removeprefix("command:")
+    assert "Nobody approves their own change" in approve(user)
+    assert "in force" in approve()
+    assert find(out.getvalue().split()[-1]) is not None
+    key = ApiKey.objects.get(name="ci")
+    call_command("apikey", "rotate", key.prefix, "--grace", "0", "--expires", "1d", stdout=StringIO())
+    assert not ConfigurationProposal.objects.filter(state="waiting").exists()
+    with pytest.raises(CommandError, match="a key is rotated at once"):
+        call_command("apikey", "rotate", key.prefix, "--expires", "90d", stdout=StringIO())
+    call_command("apikey", "revoke", key.prefix, stdout=StringIO())
+
+
+def test_the_api_proposes_the_whole_document_and_says_why_a_change_cannot_wait(
+    crm: Service, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = Client(headers={"X-API-Key": harness.keys["config"]})
+    found = api.get("/api/config").json() | {"consumers": {"acme": {}}}
+    response = api.put("/api/config", found, content_type="application/json", headers={"If-Match": "*"})
+    assert response.status_code == 202, response.content
+    assert (latest().summary, Consumer.objects.count()) == ("added consumer acme", 0)
+    monkeypatch.setattr(proposals, "MAX_WAITING", 1)
+    response = api.put("/api/config", found, content_type="application/json", headers={"If-Match": "*"})
+    assert (response.status_code, response.json()["code"]) == (409, "too_many_proposals")

@@ -16,8 +16,10 @@ from routing.authentication.key_form import ENVIRONMENTS, parse_prefix
 from routing.caller import EVERY_SERVICE
 from routing.database.actor import acting_as, command_user
 from routing.database.api_keys import by_prefix, issue, revoke, rotate
+from routing.database.proposals import Proposed
 from routing.keys.document import describe, summary, table
 from routing.keys.scopes import require_known
+from routing.management.approval import add_emergency, attempted, submitted, waits
 from routing.models import ApiKey, Consumer
 
 _AGE: Final = re.compile(r"(\d{1,5})([smhdw])")
@@ -47,6 +49,8 @@ class Command(BaseCommand):
         revocation = actions.add_parser("revoke", help="revoke a key")
         for action in (show, rotation, revocation):
             action.add_argument("prefix", help="the key's prefix, as shown by `list`")
+        for action in (create, rotation):
+            add_emergency(action)
         for action in (create, listing, show, rotation, revocation):
             action.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
 
@@ -54,7 +58,9 @@ class Command(BaseCommand):
         with acting_as(command_user()):
             getattr(self, f"_{action}")(**options)
 
-    def _create(self, *, as_json: bool, expires: str | None, ip: dict[str, list[str]], **options: Any) -> None:
+    def _create(
+        self, *, as_json: bool, expires: str | None, ip: dict[str, list[str]], emergency: str | None, **options: Any
+    ) -> None:
         key = ApiKey(
             name=options["name"],
             scopes=_scopes(options["scopes"] or [], options["all_services"]),
@@ -67,9 +73,12 @@ class Command(BaseCommand):
             expires_at=expires and timezone.now() + _age(expires),
         )
         try:
-            secret = issue(key)
+            secret = attempted(lambda: issue(key), "apikey create", emergency)
         except ValidationError as error:
             raise CommandError("\n".join(error.messages)) from None
+        if isinstance(secret, Proposed):
+            self._print_secret(f"{key} is valid once it is approved.", key, secret.result, as_json)
+            waits(secret.proposal)
         self._print_secret(f"Created {key}.", key, secret, as_json)
 
     def _list(self, *, search: str, as_json: bool, **_: Any) -> None:
@@ -93,10 +102,13 @@ class Command(BaseCommand):
             shown = json.dumps(value) if isinstance(value, dict | list) else "-" if value in (None, "") else value
             self.stdout.write(f"{name:<18} {shown}")
 
-    def _rotate(self, *, prefix: str, grace: str, expires: str | None, as_json: bool, **_: Any) -> None:
+    def _rotate(
+        self, *, prefix: str, grace: str, expires: str | None, as_json: bool, emergency: str | None, **_: Any
+    ) -> None:
         key, period = _key(prefix), timedelta() if grace == "0" else _age(grace)
+        ends = timezone.now() + _age(expires) if expires else None
         try:
-            secret = rotate(key, period, timezone.now() + _age(expires) if expires else None)
+            secret = submitted(lambda: rotate(key, period, ends), "apikey rotate", emergency)
         except ValueError as fault:
             raise CommandError(f"{key} cannot be rotated: {fault}") from None
         end = timezone.now() + period

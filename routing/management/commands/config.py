@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Set
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from routing.database.actor import acting_as, command_user
 from routing.database.apply import Changes, absent_names, apply_document
 from routing.database.document_parts import owner, part_of
 from routing.management import config_diff, config_import
+from routing.management.approval import add_emergency, submitted
 from routing.models import ConfigurationRevision
 from routing.presets import shipped
 from routing.presets.expand import expand_all
@@ -73,12 +75,13 @@ class Command(BaseCommand):
         history.add_argument("revision", nargs="?", type=int, help="show what this revision changed, line by line")
         rollback = actions.add_parser("rollback", help="restore a revision", description="Restore a revision.")
         rollback.add_argument("revision", type=int, help="the revision's number, from `history`")
+        add_emergency(rollback)
 
     def handle(self, *, action: str, **options: Any) -> None:
         subject = next((options[name] for name in ("revision", "file", "name") if name in options), action)
         try:
             with acting_as(command_user()):
-                if action in ("apply", "diff", "export", "import", "presets", "validate"):
+                if action in ("apply", "diff", "export", "import", "presets", "rollback", "validate"):
                     getattr(self, f"_{action}")(**options)
                 else:
                     getattr(self, f"_{action}")(subject)
@@ -101,8 +104,9 @@ class Command(BaseCommand):
             when = f"{revision.created_at:%Y-%m-%d %H:%M:%S}Z"
             self.stdout.write(f"{revision.pk:>5}  {when}  {revision.actor:<20}  {revision.summary}")
 
-    def _rollback(self, number: int) -> None:
-        result = revisions.rollback(_revision(number), command_user())
+    def _rollback(self, *, revision: int, emergency: str | None, **_: object) -> None:
+        found = _revision(revision)
+        result = submitted(lambda: revisions.rollback(found, command_user()), f"config rollback {revision}", emergency)
         signals.operation_performed.send(
             Command,
             actor=command_user(),
@@ -111,7 +115,7 @@ class Command(BaseCommand):
             before=result.before,
             after=result.after,
         )
-        self._report(result.changes, f"rolled back to revision {number}")
+        self._report(result.changes, f"rolled back to revision {revision}")
 
     def _validate(self, *, file: str, allow_literal_secrets: bool, **_: object) -> None:
         document = self._read(file)
@@ -133,6 +137,7 @@ class Command(BaseCommand):
         only: list[str] | None,
         allow_missing_secrets: bool,
         allow_literal_secrets: bool,
+        emergency: str | None,
         **_: object,
     ) -> None:
         document = masking.unmasked(original := parse(_content(file)))
@@ -145,7 +150,8 @@ class Command(BaseCommand):
         delete = absent_names(structure) if only is None else ()
         if delete and not prune:
             self._confirm(file, delete)
-        changes = apply_document(structure, delete=delete, is_decoded=True)
+        apply = partial(apply_document, structure, delete=delete, is_decoded=True)
+        changes = submitted(apply, f"config apply {file}", emergency, whole=True)
         self._report(changes, f"applied {file}: {_count(structure)}")
         for fault in missing:
             self.stderr.write(str(fault), self.style.ERROR)
@@ -245,6 +251,7 @@ def _add_apply_options(parser: ArgumentParser) -> None:
         action="store_true",
         help=f"put services whose secrets are missing here out of service; exits with {OUT_OF_SERVICE}",
     )
+    add_emergency(parser)
 
 
 def _selected(structure: Any, names: list[str]) -> Any:

@@ -20,6 +20,7 @@ from routing.database.actor import acting_as, command_user
 from routing.database.apply import apply_document
 from routing.errors import CallFailed, GatewayError
 from routing.http import Request, Response
+from routing.management.approval import add_emergency, submitted
 from routing.messages.bodies import read_up_to
 from routing.messages.conditions import MAX_BODY
 from routing.models import ANY_SECRET, Service
@@ -51,6 +52,7 @@ class Command(BaseCommand):
         parser.add_argument("--no-input", action="store_true", help="ask nothing: take the default of what is not set")
         parser.add_argument("--skip-check", action="store_true", help="do not try the credential")
         parser.add_argument("--replace", action="store_true", help="replace a service of this name")
+        add_emergency(parser)
 
     def handle(self, *, preset: str, no_input: bool, skip_check: bool, replace: bool, **options: Any) -> None:
         try:
@@ -60,7 +62,8 @@ class Command(BaseCommand):
         answers = self._answers(found, options["set"], no_input)
         name = answers.pop(_NAME)
         secret = ANY_SECRET if skip_check else settings.CONFIG.secret
-        self._write(name, service_settings(preset, found, answers), secret, replace)
+        service = service_settings(preset, found, answers)
+        self._write(name, service, secret, replace=replace, emergency=options["emergency"])
         if not skip_check:
             self._try(name, found.connect.check)
         self.stdout.write("Try it with a key from `manage.py apikey create`:")
@@ -88,7 +91,9 @@ class Command(BaseCommand):
         hint = f" [{question.default}]" if question.default else ""
         return input(f"{question.text}{hint}: ").strip() or question.default
 
-    def _write(self, name: str, service: dict[str, Any], secret: SecretLookup, replace: bool) -> None:
+    def _write(
+        self, name: str, service: dict[str, Any], secret: SecretLookup, *, replace: bool, emergency: str | None
+    ) -> None:
         """Write the service. Raises CommandError, and writes nothing, if it has faults or a secret as it is."""
         structure = {"version": VERSION, "services": {name: service}}
         try:
@@ -100,7 +105,7 @@ class Command(BaseCommand):
             if not replace and Service.objects.filter(name=name).exists():
                 raise CommandError(f"there is a service {name} already; use --replace to replace it")
             with acting_as(command_user()):
-                changes = apply_document(structure, delete=())
+                changes = submitted(lambda: apply_document(structure, delete=()), "connect", emergency)
         except (ConfigurationError, UnresolvedSecret, ValueError) as error:
             raise CommandError(f"nothing was written: {error}") from None
         self.stdout.write(dump(structure), ending="")

@@ -17,7 +17,9 @@ from routing.configuration.values import duration
 from routing.credentials.cipher import Cipher
 from routing.credentials.signing_keys import issue, revoke, rotate
 from routing.database.actor import acting_as, command_user
+from routing.database.proposals import Proposed
 from routing.keys.scopes import require_known
+from routing.management.approval import add_emergency, attempted, waits
 from routing.models import Consumer, SigningKey
 
 _SETTLE_SECONDS: Final = 1.0
@@ -37,6 +39,7 @@ class Command(BaseCommand):
             "--scope", action="append", dest="scopes", help="a scope of the key; repeatable; none: every service"
         )
         create.add_argument("--expires", help="its lifetime: 12h, 90d")
+        add_emergency(create)
         rotation = actions.add_parser("rotate", help="replace a key by another one with the same id")
         rotation.add_argument("keyid")
         rotation.add_argument("--grace", default="24h", help="how long the present key stays valid: 30m, 24h; 0: not")
@@ -55,7 +58,9 @@ class Command(BaseCommand):
             except ValueError as fault:
                 raise CommandError(str(fault)) from None
 
-    def _create(self, *, keyid: str, scopes: list[str] | None, expires: str | None, **options: Any) -> None:
+    def _create(
+        self, *, keyid: str, scopes: list[str] | None, expires: str | None, emergency: str | None, **options: Any
+    ) -> None:
         consumer = Consumer.objects.filter(name=options["consumer"]).first()
         if consumer is None:
             raise CommandError(f"there is no consumer {options['consumer']!r}")
@@ -68,7 +73,11 @@ class Command(BaseCommand):
             scopes=scopes,
             expires_at=expires and timezone.now() + timedelta(seconds=duration(expires)),
         )
-        self._print_secret(f"Created {key} of {consumer}.", issue(key, _cipher(), options["secret"]))
+        made = attempted(lambda: issue(key, _cipher(), options["secret"]), "signingkey create", emergency)
+        if isinstance(made, Proposed):
+            self._print_secret(f"{key} of {consumer} is valid once it is approved.", made.result)
+            waits(made.proposal)
+        self._print_secret(f"Created {key} of {consumer}.", made)
 
     def _rotate(self, *, keyid: str, grace: str, public_key: Path | None, secret: str, **_options: Any) -> None:
         key = SigningKey.objects.filter(keyid=keyid, valid_until=None).first()
