@@ -2,7 +2,7 @@
 
 One worker of the cluster at a time, the holder of the store's lease, writes to the database. A flush keeps its id
 until the store has accepted it, and a batch until the database has; both ignore ids they have seen. So nothing is
-counted twice, and a killed worker loses at most its last second.
+counted twice, and a killed worker loses at most its last second, and of the counts of paths its last PATH_SECONDS.
 """
 
 import asyncio
@@ -23,6 +23,8 @@ from resilience.outage import StoreUnavailable
 log = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_SECONDS: Final = 1.0
+PATH_SECONDS: Final = 10.0
+"""How often the counts of paths are sent unasked: they are most of the fields that Redis has to increment."""
 
 Readers = Mapping[str, Callable[[], int]]
 """Functions that return a current value, by name."""
@@ -67,6 +69,7 @@ class Flusher:
         self._gauges = gauges
         self._more_gauges = more_gauges
         self._reported: Counter[str] = Counter()
+        self._paths_sent_at = clock()
         self._store = store
         self._database = database
         self._clock = clock
@@ -99,13 +102,13 @@ class Flusher:
         """Unix seconds."""
         return self._clock()
 
-    async def flush(self) -> None:
+    async def flush(self, *, with_paths: bool = True) -> None:
         """Send this worker's counts to the store. While it is unavailable they are kept, and sent unchanged later."""
         async with self._lock:
             try:
                 if self._unsent:
                     await self._store.add(self._unsent)
-                self._unsent = self._next_flush()
+                self._unsent = self._next_flush(with_paths=with_paths)
                 if self._unsent:
                     await self._store.add(self._unsent)
                 self._unsent = None
@@ -153,11 +156,12 @@ class Flusher:
 
     async def run_once(self) -> None:
         """One iteration of the loop that `start` begins."""
-        await self._flush_and_drain(self._worker)
+        with_paths = not 0 <= self._clock() - self._paths_sent_at < PATH_SECONDS
+        await self._flush_and_drain(self._worker, with_paths=with_paths)
 
-    async def _flush_and_drain(self, worker: str | None) -> None:
+    async def _flush_and_drain(self, worker: str | None, *, with_paths: bool = True) -> None:
         try:
-            await self.flush()
+            await self.flush(with_paths=with_paths)
             if self._bypass or not self.connected:
                 await self._bypass_store()
             await self.drain(worker)
@@ -166,8 +170,10 @@ class Flusher:
         except Exception:
             log.exception("failed to write the metrics to the database; will retry")
 
-    def _next_flush(self) -> Flush | None:
-        counts, transitions = self.observer.take()
+    def _next_flush(self, *, with_paths: bool = True) -> Flush | None:
+        if with_paths:
+            self._paths_sent_at = self._clock()
+        counts, transitions = self.observer.take(with_paths=with_paths)
         self._unsaved_transitions += transitions
         counts |= self._counter_increases()
         gauges = {name: read() for name, read in self._gauges.items()} | dict(self._more_gauges())

@@ -23,8 +23,8 @@ TRACKED_CACHE_RESULTS: Final = frozenset({"HIT", "MISS"})
 LOOKUP_RESULTS: Final = frozenset({"HIT", "STALE", "REVALIDATED", "MISS"})
 """Those that are counted by route: a hit rate follows from them."""
 BUFFERED_REQUESTS: Final = 64
-MAX_PATHS_PER_SERVICE: Final = 50
-"""Paths counted per service between two flushes."""
+MAX_PATHS_PER_SERVICE: Final = 100
+"""Paths counted per service between two flushes that include them."""
 MAX_PATH_LENGTH: Final = 200
 MAX_FAULTS_PER_SERVICE: Final = 100
 """Texts of faults and callers that they hit, counted per service between two flushes."""
@@ -184,11 +184,13 @@ class MetricsObserver(Observer):
     def _increment(self, service: str, field: str) -> None:
         self._other[int(self._clock() // MINUTE), service, field] += 1
 
-    def take(self) -> tuple[dict[str, int], list[CircuitTransition]]:
-        """Return and clear all counts, by `start|service|field`, and this worker's circuit transitions."""
+    def take(self, *, with_paths: bool = True) -> tuple[dict[str, int], list[CircuitTransition]]:
+        """Return and clear the counts, by `start|service|field`, and this worker's circuit transitions.
+
+        Those of paths, which are most of the fields, are kept unless `with_paths`.
+        """
         self._count_buffer()
         groups, self._groups = self._groups, {}
-        paths, self._paths = self._paths, defaultdict(Counter)
         faults, self._faults = self._faults, defaultdict(Counter)
         other, self._other = self._other, Counter()
         transitions, self._transitions = self._transitions, []
@@ -196,15 +198,22 @@ class MetricsObserver(Observer):
         for key, (group, sample) in groups.items():
             for field, number in group.fields(sample):
                 counts[f"{key[0] * MINUTE}|{sample.service}|{field}"] += number
-        for service, lookups in paths.items():
-            for (minute, result, path), number in lookups.items():
-                counts[f"{minute * MINUTE}|{service}|path|{result}|{path}"] += number
+        if with_paths:
+            counts.update(self._take_paths())
         for service, found in faults.items():
             for (minute, field), number in found.items():
                 counts[f"{minute * MINUTE}|{service}|{field}"] += number
         for (minute, service, field), number in other.items():
             counts[f"{minute * MINUTE}|{service}|{field}"] += number
         return dict(counts), transitions
+
+    def _take_paths(self) -> dict[str, int]:
+        paths, self._paths = self._paths, defaultdict(Counter)
+        return {
+            f"{minute * MINUTE}|{service}|path|{result}|{path}": number
+            for service, lookups in paths.items()
+            for (minute, result, path), number in lookups.items()
+        }
 
     def _count_path(self, minute: int, event: RequestFinished) -> None:
         paths = self._paths[event.service]

@@ -11,7 +11,7 @@ import pytest
 from gateway_project.parts.stores import Stores
 from metrics.counting.aggregates import AggregateWriter, read_counts
 from metrics.counting.counts import CountBatch, buckets, merge_counts, with_prefix
-from metrics.counting.flusher import Database, Flusher
+from metrics.counting.flusher import PATH_SECONDS, Database, Flusher
 from metrics.counting.memory import MemoryStore
 from metrics.counting.observer import CircuitTransition, MetricsObserver, call_outcome
 from metrics.counting.redis import RedisStore
@@ -68,6 +68,29 @@ def new_worker(store: Store, database: Database) -> Flusher:
 
 def requests(counts: Counter[str]) -> int:
     return sum(number for field, number in counts.items() if "|requests|" in field)
+
+
+async def test_paths_are_sent_less_often_and_at_once_for_a_reader() -> None:
+    clock, database = FakeClock(), MemoryDatabase()
+    observer = MetricsObserver(clock)
+    flusher = Flusher(observer, MemoryStore(), database, clock=clock)
+
+    async def after(seconds: float) -> int:
+        """The requests to a path that the database has then; each call adds one."""
+        observer.finished(finished(service="crm", path="/contacts", cache="HIT", at=clock()))
+        clock.advance(seconds)
+        await flusher.run_once()
+        return sum(number for field, number in database.total.items() if "|path|" in field)
+
+    assert [await after(1), await after(1)] == [0, 0]
+    assert requests(database.total) == 2
+    assert await after(PATH_SECONDS) == 3
+    assert await after(1) == 3
+    (batch,) = (await flusher.pending()).batches
+    assert [number for field, number in batch.counts.items() if "|path|HIT|/contacts" in field] == [1]
+    await after(1)
+    await flusher.close()
+    assert requests(database.total) == sum(n for field, n in database.total.items() if "|path|" in field) == 5
 
 
 async def test_a_flush_that_was_stored_without_a_reply_is_counted_once() -> None:
