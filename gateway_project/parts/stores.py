@@ -17,8 +17,8 @@ from metrics.usage.store import Backup, NoBackup
 from resilience.breaker import store as breaker
 from resilience.breaker.memory import MemoryStore as BreakerMemory
 from resilience.breaker.redis import RedisStore as BreakerRedis
-from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
+from resilience.cache.redis_leases import RedisLeases
 from resilience.cache.store import NearStore
 from resilience.cache.tiers import TieredStore
 from resilience.holdoff import store as holdoff

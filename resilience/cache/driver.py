@@ -9,7 +9,18 @@ import msgspec
 
 from resilience.cache import fields, parts, serving, storing, validation, variants
 from resilience.cache.entry import Entry
-from resilience.cache.messages import CacheRequest, CacheResponse, Fresh, LookupResult, Miss, Skip, Stale, Storable
+from resilience.cache.leases import Claim, Release
+from resilience.cache.messages import (
+    CacheRequest,
+    CacheResponse,
+    Forward,
+    Fresh,
+    LookupResult,
+    Miss,
+    Skip,
+    Stale,
+    Storable,
+)
 from resilience.cache.policy import CachePolicy, Scope
 from resilience.cache.store import UNFENCED, NearStore, Usage
 from resilience.outage import StoreUnavailable
@@ -89,12 +100,19 @@ class Cache:
         result = serving.lookup(entry, request, now)
         return result if type(result) is Fresh else None
 
-    async def lookup(self, service: str, key: str, request: CacheRequest, now: float) -> LookupResult:
-        """Look up in the store, after `try_lookup` returned None. `store` takes the Stale or Miss with its fence."""
+    async def lookup(
+        self, service: str, key: str, request: CacheRequest, now: float, claimant: str = ""
+    ) -> LookupResult:
+        """Look up in the store, after `try_lookup` returned None. `store` takes the Stale or Miss with its fence.
+
+        A `claimant` claims the fetch where nothing is stored under the key: the Miss then has the claim.
+        """
         reason = serving.bypass_reason(request)
         if reason:
             return Miss(reason, UNFENCED)
-        stored = await self._store.get(service, key)
+        stored, claim = await self._store.get_or_claim(service, key, claimant)
+        if claim is not None:
+            return Miss(Forward.URI_MISS, stored.seq, claim=Claim(claimant, claim))
         return serving.lookup(stored.entry, request, now, stored.seq)
 
     async def relookup(self, service: str, key: str, request: CacheRequest, now: float) -> LookupResult:
@@ -113,11 +131,13 @@ class Cache:
         *,
         result: Stale | Miss,
         storable: Storable,
+        release: Release | None = None,
     ) -> Skip | None:
         """Store a `storable` response, if the fence of the lookup's `result` allows it. Returns why it was not stored.
 
         `body` is the complete body, None if it was too large. A 206 is combined with the stored parts of the same
-        representation.
+        representation. `release`: the lease of the fetch, which ends as soon as the response is stored, unless that is
+        a 206.
         """
         if body is None:
             return Skip("the body is too large")
@@ -128,7 +148,7 @@ class Cache:
             return await self._store_part(target, request, response, entry, result)
         if not storing.is_complete(response, len(body)):
             return _INCOMPLETE
-        return await self._put(target, request, entry, result)
+        return await self._put(target, request, entry, result, release)
 
     async def update_from_304(
         self, target: StoreTarget, request: CacheRequest, stored: Stale, response: CacheResponse
@@ -155,16 +175,23 @@ class Cache:
         fresh = _entry(updated, verdict, entry.body, target.tags)
         return UpdatedEntry(fresh, is_stored=await self._put(target, request, fresh, stored) is None)
 
-    async def _put(self, target: StoreTarget, request: CacheRequest, entry: Entry, result: Stale | Miss) -> Skip | None:
+    async def _put(
+        self,
+        target: StoreTarget,
+        request: CacheRequest,
+        entry: Entry,
+        result: Stale | Miss,
+        release: Release | None = None,
+    ) -> Skip | None:
         """Store the entry, merged with the variants stored by now. Merges of a key are serialised, lest one be lost."""
         if not entry.vary and not result.varies:
-            is_stored = await self._store.put(target.service, target.key, entry, result.seq)
+            is_stored = await self._store.put(target.service, target.key, entry, result.seq, release)
         else:
             merging = self._merging.setdefault(target.key, asyncio.Lock())
             async with merging:
                 stored = (await self._store.get(target.service, target.key)).entry
                 entry = variants.merge_variant(entry, stored, request.headers, entry.stored_at)
-                is_stored = await self._store.put(target.service, target.key, entry, result.seq)
+                is_stored = await self._store.put(target.service, target.key, entry, result.seq, release)
         return None if is_stored else _INVALIDATED
 
     async def lookup_part(self, service: str, key: str, request: CacheRequest, now: float) -> Fresh | None:

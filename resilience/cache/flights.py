@@ -5,12 +5,12 @@ import contextlib
 import itertools
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from resilience.cache.leases import RENEW_SECONDS, STORED_SECONDS, ClaimResult, Leases
+from resilience.cache.leases import RENEW_SECONDS, STORED_SECONDS, Claim, ClaimResult, Leases, Release
 from resilience.cache.messages import Fresh, LookupResult
 from resilience.outage import StoreUnavailable
 from resilience.task_set import TaskSet
@@ -66,6 +66,22 @@ class Flight:
         """Wait for the end. Cancelling one waiter does not affect the others."""
         return await asyncio.shield(self.end)
 
+    def release_for(self, end: FlightEnd, uncacheable_seconds: float = 0.0) -> Release | None:
+        """How the flight's lease ends with it; None if it has none."""
+        if not self.owner:
+            return None
+        if end is FlightEnd.STORED:
+            result, seconds = ClaimResult.STORED, STORED_SECONDS
+        elif end is FlightEnd.UNCACHEABLE and uncacheable_seconds:
+            result, seconds = ClaimResult.UNCACHEABLE, uncacheable_seconds
+        else:
+            result, seconds = ClaimResult.OURS, 0.0
+        return Release(self.name, self.owner, result, seconds)
+
+    def released(self) -> None:
+        """The lease has ended already."""
+        self.owner = ""
+
 
 class Flights:
     """The fetches in flight in this process; with `leases`, in others too. `clock` gives Unix seconds."""
@@ -76,6 +92,7 @@ class Flights:
         self._clock = clock
         self._flights: dict[_Name, Flight] = {}
         self._uncacheable_until: OrderedDict[_Name, float] = OrderedDict()
+        self._claiming: set[_Name] = set()
         self._tasks = TaskSet()
 
     def get(self, service: str, name: str) -> Flight | None:
@@ -92,8 +109,33 @@ class Flights:
         flight = self._flights[service, name] = Flight(service, name, self._on_landed)
         return flight
 
-    async def lead(self, flight: Flight, look_up: Callable[[], Awaitable[LookupResult]]) -> LookupResult | None:
-        """Wait until no other worker fetches the same response, then lease the fetch.
+    def may_claim(self, service: str, name: str) -> bool:
+        """Whether a lookup should claim the fetch: not where a request of this process does so already or has a flight,
+        nor where the response is known to be uncacheable.
+        """
+        is_free = self._leases is not None and (service, name) not in self._claiming
+        return is_free and self.get(service, name) is None and not self.is_uncacheable(service, name)
+
+    @contextlib.contextmanager
+    def claimant(self, service: str, name: str) -> Iterator[str]:
+        """A new owner, for the time of a lookup with a claim. The claim is for `lead`, or else for `give_up`."""
+        self._claiming.add((service, name))
+        try:
+            yield next(self._owners)
+        finally:
+            self._claiming.discard((service, name))
+
+    def give_up(self, service: str, name: str, claim: Claim | None) -> None:
+        """A claim is of no use: the request waits for another one's fetch, or makes one for itself alone."""
+        if claim is not None and claim.result is ClaimResult.OURS and self._leases is not None:
+            release = Release(name, claim.owner, ClaimResult.OURS, 0)
+            self._tasks.create(self._release(self._leases, service, release))
+
+    async def lead(
+        self, flight: Flight, look_up: Callable[[], Awaitable[LookupResult]], claim: Claim | None = None
+    ) -> LookupResult | None:
+        """Wait until no other worker fetches the same response, then lease the fetch. `claim` is the first one, if it
+        was made with the caller's own lookup.
 
         Returns the last result of `look_up`: a Fresh one if another worker has stored the response. Any other result
         means that the fetch is ours; None that it is ours, and the caller's own lookup is still current.
@@ -101,7 +143,7 @@ class Flights:
         if self._leases is None:
             return None
         try:
-            return await self._lead(self._leases, flight, look_up)
+            return await self._lead(self._leases, flight, look_up, claim)
         except StoreUnavailable:
             return None
         except BaseException:
@@ -109,21 +151,24 @@ class Flights:
             raise
 
     async def _lead(
-        self, leases: Leases, flight: Flight, look_up: Callable[[], Awaitable[LookupResult]]
+        self, leases: Leases, flight: Flight, look_up: Callable[[], Awaitable[LookupResult]], first: Claim | None
     ) -> LookupResult | None:
-        owner, result, claim = next(self._owners), None, ClaimResult.THEIRS
+        owner, claimed = first or (next(self._owners), None)
+        result, missed = None, False
         for pause in itertools.chain(LEASE_POLL_SECONDS, itertools.repeat(LEASE_POLL_SECONDS[-1])):
-            # Only a lookup after STORED can have missed the response.
-            claim = await leases.claim(flight.service, flight.name, owner, missed=claim is ClaimResult.STORED)
-            if claim is ClaimResult.OURS:
+            if claimed is None:
+                claimed = await leases.claim(flight.service, flight.name, owner, missed=missed)
+            if claimed is ClaimResult.OURS:
                 flight.owner = owner
                 self._renew_later(leases, flight)
                 return result
-            if claim is ClaimResult.UNCACHEABLE:
+            if claimed is ClaimResult.UNCACHEABLE:
                 flight.land(FlightEnd.UNCACHEABLE, remember=True)
                 return result
-            if claim is ClaimResult.THEIRS:  # for as long as the lease is renewed, and its term
+            if claimed is ClaimResult.THEIRS:  # for as long as the lease is renewed, and its term
                 await asyncio.sleep(pause)
+            # Only a lookup after STORED can have missed the response.
+            missed, claimed = claimed is ClaimResult.STORED, None
             result = await look_up()
             if isinstance(result, Fresh) and not result.refresh:
                 break
@@ -159,18 +204,10 @@ class Flights:
             self._uncacheable_until[name] = self._clock() + uncacheable_seconds
             while len(self._uncacheable_until) > MAX_UNCACHEABLE:
                 self._uncacheable_until.popitem(last=False)
-        if self._leases is not None and flight.owner:
-            self._tasks.create(self._release(self._leases, flight, *_left_behind(end, uncacheable_seconds)))
+        release = flight.release_for(end, uncacheable_seconds)
+        if self._leases is not None and release is not None:
+            self._tasks.create(self._release(self._leases, flight.service, release))
 
-    async def _release(self, leases: Leases, flight: Flight, result: ClaimResult, seconds: float) -> None:
+    async def _release(self, leases: Leases, service: str, release: Release) -> None:
         with contextlib.suppress(StoreUnavailable):  # then the lease expires
-            await leases.release(flight.service, flight.name, flight.owner, result, seconds)
-
-
-def _left_behind(end: FlightEnd, uncacheable_seconds: float) -> tuple[ClaimResult, float]:
-    """What a released lease leaves behind, and for how many seconds."""
-    if end is FlightEnd.STORED:
-        return ClaimResult.STORED, STORED_SECONDS
-    if end is FlightEnd.UNCACHEABLE and uncacheable_seconds:
-        return ClaimResult.UNCACHEABLE, uncacheable_seconds
-    return ClaimResult.OURS, 0.0
+            await leases.release(service, *release)

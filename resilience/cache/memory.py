@@ -7,6 +7,7 @@ from typing import Final
 
 from resilience.cache.entry import Entry, all_tags
 from resilience.cache.invalidation import Fences
+from resilience.cache.leases import Release
 from resilience.cache.store import Invalidation, InvalidationListener, StoredEntry, Usage
 
 MEMORY_BYTES: Final = 64 * 1_024 * 1_024
@@ -119,7 +120,10 @@ class MemoryStore:
     async def get(self, service: str, key: str) -> StoredEntry:
         return StoredEntry(self.peek(service, key), self._seq)
 
-    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
+    async def get_or_claim(self, service: str, key: str, owner: str) -> tuple[StoredEntry, None]:  # noqa: ARG002 - there are no other workers
+        return await self.get(service, key), None
+
+    async def put(self, service: str, key: str, entry: Entry, seq: int, release: Release | None = None) -> bool:  # noqa: ARG002 - as above
         self._remove_expired()
         if seq < 0 or not self._fences[service].allows(all_tags(service, entry), seq):
             return False

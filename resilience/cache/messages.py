@@ -12,6 +12,7 @@ from resilience.cache.directives import Directives
 from resilience.cache.entry import Entry
 from resilience.cache.fields import Header
 from resilience.cache.ignoring import Ignorable
+from resilience.cache.leases import Claim
 
 CACHE_CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
 """Preconditions that a cache evaluates (RFC 9111 section 4.3.2)."""
@@ -157,12 +158,14 @@ class Stale(msgspec.Struct, frozen=True):
 class Miss(msgspec.Struct, frozen=True):
     """No stored response for this request. `seq` is the fence for storing the backend's.
 
-    `variant` is the digest of the request fields that the URI's stored responses vary by, if any.
+    `variant` is the digest of the request fields that the URI's stored responses vary by, if any. `claim`: the lookup
+    has claimed the fetch.
     """
 
     reason: Forward
     seq: int = 0
     variant: bytes = b""
+    claim: Claim | None = None
 
     @property
     def varies(self) -> bool:

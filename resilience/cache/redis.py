@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,8 @@ from resilience.batcher import Batcher
 from resilience.cache import stored
 from resilience.cache.entry import Entry, all_tags, shift
 from resilience.cache.invalidation import MAX_FENCED_TAGS
+from resilience.cache.leases import LEASE_SECONDS, ClaimResult, Release
+from resilience.cache.redis_leases import claim_result, lease_key
 from resilience.cache.redis_scripts import GET, INVALIDATE, MEASURE, PUT
 from resilience.cache.store import Invalidation, StoredEntry, Usage
 from resilience.outage import StoreUnavailable, reading_shared_data
@@ -40,6 +42,7 @@ FENCE_MS: Final = 2 * 3_600 * 1_000
 """How long fences are kept after their service's latest invalidation: longer than any fetch takes."""
 THREAD_BYTES: Final = 16 * 1_024
 """Larger entries are encoded and decoded in a thread, so as not to block the event loop."""
+LEASE_MS: Final = int(LEASE_SECONDS * 1_000)
 LARGE_BYTES: Final = 64 * 1_024
 """Larger entries are read by a second command: copying them to a script takes longer than its round trip."""
 
@@ -52,6 +55,14 @@ class InvalidationNotice(msgspec.Struct, frozen=True):
     seq: int
 
 
+class _Get(NamedTuple):
+    key: str
+    owner: str
+
+
+_Found = tuple[StoredEntry, ClaimResult | None]
+
+
 class _Put(msgspec.Struct, eq=False):
     """An encoded entry to be stored for `ttl_ms`, unless one of its tags was invalidated after `seq`."""
 
@@ -60,6 +71,7 @@ class _Put(msgspec.Struct, eq=False):
     ttl_ms: int
     seq: int
     tags: tuple[str, ...]
+    release: Release | None
 
 
 class RedisStore:
@@ -73,31 +85,38 @@ class RedisStore:
         self._gets = Batcher(self._get_all)
         self._puts = Batcher(self._put_all)
 
-    async def get(self, service: str, key: str) -> StoredEntry:
-        """Get an entry, in a round trip shared with concurrent lookups."""
-        return await self._gets.submit(service, key)
+    async def get_or_claim(self, service: str, key: str, owner: str) -> _Found:
+        """In a round trip shared with concurrent lookups. An empty `owner` claims nothing."""
+        return await self._gets.submit(service, _Get(key, owner))
 
-    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
+    async def get(self, service: str, key: str) -> StoredEntry:
+        return (await self.get_or_claim(service, key, ""))[0]
+
+    async def put(self, service: str, key: str, entry: Entry, seq: int, release: Release | None = None) -> bool:
         """Put an entry, in a round trip shared with concurrent puts. A large one gets its own, to delay no others."""
         ttl_ms = int((entry.expires_at - entry.stored_at) * 1_000)
         if seq < 0 or ttl_ms <= 0:
             return False
         tags = all_tags(service, entry)
-        put = _Put(key, await _packed(entry, tags, self.link.clock_offset), ttl_ms, seq, tags)
+        put = _Put(key, await _packed(entry, tags, self.link.clock_offset), ttl_ms, seq, tags, release)
         if len(put.data) > THREAD_BYTES:
             return (await self._put_all(service, [put]))[0]
         return await self._puts.submit(service, put)
 
-    async def _get_all(self, service: str, keys: Sequence[str]) -> list[StoredEntry]:
-        names = [self._name(service, "fences"), *(self._entry(service, key) for key in keys)]
-        seq, lost, *values = await self.link.run(GET, names, (self._tag(service, ""), LARGE_BYTES, FENCE_MS))
+    async def _get_all(self, service: str, gets: Sequence[_Get]) -> list[_Found]:
+        names = [self._entry(service, get.key) for get in gets]
+        leases = [lease_key(self.link, service, get.key) for get in gets if get.owner]
+        arguments = [self._tag(service, ""), LARGE_BYTES, FENCE_MS, LEASE_MS, *(get.owner for get in gets)]
+        seq, lost, *values = await self.link.run(GET, [self._name(service, "fences"), *names, *leases], arguments)
         self.lost_entries += lost
         with reading_shared_data():
             number = int(seq)
-        return [
-            StoredEntry(None if value is None else await self._read(name, value), number)
-            for name, value in zip(names[1:], values, strict=True)
-        ]
+        return [await self._found(name, value, number) for name, value in zip(names, values, strict=True)]
+
+    async def _found(self, name: str, value: bytes | int | list[bytes] | None, seq: int) -> _Found:
+        if isinstance(value, list):
+            return StoredEntry(None, seq), claim_result(value[0])
+        return StoredEntry(None if value is None else await self._read(name, value), seq), None
 
     async def _read(self, name: str, value: bytes | int) -> Entry | None:
         data: bytes | None = value if isinstance(value, bytes) else await self.link.call(lambda c: c.get(name))
@@ -111,7 +130,13 @@ class RedisStore:
         keys, arguments = [self._name(service, "fences")], list[Any]()
         for put in puts:
             keys += [self._entry(service, put.key), *(self._tag(service, tag) for tag in put.tags)]
-            arguments += [put.data, put.ttl_ms, put.seq, len(put.tags), *put.tags]
+            arguments += [put.data, put.ttl_ms, put.seq, len(put.tags)]
+            if put.release is None:
+                arguments += ["", "", 0]
+            else:
+                keys.append(lease_key(self.link, service, put.release.name))
+                arguments += [put.release.owner, put.release.result.value, put.release.milliseconds]
+            arguments += put.tags
         results = await self.link.run(PUT, keys, arguments)
         if OVERWRITTEN in results:
             tags = {tag for put in puts for tag in put.tags}

@@ -6,6 +6,7 @@ only in the run that they were written in: after a restart or a failover, data m
 
 from typing import Final
 
+from resilience.cache.redis_leases import CLAIM_FUNCTION, RELEASE_FUNCTION
 from resilience.redis import Script
 
 # `run` identifies the server's process, and `epoch` also the number of its evictions. `clock` is in microseconds.
@@ -39,17 +40,22 @@ end
 """
 
 _EPOCH: Final = """
-local evicted = string.match(info('stats', 'evicted_keys:'), '^%d+')
-local epoch = run .. string.format('%016.0f', tonumber(evicted))
+local function epoch()
+  local evicted = string.match(info('stats', 'evicted_keys:'), '^%d+')
+  return run .. string.format('%016.0f', tonumber(evicted))
+end
 """
 
 # Gets entries that are still in the index of each of their tags: an index may have been evicted before its entries,
 # and an invalidation then misses them. If nothing was evicted since an entry was stored, its indexes are complete.
 # Results are the fence, the number of entries that were lost, and the entries: false, 1 for a large one, or the value.
-# A server that cannot record a fence returns -1, with which nothing is stored.
+# A lookup with an owner has the key of a lease; these follow those of entries. If its entry is missing, it claims the
+# lease, and the result is a list with that of the claim: as the entry was looked for at the same time, an earlier fetch
+# that has stored it is of no use. A server that cannot record a fence returns -1, with which nothing is stored.
 GET: Final = Script(
     _PRELUDE
     + _EPOCH
+    + CLAIM_FUNCTION
     + """
 local fence = text('run:' .. run) and text('seq')
 if not fence then
@@ -66,20 +72,26 @@ local function is_indexed(key, value)
   end
   return true
 end
-local results, lost, large = {fence, 0}, 0, tonumber(ARGV[2])
-for i = 2, #KEYS do
-  local value = redis.pcall('GETRANGE', KEYS[i], 0, large)
+local count, results, lost, large, now = #ARGV - 4, {fence, 0}, 0, tonumber(ARGV[2]), nil
+local lease = count + 1
+for i = 1, count do
+  local key, owner = KEYS[i + 1], ARGV[i + 4]
+  if owner ~= '' then lease = lease + 1 end
+  local value = redis.pcall('GETRANGE', key, 0, large)
   if type(value) == 'table' and not string.find(value.err, 'WRONGTYPE', 1, true) then return value end
-  if type(value) ~= 'string' or #value < 37 then
-    results[i + 1] = false
-  else
-    local ok = string.sub(value, 1, 32) == epoch
-    if not ok then
-      local ran, indexed = pcall(is_indexed, KEYS[i], value)
+  local ok = type(value) == 'string' and #value > 36
+  if ok then
+    now = now or epoch()
+    if string.sub(value, 1, 32) ~= now then
+      local ran, indexed = pcall(is_indexed, key, value)
       ok = ran and indexed
-      if not ok then lost = lost + 1 redis.pcall('UNLINK', KEYS[i]) end
+      if not ok then lost = lost + 1 redis.pcall('UNLINK', key) end
     end
-    results[i + 1] = ok and (#value > large and 1 or value)
+  end
+  if ok then
+    results[i + 2] = #value > large and 1 or value
+  else
+    results[i + 2] = owner ~= '' and {claim(KEYS[lease], owner, true, ARGV[4])}
   end
 end
 results[2] = lost
@@ -91,9 +103,11 @@ return results
 # tags, which spreads the cost. A fence above the current number, or below that of the run's beginning, is from before
 # the server lost its data, and with it invalidations. The fence 0 means that nothing was ever invalidated. The result
 # is 1 for an entry that was stored, 0 for one that was not, and -1 if an index is of another type (see INVALIDATE).
+# A put of a fetch that has a lease has its owner, and its key follows those of the put's tags: it ends with the put.
 PUT: Final = Script(
     _PRELUDE
     + _EPOCH
+    + RELEASE_FUNCTION
     + """
 local number, begun, floor = score('seq'), score('run:' .. run), score('floor')
 local function allowed(fence, first, last)
@@ -113,20 +127,23 @@ local function are_indexes(first, last)
   end
   return true
 end
+local written = epoch()
 local kept, key, argument = {}, 2, 1
 while key <= #KEYS do
   local lives, tags = tonumber(ARGV[argument + 1]), tonumber(ARGV[argument + 3])
-  local may = allowed(tonumber(ARGV[argument + 2]), argument + 4, argument + 3 + tags) and 1 or 0
+  local owner, first = ARGV[argument + 4], argument + 7
+  local may = allowed(tonumber(ARGV[argument + 2]), first, first + tags - 1) and 1 or 0
   if may == 1 and not are_indexes(key + 1, key + tags) then may = -1 end
   if may == 1 then
-    redis.call('SET', KEYS[key], epoch .. ARGV[argument], 'PX', lives)
+    redis.call('SET', KEYS[key], written .. ARGV[argument], 'PX', lives)
     for i = key + 1, key + tags do
       redis.call('ZADD', KEYS[i], now + lives, KEYS[key])
       if redis.call('PTTL', KEYS[i]) < lives then redis.call('PEXPIRE', KEYS[i], lives) end
     end
+    if owner ~= '' then release(KEYS[key + tags + 1], owner, ARGV[argument + 5], ARGV[argument + 6]) end
   end
   kept[#kept + 1] = may
-  key, argument = key + 1 + tags, argument + 4 + tags
+  key, argument = key + 1 + tags + (owner == '' and 0 or 1), first + tags
 end
 return kept
 """

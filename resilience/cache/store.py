@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from resilience.cache.entry import Entry
+from resilience.cache.leases import ClaimResult, Release
 from resilience.outage import StoreUnavailable
 
 UNFENCED: Final = -1
@@ -43,8 +44,16 @@ class Store(Protocol):
 
     async def get(self, service: str, key: str) -> StoredEntry: ...
 
-    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
-        """Store the entry until `expires_at`. False: one of its tags was invalidated after `seq`."""
+    async def get_or_claim(self, service: str, key: str, owner: str) -> tuple[StoredEntry, ClaimResult | None]:
+        """Get an entry; if there is none, claim the lease of the same name for `owner` in the same round trip. The
+        result of the claim is None where none was made.
+        """
+
+    async def put(self, service: str, key: str, entry: Entry, seq: int, release: Release | None = None) -> bool:
+        """Store the entry until `expires_at`. False: one of its tags was invalidated after `seq`.
+
+        Once it is stored, the lease of the fetch is released in the same round trip.
+        """
 
     async def invalidate(self, service: str, tag: str | None = None) -> Invalidation:
         """Remove every entry with this tag, or all of the service, and refuse those being fetched now."""

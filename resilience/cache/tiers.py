@@ -7,6 +7,7 @@ import msgspec
 
 from resilience.cache.entry import Entry, all_tags
 from resilience.cache.invalidation import Fences
+from resilience.cache.leases import ClaimResult, Release
 from resilience.cache.memory import MEMORY_BYTES, MemoryTier
 from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice, RedisStore
 from resilience.cache.store import UNFENCED, Invalidation, InvalidationListener, StoredEntry, Usage
@@ -55,20 +56,23 @@ class TieredStore:
         return self._redis.lost_entries
 
     async def get(self, service: str, key: str) -> StoredEntry:
+        return (await self.get_or_claim(service, key, ""))[0]
+
+    async def get_or_claim(self, service: str, key: str, owner: str) -> tuple[StoredEntry, ClaimResult | None]:
         epoch, seen_before = self._epoch, self._doorkeeper.seen_before(key)
         try:
-            stored = await self._redis.get(service, key)
+            stored, claim = await self._redis.get_or_claim(service, key, owner)
         except StoreUnavailable:
             self.lost_gets += 1
-            return StoredEntry(None, UNFENCED)
+            return StoredEntry(None, UNFENCED), None
         if stored.entry is not None and (seen_before or self.memory.has_capacity_for(service, key, stored.entry)):
             self._copy(service, key, stored.entry, stored.seq, epoch)
-        return stored
+        return stored, claim
 
-    async def put(self, service: str, key: str, entry: Entry, seq: int) -> bool:
+    async def put(self, service: str, key: str, entry: Entry, seq: int, release: Release | None = None) -> bool:
         epoch = self._epoch
         try:
-            is_stored = await self._redis.put(service, key, entry, seq)
+            is_stored = await self._redis.put(service, key, entry, seq, release)
         except StoreUnavailable:
             self.lost_puts += 1
             return False

@@ -12,8 +12,8 @@ from resilience.breaker.store import Store as BreakerStore
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flights
 from resilience.cache.hit_counter import HitCounter
-from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore as CacheMemory
+from resilience.cache.redis_leases import RedisLeases
 from resilience.cache.tiers import TieredStore
 from resilience.ratelimit.driver import Limiter
 from resilience.ratelimit.memory import MemoryStore as RateMemory

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from resilience.cache import flights, leases
-from resilience.cache.leases import RedisLeases
 from resilience.cache.policy import Scope
+from resilience.cache.redis_leases import RedisLeases
 from resilience.ratelimit.policy import RatePolicy
 from resilience.redis import RedisLink
 from routing.gateway_rules import GatewayRules
@@ -290,6 +290,27 @@ async def test_a_thousand_requests_on_two_workers_make_one_call(workers: Callabl
     responses = await asyncio.gather(*pending)
     assert len(origin.requests) == 1
     assert {response.body for response in responses} == {b"0123456789"}
+
+
+async def test_a_miss_asks_redis_twice_and_its_lease_ends_with_the_response(
+    workers: Callable[[], Awaitable[World]], shared_redis: RedisServer
+) -> None:
+    """Once for the response and the claim of its fetch, and once to store it and to release the lease."""
+    world = await workers()
+    await world.serve(WITH_ETAG, WITH_ETAG, WITH_ETAG, policy=SHARED)
+    await world.request("GET", PATH + "/first")  # the scripts are sent
+    with shared_redis.client() as client:
+
+        def scripts() -> int:
+            return int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+        idle, others = scripts(), client.keys("gw:{crm}:l:*")
+        assert (await world.request("GET", PATH + "/x")).get("x-cache") == "MISS"
+        assert scripts() - idle == 2
+        (name,) = set(client.keys("gw:{crm}:l:*")) - set(others)
+        assert client.get(name) == leases.ClaimResult.STORED.value.encode()
+        client.delete(*client.keys("gw:{crm}:e:*"))
+        assert (await (await workers()).request("GET", PATH + "/x")).get("x-cache") == "MISS"  # it has been evicted
 
 
 async def test_a_backend_slower_than_the_lease_is_called_once(

@@ -8,8 +8,9 @@ import pytest
 from resilience.breaker.machine import Snapshot, State
 from resilience.breaker.redis import RedisStore as BreakerStore
 from resilience.cache.hit_counter import HitCounter, ReplayableRequest
-from resilience.cache.leases import ClaimResult, RedisLeases
+from resilience.cache.leases import ClaimResult
 from resilience.cache.redis import RedisStore as CacheStore
+from resilience.cache.redis_leases import RedisLeases
 from resilience.cache.tiers import TieredStore
 from resilience.outage import StoreUnavailable
 from resilience.ratelimit.policy import RatePolicy

@@ -7,7 +7,8 @@ from typing import Final
 
 from resilience.cache.driver import Cache
 from resilience.cache.flights import Flight, FlightEnd, Flights
-from resilience.cache.messages import Forward, Fresh, LookupResult, Miss, Stale
+from resilience.cache.leases import Claim
+from resilience.cache.messages import CacheRequest, Forward, Fresh, LookupResult, Miss, Stale
 from resilience.cache.store import UNFENCED
 from resilience.task_set import TaskSet
 from routing.errors import GatewayError
@@ -49,22 +50,32 @@ class Coalescing:
         self._timer = timer
         self._refreshing = TaskSet()
 
+    def look_up(self, service: str, key: str, request: CacheRequest, now: float) -> Awaitable[LookupResult]:
+        """Step 5's lookup in the store. It claims the fetch too, where the request may have to make it for others."""
+        if request.cache_fields or not request.can_share_fetch or not self._flights.may_claim(service, key):
+            return self._cache.lookup(service, key, request, now)
+        return self._look_up_and_claim(service, key, request, now)
+
     async def join(self, exchange: Exchange, slot: CacheSlot) -> Fresh | None:
         """The result of another's fetch. None: this request makes the fetch, as `slot.flight`, or fetches for itself
         alone. Raises the error of the other's fetch.
         """
+        claim = slot.result.claim if isinstance(slot.result, Miss) else None
+        service = slot.target.service
         if not _may_wait(slot):
+            self._flights.give_up(service, slot.target.key, claim)
             return None
         if exchange.request.watch_disconnect:
             exchange.request.watch_disconnect()
-        service = slot.target.service
         for _ in range(ROUNDS):
             name = _fetch_name(slot)
-            if self._flights.is_uncacheable(service, name):
-                return None
             flight = self._flights.get(service, name)
+            if flight is None and not self._flights.is_uncacheable(service, name):
+                return await self._lead(slot, self._flights.begin(service, name), claim)
+            self._flights.give_up(service, name, claim)
+            claim = None
             if flight is None:
-                return await self._lead(slot, self._flights.begin(service, name))
+                return None
             if await _end_of(flight) is FlightEnd.UNCACHEABLE:
                 return None
             result = await self._look_up(slot)
@@ -90,8 +101,12 @@ class Coalescing:
         await self._refreshing.cancel_and_wait()
         await self._flights.close()
 
-    async def _lead(self, slot: CacheSlot, flight: Flight) -> Fresh | None:
-        result = await self._flights.lead(flight, lambda: self._look_up(slot))
+    async def _look_up_and_claim(self, service: str, key: str, request: CacheRequest, now: float) -> LookupResult:
+        with self._flights.claimant(service, key) as claimant:
+            return await self._cache.lookup(service, key, request, now, claimant)
+
+    async def _lead(self, slot: CacheSlot, flight: Flight, claim: Claim | None) -> Fresh | None:
+        result = await self._flights.lead(flight, lambda: self._look_up(slot), claim)
         if isinstance(result, Fresh):
             flight.land(FlightEnd.STORED)
             return result

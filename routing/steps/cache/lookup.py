@@ -121,7 +121,7 @@ class CacheLookup:
         request = presented(exchange)
         result: LookupResult | None = self._cache.try_lookup(service, key, request, exchange.received_at)
         if result is None:
-            result = await self._cache.lookup(service, key, request, exchange.received_at)
+            result = await self._coalescing.look_up(service, key, request, exchange.received_at)
         if exchange.step_log is not None:
             self._mark(exchange, result, key, request)
         if isinstance(result, Fresh):

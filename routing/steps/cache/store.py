@@ -7,7 +7,8 @@ from typing import Final
 
 from resilience.cache import invalidation, parts, rationale
 from resilience.cache.driver import BodyRecorder, Cache
-from resilience.cache.flights import FlightEnd
+from resilience.cache.flights import UNCACHEABLE_SECONDS, FlightEnd
+from resilience.cache.leases import Release
 from resilience.cache.messages import CacheResponse, Fresh, Miss, Skip, Stale
 from resilience.cache.store import UNFENCED
 from resilience.cache.storing import UNWANTED
@@ -221,13 +222,15 @@ class CacheStore:
         recorder = BodyRecorder(on_overflow=lambda: _land(slot, FlightEnd.UNCACHEABLE, remember=True))
 
         async def complete() -> None:
-            body = recorder.body()
+            body, release = recorder.body(), None if is_part else self._release(slot, verdict.fresh_until)
             skipped = await self._cache.store(
-                slot.target, slot.request, response, body, result=result, storable=verdict
+                slot.target, slot.request, response, body, result=result, storable=verdict, release=release
             )
             if skipped:
                 _land(slot, FlightEnd.ABANDONED)
-            elif self._changes and body is not None and not is_part:
+            elif release is not None and slot.flight is not None:
+                slot.flight.released()
+            if not skipped and self._changes and body is not None and not is_part:
                 self._changes.stored(exchange, slot, verdict, body, response.received_at)
             self._finish_flight(slot, verdict.fresh_until)
 
@@ -268,6 +271,13 @@ class CacheStore:
             call.response.headers, call.target.url, exchange.public_address, self._own_cookies
         )
         return confine(headers) if exchange.resolution.sandboxed else headers
+
+    def _release(self, slot: CacheSlot, fresh_until: float) -> Release | None:
+        """How the lease of the fetch ends when the response is stored."""
+        if slot.flight is None or slot.flight.end.done():
+            return None
+        is_usable = fresh_until > self._clock()
+        return slot.flight.release_for(FlightEnd.STORED if is_usable else FlightEnd.UNCACHEABLE, UNCACHEABLE_SECONDS)
 
     def _finish_flight(self, slot: CacheSlot, fresh_until: float) -> None:
         """The response is stored; but no use to those who wait, if it has to be revalidated for each request."""

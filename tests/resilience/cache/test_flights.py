@@ -7,8 +7,9 @@ import pytest
 
 from resilience.cache import flights as module
 from resilience.cache.flights import MAX_UNCACHEABLE, UNCACHEABLE_SECONDS, FlightEnd, Flights
-from resilience.cache.leases import ClaimResult, Leases, RedisLeases
+from resilience.cache.leases import Claim, ClaimResult, Leases
 from resilience.cache.messages import Forward, Fresh, LookupResult, Miss
+from resilience.cache.redis_leases import RedisLeases
 from resilience.redis import RedisLink
 from tests.redis_server import RedisServer
 from tests.resilience.cache.entries import Clock, make, until
@@ -243,6 +244,55 @@ class TestAmongWorkers:
             outside.set("gw:{s}:l:k", "nobody", px=milliseconds)
             assert await leases.claim("s", "k", "one", missed=False) is ClaimResult.THEIRS
             assert 0 < int(str(outside.pttl("gw:{s}:l:k"))) <= 5_000
+
+    async def test_a_fetch_that_was_claimed_with_the_lookup_is_led_at_once(
+        self, leases: Leases, clock: Clock, shared_redis: RedisServer
+    ) -> None:
+        flights, lookup = Flights(leases, clock=clock), FakeLookup(MISS)
+        with shared_redis.client() as outside:
+            outside.set("gw:{s}:l:k", "me", px=5_000)
+            flight = flights.begin("s", "k")
+            assert await flights.lead(flight, lookup, Claim("me", ClaimResult.OURS)) is None
+            assert (flight.owner, lookup.count) == ("me", 0)
+            flight.land(FlightEnd.ABANDONED)
+            await flights.close()
+            assert outside.get("gw:{s}:l:k") is None
+
+    async def test_a_fetch_that_another_has_claimed_is_waited_for(self, leases: Leases, clock: Clock) -> None:
+        flights, lookup = Flights(leases, clock=clock), FakeLookup(MISS, FRESH)
+        await leases.claim("s", "k", "another", missed=False)
+        claim = Claim("me", ClaimResult.THEIRS)
+        assert await flights.lead(flights.begin("s", "k"), lookup, claim) is FRESH
+        assert lookup.count == 2
+        uncacheable = Claim("me", ClaimResult.UNCACHEABLE)
+        assert await flights.lead(flights.begin("s", "other"), lookup, uncacheable) is None
+        assert flights.is_uncacheable("s", "other")
+        await flights.close()
+
+    async def test_one_lookup_of_a_process_claims_at_a_time(self, leases: Leases, clock: Clock) -> None:
+        flights = Flights(leases, clock=clock)
+        with flights.claimant("s", "k") as owner:
+            assert owner
+            assert not flights.may_claim("s", "k")
+            assert flights.may_claim("s", "other")
+        assert flights.may_claim("s", "k")
+        flight = flights.begin("s", "k")
+        assert not flights.may_claim("s", "k")
+        flight.land(FlightEnd.UNCACHEABLE, remember=True)
+        assert not flights.may_claim("s", "k")
+        assert not Flights(clock=clock).may_claim("s", "other")  # without leases there is nothing to claim
+        await flights.close()
+
+    async def test_a_claim_that_is_given_up_is_free_at_once(self, leases: Leases, clock: Clock) -> None:
+        flights = Flights(leases, clock=clock)
+        await leases.claim("s", "k", "me", missed=False)
+        flights.give_up("s", "k", Claim("me", ClaimResult.THEIRS))
+        flights.give_up("s", "k", None)
+        await flights.close()
+        assert await leases.claim("s", "k", "you", missed=False) is ClaimResult.THEIRS
+        flights.give_up("s", "k", Claim("me", ClaimResult.OURS))
+        await flights.close()
+        assert await leases.claim("s", "k", "you", missed=False) is ClaimResult.OURS
 
     async def test_a_late_claim_looks_up_the_stored_response(self, leases: Leases, clock: Clock) -> None:
         one, two = Flights(leases, clock=clock), Flights(leases, clock=clock)

@@ -1,5 +1,6 @@
 """Entries in a real Redis: keys, expiry, corrupt data, and published invalidations."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -8,6 +9,7 @@ from redis import Redis
 
 from resilience.cache import redis as module
 from resilience.cache.entry import encode
+from resilience.cache.leases import ClaimResult, Release
 from resilience.cache.redis import INVALIDATION_CHANNEL, InvalidationNotice, RedisStore
 from resilience.outage import StoreUnavailable
 from resilience.redis import RedisLink
@@ -128,6 +130,68 @@ async def test_a_server_that_is_out_of_memory_refuses_puts_but_not_invalidations
         await store.put("mail", "other", make(b"", "a"), 0)
     assert (await store.invalidate("mail", "a")).entries == 1
     assert (await store.invalidate("mail", "a")).entries == 0
+    await link.close()
+
+
+async def test_a_lookup_claims_the_fetch_of_what_is_missing(store: RedisStore, outside: Redis) -> None:
+    await store.put("mail", "stored", make(), 0)
+    claims = [("stored", "a"), ("new", "b"), ("new", "c"), ("unclaimed", ""), ("other", "d")]
+    results = await asyncio.gather(*(store.get_or_claim("mail", *claim) for claim in claims))
+    stored, first, second, unclaimed, other = [claim for _, claim in results]
+    assert (stored, unclaimed, other) == (None, None, ClaimResult.OURS)
+    assert {first, second} == {ClaimResult.OURS, ClaimResult.THEIRS}  # in either order
+    assert [found.entry is None for found, _ in results] == [False, True, True, True, True]
+    assert outside.get("gw:{mail}:l:new") == (b"b" if first is ClaimResult.OURS else b"c")
+    assert outside.get("gw:{mail}:l:other") == b"d"
+    assert len(outside.keys("gw:{mail}:l:*")) == 2
+    assert all(0 < int(str(outside.pttl(name))) <= 5_000 for name in outside.keys("gw:{mail}:l:*"))
+
+
+@pytest.mark.parametrize(
+    ("left", "result"), [("+", ClaimResult.OURS), ("-", ClaimResult.UNCACHEABLE), ("another", ClaimResult.THEIRS)]
+)
+async def test_a_claim_with_a_lookup_heeds_what_an_earlier_fetch_has_left(
+    store: RedisStore, outside: Redis, left: str, result: ClaimResult
+) -> None:
+    """A response that was stored, and is not there, has been invalidated or evicted since."""
+    outside.set("gw:{mail}:l:k", left, px=1_000)
+    assert (await store.get_or_claim("mail", "k", "me"))[1] is result
+
+
+async def test_a_lease_ends_with_the_put_of_its_response(store: RedisStore, outside: Redis) -> None:
+    for key in ("a", "b", "c"):
+        await store.get_or_claim("mail", key, f"owner of {key}")
+    before = await store.invalidate("mail", "x")
+    await store.invalidate("mail", "x")
+    puts = [
+        store.put("mail", "a", make(), 0, Release("a", "owner of a", ClaimResult.STORED, 1.0)),
+        store.put("mail", "b", make(b"", "x"), before.seq, Release("b", "owner of b", ClaimResult.STORED, 1.0)),
+        store.put("mail", "c", make(), before.seq, Release("c", "somebody else", ClaimResult.STORED, 1.0)),
+        store.put("mail", "d", make(), before.seq),
+    ]
+    assert await asyncio.gather(*puts) == [False, False, True, True]
+    assert outside.mget("gw:{mail}:l:a", "gw:{mail}:l:b", "gw:{mail}:l:c") == [
+        b"owner of a",
+        b"owner of b",
+        b"owner of c",
+    ]
+    fence = (await store.get("mail", "a")).seq
+    assert await store.put("mail", "a", make(), fence, Release("a", "owner of a", ClaimResult.STORED, 1.0))
+    assert outside.get("gw:{mail}:l:a") == b"+"
+    assert 0 < int(str(outside.pttl("gw:{mail}:l:a"))) <= 1_000
+    assert await store.put("mail", "b", make(), fence, Release("b", "owner of b", ClaimResult.OURS, 0.0))
+    assert outside.get("gw:{mail}:l:b") is None
+
+
+async def test_every_claim_is_granted_by_a_server_that_is_out_of_memory(own_redis: RedisServer) -> None:
+    link = RedisLink(own_redis.url)
+    store = RedisStore(link)
+    await store.put("mail", "k", make(), 0)
+    with own_redis.client() as outside:
+        outside.config_set("maxmemory", 1)
+    (stored, claim), (missing, granted) = [await store.get_or_claim("mail", key, "me") for key in ("k", "other")]
+    assert (stored.entry is None, claim) == (False, None)
+    assert (missing.entry, granted) == (None, ClaimResult.OURS)
     await link.close()
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from resilience.cache.flights import Flights
 from resilience.cache.key import key as digest
-from resilience.cache.leases import RedisLeases
 from resilience.cache.memory import MemoryStore
 from resilience.cache.objects import SERVICE, Held, ObjectCache
+from resilience.cache.redis_leases import RedisLeases
 from resilience.cache.service import CacheService, Work
 from resilience.cache.store import NearStore, StoredEntry
 from resilience.cache.tiers import TieredStore

@@ -85,7 +85,7 @@ def delay(
     monkeypatch.setattr(store._redis, method, delayed)
 
 
-@pytest.mark.parametrize("method", ["get", "put"])
+@pytest.mark.parametrize("method", ["get_or_claim", "put"])
 async def test_an_entry_that_is_invalidated_in_transit_is_not_copied(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -97,7 +97,7 @@ async def test_an_entry_that_is_invalidated_in_transit_is_not_copied(
             await until(lambda: other._fences["s"].latest == invalidation.seq)
 
         delay(other, monkeypatch, method, event)
-        await (other.get("s", "k") if method == "get" else other.put("s", "k", make(b"old", "a"), 0))
+        await (other.get("s", "k") if method == "get_or_claim" else other.put("s", "k", make(b"old", "a"), 0))
         assert other.peek("s", "k") is None
 
 
@@ -112,7 +112,7 @@ async def test_an_entry_read_before_the_feed_was_lost_is_not_copied(
             await one.invalidate("s", "a")
             await until(lambda: other._feed.alive)
 
-        delay(other, monkeypatch, "get", event)
+        delay(other, monkeypatch, "get_or_claim", event)
         assert (await other.get("s", "k")).entry is not None
         assert other.peek("s", "k") is None
 
