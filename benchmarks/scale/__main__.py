@@ -26,8 +26,15 @@ NONE: Final = Threshold(0, maximum=True)
 FAILED: Final = verdict(1, NONE)
 
 
+def processor_per_request(measured: Sequence[Measured], rate: float) -> float:
+    """Seconds of the server: of the largest number of workers that were loaded as wanted."""
+    loaded = [each for each in measured if each.is_loaded(rate)]
+    return (loaded or measured)[-1].processor_per_request
+
+
 def server_rows(measured: Sequence[Measured], rate: float) -> str:
     """What the server has to do."""
+    cost = processor_per_request(measured, rate)
     head = [
         "workers",
         "idle: commands/s",
@@ -51,7 +58,7 @@ def server_rows(measured: Sequence[Measured], rate: float) -> str:
             f"{each.load.sent / 1e6:.1f}",
             f"{each.load.processor * 100:.0f}",
             f"{each.processor_per_request * 1e6:.1f}",
-            f"{each.share(rate):.0f}",
+            f"{each.share(rate, cost):.0f}",
         ]
         for each in measured
     ]
@@ -88,12 +95,12 @@ def message_rows(measured: Sequence[Measured]) -> str:
 
 def check_rows(measured: Sequence[Measured], rate: float) -> str:
     """What must hold, for REQUIRED workers."""
-    rows = []
+    rows, cost = [], processor_per_request(measured, rate)
     for each in measured:
         is_required = each.workers == REQUIRED
         granted = abs(each.granted - SHARED_LIMIT.limit)
         checks = (
-            (f"processor at {rate:.0f}/s each, %", each.share(rate), PROCESSOR),
+            (f"processor at {rate:.0f}/s each, %", each.share(rate, cost), PROCESSOR),
             ("a circuit is agreed on, s", each.agreed, AGREED),
             (f"granted beyond or below a limit of {SHARED_LIMIT.limit}", granted, NONE),
             ("requests that failed", each.failed, NONE),
@@ -134,7 +141,8 @@ def main() -> None:
     load = ", ".join(f"{share:.1%} {kind}" for kind, share in ROUTINE)
     body = "\n".join(
         [
-            f"Load: {load}; {options.processes} processes for the workers.\n",
+            f"Load: {load}; {options.processes} processes for the workers. The last column is calculated from the most "
+            f"workers of which each sent at least {options.rate / 2:.0f} requests a second.\n",
             server_rows(measured, options.rate),
             "Commands of one worker in a second:\n",
             part_rows(measured),

@@ -46,9 +46,15 @@ class Measured(msgspec.Struct, frozen=True):
         """Seconds of the server for one request, beside what idle workers take."""
         return max(0.0, self.load.processor - self.idle.processor) / self.rate if self.rate else 0.0
 
-    def share(self, rate: float) -> float:
+    def share(self, rate: float, processor_per_request: float) -> float:
         """Percent of one core that the server would take at `rate` requests a second of each worker."""
-        return 100 * (self.idle.processor + self.processor_per_request * rate * self.workers)
+        return 100 * (self.idle.processor + processor_per_request * rate * self.workers)
+
+    def is_loaded(self, rate: float) -> bool:
+        """Whether each worker has sent at least half of what was wanted. The workers share this machine's processors;
+        what a slower one sends each second, such as its counters, falls on fewer requests than it would.
+        """
+        return self.rate >= rate * self.workers / 2
 
 
 class Meter:

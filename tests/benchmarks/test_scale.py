@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.scale import measuring
+from benchmarks.scale.__main__ import processor_per_request
 from benchmarks.scale.accounting import part_of
 from benchmarks.scale.measuring import Measured, Usage, measure
 from benchmarks.scale.worker import SHARED_LIMIT
@@ -29,12 +30,12 @@ def test_commands_are_counted_by_the_part_that_asks(command: tuple[object, ...],
     assert part_of("gw", command) == part
 
 
-def test_the_share_at_a_rate_follows_from_what_a_request_takes() -> None:
-    measured = Measured(
-        workers=2,
+def measured_at(rate: float, workers: int = 2) -> Measured:
+    return Measured(
+        workers=workers,
         idle=IDLE,
         load=LOAD,
-        rate=1_000,
+        rate=rate,
         failed=0,
         calls={},
         sent={},
@@ -43,8 +44,19 @@ def test_the_share_at_a_rate_follows_from_what_a_request_takes() -> None:
         agreed=0.0,
         granted=0,
     )
+
+
+def test_the_share_at_a_rate_follows_from_what_a_request_takes() -> None:
+    measured = measured_at(1_000)
     assert measured.processor_per_request == pytest.approx(100e-6)
-    assert measured.share(500) == pytest.approx(11.0)
+    assert measured.share(500, 100e-6) == pytest.approx(11.0)
+
+
+def test_what_a_request_takes_is_measured_where_the_workers_are_loaded() -> None:
+    """Workers that share two processors with all others send less, and what they send each second weighs more."""
+    several = [measured_at(1_000), measured_at(4_000, workers=16), measured_at(100, workers=64)]
+    assert processor_per_request(several, 500) == several[1].processor_per_request
+    assert processor_per_request(several[2:], 500) == several[2].processor_per_request
 
 
 @pytest.mark.slow
