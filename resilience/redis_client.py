@@ -1,6 +1,5 @@
 """redis-py clients for an address, whose calls end within a time limit."""
 
-import ssl
 from typing import Any, Final
 
 from redis import Redis as BlockingRedis
@@ -9,15 +8,15 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode as BlockingClusterNode
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry as BlockingRetry
-from redis.sentinel import Sentinel as BlockingSentinel
 
 from resilience.redis_address import RedisAddress
+from resilience.redis_sentinels import BlockingSentinels, Sentinels, refused_certificate
 
 POOL_SIZE: Final = 64
 FAILURES: Final = (RedisError, RedisClusterException, OSError)
@@ -51,10 +50,8 @@ def connect(address: RedisAddress, timeout: float) -> Client:
 
 def _master(address: RedisAddress, limits: dict[str, Any]) -> Redis:
     """A client of the master that the sentinels name whenever it connects."""
-    sentinel = Sentinel(  # type: ignore[no-untyped-call] # redis-py leaves it untyped
-        list(address.hosts), sentinel_kwargs={**address.sentinel_login, **address.tls, **limits}
-    )
-    master: Redis = sentinel.master_for(
+    sentinels = Sentinels(address.hosts, {**address.sentinel_login, **address.tls, **limits})
+    master: Redis = sentinels.master_for(
         address.master,
         max_connections=POOL_SIZE,
         db=address.database,
@@ -94,10 +91,8 @@ def connect_blocking(address: RedisAddress, timeout: float) -> BlockingRedis | B
         return _BlockingCluster(startup_nodes=nodes, **login)
     login["db"] = address.database
     if address.kind == "sentinel":
-        sentinels = {**address.sentinel_login, **address.tls, **limits}
-        master: BlockingRedis = BlockingSentinel(  # type: ignore[no-untyped-call]
-            list(address.hosts), sentinel_kwargs=sentinels
-        ).master_for(address.master, **login)
+        sentinels = BlockingSentinels(address.hosts, {**address.sentinel_login, **address.tls, **limits})
+        master: BlockingRedis = sentinels.master_for(address.master, **login)  # type: ignore[no-untyped-call]
         return master
     if address.path is not None:
         return BlockingRedis(unix_socket_path=address.path, **login)
@@ -126,12 +121,8 @@ def channel_host(address: RedisAddress) -> dict[str, Any]:
 
 def failure_reason(error: BaseException) -> str:
     """The error's type, and why a certificate was refused. Nothing of the address."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"{type(error).__name__}: {cause.verify_message}"
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__
+    refused = refused_certificate(error)
+    return type(error).__name__ if refused is None else f"{type(error).__name__}: {refused.verify_message}"
 
 
 class _BlockingCluster(BlockingCluster):

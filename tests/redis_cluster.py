@@ -13,22 +13,25 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.redis_server import START_SECONDS, binary
+from tests.redis_tls import TlsFiles
 
 NODES: Final = 3
 SLOTS: Final = 16_384
 
 
 class RedisClusterServers:
-    """One process per server, without persistence. `url` is for the gateway."""
+    """One process per server, without persistence. `url` is for the gateway. With `tls`, all speak TLS alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: TlsFiles | None = None) -> None:
+        self._tls = tls
         self.directory = Path(tempfile.mkdtemp(prefix="cluster-"))
         self.ports = _free_ports(NODES)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://127.0.0.1:{self.ports[0]}"
+        address = f"127.0.0.1:{self.ports[0]}"
+        return f"redis+cluster://{address}" if self._tls is None else f"rediss+cluster://{address}?{self._tls.query}"
 
     def start(self) -> None:
         """Start the cluster and wait until all nodes serve all slots."""
@@ -50,7 +53,8 @@ class RedisClusterServers:
 
     def client(self, port: int) -> Any:
         """A client for one node."""
-        return Redis(port=port, socket_timeout=START_SECONDS, decode_responses=True)
+        tls: dict[str, Any] = {} if self._tls is None else self._tls.arguments
+        return Redis(host="127.0.0.1", port=port, socket_timeout=START_SECONDS, decode_responses=True, **tls)
 
     def keys(self, port: int) -> list[str]:
         with self.client(port) as client:
@@ -65,7 +69,8 @@ class RedisClusterServers:
     def _launch(self, port: int) -> None:
         directory = self.directory / str(port)
         directory.mkdir()
-        words = [binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+        words = [binary(), "--port", str(port)] if self._tls is None else self._tls.command(port)
+        words += ["--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
         words += ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(port + 10_000)]
         with (directory / "log").open("ab") as log:
             self._processes.append(subprocess.Popen(words, stdout=log, stderr=log))

@@ -26,9 +26,10 @@ class RedisServer:
     accepts connections and never responds.
     """
 
-    def __init__(self, *options: str) -> None:
-        """`options` are arguments of the server, which may override the default ones."""
+    def __init__(self, *options: str, program: str = "") -> None:
+        """`options` are arguments of the server, which may override the default ones. `program` is another server."""
         self.options = options
+        self._program = program
         self.directory = Path(tempfile.mkdtemp(prefix="redis-"))  # short: the path of a socket is limited
         self.url = f"unix://{self.directory / 'socket'}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,7 +40,15 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it responds."""
-        command = [binary(), "--port", "0", "--unixsocket", str(self.directory / "socket"), "--save", ""]
+        command = [
+            self._program or binary(),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self.directory / "socket"),
+            "--save",
+            "",
+        ]
         command += ["--dir", str(self.directory), *self.options]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
