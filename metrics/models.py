@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from routing.models import Service
 
@@ -237,9 +238,9 @@ class AlertMessage(models.Model):
     """
 
     class State(models.TextChoices):
-        WAITING = "waiting"
-        SENT = "sent"
-        FAILED = "failed"
+        WAITING = "waiting", _("Waiting")
+        SENT = "sent", _("Sent")
+        FAILED = "failed", _("Failed")
 
     id = models.CharField(max_length=32, primary_key=True)
     recipient = models.CharField(max_length=700)

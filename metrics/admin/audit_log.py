@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.models import Operation
@@ -24,19 +26,19 @@ class OperationAdmin(ReadOnlyAdmin):
     fields = ("time", "actor", "action", "service", "before_lines", "after_lines", "request_id")
     readonly_fields = ("time", "before_lines", "after_lines")
 
-    @admin.display(description="time", ordering="at")
+    @admin.display(description=_("time"), ordering="at")
     def time(self, operation: Operation) -> str:
         return date_format(operation.at, "DATETIME_FORMAT")
 
-    @admin.display(description="result")
+    @admin.display(description=_("result"))
     def result(self, operation: Operation) -> str:
         return "" if operation.after is None else inline(operation.after)[:MAX_RESULT_LENGTH]
 
-    @admin.display(description="before")
+    @admin.display(description=_("before"))
     def before_lines(self, operation: Operation) -> SafeString:
         return _lines(operation.before)
 
-    @admin.display(description="after")
+    @admin.display(description=_("after"))
     def after_lines(self, operation: Operation) -> SafeString:
         return _lines(operation.after)
 
@@ -46,5 +48,5 @@ def _lines(value: object) -> SafeString:
     if isinstance(value, dict):
         lines = [f"{key}: {inline(item)}" for key, item in value.items()]
     else:
-        lines = ["none" if value is None else inline(value)]
+        lines = [gettext("none") if value is None else inline(value)]
     return format_html('<pre class="leading-relaxed text-xs whitespace-pre-wrap">{}</pre>', "\n".join(lines))

@@ -9,6 +9,8 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -28,7 +30,7 @@ class TagForm(ActionForm):
         max_length=200,
         required=False,
         label="",
-        widget=UnfoldAdminTextInputWidget({"aria-label": "Tag", "placeholder": "Tag to invalidate"}),
+        widget=UnfoldAdminTextInputWidget({"aria-label": _("Tag"), "placeholder": _("Tag to invalidate")}),
     )
 
 
@@ -45,7 +47,7 @@ class CachedServiceAdmin(ReadOnlyAdmin):
         changelist, usage = super().get_changelist_instance(request), selectors.cache_usage()
         if not usage.connected:
             self.message_user(
-                request, "The shared store is unavailable: the number of entries is unknown.", messages.WARNING
+                request, gettext("The shared store is unavailable: the number of entries is unknown."), messages.WARNING
             )
         for row in changelist.result_list:
             row.usage = usage.by_service.get(row.name, ServiceCache())
@@ -54,38 +56,38 @@ class CachedServiceAdmin(ReadOnlyAdmin):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
         return redirect("dashboard:service", get_object_or_404(CachedService, pk=object_id).name)
 
-    @admin.display(description="entries")
+    @admin.display(description=_("entries"))
     def entries(self, service: Any) -> int:
         return int(service.usage.entries)
 
-    @admin.display(description="size")
+    @admin.display(description=_("size"))
     def size(self, service: Any) -> str:
         return filesizeformat(service.usage.bytes)
 
-    @admin.display(description="hits")
+    @admin.display(description=_("hits"))
     def hits(self, service: Any) -> int:
         return int(service.usage.hits)
 
-    @admin.display(description="misses")
+    @admin.display(description=_("misses"))
     def misses(self, service: Any) -> int:
         return int(service.usage.misses)
 
-    @admin.display(description="hit rate")
+    @admin.display(description=_("hit rate"))
     def hit_rate(self, service: Any) -> str:
         return f"{service.usage.hit_rate:.2f} %"
 
-    @admin.action(description="Invalidate a tag", permissions=("invalidate",))
+    @admin.action(description=_("Invalidate a tag"), permissions=("invalidate",))
     def invalidate(self, request: HttpRequest, queryset: "models.QuerySet[CachedService]") -> None:
         tag = request.POST.get("tag", "").strip()
         if not tag:
-            self.message_user(request, "Enter the tag to invalidate next to the action.", messages.ERROR)
+            self.message_user(request, gettext("Enter the tag to invalidate next to the action."), messages.ERROR)
             return
         self._invalidate(
             request,
             lambda: sum(services.invalidate(staff_actor(request.user), service.name, tag) for service in queryset),
         )
 
-    @admin.action(description="Flush all entries", permissions=("invalidate",))
+    @admin.action(description=_("Flush all entries"), permissions=("invalidate",))
     def flush(self, request: HttpRequest, queryset: "models.QuerySet[CachedService]") -> HttpResponse | None:
         """Asks first, as the dashboard does."""
         if "confirmed" not in request.POST:
@@ -93,7 +95,7 @@ class CachedServiceAdmin(ReadOnlyAdmin):
             context = {
                 **self.admin_site.each_context(request),
                 "opts": self.opts,
-                "title": "Flush the cache?",
+                "title": _("Flush the cache?"),
                 "services": [(row, usage.get(row.name, ServiceCache())) for row in queryset],
             }
             return render(request, "admin/gateway/flush.html", context)
@@ -109,10 +111,16 @@ class CachedServiceAdmin(ReadOnlyAdmin):
         try:
             self.message_user(request, _deleted_message(operation()))
         except StoreUnavailable:
-            self.message_user(request, "The shared store is unavailable: nothing was invalidated.", messages.ERROR)
+            self.message_user(
+                request, gettext("The shared store is unavailable: nothing was invalidated."), messages.ERROR
+            )
         except selectors.ServiceNotConfigured as error:
-            self.message_user(request, f"{error} is not in the configuration in use yet.", messages.ERROR)
+            self.message_user(
+                request,
+                gettext("%(service)s is not in the configuration in use yet.") % {"service": error},
+                messages.ERROR,
+            )
 
 
 def _deleted_message(number: int) -> str:
-    return "1 entry invalidated." if number == 1 else f"{number} entries invalidated."
+    return ngettext("%(number)d entry invalidated.", "%(number)d entries invalidated.", number) % {"number": number}

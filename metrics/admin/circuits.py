@@ -10,8 +10,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.formats import date_format
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.forms import ActionForm, BaseDialogForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -33,11 +32,11 @@ DURATIONS: Final = [
     ("86400", "1 day"),
 ]
 STATE_NAMES: Final = {
-    State.CLOSED: gettext_lazy("Closed"),
-    State.OPEN: gettext_lazy("Open"),
-    State.HALF_OPEN: gettext_lazy("Half open"),
-    State.FORCED_OPEN: gettext_lazy("Forced open"),
-    State.DISABLED: gettext_lazy("Disabled"),
+    State.CLOSED: _("Closed"),
+    State.OPEN: _("Open"),
+    State.HALF_OPEN: _("Half open"),
+    State.FORCED_OPEN: _("Forced open"),
+    State.DISABLED: _("Disabled"),
 }
 """As on the dashboard."""
 STATE_LABELS: Final = {
@@ -97,42 +96,42 @@ class CircuitAdmin(ReadOnlyAdmin):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:  # noqa: ARG002 - Unfold's signature
         return redirect("dashboard:service", get_object_or_404(Circuit, pk=object_id).name)
 
-    @display(description="state", label=STATE_LABELS)
+    @display(description=_("state"), label=STATE_LABELS)
     def state(self, circuit: Any) -> tuple[str, str]:
         """The key of STATE_LABELS, and what is shown."""
         return circuit.status.state, str(STATE_NAMES[State(circuit.status.state)])
 
-    @admin.display(description="calls")
+    @admin.display(description=_("calls"))
     def calls(self, circuit: Any) -> int:
         return int(circuit.status.total_requests)
 
-    @admin.display(description="failures")
+    @admin.display(description=_("failures"))
     def failures(self, circuit: Any) -> int:
         return int(circuit.status.failures)
 
-    @admin.display(description="until")
+    @admin.display(description=_("until"))
     def until(self, circuit: Any) -> str:
         until = circuit.status.until
         return "\u2013" if until is None else date_format(datetime.fromtimestamp(until, UTC), "DATETIME_FORMAT")
 
-    @admin.display(description="reason")
+    @admin.display(description=_("reason"))
     def reason(self, circuit: Any) -> str:
         return str(circuit.status.reason)
 
-    @admin.action(description="Reset circuit", permissions=("override",))
+    @admin.action(description=_("Reset circuit"), permissions=("override",))
     def reset(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:
         self._override_all(request, queryset, State.CLOSED)
 
     @action(
-        description="Reset circuit",
+        description=_("Reset circuit"),
         url_path="reset",
         icon="restart_alt",
         permissions=("override",),
         dialog={
-            "title": "Reset the circuit",
-            "description": "The circuit closes, calls reach the backend again, and an override ends.",
+            "title": _("Reset the circuit"),
+            "description": _("The circuit closes, calls reach the backend again, and an override ends."),
             "form_class": ResetForm,
-            "form_submit_text": "Reset",
+            "form_submit_text": _("Reset"),
         },
     )
     def reset_row(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:  # noqa: ARG002 - Unfold's signature
@@ -144,11 +143,11 @@ class CircuitAdmin(ReadOnlyAdmin):
         # The dialog posts with htmx, which would follow a redirect without changing the page.
         return HttpResponse(headers={"HX-Redirect": url}) if "HX-Request" in request.headers else redirect(url)
 
-    @admin.action(description="Force open: no calls reach the backend", permissions=("override",))
+    @admin.action(description=_("Force open: no calls reach the backend"), permissions=("override",))
     def force_open(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:
         self._override_all(request, queryset, State.FORCED_OPEN)
 
-    @admin.action(description="Disable: all calls reach the backend", permissions=("override",))
+    @admin.action(description=_("Disable: all calls reach the backend"), permissions=("override",))
     def disable(self, request: HttpRequest, queryset: "models.QuerySet[Circuit]") -> None:
         self._override_all(request, queryset, State.DISABLED)
 
@@ -169,6 +168,8 @@ class CircuitAdmin(ReadOnlyAdmin):
         try:
             services.override_circuit(staff_actor(request.user), name, state, ttl, reason)
         except selectors.ServiceNotConfigured:
-            self.message_user(request, f"{name} is not in the configuration in use yet.", messages.ERROR)
+            self.message_user(
+                request, _("%(service)s is not in the configuration in use yet.") % {"service": name}, messages.ERROR
+            )
             return False
         return True

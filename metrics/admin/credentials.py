@@ -6,6 +6,8 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from metrics import credentials, selectors
@@ -13,6 +15,7 @@ from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
 from routing.models import BackendCredential
+from routing.pages.names import with_name
 from routing.pages.site import admin_site
 from routing.rights import Right, may
 
@@ -30,11 +33,11 @@ class BackendCredentialAdmin(ReadOnlyAdmin):
         """Refuse lookups of tokens in the address, although they are encrypted."""
         return not lookup.startswith("refresh_token") and bool(super().lookup_allowed(lookup, value, request))
 
-    @display(description="state", label={"fresh": "success", "failed": "danger", "expired": "warning"})
-    def state(self, credential: BackendCredential) -> str:
-        return credentials.credential_state(credential, timezone.now())
+    @display(description=_("state"), label={"fresh": "success", "failed": "danger", "expired": "warning"})
+    def state(self, credential: BackendCredential) -> tuple[str, str]:
+        return with_name(credentials.credential_state(credential, timezone.now()))
 
-    @admin.action(description="Forget token: the next request obtains another", permissions=("forget",))
+    @admin.action(description=_("Forget token: the next request obtains another"), permissions=("forget",))
     def forget(self, request: HttpRequest, queryset: "models.QuerySet[BackendCredential]") -> None:
         done = 0
         for row in queryset:
@@ -42,10 +45,16 @@ class BackendCredentialAdmin(ReadOnlyAdmin):
                 credentials.forget(staff_actor(request.user), row.service, row.subject)
                 done += 1
             except selectors.ServiceNotConfigured:
-                self.message_user(request, f"{row.service} is not configured any more.", messages.ERROR)
+                self.message_user(
+                    request,
+                    gettext("%(service)s is not configured any more.") % {"service": row.service},
+                    messages.ERROR,
+                )
             except StoreUnavailable:
-                self.message_user(request, "Redis is unavailable: only this worker has forgotten.", messages.ERROR)
-        self.message_user(request, f"Tokens forgotten: {done}.")
+                self.message_user(
+                    request, gettext("Redis is unavailable: only this worker has forgotten."), messages.ERROR
+                )
+        self.message_user(request, gettext("Tokens forgotten: %(number)d.") % {"number": done})
 
     def has_forget_permission(self, request: HttpRequest) -> bool:
         return may(request.user, Right.OPERATE)

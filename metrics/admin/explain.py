@@ -3,6 +3,7 @@
 import msgspec
 from django import forms
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from metrics.explain import ExplainRequest, explain
@@ -18,30 +19,38 @@ SECTIONS = ("rate_limit", "access", "service", "cache", "circuit", "call")
 
 
 class ExplainForm(forms.Form):
-    method = forms.ChoiceField(choices=METHOD_CHOICES, required=False, widget=UnfoldAdminSelectWidget)
+    method = forms.ChoiceField(
+        label=_("Method"), choices=METHOD_CHOICES, required=False, widget=UnfoldAdminSelectWidget
+    )
     path = forms.CharField(
-        max_length=4_000, widget=UnfoldAdminTextInputWidget({"placeholder": "/api/v1/crm/contacts?page=2"})
+        label=_("Path"),
+        max_length=4_000,
+        widget=UnfoldAdminTextInputWidget({"placeholder": "/api/v1/crm/contacts?page=2"}),
     )
     caller = forms.CharField(
+        label=_("Caller"),
         max_length=400,
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="key:<prefix>, firebase:<uid> or jwt+<issuer>:<subject>; empty: no credential",
+        help_text=_("key:<prefix>, firebase:<uid> or jwt+<issuer>:<subject>; empty: no credential"),
     )
     ip = forms.GenericIPAddressField(
         required=False,
-        label="Client address",
+        label=_("Client address"),
         widget=UnfoldAdminTextInputWidget({"placeholder": "192.0.2.1"}),
-        help_text="for lists of addresses; empty: they are not heeded",
+        help_text=_("for lists of addresses; empty: they are not heeded"),
     )
     headers = forms.CharField(
-        required=False, widget=UnfoldAdminTextareaWidget({"rows": 3}), help_text="one per line, as Name: value"
+        label=_("Header fields"),
+        required=False,
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
+        help_text=_("one per line, as Name: value"),
     )
 
     def clean_headers(self) -> dict[str, str]:
         lines = [line.partition(":") for line in self.cleaned_data["headers"].splitlines() if line.strip()]
-        if any(not colon or not name.strip() for name, colon, _ in lines):
-            raise forms.ValidationError("Enter each header as Name: value.")
+        if any(not colon or not name.strip() for name, colon, _value in lines):
+            raise forms.ValidationError(_("Enter each header as Name: value."))
         return {name.strip(): value.strip() for name, _, value in lines}
 
     def explanation(self) -> Explanation | None:
@@ -53,7 +62,7 @@ class ExplainForm(forms.Form):
                 ExplainRequest(data["path"], data["method"] or "GET", data["headers"], caller, data["ip"] or None)
             )
         except UnicodeEncodeError:
-            self.add_error("headers", "A header value contains characters that HTTP does not allow.")
+            self.add_error("headers", _("A header value contains characters that HTTP does not allow."))
         except ValueError as error:
             self.add_error("path" if "path" in str(error) else "caller", str(error))
         return None
@@ -66,7 +75,7 @@ def explain_page(request: HttpRequest) -> HttpResponse:
     explanation = form.explanation() if form.is_bound and form.is_valid() else None
     context = {
         **admin_site().each_context(request),
-        "title": "Explain a request",
+        "title": _("Explain a request"),
         "form": form,
         "explanation": explanation,
         "steps": [] if explanation is None else _sections(explanation),

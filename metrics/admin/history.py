@@ -10,6 +10,8 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from metrics.admin.differences import readable
@@ -42,7 +44,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
     list_display_links = ("number", "summary")
     list_filter = ("actor",)
     search_fields = ("id", "actor", "summary", "label", "comment", "document")
-    search_help_text = "Number, person, label, comment or setting"
+    search_help_text = _("Number, person, label, comment or setting")
     date_hierarchy = "created_at"
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
@@ -63,7 +65,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         names = super().get_list_display(request)
         return names if may(request.user, Right.CONFIGURE) else [name for name in names if name != "links"]
 
-    @admin.display(description="revision", ordering="pk")
+    @admin.display(description=_("revision"), ordering="pk")
     def number(self, revision: ConfigurationRevision) -> int:
         return int(revision.pk)
 
@@ -71,9 +73,11 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
     def links(self, revision: ConfigurationRevision) -> SafeString:
         undo, rollback = (admin_url(name, revision.pk) for name in ("undo_revision", "roll_back"))
         return format_html(
-            '<a class="underline" href="{}">Undo…</a> <a class="underline ml-2" href="{}">Roll back…</a>',
+            '<a class="underline" href="{}">{}</a> <a class="underline ml-2" href="{}">{}</a>',
             undo,
+            gettext("Undo…"),
             rollback,
+            gettext("Roll back…"),
         )
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
@@ -84,7 +88,7 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         return self._page(
             request,
             revision,
-            "Changes in this revision",
+            gettext("Changes in this revision"),
             (revisions.previous_document(revision), revision.document),
             annotation=AnnotationForm(instance=revision) if may_annotate else None,
         )
@@ -98,9 +102,9 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
             form.save()
             annotation = {"revision": pk, "label": revision.label, "comment": revision.comment}
             record_operation(staff_actor(request.user), "configuration.annotate", after=annotation)
-            self.message_user(request, "Saved.")
+            self.message_user(request, gettext("Saved."))
         elif request.method == "POST":
-            self.message_user(request, "A label may have 64 characters, a comment 500.", messages.ERROR)
+            self.message_user(request, gettext("A label may have 64 characters, a comment 500."), messages.ERROR)
         return redirect(admin_url("routing_configurationrevision_change", pk))
 
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -111,19 +115,22 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
             if request.method != "POST":
                 trial = try_change(lambda: undo(revision))
                 documents = dump(trial.before), dump(trial.after)
-                title = f"Changes made by undoing revision {pk}"
+                title = gettext("Changes made by undoing revision %(number)d") % {"number": pk}
                 return self._page(request, revision, title, documents, confirm="undo")
             with acting_as(actor, f"undid revision {pk}"):
                 changes = undo(revision)
         except Conflict as conflict:
             pointers = ", ".join(conflict.pointers)
-            self.message_user(request, f"Not undone: changed again since, at {pointers}.", messages.ERROR)
+            text = gettext("Not undone: changed again since, at %(pointers)s.") % {"pointers": pointers}
+            self.message_user(request, text, messages.ERROR)
         except ConfigurationError as error:
-            self.message_user(request, f"Not undone, the result would not be valid: {error}", messages.ERROR)
+            text = gettext("Not undone, the result would not be valid: %(error)s") % {"error": error}
+            self.message_user(request, text, messages.ERROR)
         else:
             names = [*changes.created, *changes.updated, *changes.deleted]
             record_operation(actor, "configuration.undo", after={"revision": pk, "services": names})
-            self.message_user(request, f"Revision {pk} is undone." if names else "Nothing was left to undo.")
+            done = gettext("Revision %(number)d is undone.") % {"number": pk}
+            self.message_user(request, done if names else gettext("Nothing was left to undo."))
         return redirect(admin_url("routing_configurationrevision_changelist"))
 
     def roll_back(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -132,15 +139,16 @@ class ConfigurationRevisionAdmin(ReadOnlyAdmin):
         revision = get_object_or_404(ConfigurationRevision, pk=pk)
         if request.method != "POST":
             documents = revisions.current_document(), revision.document
-            title = f"Changes made by rolling back to revision {pk}"
+            title = gettext("Changes made by rolling back to revision %(number)d") % {"number": pk}
             return self._page(request, revision, title, documents, confirm="rollback")
         try:
             done = revisions.rollback(revision, staff_actor(request.user))
         except ConfigurationError as error:
-            self.message_user(request, f"Rollback failed, the revision is no longer valid: {error}", messages.ERROR)
+            text = gettext("Rollback failed, the revision is no longer valid: %(error)s") % {"error": error}
+            self.message_user(request, text, messages.ERROR)
         else:
             record_operation(staff_actor(request.user), "configuration.rollback", before=done.before, after=done.after)
-            self.message_user(request, f"Rolled back to revision {revision.pk}.")
+            self.message_user(request, gettext("Rolled back to revision %(number)d.") % {"number": pk})
         return redirect(admin_url("routing_configurationrevision_changelist"))
 
     def _page(

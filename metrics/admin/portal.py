@@ -12,6 +12,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
@@ -21,6 +23,7 @@ from routing.database import plan_requests
 from routing.database.members import NotPossible, invite, new_link
 from routing.database.startup_file import ORIGIN
 from routing.models import Member, PlanRequest
+from routing.pages.names import with_name
 from routing.pages.site import admin_site
 
 State = PlanRequest.State
@@ -33,8 +36,8 @@ class MemberAdmin(RightsMixin, ModelAdmin):
     list_select_related = ("consumer", "user")
     search_fields = ("email", "consumer__name")
     autocomplete_fields = ("consumer",)
-    fields = ("consumer", "email", "role", "state", "invited_by", "invited_at", "joined_at")
-    readonly_fields = ("state", "invited_by", "invited_at", "joined_at")
+    fields = ("consumer", "email", "role", "state_name", "invited_by", "invited_at", "joined_at")
+    readonly_fields = ("state_name", "invited_by", "invited_at", "joined_at")
     actions = ("create_links",)
     show_full_result_count = False
 
@@ -43,9 +46,13 @@ class MemberAdmin(RightsMixin, ModelAdmin):
         own = super().get_readonly_fields(request, obj)
         return (*own, "consumer", "email") if obj is not None else own
 
-    @display(description="state", label={"joined": "success", "invited": "info", "expired": "warning"})
-    def state(self, member: Member) -> str:
-        return member.state(timezone.now()) if member.pk else "\u2013"
+    @display(description=_("state"), label={"joined": "success", "invited": "info", "expired": "warning"})
+    def state(self, member: Member) -> tuple[str, str]:
+        return with_name(member.state(timezone.now()) if member.pk else "\u2013")
+
+    @admin.display(description=_("state"))
+    def state_name(self, member: Member) -> str:
+        return str(self.state(member)[1])
 
     def save_model(self, request: HttpRequest, obj: Member, form: Any, change: bool) -> None:
         if change:
@@ -59,11 +66,12 @@ class MemberAdmin(RightsMixin, ModelAdmin):
         obj.pk = member.pk
         _show_link(request, member, secret)
 
-    @admin.action(description="New link: to join, or to set another password", permissions=("change",))
+    @admin.action(description=_("New link: to join, or to set another password"), permissions=("change",))
     def create_links(self, request: HttpRequest, queryset: "models.QuerySet[Member]") -> None:
         for member in queryset:
             if member.user is not None and member.user.is_staff:
-                self.message_user(request, f"{member}: the password of staff is not set with a link.", messages.ERROR)
+                text = gettext("%(member)s: the password of staff is not set with a link.") % {"member": member}
+                self.message_user(request, text, messages.ERROR)
                 continue
             _show_link(request, member, new_link(member))
             self.log_change(request, member, "New link.")
@@ -73,13 +81,15 @@ class DecisionForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at
     """The plan is given when the request is approved; it may be another one than was asked for."""
 
     decision = forms.ChoiceField(
-        choices=[("", "not yet"), ("approve", "approve"), ("refuse", "refuse")], required=False
+        label=_("Decision"),
+        choices=[("", _("not yet")), ("approve", _("approve")), ("refuse", _("refuse"))],
+        required=False,
     )
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if data.get("decision") == "approve" and not data.get("plan"):
-            raise ValidationError({"plan": "Choose the plan that the consumer gets."})
+            raise ValidationError({"plan": _("Choose the plan that the consumer gets.")})
         return data
 
 
@@ -93,7 +103,7 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
     autocomplete_fields = ("plan",)
     fieldsets = (
         (None, {"fields": ("consumer", "current_plan", "requested_by", "requested_at", "reason", "state")}),
-        ("Decision", {"fields": ("plan", "note", "decision", "decided_by", "decided_at")}),
+        (_("Decision"), {"fields": ("plan", "note", "decision", "decided_by", "decided_at")}),
     )
     readonly_fields = (
         *("consumer", "current_plan", "requested_by", "requested_at", "reason", "state"),
@@ -113,18 +123,18 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
         sections = super().get_fieldsets(request, obj)
         if obj is None or (obj.state == State.PENDING and self.has_change_permission(request, obj)):
             return sections
-        (_, first), (title, second) = sections
+        (_name, first), (title, second) = sections
         fields = tuple(name for name in second["fields"] if name != "decision")
         return ((None, first), (title, {"fields": fields}))
 
     @display(
-        description="state",
+        description=_("state"),
         label={"pending": "info", "approved": "success", "refused": "danger", "withdrawn": "warning"},
     )
-    def state(self, request: PlanRequest) -> str:
-        return str(request.state)
+    def state(self, request: PlanRequest) -> tuple[str, str]:
+        return with_name(str(request.state))
 
-    @admin.display(description="present plan")
+    @admin.display(description=_("present plan"))
     def current_plan(self, request: PlanRequest) -> str:
         consumer = request.consumer
         return str(consumer.plan or (consumer.team.plan if consumer.team else None) or "\u2013")
@@ -132,7 +142,7 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
     def save_model(self, request: HttpRequest, obj: PlanRequest, form: Any, change: bool) -> None:  # noqa: ARG002 - as above
         decision, note, user = form.cleaned_data.get("decision"), obj.note, staff_actor(request.user)
         if not decision:
-            self.message_user(request, "No decision was chosen: the request still waits.", messages.WARNING)
+            self.message_user(request, gettext("No decision was chosen: the request still waits."), messages.WARNING)
             return
         try:
             if decision == "approve" and obj.plan is not None:
@@ -143,11 +153,11 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
         except plan_requests.NotPossible as reason:
             self.message_user(request, str(reason), messages.ERROR)
 
-    @admin.action(description="Approve, with the plan that was asked for", permissions=("change",))
+    @admin.action(description=_("Approve, with the plan that was asked for"), permissions=("change",))
     def approve_requests(self, request: HttpRequest, queryset: "models.QuerySet[PlanRequest]") -> None:
         self._decide_each(request, queryset, approves=True)
 
-    @admin.action(description="Refuse", permissions=("change",))
+    @admin.action(description=_("Refuse"), permissions=("change",))
     def refuse_requests(self, request: HttpRequest, queryset: "models.QuerySet[PlanRequest]") -> None:
         self._decide_each(request, queryset, approves=False)
 
@@ -158,19 +168,21 @@ class PlanRequestAdmin(RightsMixin, ModelAdmin):
                 if not approves:
                     plan_requests.refuse(row, row.note, user)
                 elif row.plan is None:
-                    raise plan_requests.NotPossible("It names no plan: open it, and choose one.")
+                    raise plan_requests.NotPossible(gettext("It names no plan: open it, and choose one."))
                 else:
                     plan_requests.approve(row, row.plan, row.note, user)
                     self._warn_of_file(request, row)
                 number += 1
             except plan_requests.NotPossible as reason:
                 self.message_user(request, f"{row}: {reason}", messages.ERROR)
-        self.message_user(request, f"{number} decided.")
+        self.message_user(request, gettext("%(number)d decided.") % {"number": number})
 
     def _warn_of_file(self, request: HttpRequest, row: PlanRequest) -> None:
         """GATEWAY_CONFIG is applied again at the next start."""
         if row.consumer.origin == ORIGIN:
-            text = f"{row.consumer} comes from GATEWAY_CONFIG: change it there too, or the next start sets it back."
+            text = gettext(
+                "%(consumer)s comes from GATEWAY_CONFIG: change it there too, or the next start sets it back."
+            ) % {"consumer": row.consumer}
             self.message_user(request, text, messages.WARNING)
 
 

@@ -7,6 +7,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import path
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from metrics.admin.differences import readable
@@ -18,6 +20,7 @@ from routing.database import proposals
 from routing.database.document_diff import diff_of
 from routing.database.proposals import NotDecided
 from routing.models import ConfigurationProposal
+from routing.pages.names import with_name
 from routing.pages.rendering import render
 from routing.pages.site import admin_site, admin_url
 from routing.rights import Right, may, require
@@ -42,16 +45,16 @@ class ConfigurationProposalAdmin(ReadOnlyAdmin):
         ]
         return [*own, *super().get_urls()]
 
-    @admin.display(description="proposal", ordering="pk")
+    @admin.display(description=_("proposal"), ordering="pk")
     def number(self, proposal: ConfigurationProposal) -> int:
         return int(proposal.pk)
 
     @display(
-        description="state",
+        description=_("state"),
         label={"waiting": "warning", "approved": "success", "rejected": "danger", "withdrawn": "info"},
     )
-    def shown_state(self, proposal: ConfigurationProposal) -> str:
-        return proposal.state
+    def shown_state(self, proposal: ConfigurationProposal) -> tuple[str, str]:
+        return with_name(proposal.state)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -61,7 +64,7 @@ class ConfigurationProposalAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"Proposal {proposal.pk}",
+            "title": gettext("Proposal %(number)d") % {"number": proposal.pk},
             "proposal": proposal,
             "changes": readable(diff_of(proposal.differences)),
             "may_decide": is_waiting and may(request.user, Right.CONFIGURE),
@@ -81,11 +84,12 @@ class ConfigurationProposalAdmin(ReadOnlyAdmin):
         except NotDecided as error:
             self.message_user(request, str(error), messages.ERROR)
         except ConfigurationError as error:
-            self.message_user(request, f"Not approved, the change is no longer valid: {error}", messages.ERROR)
+            text = gettext("Not approved, the change is no longer valid: %(error)s") % {"error": error}
+            self.message_user(request, text, messages.ERROR)
         else:
             names = [*changes.created, *changes.updated, *changes.deleted]
             record_operation(actor, "configuration.approve", after={"proposal": pk, "services": names})
-            self.message_user(request, f"Proposal {pk} is approved, and in force.")
+            self.message_user(request, gettext("Proposal %(number)d is approved, and in force.") % {"number": pk})
         return redirect(admin_url("routing_configurationproposal_change", pk))
 
     @decides_proposals
@@ -104,5 +108,13 @@ class ConfigurationProposalAdmin(ReadOnlyAdmin):
         else:
             action = "configuration.withdraw" if is_author else "configuration.reject"
             record_operation(actor, action, after={"proposal": pk, "reason": proposal.reason})
-            self.message_user(request, f"Proposal {pk} is {proposal.state}.")
+            self.message_user(
+                request,
+                (
+                    gettext("Proposal %(number)d is withdrawn.")
+                    if is_author
+                    else gettext("Proposal %(number)d is rejected.")
+                )
+                % {"number": pk},
+            )
         return redirect(admin_url("routing_configurationproposal_change", pk))

@@ -7,6 +7,9 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from metrics import revocations
@@ -22,15 +25,17 @@ class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if bool(data.get("subject")) == bool(data.get("token_id")) and not self.errors:
-            raise forms.ValidationError("Enter either a subject or the id of a token.")
+            raise forms.ValidationError(_("Enter either a subject or the id of a token."))
         if Revocation.objects.filter(until__gt=timezone.now()).count() >= MAX_REVOCATIONS:
-            raise forms.ValidationError(f"There are {MAX_REVOCATIONS} revocations already.")
+            raise forms.ValidationError(
+                _("There are %(number)d revocations already."), params={"number": MAX_REVOCATIONS}
+            )
         return data
 
     def clean_until(self) -> Any:
         until, now = self.cleaned_data["until"], timezone.now()
         if until is not None and not now < until <= now + LONGEST:
-            raise forms.ValidationError(f"Enter a time within the next {LONGEST.days} days.")
+            raise forms.ValidationError(_("Enter a time within the next %(days)d days."), params={"days": LONGEST.days})
         return until
 
 
@@ -62,13 +67,13 @@ class RevocationAdmin(RightsMixin, ModelAdmin):
             field.required = False
         return field
 
-    @admin.display(description="revoked", ordering="pk")
+    @admin.display(description=_("revoked"), ordering="pk")
     def revoked(self, revocation: Revocation) -> str:
         return str(revocation)
 
-    @admin.display(description="issuer", ordering="issuer")
+    @admin.display(description=_("issuer"), ordering="issuer")
     def issuer_name(self, revocation: Revocation) -> str:
-        return revocation.issuer or "every issuer"
+        return revocation.issuer or gettext("every issuer")
 
     def save_model(self, request: HttpRequest, obj: Revocation, form: Any, change: bool) -> None:  # noqa: ARG002 - as above
         row = revocations.revoke(
@@ -90,9 +95,15 @@ class RevocationAdmin(RightsMixin, ModelAdmin):
 
 
 _HELP = {
-    "subject": ("Subject", "All its tokens are refused, those issued later included; of Firebase: the user's uid."),
-    "token_id": ("Token id", "The jti of one token, instead of a subject."),
-    "issuer": ("Issuer", "As in the tokens; empty for every issuer."),
-    "until": ("Until", f"By default in {DEFAULT.days} days, at most in {LONGEST.days}."),
-    "reason": ("Reason", "Shown here and in the audit log."),
+    "subject": (
+        _("Subject"),
+        _("All its tokens are refused, those issued later included; of Firebase: the user's uid."),
+    ),
+    "token_id": (_("Token id"), _("The jti of one token, instead of a subject.")),
+    "issuer": (_("Issuer"), _("As in the tokens; empty for every issuer.")),
+    "until": (
+        _("Until"),
+        format_lazy(_("By default in {default} days, at most in {most}."), default=DEFAULT.days, most=LONGEST.days),
+    ),
+    "reason": (_("Reason"), _("Shown here and in the audit log.")),
 }

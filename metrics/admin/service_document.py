@@ -7,6 +7,8 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldBooleanWidget
 
 from routing.configuration.faults import ConfigurationError
@@ -24,28 +26,30 @@ MAX_YAML_BYTES: Final = 1_000_000
 
 class DocumentForm(forms.Form):
     file = forms.FileField(
-        label="OpenAPI document",
-        help_text="OpenAPI 3.0 or 3.1, in JSON or YAML",
+        label=_("OpenAPI document"),
+        help_text=_("OpenAPI 3.0 or 3.1, in JSON or YAML"),
         widget=UnfoldAdminFileFieldWidget({"accept": ".json,.yaml,.yml"}),
     )
     routes = forms.BooleanField(
-        label="Make routes of its operations",
+        label=_("Make routes of its operations"),
         required=False,
         initial=True,
         widget=UnfoldBooleanWidget,
-        help_text="Scopes, timeouts, caching and all other settings of routes stay as they are.",
+        help_text=_("Scopes, timeouts, caching and all other settings of routes stay as they are."),
     )
     prune = forms.BooleanField(
-        label="Remove routes with settings that it no longer has", required=False, widget=UnfoldBooleanWidget
+        label=_("Remove routes with settings that it no longer has"), required=False, widget=UnfoldBooleanWidget
     )
     restore = forms.BooleanField(
-        label="Add routes again that were removed by hand", required=False, widget=UnfoldBooleanWidget
+        label=_("Add routes again that were removed by hand"), required=False, widget=UnfoldBooleanWidget
     )
 
     def clean_file(self) -> bytes:
         content: bytes = self.cleaned_data["file"].read(MAX_BYTES + 1)
         if len(content) > MAX_YAML_BYTES and not content.lstrip().startswith(b"{"):
-            raise forms.ValidationError("YAML may have 1 MB, JSON more: convert it, or use the command config import.")
+            raise forms.ValidationError(
+                _("YAML may have 1 MB, JSON more: convert it, or use the command config import.")
+            )
         return content
 
     def import_lines(self, service: Service, *, dry_run: bool) -> list[str] | None:
@@ -73,7 +77,7 @@ def document_page(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect(admin_url("routing_service_change", service.pk))
     context = {
         **admin_site().each_context(request),
-        "title": f"OpenAPI document of {service.name}",
+        "title": gettext("OpenAPI document of %(service)s") % {"service": service.name},
         "form": form,
         "report": report,
         "document": ServiceDocument.objects.defer("document", "routes").filter(service=service).first(),

@@ -3,13 +3,16 @@
 from typing import Any, Final
 
 from django.http import HttpRequest
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from metrics import selectors
-from metrics.targets.status import words
 from routing.admin.targets import TargetAdmin
 from routing.balancing.rules import Condition
 from routing.models import Target
+from routing.pages.names import with_name
 from routing.pages.site import admin_site
 
 LABELS: Final = {
@@ -35,11 +38,17 @@ class ObservedTargetAdmin(TargetAdmin):
             row.status = statuses.get(row.service.name, {}).get(row.url)
         return changelist
 
-    @display(description="condition", label=LABELS)
+    @display(description=_("condition"), label=LABELS)
     def condition(self, target: Any) -> tuple[str, str]:
         if target.status is None:
             return UNKNOWN, UNKNOWN
-        return target.status.condition, words(target.status)[0]
+        condition, text = with_name(target.status.condition)
+        if target.status.workers:
+            text = gettext("%(condition)s in %(workers)s workers") % {
+                "condition": text,
+                "workers": target.status.workers,
+            }
+        return condition, capfirst(text)
 
 
 admin_site().unregister(Target)

@@ -7,17 +7,18 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from metrics import services
-from metrics.admin.masked_settings import MaskedSettingsForm, MaskedSettingsMixin
 from metrics.admin.readonly import ReadOnlyAdmin
 from metrics.audit import staff_actor
 from resilience.outage import StoreUnavailable
-from routing.admin.fields import FileSyntaxMixin
-from routing.admin.rights import RightsMixin
+from routing.admin.mapping_forms import WebhookForm
+from routing.admin.settings_admin import SettingsAdmin
 from routing.models import FailedDelivery, Webhook
 from routing.pages.site import admin_site, admin_url
 from routing.presets.expand import expand_webhook
@@ -26,41 +27,47 @@ from routing.webhooks.delivery import decode
 
 SHOWN_BYTES: Final = 64 * 1_024
 """Of a delivery's body, on its page."""
-SETTINGS_HELP: Final = (
-    '{verify: slack, secret: "env:GATEWAY_SECRET_SLACK", service: slackIntelligence, '
-    'invalidates: ["channel:{event.channel}"], publish: {topic: "slack:{event.type}"}}: '
-    "secrets are variables or files, not values"
-)
-
-
-class WebhookForm(MaskedSettingsForm):
-    secret_name = "secret"  # noqa: S105 - the name of a setting
-
-    def to_document(self, settings: Any) -> dict[str, Any]:
-        return {"webhooks": {self.instance.name or "": settings}}
-
-    def from_document(self, document: dict[str, Any]) -> Any:
-        return document["webhooks"][self.instance.name or ""]
 
 
 @admin.register(Webhook, site=admin_site())
-class WebhookAdmin(RightsMixin, MaskedSettingsMixin, FileSyntaxMixin, ModelAdmin):
+class WebhookAdmin(SettingsAdmin, ModelAdmin):
     form = WebhookForm
-    settings_help = SETTINGS_HELP
     list_display = ("name", "enabled", "verify", "service", "address")
     list_filter = ("enabled",)
     search_fields = ("name",)
-    fields = ("name", "enabled", "settings")
+    sections = WebhookForm.sections
+    identity_fields = ("name", "enabled")
+    plain_fieldsets = (
+        (None, {"fields": (("name", "enabled"), "preset")}),
+        (
+            _("Verification of deliveries"),
+            {
+                "fields": (
+                    ("verify", "secret"),
+                    ("header", "prefix"),
+                    ("algorithm", "encoding"),
+                    ("timestamp_header", "template"),
+                    ("audience", "email"),
+                    "keys_url",
+                )
+            },
+        ),
+        (_("Work"), {"fields": ("service", "invalidates", ("id", "attempts"))}),
+    )
 
-    @admin.display(description="verify")
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Refuse lookups of settings, which would tell a viewer whether a guess at a secret is right."""
+        return not lookup.startswith("settings") and bool(super().lookup_allowed(lookup, value, request))
+
+    @admin.display(description=_("verify"))
     def verify(self, webhook: Webhook) -> str:
         return str(expand_webhook(webhook.settings).get("verify", ""))
 
-    @admin.display(description="service")
+    @admin.display(description=_("service"))
     def service(self, webhook: Webhook) -> str:
         return str(webhook.settings.get("service", ""))
 
-    @admin.display(description="address")
+    @admin.display(description=_("address"))
     def address(self, webhook: Webhook) -> str:
         return f"/hooks/{webhook.name}"
 
@@ -86,46 +93,46 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
     def has_operate_permission(self, request: HttpRequest, object_id: Any = None) -> bool:  # noqa: ARG002 - Unfold's
         return may(request.user, Right.OPERATE)
 
-    @admin.display(description="size", ordering="size")
+    @admin.display(description=_("size"), ordering="size")
     def stored_size(self, failed: FailedDelivery) -> str:
         return filesizeformat(failed.size)
 
-    @admin.display(description="done")
+    @admin.display(description=_("done"))
     def done(self, failed: FailedDelivery) -> str:
-        return ", ".join(decode(bytes(failed.data)).done) or "nothing"
+        return ", ".join(decode(bytes(failed.data)).done) or gettext("nothing")
 
-    @admin.display(description="body")
+    @admin.display(description=_("body"))
     def body(self, failed: FailedDelivery) -> str:
         return decode(bytes(failed.data)).body[:SHOWN_BYTES].decode("utf-8", "replace")
 
-    @admin.action(description="Replay", permissions=("operate",))
+    @admin.action(description=_("Replay"), permissions=("operate",))
     def replay(self, request: HttpRequest, queryset: "models.QuerySet[FailedDelivery]") -> None:
         replayed = sum(self._replay(request, failed) for failed in queryset)
-        self.message_user(request, f"{replayed} replayed.")
+        self.message_user(request, gettext("%(number)d replayed.") % {"number": replayed})
 
-    @admin.action(description="Dismiss: the work is not done", permissions=("operate",))
+    @admin.action(description=_("Dismiss: the work is not done"), permissions=("operate",))
     def dismiss(self, request: HttpRequest, queryset: "models.QuerySet[FailedDelivery]") -> None:
         dismissed = list(queryset)
         for failed in dismissed:
             services.dismiss_delivery(staff_actor(request.user), failed)
-        self.message_user(request, f"{len(dismissed)} dismissed.")
+        self.message_user(request, gettext("%(number)d dismissed.") % {"number": len(dismissed)})
 
     @action(
-        description="Replay",
+        description=_("Replay"),
         url_path="replay",
         icon="replay",
         permissions=("operate",),
         dialog={
-            "title": "Replay the delivery",
-            "description": "The parts of its work that are not done are tried again.",
+            "title": _("Replay the delivery"),
+            "description": _("The parts of its work that are not done are tried again."),
             "form_class": BaseDialogForm,
-            "form_submit_text": "Replay",
+            "form_submit_text": _("Replay"),
         },
     )
     def replay_row(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:  # noqa: ARG002 - Unfold's signature
         """Called for the POST of the dialog's form only; Unfold handles the GET."""
         if self._replay(request, get_object_or_404(FailedDelivery, pk=object_id)):
-            self.message_user(request, "The delivery was queued again.")
+            self.message_user(request, gettext("The delivery was queued again."))
         url = admin_url("routing_faileddelivery_changelist")
         # The dialog posts with htmx, which would follow a redirect without changing the page.
         return HttpResponse(headers={"HX-Redirect": url}) if "HX-Request" in request.headers else redirect(url)
@@ -136,5 +143,7 @@ class FailedDeliveryAdmin(ReadOnlyAdmin):
         except StoreUnavailable:
             replayed = False
         if not replayed:
-            self.message_user(request, "The queue is unavailable or full: nothing was replayed.", messages.ERROR)
+            self.message_user(
+                request, gettext("The queue is unavailable or full: nothing was replayed."), messages.ERROR
+            )
         return replayed

@@ -8,6 +8,7 @@ from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
 
@@ -40,7 +41,7 @@ class UserSessionAdmin(OwnersAdmin):
     readonly_fields = fields
     actions = ("end",)
 
-    @admin.action(description="End these sessions", permissions=("view",))
+    @admin.action(description=_("End these sessions"), permissions=("view",))
     def end(self, request: HttpRequest, queryset: "models.QuerySet[UserSession]") -> None:
         sessions = list(queryset.select_related("user"))
         for session in sessions:

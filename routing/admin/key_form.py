@@ -1,12 +1,14 @@
 """The admin's form of an API key."""
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.forms import ModelForm
+from django.utils.translation import gettext_lazy as _
 
 from routing.admin.setting_fields import assembly
-from routing.admin.setting_fields.base import UNSET, Json, SettingField, Whole
+from routing.admin.setting_fields.base import UNSET, SettingField, Whole
+from routing.admin.setting_fields.items import Quotas
 from routing.admin.setting_fields.lists import Choices, Words
 from routing.admin.setting_fields.measures import Rate
 from routing.admin.setting_fields.suggestions import scope_names
@@ -15,8 +17,6 @@ from routing.configuration.faults import ConfigurationError, Path
 from routing.configuration.values import SUPPORTED_METHODS, list_of, scope
 from routing.keys.scopes import require_known
 from routing.models.faults import FaultError
-
-QUOTA: Final = "[{amount: 10000, per: month, anchor: calendar}]"
 
 
 class KeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
@@ -36,17 +36,17 @@ class KeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
         },
     }
     scopes = Words(
-        label="Scopes",
-        help_text=f"what the key may use: services, scopes that they require, the gateway's own; {EVERY_SERVICE}: all",
+        label=_("Scopes"),
+        help_text=_("what the key may use: services, scopes that they require, the gateway's own; *: all"),
         suggestions=lambda: [EVERY_SERVICE, *scope_names()],
     )
-    methods = Choices(label="Methods", choices=SUPPORTED_METHODS, help_text="none: any")
-    ip_allow = Words(label="Allowed addresses", help_text="10.0.0.0/8, 2001:db8::/32 or country:DE; none: all")
-    ip_deny = Words(label="Denied addresses", help_text="deny wins")
-    limit_rate = Rate(label="Rate", help_text="of this key alone")
-    limit_burst = Whole(label="Burst", unit="requests", help_text="that may come at once")
-    limit_concurrency = Whole(label="At once", unit="requests", help_text="in flight, over all workers")
-    limit_quota = Json(label="Quotas", help_text=QUOTA)
+    methods = Choices(label=_("Methods"), choices=SUPPORTED_METHODS, help_text=_("none: any"))
+    ip_allow = Words(label=_("Allowed addresses"), help_text=_("10.0.0.0/8, 2001:db8::/32 or country:DE; none: all"))
+    ip_deny = Words(label=_("Denied addresses"), help_text=_("deny wins"))
+    limit_rate = Rate(label=_("Rate"), help_text=_("of this key alone"))
+    limit_burst = Whole(label=_("Burst"), unit=_("requests"), help_text=_("that may come at once"))
+    limit_concurrency = Whole(label=_("At once"), unit=_("requests"), help_text=_("in flight, over all workers"))
+    limit_quota = Quotas(label=_("Quotas"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -71,7 +71,7 @@ class KeyForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
             scopes = stored
         scopes = None if scopes is UNSET else scopes
         if scopes is None and (self.instance.pk is None or stored is not None):
-            raise ValidationError("Name what the key may use: services, or * for every service.")
+            raise ValidationError(_("Name what the key may use: services, or * for every service."))
         # ApiKey.clean reports values of another form.
         if scopes is not None and _has_form(scopes):
             kept = stored if isinstance(stored, list) else ()

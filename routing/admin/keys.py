@@ -11,10 +11,13 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from routing.admin.fields import FileSyntaxMixin
+from routing.admin.fields import HelpTextsMixin
 from routing.admin.key_form import KeyForm
 from routing.admin.rights import RightsMixin
 from routing.authentication.key_form import parse_prefix
@@ -22,6 +25,7 @@ from routing.configuration.document import inline
 from routing.database.api_keys import issue, revoke, rotate
 from routing.models import ApiKey, RetiredSecret
 from routing.pages.messages import SHOWN_ONCE
+from routing.pages.names import with_name
 from routing.pages.site import admin_site
 
 GRACE: Final = timedelta(hours=24)
@@ -32,11 +36,11 @@ LIMITS: Final = ("limit_rate", ("limit_burst", "limit_concurrency"), "limit_quot
 
 
 class ExpiryFilter(admin.SimpleListFilter):
-    title = "expiry"
+    title = _("expiry")
     parameter_name = "expiry"
 
-    def lookups(self, request: HttpRequest, _model: Any) -> tuple[tuple[str, str], ...]:  # noqa: ARG002 - Django's signature
-        return tuple((str(days), f"within {days} days") for days in (1, 7, 14))
+    def lookups(self, request: HttpRequest, _model: Any) -> tuple[tuple[str, Any], ...]:  # noqa: ARG002 - Django's signature
+        return tuple((str(days), format_lazy(_("within {days} days"), days=days)) for days in (1, 7, 14))
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ARG002 - as above
         if self.value() not in ("1", "7", "14"):
@@ -47,7 +51,7 @@ class ExpiryFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey, site=admin_site())
-class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
+class ApiKeyAdmin(RightsMixin, HelpTextsMixin, ModelAdmin):
     form = KeyForm
     list_display = ("name", "prefix", "state", "holder", "tenant", "last_used", "created_at", "expires_at")
     list_filter = (ExpiryFilter, "environment")
@@ -56,9 +60,9 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
     autocomplete_fields = ("consumer",)
     fieldsets = (
         (None, {"fields": ("name", "prefix", "owner", "created_by", "consumer", "scopes", "tenant", "expires_at")}),
-        ("Limits", {"fields": ("environment", "methods", ("ip_allow", "ip_deny"), *LIMITS)}),
+        (_("Limits"), {"fields": ("environment", "methods", ("ip_allow", "ip_deny"), *LIMITS)}),
         (
-            "Use",
+            _("Use"),
             {
                 "fields": (
                     "last_used_at",
@@ -92,13 +96,17 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         found = super().get_fieldsets(request, obj)
         if self.has_change_permission(request, obj):
             return found
-        identity, _, use = found
+        identity, _limits, use = found
         return (identity, ("Limits", {"fields": ("environment", "shown_limits")}), use)
 
-    @admin.display(description="limits")
+    @admin.display(description=_("limits"))
     def shown_limits(self, key: ApiKey) -> str:
         values = {"limits": key.limits, "methods": key.methods, "ip": key.ip}
-        return inline({name: value for name, value in values.items() if value}) if any(values.values()) else "none"
+        return (
+            inline({name: value for name, value in values.items() if value})
+            if any(values.values())
+            else gettext("none")
+        )
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """A prefix as it is shown, and a whole key, find the key."""
@@ -110,25 +118,25 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         return (*own, "environment") if obj is not None else own
 
     @display(
-        description="state",
+        description=_("state"),
         label={"active": "success", "expires soon": "warning", "expired": "danger", "revoked": "danger"},
     )
-    def state(self, key: ApiKey) -> str:
+    def state(self, key: ApiKey) -> tuple[str, str]:
         now = timezone.now()
-        return "expires soon" if key.expires_soon(now) else key.state(now)
+        return with_name("expires soon" if key.expires_soon(now) else key.state(now))
 
-    @admin.display(description="whose", ordering="owner")
+    @admin.display(description=_("whose"), ordering="owner")
     def holder(self, key: ApiKey) -> str:
-        return key.holder or "unknown"
+        return key.holder or gettext("unknown")
 
-    @admin.display(description="last used", ordering="last_used_at")
+    @admin.display(description=_("last used"), ordering="last_used_at")
     def last_used(self, key: ApiKey) -> str:
         if key.last_used_at is None:
-            return "never"
+            return gettext("never")
         where = " ".join(part for part in (key.last_used_service, key.last_used_from) if part)
         return f"{date_format(key.last_used_at, 'DATETIME_FORMAT')} {where}".rstrip()
 
-    @admin.display(description="replaced secrets")
+    @admin.display(description=_("replaced secrets"))
     def old_secrets(self, key: ApiKey) -> str:
         """Until when each is accepted, and its use since."""
         return "; ".join(map(_use, key.retired.all())) or "\u2013"
@@ -137,9 +145,13 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
         if change:
             super().save_model(request, obj, form, change)
         else:
-            messages.warning(request, _shown_once(f"The key of {obj.name}", issue(obj)), SHOWN_ONCE)
+            messages.warning(
+                request,
+                _shown_once(gettext("The key of %(name)s, shown only this once:") % {"name": obj.name}, issue(obj)),
+                SHOWN_ONCE,
+            )
 
-    @admin.action(description="Rotate: a new secret, the present one is valid for 24 hours", permissions=("change",))
+    @admin.action(description=_("Rotate: a new secret, the present one is valid for 24 hours"), permissions=("change",))
     def rotate_keys(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:
         for key in queryset:
             try:
@@ -148,33 +160,36 @@ class ApiKeyAdmin(RightsMixin, FileSyntaxMixin, ModelAdmin):
                 self.message_user(request, f"{key}: {fault}.", messages.ERROR)
                 continue
             self.log_change(request, key, "Rotated.")
-            messages.warning(request, _shown_once(f"The new key of {key.name}", new_key), SHOWN_ONCE)
+            text = gettext("The new key of %(name)s, shown only this once:") % {"name": key.name}
+            messages.warning(request, _shown_once(text, new_key), SHOWN_ONCE)
 
-    @admin.action(description="Revoke", permissions=("change",))
+    @admin.action(description=_("Revoke"), permissions=("change",))
     def revoke_keys(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> None:
         active = list(queryset.filter(revoked_at=None))
         revoke(active)
         for key in active:
             self.log_change(request, key, "Revoked.")
-        self.message_user(request, f"{len(active)} revoked.")
+        self.message_user(request, gettext("%(number)d revoked.") % {"number": len(active)})
 
 
 def _shown_once(what: str, key: str) -> SafeString:
     """With a button that copies the key."""
     return format_html(
-        '{}, shown only this once: <code class="break-all">{}</code> '
-        '<button type="button" class="setting-button" data-copy="{}">Copy</button>',
+        '{} <code class="break-all">{}</code> <button type="button" class="setting-button" data-copy="{}">{}</button>',
         what,
         key,
         key,
+        gettext("Copy"),
     )
 
 
 def _use(secret: RetiredSecret) -> str:
     end = timezone.localtime(secret.valid_until)
-    text = f"valid until {date_format(end, 'DATETIME_FORMAT')}, {secret.uses} uses"
+    until = {"time": date_format(end, "DATETIME_FORMAT"), "number": secret.uses}
+    text = gettext("valid until %(time)s, %(number)d uses") % until
     if secret.last_used_at is None:
         return text
     last = timezone.localtime(secret.last_used_at)
     used_for = secret.last_used_service or "\u2013"
-    return f"{text}, last {date_format(last, 'DATETIME_FORMAT')} from {secret.last_used_from} for {used_for}"
+    use = {"time": date_format(last, "DATETIME_FORMAT"), "address": secret.last_used_from, "service": used_for}
+    return text + ", " + gettext("last %(time)s from %(address)s for %(service)s") % use

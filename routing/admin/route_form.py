@@ -4,6 +4,7 @@ from typing import Any
 
 from routing.admin.setting_fields import plain
 from routing.admin.setting_fields.sections import SHARED_SECTIONS
+from routing.admin.setting_rows.services import RouteSettings
 from routing.admin.settings_form import SettingsForm, with_settings
 from routing.configuration.decode import decode_service
 from routing.configuration.faults import ConfigurationError, Fault
@@ -14,6 +15,8 @@ from routing.models.faults import to_validation_error
 @with_settings({**plain.SHARED, **plain.ROUTE}, SHARED_SECTIONS)
 class RouteForm(SettingsForm):
     """Adds the faults that a route has beside the others of its service, such as a duplicate."""
+
+    row_settings = RouteSettings
 
     def _post_clean(self) -> None:
         super()._post_clean()

@@ -14,11 +14,13 @@ from django.urls import path
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from routing.admin.fields import FileSyntaxMixin
+from routing.admin.fields import HelpTextsMixin
 from routing.admin.route_form import RouteForm
 from routing.admin.settings_admin import SettingsAdmin
 from routing.configuration.document import inline
@@ -32,7 +34,7 @@ SERVICE: Final = "service__name"
 """The list's parameter: the service whose routes are shown."""
 LOOKUPS: Final = frozenset({SERVICE, "service__id__exact", "enabled__exact"})
 """Others could tell a viewer whether a guess at a secret is right."""
-GONE: Final = "The routes have changed meanwhile: reload the list."
+GONE: Final = _("The routes have changed meanwhile: reload the list.")
 
 
 class PositionForm(ActionForm):
@@ -41,12 +43,14 @@ class PositionForm(ActionForm):
         max_value=1_000_000,
         required=False,
         label="",
-        widget=UnfoldAdminIntegerFieldWidget({"aria-label": "New position", "placeholder": "New position", "min": "1"}),
+        widget=UnfoldAdminIntegerFieldWidget(
+            {"aria-label": _("New position"), "placeholder": _("New position"), "min": "1"}
+        ),
     )
 
 
 @admin.register(Route, site=admin_site())
-class RouteAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
+class RouteAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
     form = RouteForm
     action_form = PositionForm
     list_display = ("number", "path", "method_names", "enabled", "own_settings")
@@ -55,7 +59,7 @@ class RouteAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
     list_max_show_all = 2_000
     list_before_template = "admin/gateway/routes_before.html"
     search_fields = ("path", "methods", "service__name")
-    search_help_text = "Path, method or service"
+    search_help_text = _("Path, method or service")
     ordering = ("service__name", "position", "pk")
     list_select_related = ("service",)
     autocomplete_fields = ("service",)
@@ -64,9 +68,9 @@ class RouteAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
     identity_fields = ("service", "path", "enabled")
     plain_fieldsets = (
         (None, {"fields": ("service", ("path", "enabled"), "methods", "invalidates", "idempotency")}),
-        ("Access and limits", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
+        (_("Access and limits"), {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
         (
-            "Backend calls",
+            _("Backend calls"),
             {"fields": ("headers", ("forward_authorization", "preserve_host"), ("websocket", "cost_per_call"))},
         ),
     )
@@ -104,26 +108,27 @@ class RouteAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
             row.is_movable = changelist.is_movable
         return changelist
 
-    @admin.display(description="position")
+    @admin.display(description=_("position"))
     def number(self, route: Any) -> SafeString | str:
         """With a handle, by which the row is dragged, or moved with the arrow keys."""
         if not route.is_movable:
             return str(route.position + 1)
         return format_html(
-            '<button type="button" class="route-handle" data-move="{}" data-route="{}" title="Drag, or use the arrow '
-            'keys"><span class="material-symbols-outlined" aria-hidden="true">drag_indicator</span>'
-            '<span data-position>{}</span><span class="sr-only">: move {}</span></button>',
+            '<button type="button" class="route-handle" data-move="{}" data-route="{}" title="{}">'
+            '<span class="material-symbols-outlined" aria-hidden="true">drag_indicator</span>'
+            '<span data-position>{}</span><span class="sr-only">: {}</span></button>',
             admin_url("routing_route_move", route.pk),
             route.pk,
+            gettext("Drag, or use the arrow keys"),
             route.position + 1,
-            str(route),
+            gettext("move %(route)s") % {"route": route},
         )
 
-    @admin.display(description="methods")
+    @admin.display(description=_("methods"))
     def method_names(self, route: Route) -> str:
-        return " ".join(map(str, route.methods or ())) or "any"
+        return " ".join(map(str, route.methods or ())) or gettext("any")
 
-    @admin.display(description="own settings")
+    @admin.display(description=_("own settings"))
     def own_settings(self, route: Route) -> str:
         """The names of what the route does not inherit; of what has a short and harmless value, that too."""
         shown = ("auth", "rate_limit", "timeout")
@@ -154,39 +159,45 @@ class RouteAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
             return JsonResponse({"error": GONE}, status=409)
         return JsonResponse({"position": Route.objects.values_list("position", flat=True).get(pk=pk) + 1})
 
-    @admin.action(description="Enable", permissions=("change",))
+    @admin.action(description=_("Enable"), permissions=("change",))
     def enable(self, request: HttpRequest, queryset: models.QuerySet[Route]) -> None:
         self._set_enabled(request, queryset, enabled=True)
 
-    @admin.action(description="Disable: callers receive 503", permissions=("change",))
+    @admin.action(description=_("Disable: callers receive 503"), permissions=("change",))
     def disable(self, request: HttpRequest, queryset: models.QuerySet[Route]) -> None:
         self._set_enabled(request, queryset, enabled=False)
 
-    @admin.action(description="Move to a position", permissions=("change",))
+    @admin.action(description=_("Move to a position"), permissions=("change",))
     def move(self, request: HttpRequest, queryset: models.QuerySet[Route]) -> None:
         position, services = request.POST.get("position", ""), {route.service for route in queryset}
         if not (position.isascii() and position.isdigit() and 0 < len(position) < 8):
-            self.message_user(request, "Enter the new position next to the action.", messages.ERROR)
+            self.message_user(request, gettext("Enter the new position next to the action."), messages.ERROR)
         elif len(services) != 1:
-            self.message_user(request, "Select routes of one service.", messages.ERROR)
+            self.message_user(request, gettext("Select routes of one service."), messages.ERROR)
         else:
             moved = list(queryset.values_list("pk", flat=True))
             route_order.move_to(services.pop(), moved, int(position))
             self._log(request, moved, f"Moved to {position}.")
-            self.message_user(request, f"{len(moved)} moved.")
+            self.message_user(request, gettext("%(number)d moved.") % {"number": len(moved)})
 
     def _set_enabled(self, request: HttpRequest, queryset: models.QuerySet[Route], *, enabled: bool) -> None:
         verb = "enabled" if enabled else "disabled"
         with transaction.atomic(), deferred_writes():
             changed = [route.pk for route in queryset if write(route, {"enabled": enabled})]
         self._log(request, changed, f"{verb.capitalize()}.")
-        self.message_user(request, f"{len(changed)} {verb}.")
+        self.message_user(request, changed_text(len(changed), enabled=enabled))
 
     def _log(self, request: HttpRequest, routes: list[int], message: str) -> None:
         rows = Route.objects.filter(pk__in=routes)
         LogEntry.objects.log_actions(
             int(request.user.pk or 0), rows, CHANGE, change_message=message, single_object=False
         )
+
+
+def changed_text(number: int, *, enabled: bool) -> str:
+    """What is said after rows were enabled or disabled."""
+    text = gettext("%(number)d enabled.") if enabled else gettext("%(number)d disabled.")
+    return text % {"number": number}
 
 
 def list_address(service: Service) -> str:

@@ -10,11 +10,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
-from routing.admin.fields import FileSyntaxMixin
-from routing.admin.routes import list_address
+from routing.admin.fields import HelpTextsMixin
+from routing.admin.routes import changed_text, list_address
 from routing.admin.service_form import ServiceForm
 from routing.admin.settings_admin import SettingsAdmin
 from routing.admin.targets import TargetInline
@@ -24,7 +25,7 @@ from routing.pages.site import admin_site
 
 
 @admin.register(Service, site=admin_site())
-class ServiceAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
+class ServiceAdmin(SettingsAdmin, HelpTextsMixin, ModelAdmin):
     form = ServiceForm
     list_display = ("name", "enabled", "addresses", "route_count", "auth", "rate_limit")
     list_filter = ("enabled",)
@@ -36,9 +37,9 @@ class ServiceAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
     identity_fields = ("name", "enabled", "preset")
     plain_fieldsets = (
         (None, {"fields": (("name", "enabled"), "preset", "hosts", "labels", "status_page")}),
-        ("Access and limits", {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
+        (_("Access and limits"), {"fields": ("auth", "scopes", "rate_limit", "max_concurrency")}),
         (
-            "Backend calls",
+            _("Backend calls"),
             {"fields": ("headers", ("forward_authorization", "preserve_host"), ("websocket", "cost_per_call"))},
         ),
     )
@@ -56,20 +57,20 @@ class ServiceAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
         found = super().get_deleted_objects(objs, request)
         return (*found[:3], [*found[3], *references(objs)])
 
-    @admin.display(description="targets")
+    @admin.display(description=_("targets"))
     def addresses(self, service: Service) -> str:
         return ", ".join(target.url for target in service.targets.all())
 
-    @admin.display(description="routes", ordering="number_of_routes")
+    @admin.display(description=_("routes"), ordering="number_of_routes")
     def route_count(self, service: Any) -> SafeString:
         return format_html('<a class="underline" href="{}">{}</a>', list_address(service), service.number_of_routes)
 
-    @action(description="Routes", url_path="routes")
+    @action(description=_("Routes"), url_path="routes")
     def open_routes(self, request: HttpRequest, object_id: int) -> HttpResponse:  # noqa: ARG002 - unfold's signature
         """Redirect to the list of the service's routes."""
         return redirect(list_address(get_object_or_404(Service, pk=object_id)))
 
-    @action(description="Explain a request", url_path="try")
+    @action(description=_("Explain a request"), url_path="try")
     def try_route(self, request: HttpRequest, object_id: int) -> HttpResponse:  # noqa: ARG002 - unfold's signature
         """Redirect to Explain, filled in with the service's first route."""
         service = get_object_or_404(Service, pk=object_id)
@@ -79,16 +80,16 @@ class ServiceAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
         )
         return redirect(f"{reverse('explain-request')}?{urlencode(query or {'path': f'/api/v1/{service.name}/'})}")
 
-    @action(description="OpenAPI document", url_path="document", permissions=("change",))
+    @action(description=_("OpenAPI document"), url_path="document", permissions=("change",))
     def open_document(self, request: HttpRequest, object_id: int) -> HttpResponse:  # noqa: ARG002 - unfold's signature
         """Redirect to the page where the service's OpenAPI document is imported."""
         return redirect("service_document", object_id)
 
-    @admin.action(description="Enable", permissions=("change",))
+    @admin.action(description=_("Enable"), permissions=("change",))
     def enable(self, request: HttpRequest, queryset: models.QuerySet[Service]) -> None:
         self._set_enabled(request, queryset, enabled=True)
 
-    @admin.action(description="Disable: callers receive 503", permissions=("change",))
+    @admin.action(description=_("Disable: callers receive 503"), permissions=("change",))
     def disable(self, request: HttpRequest, queryset: models.QuerySet[Service]) -> None:
         self._set_enabled(request, queryset, enabled=False)
 
@@ -99,4 +100,4 @@ class ServiceAdmin(SettingsAdmin, FileSyntaxMixin, ModelAdmin):
             service.enabled = enabled
             service.save(update_fields=["enabled"])
             self.log_change(request, service, f"{verb.capitalize()}.")
-        self.message_user(request, f"{len(changed)} {verb}.")
+        self.message_user(request, changed_text(len(changed), enabled=enabled))

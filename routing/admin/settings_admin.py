@@ -1,4 +1,4 @@
-"""What the admin pages of services and routes have in common: fieldsets of their settings, and the YAML tab."""
+"""What the admin pages of rows with settings have in common: fieldsets of their settings, and the YAML tab."""
 
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -11,8 +11,11 @@ from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from routing.admin.rights import RightsMixin
+from routing.admin.setting_fields.base import Label
 from routing.admin.setting_fields.section import Section
 from routing.admin.settings_form import field_name, switch_name
 from routing.admin.stored_secrets import StoredSecrets
@@ -20,23 +23,26 @@ from routing.admin.yaml_text import MAX_TEXT, YamlText, located_line
 from routing.configuration.faults import Fault
 from routing.database import proposals
 from routing.database.actor import commenting
-from routing.database.trial import try_change
+from routing.database.trial import present_document, try_change
 from routing.pages.messages import discard_messages
 
 MAX_BODY: Final = 4 * MAX_TEXT
 """Bytes of a request that checks a text."""
 MAX_COMMENT: Final = 200
-WAITS: Final = "It waits until somebody else who may configure the gateway approves it."
-Fieldset = tuple[str | None, dict[str, Any]]
+WAITS: Final = _("It waits until somebody else who may configure the gateway approves it.")
+Fieldset = tuple[Label | None, dict[str, Any]]
 
 
 class SettingsAdmin(RightsMixin):
     """For a ModelAdmin whose form is a SettingsForm."""
 
+    form: Any
     sections: ClassVar[Mapping[str, Section]]
     plain_fieldsets: ClassVar[tuple[Fieldset, ...]]
     identity_fields: ClassVar[tuple[str, ...]]
     """What those who may only view see beside the settings as YAML."""
+    is_in_history: ClassVar[bool] = True
+    """Whether changes are recorded in the history, with a comment."""
     change_form_before_template = "admin/gateway/syntax_tabs.html"
 
     class Media:
@@ -54,14 +60,14 @@ class SettingsAdmin(RightsMixin):
         """Sections without settings are folded."""
         if not self.has_change_permission(request, obj):
             return [(None, {"fields": (*self.identity_fields, "settings_text")})]
-        secrets = StoredSecrets(obj) if obj is not None else None
+        secrets = StoredSecrets(self.form.row_settings(obj)) if obj is not None else None
         return [
             *self.plain_fieldsets,
             *(
                 _fieldset(name, section, secrets is not None and secrets.masked(name) is not None)
                 for name, section in self.sections.items()
             ),
-            ("YAML", {"fields": ("yaml_text", "syntax"), "classes": ("as-yaml",)}),
+            (_("YAML"), {"fields": ("yaml_text", "syntax"), "classes": ("as-yaml",)}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -69,12 +75,15 @@ class SettingsAdmin(RightsMixin):
 
     def settings_text(self, row: Any) -> SafeString:
         """For those who may view: all settings as YAML, with masks in place of secrets."""
-        text = YamlText(row, StoredSecrets(row)).shown()
+        settings = self.form.row_settings(row)
+        text = YamlText(settings, StoredSecrets(settings)).shown()
         return format_html(
-            '<pre class="settings-text" tabindex="0" aria-label="Settings">{}</pre>', text or "none: all defaults"
+            '<pre class="settings-text" tabindex="0" aria-label="{}">{}</pre>',
+            gettext("Settings"),
+            text or gettext("none: all defaults"),
         )
 
-    settings_text.short_description = "settings"  # type: ignore[attr-defined]  # as Django's decorator does
+    settings_text.short_description = _("settings")  # type: ignore[attr-defined]  # as Django's decorator does
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -85,10 +94,27 @@ class SettingsAdmin(RightsMixin):
             response: HttpResponse = parent(request, object_id, form_url, extra_context)
             return response
         if "_preview" in request.POST:
-            return _preview(request, lambda: parent(request, object_id, form_url, extra_context))
+            document = self.trial_document(request, object_id)
+            return self._preview(request, document, lambda: parent(request, object_id, form_url, extra_context))
         with commenting(request.POST.get("_comment", "")[:MAX_COMMENT].strip()):
             saved: HttpResponse = parent(request, object_id, form_url, extra_context)
             return saved
+
+    def trial_document(self, request: HttpRequest, object_id: str | None) -> Callable[[], dict[str, Any]]:  # noqa: ARG002 - for those who need it
+        """What reads the part of the configuration that saving the page's row may change."""
+        return present_document
+
+    def _preview(
+        self, request: HttpRequest, document: Callable[[], dict[str, Any]], save: Callable[[], HttpResponse]
+    ) -> HttpResponse:
+        trial = try_change(save, document)
+        # Without the message that it was saved.
+        discard_messages(request)
+        if trial.result.status_code != HTTPStatus.FOUND:
+            return JsonResponse({"invalid": True})
+        waits = proposals.is_required() and trial.needs_approval()
+        wording = {"save": _("Ask for approval"), "note": WAITS} if waits else {"save": _("Save")}
+        return JsonResponse({**trial.diff.to_document(), **wording, "takes_comment": self.is_in_history or waits})
 
     def check_text(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
         """POST the form: the faults of its YAML with their lines or, with `show`, its fields as YAML. Saves nothing."""
@@ -102,20 +128,10 @@ class SettingsAdmin(RightsMixin):
         form.full_clean()
         if "show" in request.POST:
             is_valid = not form.errors
-            return JsonResponse({"text": form.fields_as_yaml()} if is_valid else {"error": "Mend the fields first."})
+            return JsonResponse({"text": form.fields_as_yaml()} if is_valid else {"error": _("Mend the fields first.")})
         faults = [located_line(fault) for fault in form.yaml_faults]
         others = [str(error) for error in form.errors.get("yaml_text", ())] if not faults else []
         return JsonResponse({"faults": [*faults, *({"line": 1, "message": message} for message in others)]})
-
-
-def _preview(request: HttpRequest, save: Callable[[], HttpResponse]) -> HttpResponse:
-    trial = try_change(save)
-    # Without the message that it was saved.
-    discard_messages(request)
-    if trial.result.status_code != HTTPStatus.FOUND:
-        return JsonResponse({"invalid": True})
-    wording = {"save": "Ask for approval", "note": WAITS} if proposals.is_required() else {"save": "Save"}
-    return JsonResponse({**trial.diff.to_document(), **wording})
 
 
 def _fieldset(name: str, section: Section, is_set: bool) -> Fieldset:

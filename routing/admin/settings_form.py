@@ -1,27 +1,27 @@
-"""The admin's form of a service or a route: a field for each setting, or all of them as YAML.
+"""The admin's form of a row's settings: a field for each setting, or all of them as YAML.
 
 It shows no secret, and accepts none as it is: masks stand for those that are stored.
 """
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from typing import Any, ClassVar, Final, TypeVar
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms import ModelForm
+from django.utils.translation import gettext_lazy as _
 
 from routing.admin.setting_fields import assembly
 from routing.admin.setting_fields.base import UNSET, SettingField, select
-from routing.admin.setting_fields.plain import EMPTY_VALUES
 from routing.admin.setting_fields.section import Section
+from routing.admin.setting_rows.base import RowSettings
 from routing.admin.stored_secrets import StoredSecrets
-from routing.admin.yaml_text import YamlField, YamlText, text_of
+from routing.admin.yaml_text import YamlField, YamlText
 from routing.configuration.faults import Fault, Path, format_path
 from routing.models.faults import FaultError
 
 SWITCH: Final = "switch"
-_SWITCHES: Final = {"on": "on, with the defaults", "off": "off"}
+_SWITCHES: Final = {"on": _("on, with the defaults"), "off": _("off")}
 _YAML: Final = "yaml"
 F = TypeVar("F", bound="type[SettingsForm]")
 
@@ -40,7 +40,7 @@ def with_settings(plain: Mapping[str, Callable[[], SettingField]], sections: Map
     fields: dict[str, forms.Field] = {name: make() for name, make in plain.items()}
     for name, section in sections.items():
         if section.switch:
-            choices = [("", "as set below"), *((word, _SWITCHES[word]) for word in section.switch)]
+            choices = [("", _("as set below")), *((word, _SWITCHES[word]) for word in section.switch)]
             fields[switch_name(name)] = forms.ChoiceField(
                 label=section.title, required=False, choices=choices, widget=select(choices, width="setting-unit")
             )
@@ -60,6 +60,7 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
     `syntax` is what was edited: the fields, or `yaml`, which then holds for all settings.
     """
 
+    row_settings: ClassVar[type[RowSettings]]
     plain: ClassVar[tuple[str, ...]] = ()
     sections: ClassVar[Mapping[str, Section]] = {}
     syntax = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -68,13 +69,17 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.yaml_faults: list[Fault] = []
-        self._secrets = StoredSecrets(self.instance)
-        self._yaml = YamlText(self.instance, self._secrets)
+        self._row = self.row_settings(self.instance)
+        self._secrets = StoredSecrets(self._row)
+        self._yaml = YamlText(self._row, self._secrets)
         self._is_yaml = self.data.get(self.add_prefix("syntax")) == _YAML
         self.initial["yaml_text"] = self._yaml.shown()
+        if "yaml_text" in self.fields:
+            self.fields["yaml_text"].widget.attrs["data-identity"] = " ".join(self._row.identity)
+        empty_values = self._row.empty_values
         for name in self.plain:
             stored = self._secrets.masked(name)
-            is_unset = stored is None or (name in EMPTY_VALUES and stored == EMPTY_VALUES[name])
+            is_unset = stored is None or (name in empty_values and stored == empty_values[name])
             self._show(name, UNSET if is_unset else stored)
         for name, section in self.sections.items():
             stored = self._secrets.masked(name)
@@ -85,7 +90,7 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
 
     def fields_as_yaml(self) -> str:
         """The settings as they were read from the fields, with masks in place of secrets. Of a valid form."""
-        return text_of(self.instance, self._secrets.remasked(self.instance.to_document()))
+        return self._yaml.text_of(self._secrets.remasked(self._row.settings()))
 
     def _show(self, name: str, value: Any) -> None:
         field = self.fields.get(name)
@@ -96,7 +101,7 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
         """With YAML, the fields of settings are not read."""
         fields = self.fields
         if self._is_yaml:
-            self.fields = {name: fields[name] for name in ("name", "service", "yaml_text") if name in fields}
+            self.fields = {name: fields[name] for name in (*self._row.identity, "yaml_text") if name in fields}
         super()._clean_fields()  # type: ignore[misc]  # Django's, which has no types
         self.fields = fields
 
@@ -110,7 +115,7 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
     def _read_yaml(self) -> None:
         if "yaml_text" not in self.cleaned_data:
             return
-        for name in ("name", "service"):
+        for name in self._row.identity:
             if name in self.cleaned_data:
                 setattr(self.instance, name, self.cleaned_data[name])
         self._report(self._yaml.read(self.cleaned_data["yaml_text"]))
@@ -120,13 +125,10 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
         for name in self.plain:
             if name not in self.cleaned_data:
                 continue
-            value = self.cleaned_data[name]
-            if name not in changed:
-                self.cleaned_data[name] = getattr(self.instance, name)
-            elif value is UNSET:
-                self.cleaned_data[name] = copy(EMPTY_VALUES.get(name))
-            else:
-                self.cleaned_data[name] = self._without_masks(name, value)
+            if name in changed:
+                value = self.cleaned_data[name]
+                self._row.store(name, None if value is UNSET else self._without_masks(name, value))
+            self.cleaned_data[name] = self._row.stored(name)  # as Django's form will set it, where it is a column
         for name, section in self.sections.items():
             self._read_section(name, section, changed)
 
@@ -140,7 +142,7 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
             return
         values = {path: self.cleaned_data[field] for field, path in names.items() if field in changed}
         value = assembly.with_values(self._secrets.masked(name), self.cleaned_data.get(switch, ""), values)
-        setattr(self.instance, name, self._without_masks(name, value))
+        self._row.store(name, self._without_masks(name, value))
 
     def _without_masks(self, name: str, value: Any) -> Any:
         """With the secrets that its masks stand for. Faults are reported."""
@@ -167,6 +169,9 @@ class SettingsForm(ModelForm):  # type: ignore[type-arg]  # not generic at run t
 
     def _place(self, fault: Fault) -> tuple[str | None, str]:
         """The field of the fault's key, or of what the key is within, and the message there."""
+        prefix = self._row.prefix
+        if prefix and fault.path[: len(prefix)] == prefix:
+            fault = fault.without_prefix(len(prefix))
         if self._is_yaml:
             located = self._yaml.located(fault)
             self.yaml_faults.append(located)

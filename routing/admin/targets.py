@@ -1,19 +1,23 @@
 """The admin pages for targets: on their service's page, and all of them with the operator's override."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 
-from routing.admin.fields import FileSyntaxMixin
+from routing.admin.fields import HelpTextsMixin
 from routing.admin.rights import RightsMixin
 from routing.models import Target
 from routing.pages.site import admin_site
 
+_OVERRIDES: Final = {"": "", "down": _("down"), "up": _("up")}
 
-class TargetInline(RightsMixin, FileSyntaxMixin, TabularInline):
+
+class TargetInline(RightsMixin, HelpTextsMixin, TabularInline):
     model = Target
     extra = 0
 
@@ -42,21 +46,19 @@ class TargetAdmin(RightsMixin, ModelAdmin):
         actions: dict[str, Any] = super().get_actions(request)
         return {name: action for name, action in actions.items() if name != "delete_selected"}
 
-    @admin.display(description="override")
+    @admin.display(description=_("override"))
     def override(self, target: Target) -> str:
-        if not target.enabled:
-            return "down"
-        return "up" if target.always_up else ""
+        return str(_OVERRIDES[_override(target)])
 
-    @admin.action(description="Mark down: receives no calls", permissions=("change",))
+    @admin.action(description=_("Mark down: receives no calls"), permissions=("change",))
     def mark_down(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
         self._set_override(request, queryset, enabled=False, always_up=False)
 
-    @admin.action(description="Mark up: used regardless of failures and health checks", permissions=("change",))
+    @admin.action(description=_("Mark up: used regardless of failures and health checks"), permissions=("change",))
     def mark_up(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
         self._set_override(request, queryset, enabled=True, always_up=True)
 
-    @admin.action(description="Clear override: failures and health checks decide", permissions=("change",))
+    @admin.action(description=_("Clear override: failures and health checks decide"), permissions=("change",))
     def clear_override(self, request: HttpRequest, queryset: models.QuerySet[Target]) -> None:
         self._set_override(request, queryset, enabled=True, always_up=False)
 
@@ -67,5 +69,11 @@ class TargetAdmin(RightsMixin, ModelAdmin):
         for target in changed:
             target.enabled, target.always_up = enabled, always_up
             target.save(update_fields=["enabled", "always_up"])
-            self.log_change(request, target, f"Override: {self.override(target) or 'none'}.")
-        self.message_user(request, f"{len(changed)} changed.")
+            self.log_change(request, target, f"Override: {_override(target) or 'none'}.")
+        self.message_user(request, gettext("%(number)d changed.") % {"number": len(changed)})
+
+
+def _override(target: Target) -> str:
+    if not target.enabled:
+        return "down"
+    return "up" if target.always_up else ""

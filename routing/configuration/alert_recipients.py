@@ -23,7 +23,7 @@ _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _KINDS: Final = ", ".join(f"{kind}:" for kind in RecipientKind)
 _WHAT: Final = "env:GATEWAY_SECRET_NAME or file:/PATH"
-_OPTIONS: Final = {RecipientKind.WEBHOOK: "secret", RecipientKind.PAGERDUTY: "url"}
+OPTIONS: Final = {RecipientKind.WEBHOOK: "secret", RecipientKind.PAGERDUTY: "url"}
 """What the mapping of a recipient may have beside its address."""
 
 
@@ -54,9 +54,9 @@ def recipient_of_label(label: str, secret: SecretLookup) -> Recipient | None:
     """The recipient whose `label` this is; None if it cannot be parsed, or its secret is missing."""
     kind, _, address = label.partition(":")
     value: Any = label
-    if kind in _OPTIONS and address.endswith(")"):
+    if kind in OPTIONS and address.endswith(")"):
         address, _, option = address[:-1].rpartition(" (")
-        value = {kind: address, _OPTIONS[RecipientKind(kind)]: option}
+        value = {kind: address, OPTIONS[RecipientKind(kind)]: option}
     try:
         found = recipient(secret)(value)
     except (ValueError, ConfigurationError):
@@ -69,7 +69,7 @@ def canonical_recipient(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     kind, address, option = _parts(value)
-    name = _OPTIONS[kind]
+    name = OPTIONS[kind]
     if not option or option == {"secret": DEFAULT_KEY, "url": PAGERDUTY_URL}[name]:
         return f"{kind}:{address}"
     return {kind.value: address, name: option}
@@ -87,13 +87,13 @@ def _parts(value: object) -> tuple[RecipientKind, str, str]:
 
 
 def _mapped(value: dict[str, Any]) -> tuple[RecipientKind, str, str]:
-    kind = next((each for each in _OPTIONS if each in value), None)
+    kind = next((each for each in OPTIONS if each in value), None)
     if kind is None:
         raise ValueError("must be {webhook: URL, secret: env:NAME} or {pagerduty: env:NAME, url: URL}")
     faults = Faults()
-    parsed = parse_mapping(value, {kind.value: string, _OPTIONS[kind]: string}, faults)
+    parsed = parse_mapping(value, {kind.value: string, OPTIONS[kind]: string}, faults)
     faults.raise_if_any()
-    return kind, parsed[kind.value], parsed.get(_OPTIONS[kind], "")
+    return kind, parsed[kind.value], parsed.get(OPTIONS[kind], "")
 
 
 def _webhook(address: str, key: str, secret: SecretLookup) -> Recipient:

@@ -156,8 +156,10 @@ def canonical(structure: Any) -> dict[str, Any]:
 
 
 def _webhook(settings: dict[str, Any]) -> dict[str, Any]:
+    """False is the same as a missing key, unless it removes what the preset has."""
     ordered = _ordered(settings, _WEBHOOK)
-    return {key: value for key, value in ordered.items() if value is not False or key == "enabled"}
+    kept = ("enabled", *(("publish", "forward") if "preset" in ordered else ()))
+    return {key: value for key, value in ordered.items() if value is not False or key in kept}
 
 
 def _service(service: dict[str, Any]) -> dict[str, Any]:

@@ -170,7 +170,13 @@ class _Builder:
             return self._fault(event, path, f"{display(event.value)} does not match its tag")
 
     def _text(self, event: ScalarEvent, path: Path) -> str:
-        """Join surrogate pairs: JSON writes a character beyond U+FFFF as two escapes, which YAML does not combine."""
+        """Join surrogate pairs: JSON writes a character beyond U+FFFF as two escapes, which YAML does not combine.
+
+        PostgreSQL stores no null characters.
+        """
+        if "\0" in event.value:
+            self._fault(event, path, "a null character")
+            return ""
         if event.value.isascii():
             return str(event.value)
         try:

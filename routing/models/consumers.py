@@ -7,10 +7,11 @@ import msgspec
 from django.core.validators import RegexValidator
 from django.db import models
 
-from routing.configuration.consumers import check_item, format_timestamp
+from routing.configuration.consumers import check_item, format_timestamp, unknown_services
 from routing.configuration.faults import ConfigurationError
 from routing.consumers.policy import CERTIFICATE, CONSUMER_NAME
 from routing.models.faults import to_validation_error
+from routing.models.services import Service
 from routing.router.policy import NAME
 
 PLAN_FORM: Final = f"^{NAME.pattern}$"
@@ -91,6 +92,15 @@ class Plan(LimitSettings):
         optional = {"services": self.services, "ip": self.ip or None, "price": self.price}
         own = {**optional, "offered": self.offered or None}
         return super().to_document() | {name: value for name, value in own.items() if value is not None}
+
+    def clean(self) -> None:
+        super().clean()
+        services = Service.objects.values_list("name", flat=True)
+        missing = [
+            fault.without_prefix(2) for fault in unknown_services({self.name: self.to_document()}, set(services))
+        ]
+        if missing:
+            raise to_validation_error(missing, ("services",))
 
 
 class Team(Subscriber):

@@ -6,8 +6,11 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from routing.authentication.issuer_policy import MAX_ISSUER_LENGTH
-from routing.configuration.faults import ConfigurationError, format_path
-from routing.configuration.issuers import decode_issuer
+from routing.configuration.faults import ConfigurationError, Fault
+from routing.configuration.issuers import EVERY_SERVICE, decode_issuer
+from routing.configuration.named_services import named_services
+from routing.models.faults import to_validation_error
+from routing.models.services import ANY_SECRET, Service
 
 
 class Issuer(models.Model):
@@ -31,12 +34,15 @@ class Issuer(models.Model):
     def clean(self) -> None:
         if not isinstance(self.settings, dict) or not {"issuer", "enabled"}.isdisjoint(self.settings):
             raise ValidationError({"settings": "must be a mapping, without 'issuer' and 'enabled'"})
+        faults: list[Fault] = []
         try:
-            decode_issuer(self.to_document(), lambda _name: "")
+            decode_issuer(self.to_document(), ANY_SECRET)
         except ConfigurationError as error:
-            messages: dict[str, list[str]] = {}
-            for fault in error.faults:
-                field = "issuer" if fault.path[:1] == ("issuer",) or fault.key == "issuer" else "settings"
-                path = format_path(fault.path)
-                messages.setdefault(field, []).append(f"{path}: {fault.message}" if path else fault.message)
-            raise ValidationError(messages) from None
+            faults = [
+                fault if fault.path[:1] == ("issuer",) else fault.with_prefix(("settings",)) for fault in error.faults
+            ]
+        known = {EVERY_SERVICE, *Service.objects.values_list("name", flat=True)}
+        missing = [name for name in named_services(self.settings) if name not in known]
+        faults += [Fault(("settings", "services"), f"there is no service {name!r}") for name in missing]
+        if faults:
+            raise to_validation_error(faults, ("issuer", "settings"))

@@ -5,6 +5,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
 
 from routing.models.consumers import Consumer, Plan
 
@@ -16,8 +17,8 @@ class Member(models.Model):
     """
 
     class Role(models.TextChoices):
-        MEMBER = "member"
-        MANAGER = "manager"
+        MEMBER = "member", _("Member")
+        MANAGER = "manager", _("Manager")
 
     consumer = models.ForeignKey(Consumer, models.CASCADE, related_name="members")
     email = models.EmailField(max_length=150, verbose_name="email address")
@@ -60,10 +61,10 @@ class PlanRequest(models.Model):
     """A consumer's request for another plan, and what staff decided. `plan` is None for one that describes the need."""
 
     class State(models.TextChoices):
-        PENDING = "pending"
-        APPROVED = "approved"
-        REFUSED = "refused"
-        WITHDRAWN = "withdrawn"
+        PENDING = "pending", _("Pending")
+        APPROVED = "approved", _("Approved")
+        REFUSED = "refused", _("Refused")
+        WITHDRAWN = "withdrawn", _("Withdrawn")
 
     consumer = models.ForeignKey(Consumer, models.CASCADE, related_name="plan_requests")
     plan = models.ForeignKey(Plan, models.SET_NULL, null=True, blank=True)

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class ConfigurationProposal(models.Model):
@@ -14,10 +15,10 @@ class ConfigurationProposal(models.Model):
     """
 
     class State(models.TextChoices):
-        WAITING = "waiting"
-        APPROVED = "approved"
-        REJECTED = "rejected"
-        WITHDRAWN = "withdrawn"
+        WAITING = "waiting", _("Waiting")
+        APPROVED = "approved", _("Approved")
+        REJECTED = "rejected", _("Rejected")
+        WITHDRAWN = "withdrawn", _("Withdrawn")
 
     created_at = models.DateTimeField(auto_now_add=True)
     author = models.CharField(max_length=200)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.core.validators import RegexValidator
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from routing.configuration import fallbacks
 from routing.configuration.decode import decode_route, decode_service, decode_target
@@ -152,7 +153,7 @@ class Target(models.Model):
 
 class Route(Settings):
     service = models.ForeignKey(Service, models.CASCADE, related_name="routes")
-    position = models.PositiveIntegerField(default=0, help_text="The first route that matches is used.")
+    position = models.PositiveIntegerField(default=0, help_text=_("The first route that matches is used."))
     path = models.CharField(max_length=500)
     methods = models.JSONField(default=list, blank=True)
     invalidates = models.JSONField(default=list, blank=True)

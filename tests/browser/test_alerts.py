@@ -15,10 +15,14 @@ CIRCUIT = "/metrics/circuit-breakers/crm/open"
 
 def configure(page: Page) -> None:
     page.locator("[name=name]").fill("down")
-    page.locator("[name=settings]").fill(
-        '{on: [circuit.open, "error_rate > 5% for 5m"], to: "email:oncall@example.com"}'
-    )
+    for condition in ("circuit.open", "error_rate > 5% for 5m"):
+        page.get_by_role("textbox", name="On: add an entry").fill(condition)
+        page.keyboard.press("Enter")
+    recipient = page.get_by_role("group", name="Recipient 1")
+    recipient.get_by_label("by").select_option("email")
+    recipient.get_by_label("address or secret").fill("oncall@example.com")
     page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
     expect(page.get_by_text("was added successfully")).to_be_visible()
 
 

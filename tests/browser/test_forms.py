@@ -137,3 +137,66 @@ def test_a_new_key_is_copied(visit: Open) -> None:
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").startswith("gw_")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "dark"), (WIDE, "light"), (PHONE, "light"), (WIDE, "dark")])
+def test_the_forms_of_webhooks_issuers_plans_and_consumers_are_accessible(
+    visit: Open, screenshot: Screenshot, scheme: str, width: int
+) -> None:
+    for name in ("webhook", "issuer", "alertrule", "plan", "consumer"):
+        page = visit(f"/admin/routing/{name}/add/", width=width, scheme=scheme)
+        expect(page.get_by_role("tab", name="YAML")).to_be_visible()
+        page.locator("form details").evaluate_all("all => all.forEach((each) => { each.open = true; })")
+        for button in page.get_by_role("button", name=re.compile("^Add a (quota|claim|recipient)$")).all():
+            button.click()
+        screenshot(page, f"admin-{name}-{width}-{scheme}")
+        assert_accessible(page)
+        page.get_by_role("tab", name="YAML").click()
+        page.get_by_label("Settings as YAML").fill("unknown: 1")
+        expect(page.get_by_role("list", name="Faults")).to_contain_text("unknown key")
+        screenshot(page, f"admin-{name}-yaml-{width}-{scheme}")
+        assert_accessible(page)
+
+
+def test_a_plan_is_made_with_the_keyboard_and_in_german(visit: Open, screenshot: Screenshot) -> None:
+    page = visit("/admin/routing/plan/")
+    page.context.add_cookies([{"name": "django_language", "value": "de", "url": page.url}])
+    page.goto(page.url + "add/")
+    page.locator("[name=name]").fill("team")
+    page.get_by_label("Rate", exact=True).focus()
+    page.keyboard.type("60")
+    for group, values in (("Dienst 1", ["crm", "GET"]), ("Kontingent 1", ["1000"])):
+        page.get_by_role("group", name=group).get_by_role("textbox").first.focus()
+        for value in values:
+            page.keyboard.type(value)
+            page.keyboard.press("Tab")
+    page.keyboard.type("month")
+    page.get_by_role("button", name="Kontingent hinzufügen").press("Enter")
+    page.keyboard.type("50")
+    page.keyboard.press("Tab")
+    page.keyboard.type("hour")
+    page.get_by_role("button", name="Speichern", exact=True).press("Enter")
+    dialog = page.get_by_role("dialog", name="Was sich dadurch ändert")
+    expect(dialog).to_contain_text("plan team wird erstellt")
+    expect(dialog).to_contain_text('"quota":[{"amount":1000,"per":"month"},{"amount":50,"per":"hour"}]')
+    screenshot(page, "admin-plan-preview-german")
+    assert_accessible(page)
+    dialog.get_by_role("button", name="Speichern").press("Enter")
+    expect(page.get_by_role("link", name="team", exact=True)).to_be_visible()
+
+
+def test_a_consumer_gets_an_identity_with_scopes(visit: Open) -> None:
+    page = visit("/admin/routing/consumer/add/")
+    page.locator("[name=name]").fill("acme-shop")
+    page.get_by_text("Add another Consumer identity").click()
+    page.locator("[name=identities-0-issuer]").fill("certificate")
+    page.locator("[name=identities-0-subject]").fill("dns:shop.example")
+    scopes = page.locator("#id_identities-0-scopes_0_add")
+    scopes.fill("crm")
+    scopes.press("Enter")
+    page.get_by_role("button", name="Save and continue editing").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("consumer acme-shop is created")
+    expect(dialog.get_by_label("Comment for the history")).to_have_count(0)
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Remove crm")).to_be_visible()

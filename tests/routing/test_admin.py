@@ -207,7 +207,8 @@ def test_a_new_key_is_shown_once_and_its_digest_never(staff: Client) -> None:
 
 def test_a_keys_settings_have_fields(staff: Client, crm: Service) -> None:
     settings = {"scopes": "crm\nmetrics:read", "methods": ["GET"], "ip_allow": "10.0.0.0/8\n192.0.2.1"}
-    limits = {**both("limit_rate", "60", "", "m"), "limit_burst": "10", "limit_quota": "[{amount: 5, per: day}]"}
+    quota = {"limit_quota-0-amount": "5", "limit_quota-0-per": "day"}
+    limits = {**both("limit_rate", "60", "", "m"), "limit_burst": "10", **quota}
     page = staff.post(f"{KEYS}add/", {"name": "ci", **settings, **limits}, follow=True).content.decode()
     assert re.search(r'data-copy="gw_[a-z2-7]{8}_[A-Za-z0-9]{49}"', page)
     key = ApiKey.objects.get()

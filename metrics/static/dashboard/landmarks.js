@@ -1,13 +1,14 @@
 // Names for what Unfold leaves without: the regions of its scroll bars, the sidebar, and the fields of a table of rows.
 (() => {
-  const REGIONS = { "#nav-sidebar": "Navigation", "#changelist": "Results" };
+  const gettext = (text) => globalThis.gettext?.(text) ?? text;
 
   function nameRegions() {
+    const regions = { "#nav-sidebar": gettext("Navigation"), "#changelist": gettext("Results") };
     for (const region of document.querySelectorAll(".simplebar-content-wrapper[role=region]")) {
-      const place = Object.keys(REGIONS).find((selector) => region.closest(selector));
-      if (place) region.setAttribute("aria-label", REGIONS[place]);
+      const place = Object.keys(regions).find((selector) => region.closest(selector));
+      if (place) region.setAttribute("aria-label", regions[place]);
     }
-    document.getElementById("nav-sidebar-inner")?.setAttribute("aria-label", "Pages");
+    document.getElementById("nav-sidebar-inner")?.setAttribute("aria-label", gettext("Pages"));
   }
 
   function nameFields() {
@@ -20,7 +21,7 @@
       if (!head.textContent.trim()) {
         const text = document.createElement("span");
         text.className = "sr-only";
-        text.textContent = "Remove";
+        text.textContent = gettext("Remove");
         head.append(text);
       }
     }

@@ -64,7 +64,7 @@ export function showRoutes() {
     const found = await getJson(`${period.dataset.address}?${new URLSearchParams({ period: asked })}`, AbortSignal.timeout(TIMEOUT)).catch(() => null);
     if (!found || asked !== period.value) return;
     const text = JSON.stringify(found);
-    period.title = `Since ${tick(found.since, 172801)}, ${tick(found.since, 0)}`;
+    period.title = gettext("Since %s, %s", tick(found.since, 172801), tick(found.since, 0));
     if (text !== rendered) table.show(found.routes.map((row) => ({ ...NO_FIGURES, ...row })));
     rendered = text;
   };

@@ -1,5 +1,6 @@
 // Keyboard access to the row menus of the admin: Unfold opens them from spans that cannot be focused.
 (() => {
+  const gettext = (text) => globalThis.gettext?.(text) ?? text;
   const FRAMES = 30; // about half a second, until an opened menu is visible
 
   function menuOf(opener) {
@@ -34,7 +35,7 @@
       opener.tabIndex = 0;
       opener.setAttribute("role", "button");
       opener.setAttribute("aria-haspopup", "true");
-      opener.setAttribute("aria-label", "More actions");
+      opener.setAttribute("aria-label", gettext("More actions"));
       opener.addEventListener("keydown", onKeydown);
     }
   });

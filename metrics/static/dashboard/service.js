@@ -46,7 +46,7 @@ function show({ summary, services, incidents }) {
   const limited = limitText(circuit);
   const quotas = Object.entries(circuit.quotas);
   find("#quotas").hidden = quotas.length === 0;
-  setText(find("#quotas"), `Left of the backend's limits: ${quotas.map(([quota, left]) => `${quota} ${count(left)}`).join(", ")}`);
+  setText(find("#quotas"), gettext("Left of the backend's limits: %s", quotas.map(([quota, left]) => `${quota} ${count(left)}`).join(", ")));
   const own = incidents.filter((incident) => incident.service === name);
   card.show(own, services, summary.at);
   box.hidden = own.length > 0 || (!open && !limited);

@@ -1,5 +1,6 @@
 // Lists of words: a text area with one in each line becomes a row of entries with an input for the next.
 import { el } from "../dashboard/dom.js";
+import { gettext } from "../dashboard/i18n.js";
 
 const labelOf = (field) =>
   document.querySelector(`label[for="${CSS.escape(field.id)}"]`)?.textContent.replace(/[*:\s]+$/, "").trim() ?? "";
@@ -7,13 +8,13 @@ const labelOf = (field) =>
 const entriesOf = (area) => area.value.split("\n").map((line) => line.trim()).filter(Boolean);
 
 function startPicker(area) {
-  const name = labelOf(area) || "Entry";
+  const name = labelOf(area) || area.closest("td")?.dataset.label || gettext("Entry");
   const list = area.parentElement.querySelector("datalist");
   const input = el("input", {
     type: "text",
     class: "picker-input",
-    "aria-label": `${name}: add an entry`,
-    placeholder: "Add…",
+    "aria-label": gettext("%s: add an entry", name),
+    placeholder: gettext("Add…"),
     autocomplete: "off",
     spellcheck: "false",
   });
@@ -30,7 +31,7 @@ function startPicker(area) {
     const values = entriesOf(area);
     entries.replaceChildren(
       ...values.map((value, index) => {
-        const remove = el("button", { type: "button", "aria-label": `Remove ${value}` }, "×");
+        const remove = el("button", { type: "button", "aria-label": gettext("Remove %s", value) }, "×");
         remove.addEventListener("click", () => {
           write(values.toSpliced(index, 1));
           (entries.querySelectorAll("button")[Math.min(index, values.length - 2)] ?? input).focus();
@@ -69,5 +70,7 @@ function startPicker(area) {
 }
 
 export function startPickers(root) {
-  for (const area of root.querySelectorAll("textarea[data-picker]:not([hidden])")) startPicker(area);
+  for (const area of root.querySelectorAll("textarea[data-picker]:not([hidden])")) {
+    if (!area.closest(".empty-form")) startPicker(area);
+  }
 }

@@ -1,12 +1,13 @@
 // What saving a form would change, shown before it is saved.
 import { el } from "../dashboard/dom.js";
+import { gettext } from "../dashboard/i18n.js";
 
-const shown = (value) => (value === null ? "not set" : typeof value === "string" ? value : JSON.stringify(value));
+const shown = (value) => (value === null ? gettext("not set") : typeof value === "string" ? value : JSON.stringify(value));
 
 function listOf({ created, changed, deleted }) {
   const items = [];
   for (const [name, value] of Object.entries(created)) {
-    items.push(el("li", {}, el("strong", {}, `${name} is created`), el("code", { class: "is-new" }, shown(value))));
+    items.push(el("li", {}, el("strong", {}, gettext("%s is created", name)), el("code", { class: "is-new" }, shown(value))));
   }
   for (const [name, changes] of Object.entries(changed)) {
     for (const { pointer, old, new: value } of changes) {
@@ -22,7 +23,7 @@ function listOf({ created, changed, deleted }) {
       );
     }
   }
-  for (const name of Object.keys(deleted)) items.push(el("li", {}, el("strong", {}, `${name} is deleted`)));
+  for (const name of Object.keys(deleted)) items.push(el("li", {}, el("strong", {}, gettext("%s is deleted", name))));
   return items;
 }
 
@@ -30,18 +31,17 @@ function dialogOf(answer, onSave) {
   const items = listOf(answer);
   const comment = el("input", { type: "text", id: "change-comment", maxlength: "200", autocomplete: "off" });
   const save = el("button", { type: "submit", class: "setting-button is-primary" }, answer.save);
-  const back = el("button", { type: "button", class: "setting-button" }, "Back to the form");
+  const back = el("button", { type: "button", class: "setting-button" }, gettext("Back to the form"));
   const dialog = el(
     "dialog",
     { class: "change-dialog", "aria-labelledby": "change-heading" },
     el(
       "form",
       { method: "dialog" },
-      el("h2", { id: "change-heading" }, items.length ? "What this will change" : "This changes no setting"),
+      el("h2", { id: "change-heading" }, items.length ? gettext("What this will change") : gettext("This changes no setting")),
       answer.note ? el("p", {}, answer.note) : null,
-      el("ul", { tabindex: "0", "aria-label": "Changes" }, ...items),
-      el("label", { for: "change-comment" }, "Comment for the history"),
-      comment,
+      el("ul", { tabindex: "0", "aria-label": gettext("Changes") }, ...items),
+      ...(answer.takes_comment ? [el("label", { for: "change-comment" }, gettext("Comment for the history")), comment] : []),
       el("div", { class: "change-buttons" }, save, back),
     ),
   );

@@ -1,4 +1,6 @@
 // The order of a service's routes: rows of the list are dragged by their handle, or moved with the arrow keys.
+import { gettext } from "../dashboard/i18n.js";
+
 const PAUSE = 500; // milliseconds after the last key until the new place is saved
 const EDGE = 64; // pixels from the window's upper and lower edge within which dragging scrolls
 const STEP = 12;
@@ -49,12 +51,12 @@ async function save(handle, origin) {
   const answer = response ? await response.json().catch(() => ({})) : {};
   if (response?.ok && answer.position) {
     renumber(answer.position - index);
-    announce(`Moved to position ${answer.position}.`);
+    announce(gettext("Moved to position %s.", answer.position));
   } else if (response?.ok && answer.location) {
     window.location.assign(answer.location);
   } else {
     place(row, origin);
-    announce(answer.error || "The route was not moved: the gateway cannot be reached, or refused it.", true);
+    announce(answer.error || gettext("The route was not moved: the gateway cannot be reached, or refused it."), true);
   }
 }
 
@@ -73,7 +75,7 @@ function onKeydown(event) {
   place(rowOf(handle), event.key === "ArrowUp" ? other : other.nextElementSibling);
   handle.focus();
   renumber(first);
-  announce(`Position ${handle.querySelector("[data-position]").textContent}`);
+  announce(gettext("Position %s", handle.querySelector("[data-position]").textContent));
   pending.timer = setTimeout(flush, PAUSE);
 }
 

@@ -1,13 +1,15 @@
-// The form of a service's or a route's settings: pickers, conditions, the YAML tab, and what saving would change.
-import { startConditions } from "./conditions.js";
+// A form of settings: pickers, rows, the YAML tab, and what saving would change.
 import { startPickers } from "./picker.js";
 import { startPreview } from "./preview.js";
+import { startRows } from "./rows.js";
 import { startYaml } from "./yaml.js";
 
-const form = document.querySelector("form#service_form, form#route_form");
 startPickers(document);
+startRows(document);
+// A row that was added to a table below the form.
+document.addEventListener("formset:added", ({ target }) => startPickers(target));
+const form = document.querySelector("form:has(textarea[data-yaml])");
 if (form) {
-  startConditions(form);
   startYaml(form);
   startPreview(form);
 }

@@ -1,5 +1,6 @@
 // The tabs of a form of settings: its fields, or the same as YAML, with line numbers and faults beside the lines.
 import { el } from "../dashboard/dom.js";
+import { gettext, ngettext } from "../dashboard/i18n.js";
 
 const PAUSE = 400; // milliseconds after the last key until the text is checked
 
@@ -15,7 +16,7 @@ export function startYaml(form) {
   const buttons = tabs(form);
   if (!area || !syntax || !yamlPart || buttons.length !== 2) return;
   const parts = [...form.querySelectorAll("fieldset.module")].filter((each) => !each.closest(".inline-related"));
-  const kept = /^(name|service)$/; // fields that are no settings: they hold with YAML too
+  const kept = area.dataset.identity.split(" "); // fields that are no settings: they hold with YAML too
   const fieldParts = parts.filter((each) => each !== yamlPart);
   const bar = form.querySelector("[data-syntax-tabs]");
   const note = bar.querySelector("[data-note]");
@@ -23,7 +24,7 @@ export function startYaml(form) {
   function disableFields(areDisabled) {
     for (const part of fieldParts) {
       for (const each of part.querySelectorAll("input, select, textarea, button")) {
-        if (!kept.test(each.name)) each.disabled = areDisabled;
+        if (!kept.includes(each.name)) each.disabled = areDisabled;
       }
     }
   }
@@ -47,12 +48,12 @@ export function startYaml(form) {
     if (syntax.value !== "yaml") {
       syntax.value = "yaml";
       disableFields(true);
-      note.textContent = "The YAML has changes. They are saved, and not the fields, until you discard them.";
+      note.textContent = gettext("The YAML has changes. They are saved, and not the fields, until you discard them.");
       discard.hidden = false;
     }
   }
 
-  const discard = el("button", { type: "button", class: "setting-button", hidden: true }, "Discard the YAML");
+  const discard = el("button", { type: "button", class: "setting-button", hidden: true }, gettext("Discard the YAML"));
   note.after(discard);
   discard.addEventListener("click", () => window.location.assign(window.location.pathname));
 
@@ -76,8 +77,8 @@ export function startYaml(form) {
 
   const editor = startEditor(area, edited, async () => {
     const body = new FormData();
-    for (const each of form.querySelectorAll("[name=csrfmiddlewaretoken], [name=name], [name=service]")) {
-      body.set(each.name, each.value);
+    for (const each of ["csrfmiddlewaretoken", ...kept].map((name) => form.elements.namedItem(name))) {
+      if (each) body.set(each.name, each.value);
     }
     body.set("syntax", "yaml");
     body.set("yaml_text", area.value);
@@ -107,7 +108,7 @@ export function startYaml(form) {
 
 function startEditor(area, onEdit, faultsOf) {
   const gutter = el("div", { class: "yaml-gutter", "aria-hidden": "true" });
-  const faults = el("ol", { class: "yaml-faults", "aria-label": "Faults" });
+  const faults = el("ol", { class: "yaml-faults", "aria-label": gettext("Faults") });
   const status = el("p", { class: "yaml-status", role: "status" });
   const frame = el("div", { class: "yaml-editor" });
   area.replaceWith(frame);
@@ -136,7 +137,7 @@ function startEditor(area, onEdit, faultsOf) {
     gutter.scrollTop = area.scrollTop;
     faults.replaceChildren(
       ...found.map(({ line, message }) => {
-        const link = el("button", { type: "button" }, `Line ${line}`);
+        const link = el("button", { type: "button" }, gettext("Line %s", line));
         link.addEventListener("click", () => goTo(line));
         return el("li", {}, link, el("span", {}, message));
       }),
@@ -149,12 +150,12 @@ function startEditor(area, onEdit, faultsOf) {
     const found = await faultsOf();
     if (area.value !== text) return;
     if (found === null) {
-      status.textContent = "The text was not checked: the gateway cannot be reached, or refused it.";
+      status.textContent = gettext("The text was not checked: the gateway cannot be reached, or refused it.");
       return;
     }
     draw(found);
-    const number = found.length === 1 ? "1 fault" : `${found.length} faults`;
-    status.textContent = found.length ? `${number}.` : "No faults.";
+    const number = `${found.length} ${ngettext("fault", "faults", found.length)}.`;
+    status.textContent = found.length ? number : gettext("No faults.");
   }
 
   area.addEventListener("input", () => {

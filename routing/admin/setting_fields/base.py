@@ -2,14 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.functional import Promise
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import INPUT_CLASSES, SELECT_CLASSES, TEXTAREA_CLASSES
 
 from routing.configuration.document import inline, parse
 from routing.configuration.faults import ConfigurationError
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise  # of its stubs
 
 
 class _Unset:
@@ -20,9 +26,17 @@ class _Unset:
 
 
 UNSET: Final = _Unset()
+if TYPE_CHECKING:
+    Label = str | _StrPromise
+else:
+    Label = str | Promise
+"""A text of the page, or one that is translated when it is shown."""
+NOT_SET: Final = _("not set")
 NULL: Final = "null"
 """The choice, among units and the like, that stands for null."""
 _INTEGER: Final = re.compile(r"-?[0-9]{1,15}")
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""What a database does not store: null characters, and halves of surrogate pairs."""
 _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(?:[.,][0-9]{1,15})?")
 
 
@@ -32,7 +46,7 @@ class SettingField(forms.Field):
     A value that is posted as it was shown has not changed, whatever its form in the configuration: the form keeps it.
     """
 
-    def __init__(self, *, label: str, help_text: str = "", widget: forms.Widget | None = None) -> None:
+    def __init__(self, *, label: Label, help_text: Label = "", widget: forms.Widget | None = None) -> None:
         super().__init__(required=False, label=label, help_text=help_text, widget=widget)
 
     def show(self, value: Any) -> Any:
@@ -44,7 +58,10 @@ class SettingField(forms.Field):
         return shown or UNSET
 
     def clean(self, value: Any) -> Any:
-        return self.read(tidy(value))
+        shown = tidy(value)
+        if _is_unstorable(shown):
+            raise ValidationError(_("This contains a character that cannot be stored."))
+        return self.read(shown)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(tidy(initial) != tidy(data))
@@ -55,6 +72,12 @@ def tidy(shown: Any) -> Any:
     if isinstance(shown, list | tuple):
         return [tidy(item) for item in shown]
     return "" if shown is None else str(shown).replace("\r\n", "\n").strip()
+
+
+def _is_unstorable(shown: Any) -> bool:
+    if isinstance(shown, list):
+        return any(map(_is_unstorable, shown))
+    return _UNSTORABLE.search(shown) is not None
 
 
 class Together(forms.MultiWidget):
@@ -69,16 +92,21 @@ class Together(forms.MultiWidget):
         return f"{id_}_0" if id_ else id_
 
 
-def text_input(width: str = "", **attributes: str) -> forms.TextInput:
+def text_input(width: str = "", **attributes: Label) -> forms.TextInput:
     classes = [name for name in INPUT_CLASSES if not width or name not in ("w-full", "max-w-2xl", "min-w-20")]
     return forms.TextInput({"class": " ".join([*classes, width]), "autocomplete": "off", **attributes})
 
 
-def select(choices: Iterable[tuple[str, str]], *, width: str = "", **attributes: str) -> forms.Select:
+def select(choices: Iterable[tuple[str, Label]], *, width: str = "", **attributes: Label) -> forms.Select:
     classes = [name for name in SELECT_CLASSES if not width or name not in ("w-full", "max-w-2xl")]
     widget = forms.Select({"class": " ".join([*classes, width]), **attributes}, list(choices))
     widget.template_name = "unfold/widgets/select.html"
     return widget
+
+
+def aria_label(label: Label, control: Label) -> dict[str, Label]:
+    """The accessible name of one of several controls of a field."""
+    return {"aria-label": format_lazy("{}: {}", label, control)}
 
 
 def textarea(rows: int, **attributes: str) -> forms.Textarea:
@@ -91,7 +119,7 @@ class Suffixed(forms.TextInput):
 
     template_name = "setting_fields/suffixed.html"
 
-    def __init__(self, unit: str, **attributes: str) -> None:
+    def __init__(self, unit: Label, **attributes: str) -> None:
         super().__init__(text_input("setting-number", **attributes).attrs)
         self.unit = unit
 
@@ -105,10 +133,10 @@ class Text(SettingField):
 
     EMPTY: ClassVar[str] = "empty"
 
-    def __init__(self, *, label: str, help_text: str = "", can_be_empty: bool = False) -> None:
+    def __init__(self, *, label: Label, help_text: Label = "", can_be_empty: bool = False) -> None:
         self._can_be_empty = can_be_empty
-        choices = [("", "as entered"), (self.EMPTY, "the empty text")]
-        mode = select(choices, width="setting-unit", **{"aria-label": f"{label}: how"})
+        choices = [("", _("as entered")), (self.EMPTY, _("the empty text"))]
+        mode = select(choices, width="setting-unit", **aria_label(label, _("how")))
         widget = Together([text_input("grow"), mode]) if can_be_empty else text_input()
         super().__init__(label=label, help_text=help_text, widget=widget)
 
@@ -127,21 +155,21 @@ class Text(SettingField):
 class Whole(SettingField):
     """A whole number of something."""
 
-    def __init__(self, *, label: str, unit: str = "", help_text: str = "") -> None:
+    def __init__(self, *, label: Label, unit: Label = "", help_text: Label = "") -> None:
         super().__init__(label=label, help_text=help_text, widget=Suffixed(unit, inputmode="numeric"))
 
     def read(self, shown: Any) -> Any:
         if not shown:
             return UNSET
         if _INTEGER.fullmatch(shown) is None:
-            raise ValidationError("Enter a whole number.")
+            raise ValidationError(_("Enter a whole number."))
         return int(shown)
 
 
 class Number(SettingField):
     """A number of something. `as_text`: kept as it is written, as amounts of money are."""
 
-    def __init__(self, *, label: str, unit: str = "", help_text: str = "", as_text: bool = False) -> None:
+    def __init__(self, *, label: Label, unit: Label = "", help_text: Label = "", as_text: bool = False) -> None:
         super().__init__(label=label, help_text=help_text, widget=Suffixed(unit, inputmode="decimal"))
         self._as_text = as_text
 
@@ -158,7 +186,7 @@ class Number(SettingField):
 def number_text(shown: str) -> str:
     """Raises ValidationError."""
     if _NUMBER.fullmatch(shown) is None:
-        raise ValidationError("Enter a number.")
+        raise ValidationError(_("Enter a number."))
     return shown.replace(",", ".")
 
 
@@ -168,11 +196,11 @@ class Choice(SettingField):
     def __init__(
         self,
         *,
-        label: str,
+        label: Label,
         choices: Iterable[Any] = (),
         choose_from: Callable[[], Iterable[str]] | None = None,
-        help_text: str = "",
-        unset: str = "not set",
+        help_text: Label = "",
+        unset: Label = NOT_SET,
     ) -> None:
         super().__init__(label=label, help_text=help_text, widget=select([]))
         self._choices, self._choose_from, self._unset = choices, choose_from, unset
@@ -187,27 +215,27 @@ class Choice(SettingField):
 
     def read(self, shown: Any) -> Any:
         if shown and shown not in self.words:
-            raise ValidationError("Choose one of the words.")
+            raise ValidationError(_("Choose one of the words."))
         return shown or UNSET
 
 
 class Flag(SettingField):
     """True, false or not set."""
 
-    def __init__(self, *, label: str, help_text: str = "", unset: str = "not set") -> None:
-        widget = select([("", unset), ("true", "yes"), ("false", "no")])
+    def __init__(self, *, label: Label, help_text: Label = "", unset: Label = NOT_SET) -> None:
+        widget = select([("", unset), ("true", _("yes")), ("false", _("no"))])
         super().__init__(label=label, help_text=help_text, widget=widget)
 
     def read(self, shown: Any) -> Any:
         if shown not in ("", "true", "false"):
-            raise ValidationError("Choose yes or no.")
+            raise ValidationError(_("Choose yes or no."))
         return UNSET if not shown else shown == "true"
 
 
 class Json(SettingField):
     """Any value, written in YAML or JSON."""
 
-    def __init__(self, *, label: str, help_text: str = "") -> None:
+    def __init__(self, *, label: Label, help_text: Label = "") -> None:
         super().__init__(label=label, help_text=help_text, widget=textarea(2))
 
     def show(self, value: Any) -> Any:

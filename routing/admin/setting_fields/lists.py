@@ -1,17 +1,21 @@
 """Fields of lists: of words that are typed or picked, of a few known words, and of names with values."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import CHECKBOX_CLASSES
 
 from routing.admin.setting_fields.base import (
     NULL,
     UNSET,
+    Label,
     SettingField,
     Together,
+    aria_label,
     read_yaml,
     select,
     textarea,
@@ -34,15 +38,15 @@ class Words(SettingField):
     def __init__(
         self,
         *,
-        label: str,
-        help_text: str = "",
+        label: Label,
+        help_text: Label = "",
         suggestions: Callable[[], Iterable[str]] | None = None,
-        empty: str = "",
-        null: str = "",
+        empty: Label = "",
+        null: Label = "",
     ) -> None:
         area = Picker(suggestions)
-        modes = [("", "as listed"), *([(EMPTY, empty)] if empty else []), *([(NULL, null)] if null else [])]
-        mode = select(modes, width="setting-unit", **{"aria-label": f"{label}: how"})
+        modes = [("", _("as listed")), *([(EMPTY, empty)] if empty else []), *([(NULL, null)] if null else [])]
+        mode = select(modes, width="setting-unit", **aria_label(label, _("how")))
         super().__init__(label=label, help_text=help_text, widget=Together([area, mode]) if len(modes) > 1 else area)
         self._has_modes = len(modes) > 1
 
@@ -67,7 +71,7 @@ def _listed(text: str) -> list[Any]:
     """A list as the file writes it on one line. Raises ValidationError."""
     entries = read_yaml(text)
     if not isinstance(entries, list):
-        raise ValidationError("Enter one entry in each line.")
+        raise ValidationError(_("Enter one entry in each line."))
     return entries
 
 
@@ -91,7 +95,7 @@ class Boxes(forms.CheckboxSelectMultiple):
     template_name = "setting_fields/boxes.html"
     option_template_name = "django/forms/widgets/input_option.html"
 
-    def __init__(self, label: str, choices: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, label: Label, choices: Iterable[tuple[str, Label]]) -> None:
         super().__init__({"class": " ".join(CHECKBOX_CLASSES)}, list(choices))
         self._label = label
 
@@ -105,7 +109,7 @@ class Choices(SettingField):
 
     NONE: ClassVar[str] = "[]"
 
-    def __init__(self, *, label: str, choices: Iterable[Any], help_text: str = "", empty: str = "") -> None:
+    def __init__(self, *, label: Label, choices: Iterable[Any], help_text: Label = "", empty: Label = "") -> None:
         self.words = words_of(choices)
         boxes = [*((word, word) for word in self.words), *([(self.NONE, empty)] if empty else [])]
         super().__init__(label=label, help_text=help_text, widget=Boxes(label, boxes))
@@ -124,39 +128,57 @@ class Choices(SettingField):
     def read(self, shown: Any) -> Any:
         chosen = [word for word in shown or () if word != self.NONE]
         if any(word not in self.words for word in chosen):
-            raise ValidationError("Choose some of the words.")
+            raise ValidationError(_("Choose some of the words."))
         return chosen or ([] if self.NONE in (shown or ()) else UNSET)
 
 
 class Named(SettingField):
-    """Values by name, one `Name: value` in each line, as the fields of a request are written."""
+    """Values by name, one `Name: value` in each line, as the fields of a request are written.
 
-    def __init__(self, *, label: str, help_text: str = "") -> None:
-        super().__init__(label=label, help_text=help_text, widget=textarea(2))
+    `words` may stand in their place: each with what it means.
+    """
+
+    def __init__(self, *, label: Label, help_text: Label = "", words: Mapping[str, Label] | None = None) -> None:
+        self._words = dict(words or {})
+        mode = select([("", _("as listed")), *self._words.items()], width="setting-unit", **aria_label(label, _("how")))
+        widget = Together([textarea(2), mode]) if words else textarea(2)
+        super().__init__(label=label, help_text=help_text, widget=widget)
 
     def show(self, value: Any) -> Any:
         """As YAML on one line, if it has values that are no texts of one line."""
+        if not self._words:
+            return self._text(value)
+        is_word = isinstance(value, str) and value in self._words
+        return ["", value] if is_word else [self._text(value), ""]
+
+    def read(self, shown: Any) -> Any:
+        text, mode = (shown or ("", "")) if self._words else (shown, "")
+        return mode if mode in self._words else _named(text)
+
+    def _text(self, value: Any) -> str:
         if value is UNSET or value is None:
             return ""
         if not isinstance(value, dict) or not all(map(_is_line, value.items())):
             return inline(value)
         return "\n".join(f"{name}: {text}" for name, text in value.items())
 
-    def read(self, shown: Any) -> Any:
-        if not shown:
-            return UNSET
-        if shown.startswith("{"):
-            return read_yaml(shown)
-        values: dict[str, str] = {}
-        for number, line in enumerate(shown.split("\n"), 1):
-            name, colon, text = (part.strip() for part in line.partition(":"))
-            if line.strip() and not (name and colon):
-                raise ValidationError(f"Line {number}: write a name, a colon and a value.")
-            if name in values:
-                raise ValidationError(f"Line {number}: {name} is there twice.")
-            if name:
-                values[name] = text
-        return values
+
+def _named(shown: str) -> Any:
+    """Raises ValidationError."""
+    if not shown:
+        return UNSET
+    if shown.startswith("{"):
+        return read_yaml(shown)
+    values: dict[str, str] = {}
+    for number, line in enumerate(shown.split("\n"), 1):
+        name, colon, text = (part.strip() for part in line.partition(":"))
+        if line.strip() and not (name and colon):
+            raise ValidationError(gettext("Line %(line)d: write a name, a colon and a value.") % {"line": number})
+        if name in values:
+            raise ValidationError(gettext("Line %(line)d: %(name)s is there twice.") % {"line": number, "name": name})
+        if name:
+            values[name] = text
+    return values
 
 
 def _is_line(item: tuple[Any, Any]) -> bool:

@@ -5,19 +5,28 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
 
 from routing.admin.setting_fields.base import (
     NULL,
     UNSET,
+    Label,
     SettingField,
     Suffixed,
     Together,
+    aria_label,
     number_text,
     select,
     text_input,
 )
 
-_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_UNITS: Final = {
+    "ms": _("milliseconds"),
+    "s": _("seconds"),
+    "m": _("minutes"),
+    "h": _("hours"),
+    "d": _("days"),
+}
 _DURATION: Final = re.compile(r"([0-9.]+)(ms|s|m|h|d)?")
 _RATE: Final = re.compile(r"([0-9]+)/([0-9]*)([smhd])")
 
@@ -25,9 +34,9 @@ _RATE: Final = re.compile(r"([0-9]+)/([0-9]*)([smhd])")
 class Duration(SettingField):
     """A number and a unit of time. `null`: what null means, if it may be one."""
 
-    def __init__(self, *, label: str, help_text: str = "", null: str = "") -> None:
+    def __init__(self, *, label: Label, help_text: Label = "", null: Label = "") -> None:
         choices = [*_UNITS.items(), *([(NULL, null)] if null else [])]
-        unit = select(choices, width="setting-unit", **{"aria-label": f"{label}: unit"})
+        unit = select(choices, width="setting-unit", **aria_label(label, _("unit")))
         widget = Together([text_input("setting-number", inputmode="decimal"), unit])
         super().__init__(label=label, help_text=help_text, widget=widget)
         self._null = null
@@ -47,20 +56,20 @@ class Duration(SettingField):
         if not number:
             return UNSET
         if unit not in _UNITS:
-            raise ValidationError("Choose a unit.")
+            raise ValidationError(_("Choose a unit."))
         return f"{number_text(number)}{unit}"
 
 
 class Rate(SettingField):
     """So many in a time, such as 100 in 1 minute."""
 
-    def __init__(self, *, label: str, help_text: str = "") -> None:
+    def __init__(self, *, label: Label, help_text: Label = "") -> None:
         units = [(unit, name) for unit, name in _UNITS.items() if unit != "ms"]
         widget = Together(
             [
                 text_input("setting-number", inputmode="numeric"),
-                text_input("setting-count", inputmode="numeric", **{"aria-label": f"{label}: in how many"}),
-                select(units, width="setting-unit", **{"aria-label": f"{label}: unit of time"}),
+                text_input("setting-count", inputmode="numeric", **aria_label(label, _("in how many"))),
+                select(units, width="setting-unit", **aria_label(label, _("unit of time"))),
             ]
         )
         widget.template_name = "setting_fields/rate.html"
@@ -78,15 +87,15 @@ class Rate(SettingField):
             return UNSET
         text = f"{limit}/{count}{unit}"
         if _RATE.fullmatch(text) is None:
-            raise ValidationError("Enter whole numbers, such as 100 in 1 minute.")
+            raise ValidationError(_("Enter whole numbers, such as 100 in 1 minute."))
         return text
 
 
 class Share(SettingField):
     """A share, as a percentage. `null`: what null means, if it may be one."""
 
-    def __init__(self, *, label: str, help_text: str = "", null: str = "") -> None:
-        unit = select([("%", "%"), (NULL, null)], width="setting-unit", **{"aria-label": f"{label}: unit"})
+    def __init__(self, *, label: Label, help_text: Label = "", null: Label = "") -> None:
+        unit = select([("%", "%"), (NULL, null)], width="setting-unit", **aria_label(label, _("unit")))
         number = text_input("setting-number", inputmode="decimal")
         super().__init__(
             label=label,

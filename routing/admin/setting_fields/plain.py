@@ -3,14 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from django.utils.translation import gettext_lazy as _
+
 from routing.admin.setting_fields.base import (
     UNSET,
     Choice,
     Flag,
+    Label,
     Number,
     SettingField,
     Together,
     Whole,
+    aria_label,
     select,
     text_input,
 )
@@ -22,30 +26,32 @@ from routing.configuration.values import SUPPORTED_METHODS
 from routing.router.policy import Auth
 
 SHARED: Final[Mapping[str, Callable[[], SettingField]]] = {
-    "auth": lambda: Choice(label="Authentication", choices=Auth, help_text="of callers"),
+    "auth": lambda: Choice(label=_("Authentication"), choices=Auth, help_text=_("of callers")),
     "scopes": lambda: Words(
-        label="Scopes",
-        help_text="that a caller needs in addition to the service's name",
+        label=_("Scopes"),
+        help_text=_("that a caller needs in addition to the service's name"),
         suggestions=scope_names,
         empty=NONE,
     ),
-    "rate_limit": lambda: Rate(label="Rate limit", help_text="of each caller; default: RATE_LIMIT"),
+    "rate_limit": lambda: Rate(label=_("Rate limit"), help_text=_("of each caller; default: RATE_LIMIT")),
     "max_concurrency": lambda: Whole(
-        label="Calls at once", unit="calls", help_text="in flight, of each worker; default: 256"
+        label=_("Calls at once"), unit=_("calls"), help_text=_("in flight, of each worker; default: 256")
     ),
     "headers": lambda: Named(
-        label="Header fields",
-        help_text="sent to the backend, one Name: value in a line; secrets are env:GATEWAY_SECRET_NAME or "
-        "file:/run/secrets/name, not values",
+        label=_("Header fields"),
+        help_text=_(
+            "sent to the backend, one Name: value in a line; secrets are env:GATEWAY_SECRET_NAME or "
+            "file:/run/secrets/name, not values"
+        ),
     ),
     "forward_authorization": lambda: Flag(
-        label="Forward Authorization", help_text="send the client's Authorization to the backend"
+        label=_("Forward Authorization"), help_text=_("send the client's Authorization to the backend")
     ),
     "preserve_host": lambda: Flag(
-        label="Preserve Host", help_text="send the client's Host to the backend instead of the target's"
+        label=_("Preserve Host"), help_text=_("send the client's Host to the backend instead of the target's")
     ),
-    "websocket": lambda: Flag(label="WebSocket", help_text="pass WebSocket upgrades to the service"),
-    "cost_per_call": lambda: Number(label="Cost per call", unit="USD", help_text="saved by each avoided call"),
+    "websocket": lambda: Flag(label=_("WebSocket"), help_text=_("pass WebSocket upgrades to the service")),
+    "cost_per_call": lambda: Number(label=_("Cost per call"), unit="USD", help_text=_("saved by each avoided call")),
 }
 _PUBLIC: Final = {"on": True, "off": False}
 
@@ -53,9 +59,9 @@ _PUBLIC: Final = {"on": True, "off": False}
 class PublicName(SettingField):
     """A name under which something is shown, or that it is shown under its own name, or not."""
 
-    def __init__(self, *, label: str, help_text: str = "") -> None:
-        choices = [("", "under this name"), ("on", "under its own name"), ("off", "not")]
-        mode = select(choices, width="setting-unit", **{"aria-label": f"{label}: how"})
+    def __init__(self, *, label: Label, help_text: Label = "") -> None:
+        choices = [("", _("under this name")), ("on", _("under its own name")), ("off", _("not"))]
+        mode = select(choices, width="setting-unit", **aria_label(label, _("how")))
         super().__init__(label=label, help_text=help_text, widget=Together([text_input("grow"), mode]))
 
     def show(self, value: Any) -> Any:
@@ -69,22 +75,24 @@ class PublicName(SettingField):
 
 SERVICE: Final[Mapping[str, Callable[[], SettingField]]] = {
     "hosts": lambda: Words(
-        label="Hosts",
-        help_text="crm.example.com: names that reach the service without the /api/v1/NAME prefix",
+        label=_("Hosts"),
+        help_text=_("crm.example.com: names that reach the service without the /api/v1/NAME prefix"),
     ),
     "labels": lambda: Named(
-        label="Labels",
-        help_text="one name: value in a line, such as team: payments; the dashboard groups and finds services by them",
+        label=_("Labels"),
+        help_text=_(
+            "one name: value in a line, such as team: payments; the dashboard groups and finds services by them"
+        ),
     ),
     "status_page": lambda: PublicName(
-        label="Status page", help_text="lists the service on /status/ (STATUS_PAGE); default: not listed"
+        label=_("Status page"), help_text=_("lists the service on /status/ (STATUS_PAGE); default: not listed")
     ),
 }
 ROUTE: Final[Mapping[str, Callable[[], SettingField]]] = {
-    "methods": lambda: Choices(label="Methods", choices=SUPPORTED_METHODS, help_text="none: any"),
+    "methods": lambda: Choices(label=_("Methods"), choices=SUPPORTED_METHODS, help_text=_("none: any")),
     "invalidates": lambda: Words(
-        label="Invalidates",
-        help_text="cache tags that a successful call invalidates; {name} is a parameter of the path",
+        label=_("Invalidates"),
+        help_text=_("cache tags that a successful call invalidates; {name} is a parameter of the path"),
         suggestions=tag_names,
     ),
 }

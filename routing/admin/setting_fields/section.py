@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from routing.admin.setting_fields.base import SettingField
+from django.utils.translation import gettext_lazy as _
+
+from routing.admin.setting_fields.base import Label, SettingField
+from routing.admin.setting_fields.labels import label_of
 from routing.configuration.faults import Path
 
 Make = Callable[..., SettingField]
-NO_LIMIT: Final = "no limit"
-NONE: Final = "none"
+NO_LIMIT: Final = _("no limit")
+NONE: Final = _("none")
+OFF: Final = _("off")
 
 
 class Key(NamedTuple):
@@ -16,23 +20,22 @@ class Key(NamedTuple):
 
     path: Path
     kind: Make
-    help_text: str = ""
+    help_text: Label = ""
     options: tuple[tuple[str, Any], ...] = ()
 
     def field(self) -> SettingField:
-        label = " ".join(str(step) for step in self.path).replace("_", " ").capitalize()
-        return self.kind(label=label, help_text=self.help_text, **dict(self.options))
+        return self.kind(label=label_of(self.path), help_text=self.help_text, **dict(self.options))
 
 
 class Section(NamedTuple):
     """A section's keys. `switch`: the words that may stand in place of its keys, of `on` and `off`."""
 
-    title: str
-    help_text: str
+    title: Label
+    help_text: Label
     switch: tuple[str, ...]
     keys: tuple[Key, ...]
 
 
-def key(name: str, kind: Make, help_text: str = "", **options: Any) -> Key:
+def key(name: str, kind: Make, help_text: Label = "", **options: Any) -> Key:
     """`name` has dots between its steps."""
     return Key(tuple(name.split(".")), kind, help_text, tuple(options.items()))

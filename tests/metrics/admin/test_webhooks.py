@@ -11,6 +11,7 @@ from routing.database import failed_deliveries
 from routing.models import FailedDelivery, Service, Webhook
 from routing.webhooks.delivery import Delivery, decode
 from tests.metrics.harness import Harness
+from tests.routing.pages import browser_form
 
 pytestmark = pytest.mark.django_db
 
@@ -83,14 +84,14 @@ def test_a_delivery_is_dismissed(harness: Harness, failed: FailedDelivery) -> No
 
 
 def form(**fields: Any) -> dict[str, Any]:
-    return {"name": "slack", "enabled": "on", **fields}
+    return {"name": "slack", "enabled": "on", "syntax": "yaml", **fields}
 
 
 def test_a_webhook_is_written_as_in_a_file(harness: Harness) -> None:
     owner = member("Owner")
     Service.objects.create(name="crm")
     settings = '{verify: slack, secret: "env:GATEWAY_SECRET_A", service: crm, invalidates: ["channel:{event.channel}"]}'
-    assert owner.post(f"{WEBHOOKS}add/", form(settings=settings)).status_code == 302
+    assert owner.post(f"{WEBHOOKS}add/", form(yaml_text=settings)).status_code == 302
     assert Webhook.objects.get().settings["invalidates"] == ["channel:{event.channel}"]
     assert "/hooks/slack" in owner.get(WEBHOOKS).content.decode()
     for wrong in (
@@ -100,7 +101,7 @@ def test_a_webhook_is_written_as_in_a_file(harness: Harness) -> None:
         "[",
         "",
     ):
-        page = owner.post(f"{WEBHOOKS}add/", form(name="other", settings=wrong))
+        page = owner.post(f"{WEBHOOKS}add/", form(name="other", yaml_text=wrong))
         assert page.status_code == 200
         assert "error" in page.content.decode()
     assert Webhook.objects.count() == 1
@@ -122,12 +123,12 @@ def test_no_page_shows_a_literal_secret_and_saving_keeps_it(harness: Harness) ->
         assert page.status_code == 200
         assert "literal" not in page.content.decode().replace("a literal one", "")
         assert "masked:" in page.content.decode()
-    shown = page.context["adminform"].form.initial["settings"]
-    from routing.configuration.document import inline
-
-    assert owner.post(url, {"name": "slack", "settings": inline(shown)}).status_code == 302
+    shown = browser_form(owner.get(url))
+    assert owner.post(url, {**shown, "syntax": "yaml"}).status_code == 302
+    shown.pop("enabled")
+    assert owner.post(url, {**shown, "attempts": "3"}).status_code == 302
     hook.refresh_from_db()
-    assert hook.settings["secret"] == ["a literal secret", "b literal"]
+    assert hook.settings == {"verify": "slack", "secret": ["a literal secret", "b literal"], "attempts": 3}
     assert not hook.enabled
     assert owner.get(f"{WEBHOOKS}?settings__secret__0=a").status_code in (302, 400)
 

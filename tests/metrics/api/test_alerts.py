@@ -120,13 +120,13 @@ def test_the_command(configured: Harness, capsys: pytest.CaptureFixture[str]) ->
 def test_the_admin_edits_alerts_and_sends_tests(configured: Harness) -> None:
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
-    fields = {"name": "down", "enabled": "on", "settings": '{on: circuit.open, to: "email:a@example.com"}'}
+    fields = {"name": "down", "syntax": "yaml", "yaml_text": '{on: circuit.open, to: "email:a@example.com"}'}
     assert client.post("/admin/routing/alertrule/add/", fields).status_code == 302
     row = AlertRule.objects.get()
     assert row.settings == {"on": "circuit.open", "to": "email:a@example.com"}
-    wrong = {**fields, "name": "b", "settings": '{on: nothing, to: "email:a@b"}'}
+    wrong = {**fields, "name": "b", "yaml_text": '{on: nothing, to: "email:a@b"}'}
     assert "must be a condition such as" in client.post("/admin/routing/alertrule/add/", wrong).content.decode()
-    literal = {**fields, "name": "c", "settings": '{on: circuit.open, to: "slack:https://hooks.slack.com/s3cret"}'}
+    literal = {**fields, "name": "c", "yaml_text": '{on: circuit.open, to: "slack:https://hooks.slack.com/s3cret"}'}
     assert "must be env:GATEWAY_SECRET_NAME" in client.post("/admin/routing/alertrule/add/", literal).content.decode()
     chosen = {"action": "send_test", "_selected_action": [row.pk]}
     page = client.post("/admin/routing/alertrule/", chosen, follow=True).content.decode()

@@ -12,6 +12,7 @@ from django.utils.translation.template import templatize
 
 ROOT: Final = Path(__file__).parents[3]
 LOCALE: Final = ROOT / "gateway_project" / "locale" / "de" / "LC_MESSAGES"
+TEMPLATES: Final = ("templates", "routing/templates")
 PYTHON: Final = ("gateway_project", "metrics", "routing")
 FUNCTIONS: Final = frozenset({"_", "gettext", "gettext_lazy"})
 PLURALS: Final = frozenset({"ngettext"})
@@ -25,7 +26,7 @@ Text = str | tuple[str, str]
 
 def in_templates() -> set[Text]:
     found: set[Text] = set()
-    for path in (ROOT / "templates").rglob("*.html"):
+    for path in (path for folder in TEMPLATES for path in (ROOT / folder).rglob("*.html")):
         for _, one, many in _TEMPLATE_CALL.findall(templatize(path.read_text())):
             found.add((ast.literal_eval(one), ast.literal_eval(many)) if many else ast.literal_eval(one))
     return found

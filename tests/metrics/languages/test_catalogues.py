@@ -1,9 +1,11 @@
 """The German catalogues are whole: `make messages` brings them up to date."""
 
 import re
+from collections.abc import Callable, Iterable
 
 import pytest
 
+from tests.metrics.languages import unmarked
 from tests.metrics.languages.catalogues import Text, compiled, in_python, in_scripts, in_templates, translated
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%%")
@@ -16,6 +18,11 @@ def test_every_marked_text_is_in_the_catalogue_and_nothing_else(domain: str) -> 
     plain = {text[0] for text in known if isinstance(text, tuple)}  # gettext keeps one entry for both forms
     assert sorted(map(str, marked - known - plain)) == []
     assert sorted(map(str, known - marked)) == []
+
+
+@pytest.mark.parametrize("texts", [unmarked.in_templates, unmarked.in_scripts, unmarked.in_admin])
+def test_no_text_of_pages_scripts_and_the_admin_is_left_unmarked(texts: Callable[[], Iterable[str]]) -> None:
+    assert list(texts()) == []
 
 
 def forms(text: Text) -> tuple[str, ...]:

@@ -1,11 +1,20 @@
 """Pages are in the language of the browser; what programs read is in English."""
 
 import json
+import re
+from typing import Any
 
 import pytest
+from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.auth.models import Group, User
-from django.test import Client
+from django.db.models import Model
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from django.utils.functional import Promise
 
+from routing.admin.fields import HELP_TEXTS
+from routing.models import ConsumerIdentity, Target
+from routing.pages.site import admin_site
 from tests.metrics.harness import Harness, ok
 
 pytestmark = pytest.mark.django_db
@@ -71,3 +80,48 @@ def test_a_language_is_chosen_and_kept(harness: Harness) -> None:
     elsewhere = client.post("/accounts/language/", {"language": "en", "next": "https://evil.test/"})
     assert "evil" not in elsewhere["Location"]
     assert Client(enforce_csrf_checks=True).post("/accounts/language/", {"language": "de"}).status_code == 403
+
+
+@pytest.mark.parametrize("model", [*admin_site()._registry, ConsumerIdentity, Target])
+def test_names_of_models_and_of_the_fields_that_pages_show_are_translated(model: type[Model]) -> None:
+    names = [model._meta.verbose_name, model._meta.verbose_name_plural]
+    if model._meta.app_label in ("routing", "metrics"):
+        assert all(isinstance(name, Promise) for name in names), names
+        page: Any = admin_site()._registry.get(model)
+        sections: Any = getattr(page, "fieldsets", None) or getattr(page, "plain_fieldsets", ())
+        shown = {*page.list_display, *page.readonly_fields, *flatten_fieldsets(sections)} if page else set()
+        own = getattr(page.form, "declared_fields", {}) if page else {}
+        columns = [field for field in model._meta.fields if field.name in shown and field.name not in own]
+        assert [field.name for field in columns if not isinstance(field.verbose_name, Promise)] == []
+
+
+@pytest.mark.parametrize("model", [model for model in admin_site()._registry if model._meta.app_label == "routing"])
+def test_labels_and_help_texts_of_the_admins_forms_are_translated(model: type[Model], harness: Harness) -> None:
+    request = owner_request()
+    page: Any = admin_site()._registry[model]
+    form = page.get_form(request)()
+    own = [field for name, field in form.fields.items() if name in form.declared_fields or name in HELP_TEXTS]
+    texts = [text for field in own for text in (field.label, field.help_text) if text]
+    plain = [text for text in texts if not isinstance(text, Promise) and re.search(r"[a-z]{3,} [a-z]", str(text))]
+    assert plain == []
+    actions = [action for action, _name, _text in page.get_actions(request).values()]
+    described = [getattr(action, "short_description", "") for action in actions]
+    assert [text for text in described if text and not isinstance(text, Promise)] == []
+
+
+def test_the_forms_of_the_configuration_are_german(harness: Harness) -> None:
+    harness.serve(ok())
+    client = staff(**GERMAN)
+    for path, texts in {
+        "/admin/routing/webhook/add/": ("Prüfung der Zustellungen", "Verwirft", "eingeschaltet"),
+        "/admin/routing/plan/add/": ("Kontingent hinzufügen", "in Arbeit, über alle Worker", "Je Anfrage"),
+        "/admin/routing/service/add/": ("Ratenlimit", "Ziele", "/accounts/messages.js"),
+    }.items():
+        page = client.get(path).content.decode().lower()
+        assert [text for text in texts if text.lower() not in page] == [], path
+
+
+def owner_request() -> HttpRequest:
+    request = RequestFactory().get("/")
+    request.user = User(username="ada", is_staff=True, is_superuser=True)
+    return request

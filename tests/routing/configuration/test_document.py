@@ -179,7 +179,7 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
     | st.sampled_from(
         [
             "off",
