@@ -51,11 +51,7 @@ class NetworkSet:
         self._offsets: Final = _offsets(self._ranges[4][0])
 
     def __contains__(self, address: tuple[int, int]) -> bool:
-        return self._has_network_of(address) or (
-            bool(self.countries) and COUNTRIES.country_of(address) in self.countries
-        )
-
-    def _has_network_of(self, address: tuple[int, int]) -> bool:
+        """By its networks alone."""
         version, number = address
         starts, ends = self._ranges[version]
         offsets = self._offsets
@@ -76,6 +72,9 @@ class NetworkSet:
 
     def __repr__(self) -> str:
         return f"NetworkSet({len(self.entries)} entries)"
+
+    def has_country_of(self, address: tuple[int, int]) -> bool:
+        return COUNTRIES.country_of(address) in self.countries
 
     def has_every(self, version: int) -> bool:
         """Whether every address of this version of IP is in the set."""
@@ -102,10 +101,12 @@ class AddressPolicy(msgspec.Struct, frozen=True):
 
     def permits(self, client: str) -> bool:
         """Whether a client with this address may call. One without a known address may not."""
-        address = parse_address(client)
-        if address is None or (self.deny is not None and address in self.deny):
+        address, allow, deny = parse_address(client), self.allow, self.deny
+        if address is None:
             return False
-        return self.allow is None or address in self.allow
+        if deny is not None and (address in deny or (deny.countries and deny.has_country_of(address))):
+            return False
+        return allow is None or address in allow or (bool(allow.countries) and allow.has_country_of(address))
 
     @property
     def names_countries(self) -> bool:

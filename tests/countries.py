@@ -16,7 +16,7 @@ def known_countries(countries: Mapping[str, str]) -> Iterator[list[str]]:
         asked.append(str(address))
         return next((code for network, code in countries.items() if address in ip_network(network)), "")
 
-    COUNTRIES.configure(lambda: find)
+    COUNTRIES.configure(lambda: COUNTRIES.use(find))
     try:
         yield asked
     finally:

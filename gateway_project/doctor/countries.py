@@ -20,7 +20,7 @@ def check_countries(config: Config) -> Iterator[Finding]:
         yield off(CHECK, "no GEOIP_DATABASE: lists of addresses may not name countries")
         return
     try:
-        found = open_database(path)
+        found = open_database(path.read_bytes())
     except (OSError, ValueError) as fault:
         yield error(CHECK, f"{path}: {getattr(fault, 'strerror', None) or fault}", "download the database again")
         return

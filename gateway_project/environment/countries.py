@@ -13,7 +13,7 @@ _MARKED: Final = 128 * 1024
 
 
 def read(get: Get) -> Path | None:
-    found: Path | None = get(NAME, None, database)
+    found: Path | None = get("GEOIP_DATABASE", None, database)
     return found
 
 

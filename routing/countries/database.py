@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,33 +21,18 @@ SAMPLE: Final = 1_000
 """Networks of which at least one must have a country."""
 
 
-FileState = tuple[int, int, int]
-"""What differs when a file was replaced or written: its inode, size and time of modification."""
-
-
 class CountryDatabase(msgspec.Struct, frozen=True):
     """`kind` is the type that the file names; `built` is Unix time."""
 
     find: Find
     kind: str
     built: int
-    state: FileState
 
 
-def file_state(path: Path) -> FileState:
-    """Raises OSError."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def open_database(path: Path) -> CountryDatabase:
-    """Raises OSError, and ValueError for a file that is no database of countries, or was written meanwhile."""
+def open_database(content: bytes) -> CountryDatabase:
+    """Raises ValueError for a file that is no database of countries."""
     from maxminddb import InvalidDatabaseError  # noqa: PLC0415 - an optional dependency
 
-    before = file_state(path)
-    content = path.read_bytes()
-    if file_state(path) != before:
-        raise ValueError("the file is being written")
     try:
         reader = _reader(content)
         metadata = reader.metadata()
@@ -56,7 +40,7 @@ def open_database(path: Path) -> CountryDatabase:
             raise ValueError(f"a database of the type {metadata.database_type!r} has no countries")
     except (InvalidDatabaseError, UnicodeDecodeError):
         raise ValueError("not a valid MaxMind DB file") from None
-    return CountryDatabase(_finder(reader), metadata.database_type, metadata.build_epoch, before)
+    return CountryDatabase(_finder(reader), metadata.database_type, metadata.build_epoch)
 
 
 def country(record: Any) -> str:

@@ -13,20 +13,20 @@ REMEMBERED: Final = 4_096
 
 
 class CountryLookup:
-    """`open_database` is called at the first lookup, unless `use` was called before. It may raise ValueError."""
+    """`load` calls `use`. It is called at the first lookup unless `use` was called before, and may raise ValueError."""
 
     def __init__(self) -> None:
-        self._open: Callable[[], Find] | None = None
+        self._load: Callable[[], None] | None = None
         self._find: Callable[[Address], str] | None = None
 
     @property
     def is_configured(self) -> bool:
         """Whether lists of addresses may name countries."""
-        return self._open is not None
+        return self._load is not None
 
-    def configure(self, open_database: Callable[[], Find] | None) -> None:
+    def configure(self, load: Callable[[], None] | None) -> None:
         """None: there is no database."""
-        self._open, self._find = open_database, None
+        self._load, self._find = load, None
 
     def use(self, find: Find) -> None:
         """Look addresses up so from now on."""
@@ -40,12 +40,9 @@ class CountryLookup:
 
     def country_of(self, address: Address) -> str:
         """The code; empty for an address that is not in the database, and without one."""
-        if self._find is None:
-            if self._open is None:
-                return ""
-            self.use(self._open())
-        assert self._find is not None  # noqa: S101 - `use` has set it
-        return self._find(address)
+        if self._find is None and self._load is not None:
+            self._load()
+        return "" if self._find is None else self._find(address)
 
 
 COUNTRIES: Final = CountryLookup()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from resilience.watched_file import WatchedFile
 from routing.countries.database import open_database
-from routing.countries.file import CountryFile
 from routing.countries.lookup import CountryLookup
 from routing.networks import parse_address
 from tests.mmdb import BUILT, database
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_country_of_an_address(path: Path) -> None:
-    found = open_database(path)
+    found = open_database(path.read_bytes())
     assert (found.kind, found.built) == ("Test-Country", BUILT)
     expected = {
         "192.0.1.1": "DE",
@@ -50,7 +50,7 @@ def test_the_country_of_an_address(path: Path) -> None:
 
 def test_a_database_of_ipv4_has_no_ipv6(path: Path) -> None:
     path.write_bytes(database({"192.0.2.0/24": "DE"}, ip_version=4))
-    found = open_database(path)
+    found = open_database(path.read_bytes())
     assert [found.find(ip_address(text)) for text in ("192.0.2.1", "2001:db8::1")] == ["DE", ""]
 
 
@@ -60,13 +60,13 @@ def test_a_database_of_ipv4_has_no_ipv6(path: Path) -> None:
 def test_a_file_that_is_none(path: Path, damage: Any) -> None:
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match="not a valid MaxMind DB file"):
-        open_database(path)
+        open_database(path.read_bytes())
 
 
 def test_a_database_without_countries(path: Path) -> None:
     path.write_bytes(database({"192.0.2.0/24": {"autonomous_system": "AS1"}}, kind="Test-ASN"))
     with pytest.raises(ValueError, match="'Test-ASN' has no countries"):
-        open_database(path)
+        open_database(path.read_bytes())
 
 
 class Follower:
@@ -74,8 +74,11 @@ class Follower:
 
     def __init__(self, path: Path) -> None:
         self.lookup = CountryLookup()
-        self.file = CountryFile(path, self.lookup)
-        self.lookup.configure(self.file.open)
+        self.file = WatchedFile(path, self._use, "the database of countries")
+        self.lookup.configure(self.file.load)
+
+    def _use(self, content: bytes) -> None:
+        self.lookup.use(open_database(content).find)
 
     def country(self, text: str = "192.0.2.1") -> str:
         address = parse_address(text)
