@@ -124,6 +124,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     credential_keys: tuple[str, ...] = ()
     """Keys that encrypt tokens of backends at rest: the first encrypts, all decrypt."""
     certificates: CertificateSource | None = None
+    client_crl: Path | None = None
     geoip_database: Path | None = None
     """The file in which the countries of addresses are looked up."""
     environment_name: str = ""
@@ -239,6 +240,7 @@ def parse(environment: Mapping[str, str], variables: Variables, traces: Traces |
         firebase=firebase.read(get),
         trusted_proxies=get("TRUSTED_PROXIES", (), networks),
         certificates=certificates.read(get),
+        client_crl=certificates.read_revocations(get),
         geoip_database=countries.read(get),
         staff=staff,
         portal=portal.read(get, staff),

@@ -12,6 +12,7 @@ from gateway_project.checks import health_checks
 from gateway_project.config import Config
 from gateway_project.parts.alerts import Alerts
 from gateway_project.parts.allowed_hosts import allowed_hosts
+from gateway_project.parts.certificates import open_revocations
 from gateway_project.parts.components import Infrastructure, Resilience
 from gateway_project.parts.countries import open_countries
 from gateway_project.parts.deliveries import Deliveries
@@ -53,10 +54,10 @@ async def open_application() -> Application:
     proxy = _socket_proxy(config, infra, resilience, gateway)
     flusher = _flusher(infra, resilience)
     reloader = _reloader(config, infra, resilience)
-    countries = open_countries(config)
+    files = (open_countries(config), open_revocations(config, infra.revoked_certificates))
     tasks = await _background(infra, resilience, reloader)
-    if countries is not None:
-        tasks.create(countries.run())
+    for file in filter(None, files):
+        tasks.create(file.run())
     upkeep = open_key_upkeep(infra)
     tasks.create(upkeep.run())
     retention = open_retention(config)

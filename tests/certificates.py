@@ -65,6 +65,24 @@ def client(
     return _issue(name, issuer, extensions=extensions, **more)
 
 
+def revocations(
+    issuer: Issued,
+    *revoked: Issued,
+    ends: datetime = NOW + 7 * DAY,
+    signer: Issued | None = None,
+    critical: x509.ExtensionType | None = None,
+) -> bytes:
+    """The list of an authority, in PEM. `signer` has another key."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject).last_update(NOW - DAY)
+    builder = builder.next_update(ends)
+    for each in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(each.certificate.serial_number).revocation_date(NOW)
+        builder = builder.add_revoked_certificate(entry.build())
+    if critical is not None:
+        builder = builder.add_extension(critical, critical=True)
+    return builder.sign((signer or issuer).key, SHA256()).public_bytes(Encoding.PEM)
+
+
 def _issue(
     name: str,
     issuer: Issued | None,

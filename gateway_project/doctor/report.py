@@ -6,6 +6,7 @@ from django.db import connection
 
 from gateway_project.config import Config
 from gateway_project.doctor.backends import check_services
+from gateway_project.doctor.certificates import check_revocations
 from gateway_project.doctor.countries import check_countries
 from gateway_project.doctor.database import MIGRATIONS, check_database
 from gateway_project.doctor.environment import check_environment
@@ -18,6 +19,7 @@ def report(config: Config, timeout: float) -> Iterator[Finding]:
     """All findings. `timeout` is for each connection to a backend, in seconds."""
     yield from check_environment(config)
     yield from check_countries(config)
+    yield from check_revocations(config)
     yield from check_machine(config)
     database = list(check_database(config, connection))
     yield from database

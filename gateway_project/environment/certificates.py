@@ -1,10 +1,14 @@
-"""CLIENT_CERTIFICATES and CLIENT_CA: how trusted proxies forward client certificates, and who may have issued them."""
+"""CLIENT_CERTIFICATES, CLIENT_CA and CLIENT_CRL: how trusted proxies forward client certificates, who may have issued
+these, and which are revoked.
+"""
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 
 import msgspec
 
-from gateway_project.environment.values import Get, authorities
+from gateway_project.environment.values import Get, authorities, file
+from routing.authentication.certificates.revocation import CertificateRevocations
 from routing.authentication.certificates.source import CertificateSource, parse_source
 
 
@@ -14,6 +18,21 @@ def read(get: Get) -> CertificateSource | None:
     return source and msgspec.structs.replace(source, roots=roots)
 
 
+def read_revocations(get: Get) -> Path | None:
+    found: Path | None = get("CLIENT_CRL", None, _revocations)
+    return found
+
+
+def _revocations(text: str) -> Path:
+    """A file that a list of revoked certificates can be read from, also at each later time."""
+    path = file(text).absolute()
+    try:
+        CertificateRevocations().use(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{text!r}: {error.strerror}") from None
+    return path
+
+
 def contradictions(
     source: CertificateSource | None, environment: Mapping[str, str], proxies: Collection[object]
 ) -> Iterator[str]:
@@ -21,3 +40,5 @@ def contradictions(
         yield "CLIENT_CERTIFICATES: requires TRUSTED_PROXIES, which alone may forward certificates"
     if environment.get("CLIENT_CA") and not environment.get("CLIENT_CERTIFICATES"):
         yield "CLIENT_CA: requires CLIENT_CERTIFICATES"
+    if environment.get("CLIENT_CRL") and not environment.get("CLIENT_CA"):
+        yield "CLIENT_CRL: requires CLIENT_CA, whose certificates it is of"

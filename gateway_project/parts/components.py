@@ -26,6 +26,7 @@ from resilience.quotas.driver import QuotaBook
 from resilience.ratelimit.driver import Limiter
 from resilience.redis import RedisLink
 from routing.authentication.authenticator import Authenticator
+from routing.authentication.certificates.revocation import CertificateRevocations
 from routing.authentication.identity_signer import IdentitySigner
 from routing.authentication.key_usage import KeyUsage
 from routing.backend.client import Backend
@@ -60,7 +61,8 @@ class Infrastructure:
         self.backend = Backend(dialer=self.dialer)
         self.tokens = Tokens(config, self.backend, self.stores.credentials, self.clock)
         self.key_usage = KeyUsage(time.time)
-        self.authenticator = Authenticator(lambda: self.live.keys)
+        self.revoked_certificates = CertificateRevocations()
+        self.authenticator = Authenticator(lambda: self.live.keys, revoked_certificates=self.revoked_certificates)
         self.signer = IdentitySigner()
         self.log = AccessLog(config.log_format) if config.server.access_log else None
         self.meter = UsageMeter(config.metering.timezone, clock=self.clock) if config.metering.enabled else None

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 
 from routing.authentication.api_keys import ApiKeys, contains_key, looks_like_key
+from routing.authentication.certificates.revocation import CertificateRevocations
 from routing.authentication.revocations import NONE, Revocations
 from routing.authentication.token_consumers import TokenConsumers
 from routing.caller import Caller
@@ -39,13 +40,22 @@ class TokenVerifier(Protocol):
 
 
 class Authenticator:
-    """Identifies callers. `keys` returns the current table, so that revoking a key takes effect at once."""
+    """Identifies callers. `keys` returns the current table, so that revoking a key takes effect at once.
 
-    def __init__(self, keys: Callable[[], ApiKeys], tokens: TokenVerifier | None = None) -> None:
+    `revoked_certificates` are those of clients, which PresentedCredentials identifies.
+    """
+
+    def __init__(
+        self,
+        keys: Callable[[], ApiKeys],
+        tokens: TokenVerifier | None = None,
+        revoked_certificates: CertificateRevocations | None = None,
+    ) -> None:
         self._keys: Final = keys
         self._tokens = tokens
         self._revocations = NONE
         self._consumers: Final = TokenConsumers()
+        self.revoked_certificates = revoked_certificates or CertificateRevocations()
 
     def verify_with(self, tokens: TokenVerifier | None, revocations: Revocations = NONE) -> None:
         """Verify tokens so from now on. Without a verifier, no token is accepted."""

@@ -57,7 +57,7 @@ class Gatekeeper:
         self._rate = rules.rate
         self._timer = timer
         self._key_usage = key_usage or KeyUsage(clock)
-        self.certificates = ClientCertificates(rules.certificates, clock)
+        self.certificates = ClientCertificates(rules.certificates, clock, authenticator.revoked_certificates)
 
     def guards(self, state: CredentialState) -> bool:
         """Whether requests with this credential take the step `guard`."""

@@ -48,6 +48,8 @@ class Rechecks:
         return key.caller(record, consumers) if key is not None and record is not None and record.enabled else None
 
     def _of_certificate(self, proof: ClientCertificate) -> Caller | None:
+        if self._authenticator.revoked_certificates.names(proof):
+            return None
         try:
             return self._certificates.caller(proof, self._live.keys.consumers)
         except InvalidCertificate:

@@ -315,6 +315,10 @@ def test_client_certificates_need_proxies_and_authorities_that_can_be_read(tmp_p
         assert message in " ".join(faults(**GIVEN, **proxies, **given))
     file.write_text(certificates.authority().pem)
     assert faults(**GIVEN, CLIENT_CA=str(file)) == ["CLIENT_CA: requires CLIENT_CERTIFICATES"]
+    lists = tmp_path / "revoked.pem"
+    lists.write_bytes(certificates.revocations(certificates.authority()))
+    assert "CLIENT_CRL: requires CLIENT_CA, whose certificates it is of" in faults(**GIVEN, CLIENT_CRL=str(lists))
+    assert "no list of revoked certificates in PEM or DER" in faults(**GIVEN, CLIENT_CRL=str(file))[0]
     read = config.read({**GIVEN, **proxies, "CLIENT_CERTIFICATES": "pem X-Cert", "CLIENT_CA": str(file)})
     assert read.certificates is not None
     assert (read.certificates.field, read.certificates.roots) == ("x-cert", file.read_bytes())

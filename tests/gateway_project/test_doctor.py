@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from gateway_project import config
 from gateway_project.config import Config
 from gateway_project.doctor import backends, countries, environment, redis
+from gateway_project.doctor import certificates as revoked
 from gateway_project.doctor.backends import Origin, Probed, check_targets, probe
 from gateway_project.doctor.finding import Finding, Level, exit_status, to_json, to_text
 from gateway_project.doctor.machine import check_directory, check_open_files
@@ -83,6 +84,19 @@ def test_a_local_gateway_needs_nothing() -> None:
 )
 def test_a_gateway_that_others_can_reach(variables: dict[str, str], check: str, level: str) -> None:
     assert levels(environment.check_environment(read(HOST="0.0.0.0", **variables)))[check] == level
+
+
+@pytest.mark.parametrize(("days", "level"), [(-1, Level.ERROR), (0.5, Level.WARNING), (30, Level.OK)])
+def test_lists_of_revoked_certificates(tmp_path: Path, days: float, level: Level) -> None:
+    authority, file = certificates.authority(), tmp_path / "revoked.pem"
+    file.write_bytes(certificates.revocations(authority, ends=datetime.now(UTC) + timedelta(days=days)))
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    trusted = {"CLIENT_CERTIFICATES": "xfcc", "CLIENT_CA": str(tmp_path / "ca.pem"), "TRUSTED_PROXIES": "10.0.0.0/8"}
+    found = read(CLIENT_CRL=str(file), **trusted)
+    assert [finding.level for finding in revoked.check_revocations(found)] == [level]
+    file.write_text("nothing")
+    assert [finding.level for finding in revoked.check_revocations(found)] == [Level.ERROR]
+    assert list(revoked.check_revocations(read())) == []
 
 
 def test_the_database_of_countries(tmp_path: Path) -> None:

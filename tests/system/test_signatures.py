@@ -33,6 +33,7 @@ NOW = datetime.now(UTC)
 DATES: dict[str, Any] = {"begins": NOW - timedelta(days=1), "ends": NOW + timedelta(days=1)}
 CA = certificates.authority(**DATES)
 LEAF = certificates.client(CA, uris=["spiffe://acme/ns/shop/web"], **DATES)
+REVOKED = certificates.client(CA, uris=["spiffe://acme/ns/shop/stolen"], **DATES)
 STRANGER = certificates.client(certificates.authority("Other", **DATES), uris=["spiffe://acme/ns/shop/web"], **DATES)
 FIELDS = """
       proxy_set_header Host $http_host;
@@ -106,6 +107,9 @@ def server(seed: Seed, backend: Backend) -> Iterator[Server]:
         authorities = made.directory / "ca.pem"
         authorities.write_text(CA.pem)
         made.environment["CLIENT_CA"] = str(authorities)
+        revoked = made.directory / "revoked.pem"
+        revoked.write_bytes(certificates.revocations(CA, REVOKED, ends=NOW + timedelta(days=1)))
+        made.environment["CLIENT_CRL"] = str(revoked)
         with made as server:
             _create_keys(server)
             # By either worker: one of sixteen new connections goes to the other.
@@ -193,7 +197,7 @@ def test_the_example_in_python(server: Server, tmp_path: Path) -> None:
 def proxied(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of an nginx that verifies client certificates if it is sent one, and its directory."""
     directory, port = tmp_path_factory.mktemp("nginx"), free_port()
-    for name, issued in (("leaf", LEAF), ("stranger", STRANGER)):
+    for name, issued in (("leaf", LEAF), ("revoked", REVOKED), ("stranger", STRANGER)):
         key = issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (directory / f"{name}.pem").write_bytes(issued.pem.encode() + key)
     (directory / "clients.pem").write_text(CA.pem)
@@ -213,6 +217,8 @@ def test_a_certificate_through_nginx(server: Server, proxied: tuple[str, Path]) 
 
     response = get("leaf")
     assert (response.status_code, response.text) == (200, "certificate+shop:uri:spiffe:%2F%2Facme%2Fns%2Fshop%2Fweb")
+    response = get("revoked")
+    assert (response.status_code, response.json()["detail"]) == (401, "the client certificate was revoked")
     forged = {"X-SSL-Client-Cert": LEAF.escaped, "X-SSL-Client-Verify": "SUCCESS"}
     for name in ("", "stranger"):
         for fields in ({}, forged, {"Client-Cert": f":{LEAF.base64}:"}):

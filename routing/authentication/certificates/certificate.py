@@ -23,7 +23,8 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
     """`fingerprint` is the SHA-256 of the certificate's DER form, in hexadecimal. `subject` is as RFC 4514 writes it.
-    `begins` and `ends` are Unix time; None where a proxy has sent the names alone.
+    `begins` and `ends` are Unix time; None where a proxy has sent the names alone. `issuer` is the authority's name in
+    DER, and `serial` the number that it has given the certificate.
     """
 
     fingerprint: str
@@ -32,6 +33,8 @@ class ClientCertificate(msgspec.Struct, frozen=True, kw_only=True):
     dns: tuple[str, ...] = ()
     begins: float | None = None
     ends: float | None = None
+    issuer: bytes = b""
+    serial: int = 0
 
     @property
     def thumbprint(self) -> str:
@@ -69,4 +72,6 @@ def describe(certificate: Certificate, der: bytes) -> ClientCertificate:
         named,
         begins=certificate.not_valid_before_utc.timestamp(),
         ends=certificate.not_valid_after_utc.timestamp(),
+        issuer=certificate.issuer.public_bytes(),
+        serial=certificate.serial_number,
     )

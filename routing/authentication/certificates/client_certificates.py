@@ -10,6 +10,7 @@ from resilience.memo import TwoGenerationMemo
 from routing.authentication.certificates.certificate import ClientCertificate, describe, load_der, named_certificate
 from routing.authentication.certificates.errors import InvalidCertificate
 from routing.authentication.certificates.pem import parse_client_cert, parse_pem
+from routing.authentication.certificates.revocation import CertificateRevocations
 from routing.authentication.certificates.source import CLIENT_CERT_CHAIN, CertificateSource, SourceKind
 from routing.authentication.certificates.trust import Trust, trust_in
 from routing.authentication.certificates.xfcc import Element, parse_xfcc
@@ -38,12 +39,19 @@ class ClientCertificates:
     `Request.peer_certificates` is that of the connection's other end: of the client, unless that is a trusted proxy.
     """
 
-    def __init__(self, source: CertificateSource | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        source: CertificateSource | None,
+        clock: Callable[[], float],
+        revocations: CertificateRevocations | None = None,
+    ) -> None:
         self._source = source
         own = source.fields if source is not None else frozenset[bytes]()
         self._fields = frozenset(name.replace(b"_", b"-") for name in own)
         self._clock = clock
         self._trust: Trust | None = trust_in(source.roots) if source is not None and source.roots else None
+        self._revocations = revocations or CertificateRevocations()
+        self._version = self._revocations.version
         self._known: Final[TwoGenerationMemo[tuple[bytes, ...], _Read]] = TwoGenerationMemo(REMEMBERED)
 
     @property
@@ -56,6 +64,9 @@ class ClientCertificates:
         key = self._presented(request)
         if key is None:
             return None
+        if self._version != self._revocations.version:
+            self._version = self._revocations.version
+            self._known.clear()
         now, read = self._clock(), self._known.get(key)
         if read is None or read.until <= now:
             read = self._read(request, key)._replace(until=now + RECHECK_SECONDS)
@@ -122,15 +133,17 @@ class ClientCertificates:
     def _chain(self, chain: tuple[bytes, ...]) -> _Read:
         certificates = [load_der(der) for der in chain]
         described = describe(certificates[0], chain[0])
-        if self._trust is not None and not self._trusts(self._trust, certificates, described):
-            return _Read(None, "the client certificate was not issued by an authority that is trusted here")
-        return _Read(described)
+        refusal = "" if self._trust is None else self._refusal(self._trust, certificates, described)
+        return _Read(None, refusal) if refusal else _Read(described)
 
-    def _trusts(self, trust: Trust, chain: list[Certificate], described: ClientCertificate) -> bool:
+    def _refusal(self, trust: Trust, chain: list[Certificate], described: ClientCertificate) -> str:
         """As of now, or of a time at which the certificate itself is valid: its own dates are checked at each use."""
         now = self._clock()
         begins, ends = described.begins or now, described.ends or now
-        return trust(chain, min(max(now, begins), ends))
+        path = trust(chain, min(max(now, begins), ends))
+        if not path:
+            return "the client certificate was not issued by an authority that is trusted here"
+        return self._revocations.refusal(path, now)
 
 
 def _client_element(elements: list[Element], proxies: tuple[str, ...]) -> Element:

@@ -8,8 +8,10 @@ from cryptography.x509 import BasicConstraints, Certificate, ExtendedKeyUsage, K
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
-Trust = Callable[[Sequence[Certificate], float], bool]
-"""Whether a chain, the client's certificate first, is trusted at a Unix time."""
+Trust = Callable[[Sequence[Certificate], float], Sequence[Certificate]]
+"""The path from a client's certificate to a root that is trusted at a Unix time, empty if there is none. It is given
+what the client has sent, its own certificate first.
+"""
 
 
 def trust_in(roots: bytes) -> Trust:
@@ -19,13 +21,12 @@ def trust_in(roots: bytes) -> Trust:
     """
     builder = _permissive(PolicyBuilder().store(Store(load_pem_x509_certificates(roots))))
 
-    def trusts(chain: Sequence[Certificate], now: float) -> bool:
+    def trusts(chain: Sequence[Certificate], now: float) -> Sequence[Certificate]:
         verifier = builder.time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None)).build_client_verifier()
         try:
-            verifier.verify(chain[0], list(chain[1:]))
+            return verifier.verify(chain[0], list(chain[1:])).chain
         except VerificationError:
-            return False
-        return True
+            return ()
 
     return trusts
 

@@ -9,7 +9,7 @@ import pytest
 from routing.authentication.api_keys import ApiKeys, KeyRecord, generate_api_key
 from routing.authentication.authenticator import Authenticator, Credential
 from routing.authentication.certificates.callers import CertificateCallers
-from routing.authentication.certificates.certificate import ClientCertificate
+from routing.authentication.certificates.certificate import ClientCertificate, describe
 from routing.authentication.issuer_policy import Issuer
 from routing.authentication.proof import Proof
 from routing.authentication.revocations import NONE, Revocation, Revocations
@@ -23,6 +23,7 @@ from routing.consumers.table import ConsumerData, ConsumerRecord, ConsumerTable
 from routing.router.live import LiveConfiguration
 from routing.router.table import RouteTable
 from routing.steps.rechecks import Rechecks
+from tests import certificates
 
 NOW = 1_700_000_000.0
 ISSUER = Issuer(issuer="https://login.example.com", audience=("api",))
@@ -138,6 +139,20 @@ def test_a_replaced_signing_key_is_accepted_until_its_grace_has_ended() -> None:
     assert found is not None
     assert found.expires == NOW + 60
     assert world.rechecks.current(caller, SIGNING, NOW + 61) is None
+
+
+def test_a_certificate_in_a_list_of_revoked_ones_is_refused() -> None:
+    """The lists are read again meanwhile."""
+    authority = certificates.authority()
+    leaf = certificates.client(authority, uris=["spiffe://acme/web"])
+    world = World()
+    proof = describe(leaf.certificate, leaf.der)
+    caller = world.caller(proof)
+    assert world.rechecks.current(caller, proof, NOW) is not None
+    world.authenticator.revoked_certificates.use(certificates.revocations(authority))
+    assert world.rechecks.current(caller, proof, NOW) is not None
+    world.authenticator.revoked_certificates.use(certificates.revocations(authority, leaf))
+    assert world.rechecks.current(caller, proof, NOW) is None
 
 
 def test_an_expired_certificate_is_refused() -> None:

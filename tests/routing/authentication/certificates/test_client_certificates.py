@@ -49,6 +49,8 @@ def test_a_certificate_in_pem_is_described() -> None:
         dns=("web.acme.test",),
         begins=(NOW - DAY).timestamp(),
         ends=(NOW + 30 * DAY).timestamp(),
+        issuer=CA.certificate.subject.public_bytes(),
+        serial=LEAF.certificate.serial_number,
     )
 
 

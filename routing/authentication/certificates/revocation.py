@@ -1,0 +1,103 @@
+"""Lists of revoked certificates (RFC 5280 section 5). No I/O."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cryptography.x509 import (
+    Certificate,
+    CertificateRevocationList,
+    ExtensionType,
+    IssuingDistributionPoint,
+    load_der_x509_crl,
+    load_pem_x509_crl,
+)
+
+from routing.authentication.certificates.certificate import ClientCertificate
+
+_PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
+
+
+class RevocationLists:
+    """The lists of one file, by the name of the authority that has issued them. Immutable."""
+
+    def __init__(self, content: bytes) -> None:
+        """`content` has lists in PEM, or one in DER. Raises ValueError, also for lists that say only a part."""
+        blocks = _PEM.findall(content)
+        found = [load_pem_x509_crl(block) for block in blocks] if blocks else [load_der_x509_crl(content)]
+        self._lists: dict[bytes, list[CertificateRevocationList]] = {}
+        for each in found:
+            _check(each)
+            self._lists.setdefault(each.issuer.public_bytes(), []).append(each)
+
+    @property
+    def ends(self) -> datetime | None:
+        """When the first of them ends."""
+        found = [each.next_update_utc for lists in self._lists.values() for each in lists if each.next_update_utc]
+        return min(found, default=None)
+
+    def refusal(self, path: Sequence[Certificate], now: float) -> str:
+        """Why a certificate is refused, empty if it is not. `path` leads from it to its root, which is in no list.
+
+        As OpenSSL does it with CRL_CHECK_ALL: an authority without a list that holds now vouches for nothing.
+        """
+        return next(filter(None, map(self._refusal, path[:-1], path[1:], [now] * (len(path) - 1))), "")
+
+    def names(self, certificate: ClientCertificate) -> bool:
+        """Whether a certificate that was accepted before is in a list of its issuer."""
+        lists = self._lists.get(certificate.issuer, ())
+        return any(each.get_revoked_certificate_by_serial_number(certificate.serial) is not None for each in lists)
+
+    def _refusal(self, certificate: Certificate, issuer: Certificate, now: float) -> str:
+        key: Any = issuer.public_key()
+        lists = [
+            each for each in self._lists.get(certificate.issuer.public_bytes(), ()) if each.is_signature_valid(key)
+        ]
+        if not lists:
+            return "there is no revocation list of the client certificate's authority"
+        if any(each.get_revoked_certificate_by_serial_number(certificate.serial_number) for each in lists):
+            return "the client certificate was revoked"
+        moment = datetime.fromtimestamp(now, UTC)
+        if not any(each.next_update_utc is None or each.next_update_utc > moment for each in lists):
+            return "the revocation list of the client certificate's authority has expired"
+        return ""
+
+
+def _check(each: CertificateRevocationList) -> None:
+    """Lists of changes alone (deltas), of some reasons or of others' certificates have critical extensions."""
+    for extension in each.extensions:
+        if extension.critical and not _is_whole(extension.value):
+            raise ValueError(f"a list with the critical extension {extension.oid.dotted_string} is not supported")
+
+
+def _is_whole(scope: ExtensionType) -> bool:
+    """Whether an extension says no more than where the list is from, and that it is of certificates like clients'."""
+    return isinstance(scope, IssuingDistributionPoint) and not (
+        scope.indirect_crl
+        or scope.only_some_reasons
+        or scope.only_contains_attribute_certs
+        or scope.only_contains_ca_certs
+    )
+
+
+class CertificateRevocations:
+    """The lists of this process. `version` changes with them."""
+
+    def __init__(self) -> None:
+        self._lists: RevocationLists | None = None
+        self.version = 0
+
+    def use(self, content: bytes) -> None:
+        """From now on. Raises ValueError, and changes nothing then."""
+        try:
+            self._lists = RevocationLists(content)
+        except ValueError as error:
+            raise ValueError(f"no list of revoked certificates in PEM or DER: {error}") from None
+        self.version += 1
+
+    def refusal(self, path: Sequence[Certificate], now: float) -> str:
+        return "" if self._lists is None else self._lists.refusal(path, now)
+
+    def names(self, certificate: ClientCertificate) -> bool:
+        return self._lists is not None and self._lists.names(certificate)

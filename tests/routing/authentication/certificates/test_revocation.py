@@ -1,0 +1,108 @@
+"""Lists of revoked certificates: which are refused, and which files are none."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from routing.authentication.certificates.client_certificates import ClientCertificates
+from routing.authentication.certificates.errors import InvalidCertificate
+from routing.authentication.certificates.revocation import CertificateRevocations
+from routing.authentication.certificates.source import parse_source
+from routing.http import Request
+from tests import certificates
+from tests.certificates import DAY, NOW, Issued, revocations
+from tests.clock import FakeClock
+
+CA, OTHER_CA = certificates.authority(), certificates.authority("Other CA")
+MIDDLE = certificates.authority("Middle", CA)
+LEAF, REVOKED = certificates.client(CA, "web"), certificates.client(CA, "stolen")
+BELOW = certificates.client(MIDDLE, "below")
+NO_LIST = "there is no revocation list of the client certificate's authority"
+GONE = "the client certificate was revoked"
+ENDED = "the revocation list of the client certificate's authority has expired"
+
+
+class World:
+    def __init__(self, lists: bytes) -> None:
+        self.clock, self.revocations = FakeClock(NOW.timestamp()), CertificateRevocations()
+        self.revocations.use(lists)
+        source = msgspec.structs.replace(parse_source("pem X-Cert"), roots=(CA.pem + OTHER_CA.pem).encode())
+        self.certificates = ClientCertificates(source, self.clock, self.revocations)
+
+    def refusal(self, *chain: Issued) -> str:
+        """Empty for a certificate that is accepted."""
+        fields = [(b"x-cert", "".join(each.escaped for each in chain).encode())]
+        request = Request("GET", b"/", b"", fields, "192.0.2.1")
+        request.via_proxy = True
+        try:
+            return "" if self.certificates.find(request) else "none"
+        except InvalidCertificate as error:
+            return error.detail
+
+
+@pytest.mark.parametrize(
+    ("lists", "chain", "expected"),
+    [
+        ([revocations(CA)], [LEAF], ""),
+        ([revocations(CA, REVOKED)], [LEAF], ""),
+        ([revocations(CA, REVOKED)], [REVOKED], GONE),
+        ([revocations(CA), revocations(CA, REVOKED)], [REVOKED], GONE),
+        ([revocations(CA, REVOKED, ends=NOW - DAY / 2)], [REVOKED], GONE),
+        ([revocations(CA, ends=NOW - DAY / 2)], [LEAF], ENDED),
+        ([revocations(CA, ends=NOW - DAY / 2), revocations(CA)], [LEAF], ""),
+        ([revocations(OTHER_CA, LEAF)], [LEAF], NO_LIST),
+        ([revocations(CA, signer=OTHER_CA)], [LEAF], NO_LIST),
+        ([revocations(CA), revocations(MIDDLE)], [BELOW, MIDDLE], ""),
+        ([revocations(CA), revocations(MIDDLE, BELOW)], [BELOW, MIDDLE], GONE),
+        ([revocations(CA, MIDDLE), revocations(MIDDLE)], [BELOW, MIDDLE], GONE),
+        ([revocations(CA)], [BELOW, MIDDLE], NO_LIST),
+        ([revocations(MIDDLE)], [BELOW, MIDDLE], NO_LIST),
+    ],
+)
+def test_which_certificates_are_refused(lists: Sequence[bytes], chain: Sequence[Issued], expected: str) -> None:
+    assert World(b"".join(lists)).refusal(*chain) == expected
+
+
+def test_one_list_in_der() -> None:
+    der = x509.load_pem_x509_crl(revocations(CA, REVOKED)).public_bytes(Encoding.DER)
+    assert [World(der).refusal(each) for each in (LEAF, REVOKED)] == ["", GONE]
+
+
+def test_a_new_list_holds_at_once_and_one_that_cannot_be_read_changes_nothing() -> None:
+    world = World(revocations(CA))
+    assert world.refusal(LEAF) == ""
+    world.revocations.use(revocations(CA, LEAF))
+    assert world.refusal(LEAF) == GONE
+    with pytest.raises(ValueError, match="no list of revoked certificates in PEM or DER"):
+        world.revocations.use(b"<html>")
+    assert world.refusal(LEAF) == GONE
+    world.revocations.use(revocations(CA))
+    assert world.refusal(LEAF) == ""
+
+
+def test_a_list_that_ends_is_noticed() -> None:
+    world = World(revocations(CA, ends=NOW + DAY))
+    assert world.refusal(LEAF) == ""
+    world.clock.now = (NOW + 2 * DAY).timestamp()
+    assert world.refusal(LEAF) == ENDED
+
+
+@pytest.mark.parametrize(
+    ("extension", "is_read"),
+    [
+        (x509.DeltaCRLIndicator(1), False),
+        (x509.IssuingDistributionPoint(None, None, False, False, None, True, False), False),
+        (x509.IssuingDistributionPoint(None, None, False, True, None, False, False), False),
+        (x509.IssuingDistributionPoint(None, None, True, False, None, False, False), True),
+    ],
+)
+def test_lists_that_say_only_a_part(extension: x509.ExtensionType, is_read: bool) -> None:
+    content = revocations(CA, REVOKED, critical=extension)
+    if is_read:
+        assert World(content).refusal(REVOKED) == GONE
+    else:
+        with pytest.raises(ValueError, match="is not supported"):
+            World(content)
