@@ -146,8 +146,10 @@ class ResponseParser:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def release(self) -> None:
-        """Drop the llhttp parser: the reference cycle with it would delay freeing both."""
-        self._parser = None
+        """Drop the llhttp parser and the sink of interim responses. They refer to this parser and to its request: only
+        the garbage collector could free such cycles.
+        """
+        self._parser = self._on_interim = None
 
     def on_message_begin(self) -> None:
         """Stop at data after a complete response: it belongs to no request."""
