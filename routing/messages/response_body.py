@@ -101,6 +101,7 @@ class Relay:
         if not self._open:
             return
         self._open = False
-        for listener in self._end_listeners:
+        listeners, self._end_listeners = self._end_listeners, []  # which may refer to this relay
+        for listener in listeners:
             listener(self._passed_bytes, "" if self._is_complete else aborted)
         await self._source.aclose()

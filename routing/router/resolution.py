@@ -254,7 +254,7 @@ class Resolution:
     def _reject(self, error: GatewayError, path: bytes, table: RouteTable) -> None:
         if isinstance(error, UnknownService) and b"//" in path:  # a service, for servers that merge slashes
             error = BadRequest("the path contains empty segments")
-        self.routing_error = error
+        self.routing_error = error.with_traceback(None)  # which refers to this resolution and its request
         service = table.services.get(error.service or "")
         if isinstance(error, BadRequest) and service is not None and service.policy.auth is Auth.NONE:
             self.auth = Auth.NONE  # its callers have no credential

@@ -140,7 +140,8 @@ class Responder:
             log.error("request %s failed inside the gateway", exchange.id, exc_info=error)
             error = InternalError("the request could not be handled")
         exchange.error_code = error.code
-        return problem(error, exchange.id)
+        # Errors are memoised, and kept by a call that has failed; their tracebacks would keep this request's objects.
+        return problem(error.with_traceback(None), exchange.id)
 
     def _add_fields(self, exchange: Exchange, headers: Headers) -> None:
         headers += ((b"x-request-id", exchange.id.encode()), timing_field(exchange, self._timer()))
