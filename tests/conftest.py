@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import django
@@ -12,7 +13,7 @@ import pytest
 from django.conf import settings
 
 from tests.redis_server import RedisServer
-from tests.scheduling import FileScheduling, Turns, is_slow
+from tests.scheduling import FileScheduling, Turns, is_left_out, is_slow
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "gateway_project.settings"
 os.environ["SECRET_KEY"] = "for tests alone, and long enough to sign with"
@@ -29,6 +30,10 @@ def pytest_configure() -> None:
     django.setup()
     # Django's own advice for tests: the default hasher takes 0.4 s of a processor for each user a test creates.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return is_left_out(collection_path, config) or None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 from xdist.scheduler import LoadGroupScheduling
 
+TESTS: Final = Path(__file__).parent
 SLOW_FIXTURES: Final = frozenset(
     {
         *("shared_redis", "redis_url", "own_redis", "cluster", "pair", "sentinels"),
@@ -21,7 +22,7 @@ SLOW_PARAMETERS: Final = frozenset({"asgi", "django", "redis", "tiers"})
 """Values of fixtures for which a test starts a Redis, or repeats what it does through the gateway's own server."""
 
 
-SLOW_PACKAGES: Final = frozenset({"benchmarks", "browser", "gateway_project", "system"})
+SLOW_PACKAGES: Final = frozenset({"benchmarks", "browser", "gateway_project", "package", "sdk", "system", "upgrades"})
 """Packages whose tests start processes."""
 
 
@@ -35,6 +36,11 @@ def is_slow(item: pytest.Item) -> bool:
     return not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or any(
         isinstance(value, str) and value in SLOW_PARAMETERS for value in parameters
     )
+
+
+def is_left_out(path: Path, config: pytest.Config) -> bool:
+    """Whether a path is a package of which no test is wanted: to import all of them takes half of a collection."""
+    return config.option.markexpr == "not slow" and path.name in SLOW_PACKAGES and path.parent == TESTS
 
 
 class FileScheduling(LoadGroupScheduling):

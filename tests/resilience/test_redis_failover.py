@@ -19,6 +19,8 @@ from tests.redis_server import START_SECONDS, RedisServer, binary
 from tests.resilience.cache.entries import make
 from tests.resilience.waiting import until
 
+pytestmark = pytest.mark.slow
+
 RECOVERY_SECONDS = 5.0
 FAILOVER_SECONDS = 90.0
 """Normally two. A sentinel that had to wait for a processor for two seconds does nothing for 30 s (TILT mode)."""

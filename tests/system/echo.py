@@ -19,12 +19,16 @@ async def _echo(ws: ServerConnection) -> None:
 
 @contextmanager
 def websocket_server(handler: Callable[[ServerConnection], Awaitable[None]], **options: Any) -> Iterator[int]:
-    """Run a WebSocket server in a thread. Yields its port. `options` are those of `serve`."""
+    """Run a WebSocket server in a thread. Yields its port. `options` are those of `serve`.
+
+    A test that leaves it blocks its own event loop, so that clients which are still connected cannot close: they are
+    waited for at most a second.
+    """
     loop, ports = asyncio.new_event_loop(), Queue[int]()
     stop = asyncio.Event()
 
     async def run() -> None:
-        async with serve(handler, "127.0.0.1", 0, **options) as server:
+        async with serve(handler, "127.0.0.1", 0, **{"close_timeout": 1, **options}) as server:
             ports.put(server.sockets[0].getsockname()[1])
             await stop.wait()
 

@@ -11,6 +11,8 @@ from routing.demo.process import Demonstration, DemonstrationUnavailable
 from routing.demo.servers import BACKENDS
 from tests.processes import children, eventually, has_exited, session
 
+pytestmark = pytest.mark.slow
+
 GATEWAY = """
 import signal
 from routing.demo.process import Demonstration
