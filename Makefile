@@ -139,12 +139,17 @@ BASE_TAG ?= python:3.12-slim
 IMAGE ?= intelligence-gateway
 VERSION ?= $(shell $(PYTHON) -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
 
+# The digest of the index, of which every platform takes its own image; nothing else is written into the Dockerfile.
+BASE_DIGEST := docker buildx imagetools inspect $(BASE_TAG) --format '{{.Manifest.Digest}}' | grep -x 'sha256:[0-9a-f]\{64\}'
+
 image-base: ## pin the Dockerfile's base image to the digest that BASE_TAG has now
-	digest=$$(docker buildx imagetools inspect $(BASE_TAG) --format '{{.Manifest.Digest}}') && \
+	digest=$$($(BASE_DIGEST)) || { echo 'the digest of $(BASE_TAG) is not known'; exit 1; }; \
 		sed -i "s|^ARG BASE=.*|ARG BASE=$(BASE_TAG)@$$digest|" Dockerfile
 
 image: sbom ## build and push the release IMAGE:VERSION, with provenance and bills of materials
 	@grep -q '^ARG BASE=.*@sha256:[0-9a-f]\{64\}$$' Dockerfile || { echo 'the base image has no digest: make image-base'; exit 1; }
+	@digest=$$($(BASE_DIGEST)) || exit 0; grep -q "^ARG BASE=.*@$$digest$$" Dockerfile || \
+		echo 'the base image is not the latest one: make image-base renews it' >&2
 	docker buildx build --pull --provenance mode=max --sbom=true --tag $(IMAGE):$(VERSION) --push .
 
 sbom: $(RELEASE)/.installed ## write dist/*.cdx.json: bills of materials of the locked requirements (CycloneDX)

@@ -151,9 +151,51 @@ def test_the_user_is_a_number_that_is_not_root_and_that_the_chart_names() -> Non
     assert "runAsUser: 10001" in values
 
 
-def test_both_stages_have_the_base_that_can_be_pinned() -> None:
-    """`make image-base` writes its digest into this one line."""
+def test_both_stages_have_the_base_that_is_pinned_by_its_digest() -> None:
+    """`make image-base` writes it into this one line."""
     found = dockerfile.instructions()
     assert found[0][0] == "ARG"
-    assert re.fullmatch(r"BASE=python:3\.\d+-slim(@sha256:[0-9a-f]{64})?", found[0][1])
+    assert re.fullmatch(r"BASE=python:3\.\d+-slim@sha256:[0-9a-f]{64}", found[0][1])
     assert [argument.split()[0] for name, argument in found if name == "FROM"] == ["${BASE}", "${BASE}"]
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A directory with the recipe, in which `docker` prints `digest`, and writes its other commands to `built`."""
+    for name in ("Makefile", "Dockerfile", "pyproject.toml"):
+        shutil.copy(dockerfile.ROOT / name, tmp_path)
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\ncase "$*" in *imagetools*) cat digest ;; *) echo "$*" >> built ;; esac\n')
+    docker.chmod(0o755)
+    return tmp_path
+
+
+def make(directory: Path, target: str, digest: str) -> subprocess.CompletedProcess[str]:
+    (directory / "digest").write_text(digest)
+    environment = {"PATH": f"{directory / 'bin'}:{os.environ['PATH']}"}
+    command = ["make", "--old-file", "sbom", target, "IMAGE=registry.example.com/gateway"]
+    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_recipe_of_a_release_pins_the_base_and_refuses_one_without_a_digest(release: Path) -> None:
+    digest, file = f"sha256:{'0a' * 32}", release / "Dockerfile"
+    before = file.read_text()
+    for wrong in ("", "no such manifest\n", "sha256:abc\n", f"{digest}|; s|x|y\n"):
+        assert make(release, "image-base", wrong).returncode
+        assert file.read_text() == before
+    assert make(release, "image-base", f"{digest}\n").returncode == 0
+    assert f"\nARG BASE=python:3.12-slim@{digest}\n" in file.read_text()
+    assert len(set(before.splitlines()) ^ set(file.read_text().splitlines())) == 2
+    assert make(release, "image", f"{digest}\n").stderr == ""
+    assert "image-base renews it" in make(release, "image", f"sha256:{'0b' * 32}\n").stderr
+    assert make(release, "image", "").returncode == 0
+    file.write_text(before.replace("@sha256:", ":"))
+    built = (release / "built").read_text()
+    refused = make(release, "image", "")
+    assert (refused.returncode, "make image-base" in refused.stdout) == (2, True)
+    assert (release / "built").read_text() == built
+    assert (
+        built.count("buildx build --pull --provenance mode=max --sbom=true --tag registry.example.com/gateway:0.2.0")
+        == 3
+    )
