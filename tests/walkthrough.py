@@ -1,13 +1,17 @@
 """Runs the commands of a page of the documentation, and compares what they print with what the page says."""
 
+import json
 import re
 import subprocess
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
+ARTEFACTS: Final = Path(__file__).parents[1] / "test-artefacts"
 _BLOCK: Final = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _MARK: Final = "\N{END OF PROOF}"
+_TIME: Final = re.compile(rf"{_MARK}(\d+)\.(\d+){_MARK}")
 _BEGIN: Final = "set -e\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT"
 
 
@@ -16,6 +20,14 @@ class Step(NamedTuple):
 
     commands: str
     expected: str | None
+
+
+class Done(NamedTuple):
+    """A step, what it has printed, and how many seconds it took."""
+
+    step: Step
+    output: str
+    seconds: float
 
 
 def steps(page: str) -> list[Step]:
@@ -29,15 +41,16 @@ def steps(page: str) -> list[Step]:
     return found
 
 
-def run(page: str, *, directory: Path, environment: Mapping[str, str], seconds: float) -> list[tuple[Step, str]]:
-    """Run all commands in one shell, as somebody who pastes them would. Returns each step with its output.
+def run(page: str, *, directory: Path, environment: Mapping[str, str], seconds: float) -> list[Done]:
+    """Run all commands in one shell, as somebody who pastes them would.
 
     Raises AssertionError at the first step that fails, and ends all processes that the commands have started.
     """
     found = steps(page)
-    marked = (f"{step.commands}\nprintf '%s' '{_MARK}'" for step in found)
+    mark = f"printf '%s' \"{_MARK}$EPOCHREALTIME{_MARK}\""
+    marked = (f"{step.commands}\n{mark}" for step in found)
     done = subprocess.run(
-        ["timeout", "--kill-after=5", str(seconds), "bash", "-c", "\n".join([_BEGIN, *marked])],
+        ["timeout", "--kill-after=5", str(seconds), "bash", "-c", "\n".join([_BEGIN, mark, *marked])],
         cwd=directory,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -45,9 +58,19 @@ def run(page: str, *, directory: Path, environment: Mapping[str, str], seconds: 
         check=False,
         text=True,
     )
-    outputs = done.stdout.split(_MARK)
+    outputs = _TIME.split(done.stdout)[3::3]
     assert done.returncode == 0, f"{found[min(len(outputs), len(found)) - 1].commands}\n{outputs[-1]}\n{done.stderr}"
-    return list(zip(found, outputs, strict=False))
+    times = [float(f"{whole}.{part}") for whole, part in _TIME.findall(done.stdout)]
+    lengths = [end - begin for begin, end in pairwise(times)]
+    return [Done(*each) for each in zip(found, outputs, lengths, strict=False)]
+
+
+def record(name: str, done: list[Done]) -> None:
+    """Write how many seconds a page took, and each of its steps, to `test-artefacts/NAME.json`."""
+    ARTEFACTS.mkdir(exist_ok=True)
+    steps = [{"commands": each.step.commands, "seconds": round(each.seconds, 1)} for each in done]
+    found = {"seconds": round(sum(each.seconds for each in done), 1), "steps": steps}
+    (ARTEFACTS / f"{name}.json").write_text(json.dumps(found, indent=1))
 
 
 def agrees(expected: str, output: str) -> bool:

@@ -36,7 +36,7 @@ def test_the_commands_of_the_runbooks_work(operator: tuple[Server, str]) -> None
     server, key = operator
     environment = {"PATH": os.environ["PATH"], "GATEWAY": server.address, "KEY": key}
     done = run((DOCS / "runbooks.md").read_text(), directory=ROOT, environment=environment, seconds=60)
-    outputs = [json.loads(line) for _, output in done for line in output.splitlines()]
+    outputs = [json.loads(line) for each in done for line in each.output.splitlines()]
     assert [name for output in outputs for name in output if name in ("code", "errors")] == []
     assert outputs[-2:] == [
         {"service": "shop", "state": "CLOSED"},
@@ -54,7 +54,7 @@ def test_the_commands_of_the_checklist_work(tmp_path: Path) -> None:
         "DATABASE_URL": f"sqlite:///{tmp_path / 'gateway.sqlite3'}",
         "PORT": str(free_port()),
     }
-    outputs = [output for _, output in run(page, directory=ROOT, environment=environment, seconds=120)]
+    outputs = [each.output for each in run(page, directory=ROOT, environment=environment, seconds=120)]
     assert "no issues" in outputs[0]
     assert "valid" in outputs[1]
     assert "prometheus" in outputs[2]

@@ -3,19 +3,26 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from tests.checkout import fresh_checkout, installing
 from tests.system.server import ROOT, free_port
-from tests.walkthrough import agrees, run, steps
+from tests.walkthrough import agrees, record, run, steps
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 
-def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_tutorial_works_as_it_is_written_in_a_fresh_checkout(tmp_path: Path) -> None:
     page = TUTORIAL.read_text()
     for port in ("8000", "9000"):
         page = page.replace(port, str(free_port()))
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DRAIN_SECONDS": "0"}
-    for step, output in run(page, directory=ROOT, environment=environment, seconds=240):
+    checkout = fresh_checkout(tmp_path / "clone")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DRAIN_SECONDS": "0", **installing()}
+    done = run(page, directory=checkout, environment=environment, seconds=500)
+    for step, output, _ in done:
         assert step.expected is None or agrees(step.expected, output), f"{step.commands}\n{output}"
+    record("tutorial", done)
 
 
 def test_the_tutorial_shows_what_its_calls_print() -> None:
