@@ -107,8 +107,7 @@ class Gateway:
     def steps(self, match: Match, method: str) -> list[tuple[str, Step]]:
         """The steps of a request to this route, by name: only those that have something to do.
 
-        1, request id, comes before them in `begin`, since it makes the exchange; 9, return, after them in `Responder`,
-        since an error of any step is returned too.
+        1, request id, comes before them in `begin`, which makes the exchange; 9, return, after them, for errors too.
         """
         policy = match.policy
         limit, identify = self._presented.steps(policy.auth)
@@ -126,6 +125,7 @@ class Gateway:
             ("backend call", self._calls.call),
             ("credential renewal", self.credentials.renew if policy.credential else None),
             ("fallback", self.fallbacks.replace if policy.fallback and policy.fallback.service else None),
+            ("own invalidation", self._store.own.apply if policy.cache and policy.cache.invalidate_own else None),
             ("store", self._store.store),
         ]
         return [(name, step) for name, step in steps if step is not None]
@@ -164,10 +164,7 @@ class Gateway:
         return await self._complete(self.begin(request), None, iter((self.resolve, handler)))
 
     async def admit(self, exchange: Exchange, *, anonymous: bool = False) -> None:
-        """Steps 2 and 3 of a WebSocket. `anonymous` admits it without a credential, with `caller` None.
-
-        Raises GatewayError.
-        """
+        """Steps 2 and 3 of a WebSocket; `anonymous`: also without a credential, `caller` None. Raises GatewayError."""
         self.resolve(exchange)
         self._gatekeeper.guard(exchange)
         limit, identify = self._presented.steps(exchange.resolution.auth)
@@ -269,7 +266,8 @@ class Gateway:
         steps: tuple[Step, ...] = (self._calls.admit, self._calls.call)
         if exchange.match.policy.credential is not None:
             steps = (self.credentials.attach, *steps, self.credentials.renew)
-        return await self._rest(exchange, None, iter((*steps, self.fallbacks.replace, self._store.store)))
+        last = (self.fallbacks.replace, self._store.own.apply, self._store.store)
+        return await self._rest(exchange, None, iter((*steps, *last)))
 
     def _once(self, exchange: Exchange) -> Awaitable[Response] | None:
         """Before step 6, where the request has an Idempotency-Key: its first response, or steps 6 to 8."""

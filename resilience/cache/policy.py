@@ -69,6 +69,13 @@ class KeyPolicy(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[str, ...] = ()
 
 
+class OwnInvalidation(msgspec.Struct, frozen=True):
+    """Which responses say that what their caller has stored is out of date, and the tags of what that is."""
+
+    when: ResponseCondition
+    tags: tuple[str, ...]
+
+
 class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The cache settings of one route. Durations are in seconds.
 
@@ -80,6 +87,7 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     `ignore`: what is not read of responses; `ignore_vary`: request fields in their Vary that keep no variants apart.
     Under `scope: shared` only with `share_ignored`: what a backend says is for one caller is then for all. `methods`
     are those whose responses are stored, `key` says what is part of their keys, and `only_if` which of them are stored.
+    `invalidate_own`: which responses invalidate what their caller has stored, in scope user.
     Raises ValueError, naming the field.
     """
 
@@ -98,6 +106,7 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
     only_if: ResponseCondition | None = None
     cookies: tuple[str, ...] | None = None
     ignore_vary: tuple[str, ...] = ()
+    invalidate_own: OwnInvalidation | None = None
 
     def __post_init__(self) -> None:
         for field in ("ttl", "stale_while_revalidate", "stale_if_error"):

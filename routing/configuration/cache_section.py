@@ -5,8 +5,9 @@ from enum import StrEnum
 from typing import Final
 
 from resilience.cache.ignoring import Ignorable
-from resilience.cache.policy import CACHEABLE_METHODS, KeyPolicy, QueryPolicy, Scope
+from resilience.cache.policy import CACHEABLE_METHODS, KeyPolicy, OwnInvalidation, QueryPolicy, Scope
 from routing.configuration.conditions import conditions
+from routing.configuration.faults import Faults
 from routing.configuration.values import (
     ValueParser,
     boolean,
@@ -18,6 +19,7 @@ from routing.configuration.values import (
     mapping_of,
     nullable,
     one_of,
+    parse_mapping,
     string,
     tag,
 )
@@ -105,6 +107,22 @@ def _only_if(value: object) -> Conditions:
     return found
 
 
+def _when(value: object) -> Conditions:
+    found = conditions(value)
+    if not found.items:
+        raise ValueError("must have a condition; leave invalidate_own out to invalidate nothing")
+    return found
+
+
+def _invalidate_own(value: object) -> OwnInvalidation:
+    faults, keys = Faults(), {"when": _when, "tags": list_of(tag)}
+    found = parse_mapping(value, keys, faults)
+    faults.raise_if_any()
+    if not found.get("when") or not found.get("tags"):
+        raise ValueError("needs 'when', a condition on responses, and 'tags', of what they end")
+    return OwnInvalidation(**found)
+
+
 CACHE: Final[dict[str, ValueParser]] = {
     "ttl": duration,
     "scope": one_of(Scope),
@@ -121,4 +139,5 @@ CACHE: Final[dict[str, ValueParser]] = {
     "key": _key,
     "only_if": nullable(_only_if),
     "cookies": nullable(_names(cookie_name)),
+    "invalidate_own": nullable(_invalidate_own),
 }

@@ -272,14 +272,17 @@ def _decode_route(value: object, inherited: dict[str, Any], parsers: dict[str, V
 
 
 def _check_placeholders(settings: dict[str, Any], known: Iterable[str], faults: Faults) -> None:
+    cache = settings.get("cache") or {}
+    own = cache.get("invalidate_own")
     tag_lists: list[tuple[Path, Iterable[str]]] = [
-        (("cache", "tags"), (settings.get("cache") or {}).get("tags", ())),
+        (("cache", "tags"), cache.get("tags", ())),
+        (("cache", "invalidate_own", "tags"), own.tags if own is not None else ()),
         (("invalidates",), settings.get("invalidates", ())),
     ]
     for path, tags in tag_lists:
         for index, template in enumerate(tags):
             for name in sorted(set(parameters(template)) - set(known) - CALLER_FIELDS.keys()):
                 faults.add((*path, index), f"{{{name}}} is not a parameter of the route's path")
-            if path == ("invalidates",):
+            if path != ("cache", "tags"):
                 for name in message_fields(template):
                     faults.add((*path, index), f"{{{name}}} may be used in cache.tags only")

@@ -93,7 +93,7 @@ def cache_section(request: Request, match: Match, caller: Caller | None) -> dict
 
 
 def _cache_policy(cache: CachePolicy, request: Request, match: Match, caller: Caller | None) -> dict[str, Any]:
-    rule = "a response is fresh only as long as its own header fields say"
+    own, rule = cache.invalidate_own, "a response is fresh only as long as its own header fields say"
     if caller is None and cache.scope is not Scope.SHARED:
         rule += ": the request is anonymous and the scope is not shared"
     elif cache.ttl:
@@ -115,6 +115,7 @@ def _cache_policy(cache: CachePolicy, request: Request, match: Match, caller: Ca
         "methods": list(cache.methods),
         "key": _key(cache.key),
         "only_if": cache.only_if is not None,
+        "invalidate_own": list(filled(own.tags, match, caller)) if own is not None and caller is not None else [],
         "origin": {name.decode(): value.decode("latin-1") for name, value in forwarding.origin_fields(request)},
     }
 

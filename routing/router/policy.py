@@ -207,8 +207,10 @@ class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def judges_bodies(self) -> bool:
         """Whether bodies of responses are read for a condition, which only some content codings allow."""
-        only_if = None if self.cache is None else self.cache.only_if
-        return any(conditions.needs_body for conditions in (self.outcome, only_if) if conditions is not None)
+        cache = self.cache
+        own = None if cache is None or cache.invalidate_own is None else cache.invalidate_own.when
+        found = (self.outcome, None if cache is None else cache.only_if, own)
+        return any(conditions.needs_body for conditions in found if conditions is not None)
 
     @property
     def head_seconds(self) -> float:

@@ -114,6 +114,14 @@ def _from_right(literals: list[str], tag: str) -> list[str] | None:
     return [tag[start:end], *reversed(values)] if start < end else None
 
 
+def own_tags(tags: Iterable[str], caller: Caller) -> tuple[str, ...]:
+    """The tags by which what one caller has stored is invalidated, and nothing of others: a caller in a tag has no
+    slash, so that what comes before the first one is this caller.
+    """
+    prefix = f"own:{fields(caller)['caller']}/"
+    return tuple(prefix + tag for tag in tags)
+
+
 def fields(caller: Caller | None) -> dict[str, str]:
     """The caller's fields as used in tags. A caller without a tenant has its id as tenant, as in `scope: tenant`."""
     own = _encoded(caller.id, safe=":@+") if caller else ANONYMOUS

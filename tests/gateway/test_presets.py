@@ -18,7 +18,7 @@ SLACK: dict[str, Any] = {
     "set_cookie": "b=2k0mvk; path=/; domain=.slack.com",
 }
 GMAIL: dict[str, Any] = {"cache_control": "private", "vary": "Origin, X-Origin, Referer"}
-CALENDAR = {
+CALENDAR: dict[str, Any] = {
     "cache_control": "no-cache, no-store, max-age=0, must-revalidate",
     "expires": "Mon, 01 Jan 1990 00:00:00 GMT",
     "pragma": "no-cache",
@@ -90,7 +90,6 @@ async def test_what_the_api_sends_is_stored(
         ("slack", "POST", "/chat.postMessage"),
         ("slack", "GET", "/search.messages?query=a"),
         ("slack", "POST", "/oauth.v2.access"),
-        ("gmail", "GET", "/gmail/v1/users/me/history?startHistoryId=1"),
         ("google-calendar", "POST", "/calendar/v3/calendars/primary/events/watch"),
         ("hubspot", "POST", "/crm/v3/objects/contacts"),
         ("salesforce", "GET", "/services/data/v60.0/limits"),
@@ -171,3 +170,49 @@ async def test_a_limit_that_was_reached_holds_calls_off(world: World, preset: st
     assert len(origin.requests) == 1
     world.clock.advance(31)
     assert (await send(world, "GET", path))[0] == 200
+
+
+async def test_a_mailboxs_history_is_not_stored(world: World) -> None:
+    origin = await connect(world, "gmail", answer({"historyId": "2"}, **GMAIL))
+    for _ in range(2):
+        assert await send(world, "GET", "/gmail/v1/users/me/history?startHistoryId=1") == (200, "MISS")
+    assert len(origin.requests) == 2
+
+
+NOT_FOUND = {"error": {"code": 404, "errors": [{"reason": "notFound"}], "message": "Requested entity was not found."}}
+FULL_SYNC = {"error": {"code": 410, "errors": [{"reason": "fullSyncRequired"}], "message": "Sync token is not valid."}}
+GONE = {
+    "gmail": (answer({}, **GMAIL), answer(NOT_FOUND, 404, **GMAIL)),
+    "google-calendar": (answer({}, **CALENDAR), answer(FULL_SYNC, 410, **CALENDAR)),
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "path", "others"),
+    [
+        (
+            "gmail",
+            "/gmail/v1/users/me/history?startHistoryId=1",
+            ["/gmail/v1/users/me/messages?q=a", "/gmail/v1/users/me/labels", "/gmail/v1/users/me/threads/18c"],
+        ),
+        (
+            "google-calendar",
+            "/calendar/v3/calendars/primary/events?syncToken=old",
+            ["/calendar/v3/calendars/primary/events", "/calendar/v3/calendars/primary/events/1"],
+        ),
+        ("google-calendar", "/calendar/v3/users/me/calendarList?syncToken=old", ["/calendar/v3/users/me/calendarList"]),
+    ],
+)
+async def test_a_sync_state_that_is_gone_ends_what_its_caller_has_stored(
+    world: World, preset: str, path: str, others: list[str]
+) -> None:
+    current, lost = GONE[preset]
+    origin = await connect(world, preset, *[current] * (2 * len(others)), lost, current)
+    for key in (world.key, world.other_key):
+        for other in others:
+            assert (await world.request("GET", f"/api/v1/api{other}", key=key)).get("x-cache") == "MISS"
+    assert (await world.request("GET", f"/api/v1/api{path}")).status in (404, 410)
+    for other in others:
+        assert (await world.request("GET", f"/api/v1/api{other}", key=world.other_key)).get("x-cache") == "HIT"
+        assert (await world.request("GET", f"/api/v1/api{other}")).get("x-cache") == "MISS"
+    assert len(origin.requests) == 3 * len(others) + 1

@@ -34,7 +34,10 @@ ROOT = Path(__file__).parents[2]
 FIELDS = {**SERVICE_SECTIONS, **SHARED_SECTIONS}
 NESTED: dict[str, set[tuple[str, ...]]] = {
     "breaker": {("open_for", "base"), ("open_for", "factor"), ("open_for", "max")},
-    "cache": {("key", "body"), ("key", "query", "ignore"), ("key", "query", "sort"), ("key", "headers")},
+    "cache": {
+        *(("key", "body"), ("key", "query", "ignore"), ("key", "query", "sort"), ("key", "headers")),
+        *(("invalidate_own", "when"), ("invalidate_own", "tags")),
+    },
     "credential": {("oauth2", name) for name in OAUTH2},
 }
 
@@ -76,6 +79,7 @@ ALL_KEYS: dict[str, Any] = {
         "credentials": [],
         "key": {"body": ["a.b"], "query": {"ignore": ["t"]}},
         "cookies": ["s"],
+        "invalidate_own": {"when": [{"status": 404}, {"status": 410, "body": {"a.b": "c"}}], "tags": ["list"]},
         "methods": ["GET", "POST"],
         "scope": "user",
     },

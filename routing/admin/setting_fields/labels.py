@@ -50,6 +50,8 @@ LABELS: Final[dict[str, Label]] = {
     "ignore": _("Ignore"),
     "ignore_vary": _("Ignore Vary"),
     "interval": _("Interval"),
+    "invalidate_own.tags": _("Invalidate own: tags"),
+    "invalidate_own.when": _("Invalidate own: when"),
     "issuer": _("Issuer"),
     "key.body": _("Key: body"),
     "key.headers": _("Key: header fields"),

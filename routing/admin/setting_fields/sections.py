@@ -111,6 +111,10 @@ _CACHE: Final = Section(
         key("key.query.sort", Flag, _("the order of parameters does not matter")),
         key("key.headers", Words, empty=NONE),
         key("only_if", ConditionsField, _("default: all responses that the rules allow")),
+        key(
+            "invalidate_own.when", ConditionsField, _("responses after which what their caller has cached is outdated")
+        ),
+        key("invalidate_own.tags", Words, _("tags of what is outdated: mailbox:{user}")),
         key("cookies", Words, _("the only cookies that are part of the key"), empty=NONE, null="null"),
     ),
 )

@@ -27,7 +27,7 @@ from routing.router.credential_policy import CredentialPolicy
 from routing.router.identity_policy import IdentityField
 from routing.router.policy import RoutePolicy
 from routing.router.table import Match, Service
-from routing.router.tags import ANONYMOUS, NO_CONTENT, filled
+from routing.router.tags import ANONYMOUS, NO_CONTENT, filled, own_tags
 
 _NOT_RECORDED: Final = frozenset({b"cookie", b"range", b"if-range"})
 _COOKIES: Final = frozenset({b"cookie"})
@@ -44,7 +44,7 @@ MAX_BACKENDS: Final = 4_096
 class _Backend(NamedTuple):
     """Of one service and policy, the fields that the policy names as part of the key, and how queries are compared:
     None for byte by byte. `cookies` None: all, unless callers share responses. `read`: the fields that the key may
-    depend on.
+    depend on. `has_own`: whether a response of any of the service's routes invalidates what its caller has stored.
     """
 
     service: Service
@@ -54,6 +54,7 @@ class _Backend(NamedTuple):
     query: QueryPolicy | None
     cookies: frozenset[bytes] | None
     read: frozenset[bytes]
+    has_own: bool
 
 
 class CacheKeys:
@@ -146,8 +147,31 @@ class CacheKeys:
                 _query_policy(policy.cache),
                 _cookie_names(policy.cache),
                 named | (_CREDENTIALS if policy.forward_authorization else _COOKIES),
+                _invalidates_own(service),
             )
         return backend
+
+    def store_target(self, exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarget:
+        """Where the response would be stored, with its route's tags filled in and its URI's tag: a write to the URI
+        invalidates the entries of all callers, under every host and scheme.
+        """
+        match, query, content, caller = exchange.match, exchange.request.query, exchange.content, exchange.caller
+        values = content.values if content is not None else NO_CONTENT
+        named = filled(policy.tags, match, caller, query, values)
+        tags = (*named, uri_tag(match.resource, query))
+        normalized = _query_policy(policy)
+        if normalized is not None and (stored := query_key(query, normalized)) != query:
+            tags = (*tags, uri_tag(match.resource, stored))
+        if match.policy.credential is not None:
+            tags = (*tags, *_owner_tags(exchange, match.policy.credential))
+        if named and caller is not None and policy.scope is Scope.USER and self._backend(match).has_own:
+            tags = (*tags, *own_tags(named, caller))
+        return StoreTarget(exchange.service, key, policy, policy.scope, tags)
+
+
+def _invalidates_own(service: Service) -> bool:
+    policies = (service.policy, *(route.policy for route in service.routes))
+    return any(policy.cache is not None and policy.cache.invalidate_own is not None for policy in policies)
 
 
 def _query_policy(policy: CachePolicy | None) -> QueryPolicy | None:
@@ -168,21 +192,6 @@ async def holds_response(store: Store, keys: CacheKeys, match: Match, caller: Ca
     """Whether a response to this caller's GET of a service's path is stored."""
     name = match.service.name
     return await holds(store, name, keys.key(match, caller, paths.PREFIX + name.encode(), request))
-
-
-def store_target(exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarget:
-    """Where the response would be stored, with its route's tags filled in and its URI's tag: a write to the URI
-    invalidates the entries of all callers, under every host and scheme.
-    """
-    match, query, content = exchange.match, exchange.request.query, exchange.content
-    values = content.values if content is not None else NO_CONTENT
-    tags = (*filled(policy.tags, match, exchange.caller, query, values), uri_tag(match.resource, query))
-    normalized = _query_policy(policy)
-    if normalized is not None and (stored := query_key(query, normalized)) != query:
-        tags = (*tags, uri_tag(match.resource, stored))
-    if match.policy.credential is not None:
-        tags = (*tags, *_owner_tags(exchange, match.policy.credential))
-    return StoreTarget(exchange.service, key, policy, policy.scope, tags)
 
 
 def query_spellings(service: Service, query: bytes) -> set[bytes]:

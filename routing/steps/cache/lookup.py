@@ -17,7 +17,7 @@ from routing.messages import forwarding
 from routing.router.memoised_headers import HitHeaders
 from routing.steps.cache import cache_status
 from routing.steps.cache.bypass import EVENT_STREAM, SPECIAL_FIELDS, bypass_detail
-from routing.steps.cache.cache_key import CacheKeys, replayable, store_target
+from routing.steps.cache.cache_key import CacheKeys, replayable
 from routing.steps.cache.coalescing import Coalescing
 from routing.steps.cache.responses import hit_headers, render
 from routing.steps.cache.revalidation import Revalidation
@@ -130,7 +130,7 @@ class CacheLookup:
             part = await self._cache.lookup_part(service, key, request, exchange.received_at)
             if part is not None:
                 return self._hit(exchange, policy, key, request, part)
-        slot = exchange.cache_slot = CacheSlot(_target(exchange, policy, key), request, result)
+        slot = exchange.cache_slot = CacheSlot(self._target(exchange, policy, key), request, result)
         if serving.only_if_cached(request):
             exchange.cache = cache_status.ONLY_IF_CACHED
             raise NotCached("the request is only for what is stored", service=service)
@@ -140,7 +140,7 @@ class CacheLookup:
         exchange.cache = cache_status.hit(result, exchange.received_at)
         self._count_hit(exchange, key)
         if result.refresh:
-            self._coalescing.refresh(exchange, CacheSlot(_target(exchange, policy, key), request, result))
+            self._coalescing.refresh(exchange, CacheSlot(self._target(exchange, policy, key), request, result))
         return render(request, result)
 
     async def _join(self, exchange: Exchange, slot: CacheSlot) -> Response | None:
@@ -159,6 +159,16 @@ class CacheLookup:
         if not self._hit_counter.record_hit(key):
             self._hit_counter.start_counting(exchange.service, key, replayable(exchange))
 
+    def _target(self, exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarget:
+        """Where the response would be stored, memoised where the key is."""
+        slot = exchange.caller_slot
+        target = slot.store_target
+        if target is None or target.key != key:
+            target = self._keys.store_target(exchange, policy, key)
+            if key == slot.cache_key:
+                slot.store_target = target
+        return target
+
     def _mark(self, exchange: Exchange, result: LookupResult, key: str, request: CacheRequest) -> None:
         exchange.mark("cache check", partial(_verdict, result, key, request), self._timer())
 
@@ -176,14 +186,3 @@ def presented(exchange: Exchange) -> CacheRequest:
         headers = [pair for pair in headers if pair[0] not in RANGE_FIELDS]
         return CacheRequest("GET", headers, exchange.caller is not None, can_validate=False)
     return CacheRequest(method, headers, exchange.caller is not None)
-
-
-def _target(exchange: Exchange, policy: CachePolicy, key: str) -> StoreTarget:
-    """Where the response would be stored, memoised where the key is."""
-    slot = exchange.caller_slot
-    target = slot.store_target
-    if target is None or target.key != key:
-        target = store_target(exchange, policy, key)
-        if key == slot.cache_key:
-            slot.store_target = target
-    return target

@@ -35,6 +35,7 @@ from routing.steps.cache.cache_key import query_spellings
 from routing.steps.cache.changes import ChangeLog
 from routing.steps.cache.coalescing import Fetch
 from routing.steps.cache.only_if import judged_body
+from routing.steps.cache.own_invalidation import OwnInvalidations
 from routing.steps.cache.responses import render, with_cookies
 from routing.steps.cache.revalidation import Revalidation
 from routing.steps.cache.storable import is_storable_part, passes_unverified, storable
@@ -61,6 +62,7 @@ class CacheStore:
         self._fetch = fetch
         self._own_cookies = own_cookies
         self._revalidation = Revalidation(cache)
+        self.own = OwnInvalidations(self._revalidation, timer=timer)
         self._changes = ChangeLog(observers) if observers.observes_refetches else None
         self._clock = clock
         self._timer = timer

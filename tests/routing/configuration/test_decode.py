@@ -427,6 +427,23 @@ def test_the_methods_and_the_key_of_a_cache_are_decoded() -> None:
         ({"only_if": []}, "cache.only_if: must have a condition"),
         ({"only_if": {}}, "cache.only_if: a condition needs a status, a header or a body"),
         ({"only_if": {"body": {"ok": {"a": 1}}}}, "cache.only_if.body.ok: must be a value or a list of values"),
+        ({"invalidate_own": {"when": {"status": 404}}}, "cache.invalidate_own: needs 'when', a condition on responses"),
+        ({"invalidate_own": {"when": {"status": 404}, "tags": []}}, "cache.invalidate_own: needs 'when'"),
+        ({"invalidate_own": {"tags": ["a"]}}, "cache.invalidate_own: needs 'when'"),
+        ({"invalidate_own": {"when": [], "tags": ["a"]}}, "cache.invalidate_own.when: must have a condition"),
+        (
+            {"invalidate_own": {"when": {"status": 4}, "tags": ["a"]}},
+            "cache.invalidate_own.when.status: must be a status",
+        ),
+        ({"invalidate_own": {"if": {"status": 404}}}, "cache.invalidate_own: unknown key 'if'"),
+        (
+            {"invalidate_own": {"when": {"status": 404}, "tags": ["a", "{user}"]}},
+            "cache.invalidate_own.tags[1]: {user} is not a parameter of the route's path",
+        ),
+        (
+            {"invalidate_own": {"when": {"status": 404}, "tags": ["{query.id}"]}},
+            "cache.invalidate_own.tags[0]: {query.id} may be used in cache.tags only",
+        ),
         ({"tags": ["{query.}"]}, "cache.tags[0]: '{query.}' is not a tag"),
         ({"tags": ["{header.x}"]}, "cache.tags[0]: '{header.x}' is not a tag"),
     ],
