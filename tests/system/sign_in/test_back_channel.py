@@ -27,7 +27,9 @@ def send(site: Site, token: str, address: str = "10.9.9.9") -> requests.Response
 
 
 def signed_in(site: Site, subject: str, sid: str | None = None) -> Visitor:
-    """Somebody in a browser of their own. Their provider may name its sessions."""
+    """Somebody in a browser of their own. Their provider may name its sessions. Accounts stay for other tests: no other
+    has these names.
+    """
     site.provider.person = person(subject, "viewers") | ({} if sid is None else {"sid": sid})
     visitor = site.visitor()
     visitor.sign_in()
@@ -37,25 +39,25 @@ def signed_in(site: Site, subject: str, sid: str | None = None) -> Visitor:
 
 def test_a_session_at_the_provider_ends_with_its_sessions_here(site: Site) -> None:
     """user_oidc 1183: tokens with a `sid` alone, or none of it, failed."""
-    first, same, other = (signed_in(site, "sid-1", sid) for sid in ("a", "a", "b"))
-    stranger = signed_in(site, "sid-2", "c")
+    first, same, other = (signed_in(site, "ended-1", sid) for sid in ("a", "a", "b"))
+    stranger = signed_in(site, "ended-2", "c")
     response = send(site, site.provider.logout_token(sid="a"))
     assert (response.status_code, response.content) == (200, b"")
     assert response.headers["Cache-Control"] == "no-store"
     assert "Set-Cookie" not in response.headers
     assert [visitor.is_signed_in for visitor in (first, same, other, stranger)] == [False, False, True, True]
     assert site.actions(f"provider:a at {site.provider.issuer}") == ["account.session_ended"] * 2
-    assert send(site, site.provider.logout_token(sub="sid-1", sid="c")).status_code == 200
+    assert send(site, site.provider.logout_token(sub="ended-1", sid="c")).status_code == 200
     assert stranger.is_signed_in
-    assert send(site, site.provider.logout_token(sub="sid-1")).status_code == 200
+    assert send(site, site.provider.logout_token(sub="ended-1")).status_code == 200
     assert not other.is_signed_in
     assert send(site, site.provider.logout_token(sub="nobody")).status_code == 200
 
 
 def test_sessions_that_the_provider_has_not_named_end_with_any_of_their_person(site: Site) -> None:
     """oidctest 204: a `sid` in the logout token, and none in the ID token."""
-    unnamed, named, other = signed_in(site, "un-1"), signed_in(site, "un-1", "a"), signed_in(site, "un-2")
-    assert send(site, site.provider.logout_token(sub="un-1", sid="z")).status_code == 200
+    unnamed, named, other = signed_in(site, "ended-3"), signed_in(site, "ended-3", "a"), signed_in(site, "ended-4")
+    assert send(site, site.provider.logout_token(sub="ended-3", sid="z")).status_code == 200
     assert [visitor.is_signed_in for visitor in (unnamed, named, other)] == [False, True, True]
 
 
@@ -68,10 +70,10 @@ def test_sessions_with_a_password_stay(site: Site) -> None:
 
 
 def test_a_token_ends_sessions_once(site: Site) -> None:
-    signed_in(site, "again")
-    token = site.provider.logout_token(sub="again")
+    signed_in(site, "ended-5")
+    token = site.provider.logout_token(sub="ended-5")
     assert send(site, token).status_code == 200
-    later = signed_in(site, "again")
+    later = signed_in(site, "ended-5")
     response = send(site, token)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
     assert response.headers["Cache-Control"] == "no-store"
@@ -79,8 +81,8 @@ def test_a_token_ends_sessions_once(site: Site) -> None:
 
 
 def test_tokens_that_are_not_the_providers_end_nothing(site: Site) -> None:
-    visitor, provider = signed_in(site, "target", "t"), site.provider
-    claims: dict[str, Any] = {"sub": "target"}
+    visitor, provider = signed_in(site, "ended-6", "t"), site.provider
+    claims: dict[str, Any] = {"sub": "ended-6"}
     other = OpenIDProvider()
     other.issuer = provider.issuer
     valid = jwt.decode(provider.logout_token(**claims), options={"verify_signature": False})
@@ -101,7 +103,7 @@ def test_tokens_that_are_not_the_providers_end_nothing(site: Site) -> None:
         provider.logout_token(**claims, jti=None),
         provider.logout_token(**claims, exp=int(time.time()) - 90),
         provider.logout_token(header={"typ": "at+jwt"}, **claims),
-        provider.signed(provider.claims(aud="gateway", nonce="n", sub="target"), "k1"),
+        provider.signed(provider.claims(aud="gateway", nonce="n", sub="ended-6"), "k1"),
     ):
         response = send(site, token)
         assert response.status_code == 400, token
@@ -122,7 +124,7 @@ def test_bad_tokens_are_limited_by_address_and_good_ones_are_not(site: Site) -> 
 
 
 async def test_the_dashboards_sockets_close(site: Site) -> None:
-    visitor = await asyncio.to_thread(signed_in, site, "watcher", "w")
+    visitor = await asyncio.to_thread(signed_in, site, "ended-7", "w")
     cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in visitor.session.cookies)
     address = site.server.address.replace("http", "ws") + "/ws/dashboard/"
     headers: Any = {"Cookie": cookie, "Origin": site.server.address}
