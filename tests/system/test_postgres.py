@@ -1,6 +1,7 @@
 """The gateway over PostgreSQL: migrations in a private cluster, requests, and the connections they take."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -182,6 +183,34 @@ def test_batches_that_are_saved_at_once_are_added_once(gateway: Gateway) -> None
 
 def test_counts_are_added_and_read(gateway: Gateway) -> None:
     assert gateway.server.manage("shell", "--no-imports", "-c", COUNT).split() == ["3", "3"]
+
+
+def test_of_concurrent_changes_of_the_configuration_one_wins(gateway: Gateway) -> None:
+    """Of two gateways, since Django's threads of one take turns. Whatever is refused has changed nothing."""
+    server = gateway.server
+    key = server.manage("apikey", "create", "deploy", "--scope", "config:read", "--scope", "config:write").split()[-1]
+    with contextlib.closing(Server(environment={"DATABASE_URL": gateway.database})) as other:
+        other.start()
+        for round_number in range(3):
+            assert eventually(lambda: {each.get("/api/config", key).status_code for each in (server, other)} == {200})
+            file = server.get("/api/config", key)
+
+            def change(number: int, file: requests.Response = file, of: int = round_number) -> tuple[int, str]:
+                mine = json.loads(file.text)
+                mine["services"]["plain"]["rate_limit"] = f"{8 * of + number + 1}/s"
+                fields = {"Content-Type": "application/json", "If-Match": file.headers["ETag"]}
+                gateways = (server, other)
+                response = gateways[number % 2].request(
+                    "PUT", "/api/config", key, data=json.dumps(mine), headers=fields
+                )
+                return response.status_code, mine["services"]["plain"]["rate_limit"]
+
+            with ThreadPoolExecutor(8) as clients:
+                found = list(clients.map(change, range(8)))
+            assert sorted(status for status, _ in found) == [200, *[412] * 7]
+            (winner,) = [rate for status, rate in found if status == 200]
+            for each in (server, other):
+                assert each.get("/api/config/services/plain", key).json()["rate_limit"] == winner
 
 
 def test_the_gateway_stops(gateway: Gateway) -> None:
