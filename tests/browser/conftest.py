@@ -1,6 +1,6 @@
 """A real gateway with its demonstration, used with the system's Chromium."""
 
-import shutil
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +15,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.pages import PASSWORD, free_port, own_environment, prepare_database
+from tests.browser.pages import PASSWORD, chromium, free_port, own_environment, prepare_database
 from tests.needs import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
@@ -104,13 +104,13 @@ def _drain(stream: Any) -> None:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium")
+    found = chromium()
     if found is None:
         skip_or_fail("chromium is not installed")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +167,11 @@ def _is_unexpected_error(text: str, kind: str) -> bool:
 
 @pytest.fixture(scope="session")
 def screenshot() -> Callable[[Page, str], None]:
-    """Saves a screenshot of the whole page in test-artefacts/."""
+    """With SCREENSHOTS=1, saves a screenshot of the whole page in test-artefacts/: each takes 0.1 s of a processor."""
     ARTEFACTS.mkdir(exist_ok=True)
 
     def save(page: Page, name: str) -> None:
-        page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
+        if os.environ.get("SCREENSHOTS") == "1":
+            page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
 
     return save

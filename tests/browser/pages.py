@@ -1,6 +1,7 @@
 """What the tests of cross-origin pages need: web servers for pages and backends, and a gateway of a configuration."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,6 +81,11 @@ def web_server(respond: Respond) -> Iterator[int]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def chromium() -> str | None:
+    """The path of a Chromium. Its headless shell is the same engine, and needs a third as long for each new context."""
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 def free_port() -> int:

@@ -105,7 +105,7 @@ def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
-    page.wait_for_url("**/admin/")
+    page.wait_for_url(f"{site.url}/admin/")
     page.close()
     yield opened
     opened.close()

@@ -1,7 +1,6 @@
 """The examples in docs/, unmodified."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +11,10 @@ import msgspec
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.browser.pages import chromium
 from tests.gateway_project.served import ROOT, Served
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = chromium()
 
 
 def test_the_python_example_receives_events(served: Served) -> None:
