@@ -7,6 +7,7 @@ from django import forms
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from metrics.advice import circuits, drafts, overview
@@ -21,18 +22,30 @@ from routing.pages.rendering import render
 from routing.rights import Right, require
 
 TOPICS: Final = (
-    (Topic.TTL, "Cache lifetimes", "no lifetime is found to be too short or too long"),
-    (Topic.ROUTE, "Routes that nobody calls", "every route was called, or is too new to tell"),
-    (Topic.KEY, "API keys that nobody uses", "every active key was used in the last 100 days, or is newer"),
-    (Topic.LIMIT, "Limits that nobody reaches", "no limit is found to be far above what is used"),
+    (Topic.TTL, gettext_lazy("Cache lifetimes"), gettext_lazy("no lifetime is found to be too short or too long")),
+    (
+        Topic.ROUTE,
+        gettext_lazy("Routes that nobody calls"),
+        gettext_lazy("every route was called, or is too new to tell"),
+    ),
+    (
+        Topic.KEY,
+        gettext_lazy("API keys that nobody uses"),
+        gettext_lazy("every active key was used in the last 100 days, or is newer"),
+    ),
+    (
+        Topic.LIMIT,
+        gettext_lazy("Limits that nobody reaches"),
+        gettext_lazy("no limit is found to be far above what is used"),
+    ),
 )
 TITLES: Final = {
-    Change.TTL: "Change how long responses are kept",
-    Change.DISABLE: "Disable a route",
-    Change.RATE: "Change a rate limit",
-    Change.QUOTA: "Change a quota",
-    Change.BREAKER: "Change a circuit breaker",
-    Change.REVOKE: "Revoke an API key",
+    Change.TTL: gettext_lazy("Change how long responses are kept"),
+    Change.DISABLE: gettext_lazy("Disable a route"),
+    Change.RATE: gettext_lazy("Change a rate limit"),
+    Change.QUOTA: gettext_lazy("Change a quota"),
+    Change.BREAKER: gettext_lazy("Change a circuit breaker"),
+    Change.REVOKE: gettext_lazy("Revoke an API key"),
 }
 
 

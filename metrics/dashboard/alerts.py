@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from metrics import selectors
 from metrics.alerts import operations
@@ -16,13 +18,23 @@ from routing.pages.rendering import render
 
 MESSAGES: Final = 50
 TONES: Final = {"sent": "good", "waiting": "", "failed": "bad"}
-STATUSES: Final = {"firing": "Firing", "repeated": "Still firing", "resolved": "Resolved", "test": "Test"}
+STATUSES: Final = {
+    "firing": gettext_lazy("Firing"),
+    "repeated": gettext_lazy("Still firing"),
+    "resolved": gettext_lazy("Resolved"),
+    "test": gettext_lazy("Test"),
+}
+MESSAGE_STATES: Final = {
+    "sent": gettext_lazy("Sent"),
+    "waiting": gettext_lazy("Waiting"),
+    "failed": gettext_lazy("Failed"),
+}
 DURATIONS: Final = (
-    (3_600, "1 hour"),
-    (14_400, "4 hours"),
-    (86_400, "1 day"),
-    (604_800, "7 days"),
-    (2_592_000, "30 days"),
+    (3_600, gettext_lazy("1 hour")),
+    (14_400, gettext_lazy("4 hours")),
+    (86_400, gettext_lazy("1 day")),
+    (604_800, gettext_lazy("7 days")),
+    (2_592_000, gettext_lazy("30 days")),
 )
 
 
@@ -67,15 +79,15 @@ def _firing(state: AlertState, services: set[str], silences: Iterable[AlertSilen
         "since": _clock(state.since),
         "iso": _iso(state.since),
         "tone": "bad" if state.kind in CRITICAL else "warn",
-        "state": "Silenced" if is_silenced else "Firing",
+        "state": _("Silenced") if is_silenced else _("Firing"),
     }
 
 
 def _silence(silence: AlertSilence) -> dict[str, Any]:
     return {
         "id": silence.pk,
-        "alert": silence.alert or "Every alert",
-        "service": silence.service or "every service",
+        "alert": silence.alert or _("Every alert"),
+        "service": silence.service or _("every service"),
         "reason": silence.reason,
         "actor": silence.actor,
         "until": _clock(silence.ends_at),
@@ -87,7 +99,7 @@ def _message(message: AlertMessage) -> dict[str, Any]:
     changes = [_change(each) for each in message.changes]
     return {
         "recipient": message.recipient,
-        "state": message.state.capitalize(),
+        "state": MESSAGE_STATES.get(message.state, message.state),
         "tone": TONES.get(message.state, ""),
         "time": _clock(message.sent_at or message.created_at),
         "iso": _iso(message.sent_at or message.created_at),

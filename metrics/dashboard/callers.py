@@ -195,8 +195,8 @@ def _row(each: RankedCaller, total: UsageRow) -> dict[str, Any]:
     caller = each.caller
     below = {
         Kind.CONSUMER: "",
-        Kind.CALLER: "no consumer" if caller.name else "no credential",
-        Kind.KEY: each.consumer or "no consumer",
+        Kind.CALLER: _("no consumer") if caller.name else _("no credential"),
+        Kind.KEY: each.consumer or _("no consumer"),
         Kind.TEAM: "",
     }[caller.kind]
     if each.title:

@@ -5,6 +5,8 @@ from typing import Any, Final
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import number_format
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from metrics import selectors
@@ -29,13 +31,13 @@ REVISIONS: Final = 20
 """To choose from: the latest."""
 TONES: Final = {Verdict.LIMITED: "warn", Verdict.REFUSED: "warn", Verdict.FAILED: "bad"}
 TITLES: Final = {
-    Verdict.ROUTED: "Routed to a backend",
-    Verdict.CACHED: "Answered from the cache",
-    Verdict.LIMITED: "Over a limit",
-    Verdict.REFUSED: "Refused",
-    Verdict.FAILED: "Failed",
+    Verdict.ROUTED: gettext_lazy("Routed to a backend"),
+    Verdict.CACHED: gettext_lazy("Answered from the cache"),
+    Verdict.LIMITED: gettext_lazy("Over a limit"),
+    Verdict.REFUSED: gettext_lazy("Refused"),
+    Verdict.FAILED: gettext_lazy("Failed"),
 }
-DIFFERENCES: Final = {"cache_rule": "cache rule", "cache_key": "cache key"}
+DIFFERENCES: Final = {"cache_rule": gettext_lazy("cache rule"), "cache_key": gettext_lazy("cache key")}
 
 
 class ReplayForm(forms.Form):
@@ -115,10 +117,16 @@ def _result(result: Replay) -> dict[str, Any]:
     return {
         "result": result,
         "comparison": comparison,
-        "seconds": f"{result.seconds:.1f}",
+        "seconds": number_format(result.seconds, 1),
         "verdicts": list(_verdicts(comparison)),
         "transitions": [
-            {"now": TITLES[each.now], "draft": TITLES[each.draft], "tone": TONES.get(each.draft, ""), "of": each.count}
+            {
+                "now": TITLES[each.now],
+                "draft": TITLES[each.draft],
+                "tone": TONES.get(each.draft, ""),
+                "of": each.count,
+                "number": round(each.count.requests),
+            }
             for each in comparison.transitions
         ],
         "changes": text_lines(result.draft.diff.to_document()),
@@ -130,7 +138,11 @@ def _result(result: Replay) -> dict[str, Any]:
 def _verdicts(comparison: Comparison) -> Any:
     for verdict, title in TITLES.items():
         now, draft = comparison.now[verdict].requests, comparison.draft[verdict].requests
-        yield {"title": title, "now": now, "draft": draft, "more": f"{draft - now:+,.0f}" if draft != now else ""}
+        yield {"title": title, "now": now, "draft": draft, "more": _signed(draft - now) if draft != now else ""}
+
+
+def _signed(number: float) -> str:
+    return f"{'+' if number > 0 else '-'}{number_format(abs(number), 0, force_grouping=True)}"
 
 
 def _example(example: Example, found: FoundRecord) -> dict[str, Any]:
@@ -145,7 +157,7 @@ def _example(example: Example, found: FoundRecord) -> dict[str, Any]:
         "now": _decision(example.now),
         "draft": _decision(example.draft),
         "stores_otherwise": "cache_rule" in example.differences,
-        "differences": ", ".join(DIFFERENCES.get(name, name) for name in example.differences),
+        "differences": ", ".join(str(DIFFERENCES.get(name, name)) for name in example.differences),
     }
 
 

@@ -126,7 +126,7 @@ def _row(group_by: tuple[str, ...], row: UsageRow) -> dict[str, Any]:
     for name, value in group.items():
         if name == "consumer":
             caller = group["caller"]
-            below = "" if value else "no consumer" if caller else "no credential"
+            below = "" if value else _("no consumer") if caller else _("no credential")
             labels.append({"title": _("Consumer"), "text": value or caller or _("anonymous"), "below": below})
         elif name != "caller":
             labels.append({"title": str(TITLES[name]), "text": value or str(NONE.get(name, "\u2013")), "below": ""})

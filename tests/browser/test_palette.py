@@ -70,3 +70,47 @@ def test_the_menu_of_a_phone_opens_by_keyboard(visit: Open) -> None:
     expect(page.get_by_role("link", name="Dashboard")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.get_by_role("navigation", name="Main")).to_be_hidden()
+
+
+KEY = """(init) => {
+  const where = document.querySelector("dialog.palette[open] [role=combobox]") ?? document.body;
+  const event = new KeyboardEvent("keydown", { bubbles: true, cancelable: true, ...init });
+  where.dispatchEvent(event);
+  return event.defaultPrevented;
+}"""
+
+
+def press(page: Page, **init: object) -> bool:
+    """Send what other keyboards send. Returns whether the browser's own action is prevented."""
+    return bool(page.evaluate(KEY, init))
+
+
+def test_it_toggles_once_while_the_keys_are_held_and_on_every_keyboard(visit: Open) -> None:
+    page = visit("/dashboard/requests/")
+    palette = page.locator("dialog.palette[open]")
+    field = page.locator("main input:visible").first
+    field.focus()
+    open_palette(page)
+    for _ in range(3):
+        assert press(page, key="k", code="KeyK", ctrlKey=True, repeat=True)
+    expect(palette).to_be_visible()
+    page.keyboard.press("Control+k")
+    expect(palette).to_have_count(0)
+    expect(field).to_be_focused()
+    assert press(page, key="\u043b", code="KeyK", ctrlKey=True)  # the same key of a Russian keyboard
+    expect(palette).to_be_visible()
+    page.keyboard.press("Escape")
+    assert not press(page, key="t", code="KeyK", ctrlKey=True)  # of a Dvorak keyboard, where K is elsewhere
+    expect(palette).to_have_count(0)
+
+
+def test_enter_that_ends_a_composition_follows_nothing(visit: Open) -> None:
+    page = visit("/dashboard/events/")
+    open_palette(page)
+    expect(page.locator(".palette [aria-selected=true]")).to_have_count(1)
+    press(page, key="Enter", isComposing=True)
+    press(page, key="Enter", keyCode=229)  # in WebKit, after the composition has ended
+    press(page, key="ArrowDown", isComposing=True)
+    expect(page.locator(".palette [role=option]").first).to_have_attribute("aria-selected", "true")
+    assert page.url.endswith("/dashboard/events/")
+    expect(page.locator("dialog.palette[open]")).to_be_visible()

@@ -61,7 +61,7 @@ export async function perform(button, operation, message) {
     toast(message(await operation()));
     return true;
   } catch (error) {
-    toast(`Failed: ${error.message}`, "bad");
+    toast(gettext("Failed: %s", error.message), "bad");
     return false;
   } finally {
     button.disabled = false;

@@ -3,6 +3,10 @@ import { el, find, setText } from "./dom.js";
 
 const DELAY = 120; // milliseconds
 const TIMEOUT = 10000;
+const IN_COMPOSITION = 229; // the key code of Enter that ends an input method's composition in WebKit, where isComposing is already false
+
+/** K on this keyboard; where it has no Latin letters, the key in its place. */
+const isK = ({ key, code }) => key.toLowerCase() === "k" || (code === "KeyK" && !/^[a-z]$/i.test(key));
 
 class Palette {
   constructor(button) {
@@ -105,7 +109,7 @@ class Palette {
   onKey(event) {
     const last = this.options.length - 1;
     const moves = { ArrowDown: this.index >= last ? 0 : this.index + 1, ArrowUp: this.index <= 0 ? last : this.index - 1, PageDown: Math.min(last, this.index + 8), PageUp: Math.max(0, this.index - 8) };
-    if (event.isComposing) return;
+    if (event.isComposing || event.keyCode === IN_COMPOSITION) return;
     if (event.key in moves && last >= 0) {
       event.preventDefault();
       this.select(moves[event.key]);
@@ -135,9 +139,9 @@ if (button) {
   button.hidden = false;
   button.addEventListener("click", () => palette.open());
   window.addEventListener("keydown", (event) => {
-    if (event.key.toLowerCase() !== "k" || event.altKey || event.shiftKey || !(event.ctrlKey || event.metaKey)) return;
+    if (!isK(event) || event.altKey || event.shiftKey || !(event.ctrlKey || event.metaKey)) return;
     if (document.querySelector("dialog[open]:not(.palette)")) return;
     event.preventDefault();
-    palette.toggle();
+    if (!event.repeat) palette.toggle();
   });
 }
