@@ -89,6 +89,30 @@ def test_errors_reach_the_sdk_with_googles_reason(gmail: Any, gateway: Gateway) 
     assert missing.value.error_details[0]["reason"] == "notFound"
 
 
+def cached(request: Any) -> str:
+    """X-Cache of the response."""
+    seen: list[str] = []
+    request.add_response_callback(lambda response: seen.append(response["x-cache"]))
+    request.execute()
+    return seen[0]
+
+
+def test_after_a_history_that_is_too_old_nothing_of_the_mailbox_is_cached(gmail: Any) -> None:
+    cached(gmail.labels().list(userId=ANN))
+    assert cached(gmail.labels().list(userId=ANN)) == "HIT"
+    with pytest.raises(HttpError):
+        gmail.history().list(userId=ANN, startHistoryId="1").execute()
+    assert cached(gmail.labels().list(userId=ANN)) == "MISS"
+
+
+def test_after_a_bad_sync_token_nothing_of_the_calendar_is_cached(calendar: Any) -> None:
+    cached(calendar.events().list(calendarId=TEAM))
+    assert cached(calendar.events().list(calendarId=TEAM)) == "HIT"
+    with pytest.raises(HttpError):
+        calendar.events().list(calendarId=TEAM, syncToken="old").execute()
+    assert cached(calendar.events().list(calendarId=TEAM)) != "HIT"
+
+
 def test_a_watch_is_passed_on(gmail: Any) -> None:
     watch = gmail.watch(userId=ANN, body={"topicName": "projects/demo/topics/gmail"}).execute()
     assert int(watch["expiration"]) > 0
