@@ -6,7 +6,7 @@ Problem documents for the API, pages for browsers.
 import re
 from typing import Any, Final
 
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.utils.translation import gettext as _
 from django.views import csrf, defaults
@@ -38,6 +38,8 @@ class UnknownPathView(MetricsView):
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400, such as for a host that is not in ALLOWED_HOSTS: that says what to do."""
     detail = explain_refusal(request.META.get("HTTP_HOST", "")) if isinstance(exception, DisallowedHost) else ""
+    if isinstance(exception, RequestDataTooBig):
+        detail = _("The form is too large. Nothing was saved: go back, and make it smaller.")
     if _API.match(request.path):
         return _problem(BadRequest(detail or "the request is not acceptable here"))
     if _is_browser(request):

@@ -1,6 +1,6 @@
 """What a consumer's members may let their keys do: never more than its plan, or what staff have granted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from django.utils import timezone
@@ -16,11 +16,13 @@ _ANY: Final[frozenset[str]] = frozenset()
 
 class Allowed(NamedTuple):
     """`services` by name, with the methods that the plan includes: none for any. `scopes` are those that staff have
-    granted beyond the names of services, for services that require them.
+    granted beyond the names of services, for services that require them. `tenant` is the one to which all of staff's
+    unrestricted keys belong; empty if they do not agree.
     """
 
     services: Mapping[str, frozenset[str]]
     scopes: frozenset[str]
+    tenant: str = ""
 
     def key_scopes(self, chosen: Iterable[str], table: Mapping[str, Service]) -> list[str]:
         """The scopes of a key for these services."""
@@ -37,12 +39,14 @@ def allowed_of(consumer: Consumer) -> Allowed:
     live = running().gateway.live
     subscription = live.keys.consumers.subscription(consumer.pk)
     listed = None if subscription is None else subscription.methods
-    granted = _granted(consumer)
+    keys = list(_unrestricted(consumer))
+    granted, tenants = _granted(keys), {key.tenant for key in keys}
     if listed is not None:
         services = {name: listed[name] for name in live.table.services if name in listed}
     else:
         services = {name: _ANY for name in live.table.services if name in granted or EVERY_SERVICE in granted}
-    return Allowed(services, granted - {EVERY_SERVICE} - live.table.services.keys())
+    scopes = granted - {EVERY_SERVICE} - live.table.services.keys()
+    return Allowed(services, scopes, tenants.pop() if len(tenants) == 1 else "")
 
 
 def required_scopes(service: Service) -> frozenset[str]:
@@ -55,11 +59,17 @@ def may_rotate(key: ApiKey) -> bool:
     return not set(key.scopes or ()) & set(GATEWAY_SCOPES)
 
 
-def _granted(consumer: Consumer) -> frozenset[str]:
-    """What staff's unrestricted keys may do: a member's key would not have the restrictions of the others."""
+def _unrestricted(consumer: Consumer) -> Iterator[ApiKey]:
+    """Staff's keys without restrictions: a member's key would not have those of the others."""
     now = timezone.now()
-    found: set[str] = set()
     for key in consumer.keys.filter(revoked_at=None).exclude(created_by__startswith=MEMBER_PREFIX):
         if key.state(now) == "active" and key.methods is None and key.ip is None and not key.limits:
-            found.update([EVERY_SERVICE] if key.scopes is None else map(str, key.scopes))
+            yield key
+
+
+def _granted(keys: Iterable[ApiKey]) -> frozenset[str]:
+    """What these keys may do, beside operating the gateway."""
+    found: set[str] = set()
+    for key in keys:
+        found.update([EVERY_SERVICE] if key.scopes is None else map(str, key.scopes))
     return frozenset(found.difference(GATEWAY_SCOPES))

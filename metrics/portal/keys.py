@@ -123,6 +123,7 @@ def _create(request: MemberRequest, allowed: Allowed, form: KeyForm) -> HttpResp
         owner=request.member.email,
         consumer=consumer,
         scopes=allowed.key_scopes(form.cleaned_data["services"], table),
+        tenant=allowed.tenant,
         environment=form.cleaned_data["environment"],
         expires_at=now + lifetime if lifetime else None,
     )

@@ -160,9 +160,9 @@ def test_the_forms_of_webhooks_issuers_plans_and_consumers_are_accessible(
 
 def test_a_plan_is_made_with_the_keyboard_and_in_german(visit: Open, screenshot: Screenshot) -> None:
     page = visit("/admin/routing/plan/")
-    page.context.add_cookies([{"name": "django_language", "value": "de", "url": page.url}])
+    page.context.add_cookies([{"name": "django_language", "value": "de", "url": page.evaluate("location.origin")}])
     page.goto(page.url + "add/")
-    page.locator("[name=name]").fill("team")
+    page.locator("[name=name]").fill("partners")
     page.get_by_label("Rate", exact=True).focus()
     page.keyboard.type("60")
     for group, values in (("Dienst 1", ["crm", "GET"]), ("Kontingent 1", ["1000"])):
@@ -177,12 +177,12 @@ def test_a_plan_is_made_with_the_keyboard_and_in_german(visit: Open, screenshot:
     page.keyboard.type("hour")
     page.get_by_role("button", name="Speichern", exact=True).press("Enter")
     dialog = page.get_by_role("dialog", name="Was sich dadurch ändert")
-    expect(dialog).to_contain_text("plan team wird erstellt")
+    expect(dialog).to_contain_text("plan partners wird erstellt")
     expect(dialog).to_contain_text('"quota":[{"amount":1000,"per":"month"},{"amount":50,"per":"hour"}]')
     screenshot(page, "admin-plan-preview-german")
     assert_accessible(page)
     dialog.get_by_role("button", name="Speichern").press("Enter")
-    expect(page.get_by_role("link", name="team", exact=True)).to_be_visible()
+    expect(page.locator("#result_list").get_by_role("link", name="partners", exact=True)).to_be_visible()
 
 
 def test_a_consumer_gets_an_identity_with_scopes(visit: Open) -> None:

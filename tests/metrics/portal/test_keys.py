@@ -88,6 +88,27 @@ def test_members_keys_grant_nothing_further(world: Harness) -> None:
     assert acme_services(team) == []
 
 
+@pytest.mark.parametrize(
+    ("keys", "tenant"),
+    [
+        ([], ""),
+        ([{"tenant": "acme"}], "acme"),
+        ([{"tenant": "acme"}, {"tenant": "acme"}], "acme"),
+        ([{"tenant": "acme"}, {}], ""),
+        ([{"tenant": "acme"}, {"tenant": "other"}], ""),
+        ([{"tenant": "acme"}, {"tenant": "other", "methods": ["GET"]}, {"ip": {"allow": ["192.0.2.1"]}}], "acme"),
+        ([{"tenant": "acme", "limits": {"rate": "1/m"}}], ""),
+    ],
+)
+def test_a_members_key_has_the_tenant_that_staff_have_given_the_consumers_keys(
+    acme: Team, keys: list[dict[str, Any]], tenant: str
+) -> None:
+    for fields in keys:
+        staff_key(acme, scopes=["crm"], **fields)
+    acme.create_key()
+    assert ApiKey.objects.get(created_by=f"member:{acme.member.email}").tenant == tenant
+
+
 def test_there_are_at_most_as_many_keys_as_configured(acme: Team) -> None:
     few = msgspec.structs.replace(settings.CONFIG.portal, max_keys=2)
     with override_settings(CONFIG=msgspec.structs.replace(settings.CONFIG, portal=few)):
